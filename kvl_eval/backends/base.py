@@ -1,0 +1,89 @@
+"""What answers requests. Tasks, scorers, store and reports never know which backend did."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kvl_eval.types import Completion, Generation, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One prompt, and which answers to it are wanted.
+
+    Yields one Completion for each pair of `repeats` and budget (`generation.think_budgets`, or one without a limit).
+
+    Attributes:
+        key:     unique within a run; comes back with every completion.
+        seeds:   one per entry of `repeats`; derived from (seed, task, sample id, repeat), never from the budget.
+        repeats: which repeats are wanted (a resumed run may want only some).
+        prefix:  text the answer starts with, already written; it is continued.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    generation: Generation
+    seeds: tuple[int, ...] = (0,)
+    repeats: tuple[int, ...] = (0,)
+    prefix: str = ""
+    want_logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a backend can take.
+
+    Attributes:
+        context:      most tokens of prompt and answer together; None where unknown.
+        image_tokens: (width, height) in pixels -> visual tokens; None where unknown.
+        text_tokens:  text -> tokens; None where unknown.
+        supports:     any of `images`, `seeds`, `think_budget`, `prefix`, `logprobs`.
+    """
+
+    context: int | None = None
+    image_tokens: Callable[[int, int], int] | None = None
+    text_tokens: Callable[[str], int] | None = None
+    supports: frozenset[str] = frozenset({"images"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a backend is built. Those that can change an answer go into the run's fingerprint (`ANSWER_SETTINGS`)."""
+
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    device: str | None = None
+    dtype: str | None = None
+    revision: str | None = None
+    offline: bool = False
+    batch_size: int | None = None  # None means auto
+    num_workers: int | None = None  # processes that prepare media; None means min(4, cores)
+    timeout: float = 300.0  # seconds to prepare the media of one sample
+    image_prep: str = "reference"
+    blind: bool = False
+    cache_dir: str | None = None
+
+
+class Backend(Protocol):
+    """Requests in, completions out, in any order."""
+
+    @property
+    def name(self) -> str:
+        """As the run folder names it."""
+
+    @property
+    def family(self) -> str:
+        """`instruct`, `thinking`, `thinking-2506`, `nano`, `fake`, `endpoint`: chooses generation defaults."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Facts for `run.json`: weights fingerprint, config and tokenizer hashes, dtype, device."""
+
+    def limits(self) -> Limits:
+        """What it can take."""
+
+    def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        """Answer `requests`, pulled one by one as there is room; a sample's failure is a Completion, not an error."""
+
+    async def close(self) -> None:
+        """Let go of processes and memory."""

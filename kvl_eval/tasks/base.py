@@ -1,0 +1,115 @@
+"""What a task is: a value made of small functions. Adding one means one file, one test and one entry in `TASKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvl_eval.sources import Source
+from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Scored, Summary
+
+Prompt = Callable[[Sample], list[Message]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """A named way to turn an answer into a score. It never changes a prompt.
+
+    Attributes:
+        score:     pure: (sample, answer, extraction) -> Score. `answer` is the text after the thought, or the raw
+                   output under `--thinking raw`. An `extraction` other than MISSING replaces the extraction step.
+        score_run: scores a whole run at once, in the data set's order, where the official script's draws depend on
+                   it; None means `score` alone decides.
+        label:     what views print, where it differs from the name (`official-rule`).
+        notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
+        evidence:  what speaks for this protocol being the report's, or "unknown".
+    """
+
+    score: Callable[[Sample, str, Extraction], Score]
+    score_run: Callable[[Sequence[tuple[Sample, str, Extraction]]], list[Score]] | None = None
+    label: str = ""
+    notes: tuple[str, ...] = ()
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One split: number of rows where known, whether gold answers are published."""
+
+    rows: int | None
+    has_gold: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Where the task's published figures stand in `references/reference_scores.csv`."""
+
+    benchmark: str
+    split: str | None = None
+    setting: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One benchmark.
+
+    Attributes:
+        name:        id on the command line.
+        title:       as the report prints it.
+        doc:         the protocol in a few lines: data, metric, source. Usually the module's docstring.
+        repos:       hub data sets in order of preference; the first is the official one.
+        splits:      official splits; `mini` is added where `mini` is set.
+        load:        (source, split) -> samples in the data set's order; opens no picture. Raises DataError.
+        sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
+        row_layouts: {layout: its columns}, shown by `describe`.
+        prompts:     {name: sample -> messages}.
+        protocols:   {name: Protocol}; `official` is there in every task.
+        aggregate:   (scored, protocol name) -> Summary over everything scored; it never sees `not_scored` dropped.
+        judge_prompt: (sample, answer) -> the official LLM extraction prompt, or None where no judge is needed.
+        submission:  ((sample, answer) pairs) -> {file name: text} for test servers, or None.
+        mini:        folder of the bundled split inside `kvl_eval/data/mini`, or None.
+        max_new_tokens: default of Instruct models.
+        files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
+        count:       named counts that `check data` expects of a split: {split: {label: n}}.
+    """
+
+    name: str
+    title: str
+    doc: str
+    repos: tuple[str, ...]
+    licence: str
+    splits: Mapping[str, Split]
+    default_split: str
+    load: Callable[[Source, str], Iterator[Sample]]
+    sample: Callable[[Mapping[str, Any]], Sample]
+    prompts: Mapping[str, Prompt]
+    default_prompt: str
+    protocols: Mapping[str, Protocol]
+    aggregate: Callable[[Sequence[Scored], str], Summary]
+    reference: Reference | None = None
+    groups: tuple[str, ...] = ()
+    default_protocol: str = "official"
+    prompt_evidence: str = ""
+    row_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judge_prompt: Callable[[Sample, str], str | None] | None = None
+    submission: Callable[[Sequence[tuple[Sample, str]]], Mapping[str, str]] | None = None
+    mini: str | None = None
+    max_new_tokens: int = 512
+    files: tuple[str, ...] = ()
+    count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def split_names(self) -> tuple[str, ...]:
+        """The official splits, and `mini` where one is bundled."""
+        return (*self.splits, *(("mini",) if self.mini else ()))
+
+    def generation(self, family: str) -> Generation:
+        """Defaults for a model family: instruct, thinking, thinking-2506, nano, or anything else (as instruct)."""
+        if family == "nano":
+            return Generation(max_new_tokens=512)
+        if family == "thinking":
+            return Generation(max_new_tokens=16_384 + 2_048, temperature=0.8)
+        if family == "thinking-2506":
+            return Generation(max_new_tokens=32_768, temperature=0.8)
+        return Generation(max_new_tokens=self.max_new_tokens)

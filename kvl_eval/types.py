@@ -1,0 +1,287 @@
+"""What flows through kvl-eval: samples, messages, generation settings, completions, scores. All frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from kvl_eval.errors import ConfigError
+
+Role = Literal["system", "user", "assistant"]
+Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
+Policy = Literal["cut", "force"]
+FinishReason = Literal["stop", "length", "budget", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """A picture nobody has opened yet: a file, bytes, or a member of a zip archive (exactly one).
+
+    `root` is the folder that `path` may not leave. `name` is what messages call the picture.
+    """
+
+    name: str
+    path: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    archive: str | None = None
+    member: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRef:
+    """A video nobody has opened yet, and the rule that samples its frames."""
+
+    name: str
+    path: str
+    root: str | None = None
+    rule: str = "linspace"
+    frames: int | None = None
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PdfRef:
+    """A document nobody has opened yet, and how its pages are rendered."""
+
+    name: str
+    path: str
+    root: str | None = None
+    dpi: int = 144
+    max_pages: int | None = None
+
+
+MediaRef = ImageRef | VideoRef | PdfRef
+Part = str | ImageRef | VideoRef | PdfRef
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn: a role and its parts in reading order."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @staticmethod
+    def user(*parts: Part) -> Message:
+        """A user turn."""
+        return Message("user", parts)
+
+    @staticmethod
+    def system(text: str) -> Message:
+        """A system turn."""
+        return Message("system", (text,))
+
+    @staticmethod
+    def assistant(*parts: Part) -> Message:
+        """An assistant turn."""
+        return Message("assistant", parts)
+
+    @property
+    def media(self) -> tuple[MediaRef, ...]:
+        """The parts that are not text, in order."""
+        return tuple(part for part in self.parts if not isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question of a benchmark.
+
+    Attributes:
+        id:         the data set's own id as text, without the task's name.
+        question:   the question's text as the data set holds it.
+        row:        the data set's columns a scorer, report or submission needs, as JSON values without media;
+                    `Task.sample(row)` gives the same sample again.
+        media:      pictures, videos, documents in the order the prompt refers to them.
+        choices:    texts of the options, empty for open questions.
+        answers:    gold answers; empty where the split publishes none.
+        categories: multi-label groups: {"task": ("geometry problem solving",), "skills": ("arithmetic", "algebra")}.
+        cluster:    the document, video, screenshot or picture that other questions may share.
+    """
+
+    id: str
+    question: str
+    row: Mapping[str, Any]
+    media: tuple[MediaRef, ...] = ()
+    choices: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cluster: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """How one answer is produced. Every field is written to `run.json`.
+
+    With `think_budgets` the limit of a budget B is B + `answer_tokens`, and `max_new_tokens` is None.
+    """
+
+    max_new_tokens: int | None = 512  # thinking included; None where budgets set the limit
+    temperature: float = 0.0  # 0 means greedy
+    top_p: float = 1.0
+    top_k: int = 0  # 0 means no limit
+    think_budgets: tuple[int, ...] = ()  # most thinking tokens, markers included; () means no limit
+    budget_policy: Policy = "cut"
+    answer_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        if self.think_budgets and self.max_new_tokens is not None:
+            raise ConfigError(
+                "config.budget",
+                "--max-new-tokens and --think-budget exclude each other",
+                why="with a budget the limit is the budget plus --answer-tokens",
+                fix="drop --max-new-tokens, or set --answer-tokens",
+            )
+        if not self.think_budgets and (self.max_new_tokens is None or self.max_new_tokens < 1):
+            raise ConfigError("config.generation", f"max_new_tokens is {self.max_new_tokens}", fix="give at least 1")
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.answer_tokens < 1:
+            raise ConfigError(
+                "config.generation",
+                f"cannot sample with temperature={self.temperature} top_p={self.top_p} top_k={self.top_k} "
+                f"answer_tokens={self.answer_tokens}",
+                why="temperature >= 0, 0 < top_p <= 1, top_k >= 0, answer_tokens >= 1",
+            )
+
+    @property
+    def limit(self) -> int:
+        """Most new tokens of one answer."""
+        if self.think_budgets:
+            return max(self.think_budgets) + self.answer_tokens
+        assert self.max_new_tokens is not None
+        return self.max_new_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """Tokens of one attempt. `thinking` includes the markers; a forced closing marker counts in neither part."""
+
+    prompt: int = 0
+    image: int = 0
+    thinking: int = 0
+    answer: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaInfo:
+    """What the model saw of one picture: its content hash, kind, size in the file, size after resizing, tokens."""
+
+    sha256: str
+    kind: str  # image, frame, page
+    w: int
+    h: int
+    resized_to: tuple[int, int]
+    tokens: int
+    pre_shrunk: tuple[int, int] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One answer of a backend, or its failure. `budget` None means no limit was set."""
+
+    repeat: int = 0
+    budget: int | None = None
+    policy: Policy | None = None
+    status: Literal["ok", "failed"] = "ok"
+    reason: str | None = None
+    message: str | None = None
+    attempt: int = 1
+    raw_output: str = ""
+    thinking: str = ""
+    answer: str = ""
+    think_closed: bool | None = None  # None: the output has no thought
+    budget_forced: bool = False
+    finish_reason: FinishReason = "stop"
+    tokens: TokenCounts = TokenCounts()
+    media: tuple[MediaInfo, ...] = ()
+    prompt_text: str = ""
+    seed: int = 0
+    trajectory_id: str | None = None
+    time: Mapping[str, float] = field(default_factory=dict)  # seconds: queue, load, prefill, decode, total
+    worker: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Missing:
+    """The type of MISSING."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""No extraction was given: the protocol runs its own. A given extraction, even None, replaces that step."""
+
+Extraction = str | None | _Missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a protocol made of one answer.
+
+    Attributes:
+        value:     fraction in [0, 1], or None where the sample was not scored.
+        verdict:   `correct` (1), `partial` (between), `wrong` (0), `no_answer` (nothing extracted, 0), `not_scored`.
+        extracted: the value compared with gold; None where nothing was found.
+        method:    how it was found: `exact`, `boxed`, `cue`, `letter`, `judge`, `given`, ...
+        reason:    details in a few words, such as `answer_too_long` or `think_unclosed`.
+        detail:    numbers a reader wants: ANLS, distance, point and box in original pixels.
+    """
+
+    value: float | None
+    verdict: Verdict
+    extracted: Any = None
+    method: str = ""
+    reason: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(value: float, extracted: Any, method: str = "", **detail: Any) -> Score:
+        """A score whose verdict follows from its value."""
+        verdict: Verdict = "correct" if value >= 1 else "partial" if value > 0 else "wrong"
+        return Score(value=float(value), verdict=verdict, extracted=extracted, method=method, detail=detail)
+
+    @staticmethod
+    def no_answer(reason: str, extracted: Any = None, method: str = "") -> Score:
+        """Nothing was extracted: counts as 0, and is shown."""
+        return Score(value=0.0, verdict="no_answer", extracted=extracted, method=method, reason=reason)
+
+    @staticmethod
+    def not_scored(reason: str, extracted: Any = None) -> Score:
+        """No gold, or a judge is missing: outside the headline."""
+        return Score(value=None, verdict="not_scored", extracted=extracted, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One sample with what a protocol made of one of its answers; what `Task.aggregate` sees."""
+
+    sample: Sample
+    score: Score
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryScore:
+    """Mean score of the samples that carry one value of one category."""
+
+    n: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A task's result under one protocol.
+
+    Attributes:
+        score:      headline fraction in [0, 1]; None where nothing could be scored.
+        unit:       `percent` or `points`, how views print it.
+        official:   the figures as the official script prints them, {key: text}.
+        categories: {field: {value: CategoryScore}}.
+    """
+
+    score: float | None
+    unit: str = "percent"
+    official: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[str, CategoryScore]] = field(default_factory=dict)
