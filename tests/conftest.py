@@ -17,9 +17,26 @@ def shared_folder() -> Path | None:
     return folder if (folder / "golden").is_dir() else None
 
 
+STRICT = os.environ.get("KVL_EVAL_STRICT") == "1"  # set by .ci/run: no test may skip, none may be left out
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if STRICT and _skipped:
+        print(f"\nskipped although nothing may be: {', '.join(_skipped)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if shared_folder() is not None:
         return
+    if STRICT:
+        pytest.exit("the folder with vectors over others' data is missing: set KVL_EVAL_SHARED", returncode=1)
     deselected = [item for item in items if item.get_closest_marker("shared")]
     if deselected:
         config.hook.pytest_deselected(items=deselected)

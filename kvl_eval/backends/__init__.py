@@ -1,0 +1,93 @@
+"""Models by name. `MODELS` is the list; `make_backend` builds what answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvl_eval.backends.base import Backend, Settings
+from kvl_eval.errors import UsageError
+
+NANO = Path(__file__).resolve().parent.parent / "data" / "kimi-vl-nano"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A name on the command line: where its checkpoint is, and which generation defaults it takes."""
+
+    name: str
+    location: str
+    family: str
+    note: str
+
+
+MODELS: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            name="kimi-vl-nano",
+            location=str(NANO),
+            family="nano",
+            note="embedded demo, not Kimi-VL-A3B: same architecture, trained on drawings; no download",
+        ),
+        ModelEntry(
+            name="kimi-vl-instruct",
+            location="moonshotai/Kimi-VL-A3B-Instruct",
+            family="instruct",
+            note="16B parameters, 2.8B active; 33 GB of bf16 weights",
+        ),
+        ModelEntry(
+            name="kimi-vl-thinking",
+            location="moonshotai/Kimi-VL-A3B-Thinking",
+            family="thinking",
+            note="writes a thought first; temperature 0.8",
+        ),
+        ModelEntry(
+            name="kimi-vl-thinking-2506",
+            location="moonshotai/Kimi-VL-A3B-Thinking-2506",
+            family="thinking-2506",
+            note="pictures up to 3.2 million pixels; temperature 0.8",
+        ),
+        ModelEntry(name="fake", location="", family="fake", note="scripted answers, delays and failures, for tests"),
+    )
+}
+
+
+def resolve_model(name: str) -> ModelEntry:
+    """The entry of a registered name, a checkpoint folder, or a hub repo id (`owner/name`).
+
+    Raises: UsageError with the nearest names.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    for entry in MODELS.values():
+        if name == entry.location:
+            return entry
+    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
+        label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
+        return ModelEntry(name=label, location=name, family=_family(label), note="")
+    from kvl_eval.tasks import unknown
+
+    error = unknown("model", name, list(MODELS), "kvl-eval list models")
+    raise UsageError(error.code, error.message, why=error.why, fix=f"{error.fix}, or give a folder or owner/name")
+
+
+def _family(label: str) -> str:
+    lowered = label.lower()
+    if "nano" in lowered:
+        return "nano"
+    if "thinking" in lowered:
+        return "thinking-2506" if "2506" in lowered else "thinking"
+    return "instruct"
+
+
+def make_backend(name: str, settings: Settings) -> Backend:
+    """What answers for a model name. Raises UsageError, CheckpointError."""
+    entry = resolve_model(name)
+    if entry.family == "fake":
+        from kvl_eval.backends.fake import FakeBackend
+
+        return FakeBackend(settings)
+    from kvl_eval.backends.torch_engine import TorchEngine
+
+    return TorchEngine(entry.location, settings, name=entry.name, family=entry.family)
