@@ -1,0 +1,220 @@
+"""Intervals, standard errors and paired comparisons of scores in [0, 1].
+
+Every function gives the same number on every machine and in every order of samples: sums are exact (`math.fsum` or
+integers), the bootstrap sorts what it draws from, and its draws are the raw 64-bit words of Philox4x64-10, whose
+algorithm is fixed, rather than a library's sampling routine, which may change between versions.
+
+Source: Wilson 1927 (score interval); Efron 1979 (bootstrap, percentile interval); Chen et al. 2021, arXiv 2107.03374,
+        section 2.1 (unbiased pass@k); McNemar 1947 (exact form: binomial); Miller 2024, arXiv 2411.00640 (clustered
+        standard errors and paired differences of evaluations).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
+Z80 = 0.8416212335729143  # 80 % quantile: the power that `detectable` asks for
+FIXED = 1 << 40  # scores are drawn as integers of this unit, so that sums are exact
+CHUNK = 1 << 20  # draws held in memory at once
+
+Clusters = Sequence[str | None]
+Interval = tuple[float, float]
+
+
+def wilson(k: float, n: int, z: float = Z95) -> Interval:
+    """95 % interval of a share of `k` successes in `n`; (0, 1) where n is 0, since nothing is known."""
+    if not 0 <= k <= max(n, 0):
+        raise ValueError(f"wilson() needs 0 <= k <= n, got k={k}, n={n}")
+    if n == 0:
+        return 0.0, 1.0
+    share, spread = k / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    low = 0.0 if k == 0 else max(0.0, centre - half)
+    return low, 1.0 if k == n else min(1.0, centre + half)
+
+
+def bootstrap(values: Sequence[float], clusters: Clusters | None = None, n: int = 10_000, seed: int = 0) -> Interval:
+    """95 % percentile interval of the mean over `n` resamples; whole clusters are drawn where `clusters` are given.
+
+    A cluster None stands for itself alone. Values are rounded to 2**-40 for exact sums.
+    Raises: ValueError, if there are no values.
+    """
+    units = _units(values, clusters)
+    if not units:
+        raise ValueError("bootstrap() needs at least one value")
+    means = sorted(_resampled_means(units, n, seed))
+    return _quantile(means, 0.025), _quantile(means, 0.975)
+
+
+def interval(values: Sequence[float], clusters: Clusters | None = None) -> tuple[float, float, str]:
+    """95 % interval of the mean of scores in [0, 1] and the name of the method that gave it.
+
+    - `wilson`: values are 0 or 1, and no cluster holds two of them;
+    - `bootstrap`, `cluster bootstrap`: otherwise;
+    - `wilson over clusters`: all values 0 or all 1, where a bootstrap would have no width;
+    - `single`: one value or one cluster says nothing about spread, so (0, 1).
+
+    Raises: ValueError, if there are no values.
+    """
+    if not values:
+        raise ValueError("interval() needs at least one value")
+    units = _units(values, clusters)
+    if all(value in (0, 1) for value in values):
+        if len(units) == len(values):
+            return *wilson(sum(values), len(values)), "wilson"
+        if min(values) == max(values):
+            return *wilson(len(units) * values[0], len(units)), "wilson over clusters"
+    if len(units) == 1:
+        return 0.0, 1.0, "single"
+    method = "bootstrap" if len(units) == len(values) else "cluster bootstrap"
+    return *bootstrap(values, clusters), method
+
+
+def stderr(values: Sequence[float]) -> float | None:
+    """Standard error of the mean (sample variance over n); None for fewer than two values."""
+    return stderr_clustered(values, None)
+
+
+def stderr_clustered(values: Sequence[float], clusters: Clusters | None) -> float | None:
+    """Standard error of the mean where values of one cluster depend on each other; None for fewer than two clusters.
+
+    The sandwich estimate with the factor G / (G - 1) for G clusters; without shared clusters it equals `stderr`.
+    """
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    totals = [math.fsum(value - mean for value in group) for group in _groups(values, clusters)]
+    if len(totals) < 2:
+        return None
+    return math.sqrt(math.fsum(t * t for t in totals) * len(totals) / (len(totals) - 1)) / len(values)
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Unbiased chance that at least one of `k` answers is right, seen `c` right ones among `n`."""
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass_at_k() needs 0 <= c <= n and 1 <= k <= n, got n={n}, c={c}, k={k}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def majority(answers: Sequence[Any]) -> int | None:
+    """Index of the first answer that equals the most frequent one; None where all are None.
+
+    Answers are JSON values and None does not vote; among equally frequent ones the first to appear wins.
+    """
+    keys = [None if answer is None else json.dumps(answer, sort_keys=True) for answer in answers]
+    votes = Counter(key for key in keys if key is not None)
+    return keys.index(votes.most_common(1)[0][0]) if votes else None
+
+
+def mcnemar_exact(b: int, c: int) -> float:
+    """Two-sided p value for `b` samples that only one run got right and `c` that only the other did."""
+    if b < 0 or c < 0:
+        raise ValueError(f"mcnemar_exact() needs counts, got b={b}, c={c}")
+    n, term, tail = b + c, 1, 0
+    for i in range(min(b, c) + 1):
+        tail += term
+        term = term * (n - i) // (i + 1)
+    return min(1.0, 2 * tail / (1 << n))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """How run B differs from run A on the same samples (positive: B is better). Fractions.
+
+    Attributes:
+        ci95:       interval of the mean difference.
+        b_only:     samples where only B scored 1 while A did not; `a_only` the other way round.
+        p_value:    exact McNemar; None unless all scores are 0 or 1.
+        detectable: smallest difference that this sample would show four times in five (two-sided 5 %); None
+                    where no standard error is known.
+    """
+
+    n: int
+    mean: float
+    ci95: Interval
+    method: str
+    stderr: float | None
+    a_only: int
+    b_only: int
+    p_value: float | None
+    detectable: float | None
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], clusters: Clusters | None = None) -> PairedDifference:
+    """Compare two runs sample by sample: `a[i]` and `b[i]` are scores of the same question.
+
+    Where no sample differs, the interval is that of zero differing clusters among all (Wilson).
+    Raises: ValueError, if lengths differ or there are no samples.
+    """
+    differences = [right - left for left, right in zip(a, b, strict=True)]
+    units = _units(differences, clusters)
+    if not units:
+        raise ValueError("paired_difference() needs at least one sample")
+    if any(differences):
+        ci95 = bootstrap(differences, clusters)
+        method = "bootstrap" if len(units) == len(differences) else "cluster bootstrap"
+    else:
+        ci95, method = (-wilson(0, len(units))[1], wilson(0, len(units))[1]), "wilson"
+    error = stderr_clustered(differences, clusters)
+    a_only = sum(left >= 1 > right for left, right in zip(a, b, strict=True))
+    b_only = sum(right >= 1 > left for left, right in zip(a, b, strict=True))
+    binary = all(value in (0, 1) for value in (*a, *b))
+    return PairedDifference(
+        n=len(differences),
+        mean=math.fsum(differences) / len(differences),
+        ci95=ci95,
+        method=method,
+        stderr=error,
+        a_only=a_only,
+        b_only=b_only,
+        p_value=mcnemar_exact(a_only, b_only) if binary else None,
+        detectable=(Z95 + Z80) * error if error else None,
+    )
+
+
+def _groups(values: Sequence[float], clusters: Clusters | None) -> list[list[float]]:
+    """Values by cluster; None is a cluster of its own."""
+    if clusters is None:
+        return [[value] for value in values]
+    named: dict[str, list[float]] = {}
+    alone: list[list[float]] = []
+    for value, cluster in zip(values, clusters, strict=True):
+        if cluster is None:
+            alone.append([value])
+        else:
+            named.setdefault(cluster, []).append(value)
+    return [*named.values(), *alone]
+
+
+def _units(values: Sequence[float], clusters: Clusters | None) -> list[tuple[int, int]]:
+    """(sum in fixed point, number of values) of each cluster, sorted: neither order nor names matter."""
+    return sorted((sum(round(value * FIXED) for value in group), len(group)) for group in _groups(values, clusters))
+
+
+def _resampled_means(units: Sequence[tuple[int, int]], n: int, seed: int) -> Iterator[float]:
+    """Means of `n` resamples of `units` with replacement."""
+    import numpy as np
+
+    totals, sizes = (np.array(column, dtype=np.int64) for column in zip(*units, strict=True))
+    source = np.random.Philox(key=seed)
+    rows = max(1, CHUNK // len(units))
+    for start in range(0, n, rows):
+        shape = (min(rows, n - start), len(units))
+        words = source.random_raw(shape[0] * shape[1]).reshape(shape)
+        picks = ((words >> np.uint64(32)) * np.uint64(len(units))) >> np.uint64(32)  # uniform over the units
+        yield from (totals[picks].sum(axis=1) / sizes[picks].sum(axis=1) / FIXED).tolist()
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    """Linear interpolation between the two nearest order statistics."""
+    position = q * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
