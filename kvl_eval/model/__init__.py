@@ -1,0 +1,49 @@
+"""Kimi-VL as a library: model, processor, tokenizer and generation, without the evaluation harness.
+
+Names are resolved on first use, so that worker processes can import `kvl_eval.model.image_processor` and the
+tokenizer without loading torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvl_eval.model.cache import LatentCache
+    from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig, TextConfig, VisionConfig
+    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.processor import KimiVLProcessor
+    from kvl_eval.model.sampling import sample
+    from kvl_eval.model.tokenizer import KimiTokenizer
+    from kvl_eval.model.weights import save_checkpoint
+
+__all__ = [
+    "KimiTokenizer",
+    "KimiVL",
+    "KimiVLConfig",
+    "KimiVLProcessor",
+    "LatentCache",
+    "PreprocessorConfig",
+    "TextConfig",
+    "VisionConfig",
+    "sample",
+    "save_checkpoint",
+]
+
+_HOMES = {
+    "KimiTokenizer": "tokenizer",
+    "KimiVL": "kimi_vl",
+    "KimiVLConfig": "config",
+    "KimiVLProcessor": "processor",
+    "LatentCache": "cache",
+    "PreprocessorConfig": "config",
+    "TextConfig": "config",
+    "VisionConfig": "config",
+    "sample": "sampling",
+    "save_checkpoint": "weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,122 @@
+"""Multi-head latent attention (MLA) of the Moonlight language model.
+
+Every token leaves one latent (normalised, `kv_lora_rank` values) and one rotated rope key that all heads share. Keys and
+values of the heads are linear maps of the latent, so there are two equal ways to attend:
+- `expanded`: compute keys and values of all heads (cheaper for many queries: prefill and training);
+- `absorbed`: fold the key map into the query and the value map behind the sum, and attend to the latents as they lie in
+  the cache (cheaper for few queries: decoding).
+
+Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, V value size,
+C latent size (`kv_lora_rank`), W = C + R.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.config import TextConfig
+from kvl_eval.model.rope import rotate
+
+LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
+
+
+class RMSNorm(nn.Module):
+    """w * x / sqrt(mean(x^2) + eps), statistics in float32."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * scaled.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """One layer's MLA, with or without a cache."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden, heads, bias = config.hidden_size, config.num_attention_heads, config.attention_bias
+        if config.q_lora_rank is None:
+            self.q_proj = nn.Linear(hidden, heads * config.qk_head_dim, bias=False)
+        else:
+            self.q_a_proj = nn.Linear(hidden, config.q_lora_rank, bias=bias)
+            self.q_a_layernorm = RMSNorm(config.q_lora_rank, LATENT_EPS)
+            self.q_b_proj = nn.Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
+        self.kv_a_proj_with_mqa = nn.Linear(hidden, config.latent_size, bias=bias)
+        self.kv_a_layernorm = RMSNorm(config.kv_lora_rank, LATENT_EPS)
+        self.kv_b_proj = nn.Linear(
+            config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
+        )
+        self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)
+
+    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None = None) -> Tensor:
+        """Attention over the given tokens alone; causal where no mask is given."""
+        return self.o_proj(  # type: ignore[no-any-return]
+            self.expanded(self.queries(x_BSH, angles_BSJ), self.latents(x_BSH, angles_BSJ), mask_BST)
+        )
+
+    def forward_cached(
+        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache, layer: int
+    ) -> Tensor:
+        """Attention of new tokens over what the cache holds and themselves; the new latents are written to it."""
+        latents_BTW = cache.write(layer, self.latents(x_BSH, angles_BSJ))
+        attend = self.absorbed if x_BSH.shape[1] == 1 else self.expanded
+        return self.o_proj(attend(self.queries(x_BSH, angles_BSJ), latents_BTW, mask_BST))  # type: ignore[no-any-return]
+
+    def queries(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
+        """(B, S, A, N + R), the rope part last and rotated."""
+        if self.config.q_lora_rank is None:
+            q = self.q_proj(x_BSH)
+        else:
+            q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x_BSH)))
+        q_nope, q_rope = q.unflatten(-1, (-1, self.config.qk_head_dim)).split(
+            [self.config.qk_nope_head_dim, self.config.qk_rope_head_dim], dim=-1
+        )
+        return torch.cat([q_nope, rotate(q_rope, angles_BSJ[:, :, None])], dim=-1)
+
+    def latents(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
+        """What the cache keeps, (B, S, W): the latent after its norm, then the rotated rope key."""
+        latent, k_rope = self.kv_a_proj_with_mqa(x_BSH).split(
+            [self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1
+        )
+        return torch.cat([self.kv_a_layernorm(latent), rotate(k_rope, angles_BSJ)], dim=-1)
+
+    def expanded(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
+        """Attention with the keys and values of all heads, (B, S, A * V)."""
+        latent, k_rope = latents_BTW.split([self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1)
+        k_nope, v = (
+            self.kv_b_proj(latent)
+            .unflatten(-1, (self.config.num_attention_heads, -1))
+            .split([self.config.qk_nope_head_dim, self.config.v_head_dim], dim=-1)
+        )
+        k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
+        out = F.scaled_dot_product_attention(
+            q_BSAD.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+            attn_mask=None if mask_BST is None else mask_BST[:, None],
+            is_causal=mask_BST is None,
+        )
+        return out.transpose(1, 2).flatten(2)
+
+    def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
+        """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""
+        config = self.config
+        up_k, up_v = self.kv_b_proj.weight.unflatten(0, (config.num_attention_heads, -1)).split(
+            [config.qk_nope_head_dim, config.v_head_dim], dim=1
+        )  # (A, N, C), (A, V, C)
+        q_nope, q_rope = q_BSAD.split([config.qk_nope_head_dim, config.qk_rope_head_dim], dim=-1)
+        q_BSAW = torch.cat([torch.einsum("bsan,anc->bsac", q_nope, up_k), q_rope], dim=-1)
+        scores = (q_BSAW.flatten(1, 2) @ latents_BTW.mT).unflatten(1, q_BSAW.shape[1:3])  # (B, S, A, T)
+        scores = scores.float() * config.qk_head_dim**-0.5
+        if mask_BST is not None:
+            scores = scores.masked_fill(~mask_BST[:, :, None], float("-inf"))
+        shares = scores.softmax(-1).to(latents_BTW.dtype).flatten(1, 2)
+        summed = (shares @ latents_BTW[..., : config.kv_lora_rank]).unflatten(1, q_BSAW.shape[1:3])  # (B, S, A, C)
+        return torch.einsum("bsac,avc->bsav", summed, up_v).flatten(2)

@@ -1,0 +1,92 @@
+"""The Moonlight language model: pre-norm layers of latent attention and mixture of experts.
+
+Shapes: B rows, S new tokens, T tokens attended to, H hidden, J half the rope size.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kvl_eval.model.attention import Attention, RMSNorm
+from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.config import TextConfig
+from kvl_eval.model.moe import MLP, MoE
+from kvl_eval.model.rope import text_angles
+
+
+class DecoderLayer(nn.Module):
+    """x + attention(norm(x)), then x + experts(norm(x)); the first layers are dense."""
+
+    def __init__(self, config: TextConfig, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
+
+    def forward(
+        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache | None = None
+    ) -> Tensor:
+        normed = self.input_layernorm(x_BSH)
+        if cache is None:
+            x_BSH = x_BSH + self.self_attn(normed, angles_BSJ, mask_BST)
+        else:
+            x_BSH = x_BSH + self.self_attn.forward_cached(normed, angles_BSJ, mask_BST, cache, self.index)
+        return x_BSH + self.mlp(self.post_attention_layernorm(x_BSH))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Embedding table, layers and final norm."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(DecoderLayer(config, index) for index in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(
+        self,
+        embeds_BSH: Tensor,
+        positions_BS: Tensor,
+        mask_BST: Tensor | None = None,
+        cache: LatentCache | None = None,
+    ) -> Tensor:
+        """Final hidden states, (B, S, H).
+
+        Without a mask: causal over the given tokens, or, for a single token over a cache, everything in it.
+        """
+        angles_BSJ = text_angles(positions_BS, self.config.qk_rope_head_dim, self.config.rope_theta)
+        x_BSH = embeds_BSH
+        for layer in self.layers:
+            x_BSH = layer(x_BSH, angles_BSJ, mask_BST, cache)
+        return self.norm(x_BSH)  # type: ignore[no-any-return]
+
+
+class LanguageModel(nn.Module):
+    """The decoder and its output head, under the checkpoint's names."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.model = Decoder(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(..., H) final hidden states to (..., vocab_size) float32."""
+        return self.lm_head(x).float()  # type: ignore[no-any-return]
+
+
+def padding_mask(attention_mask: Tensor) -> Tensor:
+    """(B, S, S) causal mask that hides padding; a padded token sees itself, so that no row of scores is empty."""
+    size = attention_mask.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=attention_mask.device).tril()
+    itself = torch.eye(size, dtype=torch.bool, device=attention_mask.device)
+    return (causal & attention_mask.bool()[:, None, :]) | itself
+
+
+def cache_mask(starts: list[int], count: int, device: torch.device) -> Tensor | None:
+    """(B, S, T) for `count` new tokens a row behind `starts` held ones; None where plain causality says the same."""
+    if (count == 1 and len(set(starts)) == 1) or (count > 1 and not any(starts)):
+        return None
+    queries_BS = torch.tensor(starts, device=device)[:, None] + torch.arange(count, device=device)
+    return torch.arange(max(starts) + count, device=device) <= queries_BS[..., None]

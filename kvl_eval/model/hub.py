@@ -1,0 +1,62 @@
+"""Where a checkpoint lies: a local folder as it is, or a repository of the Hugging Face hub, downloaded and cached."""
+
+import os
+from pathlib import Path
+
+from kvl_eval.errors import CheckpointError
+
+FILES = ["*.json", "*.safetensors", "tiktoken.model", "*.jinja"]  # never pickles, never code
+FILES_WITHOUT_WEIGHTS = ["*.json", "tiktoken.model", "*.jinja"]
+
+
+def checkpoint_folder(path_or_repo: str | Path, revision: str | None = None, *, weights: bool = True) -> Path:
+    """The folder of a checkpoint; a repository id is downloaded first, without weights if they are not needed.
+
+    The environment of huggingface_hub applies: HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TOKEN.
+    Raises: CheckpointError, if there is no such folder or repository, or if it cannot be reached.
+    """
+    folder = Path(path_or_repo).expanduser()
+    if folder.is_dir():
+        return folder
+    name = os.fspath(path_or_repo)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
+        raise CheckpointError(
+            "model.not_found",
+            f"no folder {name}",
+            why="a model is a folder, or a repository id like moonshotai/Kimi-VL-A3B-Instruct",
+            fix="check the path",
+        )
+    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS)
+
+
+def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from httpx import HTTPError
+
+    where = repo if revision is None else f"{repo}@{revision}"
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    except GatedRepoError:
+        code, message, fix = "model.gated", f"{repo} needs permission", "accept its terms on the hub and set HF_TOKEN"
+    except RepositoryNotFoundError:
+        code, message, fix = "model.not_found", f"the hub has no model {repo}", "check the name, or name a folder"
+    except RevisionNotFoundError:
+        code, message, fix = "model.revision", f"{repo} has no revision {revision}", "check the revision"
+    except HFValidationError:
+        code, message, fix = "model.not_found", f"{repo} is no folder and no repository id", "check the name"
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        code, message = "model.offline", f"{repo} is not in the cache and the hub cannot be reached"
+        fix = "go online once, or name a folder that holds the checkpoint"
+    except (HfHubHTTPError, HTTPError, OSError) as error:
+        code, message = "model.download", f"{repo} could not be downloaded: {str(error).splitlines()[0]}"
+        fix = "try again; finished files are kept"
+    raise CheckpointError(code, message, where=where, fix=fix)

@@ -1,0 +1,197 @@
+"""Kimi-VL: MoonViT, projector and Moonlight language model as one module (arXiv 2504.07491).
+
+Shapes: B rows, S tokens a row, H hidden, M visual tokens of all images, P patches of all images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from kvl_eval.errors import PromptError
+from kvl_eval.model.attention import RMSNorm
+from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.config import KimiVLConfig
+from kvl_eval.model.decoder import LanguageModel, cache_mask, padding_mask
+from kvl_eval.model.moe import Experts, Router
+from kvl_eval.model.projector import Projector
+from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs
+
+PATCHES_AT_ONCE = 65536  # bounds the vision tower's activations; images are never split
+
+
+@dataclass(frozen=True, slots=True)
+class KimiVLOutput:
+    """What a forward pass returns: logits (B, S, vocab_size), float32."""
+
+    logits: Tensor
+
+
+class KimiVL(nn.Module):
+    """The whole model; parameters carry the checkpoint's names, routed experts are stacked."""
+
+    def __init__(self, config: KimiVLConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision_tower = MoonViT(config.vision_config)
+        self.multi_modal_projector = Projector(config)
+        self.language_model = LanguageModel(config.text_config)
+        self.stop_token_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """Load a Hugging Face checkpoint, folder or repository id, straight onto its device.
+
+        Args:
+            revision: branch, tag or commit of a repository.
+            dtype:    None means float32 on a CPU and the checkpoint's own elsewhere.
+            device:   None means the CPU.
+        Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
+        """
+        from kvl_eval.model.weights import load_model
+
+        return load_model(cls, path_or_repo, revision=revision, dtype=dtype, device=device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.language_model.lm_head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.language_model.lm_head.weight.dtype
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        image_grid_hws: Tensor | Sequence[Sequence[int]] | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> KimiVLOutput:
+        """Logits of every position, without a cache; differentiable.
+
+        Args:
+            input_ids:      (B, S) ids with one placeholder for each visual token.
+            pixel_values:   (P, 3, 14, 14) patches of all images in reading order.
+            image_grid_hws: (n, 2) rows and columns of each image in patches.
+            attention_mask: (B, S), 0 for padding; positions count the tokens that are not padding.
+        Raises: PromptError, if placeholders and visual tokens differ in number.
+        """
+        features = None if pixel_values is None else self.image_features(pixel_values, image_grid_hws)
+        embeds = self.embed(input_ids, features)
+        if attention_mask is None:
+            positions, mask = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids), None
+        else:
+            positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            mask = padding_mask(attention_mask)
+        hidden = self.language_model.model(embeds, positions, mask)
+        return KimiVLOutput(logits=self.language_model.logits(hidden))
+
+    def image_features(self, pixel_values: Tensor, image_grid_hws: Tensor | Sequence[Sequence[int]] | None) -> Tensor:
+        """Visual tokens of all images, (M, H), images in order; the tower sees a bounded number of patches at once."""
+        if image_grid_hws is None:
+            raise PromptError("image.grid", "pixel_values came without image_grid_hws")
+        grids = grid_pairs(image_grid_hws)
+        features, start, first = [], 0, 0
+        for end in _bounded_runs([rows * cols for rows, cols in grids], PATCHES_AT_ONCE):
+            count = sum(rows * cols for rows, cols in grids[first:end])
+            last = None if end == len(grids) else start + count
+            merged = self.vision_tower(pixel_values[start:last], grids[first:end])
+            features.append(self.multi_modal_projector(merged))
+            start, first = start + count, end
+        return torch.cat(features)
+
+    def embed(self, input_ids: Tensor, image_features: Tensor | None = None) -> Tensor:
+        """Embeddings (B, S, H) with visual tokens in place of the placeholders, in reading order.
+
+        Raises: PromptError, if placeholders and visual tokens differ in number.
+        """
+        embeds = self.language_model.model.embed_tokens(input_ids)
+        slots = input_ids == self.config.media_placeholder_token_id
+        found, given = int(slots.sum()), 0 if image_features is None else len(image_features)
+        if found != given:
+            raise PromptError(
+                "image.slots",
+                f"the prompt has {found} image tokens, the images give {given}",
+                fix="build the prompt with the processor, and pass the images of the same call",
+            )
+        if image_features is None or not given:
+            return embeds  # type: ignore[no-any-return]
+        return embeds.masked_scatter(slots[..., None], image_features.to(embeds.dtype))  # type: ignore[no-any-return]
+
+    def new_cache(self, rows: int = 0) -> LatentCache:
+        """An empty cache for `rows` sequences, on the model's device and in its dtype."""
+        return LatentCache(self.config.text_config, rows=rows, dtype=self.dtype, device=self.device)
+
+    @torch.no_grad()
+    def forward_cached(self, embeds: Tensor, cache: LatentCache, counts: Sequence[int] | None = None) -> Tensor:
+        """Run new tokens of every row of the cache and return the logits behind each row's last one.
+
+        One call prefills a prompt or a chunk of it (keys and values of all heads), or decodes one token a row (absorbed
+        weights). Positions follow from what each row holds.
+
+        Args:
+            embeds: (B, S, H) embeddings of the new tokens, padded at the right.
+            cache:  a cache with B rows; it holds the new tokens afterwards.
+            counts: tokens of each row that are not padding; None means S for all.
+        Returns: (B, vocab_size) float32.
+        """
+        rows, size = embeds.shape[:2]
+        counts = [size] * rows if counts is None else list(counts)
+        starts = list(cache.lengths)
+        cache.reserve(max(starts, default=0) + size)
+        positions = torch.tensor(starts, device=embeds.device)[:, None] + torch.arange(size, device=embeds.device)
+        mask = cache_mask(starts, size, embeds.device)
+        hidden = self.language_model.model(embeds, positions, mask, cache)
+        cache.advance(counts)
+        ends = torch.tensor(counts, device=embeds.device) - 1
+        last = hidden[:, -1] if min(counts) == size else hidden[torch.arange(rows, device=embeds.device), ends]
+        return self.language_model.logits(last)
+
+    def generate(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> list[list[int]]:
+        """New ids of each row; see `kvl_eval.model.generate.generate`, which takes the same arguments."""
+        from kvl_eval.model.generate import generate
+
+        return generate(self, input_ids, *args, **kwargs)
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator | None = None) -> Self:
+        """Draw every parameter anew and return the model.
+
+        Matrices are normal with standard deviation fan_in ** -0.5, tables with `initializer_range`; norms are one, biases
+        are zero.
+        """
+        spread = self.config.text_config.initializer_range
+        for module in self.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif isinstance(module, nn.LayerNorm | RMSNorm):
+                    parameter.fill_(1.0)
+                elif isinstance(module, nn.Embedding | PositionTable):
+                    parameter.normal_(0.0, spread, generator=generator)
+                elif isinstance(module, Experts | Router):
+                    parameter.normal_(0.0, parameter.shape[-1] ** -0.5, generator=generator)
+                else:
+                    parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
+        return self
+
+
+def _bounded_runs(sizes: Sequence[int], limit: int) -> list[int]:
+    """Ends of consecutive runs whose sizes add up to at most `limit`; a larger single item is a run of its own."""
+    ends, total = [], 0
+    for index, size in enumerate(sizes):
+        if index and total and total + size > limit:
+            ends.append(index)
+            total = 0
+        total += size
+    return [*ends, len(sizes)]

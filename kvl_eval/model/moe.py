@@ -1,0 +1,123 @@
+"""Mixture of experts with sigmoid gating and a correction bias (DeepSeek-V3 form, as in Moonlight).
+
+Shapes: T tokens, H hidden, E routed experts, I expert width, k experts a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kvl_eval.model.config import TextConfig
+
+
+class MLP(nn.Module):
+    """down(silu(gate(x)) * up(x)), without biases: the dense first layer and the shared experts."""
+
+    def __init__(self, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden, inner, bias=False)
+        self.up_proj = nn.Linear(hidden, inner, bias=False)
+        self.down_proj = nn.Linear(inner, hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Router(nn.Module):
+    """Chooses experts by biased scores and weighs them by unbiased ones, all in float32."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
+        self.e_score_correction_bias = nn.Parameter(torch.empty(config.n_routed_experts))
+
+    def forward(self, x_TH: Tensor) -> tuple[Tensor, Tensor]:
+        """Expert indices (T, k) and their weights (T, k), normalised and scaled, float32."""
+        scores_TE = F.linear(x_TH.float(), self.weight.float()).sigmoid()
+        experts_Tk = self.choose(scores_TE + self.e_score_correction_bias.float())
+        weights_Tk = scores_TE.gather(1, experts_Tk)
+        if self.config.norm_topk_prob and self.config.num_experts_per_tok > 1:
+            weights_Tk = weights_Tk / (weights_Tk.sum(-1, keepdim=True) + 1e-20)
+        return experts_Tk, weights_Tk * self.config.routed_scaling_factor
+
+    def choose(self, biased_TE: Tensor) -> Tensor:
+        """The top experts by biased score, out of the best groups (a group counts by its two best experts)."""
+        if self.config.n_group > 1:
+            grouped = biased_TE.unflatten(-1, (self.config.n_group, -1))
+            best = grouped.topk(2, dim=-1).values.sum(-1).topk(self.config.topk_group, dim=-1).indices
+            kept = torch.zeros_like(grouped[..., 0]).scatter(1, best, 1.0)
+            biased_TE = (grouped * kept[..., None]).flatten(-2)  # scores of dropped groups become 0, as published
+        return biased_TE.topk(self.config.num_experts_per_tok, dim=-1).indices
+
+
+class Experts(nn.Module):
+    """All routed experts of a layer, stacked; checkpoints name them `experts.E.{gate,up,down}_proj.weight`."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        count, hidden, inner = config.n_routed_experts, config.hidden_size, config.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(count, 2 * inner, hidden))  # gate rows, then up rows
+        self.down_proj = nn.Parameter(torch.empty(count, hidden, inner))
+
+    def forward(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
+        """Weighted sum of each token's experts, (T, H), summed in float32.
+
+        Pairs (token, expert) are sorted by expert once; then one grouped matrix product for gate and up and one for
+        down on an accelerator, without reading anything back, or a loop over the experts that were hit on a CPU.
+        """
+        order = experts_Tk.flatten().argsort(stable=True)
+        inputs = x_TH[order // experts_Tk.shape[1]]
+        ends_E = torch.searchsorted(
+            experts_Tk.flatten()[order], torch.arange(len(self.down_proj), device=order.device), right=True
+        )
+        grouped = x_TH.device.type != "cpu" and has_grouped_mm(x_TH)
+        outputs = self.grouped(inputs, ends_E) if grouped else self.looped(inputs, ends_E)
+        pairs = outputs[order.argsort()].unflatten(0, experts_Tk.shape)  # (T, k, H), back in token order
+        return (pairs.float() * weights_Tk[..., None]).sum(1).to(x_TH.dtype)
+
+    def grouped(self, inputs: Tensor, ends_E: Tensor) -> Tensor:
+        """Outputs of the sorted pairs by grouped matrix products; `ends_E` is where each expert's pairs end."""
+        offsets = ends_E.to(torch.int32)
+        gate, up = F.grouped_mm(inputs, self.gate_up_proj.mT, offs=offsets).chunk(2, dim=-1)
+        return F.grouped_mm(F.silu(gate) * up, self.down_proj.mT, offs=offsets)
+
+    def looped(self, inputs: Tensor, ends_E: Tensor) -> Tensor:
+        """Outputs of the sorted pairs, one expert after the other, skipping those without pairs."""
+        outputs, start = [], 0
+        weights = zip(ends_E.tolist(), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
+        for end, gate_up, down in weights:
+            if end > start:
+                gate, up = F.linear(inputs[start:end], gate_up).chunk(2, dim=-1)
+                outputs.append(F.linear(F.silu(gate) * up, down))
+            start = end
+        return torch.cat(outputs) if outputs else inputs
+
+    def plain(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
+        """The plain form of `forward`: every expert on every token, weighted by zero where it was not chosen."""
+        total = torch.zeros_like(x_TH, dtype=torch.float32)
+        for expert, (gate_up, down) in enumerate(zip(self.gate_up_proj, self.down_proj, strict=True)):
+            gate, up = F.linear(x_TH, gate_up).chunk(2, dim=-1)
+            weight_T = (weights_Tk * (experts_Tk == expert)).sum(-1)
+            total = total + F.linear(F.silu(gate) * up, down).float() * weight_T[:, None]
+        return total.to(x_TH.dtype)
+
+
+class MoE(nn.Module):
+    """Routed experts plus the shared ones, which are a single MLP and are not scaled."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.gate = Router(config)
+        self.experts = Experts(config)
+        self.shared_experts = MLP(config.hidden_size, config.n_shared_experts * config.moe_intermediate_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_TH = x.reshape(-1, x.shape[-1])
+        routed = self.experts(x_TH, *self.gate(x_TH))
+        return routed.view_as(x) + self.shared_experts(x)  # type: ignore[no-any-return]
+
+
+def has_grouped_mm(x: Tensor) -> bool:
+    """Whether torch offers a fused grouped product for this dtype and device."""
+    return hasattr(F, "grouped_mm") and x.dtype == torch.bfloat16 and x.device.type == "cuda"

@@ -1,0 +1,52 @@
+"""Rotary position embeddings: one axis for the language model, two axes for MoonViT.
+
+Both turn *adjacent* components (2j, 2j+1), viewed as complex numbers; angles and products are float32.
+
+Shapes: P patches or positions, D head size, J = D / 2 rotated pairs; leading dimensions are free.
+"""
+
+import torch
+from torch import Tensor
+
+
+def text_angles(positions: Tensor, dim: int, theta: float) -> Tensor:
+    """Angle of each pair at each position.
+
+    Args:
+        positions: (...) integer positions.
+        dim:       rotated values in a head (`qk_rope_head_dim`).
+        theta:     base of the frequencies (`rope_theta`).
+    Returns: (..., dim / 2) float32.
+    """
+    exponents = torch.arange(0, dim, 2, dtype=torch.float32, device=positions.device) / dim
+    return positions[..., None].float() * (1.0 / theta**exponents)
+
+
+def vision_angles(rows: int, cols: int, dim: int, device: torch.device | str | None = None) -> Tensor:
+    """Angle of each pair at each patch of one picture: even pairs turn with the column, odd pairs with the row.
+
+    Args:
+        rows, cols: size of the picture in patches.
+        dim:        head size, divisible by 4.
+    Returns: (rows * cols, dim / 2) float32, patches in raster order.
+    Source:  published remote code of MoonViT (the column comes first, whatever its docstring says).
+    """
+    exponents = torch.arange(0, dim, 4, dtype=torch.float32, device=device) / dim
+    frequencies = 1.0 / 10000.0**exponents  # (D/4,)
+    y = torch.arange(rows, dtype=torch.float32, device=device)[:, None, None] * frequencies
+    x = torch.arange(cols, dtype=torch.float32, device=device)[None, :, None] * frequencies
+    pairs = torch.stack([x.expand(rows, cols, -1), y.expand(rows, cols, -1)], dim=-1)  # (rows, cols, D/4, 2)
+    return pairs.reshape(rows * cols, dim // 2)
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Turn each adjacent pair of `x` by its angle: (a, b) -> (a cos t - b sin t, a sin t + b cos t).
+
+    Args:
+        x:      (..., D), any float dtype.
+        angles: (..., D / 2) float32, broadcast against `x`.
+    Returns: (..., D) in the dtype of `x`.
+    """
+    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)

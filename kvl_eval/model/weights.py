@@ -1,0 +1,277 @@
+"""Checkpoint files: every tensor by its published name, from and to safetensors.
+
+Weights are read one tensor at a time from memory-mapped files straight into their place on the device; routed experts
+land in their slice of the stacked parameter. Nothing is ever unpickled, and no code of a checkpoint is run.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from kvl_eval.errors import CheckpointError
+from kvl_eval.model.config import KimiVLConfig, read_json
+from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.kimi_vl import KimiVL
+
+log = logging.getLogger(__name__)
+Model = TypeVar("Model", bound=KimiVL)
+
+INDEX = "model.safetensors.index.json"
+SKIPPED = ("rotary_emb.inv_freq", "cos_cached", "sin_cached")  # tables that old checkpoints carry along
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FLOAT_FORMATS = ("F32", "BF16", "F16", "F64")
+SHOWN = 20
+SMALL = 1_000_000_000  # parameters up to which weights are looked through for NaN and infinity by default
+
+
+def checkpoint_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint by its published name, as a view into the model's parameters."""
+    return {name: view for key, value in model.named_parameters() for name, view in _published(key, value.data)}
+
+
+def _published(key: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    prefix, _, last = key.rpartition(".")
+    if not prefix.endswith(".experts"):
+        yield key, value
+        return
+    for expert, weight in enumerate(value):
+        if last == "gate_up_proj":
+            gate, up = weight.chunk(2)
+            yield f"{prefix}.{expert}.gate_proj.weight", gate
+            yield f"{prefix}.{expert}.up_proj.weight", up
+        else:
+            yield f"{prefix}.{expert}.{last}.weight", weight
+
+
+def load_model(
+    kind: type[Model],
+    path_or_repo: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    check_finite: bool | None = None,
+) -> Model:
+    """A model in evaluation mode with the weights of a checkpoint; see `KimiVL.from_pretrained`.
+
+    `check_finite` looks for NaN and infinity in the weights; None means: in models of up to a billion parameters.
+    """
+    folder = checkpoint_folder(path_or_repo, revision)
+    values = read_json(folder / "config.json")
+    config = KimiVLConfig.from_dict(values)
+    if "auto_map" in values:
+        log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
+    target = _device(device)
+    wanted = _dtype(dtype, config, target)
+    with torch.device("meta"):
+        model = kind(config)
+    with ExitStack() as stack:
+        files = {path: stack.enter_context(_opened(path)) for path in weight_files(folder)}
+        places = {name: path for path, file in files.items() for name in file.keys() if not name.endswith(SKIPPED)}
+        slots = checkpoint_tensors(model)
+        _compare(folder, slots, {name: files[path].get_slice(name) for name, path in places.items()})
+        model = model.to(wanted).to_empty(device=target)
+        if check_finite is None:
+            check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
+        _fill(
+            model,
+            {path: (file, [n for n in places if places[n] == path]) for path, file in files.items()},
+            check_finite,
+        )
+    model.stop_token_ids = stop_ids(folder, config)
+    return model.eval().requires_grad_(False)
+
+
+def _fill(model: nn.Module, sources: Mapping[Path, tuple[Any, list[str]]], check_finite: bool) -> None:
+    slots = checkpoint_tensors(model)
+    for path, (file, names) in sources.items():
+        for name in names:
+            tensor = file.get_tensor(name)
+            if check_finite and not bool(tensor.isfinite().all()):
+                raise CheckpointError(
+                    "model.weights_nan",
+                    f"{name} holds NaN or infinite values",
+                    where=str(path),
+                    fix="download the checkpoint again, or train it anew",
+                )
+            slots[name].copy_(tensor)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint folder.
+
+    Raises: CheckpointError, if shards named by the index are missing, or if only pickled weights are there.
+    """
+    if (folder / INDEX).is_file():
+        weight_map = read_json(folder / INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(_is_file_name(name) for name in weight_map.values()):
+            raise CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(folder / INDEX))
+        paths = [folder / name for name in sorted(set(weight_map.values()))]
+        absent = [path.name for path in paths if not path.is_file()]
+        if absent:
+            raise CheckpointError(
+                "model.shards",
+                f"{len(absent)} of {len(paths)} weight files are missing: {', '.join(absent)}",
+                where=str(folder),
+                fix="download the checkpoint again",
+            )
+        return paths
+    paths = sorted(folder.glob("*.safetensors"))
+    if paths:
+        return paths
+    pickled = sorted(path.name for ending in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{ending}"))
+    raise CheckpointError(
+        "model.pickle" if pickled else "model.no_weights",
+        f"no safetensors files, only {', '.join(pickled[:3])}" if pickled else "no safetensors files",
+        where=str(folder),
+        why="pickled weights can run code when they are opened and are never read" if pickled else None,
+        fix="use a checkpoint in safetensors format",
+    )
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            "model.safetensors",
+            f"{path.name} is not a readable safetensors file",
+            where=str(path),
+            why=str(error),
+            fix="download the file again",
+        ) from None
+
+
+def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+    """Raise one error that lists every missing, unexpected and mis-shaped tensor."""
+    missing = sorted(set(slots) - set(found))
+    unexpected = sorted(set(found) - set(slots))
+    wrong = []
+    for name in sorted(set(slots) & set(found)):
+        expected, shape, form = list(slots[name].shape), found[name].get_shape(), found[name].get_dtype()
+        if shape != expected or form not in FLOAT_FORMATS:
+            wrong.append(f"{name}: expected {expected} float, found {shape} {form}")
+    if not (missing or unexpected or wrong):
+        return
+    lines = [
+        *_listed("missing", (f"{name} {list(slots[name].shape)}" for name in missing), len(missing)),
+        *_listed("unexpected", (f"{name} {found[name].get_shape()}" for name in unexpected), len(unexpected)),
+        *_listed("mis-shaped", wrong, len(wrong)),
+    ]
+    raise CheckpointError(
+        "model.tensors",
+        f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(wrong)} mis-shaped, of {len(slots)}",
+        where=str(folder),
+        why="\n".join(lines),
+        fix="check that config.json and the weights belong together, or download the checkpoint again",
+    )
+
+
+def _listed(title: str, items: Iterable[str], count: int) -> list[str]:
+    shown = [f"{title}: {item}" for _, item in zip(range(SHOWN), items, strict=False)]
+    return [*shown, f"{title}: and {count - SHOWN} more"] if count > SHOWN else shown
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    chosen = torch.device("cpu") if device is None else None
+    try:
+        chosen = chosen or torch.device(device)  # type: ignore[arg-type]
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        available = [
+            "cpu",
+            *(["cuda"] if torch.cuda.is_available() else []),
+            *(["mps"] if torch.mps.is_available() else []),
+        ]
+        raise CheckpointError(
+            "model.device",
+            f"device {device!s} cannot be used",
+            why=f"available here: {', '.join(available)}; torch says: {str(error).splitlines()[0]}",
+            fix="choose one of the available devices",
+        ) from None
+    return chosen
+
+
+def _dtype(dtype: torch.dtype | str | None, config: KimiVLConfig, device: torch.device) -> torch.dtype:
+    if dtype is None:
+        dtype = "float32" if device.type == "cpu" else config.torch_dtype
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise CheckpointError("model.dtype", f"dtype {name} is not supported", why=f"accepted: {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def stop_ids(folder: Path, config: KimiVLConfig) -> tuple[int, ...]:
+    """Ids that end a turn: those of generation_config, of config, and of the tokens named [EOS] and <|im_end|>."""
+    found: set[int] = set()
+    generation = read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
+    for ids in (generation.get("eos_token_id"), config.eos_token_id, config.text_config.eos_token_id):
+        found |= {ids} if isinstance(ids, int) else set(ids or ())
+    names = folder / "tokenizer_config.json"
+    added = read_json(names).get("added_tokens_decoder", {}) if names.is_file() else {}
+    found |= {int(key) for key, token in added.items() if token.get("content") in ("[EOS]", "<|im_end|>")}
+    return tuple(sorted(found))
+
+
+def save_checkpoint(
+    model: KimiVL, folder: str | Path, *, dtype: torch.dtype | None = None, max_shard_bytes: int = 5_000_000_000
+) -> None:
+    """Write `config.json`, `generation_config.json` and the weights under their published names.
+
+    Args:
+        dtype:           stored form of every tensor; None keeps the model's.
+        max_shard_bytes: a new safetensors file begins where the last would become larger.
+    The tokenizer's and the processor's files are written by `KimiVLProcessor.save`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = dtype or model.dtype
+    shards: list[dict[str, Tensor]] = [{}]
+    room = max_shard_bytes
+    tensors = checkpoint_tensors(model)
+    for name, tensor in tensors.items():
+        size = tensor.numel() * stored.itemsize
+        if shards[-1] and size > room:
+            shards.append({})
+            room = max_shard_bytes
+        shards[-1][name] = tensor
+        room -= size
+    names = _shard_names(len(shards))
+    for name, shard in zip(names, shards, strict=True):
+        packed = {key: tensor.to("cpu", stored).contiguous().clone() for key, tensor in shard.items()}
+        save_file(packed, folder / f".{name}.part", metadata={"format": "pt"})
+        os.replace(folder / f".{name}.part", folder / name)
+    if len(shards) > 1:
+        weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+        total = sum(tensor.numel() * stored.itemsize for tensor in tensors.values())
+        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+    config = {**model.config.to_dict(), "torch_dtype": str(stored).removeprefix("torch.")}
+    config["text_config"]["torch_dtype"] = config["torch_dtype"]
+    _write_json(folder / "config.json", config)
+    ids = {key: config[key] for key in ("bos_token_id", "pad_token_id") if config[key] is not None}
+    _write_json(
+        folder / "generation_config.json", {**ids, "eos_token_id": list(model.stop_token_ids) or config["eos_token_id"]}
+    )
+
+
+def _shard_names(count: int) -> list[str]:
+    if count == 1:
+        return ["model.safetensors"]
+    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
