@@ -1,0 +1,10 @@
+"""Where a task's rows come from: the hub, its cache, or a local folder.
+
+Rows stream: a parquet file is read by row group, and pictures stay encoded bytes (or paths) until somebody opens them.
+"""
+
+from kvl_eval.sources.base import Row, Source, check_columns
+from kvl_eval.sources.cells import image_ref, literal_list
+from kvl_eval.sources.rows import read_rows
+
+__all__ = ["Row", "Source", "check_columns", "image_ref", "literal_list", "read_rows"]

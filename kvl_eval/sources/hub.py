@@ -1,0 +1,252 @@
+"""Read a data set of the Hugging Face hub: only the files of the split that is wanted, at one fixed revision.
+
+`datasets` says which files a split has, `huggingface_hub` brings them into its cache (resumable, `HF_ENDPOINT` and
+`HF_HUB_OFFLINE` honoured), and they are read where they lie, picture by picture. `load_dataset` itself would fetch
+every split and write all of it a second time; it serves where the files are of another kind, and where only its own
+cache holds the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.errors import DataError, InputError
+from kvl_eval.sources.local import SUFFIXES, find_files, read_file
+from kvl_eval.sources.base import Row, Source, check_columns
+
+
+def read_hub(
+    source: Source, split: str, *, config: str | None, stems: Sequence[str] = (), required: Sequence[str], task: str
+) -> Iterator[Row]:
+    """The rows of a split of `source.repo`, pictures undecoded.
+
+    Raises: DataError: `data.missing` (no such repository, revision, configuration or split), `data.gated`,
+            `data.offline`, `data.too_large`, and those of `local.read_file`.
+    """
+    with _clear_errors(source, split, task):
+        paths = _files(source, split, config, stems, task)
+    if paths is None:
+        yield from _through_load_dataset(source, split, config, required, task)
+        return
+    for path in paths:
+        for row in read_file(path, _snapshot_of(path), required=required, task=task):
+            yield Row(row.values, f"{source.repo}/{row.where}")
+
+
+def _files(source: Source, split: str, config: str | None, stems: Sequence[str], task: str) -> list[Path] | None:
+    """Local paths of the split's files, downloaded where need be; None where only `load_dataset` can read them."""
+    if is_offline(source):
+        return _cached_files(source, split, config, stems, task)
+    import datasets
+    from huggingface_hub import HfApi
+
+    assert source.repo is not None
+    builder = datasets.load_dataset_builder(
+        source.repo, config, revision=source.revision, cache_dir=_datasets_cache(source)
+    )
+    files = dict(builder.config.data_files or {})
+    if split not in files:
+        raise _no_split(source, split, sorted(files), task)
+    urls = list(files[split])
+    if not all(url.startswith("hf://datasets/") and url.endswith(SUFFIXES) for url in urls):
+        return None
+    places = [_split_url(url) for url in urls]
+    api = HfApi()
+    _check_size(api, source, places, task)
+    cache = None if source.cache_dir is None else str(source.cache_dir / "hub")
+    return [
+        Path(api.hf_hub_download(source.repo, name, repo_type="dataset", revision=commit, cache_dir=cache))
+        for commit, name in places
+    ]
+
+
+def _cached_files(source: Source, split: str, config: str | None, stems: Sequence[str], task: str) -> list[Path] | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    assert source.repo is not None
+    try:
+        folder = snapshot_download(
+            source.repo,
+            repo_type="dataset",
+            revision=source.revision,
+            cache_dir=None if source.cache_dir is None else str(source.cache_dir / "hub"),
+            local_files_only=True,
+        )
+        return find_files(Path(folder), split, config=config, stems=stems, task=task)
+    except (LocalEntryNotFoundError, DataError):
+        if source.revision is not None:  # the cache of `datasets` cannot be asked for a revision
+            raise _offline(source, split, task) from None
+        return None
+
+
+def _through_load_dataset(
+    source: Source, split: str, config: str | None, required: Sequence[str], task: str
+) -> Iterator[Row]:
+    import datasets
+
+    assert source.repo is not None
+    with _clear_errors(source, split, task):
+        table = datasets.load_dataset(
+            source.repo, config, split=split, revision=source.revision, cache_dir=_datasets_cache(source)
+        )
+    for name, feature in table.features.items():
+        table = table.cast_column(name, _undecoded(feature))
+    check_columns(table.column_names, required, where=f"{source.repo} {split}", task=task)
+    for number, values in enumerate(table, 1):
+        yield Row(dict(values), f"{source.repo} {split} row {number}")
+
+
+def _undecoded(feature: Any) -> Any:
+    """`feature` with pictures left as {"bytes", "path"}, lists of pictures too."""
+    import datasets
+
+    if isinstance(feature, datasets.Image):
+        return datasets.Image(decode=False)
+    inner = getattr(feature, "feature", None)
+    if isinstance(inner, datasets.Image):
+        return type(feature)(datasets.Image(decode=False))
+    return feature
+
+
+@contextmanager
+def _clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
+    """The clients' errors as one DataError each."""
+    import httpx
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except InputError:
+        raise
+    except GatedRepoError as error:
+        raise _gated(source, task, str(error)) from None
+    except RevisionNotFoundError as error:
+        raise _not_found(source, task, f"no revision {source.revision!r}: {_first_line(error)}") from None
+    except (RepositoryNotFoundError, DatasetNotFoundError) as error:
+        if "gated" in str(error):
+            raise _gated(source, task, str(error)) from None
+        raise _not_found(source, task, _first_line(error)) from None
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError):
+        raise _offline(source, split, task) from None
+    except (ConnectionError, httpx.TransportError) as error:
+        if is_offline(source):
+            raise _offline(source, split, task) from None
+        raise _unreachable(source, task, _first_line(error)) from None
+    except HfHubHTTPError as error:
+        raise _unreachable(source, task, _first_line(error)) from None
+    except (DatasetsError, ValueError, FileNotFoundError) as error:
+        raise _not_found(source, task, _first_line(error)) from None
+
+
+def is_offline(source: Source) -> bool:
+    """Whether nothing may be fetched: asked for by `source`, or by `HF_HUB_OFFLINE`."""
+    from huggingface_hub import constants
+
+    return source.offline or bool(constants.HF_HUB_OFFLINE)
+
+
+def _split_url(url: str) -> tuple[str, str]:
+    """(commit, path in the repository) of `hf://datasets/owner/name@commit/path`."""
+    repo_and_commit, _, tail = url.removeprefix("hf://datasets/").partition("@")
+    del repo_and_commit
+    commit, _, name = tail.partition("/")
+    return commit, name
+
+
+def _snapshot_of(path: Path) -> Path:
+    """The folder `snapshots/<commit>` that `path` lies in."""
+    for parent in path.parents:
+        if parent.parent.name == "snapshots":
+            return parent
+    return path.parent
+
+
+def _datasets_cache(source: Source) -> str | None:
+    return None if source.cache_dir is None else str(source.cache_dir / "datasets")
+
+
+def _check_size(api: Any, source: Source, places: Sequence[tuple[str, str]], task: str) -> None:
+    """Raises DataError `data.too_large` where the files exceed `source.max_download`."""
+    if source.max_download is None:
+        return
+    names = [name for _, name in places]
+    found = api.get_paths_info(source.repo, names, repo_type="dataset", revision=places[0][0])
+    total = sum(one.size for one in found)
+    if total > source.max_download:
+        raise DataError(
+            "data.too_large",
+            f"{task}: the split is a download of {total / 1e9:.1f} GB",
+            where=f"hub data set {source.repo}",
+            why=f"without --yes at most {source.max_download / 1e9:.1f} GB are fetched",
+            fix="add --yes, or point --data-dir at a copy",
+        )
+
+
+def _place(source: Source) -> str:
+    return f"hub data set {source.repo}" + (f"@{source.revision}" if source.revision else "")
+
+
+def _not_found(source: Source, task: str, why: str) -> DataError:
+    return DataError(
+        "data.missing",
+        f"{task}: the data set cannot be loaded",
+        where=_place(source),
+        why=why,
+        fix="check --data-repo, or point --data-dir at a copy",
+    )
+
+
+def _no_split(source: Source, split: str, present: Sequence[str], task: str) -> DataError:
+    return DataError(
+        "data.missing",
+        f"{task}: {split!r} not found",
+        where=_place(source),
+        why=f"it has {', '.join(present) or 'no data files'}",
+        fix="check --split",
+    )
+
+
+def _gated(source: Source, task: str, why: str) -> DataError:
+    return DataError(
+        "data.gated",
+        f"{task}: the data set asks for access",
+        where=_place(source),
+        why=why.splitlines()[0][:200],
+        fix="ask for access on its page and log in with `hf auth login`, or point --data-dir at a copy",
+    )
+
+
+def _offline(source: Source, split: str, task: str) -> DataError:
+    return DataError(
+        "data.offline",
+        f"{task}: {split!r} is not in the cache",
+        where=_place(source),
+        why="offline: nothing was fetched",
+        fix=f"run `kvl-eval fetch {task}` with a connection, or point --data-dir at a copy",
+    )
+
+
+def _unreachable(source: Source, task: str, why: str) -> DataError:
+    return DataError(
+        "data.unreachable",
+        f"{task}: the hub cannot be reached",
+        where=_place(source),
+        why=why,
+        fix="check the connection and HF_ENDPOINT, use --offline with a filled cache, or --data-dir with a copy",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

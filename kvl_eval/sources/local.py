@@ -1,0 +1,277 @@
+"""Read the tables of a local data folder: parquet, JSON, JSON Lines, TSV and CSV."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import gzip
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from kvl_eval.errors import DataError
+from kvl_eval.sources.base import Row, check_columns
+
+SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".tsv", ".csv")
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+MAX_CELL = 1 << 28  # bytes of one TSV cell; the csv module's own limit is far below a base64 picture
+BATCH_ROWS = 16
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
+
+
+def find_files(folder: Path, split: str, *, config: str | None, stems: Sequence[str], task: str) -> list[Path]:
+    """The files that hold a split, in reading order.
+
+    A file matches a stem S as `S.parquet`, `S-*.parquet`, `S.jsonl[.gz]`, `S.json`, `S.tsv` or `S.csv`, in any
+    sub-folder; with `config`, files below a folder of that name go first. The first stem and format that match win,
+    and of several depths the shallowest.
+
+    Raises: DataError `data.missing` (what was tried and what is there), `data.pickle`.
+    """
+    wanted = (split, *stems)
+    present = _tables(folder)
+    pools = [present]
+    if config is not None:
+        pools = [[path for path in present if config in path.parts], present]
+    for pool in pools:
+        for stem in wanted:
+            for suffix in SUFFIXES:
+                found = _matching(pool, stem, suffix)
+                if found:
+                    return _whole([folder / path for path in found], task)
+    pickles = [path for stem in wanted for suffix in PICKLES for path in _matching(_walk(folder), stem, suffix)]
+    if pickles:
+        raise _pickle(folder / pickles[0], task)
+    raise _missing(folder, split, wanted, present, task)
+
+
+def read_file(path: Path, folder: Path, *, required: Sequence[str] = (), task: str) -> Iterator[Row]:
+    """The rows of one file; `folder` shortens its name in messages.
+
+    Raises: DataError `data.corrupt`, `data.field`, `data.pickle`.
+    """
+    name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    _refuse_empty_or_pickle(path, name, task)
+    if name.endswith(".parquet"):
+        yield from _read_parquet(path, name, required, task)
+    elif name.endswith((".tsv", ".csv")):
+        yield from _read_delimited(path, name, required, task)
+    elif name.endswith((".jsonl", ".jsonl.gz")):
+        for number, values in read_json_lines(path, name):
+            check_columns(list(values), required, where=f"{name}:{number}", task=task)
+            yield Row(values, f"{name}:{number}")
+    else:
+        yield from _read_json(path, name, required, task)
+
+
+def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of each line that is not blank, plain or gzip.
+
+    Raises: DataError `data.corrupt` with file and line.
+    """
+    with open_text(path) as lines:
+        yield from parse_json_lines(lines, name)
+
+
+def parse_json_lines(lines: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_json_lines`, from an open file; `name` is what messages call it."""
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, _json_object(line, f"{name}:{number}")
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, OSError) as error:
+        raise DataError(
+            "data.corrupt", f"{name} cannot be read", where=f"{name}:{number + 1}", why=str(error)
+        ) from None
+
+
+def open_text(path: Path) -> IO[str]:
+    """A UTF-8 text file, a byte-order mark dropped; `.gz` is unpacked on the way.
+
+    Raises: DataError `data.missing`.
+    """
+    try:
+        if path.name.endswith(".gz"):
+            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+        return open(path, encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise DataError("data.missing", f"cannot open {path}", why=error.strerror or str(error)) from None
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError("data.corrupt", "not a JSON object", where=where, why=_reason(error)) from None
+    if not isinstance(value, dict):
+        raise DataError("data.corrupt", "not a JSON object", where=where, why=f"found a {type(value).__name__}")
+    return value
+
+
+def _read_json(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
+    try:
+        with open_text(path) as text:
+            value = json.load(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError("data.corrupt", f"{task}: {name} is not JSON", where=name, why=_reason(error)) from None
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        value = value["data"]
+    if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+        value = [{"id": key, **row} for key, row in value.items()]
+    if not isinstance(value, list):
+        raise DataError(
+            "data.corrupt",
+            f"{task}: {name} holds no rows",
+            where=name,
+            why="expected a list of objects, or {id: object}",
+        )
+    for number, values in enumerate(value, 1):
+        where = f"{name} row {number}"
+        if not isinstance(values, dict):
+            raise DataError("data.corrupt", f"{task}: not an object", where=where, why=f"found {str(values)[:60]!r}")
+        check_columns(list(values), required, where=where, task=task)
+        yield Row(values, where)
+
+
+def _read_delimited(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
+    csv.field_size_limit(MAX_CELL)
+    line = 0
+    with open_text(path) as text:
+        reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",")
+        try:
+            header = next(reader, [])
+            check_columns(header, required, where=name, task=task)
+            for number, cells in enumerate(reader, 1):
+                line = reader.line_num
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise csv.Error(f"{len(cells)} fields, but the header has {len(header)}")
+                # An empty cell means "no value" in these files, as pandas reads them.
+                values = {key: cell if cell else None for key, cell in zip(header, cells, strict=True)}
+                yield Row(values, f"{name} row {number}")
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(
+                "data.corrupt", f"{task}: {name} cannot be read", where=f"{name}:{line or 1}", why=str(error)
+            ) from None
+
+
+def _read_parquet(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    group = -1
+    try:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            check_columns(file.schema_arrow.names, required, where=name, task=task)
+            number = 0
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+                    for values in batch.to_pylist():
+                        number += 1
+                        yield Row(values, f"{name} row {number}")
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        where = name if group < 0 else f"{name} row group {group}"
+        raise DataError(
+            "data.corrupt",
+            f"{task}: {name} cannot be read",
+            where=where,
+            why=_reason(error),
+            fix="download the file again and compare its size",
+        ) from None
+
+
+def _refuse_empty_or_pickle(path: Path, name: str, task: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        raise DataError("data.missing", f"{task}: cannot open {path}", why=error.strerror or str(error)) from None
+    if not head:
+        raise DataError("data.corrupt", f"{task}: {name} is empty", where=name)
+    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
+        raise _pickle(path, task)
+
+
+def _pickle(path: Path, task: str) -> DataError:
+    return DataError(
+        "data.pickle",
+        f"{task}: {path.name} is a pickle",
+        where=str(path),
+        why="unpickling runs code from the file",
+        fix="convert it to parquet, JSON Lines or TSV",
+    )
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Files below `folder`, relative to it, in a stable order; hidden folders are left out."""
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        found += [(Path(where) / one).relative_to(folder) for one in sorted(files)]
+    return found
+
+
+def _tables(folder: Path) -> list[Path]:
+    return [path for path in _walk(folder) if path.name.endswith(SUFFIXES)]
+
+
+def _matching(paths: Sequence[Path], stem: str, suffix: str) -> list[Path]:
+    """Those named `{stem}{suffix}`, else the shards `{stem}-*{suffix}`; of several depths the shallowest."""
+    for pattern in (f"{stem}{suffix}", f"{stem}-*{suffix}"):
+        found = [path for path in paths if _named(path, pattern)]
+        if found:
+            depth = min(len(path.parts) for path in found)
+            return [path for path in found if len(path.parts) == depth]
+    return []
+
+
+def _named(path: Path, pattern: str) -> bool:
+    tail = path.parts[-(pattern.count("/") + 1) :]
+    return fnmatch.fnmatchcase("/".join(tail), pattern)
+
+
+def _whole(paths: list[Path], task: str) -> list[Path]:
+    """`paths`, if no shard of a `-00000-of-00003` set is missing."""
+    shards: dict[str, tuple[int, set[int]]] = {}
+    for path in paths:
+        match = _SHARD.search(path.name.split(".")[0])
+        if match:
+            prefix = str(path)[: str(path).rindex(match[0])]
+            shards.setdefault(prefix, (int(match[2]), set()))[1].add(int(match[1]))
+    for prefix, (total, present) in shards.items():
+        missing = sorted(set(range(total)) - present)
+        if missing:
+            raise DataError(
+                "data.missing",
+                f"{task}: {len(missing)} of {total} files of {Path(prefix).name} are missing",
+                where=str(Path(prefix).parent),
+                why=f"no shard {', '.join(f'{number:05d}' for number in missing[:5])}",
+            )
+    return paths
+
+
+def _missing(folder: Path, split: str, stems: Sequence[str], present: list[Path], task: str) -> DataError:
+    tried = ", ".join(f"{stem}{{.parquet,-*.parquet,.jsonl,.json,.tsv}}" for stem in stems)
+    if not folder.is_dir():
+        found = "the folder does not exist"
+    elif present:
+        found = f"found {', '.join(map(str, present[:8]))}{' ...' if len(present) > 8 else ''}"
+    else:
+        inside = sorted(one.name + ("/" if one.is_dir() else "") for one in folder.iterdir())[:8]
+        found = f"found {', '.join(inside) or 'nothing'}"
+    return DataError(
+        "data.missing",
+        f"{task}: {split!r} not found",
+        where=f"--data-dir {folder}",
+        why=f"looked for {tried} in it and its sub-folders; {found}",
+        fix=f"put the split's file there, or see `kvl-eval describe {task}`",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
