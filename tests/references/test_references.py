@@ -1,0 +1,110 @@
+"""Published figures: counts and cells named in references/README.md, and which of two is shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from kvl_eval import references
+from kvl_eval.errors import UsageError
+from kvl_eval.tasks.base import Reference
+
+MATHVISTA = Reference(benchmark="mathvista", split="testmini")
+
+
+def test_all_rows_are_read() -> None:
+    scores = references.load()
+    assert len(scores) == 416
+    assert Counter(score.table for score in scores)["instruct_main"] == 151
+    assert {score.table for score in scores} == set(references.TABLES)
+    assert all(0 < score.value <= 1 for score in scores)
+
+
+def test_values_are_fractions_of_their_unit() -> None:
+    ocrbench = references.kimi_value(Reference(benchmark="ocrbench"), "instruct")
+    assert ocrbench is not None
+    assert (ocrbench.value, ocrbench.printed, ocrbench.unit) == (0.867, "867", "points")
+    mathvista = references.kimi_value(MATHVISTA, "instruct")
+    assert mathvista is not None
+    assert (mathvista.value, mathvista.printed) == (0.687, "68.7")
+
+
+@pytest.mark.parametrize(
+    ("family", "budget", "printed"),
+    [
+        ("instruct", None, "68.7"),
+        ("thinking", None, "71.3"),
+        ("thinking-2506", None, "80.1"),
+        ("thinking", 4096, "70.9"),
+        pytest.param("thinking", 3000, None, id="no-point-at-this-budget"),
+        pytest.param("instruct", 1024, None, id="figure-13-is-not-of-this-model"),
+        ("nano", None, None),
+        ("fake", None, None),
+        ("endpoint", None, None),
+    ],
+)
+def test_the_figure_a_run_is_compared_with(family: str, budget: int | None, printed: str | None) -> None:
+    found = references.kimi_value(MATHVISTA, family, budget)
+    assert (found and found.printed) == printed
+
+
+def test_no_reference_no_figure() -> None:
+    assert references.kimi_value(None, "instruct") is None
+
+
+def test_one_figure_a_system_without_a_table() -> None:
+    found = {score.system: score.printed for score in references.published(MATHVISTA)}
+    assert found["gpt-4o-mini"] == "52.5", "Table 3, not Table 4's 56.7"
+    assert len(references.published(MATHVISTA)) == len(found)
+    assert "human" not in found, "independent figures are never shown by default"
+
+
+def test_a_table_shows_what_it_prints() -> None:
+    (found,) = references.published(MATHVISTA, system="gpt-4o-mini", table="thinking_table4")
+    assert found.printed == "56.7"
+
+
+def test_settings_are_rows_of_their_own() -> None:
+    without = references.published(Reference(benchmark="videomme", setting="w/o subs"), system="kimi-vl-a3b-instruct")
+    with_subs = references.published(Reference(benchmark="videomme", setting="w/ subs"), system="kimi-vl-a3b-instruct")
+    assert [score.printed for score in (*without, *with_subs)] == ["67.8", "72.6"]
+    assert without[0].row_label == "Video-MME (w/o subs)"
+
+
+def test_unknown_table_is_refused() -> None:
+    with pytest.raises(UsageError, match="table9"):
+        references.published(MATHVISTA, table="table9")
+
+
+def test_disagreements_name_the_other_value_and_its_source() -> None:
+    (shown,) = references.published(Reference(benchmark="mmmu", split="val"), system="qwen2.5-vl-72b")
+    assert shown.printed == "70.2"
+    text = references.disagreement(shown)
+    assert text is not None
+    assert text.startswith("elsewhere 74.8 (report, Table 4")
+    assert "likely copying error" in text
+
+
+def test_the_same_number_in_another_unit_is_no_disagreement() -> None:
+    (shown,) = references.published(Reference(benchmark="ocrbench"), system="deepseek-vl2")
+    assert references.disagreement(shown) is None
+    (kimi,) = references.published(Reference(benchmark="ocrbench"), system="kimi-vl-a3b-instruct")
+    text = references.disagreement(kimi)
+    assert text is not None
+    assert text.startswith("elsewhere 864 (Thinking-2506 model card")
+
+
+def test_agreeing_sources_have_no_note() -> None:
+    (shown,) = references.published(Reference(benchmark="egoschema", split="full"), system="kimi-vl-a3b-instruct")
+    assert references.disagreement(shown) is None
+
+
+def test_loading_needs_no_numpy() -> None:
+    code = (
+        "import sys; from kvl_eval import references; references.load();"
+        "assert not {'numpy', 'pandas', 'torch', 'kvl_eval.tasks'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
