@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.errors import DataError, InputError
-from kvl_eval.sources.local import SUFFIXES, find_files, read_file
 from kvl_eval.sources.base import Row, Source, check_columns
+from kvl_eval.sources.local import SUFFIXES, find_files, read_file
 
 
 def read_hub(

@@ -19,7 +19,7 @@ SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".tsv", ".csv")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 MAX_CELL = 1 << 28  # bytes of one TSV cell; the csv module's own limit is far below a base64 picture
 BATCH_ROWS = 16
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?$")
 
 
 def find_files(folder: Path, split: str, *, config: str | None, stems: Sequence[str], task: str) -> list[Path]:
