@@ -1,13 +1,13 @@
 """Multi-head latent attention (MLA) of the Moonlight language model.
 
-Every token leaves one latent (normalised, `kv_lora_rank` values) and one rotated rope key that all heads share. Keys and
-values of the heads are linear maps of the latent, so there are two equal ways to attend:
+Every token leaves one latent (normalised, `kv_lora_rank` values) and one rotated rope key that all heads share. Keys
+and values of the heads are linear maps of the latent, so there are two equal ways to attend:
 - `expanded`: compute keys and values of all heads (cheaper for many queries: prefill and training);
 - `absorbed`: fold the key map into the query and the value map behind the sum, and attend to the latents as they lie in
   the cache (cheaper for few queries: decoding).
 
-Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, V value size,
-C latent size (`kv_lora_rank`), W = C + R.
+Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, D = N + R,
+V value size, C latent size (`kv_lora_rank`), W = C + R.
 """
 
 import torch
@@ -75,26 +75,27 @@ class Attention(nn.Module):
             q = self.q_proj(x_BSH)
         else:
             q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x_BSH)))
-        q_nope, q_rope = q.unflatten(-1, (-1, self.config.qk_head_dim)).split(
-            [self.config.qk_nope_head_dim, self.config.qk_rope_head_dim], dim=-1
-        )
+        q_nope, q_rope = self.nope_and_rope(q.view(*q.shape[:2], -1, self.config.qk_head_dim))
         return torch.cat([q_nope, rotate(q_rope, angles_BSJ[:, :, None])], dim=-1)
 
     def latents(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
         """What the cache keeps, (B, S, W): the latent after its norm, then the rotated rope key."""
-        latent, k_rope = self.kv_a_proj_with_mqa(x_BSH).split(
-            [self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1
-        )
+        latent, k_rope = self.latent_and_rope(self.kv_a_proj_with_mqa(x_BSH))
         return torch.cat([self.kv_a_layernorm(latent), rotate(k_rope, angles_BSJ)], dim=-1)
+
+    def nope_and_rope(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.config.qk_nope_head_dim
+        return q[..., :size], q[..., size:]
+
+    def latent_and_rope(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.config.kv_lora_rank
+        return latents[..., :size], latents[..., size:]
 
     def expanded(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """Attention with the keys and values of all heads, (B, S, A * V)."""
-        latent, k_rope = latents_BTW.split([self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1)
-        k_nope, v = (
-            self.kv_b_proj(latent)
-            .unflatten(-1, (self.config.num_attention_heads, -1))
-            .split([self.config.qk_nope_head_dim, self.config.v_head_dim], dim=-1)
-        )
+        latent, k_rope = self.latent_and_rope(latents_BTW)
+        heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
+        k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
         k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
         out = F.scaled_dot_product_attention(
             q_BSAD.transpose(1, 2),
@@ -108,15 +109,15 @@ class Attention(nn.Module):
     def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""
         config = self.config
-        up_k, up_v = self.kv_b_proj.weight.unflatten(0, (config.num_attention_heads, -1)).split(
-            [config.qk_nope_head_dim, config.v_head_dim], dim=1
-        )  # (A, N, C), (A, V, C)
-        q_nope, q_rope = q_BSAD.split([config.qk_nope_head_dim, config.qk_rope_head_dim], dim=-1)
+        up = self.kv_b_proj.weight.view(config.num_attention_heads, -1, config.kv_lora_rank)
+        up_k, up_v = up[:, : config.qk_nope_head_dim], up[:, config.qk_nope_head_dim :]  # (A, N, C), (A, V, C)
+        q_nope, q_rope = self.nope_and_rope(q_BSAD)
         q_BSAW = torch.cat([torch.einsum("bsan,anc->bsac", q_nope, up_k), q_rope], dim=-1)
-        scores = (q_BSAW.flatten(1, 2) @ latents_BTW.mT).unflatten(1, q_BSAW.shape[1:3])  # (B, S, A, T)
+        rows, new, heads, _ = q_BSAW.shape
+        scores = (q_BSAW.flatten(1, 2) @ latents_BTW.mT).view(rows, new, heads, -1)  # (B, S, A, T)
         scores = scores.float() * config.qk_head_dim**-0.5
         if mask_BST is not None:
             scores = scores.masked_fill(~mask_BST[:, :, None], float("-inf"))
         shares = scores.softmax(-1).to(latents_BTW.dtype).flatten(1, 2)
-        summed = (shares @ latents_BTW[..., : config.kv_lora_rank]).unflatten(1, q_BSAW.shape[1:3])  # (B, S, A, C)
+        summed = (shares @ latents_BTW[..., : config.kv_lora_rank]).view(rows, new, heads, -1)  # (B, S, A, C)
         return torch.einsum("bsac,avc->bsav", summed, up_v).flatten(2)

@@ -1,7 +1,7 @@
 """The chat template of Kimi-VL (the same for Instruct, Thinking and Thinking-2506), as pieces. Imports no torch.
 
-A piece is a control token of the template or plain text, so that a conversation can be encoded without giving meaning to
-special tokens that data happens to spell out.
+A piece is a control token of the template or plain text, so that a conversation can be encoded without giving meaning
+to special tokens that data happens to spell out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

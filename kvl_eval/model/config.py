@@ -5,10 +5,11 @@ this implementation does not compute are refused by name. No torch in here.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin
 
 from kvl_eval.errors import CheckpointError
 
@@ -131,6 +132,11 @@ class KimiVLConfig:
                 f"an id below vocab_size {self.text_config.vocab_size}",
             )
 
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ids that end a text, from the top level and from the language model's section."""
+        return tuple(sorted({*id_tuple(self.eos_token_id), *id_tuple(self.text_config.eos_token_id)}))
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read a parsed `config.json`.
@@ -220,6 +226,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def id_tuple(ids: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Token ids that a JSON file gives as one number, a list or null."""
+    return (ids,) if isinstance(ids, int) else tuple(ids or ())
+
+
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = values.get(name, {})
     if not isinstance(section, Mapping):
@@ -234,18 +245,31 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def _checked(name: str, value: Any, expected: Any) -> Any:
-    """`value` with lists as tuples, if it is of the annotated type."""
+    """`value` with lists as tuples and whole numbers as floats where the annotation says so, if it is of its type."""
     if isinstance(value, list):
         value = tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and expected is float:
-        return float(value)
-    text = expected.__name__ if isinstance(expected, type) else str(expected)
-    simple = {"int": int, "float": float, "bool": bool, "str": str}.get(text)
-    if simple and (not isinstance(value, simple) or (simple is int and (isinstance(value, bool) or value < 0))):
-        raise _bad_field(name, value, f"a value of type {text}")
-    if text.startswith("tuple") and not isinstance(value, tuple):
-        raise _bad_field(name, value, "a list")
+    if expected is float and isinstance(value, int):
+        value = float(value)
+    if isinstance(expected, type) and is_dataclass(expected):
+        return value  # built and checked by its own section
+    if not _is_of(value, expected):
+        raise _bad_field(name, value, expected.__name__ if isinstance(expected, type) else str(expected))
     return value
+
+
+def _is_of(value: Any, expected: Any) -> bool:
+    if isinstance(expected, UnionType):
+        return any(_is_of(value, option) for option in get_args(expected))
+    if get_origin(expected) is tuple:
+        kinds = get_args(expected)
+        if not isinstance(value, tuple) or (kinds[-1] is not ... and len(value) != len(kinds)):
+            return False
+        return all(_is_of(item, kinds[0]) for item in value)
+    if expected is None or expected is type(None):
+        return value is None
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, expected)
 
 
 def _bad_field(name: str, value: Any, accepted: str) -> CheckpointError:

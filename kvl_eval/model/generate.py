@@ -20,7 +20,7 @@ PREFILL_CHUNK = 2048  # tokens
 def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache, chunk: int = PREFILL_CHUNK) -> Tensor:
     """Logits (B, vocab_size) behind prompts of equal length, which go into the cache in chunks."""
     logits = embeds.new_empty(0)
-    for part in embeds.split(chunk, dim=1):
+    for part in torch.split(embeds, chunk, dim=1):
         logits = model.forward_cached(part, cache)
     return logits
 

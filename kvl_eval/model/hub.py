@@ -30,6 +30,7 @@ def checkpoint_folder(path_or_repo: str | Path, revision: str | None = None, *, 
 
 
 def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
+    from httpx import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -40,7 +41,6 @@ def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from httpx import HTTPError
 
     where = repo if revision is None else f"{repo}@{revision}"
     try:

@@ -39,7 +39,7 @@ class KimiVL(nn.Module):
         self.vision_tower = MoonViT(config.vision_config)
         self.multi_modal_projector = Projector(config)
         self.language_model = LanguageModel(config.text_config)
-        self.stop_token_ids: tuple[int, ...] = ()
+        self.stop_token_ids = config.eos_ids
 
     @classmethod
     def from_pretrained(
@@ -167,8 +167,8 @@ class KimiVL(nn.Module):
     def init_weights(self, generator: torch.Generator | None = None) -> Self:
         """Draw every parameter anew and return the model.
 
-        Matrices are normal with standard deviation fan_in ** -0.5, tables with `initializer_range`; norms are one, biases
-        are zero.
+        Matrices are normal with standard deviation fan_in ** -0.5, tables with `initializer_range`; norms are one,
+        biases are zero.
         """
         spread = self.config.text_config.initializer_range
         for module in self.modules():

@@ -3,11 +3,16 @@
 Shapes: T tokens, H hidden, E routed experts, I expert width, k experts a token.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.model.config import TextConfig
+
+# Public in newer releases of torch, private in older ones, absent in the oldest that are supported.
+GROUPED_MM: Callable[..., Tensor] | None = getattr(F, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
 
 
 class MLP(nn.Module):
@@ -44,7 +49,7 @@ class Router(nn.Module):
     def choose(self, biased_TE: Tensor) -> Tensor:
         """The top experts by biased score, out of the best groups (a group counts by its two best experts)."""
         if self.config.n_group > 1:
-            grouped = biased_TE.unflatten(-1, (self.config.n_group, -1))
+            grouped = biased_TE.view(len(biased_TE), self.config.n_group, -1)
             best = grouped.topk(2, dim=-1).values.sum(-1).topk(self.config.topk_group, dim=-1).indices
             kept = torch.zeros_like(grouped[..., 0]).scatter(1, best, 1.0)
             biased_TE = (grouped * kept[..., None]).flatten(-2)  # scores of dropped groups become 0, as published
@@ -71,16 +76,21 @@ class Experts(nn.Module):
         ends_E = torch.searchsorted(
             experts_Tk.flatten()[order], torch.arange(len(self.down_proj), device=order.device), right=True
         )
-        grouped = x_TH.device.type != "cpu" and has_grouped_mm(x_TH)
-        outputs = self.grouped(inputs, ends_E) if grouped else self.looped(inputs, ends_E)
-        pairs = outputs[order.argsort()].unflatten(0, experts_Tk.shape)  # (T, k, H), back in token order
+        outputs = self.grouped(inputs, ends_E) if self.takes_grouped(x_TH) else self.looped(inputs, ends_E)
+        pairs = outputs[order.argsort()].view(*experts_Tk.shape, -1)  # (T, k, H), back in token order
         return (pairs.float() * weights_Tk[..., None]).sum(1).to(x_TH.dtype)
+
+    def takes_grouped(self, x: Tensor) -> bool:
+        """Whether torch has a fused grouped product for these weights: bfloat16 on CUDA, rows of whole 16 bytes."""
+        aligned = all(size % 8 == 0 for size in self.down_proj.shape[1:])
+        return GROUPED_MM is not None and aligned and x.dtype == torch.bfloat16 and x.device.type in ("cuda", "meta")
 
     def grouped(self, inputs: Tensor, ends_E: Tensor) -> Tensor:
         """Outputs of the sorted pairs by grouped matrix products; `ends_E` is where each expert's pairs end."""
+        assert GROUPED_MM is not None
         offsets = ends_E.to(torch.int32)
-        gate, up = F.grouped_mm(inputs, self.gate_up_proj.mT, offs=offsets).chunk(2, dim=-1)
-        return F.grouped_mm(F.silu(gate) * up, self.down_proj.mT, offs=offsets)
+        gate, up = GROUPED_MM(inputs, self.gate_up_proj.mT, offs=offsets).chunk(2, dim=-1)
+        return GROUPED_MM(F.silu(gate) * up, self.down_proj.mT, offs=offsets)
 
     def looped(self, inputs: Tensor, ends_E: Tensor) -> Tensor:
         """Outputs of the sorted pairs, one expert after the other, skipping those without pairs."""
@@ -116,8 +126,3 @@ class MoE(nn.Module):
         x_TH = x.reshape(-1, x.shape[-1])
         routed = self.experts(x_TH, *self.gate(x_TH))
         return routed.view_as(x) + self.shared_experts(x)  # type: ignore[no-any-return]
-
-
-def has_grouped_mm(x: Tensor) -> bool:
-    """Whether torch offers a fused grouped product for this dtype and device."""
-    return hasattr(F, "grouped_mm") and x.dtype == torch.bfloat16 and x.device.type == "cuda"

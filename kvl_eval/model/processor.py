@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from kvl_eval.errors import CheckpointError
 from kvl_eval.model import chat
 from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.image_processor import preprocess_image
 from kvl_eval.model.template_check import TEMPLATE, warn_if_template_differs
 from kvl_eval.model.tokenizer import KimiTokenizer
-from kvl_eval.errors import CheckpointError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

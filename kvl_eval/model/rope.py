@@ -47,6 +47,6 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
         angles: (..., D / 2) float32, broadcast against `x`.
     Returns: (..., D) in the dtype of `x`.
     """
-    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    a, b = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)

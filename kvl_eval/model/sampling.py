@@ -1,8 +1,9 @@
 """Choosing the next token: greedy, or a draw that depends on nothing but (seed, step) and the row's own logits.
 
-The n-th token of a request is drawn with one uniform number u(seed, n): the splitmix64 finaliser applied to the seed and
-then to the step, its upper 53 bits divided by 2 ** 53. The token is the first, in the order of ids, at which the running sum
-of the kept probabilities (float64, renormalised) exceeds u. So neither neighbours in the batch nor the moment of a
+The n-th token of a request is drawn with one uniform number u(seed, n): the splitmix64 finaliser applied to the seed
+and then to the step, its upper 53 bits divided by 2 ** 53. The token is the first, in the order of ids, at which the
+running sum of the kept probabilities (float64, renormalised) exceeds u. In the order of ids a rounding error moves no
+token past another, as it could in the order of probabilities. So neither neighbours in the batch nor the moment of a
 request change a draw, and a longer run repeats the tokens of a shorter one.
 """
 

@@ -1,7 +1,7 @@
 """Compares a checkpoint's own chat template with the bundled one, which is always used.
 
-A foreign template is data of unknown origin: it is rendered by jinja2's sandbox in a process of its own, under limits of
-size, time and memory. Run as a module, this file is that process.
+A foreign template is data of unknown origin: it is rendered by jinja2's sandbox in a process of its own, under limits
+of size, time and memory. Run as a module, this file is that process.
 """
 
 import json
@@ -63,7 +63,7 @@ def warn_if_template_differs(folder: Path) -> None:
     for ours, theirs in zip(expected, found, strict=True):
         if ours != theirs:
             log.warning(
-                "the chat template in %s differs from the published one, which is used instead\n  used:  %r\n  file:  %r",
+                "the chat template in %s differs from the published one, which is used\n  used: %r\n  file: %r",
                 folder,
                 ours,
                 theirs,

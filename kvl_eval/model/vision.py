@@ -48,7 +48,7 @@ class MoonViT(nn.Module):
         check_grids(grids, pixel_values.shape[0], self.config.merge_kernel_size)
         # Pictures of equal size are brought next to each other, so that attention runs on plain stacked batches.
         order = sorted(range(len(grids)), key=lambda i: grids[i])
-        patches = pixel_values.split([rows * cols for rows, cols in grids])
+        patches = torch.split(pixel_values, [rows * cols for rows, cols in grids])
         ordered = [grids[i] for i in order]
         x_PC = self.patch_embed(torch.cat([patches[i] for i in order]), ordered)
         x_PC = self.encoder(x_PC, ordered)
@@ -135,7 +135,7 @@ class Block(nn.Module):
         self.mlp = VisionMLP(width, config.intermediate_size)
 
     def forward(self, x_PC: Tensor, angles_PJ: Tensor, grids: list[Grid]) -> Tensor:
-        q, k, v = self.wqkv(self.norm0(x_PC)).unflatten(-1, (3, self.heads, -1)).unbind(1)  # (P, A, D) each
+        q, k, v = self.wqkv(self.norm0(x_PC)).view(len(x_PC), 3, self.heads, -1).unbind(1)  # (P, A, D) each
         q, k = rotate(q, angles_PJ[:, None]), rotate(k, angles_PJ[:, None])
         x_PC = x_PC + self.wo(attend_per_image(q, k, v, grids).flatten(1))
         return x_PC + self.mlp(self.norm1(x_PC))  # type: ignore[no-any-return]
@@ -162,7 +162,7 @@ def attend_per_image(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequenc
     for patches, count in _runs(grids):
         part = slice(start, start + patches * count)
         q, k, v = (
-            x[part].unflatten(0, (count, patches)).transpose(1, 2) for x in (q_PAD, k_PAD, v_PAD)
+            x[part].view(count, patches, *x.shape[1:]).transpose(1, 2) for x in (q_PAD, k_PAD, v_PAD)
         )  # (G, A, N, D)
         outputs.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1))
         start = part.stop
@@ -176,7 +176,8 @@ def attend_dense_mask(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequen
     q, k, v = (x.transpose(0, 1).float() for x in (q_PAD, k_PAD, v_PAD))  # (A, P, D)
     scores = q @ k.mT * q.shape[-1] ** -0.5
     scores = scores.masked_fill(owner[:, None] != owner[None, :], float("-inf"))
-    return (scores.softmax(-1) @ v).transpose(0, 1).to(q_PAD.dtype)
+    out_APD: Tensor = scores.softmax(-1) @ v
+    return out_APD.transpose(0, 1).to(q_PAD.dtype)
 
 
 def merge_patches(x_PC: Tensor, grids: Sequence[Grid], kernel: tuple[int, int] = (2, 2)) -> list[Tensor]:
@@ -187,7 +188,7 @@ def merge_patches(x_PC: Tensor, grids: Sequence[Grid], kernel: tuple[int, int] =
     """
     high, wide = kernel
     images = []
-    for (rows, cols), image_NC in zip(grids, x_PC.split([rows * cols for rows, cols in grids]), strict=True):
+    for (rows, cols), image_NC in zip(grids, torch.split(x_PC, [rows * cols for rows, cols in grids]), strict=True):
         cells = image_NC.view(rows // high, high, cols // wide, wide, -1).transpose(1, 2)
         images.append(cells.flatten(0, 1).flatten(1, 2))
     return images

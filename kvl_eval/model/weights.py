@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import KimiVLConfig, read_json
+from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import KimiVL
 
@@ -76,7 +76,9 @@ def load_model(
         model = kind(config)
     with ExitStack() as stack:
         files = {path: stack.enter_context(_opened(path)) for path in weight_files(folder)}
-        places = {name: path for path, file in files.items() for name in file.keys() if not name.endswith(SKIPPED)}
+        places = {
+            name: path for path, file in files.items() for name in sorted(file.keys()) if not name.endswith(SKIPPED)
+        }
         slots = checkpoint_tensors(model)
         _compare(folder, slots, {name: files[path].get_slice(name) for name, path in places.items()})
         model = model.to(wanted).to_empty(device=target)
@@ -216,10 +218,8 @@ def _dtype(dtype: torch.dtype | str | None, config: KimiVLConfig, device: torch.
 
 def stop_ids(folder: Path, config: KimiVLConfig) -> tuple[int, ...]:
     """Ids that end a turn: those of generation_config, of config, and of the tokens named [EOS] and <|im_end|>."""
-    found: set[int] = set()
     generation = read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
-    for ids in (generation.get("eos_token_id"), config.eos_token_id, config.text_config.eos_token_id):
-        found |= {ids} if isinstance(ids, int) else set(ids or ())
+    found = set(config.eos_ids) | set(id_tuple(generation.get("eos_token_id")))
     names = folder / "tokenizer_config.json"
     added = read_json(names).get("added_tokens_decoder", {}) if names.is_file() else {}
     found |= {int(key) for key, token in added.items() if token.get("content") in ("[EOS]", "<|im_end|>")}
