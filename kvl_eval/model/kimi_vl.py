@@ -96,13 +96,19 @@ class KimiVL(nn.Module):
         hidden = self.language_model.model(embeds, positions, mask)
         return KimiVLOutput(logits=self.language_model.logits(hidden))
 
-    def image_features(self, pixel_values: Tensor, image_grid_hws: Tensor | Sequence[Sequence[int]] | None) -> Tensor:
+    def image_features(
+        self,
+        pixel_values: Tensor,
+        image_grid_hws: Tensor | Sequence[Sequence[int]] | None,
+        *,
+        patches_at_once: int = PATCHES_AT_ONCE,
+    ) -> Tensor:
         """Visual tokens of all images, (M, H), images in order; the tower sees a bounded number of patches at once."""
         if image_grid_hws is None:
             raise PromptError("image.grid", "pixel_values came without image_grid_hws")
         grids = grid_pairs(image_grid_hws)
         features, start, first = [], 0, 0
-        for end in _bounded_runs([rows * cols for rows, cols in grids], PATCHES_AT_ONCE):
+        for end in _bounded_runs([rows * cols for rows, cols in grids], patches_at_once):
             count = sum(rows * cols for rows, cols in grids[first:end])
             last = None if end == len(grids) else start + count
             merged = self.vision_tower(pixel_values[start:last], grids[first:end])

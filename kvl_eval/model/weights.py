@@ -75,37 +75,29 @@ def load_model(
     with torch.device("meta"):
         model = kind(config)
     with ExitStack() as stack:
-        files = {path: stack.enter_context(_opened(path)) for path in weight_files(folder)}
-        places = {
-            name: path for path, file in files.items() for name in sorted(file.keys()) if not name.endswith(SKIPPED)
-        }
+        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
+        sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
         slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: files[path].get_slice(name) for name, path in places.items()})
+        _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
         model = model.to(wanted).to_empty(device=target)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
-        _fill(
-            model,
-            {path: (file, [n for n in places if places[n] == path]) for path, file in files.items()},
-            check_finite,
-        )
+        _fill(folder, checkpoint_tensors(model), sources, check_finite)
     model.stop_token_ids = stop_ids(folder, config)
-    return model.eval().requires_grad_(False)
+    return model.eval()
 
 
-def _fill(model: nn.Module, sources: Mapping[Path, tuple[Any, list[str]]], check_finite: bool) -> None:
-    slots = checkpoint_tensors(model)
-    for path, (file, names) in sources.items():
-        for name in names:
-            tensor = file.get_tensor(name)
-            if check_finite and not bool(tensor.isfinite().all()):
-                raise CheckpointError(
-                    "model.weights_nan",
-                    f"{name} holds NaN or infinite values",
-                    where=str(path),
-                    fix="download the checkpoint again, or train it anew",
-                )
-            slots[name].copy_(tensor)
+def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, Any], check_finite: bool) -> None:
+    for name, file in sources.items():
+        tensor = file.get_tensor(name)
+        if check_finite and not bool(tensor.isfinite().all()):
+            raise CheckpointError(
+                "model.weights_nan",
+                f"{name} holds NaN or infinite values",
+                where=str(folder),
+                fix="download the checkpoint again, or train it anew",
+            )
+        slots[name].copy_(tensor)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,0 +1,129 @@
+"""The two forms of latent attention, and what the cache holds."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
+from kvl_eval.model.attention import Attention
+from kvl_eval.model.decoder import cache_mask
+from kvl_eval.model.rope import text_angles
+
+CONFIG = TextConfig(
+    hidden_size=32,
+    num_attention_heads=4,
+    kv_lora_rank=24,
+    qk_nope_head_dim=16,
+    qk_rope_head_dim=8,
+    v_head_dim=12,
+    num_hidden_layers=2,
+)
+
+
+def random_attention(config: TextConfig) -> Attention:
+    torch.manual_seed(0)
+    attention = Attention(config)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return attention
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, replace(CONFIG, q_lora_rank=20, attention_bias=True)], ids=["plain", "lora"]
+)
+@pytest.mark.parametrize("starts", [[5], [3, 0, 7], [4, 4]], ids=str)
+@pytest.mark.parametrize("count", [1, 3])
+@torch.no_grad()
+def test_absorbed_weights_equal_expanded_heads(config: TextConfig, starts: list[int], count: int) -> None:
+    attention = random_attention(config)
+    rows, held = len(starts), max(starts)
+    x = torch.randn(rows, held + count, 32)
+    angles = text_angles(torch.arange(held + count).expand(rows, -1), 8, config.rope_theta)
+    latents = attention.latents(x, angles)
+    queries = attention.queries(x, angles)
+    new = torch.tensor(starts)[:, None] + torch.arange(count)
+    q = torch.stack([queries[row, places] for row, places in enumerate(new)])
+    mask = torch.arange(held + count) <= new[..., None]
+    absorbed, expanded = attention.absorbed(q, latents, mask), attention.expanded(q, latents, mask)
+    torch.testing.assert_close(absorbed, expanded, atol=1e-5, rtol=0)
+    assert absorbed.shape == (rows, count, 4 * 12)
+
+
+@torch.no_grad()
+def test_cached_attention_equals_attention_over_everything() -> None:
+    attention = random_attention(CONFIG)
+    x = torch.randn(1, 9, 32)
+    angles = text_angles(torch.arange(9)[None], 8, CONFIG.rope_theta)
+    expected = attention(x, angles)
+    cache = LatentCache(CONFIG, rows=1)
+    cache.reserve(9)
+    found, start = [], 0
+    for count in (4, 1, 3, 1):
+        part = slice(start, start + count)
+        mask = cache_mask(cache.lengths, count, torch.device("cpu"))
+        found.append(attention.forward_cached(x[:, part], angles[:, part], mask, cache, 0))
+        cache.advance([count])
+        start += count
+    torch.testing.assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("starts", "count", "expected"),
+    [
+        ([0, 0], 3, None),
+        ([4, 4], 1, None),
+        ([1, 0], 1, [[[True, True]], [[True, False]]]),
+        ([1], 2, [[[True, True, False], [True, True, True]]]),
+    ],
+)
+def test_mask_over_the_cache(starts: list[int], count: int, expected: list[list[list[bool]]] | None) -> None:
+    mask = cache_mask(starts, count, torch.device("cpu"))
+    assert (mask is None) if expected is None else mask.tolist() == expected
+
+
+def test_cache_of_the_released_model_takes_576_values_a_token_and_layer() -> None:
+    cache = LatentCache(TextConfig(), rows=1, dtype=torch.bfloat16, device="meta")
+    cache.reserve(131072)
+    assert cache.nbytes == 131072 * 27 * 576 * 2 == 131072 * 31104
+    assert len(cache.layers) == 27
+
+
+def test_cache_holds_nothing_but_latents(model: KimiVL) -> None:
+    cache = model.new_cache(rows=3)
+    cache.reserve(10)
+    stored = [value for value in vars(cache).values() if not isinstance(value, list)]
+    assert stored == []
+    assert cache.nbytes == 3 * 256 * 4 * (24 + 8) * 4  # rows, a block of tokens, layers, values, bytes
+
+
+def test_cache_rows_can_be_copied_dropped_and_joined() -> None:
+    cache = LatentCache(CONFIG, rows=2)
+    cache.reserve(300)
+    cache.write(0, torch.arange(2.0)[:, None, None].expand(2, 3, 32))
+    cache.advance([3, 2])
+    cache.keep([1, 0, 1])
+    assert cache.lengths == [2, 3, 2]
+    assert cache.capacity == 256, "room that no row needs is given back"
+    assert cache.layers[0][:, 0, 0].tolist() == [1.0, 0.0, 1.0]
+    other = LatentCache(CONFIG, rows=1)
+    other.reserve(600)
+    cache.join(other)
+    assert (cache.rows, cache.lengths, cache.capacity) == (4, [2, 3, 2, 0], 768)
+    cache.truncate(1, 1)
+    assert cache.lengths == [2, 1, 2, 0]
+    with pytest.raises(ValueError, match="holds 1 tokens"):
+        cache.truncate(1, 2)
+
+
+def test_decoding_the_released_shapes_reads_nothing_back() -> None:
+    """A decode step of the full-size model on the meta device: any value that the host wanted would raise."""
+    with torch.device("meta"):
+        model = KimiVL(KimiVLConfig()).to(torch.bfloat16)
+    cache = model.new_cache(rows=3)
+    cache.reserve(64)
+    cache.advance([60, 11, 33])
+    logits = model.forward_cached(torch.empty(3, 1, 2048, dtype=torch.bfloat16, device="meta"), cache)
+    assert logits.shape == (3, 163840)
+    assert cache.lengths == [61, 12, 34]
+    model.forward_cached(torch.empty(3, 16, 2048, dtype=torch.bfloat16, device="meta"), cache)
