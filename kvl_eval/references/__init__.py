@@ -135,7 +135,11 @@ def disagreement(score: ReferenceScore) -> str | None:
     found = others(score)
     if not found:
         return None
-    text = "; ".join(f"{_with_metric(other, score)} ({TABLES[other.table]})" for other in found)
+    values = dict.fromkeys(_with_metric(other, score) for other in found)
+    text = "; ".join(
+        f"{value} ({'; '.join(TABLES[other.table] for other in found if _with_metric(other, score) == value)})"
+        for value in values
+    )
     why = next(
         (why for names, systems, why in _reasons() if score.system_label in systems and _named(score, names)), ""
     )

@@ -1,0 +1,244 @@
+"""Our results beside published figures, laid out as the report's own tables are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kvl_eval import references
+from kvl_eval.errors import UsageError
+from kvl_eval.references import ReferenceScore
+from kvl_eval.reports import figures
+from kvl_eval.reports.figures import Row
+from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
+
+GROUPS = {
+    "College-level": ("mmmu", "mmmu_pro", "videommmu", "mmvu"),
+    "General": ("mmbench_en_v11", "mmstar", "mmvet", "realworldqa", "ai2d", "blink", "vstar"),
+    "Math": ("mathvista", "mathvision"),
+    "OCR": ("infovqa", "ocrbench"),
+    "Agent grounding": ("screenspot_v2", "screenspot_pro", "osworld_g", "osworld", "windowsagentarena"),
+    "Long document": ("mmlongbench_doc",),
+    "Long video": ("videomme", "mlvu", "longvideobench"),
+    "Video perception": ("egoschema", "vsi_bench", "tomato"),
+}
+LEADERBOARD_SYSTEMS = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "qwen2.5-vl-7b",
+    "qwen2.5-vl-72b",
+    "llama-3.2-11b-inst",
+    "gemma-3-12b-it",
+    "deepseek-vl2",
+    "kimi-vl-a3b-instruct",
+    "kimi-vl-a3b-thinking",
+    "kimi-vl-a3b-thinking-2506",
+)
+PRINTED = {
+    "table3": ("instruct_main", "Kimi-VL-A3B-Instruct (report, Table 3, as its model card prints it)"),
+    "thinking": ("thinking_table4", "Kimi-VL-A3B-Thinking (report, Table 4)"),
+    "budget": ("budget_sweep_fig13", "Kimi-VL-A3B-Thinking at maximum thinking lengths (report, Figure 13)"),
+    "2506": ("thinking2506_card_efficient", "Kimi-VL-A3B-Thinking-2506 (model card, efficient models)"),
+}
+BUDGET = "max_thinking_tokens="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedCell:
+    """A published figure: its text, the letter of its source, the number of its note on disagreeing sources (or 0)."""
+
+    score: ReferenceScore
+    source: str
+    note: int
+
+    @property
+    def hover(self) -> str:
+        """Where the figure stands."""
+        return f"{references.TABLES[self.score.table]}: {self.score.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OurCell:
+    """One of our results in a published row; `rank` counts published systems too and is None where it means nothing."""
+
+    run: Run
+    row: Row
+    marks: tuple[str, ...]
+    rank: int | None
+    blind: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One benchmark: a cell (or None) for each system, then for each of our runs."""
+
+    label: str
+    group: str
+    unit: str
+    published: tuple[PublishedCell | None, ...]
+    ours: tuple[OurCell | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedTable:
+    """A table of the report with our columns.
+
+    Attributes:
+        systems:  labels of the published columns.
+        columns:  our runs, one column each.
+        sources:  {letter: text}.
+        notes:    disagreements between sources, the first being number 1.
+        left_out: why given runs have no column.
+    """
+
+    title: str
+    systems: tuple[str, ...]
+    columns: tuple[Run, ...]
+    rows: tuple[TableRow, ...]
+    sources: dict[str, str]
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def leaderboard(runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
+    """All published rows, each figure the one shown by default, beside our runs."""
+    labels = {score.system: score.system_label for score in references.load()}
+    chosen = [
+        score
+        for score in references.load()
+        if score.is_default and score.system in LEADERBOARD_SYSTEMS
+        if _group(score.benchmark) and BUDGET not in score.setting
+    ]
+    systems = {system: labels[system] for system in LEADERBOARD_SYSTEMS}
+    return _table("Leaderboard", chosen, systems, runs, include_demo)
+
+
+def published_table(name: str, runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
+    """One table as it was printed, beside our runs. Raises UsageError for a name that is not in `PRINTED`."""
+    if name not in PRINTED:
+        raise UsageError("usage.table", f"there is no table {name!r}", why=f"known: {', '.join(PRINTED)}")
+    table, title = PRINTED[name]
+    chosen = [score for score in references.load() if score.table == table]
+    fullest = Counter(score.row for score in chosen).most_common(1)[0][0]  # holds every column in printed order
+    systems = {score.system: score.system_label for score in sorted(chosen, key=lambda score: score.row != fullest)}
+    return _table(title, chosen, systems, runs, include_demo)
+
+
+def printed_table(name: str, runs: Sequence[Run], include_demo: bool = False) -> str:
+    """`published_table` as text for the terminal: our columns last, empty where no run fits."""
+    table = published_table(name, runs, include_demo)
+    ours = [f"ours: {run.model}" for run in table.columns] or ["ours"]
+    lines = [["benchmark", *table.systems, *ours]]
+    for row in table.rows:
+        published = [_published_text(cell) for cell in row.published]
+        lines.append([row.label, *published, *([our_text(cell) for cell in row.ours] or [""])])
+    notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
+    return "\n".join([table.title, "", figures.columns(lines), "", *notes, *table.left_out]).rstrip()
+
+
+def _published_text(cell: PublishedCell | None) -> str:
+    return "" if cell is None else cell.score.printed + (f" [{cell.note}]" if cell.note else "")
+
+
+def our_text(cell: OurCell | None) -> str:
+    """`67.9 [65.0, 70.7] -0.8 ≈ (partial)`; empty without a result."""
+    if cell is None:
+        return ""
+    marks = f"({'; '.join(cell.marks)})" if cell.marks else ""
+    parts = (figures.headline(cell.row), figures.interval(cell.row), figures.delta(cell.row), marks)
+    return " ".join(part for part in parts if part)
+
+
+def _table(
+    title: str, chosen: Sequence[ReferenceScore], systems: dict[str, str], runs: Sequence[Run], include_demo: bool
+) -> PublishedTable:
+    columns = [run for run in runs if (include_demo or not run.demo) and not _all_blind(run)]
+    sources = {table: chr(ord("a") + place) for place, table in enumerate(dict.fromkeys(s.table for s in chosen))}
+    notes: list[str] = []
+    rows = []
+    for key in sorted(dict.fromkeys(score.row for score in chosen), key=lambda key: _order(key[0])):
+        cells = {score.system: score for score in chosen if score.row == key}
+        first = next(iter(cells.values()))
+        published = tuple(_cell(cells.get(system), sources, notes) for system in systems)
+        ours = tuple(_our_cell(run, first, list(cells.values()), runs) for run in columns)
+        rows.append(
+            TableRow(label=_label(first), group=_group(key[0]), unit=first.unit, published=published, ours=ours)
+        )
+    letters = {letter: references.TABLES[table] for table, letter in sources.items()}
+    return PublishedTable(
+        title=title,
+        systems=tuple(systems.values()),
+        columns=tuple(columns),
+        rows=tuple(rows),
+        sources=letters,
+        notes=tuple(notes),
+        left_out=tuple(f"{run.run_id}: {figures.DEMO}; left out" for run in runs if run.demo and not include_demo),
+    )
+
+
+def _cell(score: ReferenceScore | None, sources: dict[str, str], notes: list[str]) -> PublishedCell | None:
+    if score is None:
+        return None
+    text = references.disagreement(score)
+    if text:
+        notes.append(f"{score.system_label}, {score.row_label}: {score.printed} shown; {text}")
+    return PublishedCell(score=score, source=sources[score.table], note=len(notes) if text else 0)
+
+
+def _our_cell(
+    run: Run, wanted: ReferenceScore, published: Sequence[ReferenceScore], runs: Sequence[Run]
+) -> OurCell | None:
+    """The run's result for a published row: same benchmark, setting and budget, on the split that was published."""
+    fitting = [row for row in main_rows(run) if _fits(row, wanted, run.demo)]
+    if not fitting:
+        return None
+    row = fitting[0]
+    marks = _marks(run, row)
+    rank = None
+    if not marks and row.get("score") is not None:
+        rank = 1 + sum(score.value > row["score"] for score in published)
+    return OurCell(run=run, row=row, marks=marks, rank=rank, blind=blind_score(runs, run, row))
+
+
+def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
+    task = task_of(row)
+    if task is None or task.reference is None or row.get("blind"):
+        return False
+    reference, setting = task.reference, task.reference.setting or ""
+    if wanted.setting.startswith(BUDGET):
+        setting = f"{BUDGET}{row.get('budget')}"
+    elif row.get("budget") is not None:
+        return False
+    same_split = reference.split in (None, wanted.split) and (demo or row.get("split") == task.default_split)
+    return (reference.benchmark, setting) == (wanted.benchmark, wanted.setting) and same_split
+
+
+def _marks(run: Run, row: Row) -> tuple[str, ...]:
+    """What sets a result apart from a whole, comparable one; a marked result has no rank."""
+    tests: tuple[tuple[Callable[[], bool], str], ...] = (
+        (lambda: run.demo, figures.DEMO),
+        (lambda: bool(row.get("partial")), f"partial, {figures.plain(row.get('partial'))}"),
+        (lambda: not row.get("complete", True), f"incomplete, {figures.counted(row)} scored"),
+        (lambda: not is_default_protocol(row), f"other protocol: {figures.protocol_name(row)}"),
+    )
+    return tuple(text for test, text in tests if test())
+
+
+def _all_blind(run: Run) -> bool:
+    return bool(run.rows) and all(row.get("blind") for row in run.rows)
+
+
+def _label(score: ReferenceScore) -> str:
+    if score.setting.startswith(BUDGET):
+        return f"{score.benchmark_label}, {int(score.setting.removeprefix(BUDGET)) // 1024}k"
+    return score.row_label
+
+
+def _group(benchmark: str) -> str:
+    return next((group for group, members in GROUPS.items() if benchmark in members), "")
+
+
+def _order(benchmark: str) -> int:
+    places = [member for members in GROUPS.values() for member in members]
+    return places.index(benchmark) if benchmark in places else len(places)

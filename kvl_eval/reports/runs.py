@@ -1,0 +1,118 @@
+"""The runs of a report: run folders read once, with what tables need to know about each result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvl_eval.errors import UsageError
+from kvl_eval.reports.figures import Row, plain
+from kvl_eval.results import RunFolder
+
+if TYPE_CHECKING:
+    from kvl_eval.tasks.base import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run folder and its results.json; `number` is its place in the report."""
+
+    number: int
+    folder: RunFolder
+    results: Mapping[str, Any]
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """run.json."""
+        return self.folder.manifest
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name, fit to be shown."""
+        return plain(self.folder.run_id)
+
+    @property
+    def model(self) -> str:
+        """The model's name, fit to be shown."""
+        named = self.manifest.get("model") or self.results.get("model") or {}
+        return plain(named.get("name") or "unknown model")
+
+    @property
+    def demo(self) -> bool:
+        """Whether this run shows the harness rather than Kimi-VL."""
+        return bool(self.results.get("demo"))
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Rows of results.json: one per task, split, budget, policy and protocol."""
+        return self.results.get("rows") or []
+
+
+def open_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs of these folders in order. Raises UsageError for none, DataError for one that cannot be read."""
+    if not folders:
+        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
+    opened = [RunFolder.open(folder) for folder in folders]
+    return [Run(number, folder, folder.results()) for number, folder in enumerate(opened)]
+
+
+def task_of(row: Row) -> Task | None:
+    """The task of a result; None for one this version does not know."""
+    from kvl_eval.tasks import TASKS
+
+    return TASKS.get(row["task"])
+
+
+def is_default_protocol(row: Row) -> bool:
+    """Whether a result was scored as the task does by default; a task nobody knows has only one way."""
+    task = task_of(row)
+    return row.get("thinking", "split") == "split" and (task is None or task.default_protocol == str(row["protocol"]))
+
+
+def setting_of(row: Row) -> tuple[Any, ...]:
+    """What results have in common that differ in protocol alone."""
+    return row["task"], row.get("split"), row.get("budget"), row.get("policy"), bool(row.get("blind"))
+
+
+def main_rows(run: Run) -> list[Row]:
+    """One result for each task, split and budget: that of the default protocol, or the first there is."""
+    chosen: dict[tuple[Any, ...], Row] = {}
+    for row in run.rows:
+        if setting_of(row) not in chosen or is_default_protocol(row):
+            chosen[setting_of(row)] = row
+    return list(chosen.values())
+
+
+def protocol_rows(run: Run, main: Row) -> list[Row]:
+    """All protocols' results of one setting, the main one first."""
+    others = [row for row in run.rows if setting_of(row) == setting_of(main) and row is not main]
+    return [main, *others]
+
+
+def results_of(runs: Sequence[Run], task: str) -> Iterator[tuple[Run, Row]]:
+    """The main results of one task, run by run."""
+    for run in runs:
+        for row in main_rows(run):
+            if row["task"] == task:
+                yield run, row
+
+
+def task_names(runs: Sequence[Run]) -> list[str]:
+    """Names of the tasks with results, in order of first appearance."""
+    return list(dict.fromkeys(row["task"] for run in runs for row in run.rows))
+
+
+def blind_score(runs: Sequence[Run], run: Run, row: Row) -> float | None:
+    """The score of the same model on the same split with every picture grey, where such a run is given."""
+    if row.get("blind"):
+        return None
+    for other in runs:
+        if other.model != run.model:
+            continue
+        for candidate in main_rows(other):
+            same = all(candidate.get(key) == row.get(key) for key in ("task", "split", "budget", "policy", "protocol"))
+            if same and candidate.get("blind"):
+                return candidate.get("score")
+    return None

@@ -1,0 +1,190 @@
+"""Run folders made by hand through the real store, for the reports' tests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from report_rows import make_results, make_row
+
+from kvl_eval.journal import encode_line
+from kvl_eval.results import RunFolder
+
+VERDICTS = ("correct", "wrong", "no_answer", "correct", "partial")
+SCORES = {"correct": 1.0, "wrong": 0.0, "no_answer": 0.0, "partial": 0.5, "not_scored": None}
+
+
+def picture(number: int) -> Image.Image:
+    """A small picture; every number gives another one."""
+    return Image.new("RGB", (120, 80), (40 * number % 256, 90, 200 - 10 * number % 150))
+
+
+def picture_sha(number: int) -> str:
+    """The content hash a record names that picture by."""
+    buffer = io.BytesIO()
+    picture(number).save(buffer, "PNG")
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def sample_id(number: int) -> str:
+    return f"{number + 1}"
+
+
+def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, Any]:
+    record = {
+        "schema": 1,
+        "task": task,
+        "sample_id": sample_id(number),
+        "repeat": 0,
+        "budget": None,
+        "policy": None,
+        "status": "ok",
+        "reason": None,
+        "message": None,
+        "attempt": 1,
+        "config_fingerprint": "7f3a",
+        "prompt_sha256": "0" * 64,
+        "prompt_text": f"<image:1>What is drawn in picture {number}? {text}",
+        "media": [
+            {
+                "sha256": picture_sha(number),
+                "kind": "image",
+                "w": 120,
+                "h": 80,
+                "resized_to": [112, 84],
+                "tokens": 12,
+                "pre_shrunk": None,
+                "note": None,
+            }
+        ],
+        "raw_output": f"◁think▷Let me look. {text}◁/think▷The answer is {number}. {text}",
+        "thinking": f"Let me look. {text}",
+        "answer": f"The answer is {number}. {text}",
+        "think_closed": True,
+        "budget_forced": False,
+        "finish_reason": "stop",
+        "tokens": {"prompt": 40, "image": 12, "thinking": 5 * number + 1, "answer": 3 + number},
+        "seed": 11 * number,
+        "time": {"queue": 0.0, "load": 0.1, "prefill": 0.2, "decode": 0.7, "total": 1.0},
+        "worker": "0",
+        "ended_at": "2026-08-11T14:23:00Z",
+    }
+    return {**record, **changes}
+
+
+def make_score(number: int, verdict: str, text: str) -> dict[str, Any]:
+    return {
+        "sample_id": sample_id(number),
+        "repeat": 0,
+        "budget": None,
+        "policy": None,
+        "extracted": None if verdict == "no_answer" else f"{number} {text}".strip(),
+        "extract_ok": verdict != "no_answer",
+        "extract_method": "cue",
+        "gold": [f"{number} {text}".strip()],
+        "score": SCORES[verdict],
+        "verdict": verdict,
+        "reason": "nothing_found" if verdict == "no_answer" else None,
+        "detail": {"point": [30.0, 20.0], "box": [10.0, 10.0, 60.0, 50.0]} if number == 0 else {},
+        "categories": {"task": ["counting" if number % 2 else "geometry"]},
+        "cluster": None,
+        "scorer": "official",
+        "scorer_version": "1",
+    }
+
+
+def make_plan(number: int, task: str, text: str) -> dict[str, Any]:
+    return {
+        "task": task,
+        "sample_id": sample_id(number),
+        "repeat": 0,
+        "budget": None,
+        "policy": None,
+        "row": {"pid": sample_id(number)},
+        "question": f"What is drawn in picture {number}? {text}".strip(),
+        "gold": [f"{number}"],
+        "choices": ["0", "1"] if number % 2 else [],
+        "categories": {"task": ["counting" if number % 2 else "geometry", *([text] if text else [])]},
+        "cluster": None,
+    }
+
+
+def make_run(
+    folder: Path,
+    *,
+    name: str = "run-a",
+    model: str = "kimi-vl-instruct",
+    task: str = "mathvista",
+    n: int = 10,
+    text: str = "",
+    demo: bool = False,
+    missing: int = 0,
+    failed: int = 0,
+    verdicts: tuple[str, ...] = VERDICTS,
+    rows: list[dict[str, Any]] | None = None,
+    **manifest: Any,
+) -> Path:
+    """A run folder of `n` samples: the last `missing` were never answered, the `failed` before them failed.
+
+    `text` is put into every place that holds foreign text.
+    """
+    fields = {
+        "schema": 1,
+        "status": "finished" if not missing else "interrupted",
+        "created": "2026-08-11T14:22:33Z",
+        "finished": "2026-08-11T14:40:00Z",
+        "command": ["kvl-eval", "run", "--task", task, "--model", model],
+        "config_fingerprint": "7f3a",
+        "code": {"version": "0.1.0", "commit": "0123456789abcdef", "dirty": False, "files_sha256": "ab" * 32},
+        "model": {"name": model, "family": "instruct", "dtype": "float32", "device": "cpu"},
+        "data": {task: {"source": "AI4Math/MathVista", "split": "testmini", "n": n, "fingerprint": "cd" * 32}},
+        "prompt": {task: {"protocol": "default", "sha256": "ef" * 32}},
+        "generation": {task: {"max_new_tokens": 4096, "temperature": 0.0}},
+        "environment": {"python": "3.11.7", "torch": "2.13.0", "variables": {"TZ": "UTC"}},
+        "seeds": {"seed": 0},
+        "counts": {"planned": n, "ok": n - missing - failed, "failed": {"oom": failed}, "pending": missing},
+        "resumes": [],
+        **manifest,
+    }
+    plan = [encode_line(make_plan(i, task, text)) for i in range(n)]
+    run = RunFolder.create(folder, name, fields, "task: [mathvista]\n", plan)
+    answered = n - missing
+    journal = run.journal(task)
+    for i in range(answered):
+        broken = i >= answered - failed
+        change = {"status": "failed", "reason": "oom", "message": f"too big {text}"} if broken else {}
+        journal.append(make_record(i, task, text, **change))
+    journal.close()
+    scored = [(i, verdicts[i % len(verdicts)]) for i in range(answered - failed)]
+    run.write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
+    lenient = [(i, "correct" if verdict == "no_answer" else verdict) for i, verdict in scored]
+    run.write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
+    run.write_results(make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name))
+    run.unlock()
+    return run.path
+
+
+def default_rows(task: str, n: int, missing: int, failed: int, scored: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    verdicts: dict[str, int] = {}
+    for _, verdict in scored:
+        verdicts[verdict] = verdicts.get(verdict, 0) + 1
+    mean = sum(SCORES[verdict] or 0 for _, verdict in scored) / len(scored) if scored else None
+    row = make_row(
+        task=task,
+        n_planned=n,
+        n_ok=n - missing - failed,
+        n_failed=failed,
+        n_pending=missing,
+        failed={"oom": failed} if failed else {},
+        n_scored=len(scored),
+        n_unextracted=verdicts.get("no_answer", 0),
+        verdicts=verdicts,
+        score=mean,
+        complete=not missing and not failed,
+        bounds=[0.4, 0.6],
+        ci95=[0.3, 0.8],
+    )
+    return [row, {**row, "protocol": "vlmevalkit", "label": "vlmevalkit", "reference": None}]

@@ -1,0 +1,120 @@
+"""Published tables with our columns: which result goes where, which get a rank, what is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_folders import make_run
+from report_rows import make_row
+
+from kvl_eval.errors import UsageError
+from kvl_eval.reports.leaderboard import leaderboard, printed_table, published_table
+from kvl_eval.reports.runs import open_runs
+
+
+def cell(text: str, row: str, column: int) -> str:
+    """One cell of a printed table: columns are two spaces or more apart."""
+    lines = text.splitlines()
+    starts = [0] + [i for i in range(2, len(lines[2])) if lines[2][i - 2 : i] == "  " and lines[2][i] != " "]
+    line = next(line for line in lines if line.startswith(row))
+    ends = [*starts[1:], None]
+    return line[starts[column] : ends[column]].strip()
+
+
+def test_table3_without_runs_is_the_published_table_with_an_empty_column() -> None:
+    text = printed_table("table3", [])
+    assert cell(text, "benchmark", 8) == "ours"
+    assert cell(text, "MathVista", 1) == "63.8"
+    assert cell(text, "BLINK", 6) == "", "printed as a dash, so no figure"
+    assert cell(text, "OCRBench", 7).startswith("867")
+    assert cell(text, "MathVista", 8) == ""
+    assert text.count("\n") > 25
+
+
+def test_the_printed_table_4_keeps_its_slip_and_says_so() -> None:
+    text = printed_table("thinking", [])
+    assert cell(text, "MMMU", 3).startswith("74.8 [")
+    assert "Qwen2.5-VL-72B, MMMU: 74.8 shown; elsewhere 70.2" in text
+    assert "GPT-4o    GPT-4o-mini" in text, "columns in printed order"
+
+
+def test_a_whole_run_fills_its_row_only(tmp_path: Path) -> None:
+    runs = open_runs([make_run(tmp_path, rows=[make_row()])])
+    text = printed_table("table3", runs)
+    assert cell(text, "benchmark", 8) == "ours: kimi-vl-instruct"
+    assert cell(text, "MathVista", 8) == "67.9 [64.9, 70.7] -0.8 ≈"
+    assert cell(text, "MathVision", 8) == ""
+
+
+def test_rank_counts_published_systems_that_are_better(tmp_path: Path) -> None:
+    runs = open_runs([make_run(tmp_path, rows=[make_row()])])
+    row = next(row for row in published_table("table3", runs).rows if row.label == "MathVista")
+    assert row.ours[0] is not None
+    assert row.ours[0].rank == 3, "after 68.7 and 68.2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        pytest.param({"partial": "limit 20 of 1000"}, "partial, limit 20 of 1000", id="partial"),
+        pytest.param({"complete": False, "n_scored": 990}, "incomplete, 990/1000 scored", id="incomplete"),
+        pytest.param({"protocol": "vlmevalkit", "label": "vlmevalkit"}, "other protocol: vlmevalkit", id="protocol"),
+    ],
+)
+def test_marked_results_have_no_rank(tmp_path: Path, changes: dict[str, object], mark: str) -> None:
+    runs = open_runs([make_run(tmp_path, rows=[make_row(**changes)])])
+    row = next(row for row in leaderboard(runs).rows if row.label == "MathVista")
+    assert row.ours[0] is not None
+    assert row.ours[0].marks == (mark,)
+    assert row.ours[0].rank is None
+
+
+@pytest.mark.parametrize("changes", [{"split": "test"}, {"budget": 4096}, {"task": "unknown-task"}])
+def test_other_splits_budgets_and_tasks_do_not_enter(tmp_path: Path, changes: dict[str, object]) -> None:
+    runs = open_runs([make_run(tmp_path, rows=[make_row(**changes)])])
+    assert all(row.ours == (None,) for row in published_table("table3", runs).rows)
+
+
+def test_budgets_enter_figure_13_at_their_own_point(tmp_path: Path) -> None:
+    runs = open_runs([make_run(tmp_path, rows=[make_row(budget=4096, policy="cut", reference=None)])])
+    filled = [row.label for row in published_table("budget", runs).rows if row.ours[0]]
+    assert filled == ["MathVista, 4k"]
+
+
+def test_demo_runs_stay_out_unless_asked_for_and_are_marked_then(tmp_path: Path) -> None:
+    runs = open_runs([make_run(tmp_path, demo=True, rows=[make_row(split="mini", reference=None)])])
+    text = printed_table("table3", runs)
+    assert "run-a: embedded demo, not Kimi-VL-A3B; left out" in text
+    assert cell(text, "MathVista", 8) == ""
+    row = next(row for row in published_table("table3", runs, include_demo=True).rows if row.label == "MathVista")
+    assert row.ours[0] is not None
+    assert row.ours[0].marks == ("embedded demo, not Kimi-VL-A3B",)
+    assert row.ours[0].rank is None
+
+
+def test_the_blind_score_stands_beside_the_sighted_one(tmp_path: Path) -> None:
+    sighted = make_run(tmp_path, rows=[make_row()])
+    blind = make_run(tmp_path, name="run-blind", rows=[make_row(score=0.31, blind=True, reference=None)])
+    table = leaderboard(open_runs([sighted, blind]))
+    row = next(row for row in table.rows if row.label == "MathVista")
+    assert len(row.ours) == 1, "a blind run has no column of its own"
+    assert row.ours[0] is not None
+    assert row.ours[0].blind == 0.31
+
+
+def test_leaderboard_shows_default_figures_with_source_and_notes() -> None:
+    table = leaderboard([])
+    row = next(row for row in table.rows if row.label == "MathVista")
+    cells = dict(zip(table.systems, row.published, strict=True))
+    mini = cells["GPT-4o-mini"]
+    assert mini is not None
+    assert mini.score.printed == "52.5"
+    assert table.sources[mini.source] == "Kimi-VL-A3B-Instruct model card (report, Table 3)"
+    assert "56.7 (report, Table 4" in table.notes[mini.note - 1]
+    assert [row.group for row in table.rows if row.label == "MMMU-Pro"] == ["College-level"]
+
+
+def test_unknown_table() -> None:
+    with pytest.raises(UsageError, match="tabel3"):
+        printed_table("tabel3", [])
