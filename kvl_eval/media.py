@@ -189,15 +189,16 @@ def open_image(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
 
 
 def _open_header(data: bytes) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(BytesIO(data), formats=FORMATS)
+    return Image.open(BytesIO(data), formats=FORMATS)
 
 
 def _guarded(name: str, action: Callable[[], T]) -> T:
     """Run a step of decoding; whatever a broken file makes Pillow raise becomes a MediaError."""
     try:
-        return action()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # damaged metadata beside sound pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return action()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         found = re.search(r"\d+", str(error))
         raise _too_large(name, f"{found[0] if found else 'too many'} pixels", f"{MAX_PIXELS} pixels") from None
