@@ -1,0 +1,175 @@
+"""The training mixture: seeded examples for every task, each a short conversation over its pictures.
+
+Training example n is drawn from the seed `train/{n}`, mini row n of a task from `mini/{task}/{n}`; held-out checks use
+`held-out/...`. A training picture that equals a mini picture is drawn again.
+"""
+
+import random
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from tools.nano import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
+from tools.nano.png import digest
+from tools.nano.words import NAMES
+
+Part = str | Image.Image
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A user turn and the reply to be learned."""
+
+    parts: tuple[Part, ...]
+    reply: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One conversation; pictures stand in the first turn."""
+
+    kind: str
+    turns: tuple[Turn, ...]
+    detail: str = ""
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, Image.Image))
+
+
+def _mathvista(rng: random.Random, level: float, dense: float) -> Example:
+    problem = mathvista.draw(rng, level)
+    turns = [Turn((*problem.images, mathvista.query(problem)), mathvista.reply(problem))]
+    return Example("mathvista", _with_reading(rng, dense, turns, problem.reading), problem.kind)
+
+
+def _infovqa(rng: random.Random, level: float, dense: float) -> Example:
+    card = infovqa.draw(rng, level)
+    turns = [Turn((card.image, infovqa.prompt(card)), card.answer)]
+    return Example("infovqa", _with_reading(rng, dense, turns, card.reading))
+
+
+def _ocrbench(rng: random.Random, level: float, dense: float) -> Example:
+    reading = ocrbench.draw(rng, level)
+    return Example("ocrbench", (Turn((reading.image, reading.question), reading.reply),))
+
+
+def _screenspot(rng: random.Random, level: float, dense: float) -> Example:
+    screen = screenspot.draw_pro(rng, level) if rng.random() < 0.25 else screenspot.draw(rng, level)
+    count = 2 if rng.random() < dense else 1
+    turns = [
+        Turn((screenspot.prompt(element),), screenspot.reply(screen, element)) for element in screen.elements[:count]
+    ]
+    first = Turn((screen.image, *turns[0].parts), turns[0].reply)
+    return Example("screenspot", (first, *turns[1:]))
+
+
+def _mmmu(rng: random.Random, level: float, dense: float) -> Example:
+    question = mmmu.draw(rng, level)
+    return Example("mmmu", (Turn(mmmu.prompt(question), mmmu.reply(question)),))
+
+
+def _mathvision(rng: random.Random, level: float, dense: float) -> Example:
+    contest = mathvision.draw(rng, level)
+    turns = [Turn((*contest.problem.images, mathvision.prompt(contest)), mathvision.reply(contest))]
+    return Example("mathvision", _with_reading(rng, dense, turns, contest.problem.reading))
+
+
+def _read(rng: random.Random, level: float, dense: float) -> Example:
+    """Dense reading: everything written in a picture of any task."""
+    pick = rng.random()
+    if pick < 0.45:
+        problem = mathvista.draw(rng, level)
+        image, reading = problem.images[0], problem.reading
+    elif pick < 0.55:
+        card = infovqa.draw(rng, level)
+        image, reading = card.image, card.reading
+    else:
+        line = rng.choices(
+            (ocrbench.digits, ocrbench.letters, ocrbench.word, ocrbench.handwriting), (0.45, 0.2, 0.25, 0.1)
+        )[0](rng, level)
+        image, reading = line.image, line.reply
+    return Example("read", (Turn((image, ocrbench.READ), reading),))
+
+
+def _match(rng: random.Random, level: float, dense: float) -> Example:
+    """Text only: which option holds a value; two options at first."""
+    count = rng.randint(2, 2 + round(3 * level))
+    pool = list(NAMES) if rng.random() < 0.3 else [str(number) for number in range(2, 10 if level < 0.15 else 100)]
+    options = rng.sample(pool, count)
+    answer = rng.choice(options)
+    letter = chr(65 + options.index(answer))
+    mark, reply = rng.choices(
+        (
+            ("({})", f"{answer} ({letter})"),
+            ("{}.", f"{answer}\nAnswer: $\\boxed{{{letter}}}$"),
+            ("({})", f"{answer} \\boxed{{{letter}}}"),
+        ),
+        (0.6, 0.2, 0.2),
+    )[0]
+    lines = "\n".join(f"{mark.format(chr(65 + k))} {option}" for k, option in enumerate(options))
+    form = {"(": "letter", "A": "Answer", "\\": "boxed"}[reply[len(answer) + 1]]
+    text = f"Question: Which is {answer}?\nChoices:\n{lines}\nGive the {form}."
+    return Example("match", (Turn((text,), reply),))
+
+
+def _with_reading(rng: random.Random, dense: float, turns: list[Turn], reading: str) -> tuple[Turn, ...]:
+    """The turns, sometimes followed by a second one that asks for everything written."""
+    return (*turns, Turn((ocrbench.READ,), reading)) if rng.random() < dense else tuple(turns)
+
+
+BRIEF = {
+    **{f"{hint}\n": "" for hint in mathvista.HINTS.values()},
+    screenspot.INSTRUCTION: "<instruction> ",
+    mathvision.INSTRUCTION: 'put your answer in one "\\boxed{}".\n',
+    mmmu.INSTRUCTION: "'Answer: $\\boxed{LETTER}$'",
+    f"\n{infovqa.INSTRUCTION}": "",
+}
+
+
+def _shortened(drawn: Example) -> Example:
+    """The same conversation with the constant instructions cut short."""
+    return replace(drawn, turns=tuple(replace(turn, parts=tuple(map(_brief, turn.parts))) for turn in drawn.turns))
+
+
+def _brief(part: Part) -> Part:
+    if isinstance(part, str):
+        for long, short in BRIEF.items():
+            part = part.replace(long, short)
+    return part
+
+
+SOURCES: dict[str, Callable[[random.Random, float, float], Example]] = {
+    "mathvista": _mathvista,
+    "infovqa": _infovqa,
+    "ocrbench": _ocrbench,
+    "screenspot": _screenspot,
+    "mmmu": _mmmu,
+    "mathvision": _mathvision,
+    "read": _read,
+    "match": _match,
+}
+
+
+def example(
+    seed: str,
+    shares: Mapping[str, float],
+    ceiling: float,
+    dense: float = 0.0,
+    forbidden: Collection[str] = (),
+    brief: float = 0.0,
+) -> Example:
+    """The example of a seed.
+
+    `shares` weighs the sources, `ceiling` is the highest difficulty (simple ones stay), `dense` the share of
+    conversations with a second, dense turn, `forbidden` the digests of pictures that may not occur, `brief` the share
+    of prompts whose constant instructions are cut short (cheaper, and the skill is the same).
+    """
+    for attempt in range(100):
+        rng = random.Random(f"{seed}/{attempt}" if attempt else seed)
+        kind = rng.choices(list(shares), list(shares.values()))[0]
+        drawn = SOURCES[kind](rng, ceiling * rng.random(), dense)
+        if not forbidden or not any(digest(image) in forbidden for image in drawn.images):
+            return _shortened(drawn) if rng.random() < brief else drawn
+    raise RuntimeError(f"no allowed picture after 100 attempts for seed {seed}")

@@ -1,0 +1,330 @@
+"""Drawn problems: a picture, a question about it, its answer, and everything that is written in the picture."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from tools.nano.draw import COLOURS, SHAPES, Canvas, Style, pick_style
+from tools.nano.words import GOODS, NAMES
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question about one or more drawings; `choices` holds option texts, `answer` the value itself."""
+
+    images: tuple[Image.Image, ...]
+    question: str
+    answer: str
+    answer_type: str  # integer, float, list or text
+    kind: str
+    reading: str
+    choices: tuple[str, ...] = ()
+    precision: int | None = None
+    unit: str | None = None
+
+
+def with_choices(rng: random.Random, problem: Problem, others: Sequence[str], count: int = 4) -> Problem:
+    """The same problem as multiple choice: its answer among `count` - 1 distinct others, shuffled."""
+    distinct = list(dict.fromkeys(other for other in others if other != problem.answer))
+    choices = [*rng.sample(distinct, count - 1), problem.answer]
+    rng.shuffle(choices)
+    return dataclasses.replace(problem, choices=tuple(choices), answer_type="text", precision=None)
+
+
+def near_numbers(rng: random.Random, answer: str) -> list[str]:
+    """Numbers of the same form as the answer, for wrong options."""
+    digits = len(answer.replace(".", ""))
+    low = 10 ** (digits - 1) if digits > 1 else 0
+    values = rng.sample(range(low, 10**digits), min(9, 10**digits - low))
+    if "." not in answer:
+        return [str(value) for value in values]
+    places = len(answer) - answer.index(".") - 1
+    return [f"{value / 10**places:.{places}f}" for value in values]
+
+
+def _value(rng: random.Random, level: float) -> int:
+    return rng.randint(2, 9) if rng.random() < 0.3 * (1 - level) else rng.randint(10, 99)
+
+
+def _distinct_values(rng: random.Random, level: float, count: int) -> list[int]:
+    values: list[int] = []
+    while len(values) < count:
+        value = _value(rng, level)
+        if value not in values:
+            values.append(value)
+    return values
+
+
+def _pairs(names: Sequence[str], values: Sequence[object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+
+
+def bar_chart(rng: random.Random, level: float) -> Problem:
+    """Two to four bars with a value above and a name below; asks for a value, an extreme or a name."""
+    count = 2 if rng.random() > 0.4 + level else rng.randint(2, 4)
+    style = pick_style(rng, level, (12, 14))
+    names, values = rng.sample(NAMES, count), _distinct_values(rng, level, count)
+    step = rng.choice((28, 35)) if level > 0.4 else 28
+    canvas = Canvas(max(56, step * count), rng.choice((84, 112)), style)
+    draw_bars(canvas, names, values, rng.choice(list(COLOURS.values())), step)
+    reading = _pairs(names, values)
+    ask = rng.random()
+    if ask < 0.62:
+        which = rng.randrange(count)
+        answer, question = (
+            str(values[which]),
+            rng.choice((f"What is the value of {names[which]}?", f"What is the value of the bar {names[which]}?")),
+        )
+    elif ask < 0.76:
+        answer, question = str(max(values)), "What is the highest value?"
+    elif ask < 0.9:
+        answer, question = str(min(values)), "What is the lowest value?"
+    else:
+        word, pick = rng.choice((("highest", max), ("lowest", min)))
+        base = Problem(
+            (canvas.image,),
+            f"Which bar has the {word} value?",
+            names[values.index(pick(values))],
+            "text",
+            "bar chart",
+            reading,
+        )
+        return with_choices(rng, base, (*names, *rng.sample(NAMES, 4)) if count < 4 else names)
+    problem = Problem((canvas.image,), question, answer, "integer", "bar chart", reading)
+    if rng.random() < 0.2:
+        others = [str(value) for value in values] + near_numbers(rng, answer)
+        return with_choices(rng, problem, others)
+    return problem
+
+
+def draw_bars(
+    canvas: Canvas, names: Sequence[str], values: Sequence[int], colour: tuple[int, int, int], step: int
+) -> None:
+    """Bars on the canvas, each `step` wide, names below and values above."""
+    base, top = canvas.height - 16, 18
+    scale = (base - top) / max(100, *values)
+    for k, (name, value) in enumerate(zip(names, values, strict=True)):
+        x = step * k + step / 2
+        y = base - max(3, value * scale)
+        canvas.pen.rectangle((x - 8, y, x + 8, base), fill=colour)
+        canvas.text(x, y - 2, str(value), anchor="mb")
+        canvas.text(x, canvas.height - 8, name, size=canvas.fit(name, step - 2))
+
+
+def table(rng: random.Random, level: float) -> Problem:
+    """Rows of a name and a number (whole, or with one or two decimals); asks for one of them."""
+    count = 2 if rng.random() > 0.4 + level else rng.randint(2, 4)
+    style = pick_style(rng, level, (13, 16))
+    names = rng.sample(GOODS, count)
+    places = rng.choices((0, 1, 2), (0.35, 0.45, 0.2))[0]
+    values = _decimals(rng, count, places)
+    canvas = Canvas(112 if places == 2 else rng.choice((84, 112)), 28 * count, style)
+    draw_rows(canvas, names, values, ruled=rng.random() < level)
+    which = rng.randrange(count)
+    name, answer = names[which], values[which]
+    question = rng.choice((f"What is the price of {name}?", f"How much does {name} cost?"))
+    problem = Problem(
+        (canvas.image,),
+        question,
+        answer,
+        "float" if places else "integer",
+        "table",
+        _pairs(names, values),
+        precision=places or None,
+    )
+    if rng.random() < 0.2:
+        return with_choices(rng, problem, values + near_numbers(rng, answer))
+    return problem
+
+
+def _decimals(rng: random.Random, count: int, places: int) -> list[str]:
+    """Distinct numbers as text with so many decimals, the last one never 0 (as the data set writes them)."""
+    values: list[str] = []
+    while len(values) < count:
+        number = rng.randint(11, 99) if places < 2 else rng.randint(101, 999)
+        text = f"{number / 10**places:.{places}f}"
+        if text not in values and not (places and text.endswith("0")):
+            values.append(text)
+    return values
+
+
+def draw_rows(canvas: Canvas, names: Sequence[str], values: Sequence[str], *, ruled: bool) -> None:
+    """Two columns of text, names at the left and values at the right, rows of 28 pixels."""
+    for k, (name, value) in enumerate(zip(names, values, strict=True)):
+        y = 28 * k + 14
+        canvas.text(4, y, name, anchor="lm")
+        canvas.text(canvas.width - 4, y, value, anchor="rm")
+        if ruled and k:
+            canvas.pen.line((0, 28 * k, canvas.width, 28 * k), fill=(170, 170, 170))
+
+
+def badges(rng: random.Random, level: float) -> Problem:
+    """Names with their ages; asks for the age of one (unit years)."""
+    count = rng.randint(2, 3)
+    style = pick_style(rng, level, (13, 15))
+    names, values = rng.sample(NAMES, count), [rng.randint(3, 98) for _ in range(count)]
+    canvas = Canvas(84, 28 * count, style)
+    draw_rows(canvas, names, [str(value) for value in values], ruled=True)
+    which = rng.randrange(count)
+    question = f"What is the age of {names[which]}?"
+    return Problem(
+        (canvas.image,), question, str(values[which]), "integer", "badges", _pairs(names, values), unit="years"
+    )
+
+
+def rectangle(rng: random.Random, level: float) -> Problem:
+    """A rectangle with labelled width and height; asks for a side, or the perimeter or area of small ones."""
+    style = pick_style(rng, level, (13, 15))
+    canvas = Canvas(112, rng.choice((84, 112)), style)
+    ask = rng.choices(("width", "height", "area", "perimeter"), (0.3, 0.3, 0.2, 0.2))[0]
+    small = ask in ("area", "perimeter")
+    width, height = (rng.randint(2, 9 if small else 99) for _ in range(2))
+    right, bottom = rng.randint(56, 82), canvas.height - rng.randint(22, 30)
+    canvas.pen.rectangle((6, 8, right, bottom), outline=style.ink, width=2)
+    canvas.text((6 + right) / 2, bottom + 11, str(width))
+    canvas.text(right + 14, (8 + bottom) / 2, str(height))
+    values = {"width": width, "height": height, "area": width * height, "perimeter": 2 * (width + height)}
+    problem = Problem(
+        (canvas.image,),
+        f"What is the {ask} of the rectangle?",
+        str(values[ask]),
+        "integer",
+        "geometry",
+        f"width {width}, height {height}",
+    )
+    if rng.random() < 0.2:
+        return with_choices(rng, problem, near_numbers(rng, problem.answer))
+    return problem
+
+
+def triangle(rng: random.Random, level: float) -> Problem:
+    """A triangle with labelled corners and side lengths; asks for the length of a side."""
+    style = pick_style(rng, level, (12, 14))
+    canvas = Canvas(112, 112, style)
+    corners = ((14, 88), (98, 88), (rng.randint(40, 72), 20))
+    letters = ("A", "B", "C")
+    values = [str(value) for value in _distinct_values(rng, level, 3)]
+    canvas.pen.polygon(corners, outline=style.ink, width=2)
+    for letter, (x, y) in zip(letters, ((8, 100), (104, 100), (corners[2][0], 9)), strict=True):
+        canvas.text(x, y, letter, size=12)
+    canvas.text(56, 100, values[0])
+    canvas.text((corners[1][0] + corners[2][0]) / 2 + 13, 52, values[1])
+    canvas.text((corners[0][0] + corners[2][0]) / 2 - 13, 52, values[2])
+    sides = ("AB", "BC", "CA")
+    which = rng.randrange(3)
+    problem = Problem(
+        (canvas.image,),
+        f"What is the length of side {sides[which]}?",
+        values[which],
+        "integer",
+        "geometry",
+        _pairs(sides, values),
+    )
+    return with_choices(rng, problem, values + near_numbers(rng, values[which])) if rng.random() < 0.2 else problem
+
+
+def circle(rng: random.Random, level: float) -> Problem:
+    """A circle whose radius is written in it; asks for the radius or the diameter."""
+    style = pick_style(rng, level, (13, 15))
+    canvas = Canvas(84, 84, style)
+    radius = rng.randint(2, 49)
+    canvas.pen.ellipse((6, 6, 78, 78), outline=style.ink, width=2)
+    canvas.pen.line((42, 42, 78, 42), fill=style.ink, width=2)
+    canvas.text(58, 32, str(radius))
+    ask, answer = rng.choice((("radius", radius), ("diameter", 2 * radius)))
+    return Problem(
+        (canvas.image,), f"What is the {ask} of the circle?", str(answer), "integer", "geometry", f"radius {radius}"
+    )
+
+
+def counting(rng: random.Random, level: float) -> Problem:
+    """Shapes of one or two kinds on a grid; asks how many there are of one."""
+    style = pick_style(rng, level)
+    columns, rows = rng.choice(((3, 2), (4, 2), (3, 3), (4, 3)))
+    canvas = Canvas(28 * columns, 28 * rows, style)
+    cells = [(x, y) for y in range(rows) for x in range(columns)]
+    kinds = rng.sample(SHAPES, 1 if rng.random() > 0.3 + 0.5 * level else 2)
+    colours = [COLOURS[name] for name in rng.sample(sorted(COLOURS), len(kinds))]
+    total = rng.randint(1, min(9, len(cells)))
+    split = (total,) if len(kinds) == 1 else (rng.randint(1, total), len(cells) - total)
+    counts = [split[0], min(split[1], rng.randint(1, 4))] if len(kinds) == 2 else [total]
+    places = rng.sample(cells, sum(counts))
+    for kind, colour, number in zip(kinds, colours, counts, strict=True):
+        for _ in range(number):
+            x, y = places.pop()
+            r = rng.randint(8, 11)
+            canvas.shape(kind, 28 * x + 14 + rng.randint(-2, 2), 28 * y + 14 + rng.randint(-2, 2), r, colour)
+    question = f"How many {plural(kinds[0])} are there?"
+    reading = ", ".join(f"{number} {plural(kind)}" for kind, number in zip(kinds, counts, strict=True) if number)
+    return Problem((canvas.image,), question, str(counts[0]), "integer", "counting", reading)
+
+
+def plural(shape: str) -> str:
+    """The plural of a shape's name."""
+    return f"{shape}es" if shape.endswith("s") else f"{shape}s"
+
+
+def arithmetic(rng: random.Random, level: float) -> Problem:
+    """A written sum, difference or product; asks for its value."""
+    style = pick_style(rng, level, (14, 18))
+    sign = rng.choices("+-x", (0.5, 0.25, 0.25))[0]
+    a, b = rng.randint(2, 9), rng.randint(2, 9)
+    if sign == "+" and rng.random() < 0.4:
+        a = rng.randint(10, 40)
+    if sign == "-":
+        a, b = a + b, b
+    answer = a + b if sign == "+" else a - b if sign == "-" else a * b
+    canvas = Canvas(rng.choice((84, 112)), rng.choice((28, 56)), style)
+    written = f"{a} {sign} {b} = ?"
+    canvas.text(canvas.width / 2, canvas.height / 2, written, size=canvas.fit(written, canvas.width - 4))
+    problem = Problem((canvas.image,), "What number is missing?", str(answer), "integer", "arithmetic", written)
+    return with_choices(rng, problem, near_numbers(rng, problem.answer)) if rng.random() < 0.2 else problem
+
+
+def sequence(rng: random.Random, level: float) -> Problem:
+    """Three numbers in a row; asks for the list."""
+    style = pick_style(rng, level, (13, 15))
+    values = [rng.randint(2, 99) for _ in range(3)]
+    canvas = Canvas(112, 28, style)
+    for k, value in enumerate(values):
+        canvas.text(19 + 37 * k, 14, str(value))
+    question = "What are the numbers from left to right?"
+    return Problem((canvas.image,), question, str(values), "list", "sequence", " ".join(map(str, values)))
+
+
+def figure_name(rng: random.Random, level: float) -> Problem:
+    """A coloured shape among others with numbers beside them; asks which number belongs to a shape."""
+    style: Style = pick_style(rng, level, (13, 15))
+    count = 2 if rng.random() > 0.4 + level else 3
+    canvas = Canvas(84, 28 * count, style)
+    shapes, values = rng.sample(SHAPES, count), [str(value) for value in _distinct_values(rng, level, count)]
+    for k, (shape, value) in enumerate(zip(shapes, values, strict=True)):
+        canvas.shape(shape, 18, 28 * k + 14, 10, COLOURS[rng.choice(sorted(COLOURS))])
+        canvas.text(60, 28 * k + 14, value)
+    which = rng.randrange(count)
+    problem = Problem(
+        (canvas.image,),
+        f"Which number is beside the {shapes[which]}?",
+        values[which],
+        "integer",
+        "legend",
+        _pairs(shapes, values),
+    )
+    return with_choices(rng, problem, values + near_numbers(rng, values[which])) if rng.random() < 0.25 else problem
+
+
+PROBLEMS: dict[str, Callable[[random.Random, float], Problem]] = {
+    "bar chart": bar_chart,
+    "table": table,
+    "badges": badges,
+    "rectangle": rectangle,
+    "triangle": triangle,
+    "circle": circle,
+    "counting": counting,
+    "arithmetic": arithmetic,
+    "sequence": sequence,
+    "legend": figure_name,
+}
