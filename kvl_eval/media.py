@@ -142,6 +142,11 @@ def read_bytes(ref: ImageRef) -> bytes:
     return _checked(_file_bytes(safe_path(ref.path, ref.root, ref.name), ref.name), ref.name)
 
 
+def header_size(ref: ImageRef) -> tuple[int, int]:
+    """(width, height) of a picture as its header says; nothing is decoded. Raises: MediaError."""
+    return _guarded(ref.name, lambda: _open_header(read_bytes(ref)).size)
+
+
 def safe_path(path: str, root: str | None, name: str) -> Path:
     """The real path of `path` inside `root`; nothing is opened.
 
