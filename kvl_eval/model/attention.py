@@ -97,6 +97,9 @@ class Attention(nn.Module):
         heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
         k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
         k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
+        if v.device.type == "cpu":
+            # The fused CPU kernel wants equal sizes; without it all scores would lie in memory at once.
+            v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
         out = F.scaled_dot_product_attention(
             q_BSAD.transpose(1, 2),
             k.transpose(1, 2),
@@ -104,7 +107,7 @@ class Attention(nn.Module):
             attn_mask=None if mask_BST is None else mask_BST[:, None],
             is_causal=mask_BST is None,
         )
-        return out.transpose(1, 2).flatten(2)
+        return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
 
     def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""

@@ -42,7 +42,7 @@ class LatentCache:
     @property
     def capacity(self) -> int:
         """Tokens a row can hold before the cache has to grow."""
-        return self.layers[0].shape[1]
+        return min(layer.shape[1] for layer in self.layers)
 
     @property
     def nbytes(self) -> int:
@@ -54,9 +54,10 @@ class LatentCache:
             return
         room = -(-tokens // BLOCK) * BLOCK
         for i, layer in enumerate(self.layers):
-            grown = layer.new_zeros(self.rows, room, layer.shape[2])
-            grown[:, : layer.shape[1]] = layer
-            self.layers[i] = grown
+            if layer.shape[1] < room:  # some layers may have grown before memory ran out
+                grown = layer.new_zeros(self.rows, room, layer.shape[2])
+                grown[:, : layer.shape[1]] = layer
+                self.layers[i] = grown
 
     def write(self, layer: int, latents_BSW: Tensor) -> Tensor:
         """Put new tokens behind what each row holds, and return all places in use, (B, T, W).
@@ -97,3 +98,18 @@ class LatentCache:
         other.reserve(room)
         self.layers = [torch.cat(pair) for pair in zip(self.layers, other.layers, strict=True)]
         self.lengths = [*self.lengths, *other.lengths]
+
+    def add_rows(self, count: int) -> None:
+        """Append empty rows."""
+        for i, layer in enumerate(self.layers):
+            self.layers[i] = torch.cat([layer, layer.new_zeros(count, *layer.shape[1:])])
+        self.lengths = [*self.lengths, *[0] * count]
+
+    def put(self, row: int, other: "LatentCache", source: int = 0) -> None:
+        """Replace what a row holds by a copy of row `source` of another cache of the same model."""
+        length = other.lengths[source]
+        self.reserve(length)
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine[row, :length] = theirs[source, :length]
+            mine[row, length:] = 0.0  # whatever stood there may not be finite
+        self.lengths[row] = length

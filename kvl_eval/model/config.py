@@ -197,6 +197,13 @@ class PreprocessorConfig:
     in_token_limit: int = 4096  # patches of one picture before padding
     merge_kernel_size: tuple[int, int] = (2, 2)
 
+    def __post_init__(self) -> None:
+        for name in ("patch_size", "in_token_limit"):
+            if getattr(self, name) < 1:
+                raise _bad_field(name, getattr(self, name), "1 or more")
+        if min(self.merge_kernel_size) < 1 or min(self.image_std) <= 0.0:
+            raise _bad_field("merge_kernel_size, image_std", [self.merge_kernel_size, self.image_std], "above 0")
+
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """Read `preprocessor_config.json` of a checkpoint folder. Raises: CheckpointError, if absent or unusable."""
@@ -267,6 +274,8 @@ def _is_of(value: Any, expected: Any) -> bool:
         return all(_is_of(item, kinds[0]) for item in value)
     if expected is None or expected is type(None):
         return value is None
+    if expected is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return isinstance(value, expected)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.cache import LatentCache
-from kvl_eval.model.sampling import sample_rows
+from kvl_eval.model.sampling import finite_token, sample_rows
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl import KimiVL
@@ -72,7 +72,7 @@ def generate(
     active = list(range(len(prompts)))
     for step in range(max_new_tokens):
         count = len(active)
-        tokens = sample_rows(
+        chosen = sample_rows(
             logits,
             temperature=[temperature] * count,
             top_p=[top_p] * count,
@@ -80,6 +80,7 @@ def generate(
             seed=[seeds[row] for row in active],
             step=[step] * count,
         )
+        tokens = [finite_token(token) for token in chosen]
         for row, token in zip(active, tokens, strict=True):
             results[row].append(token)
         going = [i for i, token in enumerate(tokens) if token not in stops]

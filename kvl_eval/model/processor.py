@@ -36,10 +36,11 @@ class KimiVLProcessor:
         """
         folder = checkpoint_folder(path_or_repo, revision, weights=False)
         tokenizer = KimiTokenizer.from_folder(folder)
+        config = PreprocessorConfig.from_folder(folder)
         if (folder / "config.json").is_file():
-            _check_vocabulary(tokenizer, KimiVLConfig.from_folder(folder), folder)
+            _check_agreement(tokenizer, config, KimiVLConfig.from_folder(folder), folder)
         warn_if_template_differs(folder)
-        return cls(tokenizer, PreprocessorConfig.from_folder(folder))
+        return cls(tokenizer, config)
 
     def save(self, folder: str | Path) -> None:
         """Write the tokenizer's files, `preprocessor_config.json` and `chat_template.jinja`."""
@@ -123,19 +124,26 @@ def _expand(text: str, counts: Sequence[int]) -> str:
     return parts[0] + "".join(chat.MEDIA_PAD * count + part for count, part in zip(counts, parts[1:], strict=True))
 
 
-def _check_vocabulary(tokenizer: KimiTokenizer, config: KimiVLConfig, folder: Path) -> None:
-    contradictions: list[tuple[str, Any, Any]] = []
-    if tokenizer.num_base + 256 > config.text_config.vocab_size:
-        contradictions.append(("vocab_size", config.text_config.vocab_size, f"at least {tokenizer.num_base + 256}"))
-    if tokenizer.media_pad_id != config.media_placeholder_token_id:
-        contradictions.append(
-            ("media_placeholder_token_id", config.media_placeholder_token_id, f"{tokenizer.media_pad_id}")
-        )
-    for name, found, accepted in contradictions:
-        raise CheckpointError(
-            "model.vocabulary",
-            f"{name} is {found}",
-            where=str(folder / "config.json"),
-            why=f"the tokenizer's files say: {accepted}",
-            fix="use config.json, tokenizer_config.json and tiktoken.model of the same checkpoint",
-        )
+def _check_agreement(tokenizer: KimiTokenizer, config: PreprocessorConfig, model: KimiVLConfig, folder: Path) -> None:
+    """Raise CheckpointError if `config.json` contradicts the tokenizer's or the image processor's files."""
+    vocabulary = tokenizer.num_base + 256
+    agreements: list[tuple[str, Any, Any, bool]] = [
+        ("vocab_size", model.text_config.vocab_size, vocabulary, model.text_config.vocab_size >= vocabulary),
+        *(
+            (name, ours, theirs, ours == theirs)
+            for name, ours, theirs in (
+                ("media_placeholder_token_id", model.media_placeholder_token_id, tokenizer.media_pad_id),
+                ("vision_config.patch_size", model.vision_config.patch_size, config.patch_size),
+                ("vision_config.merge_kernel_size", model.vision_config.merge_kernel_size, config.merge_kernel_size),
+            )
+        ),
+    ]
+    for name, found, expected, agrees in agreements:
+        if not agrees:
+            raise CheckpointError(
+                "model.config",
+                f"{name} is {found}",
+                where=str(folder / "config.json"),
+                why=f"the tokenizer's and preprocessor's files say {expected}",
+                fix="use config.json, preprocessor_config.json and tokenizer files of the same checkpoint",
+            )

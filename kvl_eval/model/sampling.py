@@ -44,19 +44,21 @@ def sample(
         seed, step:  the request's seed and the number of the token, from 0.
     Raises: SampleError (nan), if a logit is NaN or infinite.
     """
-    if not bool(logits.isfinite().all()):
+    settings = {"temperature": [temperature], "top_p": [top_p], "top_k": [top_k], "seed": [seed], "step": [step]}
+    (token,) = sample_rows(logits[None], **settings)  # type: ignore[arg-type]
+    return finite_token(token)
+
+
+def finite_token(token: int | None) -> int:
+    """The token, where there is one. Raises: SampleError (nan) otherwise."""
+    if token is None:
         raise SampleError(
             "nan",
             "the model computed NaN or infinite logits",
             why="the weights are damaged or a number format overflowed",
             fix="check the checkpoint, or try dtype float32",
         )
-    if temperature <= 0.0:
-        return int(logits.argmax())
-    sums = kept_probabilities(logits, temperature, top_p, top_k).cumsum(0)
-    threshold = uniform(seed, step) * float(sums[-1])
-    place = int(torch.searchsorted(sums, torch.tensor([threshold], dtype=sums.dtype, device=sums.device), right=True))
-    return min(place, int(torch.searchsorted(sums, sums[-1:])))  # never behind the last token that was kept
+    return token
 
 
 def sample_rows(
@@ -67,31 +69,52 @@ def sample_rows(
     top_k: Sequence[int],
     seed: Sequence[int],
     step: Sequence[int],
-) -> list[int]:
-    """`sample` for each row of (B, vocab_size); greedy batches are chosen with one read from the device."""
-    if max(temperature) <= 0.0 and bool(logits.isfinite().all()):
-        return [int(token) for token in logits.argmax(-1).tolist()]
-    return [
-        sample(row, temperature=t, top_p=p, top_k=k, seed=s, step=n)
-        for row, t, p, k, s, n in zip(logits, temperature, top_p, top_k, seed, step, strict=True)
-    ]
+) -> list[int | None]:
+    """`sample` for each row of (B, vocab_size), with one read from the device; None where logits are not finite."""
+    tokens = logits.argmax(-1)
+    drawn = [row for row, value in enumerate(temperature) if value != 0.0]
+    if drawn:
+        warm = logits if len(drawn) == len(logits) else logits[drawn]
+        kept = kept_probabilities(
+            warm, [temperature[row] for row in drawn], [top_p[row] for row in drawn], [top_k[row] for row in drawn]
+        )
+        numbers = [uniform(seed[row], step[row]) for row in drawn]
+        tokens = tokens.to(kept.device)
+        tokens[torch.tensor(drawn, device=kept.device)] = _invert(kept, numbers)
+    finite = logits.isfinite().all(-1).to(tokens.device)
+    return [token if token >= 0 else None for token in torch.where(finite, tokens, -1).tolist()]
 
 
-def kept_probabilities(logits: Tensor, temperature: float, top_p: float = 1.0, top_k: int = 0) -> Tensor:
-    """Probabilities (vocab_size) in float64; tokens outside top_k or top_p are zero, the rest is not renormalised.
+def _invert(kept: Tensor, numbers: Sequence[float]) -> Tensor:
+    """The first id of each row at which the running sum exceeds its number's share of the whole."""
+    sums = kept.cumsum(-1)
+    thresholds = torch.tensor(numbers, dtype=kept.dtype, device=kept.device)[:, None] * sums[:, -1:]
+    places = torch.searchsorted(sums, thresholds, right=True)
+    last = torch.searchsorted(sums, sums[:, -1:].contiguous())  # nothing behind the last token that was kept
+    return torch.minimum(places, last)[:, 0]
+
+
+def kept_probabilities(
+    logits: Tensor, temperature: Sequence[float], top_p: Sequence[float], top_k: Sequence[int]
+) -> Tensor:
+    """Probabilities (B, vocab_size) in float64; tokens outside top_k or top_p are zero, the rest is not renormalised.
 
     Equal probabilities rank by id. The token that makes the sum reach `top_p` is kept, so at least one is.
     """
-    if not (temperature > 0.0 and math.isfinite(temperature) and 0.0 < top_p <= 1.0 and top_k >= 0):
-        raise ValueError(f"temperature {temperature}, top_p {top_p}, top_k {top_k}: want > 0, in (0, 1] and >= 0")
-    wide = logits.double()
-    probabilities = ((wide - wide.max()) / temperature).softmax(-1)
-    if top_k <= 0 and top_p >= 1.0:
+    for t, p, k in zip(temperature, top_p, top_k, strict=True):
+        if not (t > 0.0 and math.isfinite(t) and 0.0 < p <= 1.0 and k >= 0):
+            raise ValueError(f"temperature {t}, top_p {p}, top_k {k}: want > 0, in (0, 1] and >= 0")
+    wide = (logits.cpu() if logits.device.type == "mps" else logits).double()  # that device has no float64
+
+    def column(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=wide.dtype, device=wide.device)[:, None]
+
+    probabilities = ((wide - wide.amax(-1, keepdim=True)) / column(temperature)).softmax(-1)
+    if not any(top_k) and min(top_p) >= 1.0:
         return probabilities
-    ordered, ids = probabilities.sort(descending=True, stable=True)
-    if 0 < top_k < len(ordered):
-        ordered[top_k:] = 0.0
-    if top_p < 1.0:
-        before = ordered.cumsum(0) - ordered
-        ordered[before >= top_p * ordered.sum()] = 0.0
-    return torch.zeros_like(probabilities).scatter(0, ids, ordered)
+    ordered, ids = probabilities.sort(dim=-1, descending=True, stable=True)
+    ranks = torch.arange(ordered.shape[-1], device=wide.device)
+    ordered = ordered.where(ranks < column([k or ordered.shape[-1] for k in top_k]), 0.0)
+    before = ordered.cumsum(-1) - ordered
+    ordered = ordered.where((before < column(top_p) * ordered.sum(-1, keepdim=True)) | (column(top_p) >= 1.0), 0.0)
+    return torch.zeros_like(probabilities).scatter(-1, ids, ordered)

@@ -1,6 +1,7 @@
 """The tiny golden checkpoint, its processor and its vectors."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,20 @@ def cases(golden: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def inputs(golden: Path, cases: dict[str, Any], processor: KimiVLProcessor) -> dict[str, Inputs]:
+def open_images(golden: Path) -> Callable[[list[str]], list[Image.Image]]:
+    """Decodes named golden pictures and closes their files."""
+
+    def opened(name: str) -> Image.Image:
+        with Image.open(golden / "images" / (name if name.endswith(".png") else f"{name}.png")) as image:
+            image.load()
+            return image
+
+    return lambda names: [opened(name) for name in names]
+
+
+@pytest.fixture(scope="session")
+def inputs(
+    cases: dict[str, Any], processor: KimiVLProcessor, open_images: Callable[[list[str]], list[Image.Image]]
+) -> dict[str, Inputs]:
     """Encoded prompt of every case."""
-    encoded = {}
-    for name, case in cases.items():
-        images = [Image.open(golden / "images" / image_file(image)) for image in case["images"]]
-        encoded[name] = processor.encode(case["messages"], images)
-    return encoded
-
-
-def image_file(name: str) -> str:
-    return name if name.endswith(".png") else f"{name}.png"
+    return {name: processor.encode(case["messages"], open_images(case["images"])) for name, case in cases.items()}

@@ -38,7 +38,7 @@ def by_hand(logits: list[float], temperature: float, top_p: float, top_k: int) -
     top_k=st.integers(0, 14),
 )
 def test_kept_probabilities(logits: list[float], temperature: float, top_p: float, top_k: int) -> None:
-    kept = kept_probabilities(torch.tensor(logits), temperature, top_p, top_k)
+    kept = kept_probabilities(torch.tensor([logits]), [temperature], [top_p], [top_k])[0]
     expected = by_hand(logits, temperature, top_p, top_k)
     assert (kept / kept.sum()).tolist() == pytest.approx(expected, abs=1e-9)
 
@@ -108,6 +108,13 @@ def test_logits_that_are_no_numbers_are_an_error_not_a_token(bad: float, tempera
     with pytest.raises(SampleError) as caught:
         sample(torch.tensor([0.0, bad]), temperature=temperature)
     assert caught.value.reason == "nan"
+
+
+def test_a_row_without_numbers_leaves_its_neighbours_alone() -> None:
+    logits = torch.tensor([[0.0, 1.0], [math.nan, 1.0], [2.0, 1.0]])
+    settings = {"top_p": [1.0] * 3, "top_k": [0] * 3, "seed": [0] * 3, "step": [0] * 3}
+    assert sample_rows(logits, temperature=[0.0] * 3, **settings) == [1, None, 0]
+    assert sample_rows(logits, temperature=[1e-3] * 3, **settings) == [1, None, 0]
 
 
 @pytest.mark.parametrize("arguments", [{"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}, {"temperature": math.nan}])
