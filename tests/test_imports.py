@@ -21,7 +21,7 @@ ALLOWED = {
     "media": {"errors", "types", "model"},
     "media_pool": {"errors", "types", "media", "model"},
     "model": {"errors", "model"},
-    "scorers": {"errors", "types", "scorers"},
+    "scorers": {"errors", "types", "thinking", "scorers"},
     "tasks": {"errors", "types", "sources", "scorers", "tasks", "media"},
     "references": {"errors", "tasks", "references"},
     "scoring": {"errors", "types", "thinking", "tasks", "scorers", "sources"},

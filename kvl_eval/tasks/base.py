@@ -22,6 +22,7 @@ class Protocol:
         score_run: scores a whole run at once, in the data set's order, where the official script's draws depend on
                    it; None means `score` alone decides.
         label:     what views print, where it differs from the name (`official-rule`).
+        sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
     """
@@ -29,6 +30,7 @@ class Protocol:
     score: Callable[[Sample, str, Extraction], Score]
     score_run: Callable[[Sequence[tuple[Sample, str, Extraction]]], list[Score]] | None = None
     label: str = ""
+    sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""
 

@@ -1,0 +1,313 @@
+"""Grounding: where an answer points on a screenshot, and whether that lies in the target.
+
+Five readers of the same text. `kimi` is this project's own and reads broadly; the other four repeat what published
+code reads, faults included, so that numbers can be compared. Coordinates here are normalised: 0 to 1 across and down
+the original picture, whatever size the model saw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
+
+Size = tuple[int, int]  # width, height
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader found: a normalised point, in which written form, and the box whose centre it is, if one was."""
+
+    x: float
+    y: float
+    form: str
+    box: Box | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether the point lies on the picture."""
+        return 0 <= self.x <= 1 and 0 <= self.y <= 1
+
+
+class WrongFormat(ValueError):
+    """The text holds nothing this reader takes for a point; the message says what was wrong with it."""
+
+
+Reader = Callable[[str, Size], Reading]
+"""(text, size in pixels of the picture as it was sent) -> what it points at. Raises WrongFormat."""
+
+
+def hits(x: float, y: float, box: Box) -> bool:
+    """Whether the point lies in `box`, borders included; both in the same units. NaN lies nowhere."""
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+# --- screenspot_pro_kimivl ---------------------------------------------------------------------------------------
+
+_PRO_XY = re.compile(r"x=(0(?:\.\d+)?|1(?:\.0+)?), y=(0(?:\.\d+)?|1(?:\.0+)?)")
+
+
+def read_screenspot_pro(raw: str, size: Size) -> Reading:
+    """The first `x=<n>, y=<n>` with both between 0 and 1, written exactly so; `y=12` is read as 1.
+
+    Takes the raw output: it drops the thought itself. Where the authors' code stops with a ValueError (a thought that
+    is never closed, a closing marker without an opening one) the format is wrong.
+
+    Source: likaixin2000/ScreenSpot-Pro-GUI-Grounding models/kimivl.py @ bd8bbbb.
+    """
+    del size
+    if THINK_OPEN in raw and THINK_CLOSE not in raw:
+        raise WrongFormat("think_unclosed")
+    if THINK_CLOSE in raw and THINK_OPEN not in raw:
+        raise WrongFormat("think_unopened")
+    match = _PRO_XY.search(raw.partition(THINK_CLOSE)[2] if THINK_CLOSE in raw else raw)
+    if match is None:
+        raise WrongFormat("wrong_format")
+    return Reading(float(match[1]), float(match[2]), "xy")
+
+
+# --- vlmevalkit --------------------------------------------------------------------------------------------------
+
+_VLM_XY = re.compile(r"x=([\d.]+), y=([\d.]+)")
+
+
+def read_vlmevalkit(text: str, size: Size) -> Reading:
+    """The first `x=<n>, y=<n>`, divided by the picture's size if either is above 1; without one, the point (0, 0).
+
+    So an answer without a point is a miss, and only `0.5.5` is a wrong format.
+
+    Source: open-compass/VLMEvalKit vlmeval/dataset/GUI/screenspot.py @ e8e78f0 (parse_bbox_aguvis).
+    """
+    match = _VLM_XY.search(text)
+    if match is None:
+        return Reading(0.0, 0.0, "none")
+    try:
+        x, y = float(match[1]), float(match[2])
+    except ValueError:
+        raise WrongFormat("not_a_number") from None
+    return _down_if_above_one(x, y, size, "xy")
+
+
+# --- lmms_eval ---------------------------------------------------------------------------------------------------
+
+_LMMS_NUMBER = r"-?\d+(?:\.\d+)?%?"
+_LMMS_NUMBERS = re.compile(_LMMS_NUMBER)
+_LMMS_OPEN = re.compile(r"<\s*+bbox", re.I)
+_LMMS_CLOSE = re.compile(r"<\s*+/\s*+bbox\s*+>", re.I)
+_LMMS_PAIR = re.compile(rf"[\[(]\s*+({_LMMS_NUMBER})(?:\s*,\s*|\s+)({_LMMS_NUMBER})\s*[\])]")
+_LMMS_X = re.compile(rf"x['\"]?\s*+[:=]\s*+({_LMMS_NUMBER})", re.I)
+_LMMS_Y = re.compile(rf"y['\"]?\s*+[:=]\s*+({_LMMS_NUMBER})", re.I)
+
+
+def read_lmms_eval(text: str, size: Size) -> Reading:
+    """A `<bbox>` tag's centre, else the first bracketed pair, else x..y, else the first two (or four) numbers.
+
+    Four numbers count as a box where the text has `box` or `rect` in it. Numbers above 1 are divided by the size.
+
+    Source: lmms-eval lmms_eval/tasks/screenspot_v2/utils.py @ 75571cf.
+    """
+    found = _lmms_tag(text) or _lmms_pair(text) or _lmms_xy(text) or _lmms_numbers(text)
+    if found is None:
+        raise WrongFormat("wrong_format")
+    return _down_if_above_one(found[0], found[1], size, "numbers")
+
+
+def _lmms_tag(text: str) -> tuple[float, float] | None:
+    opened = _LMMS_OPEN.search(text)
+    start = text.find(">", opened.end()) if opened else -1
+    closed = _LMMS_CLOSE.search(text, start + 1) if start >= 0 else None
+    numbers = _LMMS_NUMBERS.findall(text, start + 1, closed.start()) if closed else []
+    return _lmms_centre(numbers) if len(numbers) >= 4 else None
+
+
+def _lmms_pair(text: str) -> tuple[float, float] | None:
+    match = _LMMS_PAIR.search(text)
+    return (_percent(match[1]), _percent(match[2])) if match else None
+
+
+def _lmms_xy(text: str) -> tuple[float, float] | None:
+    x = _LMMS_X.search(text)
+    y = _LMMS_Y.search(text, x.end()) if x else None
+    return (_percent(x[1]), _percent(y[1])) if x and y else None
+
+
+def _lmms_numbers(text: str) -> tuple[float, float] | None:
+    numbers = _LMMS_NUMBERS.findall(text)
+    lower = text.lower()
+    if len(numbers) >= 4 and ("box" in lower or "rect" in lower):
+        return _lmms_centre(numbers)
+    return (_percent(numbers[0]), _percent(numbers[1])) if len(numbers) >= 2 else None
+
+
+def _lmms_centre(numbers: list[str]) -> tuple[float, float]:
+    left, top, right, bottom = (_percent(number) for number in numbers[:4])
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def _percent(text: str) -> float:
+    return float(text[:-1]) / 100 if text.endswith(("%", "％")) else float(text)
+
+
+# --- seeclick ----------------------------------------------------------------------------------------------------
+
+_SEECLICK_BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
+_SEECLICK_NUMBER = re.compile(r"-?\d+\.?\d*")
+
+
+def read_seeclick(text: str, size: Size) -> Reading:
+    """With `box` in the text, the centre of its first `<box>(a,b),(c,d)</box>` in thousandths; else all its numbers.
+
+    There must be exactly two numbers (a point) or four (a box), and they are taken as normalised.
+
+    Source: njucckevin/SeeClick pretrain/screenspot_test.py and process_utils.py @ 0ef37ac.
+    """
+    del size
+    if "box" in text:
+        match = _SEECLICK_BOX.search(text)
+        if match is None:
+            raise WrongFormat("wrong_format")
+        left, top, right, bottom = (float(number) for number in match.groups())
+        return Reading((left + right) / 2 / 1000, (top + bottom) / 2 / 1000, "box")
+    numbers = [float(number) for number in _SEECLICK_NUMBER.findall(text)]
+    if len(numbers) == 2:
+        return Reading(numbers[0], numbers[1], "two-numbers")
+    if len(numbers) == 4:
+        return Reading((numbers[0] + numbers[2]) / 2, (numbers[1] + numbers[3]) / 2, "four-numbers")
+    raise WrongFormat("wrong_format")
+
+
+def _down_if_above_one(x: float, y: float, size: Size, form: str) -> Reading:
+    return Reading(x / size[0], y / size[1], form) if x > 1 or y > 1 else Reading(x, y, form)
+
+
+# --- kimi --------------------------------------------------------------------------------------------------------
+
+# Possessive quantifiers keep every pattern linear: no character is tried twice from one start.
+_NUMBER = r"[-+]?+(?:\d++(?:\.\d*+)?+|\.\d++)[%％]?+"
+_GAP = r"[\s,;，；、|/&]++"
+_EQUALS = r"[\"']?+\s*+[=:＝：]\s*+[\"']?+"
+_BETWEEN = r"[\"'\s,;，；、|/&]*+(?:and\s++)?+[\"']?+"
+_X_Y = re.compile(rf"x{_EQUALS}({_NUMBER}){_BETWEEN}y{_EQUALS}({_NUMBER})", re.I)
+_Y_X = re.compile(rf"y{_EQUALS}({_NUMBER}){_BETWEEN}x{_EQUALS}({_NUMBER})", re.I)
+_CALL = re.compile(
+    rf"(?:click|move_?+to|drag_?+to|tap|mouse_?+down|mouse_?+up)\s*+\(\s*+({_NUMBER}){_GAP}({_NUMBER})\s*+[,)]", re.I
+)
+_TAG = r"<(?:b?box|point)>(?P<tag>[^<]*+)|<\|(?:box|point)_start\|>(?P<token>[^<]*+)"
+_KEY = (
+    r"(?<![A-Za-z0-9_])(?P<key>b?box_2d|point_2d|bbox|coordinates?+)[\"']?+\s*+[=:]\s*+"
+    rf"(?P<value>[\[(\s]*+{_NUMBER}(?:[\s,;\])(\[]++{_NUMBER}){{1,3}}[\])]*+)"
+)
+_BRACKET = rf"(?P<bracket>[\[(（]\s*+{_NUMBER}(?:{_GAP}{_NUMBER}){{1,3}}\s*+[\])）])"
+_MARKED = re.compile(f"{_TAG}|{_KEY}|{_BRACKET}", re.I)
+_GIVEN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_BARE = re.compile(rf"(?<![A-Za-z0-9_.]){_NUMBER}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Two or four numbers as written, before scaling."""
+
+    numbers: tuple[str, ...]
+    form: str
+    thousand: bool = False
+
+
+def read_kimi(raw: str, size: Size, *, bare_thousand: bool = False) -> Reading:
+    """The first point of the answer part, in any of the forms that models write; of a box its centre.
+
+    In this order: x and y by name; a call with two positional numbers; a bracketed pair; four numbers in a tag, under
+    a key or in one bracket; a point tag or key; exactly two bare numbers. Both at most 1 means normalised, `%` a
+    hundredth, a special tag or a `_2d` key thousandths; anything else above 1 is pixels of the picture as it was
+    sent. Bare numbers up to 1000 may mean thousandths as well: `bare_thousand` reads them so.
+
+    Takes the raw output: the thought ends at the first closing marker. Points off the picture are returned as they
+    are. Raises WrongFormat where nothing is found or the thought never ends.
+    """
+    before, close, after = raw.partition(THINK_CLOSE)
+    if not close and THINK_OPEN in raw:
+        raise WrongFormat("think_unclosed")
+    text = after if close else before
+    found = _named(text) or _called(text) or _marked(text) or _bare(text)
+    if found is None:
+        raise WrongFormat("wrong_format")
+    return _scaled(found, size, bare_thousand)
+
+
+def read_kimi_thousand(raw: str, size: Size) -> Reading:
+    """As `read_kimi`, with bare numbers above 1 as thousandths instead of pixels."""
+    return read_kimi(raw, size, bare_thousand=True)
+
+
+def _named(text: str) -> _Found | None:
+    match = _X_Y.search(text)
+    if match:
+        return _Found((match[1], match[2]), "xy")
+    match = _Y_X.search(text)
+    return _Found((match[2], match[1]), "xy") if match else None
+
+
+def _called(text: str) -> _Found | None:
+    match = _CALL.search(text)
+    return _Found((match[1], match[2]), "call") if match else None
+
+
+def _marked(text: str) -> _Found | None:
+    """The first bracketed pair, else the first box, else the first point, of what stands in tags, keys or brackets."""
+    first: dict[str, _Found] = {}
+    for found in _all_marked(text):
+        first.setdefault(found.form, found)
+        if found.form == "pair":
+            break
+    return first.get("pair") or first.get("box") or first.get("point")
+
+
+def _all_marked(text: str) -> Iterator[_Found]:
+    for match in _MARKED.finditer(text):
+        kind = match.lastgroup or ""
+        content = match[kind]
+        numbers = tuple(re.findall(_NUMBER, content))
+        thousand = kind in ("tag", "token") or (match["key"] or "").lower().endswith("_2d")
+        if len(numbers) == 4:
+            yield _Found(numbers, "box", thousand)
+        elif len(numbers) == 2:
+            yield _Found(numbers, "pair" if "[" in content or "(" in content else "point", thousand)
+
+
+def _bare(text: str) -> _Found | None:
+    numbers = _BARE.findall(text)
+    return _Found((numbers[0], numbers[1]), "two-numbers") if len(numbers) == 2 else None
+
+
+def _scaled(found: _Found, size: Size, bare_thousand: bool) -> Reading:
+    values = [_percent(number) for number in found.numbers]
+    divisors = (1000, 1000) if found.thousand or bare_thousand else size
+    if any(number.endswith(("%", "％")) for number in found.numbers) or max(values) <= 1:
+        divisors = (1, 1)
+    scaled = [value / divisors[place % 2] for place, value in enumerate(values)]
+    if len(scaled) == 2:
+        return Reading(scaled[0], scaled[1], found.form)
+    left, right = sorted((scaled[0], scaled[2]))
+    top, bottom = sorted((scaled[1], scaled[3]))
+    return Reading((left + right) / 2, (top + bottom) / 2, found.form, (left, top, right, bottom))
+
+
+def read_given(text: object) -> Reading:
+    """A normalised point that was extracted elsewhere, `[0.5, 0.25]`. Raises WrongFormat where there is none."""
+    numbers = _GIVEN.findall(text) if isinstance(text, str) else []
+    if len(numbers) != 2:
+        raise WrongFormat("nothing_extracted")
+    return Reading(float(numbers[0]), float(numbers[1]), "given")
+
+
+READERS: dict[str, Reader] = {
+    "kimi": read_kimi,
+    "kimi-thousand": read_kimi_thousand,
+    "screenspot_pro_kimivl": read_screenspot_pro,
+    "vlmevalkit": read_vlmevalkit,
+    "lmms_eval": read_lmms_eval,
+    "seeclick": read_seeclick,
+}
+"""Reader modes by name. `kimi` and `screenspot_pro_kimivl` take the raw output, the others the answer part."""

@@ -1,0 +1,258 @@
+"""InfoVQA: short answers to questions about infographics.
+
+Data:    InfographicVQA: hub lmms-lab/DocVQA, config InfographicVQA (validation 2801, test 3288 questions); or the
+         challenge's JSON with a folder of pictures; or VLMEvalKit's InfoVQA_VAL.tsv / InfoVQA_TEST.tsv.
+Prompt:  picture, then the question and "Answer the question using a single word or phrase." (VLMEvalKit, lmms-eval).
+Metric:  ANLS, threshold 0.5, mean over questions; the challenge's break-down by answer type, evidence and operation.
+         The test split's answers are not public: `kvl-eval export` writes the file for the challenge's server.
+Source:  the challenge's script as copied in QwenLM/Qwen-VL eval_mm/infographicsvqa_eval.py @ aa00ed0.
+Report:  Kimi-VL (arXiv 2504.07491), Table 3, row InfoVQA; labelled "Acc", most plausibly the test split.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kvl_eval.errors import DataError, UsageError
+from kvl_eval.scorers.aggregate import mean, summarise
+from kvl_eval.scorers.anls import anls
+from kvl_eval.sources import Source, image_ref, literal_list, read_rows
+from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
+
+INSTRUCTION = "Answer the question using a single word or phrase."
+HUB_SPLITS = {"val": "validation", "test": "test"}
+STEMS = {
+    "val": ("val", "infographicsVQA_val_v1.0_withQT", "infographicsVQA_val*", "InfoVQA_VAL"),
+    "test": ("infographicsVQA_test*", "InfoVQA_TEST"),
+}
+FOLDERS = ("images", "infographicsvqa_images", "infographicVQA_images")
+KEPT = (
+    "questionId",
+    "index",
+    "question",
+    "answers",
+    "answer",
+    "answer_type",
+    "evidence",
+    "operation/reasoning",
+    "image_url",
+    "image_local_name",
+    "picture",
+    "split",
+    "category",
+)
+
+# The data set's labels, and the names under which the challenge's script prints them.
+LABELS = {
+    "answer_type": {
+        "image span": "Image-Span",
+        "question span": "Question-Span",
+        "multiple spans": "Multi-Span",
+        "non span": "None span",
+    },
+    "evidence": {
+        "table/list": "Table/list",
+        "textual": "Text",
+        "photo/pciture/visual_objects": "Visual/Layout",  # the data set's own spelling
+        "figure": "Figure",
+        "map": "Map",
+    },
+    "operation/reasoning": {"comparison": "Sorting", "arithmetic": "Arithmetic", "counting": "Counting"},
+}
+
+
+def load(source: Source, split: str) -> Iterator[Sample]:
+    """The samples of a split in the data set's order, pictures unopened. Raises: DataError."""
+    rows = read_rows(
+        source,
+        HUB_SPLITS[split],
+        config="InfographicVQA",
+        stems=STEMS[split],
+        required=("question", "questionId|index"),
+        task="infovqa",
+    )
+    pictures = NamedPictures(source.data_dir, FOLDERS)
+    for row in shared_cells(rows):
+        values = dict(row.values)
+        media = _picture(values, pictures, row.where)
+        if not _picture_name(values):
+            values["picture"] = picture_key(media)
+        yield to_sample(values, media, row.where)
+
+
+def to_sample(row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
+    """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
+    question, number = row.get("question"), row.get("questionId", row.get("index"))
+    if not isinstance(question, str) or number is None:
+        raise DataError(
+            "data.field",
+            "a question needs `question` and `questionId` (or `index`)",
+            where=where,
+            why=f"found {', '.join(map(str, row)) or 'nothing'}",
+        )
+    if media is None and isinstance(row.get("image"), Mapping | bytes | str):
+        media = image_ref(row["image"], name="image:1", root=None, where=where)
+    return Sample(
+        id=str(number),
+        question=question,
+        row={key: row[key] for key in KEPT if row.get(key) is not None},
+        media=() if media is None else (media,),
+        answers=tuple(_texts(row.get("answers", row.get("answer")), where)),
+        categories={
+            field: tuple(names.get(label, label) for label in _texts(row.get(field), where))
+            for field, names in LABELS.items()
+            if row.get(field) is not None
+        },
+        cluster=_picture_name(row) or row.get("picture"),
+    )
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    """A list column: a list, its literal text (`['pinterest']`), a bare text, or nothing."""
+    if value is None or value == "":
+        return []
+    if isinstance(value, str):
+        return literal_list(value, where=where) if value.lstrip().startswith("[") else [value]
+    return [str(one) for one in value]
+
+
+def _picture(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> ImageRef:
+    name = row.get("image_local_name")
+    if row.get("image") is None and isinstance(name, str):
+        return pictures.find(name, name="image:1", where=where)
+    return image_ref(row.get("image"), name="image:1", root=None, where=where)
+
+
+def _picture_name(row: Mapping[str, Any]) -> str | None:
+    return row.get("image_local_name") or row.get("image_url") or None
+
+
+def short_answer(sample: Sample) -> list[Message]:
+    """Picture, question, and the request for a word or phrase."""
+    return [Message.user(*sample.media, f"{sample.question}\n{INSTRUCTION}")]
+
+
+def question_only(sample: Sample) -> list[Message]:
+    """Picture and bare question, for models that need no instruction."""
+    return [Message.user(*sample.media, sample.question)]
+
+
+def score(sample: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
+    """ANLS of the whole answer, or of a given extraction."""
+    if not sample.answers:
+        return Score.not_scored("no_gold")
+    text = answer if extraction is MISSING else extraction
+    if not isinstance(text, str):
+        return Score.no_answer("nothing_extracted", method="given")
+    method = "whole" if extraction is MISSING else "given"
+    value = anls(text, sample.answers)
+    if not text.strip() and value == 0:
+        return Score.no_answer("empty", extracted=text, method=method)
+    return Score.of(value, text, method, anls=value)
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """Mean ANLS; printed as the challenge's script, VLMEvalKit or lmms-eval prints it."""
+    overall = mean(scored)
+    summary = summarise(scored)
+    if overall is None:
+        return summary
+    official: dict[str, str] = {}
+    if protocol == "vlmevalkit":
+        for name in sorted({str(one.sample.row["split"]) for one in scored if "split" in one.sample.row}):
+            part = mean([one for one in scored if str(one.sample.row.get("split")) == name])
+            official[name] = str((part or 0.0) * 100)
+        official["Overall"] = str(overall * 100)
+    elif protocol == "lmms-eval":
+        official["anls"] = str(overall)
+    else:
+        official["Overall ANLS"] = f"{overall:.4f}"
+        for field, names in LABELS.items():
+            for label in names.values():
+                cell = summary.categories.get(field, {}).get(label)
+                if cell is not None:  # the script divides by zero where a label has no question
+                    official[label] = f"{cell.score:.4f}"
+    return Summary(score=overall, official=official, categories=summary.categories)
+
+
+def submission(answers: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
+    """The file that the challenge's server takes: each question once, its id a number, its answer one text.
+
+    Raises: UsageError `submission.id`, for an id that is no number or comes twice.
+    """
+    rows: dict[int, str] = {}
+    for sample, answer in answers:
+        try:
+            number = int(sample.id)
+        except ValueError:
+            raise UsageError("submission.id", f"infovqa: question id {sample.id!r} is not a number") from None
+        if number in rows:
+            raise UsageError(
+                "submission.id", f"infovqa: question {number} is answered twice", fix="submit one repeat only"
+            )
+        rows[number] = answer
+    listed = [{"questionId": number, "answer": answer} for number, answer in rows.items()]
+    return {"infovqa_submission.json": json.dumps(listed, ensure_ascii=False, indent=1) + "\n"}
+
+
+TASK = Task(
+    name="infovqa",
+    title="InfoVQA",
+    doc=__doc__ or "",
+    repos=("lmms-lab/DocVQA", "lmms-lab-encoder/DocVQA"),
+    licence="apache-2.0 (hub copy); the infographics are web pictures under the challenge's terms",
+    splits={
+        "val": Split(rows=2801),
+        "test": Split(rows=3288, has_gold=False, note="answers not public: needs the challenge's server"),
+    },
+    default_split="val",
+    load=load,
+    sample=to_sample,
+    row_layouts={
+        "hub": ("questionId", "question", "answers", "answer_type", "image", "image_url", "operation/reasoning"),
+        "challenge JSON": (
+            "questionId",
+            "question",
+            "answers",
+            "image_local_name",
+            "answer_type",
+            "evidence",
+            "operation/reasoning",
+        ),
+        "VLMEvalKit TSV": ("index", "image", "question", "answer", "split"),
+        "predictions": ("questionId", "question", "answers"),
+    },
+    prompts={"short_answer": short_answer, "question_only": question_only},
+    default_prompt="short_answer",
+    prompt_evidence="VLMEvalKit and lmms-eval agree on it; the report's own prompt is not published",
+    protocols={
+        "official": Protocol(
+            score=score,
+            notes=("a wrong answer with white space around it scores higher: lengths are of the raw texts",),
+            evidence="the card says Acc; the benchmark's only metric is ANLS",
+        ),
+        "official-exact": Protocol(score=score, notes=("the same as official: the script draws nothing",)),
+        "vlmevalkit": Protocol(
+            score=score,
+            notes=("same scores on every vector known; reports per `split` where the table has that column",),
+        ),
+        "lmms-eval": Protocol(
+            score=score, notes=("same scores on every vector known; its runs stop at 32 new tokens",)
+        ),
+    },
+    aggregate=aggregate,
+    reference=Reference(benchmark="infovqa"),
+    groups=("documents",),
+    submission=submission,
+    mini="infovqa",
+    files=(
+        "InfographicVQA/validation-*.parquet, InfographicVQA/test-*.parquet (hub copy)",
+        "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
+        "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
+    ),
+    count={"val": {"questions": 2801}, "test": {"questions": 3288}},
+)
