@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,33 @@ def read_hub(
     for path in paths:
         for row in read_file(path, _snapshot_of(path), required=required, task=task):
             yield Row(row.values, f"{source.repo}/{row.where}")
+
+
+def fetch_files(source: Source, patterns: Sequence[str], *, task: str) -> Source:
+    """`source` with those files of its repository in a local folder, for tables that name files beside them.
+
+    A source that is a local folder already comes back as it is. Files lie in the hub client's cache, and what is there
+    is not fetched again. Raises: DataError `data.missing`, `data.gated`, `data.offline`, `data.too_large`.
+    """
+    if source.data_dir is not None or source.repo is None:
+        return source
+    from huggingface_hub import HfApi, snapshot_download
+
+    offline = is_offline(source)
+    with _clear_errors(source, ", ".join(patterns), task):
+        if source.max_download is not None and not offline:
+            files = HfApi().dataset_info(source.repo, revision=source.revision, files_metadata=True).siblings or []
+            wanted = [file for file in files if any(fnmatch(file.rfilename, pattern) for pattern in patterns)]
+            _refuse_large(sum(file.size or 0 for file in wanted), source, task)
+        folder = snapshot_download(
+            source.repo,
+            repo_type="dataset",
+            revision=source.revision,
+            cache_dir=None if source.cache_dir is None else str(source.cache_dir / "hub"),
+            allow_patterns=list(patterns),
+            local_files_only=offline,
+        )
+    return replace(source, data_dir=Path(folder))
 
 
 def _files(source: Source, split: str, config: str | None, stems: Sequence[str], task: str) -> list[Path] | None:
@@ -183,8 +212,12 @@ def _check_size(api: Any, source: Source, places: Sequence[tuple[str, str]], tas
         return
     names = [name for _, name in places]
     found = api.get_paths_info(source.repo, names, repo_type="dataset", revision=places[0][0])
-    total = sum(one.size for one in found)
-    if total > source.max_download:
+    _refuse_large(sum(one.size for one in found), source, task)
+
+
+def _refuse_large(total: int, source: Source, task: str) -> None:
+    """Raises DataError `data.too_large` where `total` bytes are more than `source.max_download`."""
+    if source.max_download is not None and total > source.max_download:
         raise DataError(
             "data.too_large",
             f"{task}: the split is a download of {total / 1e9:.1f} GB",

@@ -25,20 +25,7 @@ from typing import Any
 
 from kvl_eval.errors import DataError, MediaError
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.grounding import (
-    Box,
-    Reader,
-    Size,
-    WrongFormat,
-    hits,
-    read_given,
-    read_kimi,
-    read_kimi_thousand,
-    read_lmms_eval,
-    read_screenspot_pro,
-    read_seeclick,
-    read_vlmevalkit,
-)
+from kvl_eval.scorers.grounding import READERS, Box, Reader, Size, WrongFormat, hits, read_given
 from kvl_eval.scorers.grounding_figures import (
     PLATFORMS,
     flattened,
@@ -57,6 +44,7 @@ from kvl_eval.scorers.grounding_target import (
     vlmevalkit_box,
 )
 from kvl_eval.sources import Source, image_ref, read_rows
+from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import NamedPictures, shared_cells
 from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -109,6 +97,8 @@ class Edition:
     corners: bool  # boxes in pixels are left, top, right, bottom; otherwise left, top, width, height
     stems: tuple[str, ...]
     folders: tuple[str, ...]
+    repo: str = ""  # a hub data set whose tables name pictures beside them
+    patterns: tuple[str, ...] = ()  # its files that are needed
 
 
 ORIGINAL = Edition(
@@ -122,12 +112,23 @@ V2 = Edition(
     corners=False,
     stems=("screenspot_*_v2", "ScreenSpot_v2_*"),
     folders=("screenspotv2_image", "images"),
+    repo="OS-Copilot/ScreenSpot-v2",
+    patterns=("*.json", "*.zip"),
 )
-PRO = Edition(name="screenspot-pro", corners=True, stems=("annotations/*", "ScreenSpot_Pro_*"), folders=("images",))
+PRO = Edition(
+    name="screenspot-pro",
+    corners=True,
+    stems=("annotations/*", "ScreenSpot_Pro_*"),
+    folders=("images",),
+    repo="likaixin/ScreenSpot-Pro",
+    patterns=("annotations/*.json", "images/*"),
+)
 
 
 def load(edition: Edition, source: Source, split: str) -> Iterator[Sample]:
     """The samples in the data set's order; of a screenshot no more than the header is read. Raises: DataError."""
+    if source.data_dir is None and source.repo == edition.repo:
+        source = fetch_files(source, edition.patterns, task=edition.name)
     rows = read_rows(source, split, stems=edition.stems, required=("instruction|question", "bbox"), task=edition.name)
     pictures = NamedPictures(source.data_dir, edition.folders)
     sizes: dict[str | None, Size | None] = {None: None}
@@ -311,7 +312,7 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
         return Protocol(score=partial(score, edition, read, rule), **about)
 
     pro = protocol(
-        read_screenspot_pro,
+        READERS["screenspot_pro_kimivl"],
         sees_raw=True,
         notes=(
             "the Pro repository's reader for Kimi-VL: only `x=0.5, y=0.5` written exactly so",
@@ -323,9 +324,9 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
     pixel = "" if edition.corners else "; the box loses its last pixel across and down"
     return {
         "official": pro,
-        "official-exact": pro if edition.corners else protocol(read_seeclick, notes=("SeeClick's reader",)),
+        "official-exact": pro if edition.corners else protocol(READERS["seeclick"], notes=("SeeClick's reader",)),
         "vlmevalkit": protocol(
-            read_vlmevalkit,
+            READERS["vlmevalkit"],
             partial(vlmevalkit_box, shrink=shrink),
             notes=(
                 f"an answer without a point is read as (0, 0){pixel}",
@@ -333,17 +334,17 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
             ),
         ),
         "lmms-eval": protocol(
-            read_lmms_eval,
+            READERS["lmms_eval"],
             notes=("reads `.5` as 5, and the corner of a bracketed box unless `box` stands in the text",),
         ),
         "assumed": protocol(
-            read_kimi,
+            READERS["kimi"],
             sees_raw=True,
             notes=("reads every form that models write; numbers above 1 are pixels of the picture as sent",),
             evidence="weak: the card's prompt is published, the text it makes the model write is shown nowhere",
         ),
         "assumed-0-1000": protocol(
-            read_kimi_thousand,
+            READERS["kimi-thousand"],
             sees_raw=True,
             notes=("as assumed, with bare numbers above 1 read as thousandths of the picture",),
             evidence="none for Kimi-VL, which writes 0 to 1; for models that write 0 to 1000",
@@ -403,7 +404,7 @@ SCREENSPOT = _task(
 SCREENSPOT_V2 = _task(
     V2,
     title="ScreenSpot-V2",
-    repos=("OS-Copilot/ScreenSpot-v2", "HongxinLi/ScreenSpot_v2"),
+    repos=(V2.repo, "HongxinLi/ScreenSpot_v2"),
     licence="apache-2.0",
     splits={"test": Split(rows=1272)},
     row_layouts=LAYOUTS,
@@ -419,7 +420,7 @@ SCREENSPOT_V2 = _task(
 SCREENSPOT_PRO = _task(
     PRO,
     title="ScreenSpot-Pro",
-    repos=("likaixin/ScreenSpot-Pro", "TIGER-Lab/ScreenSpot-Pro"),
+    repos=(PRO.repo, "TIGER-Lab/ScreenSpot-Pro"),
     licence="MIT (TIGER-Lab copy); see the card of likaixin/ScreenSpot-Pro for the original",
     splits={"test": Split(rows=1581)},
     row_layouts={
