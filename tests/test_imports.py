@@ -25,7 +25,9 @@ ALLOWED = {
     "tasks": {"errors", "types", "sources", "scorers", "tasks", "media"},
     "references": {"errors", "tasks", "references"},
     "scoring": {"errors", "types", "thinking", "tasks", "scorers", "sources"},
-    "results": {"errors", "types"},
+    "journal": {"errors"},
+    "run_lock": {"errors", "journal"},
+    "results": {"errors", "types", "journal", "run_lock"},
     "reports": {"errors", "types", "results", "references", "scorers", "tasks", "reports", "media", "sources"},
 }
 

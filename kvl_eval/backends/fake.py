@@ -1,0 +1,321 @@
+"""Scripted answers, delays and failures: for tests of tasks, runs and reports, without a model.
+
+Model arguments (`--model fake --model-args answers=constant:B,delay=0.05`):
+
+    answers      `hash` (default): a letter A to D or a number 0 to 9 that depends on the request's seed alone;
+                 `constant:TEXT`; `empty`; `echo`: the prompt's last line; or a JSON Lines file, see below
+    think        words of a scripted thought before every answer; 0 (default) means no thought
+    delay        seconds an answer takes
+    jitter       each answer takes between 1 - jitter and 1 + jitter times `delay`, so that they finish out of order
+    concurrency  answers under way at once (default 1)
+    fail         failures by reason, joined by `+`: `oom:3` fails the first three requests of this process,
+                 `worker_died:10%` those tenth of all that a hash picks, `timeout:@ID` the sample called ID
+
+A line of an answers file is `{"id": "task/sample", "response": "..."}`: the id may lack the task, the response may be
+a list (one for each repeat), and `"thinking"` or `"fail": "reason"` may be added. Samples without a line get `hash`.
+
+A token of this backend is a word with the white space behind it, and each marker of a thought is one token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
+from kvl_eval.types import Completion, TokenCounts
+
+AnswerOf = Callable[[Request, int], str]
+"""(request, repeat) -> answer; tests that need gold answers hand in one of their own."""
+
+_WORDS = re.compile(r"\S+\s*|\s+")
+_YIELD_EVERY = 16  # instantaneous answers between two turns of the event loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeArgs:
+    """The model arguments, checked."""
+
+    answers: str = "hash"
+    think: int = 0
+    delay: float = 0.0
+    jitter: float = 0.0
+    concurrency: int = 1
+    fail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.think < 0 or self.delay < 0 or not 0 <= self.jitter <= 1 or self.concurrency < 1:
+            raise ConfigError(
+                "config.model_args",
+                f"fake cannot work with {self}",
+                why="think and delay from 0 on, jitter from 0 to 1, concurrency from 1 on",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """One kind of scripted failure: the first `count` requests, a `share` by hash, or the sample `id`."""
+
+    reason: str
+    count: int = 0
+    share: float = 0.0
+    id: str | None = None
+
+
+class FakeBackend:
+    """Answers without a model. `answer`, given by tests, replaces `answers`."""
+
+    name = "fake"
+    family = "fake"
+
+    def __init__(self, settings: Settings | None = None, answer: AnswerOf | None = None) -> None:
+        settings = settings or Settings()
+        self._args = _parse(settings.model_args)
+        self._lines = _read_answers(self._args.answers)
+        self._answer = answer or self._scripted
+        self._failures = [_failure(text) for text in self._args.fail.replace(",", "+").split("+") if text.strip()]
+        self._seen = 0
+
+    def describe(self) -> Mapping[str, Any]:
+        """Facts for `run.json`; the script is what stands for weights."""
+        script = json.dumps([self._args.answers, self._args.think, self._args.fail, self._lines], sort_keys=True)
+        return {"weights_sha256": hashlib.sha256(script.encode()).hexdigest(), "dtype": None, "device": "cpu"}
+
+    def limits(self) -> Limits:
+        """Words are tokens; pictures have none."""
+        return Limits(
+            text_tokens=lambda text: len(text.split()),
+            image_tokens=lambda width, height: 0,
+            supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
+        )
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        """Answer each request, in order where `concurrency` is 1, otherwise as they finish."""
+        if self._args.concurrency == 1:
+            for number, request in enumerate(requests):
+                for completion in self._completions(request):
+                    await self._pause(request, completion)
+                    yield request.key, completion
+                if number % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+            return
+        async for answered in self._concurrently(iter(requests)):
+            yield answered
+
+    async def _concurrently(self, requests: Iterator[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        under_way: set[asyncio.Task[list[tuple[str, Completion]]]] = set()
+        try:
+            while True:
+                while len(under_way) < self._args.concurrency and (request := next(requests, None)) is not None:
+                    under_way.add(asyncio.create_task(self._one(request)))
+                if not under_way:
+                    return
+                finished, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    for answered in task.result():
+                        yield answered
+        finally:
+            for task in under_way:
+                task.cancel()
+
+    async def _one(self, request: Request) -> list[tuple[str, Completion]]:
+        found = []
+        for completion in self._completions(request):
+            await self._pause(request, completion)
+            found.append((request.key, completion))
+        return found
+
+    async def _pause(self, request: Request, completion: Completion) -> None:
+        if self._args.delay:
+            spread = self._args.jitter * (2 * _share(f"{request.key} {completion.repeat} {completion.budget}") - 1)
+            await asyncio.sleep(self._args.delay * (1 + spread))
+
+    # -- what is answered ---------------------------------------------------------------------------------------
+
+    def _completions(self, request: Request) -> Iterator[Completion]:
+        self._seen += 1
+        reason = self._failing(request)
+        line = self._line(request)
+        started = time.perf_counter()
+        for repeat, seed in zip(request.repeats, request.seeds, strict=True):
+            for budget in request.generation.think_budgets or (None,):
+                if reason is None:
+                    answer = request.prefix + self._answer(request, repeat)
+                    thought = line.get("thinking") or _thought(self._args.think, seed)
+                    made = _completion(request, thought, answer, budget)
+                    if budget is not None:
+                        shared = hashlib.sha256(f"{request.key} {repeat}".encode("utf-8", "surrogatepass"))
+                        made = replace(made, trajectory_id=shared.hexdigest()[:16])
+                else:
+                    text = f"scripted failure: {reason}"
+                    made = Completion(status="failed", reason=reason, message=text, finish_reason="error")
+                seconds = time.perf_counter() - started
+                times = {"decode": seconds, "total": seconds}
+                yield replace(made, repeat=repeat, budget=budget, seed=seed, worker="fake", time=times)
+
+    def _failing(self, request: Request) -> str | None:
+        for failure in self._failures:
+            if failure.id is not None and failure.id in _names(request.key):
+                return failure.reason
+            if self._seen <= failure.count or _share(f"{failure.reason} {request.key}") < failure.share:
+                return failure.reason
+        return self._line(request).get("fail")
+
+    def _line(self, request: Request) -> Mapping[str, Any]:
+        return next((self._lines[name] for name in _names(request.key) if name in self._lines), {})
+
+    def _scripted(self, request: Request, repeat: int) -> str:
+        script = self._args.answers
+        if script.startswith("constant:"):
+            return script.removeprefix("constant:")
+        if script == "empty":
+            return ""
+        if script == "echo":
+            texts = [part for message in request.messages for part in message.parts if isinstance(part, str)]
+            return next((line for line in reversed("\n".join(texts).splitlines()) if line.strip()), "")
+        response = self._line(request).get("response")
+        if isinstance(response, list):
+            return str(response[repeat % len(response)]) if response else ""
+        return _hashed(request.seeds[request.repeats.index(repeat)]) if response is None else str(response)
+
+
+def _completion(request: Request, thought: str, answer: str, budget: int | None) -> Completion:
+    """The answer after its thought, cut or forced at the budget, cut at the limit."""
+    generation = request.generation
+    prompt = sum(len(part.split()) for message in request.messages for part in message.parts if isinstance(part, str))
+    if not thought:
+        words = _WORDS.findall(answer)
+        limit = generation.limit if budget is None else budget + generation.answer_tokens
+        return _answered(prompt, "", None, 0, words[:limit], len(words) > limit)
+    words = _WORDS.findall(thought)
+    spent = len(words) + 2  # both markers
+    room = generation.limit if budget is None else budget
+    if spent > room:
+        return _unclosed(prompt, words[: max(0, room - 1)], room, answer, request, budget)
+    allowed = generation.limit - spent if budget is None else generation.answer_tokens
+    said = _WORDS.findall(answer)
+    return _answered(prompt, thought, True, spent, said[:allowed], len(said) > allowed)
+
+
+def _answered(prompt: int, thought: str, closed: bool | None, spent: int, words: list[str], is_cut: bool) -> Completion:
+    answer = "".join(words)
+    opening = f"{THINK_OPEN}{thought}{THINK_CLOSE}" if closed else ""
+    return Completion(
+        raw_output=opening + answer,
+        thinking=thought,
+        answer=answer.strip(),
+        think_closed=closed,
+        finish_reason="length" if is_cut else "stop",
+        tokens=TokenCounts(prompt=prompt, thinking=spent, answer=len(words)),
+    )
+
+
+def _unclosed(
+    prompt: int, words: list[str], room: int, answer: str, request: Request, budget: int | None
+) -> Completion:
+    """A thought that reached its end unclosed: `force` closes it and lets the answer follow, `cut` ends here."""
+    thought = "".join(words) if room else ""
+    opening = THINK_OPEN if room else ""
+    if budget is not None and request.generation.budget_policy == "force":
+        said = _WORDS.findall(answer)
+        kept = said[: request.generation.answer_tokens]
+        return Completion(
+            raw_output=f"{opening}{thought}{THINK_CLOSE}{''.join(kept)}",
+            thinking=thought,
+            answer="".join(kept).strip(),
+            think_closed=True,
+            budget_forced=True,
+            finish_reason="length" if len(kept) < len(said) else "stop",
+            tokens=TokenCounts(prompt=prompt, thinking=room, answer=len(kept)),
+        )
+    return Completion(
+        raw_output=opening + thought,
+        thinking=thought,
+        think_closed=False,
+        finish_reason="length" if budget is None else "budget",
+        tokens=TokenCounts(prompt=prompt, thinking=room),
+    )
+
+
+def _names(key: str) -> tuple[str, str]:
+    """`task/id` and `id` of a request's key, whose task part may carry `#n`."""
+    task, _, sample_id = key.partition("/")
+    return f"{task.partition('#')[0]}/{sample_id}", sample_id
+
+
+def _share(text: str) -> float:
+    """A number in [0, 1) that depends on `text` alone."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
+
+
+def _hashed(seed: int) -> str:
+    return "ABCD0123456789"[int(_share(f"answer {seed}") * 14)]
+
+
+def _thought(words: int, seed: int) -> str:
+    if not words:
+        return ""
+    draw = random.Random(seed)
+    return "".join(draw.choice(("so ", "then ", "wait, ", "hence ", "look: ")) for _ in range(words))
+
+
+def _parse(given: Mapping[str, Any]) -> FakeArgs:
+    known: dict[str, type] = {
+        "answers": str,
+        "think": int,
+        "delay": float,
+        "jitter": float,
+        "concurrency": int,
+        "fail": str,
+    }
+    for name in given:
+        if name not in known:
+            from kvl_eval.tasks import unknown
+
+            raise unknown("model argument", name, list(known), "kvl-eval describe model fake")
+    try:
+        return FakeArgs(**{name: known[name](value) for name, value in given.items()})
+    except (TypeError, ValueError) as error:
+        raise ConfigError("config.model_args", "fake cannot read its arguments", why=str(error)) from error
+
+
+def _failure(text: str) -> _Failure:
+    reason, _, how = text.strip().partition(":")
+    if how.startswith("@"):
+        return _Failure(reason, id=how[1:])
+    try:
+        return _Failure(reason, share=float(how[:-1]) / 100) if how.endswith("%") else _Failure(reason, count=int(how))
+    except ValueError as error:
+        raise UsageError(
+            "usage.value", f"fail={text!r} is no scripted failure", fix="reason:COUNT, reason:SHARE% or reason:@ID"
+        ) from error
+
+
+def _read_answers(script: str) -> dict[str, Mapping[str, Any]]:
+    if script in ("hash", "empty", "echo") or script.startswith("constant:"):
+        return {}
+    path = Path(script)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = [json.loads(line) for line in lines if line.strip()]
+        return {str(line["id"]): line for line in found}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            "config.model_args",
+            f"answers={script!r} cannot be used",
+            why=f"no script of that name, and as a file: {error}",
+            fix='hash, constant:TEXT, empty, echo, or a file of lines {"id": ..., "response": ...}',
+        ) from error

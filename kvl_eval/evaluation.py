@@ -1,0 +1,85 @@
+"""The Python call: `kvl_eval.evaluate(model=..., tasks=[...], limit=...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.backends.base import Backend
+from kvl_eval.config import resolve
+from kvl_eval.plan import Lookup, plan_run
+from kvl_eval.progress import Progress
+from kvl_eval.results import RunFolder
+from kvl_eval.runner import start_run
+from kvl_eval.tasks import get_task, select
+from kvl_eval.tasks.base import Task
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """What came out.
+
+    Attributes:
+        results:   results.json: `results["rows"]` has one row per task, budget and protocol.
+        folder:    the run folder, with plan, records and scores.
+        exit_code: as on the command line: 0, or 3 where something failed or was not scored.
+        message:   what happened and what to do next.
+    """
+
+    results: dict[str, Any]
+    folder: RunFolder
+    exit_code: int
+    message: str
+
+    @property
+    def path(self) -> Path:
+        """The run folder's path."""
+        return self.folder.path
+
+    def table(self) -> str:
+        """The final table as plain text."""
+        from kvl_eval.reports.table import final_table
+
+        return final_table(self.results)
+
+
+def evaluate(
+    model: str = "kimi-vl-nano",
+    tasks: Sequence[str | Task] | str = ("mathvista",),
+    *,
+    backend: Backend | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> EvaluationResult:
+    """Answer tasks with a model and score the answers.
+
+    Args:
+        model:    a name, a checkpoint folder or `owner/name`, as `--model` takes it.
+        tasks:    names, groups or globs, or tasks of your own.
+        backend:  what answers, instead of the one that `model` names.
+        progress: who is told how far it is; nobody by default.
+        options:  flags of `kvl-eval run` with underscores and parsed values: `limit=20`, `split="mini"`,
+                  `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.config.OPTIONS`).
+    Raises: KvlEvalError for unknown names, unusable data or checkpoints, and storage that fails.
+    """
+    from kvl_eval.backends import make_backend, resolve_model
+
+    chosen = _tasks(tasks)
+    own = {task.name: task for task in chosen}
+    family = backend.family if backend is not None else resolve_model(model).family
+    config = resolve(model, family, chosen, options)
+    backend = backend or make_backend(model, config.settings)
+    lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
+    outcome = start_run(plan_run(config, backend, lookup), backend, progress, lookup=lookup)
+    return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
+
+
+def _tasks(tasks: Sequence[str | Task] | str) -> list[Task]:
+    if isinstance(tasks, str):
+        return select([tasks])
+    found: list[Task] = []
+    for task in tasks:
+        found += [task] if isinstance(task, Task) else select([task])
+    return list({task.name: task for task in found}.values())

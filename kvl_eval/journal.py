@@ -1,0 +1,260 @@
+"""JSON lines that notice damage, and the one door through which a run folder reaches the disk.
+
+A line is a JSON object whose last field `crc` is the CRC-32 of the bytes before it, so any flipped bit is noticed,
+in the field itself and in the line break too. Bytes after the last line break are a line torn by a crash.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kvl_eval.errors import InputError, StorageError
+
+SCHEMA = 1
+SYNC_LINES = 16  # a record is on the disk at the latest this many lines later ...
+SYNC_SECONDS = 1.0  # ... or this long after it was written
+_SUFFIX = len(b',"crc":"00000000"}\n')
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_ascii_encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+class DamagedLine(ValueError):
+    """A line whose checksum does not fit."""
+
+
+def encode_line(fields: Mapping[str, Any]) -> bytes:
+    """One JSON line with its checksum, line break included. NaN and infinity become null.
+
+    Raises: TypeError for values that JSON has no form for.
+    """
+    try:
+        text = _encoder.encode(fields)
+    except ValueError:
+        text = _encoder.encode(_finite(fields))
+    try:
+        body = text[:-1].encode()
+    except UnicodeEncodeError:  # lone surrogates keep their value only as escapes
+        body = _ascii_encoder.encode(_finite(fields))[:-1].encode()
+    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
+    body = line[:-_SUFFIX]
+    if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
+        raise DamagedLine("its checksum does not fit")
+    try:
+        fields = json.loads(body + b"}")
+    except ValueError as error:
+        raise DamagedLine("it is no JSON object") from error
+    if fields.get("schema", SCHEMA) > SCHEMA:
+        raise InputError(
+            "run.schema",
+            f"written by a newer kvl-eval: schema {fields['schema']}, this one reads up to {SCHEMA}",
+            fix="update kvl-eval",
+        )
+    return dict(fields)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
+
+
+class Line(NamedTuple):
+    """One line of a file: its number from 1, where it starts, and its fields, or why it cannot be read."""
+
+    number: int
+    offset: int
+    fields: dict[str, Any] | None
+    damage: str = ""
+    torn: bool = False
+
+
+def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
+    """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file."""
+    if not path.exists():
+        return
+    offset = 0
+    with open(path, "rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.endswith(b"\n"):
+                yield Line(number, offset, None, "it has no end", torn=True)
+                return
+            if line.startswith(prefix):
+                yield _read_line(line, number, offset, path)
+            offset += len(line)
+
+
+def _read_line(line: bytes, number: int, offset: int, path: Path) -> Line:
+    try:
+        return Line(number, offset, decode_line(line))
+    except DamagedLine as error:
+        return Line(number, offset, None, str(error))
+    except InputError as error:
+        error.where = f"{path} line {number}"
+        raise
+
+
+class LineReader:
+    """Single lines of a file by where they start."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = open(path, "rb")  # noqa: SIM115 - closed by `close`
+
+    def at(self, offset: int) -> dict[str, Any]:
+        """The fields of the line that starts at `offset`. Raises DamagedLine."""
+        self._handle.seek(offset)
+        return decode_line(self._handle.readline())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._handle.close()
+
+
+class Disk:
+    """What a run folder writes through. Hand in another one to see what happens when it fails.
+
+    Every method raises StorageError, naming the path and the free space, where the system refuses.
+    """
+
+    def append(self, descriptor: int, data: bytes, path: Path) -> None:
+        """Write all of `data` at the end of an open file."""
+        with storing(path):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+
+    def sync(self, descriptor: int, path: Path) -> None:
+        """Wait until what was written lies on the disk."""
+        with storing(path):
+            os.fsync(descriptor)
+
+    def replace(self, path: Path, chunks: Iterable[bytes]) -> None:
+        """Put a whole file in place: a reader sees the old one or the new one, never half of it."""
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            try:
+                with open(temporary, "wb") as handle:
+                    handle.writelines(chunks)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turns what the system says about `path` into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    try:
+        free = f"{shutil.disk_usage(path.parent).free:,} bytes free"
+    except OSError:
+        free = "free space unknown"
+    full = error.errno in _FULL
+    return StorageError(
+        "storage.full" if full else "storage.write",
+        f"cannot write {path}: {error.strerror or error}",
+        where=f"{path.parent} ({free})",
+        why="what is finished is stored; no further answers are computed",
+        fix="make room, then `kvl-eval resume RUN`" if full else "give a folder you may write to",
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new or renamed entry of `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Journal:
+    """An append-only file. Every line is written at once and synced soon after; a torn end is cut off on opening.
+
+    Attributes:
+        cut: bytes of a torn last line that opening removed.
+    """
+
+    def __init__(self, path: Path, disk: Disk, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self._disk = disk
+        self._clock = clock
+        self._unsynced = 0
+        self._written = 0.0
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self.cut = _cut_torn_end(self._descriptor)
+            os.fsync(self._descriptor)
+            sync_folder(path.parent)
+
+    def append(self, fields: Mapping[str, Any]) -> None:
+        """Write one line; a crash of this process after the call cannot lose it."""
+        self._disk.append(self._descriptor, encode_line(fields), self.path)
+        if not self._unsynced:
+            self._written = self._clock()
+        self._unsynced += 1
+        if self._unsynced >= SYNC_LINES:
+            self.sync()
+
+    def sync_if_due(self) -> None:
+        """Sync if the oldest unsynced line is nearly a second old; to be called twice a second or so."""
+        if self._unsynced and self._clock() - self._written >= SYNC_SECONDS / 2:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until every line lies on the disk."""
+        if self._unsynced:
+            self._disk.sync(self._descriptor, self.path)
+            self._unsynced = 0
+
+    def close(self) -> None:
+        """Sync and close."""
+        try:
+            self.sync()
+        finally:
+            os.close(self._descriptor)
+
+
+def _cut_torn_end(descriptor: int) -> int:
+    """Cut off what follows the last line break; the number of bytes removed."""
+    size = os.fstat(descriptor).st_size
+    end = size
+    while end:
+        start = max(0, end - 65_536)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return size - end
