@@ -1,0 +1,261 @@
+"""Data of the sample browser: script files that register it, so that it loads from disk as well as over http.
+
+`data/index.js` holds what lists and filters need of every sample, `data/c0.js`, `data/c1.js`, ... the samples
+themselves. Texts are ASCII-only JSON in which control and direction characters are already visible escapes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.reports import figures
+from kvl_eval.reports.runs import Run, task_names
+from kvl_eval.reports.thumbnails import Thumbnails
+from kvl_eval.results import key_of
+
+CHUNK_BYTES = 400_000
+CHUNK_SAMPLES = 200
+LONGEST = 200_000  # characters of one text that the page shows; the run folder holds the whole
+PREVIEW = 80  # characters of the question in the list
+
+Fields = dict[str, Any]
+
+
+def text(value: object) -> str:
+    """A text as the page shows it, cut at `LONGEST` with a notice."""
+    shown = str(value if value is not None else "")
+    cut = f"\n[... {len(shown) - LONGEST:,} more characters in the run folder]" if len(shown) > LONGEST else ""
+    return figures.plain(shown[:LONGEST], keep="\n\t") + cut
+
+
+def script(call: str, *values: Any) -> str:
+    """`call(values...)` as a line of script that no markup or line end inside the values can leave."""
+    arguments = ",".join(json.dumps(value, separators=(",", ":")) for value in values)
+    for char in "<>&":
+        arguments = arguments.replace(char, f"\\u{ord(char):04x}")
+    return f"{call}({arguments});\n"
+
+
+@dataclass(slots=True)
+class Names:
+    """Texts that occur often, by number."""
+
+    known: dict[str, int] = field(default_factory=dict)
+
+    def number(self, name: str) -> int:
+        """The number of `name`, a new one if needed."""
+        return self.known.setdefault(name, len(self.known))
+
+
+@dataclass(slots=True)
+class Chunks:
+    """Writes samples to chunk files, starting a new one when the last is full."""
+
+    folder: Path
+    number: int = 0
+    _lines: list[str] = field(default_factory=list)
+    _size: int = 0
+
+    def add(self, sample: Fields) -> tuple[int, int]:
+        """Chunk and place of `sample`."""
+        line = script("", sample)[1:-3]
+        if self._lines and (self._size + len(line) > CHUNK_BYTES or len(self._lines) >= CHUNK_SAMPLES):
+            self.flush()
+        self._lines.append(line)
+        self._size += len(line)
+        return self.number, len(self._lines) - 1
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._lines:
+            body = ",\n".join(self._lines)
+            (self.folder / f"c{self.number}.js").write_text(f"kvl.chunk({self.number},[{body}]);\n", encoding="ascii")
+            self.number, self._lines, self._size = self.number + 1, [], 0
+
+
+def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int:
+    """Write `data/` below `out` and return the number of samples in it. Samples never answered are listed too."""
+    folder = out / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.js"):
+        old.unlink()
+    chunks, names = Chunks(folder), Names()
+    rows = [
+        row for run in runs for task in task_names([run]) for row in _task_rows(run, task, chunks, names, thumbnails)
+    ]
+    chunks.flush()
+    _mark_flips(rows)
+    index = {
+        "runs": [{"id": run.run_id, "model": run.model, "demo": run.demo} for run in runs],
+        "names": list(names.known),
+        "rows": [list(row.values()) for row in rows],
+        "columns": list(rows[0]) if rows else [],
+    }
+    (folder / "index.js").write_text(script("kvl.index", index), encoding="ascii")
+    return len(rows)
+
+
+def _task_rows(run: Run, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[Fields]:
+    """Index rows of one task of one run in plan order; its samples go to `chunks` in the order they were answered."""
+    plan = {key_of(entry): entry for entry in _slim_plan(run, task)}
+    scores = {protocol: _scores(run, task, protocol) for protocol in _protocols(run, task)}
+    rows: dict[Any, Fields] = {}
+    for record in run.folder.records(task):
+        key = key_of(record)
+        entry = plan.get(key)
+        if entry is not None:
+            found = {protocol: lines[key] for protocol, lines in scores.items() if key in lines}
+            stored = thumbnails.store(record, run.folder.path / "report" / "media")
+            place = chunks.add(_sample(run, entry, record, found, stored))
+            rows[key] = _index_row(run, entry, record, next(iter(found.values()), {}), place, names)
+    for key, entry in plan.items():
+        if key not in rows:
+            rows[key] = _index_row(run, entry, None, {}, chunks.add(_sample(run, entry, None, {}, set())), names)
+    return [rows[key] for key in plan]
+
+
+def _slim_plan(run: Run, task: str) -> Iterator[Fields]:
+    wanted = ("task", "sample_id", "repeat", "budget", "policy", "question", "choices", "gold", "categories", "cluster")
+    for entry in run.folder.plan():
+        if entry["task"] == task:
+            yield {name: entry.get(name) for name in wanted}
+
+
+def _protocols(run: Run, task: str) -> list[str]:
+    """The default protocol first."""
+    from kvl_eval.reports.runs import main_rows
+
+    rows = [*main_rows(run), *run.rows]
+    return list(dict.fromkeys(row["protocol"] for row in rows if row["task"] == task))
+
+
+def _scores(run: Run, task: str, protocol: str) -> Mapping[Any, Fields]:
+    return {key_of(line): line for line in run.folder.scores(task, protocol)}
+
+
+def sample_key(run: Run, entry: Mapping[str, Any]) -> str:
+    """What a link calls a sample: run, task, id, and repeat and budget where there are any."""
+    parts = [str(run.number), entry["task"], entry["sample_id"]]
+    parts += [f"r{entry['repeat']}"] if entry.get("repeat") else []
+    parts += [f"b{entry['budget']}{entry.get('policy') or ''}"] if entry.get("budget") is not None else []
+    return "/".join(map(figures.plain, parts))
+
+
+def _index_row(
+    run: Run, entry: Fields, record: Fields | None, score: Fields, place: tuple[int, int], names: Names
+) -> Fields:
+    """What lists and filters need of one sample. The page reads the columns by name."""
+    status = "pending" if record is None else record["status"]
+    verdict = score.get("verdict") if status == "ok" else status
+    reason = (record or {}).get("reason") or score.get("reason") or ""
+    finish = (record or {}).get("finish_reason")
+    categories = [
+        names.number(figures.plain(f"{name}: {value}"))
+        for name, values in (entry["categories"] or {}).items()
+        for value in ([values] if isinstance(values, str) else values)
+    ]
+    return {
+        "run": run.number,
+        "task": names.number(figures.plain(entry["task"])),
+        "id": figures.plain(entry["sample_id"]),
+        "key": sample_key(run, entry),
+        "verdict": names.number(figures.plain(verdict or "not_scored")),
+        "reason": names.number(figures.plain(reason)),
+        "truncated": int(finish in ("length", "budget")),
+        "flipped": 0,
+        "categories": categories,
+        "question": figures.plain(" ".join(str(entry["question"] or "").split())[:PREVIEW]),
+        "chunk": place[0],
+        "place": place[1],
+    }
+
+
+def _mark_flips(rows: Sequence[Fields]) -> None:
+    """Set `flipped` where two runs have different verdicts on one sample."""
+    seen: dict[str, set[int]] = {}
+    for row in rows:
+        seen.setdefault(row["key"].partition("/")[2], set()).add(row["verdict"])
+    for row in rows:
+        row["flipped"] = int(len(seen[row["key"].partition("/")[2]]) > 1)
+
+
+def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str, Fields], stored: set[str]) -> Fields:
+    """Everything the page shows of one sample."""
+    shown: Fields = {
+        "key": sample_key(run, entry),
+        "question": text(entry["question"]),
+        "choices": [text(choice) for choice in entry["choices"] or ()],
+        "gold": _gold(entry["gold"]),
+        "cluster": text(entry["cluster"]),
+        "scores": [_score(protocol, line) for protocol, line in scores.items()],
+    }
+    if record is None:
+        return {**shown, "status": "pending"}
+    raw = record["raw_output"] if not (record["answer"] or record["thinking"]) else ""
+    facts = (
+        "repeat",
+        "budget",
+        "policy",
+        "attempt",
+        "finish_reason",
+        "think_closed",
+        "budget_forced",
+        "seed",
+        "ended_at",
+    )
+    return {
+        **shown,
+        "status": text(record["status"]),
+        "reason": text(record.get("reason")),
+        "message": text(record.get("message")),
+        "prompt": text(record.get("prompt_text")),
+        "thinking": text(record["thinking"]),
+        "answer": text(record["answer"]),
+        "raw": text(raw),
+        "tokens": record.get("tokens") or {},
+        "time": record.get("time") or {},
+        "facts": {name: text(record[name]) for name in facts if record.get(name) not in (None, "", False)},
+        "media": [_medium(one, stored) for one in record.get("media") or ()],
+    }
+
+
+def _gold(gold: Any) -> str:
+    if isinstance(gold, list | tuple):
+        return " | ".join(text(one) for one in gold)
+    return text(gold)
+
+
+def _score(protocol: str, line: Fields) -> Fields:
+    detail = line.get("detail") or {}
+    return {
+        "protocol": text(protocol),
+        "verdict": text(line["verdict"]),
+        "score": line["score"],
+        "extracted": None if line.get("extracted") is None else text(line["extracted"]),
+        "method": text(line.get("extract_method")),
+        "reason": text(line.get("reason")),
+        "detail": {text(name): value if _is_numbers(value) else text(value) for name, value in detail.items()},
+        "judge": text((line.get("judge") or {}).get("reply")),
+    }
+
+
+def _is_numbers(value: Any) -> bool:
+    """Coordinates stay numbers, for drawing."""
+    return isinstance(value, list) and all(isinstance(one, int | float) for one in value)
+
+
+def _medium(one: Fields, stored: set[str]) -> Fields:
+    sha = text(one.get("sha256"))
+    return {
+        "sha": sha,
+        "stored": int(sha in stored),
+        "kind": text(one.get("kind")),
+        "size": [one.get("w"), one.get("h")],
+        "seen": list(one.get("resized_to") or ()),
+        "tokens": one.get("tokens"),
+        "note": text(one.get("note")),
+    }

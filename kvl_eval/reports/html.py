@@ -1,0 +1,189 @@
+"""The HTML report: a folder that opens from disk, loads nothing from outside and shows foreign text as text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from kvl_eval import __version__
+from kvl_eval.reports import figures
+from kvl_eval.reports.browser import sample_key, write_browser
+from kvl_eval.reports.cautions import cautions, differences, flatten
+from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.leaderboard import leaderboard
+from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
+from kvl_eval.reports.table import Flip, row_notes
+from kvl_eval.reports.task_view import TaskSection, task_sections
+from kvl_eval.reports.thumbnails import Media, Thumbnails
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).resolve().parent
+FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser has all
+
+
+def write_html(runs: Sequence[Run], out: Path, media: Media | None = None, include_demo: bool = False) -> Path:
+    """Write the report's pages into `out` and return the first one's path.
+
+    Pages: leaderboard, one for each task, samples, provenance; beside them `assets/`, `data/` and `media/`.
+    """
+    pages = _pages(runs)
+    environment = _environment()
+    environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": figures.DEMO}
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(HERE / "assets", out / "assets", dirs_exist_ok=True)
+    write_browser(runs, out, Thumbnails(out / "media", media))
+    views: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "index.html": ("index.html.j2", _index(runs, include_demo)),
+        "samples.html": ("samples.html.j2", {"title": "Samples"}),
+        "provenance.html": ("provenance.html.j2", _provenance(runs)),
+    }
+    for task in task_names(runs):
+        title = _title(runs, task)
+        views[task_file(task)] = ("task.html.j2", {"title": title, "sections": task_sections(runs, task)})
+    for file, (template, values) in views.items():
+        text = environment.get_template(template).render(file=file, **values)
+        (out / file).write_text(text, encoding="utf-8")
+    return out / "index.html"
+
+
+def _environment() -> Environment:
+    """Jinja with escaping always on; every value passes `plain` on its way into a page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: object) -> object:
+        return plain(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "version": __version__,
+        "show": show,
+        "percent": figures.percent,
+        "share": figures.share,
+        "reasons": figures.reasons,
+        "small": figures.SMALL,
+        "flips_shown": FLIPS_SHOWN,
+        "link": _filter_link,
+        "sample_link": _sample_link,
+        "short": lambda value: "nothing" if value is None else str(value)[:200],
+    }
+    return environment
+
+
+def show(row: Row) -> dict[str, Any]:
+    """The texts of one result as pages print them."""
+    reference = row.get("reference") or {}
+    published = figures.published_value(row)
+    spoken = f"{figures.headline(row)}, interval {figures.interval(row)}" + (
+        f", published {published}" if published else ""
+    )
+    return {
+        "name": figures.task_name(row),
+        "budget": figures.budget(row),
+        "n": figures.counted(row),
+        "score": figures.headline(row),
+        "interval": figures.interval(row),
+        "published": published,
+        "reference": reference.get("value"),
+        "source": f"{reference.get('system')}, {reference.get('source')}" if published else "",
+        "delta": figures.delta(row),
+        "no_answer": figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        "failed": row.get("n_failed", 0),
+        "protocol": figures.protocol_name(row),
+        "notes": row_notes(row),
+        "spoken": spoken,
+    }
+
+
+def task_file(task: str) -> str:
+    """File name of a task's page; names with other characters than a-z, 0-9 and - get a hash."""
+    slug = re.sub(r"[^a-z0-9-]+", "-", task.lower())[:40].strip("-")
+    exact = slug == task
+    return (
+        f"task-{slug}.html"
+        if exact
+        else f"task-{slug}-{hashlib.sha256(task.encode(errors='replace')).hexdigest()[:8]}.html"
+    )
+
+
+def _pages(runs: Sequence[Run]) -> list[dict[str, str]]:
+    tasks = [{"file": task_file(task), "label": _title(runs, task)} for task in task_names(runs)]
+    return [
+        {"file": "index.html", "label": "Leaderboard"},
+        *tasks,
+        {"file": "samples.html", "label": "Samples"},
+        {"file": "provenance.html", "label": "Provenance"},
+    ]
+
+
+def _title(runs: Sequence[Run], task: str) -> str:
+    row = next(row for run in runs for row in run.rows if row["task"] == task)
+    known = task_of(row)
+    return plain(row.get("title") or (known.title if known else task))
+
+
+def _index(runs: Sequence[Run], include_demo: bool) -> dict[str, Any]:
+    board = leaderboard(runs, include_demo)
+    results = [
+        {**show(row), "run": run, "row": row, "page": task_file(row["task"]), "marks": _marks(run, row)}
+        for run in runs
+        for row in main_rows(run)
+    ]
+    sources = [f"{one['name']}: published figure of {one['source']}" for one in results if one["source"]]
+    models = list(dict.fromkeys(run.model for run in runs))
+    return {
+        "title": f"Results of {', '.join(models)}",
+        "cautions": cautions(runs),
+        "results": results,
+        "result_sources": list(dict.fromkeys(sources)),
+        "board": board,
+        "groups": [(group, list(rows)) for group, rows in groupby(board.rows, key=lambda row: row.group)],
+    }
+
+
+def _marks(run: Run, row: Row) -> list[str]:
+    marks = [figures.DEMO] if run.demo else []
+    marks += [f"partial, {plain(row['partial'])}"] if row.get("partial") else []
+    return marks + ([] if row.get("complete", True) else ["incomplete"])
+
+
+def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
+    shown = [
+        {
+            "run_id": run.run_id,
+            "config": shlex.quote(f"{run.folder.path}/config.yaml"),
+            "command": shlex.join(str(part) for part in run.manifest.get("command") or ["kvl-eval", "run"]),
+            "manifest": flatten(run.manifest),
+        }
+        for run in runs
+    ]
+    changed = differences(runs) if len(runs) > 1 else []
+    return {"title": "Provenance", "runs": runs, "provenance": shown, "differences": changed}
+
+
+def _filter_link(section: TaskSection, **filters: str) -> str:
+    """Address of the sample browser with filters set."""
+    wanted = {"run": str(section.run.number), "task": plain(section.row["task"]), **filters}
+    return f"samples.html#{urlencode({name: plain(value) for name, value in wanted.items()})}"
+
+
+def _sample_link(section: TaskSection, flip: Flip) -> str:
+    entry = {"task": section.row["task"], "sample_id": flip.sample_id, "repeat": flip.repeat, "budget": flip.budget}
+    key = sample_key(section.run, {**entry, "policy": section.row.get("policy")})
+    return f"samples.html#{urlencode({'sample': key})}"

@@ -1,0 +1,124 @@
+"""The report as one Markdown file, for pasting into an issue or a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kvl_eval.reports import figures
+from kvl_eval.reports.cautions import cautions
+from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
+from kvl_eval.reports.runs import Run, main_rows, task_names
+from kvl_eval.reports.table import HEADER
+from kvl_eval.reports.task_view import TaskSection, task_sections
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$]|^[#+=-])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escape(text: object) -> str:
+    """`text` on one line with nothing left that Markdown or HTML would act upon."""
+    line = plain(" ".join(str(text).split("\n")))
+    entities = "".join(_ENTITIES.get(char, char) for char in line)
+    return _SPECIAL.sub(r"\\\1", entities)
+
+
+def cell(text: object) -> str:
+    """Our own short texts and numbers in a table cell: only what would break the table is escaped."""
+    return "".join(_ENTITIES.get(char, char) for char in str(text)).replace("|", "\\|").replace("\n", " ")
+
+
+def markdown(runs: Sequence[Run], include_demo: bool = False) -> str:
+    """The whole report: cautions, results, published tables beside ours, then each task's sub-scores."""
+    parts = [f"# Results of {', '.join(dict.fromkeys(escape(run.model) for run in runs))}"]
+    found = cautions(runs)
+    if found:
+        parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in found))
+    parts.append("## Results\n\n" + _results(runs))
+    parts.append("## Beside the published figures\n\n" + _board(leaderboard(runs, include_demo)))
+    for task in task_names(runs):
+        for section in task_sections(runs, task):
+            parts.append("\n\n".join(_section(section)))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """A Markdown table of cells that are escaped already; columns in `right` are aligned right."""
+    rule = ["---:" if number in right else "---" for number in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+
+def _results(runs: Sequence[Run]) -> str:
+    rows = [[escape(run.model), *_result(row)] for run in runs for row in main_rows(run)]
+    return table(["model", *HEADER], rows, right=(3, 4, 6, 7, 8, 9))
+
+
+def _result(row: Row) -> list[str]:
+    return [
+        escape(figures.task_name(row)),
+        figures.budget(row),
+        figures.counted(row),
+        f"**{figures.headline(row)}**",
+        figures.interval(row),
+        figures.published_value(row),
+        figures.delta(row),
+        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        f"{row.get('n_failed', 0)}",
+        escape(figures.protocol_name(row)),
+    ]
+
+
+def _board(board: PublishedTable) -> str:
+    header = ["benchmark", *map(cell, board.systems), *(f"ours: {escape(run.model)}" for run in board.columns)]
+    rows = []
+    for row in board.rows:
+        published = [
+            "" if one is None else _published(one.score.printed, one.source, one.note) for one in row.published
+        ]
+        rows.append([cell(row.label), *published, *(escape(our_text(one)) for one in row.ours)])
+    notes = [f"{letter}: {cell(text)}" for letter, text in board.sources.items()]
+    notes += [f"{number}: {cell(text)}" for number, text in enumerate(board.notes, 1)]
+    notes += [escape(text) for text in board.left_out]
+    return table(header, rows, right=range(1, len(header))) + "\n\n" + "  \n".join(notes)
+
+
+def _published(printed: str, source: str, note: int) -> str:
+    return f"{printed} <sup>{source}{f' {note}' if note else ''}</sup>"
+
+
+def _section(section: TaskSection) -> Iterator[str]:
+    row = section.row
+    yield f"## {escape(figures.task_name(row))}: {escape(section.run.model)}" + (
+        "" if row.get("budget") is None else f", budget {figures.budget(row)}"
+    )
+    if section.run.demo:
+        yield f"**{figures.DEMO}**"
+    blind = "" if section.blind is None else f"; blind {figures.percent(section.blind)}"
+    verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in section.verdicts)
+    yield f"**{figures.headline(row)}** {figures.interval(row)} ({cell(row.get('ci_method', ''))}{blind}): {verdicts}"
+    if section.unread:
+        reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in section.unread)
+        yield f"Nothing extracted: {reasons}"
+    for field, values in section.categories.items():
+        lines = [
+            [escape(value), f"{n}" + (" (few)" if n < figures.SMALL else ""), figures.percent(score), _bounds(ci95)]
+            for value, n, score, ci95 in values
+        ]
+        yield table([escape(field), "n", "score", "95 % CI"], lines, right=(1, 2))
+    if len(section.protocols) > 1:
+        lines = [
+            [
+                escape(figures.protocol_name(view.row)),
+                figures.counted(view.row),
+                figures.headline(view.row),
+                figures.interval(view.row),
+                "" if view is section.protocols[0] else f"{len(view.flips)}",
+            ]
+            for view in section.protocols
+        ]
+        yield table(["protocol", "n", "score", "95 % CI", "judged differently"], lines, right=(1, 2, 4))
+
+
+def _bounds(ci95: Sequence[float] | None) -> str:
+    return f"[{figures.percent(ci95[0])}, {figures.percent(ci95[1])}]" if ci95 else ""

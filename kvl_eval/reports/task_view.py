@@ -1,0 +1,119 @@
+"""What a task's page shows of one result: sub-scores, verdicts, failed extractions, lengths, protocols."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kvl_eval.reports import figures
+from kvl_eval.reports.figures import Row
+from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of
+from kvl_eval.reports.table import ProtocolView, find_flips
+
+VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How many outputs have how many tokens: bins double in width; `bins` is (label, count) in order."""
+
+    name: str
+    bins: tuple[tuple[str, int], ...]
+    median: int
+    p95: int
+
+    @property
+    def highest(self) -> int:
+        """Count of the fullest bin."""
+        return max(count for _, count in self.bins)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSection:
+    """One result of a task.
+
+    Attributes:
+        verdicts:   (verdict, count) of all that occur.
+        unread:     (reason, count) of answers from which nothing was extracted, most frequent first.
+        categories: {field: rows of (value, n, score, interval or None)}.
+        lengths:    histograms of thinking and answer tokens, where there are any.
+        protocols:  the same answers under each protocol, the default first.
+    """
+
+    run: Run
+    row: Row
+    verdicts: tuple[tuple[str, int], ...]
+    unread: tuple[tuple[str, int], ...]
+    categories: Mapping[str, Sequence[tuple[str, int, float, Sequence[float] | None]]]
+    lengths: tuple[Histogram, ...]
+    protocols: tuple[ProtocolView, ...]
+    blind: float | None
+
+
+def task_sections(runs: Sequence[Run], task: str) -> list[TaskSection]:
+    """All results of one task, run by run."""
+    return [_section(runs, run, row) for run, row in results_of(runs, task)]
+
+
+def _section(runs: Sequence[Run], run: Run, row: Row) -> TaskSection:
+    scores = list(_lines(run, row))
+    unread = Counter(str(line.get("reason") or "no reason given") for line in scores if line["verdict"] == "no_answer")
+    return TaskSection(
+        run=run,
+        row=row,
+        verdicts=tuple((verdict, n) for verdict in VERDICTS if (n := row.get("verdicts", {}).get(verdict))),
+        unread=tuple(unread.most_common()),
+        categories={
+            field: [(value, one["n"], one["score"], one.get("ci95")) for value, one in values.items()]
+            for field, values in (row.get("categories") or {}).items()
+        },
+        lengths=_lengths(run, row),
+        protocols=protocol_views(run, row),
+        blind=blind_score(runs, run, row),
+    )
+
+
+def protocol_views(run: Run, row: Row) -> tuple[ProtocolView, ...]:
+    """The stored answers of one result under each protocol it was scored with, the given one first."""
+    rows = protocol_rows(run, row)
+    if len(rows) == 1:
+        return (ProtocolView(row=row, flips=()),)
+    default = list(_lines(run, row))
+    return tuple(
+        ProtocolView(row=one, flips=() if one is row else find_flips(default, _lines(run, one))) for one in rows
+    )
+
+
+def _lines(run: Run, row: Row) -> list[dict[str, Any]]:
+    """The lines of `scores/` behind a result."""
+    lines = run.folder.scores(row["task"], row["protocol"])
+    return [
+        line for line in lines if (line.get("budget"), line.get("policy")) == (row.get("budget"), row.get("policy"))
+    ]
+
+
+def _lengths(run: Run, row: Row) -> tuple[Histogram, ...]:
+    counts: dict[str, list[int]] = {"thinking": [], "answer": []}
+    for record in run.folder.records(row["task"]):
+        if record["status"] == "ok" and (record["budget"], record["policy"]) == (row.get("budget"), row.get("policy")):
+            for name, values in counts.items():
+                values.append(record["tokens"][name])
+    return tuple(histogram(name, values) for name, values in counts.items() if any(values))
+
+
+def histogram(name: str, values: Sequence[int]) -> Histogram:
+    """Token counts in bins 0, 1, 2-3, 4-7, ... without empty ones at the ends. Raises ValueError for no values."""
+    if not values:
+        raise ValueError("histogram() needs at least one value")
+    counts = Counter(value.bit_length() for value in values)
+    ordered = sorted(values)
+    bins = tuple((_bin(bits), counts[bits]) for bits in range(min(counts), max(counts) + 1))
+    median, p95 = (ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.95))
+    return Histogram(name=name, bins=bins, median=median, p95=p95)
+
+
+def _bin(bits: int) -> str:
+    low, high = (1 << bits) >> 1, (1 << bits) - 1
+    return figures.plain(f"{low:,}" if low == high else f"{low:,}–{high:,}")

@@ -1,0 +1,59 @@
+"""Small copies of pictures for the sample browser: always re-encoded, named by content hash, never active content."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE = 640  # longest side in pixels
+MOST = 4000  # pictures kept in one report
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Media = Callable[[str, str], "Sequence[Image] | None"]
+"""(task, sample id) -> the sample's pictures in the order of its record, or None where they cannot be reached."""
+
+
+class Thumbnails:
+    """`media/` of a report: pictures stored with the run are copied, others come from `media` if it is given."""
+
+    def __init__(self, folder: Path, media: Media | None = None) -> None:
+        self._folder = folder
+        self._media = media
+        self._kept = 0
+
+    def store(self, record: dict[str, Any], stored: Path) -> set[str]:
+        """Hashes of the record's pictures that `media/` holds now; `stored` is where the run may keep thumbnails."""
+        wanted = [one["sha256"] for one in record["media"] if _SHA256.fullmatch(str(one["sha256"]))]
+        missing = [sha for sha in wanted if not self._have(sha, stored)]
+        if missing and self._media is not None and self._kept < MOST:
+            pictures = self._media(record["task"], record["sample_id"]) or ()
+            for one, picture in zip(record["media"], pictures, strict=False):
+                if one["sha256"] in missing:
+                    self._write(picture, one["sha256"])
+        return {sha for sha in wanted if (self._folder / f"{sha}.webp").is_file()}
+
+    def _have(self, sha: str, stored: Path) -> bool:
+        ours, theirs = self._folder / f"{sha}.webp", stored / f"{sha}.webp"
+        if not ours.is_file() and theirs.is_file() and _is_webp(theirs):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(theirs, ours)
+        return ours.is_file()
+
+    def _write(self, picture: Image, sha: str) -> None:
+        small = picture.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        small.save(self._folder / f"{sha}.webp", "WEBP", quality=80)
+        self._kept += 1
+
+
+def _is_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP"

@@ -1,0 +1,48 @@
+"""Writes a report of run folders. Loads no model, no data set and nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from kvl_eval.errors import StorageError
+from kvl_eval.reports.html import write_html
+from kvl_eval.reports.markdown import markdown
+from kvl_eval.reports.runs import open_runs
+from kvl_eval.reports.thumbnails import Media
+
+Format = Literal["markdown", "html"]
+
+
+def write_report(
+    run_folders: Sequence[Path],
+    out: Path | None = None,
+    formats: Sequence[Format] = ("markdown", "html"),
+    *,
+    media: Media | None = None,
+    include_demo: bool = False,
+) -> list[Path]:
+    """Write `report.md` and the HTML pages into `out`, by default `report/` in the first run; returns their paths.
+
+    Args:
+        media:        gives a sample's pictures where the data set can be reached; without it, only thumbnails that a
+                      run stored are shown, and a placeholder with the picture's hash otherwise.
+        include_demo: give runs of the embedded demo a (marked) column beside the published figures.
+
+    Raises: UsageError for no run, DataError for one that cannot be read, StorageError.
+    """
+    runs = open_runs(run_folders)
+    out = Path(run_folders[0]) / "report" if out is None else out
+    written: list[Path] = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if "markdown" in formats:
+            path = out / "report.md"
+            path.write_text(markdown(runs, include_demo), encoding="utf-8")
+            written.append(path)
+        if "html" in formats:
+            written.append(write_html(runs, out, media, include_demo))
+    except OSError as error:
+        raise StorageError("storage.write", f"cannot write the report: {error}", where=str(out)) from error
+    return written
