@@ -5,6 +5,6 @@ Rows stream: a parquet file is read by row group, and pictures stay encoded byte
 
 from kvl_eval.sources.base import Row, Source, check_columns
 from kvl_eval.sources.cells import image_ref, literal_list
-from kvl_eval.sources.rows import read_rows
+from kvl_eval.sources.rows import made_from, read_rows
 
-__all__ = ["Row", "Source", "check_columns", "image_ref", "literal_list", "read_rows"]
+__all__ = ["Row", "Source", "check_columns", "image_ref", "literal_list", "made_from", "read_rows"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ class Source:
         offline:   use only what the cache holds.
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
+        faults:    where `check data` collects bad rows; None means that the first one is an error.
     """
 
     repo: str | None = None
@@ -31,6 +32,7 @@ class Source:
     offline: bool = False
     max_download: int | None = None
     version: str | None = None
+    faults: list[DataError] | None = field(default=None, compare=False, repr=False)
 
 
 class Row(NamedTuple):

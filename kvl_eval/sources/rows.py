@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from kvl_eval.errors import DataError
 from kvl_eval.sources.base import Row, Source
 from kvl_eval.sources.hub import read_hub
 from kvl_eval.sources.local import find_files, read_file
+
+T = TypeVar("T")
 
 
 def read_rows(
@@ -39,3 +42,18 @@ def read_rows(
     if source.repo is None:
         raise DataError("data.missing", f"{task}: neither a folder nor a hub data set was given", fix="give --data-dir")
     yield from read_hub(source, split, config=config, stems=stems, required=required, task=task)
+
+
+def made_from(rows: Iterable[Row], make: Callable[[Row], T], source: Source) -> Iterator[T]:
+    """`make(row)` for each row. A row it refuses is an error, or joins `source.faults` where those are collected.
+
+    Raises: DataError, naming the row.
+    """
+    for row in rows:
+        try:
+            yield make(row)
+        except DataError as error:
+            fault = DataError(error.code, error.message, where=error.where or row.where, why=error.why, fix=error.fix)
+            if source.faults is None:
+                raise fault from None
+            source.faults.append(fault)

@@ -27,7 +27,7 @@ from kvl_eval.scorers.mathvista_protocols import (
     score_vlmevalkit,
 )
 from kvl_eval.scorers.multiple_choice import lettered, letters
-from kvl_eval.sources import Source, image_ref, literal_list, read_rows
+from kvl_eval.sources import Source, image_ref, literal_list, made_from, read_rows
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
@@ -61,8 +61,8 @@ def load(source: Source, split: str) -> Iterator[Sample]:
     """The split's samples in the data set's order. Raises DataError."""
     required = ("pid|index|id", "question", "question_type", "answer_type")
     stems = ("MathVista_MINI",) if split == "testmini" else ()
-    for row in read_rows(source, split, stems=stems, required=required, task="mathvista"):
-        yield _sample(row.values, row.where, _picture(row.values), source.data_dir)
+    rows = read_rows(source, split, stems=stems, required=required, task="mathvista")
+    return made_from(rows, lambda row: _sample(row.values, row.where, _picture(row.values), source.data_dir), source)
 
 
 def sample(row: Mapping[str, Any]) -> Sample:
