@@ -78,7 +78,9 @@ def budgets(text: str | None) -> tuple[int, ...]:
     for part in text.replace(" ", ",").split(","):
         digits, unit = (part[:-1], 1024) if part[-1:] in "kK" else (part, 1)
         if not digits.isdecimal():
-            raise ConfigError("config.budget", f"--think-budget {part!r} is no number of tokens", fix="such as 1k,2k,4k")
+            raise ConfigError(
+                "config.budget", f"--think-budget {part!r} is no number of tokens", fix="such as 1k,2k,4k"
+            )
         found.append(int(digits) * unit)
     return tuple(sorted(set(found)))
 
@@ -116,7 +118,7 @@ def shard(text: str | None) -> tuple[int, int] | None:
 
 
 def config_file(path: Path, known: set[str]) -> dict[str, Any]:
-    """The keys of a YAML file, as flags. Raises UsageError for unknown keys, ConfigError for a file that is no mapping."""
+    """The keys of a YAML file, as flags. Raises UsageError for unknown keys, ConfigError for what is no mapping."""
     import yaml
 
     from kvl_eval.tasks import unknown

@@ -48,7 +48,7 @@ MODELS: dict[str, ModelEntry] = {
             family="thinking-2506",
             note="pictures up to 3.2 million pixels; temperature 0.8",
         ),
-        ModelEntry(name="fake", location="", family="fake", note="scripted answers, delays and failures, for tests"),
+        ModelEntry(name="fake", location="built in", family="fake", note="scripted answers, delays and failures, for tests"),
     )
 }
 

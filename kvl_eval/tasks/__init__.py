@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from kvl_eval.errors import UsageError
+from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
-from kvl_eval.tasks import mathvista
+from kvl_eval.tasks import infovqa, mathvista, ocrbench, screenspot
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
 
-TASKS: dict[str, Task] = {task.name: task for task in (mathvista.TASK,)}
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        mathvista.TASK,
+        infovqa.TASK,
+        ocrbench.TASK,
+        screenspot.SCREENSPOT,
+        screenspot.SCREENSPOT_V2,
+        screenspot.SCREENSPOT_PRO,
+    )
+}
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
 
 
@@ -28,7 +39,11 @@ def groups() -> dict[str, list[str]]:
 
 
 def get_task(name: str) -> Task:
-    """The task of that name; `_` stands for `-`. Raises UsageError with the nearest names."""
+    """The task of that name; `_` stands for `-`, `file:PATH` for a table. Raises UsageError with the nearest names."""
+    if name.startswith("file:"):
+        from kvl_eval.tasks.table_file import table_task
+
+        return table_task(Path(name.removeprefix("file:")))
     task = TASKS.get(name.lower().replace("_", "-"))
     if task is None:
         raise unknown("task", name, [*TASKS, *groups()], "kvl-eval list tasks")
@@ -42,6 +57,10 @@ def select(names: Sequence[str]) -> list[Task]:
     """
     chosen: dict[str, Task] = {}
     for name in [part for text in names for part in text.replace(",", " ").split()]:
+        if name.startswith("file:"):
+            task = get_task(name)
+            chosen[task.name] = task
+            continue
         key = name.lower().replace("_", "-")
         fitting = groups().get(key) or [known for known in TASKS if fnmatchcase(known, key)]
         for known in fitting or [get_task(name).name]:
@@ -49,6 +68,38 @@ def select(names: Sequence[str]) -> list[Task]:
     if not chosen:
         raise UsageError("usage.task", "no task is named", fix="give --task NAME; `kvl-eval list tasks` shows them")
     return list(chosen.values())
+
+
+def include(folders: Sequence[str]) -> None:
+    """Add the tasks of Python files in `folders` and of installed entry points `kvl_eval.tasks`.
+
+    A file or entry point offers `TASK` or `TASKS`. This runs the user's own code, named by the user; nothing that comes
+    with a data set is ever run. Raises ConfigError for a folder that is missing or holds no task.
+    """
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="kvl_eval.tasks"):
+        _add(entry.load(), entry.name)
+    for folder in folders:
+        files = sorted(Path(folder).glob("*.py"))
+        if not files:
+            raise ConfigError("config.include", f"--include-path {folder} holds no Python file")
+        for file in files:
+            spec = importlib.util.spec_from_file_location(f"kvl_eval_own_{file.stem}", file)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            _add(module, str(file))
+
+
+def _add(offered: object, where: str) -> None:
+    own = offered if isinstance(offered, Task) else getattr(offered, "TASK", None)
+    tasks = (
+        [own] if isinstance(own, Task) else [task for task in getattr(offered, "TASKS", ()) if isinstance(task, Task)]
+    )
+    if not tasks:
+        raise ConfigError("config.include", f"{where} offers neither TASK nor TASKS", fix="see CONTRIBUTING.md")
+    TASKS.update({task.name: task for task in tasks})
 
 
 def open_split(task: Task, source: Source, split: str) -> Iterator[Sample]:

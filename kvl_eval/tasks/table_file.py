@@ -1,0 +1,108 @@
+"""A table of one's own: `--task file:my.jsonl`, one question a line.
+
+Data:    JSON Lines with the columns question and answer, and optionally image (a path beside the file, a data URI or
+         base64; or a list of them as `images`), choices (a list of texts) and id.
+Prompt:  pictures, the question, and options as lines `(A) text`.
+Metric:  with choices the letter (or the option's text) against the answer, which may be a letter or a text; without
+         choices the text after the last "answer is" or "answer:" (else the whole reply), compared without case,
+         surrounding spaces and a final full stop, numbers as numbers.
+Source:  ours; this protocol belongs to no published benchmark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.errors import DataError
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.multiple_choice import can_infer, letters
+from kvl_eval.sources import Source, image_ref, read_rows
+from kvl_eval.tasks.base import Protocol, Split, Task
+from kvl_eval.types import MISSING, Extraction, Message, Sample, Score
+
+CUE = re.compile(r"answer(?: is|:)", re.IGNORECASE)
+
+
+def table_task(path: Path) -> Task:
+    """The task of one JSON Lines file, named `file:` and the file's stem. Raises DataError if there is no such file."""
+    if not path.is_file():
+        raise DataError("data.missing", f"there is no file {path}", fix="give file:PATH to a JSON Lines file")
+
+    def load(_: Source, split: str) -> Iterator[Sample]:
+        source = Source(data_dir=path.parent)
+        rows = read_rows(source, path.stem, required=("question", "answer"), task=f"file:{path.name}")
+        for number, row in enumerate(rows, 1):
+            yield to_sample({"id": str(number), **row.values}, root=path.parent, where=row.where)
+
+    return Task(
+        name=f"file:{path.stem}",
+        title=path.name,
+        doc=__doc__ or "",
+        repos=(),
+        licence="your own",
+        splits={"all": Split(rows=None)},
+        default_split="all",
+        load=load,
+        sample=to_sample,
+        prompts={"plain": prompt},
+        default_prompt="plain",
+        protocols={"official": Protocol(score=score, label="own-table", notes=("no published protocol",))},
+        aggregate=lambda scored, protocol: summarise(scored),
+        row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")},
+        files=(path.name,),
+    )
+
+
+def to_sample(row: Mapping[str, Any], root: Path | None = None, where: str = "row") -> Sample:
+    """One line as a sample. Raises DataError where question or answer is no text or number."""
+    for name in ("question", "answer"):
+        if not isinstance(row.get(name), str | int | float):
+            raise DataError(
+                "data.field", f"{name} is {row.get(name)!r}", where=where, why="a text or a number is needed"
+            )
+    pictures = row.get("images") or ([row["image"]] if row.get("image") else [])
+    choices = tuple(str(choice) for choice in row.get("choices") or ())
+    return Sample(
+        id=str(row.get("id", where)),
+        question=str(row["question"]),
+        row={key: row[key] for key in ("id", "question", "answer", "choices") if row.get(key) is not None},
+        media=tuple(
+            image_ref(picture, name=f"image:{index}", root=root, where=where)
+            for index, picture in enumerate(pictures, 1)
+        ),
+        choices=choices,
+        answers=(str(row["answer"]),),
+    )
+
+
+def prompt(sample: Sample) -> list[Message]:
+    """Pictures first, then the question and its options."""
+    options = [f"({letter}) {text}" for letter, text in zip(letters(len(sample.choices)), sample.choices, strict=True)]
+    return [Message.user(*sample.media, "\n".join([sample.question, *options]))]
+
+
+def score(sample: Sample, answer: str, extraction: Extraction) -> Score:
+    """The letter or the text that the answer gives, against gold."""
+    gold = sample.answers[0].strip()
+    if sample.choices:
+        options = dict(zip(letters(len(sample.choices)), sample.choices, strict=True))
+        letter = can_infer(answer, options) if extraction is MISSING else extraction
+        if not isinstance(letter, str) or letter not in options:
+            return Score.no_answer("no_option_found")
+        right = letter == gold if gold in options else _same(options[letter], gold)
+        return Score.of(float(right), letter, "letter")
+    found = CUE.split(answer)[-1].strip() if extraction is MISSING else extraction
+    if not isinstance(found, str) or not found.strip():
+        return Score.no_answer("empty")
+    return Score.of(float(_same(found, gold)), found, "text")
+
+
+def _same(found: str, gold: str) -> bool:
+    left, right = (text.strip().removesuffix(".").strip().casefold() for text in (found, gold))
+    try:
+        return float(left.replace(",", "")) == float(right.replace(",", ""))
+    except ValueError:
+        return left == right
