@@ -97,7 +97,7 @@ class Attention(nn.Module):
         heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
         k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
         k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
-        if v.device.type == "cpu":
+        if v.device.type == "cpu" and v.shape[-1] < k.shape[-1]:
             # The fused CPU kernel wants equal sizes; without it all scores would lie in memory at once.
             v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
         out = F.scaled_dot_product_attention(

@@ -96,7 +96,8 @@ class LatentCache:
         room = max(self.capacity, other.capacity)
         self.reserve(room)
         other.reserve(room)
-        self.layers = [torch.cat(pair) for pair in zip(self.layers, other.layers, strict=True)]
+        for i, layer in enumerate(other.layers):  # one layer at a time, so that little is held twice
+            self.layers[i] = torch.cat([self.layers[i], layer])
         self.lengths = [*self.lengths, *other.lengths]
 
     def add_rows(self, count: int) -> None:

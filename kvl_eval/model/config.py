@@ -152,10 +152,12 @@ class KimiVLConfig:
         vocab_sizes = {section["vocab_size"] for section in (values, text) if "vocab_size" in section}
         if len(vocab_sizes) > 1:
             raise _bad_field("vocab_size", values["vocab_size"], f"text_config.vocab_size {text['vocab_size']}")
+        dtypes = [section.get(name) for section in (values, text) for name in ("torch_dtype", "dtype")]
         return _build(
             cls,
             {
                 **values,
+                "torch_dtype": next((dtype for dtype in dtypes if dtype), "bfloat16"),
                 "text_config": _build(TextConfig, text, "text_config."),
                 "vision_config": _build(VisionConfig, vision, "vision_config."),
             },

@@ -148,7 +148,7 @@ class KimiVL(nn.Module):
         Args:
             embeds: (B, S, H) embeddings of the new tokens, padded at the right.
             cache:  a cache with B rows; it holds the new tokens afterwards.
-            counts: tokens of each row that are not padding; None means S for all.
+            counts: tokens of each row that are not padding, 1 to S; None means S for all.
         Returns: (B, vocab_size) float32.
         """
         rows, size = embeds.shape[:2]

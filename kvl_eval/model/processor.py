@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import torch
 from torch import Tensor
@@ -49,6 +49,16 @@ class KimiVLProcessor:
         text = json.dumps(self.config.to_dict(), indent=1) + "\n"
         (folder / "preprocessor_config.json").write_text(text, "utf-8")
         (folder / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
+
+    @overload
+    def apply_chat_template(
+        self, messages: Sequence[chat.Message], add_generation_prompt: bool = True, tokenize: Literal[False] = False
+    ) -> str: ...
+
+    @overload
+    def apply_chat_template(
+        self, messages: Sequence[chat.Message], add_generation_prompt: bool = True, *, tokenize: Literal[True]
+    ) -> list[int]: ...
 
     def apply_chat_template(
         self, messages: Sequence[chat.Message], add_generation_prompt: bool = True, tokenize: bool = False

@@ -79,12 +79,26 @@ def load_model(
         sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
         slots = checkpoint_tensors(model)
         _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
-        model = model.to(wanted).to_empty(device=target)
+        model = materialise(model.to(wanted), target)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
         _fill(folder, checkpoint_tensors(model), sources, check_finite)
     model.stop_token_ids = stop_ids(folder, config)
     return model.eval()
+
+
+def materialise(model: Model, device: torch.device) -> Model:
+    """The model with uninitialised memory for every parameter. Raises: CheckpointError, if there is too little."""
+    try:
+        return model.to_empty(device=device)
+    except (MemoryError, RuntimeError) as error:
+        needed = sum(parameter.nbytes for parameter in model.parameters()) / 2**30
+        raise CheckpointError(
+            "model.memory",
+            f"the weights need {needed:,.1f} GiB on {device}, which cannot be had",
+            why=str(error).splitlines()[0],
+            fix="free memory, choose a smaller dtype, or use another machine",
+        ) from None
 
 
 def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, Any], check_finite: bool) -> None:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, save_checkpoint
-from kvl_eval.model.weights import INDEX, checkpoint_tensors, load_model
+from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, TextConfig, save_checkpoint
+from kvl_eval.model.weights import INDEX, checkpoint_tensors, load_model, materialise
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 
@@ -303,3 +303,12 @@ def test_impossible_devices_and_dtypes_are_refused(
         KimiVL.from_pretrained(tiny, **arguments)
     assert caught.value.code == code
     assert mentions in caught.value.render()
+
+
+def test_too_little_memory_is_told_in_bytes() -> None:
+    text = TextConfig(vocab_size=10**13, hidden_size=8, num_hidden_layers=1, intermediate_size=8)
+    with torch.device("meta"):
+        model = KimiVL(KimiVLConfig(text_config=text))
+    with pytest.raises(CheckpointError, match=r"the weights need 596,046\.\d GiB on cpu") as caught:
+        materialise(model, torch.device("cpu"))
+    assert caught.value.code == "model.memory"

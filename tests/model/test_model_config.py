@@ -31,6 +31,19 @@ def test_absent_fields_are_those_of_the_released_model() -> None:
     assert config.text_config.latent_size == 576
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"torch_dtype": "float16"}, "float16"),
+        ({"torch_dtype": None, "dtype": "float32"}, "float32"),
+        ({"text_config": {"torch_dtype": "float16"}}, "float16"),
+        ({}, "bfloat16"),
+    ],
+)
+def test_the_stored_dtype_is_found_under_its_old_and_new_names(values: dict[str, Any], expected: str) -> None:
+    assert KimiVLConfig.from_dict({"model_type": "kimi_vl", **values}).torch_dtype == expected
+
+
 def test_the_token_limit_comes_from_the_preprocessor_file(tiny: Path, tmp_path: Path) -> None:
     assert PreprocessorConfig.from_folder(tiny).in_token_limit == 256
     (tmp_path / "preprocessor_config.json").write_text('{"in_token_limit": 16384, "image_mean": [0, 0.25, 1]}')
