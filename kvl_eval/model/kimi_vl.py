@@ -6,7 +6,7 @@ Shapes: B rows, S tokens a row, H hidden, M visual tokens of all images, P patch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from kvl_eval.model.attention import RMSNorm
 from kvl_eval.model.cache import LatentCache
 from kvl_eval.model.config import KimiVLConfig
 from kvl_eval.model.decoder import LanguageModel, cache_mask, padding_mask
+from kvl_eval.model.generate import generate
 from kvl_eval.model.moe import Experts, Router
 from kvl_eval.model.projector import Projector
 from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs
+from kvl_eval.model.weights import load_model
 
 PATCHES_AT_ONCE = 65536  # bounds the vision tower's activations; images are never split
 
@@ -58,8 +60,6 @@ class KimiVL(nn.Module):
             device:   None means the CPU.
         Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
         """
-        from kvl_eval.model.weights import load_model
-
         return load_model(cls, path_or_repo, revision=revision, dtype=dtype, device=device)
 
     @property
@@ -163,11 +163,7 @@ class KimiVL(nn.Module):
         last = hidden[:, -1] if min(counts) == size else hidden[torch.arange(rows, device=embeds.device), ends]
         return self.language_model.logits(last)
 
-    def generate(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> list[list[int]]:
-        """New ids of each row; see `kvl_eval.model.generate.generate`, which takes the same arguments."""
-        from kvl_eval.model.generate import generate
-
-        return generate(self, input_ids, *args, **kwargs)
+    generate = generate
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator | None = None) -> Self:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.kimi_vl import KimiVL
+
+if TYPE_CHECKING:
+    from kvl_eval.model.kimi_vl import KimiVL
 
 log = logging.getLogger(__name__)
-Model = TypeVar("Model", bound=KimiVL)
+Model = TypeVar("Model", bound="KimiVL")
 
 INDEX = "model.safetensors.index.json"
 SKIPPED = ("rotary_emb.inv_freq", "cos_cached", "sin_cached")  # tables that old checkpoints carry along
@@ -233,7 +235,7 @@ def stop_ids(folder: Path, config: KimiVLConfig) -> tuple[int, ...]:
 
 
 def save_checkpoint(
-    model: KimiVL, folder: str | Path, *, dtype: torch.dtype | None = None, max_shard_bytes: int = 5_000_000_000
+    model: "KimiVL", folder: str | Path, *, dtype: torch.dtype | None = None, max_shard_bytes: int = 5_000_000_000
 ) -> None:
     """Write `config.json`, `generation_config.json` and the weights under their published names.
 

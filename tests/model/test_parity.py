@@ -218,3 +218,15 @@ def test_a_prompt_beyond_the_context_is_refused(model: KimiVL) -> None:
     with pytest.raises(PromptError, match=f"{limit + 1} tokens") as caught:
         model.generate(torch.zeros(1, limit + 1, dtype=torch.long))
     assert caught.value.reason == "context_overflow"
+
+
+@pytest.mark.parametrize("name", ["text_only", "two_images"])
+@torch.no_grad()
+def test_bfloat16_says_nearly_the_same(tiny: Path, golden: Path, inputs: dict[str, Inputs], name: str) -> None:
+    model = KimiVL.from_pretrained(tiny, dtype="bfloat16")
+    logits = model(**inputs[name]).logits
+    assert logits.dtype == torch.float32
+    alike = torch.nn.functional.cosine_similarity(logits[0], vectors(golden, name)["logits"], dim=-1)
+    assert alike.median() > 0.99
+    assert model.new_cache().layers[0].dtype == torch.bfloat16
+    assert len(model.generate(**inputs[name], max_new_tokens=6, stop_token_ids=())[0]) == 6

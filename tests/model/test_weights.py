@@ -5,6 +5,7 @@ import logging
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, TextConfig, save_checkpoint
+from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, TextConfig, VisionConfig, save_checkpoint
 from kvl_eval.model.weights import INDEX, checkpoint_tensors, load_model, materialise
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
@@ -307,8 +308,28 @@ def test_impossible_devices_and_dtypes_are_refused(
 
 def test_too_little_memory_is_told_in_bytes() -> None:
     text = TextConfig(vocab_size=10**13, hidden_size=8, num_hidden_layers=1, intermediate_size=8)
+    vision = VisionConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8)
     with torch.device("meta"):
-        model = KimiVL(KimiVLConfig(text_config=text))
+        model = KimiVL(KimiVLConfig(text_config=text, vision_config=vision))
     with pytest.raises(CheckpointError, match=r"the weights need 596,046\.\d GiB on cpu") as caught:
         materialise(model, torch.device("cpu"))
     assert caught.value.code == "model.memory"
+
+
+def test_low_rank_queries_and_biases_have_their_published_names(model: KimiVL) -> None:
+    text = replace(model.config.text_config, q_lora_rank=12, attention_bias=True)
+    with torch.device("meta"):
+        names = checkpoint_tensors(KimiVL(replace(model.config, text_config=text)))
+    prefix = "language_model.model.layers.0.self_attn."
+    assert {name.removeprefix(prefix): tuple(t.shape) for name, t in names.items() if name.startswith(prefix)} == {
+        "q_a_proj.weight": (12, 64),
+        "q_a_proj.bias": (12,),
+        "q_a_layernorm.weight": (12,),
+        "q_b_proj.weight": (96, 12),
+        "kv_a_proj_with_mqa.weight": (32, 64),
+        "kv_a_proj_with_mqa.bias": (32,),
+        "kv_a_layernorm.weight": (24,),
+        "kv_b_proj.weight": (112, 24),
+        "o_proj.weight": (64, 48),
+        "o_proj.bias": (64,),
+    }
