@@ -156,7 +156,7 @@ def _source(task: Task, own: Mapping[str, Any], given: Mapping[str, Any]) -> Sou
     return Source(
         repo=None if folder else repo or next(iter(task.repos), None),
         revision=revision or None,
-        data_dir=Path(folder) if folder else None,
+        data_dir=Path(folder).expanduser().absolute() if folder else None,
         cache_dir=Path(given["cache_dir"]) if "cache_dir" in given else None,
         offline=bool(given.get("offline", False)),
         max_download=given.get("max_download"),
@@ -210,8 +210,11 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
         raise ConfigError("config.stored", "the stored configuration cannot be read", why=repr(error)) from error
 
 
-def to_yaml(config: RunConfig) -> str:
-    """`config.yaml`: keys as flags, defaults filled in; `kvl-eval run --config` on it repeats the run."""
+def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
+    """`config.yaml`: keys as flags, defaults filled in; `kvl-eval run --config` on it repeats the run.
+
+    `prompt_file` is where the user's own prompt was put.
+    """
     import yaml
 
     shared: dict[str, Any] = {"model": config.model, "task": ",".join(task.task for task in config.tasks)}
@@ -221,7 +224,7 @@ def to_yaml(config: RunConfig) -> str:
             shared[name] = next(iter(value.values()))
         else:
             notes.append(f"# {name}: " + ", ".join(f"{task} {one}" for task, one in value.items()))
-    shared.update(_run_wide(config))
+    shared.update(_run_wide(config), prompt_file=prompt_file and prompt_file.absolute())
     shown = {name: value for name, value in shared.items() if value not in (None, (), [], {}, "")}
     text = yaml.safe_dump(_plain(shown), sort_keys=False, allow_unicode=True, width=120)
     head = "# Everything this run was told; `kvl-eval run --config THIS_FILE` repeats it.\n"
@@ -259,7 +262,6 @@ def _run_wide(config: RunConfig) -> dict[str, Any]:
         "protocol": config.protocol,
         "thinking": config.thinking,
         "system_prompt": config.system_prompt,
-        "prompt_text": config.prompt_text,
         "output_dir": str(config.output_dir),
         "fail_on_error": config.fail_on_error,
         **{name: getattr(settings, name) for name in BACKEND if name != "model_args"},

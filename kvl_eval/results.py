@@ -29,7 +29,7 @@ from urllib.parse import quote
 
 from kvl_eval.errors import DataError, InputError, StorageError, UsageError
 from kvl_eval.journal import SCHEMA, DamagedLine, Disk, Journal, LineReader, encode_line, read_lines
-from kvl_eval.run_lock import RunLock, read_lock
+from kvl_eval.run_lock import RunLock, is_held
 from kvl_eval.types import Policy
 
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
@@ -93,7 +93,6 @@ class RunFolder:
         output_dir: Path,
         name: str,
         manifest: Mapping[str, Any],
-        config: str,
         plan: Iterable[bytes],
         disk: Disk | None = None,
     ) -> RunFolder:
@@ -107,7 +106,6 @@ class RunFolder:
         folder.lock()
         digest = hashlib.sha256()
         disk.replace(path / "plan.jsonl", _hashing(plan, digest))
-        disk.replace(path / "config.yaml", [config.encode()])
         folder.save({**manifest, "run_id": path.name, "plan_sha256": digest.hexdigest()})
         return folder
 
@@ -150,7 +148,7 @@ class RunFolder:
     def status(self) -> str:
         """planned, running, interrupted, finished or unknown; a running run whose process is gone is interrupted."""
         status = str(self.manifest.get("status", "unknown"))
-        return "interrupted" if status == "running" and read_lock(self.path) is None else status
+        return "interrupted" if status == "running" and not is_held(self.path) else status
 
     def save(self, changes: Mapping[str, Any]) -> None:
         """Write the manifest with `changes`, and its own checksum as the last field."""

@@ -62,6 +62,12 @@ def read_lock(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else {}
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process that may still run holds the folder."""
+    holder = read_lock(folder)
+    return holder is not None and not _is_gone(holder)
+
+
 @contextmanager
 def _guard(folder: Path) -> Iterator[None]:
     """A short critical section between processes on one host."""

@@ -75,10 +75,10 @@ def start_run(
         plan.config.output_dir,
         run_name(created, str(plan.model["name"]), names, plan.fingerprint),
         _manifest(plan, created),
-        to_yaml(plan.config),
         plan.chunks(),
         disk,
     )
+    _write_config(folder, plan.config)
     return _carry_out(folder, plan, backend, {}, progress or Silent(), lookup, handle_signals)
 
 
@@ -288,6 +288,14 @@ def _gap(row: Mapping[str, Any]) -> str:
 
 
 # -- manifest and resuming --------------------------------------------------------------------------------------
+
+
+def _write_config(folder: RunFolder, config: RunConfig) -> None:
+    """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
+    own = folder.path / "prompt.txt" if config.prompt_text else None
+    if own is not None:
+        folder.disk.replace(own, [str(config.prompt_text).encode()])
+    folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
 
 
 def _manifest(plan: Plan, created: datetime) -> dict[str, Any]:
