@@ -61,7 +61,7 @@ def cli(ctx: click.Context) -> None:
 
 def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        known = {parameter.name for parameter in ctx.command.params if parameter.name}
+        known = {one.name: isinstance(one, click.Option) and one.multiple for one in ctx.command.params if one.name}
         ctx.default_map = {**cli_options.config_file(Path(value), known), **(ctx.default_map or {})}
     return value
 
@@ -69,6 +69,11 @@ def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
 def json_option(command: Command) -> Command:
     """`--json`: the machine-readable result on standard output, everything else on standard error."""
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable result on standard output.")(command)
+
+
+def include_option(command: Command) -> Command:
+    """`--include-path`: where own tasks are."""
+    return spelled(("--include-path",), multiple=True, help="Folder with own task files.")(command)
 
 
 def data_options(command: Command) -> Command:
@@ -81,7 +86,7 @@ def data_options(command: Command) -> Command:
             spelled(("--data-version",), help="Data version, where a task has several."),
             spelled(("--cache-dir",), type=click.Path(), help="Where downloads and decoded media go."),
             spelled(("--offline",), is_flag=True, help="Use only what the cache holds."),
-            spelled(("--include-path",), multiple=True, help="Folder with own task files."),
+            include_option,
         )
     ):
         command = option(command)
@@ -176,11 +181,14 @@ def sweep(as_json: bool, **flags: Any) -> int:
 @click.argument("run_folder", type=click.Path())
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
 @spelled(("--no-progress",), is_flag=True)
+@include_option
 @json_option
-def resume(run_folder: str, rerun: str | None, no_progress: bool, as_json: bool) -> int:
+def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
     """Finish an interrupted run with its stored configuration."""
     from kvl_eval.cli_run import resume_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     return resume_verb(Path(run_folder), rerun=rerun, progress=not no_progress, as_json=as_json)
 
 
@@ -211,7 +219,9 @@ def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 @click.argument("runs", nargs=-1, type=click.Path())
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: report/ in the first run.")
 @spelled(("--format",), multiple=True, type=click.Choice(["markdown", "html"]), help="Default: both.")
+@spelled(("--include-demo",), is_flag=True, help="Show demo runs in published tables too, marked.")
 @spelled(("--table",), type=click.Choice(["table3", "thinking", "budget", "2506"]), help="Print that table alone.")
+@include_option
 @json_option
 def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
     """Write Markdown and HTML reports of runs, beside the published figures."""
@@ -223,7 +233,7 @@ def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 @cli.command("list")
 @click.argument("what", type=click.Choice(["tasks", "models", "references", "runs"]))
 @spelled(("--output-dir", "-o"), default="results", show_default=True, help="Where runs are looked for.")
-@spelled(("--include-path",), multiple=True, help="Folder with own task files.")
+@include_option
 @json_option
 def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
     """List tasks, models, references or runs, one line each."""

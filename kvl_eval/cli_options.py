@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,8 +117,11 @@ def shard(text: str | None) -> tuple[int, int] | None:
     return int(index), int(count)
 
 
-def config_file(path: Path, known: set[str]) -> dict[str, Any]:
-    """The keys of a YAML file, as flags. Raises UsageError for unknown keys, ConfigError for what is no mapping."""
+def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, Any]:
+    """The keys of a YAML file, as flags. `known` says of each whether it may be repeated.
+
+    Raises: UsageError for unknown keys, ConfigError for what is no mapping.
+    """
     import yaml
 
     from kvl_eval.tasks import unknown
@@ -134,5 +137,5 @@ def config_file(path: Path, known: set[str]) -> dict[str, Any]:
         name = str(key).replace("-", "_")
         if name not in known:
             raise unknown("option", str(key), sorted(known), "kvl-eval run --help")
-        found[name] = value
+        found[name] = [value] if known[name] and not isinstance(value, list) else value
     return found

@@ -17,7 +17,7 @@ ALLOWED = {
     "errors": set(),
     "types": {"errors"},
     "thinking": {"types"},
-    "sources": {"errors", "types"},
+    "sources": {"errors", "types", "sources"},
     "media": {"errors", "types", "model"},
     "media_pool": {"errors", "types", "media", "model"},
     "model": {"errors", "model"},

@@ -27,7 +27,7 @@ CUE = re.compile(r"answer(?: is|:)", re.IGNORECASE)
 
 
 def table_task(path: Path) -> Task:
-    """The task of one JSON Lines file, named `file:` and the file's stem. Raises DataError if there is no such file."""
+    """The task of one JSON Lines file, named `file:` and its path. Raises DataError if there is no such file."""
     if not path.is_file():
         raise DataError("data.missing", f"there is no file {path}", fix="give file:PATH to a JSON Lines file")
 
@@ -38,7 +38,7 @@ def table_task(path: Path) -> Task:
             yield to_sample({"id": str(number), **row.values}, root=path.parent, where=row.where)
 
     return Task(
-        name=f"file:{path.stem}",
+        name=f"file:{path}",
         title=path.name,
         doc=__doc__ or "",
         repos=(),

@@ -1,0 +1,128 @@
+"""The command line as a user meets it: a fresh process, its output and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kvl_eval.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(("runn",), "nearest: run", id="verb"),
+        pytest.param(("run", "--taks", "x"), "--task", id="option"),
+        pytest.param(("run", "--task", "mathvist"), "nearest: mathvista", id="task"),
+        pytest.param(("run", "--task", "mathvista", "--model", "kimi-vl-instrukt"), "kimi-vl-instruct", id="model"),
+        pytest.param(("run", "--task", "mathvista", "--split", "tesmini"), "testmini", id="split"),
+        pytest.param(("run", "--task", "mathvista", "--prompt", "queri"), "query", id="prompt"),
+        pytest.param(("run", "--task", "mathvista", "--protocol", "oficial"), "official", id="protocol"),
+        pytest.param(("run", "--model", "fake"), "--task", id="no-task"),
+        pytest.param(("run", "--task", "mathvista", "--limit", "0"), "--limit", id="limit"),
+        pytest.param(("run", "--task", "mathvista", "--trust-remote-code"), "nothing here runs code", id="remote-code"),
+        pytest.param(("sweep", "--task", "mathvista", "--model", "fake"), "--think-budget", id="sweep"),
+        pytest.param(
+            ("run", "--task", "mathvista", "--think-budget", "1k", "--max-new-tokens", "9"), "exclude", id="budget"
+        ),
+        pytest.param(("score",), "nothing to score", id="score"),
+        pytest.param(("report",), "no run is named", id="report"),
+        pytest.param(("describe", "mathvisa"), "mathvista", id="describe"),
+    ],
+)
+def test_wrong_use_is_answered_in_one_block(arguments: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    done = kvl(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[")
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_both_spellings_and_aliases_mean_the_same(tmp_path: Path) -> None:
+    plans = [
+        kvl("run", *options, "--model", "fake", "--dry-run", cwd=tmp_path).stdout
+        for options in (
+            ("--task", "mathvista", "--max-new-tokens", "7", "--batch-size", "2", "--output-dir", "out"),
+            ("--tasks", "mathvista", "--max_new_tokens", "7", "--batch_size", "2", "--output_path", "out"),
+            ("-t", "mathvista", "--max-gen-toks", "7", "-b", "2", "-o", "out"),
+        )
+    ]
+    assert "at most 7 new tokens" in plans[0]
+    assert plans[0] == plans[1] == plans[2]
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_then_score_then_report_then_list(tmp_path: Path) -> None:
+    done = kvl("run", "--task", "mathvista", "--model", "fake", "--limit", "5", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert results["rows"][0]["n_planned"] == 5
+    assert results["rows"][0]["partial"] == "limit 5 of 80"
+    run = str(tmp_path / results["folder"])
+    table = kvl("score", run, "--protocol", "all", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert all(name in table.stdout for name in ("official-rule", "official-exact", "vlmevalkit", "lmms-eval"))
+    report = kvl("report", run, cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert all(Path(line).exists() for line in report.stdout.split())
+    assert "index.html" in report.stdout
+    listed = json.loads(kvl("list", "runs", "--json", cwd=tmp_path).stdout)
+    assert [row["status"] for row in listed] == ["finished"]
+
+
+def test_config_file_repeats_a_run_and_refuses_unknown_keys(tmp_path: Path) -> None:
+    first = kvl("run", "--task", "mathvista", "--model", "fake", "--limit", "3", "--json", cwd=tmp_path)
+    folder = Path(json.loads(first.stdout)["folder"])
+    again = kvl("run", "--config", str(folder / "config.yaml"), "--json", "--no-resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    score = [json.loads(done.stdout)["rows"][0]["score"] for done in (first, again)]
+    assert score[0] == score[1]
+    (tmp_path / "odd.yaml").write_text("tsak: mathvista\n")
+    odd = kvl("run", "--config", "odd.yaml", cwd=tmp_path)
+    assert odd.returncode == 2
+    assert "nearest: task" in odd.stderr
+
+
+def test_own_table_and_own_task_file(tmp_path: Path) -> None:
+    rows = [{"question": "2 + 2?", "answer": 4}, {"question": "Which?", "choices": ["red", "blue"], "answer": "blue"}]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = kvl("run", "--task", "file:mine.jsonl", "--model", "fake", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"][0]["n_scored"] == 2
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.py").write_text(
+        "from pathlib import Path\nfrom dataclasses import replace\nfrom kvl_eval.tasks.table_file import table_task\n"
+        f"TASK = replace(table_task(Path({str(tmp_path / 'mine.jsonl')!r})), name='mine')\n"
+    )
+    listed = kvl("list", "tasks", "--include-path", "own", cwd=tmp_path)
+    assert "mine" in listed.stdout
+    empty = kvl("list", "tasks", "--include-path", "nowhere", cwd=tmp_path)
+    assert empty.returncode == 2
+
+
+def test_predictions_from_anywhere(tmp_path: Path) -> None:
+    line = {"id": "1", "response": "The answer is (B)", "row": {"question": "Which?", "choices": ["a", "b"]}}
+    line["row"] |= {"pid": "1", "question_type": "multi_choice", "answer_type": "text", "answer": "b"}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(line) + "\n")
+    done = kvl(
+        "score", "--task", "mathvista", "--predictions", "answers.jsonl", "--out", "o.jsonl", "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["n"], found["score"], found["protocol"]) == (1, 1.0, "official")
+    assert json.loads((tmp_path / "o.jsonl").read_text())["verdict"] == "correct"
+
+
+def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m kvl_eval.cli list references | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
