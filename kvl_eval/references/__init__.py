@@ -183,7 +183,7 @@ def _rows(text: str) -> Iterator[tuple[list[str], list[str], str]]:
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split("|")]
         if len(cells) == 5 and cells[0] != "benchmark" and set(cells[0]) != {"-"} and "seed" not in cells[4]:
-            yield _names(cells[0]), _names(cells[1]), cells[4]
+            yield _names(cells[0]), _names(cells[1]), cells[4].partition(". ")[0]
 
 
 def _names(cell: str) -> list[str]:

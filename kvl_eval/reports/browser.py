@@ -196,17 +196,9 @@ def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str,
     if record is None:
         return {**shown, "status": "pending"}
     raw = record["raw_output"] if not (record["answer"] or record["thinking"]) else ""
-    facts = (
-        "repeat",
-        "budget",
-        "policy",
-        "attempt",
-        "finish_reason",
-        "think_closed",
-        "budget_forced",
-        "seed",
-        "ended_at",
-    )
+    facts = ("repeat", "budget", "policy", "attempt", "finish_reason", "seed", "worker", "ended_at")
+    marks = {"thought": "closed by force"} if record.get("budget_forced") else {}
+    marks |= {"thought": "never closed"} if record.get("think_closed") is False else {}
     return {
         **shown,
         "status": text(record["status"]),
@@ -218,7 +210,7 @@ def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str,
         "raw": text(raw),
         "tokens": record.get("tokens") or {},
         "time": record.get("time") or {},
-        "facts": {name: text(record[name]) for name in facts if record.get(name) not in (None, "", False)},
+        "facts": {**{name: text(record[name]) for name in facts if record.get(name) is not None}, **marks},
         "media": [_medium(one, stored) for one in record.get("media") or ()],
     }
 

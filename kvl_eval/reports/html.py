@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from kvl_eval import __version__
+from kvl_eval.references import TABLES
 from kvl_eval.reports import figures
 from kvl_eval.reports.browser import sample_key, write_browser
 from kvl_eval.reports.cautions import cautions, differences, flatten
 from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
+from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
 from kvl_eval.reports.table import Flip, row_notes
 from kvl_eval.reports.task_view import TaskSection, task_sections
-from kvl_eval.reports.thumbnails import Media, Thumbnails
+from kvl_eval.reports.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser has all
 
 
-def write_html(runs: Sequence[Run], out: Path, media: Media | None = None, include_demo: bool = False) -> Path:
+def write_html(runs: Sequence[Run], out: Path, pictures: bool = True, include_demo: bool = False) -> Path:
     """Write the report's pages into `out` and return the first one's path.
 
     Pages: leaderboard, one for each task, samples, provenance; beside them `assets/`, `data/` and `media/`.
@@ -40,9 +42,10 @@ def write_html(runs: Sequence[Run], out: Path, media: Media | None = None, inclu
     environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": figures.DEMO}
     out.mkdir(parents=True, exist_ok=True)
     shutil.copytree(HERE / "assets", out / "assets", dirs_exist_ok=True)
+    media = DataSetPictures(runs) if pictures else None
     write_browser(runs, out, Thumbnails(out / "media", media))
     views: dict[str, tuple[str, Mapping[str, Any]]] = {
-        "index.html": ("index.html.j2", _index(runs, include_demo)),
+        "index.html": ("index.html.j2", _index(runs, include_demo, media.notices if media else [])),
         "samples.html": ("samples.html.j2", {"title": "Samples"}),
         "provenance.html": ("provenance.html.j2", _provenance(runs)),
     }
@@ -100,8 +103,8 @@ def show(row: Row) -> dict[str, Any]:
         "score": figures.headline(row),
         "interval": figures.interval(row),
         "published": published,
-        "reference": reference.get("value"),
-        "source": f"{reference.get('system')}, {reference.get('source')}" if published else "",
+        "reference": reference.get("value") if reference.get("delta") is not None else None,  # drawn where comparable
+        "source": _source(reference) if published else "",
         "delta": figures.delta(row),
         "no_answer": figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
         "failed": row.get("n_failed", 0),
@@ -109,6 +112,11 @@ def show(row: Row) -> dict[str, Any]:
         "notes": row_notes(row),
         "spoken": spoken,
     }
+
+
+def _source(reference: Row) -> str:
+    """`kimi-vl-a3b-instruct, report, Table 3`."""
+    return f"{reference.get('system')}, {TABLES.get(str(reference.get('table')), reference.get('source'))}"
 
 
 def task_file(task: str) -> str:
@@ -138,7 +146,7 @@ def _title(runs: Sequence[Run], task: str) -> str:
     return plain(row.get("title") or (known.title if known else task))
 
 
-def _index(runs: Sequence[Run], include_demo: bool) -> dict[str, Any]:
+def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> dict[str, Any]:
     board = leaderboard(runs, include_demo)
     results = [
         {**show(row), "run": run, "row": row, "page": task_file(row["task"]), "marks": _marks(run, row)}
@@ -149,7 +157,7 @@ def _index(runs: Sequence[Run], include_demo: bool) -> dict[str, Any]:
     models = list(dict.fromkeys(run.model for run in runs))
     return {
         "title": f"Results of {', '.join(models)}",
-        "cautions": cautions(runs),
+        "cautions": [*cautions(runs), *notices],
         "results": results,
         "result_sources": list(dict.fromkeys(sources)),
         "board": board,
@@ -167,7 +175,7 @@ def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
     shown = [
         {
             "run_id": run.run_id,
-            "config": shlex.quote(f"{run.folder.path}/config.yaml"),
+            "config": shlex.quote(f"{run.run_id}/config.yaml"),
             "command": shlex.join(str(part) for part in run.manifest.get("command") or ["kvl-eval", "run"]),
             "manifest": flatten(run.manifest),
         }

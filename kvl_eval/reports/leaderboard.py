@@ -222,7 +222,9 @@ def _marks(run: Run, row: Row) -> tuple[str, ...]:
         (lambda: not row.get("complete", True), f"incomplete, {figures.counted(row)} scored"),
         (lambda: not is_default_protocol(row), f"other protocol: {figures.protocol_name(row)}"),
     )
-    return tuple(text for test, text in tests if test())
+    marks = tuple(text for test, text in tests if test())
+    reference = row.get("reference") or {}
+    return marks or ((figures.plain(reference["note"]),) if reference.get("note") else ())
 
 
 def _all_blind(run: Run) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from kvl_eval.errors import KvlEvalError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,8 +17,8 @@ SIDE = 640  # longest side in pixels
 MOST = 4000  # pictures kept in one report
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Media = Callable[[str, str], "Sequence[Image] | None"]
-"""(task, sample id) -> the sample's pictures in the order of its record, or None where they cannot be reached."""
+Media = Callable[[str, str], "Mapping[str, Image]"]
+"""(task, sample id) -> {sha256 of the file: picture} of what can be reached."""
 
 
 class Thumbnails:
@@ -32,11 +34,17 @@ class Thumbnails:
         wanted = [one["sha256"] for one in record["media"] if _SHA256.fullmatch(str(one["sha256"]))]
         missing = [sha for sha in wanted if not self._have(sha, stored)]
         if missing and self._media is not None and self._kept < MOST:
-            pictures = self._media(record["task"], record["sample_id"]) or ()
-            for one, picture in zip(record["media"], pictures, strict=False):
-                if one["sha256"] in missing:
-                    self._write(picture, one["sha256"])
+            pictures = self._pictures(record)
+            for sha in pictures.keys() & set(missing):
+                self._write(pictures[sha], sha)
         return {sha for sha in wanted if (self._folder / f"{sha}.webp").is_file()}
+
+    def _pictures(self, record: dict[str, Any]) -> Mapping[str, Image]:
+        assert self._media is not None
+        try:
+            return self._media(record["task"], record["sample_id"])
+        except KvlEvalError:  # a broken picture: the page shows a placeholder with its hash
+            return {}
 
     def _have(self, sha: str, stored: Path) -> bool:
         ours, theirs = self._folder / f"{sha}.webp", stored / f"{sha}.webp"

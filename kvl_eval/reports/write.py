@@ -10,7 +10,6 @@ from kvl_eval.errors import StorageError
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
-from kvl_eval.reports.thumbnails import Media
 
 Format = Literal["markdown", "html"]
 
@@ -20,14 +19,14 @@ def write_report(
     out: Path | None = None,
     formats: Sequence[Format] = ("markdown", "html"),
     *,
-    media: Media | None = None,
+    pictures: bool = True,
     include_demo: bool = False,
 ) -> list[Path]:
     """Write `report.md` and the HTML pages into `out`, by default `report/` in the first run; returns their paths.
 
     Args:
-        media:        gives a sample's pictures where the data set can be reached; without it, only thumbnails that a
-                      run stored are shown, and a placeholder with the picture's hash otherwise.
+        pictures:     put thumbnails into the sample browser where the data set lies on this machine; a picture that
+                      cannot be reached, or has changed since, is a placeholder with its hash.
         include_demo: give runs of the embedded demo a (marked) column beside the published figures.
 
     Raises: UsageError for no run, DataError for one that cannot be read, StorageError.
@@ -42,7 +41,7 @@ def write_report(
             path.write_text(markdown(runs, include_demo), encoding="utf-8")
             written.append(path)
         if "html" in formats:
-            written.append(write_html(runs, out, media, include_demo))
+            written.append(write_html(runs, out, pictures, include_demo))
     except OSError as error:
         raise StorageError("storage.write", f"cannot write the report: {error}", where=str(out)) from error
     return written

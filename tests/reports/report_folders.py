@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from report_rows import make_results, make_row
 
 from kvl_eval.journal import encode_line
+from kvl_eval.media import read_bytes
 from kvl_eval.results import RunFolder
+from kvl_eval.sources import Source
+from kvl_eval.tasks import get_task, open_split
 
 VERDICTS = ("correct", "wrong", "no_answer", "correct", "partial")
 SCORES = {"correct": 1.0, "wrong": 0.0, "no_answer": 0.0, "partial": 0.5, "not_scored": None}
 
 
-def picture(number: int) -> Image.Image:
-    """A small picture; every number gives another one."""
-    return Image.new("RGB", (120, 80), (40 * number % 256, 90, 200 - 10 * number % 150))
-
-
-def picture_sha(number: int) -> str:
-    """The content hash a record names that picture by."""
-    buffer = io.BytesIO()
-    picture(number).save(buffer, "PNG")
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+@cache
+def picture_shas() -> list[str]:
+    """Content hashes of the bundled MathVista split's pictures, one a sample, in the split's order."""
+    samples = open_split(get_task("mathvista"), Source(), "mini")
+    return [hashlib.sha256(read_bytes(sample.media[0])).hexdigest() for sample in samples]  # type: ignore[arg-type]
 
 
 def sample_id(number: int) -> str:
@@ -50,7 +47,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
         "prompt_text": f"<image:1>What is drawn in picture {number}? {text}",
         "media": [
             {
-                "sha256": picture_sha(number),
+                "sha256": picture_shas()[number],
                 "kind": "image",
                 "w": 120,
                 "h": 80,
@@ -127,7 +124,7 @@ def make_run(
     rows: list[dict[str, Any]] | None = None,
     **manifest: Any,
 ) -> Path:
-    """A run folder of `n` samples: the last `missing` were never answered, the `failed` before them failed.
+    """A run folder of `n` samples (at most 80): the last `missing` were never answered, the `failed` before them failed.
 
     `text` is put into every place that holds foreign text.
     """
@@ -147,10 +144,11 @@ def make_run(
         "seeds": {"seed": 0},
         "counts": {"planned": n, "ok": n - missing - failed, "failed": {"oom": failed}, "pending": missing},
         "resumes": [],
+        "config": {"tasks": [{"task": task, "split": "mini", "source": {"repo": "AI4Math/MathVista"}}]},
         **manifest,
     }
     plan = [encode_line(make_plan(i, task, text)) for i in range(n)]
-    run = RunFolder.create(folder, name, fields, "task: [mathvista]\n", plan)
+    run = RunFolder.create(folder, name, fields, plan)
     answered = n - missing
     journal = run.journal(task)
     for i in range(answered):

@@ -7,24 +7,20 @@ function cellValue(row, column) {
   return { text, number: /\d/.test(text) && !Number.isNaN(number) ? number : null };
 }
 
-function compareRows(left, right, column, numeric) {
-  const a = cellValue(left, column), b = cellValue(right, column);
-  if (!a.text || !b.text) return (a.text ? 0 : 1) - (b.text ? 0 : 1); // empty cells last, whichever way
-  return null ?? (numeric ? (a.number ?? -Infinity) - (b.number ?? -Infinity) : a.text.localeCompare(b.text));
-}
-
 function sortTable(table, head, column) {
-  const descending = head.getAttribute("aria-sort") === "ascending" || (!head.getAttribute("aria-sort") && head.classList.contains("num"));
   const numeric = head.classList.contains("num");
+  const before = head.getAttribute("aria-sort");
+  const descending = before ? before === "ascending" : numeric; // numbers start with the largest
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", descending ? "descending" : "ascending");
   for (const body of table.tBodies) {
-    const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
-    rows.sort((left, right) => {
-      const empty = (cellValue(left, column).text ? 0 : 1) - (cellValue(right, column).text ? 0 : 1);
-      return empty || (descending ? -1 : 1) * compareRows(left, right, column, numeric);
+    const keyed = [...body.rows].filter((row) => !row.classList.contains("group")).map((row) => ({ row, ...cellValue(row, column) }));
+    keyed.sort((a, b) => {
+      if (!a.text || !b.text) return (a.text ? 0 : 1) - (b.text ? 0 : 1); // empty cells last, whichever way
+      const order = numeric ? (a.number ?? -Infinity) - (b.number ?? -Infinity) : a.text.localeCompare(b.text);
+      return descending ? -order : order;
     });
-    body.append(...rows);
+    body.append(...keyed.map((entry) => entry.row));
   }
 }
 

@@ -57,6 +57,7 @@ function load(number) {
 
 // -- filters and list ------------------------------------------------------------------------------------------
 
+const counted = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const readable = (verdict) => verdict.replaceAll("_", " ");
 const verdictOf = (row) => kvl.names[row.verdict];
 
@@ -204,7 +205,7 @@ function page(row, sample) {
     ...section("Answer", block(sample.answer || sample.raw)),
     ...section("Gold", block(sample.gold)),
     ...section("Read and judged", verdicts(sample)),
-    sample.thinking ? folded(`Thinking, ${(sample.tokens.thinking || 0).toLocaleString("en")} tokens`, sample.thinking) : null,
+    sample.thinking ? folded(`Thinking, ${counted(sample.tokens.thinking || 0, "token")}`, sample.thinking) : null,
     sample.prompt ? folded("Exact prompt", sample.prompt) : null,
     ...section("Facts", facts(row, sample)),
   ].filter((node) => node !== null);
@@ -222,7 +223,7 @@ function pictures(sample) {
 function figure(medium, i, scores) {
   const [width, height] = medium.size;
   const seen = medium.seen.length ? `, seen as ${medium.seen.join(" × ")}` : "";
-  const tokens = medium.tokens ? `, ${medium.tokens} tokens` : "";
+  const tokens = medium.tokens ? `, ${counted(medium.tokens, "token")}` : "";
   const caption = `${medium.kind} ${i + 1}: ${width} × ${height}${seen}${tokens}${medium.note ? `, ${medium.note}` : ""}`;
   if (!medium.stored) return el("figure", null, el("div", { class: "nopicture" }, `picture not stored, sha256 ${medium.sha}`), el("figcaption", null, caption));
   const image = el("img", { src: `media/${medium.sha}.webp`, alt: `${medium.kind} ${i + 1} of the question`, width, height, loading: "lazy" });
