@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -75,7 +75,7 @@ class ImagePrep:
     """
 
     config: PreprocessorConfig
-    style: Literal["reference", "vlmevalkit"] = "reference"
+    style: str = "reference"
     blind: bool = False
 
     def __post_init__(self) -> None:

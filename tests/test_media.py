@@ -348,4 +348,4 @@ def test_blind_does_not_hide_a_broken_picture() -> None:
 
 def test_an_unknown_preparation_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError):
-        ImagePrep(config=CONFIG, style="fancy")  # type: ignore[arg-type]
+        ImagePrep(config=CONFIG, style="fancy")

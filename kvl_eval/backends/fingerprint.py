@@ -1,0 +1,101 @@
+"""Hashes that tell one checkpoint from another without loading it. Imports no torch.
+
+`weights_sha256` covers, for every safetensors file in order of names, its whole header (names, shapes, dtypes, places)
+and its data: all of it in checkpoints of up to 256 MiB, else the first and the last 4 KiB of every tensor. So a
+retrained or fine-tuned checkpoint always differs; a single damaged byte inside a large tensor may not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kvl_eval.errors import CheckpointError
+
+WHOLE = 256 * 2**20  # bytes of data up to which everything is hashed
+EDGE = 4096
+MAX_HEADER = 100 * 2**20  # the limit of the format
+CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
+TOKENIZER_FILES = ("tiktoken.model", "tokenizer_config.json")
+
+
+def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Any]:
+    """What `run.json` says of a checkpoint: hashes of weights, configuration and tokenizer, size of the weights.
+
+    Raises: CheckpointError, if a weight file is no safetensors file.
+    """
+    size = sum(path.stat().st_size for path in weights)
+    return {
+        "weights_sha256": weights_sha256(weights),
+        "weights_hashed": "whole" if size <= WHOLE else f"headers and {EDGE} bytes at both ends of every tensor",
+        "weights_bytes": size,
+        "config_sha256": files_sha256(folder, CONFIG_FILES),
+        "tokenizer_sha256": files_sha256(folder, TOKENIZER_FILES),
+    }
+
+
+def weights_sha256(paths: list[Path]) -> str:
+    """The fingerprint described above. Raises: CheckpointError."""
+    whole = sum(path.stat().st_size for path in paths) <= WHOLE
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            header = read_header(file, path)
+            digest.update(json.dumps(header, sort_keys=True).encode())
+            for part in _whole(file) if whole else _edges(file, header):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def files_sha256(folder: Path, names: tuple[str, ...]) -> str:
+    """One hash over named files of a folder; absent ones count as absent."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = folder / name
+        content = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"absent"
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
+
+
+def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
+    """The JSON header of an open safetensors file, which then stands at its data.
+
+    Raises: CheckpointError, if the header is longer than the file or 100 MiB, or no JSON object.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(MAX_HEADER, path.stat().st_size - 8):
+        raise _broken(path, f"the header claims {length} bytes, the file has {path.stat().st_size}")
+    try:
+        header = json.loads(file.read(length))
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, str(error)) from None
+    if not isinstance(header, dict):
+        raise _broken(path, "the header is no JSON object")
+    return header
+
+
+def _whole(file: BinaryIO) -> Iterator[bytes]:
+    while part := file.read(1 << 20):
+        yield part
+
+
+def _edges(file: BinaryIO, header: Mapping[str, Any]) -> Iterator[bytes]:
+    start = file.tell()
+    for begin, end in sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__"):
+        for place in (begin, max(begin, end - EDGE)):
+            file.seek(start + place)
+            yield file.read(min(EDGE, end - place))
+
+
+def _broken(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        "model.safetensors",
+        f"{path.name} is not a readable safetensors file",
+        where=str(path),
+        why=why,
+        fix="download the file again",
+    )

@@ -1,0 +1,412 @@
+"""The bundled model as a backend: pictures prepared by worker processes, prompts batched continuously.
+
+    requests -> MediaPool (worker processes) -> Batch (one thread of this process) -> completions
+
+Weights are loaded by the first `generate`, in float32 on a CPU and in the checkpoint's own dtype elsewhere. Which
+tokens a request gets depends neither on its neighbours nor on batch size or order, as far as numbers allow: in float32
+on a CPU logits move by about 1e-6 with the shape of a batch, so that a draw or an argmax closer than that may flip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.backends.fingerprint import checkpoint_facts
+from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
+from kvl_eval.errors import ConfigError, MediaError, PromptError, SampleError
+from kvl_eval.media import ImagePrep, PreparedImage, accepted_size, prepare_images
+from kvl_eval.media_pool import MediaPool
+from kvl_eval.model import chat
+from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.image_processor import image_size
+from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.types import Completion, ImageRef, MediaInfo, Message, Policy, TokenCounts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kvl_eval.backends.batch import Batch, Event, Prompt, Stream
+    from kvl_eval.model.kimi_vl import KimiVL
+
+AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
+AUTO_ROWS_ELSEWHERE = 64
+MODEL_ARGS = {"prefill_chunk": 2048, "threads": None}  # and their defaults
+SLICE = 0.05  # seconds the model may work before the event loop gets its turn
+MEDIA_AHEAD = 64  # pictures being prepared at a time
+BYTES_AHEAD = 512 * 2**20  # of prepared patches that wait for the model
+
+
+@dataclass(slots=True)
+class _Job:
+    """A request under way, and the answers it still waits for."""
+
+    request: Request
+    pulled: float
+    prompt_text: str = ""
+    media: tuple[MediaInfo, ...] = ()
+    prompt_tokens: int = 0
+    load: float = 0.0
+    bytes: int = 0
+    open: set[tuple[int, int | None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        budgets = self.request.generation.think_budgets or (None,)
+        self.open = {(repeat, budget) for repeat in self.request.repeats for budget in budgets}
+
+
+class TorchEngine:
+    """The bundled Kimi-VL behind the `Backend` protocol.
+
+    Args:
+        path_or_repo: a checkpoint folder or a hub repository; described and limited without loading its weights.
+        settings:     `model_args` knows `prefill_chunk` (prompt tokens a step) and `threads` (of a CPU).
+        name, family: as the run folder names the model, and which generation defaults it takes.
+    Raises: CheckpointError, if the folder is unusable; ConfigError, for unknown arguments.
+    """
+
+    def __init__(self, path_or_repo: str | Path, settings: Settings, *, name: str, family: str) -> None:
+        self.name = name
+        self.family = family
+        self.settings = settings
+        self.idle_seconds = 0.0  # in which the model waited for pictures
+        self._args = _model_args(settings.model_args)
+        self._location = path_or_repo
+        self._folder = checkpoint_folder(path_or_repo, settings.revision, weights=False)
+        self.config = KimiVLConfig.from_folder(self._folder)
+        self.preprocessor = PreprocessorConfig.from_folder(self._folder)
+        self.tokenizer = KimiTokenizer.from_folder(self._folder)
+        prep = ImagePrep(config=self.preprocessor, style=settings.image_prep, blind=settings.blind)
+        workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
+        self._pool: MediaPool[Sequence[ImageRef], tuple[PreparedImage, ...]] = MediaPool(
+            partial(prepare_images, prep=prep), workers=workers, timeout=settings.timeout
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._model: KimiVL | None = None
+        self._batch: Batch | None = None
+        self._alphabet: Alphabet | None = None
+        self._jobs: dict[str, _Job] = {}
+
+    # -- facts
+
+    def describe(self) -> Mapping[str, Any]:
+        """Hashes of the checkpoint, dtype, device and how attention is computed; weights of a repository are fetched.
+
+        Raises: CheckpointError, if weight files are missing or broken.
+        """
+        import torch
+
+        from kvl_eval.model.weights import weight_files
+
+        folder = checkpoint_folder(self._location, self.settings.revision)
+        return {
+            "path": folder.name,
+            **checkpoint_facts(folder, weight_files(folder)),
+            "dtype": self._dtype(),
+            "device": self._device(),
+            "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
+            "threads": self._args["threads"] or torch.get_num_threads(),
+        }
+
+    def limits(self) -> Limits:
+        """Context, tokens of a picture by its size (pre-shrunk where the processor would refuse it) and of a text."""
+
+        def image_tokens(width: int, height: int) -> int:
+            return image_size(*accepted_size(width, height, self.preprocessor), self.preprocessor).tokens
+
+        return Limits(
+            context=self.config.text_config.max_position_embeddings,
+            image_tokens=image_tokens,
+            text_tokens=lambda text: len(self.tokenizer.encode(text)),
+            supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
+        )
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the model was asked to do in the last `generate`: prefills, images, decode steps and so on."""
+        from dataclasses import asdict
+
+        return asdict(self._batch.counts) if self._batch else {}
+
+    def _device(self) -> str:
+        """The device asked for, or a CUDA one where there is one; the small demo model stays on the CPU."""
+        if self.settings.device is not None:
+            return self.settings.device
+        import torch
+
+        return "cuda" if self.family != "nano" and torch.cuda.is_available() else "cpu"
+
+    def _dtype(self) -> str:
+        return self.settings.dtype or ("float32" if self._device() == "cpu" else self.config.torch_dtype)
+
+    # -- answers
+
+    async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        """Answer `requests` as they finish; one call at a time.
+
+        Raises: CheckpointError, if the weights cannot be loaded.
+        """
+        loop = asyncio.get_running_loop()
+        self._pool.warm_up()
+        batch = self._batch = await loop.run_in_executor(self._thread, self._new_batch)
+        pulled = iter(requests)
+        more = True
+        preparing: dict[asyncio.Task[Prompt], _Job] = {}
+        try:
+            while True:
+                while more and self._wants_more(batch, preparing.values()):
+                    request = next(pulled, None)
+                    if request is None:
+                        more = False
+                    else:
+                        job = self._jobs[request.key] = _Job(request, time.perf_counter())
+                        preparing[asyncio.create_task(self._prepare(job))] = job
+                if not batch.busy and preparing:
+                    start = time.perf_counter()
+                    await asyncio.wait(preparing, return_when=asyncio.FIRST_COMPLETED)
+                    self.idle_seconds += time.perf_counter() - start
+                for task in [task for task in preparing if task.done()]:
+                    job = preparing.pop(task)
+                    error = task.exception()
+                    if isinstance(error, SampleError):
+                        for answer in self._failures(job, error):
+                            yield answer
+                    else:
+                        batch.add(task.result())
+                if batch.busy:
+                    for event in await loop.run_in_executor(self._thread, _run_a_while, batch):
+                        for answer in self._answers(event):
+                            yield answer
+                elif not more and not preparing:
+                    return
+        finally:
+            for task in preparing:
+                task.cancel()
+            self._jobs.clear()
+
+    async def close(self) -> None:
+        """End the worker processes and let go of the model."""
+        self._pool.close()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._model = self._batch = None
+
+    def _new_batch(self) -> Batch:
+        """A batch over the model, loaded on first use."""
+        import torch
+
+        from kvl_eval.backends.batch import Batch
+        from kvl_eval.model.kimi_vl import KimiVL
+        from kvl_eval.model.processor import KimiVLProcessor
+
+        if self._args["threads"]:
+            torch.set_num_threads(self._args["threads"])
+        if self._model is None:
+            KimiVLProcessor.from_pretrained(self._location, revision=self.settings.revision)  # do its files agree?
+            self._model = KimiVL.from_pretrained(
+                self._location, revision=self.settings.revision, dtype=self._dtype(), device=self._device()
+            )
+        stop_ids = frozenset(self._model.stop_token_ids)
+        self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, stop_ids)
+        rows = self.settings.batch_size or AUTO_ROWS.get(self._model.device.type, AUTO_ROWS_ELSEWHERE)
+        return Batch(self._model, rows=rows, chunk=self._args["prefill_chunk"])
+
+    def _wants_more(self, batch: Batch, preparing: Iterable[_Job]) -> bool:
+        """Whether there is room for another request: in the batch, in the workers' queue and in memory."""
+        jobs = list(preparing)
+        media = sum(max(1, _count_media(job.request.messages)) for job in jobs)
+        held = sum(job.bytes for job in self._jobs.values())
+        streams = sum(len(job.request.repeats) for job in jobs)
+        return not jobs or (batch.room > streams and media < MEDIA_AHEAD and held < BYTES_AHEAD)
+
+    async def _prepare(self, job: _Job) -> Prompt:
+        """Pictures and ids of one request. Raises: SampleError."""
+        from kvl_eval.backends.batch import Prompt, Stream
+
+        request = job.request
+        refs = [_image(part) for message in request.messages for part in message.media]
+        images = await asyncio.wrap_future(self._pool.submit(refs)) if refs else ()
+        job.load = time.perf_counter() - job.pulled
+        job.media = tuple(image.info for image in images)
+        job.bytes = sum(image.patches.nbytes for image in images)
+        messages = [_as_dict(message) for message in request.messages]
+        job.prompt_text = _rendered(messages) + request.prefix
+        ids = chat.encode_messages(self.tokenizer, messages, [info.tokens for info in job.media])
+        ids += self.tokenizer.encode(request.prefix)
+        job.prompt_tokens = len(ids)
+        self._check_context(job)
+        prompt = Prompt(request.key, ids, grids=[image.grid for image in images])
+        if images:
+            prompt.pixel_values = self._pixels(job, images)
+        assert self._alphabet is not None
+        for repeat, seed in zip(request.repeats, request.seeds, strict=True):
+            trajectory = Trajectory(request.generation, self._alphabet, prefix=request.prefix)
+            prompt.streams.append(Stream(prompt, repeat, seed, trajectory))
+        return prompt
+
+    def _pixels(self, job: _Job, images: Sequence[PreparedImage]) -> Callable[[], Tensor]:
+        """Makes `pixel_values` when the model is ready for them; until then a picture waits as bytes."""
+
+        def pixel_values() -> Tensor:
+            import torch
+
+            from kvl_eval.model.processor import normalize
+
+            assert self._model is not None
+            patches = torch.cat([torch.from_numpy(image.patches) for image in images]).to(self._model.device)
+            job.bytes = 0
+            return normalize(patches, self.preprocessor)
+
+        return pixel_values
+
+    def _check_context(self, job: _Job) -> None:
+        context, new = self.config.text_config.max_position_embeddings, job.request.generation.limit
+        if job.prompt_tokens + new > context:
+            pictures = sum(info.tokens for info in job.media)
+            raise PromptError(
+                "context_overflow",
+                f"prompt of {job.prompt_tokens} tokens ({pictures} of pictures) and up to {new} new ones exceed the "
+                f"context of {context}",
+                fix="lower --max-new-tokens or --answer-tokens, or leave the sample out",
+            )
+
+    # -- completions
+
+    def _answers(self, event: Event) -> Iterator[tuple[str, Completion]]:
+        key = event.stream.prompt.key
+        job = self._jobs[key]
+        if event.output is not None:
+            job.open.discard((event.stream.repeat, event.output.budget))
+            yield key, self._completion(job, event.stream, event.output)
+        elif event.error is not None:
+            yield from self._failures(job, event.error, event.stream)
+        if not job.open:
+            del self._jobs[key]
+
+    def _failures(
+        self, job: _Job, error: SampleError, stream: Stream | None = None
+    ) -> Iterator[tuple[str, Completion]]:
+        """A failed completion for every answer that is still open: of one repeat, or of all."""
+        seeds = dict(zip(job.request.repeats, job.request.seeds, strict=True))
+        text = " ".join(part for part in (error.message, error.where, error.why) if part)
+        for repeat, budget in sorted(job.open, key=lambda pair: (pair[0], pair[1] or 0)):
+            if stream is not None and repeat != stream.repeat:
+                continue
+            job.open.discard((repeat, budget))
+            yield (
+                job.request.key,
+                Completion(
+                    repeat=repeat,
+                    budget=budget,
+                    policy=_policy(job, budget),
+                    status="failed",
+                    reason=error.reason,
+                    message=text,
+                    finish_reason="error",
+                    tokens=TokenCounts(prompt=job.prompt_tokens, image=sum(info.tokens for info in job.media)),
+                    media=job.media,
+                    prompt_text=job.prompt_text,
+                    seed=seeds[repeat],
+                    time={"load": job.load, "total": time.perf_counter() - job.pulled},
+                    worker=self._worker(),
+                ),
+            )
+
+    def _completion(self, job: _Job, stream: Stream, output: Output) -> Completion:
+        assert self._alphabet is not None
+        raw, thinking, answer = output.texts(self._alphabet, job.request.prefix)
+        now, prompt = time.perf_counter(), stream.prompt
+        return Completion(
+            repeat=stream.repeat,
+            budget=output.budget,
+            policy=_policy(job, output.budget),
+            raw_output=raw,
+            thinking=thinking,
+            answer=answer,
+            think_closed=output.closed,
+            budget_forced=output.forced,
+            finish_reason=output.finish,
+            tokens=TokenCounts(
+                prompt=job.prompt_tokens,
+                image=sum(info.tokens for info in job.media),
+                thinking=output.thinking,
+                answer=output.answer,
+            ),
+            media=job.media,
+            prompt_text=job.prompt_text,
+            seed=stream.seed,
+            trajectory_id=None if output.budget is None else f"{job.request.key}/{stream.repeat}",
+            time={
+                "queue": prompt.begun - job.pulled - job.load,
+                "load": job.load,
+                "prefill": prompt.prefill_seconds,
+                "decode": now - stream.started,
+                "total": now - job.pulled,
+            },
+            worker=self._worker(),
+        )
+
+    def _worker(self) -> str:
+        return f"{self._device()}:{os.getpid()}"
+
+
+def _run_a_while(batch: Batch) -> list[Event]:
+    """Steps until something finished or some time has passed."""
+    end = time.perf_counter() + SLICE
+    events: list[Event] = []
+    while batch.busy and not events and time.perf_counter() < end:
+        events = batch.step()
+    return events
+
+
+def _model_args(given: Mapping[str, Any]) -> dict[str, Any]:
+    args = dict(MODEL_ARGS)
+    for name, value in given.items():
+        if name not in MODEL_ARGS:
+            near = get_close_matches(name, MODEL_ARGS)
+            known = ", ".join(MODEL_ARGS)
+            raise ConfigError(
+                "config.model_args", f"no model argument {name!r}", why=f"there are {known}", fix=", ".join(near)
+            )
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError("config.model_args", f"{name}={value!r} is no whole number above 0")
+        args[name] = value
+    return args
+
+
+def _policy(job: _Job, budget: int | None) -> Policy | None:
+    return None if budget is None else job.request.generation.budget_policy
+
+
+def _count_media(messages: Sequence[Message]) -> int:
+    return sum(len(message.media) for message in messages)
+
+
+def _image(part: object) -> ImageRef:
+    if not isinstance(part, ImageRef):
+        raise MediaError("media.unsupported", f"{type(part).__name__} cannot be shown to this model yet")
+    return part
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in message.parts]
+    return {"role": message.role, "content": parts}
+
+
+def _rendered(messages: Sequence[chat.Message]) -> str:
+    """The conversation as the model is given it, with `<image:1>` where the first picture's tokens stand."""
+    shown, number = [], 0
+    for piece in chat.pieces(messages):
+        is_picture = piece.is_control and piece.text == chat.MEDIA_PAD
+        number += is_picture
+        shown.append(f"<image:{number}>" if is_picture else piece.text)
+    return "".join(shown)
