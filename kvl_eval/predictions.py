@@ -16,7 +16,7 @@ from kvl_eval.errors import DataError, StorageError
 from kvl_eval.scorers.statistics import interval
 from kvl_eval.scoring import Item, Thinking, score_outputs
 from kvl_eval.sources import Source
-from kvl_eval.sources.local import open_text, parse_json_lines
+from kvl_eval.sources.local import parse_json_lines, read_json_lines
 from kvl_eval.tasks import open_split, unknown
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored
@@ -123,13 +123,10 @@ def score_file(
     Raises: DataError with file and line (`data.corrupt`, `data.field`, `data.duplicate`, `data.unknown_id`),
             UsageError for an unknown protocol, StorageError.
     """
-    name = "<stdin>" if str(predictions) == "-" else str(predictions)
-    with sys.stdin if name == "<stdin>" else open_text(Path(predictions)) as lines:
-        numbered = parse_json_lines(lines, name)
-        located = ((f"{name}:{number}", line) for number, line in numbered)
-        result = score_predictions(
-            task, located, lookup=lookup_in(task, source, split), protocol=protocol, thinking=thinking
-        )
+    numbered = _located(str(predictions))
+    result = score_predictions(
+        task, numbered, lookup=lookup_in(task, source, split), protocol=protocol, thinking=thinking
+    )
     if out is not None:
         write_rows(out, result)
     return result
@@ -236,6 +233,15 @@ def write_rows(out: Path, result: PredictionScores) -> None:
 
 def _open_for_writing(path: Path, *, packed: bool) -> IO[str]:
     return gzip.open(path, "wt", encoding="utf-8") if packed else path.open("w", encoding="utf-8")
+
+
+def _located(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file:line, object) of a predictions file, or of standard input for `-`."""
+    if name == "-":
+        numbered, name = parse_json_lines(sys.stdin.buffer, "<stdin>"), "<stdin>"
+    else:
+        numbered = read_json_lines(Path(name), name)
+    yield from ((f"{name}:{number}", line) for number, line in numbered)
 
 
 def _protocol_names(task: Task, protocol: str | None) -> list[str]:

@@ -8,7 +8,9 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,43 +70,42 @@ def read_file(path: Path, folder: Path, *, required: Sequence[str] = (), task: s
 
 
 def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of each line that is not blank, plain or gzip.
+    """(line number, object) of each line that is not blank, plain or gzip; `name` is what messages call the file.
 
-    Raises: DataError `data.corrupt` with file and line.
+    Raises: DataError `data.missing`, or `data.corrupt` with file and line.
     """
-    with open_text(path) as lines:
+    with _open_bytes(path) as lines:
         yield from parse_json_lines(lines, name)
 
 
-def parse_json_lines(lines: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `read_json_lines`, from an open file; `name` is what messages call it."""
+def parse_json_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_json_lines`, from an open file."""
     number = 0
     try:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield number, _json_object(line, f"{name}:{number}")
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, OSError) as error:
+    except (EOFError, zlib.error, OSError) as error:
         raise DataError(
             "data.corrupt", f"{name} cannot be read", where=f"{name}:{number + 1}", why=str(error)
         ) from None
 
 
-def open_text(path: Path) -> IO[str]:
-    """A UTF-8 text file, a byte-order mark dropped; `.gz` is unpacked on the way.
-
-    Raises: DataError `data.missing`.
-    """
+def _open_bytes(path: Path) -> gzip.GzipFile | BufferedReader:
     try:
-        if path.name.endswith(".gz"):
-            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-        return open(path, encoding="utf-8-sig", newline="")
+        return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
     except OSError as error:
         raise DataError("data.missing", f"cannot open {path}", why=error.strerror or str(error)) from None
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
+def _open_text(path: Path) -> IO[str]:
+    """A UTF-8 text file, a byte-order mark dropped."""
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _json_object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError("data.corrupt", "not a JSON object", where=where, why=_reason(error)) from None
     if not isinstance(value, dict):
@@ -114,7 +115,7 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
 
 def _read_json(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
     try:
-        with open_text(path) as text:
+        with _open_text(path) as text:
             value = json.load(text)
     except (ValueError, RecursionError) as error:
         raise DataError("data.corrupt", f"{task}: {name} is not JSON", where=name, why=_reason(error)) from None
@@ -140,7 +141,7 @@ def _read_json(path: Path, name: str, required: Sequence[str], task: str) -> Ite
 def _read_delimited(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
     csv.field_size_limit(MAX_CELL)
     line = 0
-    with open_text(path) as text:
+    with _open_text(path) as text:
         reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",")
         try:
             header = next(reader, [])

@@ -9,45 +9,57 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from kvl_eval.sources.base import Row
-from kvl_eval.sources.cells import image_ref
 from kvl_eval.types import ImageRef
 
 
 class NamedPictures:
-    """Finds pictures by the name a row gives: below `root`, below its `folders`, or in a zip archive in `root`.
+    """Finds pictures by the name a row gives: in `root`, in `folders` of it, or in a zip archive.
 
     Args:
-        root:     the data folder; None where there is none, and nothing is found.
-        folders:  folders in it, any depth, that hold pictures; also what archives may have on top.
-        archives: names of archives in it, wildcards allowed.
+        root:    the data folder; None where there is none, and nothing is found.
+        folders: names of folders that hold pictures; they and the archives lie at most two folders deep.
     """
 
-    def __init__(self, root: Path | None, folders: Sequence[str] = (), archives: Sequence[str] = ("*.zip",)) -> None:
+    def __init__(self, root: Path | None, folders: Sequence[str] = ()) -> None:
         self._root = root
         self._folders = folders
-        self._archives = archives
 
     def find(self, file: str, *, name: str, where: str) -> ImageRef:
         """The picture called `file`, unopened; a name that is nowhere becomes a reference to nothing at that path."""
-        for folder in ("", *self._folders):
-            path = str(PurePosixPath(folder, file.replace("\\", "/")))
-            if self._root is not None and ".." not in PurePosixPath(path).parts and (self._root / path).is_file():
-                return image_ref(path, name=name, root=self._root, where=where)
-        archive, member = self._members.get(file, (None, None))
-        if archive is None:
-            return ImageRef(name=f"{name} ({where})", path=file, root=None if self._root is None else str(self._root))
-        return ImageRef(name=f"{name} ({where})", archive=archive, member=member, root=str(self._root))
+        label, root = f"{name} ({where})", None if self._root is None else str(self._root)
+        wanted = PurePosixPath(file.replace("\\", "/"))
+        if self._root is None or wanted.is_absolute() or ".." in wanted.parts:
+            return ImageRef(name=label, path=file, root=root)
+        for home in self._homes:
+            if (self._root / home / wanted).is_file():
+                return ImageRef(name=label, path=str(home / wanted), root=root)
+        archive, member = self._members.get(str(wanted), (None, None))
+        return ImageRef(name=label, path=None if archive else file, archive=archive, member=member, root=root)
+
+    def _below(self, pattern: str) -> list[Path]:
+        """What matches in the data folder, the nearest first, without hidden folders."""
+        assert self._root is not None
+        found = [path for depth in ("", "*/", "*/*/") for path in sorted(self._root.glob(depth + pattern))]
+        return [path for path in found if not any(part[0] == "." for part in path.relative_to(self._root).parts)]
+
+    @cached_property
+    def _homes(self) -> list[PurePosixPath]:
+        assert self._root is not None
+        folders = [path for name in self._folders for path in self._below(name) if path.is_dir()]
+        homes = [self._root, *(home for path in folders for home in (path, path.parent))]
+        return [PurePosixPath(home.relative_to(self._root)) for home in dict.fromkeys(homes)]
 
     @cached_property
     def _members(self) -> dict[str, tuple[str, str]]:
         """{name, with and without each leading folder: (archive, member)}; the first archive that has it wins."""
+        assert self._root is not None
         found: dict[str, tuple[str, str]] = {}
-        root = self._root or Path()
-        for path in sorted({path for pattern in self._archives for path in root.glob(pattern)} if self._root else ()):
+        for path in self._below("*.zip"):
+            archive = str(path.relative_to(self._root))
             for member in _member_names(path):
                 parts = PurePosixPath(member).parts
                 for start in range(len(parts)):
-                    found.setdefault("/".join(parts[start:]), (path.name, member))
+                    found.setdefault("/".join(parts[start:]), (archive, member))
         return found
 
 

@@ -1,0 +1,96 @@
+"""`describe` and `check data`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kvl_eval import check_data
+from kvl_eval.describe import as_text, describe, rendered
+from kvl_eval.sources import Source
+from kvl_eval.tasks import MINI, TASKS
+from kvl_eval.tasks.mathvista import TASK
+from kvl_eval.types import ImageRef, Message
+from tests.tasks.test_mathvista import hub_folder
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_every_task_describes_itself(name: str) -> None:
+    task = TASKS[name]
+    found = describe(task, Source(repo=task.repos[0]), "mini" if task.mini else task.default_split)
+    json.dumps(found)
+    text = as_text(found)
+    for part in (*task.prompts, *task.protocols, *task.repos, task.licence):
+        assert part in text
+    assert found["default_prompt"] in found["prompts"] and found["default_protocol"] in found["protocols"]
+
+
+def test_mathvista_shows_prompts_protocols_and_figures() -> None:
+    found = describe(TASK, Source(repo=TASK.repos[0]), "mini")
+    assert found["prompts"]["query"].startswith("[user] <image:1>Hint: Please answer")
+    kimi = [one for one in found["references"] if one["system"] == "kimi-vl-a3b-instruct" and one["is_default"]]
+    assert [(one["value"], one["printed"]) for one in kimi] == [(0.687, "68.7")]
+    text = as_text(found)
+    assert "official (shown as official-rule)" in text and "Kimi-VL-A3B-Instruct: 68.7%" in text
+
+
+def test_nothing_is_fetched_to_describe() -> None:
+    assert describe(TASK, Source(repo="nobody/nothing"), "testmini")["sample"] == "1"
+
+
+def test_pictures_are_numbered() -> None:
+    picture = ImageRef(name="p", data=b"x")
+    messages = [Message.system("Be brief."), Message.user("see ", picture, " and ", picture)]
+    assert rendered(messages) == "[system] Be brief.\n[user] see <image:1> and <image:2>"
+
+
+def test_the_bundled_split_is_fine() -> None:
+    report = check_data.check(TASK, Source(), "mini")
+    assert report["ok"], report["problems"]
+    assert report["rows"] == report["pictures"] >= 60
+    assert check_data.as_text(report).endswith("everything is as expected")
+
+
+def test_every_bad_row_is_listed(tmp_path: Path) -> None:
+    good = {"question": "q", "question_type": "free_form", "answer_type": "integer", "answer": "1"}
+    rows = [
+        {**good, "pid": "1", "image": "1.png"},
+        {**good, "pid": "2", "image": "none.png"},
+        {**good, "pid": "3", "image": "3.png", "answer_type": "essay"},
+        {**good, "pid": "1", "image": "1.png", "answer": ""},
+        {**good, "pid": "5", "image": "../1.png"},
+    ]
+    (tmp_path / "testmini.json").write_text(json.dumps(rows))
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    report = check_data.check(TASK, Source(data_dir=tmp_path), "testmini")
+    assert not report["ok"] and report["rows"] == 4
+    assert sorted((one["code"], one["where"][:19]) for one in report["problems"]) == [
+        ("data.duplicate", "row 3, id 1"),
+        ("data.field", "testmini.json row 3"),
+        ("data.no_gold", "row 3, id 1"),
+        ("media.corrupt", "row 1, id 1"),
+        ("media.corrupt", "row 3, id 1"),
+        ("media.missing", "row 2, id 2"),
+        ("media.path_outside", "row 4, id 5"),
+    ]
+    assert {"what": "rows", "expected": 1000, "found": 4, "ok": False} in report["counts"]
+    text = check_data.as_text(report)
+    assert "BAD rows: 4, expected 1000" in text and "7 problems" in text
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    report = check_data.check(TASK, Source(data_dir=tmp_path), "testmini")
+    assert [one["code"] for one in report["problems"]] == ["data.missing"]
+
+
+def test_rows_that_cannot_be_decoded_end_the_list(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path)
+    path = next(folder.glob("data/*.parquet"))
+    path.write_bytes(path.read_bytes()[:-8])
+    report = check_data.check(TASK, Source(data_dir=folder), "testmini")
+    assert [one["code"] for one in report["problems"]] == ["data.corrupt"]
+
+
+def test_mini_folders_exist() -> None:
+    for task in TASKS.values():
+        assert task.mini is None or (MINI / task.mini).is_dir()
