@@ -19,6 +19,7 @@ from kvl_eval.model.config import TextConfig
 from kvl_eval.model.rope import rotate
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
+ABSORBED_TOKENS = 16  # most new tokens a row for which the scores over all latents are made at once
 
 
 class RMSNorm(nn.Module):
@@ -65,8 +66,10 @@ class Attention(nn.Module):
         self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache, layer: int
     ) -> Tensor:
         """Attention of new tokens over what the cache holds and themselves; the new latents are written to it."""
+        # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
+        absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
         latents_BTW = cache.write(layer, self.latents(x_BSH, angles_BSJ))
-        attend = self.absorbed if x_BSH.shape[1] == 1 else self.expanded
+        attend = self.absorbed if absorb else self.expanded
         return self.o_proj(attend(self.queries(x_BSH, angles_BSJ), latents_BTW, mask_BST))  # type: ignore[no-any-return]
 
     def queries(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ of size, time and memory. Run as a module, this file is that process.
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,8 +91,11 @@ def rendered_apart(template: str) -> list[str]:
     if len(template) > MAX_CHARACTERS:
         return [f"<not rendered: more than {MAX_CHARACTERS} characters>"] * len(PROBES)
     command = [sys.executable, "-m", __spec__.name]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1"}
     try:
-        done = subprocess.run(command, input=template.encode(), capture_output=True, timeout=SECONDS, check=True)
+        done = subprocess.run(
+            command, input=template.encode(), capture_output=True, timeout=SECONDS, check=True, env=environment
+        )
         results = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return [f"<not rendered within {SECONDS} s>"] * len(PROBES)

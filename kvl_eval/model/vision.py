@@ -69,7 +69,8 @@ class PatchEmbed(nn.Module):
     def forward(self, pixel_values: Tensor, grids: list[Grid]) -> Tensor:
         weight = self.proj.weight.flatten(1)  # a convolution over a single patch is a matrix product
         x_PC = F.linear(pixel_values.to(weight.dtype).flatten(1), weight, self.proj.bias)
-        return x_PC + torch.cat([self.pos_emb(rows, cols) for rows, cols in grids])
+        positions = {grid: self.pos_emb(*grid) for grid in dict.fromkeys(grids)}
+        return x_PC + torch.cat([positions[grid] for grid in grids])
 
 
 class PositionTable(nn.Module):

@@ -71,7 +71,7 @@ def test_router_choices_and_weights(golden: Path, model: KimiVL, inputs: dict[st
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("chunk", [1, 7, 2048])
+@pytest.mark.parametrize("chunk", [1, 7, 20, 2048])
 def test_greedy_tokens_also_prefilled_in_chunks(
     model: KimiVL, cases: dict[str, Any], inputs: dict[str, Inputs], name: str, chunk: int
 ) -> None:
