@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from kvl_eval.tasks.base import Protocol, Task
@@ -18,34 +19,38 @@ Thinking = Literal["split", "raw"]
 def score_outputs(task: Task, protocol: str, items: Sequence[Item], *, thinking: Thinking = "split") -> list[Score]:
     """One score for each (sample, raw output, extraction), in order.
 
-    With `split` a protocol sees the text after the thought, with `raw` the whole output. An unclosed thought
-    (`think_unclosed`, under `split`) and more than 100,000 characters after the thought (`answer_too_long`) are
-    `no_answer` under every protocol. A scorer that raises leaves that one sample `not_scored`.
+    With `split` a protocol sees the text after the thought (unless its own reader drops the thought), with `raw` the
+    whole output. An unclosed thought (`think_unclosed`, under `split`) and more than 100,000 characters after the
+    thought (`answer_too_long`) are `no_answer` under every protocol. A scorer that raises leaves that one sample
+    `not_scored`.
     """
     chosen = task.protocols[protocol]
     seen: list[Item] = []
     refused: list[str | None] = []
     for sample, raw, extraction in items:
-        text, reason = _visible(raw, thinking)
+        text, reason = _visible(raw, thinking, chosen.sees_raw)
         seen.append((sample, "" if reason else text, extraction))
         refused.append(reason)
-    if chosen.score_run is None:
-        return [
-            _scored(chosen, item) if reason is None else Score.no_answer(reason)
-            for item, reason in zip(seen, refused, strict=True)
-        ]
-    scores = _scored_run(chosen, seen)
-    return [score if reason is None else Score.no_answer(reason) for score, reason in zip(scores, refused, strict=True)]
+    scores = [_scored(chosen, item) for item in seen] if chosen.score_run is None else _scored_run(chosen, seen)
+    return [_refused(score, reason) for score, reason in zip(scores, refused, strict=True)]
 
 
-def _visible(raw: str, thinking: Thinking) -> tuple[str, str | None]:
+def _refused(score: Score, reason: str | None) -> Score:
+    """`score`, made `no_answer` where its protocol was not shown the output; without gold it stays `not_scored`."""
+    if reason is None or score.verdict == "not_scored":
+        return score
+    nothing = "" if score.extracted == "" else None  # protocols that compare whole answers compare an empty one
+    return replace(score, value=0.0, verdict="no_answer", extracted=nothing, reason=reason)
+
+
+def _visible(raw: str, thinking: Thinking, sees_raw: bool) -> tuple[str, str | None]:
     """What a protocol sees of an output, and why it must not see it."""
     split = split_thinking(raw)
     if thinking == "split" and split.closed is False:
         return "", "think_unclosed"
     if len(split.answer) > LONGEST_ANSWER:
         return "", "answer_too_long"
-    return (raw if thinking == "raw" else split.answer), None
+    return (raw if thinking == "raw" or sees_raw else split.answer), None
 
 
 def _scored(protocol: Protocol, item: Item) -> Score:

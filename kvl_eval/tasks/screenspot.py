@@ -150,7 +150,7 @@ def load(edition: Edition, source: Source, split: str) -> Iterator[Sample]:
 
 def to_sample(edition: Edition, row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
     """A row of any layout as a sample, with or without its screenshot. Raises: DataError `data.field`."""
-    instruction = row.get("instruction") or row.get("question")
+    instruction = row.get("instruction", row.get("question"))
     if not isinstance(instruction, str):
         raise DataError("data.field", f"instruction is {instruction!r}", where=where, why="expected a text")
     if media is None and isinstance(row.get("image"), Mapping | bytes | str):
@@ -169,7 +169,7 @@ def to_sample(edition: Edition, row: Mapping[str, Any], media: ImageRef | None =
         cluster=_file_name(row),
     )
     target = find_target(kept, corners=edition.corners, where=where)
-    return replace(sample, answers=(json.dumps(target.pixels or target.box),))
+    return replace(sample, answers=(json.dumps(_shown(target.pixels or target.box)),))
 
 
 def _header_size(media: ImageRef) -> Size | None:
@@ -266,7 +266,7 @@ def score(
     if box is None:
         return Score.not_scored("image_size_unknown" if target.box is None else "box_beyond_image")
     size = target.size or (1, 1)
-    shown: dict[str, Any] = {"box": list(target.pixels or ()), "point": None, "image_size": list(target.size or ())}
+    shown: dict[str, Any] = {"box": _shown(target.pixels), "point": None, "image_size": list(target.size or ())}
     try:
         sent = picture_size(sample.row, "sent_size") or size
         reading = read(answer, sent) if extraction is MISSING else read_given(extraction)
@@ -275,7 +275,7 @@ def score(
     if target.size is not None:
         shown["point"] = [_json_number(reading.x * size[0]), _json_number(reading.y * size[1])]
         if reading.box is not None:
-            shown["found_box"] = [_json_number(value) for value in times(reading.box, size)]
+            shown["found_box"] = _shown(times(reading.box, size))
     found = Score.of(
         hits(reading.x, reading.y, box), [_json_number(reading.x), _json_number(reading.y)], reading.form, **shown
     )
@@ -285,6 +285,11 @@ def score(
 def _json_number(value: float) -> float | str:
     """The number, or its text where JSON has none: `inf`, `nan`."""
     return value if abs(value) < float("inf") else str(value)
+
+
+def _shown(box: Box | None) -> list[float | str] | None:
+    """A box as records hold it, without the noise of going from 0-1 to pixels."""
+    return None if box is None else [_json_number(round(value, 6)) for value in box]
 
 
 # --- results -----------------------------------------------------------------------------------------------------
@@ -302,9 +307,6 @@ def aggregate(edition: Edition, scored: Sequence[Scored], protocol: str) -> Summ
     else:
         official = seeclick_figures(counted)
     return summarise(scored, official if counted else None)
-
-
-# --- tasks -------------------------------------------------------------------------------------------------------
 
 
 def _protocols(edition: Edition) -> dict[str, Protocol]:
