@@ -26,6 +26,8 @@ def split_thinking(raw: str) -> Split:
 
     A closing marker ends the thought at its first occurrence, whether or not an opening marker stands before it
     (chat templates of some servers swallow the opening one). A marker that appears after the answer began is text.
+    The answer after a thought is stripped; output without a thought is the answer as it is, since white space counts
+    in some scores (ANLS divides by raw lengths).
     """
     opened = raw.lstrip().startswith(THINK_OPEN)
     before, close, after = raw.partition(THINK_CLOSE)
@@ -33,7 +35,7 @@ def split_thinking(raw: str) -> Split:
         return Split(_without_open(before), after.strip(), True)
     if opened:
         return Split(_without_open(raw), "", False)
-    return Split("", raw.strip(), None)
+    return Split("", raw, None)
 
 
 def _without_open(text: str) -> str:
