@@ -1,18 +1,18 @@
 """The plan of a run: which samples, which requests, what identifies them. Fixed before the first answer.
 
-Planning reads the data once and opens no picture beyond hashing its bytes; it loads no weights. The plan's lines go
-to a temporary file and from there to `plan.jsonl`, so memory does not grow with the number of samples.
+Planning reads the data once and opens no picture beyond hashing its bytes; it loads no weights. The plan's lines wait
+compressed until they go to `plan.jsonl`, so memory hardly grows with the number of samples.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import IO, Any
+from typing import Any
 
 from kvl_eval.backends.base import Backend, Limits
 from kvl_eval.config import RunConfig, TaskConfig
@@ -25,7 +25,6 @@ from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, VideoRef
 
 MODEL_IDENTITY = ("weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
-IN_MEMORY = 4 * 2**20  # bytes of plan before it moves to a temporary file
 
 Lookup = Callable[[str], Task]
 
@@ -58,6 +57,35 @@ class TaskPlan:
         return self.task.name
 
 
+@dataclass(slots=True)
+class PlanLines:
+    """The lines of plan.jsonl, compressed. `size` and `sha256` speak of the lines themselves."""
+
+    size: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256)
+    _packer: Any = field(default_factory=lambda: zlib.compressobj(1))
+    _packed: list[bytes] = field(default_factory=list)
+
+    def add(self, line: bytes) -> None:
+        """One line more."""
+        self.size += len(line)
+        self._digest.update(line)
+        if packed := self._packer.compress(line):
+            self._packed.append(packed)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of plan.jsonl."""
+        return str(self._digest.hexdigest())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes of plan.jsonl."""
+        unpacker = zlib.decompressobj()
+        for packed in (*self._packed, self._packer.copy().flush()):
+            yield unpacker.decompress(packed)
+        yield unpacker.flush()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything a run will do. `identity` is what can change an answer, `fingerprint` its hash."""
@@ -67,8 +95,7 @@ class Plan:
     model: Mapping[str, Any]
     identity: Mapping[str, Any]
     fingerprint: str
-    lines: IO[bytes]
-    size: int
+    lines: PlanLines
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -78,23 +105,9 @@ class Plan:
         return {"limit": config.limit, "sample_ids": list(config.sample_ids), "shard": shard}
 
     @property
-    def sha256(self) -> str:
-        """The hash of plan.jsonl."""
-        digest = hashlib.sha256()
-        for chunk in self.chunks():
-            digest.update(chunk)
-        return digest.hexdigest()
-
-    @property
     def requests(self) -> int:
         """Answers wanted: samples x repeats x budgets."""
         return sum(task.n * len(task.config.budgets) for task in self.tasks) * self.config.repeats
-
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes of plan.jsonl."""
-        self.lines.seek(0)
-        while chunk := self.lines.read(1 << 20):
-            yield chunk
 
 
 def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> Plan:
@@ -102,15 +115,15 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
 
     Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
     """
-    lines = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - lives as long as the plan
+    lines = PlanLines()
     unseen = set(config.sample_ids)
     tasks = tuple(_plan_task(lookup(one.task), one, config, backend.limits(), lines, unseen) for one in config.tasks)
-    if unseen:
+    if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
         raise UsageError(
             "usage.sample_ids",
             f"no sample is called {', '.join(sorted(unseen)[:5])}" + (" ..." if len(unseen) > 5 else ""),
             why=f"{len(unseen)} of {len(config.sample_ids)} ids were not found",
-            fix="ids are those of the data set, such as `kvl-eval list samples` shows, or `task/id`",
+            fix="ids are the data set's own, or `task/id`; `kvl-eval describe TASK` names the column",
         )
     if not sum(task.n for task in tasks):
         raise UsageError("usage.empty", "no sample is left to run", why="limit, sample ids or shard leave none")
@@ -123,7 +136,6 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
         identity=identity,
         fingerprint=hashlib.sha256(_canonical(identity)).hexdigest(),
         lines=lines,
-        size=lines.tell(),
     )
 
 
@@ -199,7 +211,7 @@ def _kind(ref: MediaRef) -> str:
 
 
 def _plan_task(
-    task: Task, config: TaskConfig, run: RunConfig, limits: Limits, lines: IO[bytes], unseen: set[str]
+    task: Task, config: TaskConfig, run: RunConfig, limits: Limits, lines: PlanLines, unseen: set[str]
 ) -> TaskPlan:
     prompts, data, counted = hashlib.sha256(), {}, []
     positions: dict[str, int] = {}
@@ -215,7 +227,8 @@ def _plan_task(
         if n < EXACT_TOKENS:
             counted.append(_count_tokens(messages, rendered, limits))
         n, media = n + 1, media + len(sample.media)
-        lines.writelines(_plan_lines(config, run, sample, rendered))
+        for line in _plan_lines(config, run, sample, rendered):
+            lines.add(line)
     known = [count for count in counted if count is not None]
     return TaskPlan(
         task=task,

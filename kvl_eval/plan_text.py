@@ -56,4 +56,4 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
 def _megabytes(plan: Plan) -> int:
     """Plan as measured; 3 kB a record and 6 bytes a token that it may hold, a tenth of the limit being usual."""
     tokens = sum(task.n * len(task.config.budgets) * task.config.generation.limit for task in plan.tasks)
-    return max(1, round((plan.size + 3_000 * plan.requests + 0.6 * tokens * plan.config.repeats) / 1e6))
+    return max(1, round((plan.lines.size + 3_000 * plan.requests + 0.6 * tokens * plan.config.repeats) / 1e6))

@@ -75,7 +75,7 @@ def start_run(
         plan.config.output_dir,
         run_name(created, str(plan.model["name"]), names, plan.fingerprint),
         _manifest(plan, created),
-        plan.chunks(),
+        plan.lines.chunks(),
         disk,
     )
     _write_config(folder, plan.config)
@@ -145,7 +145,7 @@ def check_same(folder: RunFolder, plan: Plan) -> None:
     manifest = folder.manifest
     found = differences(manifest["identity"], plan.identity)
     found += differences(manifest["selection"], plan.selection)
-    if not found and plan.sha256 != manifest["plan_sha256"]:
+    if not found and plan.lines.sha256 != manifest["plan_sha256"]:
         found = ["the rows' text columns"]
     if found:
         raise UsageError(

@@ -157,7 +157,7 @@ class FakeBackend:
                     thought = line.get("thinking") or _thought(self._args.think, seed)
                     made = _completion(request, thought, answer, budget)
                     if budget is not None:
-                        shared = hashlib.sha256(f"{request.key} {repeat}".encode("utf-8", "surrogatepass"))
+                        shared = hashlib.sha256(f"{_names(request.key)[0]} {repeat}".encode("utf-8", "surrogatepass"))
                         made = replace(made, trajectory_id=shared.hexdigest()[:16])
                 else:
                     text = f"scripted failure: {reason}"
@@ -170,7 +170,7 @@ class FakeBackend:
         for failure in self._failures:
             if failure.id is not None and failure.id in _names(request.key):
                 return failure.reason
-            if self._seen <= failure.count or _share(f"{failure.reason} {request.key}") < failure.share:
+            if self._seen <= failure.count or _share(f"{failure.reason} {_names(request.key)[0]}") < failure.share:
                 return failure.reason
         return self._line(request).get("fail")
 
