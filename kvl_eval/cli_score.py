@@ -114,14 +114,13 @@ def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) 
 
         click.echo(printed_table(flags["table"], open_runs(paths) if paths else [], flags["include_demo"]))
         return 0
-    from kvl_eval.reports.write import write_report
-    from kvl_eval.run_media import run_media
+    from kvl_eval.reports.write import Format, write_report
 
     if not paths:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     out = Path(flags["out"]) if flags["out"] else None
-    formats = flags["format"] or ("markdown", "html")
-    written = write_report(paths, out, formats, media=run_media(paths), include_demo=flags["include_demo"])
+    formats: Sequence[Format] = flags["format"] or ("markdown", "html")
+    written = write_report(paths, out, formats, include_demo=flags["include_demo"])
     names = [str(path) for path in written]
     click.echo(json.dumps(names) if as_json else "\n".join(names))
     return 0
