@@ -8,12 +8,14 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, cast
 
 from kvl_eval.scorers.statistics import wilson
 
 if TYPE_CHECKING:
     from rich.live import Live
+
+T = TypeVar("T")
 
 TERMINAL_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -88,19 +90,59 @@ class Silent:
         """Nothing."""
 
 
+class Steady:
+    """A stream whose reader may go away: then what is written goes nowhere, and nobody hears of it.
+
+    rich would end the process there, and point standard output elsewhere.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    def write(self, text: str) -> int:
+        """Write, or pretend to."""
+        return self._try(lambda: self._stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        """Flush, or pretend to."""
+        self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        """As the stream says."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """As the stream says."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        """As the stream says."""
+        return self._stream.encoding or "utf-8"
+
+    def _try(self, action: Callable[[], T]) -> T | None:
+        if self._gone:
+            return None
+        try:
+            return action()
+        except (OSError, ValueError):
+            self._gone = True
+            return None
+
+
 class Lines:
     """Plain lines on a stream, at most one a task every `seconds`; a closed stream ends the telling, not the run."""
 
     def __init__(
         self, stream: TextIO | None = None, seconds: float = PLAIN_SECONDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = Steady(stream or sys.stderr)
         self._seconds = seconds
         self._clock = clock
         self._tasks: Sequence[TaskCounts] = ()
         self._shown: dict[str, int] = {}
         self._last = clock()
-        self._gone = False
 
     def start(self, tasks: Sequence[TaskCounts]) -> None:
         """Remember what to tell of."""
@@ -115,13 +157,8 @@ class Lines:
 
     def notice(self, text: str) -> None:
         """One line, or several."""
-        if self._gone:
-            return
-        try:
-            self._stream.write(printable(text) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            self._gone = True
+        self._stream.write(printable(text) + "\n")
+        self._stream.flush()
 
     def close(self) -> None:
         """The last state of each task that moved."""
@@ -144,7 +181,6 @@ class Terminal:
         self._tasks: Sequence[TaskCounts] = ()
         self._last = 0.0
         self._live: Live | None = None
-        self._gone = False
 
     def start(self, tasks: Sequence[TaskCounts]) -> None:
         """Show the lines."""
@@ -152,10 +188,9 @@ class Terminal:
         from rich.live import Live
 
         self._tasks = tasks
-        console = Console(file=self._stream, highlight=False)
-        live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
-        self._guard(live.start)
-        self._live = live
+        console = Console(file=cast(TextIO, Steady(self._stream)), highlight=False)
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._live.start()
 
     def update(self) -> None:
         """Rewrite the lines, if it is time."""
@@ -165,36 +200,26 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         """A line above those that move."""
-        live = self._live
-        if live is None:
+        if self._live is None:
             Lines(self._stream).notice(text)
         else:
-            self._guard(lambda: live.console.print(printable(text), markup=False))
+            self._live.console.print(printable(text), markup=False)
 
     def close(self) -> None:
         """Leave the last state on the screen, and the cursor visible."""
         if self._live is not None:
             self._draw()
-            self._guard(self._live.stop)
+            self._live.stop()
             self._live = None
 
     def _draw(self) -> None:
         from rich.text import Text
 
-        live = self._live
-        if live is not None:
+        if self._live is not None:
             shown = "\n".join(
                 progress_line(task, self._clock()) for task in self._tasks if task.started is not None or task.done
             )
-            self._guard(lambda: live.update(Text(shown, overflow="ellipsis", no_wrap=True), refresh=True))
-
-    def _guard(self, action: Callable[[], None]) -> None:
-        if self._gone:
-            return
-        try:
-            action()
-        except (OSError, ValueError):
-            self._gone = True
+            self._live.update(Text(shown, overflow="ellipsis", no_wrap=True), refresh=True)
 
 
 def make_progress(quiet: bool = False, stream: TextIO | None = None) -> Progress:

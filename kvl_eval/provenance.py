@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ _SECRET_OPTION = re.compile(rf"--?(?:{_SECRET_NAME}|[\w-]*key)")
 _SECRET_PAIR = re.compile(rf"((?:^|(?<=[,\s]))-*(?:{_SECRET_NAME}|key)=)[^,\s]+", re.IGNORECASE)
 
 
+@cache
 def code() -> dict[str, Any]:
     """Package version, git commit where there is one, and a hash over the package's Python files."""
     digest = hashlib.sha256()
