@@ -18,7 +18,13 @@ KINDS = ("text", "icon")
 def lmms_eval_figures(scored: Sequence[Scored], prefix: str) -> dict[str, str]:
     """lmms-eval's three accuracies, over all targets and those of one kind."""
     parts = {"action": scored, **{kind: _with(scored, "type", kind) for kind in KINDS}}
-    return {f"{prefix}_{name}_acc": str(mean(part) or 0.0) for name, part in parts.items()}
+    return {f"{prefix}_{name}_acc": str(_share(part)) for name, part in parts.items()}
+
+
+def _share(scored: Sequence[Scored]) -> float:
+    """Mean value; of nothing the number that the scripts print, 0."""
+    found = mean(scored)
+    return 0 if found is None else found
 
 
 def _with(scored: Sequence[Scored], field: str, label: str) -> list[Scored]:
@@ -37,7 +43,7 @@ def seeclick_figures(scored: Sequence[Scored]) -> dict[str, str]:
         figures[f"{platform} Total num"] = str(len(part))
         figures[f"{platform} Wrong format num"] = str(_wrong_formats(part))
         for kind in KINDS:
-            cells.append(mean(_with(part, "type", kind)) or 0.0)
+            cells.append(_share(_with(part, "type", kind)))
             figures[f"{platform} {kind.title()} Acc"] = str(cells[-1])
     if cells:
         figures["Average of cells"] = str(sum(cells) / len(cells))
@@ -52,14 +58,14 @@ def _wrong_formats(scored: Sequence[Scored]) -> int:
 def pro_metrics(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
     """The `metrics` block of the Pro repository's result file: counts and fractions, {block: {key: {figure: value}}}.
 
-    The block `overall` has no keys: {figure: value}.
+    The block `overall` has no keys, {figure: value}, and comes first here; the longest blocks come last.
     """
     tail = "inst_style:{instruction_style} gt_type:{gt_type}"
     blocks = {
-        "fine_grained": f"plat:{{platform}} app:{{application}} {tail}",
-        "seeclick_style": f"plat:{{platform}} {tail}",
         "leaderboard_simple_style": "group:{group}",
         "leaderboard_detailed_style": "app:{application}",
+        "seeclick_style": f"plat:{{platform}} {tail}",
+        "fine_grained": f"plat:{{platform}} app:{{application}} {tail}",
     }
     defaults = {"instruction_style": "instruction", "gt_type": "positive"}
     defaults |= dict.fromkeys(("platform", "application", "group"), "unknown")
@@ -69,7 +75,7 @@ def pro_metrics(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
             key = template.format_map({**defaults, **one.sample.row})
             found[block].setdefault(key, []).append(one)
     parts = {block: {key: _pro_figures(part) for key, part in entries.items()} for block, entries in found.items()}
-    return {**parts, "overall": _pro_figures(scored)}
+    return {"overall": _pro_figures(scored), **parts}
 
 
 def flattened(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -88,9 +94,9 @@ def _pro_figures(scored: Sequence[Scored]) -> dict[str, float]:
         "num_correct_action": sum(one.score.verdict == "correct" for one in scored),
         "num_total": len(scored),
         "wrong_format_num": _wrong_formats(scored),
-        "action_acc": mean(scored) or 0.0,
-        "text_acc": mean(_with(scored, "type", "text")) or 0.0,
-        "icon_acc": mean(_with(scored, "type", "icon")) or 0.0,
+        "action_acc": _share(scored),
+        "text_acc": _share(_with(scored, "type", "text")),
+        "icon_acc": _share(_with(scored, "type", "icon")),
     }
 
 
@@ -105,7 +111,7 @@ def vlmevalkit_figures(scored: Sequence[Scored], field: str) -> dict[str, str]:
         label = str(one.sample.row.get("category") or one.sample.categories.get(field, ("all",))[0])
         parts.setdefault((label, one.sample.categories["type"][0]), []).append(one)
     figures = {f"{label}:{kind}:cnt": str(len(part)) for (label, kind), part in parts.items()}
-    figures["Overall_Accuracy"] = str((mean(scored) or 0.0) * 100)
+    figures["Overall_Accuracy"] = str(_share(scored) * 100)
     figures["Format_Err_Rate"] = str(_wrong_formats(scored) / max(1, len(scored)) * 100)
     for kind in KINDS:
         figures[f"{kind.title()}_Accuracy"] = str(_squared([part for (_, one), part in parts.items() if one == kind]))
@@ -116,4 +122,4 @@ def vlmevalkit_figures(scored: Sequence[Scored], field: str) -> dict[str, str]:
 
 def _squared(parts: Sequence[Sequence[Scored]]) -> float:
     weight = sum(len(part) ** 2 for part in parts)
-    return 100 * sum(len(part) ** 2 * (mean(part) or 0.0) for part in parts) / weight if weight else 0.0
+    return 100 * sum(len(part) ** 2 * _share(part) for part in parts) / weight if weight else 0.0

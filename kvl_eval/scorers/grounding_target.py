@@ -78,6 +78,14 @@ def plain_box(target: Target) -> Box | None:
     return target.box
 
 
+def box_on_picture(target: Target) -> Box | None:
+    """The part of the box that lies on the picture, so that no point off the picture hits it."""
+    if target.box is None:
+        return None
+    left, top, right, bottom = target.box
+    return max(left, 0), max(top, 0), min(right, 1), min(bottom, 1)
+
+
 def vlmevalkit_box(target: Target, shrink: int) -> Box | None:
     """The box without its last `shrink` pixels across and down; -1 counts as 0, a box beyond the picture is refused."""
     if target.box is None or target.size is None or target.pixels is None:
@@ -86,3 +94,13 @@ def vlmevalkit_box(target: Target, shrink: int) -> Box | None:
     values = [0 if value == -1 else value for value in (left, top, right - shrink, bottom - shrink)]
     box = over((values[0], values[1], values[2], values[3]), target.size)
     return box if all(0 <= value <= 1 for value in box) else None
+
+
+def json_number(value: float) -> float | str:
+    """The number, or its text where JSON has none: `inf`, `nan`."""
+    return value if abs(value) < float("inf") else str(value)
+
+
+def json_box(box: Box | None) -> list[float | str] | None:
+    """A box as records hold it, without the noise of going from 0-1 to pixels."""
+    return None if box is None else [json_number(round(value, 6)) for value in box]

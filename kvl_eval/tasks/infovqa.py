@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.anls import anls
-from kvl_eval.sources import Source, image_ref, literal_list, read_rows
+from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -75,13 +76,13 @@ def load(source: Source, split: str) -> Iterator[Sample]:
         required=("question", "questionId|index"),
         task="infovqa",
     )
-    pictures = NamedPictures(source.data_dir, FOLDERS)
-    for row in shared_cells(rows):
-        values = dict(row.values)
-        media = _picture(values, pictures, row.where)
-        if not _picture_name(values):
-            values["picture"] = picture_key(media)
-        yield to_sample(values, media, row.where)
+    yield from made_from(shared_cells(rows), partial(_loaded, NamedPictures(source.data_dir, FOLDERS)), source)
+
+
+def _loaded(pictures: NamedPictures, row: Row) -> Sample:
+    media = _picture(row.values, pictures, row.where)
+    named = row.values if _picture_name(row.values) else {**row.values, "picture": picture_key(media)}
+    return to_sample(named, media, row.where)
 
 
 def to_sample(row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
@@ -254,5 +255,5 @@ TASK = Task(
         "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
         "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
     ),
-    count={"val": {"questions": 2801}, "test": {"questions": 3288}},
+    count={"val": {"rows": 2801}, "test": {"rows": 3288}},
 )

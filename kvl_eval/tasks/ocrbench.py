@@ -18,7 +18,7 @@ from typing import Any
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.contains import contains, contains_half_width, contains_lower_formula
-from kvl_eval.sources import Source, image_ref, literal_list, read_rows
+from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -77,15 +77,14 @@ def load(source: Source, split: str) -> Iterator[Sample]:
         required=("question", "answers|answer", "type|question_type|category"),
         task="ocrbench",
     )
-    pictures = NamedPictures(source.data_dir, FOLDERS)
-    for number, row in enumerate(shared_cells(rows)):
-        values = dict(row.values)
-        if "id" not in values and "index" not in values:
-            values["row"] = number
-        media = _picture(values, pictures, row.where)
-        if not values.get("image_path"):
-            values["picture"] = picture_key(media)
-        yield to_sample(values, media, row.where)
+    numbered = (Row({**row.values, "row": number}, row.where) for number, row in enumerate(shared_cells(rows)))
+    yield from made_from(numbered, partial(_loaded, NamedPictures(source.data_dir, FOLDERS)), source)
+
+
+def _loaded(pictures: NamedPictures, row: Row) -> Sample:
+    media = _picture(row.values, pictures, row.where)
+    named = row.values if row.values.get("image_path") else {**row.values, "picture": picture_key(media)}
+    return to_sample(named, media, row.where)
 
 
 def to_sample(row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
@@ -119,7 +118,7 @@ def _id(row: Mapping[str, Any], dataset: str | None) -> str:
     number = row.get("question_id", row.get("id"))
     if dataset is not None and number is not None:
         return f"{dataset}/{number}"
-    return str(row["index"]) if row.get("index") is not None else f"row-{row.get('row', number)}"
+    return str(row["index"]) if row.get("index") is not None else f"row-{row.get('row', 0)}"
 
 
 def _answers(value: Any, where: str) -> list[str]:
@@ -269,5 +268,5 @@ TASK = Task(
         "OCRBench.json, pictures in OCRBench_Images/, images/ or a zip",
         "OCRBench.tsv (VLMEvalKit)",
     ),
-    count={"test": {"questions": 1000, **POINTS}},
+    count={"test": {"rows": 1000, **{f"type={kind}": points for kind, points in POINTS.items()}}},
 )

@@ -36,14 +36,17 @@ from kvl_eval.scorers.grounding_figures import (
 )
 from kvl_eval.scorers.grounding_target import (
     Target,
+    box_on_picture,
     find_target,
+    json_box,
+    json_number,
     number_list,
     picture_size,
     plain_box,
     times,
     vlmevalkit_box,
 )
-from kvl_eval.sources import Source, image_ref, read_rows
+from kvl_eval.sources import Row, Source, image_ref, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import NamedPictures, shared_cells
 from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task
@@ -54,6 +57,7 @@ PLATFORM_OF = {
     **dict.fromkeys(("windows", "macos"), "desktop"),
     **dict.fromkeys(("tool", "shop", "gitlab", "forum"), "web"),
 }
+GROUP_FILE = re.compile(r"ScreenSpot_Pro_([A-Za-z]+)\.tsv")  # VLMEvalKit has a file for each group
 KEPT = (
     *("id", "row", "img_filename", "file_name", "image_path", "instruction", "question"),
     *("bbox", "bbox_xyxy", "bbox_xywh", "img_size", "image_width", "image_height", "sent_size"),
@@ -131,21 +135,26 @@ def load(edition: Edition, source: Source, split: str) -> Iterator[Sample]:
         source = fetch_files(source, edition.patterns, task=edition.name)
     rows = read_rows(source, split, stems=edition.stems, required=("instruction|question", "bbox"), task=edition.name)
     pictures = NamedPictures(source.data_dir, edition.folders)
-    sizes: dict[str | None, Size | None] = {None: None}
+    sizes: dict[str | None, Size | None] = {}
     counts: Counter[str] = Counter()
-    for row in shared_cells(rows):
+
+    def loaded(row: Row) -> Sample:
         values = dict(row.values)
         media = _picture(values, pictures, row.where)
         name = _file_name(values)
-        if picture_size(values, "img_size") is None:
-            if name not in sizes or name is None:
-                sizes[name] = _header_size(media)
-            values["img_size"] = sizes[name]
         if not edition.corners:
             values["platform"] = _platform(values, row.where)
             values["row"] = counts[values["platform"]]
             counts[values["platform"]] += 1
-        yield to_sample(edition, values, media, row.where)
+        elif values.get("group") is None and (file := GROUP_FILE.search(row.where)):
+            values["group"] = {"Development": "Dev"}.get(file[1], file[1])
+        if picture_size(values, "img_size") is None:
+            if name is None or name not in sizes:
+                sizes[name] = _header_size(media)
+            values["img_size"] = sizes[name]
+        return to_sample(edition, values, media, row.where)
+
+    yield from made_from(shared_cells(rows), loaded, source)
 
 
 def to_sample(edition: Edition, row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
@@ -169,7 +178,7 @@ def to_sample(edition: Edition, row: Mapping[str, Any], media: ImageRef | None =
         cluster=_file_name(row),
     )
     target = find_target(kept, corners=edition.corners, where=where)
-    return replace(sample, answers=(json.dumps(_shown(target.pixels or target.box)),))
+    return replace(sample, answers=(json.dumps(json_box(target.pixels or target.box)),))
 
 
 def _header_size(media: ImageRef) -> Size | None:
@@ -252,8 +261,6 @@ PROMPTS: dict[str, Prompt] = {
 }
 
 
-# --- scores ------------------------------------------------------------------------------------------------------
-
 BoxRule = Callable[[Target], Box | None]
 
 
@@ -266,33 +273,20 @@ def score(
     if box is None:
         return Score.not_scored("image_size_unknown" if target.box is None else "box_beyond_image")
     size = target.size or (1, 1)
-    shown: dict[str, Any] = {"box": _shown(target.pixels), "point": None, "image_size": list(target.size or ())}
+    shown: dict[str, Any] = {"box": json_box(target.pixels), "point": None, "image_size": list(target.size or ())}
     try:
         sent = picture_size(sample.row, "sent_size") or size
         reading = read(answer, sent) if extraction is MISSING else read_given(extraction)
     except WrongFormat as error:
         return replace(Score.no_answer(str(error)), detail=shown)
     if target.size is not None:
-        shown["point"] = [_json_number(reading.x * size[0]), _json_number(reading.y * size[1])]
+        shown["point"] = [json_number(reading.x * size[0]), json_number(reading.y * size[1])]
         if reading.box is not None:
-            shown["found_box"] = _shown(times(reading.box, size))
+            shown["found_box"] = json_box(times(reading.box, size))
     found = Score.of(
-        hits(reading.x, reading.y, box), [_json_number(reading.x), _json_number(reading.y)], reading.form, **shown
+        hits(reading.x, reading.y, box), [json_number(reading.x), json_number(reading.y)], reading.form, **shown
     )
     return found if reading.inside else replace(found, reason="outside_image")
-
-
-def _json_number(value: float) -> float | str:
-    """The number, or its text where JSON has none: `inf`, `nan`."""
-    return value if abs(value) < float("inf") else str(value)
-
-
-def _shown(box: Box | None) -> list[float | str] | None:
-    """A box as records hold it, without the noise of going from 0-1 to pixels."""
-    return None if box is None else [_json_number(round(value, 6)) for value in box]
-
-
-# --- results -----------------------------------------------------------------------------------------------------
 
 
 def aggregate(edition: Edition, scored: Sequence[Scored], protocol: str) -> Summary:
@@ -341,12 +335,14 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
         ),
         "assumed": protocol(
             READERS["kimi"],
+            box_on_picture,
             sees_raw=True,
             notes=("reads every form that models write; numbers above 1 are pixels of the picture as sent",),
             evidence="weak: the card's prompt is published, the text it makes the model write is shown nowhere",
         ),
         "assumed-0-1000": protocol(
             READERS["kimi-thousand"],
+            box_on_picture,
             sees_raw=True,
             notes=("as assumed, with bare numbers above 1 read as thousandths of the picture",),
             evidence="none for Kimi-VL, which writes 0 to 1; for models that write 0 to 1000",
@@ -396,9 +392,9 @@ SCREENSPOT = _task(
     ),
     count={
         "test": {
-            "targets": 1272,
-            **{"mobile text": 273, "mobile icon": 229, "desktop text": 194, "desktop icon": 140},
-            **{"web text": 230, "web icon": 206},
+            "rows": 1272,
+            **{"cell=mobile text": 273, "cell=mobile icon": 229, "cell=desktop text": 194, "cell=desktop icon": 140},
+            **{"cell=web text": 230, "cell=web icon": 206},
         }
     },
 )
@@ -416,7 +412,7 @@ SCREENSPOT_V2 = _task(
         "test-*.parquet or data/test-*.parquet (HongxinLi/ScreenSpot_v2)",
         "ScreenSpot_v2_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
     ),
-    count={"test": {"targets": 1272}},
+    count={"test": {"rows": 1272}},
 )
 
 SCREENSPOT_PRO = _task(
@@ -440,10 +436,12 @@ SCREENSPOT_PRO = _task(
     ),
     count={
         "test": {
-            "targets": 1581,
-            **{"text": 977, "icon": 604},
-            **{"Dev": 299, "Creative": 341, "CAD": 261, "Scientific": 254, "Office": 230, "OS": 196},
-            **{"windows": 927, "macos": 604, "linux": 50},
+            "rows": 1581,
+            **{"type=text": 977, "type=icon": 604},
+            **{"cell=Dev text": 154, "cell=Creative text": 198, "cell=CAD text": 197, "cell=Scientific text": 144},
+            **{"cell=Office text": 177, "cell=OS text": 107, "cell=Dev icon": 145, "cell=Creative icon": 143},
+            **{"cell=CAD icon": 64, "cell=Scientific icon": 110, "cell=Office icon": 53, "cell=OS icon": 89},
+            **{"platform=windows": 927, "platform=macos": 604, "platform=linux": 50},
         }
     },
 )

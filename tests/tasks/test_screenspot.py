@@ -203,6 +203,13 @@ def test_pixels_of_a_picture_resized_on_the_way_in() -> None:
     assert scored(SCREENSPOT, WITH_SIZE, "click(25, 7)", "assumed").verdict == "wrong"
 
 
+def test_a_point_off_the_picture_misses_even_a_box_that_leaves_it() -> None:
+    row = {**WITH_SIZE, "bbox": [90, 10, 20, 10]}
+    assert scored(SCREENSPOT, row, "x=1.0, y=0.3", "assumed").verdict == "correct"
+    beyond = scored(SCREENSPOT, row, "(105%, 30%)", "assumed")
+    assert (beyond.verdict, beyond.reason) == ("wrong", "outside_image")
+
+
 def test_bare_numbers_as_thousandths_are_a_protocol_of_their_own() -> None:
     assert scored(SCREENSPOT, WITH_SIZE, "[500, 300]", "assumed-0-1000").verdict == "correct"
     assert scored(SCREENSPOT, WITH_SIZE, "[500, 300]", "assumed").reason == "outside_image"
@@ -278,7 +285,7 @@ def test_figures_of_a_few_answers() -> None:
     ]
     official = SCREENSPOT.aggregate(results, "official").official
     assert official["web Icon Acc"] == "0.5"
-    assert official["web Text Acc"] == "0.0"
+    assert official["web Text Acc"] == "0"
     assert official["mobile Wrong format num"] == "1"
     assert official["Average of targets"] == str(1 / 3)
     assert SCREENSPOT.aggregate(results, "lmms-eval").official["screenspot_action_acc"] == str(1 / 3)
@@ -383,6 +390,7 @@ def test_vlmevalkit_layout(tmp_path: Path, task: Task, file: str, kind: str, ide
     assert (sample.id, sample.question, sample.categories["type"]) == (identity, "open", ("icon",))
     assert json.loads(sample.answers[0]) == ([40, 10, 20, 12] if task is SCREENSPOT_PRO else [40, 10, 60, 22])
     assert sample.row["img_size"] == [100, 50]
+    assert sample.categories.get("group") == (("CAD",) if task is SCREENSPOT_PRO else None)
     check_picture(sample, png(2, SCREEN))
     check_again(task, sample)
 
