@@ -20,6 +20,7 @@ from kvl_eval.results import key_of
 CHUNK_BYTES = 400_000
 CHUNK_SAMPLES = 200
 LONGEST = 200_000  # characters of one text that the page shows; the run folder holds the whole
+UNJUDGED = ("failed", "pending")
 PREVIEW = 80  # characters of the question in the list
 
 Fields = dict[str, Any]
@@ -88,7 +89,7 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
         row for run in runs for task in task_names([run]) for row in _task_rows(run, task, chunks, names, thumbnails)
     ]
     chunks.flush()
-    _mark_flips(rows)
+    _mark_flips(rows, {names.known.get(name) for name in UNJUDGED})
     index = {
         "runs": [{"id": run.run_id, "model": run.model, "demo": run.demo} for run in runs],
         "names": list(names.known),
@@ -174,12 +175,13 @@ def _index_row(
     }
 
 
-def _mark_flips(rows: Sequence[Fields]) -> None:
-    """Set `flipped` where two runs have different verdicts on one sample."""
+def _mark_flips(rows: Sequence[Fields], unjudged: set[int | None]) -> None:
+    """Set `flipped` where two runs that both answered a sample have different verdicts on it."""
+    judged = [row for row in rows if row["verdict"] not in unjudged]
     seen: dict[str, set[int]] = {}
-    for row in rows:
+    for row in judged:
         seen.setdefault(row["key"].partition("/")[2], set()).add(row["verdict"])
-    for row in rows:
+    for row in judged:
         row["flipped"] = int(len(seen[row["key"].partition("/")[2]]) > 1)
 
 
@@ -196,8 +198,9 @@ def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str,
     if record is None:
         return {**shown, "status": "pending"}
     raw = record["raw_output"] if not (record["answer"] or record["thinking"]) else ""
-    facts = ("repeat", "budget", "policy", "attempt", "finish_reason", "seed", "worker", "ended_at")
+    facts = ("budget", "policy", "finish_reason", "seed", "worker", "ended_at")
     marks = {"thought": "closed by force"} if record.get("budget_forced") else {}
+    marks |= {name: text(record[name]) for name, usual in (("repeat", 0), ("attempt", 1)) if record[name] != usual}
     marks |= {"thought": "never closed"} if record.get("think_closed") is False else {}
     return {
         **shown,
@@ -210,7 +213,7 @@ def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str,
         "raw": text(raw),
         "tokens": record.get("tokens") or {},
         "time": record.get("time") or {},
-        "facts": {**{name: text(record[name]) for name in facts if record.get(name) is not None}, **marks},
+        "facts": {**{name: text(record[name]) for name in facts if record.get(name) not in (None, "")}, **marks},
         "media": [_medium(one, stored) for one in record.get("media") or ()],
     }
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).resolve().parent
+LABEL = 40  # characters of a task's title in the navigation
 FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser has all
 
 
@@ -131,7 +132,7 @@ def task_file(task: str) -> str:
 
 
 def _pages(runs: Sequence[Run]) -> list[dict[str, str]]:
-    tasks = [{"file": task_file(task), "label": _title(runs, task)} for task in task_names(runs)]
+    tasks = [{"file": task_file(task), "label": _title(runs, task)[:LABEL]} for task in task_names(runs)]
     return [
         {"file": "index.html", "label": "Leaderboard"},
         *tasks,

@@ -124,7 +124,7 @@ def make_run(
     rows: list[dict[str, Any]] | None = None,
     **manifest: Any,
 ) -> Path:
-    """A run folder of `n` samples (at most 80): the last `missing` were never answered, the `failed` before them failed.
+    """A run folder of `n` samples (at most 80): the last `missing` have no answer, the `failed` before failed.
 
     `text` is put into every place that holds foreign text.
     """

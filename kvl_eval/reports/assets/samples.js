@@ -236,7 +236,7 @@ function overlay(width, height, scores) {
   if (!Array.isArray(box) && !Array.isArray(point)) return [];
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": "gold box and predicted point" });
   if (Array.isArray(box)) svg.append(drawn("rect", { class: "box", x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1] }));
-  if (Array.isArray(point)) svg.append(drawn("circle", { class: "point", cx: point[0], cy: point[1], r: Math.max(width, height) / 60 }));
+  if (Array.isArray(point)) svg.append(drawn("circle", { class: "point", cx: point[0], cy: point[1], r: Math.max(4, Math.max(width, height) / 60) }));
   return [svg];
 }
 

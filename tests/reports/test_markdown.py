@@ -1,0 +1,53 @@
+"""The Markdown report: tables hold together, foreign text is escaped, marks are present."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from report_folders import make_run
+from report_rows import HOSTILE, make_row
+
+from kvl_eval.reports.markdown import escape, markdown
+from kvl_eval.reports.runs import open_runs
+
+
+def test_report_reads_from_cautions_to_sub_scores(tmp_path: Path) -> None:
+    text = markdown(open_runs([make_run(tmp_path, rows=[make_row()])]))
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == [
+        "# Results of kimi-vl-instruct",
+        "## Results",
+        "## Beside the published figures",
+        "## mathvista/testmini: kimi-vl-instruct",
+    ]
+    assert "| **67.9** | [64.9, 70.7] | 68.7 | -0.8 ≈ | 0.4 % | 0 | official-rule |" in text
+    assert "| geometry problem solving | 208 | 62.5 | [55.8, 68.8] |" in text
+    assert "| figure question answering | 12 (few) | 75.0 |" in text
+
+
+def test_cautions_come_first(tmp_path: Path) -> None:
+    runs = open_runs([make_run(tmp_path, n=10, missing=2, failed=1, code={"version": "0.1.0", "dirty": True})])
+    text = markdown(runs)
+    assert text.index("Read this first") < text.index("## Results")
+    assert "> - the run is interrupted: scores are those so far" in text
+    assert "> - mathvista/testmini: incomplete, 1 failed (oom 1), 2 pending of 10" in text
+    assert "uncommitted changes" in text
+
+
+def test_hostile_text_makes_no_markup_and_no_new_cells(tmp_path: Path) -> None:
+    rows = [make_row(categories={HOSTILE: {HOSTILE: {"n": 3, "score": 0.5, "ci95": None}}}, label=HOSTILE)]
+    text = markdown(open_runs([make_run(tmp_path, model=HOSTILE, text=HOSTILE, rows=rows)]))
+    assert "<script>" not in text
+    assert re.search(r"(?<!\\)\]\(", text) is None, "a link"
+    assert not {"\x1b", "\x00", "\u202e"} & set(text)
+    assert not any(line.startswith("# heading") for line in text.splitlines())
+    for table in text.split("\n\n"):
+        lines = [line for line in table.splitlines() if line.startswith("| ")]
+        assert len({line.replace("\\|", "").count("|") for line in lines}) <= 1, lines
+
+
+def test_escape() -> None:
+    assert escape("a|b <i> *c* [d](e)\nf") == "a\\|b &lt;i&gt; \\*c\\* \\[d\\](e) f"
+    assert escape("# not a heading") == "\\# not a heading"
+    assert escape("official-rule 95 %") == "official-rule 95 %"
