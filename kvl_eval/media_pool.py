@@ -3,7 +3,7 @@
 Each worker is a process with a pipe of its own and a thread here that waits for it: a death is an end of file on that
 pipe and touches nobody else, whether the worker was busy or idle. Processes are started with `spawn` (nothing of a
 program that runs threads and an accelerator is copied), on the first job or by `warm_up`, which an engine calls before
-it loads its weights: the quarter of a second that a worker needs is then hidden, and a run without media starts none.
+it loads its weights: the quarter of a second that a worker needs is then hidden.
 Workers import numpy and Pillow, never torch, and end when the program does, however it ends.
 """
 

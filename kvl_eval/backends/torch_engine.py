@@ -200,25 +200,29 @@ class TorchEngine:
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._model = self._batch = None
 
-    def _new_batch(self) -> Batch:
-        """A batch over the model, loaded on first use."""
-        import torch
-
-        from kvl_eval.backends.batch import Batch
+    def load(self) -> KimiVL:
+        """The model with its weights, loaded by the first call. Raises: CheckpointError."""
         from kvl_eval.model.kimi_vl import KimiVL
         from kvl_eval.model.processor import KimiVLProcessor
 
-        if self._args["threads"]:
-            torch.set_num_threads(self._args["threads"])
         if self._model is None:
             KimiVLProcessor.from_pretrained(self._location, revision=self.settings.revision)  # do its files agree?
             self._model = KimiVL.from_pretrained(
                 self._location, revision=self.settings.revision, dtype=self._dtype(), device=self._device()
             )
-        stop_ids = frozenset(self._model.stop_token_ids)
-        self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, stop_ids)
-        rows = self.settings.batch_size or AUTO_ROWS.get(self._model.device.type, AUTO_ROWS_ELSEWHERE)
-        return Batch(self._model, rows=rows, chunk=self._args["prefill_chunk"])
+        return self._model
+
+    def _new_batch(self) -> Batch:
+        import torch
+
+        from kvl_eval.backends.batch import Batch
+
+        if self._args["threads"]:
+            torch.set_num_threads(self._args["threads"])
+        model = self.load()
+        self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, frozenset(model.stop_token_ids))
+        rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
+        return Batch(model, rows=rows, chunk=self._args["prefill_chunk"])
 
     def _wants_more(self, batch: Batch, preparing: Iterable[_Job]) -> bool:
         """Whether there is room for another request: in the batch, in the workers' queue and in memory."""
