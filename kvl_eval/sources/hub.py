@@ -86,6 +86,8 @@ def _files(source: Source, split: str, config: str | None, stems: Sequence[str],
     api = HfApi()
     _check_size(api, source, places, task)
     cache = None if source.cache_dir is None else str(source.cache_dir / "hub")
+    # Asked for by its name, a revision is remembered in the cache, so that it is found offline too.
+    api.hf_hub_download(source.repo, places[0][1], repo_type="dataset", revision=source.revision, cache_dir=cache)
     return [
         Path(api.hf_hub_download(source.repo, name, repo_type="dataset", revision=commit, cache_dir=cache))
         for commit, name in places
@@ -93,7 +95,7 @@ def _files(source: Source, split: str, config: str | None, stems: Sequence[str],
 
 
 def _cached_files(source: Source, split: str, config: str | None, stems: Sequence[str], task: str) -> list[Path] | None:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     assert source.repo is not None
@@ -107,7 +109,8 @@ def _cached_files(source: Source, split: str, config: str | None, stems: Sequenc
         )
         return find_files(Path(folder), split, config=config, stems=stems, task=task)
     except (LocalEntryNotFoundError, DataError):
-        if source.revision is not None:  # the cache of `datasets` cannot be asked for a revision
+        # The cache of `datasets` cannot be asked for a revision, and goes online unless its environment forbids it.
+        if source.revision is not None or not constants.HF_HUB_OFFLINE:
             raise _offline(source, split, task) from None
         return None
 

@@ -1,0 +1,107 @@
+"""The hub stand-in, and a way to run code against it: the clients read their environment when they are imported."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import DATA
+from tests.hub.server import Hub, Repo, serving
+
+PICTURE = DATA / "kimi_vl" / "images"
+MODEL, DATA_SET, PLAIN, GATED = "demo/kimi-tiny", "demo/MathVista", "demo/plain", "demo/gated"
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: testmini
+    path: data/testmini-*
+  - split: test
+    path: data/test-*
+---
+A small data set in MathVista's schema.
+"""
+
+Run = Callable[..., dict[str, Any]]
+
+
+def data_set(folder: Path, answer: str = "14", rows: int = 3) -> Path:
+    """A folder in the layout of AI4Math/MathVista."""
+    picture = next(path for path in sorted(PICTURE.iterdir()) if path.suffix == ".png").read_bytes()
+    table = [
+        {
+            "pid": str(number),
+            "question": f"How many dots are in picture {number}?",
+            "image": f"images/{number}.png",
+            "decoded_image": {"bytes": picture, "path": f"{number}.png"},
+            "choices": None,
+            "unit": None,
+            "precision": None,
+            "answer": answer,
+            "question_type": "free_form",
+            "answer_type": "integer",
+            "metadata": {"task": "visual question answering", "skills": ["arithmetic reasoning"]},
+            "query": f"How many dots are in picture {number}?",
+        }
+        for number in range(1, rows + 1)
+    ]
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text(CARD)
+    for split in ("testmini", "test"):
+        pq.write_table(pa.Table.from_pylist(table), folder / "data" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repos(tmp_path_factory: pytest.TempPathFactory) -> list[Repo]:
+    root = tmp_path_factory.mktemp("repos")
+    plain = data_set(root / "plain")
+    (plain / "README.md").unlink()
+    return [
+        Repo("models", MODEL, {"main": DATA / "kimi_vl" / "tiny_checkpoint"}),
+        Repo("datasets", DATA_SET, {"main": data_set(root / "main"), "v2": data_set(root / "v2", answer="15")}),
+        Repo("datasets", PLAIN, {"main": plain}),
+        Repo("datasets", GATED, {"main": plain}, gated=True),
+    ]
+
+
+@pytest.fixture
+def hub(repos: list[Repo]) -> Iterator[Hub]:
+    with serving(repos) as running:
+        yield running
+
+
+@pytest.fixture
+def run(hub: Hub, tmp_path: Path) -> Run:
+    """Runs code in a fresh interpreter with its own caches; gives back what it put into `result`."""
+
+    def run(code: str, **environment: str) -> dict[str, Any]:
+        script = f"import json\nresult = {{}}\n{code}\nprint('\\n' + json.dumps(result))"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+                "HF_ENDPOINT": hub.url,
+                "HF_HOME": str(tmp_path / "hf"),
+                "HF_HUB_DISABLE_TELEMETRY": "1",
+                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                "OMP_NUM_THREADS": "1",
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return run
