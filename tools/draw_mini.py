@@ -159,7 +159,7 @@ SPLITS = {
         _mmmu,
     ),
     "mathvision": MiniSplit(
-        "testmini.parquet",
+        "test.parquet",
         48,
         {
             "id": TEXT,

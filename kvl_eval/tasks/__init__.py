@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
-from kvl_eval.tasks import infovqa, mathvista, ocrbench, screenspot
+from kvl_eval.tasks import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
 
@@ -19,6 +19,8 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         mathvista.TASK,
+        mmmu.TASK,
+        mathvision.TASK,
         infovqa.TASK,
         ocrbench.TASK,
         screenspot.SCREENSPOT,

@@ -1,0 +1,48 @@
+"""MathVision under each protocol: what is extracted, and whether it is right.
+
+A given extraction is compared as it is, as the authors' script does with answers extracted before.
+Sources: as in `kvl_eval.scorers.mathvision`; the matcher of `vlmevalkit` is in `kvl_eval.scorers.multiple_choice`.
+"""
+
+from __future__ import annotations
+
+from kvl_eval.scorers.mathvision import Extracted, extract, matched_by, vlmevalkit_equal
+from kvl_eval.scorers.multiple_choice import can_infer, lettered
+from kvl_eval.types import MISSING, Extraction, Sample, Score
+
+UNDECIDED = "undecided"  # where VLMEvalKit asks a judge
+
+
+def score_exact(sample: Sample, answer: str, extraction: Extraction) -> Score:
+    """The authors' verdict: the letter and the value of its option both count."""
+    if not sample.answers:
+        return Score.not_scored("no_gold")
+    found = extract(answer) if extraction is MISSING else Extracted(str(extraction or ""), "given")
+    match = matched_by(found.text, sample.answers[0], sample.choices)
+    return Score.of(match is not None, found.text, found.method, **({"matched_by": match} if match else {}))
+
+
+def score_official(sample: Sample, answer: str, extraction: Extraction) -> Score:
+    """As `score_exact`, but an answer of which nothing is left is `no_answer`."""
+    score = score_exact(sample, answer, extraction)
+    return Score.no_answer("empty", None if extraction is None else score.extracted) if _is_empty(score) else score
+
+
+def _is_empty(score: Score) -> bool:
+    return score.verdict == "wrong" and not str(score.extracted).strip()
+
+
+def score_vlmevalkit(sample: Sample, answer: str, extraction: Extraction) -> Score:
+    """VLMEvalKit without its judge: a choice by its matcher, letter against letter; other answers whole."""
+    if not sample.answers:
+        return Score.not_scored("no_gold")
+    gold = sample.answers[0]
+    found = _prefetched(sample, answer) if extraction is MISSING else str(extraction or "")
+    if not found:
+        return Score.no_answer(UNDECIDED)
+    return Score.of(vlmevalkit_equal(gold, found), found, "can_infer" if sample.choices else "text")
+
+
+def _prefetched(sample: Sample, answer: str) -> str | None:
+    """What VLMEvalKit finds before it asks its judge."""
+    return can_infer(answer, lettered(sample.choices)) if sample.choices else answer.strip()

@@ -1,0 +1,408 @@
+r"""MMMU: college-level questions with up to seven pictures, in the text and in the options.
+
+Data:    MMMU/MMMU, split validation (900 questions, 30 of each of 30 subjects; 847 multiple choice, 53 open)
+Prompt:  question, options and the step-by-step instruction of VLMEvalKit's Kimi-VL class once at the end; pictures
+         stand where their tags stand
+Metric:  accuracy over all questions, and by subject and domain
+Scorer:  MMMU-Benchmark/MMMU mmmu/utils/eval_utils.py @ bb0b95a; a reply without a letter is wrong instead of guessed
+Report:  Kimi-VL (arXiv 2504.07491), tables 3 and 4, row MMMU (Pass@1)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from kvl_eval.errors import DataError
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.mmmu_protocols import (
+    MULTIPLE_CHOICE,
+    NO_LETTER,
+    is_choice,
+    score_assumed,
+    score_exact,
+    score_lmms_eval,
+    score_official,
+    score_vlmevalkit,
+)
+from kvl_eval.scorers.multiple_choice import lettered
+from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
+from kvl_eval.sources.hub import fetch_files
+from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.types import Extraction, ImageRef, Message, Part, Sample, Score, Scored, Summary
+
+DOMAINS = {
+    "Art and Design": ("Art", "Art_Theory", "Design", "Music"),
+    "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
+    "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
+    "Health and Medicine": (
+        *("Basic_Medical_Science", "Clinical_Medicine", "Diagnostics_and_Laboratory_Medicine", "Pharmacy"),
+        "Public_Health",
+    ),
+    "Humanities and Social Science": ("History", "Literature", "Sociology", "Psychology"),
+    "Tech and Engineering": (
+        *("Agriculture", "Architecture_and_Engineering", "Computer_Science", "Electronics", "Energy_and_Power"),
+        *("Materials", "Mechanical_Engineering"),
+    ),
+}
+DOMAIN_OF = {subject: domain for domain, subjects in DOMAINS.items() for subject in subjects}
+SUBJECTS = tuple(sorted(DOMAIN_OF))  # the order of the data set's configurations and of the official draws
+IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
+KEPT = (
+    *("id", "index", "question", "options", "choices", "answer", "question_type", "img_type", "topic_difficulty"),
+    *("subfield", "subject", "category", "l2-category", "split", "hint", "picture"),
+    *"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+)
+DIRECT_CHOICE = "Answer with the option's letter from the given choices directly."
+DIRECT_OPEN = "Answer the question using a single word or phrase."
+SELECT = "Please select the correct answer from the options above. \n"
+STEP_BY_STEP = (
+    r"Answer the preceding question. The last line of your response should follow this format: "
+    r"'Answer: $\boxed{LETTER}$' (without quotes), where LETTER is one of the options. "
+    r"Think step by step logically, considering all relevant information before answering."
+)
+_TAG = re.compile(r"<image (\d)>")
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+
+
+# Loading
+
+
+def load(source: Source, split: str) -> Iterator[Sample]:
+    """The split's samples, subject by subject in the data set's order. Raises DataError."""
+    found = fetch_files(source, [f"*{split}-*.parquet", f"*{split}.parquet", f"*{split}.jsonl"], task="mmmu")
+    stems = ("MMMU_TEST",) if split == "test" else ("MMMU_DEV_VAL",)
+    required = ("id|index", "question", "options|A|choices")
+    rows = read_rows(found, split, stems=stems, required=required, task="mmmu")
+    wanted = (row for row in shared_cells(rows) if row.values.get("split") in (None, split))
+    pictures = NamedPictures(found.data_dir, ("images",))
+    yield from made_from(wanted, partial(_loaded, pictures=pictures), source)
+
+
+def sample(row: Mapping[str, Any]) -> Sample:
+    """One row of any layout as a Sample, with pictures where the row holds them. Raises DataError."""
+    where = f"row {row.get('id', row.get('index', ''))}"
+    return _sample(row, _pictures(row, NamedPictures(None), where), where)
+
+
+def _loaded(row: Row, pictures: NamedPictures) -> Sample:
+    media = _pictures(row.values, pictures, row.where)
+    values = {**row.values, "picture": picture_key(media[0]) or media[0].path} if media else row.values
+    made = _sample(values, media, row.where)
+    if is_choice(made) and len(made.choices) < 2:
+        raise DataError("data.field", f"mmmu: {len(made.choices)} options in a multiple-choice question")
+    return made
+
+
+def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
+    name = row.get("id") if row.get("id") is not None else row.get("index")
+    if name is None:
+        raise DataError("data.field", "mmmu: a row has neither id nor index", where=where)
+    choices = _choices(row, where)
+    return Sample(
+        id=str(name),
+        question=str(row.get("question") or ""),
+        row={key: row[key] for key in KEPT if row.get(key) is not None or (key == "choices" and key in row)},
+        media=media,
+        choices=choices,
+        answers=_answers(row, where),
+        categories=_categories(row, choices, str(name)),
+        cluster=row.get("picture") or str(name),
+    )
+
+
+def _choices(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Options as a list, as the hub's literal text, or as the columns A, B, ... of VLMEvalKit's table."""
+    given = row.get("options") or row.get("choices")
+    if isinstance(given, str) and given.strip():
+        return tuple(literal_list(given, where=where))
+    if isinstance(given, list | tuple):
+        return tuple(str(one) for one in given)
+    columns = [row.get(letter) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    present = columns.index(None) if None in columns else len(columns)
+    return tuple(str(one) for one in columns[:present])
+
+
+def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Accepted answers; the hub writes a list of them as text, the authors' key and our vectors as a list."""
+    given = row.get("answer")
+    if given is None or given in ("", "?"):  # withheld on the test split
+        return ()
+    if isinstance(given, list | tuple):
+        return tuple(str(one) for one in given)
+    if isinstance(given, str) and given.startswith("[") and "choices" not in row:
+        return _listed(given, where)
+    return (str(given),)
+
+
+def _listed(text: str, where: str) -> tuple[str, ...]:
+    """The items of a list written as text, or the text itself where it only begins like one."""
+    try:
+        return tuple(literal_list(text, where=where))
+    except DataError:
+        return (text,)
+
+
+def _categories(row: Mapping[str, Any], choices: Sequence[str], name: str) -> dict[str, tuple[str, ...]]:
+    kind = row.get("question_type") or (MULTIPLE_CHOICE if choices else "open")
+    found: dict[str, tuple[str, ...]] = {}
+    subject = _subject(row, name)
+    if subject:
+        found["subject"] = (subject,)
+    if subject in DOMAIN_OF:
+        found["domain"] = (DOMAIN_OF[subject],)
+    found["question_type"] = (MULTIPLE_CHOICE if kind == MULTIPLE_CHOICE else "open",)
+    if row.get("topic_difficulty"):
+        found["difficulty"] = (str(row["topic_difficulty"]),)
+    if row.get("img_type"):
+        found["image_type"] = _labels(row["img_type"])
+    found["pictures"] = (str(max(len(_tags([row.get("question") or "", *choices])), 1)),)
+    return found
+
+
+def _subject(row: Mapping[str, Any], name: str) -> str | None:
+    """The id without its first and last part; where that is no subject, the row's own column."""
+    named = str(row.get("subject") or row.get("category") or "")
+    for subject in ("_".join(name.split("_")[1:-1]), named.replace(" ", "_")):
+        if subject in DOMAIN_OF:
+            return subject
+    return named or None
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = _listed(value, "img_type")
+    return tuple(dict.fromkeys(str(one) for one in value))
+
+
+def _pictures(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> tuple[ImageRef, ...]:
+    """Pictures 1, 2, ... unopened, as far as the row has them; one that lacks before the last stays a gap."""
+    cells = _cells(row)
+    while cells and not cells[-1]:
+        cells.pop()
+    return tuple(_picture(cell, pictures, f"image:{number}", where) for number, cell in enumerate(cells, 1))
+
+
+def _cells(row: Mapping[str, Any]) -> list[Any]:
+    if any(row.get(column) for column in IMAGE_COLUMNS):
+        return [row.get(column) for column in IMAGE_COLUMNS]
+    given = row.get("images", row.get("image"))
+    if isinstance(given, str) and given.startswith("["):  # several base64 texts as a Python list
+        return [first or second for first, second in _QUOTED.findall(given)]
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _picture(cell: Any, pictures: NamedPictures, name: str, where: str) -> ImageRef:
+    found = image_ref(cell, name=name, root=None, where=where)
+    return found if found.path is None else pictures.find(found.path, name=name, where=where)
+
+
+# Prompts
+
+
+def official_llava(one: Sample) -> list[Message]:
+    """The authors' recipe for LLaVA: the first picture, then text that keeps its tags."""
+    options = "".join(f"({letter}) {text}\n" for letter, text in lettered(one.choices).items())
+    text = f"{one.question}\n{options}\n{DIRECT_CHOICE}" if is_choice(one) else f"{one.question}\n{DIRECT_OPEN}"
+    return [Message.user(*one.media[:1], text)]
+
+
+def lmms_eval(one: Sample) -> list[Message]:
+    """lmms-eval's `mmmu_val`: the tagged pictures in numeric order, then text that keeps its tags."""
+    options = "\n".join(f"{letter}. {text}" for letter, text in lettered(one.choices).items())
+    text = f"{one.question}\n{options}\n\n{DIRECT_CHOICE}" if is_choice(one) else f"{one.question}\n\n{DIRECT_OPEN}"
+    return [Message.user(*(_tagged(one, number) for number in sorted(_tags([text]))), text)]
+
+
+def vlmevalkit(one: Sample) -> list[Message]:
+    """VLMEvalKit's text, cut at its tags, each replaced by its picture."""
+    return [Message.user(*_interleaved(one))]
+
+
+def vlmevalkit_kimi(one: Sample) -> list[Message]:
+    """VLMEvalKit's Kimi-VL class as it is: the instruction after every piece of text."""
+    return [Message.user(*(_instructed(part) for part in _interleaved(one)))]
+
+
+def kimi_cot(one: Sample) -> list[Message]:
+    """As `vlmevalkit_kimi`, the instruction once at the end, and no empty pieces of text."""
+    *before, last = _interleaved(one)
+    return [Message.user(*(part for part in before if part), _instructed(last))]
+
+
+def _instructed(part: Part) -> Part:
+    return part.replace(SELECT, "") + STEP_BY_STEP if isinstance(part, str) else part
+
+
+def _interleaved(one: Sample) -> list[Part]:
+    """Text and pictures in turn, ending in text; without any tag the pictures come first."""
+    options = "".join(f"{letter}. {text}\n" for letter, text in lettered(one.choices).items())
+    hint = f"Hint: {one.row['hint']}\n" if one.row.get("hint") else ""
+    text = f"{hint}Question: {one.question}\n" + (f"Options:\n{options}{SELECT}" if options else "")
+    pieces = _TAG.split(text)
+    if len(pieces) == 1:
+        return [*one.media, text]
+    return [_tagged(one, int(piece)) if index % 2 else piece for index, piece in enumerate(pieces)]
+
+
+def _tags(texts: Sequence[str]) -> set[int]:
+    return {int(number) for text in texts for number in _TAG.findall(text)}
+
+
+def _tagged(one: Sample, number: int) -> ImageRef:
+    """Picture `number`, or a reference to nothing, so that a row without it fails instead of losing it."""
+    if 1 <= number <= len(one.media):
+        found = one.media[number - 1]
+        assert isinstance(found, ImageRef)
+        return found
+    return ImageRef(name=f"image:{number} ({one.id})")
+
+
+# Scoring
+
+
+def score_run_exact(items: Sequence[tuple[Sample, str, Extraction]]) -> list[Score]:
+    """A whole run with the authors' draws, in their order of subjects."""
+    return score_exact(items, SUBJECTS)
+
+
+def score_one_exact(one: Sample, answer: str, extraction: Extraction) -> Score:
+    """A run of one question."""
+    return score_run_exact([(one, answer, extraction)])[0]
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """Accuracy, and the table that the official script prints: domains, their subjects, and overall.
+
+    Where replies without a letter count as wrong, also how many there are and what guessing would be expected to add.
+    """
+    plain = summarise(scored)
+    subjects = plain.categories.get("subject", {})
+    digits = 5 if protocol == "lmms-eval" else 3
+    official: dict[str, str] = {}
+    for domain, members in DOMAINS.items():
+        present = {subject: subjects[subject] for subject in members if subject in subjects}
+        if present:
+            n = sum(group.n for group in present.values())
+            total = sum(group.score * group.n for group in present.values())
+            official[f"Overall-{domain}"] = str(round(total / n, digits))
+            official |= {subject: str(round(group.score, digits)) for subject, group in present.items()}
+    if plain.score is not None:
+        official["Overall"] = str(round(plain.score, digits))
+    luck = [1 / len(one.sample.choices) for one in scored if one.score.reason == NO_LETTER and one.sample.choices]
+    if luck:
+        official["replies without a letter"] = str(len(luck))
+        official["expected right by guessing"] = f"{sum(luck):.2f}"
+    return replace(plain, official=official)
+
+
+_NO_GUESS = "a reply without a letter is wrong (no_answer) instead of a random letter; an empty open reply is no_answer"
+
+TASK = Task(
+    name="mmmu",
+    title="MMMU",
+    doc=__doc__ or "",
+    repos=("MMMU/MMMU", "lmms-lab/MMMU", "lmms-lab-encoder/MMMU"),
+    licence="Apache-2.0",
+    splits={
+        "validation": Split(rows=900),
+        "dev": Split(rows=150),
+        "test": Split(rows=10_500, has_gold=False, note="answers are withheld"),
+    },
+    default_split="validation",
+    load=load,
+    sample=sample,
+    row_layouts={
+        "hub": (
+            *("id", "question", "options", "explanation", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty"),
+            *("question_type", "subfield"),
+        ),
+        "JSON": ("id", "question", "options", "answer", "question_type", "image_1 ... image_7 or images"),
+        "VLMEvalKit TSV": (
+            "index",
+            "question",
+            "A ... I",
+            "answer",
+            "image",
+            "split",
+            "category",
+            "l2-category",
+            "hint",
+        ),
+        "golden": ("id", "subject", "question_type", "choices", "answer"),
+    },
+    prompts={
+        "kimi_cot": kimi_cot,
+        "official_llava": official_llava,
+        "lmms_eval": lmms_eval,
+        "vlmevalkit": vlmevalkit,
+        "vlmevalkit_kimi": vlmevalkit_kimi,
+    },
+    default_prompt="kimi_cot",
+    prompt_evidence=(
+        "the report names no prompt; VLMEvalKit's Kimi-VL class carries this instruction for MMMU, and a terse prompt "
+        "was measured at 50.6 against the report's 57.0"
+    ),
+    protocols={
+        "official": Protocol(
+            score=score_official,
+            notes=(_NO_GUESS, "the thought is split off first", r"`\boxed{B}` is no letter to the authors' parser"),
+            evidence="unknown: the report names no scorer",
+        ),
+        "official-exact": Protocol(
+            score=score_one_exact,
+            score_run=score_run_exact,
+            notes=(
+                "a reply without a letter gets the script's own draw: random.seed(42), replayed over the whole run",
+                "equal to the script only over a complete split",
+            ),
+        ),
+        "vlmevalkit": Protocol(
+            score=score_vlmevalkit,
+            label="vlmevalkit-rule",
+            notes=(
+                "open questions become a choice between the gold (A) and Other Answers (B)",
+                "an open question whose gold is a capital letter other than A can never be right",
+                "what its matcher leaves undecided goes to a judge there, and is no_answer here",
+            ),
+        ),
+        "lmms-eval": Protocol(
+            score=score_lmms_eval,
+            notes=(
+                "`X ` without a blank before it and `X.` count as letters",
+                "no open answer can be right, so that 94.1 is its ceiling",
+                "a reply without a letter is no_answer instead of a random letter",
+            ),
+        ),
+        "assumed": Protocol(
+            score=score_assumed,
+            notes=(r"the content of the last `\boxed{}` goes to the official parser", _NO_GUESS),
+            evidence=(
+                r"assumed: VLMEvalKit's Kimi-VL class asks for `\boxed{LETTER}` and reads the box for Thinking-2506; "
+                "the report itself says nothing"
+            ),
+        ),
+    },
+    aggregate=aggregate,
+    reference=Reference(benchmark="mmmu"),
+    groups=("table3", "thinking"),
+    mini="mmmu",
+    max_new_tokens=4096,
+    files=(
+        "{subject}/validation-*.parquet in 30 folders, or validation-*.parquet (hub copies)",
+        "validation.jsonl or validation.json, pictures as paths, in images/ or a zip",
+        "MMMU_DEV_VAL.tsv, MMMU_TEST.tsv (VLMEvalKit)",
+    ),
+    count={
+        "validation": {
+            "question_type=multiple-choice": 847,
+            "question_type=open": 53,
+            **{f"subject={subject}": 30 for subject in SUBJECTS},
+        },
+        "dev": {f"subject={subject}": 5 for subject in SUBJECTS},
+    },
+)
