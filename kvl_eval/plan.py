@@ -23,7 +23,7 @@ from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, VideoRef
 
-MODEL_IDENTITY = ("weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
+MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
 
 Lookup = Callable[[str], Task]
@@ -128,7 +128,7 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
     if not sum(task.n for task in tasks):
         raise UsageError("usage.empty", "no sample is left to run", why="limit, sample ids or shard leave none")
     model = dict(backend.describe())
-    identity = _identity(config, tasks, model)
+    identity = _identity(config, tasks, {"name": backend.name, **model})
     return Plan(
         config=config,
         tasks=tasks,
@@ -312,10 +312,7 @@ def _identity(config: RunConfig, tasks: Iterable[TaskPlan], model: Mapping[str, 
     """Everything that can change an answer, as a tree of plain values."""
     return {
         "kvl_eval": minor_version(),
-        "model": {
-            "name": config.model,
-            **{name: value for name, value in sorted(model.items()) if name.startswith(MODEL_IDENTITY)},
-        },
+        "model": {name: value for name, value in sorted(model.items()) if name.startswith(MODEL_IDENTITY)},
         "image_prep": config.settings.image_prep,
         "blind": config.settings.blind,
         "seed": config.seed,

@@ -5,7 +5,6 @@ Memory grows only by what aggregation needs: a sample's row is read again from t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,24 +70,6 @@ def rescore(
     }
     folder.write_results(results)
     return results
-
-
-def counts(folder: RunFolder) -> dict[str, Any]:
-    """{"planned", "ok", "failed": {reason: n}, "pending"} over all tasks, from plan and records."""
-    planned = ok = 0
-    failed: Counter[str] = Counter()
-    index: dict[str, RecordIndex] = {}
-    for entry in folder.plan():
-        task = entry["task"]
-        found = index[task] if task in index else index.setdefault(task, folder.index(task))
-        key = key_of(entry)
-        planned += 1
-        if key in found.failed:
-            failed[found.failed[key]] += 1
-        elif key in found.offsets:
-            ok += 1
-    pending = planned - ok - failed.total()
-    return {"planned": planned, "ok": ok, "failed": dict(sorted(failed.items())), "pending": pending}
 
 
 def _task_names(folder: RunFolder) -> list[str]:
@@ -293,4 +274,4 @@ class _PlanRow(Mapping[str, Any]):
         return len(self._rows.at(self._offset))
 
 
-__all__ = ["answer_text", "counts", "rescore"]
+__all__ = ["answer_text", "rescore"]

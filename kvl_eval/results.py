@@ -339,22 +339,27 @@ def list_runs(output_dir: Path) -> list[dict[str, Any]]:
     for path in sorted(output_dir.iterdir()) if output_dir.is_dir() else []:
         if not (path / "run.json").is_file():
             continue
-        folder = RunFolder.open(path)
-        manifest = folder.manifest
-        found.append(
-            {
-                "run_id": path.name,
-                "path": str(path),
-                "status": folder.status,
-                "created": manifest.get("created"),
-                "model": (manifest.get("model") or {}).get("name"),
-                "demo": bool(manifest.get("demo")),
-                "tasks": list(manifest.get("data") or {}),
-                "config_fingerprint": manifest.get("config_fingerprint"),
-                "counts": manifest.get("counts"),
-            }
-        )
+        try:
+            folder = RunFolder.open(path)
+        except InputError:  # written by a newer version: it is there, more is not known
+            found.append(_run_entry(path, "unreadable", {}))
+        else:
+            found.append(_run_entry(path, folder.status, folder.manifest))
     return sorted(found, key=lambda run: (str(run["created"]), run["run_id"]))
+
+
+def _run_entry(path: Path, status: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": path.name,
+        "path": str(path),
+        "status": status,
+        "created": manifest.get("created"),
+        "model": (manifest.get("model") or {}).get("name"),
+        "demo": bool(manifest.get("demo")),
+        "tasks": list(manifest.get("data") or {}),
+        "config_fingerprint": manifest.get("config_fingerprint"),
+        "counts": manifest.get("counts"),
+    }
 
 
 def write_index(output_dir: Path, disk: Disk | None = None) -> None:
@@ -407,11 +412,12 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str | None]:
         return unknown, f"{file} is damaged: where the answers come from is unknown"
     if not isinstance(manifest, dict):
         return unknown, f"{file} holds no manifest: where the answers come from is unknown"
-    if manifest.get("schema", SCHEMA) > SCHEMA:
+    schema = manifest.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
         raise InputError(
             "run.schema",
             f"{file} was written by a newer kvl-eval",
-            why=f"schema {manifest['schema']}, this one reads up to {SCHEMA}",
+            why=f"schema {schema}, this one reads up to {SCHEMA}",
             fix="update kvl-eval",
         )
     stated = _SHA_FIELD.search(text)

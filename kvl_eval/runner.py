@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from kvl_eval.errors import DataError, KvlEvalError, StorageError, UsageError
 from kvl_eval.journal import SCHEMA, Disk
 from kvl_eval.plan import Lookup, Plan, TaskPlan, differences, generation_json, plan_run
 from kvl_eval.progress import Progress, Silent
-from kvl_eval.rescore import counts, rescore
+from kvl_eval.rescore import rescore
 from kvl_eval.results import Key, RunFolder, list_runs, run_name, write_index
 from kvl_eval.session import Session, Stop, drive
 from kvl_eval.signals import on_signals
@@ -173,14 +174,13 @@ def _carry_out(
         with on_signals(session, enabled=handle_signals):
             folder.save({"status": "running"})
             write_index(folder.path.parent, folder.disk)
-            for notice in folder.notices:
-                progress.notice(f"notice: {notice}")
+            told = _tell(folder, progress, 0)
             with _logged(folder):
                 _run(drive(session, backend))
-                progress.close()
                 results = rescore(folder, plan.config.protocol, plan.config.thinking, lookup)
-            status = "interrupted" if _pending(results) else "finished"
-            _save_end(folder, status, {"name": plan.model["name"], "family": plan.config.family, **backend.describe()})
+                _tell(folder, progress, told)
+                progress.close()
+            _save_end(folder, results, plan.model)
             return _outcome(folder, results, session.stop)
     finally:
         progress.close()
@@ -188,11 +188,35 @@ def _carry_out(
         folder.unlock()
 
 
-def _save_end(folder: RunFolder, status: str, model: Mapping[str, Any]) -> None:
+def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
+    """Pass on what was noticed since `told` notices; the number told now."""
+    for notice in folder.notices[told:]:
+        folder.log(f"notice: {notice}")
+        progress.notice(f"notice: {notice}")
+    return len(folder.notices)
+
+
+def _save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
-    finished = ended if status == "finished" else None
-    folder.save({"status": status, "finished": finished, "model": dict(model), "counts": counts(folder)})
+    changes = {"status": "finished" if is_finished else "interrupted", "finished": ended if is_finished else None}
+    folder.save({**changes, "model": dict(model), "counts": _counts(results)})
     write_index(folder.path.parent, folder.disk)
+
+
+def _counts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Planned, ok, failed by reason and pending over all tasks and budgets, each counted under one protocol."""
+    rows = {(row["task"], row["budget"], row["policy"]): row for row in results["rows"]}.values()
+    failed: Counter[str] = Counter()
+    for row in rows:
+        failed.update(row["failed"])
+    planned, ok = sum(row["n_planned"] for row in rows), sum(row["n_ok"] for row in rows)
+    return {
+        "planned": planned,
+        "ok": ok,
+        "failed": dict(sorted(failed.items())),
+        "pending": planned - ok - failed.total(),
+    }
 
 
 class _logged:
@@ -241,8 +265,7 @@ def _finished(folder: RunFolder, progress: Progress, lookup: Lookup) -> RunOutco
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
         if not done_before:
             config = from_json(folder.manifest["config"])
-            rescore(folder, config.protocol, config.thinking, lookup)
-            _save_end(folder, "finished", folder.manifest["model"])
+            _save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.manifest["model"])
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
         return _outcome(folder, folder.results(), None)
     finally:

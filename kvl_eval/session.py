@@ -380,7 +380,7 @@ def _record(plan: Plan, entry: _InFlight, completion: Completion) -> dict[str, A
         "think_closed": completion.think_closed,
         "budget_forced": completion.budget_forced,
         "finish_reason": completion.finish_reason,
-        "trajectory_id": completion.trajectory_id,
+        "trajectory_id": completion.trajectory_id and f"{config.task}/{entry.sample.id}/{completion.repeat}",
         "tokens": {
             "prompt": tokens.prompt,
             "image": tokens.image,

@@ -310,12 +310,14 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
     second.save({"status": "running"})
     second.unlock()
     (tmp_path / "no run").mkdir()
+    make(tmp_path, "newer").save({"schema": 99})
     assert [(run["run_id"], run["status"]) for run in list_runs(tmp_path)] == [
         ("one", "running"),
         ("another", "interrupted"),
         ("killed", "interrupted"),
+        ("newer", "unreadable"),
     ]
     write_index(tmp_path)
     index = json.loads((tmp_path / "index.json").read_text())
-    assert [run["path"] for run in index["runs"]] == ["one", "another", "killed"]
+    assert [run["path"] for run in index["runs"]] == ["one", "another", "killed", "newer"]
     assert list_runs(tmp_path / "nothing") == []

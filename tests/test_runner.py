@@ -177,6 +177,8 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     assert (row["n_ok"], row["score"], row["complete"]) == (7, 3 / 7, False)
     assert row["bounds"] == [0.3, 0.6]
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
+    counts = {"planned": 10, "ok": 7, "failed": {"oom": 1, "timeout": 2}, "pending": 0}
+    assert RunFolder.open(outcome.folder.path).manifest["counts"] == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
     check_invariants(outcome.folder.path)
