@@ -75,12 +75,17 @@ def _labels(sample: Sample) -> Iterator[str]:
 
 
 def _counts(task: Task, split: str, counted: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    """Named counts the task expects: `rows`, or `field=value` of its categories."""
+    """Named counts the task expects: `rows`, or `field=value` of its categories, where this layout has the field."""
+    if not counted.get("rows"):
+        return
+    fields = {label.partition("=")[0] for label in counted}
     expected = dict(task.count.get(split, {}))
     known = task.splits.get(split)
     if known is not None and known.rows is not None:
         expected.setdefault("rows", known.rows)
     for what, number in expected.items():
+        if what.partition("=")[0] not in fields:
+            continue
         found = counted.get(what, 0)
         yield {"what": what, "expected": number, "found": found, "ok": found == number}
 

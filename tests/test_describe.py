@@ -11,7 +11,7 @@ from kvl_eval.sources import Source
 from kvl_eval.tasks import MINI, TASKS
 from kvl_eval.tasks.mathvista import TASK
 from kvl_eval.types import ImageRef, Message
-from tests.tasks.test_mathvista import hub_folder
+from tests.tasks.test_mathvista import hub_folder, tsv_folder
 
 
 @pytest.mark.parametrize("name", list(TASKS))
@@ -81,6 +81,13 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     report = check_data.check(TASK, Source(data_dir=tmp_path), "testmini")
     assert [one["code"] for one in report["problems"]] == ["data.missing"]
+    assert (report["ok"], report["counts"]) == (False, [])
+
+
+def test_counts_are_only_of_fields_the_layout_has(tmp_path: Path) -> None:
+    report = check_data.check(TASK, Source(data_dir=tsv_folder(tmp_path)), "testmini")
+    fields = {one["what"].partition("=")[0] for one in report["counts"]}
+    assert "language" not in fields and {"rows", "task", "skills"} <= fields
 
 
 def test_rows_that_cannot_be_decoded_end_the_list(tmp_path: Path) -> None:
