@@ -247,7 +247,7 @@ TASK = Task(
     },
     aggregate=aggregate,
     reference=Reference(benchmark="infovqa"),
-    groups=("documents",),
+    groups=("documents", "table3"),
     submission=submission,
     mini="infovqa",
     files=(

@@ -261,7 +261,7 @@ TASK = Task(
     },
     aggregate=aggregate,
     reference=Reference(benchmark="ocrbench"),
-    groups=("ocr",),
+    groups=("ocr", "table3"),
     mini="ocrbench",
     files=(
         "test-*.parquet or data/test-*.parquet (hub copy)",

@@ -362,7 +362,6 @@ def _task(edition: Edition, **own: Any) -> Task:
         prompt_evidence="the model card's recommended prompt for agent tasks, made for Instruct",
         protocols=_protocols(edition),
         aggregate=partial(aggregate, edition),
-        groups=("grounding",),
         mini=edition.name,
         **own,
     )
@@ -380,6 +379,7 @@ LAYOUTS = {
 SCREENSPOT = _task(
     ORIGINAL,
     title="ScreenSpot",
+    groups=("grounding",),
     repos=("rootsautomation/ScreenSpot",),
     licence="apache-2.0 (hub copy)",
     splits={"test": Split(rows=1272)},
@@ -402,6 +402,7 @@ SCREENSPOT = _task(
 SCREENSPOT_V2 = _task(
     V2,
     title="ScreenSpot-V2",
+    groups=("grounding", "table3"),
     repos=(V2.repo, "HongxinLi/ScreenSpot_v2"),
     licence="apache-2.0",
     splits={"test": Split(rows=1272)},
@@ -418,6 +419,7 @@ SCREENSPOT_V2 = _task(
 SCREENSPOT_PRO = _task(
     PRO,
     title="ScreenSpot-Pro",
+    groups=("grounding", "table3"),
     repos=(PRO.repo, "TIGER-Lab/ScreenSpot-Pro"),
     licence="MIT (TIGER-Lab copy); see the card of likaixin/ScreenSpot-Pro for the original",
     splits={"test": Split(rows=1581)},
