@@ -82,10 +82,10 @@ class TorchEngine:
         self.idle_seconds = 0.0  # in which the model waited for pictures
         self._args = _model_args(settings.model_args)
         self._location = path_or_repo
-        self._folder = checkpoint_folder(path_or_repo, settings.revision, weights=False)
-        self.config = KimiVLConfig.from_folder(self._folder)
-        self.preprocessor = PreprocessorConfig.from_folder(self._folder)
-        self.tokenizer = KimiTokenizer.from_folder(self._folder)
+        folder = self._folder(weights=False)
+        self.config = KimiVLConfig.from_folder(folder)
+        self.preprocessor = PreprocessorConfig.from_folder(folder)
+        self.tokenizer = KimiTokenizer.from_folder(folder)
         prep = ImagePrep(config=self.preprocessor, style=settings.image_prep, blind=settings.blind)
         workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
         self._pool: MediaPool[Sequence[ImageRef], tuple[PreparedImage, ...]] = MediaPool(
@@ -108,7 +108,7 @@ class TorchEngine:
 
         from kvl_eval.model.weights import weight_files
 
-        folder = checkpoint_folder(self._location, self.settings.revision)
+        folder = self._folder()
         return {
             "path": folder.name,
             **checkpoint_facts(folder, weight_files(folder)),
@@ -137,6 +137,10 @@ class TorchEngine:
         from dataclasses import asdict
 
         return asdict(self._batch.counts) if self._batch else {}
+
+    def _folder(self, weights: bool = True) -> Path:
+        settings = self.settings
+        return checkpoint_folder(self._location, settings.revision, weights=weights, offline=settings.offline)
 
     def _device(self) -> str:
         """The device asked for, or a CUDA one where there is one; the small demo model stays on the CPU."""
@@ -206,10 +210,9 @@ class TorchEngine:
         from kvl_eval.model.processor import KimiVLProcessor
 
         if self._model is None:
-            KimiVLProcessor.from_pretrained(self._location, revision=self.settings.revision)  # do its files agree?
-            self._model = KimiVL.from_pretrained(
-                self._location, revision=self.settings.revision, dtype=self._dtype(), device=self._device()
-            )
+            folder = self._folder()
+            KimiVLProcessor.from_pretrained(folder)  # do its files agree?
+            self._model = KimiVL.from_pretrained(folder, dtype=self._dtype(), device=self._device())
         return self._model
 
     def _new_batch(self) -> Batch:

@@ -9,10 +9,13 @@ FILES = ["*.json", "*.safetensors", "tiktoken.model", "*.jinja"]  # never pickle
 FILES_WITHOUT_WEIGHTS = ["*.json", "tiktoken.model", "*.jinja"]
 
 
-def checkpoint_folder(path_or_repo: str | Path, revision: str | None = None, *, weights: bool = True) -> Path:
+def checkpoint_folder(
+    path_or_repo: str | Path, revision: str | None = None, *, weights: bool = True, offline: bool = False
+) -> Path:
     """The folder of a checkpoint; a repository id is downloaded first, without weights if they are not needed.
 
-    The environment of huggingface_hub applies: HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TOKEN.
+    The environment of huggingface_hub applies: HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TOKEN. With `offline` only its
+    cache is used.
     Raises: CheckpointError, if there is no such folder or repository, or if it cannot be reached.
     """
     folder = Path(path_or_repo).expanduser()
@@ -26,10 +29,10 @@ def checkpoint_folder(path_or_repo: str | Path, revision: str | None = None, *, 
             why="a model is a folder, or a repository id like moonshotai/Kimi-VL-A3B-Instruct",
             fix="check the path",
         )
-    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS)
+    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline)
 
 
-def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
+def _download(repo: str, revision: str | None, patterns: list[str], offline: bool) -> Path:
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -44,7 +47,7 @@ def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
 
     where = repo if revision is None else f"{repo}@{revision}"
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=offline))
     except GatedRepoError:
         code, message, fix = "model.gated", f"{repo} needs permission", "accept its terms on the hub and set HF_TOKEN"
     except RepositoryNotFoundError:

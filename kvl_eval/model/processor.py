@@ -38,7 +38,7 @@ class KimiVLProcessor:
         tokenizer = KimiTokenizer.from_folder(folder)
         config = PreprocessorConfig.from_folder(folder)
         if (folder / "config.json").is_file():
-            _check_agreement(tokenizer, config, KimiVLConfig.from_folder(folder), folder)
+            check_agreement(tokenizer, config, KimiVLConfig.from_folder(folder), folder)
         warn_if_template_differs(folder)
         return cls(tokenizer, config)
 
@@ -134,7 +134,7 @@ def _expand(text: str, counts: Sequence[int]) -> str:
     return parts[0] + "".join(chat.MEDIA_PAD * count + part for count, part in zip(counts, parts[1:], strict=True))
 
 
-def _check_agreement(tokenizer: KimiTokenizer, config: PreprocessorConfig, model: KimiVLConfig, folder: Path) -> None:
+def check_agreement(tokenizer: KimiTokenizer, config: PreprocessorConfig, model: KimiVLConfig, folder: Path) -> None:
     """Raise CheckpointError if `config.json` contradicts the tokenizer's or the image processor's files."""
     vocabulary = tokenizer.num_base + 256
     agreements: list[tuple[str, Any, Any, bool]] = [

@@ -89,6 +89,21 @@ def load_model(
     return model.eval()
 
 
+def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) -> int:
+    """Compare the weight files of a folder with a model, which may lie on the meta device; how many tensors there are.
+
+    Raises: CheckpointError as `load_model` does; with `check_finite` also for the first tensor with NaN or infinity.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
+        sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
+        slots = checkpoint_tensors(model)
+        _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
+        for name, file in sources.items() if check_finite else ():
+            _require_finite(folder, name, file.get_tensor(name))
+    return len(slots)
+
+
 def materialise(model: Model, device: torch.device) -> Model:
     """The model with uninitialised memory for every parameter. Raises: CheckpointError, if there is too little."""
     try:
@@ -106,14 +121,19 @@ def materialise(model: Model, device: torch.device) -> Model:
 def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, Any], check_finite: bool) -> None:
     for name, file in sources.items():
         tensor = file.get_tensor(name)
-        if check_finite and not bool(tensor.isfinite().all()):
-            raise CheckpointError(
-                "model.weights_nan",
-                f"{name} holds NaN or infinite values",
-                where=str(folder),
-                fix="download the checkpoint again, or train it anew",
-            )
+        if check_finite:
+            _require_finite(folder, name, tensor)
         slots[name].copy_(tensor)
+
+
+def _require_finite(folder: Path, name: str, tensor: Tensor) -> None:
+    if not bool(tensor.isfinite().all()):
+        raise CheckpointError(
+            "model.weights_nan",
+            f"{name} holds NaN or infinite values",
+            where=str(folder),
+            fix="download the checkpoint again, or train it anew",
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,0 +1,156 @@
+"""`kvl-eval check model`: whether a checkpoint can be used, without running it. Headers are read, weights are not.
+
+Every check is made, so that one report names all that is wrong; tensors of checkpoints of up to a billion parameters
+are also looked through for NaN and infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.errors import CheckpointError
+from kvl_eval.model import chat
+from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.template_check import PROBES, TEMPLATE, find_template, rendered_apart
+from kvl_eval.model.tokenizer import NEEDED, KimiTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `warning` marks what does not keep the checkpoint from being used."""
+
+    check: str
+    ok: bool
+    text: str
+    where: str | None = None
+    why: str | None = None
+    fix: str | None = None
+    warning: bool = False
+
+
+Check = Callable[[Path], str | Finding]
+
+
+def check(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> dict[str, Any]:
+    """{"ok", "path", "findings": [Finding as a dict]} of a checkpoint folder or hub repository (weights are fetched).
+
+    Raises: CheckpointError, if there is no such folder or repository.
+    """
+    folder = checkpoint_folder(path_or_repo, revision, offline=offline)
+    findings = [_made(name, made, folder) for name, made in CHECKS.items()]
+    return {
+        "ok": all(finding.ok or finding.warning for finding in findings),
+        "path": str(folder),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """A report a person can read: one line a check, details below those that failed."""
+    lines = [str(found["path"])]
+    for finding in found["findings"]:
+        mark = "ok  " if finding["ok"] else "warn" if finding["warning"] else "FAIL"
+        lines.append(f"  {mark}  {finding['check']:<14}{finding['text']}")
+        if not finding["ok"]:
+            details = [(label, finding[label]) for label in ("where", "why", "fix") if finding[label]]
+            lines += [f"{'':22}{label}: {line}" for label, text in details for line in str(text).splitlines()]
+    bad = sum(not finding["ok"] and not finding["warning"] for finding in found["findings"])
+    lines.append("usable" if found["ok"] else f"not usable: {bad} of {len(found['findings'])} checks failed")
+    return "\n".join(lines)
+
+
+def _made(name: str, made: Check, folder: Path) -> Finding:
+    try:
+        result = made(folder)
+    except CheckpointError as error:
+        return Finding(name, False, error.message, error.where, error.why, error.fix)
+    return result if isinstance(result, Finding) else Finding(name, True, result)
+
+
+def _config(folder: Path) -> str:
+    config = KimiVLConfig.from_folder(folder)
+    text, vision = config.text_config, config.vision_config
+    return (
+        f"{text.num_hidden_layers} layers of {text.hidden_size}, {text.n_routed_experts} experts top "
+        f"{text.num_experts_per_tok}, vision {vision.num_hidden_layers} of {vision.hidden_size}, "
+        f"context {text.max_position_embeddings:,}, stored as {config.torch_dtype}"
+    )
+
+
+def _weight_files(folder: Path) -> str:
+    from kvl_eval.backends.fingerprint import weights_sha256
+    from kvl_eval.model.weights import weight_files
+
+    paths = weight_files(folder)
+    size = sum(path.stat().st_size for path in paths)
+    return f"{len(paths)} safetensors files, {size / 1e9:,.3f} GB, fingerprint {weights_sha256(paths)[:12]}"
+
+
+def _tensors(folder: Path) -> str:
+    import torch
+
+    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.weights import SMALL, check_tensors
+
+    with torch.device("meta"):
+        model = KimiVL(KimiVLConfig.from_folder(folder))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    count = check_tensors(model, folder, check_finite=parameters <= SMALL)
+    finite = ", all finite" if parameters <= SMALL else ", values not looked at"
+    return f"{count:,} tensors, {parameters:,} parameters, names and shapes as config.json says{finite}"
+
+
+def _tokenizer(folder: Path) -> str:
+    tokenizer = KimiTokenizer.from_folder(folder)
+    named = sum(not name.startswith("<|reserved_token_") for name in tokenizer.special_tokens)
+    stops = ", ".join(f"{name} {tokenizer.special_tokens[name]}" for name in ("[EOS]", "<|im_end|>"))
+    return f"{tokenizer.num_base:,} tokens, {named} named specials with all {len(NEEDED)} needed; stops at {stops}"
+
+
+def _processor(folder: Path) -> str:
+    from kvl_eval.model.processor import check_agreement
+
+    config = PreprocessorConfig.from_folder(folder)
+    check_agreement(KimiTokenizer.from_folder(folder), config, KimiVLConfig.from_folder(folder), folder)
+    shape = "padded" if config.pad_input else "cropped"
+    return f"pictures {shape}, shrunk above {config.in_token_limit:,} patches of {config.patch_size} pixels"
+
+
+def _template(folder: Path) -> str | Finding:
+    """A foreign template is only compared, in a sandboxed process of its own; the bundled one is always used."""
+    template = find_template(folder)
+    if template is None:
+        return "none; the bundled one is used"
+    if template == TEMPLATE:
+        return "the bundled one"
+    for probe, theirs in zip(PROBES, rendered_apart(template), strict=True):
+        ours = chat.render(probe)
+        if ours != theirs:
+            return Finding(
+                "chat template",
+                False,
+                "differs from the published one, which is used",
+                why=f"published: {ours!r}\nthis file: {theirs!r}",
+                warning=True,
+            )
+    return f"renders {len(PROBES)} probes as the published one does"
+
+
+def _foreign_code(folder: Path) -> str:
+    code = sorted(path.name for path in folder.glob("*.py"))
+    return f"{', '.join(code)}: never run, the bundled implementation is used" if code else "none"
+
+
+CHECKS: Mapping[str, Check] = {
+    "config": _config,
+    "weight files": _weight_files,
+    "tensors": _tensors,
+    "tokenizer": _tokenizer,
+    "processor": _processor,
+    "chat template": _template,
+    "foreign code": _foreign_code,
+}
