@@ -33,12 +33,17 @@ def text(value: object) -> str:
     return figures.plain(shown[:LONGEST], keep="\n\t") + cut
 
 
-def script(call: str, *values: Any) -> str:
-    """`call(values...)` as a line of script that no markup or line end inside the values can leave."""
-    arguments = ",".join(json.dumps(value, separators=(",", ":")) for value in values)
+def literal(value: Any) -> str:
+    """`value` as ASCII JSON that is a script expression too, which no markup or line end inside it can leave."""
+    found = json.dumps(value, separators=(",", ":"))
     for char in "<>&":
-        arguments = arguments.replace(char, f"\\u{ord(char):04x}")
-    return f"{call}({arguments});\n"
+        found = found.replace(char, f"\\u{ord(char):04x}")
+    return found
+
+
+def parsed(value: Any) -> str:
+    """`value` as a script expression that browsers read faster than a literal when it is large."""
+    return "JSON.parse('{}')".format(literal(value).replace("\\", "\\\\").replace("'", "\\'"))
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class Chunks:
 
     def add(self, sample: Fields) -> tuple[int, int]:
         """Chunk and place of `sample`."""
-        line = script("", sample)[1:-3]
+        line = literal(sample)
         if self._lines and (self._size + len(line) > CHUNK_BYTES or len(self._lines) >= CHUNK_SAMPLES):
             self.flush()
         self._lines.append(line)
@@ -96,7 +101,7 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
         "rows": [list(row.values()) for row in rows],
         "columns": list(rows[0]) if rows else [],
     }
-    (folder / "index.js").write_text(script("kvl.index", index), encoding="ascii")
+    (folder / "index.js").write_text(f"kvl.index({parsed(index)});\n", encoding="ascii")
     return len(rows)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 DEMO = "embedded demo, not Kimi-VL-A3B"
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
 SMALL = 30  # groups of fewer samples are shown greyed
 ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirectional marks), surrogate, separators
+_ODD = re.compile(r"[^ -~]")  # all but printable ASCII
 JOINERS = "\u200c\u200d"  # needed inside words of some scripts and inside emoji
 
 Row = Mapping[str, Any]
@@ -20,14 +23,13 @@ def plain(text: object, keep: str = "") -> str:
 
     Terminal escapes, NUL, right-to-left overrides and lone surrogates cannot act any more and stay readable.
     """
-    return "".join(char if char in keep or _is_plain(char) else _escape(char) for char in str(text))
+    return _ODD.sub(lambda found: found[0] if found[0] in keep else _shown(found[0]), str(text))
 
 
-def _is_plain(char: str) -> bool:
-    return char in JOINERS or unicodedata.category(char) not in ESCAPED
-
-
-def _escape(char: str) -> str:
+@cache
+def _shown(char: str) -> str:
+    if char in JOINERS or unicodedata.category(char) not in ESCAPED:
+        return char
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 

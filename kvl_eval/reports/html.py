@@ -22,7 +22,7 @@ from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
 from kvl_eval.reports.table import Flip, row_notes
-from kvl_eval.reports.task_view import TaskSection, task_sections
+from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ LABEL = 40  # characters of a task's title in the navigation
 FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser has all
 
 
-def write_html(runs: Sequence[Run], out: Path, pictures: bool = True, include_demo: bool = False) -> Path:
+def write_html(
+    runs: Sequence[Run], sections: Sections, out: Path, pictures: bool = True, include_demo: bool = False
+) -> Path:
     """Write the report's pages into `out` and return the first one's path.
 
     Pages: leaderboard, one for each task, samples, provenance; beside them `assets/`, `data/` and `media/`.
@@ -50,9 +52,8 @@ def write_html(runs: Sequence[Run], out: Path, pictures: bool = True, include_de
         "samples.html": ("samples.html.j2", {"title": "Samples"}),
         "provenance.html": ("provenance.html.j2", _provenance(runs)),
     }
-    for task in task_names(runs):
-        title = _title(runs, task)
-        views[task_file(task)] = ("task.html.j2", {"title": title, "sections": task_sections(runs, task)})
+    for task, found in sections.items():
+        views[task_file(task)] = ("task.html.j2", {"title": _title(runs, task), "sections": found})
     for file, (template, values) in views.items():
         text = environment.get_template(template).render(file=file, **values)
         (out / file).write_text(text, encoding="utf-8")

@@ -9,9 +9,9 @@ from kvl_eval.reports import figures
 from kvl_eval.reports.cautions import cautions
 from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
-from kvl_eval.reports.runs import Run, main_rows, task_names
+from kvl_eval.reports.runs import Run, main_rows
 from kvl_eval.reports.table import HEADER
-from kvl_eval.reports.task_view import TaskSection, task_sections
+from kvl_eval.reports.task_view import Sections, TaskSection
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$]|^[#+=-])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -29,7 +29,7 @@ def cell(text: object) -> str:
     return "".join(_ENTITIES.get(char, char) for char in str(text)).replace("|", "\\|").replace("\n", " ")
 
 
-def markdown(runs: Sequence[Run], include_demo: bool = False) -> str:
+def markdown(runs: Sequence[Run], sections: Sections, include_demo: bool = False) -> str:
     """The whole report: cautions, results, published tables beside ours, then each task's sub-scores."""
     parts = [f"# Results of {', '.join(dict.fromkeys(escape(run.model) for run in runs))}"]
     found = cautions(runs)
@@ -37,9 +37,7 @@ def markdown(runs: Sequence[Run], include_demo: bool = False) -> str:
         parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in found))
     parts.append("## Results\n\n" + _results(runs))
     parts.append("## Beside the published figures\n\n" + _board(leaderboard(runs, include_demo)))
-    for task in task_names(runs):
-        for section in task_sections(runs, task):
-            parts.append("\n\n".join(_section(section)))
+    parts += ["\n\n".join(_section(section)) for found in sections.values() for section in found]
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row
-from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of
+from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
@@ -52,13 +52,17 @@ class TaskSection:
     blind: float | None
 
 
-def task_sections(runs: Sequence[Run], task: str) -> list[TaskSection]:
-    """All results of one task, run by run."""
-    return [_section(runs, run, row) for run, row in results_of(runs, task)]
+Sections = Mapping[str, Sequence[TaskSection]]
+"""{task: its results}."""
+
+
+def task_sections(runs: Sequence[Run]) -> dict[str, list[TaskSection]]:
+    """All results of each task, run by run."""
+    return {task: [_section(runs, run, row) for run, row in results_of(runs, task)] for task in task_names(runs)}
 
 
 def _section(runs: Sequence[Run], run: Run, row: Row) -> TaskSection:
-    scores = list(_lines(run, row))
+    scores = _lines(run, row)
     unread = Counter(str(line.get("reason") or "no reason given") for line in scores if line["verdict"] == "no_answer")
     return TaskSection(
         run=run,
@@ -70,17 +74,20 @@ def _section(runs: Sequence[Run], run: Run, row: Row) -> TaskSection:
             for field, values in (row.get("categories") or {}).items()
         },
         lengths=_lengths(run, row),
-        protocols=protocol_views(run, row),
+        protocols=protocol_views(run, row, scores),
         blind=blind_score(runs, run, row),
     )
 
 
-def protocol_views(run: Run, row: Row) -> tuple[ProtocolView, ...]:
-    """The stored answers of one result under each protocol it was scored with, the given one first."""
+def protocol_views(run: Run, row: Row, scores: Sequence[Row] | None = None) -> tuple[ProtocolView, ...]:
+    """The stored answers of one result under each protocol it was scored with, the given one first.
+
+    `scores` are the lines of `row`'s own protocol, if they were read already.
+    """
     rows = protocol_rows(run, row)
     if len(rows) == 1:
         return (ProtocolView(row=row, flips=()),)
-    default = list(_lines(run, row))
+    default = _lines(run, row) if scores is None else scores
     return tuple(
         ProtocolView(row=one, flips=() if one is row else find_flips(default, _lines(run, one))) for one in rows
     )

@@ -10,6 +10,7 @@ from kvl_eval.errors import StorageError
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
+from kvl_eval.reports.task_view import task_sections
 
 Format = Literal["markdown", "html"]
 
@@ -33,15 +34,16 @@ def write_report(
     """
     runs = open_runs(run_folders)
     out = Path(run_folders[0]) / "report" if out is None else out
+    sections = task_sections(runs)
     written: list[Path] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         if "markdown" in formats:
             path = out / "report.md"
-            path.write_text(markdown(runs, include_demo), encoding="utf-8")
+            path.write_text(markdown(runs, sections, include_demo), encoding="utf-8")
             written.append(path)
         if "html" in formats:
-            written.append(write_html(runs, out, pictures, include_demo))
+            written.append(write_html(runs, sections, out, pictures, include_demo))
     except OSError as error:
         raise StorageError("storage.write", f"cannot write the report: {error}", where=str(out)) from error
     return written

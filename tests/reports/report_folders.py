@@ -7,13 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from report_rows import make_results, make_row
-
 from kvl_eval.journal import encode_line
 from kvl_eval.media import read_bytes
 from kvl_eval.results import RunFolder
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task, open_split
+from tests.reports.report_rows import make_results, make_row
 
 VERDICTS = ("correct", "wrong", "no_answer", "correct", "partial")
 SCORES = {"correct": 1.0, "wrong": 0.0, "no_answer": 0.0, "partial": 0.5, "not_scored": None}
@@ -47,7 +46,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
         "prompt_text": f"<image:1>What is drawn in picture {number}? {text}",
         "media": [
             {
-                "sha256": picture_shas()[number],
+                "sha256": picture_shas()[number % len(picture_shas())],
                 "kind": "image",
                 "w": 120,
                 "h": 80,
@@ -124,7 +123,7 @@ def make_run(
     rows: list[dict[str, Any]] | None = None,
     **manifest: Any,
 ) -> Path:
-    """A run folder of `n` samples (at most 80): the last `missing` have no answer, the `failed` before failed.
+    """A run folder of `n` samples: the last `missing` have no answer, the `failed` before failed.
 
     `text` is put into every place that holds foreign text.
     """

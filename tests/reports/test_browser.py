@@ -9,12 +9,14 @@ from urllib.parse import urlencode
 
 import pytest
 from playwright import sync_api as playwright
-from report_folders import make_run
-from report_rows import HOSTILE, make_row
 
 from kvl_eval.reports.write import write_report
+from tests.reports.report_folders import make_run
+from tests.reports.report_rows import HOSTILE, make_row
 
 pytestmark = pytest.mark.browser
+SLOW = 120_000  # milliseconds after which something hangs
+playwright.expect.set_options(timeout=SLOW)
 
 
 class Watched:
@@ -84,6 +86,7 @@ def watch(chromium: playwright.Browser, request: pytest.FixtureRequest) -> Itera
     """A fresh page over the report that the test's parameter or marker names; its problems fail the test."""
     folder: Path = request.getfixturevalue(getattr(request, "param", "two_runs"))
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(SLOW)
     watched = Watched(context.new_page(), folder)
     yield watched
     context.close()
@@ -209,7 +212,7 @@ def test_a_link_opens_its_sample(watch: Watched) -> None:
 
 def test_flips_on_the_task_page_lead_to_their_samples(watch: Watched) -> None:
     page = watch.open("task-mathvista.html")
-    page.get_by_text("answers that vlmevalkit judges differently").first.click()
+    page.get_by_text("vlmevalkit judges 5 answers differently").first.click()
     page.locator("details a").first.click()
     playwright.expect(page.locator("#sample h2")).to_contain_text("mathvista 3 ∅ no answer")
 

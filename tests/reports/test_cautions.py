@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_folders import make_run
-from report_rows import make_row
 
 from kvl_eval.reports.cautions import cautions, differences
 from kvl_eval.reports.runs import open_runs
+from tests.reports.report_folders import make_run
+from tests.reports.report_rows import make_row
 
 CLEAN = make_row()
 

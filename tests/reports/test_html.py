@@ -10,12 +10,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_folders import make_run, picture_shas
-from report_rows import HOSTILE, make_row
 
 from kvl_eval.errors import StorageError, UsageError
 from kvl_eval.reports.html import task_file
 from kvl_eval.reports.write import write_report
+from tests.reports.report_folders import make_run, picture_shas
+from tests.reports.report_rows import HOSTILE, make_row
 
 CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 
@@ -53,7 +53,8 @@ def chunk_samples(out: Path) -> list[dict[str, object]]:
 
 def index_of(out: Path) -> dict[str, object]:
     text = (out / "data" / "index.js").read_text(encoding="ascii")
-    return json.loads(text.removeprefix("kvl.index(").removesuffix(");\n"))
+    quoted = text.removeprefix("kvl.index(JSON.parse('").removesuffix("'));\n")
+    return json.loads(quoted.replace("\\'", "'").replace("\\\\", "\\"))
 
 
 def test_every_page_is_self_contained_and_strict(tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_task_page_shows_sub_scores_verdicts_lengths_and_protocols(tmp_path: Pat
     assert "figure question answering 12 few" in text
     assert "nothing_found 4" in text
     assert "Answer tokens" in text
-    assert "4 answers that vlmevalkit judges differently" in text
+    assert "vlmevalkit judges 4 answers differently" in text
     assert "no_answer → correct" in text
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_folders import make_run
-from report_rows import make_row
 
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.leaderboard import leaderboard, printed_table, published_table
 from kvl_eval.reports.runs import open_runs
+from tests.reports.report_folders import make_run
+from tests.reports.report_rows import make_row
 
 
 def cell(text: str, row: str, column: int) -> str:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from report_folders import make_run
-from report_rows import HOSTILE, make_row
-
 from kvl_eval.reports.markdown import escape, markdown
 from kvl_eval.reports.runs import open_runs
+from kvl_eval.reports.task_view import task_sections
+from tests.reports.report_folders import make_run
+from tests.reports.report_rows import HOSTILE, make_row
+
+
+def report(folder: Path) -> str:
+    runs = open_runs([folder])
+    return markdown(runs, task_sections(runs))
 
 
 def test_report_reads_from_cautions_to_sub_scores(tmp_path: Path) -> None:
-    text = markdown(open_runs([make_run(tmp_path, rows=[make_row()])]))
+    text = report(make_run(tmp_path, rows=[make_row()]))
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert headings == [
         "# Results of kimi-vl-instruct",
@@ -27,8 +32,7 @@ def test_report_reads_from_cautions_to_sub_scores(tmp_path: Path) -> None:
 
 
 def test_cautions_come_first(tmp_path: Path) -> None:
-    runs = open_runs([make_run(tmp_path, n=10, missing=2, failed=1, code={"version": "0.1.0", "dirty": True})])
-    text = markdown(runs)
+    text = report(make_run(tmp_path, n=10, missing=2, failed=1, code={"version": "0.1.0", "dirty": True}))
     assert text.index("Read this first") < text.index("## Results")
     assert "> - the run is interrupted: scores are those so far" in text
     assert "> - mathvista/testmini: incomplete, 1 failed (oom 1), 2 pending of 10" in text
@@ -37,7 +41,7 @@ def test_cautions_come_first(tmp_path: Path) -> None:
 
 def test_hostile_text_makes_no_markup_and_no_new_cells(tmp_path: Path) -> None:
     rows = [make_row(categories={HOSTILE: {HOSTILE: {"n": 3, "score": 0.5, "ci95": None}}}, label=HOSTILE)]
-    text = markdown(open_runs([make_run(tmp_path, model=HOSTILE, text=HOSTILE, rows=rows)]))
+    text = report(make_run(tmp_path, model=HOSTILE, text=HOSTILE, rows=rows))
     assert "<script>" not in text
     assert re.search(r"(?<!\\)\]\(", text) is None, "a link"
     assert not {"\x1b", "\x00", "\u202e"} & set(text)

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from report_rows import HOSTILE, make_results, make_row
 
 from kvl_eval.reports.figures import columns, plain
 from kvl_eval.reports.table import ProtocolView, final_table, find_flips, protocol_table
+from tests.reports.report_rows import HOSTILE, make_results, make_row
 
 
 def test_the_whole_table() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_folders import make_run
 
 from kvl_eval.reports.runs import main_rows, open_runs
 from kvl_eval.reports.task_view import histogram, protocol_views, task_sections
+from tests.reports.report_folders import make_run
 
 
 def test_histogram_bins_double_in_width() -> None:
@@ -31,7 +31,7 @@ def test_histogram_of_nothing() -> None:
 
 
 def test_section_of_a_run(tmp_path: Path) -> None:
-    (section,) = task_sections(open_runs([make_run(tmp_path, n=10, failed=1, missing=1)]), "mathvista")
+    (section,) = task_sections(open_runs([make_run(tmp_path, n=10, failed=1, missing=1)]))["mathvista"]
     assert section.verdicts == (("correct", 3), ("partial", 1), ("wrong", 2), ("no_answer", 2))
     assert section.unread == (("nothing_found", 2),)
     assert [one.name for one in section.lengths] == ["thinking", "answer"]
