@@ -163,6 +163,26 @@ class Disk:
             sync_folder(path.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that are gone left behind while they replaced files in `folder`."""
+    for path in folder.glob(".*.tmp"):
+        pid = path.name.split(".")[-2]
+        if pid.isdecimal() and not is_running(int(pid)):
+            with storing(path):
+                path.unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of that number runs on this host."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Turns what the system says about `path` into a StorageError."""

@@ -21,7 +21,7 @@ from kvl_eval.journal import SCHEMA, encode_line
 from kvl_eval.provenance import minor_version
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, VideoRef
+from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
@@ -197,10 +197,19 @@ def prompt_text(messages: Iterable[Message]) -> str:
     for message in messages:
         parts = []
         for part in message.parts:
+            if isinstance(part, SubtitleRef):
+                parts.append(f"<subtitles: {part.rule}>")
+                continue
             number += not isinstance(part, str)
-            parts.append(part if isinstance(part, str) else f"<{_kind(part)}:{number}>")
+            parts.append(part if isinstance(part, str) else f"<{_kind(part)}:{number}{_woven(part)}>")
         shown.append(f"[{message.role}]\n" + "".join(parts))
     return "\n".join(shown)
+
+
+def _woven(ref: MediaRef) -> str:
+    """What to say of subtitles that stand among a video's frames."""
+    lines = ref.subtitles if isinstance(ref, VideoRef) else None
+    return f" with subtitles: {lines.rule}" if lines is not None else ""
 
 
 def _kind(ref: MediaRef) -> str:

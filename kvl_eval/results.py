@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from kvl_eval.errors import DataError, InputError, StorageError, UsageError
-from kvl_eval.journal import SCHEMA, DamagedLine, Disk, Journal, LineReader, encode_line, read_lines
+from kvl_eval.journal import SCHEMA, DamagedLine, Disk, Journal, LineReader, encode_line, read_lines, remove_leftovers
 from kvl_eval.run_lock import RunLock, is_held
 from kvl_eval.types import Policy
 
@@ -130,6 +130,8 @@ class RunFolder:
         """Take the folder for writing. Raises UsageError `run.busy`, naming the holder."""
         self._lock.acquire()
         left = self._lock.taken_over
+        for folder in (self.path, self.path / "scores", self.path.parent):
+            remove_leftovers(folder)
         if left is not None:
             self.notices.append(f"took over the lock of pid {left.get('pid')} on {left.get('host')}, which is gone")
 

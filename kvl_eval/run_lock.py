@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.errors import UsageError
-from kvl_eval.journal import Disk, storing
+from kvl_eval.journal import Disk, is_running, storing
 
 
 class RunLock:
@@ -96,12 +96,8 @@ def _is_gone(holder: dict[str, Any]) -> bool:
         return True
     if holder.get("host") != socket.gethostname():
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not is_running(pid):
         return True
-    except PermissionError:
-        return False
     ticks = _start_ticks(pid)
     return ticks is not None and holder.get("ticks") is not None and ticks != holder["ticks"]
 

@@ -271,8 +271,12 @@ def test_a_lock_whose_process_is_gone_is_taken_over(tmp_path: Path) -> None:
     folder = make(tmp_path)
     pid = dead_pid()
     lock_of(folder, pid=pid)
+    left, used = folder.path / f".run.json.{pid}.tmp", folder.path / f".results.json.{os.getpid()}.tmp"
+    left.write_text("half")
+    used.write_text("of a process that runs")
     again = RunFolder.open(folder.path)
     again.lock()
+    assert not left.exists() and used.exists()
     assert again.notices == [f"took over the lock of pid {pid} on {socket.gethostname()}, which is gone"]
 
 
