@@ -104,7 +104,7 @@ RUN_OPTIONS = (
     spelled(("--prompt",), help="Prompt by name, as `describe` lists them; part of the plan."),
     spelled(("--system-prompt",), help="System turn instead of the model's default."),
     spelled(("--prompt-file",), type=click.Path(), help="File whose text follows the question."),
-    spelled(("--protocol",), default="official", show_default=True, help="How answers are scored; `all` for every."),
+    spelled(("--protocol",), help="How answers are scored, `all` for every; default: official."),
     spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", help="What a scorer sees."),
     spelled(("--batch-size", "-b", "--eval-batch-size"), default="auto", show_default=True, help="Sequences at once."),
     spelled(("--num-workers", "--api-nproc"), type=int, help="Processes that prepare media."),

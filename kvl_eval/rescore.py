@@ -45,7 +45,7 @@ def rescore(
     *,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Score stored answers by `protocol` (a name, `all`, or None for each task's default) and write the results.
+    """Score stored answers by `protocol` (a name, `all`, or None for each task's default and what it shows beside) and write the results.
 
     Rows of other protocols that results.json holds are kept.
     Returns: results.json. Raises: UsageError for a protocol a task has not, DataError for a damaged plan.
@@ -81,10 +81,11 @@ def _task_names(folder: RunFolder) -> list[str]:
 def _protocols(task: Task, protocol: str | None) -> list[str]:
     if protocol == "all":
         return list(task.protocols)
-    name = protocol or task.default_protocol
-    if name not in task.protocols:
-        raise unknown("protocol", name, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    return [name]
+    if protocol is None:
+        return [task.default_protocol, *task.beside]
+    if protocol not in task.protocols:
+        raise unknown("protocol", protocol, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
+    return [protocol]
 
 
 def _stored_rows(folder: RunFolder) -> list[Row]:
@@ -272,6 +273,3 @@ class _PlanRow(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._rows.at(self._offset))
-
-
-__all__ = ["answer_text", "rescore"]

@@ -390,6 +390,7 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmmu"),
     groups=("table3", "thinking"),
+    beside=("assumed",),
     mini="mmmu",
     max_new_tokens=4096,
     files=(
