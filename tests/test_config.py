@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_task import tiny
 
 from kvl_eval.config import RunConfig, from_json, resolve, to_json, to_yaml
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.tasks.base import Task
+from tests.tiny_task import tiny
 
 
 def config(*tasks: Task, model: str = "fake", family: str = "fake", **options: Any) -> RunConfig:

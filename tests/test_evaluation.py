@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_task import gold_answer, tiny
 
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import UsageError
 from kvl_eval.evaluation import evaluate
+from tests.tiny_task import gold_answer, tiny
 
 
 def test_a_task_of_ones_own(tmp_path: Path) -> None:

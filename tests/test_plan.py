@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_task import config_of, rows, tiny
 
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fake import FakeBackend
@@ -19,6 +18,7 @@ from kvl_eval.plan import Plan, differences, in_shard, plan_run, prompt_text, sa
 from kvl_eval.plan_text import plan_text
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
+from tests.tiny_task import config_of, rows, tiny
 
 
 def plan_of(task: Task | None = None, args: dict[str, Any] | None = None, **options: Any) -> Plan:

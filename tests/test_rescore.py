@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_task import comparable, rows, run_tiny, sample_of, score, tiny
 
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.rescore import answer_text, rescore
@@ -16,6 +15,7 @@ from kvl_eval.results import RunFolder
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
+from tests.tiny_task import comparable, rows, run_tiny, sample_of, score, tiny
 
 
 def again(path: Path, task: Task | None = None, **options: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_task import comparable, config_of, gold_answer, make_fake, rows, run_tiny, sample_of, tiny
 
 from kvl_eval.backends.base import Backend, Request
 from kvl_eval.backends.fake import FakeBackend
@@ -27,6 +26,7 @@ from kvl_eval.runner import RunOutcome, find_resumable, resume_run, start_run
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
+from tests.tiny_task import comparable, config_of, gold_answer, make_fake, rows, run_tiny, sample_of, tiny
 
 SCRIPT = Path(__file__).with_name("tiny_task.py")
 RECORD_TIMES = ("time", "ended_at", "crc")
