@@ -45,7 +45,9 @@ def rescore(
     *,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Score stored answers by `protocol` (a name, `all`, or None for each task's default and what it shows beside) and write the results.
+    """Score stored answers and write the results.
+
+    `protocol` is a name, `all`, or None: each task's default and what it shows beside.
 
     Rows of other protocols that results.json holds are kept.
     Returns: results.json. Raises: UsageError for a protocol a task has not, DataError for a damaged plan.

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from kvl_eval.errors import DataError, InputError, StorageError, UsageError
-from kvl_eval.journal import SCHEMA, DamagedLine, Disk, Journal, LineReader, encode_line, read_lines, remove_leftovers
+from kvl_eval.journal import SCHEMA, Disk, Journal, LineReader, encode_line, read_lines, remove_leftovers
 from kvl_eval.run_lock import RunLock, is_held
 from kvl_eval.types import Policy
 
@@ -427,16 +427,3 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str | None]:
     if stated is None or hashlib.sha256(emptied).hexdigest().encode() != stated.group(1):
         return manifest, f"{file} was changed: its checksum does not fit"
     return manifest, None
-
-
-__all__ = [
-    "DamagedLine",
-    "Key",
-    "RecordIndex",
-    "RunFolder",
-    "file_name",
-    "key_of",
-    "list_runs",
-    "run_name",
-    "write_index",
-]

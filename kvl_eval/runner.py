@@ -14,9 +14,9 @@ import asyncio
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +24,12 @@ from typing import Any, TypeVar
 from kvl_eval import provenance
 from kvl_eval.backends.base import Backend
 from kvl_eval.config import RunConfig, from_json, to_json, to_yaml
-from kvl_eval.errors import DataError, KvlEvalError, StorageError, UsageError
+from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.journal import SCHEMA, Disk
 from kvl_eval.plan import Lookup, Plan, TaskPlan, differences, generation_json, plan_run
 from kvl_eval.progress import Progress, Silent
 from kvl_eval.rescore import rescore
-from kvl_eval.results import Key, RunFolder, list_runs, run_name, write_index
+from kvl_eval.results import Key, RunFolder, key_of, list_runs, run_name, write_index
 from kvl_eval.session import Session, Stop, drive
 from kvl_eval.signals import on_signals
 from kvl_eval.tasks import get_task
@@ -114,10 +114,10 @@ def resume_run(
     folder.lock()
     try:
         done = {name: _kept(folder, name, rerun) for name in folder.manifest["data"]}
-        pending = sum(1 for entry in folder.plan() if _key(entry) not in done[entry["task"]])
+        pending = sum(1 for entry in folder.plan() if key_of(entry) not in done[entry["task"]])
         if not pending:
             return _finished(folder, progress, lookup)
-        config = _changed(from_json(folder.manifest["config"]), changes or {})
+        config = replace(from_json(folder.manifest["config"]), **(changes or {}))
         backend = make(config)
         plan = plan_run(config, backend, lookup)
         check_same(folder, plan)
@@ -219,21 +219,16 @@ def _counts(results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _logged:
+@contextmanager
+def _logged(folder: RunFolder) -> Iterator[None]:
     """Marks the run interrupted when it ends by an error, and keeps the traceback in log.txt."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None:
-            return
+    try:
+        yield
+    except BaseException as error:
         with suppress(StorageError):  # a full disk has been reported already
-            self._folder.log("".join(traceback.format_exception(error)))
-            self._folder.save({"status": "interrupted"})
+            folder.log("".join(traceback.format_exception(error)))
+            folder.save({"status": "interrupted"})
+        raise
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -392,14 +387,6 @@ def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> se
     return {key for key in index.offsets if not {key.sample_id, f"{task}/{key.sample_id}"} & again}
 
 
-def _key(entry: Mapping[str, Any]) -> Key:
-    return Key(entry["sample_id"], entry["repeat"], entry["budget"], entry["policy"])
-
-
-def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    return RunConfig(**{**{name: getattr(config, name) for name in RunConfig.__dataclass_fields__}, **changes})
-
-
 def _note_resume(folder: RunFolder, plan: Plan) -> None:
     was, now = folder.manifest["model"].get("device"), plan.model.get("device")
     if was is not None and now is not None and was != now:
@@ -407,6 +394,3 @@ def _note_resume(folder: RunFolder, plan: Plan) -> None:
     stamp = datetime.now().astimezone().isoformat(timespec="seconds")
     entry = {"time": stamp, "host": provenance.host(), "code": provenance.code()}
     folder.save({"resumes": [*folder.manifest.get("resumes", []), entry]})
-
-
-__all__ = ["KvlEvalError", "RunOutcome", "check_same", "find_resumable", "resume_run", "start_run"]
