@@ -1,3 +1,32 @@
-"""kvl-eval: reproduce, explain and trust vision-language benchmark numbers."""
+"""kvl-eval: reproduce, explain and trust vision-language benchmark numbers.
+
+    import kvl_eval
+    result = kvl_eval.evaluate(model="kimi-vl-nano", tasks=["mathvista"], limit=20)
+    scores = kvl_eval.score("mathvista", [{"id": "1", "response": "(B)", "row": {...}}])
+
+`kvl_eval.model` is Kimi-VL as a library of its own. Names are resolved on first use, so importing this costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvl_eval.evaluation import EvaluationResult, evaluate
+    from kvl_eval.predictions import PredictionScores, score
 
 __version__ = "0.1.0"
+__all__ = ["EvaluationResult", "PredictionScores", "__version__", "evaluate", "score"]
+
+_HOMES = {
+    "EvaluationResult": "kvl_eval.evaluation",
+    "PredictionScores": "kvl_eval.predictions",
+    "evaluate": "kvl_eval.evaluation",
+    "score": "kvl_eval.predictions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kvl_eval' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -17,7 +17,7 @@ from kvl_eval.scorers.statistics import interval
 from kvl_eval.scoring import Item, Thinking, score_outputs
 from kvl_eval.sources import Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
-from kvl_eval.tasks import open_split, unknown
+from kvl_eval.tasks import get_task, open_split, unknown
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored
 
@@ -102,6 +102,22 @@ class PredictionScores:
             for one in self.protocols
         ]
         return {"task": self.task, "thinking": self.thinking, "protocols": listed}
+
+
+def score(
+    task: str | Task,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    protocol: str | None = None,
+    thinking: Thinking = "split",
+) -> PredictionScores:
+    """Score answers held in memory: each {"id", "response", "row": the data set's columns, "extraction": optional}.
+
+    Raises: UsageError for an unknown task or protocol, DataError for a line that cannot be scored.
+    """
+    chosen = get_task(task) if isinstance(task, str) else task
+    located = ((f"rows[{number}]", row) for number, row in enumerate(rows))
+    return score_predictions(chosen, located, protocol=protocol, thinking=thinking)
 
 
 def score_file(

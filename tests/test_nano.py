@@ -1,0 +1,38 @@
+"""The whole path, pixels to score: the embedded demo model on the bundled splits, with and without looking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import kvl_eval
+from kvl_eval.tasks import TASKS
+
+pytestmark = pytest.mark.slow
+
+
+def scores(folder: Path, tasks: list[str], blind: bool) -> dict[str, float]:
+    result = kvl_eval.evaluate(model="kimi-vl-nano", tasks=tasks, blind=blind, output_dir=str(folder))
+    rows = [row for row in result.results["rows"] if row["protocol"] == shown(row["task"])]
+    assert all(row["complete"] and row["n_ok"] == row["n_planned"] for row in rows)
+    return {row["task"]: row["score"] for row in rows}
+
+
+def shown(task: str) -> str:
+    """The protocol that reads what the task's default prompt asks for."""
+    return [TASKS[task].default_protocol, *TASKS[task].beside][-1]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, float], dict[str, float]]:
+    """Sighted and blind scores of all tasks with a mini split that nano was trained for."""
+    tasks = [name for name, task in TASKS.items() if task.mini]
+    folder = tmp_path_factory.mktemp("nano")
+    return scores(folder, tasks, blind=False), scores(folder, tasks, blind=True)
+
+
+def test_nano_answers_mathvista_from_pixels(both: tuple[dict[str, float], dict[str, float]]) -> None:
+    sighted, blind = both
+    assert sighted["mathvista"] >= 0.60
+    assert sighted["mathvista"] - blind["mathvista"] >= 0.25
