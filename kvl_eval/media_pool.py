@@ -148,18 +148,18 @@ class _Worker:
                 answer: tuple[bool, Any] = pipe.recv()
                 return answer
         except (EOFError, OSError):
-            code = self.stop()
+            code = self.stop(grace=0.2)  # one that died by itself keeps its own exit code
             raise _WorkerDied(f"exit code {code}" if self._ready else f"it did not start, exit code {code}") from None
         self.stop()
         raise SampleError("timeout", f"preparing the media took longer than {timeout:g} s")
 
-    def stop(self) -> int | None:
-        """Kill the process, if there is one; its exit code."""
+    def stop(self, grace: float = 0.0) -> int | None:
+        """End the process, if there is one, within `grace` seconds; its exit code."""
         with self._lock:
             process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
         if process is None or pipe is None:
             return None
-        process.join(timeout=0.2)  # one that died by itself keeps its own exit code
+        process.join(timeout=grace)
         process.kill()
         process.join()
         pipe.close()

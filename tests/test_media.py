@@ -6,6 +6,8 @@ import hashlib
 import os
 import resource
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from io import BytesIO
@@ -25,6 +27,7 @@ from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.image_processor import preprocess_image
 from kvl_eval.types import ImageRef
 
+ROOT = Path(__file__).resolve().parent.parent
 CONFIG = PreprocessorConfig()
 PREP = ImagePrep(config=CONFIG)
 
@@ -328,6 +331,14 @@ def test_a_long_picture_the_processor_accepts_is_left_alone() -> None:
     assert prepared(data).info.pre_shrunk is None
     roomy = prepared(data, ImagePrep(config=PreprocessorConfig(in_token_limit=16_384)))
     assert roomy.info.pre_shrunk == (7140, 357)
+
+
+def test_preparing_pictures_needs_no_torch() -> None:
+    code = (
+        "import sys, kvl_eval.media, kvl_eval.media_pool; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 # Blind

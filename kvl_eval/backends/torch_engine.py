@@ -13,8 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
 from kvl_eval.backends.fingerprint import checkpoint_facts
+from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, MediaError, PromptError, SampleError
 from kvl_eval.media import ImagePrep, PreparedImage, accepted_size, prepare_images
@@ -36,7 +36,7 @@ from kvl_eval.types import Completion, ImageRef, MediaInfo, Message, Policy, Tok
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kvl_eval.backends.batch import Batch, Event, Prompt, Stream
+    from kvl_eval.backends.batch import Batch, Counts, Event, Prompt, Stream
     from kvl_eval.model.kimi_vl import KimiVL
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
@@ -91,9 +91,10 @@ class TorchEngine:
         self._pool: MediaPool[Sequence[ImageRef], tuple[PreparedImage, ...]] = MediaPool(
             partial(prepare_images, prep=prep), workers=workers, timeout=settings.timeout
         )
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._thread = ModelThread()
+        self._facts: dict[str, Any] | None = None
         self._model: KimiVL | None = None
-        self._batch: Batch | None = None
+        self._counts: Counts | None = None
         self._alphabet: Alphabet | None = None
         self._jobs: dict[str, _Job] = {}
 
@@ -109,9 +110,11 @@ class TorchEngine:
         from kvl_eval.model.weights import weight_files
 
         folder = self._folder()
+        if self._facts is None:
+            self._facts = checkpoint_facts(folder, weight_files(folder))
         return {
             "path": folder.name,
-            **checkpoint_facts(folder, weight_files(folder)),
+            **self._facts,
             "dtype": self._dtype(),
             "device": self._device(),
             "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
@@ -134,9 +137,7 @@ class TorchEngine:
     @property
     def counts(self) -> Mapping[str, int]:
         """What the model was asked to do in the last `generate`: prefills, images, decode steps and so on."""
-        from dataclasses import asdict
-
-        return asdict(self._batch.counts) if self._batch else {}
+        return asdict(self._counts) if self._counts else {}
 
     def _folder(self, weights: bool = True) -> Path:
         settings = self.settings
@@ -160,9 +161,8 @@ class TorchEngine:
 
         Raises: CheckpointError, if the weights cannot be loaded.
         """
-        loop = asyncio.get_running_loop()
         self._pool.warm_up()
-        batch = self._batch = await loop.run_in_executor(self._thread, self._new_batch)
+        batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
         pulled = iter(requests)
         more = True
         preparing: dict[asyncio.Task[Prompt], _Job] = {}
@@ -188,7 +188,7 @@ class TorchEngine:
                     else:
                         batch.add(task.result())
                 if batch.busy:
-                    for event in await loop.run_in_executor(self._thread, _run_a_while, batch):
+                    for event in await asyncio.wrap_future(self._thread.submit(partial(_run_a_while, batch))):
                         for answer in self._answers(event):
                             yield answer
                 elif not more and not preparing:
@@ -199,10 +199,10 @@ class TorchEngine:
             self._jobs.clear()
 
     async def close(self) -> None:
-        """End the worker processes and let go of the model."""
+        """End the worker processes and let go of the model; a step of the model that is under way is not waited for."""
         self._pool.close()
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        self._model = self._batch = None
+        self._thread.end()
+        self._model = None
 
     def load(self) -> KimiVL:
         """The model with its weights, loaded by the first call. Raises: CheckpointError."""
@@ -225,7 +225,9 @@ class TorchEngine:
         model = self.load()
         self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, frozenset(model.stop_token_ids))
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
-        return Batch(model, rows=rows, chunk=self._args["prefill_chunk"])
+        batch = Batch(model, rows=rows, chunk=self._args["prefill_chunk"])
+        self._counts = batch.counts
+        return batch
 
     def _wants_more(self, batch: Batch, preparing: Iterable[_Job]) -> bool:
         """Whether there is room for another request: in the batch, in the workers' queue and in memory."""

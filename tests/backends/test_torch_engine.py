@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -544,3 +545,30 @@ def test_an_unusable_folder_is_one_clear_error(engine_with: Callable[..., TorchE
         engine.describe()
     with pytest.raises(CheckpointError, match="model-00001"):
         answers(engine, all_golden())
+
+
+def test_stopping_does_not_wait_for_a_step_of_the_model(engine_with: Callable[..., TorchEngine]) -> None:
+    engine = engine_with()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def block(module: Any, args: tuple[Any, ...]) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    engine.load().vision_tower.register_forward_pre_hook(block)
+
+    async def stop_in_the_middle() -> None:
+        async def consume() -> None:
+            async for _ in engine.generate([golden("one_image")]):
+                pass
+
+        work = asyncio.create_task(consume())
+        await asyncio.to_thread(begun.wait, 60)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        await engine.close()
+
+    asyncio.run(stop_in_the_middle())
+    assert not go_on.is_set()
+    go_on.set()
