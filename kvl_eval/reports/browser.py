@@ -173,6 +173,8 @@ def _index_row(
         "reason": names.number(figures.plain(reason)),
         "truncated": int(finish in ("length", "budget")),
         "flipped": 0,
+        "repeat": entry["repeat"],
+        "budget": names.number("" if entry["budget"] is None else figures.budget(entry)),
         "categories": categories,
         "question": figures.plain(" ".join(str(entry["question"] or "").split())[:PREVIEW]),
         "chunk": place[0],

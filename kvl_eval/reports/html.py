@@ -21,7 +21,7 @@ from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
-from kvl_eval.reports.table import Flip, row_notes
+from kvl_eval.reports.table import Flip, row_notes, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
 
@@ -86,7 +86,7 @@ def _environment() -> Environment:
         "flips_shown": FLIPS_SHOWN,
         "link": _filter_link,
         "sample_link": _sample_link,
-        "short": lambda value: "nothing" if value is None else str(value)[:200],
+        "short": lambda value: short(value, 200),
     }
     return environment
 
@@ -189,7 +189,8 @@ def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _filter_link(section: TaskSection, **filters: str) -> str:
     """Address of the sample browser with filters set."""
-    wanted = {"run": str(section.run.number), "task": plain(section.row["task"]), **filters}
+    budget = {} if section.row.get("budget") is None else {"budget": figures.budget(section.row)}
+    wanted = {"run": str(section.run.number), "task": plain(section.row["task"]), **budget, **filters}
     return f"samples.html#{urlencode({name: plain(value) for name, value in wanted.items()})}"
 
 

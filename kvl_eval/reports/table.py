@@ -148,13 +148,18 @@ def _flip_lines(view: ProtocolView, shown: int) -> list[str]:
         return []
     header = ("sample", "verdict", "extracted")
     cells = [
-        (plain(flip.sample_id), " → ".join(flip.verdicts), " → ".join(_short(value) for value in flip.extracted))
+        (_sample_name(flip), " → ".join(flip.verdicts), " → ".join(short(value) for value in flip.extracted))
         for flip in view.flips[:shown]
     ]
     more = [f"... and {len(view.flips) - shown} more"] if len(view.flips) > shown else []
     return ["", f"{figures.protocol_name(view.row)} against the default:", figures.columns([header, *cells]), *more]
 
 
-def _short(value: Any, width: int = 40) -> str:
-    text = "nothing" if value is None else plain(value)
+def _sample_name(flip: Flip) -> str:
+    return plain(flip.sample_id) + (f" (repeat {flip.repeat})" if flip.repeat else "")
+
+
+def short(value: Any, width: int = 40) -> str:
+    """What was extracted, as a few words: `nothing` for None, `""` for an empty text."""
+    text = "nothing" if value is None else plain(value) or '""'
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -72,6 +72,7 @@ function fillFilters() {
   options("task", used("task").map((name) => [name, name]), "all tasks");
   options("verdict", used("verdict").map((name) => [name, `${SIGNS[name] || ""} ${readable(name)}`]), "all verdicts");
   options("category", categories.map((name) => [name, name]), "all categories");
+  options("budget", used("budget").map((name) => [name, name]), "all budgets");
   options("reason", used("reason").map((name) => [name, name]), "any reason");
   form.elements.truncated.closest("label").hidden = !kvl.rows.some((row) => row.truncated);
   form.elements.flipped.closest("label").hidden = !kvl.rows.some((row) => row.flipped);
@@ -79,7 +80,7 @@ function fillFilters() {
 
 function passes(row, wanted) {
   const named = (field) => !wanted[field] || kvl.names[row[field]] === wanted[field];
-  return (!wanted.run || String(row.run) === wanted.run) && named("task") && named("verdict") && named("reason")
+  return (!wanted.run || String(row.run) === wanted.run) && named("task") && named("budget") && named("verdict") && named("reason")
     && (!wanted.category || row.categories.some((number) => kvl.names[number] === wanted.category))
     && (!wanted.truncated || row.truncated) && (!wanted.flipped || row.flipped);
 }
@@ -126,13 +127,17 @@ function more() {
   byId("more").hidden = kvl.shown >= kvl.found.length;
 }
 
+function variant(row) {
+  return [row.repeat ? `repeat ${row.repeat}` : "", kvl.names[row.budget] ? `budget ${kvl.names[row.budget]}` : ""].filter(Boolean);
+}
+
 function item(row) {
   const verdict = verdictOf(row);
   const where = kvl.runs.length > 1 ? `${kvl.names[row.task]}, ${kvl.runs[row.run].model}` : kvl.names[row.task];
   const link = el("a", { href: address({ sample: row.key }), class: verdict, "data-key": row.key },
     el("span", { class: "sign", "aria-hidden": "true" }, SIGNS[verdict] || "?"),
     el("span", { class: "name", dir: "auto" }, row.question || row.id),
-    el("span", { class: "sub" }, `${row.id} · ${readable(verdict)} · ${where}`));
+    el("span", { class: "sub" }, [row.id, ...variant(row), readable(verdict), where].join(" · ")));
   return el("li", null, link);
 }
 
@@ -196,7 +201,7 @@ function page(row, sample) {
   return [
     el("div", { class: "steps" }, step("← Previous", -1), step("Next →", 1),
       el("a", { href: `#${new URLSearchParams({ sample: row.key })}` }, "link to this sample")),
-    el("h2", null, `${kvl.names[row.task]} ${row.id} `, el("span", { class: `v-${verdict}` }, `${SIGNS[verdict] || ""} ${readable(verdict)}`)),
+    el("h2", null, `${[`${kvl.names[row.task]} ${row.id}`, ...variant(row)].join(", ")} `, el("span", { class: `v-${verdict}` }, `${SIGNS[verdict] || ""} ${readable(verdict)}`)),
     sample.status === "failed" ? el("p", { class: "mark" }, `failed: ${sample.reason}${sample.message ? `: ${sample.message}` : ""}`) : null,
     sample.status === "pending" ? el("p", { class: "mark" }, "not answered yet") : null,
     ...section("Pictures", pictures(sample)),
