@@ -6,10 +6,12 @@ Kimi-VL-A3B-Thinking-2506). Rules: decisions of this project, `docs/decisions.md
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 
 THINK_OPEN = "◁think▷"
 THINK_CLOSE = "◁/think▷"
+_CLOSE = THINK_CLOSE.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +43,46 @@ def split_thinking(raw: str) -> Split:
 def _without_open(text: str) -> str:
     head, marker, tail = text.partition(THINK_OPEN)
     return tail if marker and not head.strip() else text
+
+
+class ThoughtScan:
+    """Finds the markers in an output that grows token by token, in time linear in its length.
+
+    Attributes:
+        opened:    whether the output opens with a thought; None while that is undecided.
+        closed_at: tokens up to and including the one with the closing marker's last byte; None before it came.
+        count:     tokens seen.
+    """
+
+    def __init__(self, prefix: bytes = b"") -> None:
+        self.opened: bool | None = None
+        self.closed_at: int | None = None
+        self.count = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._head = ""
+        self._tail = b""
+        if prefix:
+            self._take(prefix)
+
+    def push(self, token: bytes) -> None:
+        """Take the bytes of the next token."""
+        self.count += 1
+        self._take(token)
+
+    def _take(self, data: bytes) -> None:
+        if self.opened is None:
+            self._head = (self._head + self._decoder.decode(data)).lstrip()
+            if self._head.startswith(THINK_OPEN):
+                self.opened = True
+            elif not THINK_OPEN.startswith(self._head):
+                self.opened = False
+        if self.closed_at is None:
+            window = self._tail + data
+            if _CLOSE in window:
+                self.closed_at = self.count
+            self._tail = window[-len(_CLOSE) + 1 :]
+
+
+def unfinished_close(data: bytes) -> int:
+    """Bytes at the end of `data` that begin a closing marker without ending it; 0 where none do."""
+    return max(size for size in range(len(_CLOSE)) if data.endswith(_CLOSE[:size]))
