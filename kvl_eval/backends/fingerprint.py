@@ -64,7 +64,8 @@ def files_sha256(folder: Path, names: tuple[str, ...]) -> str:
 def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
     """The JSON header of an open safetensors file, which then stands at its data.
 
-    Raises: CheckpointError, if the header is longer than the file or 100 MiB, or no JSON object.
+    Raises: CheckpointError, if the header is longer than the file or 100 MiB, no JSON object, or places a tensor
+    outside the file.
     """
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(MAX_HEADER, path.stat().st_size - 8):
@@ -75,7 +76,18 @@ def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
         raise _broken(path, str(error)) from None
     if not isinstance(header, dict):
         raise _broken(path, "the header is no JSON object")
+    room = path.stat().st_size - 8 - length
+    for name, entry in header.items():
+        if name != "__metadata__" and not _has_place(entry, room):
+            raise _broken(path, f"{name} has no place inside the file's {room} bytes of data")
     return header
+
+
+def _has_place(entry: Any, room: int) -> bool:
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
+        return False
+    return bool(0 <= offsets[0] <= offsets[1] <= room)
 
 
 def _whole(file: BinaryIO) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.image_processor import image_size
 from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.thinking import THINK_CLOSE
 from kvl_eval.types import Completion, ImageRef, MediaInfo, Message, Policy, TokenCounts
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class TorchEngine:
             **self._facts,
             "dtype": self._dtype(),
             "device": self._device(),
+            "device_name": torch.cuda.get_device_name(self._device()) if self._device().startswith("cuda") else None,
             "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
             "threads": self._args["threads"] or torch.get_num_threads(),
         }
@@ -235,7 +237,7 @@ class TorchEngine:
         media = sum(max(1, _count_media(job.request.messages)) for job in jobs)
         held = sum(job.bytes for job in self._jobs.values())
         streams = sum(len(job.request.repeats) for job in jobs)
-        return not jobs or (batch.room > streams and media < MEDIA_AHEAD and held < BYTES_AHEAD)
+        return batch.room > streams and (not jobs or (media < MEDIA_AHEAD and held < BYTES_AHEAD))
 
     async def _prepare(self, job: _Job) -> Prompt:
         """Pictures and ids of one request. Raises: SampleError."""
@@ -278,7 +280,10 @@ class TorchEngine:
         return pixel_values
 
     def _check_context(self, job: _Job) -> None:
-        context, new = self.config.text_config.max_position_embeddings, job.request.generation.limit
+        context, generation = self.config.text_config.max_position_embeddings, job.request.generation
+        new = generation.limit
+        if generation.think_budgets and generation.budget_policy == "force":
+            new += len(self.tokenizer.encode(THINK_CLOSE))
         if job.prompt_tokens + new > context:
             pictures = sum(info.tokens for info in job.media)
             raise PromptError(
