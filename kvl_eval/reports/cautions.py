@@ -31,7 +31,7 @@ def _of_run(run: Run) -> Iterator[str]:
         yield f"the run is {figures.plain(run.folder.status)}: scores are those so far"
     code = run.manifest.get("code") or {}
     if code.get("dirty"):
-        yield f"run from a checkout with uncommitted changes (commit {figures.plain(code.get('commit'))})"
+        yield f"run from a checkout with uncommitted changes (commit {figures.plain(code.get('commit'))[:10]})"
     versions = {_version(resume.get("code")) for resume in run.manifest.get("resumes") or []} - {_version(code), None}
     if versions:
         yield f"resumed with other code: {_version(code)} → {', '.join(sorted(map(str, versions)))}"

@@ -1,0 +1,58 @@
+"""Seconds until the sample browser of a report of 20,000 samples shows one: `python benchmarks/report_page.py`.
+
+Needs the `test` extra and Chromium (`apt-get install chromium`). Options: number of samples, times it is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "reports"))
+
+from playwright.sync_api import sync_playwright
+from report_folders import make_run
+
+from kvl_eval.reports.write import write_report
+
+WORDS = "A text of ordinary length, as answers have it. " * 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=20_000)
+    parser.add_argument("--times", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder), n=options.samples, text=WORDS)
+        begin = time.perf_counter()
+        write_report([run], Path(folder) / "out", pictures=False)
+        print(f"write the report     {time.perf_counter() - begin:.2f} s")
+        page = Path(folder) / "out" / "samples.html"
+        first = sum((page.parent / name).stat().st_size for name in ("samples.html", "data/index.js", "data/c0.js"))
+        print(f"first page           {first / 1e6:.2f} MB")
+        print(f"open, first sample   {min(openings(page, options.times)):.2f} s (best of {options.times})")
+
+
+def openings(path: Path, times: int) -> list[float]:
+    """Seconds from navigation to the first sample, once for each of `times`."""
+    found = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for _ in range(times):
+            page = browser.new_page()
+            begin = time.perf_counter()
+            page.goto(path.as_uri())
+            page.locator("#sample h2").wait_for()
+            found.append(time.perf_counter() - begin)
+            page.close()
+        browser.close()
+    return found
+
+
+if __name__ == "__main__":
+    main()
