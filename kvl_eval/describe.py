@@ -10,7 +10,7 @@ from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, Message, PdfRef, Sample, VideoRef
+from kvl_eval.types import ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 FAMILIES = ("instruct", "thinking", "thinking-2506", "nano")
 
@@ -58,6 +58,9 @@ def rendered(messages: Sequence[Message]) -> str:
         for part in message.parts:
             if isinstance(part, str):
                 parts.append(part)
+                continue
+            if isinstance(part, SubtitleRef):
+                parts.append(f"<subtitles: {part.rule}>")
                 continue
             kind = _KINDS[type(part)]
             counts[kind] = counts.get(kind, 0) + 1

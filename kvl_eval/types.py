@@ -30,8 +30,48 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubtitleRef:
+    """Spoken lines nobody has read yet; which of them a prompt holds depends on the frames sampled from a video.
+
+    A file or a member of a zip archive; neither means that the video has none. `kvl_eval.subtitles` turns it into text.
+
+    Attributes:
+        video:   name of the VideoRef in the same message whose frames choose the lines.
+        rule:    `vlmevalkit`, `lmms-eval` (one text in this part's place), `interleave`, `interleave-lmms-eval` (as
+                 `VideoRef.subtitles`: lines among the frames).
+        missing: the text of a video without subtitles; None makes that an error.
+        frames:  how many frames the `lmms-eval` rule takes on its own, whatever the model sees.
+        offset:  seconds on the subtitles' clock when the video starts.
+        duration: seconds of the video, as the data set says.
+    """
+
+    video: str
+    rule: str
+    path: str | None = None
+    archive: str | None = None
+    member: str | None = None
+    root: str | None = None
+    missing: str | None = None
+    frames: int | None = None
+    offset: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRef:
-    """A video nobody has opened yet, and the rule that samples its frames."""
+    """A video nobody has opened yet, and the rule that samples its frames.
+
+    Attributes:
+        rule:      `vlmevalkit` (equal steps, neither first nor last frame), `longvideobench` (whole steps from frame 0
+                   over `duration`), `linspace` (first and last frame included).
+        frames:    how many frames; with `fps` the most.
+        fps:       frames a second, where the rule goes by time.
+        start:     seconds where the clip begins; None means at the start of the file.
+        end:       seconds where it ends; None means at the end of the file.
+        duration:  seconds as the data set says, where the rule goes by it and not by the file.
+        subtitles: spoken lines that come with it: an `interleave` rule puts them among the frames, others need a part of
+                   their own in the message; None where there are none, or nobody shall see them.
+    """
 
     name: str
     path: str
@@ -39,21 +79,26 @@ class VideoRef:
     rule: str = "linspace"
     frames: int | None = None
     fps: float | None = None
+    start: float | None = None
+    end: float | None = None
+    duration: float | None = None
+    subtitles: SubtitleRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PdfRef:
-    """A document nobody has opened yet, and how its pages are rendered."""
+    """A document nobody has opened yet, and how its pages are rendered; `data` goes before `path`."""
 
     name: str
     path: str
     root: str | None = None
     dpi: int = 144
     max_pages: int | None = None
+    data: bytes | None = field(default=None, repr=False)
 
 
 MediaRef = ImageRef | VideoRef | PdfRef
-Part = str | ImageRef | VideoRef | PdfRef
+Part = str | ImageRef | VideoRef | PdfRef | SubtitleRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +125,8 @@ class Message:
 
     @property
     def media(self) -> tuple[MediaRef, ...]:
-        """The parts that are not text, in order."""
-        return tuple(part for part in self.parts if not isinstance(part, str))
+        """The parts that are pictures, videos or documents, in order."""
+        return tuple(part for part in self.parts if not isinstance(part, str | SubtitleRef))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvl_eval.scorers.video_choice import (
+    LONGVIDEOBENCH_PREFIXES,
+    VIDEOMME_PREFIXES,
+    VLMEVALKIT_PREFIXES,
+    egoschema_letter,
+    first_letter,
+    lowest_loss,
+    ranked_letter,
+    strict_letter,
+    without_letters,
+)
+from kvl_eval.types import Sample
+from tests.golden import rows
+from tests.scorers.growth import is_linear
+
+OPTIONS = ("A. Once.", "B. Twice.", "C. Three times.", "D. Four times.", "E. Never.")
+SAMPLE = Sample(id="1", question="", row={}, choices=without_letters(OPTIONS))
+READERS = {
+    "videomme": lambda reply: first_letter(reply, VIDEOMME_PREFIXES, "ABCD"),
+    "vlmevalkit": lambda reply: first_letter(reply, VLMEVALKIT_PREFIXES, "ABCDE"),
+    "longvideobench": lambda reply: first_letter(reply, LONGVIDEOBENCH_PREFIXES, "ABCDE"),
+    "ranked": lambda reply: ranked_letter(reply, "ABCD"),
+    "egoschema": lambda reply: egoschema_letter(reply, OPTIONS),
+    "strict": lambda reply: strict_letter(SAMPLE, reply),
+}
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        (r"Because A fell, \boxed{D}", "D"),
+        (r"\boxed{\text{B}}", "B"),
+        (r"A is tempting, \boxed{(C).}", "C"),
+        (r"\boxed{A} no, \boxed{B}", "B"),
+        (r"\boxed{42} The answer is C.", "C"),
+        ("The answer is A? No, the answer is **D**.", "D"),
+        ("Answer: (b) is wrong. Answer: (B)", "B"),
+        ("Final answer：\nC", "C"),
+        ("The correct answer is: 'E'", "E"),
+        ("  d) ", "D"),
+        ("(C).", "C"),
+        ("He does it three times", "C"),
+        ("THREE TIMES.", "C"),
+        ("the answer is a long story", None),
+        ("The answer is Apple", None),
+        ("Once or twice", None),
+        ("A or B", None),
+        ("C is washing the dishes", None),
+        ("", None),
+    ],
+)
+def test_strict_letter(reply: str, letter: str | None) -> None:
+    assert strict_letter(SAMPLE, reply) == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [("Answer: D", "A"), ("Based on it, D", "B"), ("THE ANSWER IS D", "A"), ("d", None), ("The answer is D", "D")],
+)
+def test_the_first_letter_anywhere_counts(reply: str, letter: str | None) -> None:
+    assert READERS["videomme"](reply) == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [("C is washing dishes", "C"), ("In plan A the man left", "A"), ("DNA test", "A"), ("**B**", None), ("a", None)],
+)
+def test_egoschema_reads_every_capital_before_a_blank(reply: str, letter: str | None) -> None:
+    assert egoschema_letter(reply, OPTIONS) == letter
+
+
+def test_option_texts_lose_their_own_letter_only() -> None:
+    assert without_letters(["A. Once.", "B.Twice", "A. An A", "none"]) == ("Once.", "Twice", "A. An A", "none")
+
+
+def test_lowest_loss(data: Path) -> None:
+    for row in rows(data / "egoschema" / "option_loss.jsonl"):
+        found = lowest_loss(row["inputs"]["option_losses"])
+        assert found == row["expected"]["extracted"], row["id"]
+        assert (found == row["inputs"]["answer"]) is row["expected"]["correct"], row["id"]
+    assert lowest_loss([]) == lowest_loss([float("inf")]) == -1
+
+
+@given(reply=st.text(alphabet=st.one_of(st.sampled_from("ABCDEZ ().:,*'\"{}\\\n"), st.characters()), max_size=60))
+def test_every_reader_finds_an_option_or_nothing(reply: str) -> None:
+    for reader in READERS.values():
+        assert reader(reply) in (None, *"ABCDE")
+
+
+@given(letter=st.sampled_from("ABCD"))
+def test_every_reader_reads_a_bare_letter(letter: str) -> None:
+    for reader in READERS.values():
+        assert reader(letter) == reader(f"{letter}.") == letter
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("unit", ["The answer is", "answer is ", "A", "(", r"\boxed{", " ", "once twice ", ". ", "答"])
+def test_time_grows_with_the_reply_only(name: str, unit: str) -> None:
+    assert is_linear(READERS[name], unit)
