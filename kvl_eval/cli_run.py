@@ -55,7 +55,7 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     from kvl_eval.runner import find_resumable, resume_run, start_run
 
     config = configuration(flags)
-    backend = make(config)
+    backend = make(config, fetch=not flags["dry_run"])
     plan = plan_run(config, backend)
     if config.family == "nano":
         click.echo(DEMO.format(tasks=",".join(task.task for task in config.tasks)), err=True)
@@ -96,11 +96,11 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
     return outcome.exit_code
 
 
-def make(config: RunConfig) -> Backend:
-    """The backend of a configuration. Raises UsageError, CheckpointError."""
+def make(config: RunConfig, *, fetch: bool = True) -> Backend:
+    """The backend of a configuration; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     from kvl_eval.backends import make_backend
 
-    return make_backend(config.model, config.settings)
+    return make_backend(config.model, config.settings, fetch=fetch)
 
 
 def configuration(flags: Mapping[str, Any]) -> RunConfig:

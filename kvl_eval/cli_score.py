@@ -120,7 +120,7 @@ def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) 
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     out = Path(flags["out"]) if flags["out"] else None
     formats: Sequence[Format] = flags["format"] or ("markdown", "html")
-    written = write_report(paths, out, formats, include_demo=flags["include_demo"])
+    written = write_report(paths, out, formats, pictures=not flags["no_pictures"], include_demo=flags["include_demo"])
     names = [str(path) for path in written]
     click.echo(json.dumps(names) if as_json else "\n".join(names))
     return 0

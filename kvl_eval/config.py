@@ -34,7 +34,6 @@ WHOLE_RUN = (
     "prompt_text",
     "output_dir",
     "fail_on_error",
-    "max_download",
 )
 OPTIONS = (*WHOLE_RUN, *PER_TASK, *SAMPLING, *BACKEND)
 """Every option `resolve` knows, named as the flag with underscores; `prompt_text` is what `--prompt-file` holds."""
@@ -264,7 +263,7 @@ def _run_wide(config: RunConfig) -> dict[str, Any]:
         "system_prompt": config.system_prompt,
         "output_dir": str(config.output_dir),
         "fail_on_error": config.fail_on_error,
-        **{name: getattr(settings, name) for name in BACKEND if name != "model_args"},
+        **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
         "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
         "batch_size": settings.batch_size or "auto",
     }

@@ -48,7 +48,9 @@ MODELS: dict[str, ModelEntry] = {
             family="thinking-2506",
             note="pictures up to 3.2 million pixels; temperature 0.8",
         ),
-        ModelEntry(name="fake", location="built in", family="fake", note="scripted answers, delays and failures, for tests"),
+        ModelEntry(
+            name="fake", location="built in", family="fake", note="scripted answers, delays and failures, for tests"
+        ),
     )
 }
 
@@ -81,8 +83,8 @@ def _family(label: str) -> str:
     return "instruct"
 
 
-def make_backend(name: str, settings: Settings) -> Backend:
-    """What answers for a model name. Raises UsageError, CheckpointError."""
+def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
+    """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     entry = resolve_model(name)
     if entry.family == "fake":
         from kvl_eval.backends.fake import FakeBackend
@@ -90,4 +92,4 @@ def make_backend(name: str, settings: Settings) -> Backend:
         return FakeBackend(settings)
     from kvl_eval.backends.torch_engine import TorchEngine
 
-    return TorchEngine(entry.location, settings, name=entry.name, family=entry.family)
+    return TorchEngine(entry.location, settings, name=entry.name, family=entry.family, fetch=fetch)

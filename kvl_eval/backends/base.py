@@ -57,6 +57,7 @@ class Settings:
     dtype: str | None = None
     revision: str | None = None
     offline: bool = False
+    max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
     num_workers: int | None = None  # processes that prepare media; None means min(4, cores)
     timeout: float = 300.0  # seconds to prepare the media of one sample

@@ -73,16 +73,20 @@ class TorchEngine:
         path_or_repo: a checkpoint folder or a hub repository; described and limited without loading its weights.
         settings:     `model_args` knows `prefill_chunk` (prompt tokens a step) and `threads` (of a CPU).
         name, family: as the run folder names the model, and which generation defaults it takes.
+        fetch:        whether `describe` may fetch a repository's weights; without them they have no fingerprint.
     Raises: CheckpointError, if the folder is unusable; ConfigError, for unknown arguments.
     """
 
-    def __init__(self, path_or_repo: str | Path, settings: Settings, *, name: str, family: str) -> None:
+    def __init__(
+        self, path_or_repo: str | Path, settings: Settings, *, name: str, family: str, fetch: bool = True
+    ) -> None:
         self.name = name
         self.family = family
         self.settings = settings
         self.idle_seconds = 0.0  # in which the model waited for pictures
         self._args = _model_args(settings.model_args)
         self._location = path_or_repo
+        self._fetch = fetch
         folder = self._folder(weights=False)
         self.config = KimiVLConfig.from_folder(folder)
         self.preprocessor = PreprocessorConfig.from_folder(folder)
@@ -110,9 +114,9 @@ class TorchEngine:
 
         from kvl_eval.model.weights import weight_files
 
-        folder = self._folder()
+        folder = self._folder(weights=self._fetch)
         if self._facts is None:
-            self._facts = checkpoint_facts(folder, weight_files(folder))
+            self._facts = checkpoint_facts(folder, weight_files(folder) if self._weights_here(folder) else [])
         return {
             "path": folder.name,
             **self._facts,
@@ -141,9 +145,19 @@ class TorchEngine:
         """What the model was asked to do in the last `generate`: prefills, images, decode steps and so on."""
         return asdict(self._counts) if self._counts else {}
 
+    def _weights_here(self, folder: Path) -> bool:
+        """Whether weights are to be described: always where they may be fetched, else if the cache has some."""
+        return self._fetch or any(folder.glob("*.safetensors"))
+
     def _folder(self, weights: bool = True) -> Path:
         settings = self.settings
-        return checkpoint_folder(self._location, settings.revision, weights=weights, offline=settings.offline)
+        return checkpoint_folder(
+            self._location,
+            settings.revision,
+            weights=weights,
+            offline=settings.offline,
+            max_download=settings.max_download,
+        )
 
     def _device(self) -> str:
         """The device asked for, or a CUDA one where there is one; the small demo model stays on the CPU."""
@@ -311,7 +325,7 @@ class TorchEngine:
     ) -> Iterator[tuple[str, Completion]]:
         """A failed completion for every answer that is still open: of one repeat, or of all."""
         seeds = dict(zip(job.request.repeats, job.request.seeds, strict=True))
-        text = " ".join(part for part in (error.message, error.where, error.why) if part)
+        text = "; ".join(part for part in (error.message, error.where, error.why) if part)
         for repeat, budget in sorted(job.open, key=lambda pair: (pair[0], pair[1] or 0)):
             if stream is not None and repeat != stream.repeat:
                 continue

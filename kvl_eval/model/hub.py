@@ -10,12 +10,17 @@ FILES_WITHOUT_WEIGHTS = ["*.json", "tiktoken.model", "*.jinja"]
 
 
 def checkpoint_folder(
-    path_or_repo: str | Path, revision: str | None = None, *, weights: bool = True, offline: bool = False
+    path_or_repo: str | Path,
+    revision: str | None = None,
+    *,
+    weights: bool = True,
+    offline: bool = False,
+    max_download: int | None = None,
 ) -> Path:
     """The folder of a checkpoint; a repository id is downloaded first, without weights if they are not needed.
 
     The environment of huggingface_hub applies: HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TOKEN. With `offline` only its
-    cache is used.
+    cache is used. More than `max_download` bytes that the cache lacks are not fetched.
     Raises: CheckpointError, if there is no such folder or repository, or if it cannot be reached.
     """
     folder = Path(path_or_repo).expanduser()
@@ -29,10 +34,24 @@ def checkpoint_folder(
             why="a model is a folder, or a repository id like moonshotai/Kimi-VL-A3B-Instruct",
             fix="check the path",
         )
-    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline)
+    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline, max_download)
 
 
-def _download(repo: str, revision: str | None, patterns: list[str], offline: bool) -> Path:
+def _check_size(repo: str, revision: str | None, patterns: list[str], limit: int) -> None:
+    from huggingface_hub import snapshot_download
+
+    found = snapshot_download(repo, revision=revision, allow_patterns=patterns, dry_run=True)
+    missing = sum(file.file_size or 0 for file in found if file.will_download)
+    if missing > limit:
+        raise CheckpointError(
+            "model.too_large",
+            f"{repo} is a download of {missing / 1e9:.1f} GB",
+            why=f"without --yes at most {limit / 1e9:.1f} GB are fetched",
+            fix="add --yes, or name a folder that holds the checkpoint",
+        )
+
+
+def _download(repo: str, revision: str | None, patterns: list[str], offline: bool, limit: int | None) -> Path:
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -47,6 +66,8 @@ def _download(repo: str, revision: str | None, patterns: list[str], offline: boo
 
     where = repo if revision is None else f"{repo}@{revision}"
     try:
+        if limit is not None and not offline:
+            _check_size(repo, revision, patterns, limit)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=offline))
     except GatedRepoError:
         code, message, fix = "model.gated", f"{repo} needs permission", "accept its terms on the hub and set HF_TOKEN"
