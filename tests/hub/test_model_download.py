@@ -8,7 +8,7 @@ from tests.hub.conftest import DATA_SET, MODEL, Run
 
 pytestmark = pytest.mark.slow
 
-ENGINE = f"""
+ENGINE = """
 from kvl_eval.backends import make_backend
 from kvl_eval.backends.base import Settings
 """
