@@ -1,0 +1,356 @@
+"""Video-MME: multiple choice about videos of eleven seconds to one hour, without and with subtitles.
+
+Data:    lmms-lab/Video-MME, configuration videomme, split test (900 videos, 2,700 questions); videos as
+         data/<videoID>.mp4, subtitles as subtitle/<videoID>.srt (744 videos have some) or subtitle.zip
+Frames:  64 by VLMEvalKit's `nframe` rule; the report states neither number nor size of its frames
+Lines:   with subtitles, those spoken at the sampled frames, by VLMEvalKit's rule
+Metric:  accuracy in percent, also by duration, domain, sub-category and task type
+Scorer:  the authors' evaluation script @ 4e7566d3; a reply without a letter is wrong instead of left out
+Report:  Kimi-VL (arXiv 2504.07491), Table 3, row Video-MME, without / with subtitles
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from kvl_eval.errors import DataError
+from kvl_eval.scorers.aggregate import mean, summarise
+from kvl_eval.scorers.video_choice import (
+    VIDEOMME_PREFIXES,
+    VLMEVALKIT_PREFIXES,
+    first_letter,
+    left_out,
+    letter_score,
+    none_of_them,
+    ranked_letter,
+    strict_letter,
+    without_letters,
+)
+from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
+from kvl_eval.sources.hub import fetch_files
+from kvl_eval.sources.media_files import MediaFiles, media_home
+from kvl_eval.sources.pictures import NamedPictures
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, VideoRef
+
+FRAMES = 64
+LMMS_SUBTITLE_FRAMES = 32  # lmms-eval chooses lines by frames of its own
+SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm")
+FIELDS = ("duration", "domain", "sub_category", "task_type")
+DURATIONS = ("short", "medium", "long")
+DOMAINS = (
+    *("Knowledge", "Film & Television", "Sports Competition", "Artistic Performance", "Life Record", "Multilingual"),
+)
+KEPT = ("question_id", "index", "id", "video_id", "videoID", "video", "url", "question", "options", "answer", *FIELDS)
+
+SELECT = (
+    "Select the best answer to the following multiple-choice question based on the video. Respond with only the letter "
+    "(A, B, C, or D) of the correct option."
+)
+SELECT_LMMS = SELECT.replace("the video.", "the video and the subtitles.")
+LISTED = "This video's subtitles are listed below:"
+FRAMES_SHOWN = "\nThese are the frames of a video. "
+LETTER_ONLY = "Answer with the option's letter from the given choices directly."
+
+
+# Loading
+
+
+def load(subtitles: bool, source: Source, split: str) -> Iterator[Sample]:
+    """The split's samples in the data set's order, videos and subtitles unopened.
+
+    Raises: DataError; `data.missing` too where subtitles are wanted and there is no folder or archive of them.
+    """
+    task = "videomme-subs" if subtitles else "videomme"
+    required = ("question", "options|candidates", "videoID|video", "question_id|index")
+    rows = read_rows(source, split, config="videomme", stems=("Video-MME",), required=required, task=task)
+    videos = MediaFiles(media_home(source), ("data", "video", "videos", "."))
+    spoken = _Subtitles(source, task) if subtitles else None
+    yield from made_from(rows, partial(_loaded, videos, spoken), source)
+
+
+def _loaded(videos: MediaFiles, spoken: _Subtitles | None, row: Row) -> Sample:
+    made = sample(row.values, row.where)
+    name = made.cluster or ""
+    found = videos.find(*(f"{name}{suffix}" for suffix in SUFFIXES)) or videos.expected(f"{name}.mp4")
+    video = VideoRef(
+        name=f"video {name}",
+        path=found,
+        root=videos.root,
+        rule="vlmevalkit",
+        frames=FRAMES,
+        subtitles=None if spoken is None else spoken.of(name),
+    )
+    return replace(made, media=(video,))
+
+
+class _Subtitles:
+    """Where a video's lines are: in a folder, or in `subtitle.zip`, small enough to be fetched with the rows."""
+
+    def __init__(self, source: Source, task: str) -> None:
+        home = media_home(source)
+        folders = ("subtitle", "subtitles")
+        if source.data_dir is None and not MediaFiles(home, folders).any_folder:
+            home = fetch_files(source, ["subtitle.zip"], task=task).data_dir
+        self._root = home
+        self._files = NamedPictures(home, folders)
+        archives = [] if home is None else [*home.glob("*.zip"), *home.glob("*/*.zip")]
+        if not MediaFiles(home, folders).any_folder and not any("subtitle" in path.name for path in archives):
+            raise DataError(
+                "data.missing",
+                f"{task}: no subtitles found",
+                where=str(home),
+                why="looked for subtitle/<videoID>.srt and subtitle.zip",
+                fix="put them there, or run `videomme`, which needs none",
+            )
+
+    def of(self, name: str) -> SubtitleRef:
+        found = self._files.find(f"{name}.srt", name=name, where="")
+        there = found.archive is not None or _is_file(self._root, found.path)
+        return SubtitleRef(
+            video=f"video {name}",
+            rule="vlmevalkit",
+            path=found.path if there else None,
+            archive=found.archive,
+            member=found.member,
+            root=found.root,
+            missing="",
+        )
+
+
+def _is_file(root: Any, path: str | None) -> bool:
+    return root is not None and path is not None and (root / path).is_file()
+
+
+def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+    """One row of any layout as a Sample, without its video. Raises DataError."""
+    options = _options(row, where)
+    answer = row.get("answer")
+    if answer is not None and str(answer) not in ("", *"ABCD"):
+        raise DataError(
+            "data.field", f"videomme: answer is {answer!r}", where=where, why="expected a letter from A to D"
+        )
+    video = row.get("videoID") or row.get("video") or row.get("video_id")
+    return Sample(
+        id=_identity(row, options),
+        question=str(row.get("question") or ""),
+        row={**{key: row[key] for key in KEPT if row.get(key) is not None}, "options": list(options)},
+        choices=without_letters(options),
+        answers=(str(answer),) if answer else (),
+        categories={field: (str(row[field]),) for field in FIELDS if row.get(field) is not None},
+        cluster=None if video is None else str(video),
+    )
+
+
+def _options(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    value = row.get("options", row.get("candidates"))
+    if isinstance(value, str):
+        return tuple(literal_list(value, where=where))
+    return tuple(str(option) for option in value) if value is not None else ()
+
+
+def _identity(row: Mapping[str, Any], options: Sequence[str]) -> str:
+    """The question's id; of a row without one a name made of its text."""
+    for key in ("question_id", "index", "id"):
+        if row.get(key) is not None:
+            return str(row[key])
+    text = "\n".join([str(row.get("question") or ""), *options])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+# Prompts
+
+
+def official(one: Sample) -> list[Message]:
+    """The authors' own text; the block of subtitles stands only where the video has some."""
+    text = "\n".join([SELECT, _question(one), "The best answer is:"])
+    video, lines = _media(one)
+    if lines is None or (lines.path is None and lines.archive is None):
+        return [Message.user(*video, text)]
+    return [Message.user(*video, f"{LISTED}\n", lines, f"\n{text}")]
+
+
+def vlmevalkit(one: Sample) -> list[Message]:
+    """VLMEvalKit's text; of a video without subtitles the block is empty."""
+    video, lines = _media(one)
+    question = f"Question: {_question(one)}\nAnswer: "
+    if lines is None:
+        return [Message.user(*video, f"{FRAMES_SHOWN}{SELECT}\n", question)]
+    return [Message.user(*video, f"{FRAMES_SHOWN}{LISTED}\n", lines, f"\n{SELECT}\n", question)]
+
+
+def lmms_eval(one: Sample) -> list[Message]:
+    """lmms-eval's text, which speaks of subtitles with and without them."""
+    video, lines = _media(one)
+    text = f"{SELECT_LMMS}\n{_question(one)}\n"
+    if lines is None:
+        return [Message.user(*video, f"{text}\n{LETTER_ONLY}")]
+    own = replace(lines, rule="lmms-eval", frames=LMMS_SUBTITLE_FRAMES, missing="No subtitles available")
+    return [Message.user(*video, f"{LISTED} \n", own, f"\n{text}The best answer is:")]
+
+
+def _question(one: Sample) -> str:
+    return "\n".join([one.question, *one.row["options"]])
+
+
+def _media(one: Sample) -> tuple[list[Part], SubtitleRef | None]:
+    """The video, and the subtitles that came with it, which a prompt places itself."""
+    videos = [ref for ref in one.media if isinstance(ref, VideoRef)]
+    return [replace(ref, subtitles=None) for ref in videos], videos[0].subtitles if videos else None
+
+
+# Scoring
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """Accuracy, and the figures that the script behind the protocol prints."""
+    plain = summarise(scored)
+    if protocol == "vlmevalkit":
+        return replace(plain, official=_vlmevalkit_figures(scored))
+    if protocol == "lmms-eval":
+        return replace(plain, official=_lmms_eval_figures(scored))
+    return replace(plain, official=_official_figures(scored))
+
+
+def _official_figures(scored: Sequence[Scored]) -> dict[str, str]:
+    """Right answers over replies with a letter, as the authors' script divides; over all questions beside it."""
+    with_gold = [one for one in scored if one.sample.answers]
+    answered = [one for one in with_gold if one.score.verdict not in ("no_answer", "not_scored")]
+    figures = {
+        name: _percent([one for one in answered if _is(one, "duration", name)])
+        for name in DURATIONS
+        if any(_is(one, "duration", name) for one in with_gold)
+    }
+    for field in FIELDS[1:]:
+        for value in _values(with_gold, field):
+            figures[f"{field}/{value}"] = _percent([one for one in answered if _is(one, field, value)])
+    figures["overall"] = _percent(answered)
+    right = sum(one.score.value == 1 for one in answered)
+    figures["accuracy_all"] = f"{100 * right / len(with_gold):.1f}%" if with_gold else "0.0%"
+    figures["replies without a letter"] = str(len(with_gold) - len(answered))
+    return figures
+
+
+def _vlmevalkit_figures(scored: Sequence[Scored]) -> dict[str, str]:
+    """Fractions with three decimals: each duration, each domain, overall; `nan` where there is no question."""
+    figures = {name: _fraction([one for one in scored if _is(one, "duration", name)]) for name in DURATIONS}
+    figures |= {f"domain/{name}": _fraction([one for one in scored if _is(one, "domain", name)]) for name in DOMAINS}
+    return {**figures, "overall": _fraction(scored)}
+
+
+def _lmms_eval_figures(scored: Sequence[Scored]) -> dict[str, str]:
+    """lmms-eval finds a group's questions by looking for its name in all four labels joined, so that names can mix."""
+    joined = [("_".join(one.sample.categories.get(field, ("",))[0] for field in FIELDS), one) for one in scored]
+    figures = {}
+    for field in FIELDS:
+        for value in DURATIONS if field == "duration" else _values(scored, field):
+            figures[f"{field}/{value}"] = _percent([one for labels, one in joined if value in labels])
+    return {**figures, "overall": _percent(scored)}
+
+
+def _is(one: Scored, field: str, value: str) -> bool:
+    return value in one.sample.categories.get(field, ())
+
+
+def _values(scored: Sequence[Scored], field: str) -> list[str]:
+    """The field's values in order of first appearance."""
+    return list(dict.fromkeys(value for one in scored for value in one.sample.categories.get(field, ())))
+
+
+def _percent(scored: Sequence[Scored]) -> str:
+    return f"{100 * (mean(scored) or 0.0):.1f}%"
+
+
+def _fraction(scored: Sequence[Scored]) -> str:
+    value = mean(scored)
+    return "nan" if value is None else f"{value:.3f}"
+
+
+_PROTOCOLS = {
+    "official": Protocol(
+        score=letter_score(lambda _, reply: first_letter(reply, VIDEOMME_PREFIXES, "ABCD")),
+        notes=(
+            "a reply without a letter is wrong (no_answer); the authors' script leaves it out of the denominator",
+            "the thought is split off first",
+            "fault kept: the first A to D anywhere counts, so that `Answer: D` is read as A and `Based on ...` as B",
+            "fault kept: small letters are not read",
+        ),
+        evidence="unknown: the report names no scorer",
+    ),
+    "official-exact": Protocol(
+        score=letter_score(lambda _, reply: first_letter(reply, VIDEOMME_PREFIXES, "ABCD"), unread=left_out),
+        notes=("a reply without a letter is left out of the denominator, so that silence raises the score",),
+    ),
+    "vlmevalkit": Protocol(
+        score=letter_score(lambda _, reply: first_letter(reply, VLMEVALKIT_PREFIXES, "ABCD"), unread=none_of_them),
+        notes=(
+            "as official, `Answer:` and `Option:` deleted too",
+            "a reply without a letter becomes Z, which is wrong, with or without its judge: options are never found",
+        ),
+        evidence="most plausible: Moonshot's model class lives in VLMEvalKit",
+    ),
+    "lmms-eval": Protocol(
+        score=letter_score(lambda _, reply: ranked_letter(reply, "ABCD"), method="ranked"),
+        notes=(
+            "of several forms of a letter the surest counts, within a form the last; no letter is wrong",
+            "fault kept: groups are found by their names within all labels joined, so that the domain and the "
+            "sub-category Multilingual mix",
+        ),
+    ),
+    "assumed": Protocol(
+        score=letter_score(strict_letter, method="strict"),
+        notes=(
+            r"the last `\boxed{}`, else the letter after `answer is` or `answer:`, else a reply of one letter, else "
+            "the only option whose text the reply contains; anything else is no_answer",
+        ),
+        evidence="assumed: a strict reader for models that explain their answer; the report says nothing",
+    ),
+}
+_HUB = ("video_id", *FIELDS[:3], "url", "videoID", "question_id", "task_type", "question", "options", "answer")
+_VIDEOS = "data/<videoID>.mp4 (.MP4, .mkv), or video/, videos/: the videos, unpacked from videos_chunked_*.zip"
+
+
+def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], Iterator[Sample]]) -> Task:
+    subtitles = setting == "w/ subs"
+    return Task(
+        name=name,
+        title=title,
+        doc=__doc__ or "",
+        repos=("lmms-lab/Video-MME", "lmms-eval/Video-MME"),
+        licence="academic research only: no commercial use, no redistribution",
+        splits={"test": Split(rows=2700, note="earlier revisions of the data set had 2,541 and 2,544 rows")},
+        default_split="test",
+        load=loader,
+        sample=sample,
+        row_layouts={
+            "hub": _HUB,
+            "VLMEvalKit TSV": ("index", "video", "question", "candidates", "answer", *FIELDS),
+            "golden": ("question", "options", "answer", *FIELDS),
+        },
+        prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
+        default_prompt="official",
+        prompt_evidence="the report names no prompt; this is the authors' own text",
+        protocols=_PROTOCOLS,
+        aggregate=aggregate,
+        reference=Reference(benchmark="videomme", setting=setting),
+        groups=("table3", "video"),
+        files=(
+            "videomme/test-*.parquet (hub), or Video-MME.tsv (VLMEvalKit)",
+            _VIDEOS,
+            *(("subtitle/<videoID>.srt, or subtitle.zip",) if subtitles else ()),
+        ),
+        count={
+            "test": {
+                "rows": 2700,
+                **{f"duration={name}": 900 for name in DURATIONS},
+            }
+        },
+    )
+
+
+VIDEOMME = _task("videomme", "Video-MME (no subtitles)", "w/o subs", partial(load, False))
+VIDEOMME_SUBS = _task("videomme-subs", "Video-MME (subtitles)", "w/ subs", partial(load, True))
