@@ -52,7 +52,7 @@ def _check_size(repo: str, revision: str | None, patterns: list[str], limit: int
 
 
 def _download(repo: str, revision: str | None, patterns: list[str], offline: bool, limit: int | None) -> Path:
-    from httpx import HTTPError
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,

@@ -147,7 +147,7 @@ def _undecoded(feature: Any) -> Any:
 @contextmanager
 def _clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
     """The clients' errors as one DataError each."""
-    import httpx
+    import httpx2
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -172,7 +172,7 @@ def _clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
         raise _not_found(source, task, _first_line(error)) from None
     except (OfflineModeIsEnabled, LocalEntryNotFoundError):
         raise _offline(source, split, task) from None
-    except (ConnectionError, httpx.TransportError) as error:
+    except (ConnectionError, httpx2.TransportError) as error:
         if is_offline(source):
             raise _offline(source, split, task) from None
         raise _unreachable(source, task, _first_line(error)) from None

@@ -69,8 +69,8 @@ class Task:
         prompts:     {name: sample -> messages}.
         protocols:   {name: Protocol}; `official` is there in every task.
         aggregate:   (scored, protocol name) -> Summary over everything scored; it never sees `not_scored` dropped.
-        beside:      protocols that a run shows beside the default one: the default prompt asks for a form of answer that
-                     the authors' parser does not read.
+        beside:      protocols that a run shows beside the default one, whose parser cannot read what the default prompt
+                     asks for.
         judge_prompt: (sample, answer) -> the official LLM extraction prompt, or None where no judge is needed.
         submission:  ((sample, answer) pairs) -> {file name: text} for test servers, or None.
         mini:        folder of the bundled split inside `kvl_eval/data/mini`, or None.
