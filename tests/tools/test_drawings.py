@@ -4,18 +4,21 @@ import hashlib
 import io
 import random
 from ast import literal_eval
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from kvl_eval.tasks import get_task
+from kvl_eval.types import ImageRef
 from tools.draw_mini import SPLITS, rows
-from tools.nano import mathvista, screenspot
+from tools.nano import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
 from tools.nano.mini import MINI, mini_digests
 from tools.nano.mixture import SOURCES, example
+from tools.nano.plan import WIDE
 from tools.nano.png import digest
 from tools.nano.problems import PROBLEMS
-from tools.train_nano import MAIN
 
 
 def table(task: str) -> list[dict[str, object]]:
@@ -122,7 +125,7 @@ def test_training_never_shows_a_mini_picture() -> None:
     forbidden = mini_digests()
     assert len(forbidden) > 300
     for n in range(1500):
-        drawn = example(f"train/{n}", MAIN, 0.3, 0.3, forbidden)
+        drawn = example(f"train/{n}", WIDE, 0.3, 0.3, forbidden)
         assert not {digest(image) for image in drawn.images} & forbidden
 
 
@@ -155,4 +158,36 @@ def test_replies_name_the_letter_of_the_answer() -> None:
         problem = mathvista.draw(random.Random(n), 0.5)
         if problem.choices:
             value, letter = mathvista.reply(problem).rsplit(" ", 1)
-            assert problem.choices[ord(letter[1]) - 65] == problem.answer == value
+            assert problem.choices[ord(letter[1]) - 65] == problem.answer == value.split()[-1]
+
+
+def texts(parts: tuple[object, ...]) -> list[str]:
+    return ["<picture>" if not isinstance(part, str) else part for part in parts]
+
+
+def prompt_of(task: str, row: dict[str, object]) -> list[str]:
+    """The default prompt that a run sends for a row."""
+    found = get_task(task)
+    sample = found.sample(row)
+    (message,) = found.prompts[found.default_prompt](replace(sample, media=sample.media or (ImageRef(name="picture"),)))
+    return texts(message.parts)
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_training_asks_as_a_run_asks(number: int) -> None:
+    rng = random.Random(number)
+    problem = mathvista.draw(rng, 0.5)
+    assert prompt_of("mathvista", mathvista.row(problem, 1)) == ["<picture>", mathvista.query(problem)]
+    card = infovqa.draw(rng, 0.5)
+    assert prompt_of("infovqa", infovqa.row(card, 1)) == ["<picture>", infovqa.prompt(card)]
+    reading = ocrbench.draw(rng, 0.5)
+    assert prompt_of("ocrbench", ocrbench.row(reading, 1)) == ["<picture>", reading.question]
+    screen = screenspot.draw(rng, 0.5)
+    assert prompt_of("screenspot-v2", screenspot.row(screen, 1, rng)) == ["<picture>", screenspot.prompt(screen.target)]
+    screen = screenspot.draw_pro(rng, 0.5)
+    row = screenspot.pro_row(screen, 1, rng)
+    assert prompt_of("screenspot-pro", row) == ["<picture>", screenspot.prompt(screen.target)]
+    contest = mathvision.draw(rng, 0.5)
+    assert prompt_of("mathvision", mathvision.row(contest, 1)) == ["<picture>", mathvision.prompt(contest)]
+    question = mmmu.draw(rng, 0.5)
+    assert prompt_of("mmmu", mmmu.row(question, 1)) == texts(mmmu.prompt(question))

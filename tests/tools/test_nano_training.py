@@ -9,12 +9,14 @@ import torch
 
 from kvl_eval.model.processor import KimiVLProcessor
 from kvl_eval.model.tokenizer import KimiTokenizer
+from tools.nano.corpus import corpus
 from tools.nano.encoding import IGNORED, collate, encode
 from tools.nano.mathvista import HINTS
 from tools.nano.mixture import example
 from tools.nano.muon import orthogonalised
+from tools.nano.network import PREPROCESSOR, model_config
+from tools.nano.plan import WIDE
 from tools.nano.tokenizer import build
-from tools.train_nano import MAIN, PREPROCESSOR, corpus, model_config
 
 ROOT = Path(__file__).resolve().parents[2]
 NANO = ROOT / "kvl_eval" / "data" / "kimi-vl-nano"
@@ -47,7 +49,7 @@ def test_learning_a_tokenizer_is_deterministic() -> None:
 def test_training_prompts_are_the_processors(tokenizer: KimiTokenizer) -> None:
     processor = KimiVLProcessor(tokenizer, PREPROCESSOR)
     for n in range(60):
-        drawn = example(f"test/{n}", MAIN, 1.0)
+        drawn = example(f"test/{n}", WIDE, 1.0)
         encoded = encode(drawn, tokenizer, PREPROCESSOR)
         content = [
             {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}

@@ -39,18 +39,18 @@ class Style:
     size: int
 
 
-def pick_style(rng: random.Random, level: float, sizes: tuple[int, int] = (12, 16)) -> Style:
-    """Black on white at level 0; tinted paper, dark inks and two faces towards level 1."""
-    paper, ink, face, size = (255, 255, 255), (0, 0, 0), SANS, 14
+def pick_style(rng: random.Random, level: float, sizes: tuple[int, ...] = (14, 13, 15)) -> Style:
+    """Black on white at the first size at level 0; tinted paper, dark inks, other sizes and faces towards level 1."""
+    paper, ink, face, size = (255, 255, 255), (0, 0, 0), SANS, sizes[0]
     if rng.random() < level:
         paper = (rng.randint(215, 255), rng.randint(215, 255), rng.randint(215, 255))
     if rng.random() < level:
         ink = (rng.randint(0, 70), rng.randint(0, 70), rng.randint(0, 90))
-    if rng.random() < 0.4 * level:
+    if rng.random() < 0.25 * level:
         face = MONO
-    if rng.random() < level:
-        size = rng.randint(*sizes)
-    return Style(paper, ink, face, min(max(size, sizes[0]), sizes[1]))
+    if rng.random() < 0.5 * level:
+        size = rng.choice(sizes)
+    return Style(paper, ink, face, size)
 
 
 class Canvas:

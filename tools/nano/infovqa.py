@@ -32,7 +32,7 @@ def draw(rng: random.Random, level: float) -> Card:
 def shares(rng: random.Random, level: float) -> Card:
     """A title and two or three lines of a percentage and what it belongs to."""
     count = rng.randint(2, 3)
-    style = pick_style(rng, level, (13, 15))
+    style = pick_style(rng, level)
     canvas = Canvas(112, 28 * (count + 1), style)
     title = rng.choice(WORDS).capitalize()
     names = rng.sample(GOODS if rng.random() < 0.5 else NAMES, count)
@@ -40,7 +40,7 @@ def shares(rng: random.Random, level: float) -> Card:
     _head(canvas, title, rng)
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
         y = 28 * (k + 1) + 14
-        canvas.text(6, y, value, anchor="lm", ink=COLOURS[rng.choice(("red", "blue", "purple"))])
+        canvas.text(4, y, value, anchor="lm", ink=COLOURS[rng.choice(("red", "blue", "purple"))])
         canvas.text(60, y, name, anchor="lm")
     reading = f"{title} " + " ".join(f"{value} {name}" for name, value in zip(names, values, strict=True))
     which = rng.randrange(count)
@@ -60,7 +60,7 @@ def shares(rng: random.Random, level: float) -> Card:
 def facts(rng: random.Random, level: float) -> Card:
     """A title and lines of an icon and a number."""
     count = rng.randint(2, 3)
-    style = pick_style(rng, level, (13, 15))
+    style = pick_style(rng, level)
     canvas = Canvas(112, 28 * (count + 1), style)
     title = rng.choice(WORDS).capitalize()
     names = rng.sample(sorted(ICONS), count)
@@ -80,8 +80,8 @@ def facts(rng: random.Random, level: float) -> Card:
 
 def _head(canvas: Canvas, title: str, rng: random.Random) -> None:
     colour = COLOURS[rng.choice(("blue", "green", "purple"))]
-    canvas.pen.rectangle((0, 0, canvas.width, 25), fill=colour)
-    canvas.text(canvas.width / 2, 13, title, ink=(255, 255, 255))
+    canvas.pen.rectangle((0, 0, canvas.width, 27), fill=colour)
+    canvas.text(4, 14, title, ink=(255, 255, 255), anchor="lm")
 
 
 def prompt(card: Card) -> str:

@@ -56,11 +56,11 @@ def prompt(contest: Contest) -> str:
 
 
 def reply(contest: Contest) -> str:
-    """The value, boxed; or the value and then the boxed letter."""
+    """What was read, then the boxed value or letter."""
     problem = contest.problem
     if not problem.choices:
-        return f"\\boxed{{{problem.answer}}}"
-    return f"{problem.answer} \\boxed{{{chr(65 + problem.choices.index(problem.answer))}}}"
+        return f"{problem.said} \\boxed{{{problem.answer}}}".strip()
+    return f"{problem.reply} \\boxed{{{chr(65 + problem.choices.index(problem.answer))}}}"
 
 
 def row(contest: Contest, number: int) -> dict[str, object]:

@@ -66,10 +66,10 @@ def query(problem: Problem) -> str:
 
 
 def reply(problem: Problem) -> str:
-    """What nano learns to say: the value, then the letter where there are choices."""
+    """What nano learns to say: what it read, ending in the value, then the letter where there are choices."""
     if problem.choices:
-        return f"{problem.answer} ({chr(65 + problem.choices.index(problem.answer))})"
-    return problem.answer
+        return f"{problem.reply} ({chr(65 + problem.choices.index(problem.answer))})"
+    return problem.reply
 
 
 def row(problem: Problem, number: int) -> dict[str, object]:

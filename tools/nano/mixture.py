@@ -87,10 +87,16 @@ def _read(rng: random.Random, level: float, dense: float) -> Example:
         image, reading = card.image, card.reading
     else:
         line = rng.choices(
-            (ocrbench.digits, ocrbench.letters, ocrbench.word, ocrbench.handwriting), (0.45, 0.2, 0.25, 0.1)
+            (ocrbench.digits, ocrbench.letters, ocrbench.word, ocrbench.handwriting), (0.4, 0.15, 0.35, 0.1)
         )[0](rng, level)
         image, reading = line.image, line.reply
     return Example("read", (Turn((image, ocrbench.READ), reading),))
+
+
+def _plain(rng: random.Random, level: float, dense: float) -> Example:
+    """The simplest reading."""
+    line = ocrbench.plain(rng, level)
+    return Example("plain", (Turn((line.image, line.question), line.reply),))
 
 
 def _match(rng: random.Random, level: float, dense: float) -> Example:
@@ -148,6 +154,7 @@ SOURCES: dict[str, Callable[[random.Random, float, float], Example]] = {
     "mmmu": _mmmu,
     "mathvision": _mathvision,
     "read": _read,
+    "plain": _plain,
     "match": _match,
 }
 

@@ -73,7 +73,7 @@ def one_picture(rng: random.Random, level: float) -> Question:
     """A drawn problem with four options."""
     problem = _free_form(rng, level, ("bar chart", "table", "badges", "rectangle", "triangle", "legend"))
     problem = with_choices(rng, problem, near_numbers(rng, problem.answer))
-    return Question(problem.images, f"<image 1> {problem.question}", problem.choices, problem.answer, problem.answer)
+    return Question(problem.images, f"<image 1> {problem.question}", problem.choices, problem.answer, problem.reply)
 
 
 def two_pictures(rng: random.Random, level: float) -> Question:
@@ -108,7 +108,7 @@ def picture_options(rng: random.Random, level: float) -> Question:
 def open_question(rng: random.Random, level: float) -> Question:
     """A drawn problem without options."""
     problem = _free_form(rng, level, ("bar chart", "table", "rectangle", "arithmetic", "circle"))
-    return Question(problem.images, f"<image 1> {problem.question}", (), problem.answer, problem.answer)
+    return Question(problem.images, f"<image 1> {problem.question}", (), problem.answer, problem.said)
 
 
 def _free_form(rng: random.Random, level: float, kinds: tuple[str, ...]):  # type: ignore[no-untyped-def]
@@ -120,8 +120,8 @@ def _free_form(rng: random.Random, level: float, kinds: tuple[str, ...]):  # typ
 
 
 def _number(rng: random.Random, level: float, number: int) -> Image.Image:
-    canvas = Canvas(56, 28, pick_style(rng, level, (14, 16)))
-    canvas.text(28, 14, str(number))
+    canvas = Canvas(56, 28, pick_style(rng, level))
+    canvas.text(4, 14, str(number), anchor="lm")
     return canvas.image
 
 
@@ -143,7 +143,7 @@ def prompt(question: Question) -> tuple[str | Image.Image, ...]:
 def reply(question: Question) -> str:
     """The value read off, then the boxed letter (or value)."""
     boxed = f"Answer: $\\boxed{{{letter(question)}}}$"
-    return f"{question.spoken}\n{boxed}" if question.options else boxed
+    return f"{question.spoken}\n{boxed}" if question.spoken else boxed
 
 
 def row(question: Question, number: int) -> dict[str, object]:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from tools.nano.draw import COLOURS, SERIF, Canvas, Style, pick_style
 from tools.nano.png import png_bytes
-from tools.nano.problems import bar_chart
-from tools.nano.words import GOODS, WORDS
+from tools.nano.problems import bar_chart, draw_rows
+from tools.nano.words import GOODS, NAMES, WORDS
 
 READ = "what is written in the image?"
 READ_NUMBER = "what is the number in the image?"
@@ -29,22 +29,35 @@ class Reading:
     question_type: str
 
 
-def _canvas(rng: random.Random, level: float, width: int = 112, height: int = 28) -> Canvas:
-    style = pick_style(rng, level, (13, 20))
+def _line(rng: random.Random, level: float, text: str, **look: object) -> Canvas:
+    """One line of text on a strip, dark on light or (seldom) light on dark; its place varies with the level."""
+    style = pick_style(rng, level, (14, 16, 18))
     if rng.random() < 0.3 * level:
         style = Style(style.ink, style.paper, style.face, style.size)
-    return Canvas(width, height, style)
-
-
-def _line(rng: random.Random, level: float, text: str, **look: object) -> Canvas:
-    """One line of text on a strip; its place varies with the level."""
-    height = 28 if rng.random() > 0.4 * level else 56
-    canvas = _canvas(rng, level, rng.choice((84, 112)), height)
-    size = canvas.fit(text, canvas.width - 6)
-    wiggle = round(3 * level)
-    x = canvas.width / 2 + rng.randint(-wiggle, wiggle)
-    canvas.text(x, height / 2 + rng.randint(-wiggle, wiggle), text, size=size, **look)  # type: ignore[arg-type]
+    canvas = Canvas(84, 28, style)
+    wiggle = round(2 * level)
+    x, y = 4 + rng.randint(0, 3 * wiggle), 14 + rng.randint(-wiggle, wiggle)
+    canvas.text(x, y, text, size=canvas.fit(text, 76), anchor="lm", **look)  # type: ignore[arg-type]
     return canvas
+
+
+def plain(rng: random.Random, level: float) -> Reading:
+    """The first thing to learn: one to three lines of digits, names, or a name and a number, black on white."""
+    count = rng.randint(1, 3)
+    style = pick_style(rng, 0.0, (14, 13, 15)) if rng.random() > level else pick_style(rng, 0.3)
+    canvas = Canvas(84, 28 * count, style)
+    words = rng.sample((*NAMES, *GOODS), count)
+    numbers = ["".join(rng.choice(string.digits) for _ in range(rng.randint(1, 6))) for _ in range(count)]
+    if rng.random() < 0.35:
+        numbers = [number[:2] for number in numbers]
+        draw_rows(canvas, words, numbers, ruled=False)
+        text = ", ".join(f"{name} {number}" for name, number in zip(words, numbers, strict=True))
+        return Reading(canvas.image, READ, text, (text,), "ORAND", "Digit String Recognition")
+    lines = [word if rng.random() < 0.2 else number for word, number in zip(words, numbers, strict=True)]
+    for k, line in enumerate(lines):
+        canvas.text(4 + rng.randint(0, round(14 * level)), 28 * k + 14, line, anchor="lm")
+    text = " ".join(lines)
+    return Reading(canvas.image, READ, text, (text,), "ORAND", "Digit String Recognition")
 
 
 def word(rng: random.Random, level: float) -> Reading:
@@ -82,7 +95,7 @@ def letters(rng: random.Random, level: float) -> Reading:
 
 def receipt(rng: random.Random, level: float) -> Reading:
     """Items with prices and a total."""
-    style = pick_style(rng, level, (12, 14))
+    style = pick_style(rng, level)
     count = rng.randint(1, 2)
     canvas = Canvas(112, 28 * (count + 1), style)
     names = rng.sample(GOODS, count)
@@ -91,21 +104,21 @@ def receipt(rng: random.Random, level: float) -> Reading:
     for k, (name, price) in enumerate((*zip(names, prices, strict=True), ("Total", total))):
         canvas.text(4, 28 * k + 14, name, anchor="lm")
         canvas.text(108, 28 * k + 14, price, anchor="rm")
-    question, answer = "what is the total amount of this receipt?", total
+    question, said, answer = "what is the total amount of this receipt?", "Total", total
     if rng.random() < 0.4:
         which = rng.randrange(count)
-        question, answer = f"what is the price of {names[which]}?", prices[which]
+        question, said, answer = f"what is the price of {names[which]}?", names[which], prices[which]
     question += " Answer this question using the text in the image directly."
-    return Reading(canvas.image, question, answer, (answer,), "SROIE", "Key Information Extraction")
+    return Reading(canvas.image, question, f"{said} {answer}", (answer,), "SROIE", "Key Information Extraction")
 
 
 def sign(rng: random.Random, level: float) -> Reading:
     """A street sign: a word and a number."""
-    style = pick_style(rng, level, (14, 16))
+    style = pick_style(rng, level)
     canvas = Canvas(84, 56, Style(COLOURS[rng.choice(("blue", "green", "purple"))], (255, 255, 255), style.face, 14))
     text, number = rng.choice(WORDS).capitalize(), str(rng.randint(2, 999))
-    canvas.text(42, 14, text)
-    canvas.text(42, 42, number)
+    canvas.text(4, 14, text, anchor="lm")
+    canvas.text(4, 42, number, anchor="lm")
     question, answer = rng.choice((("What number is on the sign?", number), ("What word is on the sign?", text)))
     return Reading(canvas.image, question, answer, (answer,), "textVQA", "Scene Text-centric VQA")
 
@@ -117,12 +130,12 @@ def chart(rng: random.Random, level: float) -> Reading:
         if not problem.choices:
             break
     image = problem.images[0]
-    return Reading(image, problem.question, problem.answer, (problem.answer,), "ChartQA", "Doc-oriented VQA")
+    return Reading(image, problem.question, problem.reply, (problem.answer,), "ChartQA", "Doc-oriented VQA")
 
 
 def formula(rng: random.Random, level: float) -> Reading:
     """A small formula with a power or an index; answered in LaTeX."""
-    style = pick_style(rng, level, (15, 17))
+    style = pick_style(rng, level, (16,))
     canvas = Canvas(112, 28, style)
     letter, raised = rng.choice("abxyz"), rng.random() < 0.6
     small, number = str(rng.randint(2, 9)), str(rng.randint(1, 99))

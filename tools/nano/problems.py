@@ -13,7 +13,10 @@ from tools.nano.words import GOODS, NAMES
 
 @dataclass(frozen=True)
 class Problem:
-    """One question about one or more drawings; `choices` holds option texts, `answer` the value itself."""
+    """One question about one or more drawings; `choices` holds option texts, `answer` the value itself.
+
+    `said` is what nano learns to say before it names a letter: what it read, ending in the answer.
+    """
 
     images: tuple[Image.Image, ...]
     question: str
@@ -24,6 +27,11 @@ class Problem:
     choices: tuple[str, ...] = ()
     precision: int | None = None
     unit: str | None = None
+    said: str = ""
+
+    @property
+    def reply(self) -> str:
+        return self.said or self.answer
 
 
 def with_choices(rng: random.Random, problem: Problem, others: Sequence[str], count: int = 4) -> Problem:
@@ -65,11 +73,10 @@ def _pairs(names: Sequence[str], values: Sequence[object]) -> str:
 def bar_chart(rng: random.Random, level: float) -> Problem:
     """Two to four bars with a value above and a name below; asks for a value, an extreme or a name."""
     count = 2 if rng.random() > 0.4 + level else rng.randint(2, 4)
-    style = pick_style(rng, level, (12, 14))
+    style = pick_style(rng, level)
     names, values = rng.sample(NAMES, count), _distinct_values(rng, level, count)
-    step = rng.choice((28, 35)) if level > 0.4 else 28
-    canvas = Canvas(max(56, step * count), rng.choice((84, 112)), style)
-    draw_bars(canvas, names, values, rng.choice(list(COLOURS.values())), step)
+    canvas = Canvas(28 * count, 112, style)
+    draw_bars(canvas, names, values, rng.choice(list(COLOURS.values())))
     reading = _pairs(names, values)
     ask = rng.random()
     if ask < 0.62:
@@ -91,33 +98,31 @@ def bar_chart(rng: random.Random, level: float) -> Problem:
             "text",
             "bar chart",
             reading,
+            said=f"{reading}: {names[values.index(pick(values))]}",
         )
         return with_choices(rng, base, (*names, *rng.sample(NAMES, 4)) if count < 4 else names)
-    problem = Problem((canvas.image,), question, answer, "integer", "bar chart", reading)
+    said = f"{names[values.index(int(answer))]} {answer}" if "of" in question else f"{reading}: {answer}"
+    problem = Problem((canvas.image,), question, answer, "integer", "bar chart", reading, said=said)
     if rng.random() < 0.2:
         others = [str(value) for value in values] + near_numbers(rng, answer)
         return with_choices(rng, problem, others)
     return problem
 
 
-def draw_bars(
-    canvas: Canvas, names: Sequence[str], values: Sequence[int], colour: tuple[int, int, int], step: int
-) -> None:
-    """Bars on the canvas, each `step` wide, names below and values above."""
-    base, top = canvas.height - 16, 18
-    scale = (base - top) / max(100, *values)
+def draw_bars(canvas: Canvas, names: Sequence[str], values: Sequence[int], colour: tuple[int, int, int]) -> None:
+    """Bars of 28 pixels each, names below and values above; values stand in rows of 14 pixels."""
+    base = canvas.height - 16
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
-        x = step * k + step / 2
-        y = base - max(3, value * scale)
-        canvas.pen.rectangle((x - 8, y, x + 8, base), fill=colour)
-        canvas.text(x, y - 2, str(value), anchor="mb")
-        canvas.text(x, canvas.height - 8, name, size=canvas.fit(name, step - 2))
+        x, row = 28 * k + 14, 5 - min(5, round(value * 5 / 99))
+        canvas.pen.rectangle((x - 8, 14 * row + 15, x + 8, base), fill=colour)
+        canvas.text(x, 14 * row + 7, str(value))
+        canvas.text(x, canvas.height - 7, name, size=canvas.fit(name, 27, 12))
 
 
 def table(rng: random.Random, level: float) -> Problem:
     """Rows of a name and a number (whole, or with one or two decimals); asks for one of them."""
     count = 2 if rng.random() > 0.4 + level else rng.randint(2, 4)
-    style = pick_style(rng, level, (13, 16))
+    style = pick_style(rng, level)
     names = rng.sample(GOODS, count)
     places = rng.choices((0, 1, 2), (0.35, 0.45, 0.2))[0]
     values = _decimals(rng, count, places)
@@ -134,6 +139,7 @@ def table(rng: random.Random, level: float) -> Problem:
         "table",
         _pairs(names, values),
         precision=places or None,
+        said=f"{name} {answer}",
     )
     if rng.random() < 0.2:
         return with_choices(rng, problem, values + near_numbers(rng, answer))
@@ -164,28 +170,35 @@ def draw_rows(canvas: Canvas, names: Sequence[str], values: Sequence[str], *, ru
 def badges(rng: random.Random, level: float) -> Problem:
     """Names with their ages; asks for the age of one (unit years)."""
     count = rng.randint(2, 3)
-    style = pick_style(rng, level, (13, 15))
+    style = pick_style(rng, level)
     names, values = rng.sample(NAMES, count), [rng.randint(3, 98) for _ in range(count)]
     canvas = Canvas(84, 28 * count, style)
     draw_rows(canvas, names, [str(value) for value in values], ruled=True)
     which = rng.randrange(count)
-    question = f"What is the age of {names[which]}?"
+    name, answer = names[which], str(values[which])
     return Problem(
-        (canvas.image,), question, str(values[which]), "integer", "badges", _pairs(names, values), unit="years"
+        (canvas.image,),
+        f"What is the age of {name}?",
+        answer,
+        "integer",
+        "badges",
+        _pairs(names, values),
+        unit="years",
+        said=f"{name} {answer}",
     )
 
 
 def rectangle(rng: random.Random, level: float) -> Problem:
     """A rectangle with labelled width and height; asks for a side, or the perimeter or area of small ones."""
-    style = pick_style(rng, level, (13, 15))
+    style = pick_style(rng, level)
     canvas = Canvas(112, rng.choice((84, 112)), style)
     ask = rng.choices(("width", "height", "area", "perimeter"), (0.3, 0.3, 0.2, 0.2))[0]
     small = ask in ("area", "perimeter")
     width, height = (rng.randint(2, 9 if small else 99) for _ in range(2))
-    right, bottom = rng.randint(56, 82), canvas.height - rng.randint(22, 30)
-    canvas.pen.rectangle((6, 8, right, bottom), outline=style.ink, width=2)
-    canvas.text((6 + right) / 2, bottom + 11, str(width))
-    canvas.text(right + 14, (8 + bottom) / 2, str(height))
+    left, top = rng.randint(4, 18), rng.randint(4, 10)
+    canvas.pen.rectangle((left, top, 80, canvas.height - 30), outline=style.ink, width=2)
+    canvas.text(42, canvas.height - 14, str(width))
+    canvas.text(98, 42, str(height))
     values = {"width": width, "height": height, "area": width * height, "perimeter": 2 * (width + height)}
     problem = Problem(
         (canvas.image,),
@@ -194,6 +207,10 @@ def rectangle(rng: random.Random, level: float) -> Problem:
         "integer",
         "geometry",
         f"width {width}, height {height}",
+        said={
+            "area": f"{width} x {height} = {width * height}",
+            "perimeter": f"{width} + {height} = {width + height}, perimeter {2 * (width + height)}",
+        }.get(ask, f"{ask} {values[ask]}"),
     )
     if rng.random() < 0.2:
         return with_choices(rng, problem, near_numbers(rng, problem.answer))
@@ -202,17 +219,16 @@ def rectangle(rng: random.Random, level: float) -> Problem:
 
 def triangle(rng: random.Random, level: float) -> Problem:
     """A triangle with labelled corners and side lengths; asks for the length of a side."""
-    style = pick_style(rng, level, (12, 14))
+    style = pick_style(rng, level)
     canvas = Canvas(112, 112, style)
-    corners = ((14, 88), (98, 88), (rng.randint(40, 72), 20))
+    corners = ((18, 84), (94, 84), (56, 18))
     letters = ("A", "B", "C")
     values = [str(value) for value in _distinct_values(rng, level, 3)]
     canvas.pen.polygon(corners, outline=style.ink, width=2)
-    for letter, (x, y) in zip(letters, ((8, 100), (104, 100), (corners[2][0], 9)), strict=True):
+    for letter, (x, y) in zip(letters, ((8, 88), (104, 88), (56, 8)), strict=True):
         canvas.text(x, y, letter, size=12)
-    canvas.text(56, 100, values[0])
-    canvas.text((corners[1][0] + corners[2][0]) / 2 + 13, 52, values[1])
-    canvas.text((corners[0][0] + corners[2][0]) / 2 - 13, 52, values[2])
+    for value, (x, y) in zip(values, ((56, 98), (94, 42), (18, 42)), strict=True):
+        canvas.text(x, y, value)
     sides = ("AB", "BC", "CA")
     which = rng.randrange(3)
     problem = Problem(
@@ -222,21 +238,24 @@ def triangle(rng: random.Random, level: float) -> Problem:
         "integer",
         "geometry",
         _pairs(sides, values),
+        said=f"{sides[which]} {values[which]}",
     )
     return with_choices(rng, problem, values + near_numbers(rng, values[which])) if rng.random() < 0.2 else problem
 
 
 def circle(rng: random.Random, level: float) -> Problem:
     """A circle whose radius is written in it; asks for the radius or the diameter."""
-    style = pick_style(rng, level, (13, 15))
+    style = pick_style(rng, level)
     canvas = Canvas(84, 84, style)
     radius = rng.randint(2, 49)
     canvas.pen.ellipse((6, 6, 78, 78), outline=style.ink, width=2)
     canvas.pen.line((42, 42, 78, 42), fill=style.ink, width=2)
-    canvas.text(58, 32, str(radius))
+    canvas.text(56, 28, str(radius))
     ask, answer = rng.choice((("radius", radius), ("diameter", 2 * radius)))
+    reading = f"radius {radius}"
+    said = reading if ask == "radius" else f"{reading}, diameter {answer}"
     return Problem(
-        (canvas.image,), f"What is the {ask} of the circle?", str(answer), "integer", "geometry", f"radius {radius}"
+        (canvas.image,), f"What is the {ask} of the circle?", str(answer), "integer", "geometry", reading, said=said
     )
 
 
@@ -269,7 +288,7 @@ def plural(shape: str) -> str:
 
 def arithmetic(rng: random.Random, level: float) -> Problem:
     """A written sum, difference or product; asks for its value."""
-    style = pick_style(rng, level, (14, 18))
+    style = pick_style(rng, level)
     sign = rng.choices("+-x", (0.5, 0.25, 0.25))[0]
     a, b = rng.randint(2, 9), rng.randint(2, 9)
     if sign == "+" and rng.random() < 0.4:
@@ -277,16 +296,19 @@ def arithmetic(rng: random.Random, level: float) -> Problem:
     if sign == "-":
         a, b = a + b, b
     answer = a + b if sign == "+" else a - b if sign == "-" else a * b
-    canvas = Canvas(rng.choice((84, 112)), rng.choice((28, 56)), style)
+    canvas = Canvas(112, 28, style)
     written = f"{a} {sign} {b} = ?"
-    canvas.text(canvas.width / 2, canvas.height / 2, written, size=canvas.fit(written, canvas.width - 4))
-    problem = Problem((canvas.image,), "What number is missing?", str(answer), "integer", "arithmetic", written)
+    canvas.text(4, 14, written, anchor="lm")
+    said = written.replace("?", str(answer))
+    problem = Problem(
+        (canvas.image,), "What number is missing?", str(answer), "integer", "arithmetic", written, said=said
+    )
     return with_choices(rng, problem, near_numbers(rng, problem.answer)) if rng.random() < 0.2 else problem
 
 
 def sequence(rng: random.Random, level: float) -> Problem:
     """Three numbers in a row; asks for the list."""
-    style = pick_style(rng, level, (13, 15))
+    style = pick_style(rng, level)
     values = [rng.randint(2, 99) for _ in range(3)]
     canvas = Canvas(112, 28, style)
     for k, value in enumerate(values):
@@ -297,7 +319,7 @@ def sequence(rng: random.Random, level: float) -> Problem:
 
 def figure_name(rng: random.Random, level: float) -> Problem:
     """A coloured shape among others with numbers beside them; asks which number belongs to a shape."""
-    style: Style = pick_style(rng, level, (13, 15))
+    style: Style = pick_style(rng, level)
     count = 2 if rng.random() > 0.4 + level else 3
     canvas = Canvas(84, 28 * count, style)
     shapes, values = rng.sample(SHAPES, count), [str(value) for value in _distinct_values(rng, level, count)]
@@ -312,6 +334,7 @@ def figure_name(rng: random.Random, level: float) -> Problem:
         "integer",
         "legend",
         _pairs(shapes, values),
+        said=f"{shapes[which]} {values[which]}",
     )
     return with_choices(rng, problem, values + near_numbers(rng, values[which])) if rng.random() < 0.25 else problem
 

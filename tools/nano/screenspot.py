@@ -60,7 +60,7 @@ def draw_pro(rng: random.Random, level: float) -> Screen:
 
 
 def _screen(rng: random.Random, level: float, platform: str, width: int, height: int, most: int) -> Screen:
-    style = pick_style(rng, level, (11, 13))
+    style = pick_style(rng, level, (12, 11, 13))
     canvas = Canvas(width, height, style)
     _frame(canvas, platform, rng)
     slots = [(x, y) for y in range(1, height // 28) for x in range(width // 28)]
@@ -73,7 +73,7 @@ def _screen(rng: random.Random, level: float, platform: str, width: int, height:
         wide = (x + 1, y) in slots
         if wide and words and rng.random() < 0.65:
             slots = [slot for slot in slots if slot not in ((x, y), (x + 1, y))]
-            elements.append(_button(canvas, words.pop(), 28 * x, 28 * y, rng))
+            elements.append(_button(canvas, words.pop(), 28 * x, 28 * y))
         elif icons:
             slots = [slot for slot in slots if slot != (x, y)]
             elements.append(_icon(canvas, icons.pop(), 28 * x, 28 * y, rng))
@@ -93,13 +93,12 @@ def _frame(canvas: Canvas, platform: str, rng: random.Random) -> None:
             canvas.shape("circle", 10 + 12 * k, 9, 4, COLOURS[colour])
 
 
-def _button(canvas: Canvas, word: str, x: int, y: int, rng: random.Random) -> Element:
-    dy = rng.randint(0, 2)
-    box = (x + 1, y + 2 + dy, x + 54, y + 24 + dy)
+def _button(canvas: Canvas, word: str, x: int, y: int) -> Element:
+    box = (x + 1, y + 3, x + 54, y + 25)
     style: Style = canvas.style
     fill = (235, 235, 235) if style.paper[0] > 245 else (255, 255, 255)
     canvas.pen.rounded_rectangle(box, 4, fill=fill, outline=(120, 120, 120))
-    canvas.text((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, word, size=canvas.fit(word, 50))
+    canvas.text(x + 28, y + 14, word, size=canvas.fit(word, 50))
     return Element(f"click {word}", "text", box)
 
 

@@ -1,0 +1,40 @@
+"""From a training state to the checkpoint folder that ships."""
+
+from pathlib import Path
+
+import torch
+
+from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl import KimiVL
+from kvl_eval.model.processor import KimiVLProcessor
+from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.weights import save_checkpoint
+
+README = """\
+# kimi-vl-nano
+
+An embedded demo model trained on synthetic drawings, **not Kimi-VL-A3B**. It has Kimi-VL's architecture (MoonViT, 2x2
+merge, MLP projector, mixture-of-experts language model with latent attention) at {millions:.1f} million parameters, and
+the exact checkpoint format of the released models, so that the whole path from pixels to a score can be run and tested
+without a GPU or a download. It reads numbers, short words, small charts, tables, figures and screens of the kinds that
+the bundled `mini` splits show, drawn with other seeds, and knows nothing else. Its scores say something about this
+software only.
+
+Trained from nothing by `tools/train_nano.py` ({steps} steps, {minutes:.0f} minutes of one core); recipe and accuracy
+table: `tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
+"""
+
+
+def export(run: Path, target: Path, preprocessor: PreprocessorConfig, model: KimiVL) -> None:
+    """Write the state of a training run as a checkpoint folder; `model` lends its shape and is overwritten."""
+    state = torch.load(run / "state.pt", weights_only=True)
+    tokenizer = KimiTokenizer.from_folder(run)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(state["masters"][name])
+    model.stop_token_ids = tokenizer.stop_ids
+    save_checkpoint(model, target, dtype=torch.bfloat16)
+    KimiVLProcessor(tokenizer, preprocessor).save(target)
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    text = README.format(millions=millions, steps=state["step"], minutes=state["spent"] / 60)
+    (target / "README.md").write_text(text, encoding="utf-8")

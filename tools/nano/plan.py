@@ -1,0 +1,56 @@
+"""What is trained when, and how fast."""
+
+from dataclasses import dataclass
+
+MAIN = {"mathvista": 0.62, "read": 0.16, "plain": 0.06, "match": 0.06, "ocrbench": 0.04, "infovqa": 0.06}
+FINE = {"mathvista": 0.6, "read": 0.08, "plain": 0.03, "match": 0.06, "ocrbench": 0.1, "infovqa": 0.13}
+WIDE = {
+    "mathvista": 0.28,
+    "read": 0.06,
+    "match": 0.03,
+    "ocrbench": 0.12,
+    "infovqa": 0.15,
+    "screenspot": 0.2,
+    "mmmu": 0.08,
+    "mathvision": 0.08,
+}
+# (until this part of the time, shares, highest difficulty there, share of prompts cut short)
+Phase = tuple[float, dict[str, float], float, float]
+FROM_NOTHING: tuple[Phase, ...] = (
+    (0.10, {"plain": 1.0}, 0.4, 0.0),
+    (0.22, {"plain": 0.2, "read": 0.33, "match": 0.1, "mathvista": 0.37}, 0.4, 1.0),
+    (0.66, MAIN, 0.7, 0.7),
+    (1.0, FINE, 0.7, 0.4),
+)
+WIDER: tuple[Phase, ...] = ((0.01, WIDE, 0.7, 0.5), (1.0, WIDE, 0.8, 0.5))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train; fractions are of `minutes`."""
+
+    phases: tuple[Phase, ...] = FROM_NOTHING
+    minutes: float = 45.0
+    batch: int = 32
+    lr: float = 1e-3
+    muon_lr: float = 3e-3
+    warmup: int = 60  # steps
+    decay: float = 0.35  # the last part of the time, in which the rate falls to zero
+    dense: float = 0.5  # share of conversations with a second, dense turn
+    check_minutes: float = 5.0
+    save_minutes: float = 3.0
+
+
+def phase(phases: tuple[Phase, ...], part: float) -> tuple[dict[str, float], float, float]:
+    """Shares, highest difficulty and share of short prompts at a part of the time; the difficulty rises steadily."""
+    start, low = 0.0, 0.0
+    for end, shares, high, brief in phases:
+        if part < end or end == 1.0:
+            return shares, min(high, low + (high - low) * (part - start) / (end - start)), brief
+        start, low = end, high
+    raise AssertionError("the last phase ends at 1")
+
+
+def rate(plan: Plan, step: int, part: float) -> float:
+    """Factor on the learning rates: warm-up by steps, then constant, then linear to a fiftieth."""
+    return min(1.0, (step + 1) / plan.warmup) * min(1.0, max(0.02, (1 - part) / plan.decay))
