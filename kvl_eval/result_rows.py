@@ -180,8 +180,8 @@ def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], family: str
         return "blind: pictures were grey"
     if row["split"] == "mini":
         return "the bundled mini split"
-    if row["split"] != task.default_split:
-        return f"split {row['split']}; the published figure is of {task.default_split}"
+    if row["split"] != task.published_split:
+        return f"split {row['split']}; the published figure is of {task.published_split}"
     if row["partial"]:
         return f"partial: {row['partial']}"
     if not row["complete"]:

@@ -210,7 +210,7 @@ def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
         setting = f"{BUDGET}{row.get('budget')}"
     elif row.get("budget") is not None:
         return False
-    same_split = reference.split in (None, wanted.split) and (demo or row.get("split") == task.default_split)
+    same_split = reference.split in (None, wanted.split) and (demo or row.get("split") == task.published_split)
     return (reference.benchmark, setting) == (wanted.benchmark, wanted.setting) and same_split
 
 

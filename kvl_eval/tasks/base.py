@@ -109,6 +109,12 @@ class Task:
         """The official splits, and `mini` where one is bundled."""
         return (*self.splits, *(("mini",) if self.mini else ()))
 
+    @property
+    def published_split(self) -> str:
+        """The split whose published figures `reference` names: results of any other are not compared with them."""
+        named = None if self.reference is None else self.reference.split
+        return named if named is not None and named in self.splits else self.default_split
+
     def generation(self, family: str) -> Generation:
         """Defaults for a model family: instruct, thinking, thinking-2506, nano, or anything else (as instruct)."""
         if family == "nano":

@@ -65,7 +65,7 @@ def load(source: Source, split: str) -> Iterator[Sample]:
 
     Raises: DataError; `data.version` where the rows found are not of the version asked for.
     """
-    source = fetch_files(source, ["data/*.parquet", "documents/*.pdf"], task="mmlongbench-doc")
+    source = fetch_files(source, ["*.parquet", "documents/*"], task="mmlongbench-doc")
     required = ("doc_id", "question", "answer", "answer_format")
     rows = partial(
         read_rows, source, split, stems=("samples", "MMLongBench_DOC"), required=required, task="mmlongbench-doc"
@@ -83,6 +83,10 @@ def _version(rows: Iterable[Row], wanted: str | None) -> str:
 
     Raises: DataError `data.version`.
     """
+    if wanted is not None and wanted not in ROWS:
+        raise DataError(
+            "data.version", f"mmlongbench-doc: there is no version {wanted!r}", why=f"versions are {', '.join(ROWS)}"
+        )
     lines = sorted("\t".join(" ".join(str(row.values.get(field)).split()) for field in FIELDS) for row in rows)
     known = [version for version, total in ROWS.items() if total == len(lines)]
     if not known:
@@ -379,7 +383,6 @@ TASK = Task(
     reference=Reference(benchmark="mmlongbench_doc"),
     groups=("table3", "documents"),
     judge_prompt=judge_prompt,
-    max_new_tokens=1024,
     files=(
         "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",
         "documents/<doc_id>: the PDFs; VLMEvalKit's table holds them itself",

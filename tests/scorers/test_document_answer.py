@@ -57,7 +57,11 @@ def test_a_given_extraction_is_a_reply_or_the_answer_itself(extraction: str, ans
         ("Eiffel Tower.", "Str", "Eiffel Tower"),
         ("**Eiffel Tower**", "Str", "Eiffel Tower"),
         ("U.S.", "Str", "U.S."),
-        ("The cover page of the brochure shows a large picture of the **Eiffel Tower** at night.", "Str", "Eiffel Tower"),
+        (
+            "The cover page of the brochure shows a large picture of the **Eiffel Tower** at night.",
+            "Str",
+            "Eiffel Tower",
+        ),
         ('Near the bottom of page two the authors call this kind of search "beam search" twice.', "Str", "beam search"),
     ],
 )
@@ -83,7 +87,8 @@ def test_the_rule_always_gives_a_text(response: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "unit", ["\n", " ", "answer:", "answer: ", "[", '"', "“", "**", "1,", "- a\n", "\\boxed{", "no ", "not given in the "]
+    "unit",
+    ["\n", " ", "answer:", "answer: ", "[", '"', "“", "**", "1,", "- a\n", "\\boxed{", "no ", "not given in the "],
 )
 def test_time_grows_with_the_response_only(kind: str, unit: str) -> None:
     assert is_linear(lambda text: rule_answer(text, kind), unit)

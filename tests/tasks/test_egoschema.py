@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
+from kvl_eval.result_rows import Part, result_row
 from kvl_eval.sources import Source
 from kvl_eval.tasks.egoschema import TASK, index_of
 from kvl_eval.types import MISSING, Sample, Score, Scored, VideoRef
@@ -99,7 +100,17 @@ def test_the_full_set_is_pending_until_the_server_scored_it() -> None:
     summary = TASK.aggregate([Scored(sample=sample, score=score)], "official")
     assert (summary.score, summary.official) == (None, {"result": "pending submission"})
     assert not TASK.splits["full"].has_gold
-    assert TASK.reference is not None and TASK.reference.split == "full"
+
+
+def test_the_subset_is_never_compared_with_the_published_figure() -> None:
+    assert (TASK.default_split, TASK.published_split) == ("subset", "full")
+    part = Part(budget=None, policy=None, planned=1, ok=1)
+    part.scored.append(Scored(sample=TASK.sample(HUB), score=Score.of(1.0, 3)))
+    for split, note in (("subset", "split subset; the published figure is of full"), ("full", None)):
+        manifest = {"model": {"family": "instruct"}, "data": {"egoschema": {"split": split}}}
+        reference = result_row(manifest, TASK, part, "official", "split")["reference"]
+        assert (reference["value"], reference["note"]) == (0.785, note)
+        assert (reference["delta"] is None) is (split == "subset")
 
 
 def test_submission() -> None:

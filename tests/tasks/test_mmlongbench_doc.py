@@ -109,6 +109,13 @@ def test_versions_are_told_apart_by_their_number_of_rows(tmp_path: Path) -> None
         load(tmp_path, "2025-09")
 
 
+def test_a_version_nobody_has_is_an_error(tmp_path: Path) -> None:
+    write_json(tmp_path / "samples.json", [ROW])
+    with pytest.raises(DataError, match="no version 'v1'") as caught:
+        load(tmp_path, "v1")
+    assert caught.value.code == "data.version"
+
+
 def load(folder: Path, version: str | None = None) -> list[Sample]:
     return list(TASK.load(Source(data_dir=folder, version=version), "train"))
 
