@@ -209,7 +209,16 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
-    """What the model saw of one picture: its content hash, kind, size in the file, size after resizing, tokens."""
+    """What the model saw of one picture: its content hash, kind, size in the file, size after resizing, tokens.
+
+    Attributes:
+        sha256:    of the picture's file; of a frame or page, of the video or document.
+        kind:      `image`, `frame` or `page`.
+        index:     number of the frame or page, from 0.
+        timestamp: seconds at which a frame is shown, counted from the first frame.
+        decoder:   of a frame or page, with its version.
+        limit:     most patches of a picture, where that was lowered to fit the context.
+    """
 
     sha256: str
     kind: str  # image, frame, page
@@ -219,6 +228,10 @@ class MediaInfo:
     tokens: int
     pre_shrunk: tuple[int, int] | None = None
     note: str | None = None
+    index: int | None = None
+    timestamp: float | None = None
+    decoder: str | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

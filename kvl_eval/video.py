@@ -22,11 +22,11 @@ import os
 import stat
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
@@ -34,10 +34,12 @@ from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.frame_rules import frame_indices, with_flags
 from kvl_eval.media import MAX_PIXELS, safe_path
 from kvl_eval.types import VideoRef
-from kvl_eval.video_readers import Decoded, VideoIndex, corrupt, decode, probe
+from kvl_eval.video_readers import VideoIndex, corrupt, decode, probe
 
 if TYPE_CHECKING:
     Shrink = Callable[[int, int], tuple[int, int]]
+
+T = TypeVar("T")
 
 DECODERS = ("auto", "pyav", "decord")
 TIME_LIMIT = 300.0  # seconds one file may take
@@ -77,13 +79,37 @@ class Choice:
         indices: as shown, in order, within the video.
         nominal: index / average fps of each, in seconds, as the published loaders count time.
         times:   presentation times of each, in seconds.
-        notes:   None, or for each place what was wrong with the index the rule gave.
+        notes:   for each place what was wrong with the index the rule gave, or None.
     """
 
     indices: tuple[int, ...]
     nominal: tuple[float, ...]
     times: tuple[float, ...]
     notes: tuple[str | None, ...]
+
+    @property
+    def unique(self) -> tuple[int, ...]:
+        """The indices to decode."""
+        return tuple(sorted(set(self.indices)))
+
+
+def as_shown(choice: Choice, decoded: Iterable[T]) -> Iterator[tuple[T, str | None]]:
+    """What stands for each of `choice.unique`, as often and where it is shown, with the choice's note.
+
+    Every rule gives rising indices, so that one at a time is held.
+    """
+    pairs = zip(choice.unique, decoded, strict=True)
+    current = next(pairs)
+    for index, note in zip(choice.indices, choice.notes, strict=True):
+        while current[0] != index:
+            current = next(pairs)
+        yield current[1], note
+    next(pairs, None)  # to the end of `decoded`, which may have something left to do there
+
+
+def joined(*notes: str | None) -> str | None:
+    """Notes in one line, or None where there are none."""
+    return "; ".join(note for note in notes if note) or None
 
 
 def sample_frames(
@@ -106,7 +132,10 @@ def sample_frames(
     """
     ref = with_flags(ref, n if max_frames is None else max_frames, fps)
     video = probe_video(ref, decoder)
-    yield from decode_frames(video, chosen_frames(ref, video), shrink=shrink, time_limit=time_limit)
+    choice = chosen_frames(ref, video)
+    decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=time_limit)
+    for frame, note in as_shown(choice, decoded):
+        yield replace(frame, note=joined(note, frame.note))
 
 
 def probe_video(ref: VideoRef, decoder: str = "auto") -> VideoIndex:
@@ -173,29 +202,19 @@ def _window(ref: VideoRef, video: VideoIndex) -> tuple[int, int]:
 
 
 def decode_frames(
-    video: VideoIndex, choice: Choice, *, shrink: Shrink | None = None, time_limit: float = TIME_LIMIT
+    video: VideoIndex, indices: Sequence[int], *, shrink: Shrink | None = None, time_limit: float = TIME_LIMIT
 ) -> Iterator[Frame]:
-    """The chosen frames in order; each is decoded once, however often it is shown. Raises: MediaError."""
+    """One frame for each of `indices`, which rise strictly and lie within the video. Raises: MediaError."""
     size = video.size if shrink is None else shrink(*video.size)
-    decoded = _shrunk(video, decode(video, sorted(set(choice.indices)), time.monotonic() + time_limit), size)
-    asked = -1
-    for index, note in zip(choice.indices, choice.notes, strict=True):
-        while asked != index:  # every rule gives rising indices, so that one frame at a time is held
-            asked, frame = next(decoded)
-        yield replace(frame, note="; ".join(filter(None, (note, frame.note))) or None)
-
-
-def _shrunk(video: VideoIndex, frames: Iterator[Decoded], size: tuple[int, int]) -> Iterator[tuple[int, Frame]]:
-    for one in frames:
+    for one in decode(video, indices, time.monotonic() + time_limit):
         image = Image.fromarray(one.pixels)
-        frame = Frame(
+        yield Frame(
             image=image if image.size == size else image.resize(size, Image.Resampling.BICUBIC),
             index=one.index,
             timestamp=video.seconds(one.index),
             size=video.size,
             note=None if one.index == one.asked else f"frame {one.asked} cannot be decoded, {one.index} shown",
         )
-        yield one.asked, frame
 
 
 @lru_cache(maxsize=16)
