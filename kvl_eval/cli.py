@@ -31,7 +31,7 @@ kvl-eval reproduces, explains and helps to trust vision-language benchmark numbe
   kvl-eval run --task mathvista --model kimi-vl-instruct --batch-size 32
   kvl-eval score --task mathvista --predictions answers.jsonl
 
-Verbs: run, resume, sweep, score, report, list, describe, check, version.
+Verbs: run, resume, sweep, score, report, compare, verify, merge, list, describe, check, version.
 `kvl-eval VERB --help` shows what a verb takes; `kvl-eval list tasks` and `list models` what there is.
 """
 
@@ -229,6 +229,50 @@ def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
     from kvl_eval.cli_score import report_verb
 
     return report_verb([Path(name) for name in runs], flags, as_json)
+
+
+@cli.command()
+@click.argument("run_folder", type=click.Path())
+@spelled(("--strict",), is_flag=True, help="What a crash left behind counts as damage too.")
+@include_option
+@json_option
+def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool) -> int:
+    """Prove a run whole: every answer accounted for, nothing changed, the same scores when scored again."""
+    from kvl_eval.cli_tools import verify_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return verify_verb(Path(run_folder), strict=strict, as_json=as_json)
+
+
+@cli.command()
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path(), required=False)
+@spelled(("--task", "-t"), help="One task; default: all that both runs have.")
+@spelled(("--protocol",), help="P, or P,Q for A under P and B under Q; default: the task's.")
+@include_option
+@json_option
+def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Compare two runs on the same samples, or two protocols of one run (--protocol P,Q)."""
+    from kvl_eval.cli_tools import compare_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return compare_verb(Path(a), None if b is None else Path(b), **flags, as_json=as_json)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path())
+@spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True)
+@include_option
+@json_option
+def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
+    """Join the shards of one configuration (--shard i/n) into one run folder."""
+    from kvl_eval.cli_tools import merge_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return merge_verb([Path(run) for run in runs], Path(output_dir), as_json=as_json)
 
 
 @cli.command("list")

@@ -134,7 +134,7 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
         tasks=tasks,
         model={"name": backend.name, "family": backend.family, **model},
         identity=identity,
-        fingerprint=hashlib.sha256(_canonical(identity)).hexdigest(),
+        fingerprint=fingerprint_of(identity),
         lines=lines,
     )
 
@@ -228,7 +228,7 @@ def _plan_task(
     for position, sample in enumerate(chosen_samples(task, config, run), 1):
         _check_new(task, sample.id, position, positions)
         unseen -= {sample.id, f"{task.name}/{sample.id}"}
-        data[sample.id] = _sample_digest(sample)
+        data[sample.id] = sample_digest(sample)
         rendered, messages = _render(task, config, run, sample)
         prompts.update(hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest())
         if not in_shard(sample.id, run.shard):
@@ -236,7 +236,7 @@ def _plan_task(
         if n < EXACT_TOKENS:
             counted.append(_count_tokens(messages, rendered, limits))
         n, media = n + 1, media + len(sample.media)
-        for line in _plan_lines(config, run, sample, rendered):
+        for line in _plan_lines(config, run, sample, rendered, position):
             lines.add(line)
     known = [count for count in counted if count is not None]
     return TaskPlan(
@@ -245,7 +245,7 @@ def _plan_task(
         n=n,
         total=_total(task, config, run, len(positions)),
         media=media,
-        data_sha256=hashlib.sha256(b"".join(data[key] for key in sorted(data))).hexdigest(),
+        data_sha256=data_fingerprint(data),
         prompt_sha256=prompts.hexdigest(),
         prompt_tokens=sum(known) / len(known) if known else None,
     )
@@ -270,8 +270,8 @@ def _render(task: Task, config: TaskConfig, run: RunConfig, sample: Sample) -> t
     return prompt_text(messages), messages
 
 
-def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: str) -> Iterator[bytes]:
-    """One line per repeat and budget; the first carries what all share."""
+def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: str, position: int) -> Iterator[bytes]:
+    """One line per repeat and budget; the first carries what all share, and in a shard where the sample stood."""
     first: dict[str, Any] | None = {
         "question": sample.question,
         "choices": sample.choices,
@@ -281,6 +281,7 @@ def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: st
         "media": len(sample.media),
         "prompt_sha256": hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).hexdigest(),
         "row": sample.row,
+        **({"position": position} if run.shard is not None else {}),
     }
     for repeat in range(run.repeats):
         for budget in config.budgets:
@@ -315,6 +316,16 @@ def _total(task: Task, config: TaskConfig, run: RunConfig, chosen: int) -> int |
 
 
 # -- fingerprints -----------------------------------------------------------------------------------------------
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """The `config_fingerprint` of an identity."""
+    return hashlib.sha256(_canonical(identity)).hexdigest()
+
+
+def data_fingerprint(digests: Mapping[str, bytes]) -> str:
+    """The fingerprint of data from the digest of each sample, {id: `sample_digest`}."""
+    return hashlib.sha256(b"".join(digests[key] for key in sorted(digests))).hexdigest()
 
 
 def _identity(config: RunConfig, tasks: Iterable[TaskPlan], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -372,13 +383,14 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
 
 
-def _sample_digest(sample: Sample) -> bytes:
-    media = [_media_digest(ref) for ref in sample.media]
+def sample_digest(sample: Sample) -> bytes:
+    """A hash over id, question, options, gold and the content of the media."""
+    media = [media_digest(ref) for ref in sample.media]
     fields = [sample.id, sample.question, list(sample.choices), list(sample.answers), media]
     return hashlib.sha256(_canonical(fields)).digest()
 
 
-def _media_digest(ref: MediaRef) -> str:
+def media_digest(ref: MediaRef) -> str:
     """The content's hash; of videos and documents the size and both ends. A file nobody can open has its reason."""
     from kvl_eval.media import read_bytes, safe_path
 

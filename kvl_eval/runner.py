@@ -79,7 +79,7 @@ def start_run(
         plan.lines.chunks(),
         disk,
     )
-    _write_config(folder, plan.config)
+    write_config(folder, plan.config)
     return _carry_out(folder, plan, backend, {}, progress or Silent(), lookup, handle_signals)
 
 
@@ -180,8 +180,8 @@ def _carry_out(
                 results = rescore(folder, plan.config.protocol, plan.config.thinking, lookup)
                 _tell(folder, progress, told)
                 progress.close()
-            _save_end(folder, results, plan.model)
-            return _outcome(folder, results, session.stop)
+            save_end(folder, results, plan.model)
+            return outcome_of(folder, results, session.stop)
     finally:
         progress.close()
         session.close()
@@ -196,7 +196,8 @@ def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
     return len(folder.notices)
 
 
-def _save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+def save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Write status, counts and model into the manifest, and the list of runs anew."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
     changes = {"status": "finished" if is_finished else "interrupted", "finished": ended if is_finished else None}
@@ -260,9 +261,9 @@ def _finished(folder: RunFolder, progress: Progress, lookup: Lookup) -> RunOutco
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
         if not done_before:
             config = from_json(folder.manifest["config"])
-            _save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.manifest["model"])
+            save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.manifest["model"])
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
-        return _outcome(folder, folder.results(), None)
+        return outcome_of(folder, folder.results(), None)
     finally:
         folder.unlock()
 
@@ -271,7 +272,8 @@ def _pending(results: Mapping[str, Any]) -> int:
     return sum(row["n_pending"] for row in results["rows"])
 
 
-def _outcome(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None) -> RunOutcome:
+def outcome_of(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None) -> RunOutcome:
+    """How a run with these results ended, and what to do next."""
     rows = results["rows"]
     pending = _pending(results)
     gaps = [
@@ -308,7 +310,7 @@ def _gap(row: Mapping[str, Any]) -> str:
 # -- manifest and resuming --------------------------------------------------------------------------------------
 
 
-def _write_config(folder: RunFolder, config: RunConfig) -> None:
+def write_config(folder: RunFolder, config: RunConfig) -> None:
     """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
     own = folder.path / "prompt.txt" if config.prompt_text else None
     if own is not None:
@@ -358,20 +360,20 @@ def _data(task: TaskPlan, plan: Plan) -> dict[str, Any]:
         "total": task.total,
         "media": task.media,
         "fingerprint": task.data_sha256,
-        "partial": _partial(task, plan.config),
+        "partial": partial_note(task.n, task.total, plan.config),
     }
 
 
-def _partial(task: TaskPlan, config: RunConfig) -> str | None:
+def partial_note(n: int, total: int | None, config: RunConfig) -> str | None:
     """`limit 20 of 1000`, `3 chosen samples of 1000`, `shard 1/2`; None where the whole split is planned."""
-    of = f" of {task.total}" if task.total is not None else ""
+    of = f" of {total}" if total is not None else ""
     if config.shard is not None:
-        return f"shard {config.shard[0]}/{config.shard[1]}: {task.n}{of}"
-    if task.total == task.n:
+        return f"shard {config.shard[0]}/{config.shard[1]}: {n}{of}"
+    if total == n:
         return None
     if config.sample_ids:
-        return f"{task.n} chosen samples{of}"
-    return f"limit {task.n}{of}" if config.limit is not None else None
+        return f"{n} chosen samples{of}"
+    return f"limit {n}{of}" if config.limit is not None else None
 
 
 def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:
