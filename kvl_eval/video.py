@@ -25,6 +25,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -143,11 +144,20 @@ def probe_video(ref: VideoRef, decoder: str = "auto") -> VideoIndex:
 
     Raises: MediaError, as `sample_frames`.
     """
-    if decoder not in DECODERS:
-        raise ConfigError("config.video_decoder", f"no video decoder {decoder!r}", fix=" or ".join(DECODERS))
+    check_decoder(decoder)
     path, facts = video_file(ref)
     video = _probe(path, (facts.st_size, facts.st_mtime_ns, facts.st_ino), decoder)
     return replace(video, name=ref.name)
+
+
+def check_decoder(decoder: str) -> None:
+    """Raise ConfigError for a decoder that is unknown, or named and not installed."""
+    if decoder not in DECODERS:
+        raise ConfigError("config.video_decoder", f"no video decoder {decoder!r}", fix=" or ".join(DECODERS))
+    if decoder == "decord" and find_spec("decord") is None:
+        raise ConfigError(
+            "config.video_decoder", "decord is not installed", why="it has wheels for x86-64 only", fix="auto or pyav"
+        )
 
 
 def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
