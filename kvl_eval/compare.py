@@ -265,7 +265,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     lines += _block("circumstances", found["circumstances"], "none differ")
     for one in found["comparisons"]:
         lines += ["", *_comparison(one)]
-    return "\n".join(lines)
+    paths = list(dict.fromkeys(found[name]["path"] for name in ("a", "b")))
+    return "\n".join([*lines, "", f"see each sample: kvl-eval report {' '.join(map(plain, paths))}"])
 
 
 def _block(title: str, lines: Iterable[str], nothing: str) -> list[str]:
