@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from math import fsum
 from typing import Any, NamedTuple
 
@@ -167,13 +168,12 @@ def _side(stack: ExitStack, folder: RunFolder, task: Task, protocol: str, lookup
 
 
 def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """Which (budget, policy) of A stands against which of B: equal ones, or the only one of each."""
+    """Which (budget, policy) of A stands against which of B: equal ones, or, where a side has but one, that one."""
     if _is_same(a.folder, b.folder) and a.protocol == b.protocol:  # budgets of one sweep against its largest
         ordered = sorted(a.lines, key=lambda one: (one[0] is None, one[0] or 0))
         return [(one, ordered[-1]) for one in ordered[:-1]]
-    if len(a.lines) <= 1 and len(b.lines) <= 1:
-        nothing = (None, None)
-        return [(next(iter(a.lines), nothing), next(iter(b.lines), nothing))]
+    if len(a.lines) <= 1 or len(b.lines) <= 1:
+        return list(product(a.lines or [(None, None)], b.lines or [(None, None)]))
     shared = [(one, one) for one in a.lines if one in b.lines]
     if not shared:
         raise UsageError(

@@ -165,6 +165,8 @@ def test_budgets_of_a_sweep_stand_against_its_largest(tmp_path: Path) -> None:
     other = run(tmp_path / "b", gold(), think_budget=(8, 32), model_args={"think": 5})
     [shared] = compared(folder, other)["comparisons"]
     assert (shared["a"]["budget"], shared["b"]["budget"]) == (8, 8)
+    unlimited = compared(run(tmp_path / "c", gold(), model_args={"think": 5}), other)["comparisons"]
+    assert [(one["a"]["budget"], one["b"]["budget"]) for one in unlimited] == [(None, 8), (None, 32)]
 
 
 # -- what cannot be compared ------------------------------------------------------------------------------------
