@@ -7,7 +7,7 @@ McNemar test for 0/1 scores, and every sample that one side got right and the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -77,15 +77,23 @@ def compare(
     return {
         "a": _named(a),
         "b": _named(b),
-        "settings": settings(a, b),
+        "settings": settings(a, b, names),
         "circumstances": circumstances(a, b),
         "comparisons": comparisons,
     }
 
 
-def settings(a: RunFolder, b: RunFolder) -> list[str]:
-    """What can change an answer and differs, `name of A → of B`; and which samples were chosen."""
-    found = differences(a.manifest.get("identity", {}), b.manifest.get("identity", {}))
+def settings(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
+    """What can change an answer of these tasks and differs, `name of A → of B`; and which samples were chosen."""
+    left, right = (dict(folder.manifest.get("identity", {})) for folder in (a, b))
+    by_task = (left.pop("tasks", {}), right.pop("tasks", {}))
+    found = differences(left, right)
+    changed: dict[str, list[str]] = {}
+    for task in tasks:
+        for change in differences(*(one.get(task, {}) for one in by_task)):
+            changed.setdefault(change, []).append(task)
+    for change, where in changed.items():
+        found.append(f"{'every task' if len(where) == len(tasks) > 1 else ', '.join(where)}: {change}")
     return found + differences(a.manifest.get("selection", {}), b.manifest.get("selection", {}))
 
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.compare import as_text, compare
+from kvl_eval.config import resolve
 from kvl_eval.errors import UsageError
+from kvl_eval.plan import plan_run
 from kvl_eval.results import RunFolder
+from kvl_eval.runner import start_run
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Extraction, Sample, Score
-from tests.tiny_task import rows, run_tiny, score, tiny
+from tests.tiny_task import gold_answer, rows, run_tiny, score, tiny
 
 
 def answers(path: Path, said: dict[str, Any]) -> str:
@@ -71,6 +75,22 @@ def test_differing_settings_come_first(tmp_path: Path) -> None:
     lines = as_text(found).splitlines()
     assert lines[2] == "settings that can change an answer:"
     assert lines.index("  seed 0 → 1") < next(number for number, line in enumerate(lines) if "same samples" in line)
+
+
+def test_settings_of_tasks_stand_together(tmp_path: Path) -> None:
+    tasks = {name: tiny(name=name) for name in ("zebra", "ant")}
+
+    def two(**options: Any) -> RunFolder:
+        config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path), **options})
+        backend = FakeBackend(config.settings, answer=gold_answer)
+        return start_run(plan_run(config, backend, tasks.__getitem__), backend, lookup=tasks.__getitem__).folder
+
+    a, b = two(), two(max_new_tokens=9, prompt={"ant": "short"})
+    found = compare(a, b, lookup=tasks.__getitem__)["settings"]
+    assert "every task: max_new_tokens 512 → 9" in found
+    assert "ant: prompt plain → short" in found
+    only = compare(a, b, lookup=tasks.__getitem__, task="zebra")
+    assert (only["settings"], len(only["comparisons"])) == (["zebra: max_new_tokens 512 → 9"], 1)
 
 
 def test_only_samples_of_both_runs_count(tmp_path: Path) -> None:
