@@ -2,7 +2,8 @@
 
 Neither keeps a file open between calls: a decord reader that stays open decodes ahead without bound (dmlc/decord issue
 208), and a model may run for minutes between two clips. PyAV counts packets and seeks by presentation time, which is
-exact on variable frame rate; decord decodes `CHUNK` frames and is then opened anew, which bounds its memory.
+exact on variable frame rate; decord decodes `CHUNK` frames and is then opened anew, which bounds its memory. On some
+damaged files decord 0.6.0 waits for ever inside its own code: only the time limit of a worker process ends that.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from kvl_eval.errors import ConfigError, MediaError
@@ -306,6 +308,26 @@ def _write_sound(path: Path) -> None:
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=12), cut=st.booleans())
+def test_damage_anywhere_gives_all_frames_or_a_media_error(
+    tmp_path: Path, early: bytes, places: list[float], cut: bool
+) -> None:
+    data = bytearray(early)
+    for place in places:
+        data[int(place * len(data))] ^= 0x5A
+    path = tmp_path / f"{hash((tuple(places), cut))}.mp4"
+    path.write_bytes(data[: int(places[0] * len(data))] if cut else data)
+    try:
+        found = frames(path, "pyav", frames=6)
+    except MediaError as error:
+        assert error.reason in {"media_corrupt", "media_too_large"}
+    else:
+        assert len(found) == 6
+        shown = [frame.index for frame in found]
+        assert shown == sorted(shown)
 
 
 def test_missing_and_outside(tmp_path: Path, clip: Path) -> None:
