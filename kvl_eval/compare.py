@@ -158,11 +158,11 @@ def _of_task(
 
 
 def _side(stack: ExitStack, folder: RunFolder, task: Task, protocol: str, lookup: Lookup) -> _Side:
-    """Stored scores, or, where a run was not scored so, its answers scored now, beside the run folder."""
+    """Stored scores; where a run is unfinished or was not scored so, its answers scored now, beside the folder."""
     name = protocol.removesuffix(RAW)
     if name not in task.protocols:
         raise unknown("protocol", name, list(task.protocols), f"kvl-eval describe {task.name}")
-    lines = list(folder.scores(task.name, protocol))
+    lines = list(folder.scores(task.name, protocol)) if folder.status == "finished" else []
     if not lines:
         again = stack.enter_context(shadow(folder))
         view: ThinkingView = "raw" if protocol.endswith(RAW) else "split"

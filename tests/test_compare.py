@@ -189,6 +189,16 @@ def test_budgets_of_a_sweep_stand_against_its_largest(tmp_path: Path) -> None:
     assert [(one["a"]["budget"], one["b"]["budget"]) for one in unlimited] == [(None, 8), (None, 32)]
 
 
+def test_stored_scores_of_an_unfinished_run_are_not_trusted(tmp_path: Path) -> None:
+    a, b = run(tmp_path / "a", gold()), run(tmp_path / "b", gold() | {"q/3": "A"})
+    [scores] = (b.path / "scores").iterdir()
+    scores.write_bytes(b"".join(scores.read_bytes().splitlines(keepends=True)[:2]))
+    assert compared(a, b)["comparisons"][0]["n"] == 2
+    b.save({"status": "interrupted"})
+    [one] = compared(a, b)["comparisons"]
+    assert (one["n"], names(one["lost"])) == (10, ["q/3"])
+
+
 # -- what cannot be compared ------------------------------------------------------------------------------------
 
 
