@@ -118,6 +118,11 @@ def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) 
 
     if not paths:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
+    from kvl_eval.rescore import fresh_results
+    from kvl_eval.results import RunFolder
+
+    for path in paths:
+        fresh_results(RunFolder.open(path))
     out = Path(flags["out"]) if flags["out"] else None
     formats: Sequence[Format] = flags["format"] or ("markdown", "html")
     written = write_report(paths, out, formats, pictures=not flags["no_pictures"], include_demo=flags["include_demo"])

@@ -74,6 +74,18 @@ def rescore(
     return results
 
 
+def fresh_results(folder: RunFolder, lookup: Lookup = get_task) -> dict[str, Any]:
+    """results.json, made first where a run that did not end left none, a damaged one, or one older than its records."""
+    try:
+        stored = folder.results()
+    except DataError:
+        stored = None
+    if stored is not None and folder.status == "finished":
+        return stored
+    config = folder.manifest.get("config") or {}
+    return rescore(folder, config.get("protocol"), config.get("thinking", "split"), lookup)
+
+
 def _task_names(folder: RunFolder) -> list[str]:
     """The run's tasks in plan order: from the manifest, or, where that is unknown, from the plan."""
     named = list(folder.manifest.get("data") or {})
@@ -170,6 +182,7 @@ def _count(part: Part, record: Mapping[str, Any]) -> None:
     for name, counted in part.tokens.items():
         counted.append(int(record["tokens"].get(name, 0)))
     part.truncated += record["think_closed"] is False or record["finish_reason"] in ("length", "budget")
+    part.unclosed += record["think_closed"] is False
     part.forced += bool(record["budget_forced"])
     part.seconds += record["time"].get("total", 0.0)
 

@@ -38,7 +38,18 @@ ALLOWED = {
     "journal": {"errors"},
     "run_lock": {"errors", "journal"},
     "results": {"errors", "types", "journal", "run_lock"},
-    "reports": {"errors", "types", "results", "references", "scorers", "tasks", "reports", "media", "sources"},
+    "reports": {
+        "errors",
+        "types",
+        "journal",
+        "results",
+        "references",
+        "scorers",
+        "tasks",
+        "reports",
+        "media",
+        "sources",
+    },
 }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kvl_eval.journal import Disk
 from kvl_eval.reports import figures
 from kvl_eval.reports.runs import Run, task_names
 from kvl_eval.reports.thumbnails import Thumbnails
@@ -79,7 +80,8 @@ class Chunks:
         """Write what is waiting."""
         if self._lines:
             body = ",\n".join(self._lines)
-            (self.folder / f"c{self.number}.js").write_text(f"kvl.chunk({self.number},[{body}]);\n", encoding="ascii")
+            chunk = f"kvl.chunk({self.number},[{body}]);\n"
+            Disk().replace(self.folder / f"c{self.number}.js", [chunk.encode("ascii")])
             self.number, self._lines, self._size = self.number + 1, [], 0
 
 
@@ -101,7 +103,7 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
         "rows": [list(row.values()) for row in rows],
         "columns": list(rows[0]) if rows else [],
     }
-    (folder / "index.js").write_text(f"kvl.index({parsed(index)});\n", encoding="ascii")
+    Disk().replace(folder / "index.js", [f"kvl.index({parsed(index)});\n".encode("ascii")])
     return len(rows)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import KvlEvalError
+from kvl_eval.journal import Disk
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,15 +50,15 @@ class Thumbnails:
     def _have(self, sha: str, stored: Path) -> bool:
         ours, theirs = self._folder / f"{sha}.webp", stored / f"{sha}.webp"
         if not ours.is_file() and theirs.is_file() and _is_webp(theirs):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(theirs, ours)
+            Disk().replace(ours, [theirs.read_bytes()])
         return ours.is_file()
 
     def _write(self, picture: Image, sha: str) -> None:
         small = picture.convert("RGB")
         small.thumbnail((SIDE, SIDE))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        small.save(self._folder / f"{sha}.webp", "WEBP", quality=80)
+        encoded = BytesIO()
+        small.save(encoded, "WEBP", quality=80)
+        Disk().replace(self._folder / f"{sha}.webp", [encoded.getvalue()])
         self._kept += 1
 
 
