@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from kvl_eval.config import ThinkingView
@@ -35,6 +34,7 @@ class Part:
         default_factory=lambda: {name: array("q") for name in ("thinking", "answer", "prompt", "image")}
     )
     truncated: int = 0
+    unclosed: int = 0
     forced: int = 0
     seconds: float = 0.0
 
@@ -78,6 +78,7 @@ def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: st
         "categories": _categories(summary, part.scored),
         "tokens": {name: _spread(counted) for name, counted in part.tokens.items()},
         "truncated_share": part.truncated / part.ok if part.ok else 0.0,
+        "unclosed_share": part.unclosed / part.ok if part.ok else 0.0,
         "forced_share": part.forced / part.ok if part.ok else 0.0,
         "blind": bool(manifest.get("blind")),
         "time": {"total": part.seconds, "mean": part.seconds / part.ok if part.ok else 0.0},
@@ -130,8 +131,11 @@ def _spread(counted: array[int]) -> dict[str, float]:
 
 def _repeats(scored: Sequence[Scored]) -> Row | None:
     """Mean, pass@k and majority vote over questions of which all repeats were scored; None without repeats."""
-    groups = [list(group) for _, group in groupby(scored, key=lambda one: one.sample.id)]
-    most = max((len(group) for group in groups), default=0)
+    questions: dict[str, list[Scored]] = {}  # a protocol with draws scores repeat by repeat
+    for one in scored:
+        questions.setdefault(one.sample.id, []).append(one)
+    groups = list(questions.values())
+    most = max(map(len, groups), default=0)
     if most < 2:
         return None
     whole = [group for group in groups if len(group) == most and all(one.score.value is not None for one in group)]

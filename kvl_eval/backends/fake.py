@@ -13,8 +13,11 @@ Model arguments (`--model fake --model-args answers=constant:B,delay=0.05`):
 
 A line of an answers file is `{"id": "task/sample", "response": "..."}`: the id may lack the task, the response may be
 a list (one for each repeat), and `"thinking"` or `"fail": "reason"` may be added. Samples without a line get `hash`.
+`"tokens": ["...", ...]` (or a list of such lists, one for each repeat) is a whole output, thought and markers included,
+cut into tokens as given; `response` then only answers where a budget closed the thought by force.
 
-A token of this backend is a word with the white space behind it, and each marker of a thought is one token.
+A token of this backend is a word with the white space behind it, and each marker of a thought is one token. What
+budgets make of an output is computed by the same code as for a model (`kvl_eval/backends/trajectory.py`).
 """
 
 from __future__ import annotations
@@ -25,12 +28,13 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, TokenCounts
@@ -148,23 +152,27 @@ class FakeBackend:
     def _completions(self, request: Request) -> Iterator[Completion]:
         self._seen += 1
         reason = self._failing(request)
-        line = self._line(request)
         started = time.perf_counter()
         for repeat, seed in zip(request.repeats, request.seeds, strict=True):
-            for budget in request.generation.think_budgets or (None,):
-                if reason is None:
-                    answer = request.prefix + self._answer(request, repeat)
-                    thought = line.get("thinking") or _thought(self._args.think, seed)
-                    made = _completion(request, thought, answer, budget)
-                    if budget is not None:
-                        shared = hashlib.sha256(f"{_names(request.key)[0]} {repeat}".encode("utf-8", "surrogatepass"))
-                        made = replace(made, trajectory_id=shared.hexdigest()[:16])
-                else:
-                    text = f"scripted failure: {reason}"
-                    made = Completion(status="failed", reason=reason, message=text, finish_reason="error")
+            made = self._played(request, repeat, seed) if reason is None else _failed(request, reason)
+            for completion in made:
                 seconds = time.perf_counter() - started
                 times = {"decode": seconds, "total": seconds}
-                yield replace(made, repeat=repeat, budget=budget, seed=seed, worker="fake", time=times)
+                yield replace(completion, repeat=repeat, seed=seed, worker="fake", time=times)
+
+    def _played(self, request: Request, repeat: int, seed: int) -> Iterator[Completion]:
+        """What each budget makes of one scripted output, smallest budget first."""
+        line = self._line(request)
+        answer = _WORDS.findall(self._answer(request, repeat))
+        thought = line.get("thinking") or _thought(self._args.think, seed)
+        tokens = [THINK_OPEN, *_WORDS.findall(thought), THINK_CLOSE, *answer] if thought else answer
+        if "tokens" in line:
+            given = line["tokens"]
+            tokens = given[repeat % len(given)] if given and isinstance(given[0], list) else given
+        words = _Words()
+        outputs = _play(Trajectory(request.generation, words.alphabet, prefix=request.prefix), words, tokens, answer)
+        for output in sorted(outputs, key=lambda output: output.budget or 0):
+            yield _completion(request, repeat, output, words.alphabet)
 
     def _failing(self, request: Request) -> str | None:
         for failure in self._failures:
@@ -192,62 +200,57 @@ class FakeBackend:
         return _hashed(request.seeds[request.repeats.index(repeat)]) if response is None else str(response)
 
 
-def _completion(request: Request, thought: str, answer: str, budget: int | None) -> Completion:
-    """The answer after its thought, cut or forced at the budget, cut at the limit."""
-    generation = request.generation
+class _Words:
+    """A tokenizer of words: ids are given out as words are met, and id 0 ends an output."""
+
+    def __init__(self) -> None:
+        self._pieces = [b""]
+        self._ids: dict[str, int] = {}
+        self.alphabet = Alphabet(self._pieces.__getitem__, self.encode, frozenset({0}))
+
+    def id(self, word: str) -> int:
+        if word not in self._ids:
+            self._ids[word] = len(self._pieces)
+            self._pieces.append(word.encode("utf-8", "surrogatepass"))
+        return self._ids[word]
+
+    def encode(self, text: str) -> list[int]:
+        return [self.id(word) for word in _WORDS.findall(text)]
+
+
+def _play(trajectory: Trajectory, words: _Words, tokens: Sequence[str], answer: Sequence[str]) -> list[Output]:
+    """The outputs of a trajectory that writes `tokens`, and `answer` wherever its thought is closed by force."""
+    rest = iter(tokens)
+    while not trajectory.finished:
+        if trajectory.cut is not None:
+            trajectory.cut, rest = None, iter(answer)
+        word = next(rest, None)
+        trajectory.push(0 if word is None else words.id(word))
+    return trajectory.outputs
+
+
+def _completion(request: Request, repeat: int, output: Output, alphabet: Alphabet) -> Completion:
+    raw, thinking, answer = output.texts(alphabet, request.prefix)
     prompt = sum(len(part.split()) for message in request.messages for part in message.parts if isinstance(part, str))
-    if not thought:
-        words = _WORDS.findall(answer)
-        limit = generation.limit if budget is None else budget + generation.answer_tokens
-        return _answered(prompt, "", None, 0, words[:limit], len(words) > limit)
-    words = _WORDS.findall(thought)
-    spent = len(words) + 2  # both markers
-    room = generation.limit if budget is None else budget
-    if spent > room:
-        return _unclosed(prompt, words[: max(0, room - 1)], room, answer, request, budget)
-    allowed = generation.limit - spent if budget is None else generation.answer_tokens
-    said = _WORDS.findall(answer)
-    return _answered(prompt, thought, True, spent, said[:allowed], len(said) > allowed)
-
-
-def _answered(prompt: int, thought: str, closed: bool | None, spent: int, words: list[str], is_cut: bool) -> Completion:
-    answer = "".join(words)
-    opening = f"{THINK_OPEN}{thought}{THINK_CLOSE}" if closed else ""
+    shared = None if output.budget is None else f"{_names(request.key)[0]}/{repeat}"
     return Completion(
-        raw_output=opening + answer,
-        thinking=thought,
-        answer=answer.strip(),
-        think_closed=closed,
-        finish_reason="length" if is_cut else "stop",
-        tokens=TokenCounts(prompt=prompt, thinking=spent, answer=len(words)),
+        budget=output.budget,
+        policy=None if output.budget is None else request.generation.budget_policy,
+        raw_output=raw,
+        thinking=thinking,
+        answer=answer,
+        think_closed=output.closed,
+        budget_forced=output.forced,
+        finish_reason=output.finish,
+        tokens=TokenCounts(prompt=prompt, thinking=output.thinking, answer=output.answer),
+        trajectory_id=shared,
     )
 
 
-def _unclosed(
-    prompt: int, words: list[str], room: int, answer: str, request: Request, budget: int | None
-) -> Completion:
-    """A thought that reached its end unclosed: `force` closes it and lets the answer follow, `cut` ends here."""
-    thought = "".join(words) if room else ""
-    opening = THINK_OPEN if room else ""
-    if budget is not None and request.generation.budget_policy == "force":
-        said = _WORDS.findall(answer)
-        kept = said[: request.generation.answer_tokens]
-        return Completion(
-            raw_output=f"{opening}{thought}{THINK_CLOSE}{''.join(kept)}",
-            thinking=thought,
-            answer="".join(kept).strip(),
-            think_closed=True,
-            budget_forced=True,
-            finish_reason="length" if len(kept) < len(said) else "stop",
-            tokens=TokenCounts(prompt=prompt, thinking=room, answer=len(kept)),
-        )
-    return Completion(
-        raw_output=opening + thought,
-        thinking=thought,
-        think_closed=False,
-        finish_reason="length" if budget is None else "budget",
-        tokens=TokenCounts(prompt=prompt, thinking=room),
-    )
+def _failed(request: Request, reason: str) -> Iterator[Completion]:
+    for budget in request.generation.think_budgets or (None,):
+        text = f"scripted failure: {reason}"
+        yield Completion(budget=budget, status="failed", reason=reason, message=text, finish_reason="error")
 
 
 def _names(key: str) -> tuple[str, str]:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from kvl_eval import __version__
+from kvl_eval.journal import Disk
 from kvl_eval.references import TABLES
 from kvl_eval.reports import figures
 from kvl_eval.reports.browser import sample_key, write_browser
+from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, budget_label, cells_of, header_of
 from kvl_eval.reports.cautions import cautions, differences, flatten
+from kvl_eval.reports.curves import chart_svg, style_of, swatch_svg
 from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.pictures import DataSetPictures
@@ -38,9 +41,11 @@ def write_html(
 ) -> Path:
     """Write the report's pages into `out` and return the first one's path.
 
-    Pages: leaderboard, one for each task, samples, provenance; beside them `assets/`, `data/` and `media/`.
+    Pages: leaderboard, one for each task, thinking budgets where a run has any, samples, provenance; beside them
+    `assets/`, `data/` and `media/`.
     """
-    pages = _pages(runs)
+    charts = budget_charts(runs)
+    pages = _pages(runs, bool(charts))
     environment = _environment()
     environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": figures.DEMO}
     out.mkdir(parents=True, exist_ok=True)
@@ -54,9 +59,11 @@ def write_html(
     }
     for task, found in sections.items():
         views[task_file(task)] = ("task.html.j2", {"title": _title(runs, task), "sections": found})
+    if charts:
+        views["budgets.html"] = ("budgets.html.j2", _budgets(charts))
     for file, (template, values) in views.items():
         text = environment.get_template(template).render(file=file, **values)
-        (out / file).write_text(text, encoding="utf-8")
+        Disk().replace(out / file, [text.encode()])
     return out / "index.html"
 
 
@@ -132,11 +139,12 @@ def task_file(task: str) -> str:
     )
 
 
-def _pages(runs: Sequence[Run]) -> list[dict[str, str]]:
+def _pages(runs: Sequence[Run], with_budgets: bool) -> list[dict[str, str]]:
     tasks = [{"file": task_file(task), "label": _title(runs, task)[:LABEL]} for task in task_names(runs)]
     return [
         {"file": "index.html", "label": "Leaderboard"},
         *tasks,
+        *([{"file": "budgets.html", "label": "Thinking budgets"}] if with_budgets else []),
         {"file": "samples.html", "label": "Samples"},
         {"file": "provenance.html", "label": "Provenance"},
     ]
@@ -164,6 +172,22 @@ def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> d
         "result_sources": list(dict.fromkeys(sources)),
         "board": board,
         "groups": [(group, list(rows)) for group, rows in groupby(board.rows, key=lambda row: row.group)],
+    }
+
+
+def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    return {
+        "title": "Thinking budgets",
+        "charts": charts,
+        "policies": POLICIES,
+        "svg": lambda chart: Markup(chart_svg(chart)),  # drawn as a tree, so every text in it is escaped
+        "swatch": lambda look: Markup(swatch_svg(look)),
+        "look": style_of,
+        "header": header_of,
+        "cells": cells_of,
+        "label": budget_label,
     }
 
 

@@ -29,13 +29,14 @@ def cell(text: object) -> str:
     return "".join(_ENTITIES.get(char, char) for char in str(text)).replace("|", "\\|").replace("\n", " ")
 
 
-def markdown(runs: Sequence[Run], sections: Sections, include_demo: bool = False) -> str:
-    """The whole report: cautions, results, published tables beside ours, then each task's sub-scores."""
+def markdown(runs: Sequence[Run], sections: Sections, include_demo: bool = False, budgets: str = "") -> str:
+    """The whole report: cautions, results, `budgets`, published tables beside ours, then each task's sub-scores."""
     parts = [f"# Results of {', '.join(dict.fromkeys(escape(run.model) for run in runs))}"]
     found = cautions(runs)
     if found:
         parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in found))
     parts.append("## Results\n\n" + _results(runs))
+    parts += [budgets] if budgets else []
     parts.append("## Beside the published figures\n\n" + _board(leaderboard(runs, include_demo)))
     parts += ["\n\n".join(_section(section)) for found in sections.values() for section in found]
     return "\n\n".join(parts) + "\n"

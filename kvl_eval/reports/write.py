@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from kvl_eval.errors import StorageError
+from kvl_eval.journal import Disk, remove_leftovers
+from kvl_eval.reports.budgets import budget_charts, budgets_markdown, picture_file
+from kvl_eval.reports.curves import chart_file
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
@@ -25,6 +28,8 @@ def write_report(
 ) -> list[Path]:
     """Write `report.md` and the HTML pages into `out`, by default `report/` in the first run; returns their paths.
 
+    Beside `report.md` lies one SVG picture for each task that was answered within thinking budgets.
+
     Args:
         pictures:     put thumbnails into the sample browser where the data set lies on this machine; a picture that
                       cannot be reached, or has changed since, is a placeholder with its hash.
@@ -37,10 +42,16 @@ def write_report(
     sections = task_sections(runs)
     written: list[Path] = []
     try:
+        for folder in (out, out / "data", out / "media"):  # of a report that was killed
+            remove_leftovers(folder)
         out.mkdir(parents=True, exist_ok=True)
         if "markdown" in formats:
             path = out / "report.md"
-            path.write_text(markdown(runs, sections, include_demo), encoding="utf-8")
+            charts = budget_charts(runs)
+            text = markdown(runs, sections, include_demo, budgets_markdown(charts))
+            Disk().replace(path, [text.encode()])
+            for chart in charts:
+                Disk().replace(out / picture_file(chart), [chart_file(chart).encode()])
             written.append(path)
         if "html" in formats:
             written.append(write_html(runs, sections, out, pictures, include_demo))

@@ -113,10 +113,29 @@ def test_budgets_of_one_answer_share_a_trajectory_and_a_prefix() -> None:
     assert found[1].raw_output.startswith(found[0].raw_output)
 
 
+def test_a_file_may_give_whole_outputs_cut_into_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    split = ["◁thi", "nk▷", "hm ", "◁/th", "ink▷B"]
+    lines = [
+        {"id": "split", "tokens": split, "response": "C"},
+        {"id": "each", "tokens": [["first"], ["◁think▷", "never"]]},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    generation = Generation(max_new_tokens=None, think_budgets=(4, 5), budget_policy="force", answer_tokens=3)
+    forced, free = (found for _, found in answers([request("tiny/split", generation=generation)], answers=str(path)))
+    assert (forced.raw_output, forced.budget_forced, forced.tokens.thinking) == ("◁think▷hm ◁/think▷C", True, 3)
+    assert (free.raw_output, free.answer, free.tokens.thinking) == ("◁think▷hm ◁/think▷B", "B", 5)
+    plain, unclosed = (
+        found for _, found in answers([request("tiny/each", repeats=(0, 1), seeds=(1, 2))], answers=str(path))
+    )
+    assert (plain.answer, plain.think_closed) == ("first", None)
+    assert (unclosed.answer, unclosed.think_closed, unclosed.finish_reason) == ("", False, "stop")
+
+
 def test_the_limit_cuts_answer_and_thought() -> None:
     short = Generation(max_new_tokens=2)
     cut = one(request(generation=short), answers="constant:one two three")
-    assert (cut.answer, cut.finish_reason, cut.tokens.answer) == ("one two", "length", 2)
+    assert (cut.answer, cut.finish_reason, cut.tokens.answer) == ("one two ", "length", 2)
     endless = one(request(generation=short), think=10)
     assert (endless.think_closed, endless.finish_reason, endless.answer) == (False, "length", "")
 

@@ -81,6 +81,21 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of sweeps under both policies, by a model whose curve was published."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    runs = []
+    for name, policy, gain in (("run-a", "cut", 0.0), ("run-b", "force", 0.04)):
+        rows = [
+            make_row(budget=budget, policy=policy, score=score + gain, unclosed_share=0.2, forced_share=0.1)
+            for budget, score in ((0, 0.4), (1024, 0.6), (4096, 0.65), (16384, 0.7))
+        ]
+        runs.append(make_run(folder, name=name, model="kimi-vl-thinking", family="thinking", rows=rows))
+    write_report(runs, folder / "out")
+    return folder / "out"
+
+
 @pytest.fixture
 def watch(chromium: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """A fresh page over the report that the test's parameter or marker names; its problems fail the test."""
@@ -231,6 +246,76 @@ def test_failed_and_pending_samples_say_so(watch: Watched) -> None:
     playwright.expect(page.locator("#sample .mark")).to_contain_text("failed: oom")
     page = watch.open("samples.html", sample="1/mathvista/25")
     playwright.expect(page.locator("#sample .mark")).to_have_text("not answered yet")
+
+
+@pytest.mark.parametrize("watch", ["sweeps"], indirect=True)
+@pytest.mark.parametrize("width", [360, 1280])
+def test_budget_curves_fit_and_can_be_read(watch: Watched, width: int) -> None:
+    watch.page.set_viewport_size({"width": width, "height": 800})
+    page = watch.open("index.html")
+    page.get_by_role("link", name="Thinking budgets").click()
+    drawing = page.get_by_role("img", name="MathVista: score by thinking budget")
+    box = drawing.bounding_box()
+    assert box is not None and box["width"] > 0.8 * min(width, 700) and box["x"] + box["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sizes = page.evaluate(TEXTS)
+    assert min(size for size, _ in sizes) >= 10, "pixels, as shown"
+    assert all(inside for _, inside in sizes)
+    assert drawing.locator(".c1 .marker").count() == 8
+    assert drawing.locator(".published .marker").count() == 5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_budget_curves_need_no_script_and_stand_out(
+    chromium: playwright.Browser, sweeps: Path, scheme: playwright.ColorScheme
+) -> None:
+    """The page and the picture beside report.md: lines at least 3 to 1, text 4.5 to 1 (WCAG AA)."""
+    context = chromium.new_context(java_script_enabled=False, color_scheme=scheme)
+    page = context.new_page()
+    [picture] = sweeps.glob("budgets-*.svg")
+    for path in (sweeps / "budgets.html", picture):
+        page.goto(path.as_uri())
+        colours = page.evaluate(CURVE_COLOURS)
+        assert len(colours["lines"]) >= 3
+        assert all(luminance_ratio(line, colours["paper"]) >= 3 for line in colours["lines"]), path.name
+        assert luminance_ratio(colours["text"], colours["paper"]) >= 4.5
+    page.goto((sweeps / "budgets.html").as_uri())
+    assert "kimi-vl-thinking, force run-b" in page.locator(".scroll").nth(1).inner_text()
+    context.close()
+
+
+def luminance_ratio(one: list[float], other: list[float]) -> float:
+    """Contrast of two colours of three bytes."""
+
+    def light(colour: list[float]) -> float:
+        parts = [v / 255 / 12.92 if v / 255 <= 0.04045 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in colour[:3]]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    dark, bright = sorted((light(one), light(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+TEXTS = """() => {
+  const drawing = document.querySelector('svg[role=img]'), outer = drawing.getBoundingClientRect();
+  const scale = outer.width / drawing.viewBox.baseVal.width;
+  return [...drawing.querySelectorAll('text')].map((node) => {
+    const inner = node.getBoundingClientRect();
+    const fits = inner.left >= outer.left - 1 && inner.right <= outer.right + 1
+      && inner.top >= outer.top - 3 && inner.bottom <= outer.bottom + 3;
+    return [parseFloat(getComputedStyle(node).fontSize) * scale, fits];
+  });
+}"""
+
+CURVE_COLOURS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const drawing = document.querySelector('svg[role=img]');
+  const paper = drawing.querySelector('.paper');
+  return {
+    lines: [...drawing.querySelectorAll('.line')].map((node) => parse(getComputedStyle(node).stroke)),
+    text: parse(getComputedStyle(drawing.querySelector('text')).fill),
+    paper: parse(paper ? getComputedStyle(paper).fill : getComputedStyle(document.body).backgroundColor),
+  };
+}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

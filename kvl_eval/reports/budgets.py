@@ -1,0 +1,196 @@
+"""Score against thinking budget: the curves of each task, as data, as a Markdown table and as cells of a page.
+
+One run gives one curve a task: its budgets under its policy. Runs of both policies, or of several models, share a
+chart. The published curve (report, Figure 13) stands beside runs of Kimi-VL-A3B-Thinking alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kvl_eval import references
+from kvl_eval.references import KIMI_SYSTEMS, TABLES, ReferenceScore
+from kvl_eval.reports import figures
+from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.markdown import cell, escape, table
+from kvl_eval.reports.runs import Run, main_rows, task_of
+
+FIGURE = "budget_sweep_fig13"
+FAMILY = "thinking"  # whose curve was published
+BUDGET = "max_thinking_tokens="
+POLICIES = {
+    "cut": "a thought that reaches the budget unclosed ends there, without an answer",
+    "force": "a thought that reaches the budget unclosed is closed there, and the answer follows",
+}
+HEADER = ("budget", "n", "score", "95 % CI", "paper", "Δ", "unclosed", "forced", "thinking tokens", "no-answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """The results of one run on one task and split, by budget, ascending."""
+
+    run: Run
+    policy: str
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """`kimi-vl-thinking, cut`, with what sets the run apart."""
+        marks = ["blind"] if self.rows[0].get("blind") else []
+        marks += ["demo"] if self.run.demo else []
+        marks += ["partial"] if any(row.get("partial") for row in self.rows) else []
+        marks += [] if all(row.get("complete", True) for row in self.rows) else ["incomplete"]
+        return ", ".join([self.run.model, self.policy, *marks])
+
+    @property
+    def repeats(self) -> int:
+        """Answers per question; 1 without repeats."""
+        return max((row["repeats"]["n"] for row in self.rows if row.get("repeats")), default=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """All curves of one task and split.
+
+    Attributes:
+        published: (budget, figure) of Figure 13, ascending; empty where no run can stand beside it.
+        key:       letters, digits and hyphens; differs from chart to chart.
+    """
+
+    key: str
+    name: str
+    title: str
+    curves: tuple[Curve, ...]
+    published: tuple[tuple[int, ReferenceScore], ...]
+
+    @property
+    def source(self) -> str:
+        """Where the published figures stand."""
+        return f"{self.published[0][1].system_label} ({TABLES[FIGURE]})"
+
+
+def budget_charts(runs: Sequence[Run]) -> list[Chart]:
+    """One chart for each task and split that any run answered within budgets, in order of first appearance."""
+    found: dict[tuple[str, Any], list[Curve]] = {}
+    for run in runs:
+        for where, rows in _rows_by_place(run).items():
+            task, split, policy, _ = where
+            ordered = tuple(sorted(rows, key=lambda row: int(row["budget"])))
+            found.setdefault((task, split), []).append(Curve(run=run, policy=plain(policy or "cut"), rows=ordered))
+    return [_chart(number, task, curves) for number, ((task, _), curves) in enumerate(found.items(), 1)]
+
+
+def _rows_by_place(run: Run) -> dict[tuple[str, Any, Any, bool], list[Row]]:
+    places: dict[tuple[str, Any, Any, bool], list[Row]] = {}
+    for row in main_rows(run):
+        if row.get("budget") is not None:
+            place = row["task"], row.get("split"), row.get("policy"), bool(row.get("blind"))
+            places.setdefault(place, []).append(row)
+    return places
+
+
+def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
+    row = curves[0].rows[0]
+    known = task_of(row)
+    slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:40]
+    return Chart(
+        key=f"{number}-{slug}" if slug else f"{number}",
+        name=figures.task_name({**row, "blind": False}),
+        title=plain(row.get("title") or (known.title if known else task)),
+        curves=tuple(curves),
+        published=tuple(_published(row, curves)),
+    )
+
+
+def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
+    """Figure 13's points of this task, if one of the runs is of the model it shows."""
+    known = task_of(row)
+    families = {(curve.run.manifest.get("model") or {}).get("family") for curve in curves if not curve.run.demo}
+    if known is None or known.reference is None or FAMILY not in families:
+        return
+    points = [
+        (int(score.setting.removeprefix(BUDGET)), score)
+        for score in references.load()
+        if (score.table, score.system) == (FIGURE, KIMI_SYSTEMS[FAMILY])
+        and score.benchmark == known.reference.benchmark
+        and known.reference.split in (None, score.split)
+    ]
+    yield from sorted(points, key=lambda point: point[0])
+
+
+def budget_label(tokens: int) -> str:
+    """`8k`, `1000`, `0`."""
+    return f"{tokens // 1024}k" if tokens and tokens % 1024 == 0 else f"{tokens}"
+
+
+def capped_share(row: Row) -> float | None:
+    """Share of outputs whose thought the budget ended: unclosed under `cut`, closed by force under `force`."""
+    return row.get("forced_share") if row.get("policy") == "force" else row.get("unclosed_share")
+
+
+def thinking_mean(row: Row) -> float | None:
+    """Mean thinking tokens, markers included; None where nothing was answered."""
+    spent = (row.get("tokens") or {}).get("thinking")
+    return spent["mean"] if spent and row.get("n_ok") else None
+
+
+def header_of(curve: Curve) -> list[str]:
+    """Column heads of a curve's table."""
+    n = curve.repeats
+    return [*HEADER, *([f"pass@{n}", f"maj@{n}"] if n > 1 else [])]
+
+
+def cells_of(curve: Curve, row: Row) -> list[str]:
+    """One budget of a curve as texts, under `header_of`."""
+    spent, repeats = thinking_mean(row), row.get("repeats") or {}
+    cells = [
+        budget_label(int(row["budget"])),
+        figures.counted(row),
+        figures.headline(row),
+        figures.interval(row),
+        figures.published_value(row),
+        figures.delta(row),
+        _share(row, row.get("unclosed_share")),
+        _share(row, row.get("forced_share")),
+        "-" if spent is None else f"{spent:,.1f}",
+        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+    ]
+    n = curve.repeats
+    if n > 1:
+        cells += [figures.percent(repeats.get("pass_at", {}).get(str(n))), figures.percent(repeats.get("majority"))]
+    return cells
+
+
+def _share(row: Row, value: float | None) -> str:
+    return "-" if value is None or not row.get("n_ok") else figures.share(value, 1)
+
+
+def budgets_markdown(charts: Sequence[Chart]) -> str:
+    """The section on budgets, each chart a picture beside the report with its tables; empty without charts."""
+    if not charts:
+        return ""
+    parts = ["## Thinking budgets", "  \n".join(f"`{policy}`: {text}." for policy, text in POLICIES.items())]
+    for chart in charts:
+        parts.append(f"### {escape(chart.title)}: score by thinking budget")
+        parts.append(f"![{escape(chart.name)}: score by thinking budget]({picture_file(chart)})")
+        for curve in chart.curves:
+            parts.append(f"**{escape(curve.name)}** ({escape(curve.run.run_id)})" + _demo(curve))
+            rows = [[cell(text) for text in cells_of(curve, row)] for row in curve.rows]
+            parts.append(table(header_of(curve), rows, right=[*range(3), *range(4, len(header_of(curve)))]))
+        if chart.published:
+            points = [[budget_label(tokens), score.printed] for tokens, score in chart.published]
+            parts.append(f"**Published**: {escape(chart.source)}")
+            parts.append(table(["budget", "score"], points, right=(0, 1)))
+    return "\n\n".join(parts)
+
+
+def _demo(curve: Curve) -> str:
+    return f": {figures.DEMO}" if curve.run.demo else ""
+
+
+def picture_file(chart: Chart) -> str:
+    """Name of a chart's picture beside `report.md`."""
+    return f"budgets-{chart.key}.svg"

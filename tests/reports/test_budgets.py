@@ -1,0 +1,241 @@
+"""Budget curves: which results become a curve, what stands beside them, the drawing, the tables."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from kvl_eval.reports.budgets import Chart, budget_charts, budgets_markdown, cells_of, header_of, picture_file
+from kvl_eval.reports.curves import chart_file, chart_svg, log_axis
+from kvl_eval.reports.runs import open_runs
+from kvl_eval.reports.write import write_report
+from tests.reports.report_folders import make_run
+from tests.reports.report_rows import HOSTILE, make_row
+from tests.reports.test_html import Page
+
+THINKING = {"model": "kimi-vl-thinking", "family": "thinking"}
+SCORES = {1024: 0.655, 4096: 0.7, 16384: 0.72}
+
+
+def budget_rows(scores: dict[int, float | None], policy: str = "cut", **changes: Any) -> list[dict[str, Any]]:
+    """Rows of a sweep; the smaller the budget, the more thoughts it ended."""
+    rows = []
+    for place, (budget, score) in enumerate(scores.items()):
+        ended = round(0.4 / (place + 1), 3)
+        ci95 = None if score is None else [max(0.0, score - 0.03), min(1.0, score + 0.03)]
+        row = make_row(budget=budget, policy=policy, score=score, ci95=ci95, reference=None, **changes)
+        row |= {
+            "unclosed_share": ended if policy == "cut" else 0.0,
+            "forced_share": ended if policy == "force" else 0.0,
+        }
+        row["tokens"] = {**row["tokens"], "thinking": {"mean": budget / 2, "median": 1, "p95": 2}}
+        rows.append(row)
+    return rows
+
+
+def charts(*folders: Path) -> list[Chart]:
+    return budget_charts(open_runs(folders))
+
+
+def sweep(folder: Path, name: str = "run-a", policy: str = "cut", **changes: Any) -> Path:
+    rows = budget_rows(changes.pop("scores", SCORES), policy, **changes.pop("row", {}))
+    return make_run(folder, name=name, rows=rows, **{**THINKING, **changes})
+
+
+def test_only_results_within_budgets_make_a_curve(tmp_path: Path) -> None:
+    assert charts(make_run(tmp_path)) == []
+    [chart] = charts(sweep(tmp_path, name="run-b"))
+    [curve] = chart.curves
+    assert [row["budget"] for row in curve.rows] == [1024, 4096, 16384]
+    assert (chart.name, curve.name) == ("mathvista/testmini", "kimi-vl-thinking, cut")
+
+
+def test_both_policies_share_a_chart_and_tasks_and_splits_do_not(tmp_path: Path) -> None:
+    found = charts(
+        sweep(tmp_path, "run-a"),
+        sweep(tmp_path, "run-b", policy="force"),
+        sweep(tmp_path, "run-c", row={"split": "mini"}),
+        sweep(tmp_path, "run-d", row={"blind": True, "complete": False, "partial": "limit 5 of 9"}),
+    )
+    assert [[curve.name for curve in chart.curves] for chart in found] == [
+        [
+            "kimi-vl-thinking, cut",
+            "kimi-vl-thinking, force",
+            "kimi-vl-thinking, cut, blind, partial, incomplete",
+        ],
+        ["kimi-vl-thinking, cut"],
+    ]
+    assert len({picture_file(chart) for chart in found}) == 2
+
+
+def test_the_published_curve_is_figure_13_and_stands_beside_thinking_runs_alone(tmp_path: Path) -> None:
+    [chart] = charts(sweep(tmp_path))
+    assert [(tokens, score.printed) for tokens, score in chart.published] == [
+        (1024, "66.7"),
+        (2048, "69.0"),
+        (4096, "70.9"),
+        (8192, "70.6"),
+        (16384, "71.3"),
+    ]
+    for number, family in enumerate(("nano", "instruct", "thinking-2506", "fake")):
+        [other] = charts(sweep(tmp_path, f"run-{number}", model=family, family=family))
+        assert other.published == ()
+    [demo] = charts(sweep(tmp_path, "run-demo", demo=True))
+    assert demo.published == ()
+    assert demo.curves[0].name.endswith("demo")
+
+
+def test_cells_say_what_a_budget_did(tmp_path: Path) -> None:
+    reference = {"system": "x", "value": 0.709, "delta": -0.009, "inside_ci": True}
+    rows = budget_rows({0: 0.2, 1000: 0.7, 4096: None})
+    rows[1]["reference"] = reference
+    rows[2] |= {"n_ok": 0, "n_scored": 0, "verdicts": {}, "n_failed": 1000}
+    [chart] = charts(make_run(tmp_path, rows=rows, **THINKING))
+    [curve] = chart.curves
+    assert header_of(curve)[6:9] == ["unclosed", "forced", "thinking tokens"]
+    assert [cells_of(curve, row) for row in curve.rows] == [
+        ["0", "1000", "20.0", "[17.0, 23.0]", "", "", "40.0 %", "0.0 %", "0.0", "0.4 %"],
+        ["1000", "1000", "70.0", "[67.0, 73.0]", "70.9", "-0.9 ≈", "20.0 %", "0.0 %", "500.0", "0.4 %"],
+        ["4k", "0/1000", "-", "", "", "", "-", "-", "-", "-"],
+    ]
+
+
+def test_repeats_add_their_columns(tmp_path: Path) -> None:
+    repeats = {"n": 4, "questions": 9, "mean": 0.5, "pass_at": {"1": 0.5, "4": 0.75}, "majority": 0.625}
+    [chart] = charts(sweep(tmp_path, row={"repeats": repeats}))
+    [curve] = chart.curves
+    assert header_of(curve)[-2:] == ["pass@4", "maj@4"]
+    assert cells_of(curve, curve.rows[0])[-2:] == ["75.0", "62.5"]
+
+
+def test_the_axis_is_logarithmic_and_has_a_place_for_nothing() -> None:
+    x = log_axis([0, 1024, 2048, 4096])
+    places = [x(tokens) for tokens in (0, 1024, 2048, 4096)]
+    steps = [right - left for left, right in pairwise(places)]
+    assert steps == pytest.approx([steps[0]] * 3)
+    assert steps[0] > 0
+    assert log_axis([512])(512) == log_axis([0])(0) == log_axis([512])(512)
+
+
+def marks(drawn: ET.Element, look: str, kind: str) -> list[ET.Element]:
+    groups = [node for node in drawn.iter() if node.get("class") == look]
+    return [node for group in groups for node in group.iter() if node.get("class") == kind]
+
+
+def test_the_drawing_has_every_point_band_and_name(tmp_path: Path) -> None:
+    [chart] = charts(sweep(tmp_path), sweep(tmp_path, "run-b", policy="force"))
+    drawn = ET.fromstring(chart_svg(chart))
+    for look in ("c0", "c1"):
+        assert len(marks(drawn, look, "marker")) == 6, "three scores and three shares"
+        assert len(marks(drawn, look, "band")) == 1
+        assert len(marks(drawn, look, "whisker")) == 3
+    assert len(marks(drawn, "published", "marker")) == 5
+    titles = [node.text for node in drawn.iter("title")]
+    assert "kimi-vl-thinking, cut, 4k: 70.0 [67.0, 73.0]" in titles
+    assert "kimi-vl-thinking, force, 1k: 40.0 % ended by the budget" in titles
+    [spoken] = [node.text or "" for node in drawn.iter("desc")]
+    assert "65.5 at 1k, 70.0 at 4k, 72.0 at 16k" in spoken
+    assert drawn.get("role") == "img"
+    assert set((drawn.get("aria-labelledby") or "").split()) <= {node.get("id") for node in drawn.iter()}
+    labels = [node.text for node in drawn.iter("text")]
+    assert [label for label in labels if label and label.endswith("k")] == ["1k", "2k", "4k", "8k", "16k"]
+
+
+def test_higher_scores_stand_higher_and_inside_the_picture(tmp_path: Path) -> None:
+    [chart] = charts(sweep(tmp_path, scores={0: 0.0, 32: 0.4, 512: 1.0}, model="n", family="nano"))
+    drawn = ET.fromstring(chart_svg(chart))
+    scores = marks(drawn, "c0", "marker")[:3]
+    at = [tuple(map(float, re.findall(r"[\d.]+", node.get("d") or "")[:2])) for node in scores]
+    assert at[0][0] < at[1][0] < at[2][0]
+    assert at[0][1] > at[1][1] > at[2][1]
+    _, _, width, height = map(float, (drawn.get("viewBox") or "").split())
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in at)
+
+
+@pytest.mark.parametrize(
+    "scores", [{1024: 0.5}, {0: 0.5}, {0: 0.0, 1: 1.0}, {64: None}, {64: None, 128: 0.3}, {64: 0.3, 128: 0.3}]
+)
+def test_odd_curves_are_drawn_too(tmp_path: Path, scores: dict[int, float | None]) -> None:
+    [chart] = charts(sweep(tmp_path, scores=scores, model="n", family="nano"))
+    text = chart_file(chart)
+    assert "nan" not in text and "inf" not in text
+    drawn = ET.fromstring(text)
+    shares = len(scores)
+    known = sum(score is not None for score in scores.values())
+    legend = 1
+    found = [node for node in drawn.iter() if node.get("class") == "marker"]
+    assert len(found) == known + shares + legend
+
+
+def test_the_file_needs_nothing_else(tmp_path: Path) -> None:
+    [chart] = charts(sweep(tmp_path))
+    drawn = ET.fromstring(chart_file(chart))
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    style = drawn.find("{http://www.w3.org/2000/svg}style")
+    assert style is not None and "prefers-color-scheme: dark" in (style.text or "")
+    assert not re.search(r"url\(|@import|href", chart_file(chart))
+    legend = [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert "kimi-vl-thinking, cut" in legend
+
+
+def test_page_and_link_are_there_only_with_budgets(tmp_path: Path) -> None:
+    write_report([make_run(tmp_path)], tmp_path / "plain")
+    assert not (tmp_path / "plain" / "budgets.html").exists()
+    assert "budgets.html" not in (tmp_path / "plain" / "index.html").read_text()
+    assert "Thinking budgets" not in (tmp_path / "plain" / "report.md").read_text()
+    out = tmp_path / "out"
+    write_report([sweep(tmp_path, "run-b")], out)
+    for path in out.glob("*.html"):
+        assert ("a", "budgets.html") in {(tag, one.get("href")) for tag, one in Page(path).elements}, path.name
+    page = Page(out / "budgets.html")
+    assert "1k 1000 65.5 [62.5, 68.5]" in page.text
+    assert "Published: Kimi-VL-A3B-Thinking (report, Figure 13)" in page.text
+    assert sum(tag == "svg" for tag, _ in page.elements) == 3, "the drawing and two legend entries"
+    assert all((out / one["href"]).is_file() for tag, one in page.elements if tag == "link" and one["href"])
+
+
+def test_markdown_has_tables_and_a_picture_that_exists(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_report([sweep(tmp_path), sweep(tmp_path, "run-b", policy="force")], out, formats=("markdown",))
+    text = (out / "report.md").read_text()
+    assert "### MathVista: score by thinking budget" in text
+    assert "| 16k | 1000 | 72.0 | [69.0, 75.0] |" in text
+    assert "**kimi-vl-thinking, force** (run-b)" in text
+    assert "| 8k | 70.6 |" in text
+    [picture] = re.findall(r"!\[.*\]\((.*)\)", text)
+    ET.fromstring((out / picture).read_text())
+
+
+def test_a_demo_is_said_to_be_one_and_gets_no_published_curve(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    reference = {"system": "x", "value": 0.7, "delta": None, "note": "embedded demo, not Kimi-VL-A3B"}
+    rows = budget_rows(SCORES, split="mini")
+    rows[0]["reference"] = reference
+    write_report([make_run(tmp_path, rows=rows, demo=True, model="nano", family="nano")], out)
+    page = Page(out / "budgets.html")
+    assert "No curve was published for these runs." in page.text
+    assert "embedded demo, not Kimi-VL-A3B" in page.text
+    assert "Published:" not in page.text
+    assert "embedded demo, not Kimi-VL-A3B" in budgets_markdown(charts(tmp_path / "run-a"))
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rows = budget_rows({64: 0.3, 128: 0.4}, title=HOSTILE, split=HOSTILE, label=HOSTILE)
+    write_report(
+        [make_run(tmp_path, model=HOSTILE, task=HOSTILE, rows=[{**row, "task": HOSTILE} for row in rows])], out
+    )
+    [picture] = out.glob("budgets-*.svg")
+    assert re.fullmatch(r"budgets-[a-z0-9-]+\.svg", picture.name)
+    ET.fromstring(picture.read_text())
+    for path in (out / "budgets.html", out / "report.md", picture):
+        text = path.read_text(encoding="utf-8")
+        assert not {"\x1b", "\x00", "\u202e"} & set(text), path.name
+        assert "<script>alert" not in text and "<img src=x" not in text, path.name
+    scripts = [one for tag, one in Page(out / "budgets.html").elements if tag == "script"]
+    assert all(one.get("src") for one in scripts)
