@@ -31,7 +31,7 @@ from tools.nano.learner import Trainer
 from tools.nano.mini import mini_digests
 from tools.nano.mixture import Example, example
 from tools.nano.network import PREPROCESSOR, initialised, model_config
-from tools.nano.plan import FROM_NOTHING, WIDER, Plan, phase, rate
+from tools.nano.plan import FROM_NOTHING, ONWARD, WIDER, Plan, phase, rate
 from tools.nano.tokenizer import build
 
 
@@ -186,7 +186,7 @@ def main() -> None:
         shape = KimiVL(model_config(KimiTokenizer.from_folder(options.out)))
         export(options.out, options.export, PREPROCESSOR, shape)
     else:
-        phases = WIDER if options.wider else FROM_NOTHING
+        phases = WIDER if options.wider else ONWARD if options.start else FROM_NOTHING
         plan = Plan(phases=phases, minutes=options.minutes, lr=options.lr, muon_lr=options.muon_lr)
         train(options.out, plan, start=options.start)
 

@@ -21,7 +21,7 @@ FURTHER_PROMPTS = (
 
 def corpus(count: int = 6000) -> Counter[str]:
     """Weighted texts the tokenizer learns from: prompts and replies of all tasks, names, the markers' letters."""
-    shares = {name: 1.0 for name in SOURCES if name not in ("read", "plain", "match")}
+    shares = {name: 1.0 for name in SOURCES if name not in ("read", "plain", "match", "copy", "sums")}
     texts: Counter[str] = Counter()
     for n in range(count):
         drawn = example(f"tokenizer/{n}", shares, 1.0)

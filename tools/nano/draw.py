@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 FONT_DIR = Path(__file__).parent / "fonts"
 SANS, MONO, SERIF = "DejaVuSans", "DejaVuSansMono", "DejaVuSerif-BoldItalic"
+CELL, LINE, GLYPH = 14, 28, 22  # pixels: width of a character's cell, height of a line, size of the type
 
 COLOURS = {
     "red": (200, 30, 30),
@@ -68,14 +69,26 @@ class Canvas:
         y: float,
         value: str,
         *,
-        size: int | None = None,
         ink: tuple[int, int, int] | None = None,
-        face: str | None = None,
+        face: str = MONO,
         anchor: str = "mm",
     ) -> None:
-        """Write a value with its anchor (Pillow's two letters) at x, y."""
-        chosen = font(face or self.style.face, size or self.style.size)
-        self.pen.text((x, y), value, fill=ink or self.style.ink, font=chosen, anchor=anchor)
+        """Write a value near x, y, each character in a cell of CELL x LINE pixels on a fixed grid.
+
+        So every character fills the two patches it stands in the same way everywhere, which a small model can learn
+        in minutes. `anchor` says whether x is the left end ("lm"), the middle or the right end ("rm") of the value.
+        """
+        width = CELL * len(value)
+        left = {"l": x, "m": x - width / 2, "r": x - width}[anchor[0]]
+        column = max(0, min(round(left / CELL), self.width // CELL - len(value)))
+        middle = LINE * max(0, min(int(y // LINE), self.height // LINE - 1)) + LINE // 2
+        for k, char in enumerate(value):
+            centre = CELL * (column + k) + CELL // 2
+            self.pen.text((centre, middle), char, fill=ink or self.style.ink, font=font(face, GLYPH), anchor="mm")
+
+    def free_text(self, x: float, y: float, value: str, size: int, ink: tuple[int, int, int] | None = None) -> None:
+        """Write a value in ordinary type, its middle at x, y."""
+        self.pen.text((x, y), value, fill=ink or self.style.ink, font=font(self.style.face, size), anchor="mm")
 
     def fit(self, value: str, width: float, size: int | None = None) -> int:
         """The largest size not above the style's at which a value is at most so wide."""

@@ -12,10 +12,10 @@ SHARES = {
     "rectangle": 0.12,
     "triangle": 0.06,
     "circle": 0.05,
-    "counting": 0.1,
-    "arithmetic": 0.1,
-    "sequence": 0.03,
-    "legend": 0.04,
+    "counting": 0.07,
+    "arithmetic": 0.08,
+    "sequence": 0.05,
+    "legend": 0.07,
 }
 HINTS = {
     "choice": "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.",

@@ -5,6 +5,7 @@ Training example n is drawn from the seed `train/{n}`, mini row n of a task from
 """
 
 import random
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,9 +13,10 @@ from PIL import Image
 
 from tools.nano import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
 from tools.nano.png import digest
-from tools.nano.words import NAMES
+from tools.nano.words import GOODS, NAMES
 
 Part = str | Image.Image
+PAIR = re.compile(r"[A-Za-z]+ [\d.]+")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def _read(rng: random.Random, level: float, dense: float) -> Example:
     pick = rng.random()
     if pick < 0.45:
         problem = mathvista.draw(rng, level)
-        image, reading = problem.images[0], problem.reading
-    elif pick < 0.55:
+        image = problem.images[0]
+        first, *rest = _with_reading(rng, 1.0, [], problem.reading)
+        return Example("read", (Turn((image, *first.parts), first.reply), *rest))
+    if pick < 0.55:
         card = infovqa.draw(rng, level)
         image, reading = card.image, card.reading
     else:
@@ -120,9 +124,46 @@ def _match(rng: random.Random, level: float, dense: float) -> Example:
     return Example("match", (Turn((text,), reply),))
 
 
+def _copy(rng: random.Random, level: float, dense: float) -> Example:
+    """Text only: repeat a list, or look values up in it; cheap practice in finding what a question names."""
+    names = rng.sample((*NAMES, *GOODS), rng.randint(2, 4))
+    pairs = [f"{name} {rng.randint(2, 99)}" for name in names]
+    listed = ", ".join(pairs)
+    if rng.random() < 0.35:
+        return Example("copy", (Turn((f"Question: What is written?\n{listed}",), listed),))
+    asked = rng.sample(range(len(names)), rng.randint(1, len(names)))
+    form = rng.choice(("What is the value of {}?", "What is the price of {}?", "What is the age of {}?"))
+    turns = [Turn((form.format(names[k]),), pairs[k]) for k in asked]
+    first = f"{listed}\nQuestion: {turns[0].parts[0]}"
+    return Example("copy", (Turn((first,), turns[0].reply), *turns[1:]))
+
+
+def _sums(rng: random.Random, level: float, dense: float) -> Example:
+    """Text only: the sums, products and differences of the drawn problems, several in a row."""
+    turns = []
+    for _ in range(3):
+        a, b = rng.randint(2, 9), rng.randint(2, 9)
+        wide = rng.randint(10, 40) if rng.random() < 0.4 else a
+        forms = (
+            (f"{wide}+{b}=?", f"{wide}+{b}={wide + b}"),
+            (f"{a + b}-{b}=?", f"{a + b}-{b}={a}"),
+            (f"{a}x{b}=?", f"{a}x{b}={a * b}"),
+            (f"width {a}, height {b}, perimeter?", f"{a} + {b} = {a + b}, perimeter {2 * (a + b)}"),
+        )
+        text, reply = rng.choice(forms)
+        turns.append(Turn((text,), reply))
+    return Example("sums", tuple(turns))
+
+
 def _with_reading(rng: random.Random, dense: float, turns: list[Turn], reading: str) -> tuple[Turn, ...]:
-    """The turns, sometimes followed by a second one that asks for everything written."""
-    return (*turns, Turn((ocrbench.READ,), reading)) if rng.random() < dense else tuple(turns)
+    """The turns, sometimes followed by short ones: each key that was drawn, in any order, or everything written."""
+    if rng.random() >= dense:
+        return tuple(turns)
+    pairs = reading.split(", ")
+    if len(pairs) > 1 and all(PAIR.fullmatch(pair) for pair in pairs) and rng.random() < 0.75:
+        keys = [(pair.split()[0], pair) for pair in rng.sample(pairs, len(pairs))]
+        return (*turns, *(Turn((f"{key}?",), pair) for key, pair in keys))
+    return (*turns, Turn((ocrbench.READ,), reading))
 
 
 BRIEF = {
@@ -156,6 +197,8 @@ SOURCES: dict[str, Callable[[random.Random, float, float], Example]] = {
     "read": _read,
     "plain": _plain,
     "match": _match,
+    "copy": _copy,
+    "sums": _sums,
 }
 
 

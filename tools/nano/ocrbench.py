@@ -37,7 +37,7 @@ def _line(rng: random.Random, level: float, text: str, **look: object) -> Canvas
     canvas = Canvas(84, 28, style)
     wiggle = round(2 * level)
     x, y = 4 + rng.randint(0, 3 * wiggle), 14 + rng.randint(-wiggle, wiggle)
-    canvas.text(x, y, text, size=canvas.fit(text, 76), anchor="lm", **look)  # type: ignore[arg-type]
+    canvas.text(x, y, text, anchor="lm", **look)  # type: ignore[arg-type]
     return canvas
 
 
@@ -97,13 +97,13 @@ def receipt(rng: random.Random, level: float) -> Reading:
     """Items with prices and a total."""
     style = pick_style(rng, level)
     count = rng.randint(1, 2)
-    canvas = Canvas(112, 28 * (count + 1), style)
+    canvas = Canvas(140, 28 * (count + 1), style)
     names = rng.sample(GOODS, count)
     prices = [f"{rng.randint(11, 99) / 10:.2f}" for _ in names]
     total = f"{sum(float(price) for price in prices):.2f}"
     for k, (name, price) in enumerate((*zip(names, prices, strict=True), ("Total", total))):
         canvas.text(4, 28 * k + 14, name, anchor="lm")
-        canvas.text(108, 28 * k + 14, price, anchor="rm")
+        canvas.text(136, 28 * k + 14, price, anchor="rm")
     question, said, answer = "what is the total amount of this receipt?", "Total", total
     if rng.random() < 0.4:
         which = rng.randrange(count)
@@ -140,10 +140,10 @@ def formula(rng: random.Random, level: float) -> Reading:
     letter, raised = rng.choice("abxyz"), rng.random() < 0.6
     small, number = str(rng.randint(2, 9)), str(rng.randint(1, 99))
     operator = rng.choice("+-=")
-    canvas.text(14, 16, letter, size=16)
-    canvas.text(25, 8 if raised else 21, small, size=12)
-    canvas.text(46, 15, operator, size=16)
-    canvas.text(78, 15, number, size=16)
+    canvas.text(7, 14, letter)
+    canvas.free_text(21, 7 if raised else 21, small, 13)
+    canvas.text(42, 14, operator)
+    canvas.text(77, 14, number)
     mark = "^" if raised else "_"
     spaced = f"{letter} {mark} {{ {small} }} {operator} {' '.join(number)}\n"
     plain = f"{letter}{mark}{small} {operator} {number}"

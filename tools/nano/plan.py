@@ -2,12 +2,23 @@
 
 from dataclasses import dataclass
 
-MAIN = {"mathvista": 0.62, "read": 0.16, "plain": 0.06, "match": 0.06, "ocrbench": 0.04, "infovqa": 0.06}
-FINE = {"mathvista": 0.6, "read": 0.08, "plain": 0.03, "match": 0.06, "ocrbench": 0.1, "infovqa": 0.13}
+MAIN = {"mathvista": 0.54, "read": 0.1, "plain": 0.04, "match": 0.12, "copy": 0.12, "ocrbench": 0.03, "infovqa": 0.05}
+FINE = {
+    "mathvista": 0.58,
+    "read": 0.16,
+    "plain": 0.03,
+    "match": 0.08,
+    "copy": 0.02,
+    "sums": 0.06,
+    "ocrbench": 0.03,
+    "infovqa": 0.04,
+}
 WIDE = {
-    "mathvista": 0.28,
+    "mathvista": 0.24,
     "read": 0.06,
     "match": 0.03,
+    "copy": 0.02,
+    "sums": 0.02,
     "ocrbench": 0.12,
     "infovqa": 0.15,
     "screenspot": 0.2,
@@ -18,9 +29,42 @@ WIDE = {
 Phase = tuple[float, dict[str, float], float, float]
 FROM_NOTHING: tuple[Phase, ...] = (
     (0.10, {"plain": 1.0}, 0.4, 0.0),
-    (0.22, {"plain": 0.2, "read": 0.33, "match": 0.1, "mathvista": 0.37}, 0.4, 1.0),
+    (0.22, {"plain": 0.2, "read": 0.3, "match": 0.1, "copy": 0.1, "mathvista": 0.3}, 0.4, 1.0),
     (0.66, MAIN, 0.7, 0.7),
-    (1.0, FINE, 0.7, 0.4),
+    (1.0, FINE, 0.6, 0.4),
+)
+ONWARD: tuple[Phase, ...] = (
+    (0.10, {"plain": 0.5, "mathvista": 0.4, "copy": 0.1}, 0.3, 1.0),
+    (
+        0.75,
+        {
+            "mathvista": 0.6,
+            "read": 0.1,
+            "plain": 0.05,
+            "match": 0.08,
+            "copy": 0.05,
+            "sums": 0.05,
+            "infovqa": 0.04,
+            "ocrbench": 0.03,
+        },
+        0.5,
+        0.7,
+    ),
+    (
+        1.0,
+        {
+            "mathvista": 0.55,
+            "read": 0.05,
+            "match": 0.06,
+            "sums": 0.05,
+            "infovqa": 0.13,
+            "ocrbench": 0.1,
+            "mmmu": 0.03,
+            "mathvision": 0.03,
+        },
+        0.5,
+        0.4,
+    ),
 )
 WIDER: tuple[Phase, ...] = ((0.01, WIDE, 0.7, 0.5), (1.0, WIDE, 0.8, 0.5))
 
@@ -30,13 +74,13 @@ class Plan:
     """How long and how fast to train; fractions are of `minutes`."""
 
     phases: tuple[Phase, ...] = FROM_NOTHING
-    minutes: float = 45.0
+    minutes: float = 58.0
     batch: int = 32
     lr: float = 1e-3
     muon_lr: float = 3e-3
     warmup: int = 60  # steps
     decay: float = 0.35  # the last part of the time, in which the rate falls to zero
-    dense: float = 0.5  # share of conversations with a second, dense turn
+    dense: float = 0.7  # share of conversations with a second, dense turn
     check_minutes: float = 5.0
     save_minutes: float = 3.0
 

@@ -72,10 +72,10 @@ def _pairs(names: Sequence[str], values: Sequence[object]) -> str:
 
 def bar_chart(rng: random.Random, level: float) -> Problem:
     """Two to four bars with a value above and a name below; asks for a value, an extreme or a name."""
-    count = 2 if rng.random() > 0.4 + level else rng.randint(2, 4)
+    count = rng.randint(2, 3)
     style = pick_style(rng, level)
     names, values = rng.sample(NAMES, count), _distinct_values(rng, level, count)
-    canvas = Canvas(28 * count, 112, style)
+    canvas = Canvas(56 * count, 112, style)
     draw_bars(canvas, names, values, rng.choice(list(COLOURS.values())))
     reading = _pairs(names, values)
     ask = rng.random()
@@ -110,23 +110,23 @@ def bar_chart(rng: random.Random, level: float) -> Problem:
 
 
 def draw_bars(canvas: Canvas, names: Sequence[str], values: Sequence[int], colour: tuple[int, int, int]) -> None:
-    """Bars of 28 pixels each, names below and values above; values stand in rows of 14 pixels."""
-    base = canvas.height - 16
+    """Bars of 56 pixels each, the value above its bar and the name below; higher ones carry theirs in the first line."""
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
-        x, row = 28 * k + 14, 5 - min(5, round(value * 5 / 99))
-        canvas.pen.rectangle((x - 8, 14 * row + 15, x + 8, base), fill=colour)
-        canvas.text(x, 14 * row + 7, str(value))
-        canvas.text(x, canvas.height - 7, name, size=canvas.fit(name, 27, 12))
+        x, line = 56 * k + 28, 0 if value >= 50 else 1
+        top = 28 * (line + 1) + round(20 * (1 - value / 50)) % 20
+        canvas.pen.rectangle((x - 12, top, x + 12, 83), fill=colour)
+        canvas.text(x, 28 * line + 14, str(value))
+        canvas.text(x, 98, name)
 
 
 def table(rng: random.Random, level: float) -> Problem:
     """Rows of a name and a number (whole, or with one or two decimals); asks for one of them."""
-    count = 2 if rng.random() > 0.4 + level else rng.randint(2, 4)
+    count = rng.randint(2, 3)
     style = pick_style(rng, level)
     names = rng.sample(GOODS, count)
     places = rng.choices((0, 1, 2), (0.35, 0.45, 0.2))[0]
     values = _decimals(rng, count, places)
-    canvas = Canvas(112 if places == 2 else rng.choice((84, 112)), 28 * count, style)
+    canvas = Canvas(140 if places == 2 else 112, 28 * count, style)
     draw_rows(canvas, names, values, ruled=rng.random() < level)
     which = rng.randrange(count)
     name, answer = names[which], values[which]
@@ -191,12 +191,12 @@ def badges(rng: random.Random, level: float) -> Problem:
 def rectangle(rng: random.Random, level: float) -> Problem:
     """A rectangle with labelled width and height; asks for a side, or the perimeter or area of small ones."""
     style = pick_style(rng, level)
-    canvas = Canvas(112, rng.choice((84, 112)), style)
+    canvas = Canvas(112, 112, style)
     ask = rng.choices(("width", "height", "area", "perimeter"), (0.3, 0.3, 0.2, 0.2))[0]
     small = ask in ("area", "perimeter")
     width, height = (rng.randint(2, 9 if small else 99) for _ in range(2))
     left, top = rng.randint(4, 18), rng.randint(4, 10)
-    canvas.pen.rectangle((left, top, 80, canvas.height - 30), outline=style.ink, width=2)
+    canvas.pen.rectangle((left, top, 80, 82), outline=style.ink, width=2)
     canvas.text(42, canvas.height - 14, str(width))
     canvas.text(98, 42, str(height))
     values = {"width": width, "height": height, "area": width * height, "perimeter": 2 * (width + height)}
@@ -225,9 +225,9 @@ def triangle(rng: random.Random, level: float) -> Problem:
     letters = ("A", "B", "C")
     values = [str(value) for value in _distinct_values(rng, level, 3)]
     canvas.pen.polygon(corners, outline=style.ink, width=2)
-    for letter, (x, y) in zip(letters, ((8, 88), (104, 88), (56, 8)), strict=True):
-        canvas.text(x, y, letter, size=12)
-    for value, (x, y) in zip(values, ((56, 98), (94, 42), (18, 42)), strict=True):
+    for letter, (x, y) in zip(letters, ((7, 98), (105, 98), (77, 14)), strict=True):
+        canvas.text(x, y, letter)
+    for value, (x, y) in zip(values, ((56, 98), (98, 42), (14, 42)), strict=True):
         canvas.text(x, y, value)
     sides = ("AB", "BC", "CA")
     which = rng.randrange(3)
@@ -246,11 +246,11 @@ def triangle(rng: random.Random, level: float) -> Problem:
 def circle(rng: random.Random, level: float) -> Problem:
     """A circle whose radius is written in it; asks for the radius or the diameter."""
     style = pick_style(rng, level)
-    canvas = Canvas(84, 84, style)
+    canvas = Canvas(112, 112, style)
     radius = rng.randint(2, 49)
-    canvas.pen.ellipse((6, 6, 78, 78), outline=style.ink, width=2)
-    canvas.pen.line((42, 42, 78, 42), fill=style.ink, width=2)
-    canvas.text(56, 28, str(radius))
+    canvas.pen.ellipse((6, 6, 106, 106), outline=style.ink, width=2)
+    canvas.pen.line((56, 57, 106, 57), fill=style.ink, width=2)
+    canvas.text(77, 42, str(radius))
     ask, answer = rng.choice((("radius", radius), ("diameter", 2 * radius)))
     reading = f"radius {radius}"
     said = reading if ask == "radius" else f"{reading}, diameter {answer}"
@@ -297,7 +297,7 @@ def arithmetic(rng: random.Random, level: float) -> Problem:
         a, b = a + b, b
     answer = a + b if sign == "+" else a - b if sign == "-" else a * b
     canvas = Canvas(112, 28, style)
-    written = f"{a} {sign} {b} = ?"
+    written = f"{a}{sign}{b}=?"
     canvas.text(4, 14, written, anchor="lm")
     said = written.replace("?", str(answer))
     problem = Problem(
@@ -312,7 +312,7 @@ def sequence(rng: random.Random, level: float) -> Problem:
     values = [rng.randint(2, 99) for _ in range(3)]
     canvas = Canvas(112, 28, style)
     for k, value in enumerate(values):
-        canvas.text(19 + 37 * k, 14, str(value))
+        canvas.text(14 + 42 * k, 14, str(value))
     question = "What are the numbers from left to right?"
     return Problem((canvas.image,), question, str(values), "list", "sequence", " ".join(map(str, values)))
 
@@ -320,7 +320,7 @@ def sequence(rng: random.Random, level: float) -> Problem:
 def figure_name(rng: random.Random, level: float) -> Problem:
     """A coloured shape among others with numbers beside them; asks which number belongs to a shape."""
     style: Style = pick_style(rng, level)
-    count = 2 if rng.random() > 0.4 + level else 3
+    count = rng.randint(2, 3)
     canvas = Canvas(84, 28 * count, style)
     shapes, values = rng.sample(SHAPES, count), [str(value) for value in _distinct_values(rng, level, count)]
     for k, (shape, value) in enumerate(zip(shapes, values, strict=True)):

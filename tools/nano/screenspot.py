@@ -85,7 +85,7 @@ def _frame(canvas: Canvas, platform: str, rng: random.Random) -> None:
     """The bar at the top that makes a phone, a window or a browser."""
     canvas.pen.rectangle((0, 0, canvas.width, 18), fill=COLOURS[rng.choice(("gray", "blue", "purple"))])
     if platform == "mobile":
-        canvas.text(canvas.width / 2, 9, f"{rng.randint(1, 12)}:{rng.randint(10, 59)}", size=11, ink=(255, 255, 255))
+        canvas.free_text(canvas.width / 2, 9, f"{rng.randint(1, 12)}:{rng.randint(10, 59)}", 11, (255, 255, 255))
     elif platform == "web":
         canvas.pen.rectangle((24, 4, canvas.width - 8, 15), fill=(255, 255, 255))
     else:
@@ -98,7 +98,7 @@ def _button(canvas: Canvas, word: str, x: int, y: int) -> Element:
     style: Style = canvas.style
     fill = (235, 235, 235) if style.paper[0] > 245 else (255, 255, 255)
     canvas.pen.rounded_rectangle(box, 4, fill=fill, outline=(120, 120, 120))
-    canvas.text(x + 28, y + 14, word, size=canvas.fit(word, 50))
+    canvas.free_text(x + 28, y + 14, word, canvas.fit(word, 50))
     return Element(f"click {word}", "text", box)
 
 
