@@ -67,7 +67,7 @@ def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: st
         "verdicts": dict(sorted(verdicts.items())),
         "score": summary.score if values else None,
         "unit": summary.unit,
-        "complete": part.ok == part.planned,
+        "complete": part.ok == part.planned and not any(_is_broken(one.score.reason) for one in part.scored),
         "partial": data.get("partial"),
         "bounds": _bounds(values, part.planned),
         "ci95": [low, high] if values else None,
@@ -85,6 +85,11 @@ def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: st
         "repeats": _repeats(part.scored),
     }
     return {**row, "reference": _reference(task, row, manifest)}
+
+
+def _is_broken(reason: str | None) -> bool:
+    """Whether a missing score is a fault to be mended, and not the benchmark's own rule (no gold, left out)."""
+    return reason is not None and reason.startswith(("scorer_error", "judge_missing"))
 
 
 def _cluster(sample: Sample) -> str:
