@@ -110,7 +110,7 @@ def bar_chart(rng: random.Random, level: float) -> Problem:
 
 
 def draw_bars(canvas: Canvas, names: Sequence[str], values: Sequence[int], colour: tuple[int, int, int]) -> None:
-    """Bars of 56 pixels each, the value above its bar and the name below; higher ones carry theirs in the first line."""
+    """Bars of 56 pixels each, the value above its bar and the name below; values from 50 on stand in the first line."""
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
         x, line = 56 * k + 28, 0 if value >= 50 else 1
         top = 28 * (line + 1) + round(20 * (1 - value / 50)) % 20
