@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_training_prompts_are_the_processors(tokenizer: KimiTokenizer) -> None:
     processor = KimiVLProcessor(tokenizer, PREPROCESSOR)
     for n in range(60):
         drawn = example(f"test/{n}", WIDE, 1.0)
+        drawn = replace(drawn, turns=drawn.turns[:1])
         encoded = encode(drawn, tokenizer, PREPROCESSOR)
         content = [
             {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
@@ -114,3 +116,12 @@ def test_one_minute_of_training_learns() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "loss" in done.stdout
+
+
+def test_only_replies_are_learned_in_a_conversation_of_several_turns(tokenizer: KimiTokenizer) -> None:
+    several = [drawn for n in range(40) if len((drawn := example(f"test/{n}", {"copy": 1.0}, 1.0)).turns) > 1]
+    assert several
+    for drawn in several:
+        encoded = encode(drawn, tokenizer, PREPROCESSOR)
+        learned = [token for token in encoded.labels if token != IGNORED]
+        assert tokenizer.decode(learned) == "".join(f"{turn.reply}<|im_end|>" for turn in drawn.turns)
