@@ -14,7 +14,7 @@ from typing import Any
 from kvl_eval import references
 from kvl_eval.references import KIMI_SYSTEMS, TABLES, ReferenceScore
 from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.figures import Row, budget_label, plain
 from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.runs import Run, main_rows, task_of
 
@@ -119,11 +119,6 @@ def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, Referen
         and known.reference.split in (None, score.split)
     ]
     yield from sorted(points, key=lambda point: point[0])
-
-
-def budget_label(tokens: int) -> str:
-    """`8k`, `1000`, `0`."""
-    return f"{tokens // 1024}k" if tokens and tokens % 1024 == 0 else f"{tokens}"
 
 
 def capped_share(row: Row) -> float | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from kvl_eval.reports import figures
-from kvl_eval.reports.budgets import Chart, Curve, budget_label, capped_share
-from kvl_eval.reports.figures import Row
+from kvl_eval.reports.budgets import Chart, Curve, capped_share
+from kvl_eval.reports.figures import Row, budget_label
 
 WIDTH, LEFT, RIGHT = 640.0, 62.0, 22.0
 TOP, SCORES, GAP, SHARES, BOTTOM = 24.0, 240.0, 36.0, 76.0, 44.0

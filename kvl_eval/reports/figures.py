@@ -101,12 +101,14 @@ def counted(row: Row) -> str:
 
 
 def budget(row: Row) -> str:
-    """`none`, `8k`, `1000`; with the policy where it is not `cut`."""
-    tokens, policy = row.get("budget"), row.get("policy")
-    if tokens is None:
-        return "none"
-    text = f"{tokens // 1024}k" if tokens % 1024 == 0 else f"{tokens}"
-    return text if policy in (None, "cut") else f"{text} {policy}"
+    """`none`, `8k cut`, `1000 force`."""
+    tokens = row.get("budget")
+    return "none" if tokens is None else f"{budget_label(int(tokens))} {plain(row.get('policy') or '')}".rstrip()
+
+
+def budget_label(tokens: int) -> str:
+    """`8k`, `1000`, `0`."""
+    return f"{tokens // 1024}k" if tokens and tokens % 1024 == 0 else f"{tokens}"
 
 
 def task_name(row: Row) -> str:

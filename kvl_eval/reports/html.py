@@ -17,7 +17,7 @@ from kvl_eval.journal import Disk
 from kvl_eval.references import TABLES
 from kvl_eval.reports import figures
 from kvl_eval.reports.browser import sample_key, write_browser
-from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, budget_label, cells_of, header_of
+from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of
 from kvl_eval.reports.cautions import cautions, differences, flatten
 from kvl_eval.reports.curves import chart_svg, style_of, swatch_svg
 from kvl_eval.reports.figures import Row, plain
@@ -187,7 +187,7 @@ def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
         "look": style_of,
         "header": header_of,
         "cells": cells_of,
-        "label": budget_label,
+        "label": figures.budget_label,
     }
 
 

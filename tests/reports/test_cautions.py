@@ -31,7 +31,7 @@ def test_a_whole_clean_run_needs_no_caution(tmp_path: Path) -> None:
         ({"verdicts": {"no_answer": 51}}, "nothing could be extracted from 51 of 1000 answers (5.1 %)"),
         (
             {"truncated_share": 0.07, "budget": 4096, "policy": "cut"},
-            "mathvista/testmini at 4k: 70 of 1000 outputs (7.0 %) hit their budget",
+            "mathvista/testmini at 4k cut: 70 of 1000 outputs (7.0 %) hit their budget",
         ),
         ({"truncated_share": 0.07}, "70 of 1000 outputs (7.0 %) hit the token limit"),
         ({"protocol": "vlmevalkit", "label": "vlmevalkit"}, "scored with vlmevalkit, which is not this task's default"),

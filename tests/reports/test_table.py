@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kvl_eval.reports.figures import columns, plain
+from kvl_eval.reports.figures import budget, columns, plain
 from kvl_eval.reports.table import ProtocolView, final_table, find_flips, protocol_table
 from tests.reports.report_rows import HOSTILE, make_results, make_row
 
@@ -34,7 +34,7 @@ def test_the_whole_table() -> None:
     assert final_table(make_results(make_row(), budgeted, ocrbench)).splitlines() == [
         "task                budget  n     score     95 % CI       paper  Δ       no-answer  failed  protocol",
         "mathvista/testmini  none    1000  67.9      [64.9, 70.7]  68.7   -0.8 ≈  0.4 %      0       official-rule",
-        "mathvision/test     8k      3040  33.1      [31.4, 34.8]  36.8   -3.7 ▼  6.1 %      0       official",
+        "mathvision/test     8k cut  3040  33.1      [31.4, 34.8]  36.8   -3.7 ▼  6.1 %      0       official",
         "ocrbench/test       none    1000  861/1000  [838, 881]    867    -6 ≈    0.0 %      0       official",
     ]
 
@@ -153,3 +153,17 @@ def test_tables_need_no_heavy_module() -> None:
         "assert not {'numpy', 'pandas', 'torch', 'PIL', 'datasets', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "policy", "expected"),
+    [
+        (None, None, "none"),
+        (8192, "cut", "8k cut"),
+        (8192, "force", "8k force"),
+        (1000, "cut", "1000 cut"),
+        (0, "cut", "0 cut"),
+    ],
+)
+def test_a_budget_is_named_with_its_policy(tokens: int | None, policy: str | None, expected: str) -> None:
+    assert budget({"budget": tokens, "policy": policy}) == expected
