@@ -130,6 +130,13 @@ RUN_OPTIONS = (
     spelled(("--repeats", "-n", "--epochs"), type=int, default=1, show_default=True, help="Answers per question."),
     spelled(("--image-prep",), type=click.Choice(["reference", "vlmevalkit"]), default="reference", show_default=True),
     spelled(("--blind",), is_flag=True, help="Every picture grey: how much can be answered without looking?"),
+    spelled(
+        ("--frames", "--nframe", "--max-frames"), type=click.IntRange(min=1), help="Of a video; with --fps the most."
+    ),
+    spelled(("--fps",), type=click.FloatRange(min=0, min_open=True), help="Frames a second of a video."),
+    spelled(("--max-pixels",), type=click.IntRange(min=1), help="Of a picture, frame or page as the model sees it."),
+    spelled(("--video-decoder",), type=click.Choice(["auto", "pyav", "decord"]), default="auto", show_default=True),
+    spelled(("--no-cache",), is_flag=True, help="Decode again what an earlier run had decoded."),
     spelled(("--fail-on-error",), help="Failed samples tolerated: a count, or a share below 1."),
     spelled(("--timeout",), type=float, default=300.0, show_default=True, help="Seconds to prepare one sample."),
     spelled(("--device",), help="cpu, cuda, cuda:1 ..."),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvl_eval.config import RunConfig, TaskConfig, from_json
+from kvl_eval.data_digest import data_fingerprint, media_digest, sample_digest
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.journal import LineReader, encode_line
-from kvl_eval.plan import chosen_samples, data_fingerprint, in_shard, media_digest, sample_digest
+from kvl_eval.plan import chosen_samples, in_shard
 from kvl_eval.results import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample

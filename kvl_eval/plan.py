@@ -16,6 +16,7 @@ from typing import Any
 
 from kvl_eval.backends.base import Backend, Limits
 from kvl_eval.config import RunConfig, TaskConfig
+from kvl_eval.data_digest import canonical, data_fingerprint, sample_digest
 from kvl_eval.errors import DataError, KvlEvalError, MediaError, SampleError, UsageError
 from kvl_eval.journal import SCHEMA, encode_line
 from kvl_eval.provenance import minor_version
@@ -24,6 +25,7 @@ from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
+SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
 
 Lookup = Callable[[str], Task]
@@ -320,12 +322,7 @@ def _total(task: Task, config: TaskConfig, run: RunConfig, chosen: int) -> int |
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
     """The `config_fingerprint` of an identity."""
-    return hashlib.sha256(_canonical(identity)).hexdigest()
-
-
-def data_fingerprint(digests: Mapping[str, bytes]) -> str:
-    """The fingerprint of data from the digest of each sample, {id: `sample_digest`}."""
-    return hashlib.sha256(b"".join(digests[key] for key in sorted(digests))).hexdigest()
+    return hashlib.sha256(canonical(identity)).hexdigest()
 
 
 def _identity(config: RunConfig, tasks: Iterable[TaskPlan], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,6 +332,7 @@ def _identity(config: RunConfig, tasks: Iterable[TaskPlan], model: Mapping[str, 
         "model": {name: value for name, value in sorted(model.items()) if name.startswith(MODEL_IDENTITY)},
         "image_prep": config.settings.image_prep,
         "blind": config.settings.blind,
+        **{name: getattr(config.settings, name) for name in SAMPLED},
         "seed": config.seed,
         "repeats": config.repeats,
         "system_prompt": config.system_prompt,
@@ -377,37 +375,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:12]}..."
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
-
-
-def sample_digest(sample: Sample) -> bytes:
-    """A hash over id, question, options, gold and the content of the media."""
-    media = [media_digest(ref) for ref in sample.media]
-    fields = [sample.id, sample.question, list(sample.choices), list(sample.answers), media]
-    return hashlib.sha256(_canonical(fields)).digest()
-
-
-def media_digest(ref: MediaRef) -> str:
-    """The content's hash; of videos and documents the size and both ends. A file nobody can open has its reason."""
-    from kvl_eval.media import read_bytes, safe_path
-
-    try:
-        if isinstance(ref, ImageRef):
-            return hashlib.sha256(read_bytes(ref)).hexdigest()
-        path = safe_path(ref.path, ref.root, ref.name)
-        with open(path, "rb") as handle:
-            digest = hashlib.sha256(handle.read(1 << 20))
-            size = handle.seek(0, 2)
-            handle.seek(max(0, size - (1 << 20)))
-            digest.update(handle.read())
-        return f"{size}:{digest.hexdigest()}"
-    except MediaError as error:
-        return f"!{error.reason}"
-    except OSError as error:
-        return f"!{error.errno}"
 
 
 def _count_tokens(messages: Iterable[Message], rendered: str, limits: Limits) -> int | None:

@@ -54,6 +54,12 @@ RECORD: Mapping[str, tuple[type, ...]] = {
     "ended_at": _TEXT,
 }
 MEDIA: Mapping[str, tuple[type, ...]] = {"sha256": _TEXT, "kind": _TEXT, "w": _INT, "h": _INT, "tokens": _INT}
+FRAME: Mapping[str, tuple[type, ...]] = {  # records of earlier versions lack these
+    "index": (int, _NONE),
+    "timestamp": _NUMBER,
+    "decoder": (str, _NONE),
+    "limit": (int, _NONE),
+}
 TOKENS = dict.fromkeys(("prompt", "image", "thinking", "answer"), _INT)
 VALUES = {
     "status": ("ok", "failed"),
@@ -78,13 +84,18 @@ def record_faults(fields: Mapping[str, Any]) -> list[str]:
         if fields[name] not in known
     ]
     found += [f"tokens: {fault}" for fault in _typed(fields["tokens"], TOKENS)]
-    found += [f"media: {fault}" for one in fields["media"] for fault in _typed(one, MEDIA)]
+    found += [f"media: {fault}" for one in fields["media"] for fault in _media_faults(one)]
     found += [f"time: {fault}" for fault in _typed(fields["time"], dict.fromkeys(fields["time"], _NUMBER))]
     if fields["status"] == "failed" and not fields["reason"]:
         found.append("a failed record has no reason")
     if hashlib.sha256(fields["prompt_text"].encode("utf-8", "surrogatepass")).hexdigest() != fields["prompt_sha256"]:
         found.append("prompt_sha256 is not the hash of prompt_text")
     return found
+
+
+def _media_faults(one: Any) -> list[str]:
+    there = {name: kinds for name, kinds in FRAME.items() if isinstance(one, dict) and name in one}
+    return _typed(one, {**MEDIA, **there})
 
 
 def _typed(fields: Any, schema: Mapping[str, tuple[type, ...]]) -> list[str]:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -361,19 +361,7 @@ def _record(plan: Plan, entry: _InFlight, completion: Completion) -> dict[str, A
         "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
         "prompt_text": prompt,
         "image_prep": plan.config.settings.image_prep,
-        "media": [
-            {
-                "sha256": info.sha256,
-                "kind": info.kind,
-                "w": info.w,
-                "h": info.h,
-                "resized_to": info.resized_to,
-                "tokens": info.tokens,
-                "pre_shrunk": info.pre_shrunk,
-                "note": info.note,
-            }
-            for info in completion.media
-        ],
+        "media": [asdict(info) for info in completion.media],
         "raw_output": completion.raw_output,
         "thinking": completion.thinking,
         "answer": completion.answer,

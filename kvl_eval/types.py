@@ -69,8 +69,8 @@ class VideoRef:
         start:     seconds where the clip begins; None means at the start of the file.
         end:       seconds where it ends; None means at the end of the file.
         duration:  seconds as the data set says, where the rule goes by it and not by the file.
-        subtitles: spoken lines that come with it: an `interleave` rule puts them among the frames, others need a part of
-                   their own in the message; None where there are none, or nobody shall see them.
+        subtitles: spoken lines that come with it: an `interleave` rule puts them among the frames, others need a part
+                   of their own in the message; None where there are none, or nobody shall see them.
     """
 
     name: str

@@ -109,6 +109,11 @@ def test_a_stored_configuration_comes_back_whole() -> None:
         output_dir="elsewhere",
         fail_on_error=0.1,
         blind=True,
+        frames=16,
+        fps=0.5,
+        max_pixels=100_000,
+        video_decoder="pyav",
+        no_cache=True,
     )
     assert from_json(to_json(asked)) == asked
     with pytest.raises(ConfigError):
@@ -129,6 +134,6 @@ def test_the_yaml_file_names_flags_that_exist() -> None:
 
     known = {parameter.name for parameter in run.params}
     asked = config(
-        limit=3, sample_ids=("a",), think_budget=(8,), model_args={"think": 3}, data_repo=("a/b",), blind=True
+        limit=3, sample_ids=("a",), think_budget=(8,), model_args={"think": 3}, data_repo=("a/b",), blind=True, frames=3
     )
     assert set(yaml.safe_load(to_yaml(asked, Path("prompt.txt")))) <= known

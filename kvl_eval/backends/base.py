@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a backend is built. Those that can change an answer go into the run's fingerprint (`ANSWER_SETTINGS`)."""
+    """How a backend is built. Those that can change an answer go into the run's fingerprint (`kvl_eval.plan`)."""
 
     model_args: Mapping[str, Any] = field(default_factory=dict)
     device: str | None = None
@@ -63,7 +63,12 @@ class Settings:
     timeout: float = 300.0  # seconds to prepare the media of one sample
     image_prep: str = "reference"
     blind: bool = False
+    frames: int | None = None  # of a video; None means as the task says
+    fps: float | None = None  # frames a second, instead or as a further limit
+    max_pixels: int | None = None  # of a picture, frame or page as the model sees it
+    video_decoder: str = "auto"
     cache_dir: str | None = None
+    no_cache: bool = False  # decode again what an earlier run had decoded
 
 
 class Backend(Protocol):

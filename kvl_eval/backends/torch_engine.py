@@ -22,17 +22,15 @@ from typing import TYPE_CHECKING, Any
 from kvl_eval.backends.base import Limits, Request, Settings
 from kvl_eval.backends.fingerprint import checkpoint_facts
 from kvl_eval.backends.model_thread import ModelThread
+from kvl_eval.backends.prompt_maker import PromptMaker
 from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
-from kvl_eval.errors import ConfigError, MediaError, PromptError, SampleError
-from kvl_eval.media import ImagePrep, PreparedImage, accepted_size, prepare_images
-from kvl_eval.media_pool import MediaPool
-from kvl_eval.model import chat
+from kvl_eval.errors import ConfigError, PromptError, SampleError
+from kvl_eval.media import PreparedImage
+from kvl_eval.media_fit import tokens_of
 from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.image_processor import image_size
 from kvl_eval.model.tokenizer import KimiTokenizer
-from kvl_eval.thinking import THINK_CLOSE
-from kvl_eval.types import Completion, ImageRef, MediaInfo, Message, Policy, TokenCounts
+from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +42,7 @@ AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
 MODEL_ARGS = {"prefill_chunk": 2048, "threads": None}  # and their defaults
 SLICE = 0.05  # seconds the model may work before the event loop gets its turn
-MEDIA_AHEAD = 64  # pictures being prepared at a time
+MEDIA_AHEAD = 64  # pictures being prepared at a time, and at least one request for each worker
 BYTES_AHEAD = 512 * 2**20  # of prepared patches that wait for the model
 
 
@@ -91,11 +89,8 @@ class TorchEngine:
         self.config = KimiVLConfig.from_folder(folder)
         self.preprocessor = PreprocessorConfig.from_folder(folder)
         self.tokenizer = KimiTokenizer.from_folder(folder)
-        prep = ImagePrep(config=self.preprocessor, style=settings.image_prep, blind=settings.blind)
-        workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
-        self._pool: MediaPool[Sequence[ImageRef], tuple[PreparedImage, ...]] = MediaPool(
-            partial(prepare_images, prep=prep), workers=workers, timeout=settings.timeout
-        )
+        context = self.config.text_config.max_position_embeddings
+        self._prompts = PromptMaker(self.preprocessor, self.tokenizer, context, settings)
         self._thread = ModelThread()
         self._facts: dict[str, Any] | None = None
         self._model: KimiVL | None = None
@@ -129,13 +124,9 @@ class TorchEngine:
 
     def limits(self) -> Limits:
         """Context, tokens of a picture by its size (pre-shrunk where the processor would refuse it) and of a text."""
-
-        def image_tokens(width: int, height: int) -> int:
-            return image_size(*accepted_size(width, height, self.preprocessor), self.preprocessor).tokens
-
         return Limits(
             context=self.config.text_config.max_position_embeddings,
-            image_tokens=image_tokens,
+            image_tokens=partial(tokens_of, config=self._prompts.prep.config),
             text_tokens=lambda text: len(self.tokenizer.encode(text)),
             supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
         )
@@ -177,7 +168,7 @@ class TorchEngine:
 
         Raises: CheckpointError, if the weights cannot be loaded.
         """
-        self._pool.warm_up()
+        self._prompts.warm_up()
         batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
         pulled = iter(requests)
         more = True
@@ -216,7 +207,7 @@ class TorchEngine:
 
     async def close(self) -> None:
         """End the worker processes and let go of the model; a step of the model that is under way is not waited for."""
-        self._pool.close()
+        self._prompts.close()
         self._thread.end()
         self._model = None
 
@@ -246,32 +237,30 @@ class TorchEngine:
         return batch
 
     def _wants_more(self, batch: Batch, preparing: Iterable[_Job]) -> bool:
-        """Whether there is room for another request: in the batch, in the workers' queue and in memory."""
+        """Whether there is room for another request: in the batch, in memory and in the workers' queue."""
         jobs = list(preparing)
-        media = sum(max(1, _count_media(job.request.messages)) for job in jobs)
         held = sum(job.bytes for job in self._jobs.values())
         streams = sum(len(job.request.repeats) for job in jobs)
-        return batch.room > streams and (not jobs or (media < MEDIA_AHEAD and held < BYTES_AHEAD))
+        if batch.room <= streams or not jobs:
+            return batch.room > streams
+        pictures = sum(max(1, self._prompts.pictures(job.request.messages)) for job in jobs)
+        return held < BYTES_AHEAD and (pictures < MEDIA_AHEAD or len(jobs) < self._prompts.workers)
 
     async def _prepare(self, job: _Job) -> Prompt:
         """Pictures and ids of one request. Raises: SampleError."""
         from kvl_eval.backends.batch import Prompt, Stream
 
         request = job.request
-        refs = [_image(part) for message in request.messages for part in message.media]
-        images = await asyncio.wrap_future(self._pool.submit(refs)) if refs else ()
+        made = await self._prompts.make(request)
         job.load = time.perf_counter() - job.pulled
-        job.media = tuple(image.info for image in images)
-        job.bytes = sum(image.patches.nbytes for image in images)
-        messages = [_as_dict(message) for message in request.messages]
-        job.prompt_text = _rendered(messages) + request.prefix
-        ids = chat.encode_messages(self.tokenizer, messages, [info.tokens for info in job.media])
-        ids += self.tokenizer.encode(request.prefix)
-        job.prompt_tokens = len(ids)
+        job.media = tuple(image.info for image in made.images)
+        job.bytes = sum(image.patches.nbytes for image in made.images)
+        job.prompt_text = made.text
+        job.prompt_tokens = len(made.ids)
         self._check_context(job)
-        prompt = Prompt(request.key, ids, grids=[image.grid for image in images])
-        if images:
-            prompt.pixel_values = self._pixels(job, images)
+        prompt = Prompt(request.key, made.ids, grids=[image.grid for image in made.images])
+        if made.images:
+            prompt.pixel_values = self._pixels(job, made.images)
         assert self._alphabet is not None
         for repeat, seed in zip(request.repeats, request.seeds, strict=True):
             trajectory = Trajectory(request.generation, self._alphabet, prefix=request.prefix)
@@ -294,10 +283,7 @@ class TorchEngine:
         return pixel_values
 
     def _check_context(self, job: _Job) -> None:
-        context, generation = self.config.text_config.max_position_embeddings, job.request.generation
-        new = generation.limit
-        if generation.think_budgets and generation.budget_policy == "force":
-            new += len(self.tokenizer.encode(THINK_CLOSE))
+        context, new = self.config.text_config.max_position_embeddings, self._prompts.new_tokens(job.request)
         if job.prompt_tokens + new > context:
             pictures = sum(info.tokens for info in job.media)
             raise PromptError(
@@ -413,28 +399,3 @@ def _model_args(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy(job: _Job, budget: int | None) -> Policy | None:
     return None if budget is None else job.request.generation.budget_policy
-
-
-def _count_media(messages: Sequence[Message]) -> int:
-    return sum(len(message.media) for message in messages)
-
-
-def _image(part: object) -> ImageRef:
-    if not isinstance(part, ImageRef):
-        raise MediaError("media.unsupported", f"{type(part).__name__} cannot be shown to this model yet")
-    return part
-
-
-def _as_dict(message: Message) -> dict[str, Any]:
-    parts = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in message.parts]
-    return {"role": message.role, "content": parts}
-
-
-def _rendered(messages: Sequence[chat.Message]) -> str:
-    """The conversation as the model is given it, with `<image:1>` where the first picture's tokens stand."""
-    shown, number = [], 0
-    for piece in chat.pieces(messages):
-        is_picture = piece.is_control and piece.text == chat.MEDIA_PAD
-        number += is_picture
-        shown.append(f"<image:{number}>" if is_picture else piece.text)
-    return "".join(shown)

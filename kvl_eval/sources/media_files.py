@@ -56,12 +56,16 @@ def media_home(source: Source) -> Path | None:
     """
     if source.data_dir is not None or source.repo is None:
         return source.data_dir
-    cache = source.cache_dir
-    if cache is None:
-        from huggingface_hub import constants
+    return cache_home(source.cache_dir) / "media" / source.repo.replace("/", "--")
 
-        cache = Path(constants.HF_HOME) / "kvl-eval"
-    return cache / "media" / source.repo.replace("/", "--")
+
+def cache_home(cache_dir: Path | None) -> Path:
+    """Where unpacked archives and decoded media go: `--cache-dir`, or `kvl-eval` beside the hub client's cache."""
+    if cache_dir is not None:
+        return cache_dir
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "kvl-eval"
 
 
 def _folders(root: Path, depth: str, name: str) -> list[Path]:

@@ -1,0 +1,173 @@
+"""From a request to token ids and prepared pictures, in worker processes: the part of the engine that needs no model.
+
+A request with a video or a document is laid out first (which frames, which pages, which subtitles), its text counted,
+and the largest pictures chosen that leave room for the answer; then they are decoded. A request with pictures alone is
+prepared at once, and a second time with smaller ones only where the first do not fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.backends.base import Request, Settings
+from kvl_eval.frame_rules import DEFAULT_FRAMES
+from kvl_eval.media import ImagePrep, PreparedImage
+from kvl_eval.media_cache import MediaCache
+from kvl_eval.media_fit import fit_limit, overflow
+from kvl_eval.media_layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
+from kvl_eval.media_pool import MediaPool
+from kvl_eval.model import chat
+from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.sources.media_files import cache_home
+from kvl_eval.thinking import THINK_CLOSE
+from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
+
+USUAL_PAGES = 32  # of a document nobody has opened yet
+
+Job = LayoutJob | PictureJob
+Groups = tuple[tuple[PreparedImage, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MadePrompt:
+    """A prompt as the model takes it: ids, pictures in order, and the text with `<image:1>` where they stand."""
+
+    ids: list[int]
+    images: tuple[PreparedImage, ...]
+    text: str
+
+
+class PromptMaker:
+    """Makes prompts of requests; owns the worker processes.
+
+    Args:
+        config:    the checkpoint's `preprocessor_config.json`.
+        tokenizer: its tokenizer.
+        context:   most tokens of prompt and answer together.
+        settings:  image preparation, `--blind`, sampling of frames, workers, time limit, cache.
+    Raises: ConfigError, for settings that no sample could be prepared with.
+    """
+
+    def __init__(self, config: PreprocessorConfig, tokenizer: KimiTokenizer, context: int, settings: Settings) -> None:
+        self.prep = media_prep(config, settings)
+        self.workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
+        self._tokenizer = tokenizer
+        self._context = context
+        self._pool: MediaPool[Job, Any] = MediaPool(
+            partial(run_media_job, prep=self.prep), workers=self.workers, timeout=settings.timeout
+        )
+
+    def warm_up(self) -> None:
+        """Start the worker processes."""
+        self._pool.warm_up()
+
+    def close(self) -> None:
+        """End them."""
+        self._pool.close()
+
+    async def make(self, request: Request) -> MadePrompt:
+        """A request's ids and pictures; pictures that fit under no limit come as they are, for the caller to refuse.
+
+        Raises: SampleError, for media that cannot be used; `context_overflow` for a video or document that never fits.
+        """
+        if any(isinstance(part, VideoRef | PdfRef | SubtitleRef) for one in request.messages for part in one.parts):
+            return await self._laid_out(request)
+        refs = tuple(part for message in request.messages for part in message.media)
+        images = _flat(await self._pictures(PictureJob(refs))) if refs else ()
+        messages = [_chat_message(message.role, message.parts) for message in request.messages]
+        made = self._made(request, messages, images)
+        if not images or len(made.ids) + self.new_tokens(request) <= self._context:
+            return made
+        text = len(made.ids) - sum(image.info.tokens for image in images)
+        limit = self._limit(request, [(image.info.w, image.info.h) for image in images], text)
+        if limit is None:
+            return made
+        return self._made(request, messages, _flat(await self._pictures(PictureJob(refs, limit))))
+
+    async def _laid_out(self, request: Request) -> MadePrompt:
+        """Videos and documents as frames and pages under the largest limit of patches that fits."""
+        layout: Layout = await asyncio.wrap_future(self._pool.submit(LayoutJob(request.messages)))
+        messages = [_chat_message(role, parts) for role, parts in layout.turns]
+        text = len(self._ids(request, messages, [0] * len(layout.places)))
+        limit = self._limit(request, layout.sizes, text)
+        if limit is None:
+            raise overflow(layout.sizes, text, self.new_tokens(request), self._context)
+        groups = await self._pictures(PictureJob(layout.refs, limit))
+        return self._made(request, messages, tuple(groups[place.ref][place.position] for place in layout.places))
+
+    def new_tokens(self, request: Request) -> int:
+        """Most tokens an answer adds to the prompt."""
+        generation = request.generation
+        forced = bool(generation.think_budgets) and generation.budget_policy == "force"
+        return generation.limit + (len(self._tokenizer.encode(THINK_CLOSE)) if forced else 0)
+
+    def pictures(self, messages: Iterable[Message]) -> int:
+        """How many pictures a prompt will have, as far as that can be said before its files are opened."""
+        return sum(self._count(ref) for message in messages for ref in message.media)
+
+    def _count(self, ref: MediaRef) -> int:
+        ref = self.prep.sampled(ref)
+        if isinstance(ref, VideoRef):
+            return ref.frames or DEFAULT_FRAMES
+        return 1 if isinstance(ref, ImageRef) else ref.max_pages or USUAL_PAGES
+
+    def _limit(self, request: Request, sizes: Sequence[tuple[int, int]], text: int) -> int | None:
+        return fit_limit(sizes, text, self.new_tokens(request), self._context, self.prep.config)
+
+    async def _pictures(self, job: PictureJob) -> Groups:
+        groups: Groups = await asyncio.wrap_future(self._pool.submit(job))
+        return groups
+
+    def _ids(self, request: Request, messages: Sequence[chat.Message], image_tokens: Sequence[int]) -> list[int]:
+        ids = chat.encode_messages(self._tokenizer, messages, image_tokens)
+        return ids + self._tokenizer.encode(request.prefix)
+
+    def _made(
+        self, request: Request, messages: Sequence[chat.Message], images: tuple[PreparedImage, ...]
+    ) -> MadePrompt:
+        ids = self._ids(request, messages, [image.info.tokens for image in images])
+        return MadePrompt(ids, images, _rendered(messages) + request.prefix)
+
+
+def media_prep(config: PreprocessorConfig, settings: Settings) -> MediaPrep:
+    """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
+    return MediaPrep(
+        images=ImagePrep(config=config, style=settings.image_prep, blind=settings.blind),
+        decoder=settings.video_decoder,
+        frames=settings.frames,
+        fps=settings.fps,
+        max_pixels=settings.max_pixels,
+        cache=None if settings.no_cache else MediaCache(cache_home(_path(settings.cache_dir)) / "media"),
+        time_limit=settings.timeout,
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _flat(groups: Groups) -> tuple[PreparedImage, ...]:
+    return tuple(image for group in groups for image in group)
+
+
+def _chat_message(role: str, parts: Iterable[object]) -> Mapping[str, Any]:
+    """A turn for the chat template; whatever is no text is a picture."""
+    content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
+    return {"role": role, "content": content}
+
+
+def _rendered(messages: Sequence[chat.Message]) -> str:
+    """The conversation as the model is given it, with `<image:1>` where the first picture's tokens stand."""
+    shown, number = [], 0
+    for piece in chat.pieces(messages):
+        is_picture = piece.is_control and piece.text == chat.MEDIA_PAD
+        number += is_picture
+        shown.append(f"<image:{number}>" if is_picture else piece.text)
+    return "".join(shown)
