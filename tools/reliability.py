@@ -2,9 +2,9 @@
 
 python tools/reliability.py            writes the page
 python tools/reliability.py --check    exits 1 if the page is out of date
-python tools/reliability.py --junit R  refuses unless every test of the page passed in that pytest report
+python tools/reliability.py --junit R...  refuses unless every test of the page passed in these pytest reports
 
-Rows are those of `tests/faults/matrix.toml`. A test belongs to a row if its name bears the row's id, or the row names it.
+Rows are those of `tests/faults/matrix.toml`. A test belongs to a row if its name bears its id, or the row names it.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def _row(fault: Fault, names: Sequence[str]) -> str:
     return f"| {fault.id} | {fault.fault} | {outcome} | {'<br>'.join([*proofs, *gaps])} |"
 
 
-def not_passed(report: Path, names: Sequence[str]) -> list[str]:
-    """Those of `names` that failed, were skipped or did not run, by a JUnit report of pytest."""
+def not_passed(reports: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """Those of `names` that failed, were skipped or did not run, by JUnit reports of pytest."""
     passed, bad = set(), set()
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in (case for report in reports for case in ElementTree.parse(report).iter("testcase")):
         module = str(case.get("classname")).replace(".", "/").removeprefix("tests/")
         name = f"{module}::{str(case.get('name')).partition('[')[0]}"
         (bad if any(case.find(tag) is not None for tag in ("failure", "error", "skipped")) else passed).add(name)
@@ -115,7 +115,9 @@ def not_passed(report: Path, names: Sequence[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
-    parser.add_argument("--junit", type=Path, help="a pytest report in which every test of the page must have passed")
+    parser.add_argument(
+        "--junit", type=Path, nargs="+", help="pytest reports in which every test of the page must have passed"
+    )
     arguments = parser.parse_args()
     tests = all_tests()
     text = page(tests)

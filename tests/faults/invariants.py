@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from kvl_eval.runner import RunOutcome, resume_run
 from kvl_eval.tasks.base import Task
 from tests.tiny_task import comparable, make_fake, tiny
 
+DELAYS = ("delay", "jitter", "concurrency")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _watched: list[list[tuple[str, str]]] = []
 
@@ -34,7 +36,7 @@ def check_invariants(
     run_folder: Path,
     task: Task | None = None,
     *,
-    make: Callable[[RunConfig], Backend] = make_fake,
+    make: Callable[[RunConfig], Backend] | None = None,
     exit_code: int | None = None,
     whole: Path | None = None,
     resumable: bool = True,
@@ -42,13 +44,13 @@ def check_invariants(
     """Check a run folder after a fault; it is left as it is, what changes it happens to a copy. The resumed copy's end.
 
     Args:
-        task:      the task of the run.
-        make:      the backend that a resume gets.
+        task:      the task of the run, if it is not `tiny`.
+        make:      the backend that a resume gets, if not the fake one without its delays.
         exit_code: how the run ended, if it did by itself.
         whole:     the same run without the fault: the resumed copy must have its results (I9).
-        resumable: False where the manifest is what was damaged: scores and reports must still come.
+        resumable: False where a resume cannot end the run: scores and reports must still come.
     """
-    chosen = task or tiny()
+    chosen = task or tiny(RunFolder.open(run_folder).manifest["data"]["tiny"]["total"])
     accounted(run_folder, chosen, exit_code)
     no_half_files(run_folder)
     with tempfile.TemporaryDirectory() as place:
@@ -58,7 +60,7 @@ def check_invariants(
             fresh_results(RunFolder.open(copy), lambda name: chosen)  # I4: what `score` and `report` do
             assert all(path.stat().st_size for path in write_report([copy], pictures=False))
             accounted(copy, chosen)
-            return resumed(copy, chosen, make, whole) if resumable else None
+            return resumed(copy, chosen, make or quick_fake, whole) if resumable else None
 
 
 def accounted(path: Path, task: Task, exit_code: int | None = None) -> None:
@@ -131,6 +133,12 @@ def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def quick_fake(config: RunConfig) -> Backend:
+    """The fake backend of a run with the same answers, at once and in order."""
+    args = {name: value for name, value in config.settings.model_args.items() if name not in DELAYS}
+    return make_fake(replace(config, settings=replace(config.settings, model_args=args)))
 
 
 def no_model(config: RunConfig) -> Backend:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.reliability import MATRIX, PAGE, Fault, all_tests, not_passed, page, sections, proofs_of
+from tools.reliability import MATRIX, PAGE, Fault, all_tests, not_passed, page, proofs_of, sections
 
 JUNIT = """<testsuites><testsuite>
 <testcase classname="tests.faults.test_process" name="test_P1[a]"/>
@@ -44,5 +44,5 @@ def test_a_row_needs_a_test_or_a_reason() -> None:
 def test_outcomes_are_read_from_a_report(tmp_path: Path) -> None:
     (tmp_path / "report.xml").write_text(JUNIT)
     names = ["faults/test_process::test_P1", "test_runner::test_x", "test_runner::test_y", "test_runner::test_z"]
-    assert not_passed(tmp_path / "report.xml", names) == names[1:]
+    assert not_passed([tmp_path / "report.xml"], names) == names[1:]
     assert MATRIX.is_file()
