@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.cli import main
 from kvl_eval.errors import DataError, InputError
 from kvl_eval.journal import encode_line
 from kvl_eval.plan import plan_run
@@ -188,3 +189,23 @@ def test_D17_hostile_texts_go_through_a_run(tmp_path: Path) -> None:
         assert "<script>alert" not in text and "\x1b" not in text and "onerror=alert" not in text
         assert "root:" not in text
     assert sample_of(content[0]).question == content[0]["question"]
+
+
+def exit_code_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def test_R8_P3_score_and_report_of_a_run_killed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verbs themselves: neither needs results.json, and both say that nothing is there."""
+    out = ("--output-dir", str(tmp_path), "--no-progress")
+    assert exit_code_of("run", "--task", "mathvista", "--model", "fake", "--limit", "3", *out) == 0
+    [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
+    running(path)
+    (path / "samples" / "mathvista.jsonl").write_bytes(b"")
+    assert exit_code_of("report", str(path), "--no-pictures") == 0
+    assert "3 pending" in (path / "report" / "report.md").read_text()
+    assert exit_code_of("score", str(path)) == 3
+    assert exit_code_of("resume", str(path), "--no-progress") == 0
+    assert "Traceback" not in capsys.readouterr().err
