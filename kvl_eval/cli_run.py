@@ -11,7 +11,7 @@ import click
 
 from kvl_eval import cli_options
 from kvl_eval.backends.base import Backend
-from kvl_eval.config import RunConfig, resolve
+from kvl_eval.config import RunConfig, answers_bundled, resolve
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.runner import RunOutcome
 
@@ -118,7 +118,10 @@ def configuration(flags: Mapping[str, Any]) -> RunConfig:
         )
     include(flags["include_path"])
     entry = resolve_model(flags["model"])
-    tasks = select(flags["task"])
+    named = select(flags["task"])
+    tasks = select(flags["task"], bundled=answers_bundled(entry.family, flags))
+    if left_out := [task.name for task in named if task not in tasks]:
+        click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
     return resolve(flags["model"], entry.family, tasks, _options(flags))
 
 

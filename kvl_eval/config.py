@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kvl_eval.backends.base import Settings
-from kvl_eval.errors import ConfigError
+from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Generation, Policy
 
 ThinkingView = Literal["split", "raw"]
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
+DEMO_FAMILIES = ("nano", "fake")  # models that answer bundled splits unless told otherwise
 BACKEND = tuple(one.name for one in fields(Settings))
 PER_TASK = ("split", "prompt", "data_dir", "data_repo", "data_version")
 WHOLE_RUN = (
@@ -121,9 +122,15 @@ def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str
 def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfig:
     own = {name: _for_task(given[name], task.name) for name in (*PER_TASK, *SAMPLING) if name in given}
     own = {name: value for name, value in own.items() if value is not None}
-    elsewhere = "data_dir" in own or "data_repo" in own
-    demo = family in ("nano", "fake") and task.mini is not None and not elsewhere
-    split = own.get("split", "mini" if demo else task.default_split)
+    demo = answers_bundled(family, own)
+    if demo and task.mini is None and task.repos:
+        raise UsageError(
+            "usage.split",
+            f"{task.name} has no bundled split",
+            why=f"{family} answers bundled splits unless a data set is named",
+            fix=f"give --data-dir DIR, or --split {task.default_split} for {task.repos[0]}",
+        )
+    split = own.get("split", "mini" if demo and task.mini else task.default_split)
     prompt = own.get("prompt", task.default_prompt)
     listing = f"kvl-eval describe {task.name}"
     _known("split", split, task.split_names(), listing)
@@ -135,6 +142,11 @@ def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfi
         source=_source(task, own, given),
         generation=_generation(task.generation(family), own, given),
     )
+
+
+def answers_bundled(family: str, given: Mapping[str, Any]) -> bool:
+    """Whether bundled splits are meant: a demo model that was told neither a split nor a place of data."""
+    return family in DEMO_FAMILIES and not any(given.get(name) for name in ("split", "data_dir", "data_repo"))
 
 
 def _generation(base: Generation, own: Mapping[str, Any], given: Mapping[str, Any]) -> Generation:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.config import resolve
+from kvl_eval.config import answers_bundled, resolve
 from kvl_eval.plan import Lookup, plan_run
 from kvl_eval.progress import Progress
 from kvl_eval.results import RunFolder
@@ -57,7 +57,7 @@ def evaluate(
 
     Args:
         model:    a name, a checkpoint folder or `owner/name`, as `--model` takes it.
-        tasks:    names, groups or globs, or tasks of your own.
+        tasks:    names, groups or globs, or tasks of your own; of a group demo models take what has a bundled split.
         backend:  what answers, instead of the one that `model` names.
         progress: who is told how far it is; nobody by default.
         options:  flags of `kvl-eval run` with underscores and parsed values: `limit=20`, `split="mini"`,
@@ -66,9 +66,9 @@ def evaluate(
     """
     from kvl_eval.backends import make_backend, resolve_model
 
-    chosen = _tasks(tasks)
-    own = {task.name: task for task in chosen}
     family = backend.family if backend is not None else resolve_model(model).family
+    chosen = _tasks(tasks, answers_bundled(family, options))
+    own = {task.name: task for task in chosen}
     config = resolve(model, family, chosen, options)
     backend = backend or make_backend(model, config.settings)
     lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
@@ -76,10 +76,10 @@ def evaluate(
     return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 
-def _tasks(tasks: Sequence[str | Task] | str) -> list[Task]:
+def _tasks(tasks: Sequence[str | Task] | str, bundled: bool) -> list[Task]:
     if isinstance(tasks, str):
-        return select([tasks])
+        return select([tasks], bundled=bundled)
     found: list[Task] = []
     for task in tasks:
-        found += [task] if isinstance(task, Task) else select([task])
+        found += [task] if isinstance(task, Task) else select([task], bundled=bundled)
     return list({task.name: task for task in found}.values())

@@ -27,6 +27,7 @@ def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         pytest.param(("run", "--task", "mathvista", "--prompt", "queri"), "query", id="prompt"),
         pytest.param(("run", "--task", "mathvista", "--protocol", "oficial"), "official", id="protocol"),
         pytest.param(("run", "--model", "fake"), "--task", id="no-task"),
+        pytest.param(("run", "--task", "egoschema"), "give --data-dir", id="no-bundled-split"),
         pytest.param(("run", "--task", "mathvista", "--limit", "0"), "--limit", id="limit"),
         pytest.param(("run", "--task", "mathvista", "--trust-remote-code"), "nothing here runs code", id="remote-code"),
         pytest.param(("sweep", "--task", "mathvista", "--model", "fake"), "--think-budget", id="sweep"),
@@ -58,6 +59,15 @@ def test_both_spellings_and_aliases_mean_the_same(tmp_path: Path) -> None:
     assert "at most 7 new tokens" in plans[0]
     assert plans[0] == plans[1] == plans[2]
     assert not (tmp_path / "out").exists()
+
+
+def test_groups_leave_out_what_is_not_bundled(tmp_path: Path) -> None:
+    done = kvl("run", "--task", "table3", "--model", "fake", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (notice,) = [line for line in done.stderr.splitlines() if line.startswith("notice:")]
+    assert "videomme-subs" in notice
+    assert "mathvista" not in notice
+    assert "videomme" not in done.stdout
 
 
 def test_run_then_score_then_report_then_list(tmp_path: Path) -> None:

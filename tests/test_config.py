@@ -54,7 +54,7 @@ def test_budgets_replace_the_limit() -> None:
 
 def test_data_may_come_from_elsewhere_for_one_task() -> None:
     first, second = tiny(name="first", repos=("org/first",)), tiny(name="second-task", repos=("org/second",))
-    found = config(first, second, data_repo=("second_task=me/mine@abc",)).tasks
+    found = config(first, second, family="instruct", data_repo=("second_task=me/mine@abc",)).tasks
     assert [(task.source.repo, task.source.revision) for task in found] == [("org/first", None), ("me/mine", "abc")]
     found = config(first, second, data_repo=("me/all",)).tasks
     assert [task.source.repo for task in found] == ["me/all", "me/all"]
@@ -137,3 +137,12 @@ def test_the_yaml_file_names_flags_that_exist() -> None:
         limit=3, sample_ids=("a",), think_budget=(8,), model_args={"think": 3}, data_repo=("a/b",), blind=True, frames=3
     )
     assert set(yaml.safe_load(to_yaml(asked, Path("prompt.txt")))) <= known
+
+
+def test_demo_models_answer_bundled_splits_or_what_is_named() -> None:
+    downloaded = tiny(repos=("owner/name",))
+    with pytest.raises(UsageError, match="no bundled split"):
+        config(downloaded, family="fake")
+    assert config(downloaded, family="fake", split="test").tasks[0].split == "test"
+    assert config(downloaded, family="fake", data_dir="/data").tasks[0].split == "test"
+    assert config(downloaded, family="instruct").tasks[0].split == "test"

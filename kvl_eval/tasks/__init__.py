@@ -11,7 +11,18 @@ from pathlib import Path
 
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
-from kvl_eval.tasks import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
+from kvl_eval.tasks import (
+    egoschema,
+    infovqa,
+    longvideobench,
+    mathvision,
+    mathvista,
+    mmlongbench_doc,
+    mmmu,
+    ocrbench,
+    screenspot,
+    videomme,
+)
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
 
@@ -26,6 +37,12 @@ TASKS: dict[str, Task] = {
         screenspot.SCREENSPOT,
         screenspot.SCREENSPOT_V2,
         screenspot.SCREENSPOT_PRO,
+        mmlongbench_doc.TASK,
+        videomme.VIDEOMME,
+        videomme.VIDEOMME_SUBS,
+        longvideobench.LONGVIDEOBENCH,
+        longvideobench.LONGVIDEOBENCH_NOSUBS,
+        egoschema.TASK,
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
@@ -52,9 +69,10 @@ def get_task(name: str) -> Task:
     return task
 
 
-def select(names: Sequence[str]) -> list[Task]:
+def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
     """Tasks for names, groups and globs (each may hold several, separated by commas or spaces), without repeats.
 
+    With `bundled`, groups and globs give only tasks that have a bundled split, if there is one among them.
     Raises: UsageError, naming the nearest names, if one of them fits nothing.
     """
     chosen: dict[str, Task] = {}
@@ -65,6 +83,8 @@ def select(names: Sequence[str]) -> list[Task]:
             continue
         key = name.lower().replace("_", "-")
         fitting = groups().get(key) or [known for known in TASKS if fnmatchcase(known, key)]
+        if bundled and key not in TASKS:
+            fitting = [known for known in fitting if TASKS[known].mini] or fitting
         for known in fitting or [get_task(name).name]:
             chosen[known] = TASKS[known]
     if not chosen:
