@@ -288,7 +288,7 @@ def _parse(given: Mapping[str, Any]) -> FakeArgs:
         if name not in known:
             from kvl_eval.tasks import unknown
 
-            raise unknown("model argument", name, list(known), "kvl-eval describe model fake")
+            raise unknown("model argument", name, list(known), "kvl-eval list models")
     try:
         return FakeArgs(**{name: known[name](value) for name, value in given.items()})
     except (TypeError, ValueError) as error:

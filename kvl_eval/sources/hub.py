@@ -270,7 +270,7 @@ def _offline(source: Source, split: str, task: str) -> DataError:
         f"{task}: {split!r} is not in the cache",
         where=_place(source),
         why="offline: nothing was fetched",
-        fix=f"run `kvl-eval fetch {task}` with a connection, or point --data-dir at a copy",
+        fix="run once with a connection, or point --data-dir at a copy",
     )
 
 
