@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
-from kvl_eval.backends.base import Backend, Limits
+from kvl_eval.backends.base import Backend, Limits, PromptSize
 from kvl_eval.config import RunConfig, TaskConfig
 from kvl_eval.data_digest import canonical, data_fingerprint, sample_digest
 from kvl_eval.errors import DataError, KvlEvalError, MediaError, SampleError, UsageError
@@ -26,6 +26,7 @@ from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, Subtitle
 
 MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
 SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
+EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
 
 Lookup = Callable[[str], Task]
@@ -42,6 +43,7 @@ class TaskPlan:
         data_sha256:   over sorted (id, question, options, gold, media hashes) of the chosen samples, all shards.
         prompt_sha256: over the rendered prompts of the same samples.
         prompt_tokens: mean tokens of the first prompts; None where the backend cannot tell.
+        sizes:         of the first prompts with videos or documents, where the backend can tell.
     """
 
     task: Task
@@ -52,6 +54,7 @@ class TaskPlan:
     data_sha256: str
     prompt_sha256: str
     prompt_tokens: float | None
+    sizes: tuple[PromptSize, ...] = ()
 
     @property
     def name(self) -> str:
@@ -224,7 +227,8 @@ def _kind(ref: MediaRef) -> str:
 def _plan_task(
     task: Task, config: TaskConfig, run: RunConfig, limits: Limits, lines: PlanLines, unseen: set[str]
 ) -> TaskPlan:
-    prompts, data, counted = hashlib.sha256(), {}, []
+    prompts, data = hashlib.sha256(), {}
+    counted: list[int | PromptSize | None] = []
     positions: dict[str, int] = {}
     n = media = 0
     for position, sample in enumerate(chosen_samples(task, config, run), 1):
@@ -235,12 +239,13 @@ def _plan_task(
         prompts.update(hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest())
         if not in_shard(sample.id, run.shard):
             continue
-        if n < EXACT_TOKENS:
-            counted.append(_count_tokens(messages, rendered, limits))
+        if n < (EXACT_SIZES if any(isinstance(one, PromptSize) for one in counted) else EXACT_TOKENS):
+            counted.append(_count_tokens(messages, rendered, limits, config))
         n, media = n + 1, media + len(sample.media)
         for line in _plan_lines(config, run, sample, rendered, position):
             lines.add(line)
-    known = [count for count in counted if count is not None]
+    sizes = tuple(one for one in counted if isinstance(one, PromptSize))
+    known = [one.tokens if isinstance(one, PromptSize) else one for one in counted if one is not None]
     return TaskPlan(
         task=task,
         config=config,
@@ -250,6 +255,7 @@ def _plan_task(
         data_sha256=data_fingerprint(data),
         prompt_sha256=prompts.hexdigest(),
         prompt_tokens=sum(known) / len(known) if known else None,
+        sizes=sizes,
     )
 
 
@@ -377,8 +383,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def _count_tokens(messages: Iterable[Message], rendered: str, limits: Limits) -> int | None:
-    """Tokens of text and pictures of one prompt; None where the backend cannot tell."""
+def _count_tokens(
+    messages: tuple[Message, ...], rendered: str, limits: Limits, config: TaskConfig
+) -> int | PromptSize | None:
+    """Tokens of text and pictures of one prompt; None where the backend cannot tell, or files cannot be used."""
+    if limits.prompt_size is not None and any(
+        isinstance(ref, VideoRef | PdfRef) for message in messages for ref in message.media
+    ):
+        try:
+            return limits.prompt_size(messages, config.generation)
+        except SampleError:
+            return None  # it stays planned, and fails when its turn comes
     if limits.text_tokens is None:
         return None
     count = limits.text_tokens(rendered)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from kvl_eval.backends.base import PromptSize
 from kvl_eval.plan import Plan, TaskPlan
 
 
@@ -48,9 +51,31 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
         f"  data    {task.config.split} ({source}), {task.n:,}{of} samples, {task.media:,} media",
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
+        *_sizes_text(task.sizes),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
         f"  score   {protocol}, {judge}",
     ]
+
+
+def _sizes_text(sizes: Sequence[PromptSize]) -> list[str]:
+    """What the first prompts with videos or documents take: pictures, tokens of one, and which do not fit."""
+    if not sizes:
+        return []
+    lowered = sorted({one.limit for one in sizes if one.limit is not None})
+    each = [one.image_tokens / one.pictures for one in sizes if one.pictures]
+    shown = (
+        f"  media   {_span([one.pictures for one in sizes])} frames or pages of {_span(each)} tokens, prompts of "
+        f"{_span([one.tokens for one in sizes])} tokens (first {len(sizes)})"
+    )
+    notes = [f"shrunk to {' or '.join(map(str, lowered))} patches to fit the context"] if lowered else []
+    if overfull := sum(not one.fits for one in sizes):
+        notes.append(f"{overfull} of these {len(sizes)} fit under no limit and would fail")
+    return [shown, *(f"          {note}" for note in notes)]
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (round(pick(values, default=0)) for pick in (min, max))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _megabytes(plan: Plan) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.backends import make_backend
+from kvl_eval.config import resolve
 from kvl_eval.evaluation import EvaluationResult, evaluate
+from kvl_eval.plan import plan_run
+from kvl_eval.plan_text import plan_text
+from kvl_eval.tasks import get_task
 from kvl_eval.verify import verify
 from tests.clips import write_clip, write_pdf
 from tests.tasks.tables import write_json, write_parquet
@@ -156,3 +162,25 @@ def test_flags_shrink_frames(model: Path, data: dict[str, str], tmp_path: Path) 
     assert [one["index"] for one in record["media"]] == [15, 30, 45]
     assert all(one["tokens"] == 15 and one["limit"] is None for one in record["media"])
     assert record["media"][0]["decoder"].startswith("decord ")
+
+
+def test_the_plan_shows_frames_and_tokens_and_what_would_not_fit(
+    model: Path, data: dict[str, str], tmp_path: Path
+) -> None:
+    shown = planned(model, data, tmp_path, frames=FRAMES)
+    assert "17 frames or pages of 70 tokens" in shown
+    assert "shrunk to 256 patches" in shown
+    assert "would fail" not in shown
+    assert "8 frames or pages of 117 tokens" in planned(model, data, tmp_path, frames=8)
+    assert "1 of these 1 fit under no limit" in planned(model, data, tmp_path, frames=64)
+
+
+def planned(model: Path, data: dict[str, str], home: Path, frames: int) -> str:
+    task = get_task("egoschema")
+    options = {"frames": frames, "max_new_tokens": 4, "num_workers": 1, "cache_dir": str(home), "data_dir": data}
+    config = resolve(str(model), "instruct", [task], options)
+    backend = make_backend(str(model), config.settings)
+    try:
+        return plan_text(plan_run(config, backend))
+    finally:
+        asyncio.run(backend.close())

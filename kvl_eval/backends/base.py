@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,6 +32,25 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSize:
+    """What a prompt with videos or documents takes.
+
+    Attributes:
+        pictures:     frames and pages.
+        image_tokens: visual tokens of all of them.
+        tokens:       of the whole prompt.
+        limit:        most patches of a picture, where they are shrunk to fit the context.
+        fits:         whether there is a limit under which it fits.
+    """
+
+    pictures: int
+    image_tokens: int
+    tokens: int
+    limit: int | None
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a backend can take.
 
@@ -39,12 +58,15 @@ class Limits:
         context:      most tokens of prompt and answer together; None where unknown.
         image_tokens: (width, height) in pixels -> visual tokens; None where unknown.
         text_tokens:  text -> tokens; None where unknown.
+        prompt_size:  (messages, generation) -> what a prompt with videos or documents takes, their files being looked
+                      at; None where unknown. Raises SampleError, for files that cannot be used.
         supports:     any of `images`, `seeds`, `think_budget`, `prefix`, `logprobs`.
     """
 
     context: int | None = None
     image_tokens: Callable[[int, int], int] | None = None
     text_tokens: Callable[[str], int] | None = None
+    prompt_size: Callable[[Sequence[Message], Generation], PromptSize] | None = None
     supports: frozenset[str] = frozenset({"images"})
 
 

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import Request, Settings
+from kvl_eval.backends.base import PromptSize, Request, Settings
 from kvl_eval.frame_rules import DEFAULT_FRAMES
 from kvl_eval.media import ImagePrep, PreparedImage
 from kvl_eval.media_cache import MediaCache
-from kvl_eval.media_fit import fit_limit, overflow
+from kvl_eval.media_fit import LADDER, Size, fit_limit, limited, overflow, picture_tokens
 from kvl_eval.media_layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
 from kvl_eval.media_pool import MediaPool
 from kvl_eval.model import chat
@@ -27,7 +27,7 @@ from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.tokenizer import KimiTokenizer
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import THINK_CLOSE
-from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
+from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
 
 USUAL_PAGES = 32  # of a document nobody has opened yet
 
@@ -83,10 +83,10 @@ class PromptMaker:
         images = _flat(await self._pictures(PictureJob(refs))) if refs else ()
         messages = [_chat_message(message.role, message.parts) for message in request.messages]
         made = self._made(request, messages, images)
-        if not images or len(made.ids) + self.new_tokens(request) <= self._context:
+        if not images or len(made.ids) + self.new_tokens(request.generation) <= self._context:
             return made
         text = len(made.ids) - sum(image.info.tokens for image in images)
-        limit = self._limit(request, [(image.info.w, image.info.h) for image in images], text)
+        limit = self._limit(request.generation, [(image.info.w, image.info.h) for image in images], text)
         if limit is None:
             return made
         return self._made(request, messages, _flat(await self._pictures(PictureJob(refs, limit))))
@@ -96,15 +96,30 @@ class PromptMaker:
         layout: Layout = await asyncio.wrap_future(self._pool.submit(LayoutJob(request.messages)))
         messages = [_chat_message(role, parts) for role, parts in layout.turns]
         text = len(self._ids(request, messages, [0] * len(layout.places)))
-        limit = self._limit(request, layout.sizes, text)
+        limit = self._limit(request.generation, layout.sizes, text)
         if limit is None:
-            raise overflow(layout.sizes, text, self.new_tokens(request), self._context)
+            raise overflow(layout.sizes, text, self.new_tokens(request.generation), self._context)
         groups = await self._pictures(PictureJob(layout.refs, limit))
         return self._made(request, messages, tuple(groups[place.ref][place.position] for place in layout.places))
 
-    def new_tokens(self, request: Request) -> int:
+    def size(self, messages: Sequence[Message], generation: Generation) -> PromptSize:
+        """What a prompt takes, its files looked at by a worker process; no frame is decoded. Raises: SampleError."""
+        layout: Layout = self._pool.submit(LayoutJob(tuple(messages))).result()
+        shown = [_chat_message(role, parts) for role, parts in layout.turns]
+        text = len(chat.encode_messages(self._tokenizer, shown, [0] * len(layout.places)))
+        limit = self._limit(generation, layout.sizes, text)
+        tried = limited(self.prep.config, LADDER[-1] if limit is None else limit)
+        tokens = picture_tokens(layout.sizes, tried)
+        return PromptSize(
+            pictures=len(layout.places),
+            image_tokens=tokens,
+            tokens=text + tokens,
+            limit=tried.in_token_limit if tried.in_token_limit < self.prep.config.in_token_limit else None,
+            fits=limit is not None,
+        )
+
+    def new_tokens(self, generation: Generation) -> int:
         """Most tokens an answer adds to the prompt."""
-        generation = request.generation
         forced = bool(generation.think_budgets) and generation.budget_policy == "force"
         return generation.limit + (len(self._tokenizer.encode(THINK_CLOSE)) if forced else 0)
 
@@ -118,8 +133,8 @@ class PromptMaker:
             return ref.frames or DEFAULT_FRAMES
         return 1 if isinstance(ref, ImageRef) else ref.max_pages or USUAL_PAGES
 
-    def _limit(self, request: Request, sizes: Sequence[tuple[int, int]], text: int) -> int | None:
-        return fit_limit(sizes, text, self.new_tokens(request), self._context, self.prep.config)
+    def _limit(self, generation: Generation, sizes: Sequence[Size], text: int) -> int | None:
+        return fit_limit(sizes, text, self.new_tokens(generation), self._context, self.prep.config)
 
     async def _pictures(self, job: PictureJob) -> Groups:
         groups: Groups = await asyncio.wrap_future(self._pool.submit(job))

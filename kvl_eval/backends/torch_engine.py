@@ -128,6 +128,7 @@ class TorchEngine:
             context=self.config.text_config.max_position_embeddings,
             image_tokens=partial(tokens_of, config=self._prompts.prep.config),
             text_tokens=lambda text: len(self.tokenizer.encode(text)),
+            prompt_size=self._prompts.size,
             supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
         )
 
@@ -283,7 +284,7 @@ class TorchEngine:
         return pixel_values
 
     def _check_context(self, job: _Job) -> None:
-        context, new = self.config.text_config.max_position_embeddings, self._prompts.new_tokens(job.request)
+        context, new = self.config.text_config.max_position_embeddings, self._prompts.new_tokens(job.request.generation)
         if job.prompt_tokens + new > context:
             pictures = sum(info.tokens for info in job.media)
             raise PromptError(
