@@ -348,6 +348,25 @@ def test_a_prompt_beyond_the_context_fails_with_its_counts(engine_with: Callable
     assert found["text_only", 0, None].status == "ok"
 
 
+def test_pictures_shrink_until_the_prompt_fits(engine_with: Callable[..., TorchEngine], tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(TINY, folder)
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "in_token_limit": 1024}))
+    picture = ImageRef(name="picture", path="images/over_limit_500x300.png", root=str(GOLDEN))
+    small = ImageRef(name="small", path="images/rgba_64x48.png", root=str(GOLDEN))
+    found = answers(
+        engine_with(folder), [ask("one", picture), ask("many", *[picture] * 11, small), ask("never", *[picture] * 40)]
+    )
+    one, many, never = (found[name, 0, None] for name in ("one", "many", "never"))
+    assert (one.media[0].limit, one.media[0].tokens) == (None, 198)
+    assert {info.limit for info in many.media} == {512}
+    assert all(info.tokens < 150 for info in many.media)
+    assert many.media[-1].tokens == 6
+    assert (many.status, never.status, never.reason) == ("ok", "failed", "context_overflow")
+    assert len(many.media) == 12
+
+
 def test_budgets_that_fail_fail_one_by_one(engine_with: Callable[..., TorchEngine]) -> None:
     generation = Generation(max_new_tokens=None, think_budgets=(8, 4000), answer_tokens=6)
     found = answers(engine_with(), [ask("q", "Think.", generation=generation, repeats=(0, 1), seeds=(1, 2))])
