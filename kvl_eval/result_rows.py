@@ -193,6 +193,10 @@ def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], family: str
         return f"split {row['split']}; the published figure is of {task.published_split}"
     if row["partial"]:
         return f"partial: {row['partial']}"
+    declared = task.splits[row["split"]].rows if row["split"] in task.splits else None
+    total = (manifest.get("data") or {}).get(row["task"], {}).get("total")
+    if declared is not None and total is not None and total != declared:
+        return f"{total:,} rows of data; the split has {declared:,}"
     if not row["complete"]:
         return "incomplete"
     if row["thinking"] == "raw" or row["protocol"] != task.default_protocol:
