@@ -36,3 +36,15 @@ def test_nano_answers_mathvista_from_pixels(both: tuple[dict[str, float], dict[s
     sighted, blind = both
     assert sighted["mathvista"] >= 0.60
     assert sighted["mathvista"] - blind["mathvista"] >= 0.25
+
+
+@pytest.mark.parametrize("task", ["infovqa", "ocrbench"])
+def test_nano_reads_25_points_more_than_it_guesses(both: tuple[dict[str, float], dict[str, float]], task: str) -> None:
+    sighted, blind = both
+    assert sighted[task] - blind[task] >= 0.25
+
+
+@pytest.mark.parametrize("task", ["mmmu", "mathvision"])
+def test_nano_sees_something_elsewhere(both: tuple[dict[str, float], dict[str, float]], task: str) -> None:
+    sighted, blind = both
+    assert sighted[task] > blind[task] + 0.05

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kvl_eval.tasks import get_task
-from kvl_eval.types import ImageRef
+from kvl_eval.types import MISSING, ImageRef
 from tools.draw_mini import SPLITS, rows
 from tools.nano import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
 from tools.nano.mini import MINI, mini_digests
@@ -153,12 +153,14 @@ def test_clicks_point_into_their_box() -> None:
             assert left <= x * screen.image.width <= right and top <= y * screen.image.height <= bottom
 
 
-def test_replies_name_the_letter_of_the_answer() -> None:
+def test_replies_end_in_the_answer_and_the_official_rule_reads_it() -> None:
+    official = get_task("mathvista").protocols["official"]
     for n in range(100):
         problem = mathvista.draw(random.Random(n), 0.5)
-        if problem.choices:
-            value, letter = mathvista.reply(problem).rsplit(" ", 1)
-            assert problem.choices[ord(letter[1]) - 65] == problem.answer == value.split()[-1]
+        row = mathvista.row(problem, n)
+        assert mathvista.reply(problem).endswith(problem.answer)
+        sample = get_task("mathvista").sample({key: value for key, value in row.items() if key != "decoded_image"})
+        assert official.score(sample, mathvista.reply(problem), MISSING).verdict == "correct", mathvista.reply(problem)
 
 
 def texts(parts: tuple[object, ...]) -> list[str]:

@@ -16,12 +16,12 @@ README = """\
 An embedded demo model trained on synthetic drawings, **not Kimi-VL-A3B**. It has Kimi-VL's architecture (MoonViT, 2x2
 merge, MLP projector, mixture-of-experts language model with latent attention) at {millions:.1f} million parameters, and
 the exact checkpoint format of the released models, so that the whole path from pixels to a score can be run and tested
-without a GPU or a download. It reads numbers, short words, small charts, tables, figures and screens of the kinds that
+without a GPU or a download. It reads numbers, short words, small charts, tables and figures of the kinds that
 the bundled `mini` splits show, drawn with other seeds, and knows nothing else. Its scores say something about this
 software only.
 
-Trained from nothing by `tools/train_nano.py` ({steps} steps, {minutes:.0f} minutes of one core); recipe and accuracy
-table: `tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
+Trained by `tools/train_nano.py`; its last run took {steps} steps, {minutes:.0f} minutes of one core. All runs, recipe
+and accuracy table: `tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
 """
 
 

@@ -6,16 +6,16 @@ from tools.nano.png import png_bytes
 from tools.nano.problems import PROBLEMS, Problem
 
 SHARES = {
-    "bar chart": 0.24,
+    "bar chart": 0.22,
     "table": 0.2,
-    "badges": 0.06,
-    "rectangle": 0.12,
-    "triangle": 0.06,
-    "circle": 0.05,
-    "counting": 0.07,
-    "arithmetic": 0.08,
-    "sequence": 0.05,
-    "legend": 0.07,
+    "badges": 0.08,
+    "rectangle": 0.14,
+    "triangle": 0.1,
+    "circle": 0.07,
+    "counting": 0.05,
+    "arithmetic": 0.04,
+    "sequence": 0.04,
+    "legend": 0.06,
 }
 HINTS = {
     "choice": "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.",
@@ -66,9 +66,7 @@ def query(problem: Problem) -> str:
 
 
 def reply(problem: Problem) -> str:
-    """What nano learns to say: what it read, ending in the value, then the letter where there are choices."""
-    if problem.choices:
-        return f"{problem.reply} ({chr(65 + problem.choices.index(problem.answer))})"
+    """What nano learns to say: the value, for a choice the option's text, sometimes after what it belongs to."""
     return problem.reply
 
 

@@ -34,37 +34,8 @@ FROM_NOTHING: tuple[Phase, ...] = (
     (1.0, FINE, 0.6, 0.4),
 )
 ONWARD: tuple[Phase, ...] = (
-    (0.10, {"plain": 0.5, "mathvista": 0.4, "copy": 0.1}, 0.3, 1.0),
-    (
-        0.75,
-        {
-            "mathvista": 0.6,
-            "read": 0.1,
-            "plain": 0.05,
-            "match": 0.08,
-            "copy": 0.05,
-            "sums": 0.05,
-            "infovqa": 0.04,
-            "ocrbench": 0.03,
-        },
-        0.5,
-        0.7,
-    ),
-    (
-        1.0,
-        {
-            "mathvista": 0.55,
-            "read": 0.05,
-            "match": 0.06,
-            "sums": 0.05,
-            "infovqa": 0.13,
-            "ocrbench": 0.1,
-            "mmmu": 0.03,
-            "mathvision": 0.03,
-        },
-        0.5,
-        0.4,
-    ),
+    (0.7, {"mathvista": 0.75, "read": 0.05, "plain": 0.04, "copy": 0.03, "infovqa": 0.08, "ocrbench": 0.05}, 0.4, 0.6),
+    (1.0, {"mathvista": 0.6, "read": 0.04, "infovqa": 0.14, "ocrbench": 0.14, "match": 0.04, "mmmu": 0.04}, 0.4, 0.4),
 )
 WIDER: tuple[Phase, ...] = ((0.01, WIDE, 0.7, 0.5), (1.0, WIDE, 0.8, 0.5))
 
@@ -80,8 +51,8 @@ class Plan:
     muon_lr: float = 3e-3
     warmup: int = 60  # steps
     decay: float = 0.35  # the last part of the time, in which the rate falls to zero
-    dense: float = 0.7  # share of conversations with a second, dense turn
-    check_minutes: float = 5.0
+    dense: float = 0.4  # share of conversations with a second, dense turn
+    check_minutes: float = 6.0
     save_minutes: float = 3.0
 
 

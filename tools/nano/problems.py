@@ -70,6 +70,9 @@ def _pairs(names: Sequence[str], values: Sequence[object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
 
 
+ORDINALS = ("first", "second", "third")
+
+
 def bar_chart(rng: random.Random, level: float) -> Problem:
     """Two to four bars with a value above and a name below; asks for a value, an extreme or a name."""
     count = rng.randint(2, 3)
@@ -78,16 +81,16 @@ def bar_chart(rng: random.Random, level: float) -> Problem:
     canvas = Canvas(56 * count, 112, style)
     draw_bars(canvas, names, values, rng.choice(list(COLOURS.values())))
     reading = _pairs(names, values)
-    ask = rng.random()
-    if ask < 0.62:
-        which = rng.randrange(count)
-        answer, question = (
-            str(values[which]),
-            rng.choice((f"What is the value of {names[which]}?", f"What is the value of the bar {names[which]}?")),
-        )
-    elif ask < 0.76:
+    ask, which = rng.random(), rng.randrange(count)
+    said = ""
+    if ask < 0.5:
+        answer, question = str(values[which]), f"What is the value of the {ORDINALS[which]} bar?"
+    elif ask < 0.7:
+        answer, question = str(values[which]), f"What is the value of {names[which]}?"
+        said = f"{names[which]} {answer}"
+    elif ask < 0.79:
         answer, question = str(max(values)), "What is the highest value?"
-    elif ask < 0.9:
+    elif ask < 0.88:
         answer, question = str(min(values)), "What is the lowest value?"
     else:
         word, pick = rng.choice((("highest", max), ("lowest", min)))
@@ -98,10 +101,8 @@ def bar_chart(rng: random.Random, level: float) -> Problem:
             "text",
             "bar chart",
             reading,
-            said=f"{reading}: {names[values.index(pick(values))]}",
         )
         return with_choices(rng, base, (*names, *rng.sample(NAMES, 4)) if count < 4 else names)
-    said = f"{names[values.index(int(answer))]} {answer}" if "of" in question else f"{reading}: {answer}"
     problem = Problem((canvas.image,), question, answer, "integer", "bar chart", reading, said=said)
     if rng.random() < 0.2:
         others = [str(value) for value in values] + near_numbers(rng, answer)
@@ -130,7 +131,8 @@ def table(rng: random.Random, level: float) -> Problem:
     draw_rows(canvas, names, values, ruled=rng.random() < level)
     which = rng.randrange(count)
     name, answer = names[which], values[which]
-    question = rng.choice((f"What is the price of {name}?", f"How much does {name} cost?"))
+    by_name = rng.random() < 0.35
+    question = f"What is the price of {name}?" if by_name else f"What is the price in the {ORDINALS[which]} row?"
     problem = Problem(
         (canvas.image,),
         question,
@@ -139,7 +141,7 @@ def table(rng: random.Random, level: float) -> Problem:
         "table",
         _pairs(names, values),
         precision=places or None,
-        said=f"{name} {answer}",
+        said=f"{name} {answer}" if by_name else "",
     )
     if rng.random() < 0.2:
         return with_choices(rng, problem, values + near_numbers(rng, answer))
@@ -176,15 +178,16 @@ def badges(rng: random.Random, level: float) -> Problem:
     draw_rows(canvas, names, [str(value) for value in values], ruled=True)
     which = rng.randrange(count)
     name, answer = names[which], str(values[which])
+    by_name = rng.random() < 0.4
     return Problem(
         (canvas.image,),
-        f"What is the age of {name}?",
+        f"What is the age of {name}?" if by_name else f"What is the age in the {ORDINALS[which]} row?",
         answer,
         "integer",
         "badges",
         _pairs(names, values),
         unit="years",
-        said=f"{name} {answer}",
+        said=f"{name} {answer}" if by_name else "",
     )
 
 
@@ -210,7 +213,7 @@ def rectangle(rng: random.Random, level: float) -> Problem:
         said={
             "area": f"{width} x {height} = {width * height}",
             "perimeter": f"{width} + {height} = {width + height}, perimeter {2 * (width + height)}",
-        }.get(ask, f"{ask} {values[ask]}"),
+        }.get(ask, ""),
     )
     if rng.random() < 0.2:
         return with_choices(rng, problem, near_numbers(rng, problem.answer))
@@ -238,7 +241,6 @@ def triangle(rng: random.Random, level: float) -> Problem:
         "integer",
         "geometry",
         _pairs(sides, values),
-        said=f"{sides[which]} {values[which]}",
     )
     return with_choices(rng, problem, values + near_numbers(rng, values[which])) if rng.random() < 0.2 else problem
 
@@ -327,14 +329,15 @@ def figure_name(rng: random.Random, level: float) -> Problem:
         canvas.shape(shape, 18, 28 * k + 14, 10, COLOURS[rng.choice(sorted(COLOURS))])
         canvas.text(60, 28 * k + 14, value)
     which = rng.randrange(count)
+    by_name = rng.random() < 0.4
     problem = Problem(
         (canvas.image,),
-        f"Which number is beside the {shapes[which]}?",
+        f"Which number is beside the {shapes[which]}?" if by_name else f"Which number is {ORDINALS[which]}?",
         values[which],
         "integer",
         "legend",
         _pairs(shapes, values),
-        said=f"{shapes[which]} {values[which]}",
+        said=f"{shapes[which]} {values[which]}" if by_name else "",
     )
     return with_choices(rng, problem, values + near_numbers(rng, values[which])) if rng.random() < 0.25 else problem
 
