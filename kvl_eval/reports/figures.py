@@ -89,8 +89,13 @@ def delta(row: Row) -> str:
 
 
 def published_value(row: Row) -> str:
-    """The published figure of a result's reference, in the unit of the result."""
+    """The published figure of a result's reference, in the unit of the result.
+
+    Empty beside the demo model and the mini splits: a figure of another model or other questions would only mislead.
+    """
     reference = row.get("reference")
+    if row.get("split") == "mini" or (reference and reference.get("note") == DEMO):
+        return ""
     return figure(reference["value"], in_points(row)) if reference and reference.get("value") is not None else ""
 
 

@@ -167,3 +167,9 @@ def test_tables_need_no_heavy_module() -> None:
 )
 def test_a_budget_is_named_with_its_policy(tokens: int | None, policy: str | None, expected: str) -> None:
     assert budget({"budget": tokens, "policy": policy}) == expected
+
+
+def test_no_published_figure_stands_beside_a_demo_or_a_mini_split() -> None:
+    reference = {"system": "x", "value": 0.687, "delta": None, "note": "embedded demo, not Kimi-VL-A3B"}
+    for row in (make_row(split="mini", reference={**reference, "note": "other"}), make_row(reference=reference)):
+        assert "68.7" not in final_table(make_results(row))
