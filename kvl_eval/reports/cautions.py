@@ -9,7 +9,7 @@ from typing import Any
 from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row
 from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, task_names
-from kvl_eval.reports.table import row_notes
+from kvl_eval.reports.table import grouped, row_notes
 
 # Fields of run.json that differ between any two runs and say nothing about their answers.
 PASSING = ("run_id", "created", "finished", "status", "sha256", "plan_sha256", "counts", "resumes", "command", "pid")
@@ -44,9 +44,11 @@ def _version(code: Any) -> str | None:
 
 
 def _of_rows(run: Run) -> Iterator[str]:
-    for row in main_rows(run):
-        for text in (*row_notes(row), *_of_row(row)):
-            yield f"{figures.task_name(row)}{_at_budget(row)}: {text}"
+    yield from grouped(
+        (f"{figures.task_name(row)}{_at_budget(row)}", text)
+        for row in main_rows(run)
+        for text in (*row_notes(row), *_of_row(row))
+    )
 
 
 def _of_row(row: Row) -> Iterator[str]:

@@ -39,9 +39,16 @@ def _cells(row: Row) -> tuple[str, ...]:
 def notes(results: Mapping[str, Any]) -> list[str]:
     """Sentences under the table: demo mark, incomplete and partial results, why a comparison is missing."""
     lines = [figures.DEMO] if results.get("demo") else []
-    for row in results.get("rows", []):
-        lines += [f"{figures.task_name(row)}: {text}" for text in row_notes(row)]
-    return list(dict.fromkeys(lines))
+    rows = results.get("rows", [])
+    return lines + grouped((figures.task_name(row), text) for row in rows for text in row_notes(row))
+
+
+def grouped(said: Iterable[tuple[str, str]]) -> list[str]:
+    """(name, text) pairs as lines `name, name: text`, each text once, in order of first appearance."""
+    names: dict[str, dict[str, None]] = {}
+    for name, text in said:
+        names.setdefault(text, {})[name] = None
+    return [f"{', '.join(found)}: {text}" for text, found in names.items()]
 
 
 def row_notes(row: Row) -> list[str]:
@@ -54,8 +61,9 @@ def row_notes(row: Row) -> list[str]:
     if row.get("blind"):
         lines.append("every picture was grey: measures what can be answered without looking; no comparison")
     reference = row.get("reference")
-    if reference and figures.reference_mark(reference) == "?" and reference.get("note"):
-        lines.append(f"no Δ: {plain(reference['note'])}")
+    note = reference.get("note") if reference else None
+    if reference and note and note != figures.DEMO and figures.reference_mark(reference) == "?":
+        lines.append(f"no Δ: {plain(note)}")
     return lines
 
 

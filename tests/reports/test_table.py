@@ -173,3 +173,10 @@ def test_no_published_figure_stands_beside_a_demo_or_a_mini_split() -> None:
     reference = {"system": "x", "value": 0.687, "delta": None, "note": "embedded demo, not Kimi-VL-A3B"}
     for row in (make_row(split="mini", reference={**reference, "note": "other"}), make_row(reference=reference)):
         assert "68.7" not in final_table(make_results(row))
+
+
+def test_what_holds_for_several_results_is_said_once() -> None:
+    rows = [make_row(task=task, blind=True) for task in ("mathvista", "mmmu")]
+    lines = [line for line in final_table(make_results(*rows, demo=True)).splitlines() if "grey" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("mathvista/testmini blind, mmmu/testmini blind: every picture was grey")
