@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kvl_eval.evaluation import EvaluationResult, evaluate
-    from kvl_eval.predictions import PredictionScores, score
+    from kvl_eval.scoring.predictions import PredictionScores, score
 
 __version__ = "0.1.0"
 __all__ = ["EvaluationResult", "PredictionScores", "__version__", "evaluate", "score"]
 
 _HOMES = {
     "EvaluationResult": "kvl_eval.evaluation",
-    "PredictionScores": "kvl_eval.predictions",
+    "PredictionScores": "kvl_eval.scoring.predictions",
     "evaluate": "kvl_eval.evaluation",
-    "score": "kvl_eval.predictions",
+    "score": "kvl_eval.scoring.predictions",
 }
 
 

@@ -105,7 +105,7 @@ def _row_problems(
 
 
 def _picture_problems(picture: ImageRef, where: str) -> Iterator[dict[str, str]]:
-    from kvl_eval.media import header_size
+    from kvl_eval.media.images import header_size
 
     try:
         header_size(picture)

@@ -17,6 +17,8 @@ Bugs stay ordinary exceptions. The printed form is that of `render`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class KvlEvalError(Exception):
     """An error with a stable lower-case code, and what a user needs to act on it.
@@ -114,3 +116,13 @@ class PromptError(SampleError):
 
 class MediaError(SampleError):
     """A picture, video or document that is missing, corrupt, too large or outside its folder."""
+
+
+def unknown(kind: str, name: str, known: Sequence[str], listing: str) -> UsageError:
+    """The error for a name nobody has, with the three nearest that exist."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), known, n=3, cutoff=0.3) or list(known)[:3]
+    return UsageError(
+        f"usage.{kind}", f"there is no {kind} {name!r}", why=f"nearest: {', '.join(near)}", fix=f"see `{listing}`"
+    )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.config import answers_bundled, resolve
-from kvl_eval.plan import Lookup, plan_run
-from kvl_eval.progress import Progress
-from kvl_eval.results import RunFolder
-from kvl_eval.runner import start_run
+from kvl_eval.run.config import answers_bundled, resolve
+from kvl_eval.run.plan import Lookup, plan_run
+from kvl_eval.run.progress import Progress
+from kvl_eval.run.runner import start_run
+from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks import get_task, select
 from kvl_eval.tasks.base import Task
 
@@ -61,7 +61,7 @@ def evaluate(
         backend:  what answers, instead of the one that `model` names.
         progress: who is told how far it is; nobody by default.
         options:  flags of `kvl-eval run` with underscores and parsed values: `limit=20`, `split="mini"`,
-                  `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.config.OPTIONS`).
+                  `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.run.config.OPTIONS`).
     Raises: KvlEvalError for unknown names, unusable data or checkpoints, and storage that fails.
     """
     from kvl_eval.backends import make_backend, resolve_model

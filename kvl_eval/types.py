@@ -11,6 +11,7 @@ from kvl_eval.errors import ConfigError
 Role = Literal["system", "user", "assistant"]
 Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
 Policy = Literal["cut", "force"]
+ThinkingView = Literal["split", "raw"]  # what a scorer sees: the answer alone, or thought and answer
 FinishReason = Literal["stop", "length", "budget", "error"]
 
 
@@ -33,7 +34,7 @@ class ImageRef:
 class SubtitleRef:
     """Spoken lines nobody has read yet; which of them a prompt holds depends on the frames sampled from a video.
 
-    A file or a member of a zip archive; neither means that the video has none. `kvl_eval.subtitles` turns it into text.
+    A file or a member of a zip archive; neither means that the video has none. `media.subtitles` turns it into text.
 
     Attributes:
         video:   name of the VideoRef in the same message whose frames choose the lines.

@@ -12,7 +12,7 @@ import pytest
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kvl_eval.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
+        [sys.executable, "-m", "kvl_eval", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
     )
 
 
@@ -132,7 +132,7 @@ def test_predictions_from_anywhere(tmp_path: Path) -> None:
 
 
 def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m kvl_eval.cli list references | head -1"
+    command = f"{sys.executable} -m kvl_eval list references | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1

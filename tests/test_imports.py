@@ -17,39 +17,16 @@ ALLOWED = {
     "errors": set(),
     "types": {"errors"},
     "thinking": {"types"},
-    "sources": {"errors", "types", "sources"},
-    "media": {"errors", "types", "model"},
-    "media_pool": {"errors", "types", "media", "model"},
-    "media_cache": {"errors"},
-    "media_fit": {"errors", "media", "model"},
-    "frame_rules": {"errors", "types"},
-    "video_readers": {"errors"},
-    "video": {"errors", "types", "media", "frame_rules", "video_readers"},
-    "documents": {"errors", "types", "media"},
-    "media_layout": {
-        *("errors", "types", "model", "media", "media_cache", "media_fit", "frame_rules", "video", "documents"),
-        "subtitles",
-    },
     "model": {"errors", "model"},
+    "media": {"errors", "types", "model", "media"},
+    "sources": {"errors", "types", "sources"},
     "scorers": {"errors", "types", "thinking", "scorers"},
     "tasks": {"errors", "types", "sources", "scorers", "tasks", "media"},
+    "backends": {"errors", "types", "thinking", "sources", "media", "model", "backends"},
     "references": {"errors", "tasks", "references"},
-    "scoring": {"errors", "types", "thinking", "tasks", "scorers", "sources"},
-    "journal": {"errors"},
-    "run_lock": {"errors", "journal"},
-    "results": {"errors", "types", "journal", "run_lock"},
-    "reports": {
-        "errors",
-        "types",
-        "journal",
-        "results",
-        "references",
-        "scorers",
-        "tasks",
-        "reports",
-        "media",
-        "sources",
-    },
+    "store": {"errors", "types", "store"},
+    "scoring": {"errors", "types", "thinking", "tasks", "scorers", "sources", "references", "store", "scoring"},
+    "reports": {"errors", "types", "store", "references", "scorers", "tasks", "reports", "media", "sources"},
 }
 
 
@@ -80,7 +57,7 @@ def test_imports_point_to_lower_layers(path: Path) -> None:
 def loaded_by(*arguments: str) -> set[str]:
     """The heavy modules that `kvl-eval ARGUMENTS` imports."""
     code = (
-        "import sys\nfrom kvl_eval.cli import main\n"
+        "import sys\nfrom kvl_eval.cli.main import main\n"
         f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
         f"print('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
     )

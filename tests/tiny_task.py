@@ -16,13 +16,13 @@ from typing import Any
 
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
-from kvl_eval.config import RunConfig, resolve
-from kvl_eval.journal import Disk
-from kvl_eval.plan import plan_run
-from kvl_eval.progress import Lines
-from kvl_eval.runner import RunOutcome, resume_run, start_run
+from kvl_eval.run.config import RunConfig, resolve
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.progress import Lines
+from kvl_eval.run.runner import RunOutcome, resume_run, start_run
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.sources import Source
+from kvl_eval.store.journal import Disk
 from kvl_eval.tasks.base import Protocol, Split, Task
 from kvl_eval.types import Extraction, ImageRef, Message, Sample, Score
 

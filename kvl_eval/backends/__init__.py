@@ -68,7 +68,7 @@ def resolve_model(name: str) -> ModelEntry:
     if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
         return ModelEntry(name=label, location=name, family=_family(label), note="")
-    from kvl_eval.tasks import unknown
+    from kvl_eval.errors import unknown
 
     error = unknown("model", name, list(MODELS), "kvl-eval list models")
     raise UsageError(error.code, error.message, why=error.why, fix=f"{error.fix}, or give a folder or owner/name")

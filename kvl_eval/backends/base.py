@@ -72,7 +72,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a backend is built. Those that can change an answer go into the run's fingerprint (`kvl_eval.plan`)."""
+    """How a backend is built. Those that can change an answer go into the run's fingerprint (`kvl_eval.run.plan`)."""
 
     model_args: Mapping[str, Any] = field(default_factory=dict)
     device: str | None = None

@@ -286,7 +286,7 @@ def _parse(given: Mapping[str, Any]) -> FakeArgs:
     }
     for name in given:
         if name not in known:
-            from kvl_eval.tasks import unknown
+            from kvl_eval.errors import unknown
 
             raise unknown("model argument", name, list(known), "kvl-eval list models")
     try:

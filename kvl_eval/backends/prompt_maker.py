@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import PromptSize, Request, Settings
-from kvl_eval.frame_rules import DEFAULT_FRAMES
-from kvl_eval.media import ImagePrep, PreparedImage
-from kvl_eval.media_cache import MediaCache
-from kvl_eval.media_fit import LADDER, Size, fit_limit, limited, overflow, picture_tokens
-from kvl_eval.media_layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
-from kvl_eval.media_pool import MediaPool
+from kvl_eval.media.cache import MediaCache
+from kvl_eval.media.fit import LADDER, Size, fit_limit, limited, overflow, picture_tokens
+from kvl_eval.media.frame_rules import DEFAULT_FRAMES
+from kvl_eval.media.images import ImagePrep, PreparedImage
+from kvl_eval.media.layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
+from kvl_eval.media.pool import MediaPool
 from kvl_eval.model import chat
 from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.tokenizer import KimiTokenizer

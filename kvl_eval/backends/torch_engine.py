@@ -25,8 +25,8 @@ from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.backends.prompt_maker import PromptMaker
 from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
-from kvl_eval.media import PreparedImage
-from kvl_eval.media_fit import tokens_of
+from kvl_eval.media.fit import tokens_of
+from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.tokenizer import KimiTokenizer

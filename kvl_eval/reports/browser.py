@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.journal import Disk
 from kvl_eval.reports import figures
 from kvl_eval.reports.runs import Run, task_names
 from kvl_eval.reports.thumbnails import Thumbnails
-from kvl_eval.results import key_of
+from kvl_eval.store.journal import Disk
+from kvl_eval.store.results import key_of
 
 CHUNK_BYTES = 400_000
 CHUNK_SAMPLES = 200

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from kvl_eval import __version__
-from kvl_eval.journal import Disk
 from kvl_eval.references import TABLES
 from kvl_eval.reports import figures
 from kvl_eval.reports.browser import sample_key, write_browser
@@ -27,6 +26,7 @@ from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
 from kvl_eval.reports.table import Flip, row_notes, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
+from kvl_eval.store.journal import Disk
 
 if TYPE_CHECKING:
     from jinja2 import Environment

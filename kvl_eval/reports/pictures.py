@@ -67,7 +67,7 @@ def _source(stored: Mapping[str, Any]) -> Any:
 
 
 def _pictures(sample: Sample) -> dict[str, Image]:
-    from kvl_eval.media import open_image, read_bytes
+    from kvl_eval.media.images import open_image, read_bytes
 
     found: dict[str, Image] = {}
     for ref in sample.media:

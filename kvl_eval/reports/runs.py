@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.figures import Row, plain
-from kvl_eval.results import RunFolder
+from kvl_eval.store.results import RunFolder
 
 if TYPE_CHECKING:
     from kvl_eval.tasks.base import Task

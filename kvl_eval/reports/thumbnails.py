@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.journal import Disk
+from kvl_eval.store.journal import Disk
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from kvl_eval.errors import StorageError
-from kvl_eval.journal import Disk, remove_leftovers
 from kvl_eval.reports.budgets import budget_charts, budgets_markdown, picture_file
 from kvl_eval.reports.curves import chart_file
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.task_view import task_sections
+from kvl_eval.store.journal import Disk, remove_leftovers
 
 Format = Literal["markdown", "html"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.errors import ConfigError, UsageError, unknown
 from kvl_eval.sources import Source
 from kvl_eval.tasks import (
     egoschema,
@@ -132,11 +131,3 @@ def open_split(task: Task, source: Source, split: str) -> Iterator[Sample]:
         assert task.mini is not None
         return task.load(replace(source, repo=None, data_dir=MINI / task.mini), task.default_split)
     return task.load(source, split)
-
-
-def unknown(kind: str, name: str, known: Sequence[str], listing: str) -> UsageError:
-    """The error for a name nobody has, with the three nearest that exist."""
-    near = get_close_matches(name.lower(), known, n=3, cutoff=0.3) or list(known)[:3]
-    return UsageError(
-        f"usage.{kind}", f"there is no {kind} {name!r}", why=f"nearest: {', '.join(near)}", fix=f"see `{listing}`"
-    )

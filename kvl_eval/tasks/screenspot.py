@@ -183,7 +183,7 @@ def to_sample(edition: Edition, row: Mapping[str, Any], media: ImageRef | None =
 
 def _header_size(media: ImageRef) -> Size | None:
     """Width and height from the file's header; None for a screenshot that cannot be read, which fails when asked."""
-    from kvl_eval.media import header_size
+    from kvl_eval.media.images import header_size
 
     try:
         return header_size(media)

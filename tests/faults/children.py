@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.journal import Disk
+from kvl_eval.store.journal import Disk
 
 
 def start(action: Callable[[], object]) -> int:

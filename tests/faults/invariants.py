@@ -18,12 +18,12 @@ import pytest
 import yaml
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.config import RunConfig
-from kvl_eval.journal import is_running
 from kvl_eval.reports.write import write_report
-from kvl_eval.rescore import fresh_results
-from kvl_eval.results import RunFolder, key_of
-from kvl_eval.runner import RunOutcome, resume_run
+from kvl_eval.run.config import RunConfig
+from kvl_eval.run.runner import RunOutcome, resume_run
+from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.store.journal import is_running
+from kvl_eval.store.results import RunFolder, key_of
 from kvl_eval.tasks.base import Task
 from tests.tiny_task import comparable, make_fake, tiny
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.errors import MediaError
-from kvl_eval.media import ImagePrep, prepare_image
+from kvl_eval.media.images import ImagePrep, prepare_image
 from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.write import write_report
-from kvl_eval.rescore import rescore
-from kvl_eval.results import RunFolder
-from kvl_eval.scoring import score_outputs
+from kvl_eval.scoring.outputs import score_outputs
+from kvl_eval.scoring.rescore import rescore
+from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
 from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score
@@ -80,7 +80,7 @@ def test_S9_another_version_of_a_scorer_writes_its_own_file(tmp_path: Path, monk
     path = run_tiny(tmp_path).folder.path
     [before] = (path / "scores").glob("tiny@official-*.jsonl")
     content = before.read_bytes()
-    monkeypatch.setattr("kvl_eval.rescore.__version__", "99.0.0")
+    monkeypatch.setattr("kvl_eval.scoring.rescore.__version__", "99.0.0")
     rescore(RunFolder.open(path), lookup=lambda name: tiny())
     assert before.read_bytes() == content
     newer = path / "scores" / "tiny@official-99.0.0.jsonl"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kvl_eval.cli import main
+from kvl_eval.cli.main import main
 from kvl_eval.errors import MediaError
-from kvl_eval.media import ImagePrep, prepare_image, read_bytes
+from kvl_eval.media.images import ImagePrep, prepare_image, read_bytes
 from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.sources import Source, image_ref, read_rows
 from kvl_eval.sources.pictures import NamedPictures

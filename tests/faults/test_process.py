@@ -18,12 +18,12 @@ import pytest
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import KvlEvalError, StorageError, UsageError
-from kvl_eval.journal import Disk
-from kvl_eval.plan import plan_run
 from kvl_eval.reports.write import write_report
-from kvl_eval.rescore import fresh_results, rescore
-from kvl_eval.results import RunFolder, list_runs
-from kvl_eval.runner import resume_run, start_run
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.runner import resume_run, start_run
+from kvl_eval.scoring.rescore import fresh_results, rescore
+from kvl_eval.store.journal import Disk
+from kvl_eval.store.results import RunFolder, list_runs
 from kvl_eval.types import Completion
 from tests.faults import children
 from tests.faults.invariants import check_invariants, contents
@@ -232,7 +232,7 @@ class Backwards(datetime):
 
 def test_P13_clock_goes_backwards_and_the_time_zone_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_tiny(tmp_path / "whole").folder.path
-    for module in ("session", "runner", "results", "run_lock"):
+    for module in ("run.session", "run.runner", "store.results", "store.run_lock"):
         monkeypatch.setattr(f"kvl_eval.{module}.datetime", Backwards)
     children.run(lambda: run_tiny(tmp_path / "run", disk=Deadly(6)))
     path = only_run(tmp_path / "run")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.cli import main
+from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError, InputError
-from kvl_eval.journal import encode_line
-from kvl_eval.plan import plan_run
 from kvl_eval.reports.write import write_report
-from kvl_eval.rescore import rescore
-from kvl_eval.results import RunFolder
-from kvl_eval.runner import start_run
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.runner import start_run
+from kvl_eval.scoring.rescore import rescore
+from kvl_eval.store.journal import encode_line
+from kvl_eval.store.results import RunFolder
 from kvl_eval.types import Message, Sample
 from tests.faults.invariants import check_invariants, no_model
 from tests.tiny_task import comparable, config_of, make_fake, run_tiny, sample_of, tiny

@@ -10,7 +10,7 @@ from tests.hub.server import Hub
 
 LOAD = """
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task, open_split
 try:

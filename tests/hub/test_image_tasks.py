@@ -26,7 +26,7 @@ configs:
 """
 LOAD = """
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task, open_split
 task = get_task({name!r})

@@ -8,7 +8,7 @@ from tests.tasks.tables import png, write_parquet
 
 LOAD = """
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task, open_split
 task = get_task({name!r})

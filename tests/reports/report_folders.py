@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.journal import encode_line
-from kvl_eval.media import read_bytes
-from kvl_eval.results import RunFolder
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
+from kvl_eval.store.journal import encode_line
+from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from tests.reports.report_rows import make_results, make_row
 

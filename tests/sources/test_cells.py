@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError, MediaError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import image_ref, literal_list
 
 BYTES = bytes(range(200))

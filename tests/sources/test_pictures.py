@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.errors import MediaError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Row
 from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
 from kvl_eval.types import ImageRef

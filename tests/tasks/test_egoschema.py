@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
-from kvl_eval.result_rows import Part, result_row
+from kvl_eval.scoring.result_rows import Part, result_row
 from kvl_eval.sources import Source
 from kvl_eval.tasks.egoschema import TASK, index_of
 from kvl_eval.types import MISSING, Sample, Score, Scored, VideoRef

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks.infovqa import TASK
 from kvl_eval.thinking import split_thinking

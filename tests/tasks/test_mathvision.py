@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
-from kvl_eval.media import read_bytes
-from kvl_eval.predictions import score_predictions
+from kvl_eval.media.images import read_bytes
 from kvl_eval.scorers.multiple_choice import can_infer, lettered
+from kvl_eval.scoring.predictions import score_predictions
 from kvl_eval.sources import Source
 from kvl_eval.tasks.mathvision import TASK
 from kvl_eval.types import MISSING, ImageRef, Sample, Score

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kvl_eval.errors import DataError
-from kvl_eval.media import read_bytes
+from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.mathvista import TASK, build_query

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
+from kvl_eval.media.subtitles import Clip, spelled_out
 from kvl_eval.sources import Source
-from kvl_eval.subtitles import Clip, spelled_out
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.videomme import VIDEOMME, VIDEOMME_SUBS
 from kvl_eval.thinking import split_thinking

@@ -12,8 +12,8 @@ from tools.reliability import MATRIX, PAGE, Fault, all_tests, not_passed, page, 
 JUNIT = """<testsuites><testsuite>
 <testcase classname="tests.faults.test_process" name="test_P1[a]"/>
 <testcase classname="tests.faults.test_process" name="test_P1[b]"/>
-<testcase classname="tests.test_runner" name="test_x"><failure/></testcase>
-<testcase classname="tests.test_runner" name="test_y"><skipped/></testcase>
+<testcase classname="tests.run.test_runner" name="test_x"><failure/></testcase>
+<testcase classname="tests.run.test_runner" name="test_y"><skipped/></testcase>
 </testsuite></testsuites>"""
 
 

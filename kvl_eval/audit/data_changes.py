@@ -1,0 +1,93 @@
+"""Which samples of a run's data set differ from what the plan holds, where the data can be reached without network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kvl_eval.errors import KvlEvalError
+from kvl_eval.run.config import RunConfig, TaskConfig, from_json
+from kvl_eval.run.data_digest import data_fingerprint, media_digest, sample_digest
+from kvl_eval.run.plan import chosen_samples, in_shard
+from kvl_eval.store.journal import LineReader, encode_line
+from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import Sample
+
+TEXTS = ("question", "choices", "gold")
+
+
+@dataclass(frozen=True, slots=True)
+class DataChanges:
+    """What became of one task's data.
+
+    Attributes:
+        unreachable: why the data could not be read; None where it was.
+        samples:     {sample id: what changed}.
+        elsewhere:   the data's fingerprint differs, but no planned sample that the run folder can tell.
+    """
+
+    task: str
+    unreachable: str | None = None
+    samples: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: bool = False
+
+
+def data_changes(folder: RunFolder, lookup: Callable[[str], Task]) -> Iterator[DataChanges]:
+    """One entry for each task of the run. Raises ConfigError where the manifest holds no configuration."""
+    run = from_json(folder.manifest["config"])
+    for config in run.tasks:
+        offline = replace(config, source=replace(config.source, offline=True))
+        try:
+            yield _of_task(folder, lookup(config.task), offline, run)
+        except KvlEvalError as error:
+            yield DataChanges(config.task, unreachable=error.message)
+
+
+def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) -> DataChanges:
+    stored = {entry["sample_id"]: entry["offset"] for entry in folder.plan(config.task)}
+    digests: dict[str, bytes] = {}
+    media: dict[str, list[str]] = {}
+    changed: dict[str, str] = {}
+    reader = LineReader(folder.path / "plan.jsonl")
+    try:
+        for sample in chosen_samples(task, config, run):
+            digests[sample.id] = sample_digest(sample)
+            if in_shard(sample.id, run.shard):
+                media[sample.id] = [media_digest(ref) for ref in sample.media]
+                texts = (
+                    _text_changes(reader.at(stored[sample.id]), sample) if sample.id in stored else "new in the data"
+                )
+                changed |= {sample.id: texts} if texts else {}
+    finally:
+        reader.close()
+    changed |= {sample_id: "gone from the data" for sample_id in stored if sample_id not in media}
+    if data_fingerprint(digests) == folder.manifest["data"][config.task]["fingerprint"]:
+        return DataChanges(config.task, samples=changed)
+    changed = {**_media_changes(folder, config.task, media), **changed}
+    return DataChanges(config.task, samples=changed, elsewhere=not changed)
+
+
+def _text_changes(stored: Mapping[str, Any], sample: Sample) -> str:
+    """The names of what differs, columns of the row as `row.NAME`."""
+    now = {"question": sample.question, "choices": sample.choices, "gold": sample.answers}
+    names = [name for name in TEXTS if _bytes(stored[name]) != _bytes(now[name])]
+    columns = dict.fromkeys((*stored["row"], *sample.row))
+    names += [f"row.{name}" for name in columns if _bytes(stored["row"].get(name)) != _bytes(sample.row.get(name))]
+    return ", ".join(names)
+
+
+def _bytes(value: Any) -> bytes:
+    return encode_line({"value": value})
+
+
+def _media_changes(folder: RunFolder, task: str, media: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Samples whose records name other pictures than the data holds now."""
+    found: dict[str, str] = {}
+    for record in folder.records(task):
+        seen = [one["sha256"] for one in record["media"] if one["kind"] == "image"]
+        now = media.get(record["sample_id"])
+        if seen and now is not None and len(seen) == len(now) and seen != now:
+            found[record["sample_id"]] = "media"
+    return found

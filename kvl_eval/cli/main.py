@@ -1,0 +1,384 @@
+"""The command line: flags to values, errors to exit codes. Everything heavy is imported inside the verbs.
+
+Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 6 storage, 130/143 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kvl_eval import __version__
+from kvl_eval.cli import options
+from kvl_eval.cli.options import spelled
+from kvl_eval.errors import KvlEvalError, UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda text: text.replace("_", "-"),
+    "max_content_width": 120,
+}
+SHORT_HELP = """\
+kvl-eval reproduces, explains and helps to trust vision-language benchmark numbers.
+
+  kvl-eval run --task mathvista                      the embedded demo model on the bundled mini split
+  kvl-eval run --task mathvista --model kimi-vl-instruct --batch-size 32
+  kvl-eval score --task mathvista --predictions answers.jsonl
+
+Verbs: run, resume, sweep, score, report, compare, verify, merge, list, describe, check, version.
+`kvl-eval VERB --help` shows what a verb takes; `kvl-eval list tasks` and `list models` what there is.
+"""
+
+
+class Verbs(click.Group):
+    """The verbs; an unknown one is answered with the nearest names."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that `args` names. Raises UsageError."""
+        name = args[0].replace("_", "-")
+        if not name.startswith("-") and name not in self.commands:
+            from kvl_eval.errors import unknown
+
+            raise unknown("verb", name, list(self.commands), "kvl-eval --help")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings=CONTEXT)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Reproduce, explain and trust vision-language benchmark numbers."""
+    if ctx.invoked_subcommand is None:
+        click.echo(SHORT_HELP, nl=False)
+
+
+def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        known = {one.name: isinstance(one, click.Option) and one.multiple for one in ctx.command.params if one.name}
+        ctx.default_map = {**options.config_file(Path(value), known), **(ctx.default_map or {})}
+    return value
+
+
+def json_option(command: Command) -> Command:
+    """`--json`: the machine-readable result on standard output, everything else on standard error."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable result on standard output.")(command)
+
+
+def include_option(command: Command) -> Command:
+    """`--include-path`: where own tasks are."""
+    return spelled(("--include-path",), multiple=True, help="Folder with own task files.")(command)
+
+
+def data_options(command: Command) -> Command:
+    """Where data comes from; the same for every verb that opens a data set."""
+    for option in reversed(
+        (
+            spelled(("--split",), help="Split; `mini` is bundled."),
+            spelled(("--data-dir", "--dataset-dir"), type=click.Path(), help="Local folder instead of the hub."),
+            spelled(("--data-repo",), multiple=True, help="[TASK=]owner/name[@revision] instead of the official one."),
+            spelled(("--data-version",), help="Data version, where a task has several."),
+            spelled(("--cache-dir",), type=click.Path(), help="Where downloads and decoded media go."),
+            spelled(("--offline",), is_flag=True, help="Use only what the cache holds."),
+            include_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+RUN_OPTIONS = (
+    spelled(("--task", "--tasks", "--datasets", "-t"), multiple=True, help="Names, groups or globs; repeat or comma."),
+    spelled(("--model", "-m", "-M"), default="kimi-vl-nano", show_default=True, help="Name, folder or owner/name."),
+    spelled(("--model-args", "-a"), multiple=True, help="k=v,... for the model."),
+    spelled(("--revision",), help="Revision of a hub checkpoint."),
+    spelled(("--limit", "-L", "--max-samples"), help="First N samples, or a fraction; marks the result partial."),
+    spelled(("--sample-ids", "--samples", "--sample-id"), help="Exact samples: ids, or a file with one a line."),
+    spelled(("--shard",), help="i/n: a deterministic slice."),
+    spelled(("--prompt",), help="Prompt by name, as `describe` lists them; part of the plan."),
+    spelled(("--system-prompt",), help="System turn instead of the model's default."),
+    spelled(("--prompt-file",), type=click.Path(), help="File whose text follows the question."),
+    spelled(("--protocol",), help="How answers are scored, `all` for every; default: official."),
+    spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", help="What a scorer sees."),
+    spelled(("--batch-size", "-b", "--eval-batch-size"), default="auto", show_default=True, help="Sequences at once."),
+    spelled(("--num-workers", "--api-nproc"), type=int, help="Processes that prepare media."),
+    spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True),
+    click.option(
+        "--resume/--no-resume",
+        "--reuse/--no-reuse",
+        "--use-cache",
+        "-r",
+        "resume",
+        default=None,
+        help="Continue the newest matching run, or start a new one.",
+    ),
+    spelled(("--rerun", "--retry-on-error"), help="Which records to redo on resume: failed, all, or ids."),
+    spelled(("--seed",), type=int, default=0, show_default=True),
+    spelled(("--temperature",), type=float),
+    spelled(("--top-p",), type=float),
+    spelled(("--top-k",), type=int),
+    spelled(("--max-new-tokens", "--max-tokens", "--max-gen-toks"), type=int, help="Thinking included."),
+    spelled(("--think-budget", "--reasoning-tokens", "--max-thinking-tokens"), help="1k,2k,4k or none."),
+    spelled(("--budget-policy",), type=click.Choice(["cut", "force"]), default="cut", show_default=True),
+    spelled(("--answer-tokens",), type=int, default=2048, show_default=True, help="After the thought."),
+    spelled(("--repeats", "-n", "--epochs"), type=int, default=1, show_default=True, help="Answers per question."),
+    spelled(("--image-prep",), type=click.Choice(["reference", "vlmevalkit"]), default="reference", show_default=True),
+    spelled(("--blind",), is_flag=True, help="Every picture grey: how much can be answered without looking?"),
+    spelled(
+        ("--frames", "--nframe", "--max-frames"), type=click.IntRange(min=1), help="Of a video; with --fps the most."
+    ),
+    spelled(("--fps",), type=click.FloatRange(min=0, min_open=True), help="Frames a second of a video."),
+    spelled(("--max-pixels",), type=click.IntRange(min=1), help="Of a picture, frame or page as the model sees it."),
+    spelled(("--video-decoder",), type=click.Choice(["auto", "pyav", "decord"]), default="auto", show_default=True),
+    spelled(("--no-cache",), is_flag=True, help="Decode again what an earlier run had decoded."),
+    spelled(("--fail-on-error",), help="Failed samples tolerated: a count, or a share below 1."),
+    spelled(("--timeout",), type=float, default=300.0, show_default=True, help="Seconds to prepare one sample."),
+    spelled(("--device",), help="cpu, cuda, cuda:1 ..."),
+    spelled(("--dtype",), help="float32, bfloat16, float16; default: float32 on CPU, else the checkpoint's."),
+    spelled(("--dry-run",), is_flag=True, help="Show the plan; load no weights."),
+    spelled(("--yes", "-y"), is_flag=True, help="Allow downloads above 2 GB."),
+    spelled(("--no-progress",), is_flag=True),
+    click.option("--trust-remote-code", is_flag=True, hidden=True),
+    click.option(
+        "--config",
+        "-C",
+        "--run-config",
+        callback=_load_config,
+        is_eager=True,
+        expose_value=False,
+        help="YAML file with the same keys as flags; the command line wins.",
+    ),
+)
+
+
+def run_options(command: Command) -> Command:
+    """Everything `run` and `sweep` take."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return json_option(data_options(command))
+
+
+@cli.command()
+@run_options
+def run(as_json: bool, **flags: Any) -> int:
+    """Evaluate a model on tasks."""
+    from kvl_eval.cli.run import run_verb
+
+    return run_verb(flags, as_json)
+
+
+@cli.command()
+@run_options
+def sweep(as_json: bool, **flags: Any) -> int:
+    """`run` over thinking budgets (--think-budget is required)."""
+    from kvl_eval.cli.run import run_verb
+
+    if not options.budgets(flags["think_budget"]):
+        raise UsageError("usage.budget", "sweep needs --think-budget", fix="such as --think-budget 1k,2k,4k,8k,16k")
+    return run_verb(flags, as_json)
+
+
+@cli.command()
+@click.argument("run_folder", type=click.Path())
+@spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
+@spelled(("--no-progress",), is_flag=True)
+@include_option
+@json_option
+def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
+    """Finish an interrupted run with its stored configuration."""
+    from kvl_eval.cli.run import resume_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return resume_verb(Path(run_folder), rerun=rerun, progress=not no_progress, as_json=as_json)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path())
+@spelled(("--task", "-t"), help="Task that --predictions answer.")
+@spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
+@spelled(("--out",), type=click.Path(), help="Where scored lines go.")
+@spelled(("--protocol",), default="official", show_default=True, help="Protocol by name, or `all`.")
+@spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", show_default=True)
+@spelled(("--only-failed",), is_flag=True, help="Score only what has no score yet.")
+@data_options
+@json_option
+def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
+    """Score stored answers again, or answers from anywhere. Never loads a model."""
+    from kvl_eval.cli.score import score_predictions_verb, score_runs_verb
+
+    if flags["predictions"] is not None:
+        if runs or not flags["task"]:
+            raise UsageError("usage.score", "--predictions goes with --task and without a run folder")
+        return score_predictions_verb(flags, as_json)
+    if not runs:
+        raise UsageError("usage.score", "nothing to score", fix="give run folders, or --task NAME --predictions FILE")
+    return score_runs_verb([Path(name) for name in runs], flags, as_json)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path())
+@spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: report/ in the first run.")
+@spelled(("--format",), multiple=True, type=click.Choice(["markdown", "html"]), help="Default: both.")
+@spelled(("--include-demo",), is_flag=True, help="Show demo runs in published tables too, marked.")
+@spelled(("--no-pictures",), is_flag=True, help="No thumbnails in the sample browser.")
+@spelled(("--table",), type=click.Choice(["table3", "thinking", "budget", "2506"]), help="Print that table alone.")
+@include_option
+@json_option
+def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
+    """Write Markdown and HTML reports of runs, beside the published figures."""
+    from kvl_eval.cli.score import report_verb
+
+    return report_verb([Path(name) for name in runs], flags, as_json)
+
+
+@cli.command()
+@click.argument("run_folder", type=click.Path())
+@spelled(("--strict",), is_flag=True, help="What a crash left behind counts as damage too.")
+@include_option
+@json_option
+def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool) -> int:
+    """Prove a run whole: every answer accounted for, nothing changed, the same scores when scored again."""
+    from kvl_eval.cli.tools import verify_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return verify_verb(Path(run_folder), strict=strict, as_json=as_json)
+
+
+@cli.command()
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path(), required=False)
+@spelled(("--task", "-t"), help="One task; default: all that both runs have.")
+@spelled(("--protocol",), help="P, or P,Q for A under P and B under Q; default: the task's.")
+@include_option
+@json_option
+def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Compare two runs on the same samples, or two protocols of one run (--protocol P,Q)."""
+    from kvl_eval.cli.tools import compare_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return compare_verb(Path(a), None if b is None else Path(b), **flags, as_json=as_json)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path())
+@spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True)
+@include_option
+@json_option
+def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
+    """Join the shards of one configuration (--shard i/n) into one run folder."""
+    from kvl_eval.cli.tools import merge_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return merge_verb([Path(run) for run in runs], Path(output_dir), as_json=as_json)
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["tasks", "models", "references", "runs"]))
+@spelled(("--output-dir", "-o"), default="results", show_default=True, help="Where runs are looked for.")
+@include_option
+@json_option
+def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
+    """List tasks, models, references or runs, one line each."""
+    from kvl_eval.cli.show import list_verb
+
+    return list_verb(what, Path(output_dir), include_path, as_json)
+
+
+@cli.command()
+@click.argument("task")
+@data_options
+@json_option
+def describe(task: str, as_json: bool, **flags: Any) -> int:
+    """Show a task: data, splits, prompts on one sample, protocols, published figures."""
+    from kvl_eval.cli.show import describe_verb
+
+    return describe_verb(task, flags, as_json)
+
+
+@cli.group(invoke_without_command=False)
+def check() -> None:
+    """Check data or a checkpoint without running."""
+
+
+@check.command("data")
+@click.argument("task")
+@data_options
+@json_option
+def check_data(task: str, as_json: bool, **flags: Any) -> int:
+    """Layout, counts, ids, and the header of every picture."""
+    from kvl_eval.cli.show import check_data_verb
+
+    return check_data_verb(task, flags, as_json)
+
+
+@check.command("model")
+@click.argument("location")
+@spelled(("--revision",), help="Revision of a hub checkpoint.")
+@spelled(("--offline",), is_flag=True)
+@json_option
+def check_model(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
+    """Shards, tensor names and shapes, tokenizer, chat template."""
+    from kvl_eval.cli.show import check_model_verb
+
+    return check_model_verb(location, revision, offline, as_json)
+
+
+@cli.command()
+@json_option
+def version(as_json: bool) -> int:
+    """Versions of everything that can move a score."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    found = {"kvl-eval": __version__, "python": sys.version.split()[0]}
+    for name in ("torch", "transformers", "datasets", "numpy", "pillow", "tiktoken", "safetensors", "av", "decord"):
+        try:
+            found[name] = installed(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    click.echo(json.dumps(found) if as_json else "\n".join(f"{name:<14}{text}" for name, text in found.items()))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
+    try:
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="kvl-eval", standalone_mode=False
+        )
+    except KvlEvalError as error:
+        click.echo(error.render(), err=True)
+        code = error.exit_code
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
+    except click.ClickException as error:
+        click.echo(_usage(error).render(), err=True)
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    """A usage error of click in our form, with the three nearest names of an unknown option."""
+    if isinstance(error, click.NoSuchOption):
+        from kvl_eval.errors import unknown
+
+        known = [name for p in (error.ctx.command.params if error.ctx else []) for name in p.opts if name[:2] == "--"]
+        where = error.ctx.command_path if error.ctx else "kvl-eval"
+        return unknown("option", error.option_name, known, f"{where} --help")
+    return UsageError("usage.option", error.format_message())

@@ -1,0 +1,131 @@
+"""The verbs that work on stored answers: score, report. Neither loads a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvl_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from kvl_eval.scoring.predictions import PredictionScores
+
+SHOWN = 20  # official figures, and flips of each protocol
+GAPS = 3  # exit code: some answers have no score
+
+
+def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
+    """Score answers from a JSON Lines file."""
+    from kvl_eval.cli.show import task_and_source
+    from kvl_eval.scoring.predictions import score_file
+
+    task, source, split = task_and_source(flags["task"], flags)
+    result = score_file(
+        task,
+        flags["predictions"],
+        source=source,
+        split=split,
+        protocol=flags["protocol"],
+        thinking=flags["thinking"],
+        out=Path(flags["out"]) if flags["out"] else None,
+    )
+    click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else predictions_text(result))
+    return 0 if result.complete else GAPS
+
+
+def predictions_text(result: PredictionScores) -> str:
+    """Score, interval and counts under each protocol, the official script's figures, and what flips."""
+    from kvl_eval.reports import figures
+
+    lines = [["protocol", "n", "score", "95 % CI", "no-answer", "not scored", "differs"]]
+    for one in result.protocols:
+        summary = one.summary
+        verdicts, low_high = summary["verdicts"], summary["ci95"]
+        lines.append(
+            [
+                one.label,
+                str(summary["n"]),
+                "none" if summary["score"] is None else f"{100 * summary['score']:.1f}",
+                "" if low_high is None else f"[{100 * low_high[0]:.1f}, {100 * low_high[1]:.1f}]",
+                str(verdicts.get("no_answer", 0)),
+                str(verdicts.get("not_scored", 0)),
+                str(len(one.flips)) if one is not result.first else "",
+            ]
+        )
+    official = [f"  {key}: {text}" for key, text in list(result.first.summary["official"].items())[:SHOWN]]
+    flips = [
+        figures.plain(f"  {one.label}: {flip.id}: {flip.reason}")
+        for one in result.protocols
+        for flip in one.flips[:SHOWN]
+    ]
+    return "\n".join([figures.columns(lines), *official, *flips])
+
+
+def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
+    """Score the answers of run folders again, under one protocol or all of them."""
+    from kvl_eval.tasks import include
+
+    include(flags["include_path"])
+    from kvl_eval.reports.runs import main_rows, open_runs
+    from kvl_eval.reports.table import final_table, protocol_table
+    from kvl_eval.reports.task_view import protocol_views
+    from kvl_eval.scoring.rescore import rescore
+    from kvl_eval.store.results import RunFolder
+
+    code, found = 0, []
+    for path in paths:
+        results = rescore(RunFolder.open(path), flags["protocol"], flags["thinking"])
+        wanted = [row for row in results["rows"] if flags["protocol"] in (row["protocol"], "all")]
+        found.append({**results, "rows": wanted})
+        code = max(code, _exit_code(wanted, flags["protocol"]))
+        if as_json:
+            continue
+        if flags["protocol"] == "all":
+            for run in open_runs([path]):
+                for row in main_rows(run):
+                    click.echo(protocol_table(protocol_views(run, row)))
+        else:
+            click.echo(final_table({**results, "rows": wanted}))
+    if as_json:
+        click.echo(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False))
+    return code
+
+
+def _exit_code(rows: Sequence[Mapping[str, Any]], protocol: str) -> int:
+    """3 where an answer has no score; of all protocols the tasks' default ones decide, as others may need a judge."""
+    from kvl_eval.reports.runs import is_default_protocol
+
+    decisive = [row for row in rows if protocol != "all" or is_default_protocol(row)]
+    return 0 if decisive and all(row["n_scored"] == row["n_planned"] for row in decisive) else GAPS
+
+
+def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
+    """Write reports, or print one table of the report beside our column."""
+    from kvl_eval.tasks import include
+
+    include(flags["include_path"])
+    if flags["table"]:
+        from kvl_eval.reports.leaderboard import printed_table
+        from kvl_eval.reports.runs import open_runs
+
+        click.echo(printed_table(flags["table"], open_runs(paths) if paths else [], flags["include_demo"]))
+        return 0
+    from kvl_eval.reports.write import Format, write_report
+
+    if not paths:
+        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
+    from kvl_eval.scoring.rescore import fresh_results
+    from kvl_eval.store.results import RunFolder
+
+    for path in paths:
+        fresh_results(RunFolder.open(path))
+    out = Path(flags["out"]) if flags["out"] else None
+    formats: Sequence[Format] = flags["format"] or ("markdown", "html")
+    written = write_report(paths, out, formats, pictures=not flags["no_pictures"], include_demo=flags["include_demo"])
+    names = [str(path) for path in written]
+    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    return 0

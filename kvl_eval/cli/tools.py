@@ -1,0 +1,63 @@
+"""The verbs that work on whole runs: verify, compare, merge. None loads a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvl_eval.errors import UsageError
+
+NOTHING = 3  # exit code: there was nothing to compare
+
+
+def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
+    """Prove a run whole; the exit code says whether it is."""
+    from kvl_eval.audit import verify
+    from kvl_eval.reports.figures import plain
+    from kvl_eval.store.results import RunFolder
+
+    found = verify.verify(RunFolder.open(run), strict=strict)
+    click.echo(_json(verify.as_json(found)) if as_json else plain(verify.as_text(found), keep="\n"))
+    return found.exit_code
+
+
+def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | None, as_json: bool) -> int:
+    """Set two runs side by side, or, without a second one, two protocols or the budgets of one."""
+    from kvl_eval.audit import compare
+    from kvl_eval.store.results import RunFolder
+
+    first = RunFolder.open(a)
+    second = first if b is None else RunFolder.open(b)
+    name = None if task is None else task.lower().replace("_", "-")
+    found = compare.compare(first, second, task=name, protocols=_protocols(protocol))
+    click.echo(_json(found) if as_json else compare.as_text(found))
+    return 0 if any(one["n"] for one in found["comparisons"]) else NOTHING
+
+
+def _protocols(text: str | None) -> tuple[str | None, str | None]:
+    """`P` for both runs, `P,Q` for A and B. Raises UsageError."""
+    if text is None:
+        return None, None
+    names = [name.strip() for name in text.split(",")]
+    if len(names) > 2 or not all(names):
+        raise UsageError("usage.protocol", f"--protocol {text!r} is neither P nor P,Q")
+    return names[0], names[-1]
+
+
+def merge_verb(runs: Sequence[Path], output_dir: Path, *, as_json: bool) -> int:
+    """Join shards, say what each held, show the result."""
+    from kvl_eval.audit.merge import merge, told
+    from kvl_eval.cli.run import show
+
+    outcome, shards = merge(runs, output_dir)
+    for line in told(shards):
+        click.echo(line, err=True)
+    return show(outcome, as_json)
+
+
+def _json(found: Any) -> str:
+    return json.dumps(found, ensure_ascii=False)

@@ -1,0 +1,249 @@
+"""Frames of a video by a published sampling rule: exact frames, exact times, one at a time, shrunk as they come.
+
+    reference -> probe_video -> VideoIndex -> chosen_frames -> Choice -> decode_frames -> Frames
+
+What a record says of it (`Frame.note`, `VideoIndex.notes`):
+
+- a frame that does not decode is replaced by the nearest one that does; a frame beyond the end by the last one; where
+  the rule gives none at all (a clip below a second under `longvideobench`), the first one is shown;
+- rotation flags are applied by both decoders; pixels are taken as square; edit lists are followed as far as their
+  packets are marked;
+- timestamps are presentation times, counted from the first frame. The published loaders compute index / average fps
+  instead, seconds apart on variable frame rate: `Choice.nominal` has those, for rules that choose subtitles by them;
+- both decoders give the same pixels for 8-bit video; 10-bit differs by a few levels (mean), which is why a record
+  names the decoder.
+
+Only files that begin like a video container are handed to a decoder, and of addresses a file might hold none is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from PIL import Image
+
+from kvl_eval.errors import ConfigError, MediaError
+from kvl_eval.media.frame_rules import frame_indices, with_flags
+from kvl_eval.media.images import MAX_PIXELS, safe_path
+from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
+from kvl_eval.types import VideoRef
+
+if TYPE_CHECKING:
+    Shrink = Callable[[int, int], tuple[int, int]]
+
+T = TypeVar("T")
+
+DECODERS = ("auto", "pyav", "decord")
+TIME_LIMIT = 300.0  # seconds one file may take
+
+_SIGNATURES = (  # (offset, bytes): MP4 and MOV, Matroska and WebM, AVI, MPEG-TS
+    *((4, box) for box in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")),
+    (0, b"\x1aE\xdf\xa3"),
+    (8, b"AVI "),
+    (188, b"G"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """A frame as the model will see it.
+
+    Attributes:
+        image:     RGB, shrunk.
+        index:     number of the frame in the video: the one shown, where `note` says that another was asked for.
+        timestamp: its presentation time in seconds.
+        size:      (width, height) before shrinking.
+        note:      what is odd about it, or None.
+    """
+
+    image: Image.Image
+    index: int
+    timestamp: float
+    size: tuple[int, int]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The frames a rule chose.
+
+    Attributes:
+        indices: as shown, in order, within the video.
+        nominal: index / average fps of each, in seconds, as the published loaders count time.
+        times:   presentation times of each, in seconds.
+        notes:   for each place what was wrong with the index the rule gave, or None.
+    """
+
+    indices: tuple[int, ...]
+    nominal: tuple[float, ...]
+    times: tuple[float, ...]
+    notes: tuple[str | None, ...]
+
+    @property
+    def unique(self) -> tuple[int, ...]:
+        """The indices to decode."""
+        return tuple(sorted(set(self.indices)))
+
+
+def as_shown(choice: Choice, decoded: Iterable[T]) -> Iterator[tuple[T, str | None]]:
+    """What stands for each of `choice.unique`, as often and where it is shown, with the choice's note.
+
+    Every rule gives rising indices, so that one at a time is held.
+    """
+    pairs = zip(choice.unique, decoded, strict=True)
+    current = next(pairs)
+    for index, note in zip(choice.indices, choice.notes, strict=True):
+        while current[0] != index:
+            current = next(pairs)
+        yield current[1], note
+    next(pairs, None)  # to the end of `decoded`, which may have something left to do there
+
+
+def joined(*notes: str | None) -> str | None:
+    """Notes in one line, or None where there are none."""
+    return "; ".join(note for note in notes if note) or None
+
+
+def sample_frames(
+    ref: VideoRef,
+    *,
+    n: int | None = None,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    shrink: Shrink | None = None,
+    decoder: str = "auto",
+    time_limit: float = TIME_LIMIT,
+) -> Iterator[Frame]:
+    """The frames of a video by its rule, one after the other; the file is closed with the last.
+
+    Args:
+        n, fps:     replace what `ref` says, as `--frames` and `--fps` do; `n` or `max_frames` limits a rate.
+        shrink:     (width, height) of the video -> size of the pictures; None keeps them.
+        decoder:    `auto` tries PyAV, then decord.
+    Raises: MediaError `media.missing`, `media.corrupt`, `media.too_large`, `media.path_outside`, `timeout`.
+    """
+    ref = with_flags(ref, n if max_frames is None else max_frames, fps)
+    video = probe_video(ref, decoder)
+    choice = chosen_frames(ref, video)
+    decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=time_limit)
+    for frame, note in as_shown(choice, decoded):
+        yield replace(frame, note=joined(note, frame.note))
+
+
+def probe_video(ref: VideoRef, decoder: str = "auto") -> VideoIndex:
+    """Frame times, rate and size of a video; kept for the next questions on it while the file stays the same.
+
+    Raises: MediaError, as `sample_frames`.
+    """
+    check_decoder(decoder)
+    path, facts = video_file(ref)
+    video = _probe(path, (facts.st_size, facts.st_mtime_ns, facts.st_ino), decoder)
+    return replace(video, name=ref.name)
+
+
+def check_decoder(decoder: str) -> None:
+    """Raise ConfigError for a decoder that is unknown, or named and not installed."""
+    if decoder not in DECODERS:
+        raise ConfigError("config.video_decoder", f"no video decoder {decoder!r}", fix=" or ".join(DECODERS))
+    if decoder == "decord" and find_spec("decord") is None:
+        raise ConfigError(
+            "config.video_decoder", "decord is not installed", why="it has wheels for x86-64 only", fix="auto or pyav"
+        )
+
+
+def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
+    """The real file behind a reference, which begins like a video. Raises: MediaError."""
+    path = safe_path(ref.path, ref.root, ref.name)
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise corrupt(ref.name, "no regular file")
+        with open(path, "rb") as file:
+            start = file.read(192)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError("media.missing", f"{ref.name} does not exist", where=str(path)) from None
+    except OSError as error:
+        raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=error.strerror) from None
+    if not start:
+        raise corrupt(ref.name, "0 bytes")
+    if not any(start[offset:].startswith(mark) for offset, mark in _SIGNATURES):
+        raise corrupt(ref.name, "no video in a known format (MP4, MOV, Matroska, WebM, AVI, MPEG-TS)")
+    return path, facts
+
+
+def chosen_frames(ref: VideoRef, video: VideoIndex) -> Choice:
+    """Which frames the reference's rule takes; nothing is decoded. Raises: ConfigError."""
+    first, end = _window(ref, video)
+    asked = frame_indices(
+        ref.rule, total=end - first, video_fps=video.fps, n=ref.frames, fps=ref.fps, duration=ref.duration
+    )
+    notes: list[str | None] = [None] * len(asked)
+    if not asked:
+        asked, notes = [0], [f"{ref.rule} gives no frame; the first is shown"]
+    for place, index in enumerate(asked):
+        asked[place] = min(first + index, end - 1)
+        if first + index >= end:
+            notes[place] = f"frame {first + index} lies beyond the end, {end - 1} shown"
+    return Choice(
+        indices=tuple(asked),
+        nominal=tuple(index / video.fps for index in asked),
+        times=tuple(video.seconds(index) for index in asked),
+        notes=tuple(notes),
+    )
+
+
+def _window(ref: VideoRef, video: VideoIndex) -> tuple[int, int]:
+    """Frames of the clip: [first, end), at least one."""
+    first, end = 0, video.frames
+    if ref.start is not None:
+        first = min(bisect_left(video.times, video.times[0] + ref.start / video.tick), end - 1)
+    if ref.end is not None:
+        end = max(first + 1, bisect_right(video.times, video.times[0] + ref.end / video.tick))
+    return first, end
+
+
+def decode_frames(
+    video: VideoIndex, indices: Sequence[int], *, shrink: Shrink | None = None, time_limit: float = TIME_LIMIT
+) -> Iterator[Frame]:
+    """One frame for each of `indices`, which rise strictly and lie within the video. Raises: MediaError."""
+    size = video.size if shrink is None else shrink(*video.size)
+    for one in decode(video, indices, time.monotonic() + time_limit):
+        image = Image.fromarray(one.pixels)
+        yield Frame(
+            image=image if image.size == size else image.resize(size, Image.Resampling.BICUBIC),
+            index=one.index,
+            timestamp=video.seconds(one.index),
+            size=video.size,
+            note=None if one.index == one.asked else f"frame {one.asked} cannot be decoded, {one.index} shown",
+        )
+
+
+@lru_cache(maxsize=16)
+def _probe(path: Path, state: tuple[int, int, int], decoder: str) -> VideoIndex:
+    """`state` only tells one version of the file from another."""
+    name = path.name
+    try:
+        video = probe(path, name, "decord" if decoder == "decord" else "pyav")
+    except MediaError as error:
+        if decoder != "auto":
+            raise
+        try:
+            video = probe(path, name, "decord")
+        except MediaError:
+            raise error from None
+        video = replace(video, notes=(*video.notes, f"decord, since PyAV failed: {error.why}"))
+    width, height = video.size
+    if width * height > MAX_PIXELS:
+        raise MediaError(
+            "media.too_large", f"{name} is too large: {width} x {height} pixels, the limit is {MAX_PIXELS} pixels"
+        )
+    return video

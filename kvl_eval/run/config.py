@@ -1,0 +1,296 @@
+"""What a run was asked to do, everything resolved: options become one frozen `RunConfig`, stored in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.backends.base import Settings
+from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.sources import Source
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import Generation, Policy, ThinkingView
+
+SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
+DEMO_FAMILIES = ("nano", "fake")  # models that answer bundled splits unless told otherwise
+BACKEND = tuple(one.name for one in fields(Settings))
+PER_TASK = ("split", "prompt", "data_dir", "data_repo", "data_version")
+WHOLE_RUN = (
+    "model",
+    "task",
+    "limit",
+    "sample_ids",
+    "shard",
+    "repeats",
+    "seed",
+    "protocol",
+    "thinking",
+    "think_budget",
+    "budget_policy",
+    "answer_tokens",
+    "system_prompt",
+    "prompt_text",
+    "output_dir",
+    "fail_on_error",
+)
+OPTIONS = (*WHOLE_RUN, *PER_TASK, *SAMPLING, *BACKEND)
+"""Every option `resolve` knows, named as the flag with underscores; `prompt_text` is what `--prompt-file` holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskConfig:
+    """One task of a run: which rows, which prompt, how answers are produced."""
+
+    task: str
+    split: str
+    prompt: str
+    source: Source
+    generation: Generation
+
+    @property
+    def budgets(self) -> tuple[int | None, ...]:
+        """The thinking budgets, or None alone where none is set."""
+        return self.generation.think_budgets or (None,)
+
+    @property
+    def policy(self) -> Policy | None:
+        """What happens to a thought at its budget; None without one."""
+        return self.generation.budget_policy if self.generation.think_budgets else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt."""
+
+    model: str
+    family: str
+    tasks: tuple[TaskConfig, ...]
+    settings: Settings = field(default_factory=Settings)
+    limit: int | float | None = None
+    sample_ids: tuple[str, ...] = ()
+    shard: tuple[int, int] | None = None
+    repeats: int = 1
+    seed: int = 0
+    protocol: str | None = None
+    thinking: ThinkingView = "split"
+    system_prompt: str | None = None
+    prompt_text: str | None = None
+    output_dir: Path = Path("results")
+    fail_on_error: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ConfigError("config.repeats", f"--repeats is {self.repeats}", fix="give at least 1")
+        if not self.tasks:
+            raise ConfigError("config.task", "no task is named", fix="give --task NAME")
+        if self.limit is not None and not (0 < self.limit < 1 or (self.limit >= 1 and self.limit == int(self.limit))):
+            raise ConfigError("config.limit", f"--limit {self.limit} is neither a count nor a fraction below 1")
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise ConfigError("config.shard", f"--shard {self.shard[0]}/{self.shard[1]}: i lies in 1 to n")
+        if self.fail_on_error is not None and self.fail_on_error < 0:
+            raise ConfigError("config.fail_on_error", f"--fail-on-error is {self.fail_on_error}", fix="0 or more")
+
+
+def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str, Any]) -> RunConfig:
+    """Options as flags name them (`OPTIONS`), values parsed, None meaning unset, filled up with defaults.
+
+    A per-task option may be a mapping {task name: value}. `think_budget` is a sequence of token counts.
+    Raises: UsageError for an unknown option, split, prompt or protocol, with the nearest names; ConfigError.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        _known("option", name, OPTIONS, "kvl-eval run --help")
+    for task in tasks:
+        if given.get("protocol", "all") != "all":
+            _known("protocol", given["protocol"], [*task.protocols, "all"], f"kvl-eval describe {task.name}")
+    plain = ("limit", "repeats", "seed", "protocol", "thinking", "system_prompt", "prompt_text", "fail_on_error")
+    return RunConfig(
+        model=model,
+        family=family,
+        tasks=tuple(_task_config(task, family, given) for task in tasks),
+        settings=Settings(**{name: given[name] for name in BACKEND if name in given}),
+        sample_ids=tuple(given.get("sample_ids", ())),
+        shard=_pair(given.get("shard")),
+        output_dir=Path(given.get("output_dir", "results")),
+        **{name: given[name] for name in plain if name in given},
+    )
+
+
+def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfig:
+    own = {name: _for_task(given[name], task.name) for name in (*PER_TASK, *SAMPLING) if name in given}
+    own = {name: value for name, value in own.items() if value is not None}
+    demo = answers_bundled(family, own)
+    if demo and task.mini is None and task.repos:
+        raise UsageError(
+            "usage.split",
+            f"{task.name} has no bundled split",
+            why=f"{family} answers bundled splits unless a data set is named",
+            fix=f"give --data-dir DIR, or --split {task.default_split} for {task.repos[0]}",
+        )
+    split = own.get("split", "mini" if demo and task.mini else task.default_split)
+    prompt = own.get("prompt", task.default_prompt)
+    listing = f"kvl-eval describe {task.name}"
+    _known("split", split, task.split_names(), listing)
+    _known("prompt", prompt, list(task.prompts), listing)
+    return TaskConfig(
+        task=task.name,
+        split=split,
+        prompt=prompt,
+        source=_source(task, own, given),
+        generation=_generation(task.generation(family), own, given),
+    )
+
+
+def answers_bundled(family: str, given: Mapping[str, Any]) -> bool:
+    """Whether bundled splits are meant: a demo model that was told neither a split nor a place of data."""
+    return family in DEMO_FAMILIES and not any(given.get(name) for name in ("split", "data_dir", "data_repo"))
+
+
+def _generation(base: Generation, own: Mapping[str, Any], given: Mapping[str, Any]) -> Generation:
+    changes = {name: own[name] for name in SAMPLING if name in own}
+    for name in ("budget_policy", "answer_tokens"):
+        if name in given:
+            changes[name] = given[name]
+    budgets = tuple(sorted(set(given.get("think_budget", ()))))
+    if budgets:
+        changes = {"max_new_tokens": None, **changes, "think_budgets": budgets}
+    return replace(base, **changes)
+
+
+def _source(task: Task, own: Mapping[str, Any], given: Mapping[str, Any]) -> Source:
+    """`data_dir` goes before `data_repo`, and that before the official data set."""
+    folder = own.get("data_dir")
+    repo, _, revision = str(own.get("data_repo", "")).partition("@")
+    return Source(
+        repo=None if folder else repo or next(iter(task.repos), None),
+        revision=revision or None,
+        data_dir=Path(folder).expanduser().absolute() if folder else None,
+        cache_dir=Path(given["cache_dir"]) if "cache_dir" in given else None,
+        offline=bool(given.get("offline", False)),
+        max_download=given.get("max_download"),
+        version=own.get("data_version"),
+    )
+
+
+def _for_task(value: Any, task: str) -> Any:
+    """A per-task value. Texts such as `mathvista=owner/name` in a list speak for their task, others for all."""
+    if isinstance(value, Mapping):
+        return value.get(task)
+    if not isinstance(value, list | tuple):
+        return value
+    general = [text for text in value if "=" not in text]
+    named = [text.partition("=")[2] for text in value if text.partition("=")[0].replace("_", "-") == task]
+    return (named or general or [None])[-1]
+
+
+def _known(kind: str, name: str, known: Sequence[str], listing: str) -> None:
+    if name not in known:
+        from kvl_eval.errors import unknown
+
+        raise unknown(kind, name, known, listing)
+
+
+def _pair(value: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if value is None else (int(value[0]), int(value[1]))
+
+
+def to_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as `run.json` holds it; `from_json` gives it back."""
+    return dict(_plain(asdict(config)))
+
+
+def from_json(stored: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a stored run. Raises ConfigError if it cannot be read."""
+    try:
+        tasks = tuple(
+            TaskConfig(
+                **{
+                    **task,
+                    "source": Source(**_paths(task["source"], "data_dir", "cache_dir")),
+                    "generation": Generation(**_tuples(task["generation"], "think_budgets")),
+                }
+            )
+            for task in stored["tasks"]
+        )
+        rest = _paths(_tuples(stored, "sample_ids", "shard"), "output_dir")
+        return RunConfig(**{**rest, "tasks": tasks, "settings": Settings(**stored["settings"])})
+    except (KeyError, TypeError) as error:
+        raise ConfigError("config.stored", "the stored configuration cannot be read", why=repr(error)) from error
+
+
+def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
+    """`config.yaml`: keys as flags, defaults filled in; `kvl-eval run --config` on it repeats the run.
+
+    `prompt_file` is where the user's own prompt was put.
+    """
+    import yaml
+
+    shared: dict[str, Any] = {"model": config.model, "task": ",".join(task.task for task in config.tasks)}
+    notes = []
+    for name, value in _per_task(config).items():
+        if len({repr(one) for one in value.values()}) == 1:
+            shared[name] = next(iter(value.values()))
+        else:
+            notes.append(f"# {name}: " + ", ".join(f"{task} {one}" for task, one in value.items()))
+    shared.update(_run_wide(config), prompt_file=prompt_file and prompt_file.absolute())
+    shown = {name: value for name, value in shared.items() if value not in (None, (), [], {}, "")}
+    text = yaml.safe_dump(_plain(shown), sort_keys=False, allow_unicode=True, width=120)
+    head = "# Everything this run was told; `kvl-eval run --config THIS_FILE` repeats it.\n"
+    return head + "".join(f"{note} (tasks differ: their defaults)\n" for note in notes) + str(text)
+
+
+def _per_task(config: RunConfig) -> dict[str, dict[str, Any]]:
+    read: dict[str, Callable[[TaskConfig], Any]] = {
+        "split": lambda task: task.split,
+        "prompt": lambda task: task.prompt,
+        "data_dir": lambda task: task.source.data_dir,
+        "data_version": lambda task: task.source.version,
+    }
+    found = {name: {task.task: get(task) for task in config.tasks} for name, get in read.items()}
+    found |= {name: {task.task: getattr(task.generation, name) for task in config.tasks} for name in SAMPLING}
+    repos = [
+        f"{task.task}={task.source.repo}" + (f"@{task.source.revision}" if task.source.revision else "")
+        for task in config.tasks
+        if task.source.repo and task.split != "mini"
+    ]
+    return {**found, "data_repo": dict.fromkeys(found["split"], repos)}
+
+
+def _run_wide(config: RunConfig) -> dict[str, Any]:
+    generation, settings = config.tasks[0].generation, config.settings
+    return {
+        "limit": config.limit,
+        "sample_ids": ",".join(config.sample_ids),
+        "shard": "/".join(map(str, config.shard or ())),
+        "repeats": config.repeats,
+        "seed": config.seed,
+        "think_budget": ",".join(map(str, generation.think_budgets)),
+        "budget_policy": generation.budget_policy,
+        "answer_tokens": generation.answer_tokens,
+        "protocol": config.protocol,
+        "thinking": config.thinking,
+        "system_prompt": config.system_prompt,
+        "output_dir": str(config.output_dir),
+        "fail_on_error": config.fail_on_error,
+        **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
+        "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
+        "batch_size": settings.batch_size or "auto",
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _tuples(stored: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: tuple(value) if key in names and value is not None else value for key, value in stored.items()}
+
+
+def _paths(stored: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: Path(value) if key in names and value is not None else value for key, value in stored.items()}

@@ -1,0 +1,77 @@
+"""What tells one set of samples from another: hashes over texts and over the files they name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kvl_eval.errors import MediaError
+from kvl_eval.types import ImageRef, MediaRef, PdfRef, Sample, VideoRef
+
+END = 1 << 20  # bytes hashed at each end of a large file
+
+
+def data_fingerprint(digests: Mapping[str, bytes]) -> str:
+    """The fingerprint of data from the digest of each sample, {id: `sample_digest`}."""
+    return hashlib.sha256(b"".join(digests[key] for key in sorted(digests))).hexdigest()
+
+
+def sample_digest(sample: Sample) -> bytes:
+    """A hash over id, question, options, gold and the content of the media."""
+    media = [media_digest(ref) for ref in sample.media]
+    fields = [sample.id, sample.question, list(sample.choices), list(sample.answers), media]
+    return hashlib.sha256(canonical(fields)).digest()
+
+
+def media_digest(ref: MediaRef) -> str:
+    """The content's hash; of videos and documents in files the size and both ends, and a video's subtitles whole.
+
+    A file nobody can open has its reason instead.
+    """
+    from kvl_eval.media.images import read_bytes
+
+    try:
+        if isinstance(ref, ImageRef):
+            return hashlib.sha256(read_bytes(ref)).hexdigest()
+        if isinstance(ref, PdfRef) and ref.data is not None:
+            return hashlib.sha256(ref.data).hexdigest()
+    except MediaError as error:
+        return f"!{error.reason}"
+    spoken = _subtitles_digest(ref) if isinstance(ref, VideoRef) else None
+    return _ends_digest(ref) + (f" subtitles {spoken}" if spoken is not None else "")
+
+
+def _ends_digest(ref: VideoRef | PdfRef) -> str:
+    from kvl_eval.media.images import safe_path
+
+    try:
+        with open(safe_path(ref.path, ref.root, ref.name), "rb") as handle:
+            digest = hashlib.sha256(handle.read(END))
+            size = handle.seek(0, 2)
+            handle.seek(max(0, size - END))
+            digest.update(handle.read())
+        return f"{size}:{digest.hexdigest()}"
+    except MediaError as error:
+        return f"!{error.reason}"
+    except OSError as error:
+        return f"!{error.errno}"
+
+
+def _subtitles_digest(ref: VideoRef) -> str | None:
+    """Of the lines that come with a video; None where it has none."""
+    from kvl_eval.media.subtitles import read_subtitles
+
+    if ref.subtitles is None:
+        return None
+    try:
+        text = read_subtitles(ref.subtitles)
+    except MediaError as error:
+        return f"!{error.reason}"
+    return None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """JSON of which equal values have one form."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()

@@ -1,0 +1,84 @@
+"""The plan as a person reads it: the first screen of every run, and all that `--dry-run` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kvl_eval.backends.base import PromptSize
+from kvl_eval.run.plan import Plan, TaskPlan
+
+
+def plan_text(plan: Plan, reused: int = 0) -> str:
+    """The first screen of every run, and what `--dry-run` prints."""
+    config = plan.config
+    shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
+    if config.family == "nano":
+        shown.append("          embedded demo, not Kimi-VL-A3B: `--model kimi-vl-instruct` runs the real one")
+    for task in plan.tasks:
+        shown += _task_text(task, plan)
+    shown += [
+        f"requests  {plan.requests:,}" + (f", {reused:,} already answered" if reused else ""),
+        f"seed      {config.seed}" + (", every picture grey (--blind)" if config.settings.blind else ""),
+        "time      unknown until the first samples are answered",
+        f"disk      about {_megabytes(plan)} MB: plan, answers, scores",
+        f"files     {config.output_dir}/<run>/: run.json config.yaml plan.jsonl samples/ scores/ results.json log.txt",
+        f"identity  {plan.fingerprint[:16]}",
+    ]
+    return "\n".join(shown)
+
+
+def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
+    run, generation = plan.config, task.config.generation
+    of = f" of {task.total:,}" if task.total is not None and task.total != task.n else ""
+    limit = f"{generation.limit:,} new tokens" + (
+        f", thought cut at {', '.join(f'{budget:,}' for budget in generation.think_budgets)}"
+        if task.config.policy == "cut"
+        else f", thought closed at {', '.join(f'{budget:,}' for budget in generation.think_budgets)}"
+        if task.config.policy
+        else ""
+    )
+    sampling = "greedy" if generation.temperature == 0 else f"temperature {generation.temperature}"
+    sampling += f", top-p {generation.top_p}" if generation.top_p < 1 else ""
+    sampling += f", top-k {generation.top_k}" if generation.top_k else ""
+    tokens = "unknown" if task.prompt_tokens is None else f"about {round(task.prompt_tokens * task.n):,}"
+    prompt = "own text" if run.prompt_text else task.config.prompt
+    source = task.config.source.data_dir or task.config.source.repo
+    source = "bundled" if task.config.split == "mini" else source
+    protocol = run.protocol or task.task.default_protocol
+    judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
+    return [
+        f"{task.name}",
+        f"  data    {task.config.split} ({source}), {task.n:,}{of} samples, {task.media:,} media",
+        f"          {task.data_sha256[:12]}",
+        f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
+        *_sizes_text(task.sizes),
+        f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
+        f"  score   {protocol}, {judge}",
+    ]
+
+
+def _sizes_text(sizes: Sequence[PromptSize]) -> list[str]:
+    """What the first prompts with videos or documents take: pictures, tokens of one, and which do not fit."""
+    if not sizes:
+        return []
+    lowered = sorted({one.limit for one in sizes if one.limit is not None})
+    each = [one.image_tokens / one.pictures for one in sizes if one.pictures]
+    shown = (
+        f"  media   {_span([one.pictures for one in sizes])} frames or pages of {_span(each)} tokens, prompts of "
+        f"{_span([one.tokens for one in sizes])} tokens (first {len(sizes)})"
+    )
+    notes = [f"shrunk to {' or '.join(map(str, lowered))} patches to fit the context"] if lowered else []
+    if overfull := sum(not one.fits for one in sizes):
+        notes.append(f"{overfull} of these {len(sizes)} fit under no limit and would fail")
+    return [shown, *(f"          {note}" for note in notes)]
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (round(pick(values, default=0)) for pick in (min, max))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _megabytes(plan: Plan) -> int:
+    """Plan as measured; 3 kB a record and 6 bytes a token that it may hold, a tenth of the limit being usual."""
+    tokens = sum(task.n * len(task.config.budgets) * task.config.generation.limit for task in plan.tasks)
+    return max(1, round((plan.lines.size + 3_000 * plan.requests + 0.6 * tokens * plan.config.repeats) / 1e6))

@@ -1,0 +1,398 @@
+"""A run from plan to results: requests to the backend, records as they finish, then scores.
+
+    plan_run(config, backend) -> Plan        kvl_eval.run.plan
+    start_run(plan, backend)  -> RunOutcome  a new run folder
+    resume_run(path, make)    -> RunOutcome  what a run still lacks, with its stored configuration
+    rescore(folder, protocol) -> results     kvl_eval.scoring.rescore
+
+The order in which answers finish changes nothing but the order of lines in `samples/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kvl_eval.backends.base import Backend
+from kvl_eval.errors import DataError, StorageError, UsageError
+from kvl_eval.run import provenance
+from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
+from kvl_eval.run.plan import Lookup, Plan, TaskPlan, differences, generation_json, plan_run
+from kvl_eval.run.progress import Progress, Silent
+from kvl_eval.run.session import Session, Stop, drive
+from kvl_eval.run.signals import on_signals
+from kvl_eval.scoring.rescore import rescore
+from kvl_eval.store.journal import SCHEMA, Disk
+from kvl_eval.store.results import Key, RunFolder, key_of, list_runs, run_name, write_index
+from kvl_eval.tasks import get_task
+
+T = TypeVar("T")
+MakeBackend = Callable[[RunConfig], Backend]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes:
+        exit_code: 0 everything answered and scored, 3 gaps, 4 the first answers all failed alike, 130 / 143 signals.
+        folder:    the run folder.
+        results:   results.json.
+        message:   what happened and what to do next, one or more lines.
+    """
+
+    exit_code: int
+    folder: RunFolder
+    results: Mapping[str, Any]
+    message: str
+
+
+def start_run(
+    plan: Plan,
+    backend: Backend,
+    progress: Progress | None = None,
+    *,
+    lookup: Lookup = get_task,
+    disk: Disk | None = None,
+    handle_signals: bool = False,
+) -> RunOutcome:
+    """Make a run folder and carry out the plan.
+
+    With `handle_signals` (main thread only) SIGINT and SIGTERM end the run in order: what is under way gets 5 s,
+    aggregates are written, the second signal stops at once. Without it they are left to the caller.
+    Raises: UsageError `output.unusable`, StorageError, and what the backend raises when it cannot work at all.
+    """
+    created = datetime.now().astimezone()
+    names = [task.name for task in plan.tasks]
+    folder = RunFolder.create(
+        plan.config.output_dir,
+        run_name(created, str(plan.model["name"]), names, plan.fingerprint),
+        _manifest(plan, created),
+        plan.lines.chunks(),
+        disk,
+    )
+    write_config(folder, plan.config)
+    return _carry_out(folder, plan, backend, {}, progress or Silent(), lookup, handle_signals)
+
+
+def resume_run(
+    path: Path | str,
+    make: MakeBackend,
+    progress: Progress | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    rerun: str | Iterable[str] | None = None,
+    lookup: Lookup = get_task,
+    disk: Disk | None = None,
+    handle_signals: bool = False,
+) -> RunOutcome:
+    """Finish a run with its stored configuration. A finished run stays as it is, and `make` is not called.
+
+    Args:
+        changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
+        rerun:   `failed`, `all`, or ids of samples to answer again.
+    Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
+    """
+    progress = progress or Silent()
+    folder = RunFolder.open(path, disk)
+    if folder.problem is not None or "config" not in folder.manifest:
+        raise DataError(
+            "run.manifest",
+            folder.problem or f"{folder.path / 'run.json'} does not say how the run was configured",
+            why="a run is resumed only with the configuration it was started with",
+            fix=f"`kvl-eval score {folder.path}` and `report` still work; start a new run with --no-resume",
+        )
+    folder.check_plan()
+    folder.lock()
+    try:
+        done = {name: _kept(folder, name, rerun) for name in folder.manifest["data"]}
+        pending = sum(1 for entry in folder.plan() if key_of(entry) not in done[entry["task"]])
+        if not pending:
+            return _finished(folder, progress, lookup)
+        config = replace(from_json(folder.manifest["config"]), **(changes or {}))
+        backend = make(config)
+        plan = plan_run(config, backend, lookup)
+        check_same(folder, plan)
+        _note_resume(folder, plan)
+    except BaseException:
+        folder.unlock()
+        raise
+    return _carry_out(folder, plan, backend, done, progress, lookup, handle_signals)
+
+
+def find_resumable(plan: Plan) -> Path | None:
+    """The newest unfinished run below the output folder with the plan's fingerprint and samples, or None."""
+    fitting = [
+        Path(run["path"])
+        for run in list_runs(plan.config.output_dir)
+        if run["config_fingerprint"] == plan.fingerprint and run["status"] in ("planned", "interrupted")
+    ]
+    for path in reversed(fitting):
+        if RunFolder.open(path).manifest.get("selection") == plan.selection:
+            return path
+    return None
+
+
+def check_same(folder: RunFolder, plan: Plan) -> None:
+    """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
+    manifest = folder.manifest
+    found = differences(manifest["identity"], plan.identity)
+    found += differences(manifest["selection"], plan.selection)
+    if not found and plan.lines.sha256 != manifest["plan_sha256"]:
+        found = ["the rows' text columns"]
+    if found:
+        raise UsageError(
+            "run.mismatch",
+            f"cannot resume {folder.path} with these options or this data",
+            why="; ".join(found),
+            fix=f"`kvl-eval resume {folder.path}` keeps the old values; add --no-resume to start a new run",
+        )
+
+
+# -- the parts of a run -----------------------------------------------------------------------------------------
+
+
+def _carry_out(
+    folder: RunFolder,
+    plan: Plan,
+    backend: Backend,
+    done: Mapping[str, set[Key]],
+    progress: Progress,
+    lookup: Lookup,
+    handle_signals: bool,
+) -> RunOutcome:
+    session = Session(plan, folder, done, progress)
+    try:
+        with on_signals(session, enabled=handle_signals):
+            folder.save({"status": "running"})
+            write_index(folder.path.parent, folder.disk)
+            told = _tell(folder, progress, 0)
+            with _logged(folder):
+                _run(drive(session, backend))
+                results = rescore(folder, plan.config.protocol, plan.config.thinking, lookup)
+                _tell(folder, progress, told)
+                progress.close()
+            save_end(folder, results, plan.model)
+            return outcome_of(folder, results, session.stop)
+    finally:
+        progress.close()
+        session.close()
+        folder.unlock()
+
+
+def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
+    """Pass on what was noticed since `told` notices; the number told now."""
+    for notice in folder.notices[told:]:
+        folder.log(f"notice: {notice}")
+        progress.notice(f"notice: {notice}")
+    return len(folder.notices)
+
+
+def save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Write status, counts and model into the manifest, and the list of runs anew."""
+    is_finished = not _pending(results)
+    ended = datetime.now().astimezone().isoformat(timespec="seconds")
+    changes = {"status": "finished" if is_finished else "interrupted", "finished": ended if is_finished else None}
+    folder.save({**changes, "model": dict(model), "counts": _counts(results)})
+    write_index(folder.path.parent, folder.disk)
+
+
+def _counts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Planned, ok, failed by reason and pending over all tasks and budgets, each counted under one protocol."""
+    rows = {(row["task"], row["budget"], row["policy"]): row for row in results["rows"]}.values()
+    failed: Counter[str] = Counter()
+    for row in rows:
+        failed.update(row["failed"])
+    planned, ok = sum(row["n_planned"] for row in rows), sum(row["n_ok"] for row in rows)
+    return {
+        "planned": planned,
+        "ok": ok,
+        "failed": dict(sorted(failed.items())),
+        "pending": planned - ok - failed.total(),
+    }
+
+
+@contextmanager
+def _logged(folder: RunFolder) -> Iterator[None]:
+    """Marks the run interrupted when it ends by an error, and keeps the traceback in log.txt."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(StorageError):  # a full disk has been reported already
+            folder.log("".join(traceback.format_exception(error)))
+            folder.save({"status": "interrupted"})
+        raise
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop runs already (notebooks): then in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            found.append(asyncio.run(work))
+        except BaseException as error:  # handed to the caller's thread below
+            failed.append(error)
+
+    thread = threading.Thread(target=body, name="kvl-eval run")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+def _finished(folder: RunFolder, progress: Progress, lookup: Lookup) -> RunOutcome:
+    """A run that lacks nothing: only what is derived may have to be made again."""
+    try:
+        done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
+        if not done_before:
+            config = from_json(folder.manifest["config"])
+            save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.manifest["model"])
+        progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
+        return outcome_of(folder, folder.results(), None)
+    finally:
+        folder.unlock()
+
+
+def _pending(results: Mapping[str, Any]) -> int:
+    return sum(row["n_pending"] for row in results["rows"])
+
+
+def outcome_of(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None) -> RunOutcome:
+    """How a run with these results ended, and what to do next."""
+    rows = results["rows"]
+    pending = _pending(results)
+    gaps = [
+        f"{row['task']}{'' if row['budget'] is None else ' at ' + str(row['budget'])}: {_gap(row)}"
+        for row in rows
+        if row["n_scored"] < row["n_planned"]
+    ]
+    code = 3 if gaps else 0
+    lines = [f"run folder  {folder.path}"]
+    if stop is not None and pending:
+        code = stop.exit_code
+        lines.append(stop.text)
+    lines += [f"gaps        {gap}" for gap in gaps]
+    if pending:
+        lines.append(f"next        kvl-eval resume {folder.path}")
+    elif any(row["n_failed"] for row in rows):
+        lines.append(f"next        kvl-eval resume {folder.path} --rerun failed")
+    else:
+        lines.append(f"next        kvl-eval report {folder.path}")
+    return RunOutcome(code, folder, results, "\n".join(lines))
+
+
+def _gap(row: Mapping[str, Any]) -> str:
+    failed = ", ".join(f"{reason} {count}" for reason, count in row["failed"].items())
+    unscored = row["n_ok"] - row["n_scored"]
+    parts = [
+        f"{row['n_failed']} failed ({failed})" if failed else "",
+        f"{row['n_pending']} pending" if row["n_pending"] else "",
+        f"{unscored} answered but not scored" if unscored else "",
+    ]
+    return ", ".join(part for part in parts if part) + f" of {row['n_planned']} ({row['protocol']})"
+
+
+# -- manifest and resuming --------------------------------------------------------------------------------------
+
+
+def write_config(folder: RunFolder, config: RunConfig) -> None:
+    """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
+    own = folder.path / "prompt.txt" if config.prompt_text else None
+    if own is not None:
+        folder.disk.replace(own, [str(config.prompt_text).encode()])
+    folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
+
+
+def _manifest(plan: Plan, created: datetime) -> dict[str, Any]:
+    config = plan.config
+    return {
+        "schema": SCHEMA,
+        "run_id": "",
+        "status": "planned",
+        "created": created.isoformat(timespec="seconds"),
+        "finished": None,
+        "demo": config.family == "nano",
+        "blind": config.settings.blind,
+        "command": provenance.command(),
+        "config_fingerprint": plan.fingerprint,
+        "identity": dict(plan.identity),
+        "selection": plan.selection,
+        "config": to_json(config),
+        "code": provenance.code(),
+        "model": dict(plan.model),
+        "data": {task.name: _data(task, plan) for task in plan.tasks},
+        "prompt": {
+            task.name: {"name": task.config.prompt, "sha256": task.prompt_sha256, "mean_tokens": task.prompt_tokens}
+            for task in plan.tasks
+        },
+        "generation": {task.name: generation_json(task.config) for task in plan.tasks},
+        "environment": provenance.environment(),
+        "seeds": {"seed": config.seed, "rule": "sha256 of [seed, task, sample_id, repeat]"},
+        "counts": {"planned": plan.requests, "ok": 0, "failed": {}, "pending": plan.requests},
+        "resumes": [],
+    }
+
+
+def _data(task: TaskPlan, plan: Plan) -> dict[str, Any]:
+    source = task.config.source
+    bundled = task.config.split == "mini"
+    return {
+        "source": "bundled" if bundled else str(source.data_dir) if source.data_dir else source.repo,
+        "revision": None if bundled else source.revision,
+        "version": source.version,
+        "split": task.config.split,
+        "n": task.n,
+        "total": task.total,
+        "media": task.media,
+        "fingerprint": task.data_sha256,
+        "partial": partial_note(task.n, task.total, plan.config),
+    }
+
+
+def partial_note(n: int, total: int | None, config: RunConfig) -> str | None:
+    """`limit 20 of 1000`, `3 chosen samples of 1000`, `shard 1/2`; None where the whole split is planned."""
+    of = f" of {total}" if total is not None else ""
+    if config.shard is not None:
+        return f"shard {config.shard[0]}/{config.shard[1]}: {n}{of}"
+    if total == n:
+        return None
+    if config.sample_ids:
+        return f"{n} chosen samples{of}"
+    return f"limit {n}{of}" if config.limit is not None else None
+
+
+def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:
+    """Keys that need no further answer."""
+    index = folder.index(task)
+    if rerun is None:
+        return set(index.offsets)
+    if rerun == "all":
+        return set()
+    if rerun == "failed":
+        return set(index.offsets) - set(index.failed)
+    again = {rerun} if isinstance(rerun, str) else set(rerun)
+    return {key for key in index.offsets if not {key.sample_id, f"{task}/{key.sample_id}"} & again}
+
+
+def _note_resume(folder: RunFolder, plan: Plan) -> None:
+    was, now = folder.manifest["model"].get("device"), plan.model.get("device")
+    if was is not None and now is not None and was != now:
+        folder.notices.append(f"device {was} → {now}: answers may differ in the last digits")
+    stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+    entry = {"time": stamp, "host": provenance.host(), "code": provenance.code()}
+    folder.save({"resumes": [*folder.manifest.get("resumes", []), entry]})

@@ -1,0 +1,383 @@
+"""The part of a run in which answers are made: pending requests go out, finished ones are written down.
+
+Nothing here grows with the number of samples but the keys of those that an earlier session had finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from kvl_eval.backends.base import Backend, Request
+from kvl_eval.errors import KvlEvalError, SampleError
+from kvl_eval.run.plan import (
+    Plan,
+    TaskPlan,
+    chosen_samples,
+    in_shard,
+    prompt_messages,
+    prompt_text,
+    sample_seed,
+    without_media,
+)
+from kvl_eval.run.progress import Progress, TaskCounts
+from kvl_eval.scoring.outputs import score_outputs
+from kvl_eval.scoring.rescore import answer_text
+from kvl_eval.store.journal import SCHEMA, Journal
+from kvl_eval.store.results import Key, RunFolder
+from kvl_eval.types import MISSING, Completion, Message, Sample
+
+GRACE = 5.0  # seconds that answers under way get when a run is to stop
+TICK = 0.25  # seconds between looks at the clock
+FIRST_FAILURES = 20  # so many failures of one kind, and nothing else, end a run
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run ends before its plan does."""
+
+    exit_code: int
+    text: str
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """A request under way: what it answers, and which answers are still to come."""
+
+    task: TaskPlan
+    sample: Sample
+    prompt: str
+    wanted: set[tuple[int, int | None]]
+    weight: float = field(default=1.0)
+
+
+class Session:
+    """The state of a run while answers come in.
+
+    Attributes:
+        stop: why the run is to end early, or None.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, done: Mapping[str, set[Key]], progress: Progress) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.stop: Stop | None = None
+        self._done = done
+        self._progress = progress
+        self._in_flight: dict[str, _InFlight] = {}
+        self._journals: dict[str, Journal] = {}
+        self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._told: set[str] = set()
+        self._here: Counter[str] = Counter()
+        self.counts = {task.name: self._counts(task) for task in plan.tasks}
+        self._protocols = {task.name: self._protocol(task) for task in plan.tasks}
+        progress.start(list(self.counts.values()))
+
+    def _counts(self, task: TaskPlan) -> TaskCounts:
+        answers = self.plan.config.repeats * len(task.config.budgets)
+        found = TaskCounts(task.name, task.n * answers, float((task.n + task.media) * answers))
+        if self._done.get(task.name):
+            index = self.folder.index(task.name)
+            kept = self._done[task.name]
+            found.failed.update(reason for key, reason in index.failed.items() if key in kept)
+            found.ok = len(kept) - found.failed.total()
+        found.weight_left = found.weight * (1 - found.done / max(1, found.planned))
+        return found
+
+    def _protocol(self, task: TaskPlan) -> str:
+        """The protocol of the running score: the one asked for, or the task's default."""
+        asked = self.plan.config.protocol
+        return asked if asked is not None and asked in task.task.protocols else task.task.default_protocol
+
+    # -- requests out -------------------------------------------------------------------------------------------
+
+    def requests(self) -> Iterator[Request]:
+        """What is still to be answered, in the data set's order; ends early when the run is to stop."""
+        run = self.plan.config
+        for task in self.plan.tasks:
+            counts = self.counts[task.name]
+            if counts.done == counts.planned:
+                continue
+            for sample in chosen_samples(task.task, task.config, run):
+                if self.stop is not None:
+                    return
+                if in_shard(sample.id, run.shard):
+                    counts.started = counts.started or time.monotonic()
+                    yield from self._requests_of(task, sample)
+
+    def _requests_of(self, task: TaskPlan, sample: Sample) -> Iterator[Request]:
+        """One request for all repeats that lack the same budgets: so one, unless an earlier session left odd holes."""
+        groups = self._missing(task, sample.id)
+        if not groups:
+            return
+        slim, weight = without_media(sample), 1.0 + len(sample.media)
+        try:
+            messages = prompt_messages(task.task, task.config, self.plan.config, sample)
+        except SampleError as error:
+            self._fail_prompt(_InFlight(task, slim, "", set(), weight), groups, error)
+            return
+        for number, (budgets, repeats) in enumerate(groups.items()):
+            key = f"{task.name}{f'#{number}' if number else ''}/{sample.id}"
+            wanted = {(repeat, budget) for repeat in repeats for budget in budgets}
+            self._in_flight[key] = _InFlight(task, slim, prompt_text(messages), wanted, weight)
+            yield self._request(task, sample.id, key, messages, budgets, repeats)
+
+    def _missing(self, task: TaskPlan, sample_id: str) -> dict[tuple[int | None, ...], list[int]]:
+        """{budgets: the repeats that lack exactly these}."""
+        config, done = task.config, self._done.get(task.name, set())
+        groups: dict[tuple[int | None, ...], list[int]] = {}
+        for repeat in range(self.plan.config.repeats):
+            budgets = tuple(
+                budget for budget in config.budgets if Key(sample_id, repeat, budget, config.policy) not in done
+            )
+            if budgets:
+                groups.setdefault(budgets, []).append(repeat)
+        return groups
+
+    def _request(
+        self,
+        task: TaskPlan,
+        sample_id: str,
+        key: str,
+        messages: tuple[Message, ...],
+        budgets: tuple[int | None, ...],
+        repeats: list[int],
+    ) -> Request:
+        generation = task.config.generation
+        thinking = tuple(budget for budget in budgets if budget is not None)
+        if thinking != generation.think_budgets:
+            generation = replace(generation, think_budgets=thinking)
+        seed = self.plan.config.seed
+        return Request(
+            key=key,
+            messages=messages,
+            generation=generation,
+            seeds=tuple(sample_seed(seed, task.name, sample_id, repeat) for repeat in repeats),
+            repeats=tuple(repeats),
+        )
+
+    def _fail_prompt(
+        self, entry: _InFlight, groups: Mapping[tuple[int | None, ...], list[int]], error: SampleError
+    ) -> None:
+        for budgets, repeats in groups.items():
+            for repeat in repeats:
+                for budget in budgets:
+                    failed = Completion(
+                        repeat=repeat,
+                        budget=budget,
+                        status="failed",
+                        reason=error.reason,
+                        message=error.message,
+                        finish_reason="error",
+                        seed=sample_seed(self.plan.config.seed, entry.task.name, entry.sample.id, repeat),
+                    )
+                    self._write(entry, failed)
+
+    # -- answers in ---------------------------------------------------------------------------------------------
+
+    def finish(self, key: str, completion: Completion) -> None:
+        """Write down one answer. Raises KvlEvalError `backend.answer` for one that nobody asked for."""
+        entry = self._in_flight.get(key)
+        slot = (completion.repeat, completion.budget)
+        if entry is None or slot not in entry.wanted:
+            raise KvlEvalError(
+                "backend.answer",
+                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not asked for",
+            )
+        entry.wanted.discard(slot)
+        if not entry.wanted:
+            del self._in_flight[key]
+        self._write(entry, completion)
+        self.tick()
+
+    def _write(self, entry: _InFlight, completion: Completion) -> None:
+        task = entry.task.name
+        if task not in self._journals:
+            self._journals[task] = self.folder.journal(task)
+        record = _record(self.plan, entry, completion)
+        self._journals[task].append(record)
+        self._count(entry, completion, record)
+
+    def _count(self, entry: _InFlight, completion: Completion, record: Mapping[str, Any]) -> None:
+        counts = self.counts[entry.task.name]
+        counts.done_here += 1
+        counts.weight_done += entry.weight
+        counts.load += completion.time.get("load", 0.0)
+        counts.model += completion.time.get("prefill", 0.0) + completion.time.get("decode", 0.0)
+        if completion.status == "ok":
+            counts.ok += 1
+            counts.thinking.append(completion.tokens.thinking)
+            counts.cut += completion.finish_reason == "budget" or completion.budget_forced
+            self._here["ok"] += 1
+            self._score_so_far(entry, counts, record)
+        else:
+            reason = completion.reason or "unknown"
+            counts.failed[reason] += 1
+            self._here[f"failed {reason}"] += 1
+            self._tell_failure(entry, reason, completion.message or "")
+            self._check_failures()
+        if counts.done == counts.planned:
+            counts.finished = time.monotonic()
+
+    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Mapping[str, Any]) -> None:
+        text = answer_text(record, self.plan.config.thinking)
+        item = (entry.sample, text, MISSING)
+        protocol = self._protocols[entry.task.name]
+        value = score_outputs(entry.task.task, protocol, [item], thinking=self.plan.config.thinking)[0].value
+        if value is not None:
+            counts.points += value
+            counts.scored += 1
+
+    def _tell_failure(self, entry: _InFlight, reason: str, message: str) -> None:
+        text = f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}"
+        self.folder.log(text)
+        if reason not in self._told:
+            self._told.add(reason)
+            self._progress.notice(text)
+
+    def _check_failures(self) -> None:
+        done, failed = self._here.total(), self._here.total() - self._here["ok"]
+        kinds = [kind for kind in self._here if self._here[kind]]
+        allowed = self.plan.config.fail_on_error
+        if done == failed == FIRST_FAILURES and len(kinds) == 1:
+            self.request_stop(Stop(4, f"stopped     the first {FIRST_FAILURES} samples all {kinds[0]}"))
+        elif allowed is not None and failed > (allowed * self.plan.requests if 0 < allowed < 1 else allowed):
+            self.request_stop(
+                Stop(3, f"stopped     {failed} samples failed, more than --fail-on-error {allowed:g} allows")
+            )
+
+    # -- stopping -----------------------------------------------------------------------------------------------
+
+    def request_stop(self, stop: Stop) -> None:
+        """No new requests; those under way get `GRACE` seconds. The first reason stays."""
+        self.stop = self.stop or stop
+        if self._wake is not None:
+            loop, event = self._wake
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(event.set)
+
+    def stop_by_signal(self, number: int) -> bool:
+        """As `request_stop`; False if the run is already stopping by a signal."""
+        if self.stop is not None and self.stop.exit_code > 128:
+            return False
+        name = signal.Signals(number).name
+        self.stop = None
+        self.request_stop(Stop(128 + number, f"stopped     by {name}; what is finished is stored"))
+        return True
+
+    def leave(self) -> None:
+        """Give the terminal and the folder back; everything finished is stored already."""
+        self._progress.close()
+        self.folder.unlock()
+
+    def tell_stop(self) -> None:
+        """Say that the run is stopping (not from a signal handler, which may interrupt a print)."""
+        if self.stop is not None:
+            hint = "; the same signal again stops at once" if self.stop.exit_code > 128 else ""
+            self._progress.notice(f"{self.stop.text}; answers under way get {GRACE:.0f} s{hint}")
+
+    def listen(self, event: asyncio.Event) -> None:
+        """Set `event` when the run is to stop."""
+        self._wake = (asyncio.get_running_loop(), event)
+        if self.stop is not None:
+            event.set()
+
+    def tick(self) -> None:
+        """Sync what is due, show where things are."""
+        for journal in self._journals.values():
+            journal.sync_if_due()
+        self._progress.update()
+
+    def close(self) -> None:
+        """Sync and close the records; may be called twice."""
+        while self._journals:
+            self._journals.popitem()[1].close()
+
+
+async def drive(session: Session, backend: Backend) -> None:
+    """Answer what is pending until it is done or the run is to stop. Raises what the backend or the disk raise."""
+    event = asyncio.Event()
+    session.listen(event)
+    work = asyncio.create_task(_consume(session, backend))
+    waiting = asyncio.create_task(event.wait())
+    ticking = asyncio.create_task(_tick(session))
+    try:
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            session.tell_stop()
+            await asyncio.wait({work}, timeout=GRACE)
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+    finally:
+        for task in (waiting, ticking, work):
+            task.cancel()
+        await asyncio.gather(waiting, ticking, work, return_exceptions=True)
+        await backend.close()
+        session.close()
+
+
+async def _consume(session: Session, backend: Backend) -> None:
+    stream = backend.generate(session.requests())
+    try:
+        async for key, completion in stream:
+            session.finish(key, completion)
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+async def _tick(session: Session) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        session.tick()
+
+
+def _record(plan: Plan, entry: _InFlight, completion: Completion) -> dict[str, Any]:
+    """One line of samples/<task>.jsonl, without its checksum."""
+    config, tokens = entry.task.config, completion.tokens
+    prompt = completion.prompt_text or entry.prompt
+    return {
+        "schema": SCHEMA,
+        "task": config.task,
+        "split": config.split,
+        "sample_id": entry.sample.id,
+        "repeat": completion.repeat,
+        "budget": completion.budget,
+        "policy": config.policy,
+        "status": completion.status,
+        "reason": completion.reason,
+        "message": completion.message,
+        "attempt": completion.attempt,
+        "config_fingerprint": plan.fingerprint,
+        "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+        "prompt_text": prompt,
+        "image_prep": plan.config.settings.image_prep,
+        "media": [asdict(info) for info in completion.media],
+        "raw_output": completion.raw_output,
+        "thinking": completion.thinking,
+        "answer": completion.answer,
+        "think_closed": completion.think_closed,
+        "budget_forced": completion.budget_forced,
+        "finish_reason": completion.finish_reason,
+        "trajectory_id": completion.trajectory_id and f"{config.task}/{entry.sample.id}/{completion.repeat}",
+        "tokens": {
+            "prompt": tokens.prompt,
+            "image": tokens.image,
+            "thinking": tokens.thinking,
+            "answer": tokens.answer,
+        },
+        "seed": completion.seed,
+        "time": dict(completion.time),
+        "worker": completion.worker,
+        "ended_at": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        **({"extra": dict(completion.extra)} if completion.extra else {}),
+    }

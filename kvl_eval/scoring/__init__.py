@@ -1,0 +1,1 @@
+"""From stored answers to verdicts, numbers and `results.json`."""

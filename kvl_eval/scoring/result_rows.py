@@ -1,0 +1,203 @@
+"""One row of `results.json`: counts over everything planned, score with interval, sub-scores, tokens, reference."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvl_eval.references import kimi_value
+from kvl_eval.scorers.statistics import interval, majority, pass_at_k, stderr, stderr_clustered
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import Policy, Sample, Scored, Summary, ThinkingView
+
+DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Part:
+    """What is known of one task at one budget: counts over everything planned, and what was scored."""
+
+    budget: int | None
+    policy: Policy | None
+    planned: int = 0
+    ok: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    scored: list[Scored] = field(default_factory=list)
+    tokens: dict[str, array[int]] = field(
+        default_factory=lambda: {name: array("q") for name in ("thinking", "answer", "prompt", "image")}
+    )
+    truncated: int = 0
+    unclosed: int = 0
+    forced: int = 0
+    seconds: float = 0.0
+
+
+def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: str, thinking: ThinkingView) -> Row:
+    """One row of `results.json`: task x split x budget x policy x protocol."""
+    data = (manifest.get("data") or {}).get(task.name, {})
+    values = [one.score.value for one in part.scored if one.score.value is not None]
+    clusters = [_cluster(one.sample) for one in part.scored if one.score.value is not None]
+    summary = task.aggregate(part.scored, protocol) if part.scored else Summary(score=None)
+    low, high, method = interval(values, clusters) if values else (0.0, 1.0, None)
+    verdicts = Counter(one.score.verdict for one in part.scored)
+    failed = part.failed.total()
+    row = {
+        "task": task.name,
+        "title": task.title,
+        "split": data.get("split"),
+        "budget": part.budget,
+        "policy": part.policy,
+        "protocol": protocol,
+        "label": task.protocols[protocol].label or protocol,
+        "thinking": thinking,
+        "n_planned": part.planned,
+        "n_ok": part.ok,
+        "n_failed": failed,
+        "n_pending": part.planned - part.ok - failed,
+        "failed": dict(sorted(part.failed.items())),
+        "n_scored": len(values),
+        "n_unextracted": verdicts["no_answer"],
+        "verdicts": dict(sorted(verdicts.items())),
+        "score": summary.score if values else None,
+        "unit": summary.unit,
+        "complete": part.ok == part.planned and not any(_is_broken(one.score.reason) for one in part.scored),
+        "partial": data.get("partial"),
+        "bounds": _bounds(values, part.planned),
+        "ci95": [low, high] if values else None,
+        "ci_method": method,
+        "stderr": stderr(values),
+        "stderr_clustered": stderr_clustered(values, clusters),
+        "official": dict(summary.official),
+        "categories": _categories(summary, part.scored),
+        "tokens": {name: _spread(counted) for name, counted in part.tokens.items()},
+        "truncated_share": part.truncated / part.ok if part.ok else 0.0,
+        "unclosed_share": part.unclosed / part.ok if part.ok else 0.0,
+        "forced_share": part.forced / part.ok if part.ok else 0.0,
+        "blind": bool(manifest.get("blind")),
+        "time": {"total": part.seconds, "mean": part.seconds / part.ok if part.ok else 0.0},
+        "repeats": _repeats(part.scored),
+    }
+    return {**row, "reference": _reference(task, row, manifest)}
+
+
+def _is_broken(reason: str | None) -> bool:
+    """Whether a missing score is a fault to be mended, and not the benchmark's own rule (no gold, left out)."""
+    return reason is not None and reason.startswith(("scorer_error", "judge_missing"))
+
+
+def _cluster(sample: Sample) -> str:
+    return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
+
+
+def _bounds(values: Sequence[float], planned: int) -> list[float]:
+    """The mean over everything planned if all that has no score were wrong, and if it were right."""
+    total = math.fsum(values)
+    return [total / planned, min(1.0, (total + planned - len(values)) / planned)]
+
+
+def _categories(summary: Summary, scored: Sequence[Scored]) -> dict[str, dict[str, Row]]:
+    values: dict[tuple[str, str], tuple[list[float], list[str]]] = {}
+    for one in scored:
+        if one.score.value is None:
+            continue
+        for name, labels in one.sample.categories.items():
+            for label in labels:
+                found = values.setdefault((name, label), ([], []))
+                found[0].append(one.score.value)
+                found[1].append(_cluster(one.sample))
+    return {
+        name: {label: _category(cell.n, cell.score, values.get((name, label))) for label, cell in cells.items()}
+        for name, cells in summary.categories.items()
+    }
+
+
+def _category(n: int, score: float, found: tuple[list[float], list[str]] | None) -> Row:
+    ci95 = list(interval(*found)[:2]) if found is not None and len(found[0]) == n else None
+    return {"n": n, "score": score, "ci95": ci95}
+
+
+def _spread(counted: array[int]) -> dict[str, float]:
+    """Mean, median and 95th percentile (nearest rank)."""
+    if not counted:
+        return {"mean": 0.0, "median": 0.0, "p95": 0.0}
+    ordered = sorted(counted)
+    middle = len(ordered) // 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    p95 = ordered[max(0, math.ceil(0.95 * len(ordered)) - 1)]
+    return {"mean": sum(ordered) / len(ordered), "median": float(median), "p95": float(p95)}
+
+
+def _repeats(scored: Sequence[Scored]) -> Row | None:
+    """Mean, pass@k and majority vote over questions of which all repeats were scored; None without repeats."""
+    questions: dict[str, list[Scored]] = {}  # a protocol with draws scores repeat by repeat
+    for one in scored:
+        questions.setdefault(one.sample.id, []).append(one)
+    groups = list(questions.values())
+    most = max(map(len, groups), default=0)
+    if most < 2:
+        return None
+    whole = [group for group in groups if len(group) == most and all(one.score.value is not None for one in group)]
+    if not whole:
+        return None
+    right = [sum(one.score.value == 1 for one in group) for group in whole]
+    ks = sorted({*(2**power for power in range(most.bit_length()) if 2**power <= most), most})
+    voted = [majority([one.score.extracted for one in group]) for group in whole]
+    votes = [0.0 if chosen is None else group[chosen].score.value for group, chosen in zip(whole, voted, strict=True)]
+    return {
+        "n": most,
+        "questions": len(whole),
+        "mean": math.fsum(one.score.value or 0.0 for group in whole for one in group) / (most * len(whole)),
+        "pass_at": {str(k): math.fsum(pass_at_k(most, count, k) for count in right) / len(whole) for k in ks},
+        "majority": math.fsum(vote or 0.0 for vote in votes) / len(whole),
+    }
+
+
+def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
+    """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
+    family = str((manifest.get("model") or {}).get("family", ""))
+    found = kimi_value(task.reference, family if family not in ("nano", "fake") else "instruct", row["budget"])
+    if found is None:
+        return None
+    note = _why_no_delta(task, row, manifest, family)
+    low, high = row["ci95"] or (0.0, 1.0)
+    comparable = note is None and row["score"] is not None
+    return {
+        "system": found.system,
+        "value": found.value,
+        "unit": found.unit,
+        "source": found.source,
+        "table": found.table,
+        "delta": row["score"] - found.value if comparable else None,
+        "inside_ci": low <= found.value <= high if comparable else None,
+        "note": note,
+    }
+
+
+def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], family: str) -> str | None:
+    if manifest.get("demo"):
+        return DEMO_NOTE
+    if family == "fake":
+        return "scripted answers"
+    if row["blind"]:
+        return "blind: pictures were grey"
+    if row["split"] == "mini":
+        return "the bundled mini split"
+    if row["split"] != task.published_split:
+        return f"split {row['split']}; the published figure is of {task.published_split}"
+    if row["partial"]:
+        return f"partial: {row['partial']}"
+    declared = task.splits[row["split"]].rows if row["split"] in task.splits else None
+    total = (manifest.get("data") or {}).get(row["task"], {}).get("total")
+    if declared is not None and total is not None and total != declared:
+        return f"{total:,} rows of data; the split has {declared:,}"
+    if not row["complete"]:
+        return "incomplete"
+    if row["thinking"] == "raw" or row["protocol"] != task.default_protocol:
+        return "other protocol"
+    return None

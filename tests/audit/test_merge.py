@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvl_eval.audit.merge import merge, told
+from kvl_eval.audit.verify import verify
+from kvl_eval.errors import DataError, UsageError
+from kvl_eval.run.runner import RunOutcome, resume_run
+from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks.base import Task
+from tests.tiny_task import comparable, make_fake, run_tiny, tiny
+
+SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
+TIMES = ("time", "ended_at")
+
+
+def shards(output_dir: Path, n: int = 3, task: Task | None = None, **options: Any) -> list[Path]:
+    return [run_tiny(output_dir, task, shard=(part, n), **options).folder.path for part in range(1, n + 1)]
+
+
+def merged(paths: Sequence[Path], output_dir: Path, task: Task | None = None) -> tuple[RunOutcome, list[str]]:
+    outcome, found = merge(paths, output_dir, lambda name: task or tiny())
+    return outcome, told(found)
+
+
+def said(path: Path) -> dict[Any, dict[str, Any]]:
+    return {
+        (record["sample_id"], record["repeat"], record["budget"]): {
+            name: value for name, value in record.items() if name not in TIMES
+        }
+        for record in RunFolder.open(path).records("tiny")
+    }
+
+
+SWEEP = {"repeats": 2, "think_budget": (4, 8), "model_args": {"think": 5, "answers": "hash"}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param(SWEEP, id="sweep-and-repeats"),
+        pytest.param({"limit": 7}, id="limit"),
+        pytest.param({"protocol": "all"}, id="every-protocol"),
+    ],
+)
+def test_joined_shards_equal_the_run_that_was_never_split(options: dict[str, Any], tmp_path: Path) -> None:
+    whole = run_tiny(tmp_path / "whole", **options)
+    parts = shards(tmp_path / "parts", **options)
+    outcome, _ = merged(list(reversed(parts)), tmp_path / "joined")
+    path, other = outcome.folder.path, whole.folder.path
+    assert (path / "plan.jsonl").read_bytes() == (other / "plan.jsonl").read_bytes()
+    assert said(path) == said(other)
+    assert comparable(path) == comparable(other)
+    manifest, expected = RunFolder.open(path).manifest, whole.folder.manifest
+    for name in ("config_fingerprint", "identity", "selection", "plan_sha256", "data", "counts", "status"):
+        assert manifest[name] == expected[name], name
+    assert sorted(one["shard"] for one in manifest["merged"]) == ["1/3", "2/3", "3/3"]
+    assert outcome.exit_code == 0
+    found = verify(RunFolder.open(path), lambda name: tiny(), strict=True)
+    assert (found.findings, found.exit_code) == ([], 0)
+    assert not (path / "lock").exists()
+
+
+def test_several_tasks_keep_the_order_asked(tmp_path: Path) -> None:
+    from kvl_eval.backends.fake import FakeBackend
+    from kvl_eval.run.config import resolve
+    from kvl_eval.run.plan import plan_run
+    from kvl_eval.run.runner import start_run
+    from tests.tiny_task import gold_answer
+
+    tasks = {name: tiny(name=name) for name in ("zebra", "ant")}
+
+    def run(**options: Any) -> Path:
+        config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path / "runs"), **options})
+        backend = FakeBackend(config.settings, answer=gold_answer)
+        plan = plan_run(config, backend, tasks.__getitem__)
+        return start_run(plan, backend, lookup=tasks.__getitem__).folder.path
+
+    parts = [run(shard=(part, 2)) for part in (2, 1)]
+    outcome, _ = merge(parts, tmp_path / "joined", tasks.__getitem__)
+    assert comparable(outcome) == comparable(run())
+
+
+def test_a_shard_that_holds_nothing_need_not_be_there(tmp_path: Path) -> None:
+    task = tiny(2)
+    parts = []
+    for part in range(1, 6):
+        try:
+            parts.append(run_tiny(tmp_path, task, shard=(part, 5)).folder.path)
+        except UsageError as error:
+            assert error.code == "usage.empty"
+    assert len(parts) == 2
+    outcome, _ = merged(parts, tmp_path / "joined", task)
+    assert outcome.results["rows"][0]["n_ok"] == 2
+
+
+def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    options = json.dumps({"shard": [1, 2], "die_after": 2, "repeats": 2})
+    subprocess.run([sys.executable, str(SCRIPT), "run", str(tmp_path), options], capture_output=True)
+    dead = next(path for path in tmp_path.iterdir() if path.is_dir())
+    alive = run_tiny(tmp_path, shard=(2, 2), repeats=2).folder.path
+    planned = sum(1 for _ in RunFolder.open(dead).plan())
+    outcome, lines = merged([dead, alive], tmp_path / "joined")
+    assert lines[0] == (
+        f"shard 1/2  {dead}: 2 of {planned} answers, {planned // 2 - 1} samples lack one; "
+        f"`kvl-eval resume {dead}` finishes it"
+    )
+    assert lines[1].endswith("answers")
+    assert outcome.exit_code == 3
+    assert outcome.results["rows"][0]["n_pending"] == planned - 2
+    assert RunFolder.open(outcome.folder.path).status == "interrupted"
+    finished = resume_run(outcome.folder.path, make_fake, lookup=lambda name: tiny())
+    assert finished.exit_code == 0
+    assert comparable(finished) == comparable(run_tiny(tmp_path / "whole", repeats=2))
+
+
+# -- what cannot be joined --------------------------------------------------------------------------------------
+
+
+def refused(paths: Sequence[Path], output_dir: Path, code: str, task: Task | None = None) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        merged(paths, output_dir, task)
+    assert caught.value.code == code
+    assert not output_dir.exists()
+    return caught.value
+
+
+def test_other_configurations_are_refused_naming_both(tmp_path: Path) -> None:
+    one, two = (run_tiny(tmp_path, shard=(part, 2), seed=part).folder.path for part in (1, 2))
+    error = refused([one, two], tmp_path / "joined", "merge.fingerprint")
+    assert error.where == f"{one} and {two}"
+    assert error.why == "seed 1 → 2"
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        pytest.param({"shard": (2, 3)}, "shard 2 → 3", id="dealt-otherwise"),
+        pytest.param({"shard": (2, 2), "limit": 8}, "limit null → 8", id="another-limit"),
+    ],
+)
+def test_other_choices_of_samples_are_refused(other: dict[str, Any], why: str, tmp_path: Path) -> None:
+    one, two = run_tiny(tmp_path, shard=(1, 2)).folder.path, run_tiny(tmp_path, **other).folder.path
+    assert why in str(refused([one, two], tmp_path / "joined", "merge.fingerprint").why)
+
+
+def test_overlapping_runs_are_refused_naming_both_and_the_sample(tmp_path: Path) -> None:
+    one, two, three = shards(tmp_path)
+    again = run_tiny(tmp_path, shard=(2, 3)).folder.path
+    error = refused([one, two, again, three], tmp_path / "joined", "merge.overlap")
+    assert error.where == f"{two} (shard 2/3) and {again} (shard 2/3)"
+    first = next(RunFolder.open(two).plan())["sample_id"]
+    assert error.message == f"sample {first} of tiny lies in two of the runs"
+
+
+def test_missing_shards_are_named_with_the_number_of_samples(tmp_path: Path) -> None:
+    one, two, three = shards(tmp_path)
+    lost = sum(1 for _ in RunFolder.open(two).plan())
+    error = refused([one, three], tmp_path / "joined", "merge.shards")
+    assert error.why == f"no run of shard 2/3; {lost} of 10 samples are missing"
+
+
+def test_one_run_alone_and_a_running_one_are_refused(tmp_path: Path) -> None:
+    one, two, _ = shards(tmp_path)
+    refused([one], tmp_path / "joined", "merge.one")
+    folder = RunFolder.open(two)
+    folder.lock()
+    folder.save({"status": "running"})
+    refused([one, two], tmp_path / "joined", "run.busy")
+    folder.unlock()
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.jsonl"])
+def test_damaged_shards_are_refused(name: str, tmp_path: Path) -> None:
+    paths = shards(tmp_path)
+    (paths[1] / name).write_bytes((paths[1] / name).read_bytes().replace(b"tiny", b"tony", 1))
+    with pytest.raises(DataError, match="changed"):
+        merged(paths, tmp_path / "joined")
+
+
+def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kvl_eval", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def test_merge_on_the_command_line(tmp_path: Path) -> None:
+    options = ("--task", "mathvista", "--model", "fake", "--limit", "6", "--json", "--no-resume")
+    runs = [
+        json.loads(kvl("run", *options, "--shard", shard, cwd=tmp_path).stdout)["folder"] for shard in ("1/2", "2/2")
+    ]
+    done = kvl("merge", *runs, "--output-dir", "joined", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "shard 1/2" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["rows"][0]["n_ok"], found["rows"][0]["partial"]) == (6, "limit 6 of 80")
+    assert kvl("verify", found["folder"], cwd=tmp_path).returncode == 0
+    refused = kvl("merge", runs[0], cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error[merge.one]")

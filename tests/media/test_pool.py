@@ -1,0 +1,178 @@
+"""Media workers: a job that dies, hangs or raises costs itself only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+
+import pytest
+
+from kvl_eval.errors import MediaError, SampleError
+from kvl_eval.media.pool import MediaPool
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+
+def work(job: tuple[str, str]) -> str:
+    """What the tests ask of a worker; anything else is echoed."""
+    action, argument = job
+    if action == "die" or (action == "die once" and not os.path.exists(argument)):
+        Path(argument).write_text("was here") if argument else None
+        os._exit(1)
+    if action == "hang":
+        time.sleep(3600)
+    if action == "slow":
+        time.sleep(float(argument))
+    if action == "raise":
+        raise MediaError("media.corrupt", argument, where="row 3", fix="look")
+    if action == "bug":
+        raise ZeroDivisionError(argument)
+    if action == "modules":
+        return " ".join(sys.modules)
+    return str(os.getpid()) if action == "pid" else argument
+
+
+def reason(future: Future[str]) -> str:
+    error = future.exception(timeout=60)
+    assert isinstance(error, SampleError), error
+    return error.reason
+
+
+@pytest.fixture(params=[0, 2], ids=["in-process", "two-workers"])
+def pool(request: pytest.FixtureRequest):
+    made = MediaPool(work, workers=request.param, timeout=60.0)
+    yield made
+    made.close()
+
+
+def test_results_and_errors_come_back_whole(pool: MediaPool[tuple[str, str], str]) -> None:
+    good, broken, bug = pool.submit(("echo", "a")), pool.submit(("raise", "x.png")), pool.submit(("bug", "oops"))
+    assert good.result(timeout=60) == "a"
+    error = broken.exception(timeout=60)
+    assert isinstance(error, MediaError)
+    assert (error.reason, error.message, error.where, error.fix) == ("media_corrupt", "x.png", "row 3", "look")
+    assert reason(bug) == "media_failed"
+    assert pool.submit(("echo", "b")).result(timeout=60) == "b"
+
+
+def test_workers_are_other_processes_without_torch() -> None:
+    pool = MediaPool(work, workers=1, timeout=60.0)
+    assert pool.submit(("pid", "")).result(timeout=60) != str(os.getpid())
+    loaded = pool.submit(("modules", "")).result(timeout=60).split()
+    pool.close()
+    assert not {"torch", "transformers", "pandas"} & set(loaded)
+
+
+def test_dead_worker_fails_its_job_after_one_retry_and_nobody_else(tmp_path: Path) -> None:
+    pool = MediaPool(work, workers=2, timeout=60.0)
+    jobs = [pool.submit(("echo", str(i))) for i in range(4)]
+    dying = pool.submit(("die", str(tmp_path / "died")))
+    reviving = pool.submit(("die once", str(tmp_path / "once")))
+    jobs += [pool.submit(("echo", str(i))) for i in range(4, 8)]
+    assert [job.result(timeout=60) for job in jobs] == [str(i) for i in range(8)]
+    assert reason(dying) == "worker_died"
+    assert reviving.result(timeout=60) == str(tmp_path / "once")
+    pool.close()
+
+
+def test_hanging_job_ends_at_its_time_limit_and_the_pool_is_refilled() -> None:
+    pool = MediaPool(work, workers=1, timeout=1.0)
+    hanging, after = pool.submit(("hang", "")), pool.submit(("echo", "after"))
+    assert reason(hanging) == "timeout"
+    assert after.result(timeout=60) == "after"
+    pool.close()
+
+
+def test_waiting_in_the_queue_does_not_count_as_running() -> None:
+    pool = MediaPool(work, workers=1, timeout=2.0)
+    jobs = [pool.submit(("slow", "0.8")) for _ in range(4)]
+    assert [job.result(timeout=60) for job in jobs] == ["0.8"] * 4
+    pool.close()
+
+
+def test_a_quick_job_overtakes_a_slow_one() -> None:
+    pool = MediaPool(work, workers=2, timeout=60.0)
+    pool.submit(("echo", "")).result(timeout=60)
+    slow, quick = pool.submit(("slow", "5")), pool.submit(("echo", "quick"))
+    done, _ = wait([slow, quick], return_when=FIRST_COMPLETED, timeout=60)
+    assert done == {quick}
+    pool.close()
+
+
+def test_an_idle_worker_that_is_killed_is_replaced() -> None:
+    pool = MediaPool(work, workers=1, timeout=60.0)
+    pid = int(pool.submit(("pid", "")).result(timeout=60))
+    os.kill(pid, 9)
+    time.sleep(0.5)
+    assert pool.submit(("echo", "again")).result(timeout=60) == "again"
+    pool.close()
+
+
+def test_closing_does_not_wait_for_a_hanging_job() -> None:
+    pool = MediaPool(work, workers=1, timeout=3600.0)
+    hanging = pool.submit(("hang", ""))
+    pool.submit(("echo", ""))
+    time.sleep(0.5)
+    start = time.monotonic()
+    pool.close()
+    assert time.monotonic() - start < 30
+    assert reason(hanging) == "worker_died"
+
+
+UNGUARDED = """
+from kvl_eval.media.pool import MediaPool
+pool = MediaPool(len, workers=2, timeout=60.0)
+print("result", pool.submit("abc").result(timeout=60))
+pool.close()
+"""
+
+
+def test_script_without_main_guard_still_gets_its_results(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    done = subprocess.run(
+        [sys.executable, str(script)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "result 3\n"
+    assert 'if __name__ == "__main__"' in done.stderr
+
+
+ORPHANS = """
+import time
+from kvl_eval.media.pool import MediaPool
+from tests_helper import pid
+if __name__ == "__main__":
+    pool = MediaPool(pid, workers=2, timeout=60.0)
+    print(*{pool.submit(i).result(timeout=60) for i in range(8)}, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "tests_helper.py").write_text(
+        "import os, time\ndef pid(i):\n    time.sleep(0.1)\n    return os.getpid()"
+    )
+    (tmp_path / "script.py").write_text(ORPHANS)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    parent = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = [int(text) for text in parent.stdout.readline().split()]
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 30
+    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in workers if _alive(pid)]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.run.config import RunConfig, from_json, resolve, to_json, to_yaml
+from kvl_eval.tasks.base import Task
+from tests.tiny_task import tiny
+
+
+def config(*tasks: Task, model: str = "fake", family: str = "fake", **options: Any) -> RunConfig:
+    return resolve(model, family, tasks or (tiny(),), options)
+
+
+def test_defaults_come_from_task_and_family() -> None:
+    one = config().tasks[0]
+    assert (one.split, one.prompt, one.generation.max_new_tokens, one.budgets, one.policy) == (
+        "test",
+        "plain",
+        512,
+        (None,),
+        None,
+    )
+    thinking = config(model="kimi-vl-thinking", family="thinking").tasks[0]
+    assert (thinking.generation.max_new_tokens, thinking.generation.temperature) == (18_432, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "expected"),
+    [
+        ("nano", {}, "mini"),
+        ("fake", {}, "mini"),
+        ("instruct", {}, "test"),
+        ("nano", {"data_dir": "/data"}, "test"),
+        ("nano", {"split": "test"}, "test"),
+    ],
+)
+def test_the_bundled_split_is_what_demo_models_run(family: str, options: dict[str, Any], expected: str) -> None:
+    assert config(tiny(mini="tiny"), family=family, **options).tasks[0].split == expected
+
+
+def test_budgets_replace_the_limit() -> None:
+    one = config(think_budget=(2048, 1024, 1024), answer_tokens=100, budget_policy="force").tasks[0]
+    assert one.budgets == (1024, 2048)
+    assert one.policy == "force"
+    assert one.generation.limit == 2148
+    with pytest.raises(ConfigError, match="exclude each other"):
+        config(think_budget=(1024,), max_new_tokens=100)
+
+
+def test_data_may_come_from_elsewhere_for_one_task() -> None:
+    first, second = tiny(name="first", repos=("org/first",)), tiny(name="second-task", repos=("org/second",))
+    found = config(first, second, family="instruct", data_repo=("second_task=me/mine@abc",)).tasks
+    assert [(task.source.repo, task.source.revision) for task in found] == [("org/first", None), ("me/mine", "abc")]
+    found = config(first, second, data_repo=("me/all",)).tasks
+    assert [task.source.repo for task in found] == ["me/all", "me/all"]
+    found = config(first, second, data_dir={"first": "/data"}, split={"second-task": "test"}).tasks
+    assert [(task.source.data_dir, task.source.repo) for task in found] == [(Path("/data"), None), (None, "org/second")]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        ({"temprature": 1}, "usage.option", "temperature"),
+        ({"split": "tst"}, "usage.split", "test"),
+        ({"prompt": "plane"}, "usage.prompt", "plain"),
+        ({"protocol": "offical"}, "usage.protocol", "official"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(options: dict[str, Any], code: str, named: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        config(**options)
+    assert caught.value.code == code
+    assert named in str(caught.value.why)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"repeats": 0},
+        {"limit": 0},
+        {"limit": 1.5},
+        {"shard": (3, 2)},
+        {"fail_on_error": -1},
+        {"temperature": -0.1},
+        {"top_p": 0.0},
+        {"max_new_tokens": 0},
+    ],
+    ids=str,
+)
+def test_values_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        config(**options)
+
+
+def test_a_stored_configuration_comes_back_whole() -> None:
+    asked = config(
+        limit=0.5,
+        sample_ids=("q/1", "ü"),
+        shard=(1, 2),
+        repeats=3,
+        think_budget=(1024,),
+        data_dir="/data",
+        model_args={"answers": "empty"},
+        output_dir="elsewhere",
+        fail_on_error=0.1,
+        blind=True,
+        frames=16,
+        fps=0.5,
+        max_pixels=100_000,
+        video_decoder="pyav",
+        no_cache=True,
+    )
+    assert from_json(to_json(asked)) == asked
+    with pytest.raises(ConfigError):
+        from_json({"tasks": [{}]})
+
+
+def test_the_yaml_file_speaks_in_flags() -> None:
+    text = to_yaml(config(tiny(), tiny(name="other", max_new_tokens=99), limit=3, shard=(1, 2), family="instruct"))
+    found = yaml.safe_load(text)
+    assert found["task"] == "tiny,other"
+    assert (found["split"], found["limit"], found["shard"], found["batch_size"]) == ("test", 3, "1/2", "auto")
+    assert "max_new_tokens" not in found
+    assert "# max_new_tokens: tiny 512, other 99" in text
+
+
+def test_the_yaml_file_names_flags_that_exist() -> None:
+    from kvl_eval.cli.main import run
+
+    known = {parameter.name for parameter in run.params}
+    asked = config(
+        limit=3, sample_ids=("a",), think_budget=(8,), model_args={"think": 3}, data_repo=("a/b",), blind=True, frames=3
+    )
+    assert set(yaml.safe_load(to_yaml(asked, Path("prompt.txt")))) <= known
+
+
+def test_demo_models_answer_bundled_splits_or_what_is_named() -> None:
+    downloaded = tiny(repos=("owner/name",))
+    with pytest.raises(UsageError, match="no bundled split"):
+        config(downloaded, family="fake")
+    assert config(downloaded, family="fake", split="test").tasks[0].split == "test"
+    assert config(downloaded, family="fake", data_dir="/data").tasks[0].split == "test"
+    assert config(downloaded, family="instruct").tasks[0].split == "test"

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvl_eval.backends.base import Settings
+from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.errors import DataError, UsageError
+from kvl_eval.run.plan import Plan, differences, in_shard, plan_run, prompt_text, sample_seed
+from kvl_eval.run.plan_text import plan_text
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import ImageRef, Message, Sample
+from tests.tiny_task import config_of, rows, tiny
+
+
+def plan_of(task: Task | None = None, args: dict[str, Any] | None = None, **options: Any) -> Plan:
+    task = task or tiny()
+    return plan_run(
+        config_of(task, Path("results"), **options), FakeBackend(Settings(model_args=args or {})), lambda _: task
+    )
+
+
+def lines(plan: Plan) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in b"".join(plan.lines.chunks()).splitlines()]
+
+
+def ids(plan: Plan) -> list[str]:
+    return [line["sample_id"] for line in lines(plan)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, range(10)),
+        ({"limit": 3}, range(3)),
+        ({"limit": 100}, range(10)),
+        ({"limit": 0.3}, range(3)),
+        ({"limit": 0.01}, range(1)),
+        ({"sample_ids": ("q/7", "tiny/q/2")}, (2, 7)),
+        ({"sample_ids": ("q/7", "q/2"), "limit": 1}, (2,)),
+    ],
+    ids=str,
+)
+def test_which_samples_are_planned(options: dict[str, Any], expected: Any) -> None:
+    assert ids(plan_of(**options)) == [f"q/{number}" for number in expected]
+
+
+def test_shards_share_the_samples_and_the_fingerprint() -> None:
+    shards = [plan_of(shard=(part, 3)) for part in (1, 2, 3)]
+    assert sorted(name for shard in shards for name in ids(shard)) == [f"q/{number}" for number in range(10)]
+    assert {shard.fingerprint for shard in shards} == {plan_of().fingerprint}
+
+
+@given(st.text(), st.integers(1, 20))
+def test_every_sample_lies_in_exactly_one_shard(sample_id: str, count: int) -> None:
+    assert sum(in_shard(sample_id, (part, count)) for part in range(1, count + 1)) == 1
+
+
+def test_one_line_per_sample_repeat_and_budget() -> None:
+    plan = plan_of(repeats=2, think_budget=(8, 16), limit=2)
+    assert [(line["sample_id"], line["repeat"], line["budget"], line["policy"]) for line in lines(plan)] == [
+        (name, repeat, budget, "cut") for name in ("q/0", "q/1") for repeat in (0, 1) for budget in (8, 16)
+    ]
+    assert plan.requests == 8
+
+
+def test_the_first_line_of_a_sample_carries_what_a_scorer_needs() -> None:
+    first, second = lines(plan_of(repeats=2, limit=1))
+    assert tiny().sample(first["row"]).answers == ("A",)
+    assert (first["question"], first["choices"], first["gold"], first["media"]) == (
+        "Wieviel ist 0?",
+        ["A", "B"],
+        ["A"],
+        1,
+    )
+    assert first["categories"] == {"parity": ["even"], "all": ["yes", "really"]}
+    assert "row" not in second
+    assert b"not a picture" not in b"".join(plan_of().lines.chunks())
+
+
+def test_an_id_that_nobody_has_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="q/99") as caught:
+        plan_of(sample_ids=("q/1", "q/99"))
+    assert caught.value.code == "usage.sample_ids"
+
+
+def test_duplicate_ids_are_refused_with_both_positions() -> None:
+    content = [*rows(4), rows(4)[1]]
+    with pytest.raises(DataError, match="two samples") as caught:
+        plan_of(tiny(content=content))
+    assert caught.value.where == "samples 2 and 5"
+
+
+def test_an_empty_choice_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_of(tiny(content=[]))
+    assert caught.value.code == "usage.empty"
+
+
+def test_a_row_that_is_no_json_is_named() -> None:
+    content = [{**rows(1)[0], "odd": {1, 2}}]
+    with pytest.raises(DataError) as caught:
+        plan_of(tiny(content=content))
+    assert (caught.value.code, caught.value.where) == ("data.row", "q/0")
+
+
+def test_a_prompt_that_fails_leaves_its_sample_planned() -> None:
+    def broken(sample: Sample) -> list[Message]:
+        raise KeyError("image_9")
+
+    assert len(ids(plan_of(tiny(prompts={"plain": broken})))) == 10
+
+
+# -- fingerprints -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": 1},
+        {"repeats": 2},
+        {"temperature": 0.5},
+        {"max_new_tokens": 99},
+        {"prompt": "short"},
+        {"system_prompt": "Be brief."},
+        {"prompt_text": "Think first."},
+        {"think_budget": (8,)},
+        {"blind": True},
+        {"image_prep": "vlmevalkit"},
+        {"frames": 8},
+        {"fps": 0.5},
+        {"max_pixels": 50_000},
+        {"video_decoder": "decord"},
+        {"limit": 5},
+        {"args": {"answers": "empty"}},
+    ],
+    ids=str,
+)
+def test_what_can_change_an_answer_changes_the_fingerprint(options: dict[str, Any]) -> None:
+    assert plan_of(**options).fingerprint != plan_of().fingerprint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 4},
+        {"device": "cuda"},
+        {"num_workers": 3},
+        {"no_cache": True},
+        {"cache_dir": "elsewhere"},
+        {"timeout": 9.0},
+        {"protocol": "lenient"},
+        {"thinking": "raw"},
+        {"fail_on_error": 3},
+        {"answer_tokens": 7},
+        {"args": {"delay": 0.1}},
+    ],
+    ids=str,
+)
+def test_what_cannot_change_an_answer_does_not(options: dict[str, Any]) -> None:
+    assert plan_of(**options).fingerprint == plan_of().fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"question": "Another?"}, {"answer": "C"}, {"number": 3}],
+    ids=["question", "gold", "picture"],
+)
+def test_changed_data_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    content = rows(10)
+    content[1] = {**content[1], **change}
+    before, after = plan_of(), plan_of(tiny(content=content))
+    assert before.tasks[0].data_sha256 != after.tasks[0].data_sha256
+    assert any(line.startswith("tasks.tiny.data ") for line in differences(before.identity, after.identity))
+
+
+def test_a_picture_that_changed_on_disk_changes_the_fingerprint(tmp_path: Path) -> None:
+    def sample(row: Any) -> Sample:
+        return Sample(id="1", question="?", row={}, media=(ImageRef(name="p", path="p.png", root=str(tmp_path)),))
+
+    task = tiny(content=[{}], sample=sample, load=lambda source, split: iter([sample({})]))
+    found = set()
+    for content in (None, b"one", b"two"):
+        if content is not None:
+            (tmp_path / "p.png").write_bytes(content)
+        found.add(plan_of(task).fingerprint)
+    assert len(found) == 3
+
+
+def test_the_order_of_rows_does_not_change_the_data_fingerprint() -> None:
+    assert plan_of().tasks[0].data_sha256 == plan_of(tiny(content=rows(10)[::-1])).tasks[0].data_sha256
+
+
+def test_differences_name_old_and_new() -> None:
+    old, new = plan_of(temperature=0.0), plan_of(temperature=0.8, max_new_tokens=4096)
+    assert differences(old.identity, new.identity) == [
+        "tasks.tiny.max_new_tokens 512 → 4096",
+        "tasks.tiny.temperature 0.0 → 0.8",
+    ]
+
+
+# -- seeds ------------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_depends_on_seed_task_sample_and_repeat() -> None:
+    base = sample_seed(0, "tiny", "1", 0)
+    others = [sample_seed(1, "tiny", "1", 0), sample_seed(0, "tin", "y1", 0), sample_seed(0, "tiny", "1", 1)]
+    assert len({base, *others}) == 4
+    assert base == int(hashlib.sha256(b'[0, "tiny", "1", 0]').hexdigest()[:16], 16) >> 11
+
+
+@given(st.integers(), st.text(), st.text(), st.integers(0, 100))
+def test_seeds_fit_a_double(seed: int, task: str, sample_id: str, repeat: int) -> None:
+    found = sample_seed(seed, task, sample_id, repeat)
+    assert 0 <= found < 2**53
+
+
+# -- text -------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_says_what_will_be_done() -> None:
+    text = plan_text(plan_of(limit=4, repeats=2, think_budget=(1024, 2048)), reused=3)
+    for expected in (
+        "fake, 1 task",
+        "test (None), 4 of 10 samples",
+        "plain",
+        "greedy, at most 4,096 new tokens, thought cut at 1,024, 2,048; 2 x 2 a sample",
+        "prompt tokens about 32",
+        "official, no judge needed",
+        "requests  16, 3 already answered",
+        "time      unknown",
+    ):
+        assert expected in text
+
+
+def test_media_are_counted_in_the_prompt_as_text() -> None:
+    picture = ImageRef(name="p", data=b"")
+    messages = [Message.system("Be brief."), Message.user(picture, "and", picture, "?")]
+    assert prompt_text(messages) == "[system]\nBe brief.\n[user]\n<image:1>and<image:2>?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Think first.", "<image:1>Wieviel ist 0?\n(A) A\n(B) B\nThink first."),
+        ("Q: {question} of {choices}!", "<image:1>Q: Wieviel ist 0? of (A) A\n(B) B!"),
+    ],
+)
+def test_an_own_prompt_follows_question_and_options_or_places_them(text: str, expected: str) -> None:
+    from kvl_eval.run.plan import chosen_samples, prompt_messages
+
+    task = tiny()
+    config = config_of(task, Path("results"), prompt_text=text)
+    sample = next(chosen_samples(task, config.tasks[0], config))
+    assert prompt_text(prompt_messages(task, config.tasks[0], config, sample)) == f"[user]\n{expected}"
+
+
+def test_planning_loads_no_model_and_no_data_frames() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import tempfile; from pathlib import Path;"
+        "from tiny_task import run_tiny; run_tiny(Path(tempfile.mkdtemp()));"
+        "print([name for name in ('torch', 'transformers', 'datasets', 'pandas', 'pyarrow') if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

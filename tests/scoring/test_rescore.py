@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvl_eval.errors import DataError, UsageError
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scoring.rescore import answer_text, rescore
+from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks.base import Protocol, Reference, Task
+from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
+from tests.tiny_task import comparable, rows, run_tiny, sample_of, score, tiny
+
+
+def again(path: Path, task: Task | None = None, **options: Any) -> dict[str, Any]:
+    return rescore(RunFolder.open(path), lookup=lambda name: task or tiny(), **options)
+
+
+def test_scoring_again_gives_the_same_results(tmp_path: Path) -> None:
+    outcome = run_tiny(tmp_path, repeats=2)
+    before = comparable(outcome)
+    lines = list(RunFolder.open(outcome.folder.path).scores("tiny", "official"))
+    again(outcome.folder.path)
+    assert comparable(outcome) == before
+    assert list(RunFolder.open(outcome.folder.path).scores("tiny", "official")) == lines
+
+
+def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    assert [row["protocol"] for row in again(path, protocol="lenient")["rows"]] == ["official", "lenient"]
+    assert [row["protocol"] for row in again(path, protocol="all")["rows"]] == ["official", "lenient"]
+    kinds = [(row["protocol"], row["thinking"]) for row in again(path, thinking="raw")["rows"]]
+    assert kinds == [("official", "raw"), ("official", "split"), ("lenient", "split")]
+    assert sorted(file.name for file in (path / "scores").iterdir()) == [
+        "tiny@lenient-0.1.0.jsonl",
+        "tiny@official-0.1.0.jsonl",
+        "tiny@official.raw-0.1.0.jsonl",
+    ]
+    with pytest.raises(UsageError, match="no protocol"):
+        again(path, protocol="offical")
+
+
+def test_scores_hold_what_was_extracted_beside_gold(tmp_path: Path) -> None:
+    folder = run_tiny(tmp_path, model_args={"answers": "constant:B", "fail": "oom:@q/2"}).folder
+    found = list(folder.scores("tiny", "official"))
+    assert [line["sample_id"] for line in found] == [f"q/{number}" for number in range(10) if number != 2]
+    first = found[0]
+    assert (first["extracted"], first["gold"], first["score"], first["verdict"]) == ("B", ["A"], 0.0, "wrong")
+    assert (first["extract_ok"], first["extract_method"], first["scorer"]) == (True, "letter", "tiny@official")
+
+
+def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def remember(sample: Sample, answer: str, extraction: Extraction) -> Score:
+        seen.append(answer)
+        return score(sample, answer, extraction)
+
+    task = tiny(protocols={"official": Protocol(score=remember)})
+    path = run_tiny(tmp_path, task, max_new_tokens=4, model_args={"think": 9, "answers": "constant:A"}).folder.path
+    assert again(path, task)["rows"][0]["verdicts"] == {"no_answer": 10}
+    reasons = {line["reason"] for line in RunFolder.open(path).scores("tiny", "official")}
+    assert reasons == {"think_unclosed"}
+    assert set(seen) == {""}
+    seen.clear()
+    again(path, task, thinking="raw")
+    assert all(text.startswith("◁think▷") for text in seen) and len(seen) == 10
+
+
+@pytest.mark.parametrize(
+    ("record", "split", "raw"),
+    [
+        ({"raw_output": " B<|im_end|>", "answer": "B", "think_closed": None}, "B", " B"),
+        ({"raw_output": "B[EOS]", "answer": "B", "think_closed": None}, "B", "B"),
+        (
+            {"raw_output": "◁think▷so◁/think▷B<|im_end|>", "thinking": "so", "answer": "B", "think_closed": True},
+            "◁think▷so◁/think▷B",
+            "◁think▷so◁/think▷B",
+        ),
+        ({"raw_output": "◁think▷so", "thinking": "so", "answer": "", "think_closed": False}, "◁think▷so", "◁think▷so"),
+    ],
+)
+def test_what_a_scorer_is_given(record: dict[str, Any], split: str, raw: str) -> None:
+    assert answer_text(record, "split") == split
+    assert answer_text(record, "raw") == raw
+
+
+def test_a_protocol_with_draws_sees_each_repeat_as_a_whole_run_in_order(tmp_path: Path) -> None:
+    runs: list[list[str]] = []
+
+    def score_run(items: Sequence[tuple[Sample, str, Extraction]]) -> list[Score]:
+        runs.append([item[0].id for item in items])
+        return [score(*item) for item in items]
+
+    task = tiny(protocols={"official": Protocol(score=score, score_run=score_run)})
+    path = run_tiny(tmp_path, task, repeats=2, model_args={"concurrency": 4, "delay": 0.001, "jitter": 1.0}).folder.path
+    runs.clear()
+    again(path, task)
+    assert runs == [[f"q/{number}" for number in range(10)]] * 2
+
+
+def test_an_aggregate_may_read_the_rows_of_samples(tmp_path: Path) -> None:
+    def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+        total = sum(one.sample.row["number"] for one in scored)
+        assert set(scored[0].sample.row) == {"id", "number", "question", "answer"}
+        return summarise(scored, {"sum": str(total)}, unit="points")
+
+    [row] = run_tiny(tmp_path, tiny(aggregate=aggregate)).results["rows"]
+    assert (row["official"], row["unit"]) == ({"sum": "45"}, "points")
+
+
+def test_questions_that_share_a_page_are_clustered(tmp_path: Path) -> None:
+    [row] = run_tiny(tmp_path, tiny(content=rows(10, pages=True))).results["rows"]
+    assert row["ci_method"] == "cluster bootstrap"
+    [alone] = run_tiny(tmp_path).results["rows"]
+    assert alone["ci_method"] == "wilson"
+
+
+def test_a_run_without_a_single_answer_is_an_empty_result(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    (path / "samples" / "tiny.jsonl").unlink()
+    [row] = again(path)["rows"]
+    assert (row["score"], row["ci95"], row["n_pending"], row["bounds"]) == (None, None, 10, [0.0, 1.0])
+
+
+def test_a_lost_manifest_still_lets_answers_be_scored(tmp_path: Path) -> None:
+    outcome = run_tiny(tmp_path)
+    before = outcome.results["rows"][0]["score"]
+    (outcome.folder.path / "run.json").unlink()
+    results = again(outcome.folder.path)
+    assert results["model"] == {"name": "unknown"}
+    assert results["rows"][0]["score"] == before
+
+
+def test_a_changed_plan_is_not_scored(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    file = path / "plan.jsonl"
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
+    with pytest.raises(DataError):
+        again(path)
+
+
+def with_reference(**changes: Any) -> Task:
+    return tiny(reference=Reference(benchmark="mathvista", split="testmini"), **changes)
+
+
+def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
+    [row] = run_tiny(tmp_path, with_reference()).results["rows"]
+    reference = row["reference"]
+    assert reference["system"] == "kimi-vl-a3b-instruct" and reference["source"]
+    assert (reference["delta"], reference["inside_ci"], reference["note"]) == (None, None, "scripted answers")
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, None),
+        ({"demo": True}, "embedded demo, not Kimi-VL-A3B"),
+        ({"blind": True}, "blind: pictures were grey"),
+        ({"data": {"tiny": {"split": "test", "partial": "limit 20 of 1000"}}}, "partial: limit 20 of 1000"),
+        ({"data": {"tiny": {"split": "mini", "partial": None}}}, "the bundled mini split"),
+    ],
+    ids=str,
+)
+def test_a_delta_stands_only_where_figures_can_be_compared(tmp_path: Path, changes: dict[str, Any], note: str) -> None:
+    folder = run_tiny(tmp_path, with_reference()).folder
+    folder.save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}, **changes})
+    (folder.path / "results.json").unlink()
+    [row] = again(folder.path, with_reference())["rows"]
+    reference = row["reference"]
+    assert reference["note"] == note
+    assert reference["delta"] == (None if note else pytest.approx(row["score"] - reference["value"]))
+
+
+def test_another_protocol_gets_no_delta(tmp_path: Path) -> None:
+    folder = run_tiny(tmp_path, with_reference()).folder
+    folder.save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}})
+    found = again(folder.path, with_reference(), protocol="all")["rows"]
+    assert [row["reference"]["note"] for row in found] == [None, "other protocol"]
+
+
+def test_scoring_again_loads_no_model_and_no_data(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from tiny_task import tiny;"
+        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.results import RunFolder;"
+        "from dataclasses import replace; task = replace(tiny(), load=None);"
+        f"rescore(RunFolder.open({str(path)!r}), lookup=lambda name: task);"
+        "names = ('torch', 'transformers', 'datasets', 'pandas', 'numpy', 'pyarrow', 'PIL');"
+        "print([name for name in names if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path, repeats=2).folder.path
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from tiny_task import tiny;"
+        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.results import RunFolder;"
+        f"rescore(RunFolder.open({str(path)!r}), lookup=lambda name: tiny())"
+    )
+    root = Path(__file__).resolve().parents[2]
+    found = set()
+    for seed in ("0", "1", "4242"):
+        environment = {"PYTHONHASHSEED": seed, "PATH": ""}
+        subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=True)
+        found.add((path / "results.json").read_bytes())
+    assert len(found) == 1
+
+
+def test_results_are_plain_json(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path, tiny(0, content=[{**rows(1)[0], "question": "\ud800 lone"}])).folder.path
+    assert json.loads((path / "results.json").read_bytes())["rows"][0]["n_ok"] == 1
+    assert next(RunFolder.open(path).plan())["question"] == "\ud800 lone"
+
+
+def test_samples_come_back_from_the_plan_whole(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    for number, entry in enumerate(RunFolder.open(path).plan()):
+        sample = sample_of(entry["row"])
+        assert (sample.id, sample.answers, entry["gold"]) == (f"q/{number}", ("AB"[number % 2],), ["AB"[number % 2]])
