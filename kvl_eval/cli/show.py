@@ -114,6 +114,7 @@ def check_model_verb(location: str, revision: str | None, offline: bool, as_json
 
 def task_and_source(name: str, flags: Mapping[str, Any], default: str | None = None) -> tuple[Task, Source, str]:
     """The task, where its data comes from, and the split, as the data options say. Raises UsageError."""
+    from kvl_eval.run.config import task_source
     from kvl_eval.tasks import get_task, include
 
     include(flags.get("include_path") or ())
@@ -121,25 +122,8 @@ def task_and_source(name: str, flags: Mapping[str, Any], default: str | None = N
     split = flags.get("split") or (
         default if default in task.split_names() and not flags.get("data_dir") else task.default_split
     )
-    return task, make_source(task, flags), str(split)
-
-
-def make_source(task: Task, flags: Mapping[str, Any]) -> Source:
-    """Where a task's data comes from: --data-dir, --data-repo, or the official hub repository."""
-    repo, revision = (task.repos[0] if task.repos else None), None
-    for text in flags.get("data_repo") or ():
-        owner, _, rest = text.rpartition("=")
-        if owner in ("", task.name):
-            repo, _, named = rest.partition("@")
-            revision = named or None
-    data_dir = Path(flags["data_dir"]) if flags.get("data_dir") else None
-    if data_dir is not None and not data_dir.is_dir():
-        raise UsageError("usage.data_dir", f"--data-dir {data_dir} is no folder")
-    return Source(
-        repo=repo,
-        revision=revision,
-        data_dir=data_dir,
-        cache_dir=Path(flags["cache_dir"]) if flags.get("cache_dir") else None,
-        offline=bool(flags.get("offline")),
-        version=flags.get("data_version"),
-    )
+    given = {option: value for option, value in flags.items() if value}
+    source = task_source(task, given)
+    if source.data_dir is not None and not source.data_dir.is_dir():
+        raise UsageError("usage.data_dir", f"--data-dir {source.data_dir} is no folder")
+    return task, source, str(split)

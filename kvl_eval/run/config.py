@@ -118,9 +118,19 @@ def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str
     )
 
 
-def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfig:
+def task_source(task: Task, given: Mapping[str, Any]) -> Source:
+    """Where a task's data comes from, as the options `data_dir`, `data_repo` (also `task=owner/name`) and so on say."""
+    return _source(task, _own(task, given), given)
+
+
+def _own(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options that may differ by task say for this one."""
     own = {name: _for_task(given[name], task.name) for name in (*PER_TASK, *SAMPLING) if name in given}
-    own = {name: value for name, value in own.items() if value is not None}
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfig:
+    own = _own(task, given)
     demo = answers_bundled(family, own)
     if demo and task.mini is None and task.repos:
         raise UsageError(
