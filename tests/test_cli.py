@@ -27,7 +27,6 @@ def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         pytest.param(("run", "--task", "mathvista", "--prompt", "queri"), "query", id="prompt"),
         pytest.param(("run", "--task", "mathvista", "--protocol", "oficial"), "official", id="protocol"),
         pytest.param(("run", "--model", "fake"), "--task", id="no-task"),
-        pytest.param(("run", "--task", "egoschema"), "give --data-dir", id="no-bundled-split"),
         pytest.param(("run", "--task", "mathvista", "--limit", "0"), "--limit", id="limit"),
         pytest.param(("run", "--task", "mathvista", "--trust-remote-code"), "nothing here runs code", id="remote-code"),
         pytest.param(("sweep", "--task", "mathvista", "--model", "fake"), "--think-budget", id="sweep"),
@@ -61,13 +60,26 @@ def test_both_spellings_and_aliases_mean_the_same(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_groups_leave_out_what_is_not_bundled(tmp_path: Path) -> None:
-    done = kvl("run", "--task", "table3", "--model", "fake", "--dry-run", cwd=tmp_path)
+UNBUNDLED = """
+from dataclasses import replace
+from kvl_eval.tasks import egoschema
+TASK = replace(egoschema.TASK, name="unbundled", mini=None, groups=("table3",))
+"""
+
+
+def test_what_is_not_bundled_is_left_out_of_groups_and_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "unbundled.py").write_text(UNBUNDLED)
+    options = ("--model", "fake", "--dry-run", "--limit", "1", "--include-path", "own")
+    done = kvl("run", "--task", "table3", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (notice,) = [line for line in done.stderr.splitlines() if line.startswith("notice:")]
-    assert "videomme-subs" in notice
+    assert "unbundled" in notice
     assert "mathvista" not in notice
-    assert "videomme" not in done.stdout
+    assert "unbundled" not in done.stdout
+    named = kvl("run", "--task", "unbundled", *options, cwd=tmp_path)
+    assert named.returncode == 2
+    assert "give --data-dir" in named.stderr
 
 
 def test_run_then_score_then_report_then_list(tmp_path: Path) -> None:
