@@ -12,11 +12,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tools.nano import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
+from tools.nano import (
+    documents,
+    infovqa,
+    mathvision,
+    mathvista,
+    mini_media,
+    mmmu,
+    ocrbench,
+    screenspot,
+    thinking,
+    thinking_problems,
+    video,
+)
 from tools.nano.mini import MINI
 
 Row = dict[str, object]
-LEVEL = 0.4  # highest difficulty; each row draws its own below it
+LEVEL = mini_media.LEVEL
+QUESTIONS = 3  # about a clip of Video-MME and LongVideoBench
+PER_DOCUMENT = 4
+ORDINARY = {"mathvista": 80, "mmmu": 90, "mathvision": 90}  # rows before those of many steps
 TEXT, NUMBER = "string", "int64"
 
 
@@ -30,7 +45,15 @@ class MiniSplit:
     draw: Callable[[random.Random, int], Row]
 
 
+def _many_steps(rng: random.Random, number: int) -> thinking_problems.Worked:
+    """The problems of many steps, one kind after the other, of all lengths."""
+    kinds = tuple(thinking_problems.WORKED)
+    return thinking_problems.WORKED[kinds[number % len(kinds)]](rng, rng.random())
+
+
 def _mathvista(rng: random.Random, number: int) -> Row:
+    if number >= ORDINARY["mathvista"]:
+        return mathvista.row(_many_steps(rng, number).problem, number + 1)
     return mathvista.row(mathvista.draw(rng, LEVEL * rng.random()), number + 1)
 
 
@@ -53,11 +76,36 @@ def _screenspot_pro(rng: random.Random, number: int) -> Row:
 
 
 def _mmmu(rng: random.Random, number: int) -> Row:
+    if number >= ORDINARY["mmmu"]:
+        return mmmu.row(thinking.for_mmmu(rng, _many_steps(rng, number)), number)
     return mmmu.row(mmmu.draw(rng, LEVEL * rng.random()), number)
 
 
 def _mathvision(rng: random.Random, number: int) -> Row:
+    if number >= ORDINARY["mathvision"]:
+        return mathvision.row(thinking.for_mathvision(rng, _many_steps(rng, number)), number + 1)
     return mathvision.row(mathvision.draw(rng, LEVEL * rng.random()), number + 1)
+
+
+def _videomme(rng: random.Random, number: int) -> Row:
+    clip, question = divmod(number, QUESTIONS)
+    return video.videomme_row(video.ask(rng, mini_media.clip("videomme", clip)), clip, question)
+
+
+def _longvideobench(rng: random.Random, number: int) -> Row:
+    shown, question = divmod(number, QUESTIONS)
+    clip = mini_media.clip("longvideobench", shown)
+    asked = video.ask(rng, clip, options=rng.choice((4, 5)), by_line=0.3)
+    return video.longvideobench_row(asked, clip, shown, question)
+
+
+def _egoschema(rng: random.Random, number: int) -> Row:
+    return video.egoschema_row(video.ask(rng, mini_media.clip("egoschema", number), options=5), number)
+
+
+def _documents(rng: random.Random, number: int) -> Row:
+    document = number // PER_DOCUMENT
+    return documents.row(documents.ask(rng, mini_media.document(document)), document)
 
 
 SCREEN = {
@@ -71,7 +119,7 @@ SCREEN = {
 SPLITS = {
     "mathvista": MiniSplit(
         "testmini.parquet",
-        80,
+        ORDINARY["mathvista"] + 10,
         {
             "pid": TEXT,
             "question": TEXT,
@@ -143,7 +191,7 @@ SPLITS = {
     ),
     "mmmu": MiniSplit(
         "validation.parquet",
-        48,
+        ORDINARY["mmmu"] + 30,
         {
             "id": TEXT,
             "question": TEXT,
@@ -160,7 +208,7 @@ SPLITS = {
     ),
     "mathvision": MiniSplit(
         "test.parquet",
-        48,
+        ORDINARY["mathvision"] + 90,
         {
             "id": TEXT,
             "question": TEXT,
@@ -174,6 +222,63 @@ SPLITS = {
         },
         _mathvision,
     ),
+    "videomme": MiniSplit(
+        "videomme/test.parquet",
+        QUESTIONS * mini_media.CLIPS["videomme"],
+        {
+            "video_id": TEXT,
+            "duration": TEXT,
+            "domain": TEXT,
+            "sub_category": TEXT,
+            "url": TEXT,
+            "videoID": TEXT,
+            "question_id": TEXT,
+            "task_type": TEXT,
+            "question": TEXT,
+            "options": [TEXT],
+            "answer": TEXT,
+        },
+        _videomme,
+    ),
+    "longvideobench": MiniSplit(
+        "validation.parquet",
+        QUESTIONS * mini_media.CLIPS["longvideobench"],
+        {
+            "video_id": TEXT,
+            "id": TEXT,
+            "video_path": TEXT,
+            "subtitle_path": TEXT,
+            "question": TEXT,
+            **{f"option{number}": TEXT for number in range(5)},
+            "question_category": TEXT,
+            "topic_category": TEXT,
+            "correct_choice": NUMBER,
+            "duration": "float64",
+            "duration_group": NUMBER,
+            "starting_timestamp_for_subtitles": "float64",
+        },
+        _longvideobench,
+    ),
+    "egoschema": MiniSplit(
+        "Subset/test.parquet",
+        mini_media.CLIPS["egoschema"],
+        {"video_idx": TEXT, "question": TEXT, "option": [TEXT], "answer": TEXT},
+        _egoschema,
+    ),
+    "mmlongbench-doc": MiniSplit(
+        "data/train.parquet",
+        PER_DOCUMENT * mini_media.DOCUMENTS,
+        {
+            "doc_id": TEXT,
+            "doc_type": TEXT,
+            "question": TEXT,
+            "answer": TEXT,
+            "evidence_pages": TEXT,
+            "evidence_sources": TEXT,
+            "answer_format": TEXT,
+        },
+        _documents,
+    ),
 }
 
 
@@ -184,7 +289,7 @@ def rows(task: str) -> list[Row]:
 
 
 def write(task: str) -> None:
-    """Draw a task's mini split into its parquet file, with the columns' types as the hub's features."""
+    """Draw a task's mini split into its parquet file, with the columns' types as the hub's features, and its files."""
     import datasets
 
     split = SPLITS[task]
@@ -192,6 +297,8 @@ def write(task: str) -> None:
     path = MINI / task / split.file
     path.parent.mkdir(parents=True, exist_ok=True)
     datasets.Dataset.from_list(rows(task), features=features).to_parquet(str(path))
+    if task in mini_media.FILES:
+        mini_media.FILES[task](MINI / task)
 
 
 def _feature(kind: Any) -> Any:

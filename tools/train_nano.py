@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,13 +26,14 @@ from kvl_eval.model.kimi_vl import KimiVL
 from kvl_eval.model.tokenizer import KimiTokenizer
 from tools.nano.corpus import corpus
 from tools.nano.encoding import Batch, Encoded, collate, encode
-from tools.nano.exam import accuracy, held_out
+from tools.nano.exam import accuracy, held_out, thoughtful
 from tools.nano.export import export
 from tools.nano.learner import Trainer
 from tools.nano.mini import mini_digests
-from tools.nano.mixture import Example, example
+from tools.nano.mixture import SOURCES, Example, example
 from tools.nano.network import PREPROCESSOR, initialised, model_config
-from tools.nano.plan import FROM_NOTHING, ONWARD, WIDER, Plan, phase, rate
+from tools.nano.plan import FROM_NOTHING, ONWARD, THINKING, WIDER, Plan, phase, rate
+from tools.nano.thinking import THINKING as THINKING_SOURCES
 from tools.nano.tokenizer import build
 
 
@@ -39,18 +41,29 @@ def stream(
     tokenizer: KimiTokenizer, plan: Plan, first: int, done: "Clock", forbidden: frozenset[str]
 ) -> Iterator[list[Encoded]]:
     """Endless batches of similar length; example n depends on n and on how far training is."""
-    n = first
+    n, sources = first, THINKING_SOURCES if plan.thinking else SOURCES
     while True:
         shares, ceiling, brief = phase(plan.phases, done.fraction)
         pool: list[Encoded] = []
         for _ in range(4 * plan.batch):
-            drawn = example(f"train/{n}", shares, ceiling, plan.dense, forbidden, brief)
+            drawn = example(f"train/{n}", shares, ceiling, plan.dense, forbidden, brief, sources)
             pool.append(encode(drawn, tokenizer, PREPROCESSOR))
             n += 1
         pool.sort(key=lambda row: len(row.ids))
-        batches = [pool[k : k + plan.batch] for k in range(0, len(pool), plan.batch)]
+        batches = _batches(pool, plan)
         random.Random(f"order/{n}").shuffle(batches)
         yield from batches
+
+
+def _batches(pool: list[Encoded], plan: Plan) -> list[list[Encoded]]:
+    """Batches of a pool sorted by length: of so many rows, fewer where those would be too many tokens."""
+    batches: list[list[Encoded]] = [[]]
+    for row in pool:
+        full = len(batches[-1]) == plan.batch
+        if full or (plan.tokens and (len(batches[-1]) + 1) * len(row.ids) > plan.tokens):
+            batches.append([])
+        batches[-1].append(row)
+    return batches
 
 
 class Clock:
@@ -94,7 +107,7 @@ def train(out: Path, plan: Plan, *, checks: int = 64, start: Path | None = None)
     trainer = Trainer(model, plan)
     step, seen, clock = _resume(out, trainer, start)
     batches = prefetched(stream(tokenizer, plan, seen, clock, mini_digests()), tokenizer.pad_id)
-    exam, losses = held_out(checks), []
+    exam, losses = thoughtful(checks) if plan.thinking else held_out(checks), []
     last_check = last_save = time.monotonic()
     clock.pause()
     while clock.fraction < 1:
@@ -173,6 +186,7 @@ def main() -> None:
     parser.add_argument("--muon-lr", type=float, default=Plan.muon_lr, help="0 for AdamW alone")
     parser.add_argument("--start", type=Path, help="checkpoint folder to start from")
     parser.add_argument("--wider", action="store_true", help="the mixture over all tasks, for a run with --start")
+    parser.add_argument("--thinking", action="store_true", help="replies that think first, for a run with --start")
     parser.add_argument("--export", type=Path, help="write the state in --out as a checkpoint folder, train nothing")
     parser.add_argument("--smoke", action="store_true", help="one minute, no files kept")
     options = parser.parse_args()
@@ -188,6 +202,8 @@ def main() -> None:
     else:
         phases = WIDER if options.wider else ONWARD if options.start else FROM_NOTHING
         plan = Plan(phases=phases, minutes=options.minutes, lr=options.lr, muon_lr=options.muon_lr)
+        if options.thinking:
+            plan = replace(plan, phases=THINKING, thinking=True, tokens=4500, check_minutes=10.0)
         train(options.out, plan, start=options.start)
 
 

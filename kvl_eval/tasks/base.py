@@ -74,6 +74,7 @@ class Task:
         judge_prompt: (sample, answer) -> the official LLM extraction prompt, or None where no judge is needed.
         submission:  ((sample, answer) pairs) -> {file name: text} for test servers, or None.
         mini:        folder of the bundled split inside `kvl_eval/data/mini`, or None.
+        mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
         max_new_tokens: default of Instruct models.
         files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
         count:       named counts that `check data` expects of a split: {split: {label: n}}.
@@ -101,6 +102,7 @@ class Task:
     judge_prompt: Callable[[Sample, str], str | None] | None = None
     submission: Callable[[Sequence[tuple[Sample, str]]], Mapping[str, str]] | None = None
     mini: str | None = None
+    mini_frames: int | None = None
     max_new_tokens: int = 512
     files: tuple[str, ...] = ()
     count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

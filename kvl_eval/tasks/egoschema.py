@@ -29,6 +29,7 @@ from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.types import Message, Sample, Scored, Summary, VideoRef
 
 FRAMES = 64
+MINI_FRAMES = 4  # the bundled clips have four scenes
 CONFIGS = {"subset": "Subset", "full": "MC"}
 OPTIONS = tuple(f"option {number}" for number in range(5))  # the authors' JSON
 SUBSET_ANSWERS = "subset_answers.json"
@@ -256,6 +257,8 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="egoschema", split="full"),
     groups=("table3", "video"),
+    mini="egoschema",
+    mini_frames=MINI_FRAMES,
     submission=submission,
     files=(
         "Subset/test-*.parquet and MC/test-*.parquet (hub copy)",

@@ -37,6 +37,7 @@ from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.types import Message, Sample, Scored, SubtitleRef, Summary, VideoRef
 
 FRAMES = 64
+MINI_FRAMES = 4  # the bundled clips have four scenes
 LMMS_FRAMES = 16
 STEMS = {"validation": ("lvb_val", "LongVideoBench"), "test": ("lvb_test_wo_gt",)}
 OPTIONS = tuple(f"option{number}" for number in range(5))
@@ -309,6 +310,8 @@ def _task(name: str, title: str, subtitles: bool, loader: Callable[[Source, str]
         aggregate=aggregate,
         reference=Reference(benchmark="longvideobench"),
         groups=("table3", "video"),
+        mini="longvideobench",
+        mini_frames=MINI_FRAMES,
         submission=submission,
         files=(
             "validation-*.parquet, test-*.parquet (hub); lvb_val.json, lvb_test_wo_gt.json; LongVideoBench.tsv",

@@ -382,6 +382,7 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmlongbench_doc"),
     groups=("table3", "documents"),
+    mini="mmlongbench-doc",
     judge_prompt=judge_prompt,
     files=(
         "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",

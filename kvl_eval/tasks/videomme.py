@@ -38,6 +38,7 @@ from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, VideoRef
 
 FRAMES = 64
+MINI_FRAMES = 4  # the bundled clips have four scenes
 LMMS_SUBTITLE_FRAMES = 32  # lmms-eval chooses lines by frames of its own
 SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm")
 FIELDS = ("duration", "domain", "sub_category", "task_type")
@@ -338,6 +339,8 @@ def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], I
         aggregate=aggregate,
         reference=Reference(benchmark="videomme", setting=setting),
         groups=("table3", "video"),
+        mini="videomme",
+        mini_frames=MINI_FRAMES,
         files=(
             "videomme/test-*.parquet (hub), or Video-MME.tsv (VLMEvalKit)",
             _VIDEOS,

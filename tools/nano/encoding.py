@@ -11,7 +11,8 @@ from kvl_eval.model import chat
 from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.image_processor import preprocess_image
 from kvl_eval.model.tokenizer import KimiTokenizer
-from tools.nano.mixture import Example, Part
+from tools.nano.mixture import Example, Part, Turn
+from tools.nano.thinking import cut_short
 
 IGNORED = -100
 
@@ -46,11 +47,22 @@ def encode(example: Example, tokenizer: KimiTokenizer, config: PreprocessorConfi
     for turn in example.turns:
         messages.append({"role": "user", "content": [_part(part) for part in turn.parts]})
         prompt = chat.encode_messages(tokenizer, messages, counts)
-        reply = [*tokenizer.encode(turn.reply), tokenizer.special_tokens["<|im_end|>"]]
-        labels += [IGNORED] * (len(prompt) - len(ids)) + reply
-        ids = prompt + reply
+        said, learned = _said(turn, tokenizer)
+        labels += [IGNORED] * (len(prompt) - len(ids))
+        labels += [one if kept else IGNORED for one, kept in zip(said, learned, strict=True)]
+        ids = prompt + said
         messages.append({"role": "assistant", "content": turn.reply})
     return Encoded(ids, labels, [tiles for tiles, _ in prepared], [grid for _, grid in prepared])
+
+
+def _said(turn: Turn, tokenizer: KimiTokenizer) -> tuple[list[int], list[bool]]:
+    """Ids of a reply with its end, and which of them are learned."""
+    end = tokenizer.special_tokens["<|im_end|>"]
+    if turn.cut is None:
+        ids = [*tokenizer.encode(turn.reply), end]
+        return ids, [True] * len(ids)
+    ids, learned = cut_short(turn.reply, turn.cut, tokenizer)
+    return [*ids, end], [*learned, True]
 
 
 def _part(part: Part) -> dict[str, str]:

@@ -8,16 +8,20 @@ from PIL import Image
 
 from kvl_eval.model.kimi_vl import KimiVL
 from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.thinking import THINK_CLOSE
 from tools.nano.encoding import collate, encode
-from tools.nano.mixture import SOURCES, Example, example
+from tools.nano.mixture import Example, example
 from tools.nano.network import PREPROCESSOR
+from tools.nano.thinking import THINKING
+
+OTHERS = ("infovqa", "ocrbench", "screenspot", "mmmu", "mathvision", "video", "document", "letters")
 
 
 @torch.no_grad()
 def accuracy(
     model: KimiVL, tokenizer: KimiTokenizer, examples: list[Example], *, blind: bool = False
 ) -> dict[str, float]:
-    """Share of replies (first turn) said exactly, by kind and by kind/detail."""
+    """Share of replies (first turn) said exactly, apart from any thought, by kind and by kind/detail."""
     right: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(examples), 32):
         chunk = examples[start : start + 32]
@@ -28,9 +32,9 @@ def accuracy(
                 Image.new("RGB", part.size, (128, 128, 128)) if blind and isinstance(part, Image.Image) else part
                 for part in turn.parts
             )
-            row = encode(Example("", (replace(turn, parts=parts, reply=""),)), tokenizer, PREPROCESSOR)
+            row = encode(Example("", (replace(turn, parts=parts, reply="", cut=None),)), tokenizer, PREPROCESSOR)
             rows.append(replace(row, ids=row.ids[:-1], labels=row.labels[:-1]))
-            wanted.append(turn.reply)
+            wanted.append(turn.reply.rpartition(THINK_CLOSE)[2])
         batch = collate(rows, tokenizer.pad_id)
         mask = torch.tensor([[1] * len(row.ids) + [0] * (batch.input_ids.shape[1] - len(row.ids)) for row in rows])
         outputs = model.generate(
@@ -38,20 +42,30 @@ def accuracy(
             batch.pixel_values,
             batch.grids,
             mask,
-            max_new_tokens=48,
+            max_new_tokens=max(48, *(len(tokenizer.encode(drawn.turns[0].reply)) + 16 for drawn in chunk)),
             stop_token_ids=tokenizer.stop_ids,
         )
         for drawn, reply, ids in zip(chunk, wanted, outputs, strict=True):
-            said = tokenizer.decode(ids, skip_special_tokens=True)
+            said = tokenizer.decode(ids, skip_special_tokens=True).rpartition(THINK_CLOSE)[2]
             right[drawn.kind].append(said == reply)
             if drawn.detail:
                 right[f"{drawn.kind}/{drawn.detail}"].append(said == reply)
     return {kind: sum(hits) / len(hits) for kind, hits in sorted(right.items())}
 
 
-def held_out(count: int, level: float = 0.6) -> list[Example]:
-    """Fresh drawings, as many of MathVista as of all others together."""
-    others = {name: 1.0 for name in SOURCES if name != "mathvista"}
-    return [example(f"held-out/{n}", {"mathvista": 1.0}, level) for n in range(count)] + [
-        example(f"held-out/other/{n}", others, level) for n in range(count)
+def held_out(count: int, level: float = 0.4) -> list[Example]:
+    """Fresh drawings, of MathVista most and of each other task half as many."""
+    drawn = [example(f"held-out/{n}", {"mathvista": 1.0}, level) for n in range(count)]
+    for name in OTHERS:
+        drawn += [example(f"held-out/{name}/{n}", {name: 1.0}, level) for n in range(count // 2)]
+    return drawn
+
+
+def thoughtful(count: int) -> list[Example]:
+    """Fresh drawings to think about, a fifth as many of every kind, short thoughts first."""
+    drawn = [
+        example(f"held-out/thinking/{name}/{n}", {name: 1.0}, 1.0, sources=THINKING)
+        for name in THINKING
+        for n in range(count // 5)
     ]
+    return sorted(drawn, key=lambda one: len(one.turns[0].reply))

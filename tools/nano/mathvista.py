@@ -46,6 +46,10 @@ LABELS = {
     "arithmetic": ("textbook question answering", "puzzle test", ["arithmetic reasoning", "algebraic reasoning"]),
     "sequence": ("math word problem", "abstract scene", ["logical reasoning"]),
     "legend": ("visual question answering", "abstract scene", ["logical reasoning"]),
+    "total": ("math word problem", "table", ["arithmetic reasoning"]),
+    "count": ("math word problem", "table", ["arithmetic reasoning"]),
+    "path": ("textbook question answering", "puzzle test", ["logical reasoning"]),
+    "walk": ("textbook question answering", "puzzle test", ["logical reasoning", "arithmetic reasoning"]),
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tools.nano.mini_media import drawn_pictures
 from tools.nano.png import digest
 
 MINI = Path(__file__).parents[2] / "kvl_eval" / "data" / "mini"
@@ -26,5 +27,5 @@ def mini_pictures() -> list[Image.Image]:
 
 @cache
 def mini_digests() -> frozenset[str]:
-    """Digests of those pictures."""
-    return frozenset(digest(picture) for picture in mini_pictures())
+    """Digests of those pictures, and of the frames and pages that clips and documents were made of."""
+    return frozenset(digest(picture) for picture in (*mini_pictures(), *drawn_pictures()))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from tools.nano import infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot
+from tools.nano import documents, infovqa, mathvision, mathvista, mmmu, ocrbench, screenspot, video
+from tools.nano.draw import COLOURS, SHAPES
 from tools.nano.png import digest
 from tools.nano.words import GOODS, NAMES
 
@@ -21,10 +22,11 @@ PAIR = re.compile(r"[A-Za-z]+ [\d.]+")
 
 @dataclass(frozen=True)
 class Turn:
-    """A user turn and the reply to be learned."""
+    """A user turn and the reply to be learned; `cut` ends its thought after that part of the thought's tokens."""
 
     parts: tuple[Part, ...]
     reply: str
+    cut: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,14 @@ def _ocrbench(rng: random.Random, level: float, dense: float) -> Example:
 
 
 def _screenspot(rng: random.Random, level: float, dense: float) -> Example:
-    screen = screenspot.draw_pro(rng, level) if rng.random() < 0.25 else screenspot.draw(rng, level)
-    count = 2 if rng.random() < dense else 1
-    turns = [
-        Turn((screenspot.prompt(element),), screenspot.reply(screen, element)) for element in screen.elements[:count]
-    ]
-    first = Turn((screen.image, *turns[0].parts), turns[0].reply)
-    return Example("screenspot", (first, *turns[1:]))
+    screen = screenspot.draw_pro(rng, level) if rng.random() < 0.25 * level else screenspot.draw(rng, level)
+    target, *others = screen.elements
+    turns = [Turn((screen.image, screenspot.prompt(target)), screenspot.reply(screen, target))]
+    if rng.random() < dense:
+        turns += [Turn((element.instruction,), screenspot.reply(screen, element)) for element in others[:3]]
+    elif rng.random() < dense:
+        turns.append(Turn((ocrbench.READ,), screenspot.listing(screen)))
+    return Example("screenspot", tuple(turns), screen.platform)
 
 
 def _mmmu(rng: random.Random, level: float, dense: float) -> Example:
@@ -76,6 +79,59 @@ def _mathvision(rng: random.Random, level: float, dense: float) -> Example:
     contest = mathvision.draw(rng, level)
     turns = [Turn((*contest.problem.images, mathvision.prompt(contest)), mathvision.reply(contest))]
     return Example("mathvision", _with_reading(rng, dense, turns, contest.problem.reading))
+
+
+def _video(rng: random.Random, level: float, dense: float) -> Example:
+    """A clip's frames and a question as one of the four video tasks asks it, sometimes further ones."""
+    clip = video.draw(rng, level)
+    task = rng.choices(("videomme", "videomme-subs", "longvideobench", "egoschema"), (0.5, 0.15, 0.2, 0.15))[0]
+    count = {"longvideobench": rng.choice((4, 5)), "egoschema": 5}.get(task, 4)
+    asked = video.ask(rng, clip, options=count, by_line=0.3 if task == "longvideobench" else 0.0)
+    frames: tuple[Part, ...] = clip.sampled(rng)
+    if task == "longvideobench":
+        spoken = rng.random() < 0.7
+        lines = [part for frame, word in zip(frames, clip.words, strict=True) for part in (frame, f"{word}\n")]
+        parts: tuple[Part, ...] = (*(lines if spoken else frames), video.longvideobench_prompt(asked))
+    elif task == "egoschema":
+        parts = (*frames, video.egoschema_prompt(asked))
+    else:
+        parts = (*frames, video.videomme_prompt(asked, clip, subtitles=task == "videomme-subs"))
+    turns = [Turn(parts, asked.reply)]
+    if rng.random() < dense:
+        further = (video.ask(rng, clip, options=count) for _ in range(2))
+        turns += [Turn(("\n".join([one.question, *one.lettered]),), one.reply) for one in further]
+    elif rng.random() < dense:
+        turns.append(Turn((ocrbench.READ,), clip.reading))
+    return Example("video", tuple(turns), task)
+
+
+def _document(rng: random.Random, level: float, dense: float) -> Example:
+    """A document's pages and a question, sometimes further ones."""
+    document = documents.draw(rng, level)
+    count = 3 if rng.random() < dense else 1
+    first, *others = (documents.ask(rng, document) for _ in range(count))
+    turns = [Turn((*document.pages, first.question), first.reply)]
+    turns += [Turn((one.question,), one.reply) for one in others]
+    return Example("document", tuple(turns), first.form)
+
+
+def _letters(rng: random.Random, level: float, dense: float) -> Example:
+    """Text only: the letters of several values of one list, in the form that a task wants."""
+    count = rng.randint(2, 5) if rng.random() < 0.4 else rng.choice((4, 5))
+    digits = rng.choice((1, 2, 2, 2, 3))
+    pools = (
+        [str(number) for number in range(10 ** (digits - 1), 10**digits)],
+        [f"{number / 10:.1f}" for number in range(10, 100)],
+        [*GOODS, *NAMES, *SHAPES, *COLOURS],
+    )
+    options = rng.sample(rng.choices(pools, (0.7, 0.12, 0.18))[0], count)
+    mark, form = rng.choices(
+        (("{}.", "{} ({})"), ("({})", "{} \\boxed{{{}}}"), ("{}.", "{} \\boxed{{{}}}")), (0.6, 0.2, 0.2)
+    )[0]
+    listed = "\n".join(f"{mark.format(chr(65 + k))} {option}" for k, option in enumerate(options))
+    order = rng.sample(range(count), count)
+    reply = ", ".join(form.format(options[k], chr(65 + k)) for k in order)
+    return Example("letters", (Turn((f"{listed}\n{' '.join(options[k] for k in order)}?",), reply),))
 
 
 def _read(rng: random.Random, level: float, dense: float) -> Example:
@@ -169,6 +225,8 @@ def _with_reading(rng: random.Random, dense: float, turns: list[Turn], reading: 
 BRIEF = {
     **{f"{hint}\n": "" for hint in mathvista.HINTS.values()},
     screenspot.INSTRUCTION: "<instruction> ",
+    video.SELECT: "Select.",
+    video.DIRECTLY: "Directly.",
     mathvision.INSTRUCTION: 'put your answer in one "\\boxed{}".\n',
     mmmu.INSTRUCTION: "'Answer: $\\boxed{LETTER}$'",
     f"\n{infovqa.INSTRUCTION}": "",
@@ -194,6 +252,9 @@ SOURCES: dict[str, Callable[[random.Random, float, float], Example]] = {
     "screenspot": _screenspot,
     "mmmu": _mmmu,
     "mathvision": _mathvision,
+    "video": _video,
+    "document": _document,
+    "letters": _letters,
     "read": _read,
     "plain": _plain,
     "match": _match,
@@ -209,17 +270,19 @@ def example(
     dense: float = 0.0,
     forbidden: Collection[str] = (),
     brief: float = 0.0,
+    sources: Mapping[str, Callable[[random.Random, float, float], Example]] = SOURCES,
 ) -> Example:
     """The example of a seed.
 
     `shares` weighs the sources, `ceiling` is the highest difficulty (simple ones stay), `dense` the share of
     conversations with a second, dense turn, `forbidden` the digests of pictures that may not occur, `brief` the share
-    of prompts whose constant instructions are cut short (cheaper, and the skill is the same).
+    of prompts whose constant instructions are cut short (cheaper, and the skill is the same), `sources` what can be
+    drawn.
     """
     for attempt in range(100):
         rng = random.Random(f"{seed}/{attempt}" if attempt else seed)
         kind = rng.choices(list(shares), list(shares.values()))[0]
-        drawn = SOURCES[kind](rng, ceiling * rng.random(), dense)
+        drawn = sources[kind](rng, ceiling * rng.random(), dense)
         if not forbidden or not any(digest(image) in forbidden for image in drawn.images):
             return _shortened(drawn) if rng.random() < brief else drawn
     raise RuntimeError(f"no allowed picture after 100 attempts for seed {seed}")

@@ -14,16 +14,15 @@ FINE = {
     "infovqa": 0.04,
 }
 WIDE = {
-    "mathvista": 0.24,
-    "read": 0.06,
-    "match": 0.03,
-    "copy": 0.02,
-    "sums": 0.02,
-    "ocrbench": 0.12,
-    "infovqa": 0.15,
+    "mathvista": 0.22,
+    "infovqa": 0.09,
+    "ocrbench": 0.08,
     "screenspot": 0.2,
-    "mmmu": 0.08,
-    "mathvision": 0.08,
+    "mmmu": 0.07,
+    "mathvision": 0.06,
+    "video": 0.13,
+    "document": 0.07,
+    "letters": 0.08,
 }
 # (until this part of the time, shares, highest difficulty there, share of prompts cut short)
 Phase = tuple[float, dict[str, float], float, float]
@@ -37,7 +36,13 @@ ONWARD: tuple[Phase, ...] = (
     (0.7, {"mathvista": 0.75, "read": 0.05, "plain": 0.04, "copy": 0.03, "infovqa": 0.08, "ocrbench": 0.05}, 0.4, 0.6),
     (1.0, {"mathvista": 0.6, "read": 0.04, "infovqa": 0.14, "ocrbench": 0.14, "match": 0.04, "mmmu": 0.04}, 0.4, 0.4),
 )
-WIDER: tuple[Phase, ...] = ((0.01, WIDE, 0.7, 0.5), (1.0, WIDE, 0.8, 0.5))
+WIDER: tuple[Phase, ...] = ((0.01, WIDE, 0.4, 0.6), (1.0, WIDE, 0.5, 0.5))
+_LOOK = {"mathvista": 0.14, "mathvision": 0.05, "mmmu": 0.06}
+THINKING: tuple[Phase, ...] = (
+    (0.12, {**_LOOK, "total": 0.2, "count": 0.1, "path": 0.25, "walk": 0.2}, 0.4, 0.9),
+    (0.45, {**_LOOK, "total": 0.2, "count": 0.1, "path": 0.2, "walk": 0.25}, 0.8, 0.7),
+    (1.0, {**_LOOK, "total": 0.18, "count": 0.1, "path": 0.18, "walk": 0.29}, 1.0, 0.4),
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Plan:
     warmup: int = 60  # steps
     decay: float = 0.35  # the last part of the time, in which the rate falls to zero
     dense: float = 0.4  # share of conversations with a second, dense turn
+    thinking: bool = False  # replies with a thought
+    tokens: int = 0  # most tokens of a batch, padding included; 0 for `batch` rows of any length
     check_minutes: float = 6.0
     save_minutes: float = 3.0
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from tools.nano.draw import COLOURS, ICONS, Canvas, Style, pick_style
+from tools.nano.draw import COLOURS, ICONS, Canvas, pick_style
 from tools.nano.png import png_bytes
 from tools.nano.words import BUTTONS
 
 INSTRUCTION = "Please observe the screenshot, please locate the following elements with action and point.<instruction> "
-SIZES = {"mobile": (84, 168), "desktop": (168, 112), "web": (168, 112)}
+SIZES = {"mobile": (112, 168), "desktop": (168, 140), "web": (168, 140)}
+PATCH = 28  # pixels: side of what becomes one visual token
+WIDE = 3  # patches a button takes
 SOURCES = {
     "mobile": ("ios", "android"),
     "desktop": ("windows", "macos"),
@@ -49,36 +51,61 @@ class Screen:
 
 
 def draw(rng: random.Random, level: float, platform: str | None = None) -> Screen:
-    """One screen of a platform (a random one if not given)."""
+    """One screen of a platform (a random one if not given): buttons of a name, and icons, in two columns."""
     platform = platform or rng.choice(sorted(SIZES))
-    return _screen(rng, level, platform, *SIZES[platform], most=rng.randint(2, 3 + round(3 * level)))
+    width, height = SIZES[platform]
+    rows = range(1, height // PATCH)
+    if platform == "mobile":
+        places = [("text", 0, y) for y in rows] + [("icon", 3, y) for y in rows]
+    else:
+        places = [(_kind(rng), x, y) for y in rows for x in (0, WIDE)]
+        places = [(kind, x if kind == "text" else x + 1, y) for kind, x, y in places]
+    rng.shuffle(places)
+    return _screen(rng, level, platform, (width, height), places[: rng.randint(3, 4 + round(4 * level))])
 
 
 def draw_pro(rng: random.Random, level: float) -> Screen:
-    """A larger, fuller screen with smaller targets."""
-    return _screen(rng, level, "pro", 196, 140, most=rng.randint(4, 6 + round(3 * level)))
+    """A larger, fuller screen, whose buttons and icons stand in any column."""
+    width, height = 196, 140
+    free = {(x, y) for y in range(1, height // PATCH) for x in range(width // PATCH)}
+    places: list[tuple[str, int, int]] = []
+    for _ in range(rng.randint(5, 6 + round(3 * level))):
+        kind = _kind(rng)
+        fitting = [(x, y) for x, y in sorted(free) if _covered(kind, x, y) <= free]
+        if fitting:
+            x, y = rng.choice(fitting)
+            places.append((kind, x, y))
+            free -= _covered(kind, x, y)
+    return _screen(rng, level, "pro", (width, height), places)
 
 
-def _screen(rng: random.Random, level: float, platform: str, width: int, height: int, most: int) -> Screen:
-    style = pick_style(rng, level, (12, 11, 13))
-    canvas = Canvas(width, height, style)
+def _kind(rng: random.Random) -> str:
+    return "text" if rng.random() < 0.6 else "icon"
+
+
+def _covered(kind: str, x: int, y: int) -> set[tuple[int, int]]:
+    """The patches that an element at a place takes."""
+    return {(x + k, y) for k in range(WIDE if kind == "text" else 1)}
+
+
+def _screen(
+    rng: random.Random, level: float, platform: str, size: tuple[int, int], places: list[tuple[str, int, int]]
+) -> Screen:
+    canvas = Canvas(*size, pick_style(rng, level))
     _frame(canvas, platform, rng)
-    slots = [(x, y) for y in range(1, height // 28) for x in range(width // 28)]
-    rng.shuffle(slots)
-    words, icons = rng.sample(BUTTONS, len(BUTTONS)), rng.sample(sorted(ICONS), len(ICONS))
-    elements: list[Element] = []
-    for x, y in slots:
-        if len(elements) == most or (x, y) not in slots:
-            continue
-        wide = (x + 1, y) in slots
-        if wide and words and rng.random() < 0.65:
-            slots = [slot for slot in slots if slot not in ((x, y), (x + 1, y))]
-            elements.append(_button(canvas, words.pop(), 28 * x, 28 * y))
-        elif icons:
-            slots = [slot for slot in slots if slot != (x, y)]
-            elements.append(_icon(canvas, icons.pop(), 28 * x, 28 * y, rng))
-    rng.shuffle(elements)
+    words, icons = _names(rng), rng.sample(sorted(ICONS), len(ICONS))
+    elements = [
+        _button(canvas, words.pop(), PATCH * x, PATCH * y)
+        if kind == "text"
+        else _icon(canvas, icons.pop(), PATCH * x, PATCH * y)
+        for kind, x, y in places
+    ]
     return Screen(canvas.image, platform, tuple(elements))
+
+
+def _names(rng: random.Random) -> list[str]:
+    """Names of buttons in random order, no two alike in their first two letters, which fill one patch."""
+    return list({word[:2]: word for word in rng.sample(BUTTONS, len(BUTTONS))}.values())
 
 
 def _frame(canvas: Canvas, platform: str, rng: random.Random) -> None:
@@ -94,18 +121,16 @@ def _frame(canvas: Canvas, platform: str, rng: random.Random) -> None:
 
 
 def _button(canvas: Canvas, word: str, x: int, y: int) -> Element:
-    box = (x + 1, y + 3, x + 54, y + 25)
-    style: Style = canvas.style
-    fill = (235, 235, 235) if style.paper[0] > 245 else (255, 255, 255)
-    canvas.pen.rounded_rectangle(box, 4, fill=fill, outline=(120, 120, 120))
-    canvas.free_text(x + 28, y + 14, word, canvas.fit(word, 50))
+    box = (x, y, x + WIDE * PATCH, y + PATCH)
+    fill = (235, 235, 235) if canvas.style.paper[0] > 245 else (255, 255, 255)
+    canvas.pen.rectangle((x + 1, y + 1, box[2] - 2, box[3] - 2), fill=fill, outline=(150, 150, 150))
+    canvas.text(x, y + PATCH / 2, word, anchor="lm")
     return Element(f"click {word}", "text", box)
 
 
-def _icon(canvas: Canvas, name: str, x: int, y: int, rng: random.Random) -> Element:
-    cx, cy = x + 14 + rng.randint(-1, 1), y + 14 + rng.randint(-1, 1)
-    canvas.icon(name, cx, cy, 8)
-    return Element(f"{name} icon", "icon", (cx - 12, cy - 12, cx + 12, cy + 12))
+def _icon(canvas: Canvas, name: str, x: int, y: int) -> Element:
+    canvas.icon(name, x + PATCH / 2, y + PATCH / 2, 10)
+    return Element(f"{name} icon", "icon", (x, y, x + PATCH, y + PATCH))
 
 
 def prompt(element: Element) -> str:
@@ -115,9 +140,23 @@ def prompt(element: Element) -> str:
 
 def reply(screen: Screen, element: Element) -> str:
     """The click on the middle of an element, in normalised coordinates."""
+    return f"click({_point(screen, element)})"
+
+
+def listing(screen: Screen) -> str:
+    """Every element with its place, in reading order."""
+    placed = sorted(screen.elements, key=lambda element: (element.box[1], element.box[0]))
+    return ", ".join(f"{_name(element)} {_point(screen, element)}" for element in placed)
+
+
+def _name(element: Element) -> str:
+    return element.instruction.removeprefix("click ").removesuffix(" icon")
+
+
+def _point(screen: Screen, element: Element) -> str:
     left, top, right, bottom = element.box
     x, y = (left + right) / 2 / screen.image.width, (top + bottom) / 2 / screen.image.height
-    return f"click(x={x:.2f}, y={y:.2f})"
+    return f"x={x:.2f}, y={y:.2f}"
 
 
 def row(screen: Screen, number: int, rng: random.Random) -> dict[str, object]:

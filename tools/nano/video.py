@@ -1,0 +1,204 @@
+"""Drawn clips of four scenes, and questions about them in the schemas of three video benchmarks."""
+
+import random
+from dataclasses import dataclass
+
+from PIL import Image
+
+from tools.nano.draw import COLOURS, SHAPES, Canvas, Style, pick_style
+from tools.nano.words import GOODS
+
+SELECT = (
+    "Select the best answer to the following multiple-choice question based on the video. Respond with only the letter "
+    "(A, B, C, or D) of the correct option."
+)
+BEST = "The best answer is:"
+LISTED = "This video's subtitles are listed below:"
+DIRECTLY = "Answer with the option's letter from the given choices directly."
+FPS = 4
+SCENES = 4
+OFFSET = 1.0  # seconds on the clock of LongVideoBench's lines when a clip starts
+WHEN = ("first", "second", "third", "last")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Four scenes of equal length: a number stands still, a shape moves, and a line is spoken in each."""
+
+    style: Style
+    numbers: tuple[str, ...]
+    shapes: tuple[str, ...]
+    colours: tuple[str, ...]
+    words: tuple[str, ...]
+    starts: tuple[int, ...]  # where the shape of each scene begins, in pixels
+    seconds: int  # of the whole clip, a multiple of SCENES
+
+    @property
+    def length(self) -> int:
+        """Frames."""
+        return FPS * self.seconds
+
+    def frame(self, number: int) -> Image.Image:
+        """One frame: the scene's number in the upper line, its shape in the lower one."""
+        scene, step = divmod(number, self.length // SCENES)
+        canvas = Canvas(84, 56, self.style)
+        canvas.text(42, 14, self.numbers[scene])
+        canvas.shape(self.shapes[scene], self.starts[scene] + 2 * step, 42, 11, COLOURS[self.colours[scene]])
+        return canvas.image
+
+    def spoken(self) -> list[tuple[float, float, str]]:
+        """Start, end and text of the line spoken in each scene; the first starts before the clip does."""
+        each = self.seconds / SCENES
+        return [(each * k - 0.1, each * (k + 1) - 0.2, word) for k, word in enumerate(self.words)]
+
+    def sampled(self, rng: random.Random) -> tuple[Image.Image, ...]:
+        """A frame of each scene."""
+        each = self.length // SCENES
+        return tuple(self.frame(each * k + rng.randrange(each)) for k in range(SCENES))
+
+    @property
+    def reading(self) -> str:
+        """What is shown, scene after scene."""
+        return ", ".join(f"{number} {shape}" for number, shape in zip(self.numbers, self.shapes, strict=True))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question about a clip: option texts, the right one, and the official sets' labels of its kind."""
+
+    question: str
+    options: tuple[str, ...]
+    answer: str
+    task_type: str  # Video-MME's
+    category: str  # LongVideoBench's
+
+    @property
+    def index(self) -> int:
+        return self.options.index(self.answer)
+
+    @property
+    def letter(self) -> str:
+        return chr(65 + self.index)
+
+    @property
+    def lettered(self) -> list[str]:
+        """The options, each after its letter."""
+        return [f"{chr(65 + k)}. {option}" for k, option in enumerate(self.options)]
+
+    @property
+    def reply(self) -> str:
+        """What nano learns to say: what it saw, then the letter."""
+        return f"{self.answer} ({self.letter})"
+
+
+def draw(rng: random.Random, level: float) -> Clip:
+    """One clip; numbers and spoken words differ from scene to scene, colours and shapes may return."""
+    return Clip(
+        style=pick_style(rng, level),
+        numbers=tuple(str(number) for number in rng.sample(range(10, 100), SCENES)),
+        shapes=tuple(rng.sample(SHAPES, SCENES)),
+        colours=tuple(rng.sample(sorted(COLOURS), SCENES)),
+        words=tuple(rng.sample(GOODS, SCENES)),
+        starts=tuple(rng.randint(14, 40) for _ in range(SCENES)),
+        seconds=rng.choice((4, 4, 8)),
+    )
+
+
+def ask(rng: random.Random, clip: Clip, *, options: int = 4, by_line: float = 0.0) -> Asked:
+    """A question about the clip; `by_line` is the share of those that quote a spoken line."""
+    scene = rng.randrange(SCENES)
+    when = WHEN[scene]
+    if rng.random() < by_line:
+        text = f'Which number is shown when "{clip.words[scene]}" is said?'
+        return _asked(rng, text, clip.numbers, scene, options, ("OCR Problems", "T2O"))
+    pick = rng.random()
+    if pick < 0.6:
+        return _asked(rng, f"Which number is shown {when}?", clip.numbers, scene, options, ("OCR Problems", "TOS"))
+    if pick < 0.75:
+        text = f"Which number is shown with the {clip.shapes[scene]}?"
+        return _asked(rng, text, clip.numbers, scene, options, ("OCR Problems", "S2O"))
+    if pick < 0.88:
+        text = f"Which shape is shown {when}?"
+        return _asked(rng, text, clip.shapes, scene, options, ("Object Recognition", "TOS"), SHAPES)
+    text = f"What is the colour of the shape shown {when}?"
+    return _asked(rng, text, clip.colours, scene, options, ("Attribute Perception", "S2A"), sorted(COLOURS))
+
+
+def _asked(
+    rng: random.Random,
+    question: str,
+    seen: tuple[str, ...],
+    scene: int,
+    count: int,
+    labels: tuple[str, str],
+    others: tuple[str, ...] | list[str] = (),
+) -> Asked:
+    """The right option among those of the other scenes, filled up with others, shuffled."""
+    pool = list(others) or [str(number) for number in range(10, 100)]
+    further = [text for text in rng.sample(pool, len(pool)) if text not in seen]
+    options = [*seen, *further][:count]
+    rng.shuffle(options)
+    return Asked(question, tuple(options), seen[scene], *labels)
+
+
+def videomme_prompt(asked: Asked, clip: Clip, *, subtitles: bool) -> str:
+    """The text after the frames."""
+    text = "\n".join([SELECT, asked.question, *asked.lettered, BEST])
+    return "\n".join([LISTED, *clip.words, text]) if subtitles else text
+
+
+def longvideobench_prompt(asked: Asked) -> str:
+    """The text after frames and lines."""
+    return "\n".join([f"Question: {asked.question}", *asked.lettered, DIRECTLY])
+
+
+def egoschema_prompt(asked: Asked) -> str:
+    """The text after the frames."""
+    return "\n".join([asked.question, *asked.lettered, DIRECTLY])
+
+
+def videomme_row(asked: Asked, video: int, question: int) -> dict[str, object]:
+    """A row with the hub's columns."""
+    return {
+        "video_id": f"{video + 1:03d}",
+        "duration": "short",
+        "domain": ("Knowledge", "Life Record", "Multilingual")[video % 3],
+        "sub_category": ("Technology", "Handicraft", "Multilingual")[video % 3],
+        "url": "",
+        "videoID": f"mini{video + 1:03d}",
+        "question_id": f"{video + 1:03d}-{question + 1}",
+        "task_type": asked.task_type,
+        "question": asked.question,
+        "options": asked.lettered,
+        "answer": asked.letter,
+    }
+
+
+def longvideobench_row(asked: Asked, clip: Clip, video: int, question: int) -> dict[str, object]:
+    """A row with the hub's columns."""
+    name = f"mini{video + 1:03d}"
+    texts = [*asked.options, *["N/A"] * 5][:5]
+    return {
+        "video_id": name,
+        "id": f"{name}_{question}",
+        "video_path": f"{name}.mp4",
+        "subtitle_path": f"{name}_en.json",
+        "question": asked.question,
+        **{f"option{k}": text for k, text in enumerate(texts)},
+        "question_category": asked.category,
+        "topic_category": ("KH-Knowledge-History", "LC-Life-Cooking", "NP-News-Programs")[video % 3],
+        "correct_choice": asked.index,
+        "duration": float(clip.seconds),
+        "duration_group": 15,
+        "starting_timestamp_for_subtitles": OFFSET,
+    }
+
+
+def egoschema_row(asked: Asked, video: int) -> dict[str, object]:
+    """A row with the hub's columns."""
+    return {
+        "video_idx": f"mini-{video + 1:03d}",
+        "question": asked.question,
+        "option": asked.lettered,
+        "answer": str(asked.index),
+    }
