@@ -10,9 +10,9 @@ from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
+from kvl_eval.types import EMBEDDED, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
-FAMILIES = ("instruct", "thinking", "thinking-2506", "nano")
+FAMILIES = ("instruct", "thinking", "thinking-2506", *EMBEDDED)
 
 
 def describe(task: Task, source: Source, split: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from kvl_eval.backends.base import Backend, Settings
 from kvl_eval.errors import UsageError
 
-NANO = Path(__file__).resolve().parent.parent / "data" / "kimi-vl-nano"
+BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,15 @@ MODELS: dict[str, ModelEntry] = {
     for entry in (
         ModelEntry(
             name="kimi-vl-nano",
-            location=str(NANO),
+            location=str(BUNDLED / "kimi-vl-nano"),
             family="nano",
             note="embedded demo, not Kimi-VL-A3B: same architecture, trained on drawings; no download",
+        ),
+        ModelEntry(
+            name="kimi-vl-nano-thinking",
+            location=str(BUNDLED / "kimi-vl-nano-thinking"),
+            family="nano-thinking",
+            note="embedded demo that writes a thought first; temperature 0.8; no download",
         ),
         ModelEntry(
             name="kimi-vl-instruct",
@@ -77,7 +83,7 @@ def resolve_model(name: str) -> ModelEntry:
 def _family(label: str) -> str:
     lowered = label.lower()
     if "nano" in lowered:
-        return "nano"
+        return "nano-thinking" if "thinking" in lowered else "nano"
     if "thinking" in lowered:
         return "thinking-2506" if "2506" in lowered else "thinking"
     return "instruct"

@@ -30,7 +30,7 @@ from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.tokenizer import KimiTokenizer
-from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
+from kvl_eval.types import EMBEDDED, Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,7 +157,7 @@ class TorchEngine:
             return self.settings.device
         import torch
 
-        return "cuda" if self.family != "nano" and torch.cuda.is_available() else "cpu"
+        return "cuda" if self.family not in EMBEDDED and torch.cuda.is_available() else "cpu"
 
     def _dtype(self) -> str:
         return self.settings.dtype or ("float32" if self._device() == "cpu" else self.config.torch_dtype)

@@ -14,6 +14,7 @@ from kvl_eval.cli import options
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.run.config import RunConfig, answers_bundled, resolve
 from kvl_eval.run.runner import RunOutcome
+from kvl_eval.types import EMBEDDED
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
 SAME = (
@@ -47,7 +48,7 @@ SAME = (
 )
 """Flags whose values are taken as they are."""
 DEMO = """\
-kimi-vl-nano on the bundled mini split: embedded demo, not Kimi-VL-A3B.
+{model} on the bundled mini split: embedded demo, not Kimi-VL-A3B.
 The real thing: kvl-eval run --task {tasks} --model kimi-vl-instruct"""
 
 
@@ -61,8 +62,8 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     config = configuration(flags)
     backend = make(config, fetch=not flags["dry_run"])
     plan = plan_run(config, backend)
-    if config.family == "nano":
-        click.echo(DEMO.format(tasks=",".join(task.task for task in config.tasks)), err=True)
+    if config.family in EMBEDDED:
+        click.echo(DEMO.format(model=backend.name, tasks=",".join(task.task for task in config.tasks)), err=True)
     click.echo(plan_text(plan), err=not flags["dry_run"])
     if flags["dry_run"]:
         return 0

@@ -11,10 +11,10 @@ from kvl_eval.backends.base import Settings
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Generation, Policy, ThinkingView
+from kvl_eval.types import EMBEDDED, Generation, Policy, ThinkingView
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
-DEMO_FAMILIES = ("nano", "fake")  # models that answer bundled splits unless told otherwise
+DEMO_FAMILIES = (*EMBEDDED, "fake")  # models that answer bundled splits unless told otherwise
 BACKEND = tuple(one.name for one in fields(Settings))
 PER_TASK = ("split", "prompt", "data_dir", "data_repo", "data_version")
 WHOLE_RUN = (

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.run.plan import Plan, TaskPlan
+from kvl_eval.types import EMBEDDED
 
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
     shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    if config.family == "nano":
+    if config.family in EMBEDDED:
         shown.append("          embedded demo, not Kimi-VL-A3B: `--model kimi-vl-instruct` runs the real one")
     for task in plan.tasks:
         shown += _task_text(task, plan)

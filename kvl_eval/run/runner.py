@@ -33,6 +33,7 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.store.journal import SCHEMA, Disk
 from kvl_eval.store.results import Key, RunFolder, key_of, list_runs, run_name, write_index
 from kvl_eval.tasks import get_task
+from kvl_eval.types import EMBEDDED
 
 T = TypeVar("T")
 MakeBackend = Callable[[RunConfig], Backend]
@@ -326,7 +327,7 @@ def _manifest(plan: Plan, created: datetime) -> dict[str, Any]:
         "status": "planned",
         "created": created.isoformat(timespec="seconds"),
         "finished": None,
-        "demo": config.family == "nano",
+        "demo": config.family in EMBEDDED,
         "blind": config.settings.blind,
         "command": provenance.command(),
         "config_fingerprint": plan.fingerprint,

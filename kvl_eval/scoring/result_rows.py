@@ -12,7 +12,7 @@ from typing import Any
 from kvl_eval.references import kimi_value
 from kvl_eval.scorers.statistics import interval, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Policy, Sample, Scored, Summary, ThinkingView
+from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
 
 DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"
 
@@ -161,7 +161,7 @@ def _repeats(scored: Sequence[Scored]) -> Row | None:
 def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
     """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
     family = str((manifest.get("model") or {}).get("family", ""))
-    found = kimi_value(task.reference, family if family not in ("nano", "fake") else "instruct", row["budget"])
+    found = kimi_value(task.reference, family if family not in (*EMBEDDED, "fake") else "instruct", row["budget"])
     if found is None:
         return None
     note = _why_no_delta(task, row, manifest, family)

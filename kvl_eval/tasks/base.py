@@ -118,9 +118,11 @@ class Task:
         return named if named is not None and named in self.splits else self.default_split
 
     def generation(self, family: str) -> Generation:
-        """Defaults for a model family: instruct, thinking, thinking-2506, nano, or anything else (as instruct)."""
+        """Defaults for a model family: thinking, thinking-2506, nano, nano-thinking, or anything else (as instruct)."""
         if family == "nano":
             return Generation(max_new_tokens=512)
+        if family == "nano-thinking":
+            return Generation(max_new_tokens=512, temperature=0.8)
         if family == "thinking":
             return Generation(max_new_tokens=16_384 + 2_048, temperature=0.8)
         if family == "thinking-2506":

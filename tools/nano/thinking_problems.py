@@ -8,6 +8,7 @@ name the cell that was looked at and carry the running result, one line each.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from PIL import Image
 
@@ -58,7 +59,7 @@ def path(rng: random.Random, level: float) -> Worked:
     letters = LETTERS[: rng.randint(length + 1, min(length + 4, len(LETTERS)))]
     way = rng.sample(letters, length + 1)
     after = {letter: rng.choice([other for other in letters if other != letter]) for letter in letters}
-    after |= dict(zip(way, way[1:], strict=False))
+    after |= dict(pairwise(way))
     cells = [letter + after[letter] for letter in letters]
     question = f'Walk from "{way[0]}" to "{way[-1]}". How many steps is it?'
     steps = [f"{letter} {number}" for number, letter in enumerate(way)]
