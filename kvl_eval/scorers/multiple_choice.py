@@ -54,7 +54,7 @@ def _by_letter(reply: str, options: Mapping[str, str]) -> str | None:
     if not named and REFUSED in first:
         return REFUSED
     cued = _ANSWER_IS.search(reply)
-    return cued[1] if cued and cued[1] in options else None
+    return cued[1].upper() if cued and cued[1].upper() in options else None
 
 
 def _by_text(reply: str, options: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-r"""Which option a reply to a question about a video names: one reader for each published script, and a strict one.
+r"""Which option a reply to a question about a video names: readers of the published scripts.
 
 A reader takes the sample and the reply and returns a letter or None; time is linear in the reply.
 Sources: the Video-MME evaluation script @ 4e7566d3; open-compass/VLMEvalKit
@@ -9,18 +9,17 @@ lmms_eval/tasks/_task_utils/mcq_extract.py and tasks/{longvideobench,egoschema}/
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.multiple_choice import letters
-from kvl_eval.types import MISSING, Extraction, Sample, Score
+from kvl_eval.scorers.option_letter import NO_LETTER, Unread
+from kvl_eval.scorers.option_letter import letter_score as letter_score
+from kvl_eval.scorers.option_letter import lowest_loss as lowest_loss
+from kvl_eval.scorers.option_letter import ranked_letter as ranked_letter
+from kvl_eval.scorers.option_letter import strict_letter as strict_letter
+from kvl_eval.types import Sample, Score
 
-Reader = Callable[[Sample, str], str | None]
-Unread = Callable[[Sample], Score]
-
-NO_LETTER = "no_letter"
 LEFT_OUT = "no_letter: left out of the denominator"
 NONE_OF_THEM = "Z"  # VLMEvalKit's letter for a reply that names no option
 
@@ -33,17 +32,6 @@ LONGVIDEOBENCH_PREFIXES = (
     *_ANSWER_IS,
     *("The best option is", "The correct option is", "Best answer:", "Best option:"),
 )
-
-_PHRASES = (
-    *("answer is", "the answer is", "correct answer is", "the correct answer is", "best answer is"),
-    *("the best answer is", "correct option is", "the correct option is", "best option is", "the best option is"),
-    *("choice is", "the choice is", "correct choice is", "the correct choice is", "my answer is", "my choice is"),
-    *("i choose", "i select", "i pick"),
-    *("옵션", "정답은", "답은", "답:"),
-    *("答案是", "答案为", "选", "答えは"),
-)
-_CUE = re.compile(r"(?i:answer\s*(?:is|[:：]))[\s:：*_\"'“‘(\[$]*(?:\\boxed\{)?(?:\\text\{)?([A-E])(?!\w|['’]\w)")
-_ONE_LETTER = re.compile(r"[\s().:]*([A-Ea-e])[\s().:]*")
 
 
 def without_letters(options: Sequence[str]) -> tuple[str, ...]:
@@ -61,50 +49,6 @@ def first_letter(reply: str, prefixes: Sequence[str], names: str) -> str | None:
     for prefix in prefixes:
         text = text.replace(prefix, "")
     return next((letter for letter in text if letter in names), None)
-
-
-def ranked_letter(reply: str, names: str) -> str | None:
-    """lmms-eval's letter for Video-MME: of several forms the surest, within a form the last place.
-
-    From sure to unsure: the reply starts with it, ends with it, it follows "the answer is" or alike, `(A)`, `A.`,
-    `A:`, `A)`, `A `, and any other place only if none of these is found.
-    """
-    text = reply.strip()
-    for mark in (",", ".", "!", "?", ";", ":", "'", '"'):
-        text = text.strip(mark)
-    padded = f" {text} "
-    found = [*_formatted(padded, names), *_after_phrases(padded, names), *_at_ends(padded, names)]
-    if not found:
-        found = [(0, padded.rfind(letter), letter) for letter in names if letter in padded]
-    return max(found, key=lambda one: one[:2])[2] if found else None
-
-
-def _formatted(text: str, names: str) -> Iterator[tuple[int, int, str]]:
-    for rank, form in ((6, "({})"), (5, "{}."), (4, "{}:"), (3, "{})"), (2, "{} ")):
-        for letter in names:
-            place = text.rfind(form.format(letter))
-            if place >= 0:
-                yield rank, place, letter
-
-
-def _after_phrases(text: str, names: str) -> Iterator[tuple[int, int, str]]:
-    lowered = text.lower()
-    for phrase in _PHRASES:
-        start = lowered.find(phrase)
-        if start >= 0:
-            for letter in names:
-                place = text.find(letter, start + len(phrase))
-                if place >= 0:
-                    yield 7, place, letter
-
-
-def _at_ends(text: str, names: str) -> Iterator[tuple[int, int, str]]:
-    bare = text.strip()
-    for letter in names:
-        if bare.startswith(letter) and not bare[1:2].isalpha():
-            yield 10, 0, letter
-        if bare.endswith(letter) and not bare[-2:-1].isalpha():
-            yield 9, len(text) - 1, letter
 
 
 def egoschema_letter(reply: str, options: Sequence[str]) -> str | None:
@@ -130,70 +74,7 @@ def egoschema_letter(reply: str, options: Sequence[str]) -> str | None:
     return min(found, key=lambda one: one[0])[1] if found else None
 
 
-def strict_letter(sample: Sample, reply: str) -> str | None:
-    r"""A letter that the reply sets apart; None where it does not. A rule of this project, not of a published script.
-
-    The last `\boxed{}`; else the last letter right after "answer is" or "Answer:"; else the reply, where it is one
-    letter; else the only option whose text it contains.
-    """
-    boxed = last_boxed(reply)
-    if boxed is not None:
-        letter = _ONE_LETTER.fullmatch(plain(boxed))
-        if letter is not None:
-            return letter[1].upper()
-    cues = _CUE.findall(reply)
-    if cues:
-        return str(cues[-1])
-    whole = _ONE_LETTER.fullmatch(reply) if len(reply) <= 100 else None
-    return whole[1].upper() if whole is not None else _contained(sample, reply)
-
-
-def _contained(sample: Sample, reply: str) -> str | None:
-    lowered = reply.lower()
-    texts = [option.strip(" .").lower() for option in sample.choices]
-    found = [letter for letter, text in zip(letters(len(texts)), texts, strict=True) if text and text in lowered]
-    return found[0] if len(found) == 1 else None
-
-
-def lowest_loss(losses: Sequence[float]) -> int:
-    """The option a model finds likeliest, from 0: that of the lowest loss, the first of equal ones, -1 without any.
-
-    How lmms-eval reads EgoSchema's MC_PPL configuration.
-    """
-    best = min(range(len(losses)), key=losses.__getitem__, default=-1)
-    return best if best >= 0 and losses[best] < float("inf") else -1
-
-
 # Scores
-
-
-def letter_score(
-    read: Reader, *, unread: Unread | None = None, value: Callable[[str], Any] = str, method: str = "letter"
-) -> Callable[[Sample, str, Extraction], Score]:
-    """A protocol's `score` that compares one letter with gold.
-
-    Args:
-        read:   finds the letter.
-        unread: what a reply without one is worth; None means `no_answer`.
-        value:  the letter, or a given extraction, as the data set writes gold: itself, or an index.
-        method: what scores say of how the letter was found.
-    """
-
-    def score(sample: Sample, answer: str, extraction: Extraction) -> Score:
-        if not sample.answers:
-            return Score.not_scored("no_gold")
-        found = read(sample, answer) if extraction is MISSING else _given(extraction)
-        if found is None:
-            return Score.no_answer(NO_LETTER) if unread is None else unread(sample)
-        compared = value(found)
-        return Score.of(str(compared) in sample.answers, compared, method if extraction is MISSING else "given")
-
-    return score
-
-
-def _given(extraction: Any) -> str | None:
-    text = "" if extraction is None else str(extraction).strip()
-    return text or None
 
 
 def left_out(sample: Sample) -> Score:

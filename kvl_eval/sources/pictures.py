@@ -1,15 +1,27 @@
-"""Pictures that a table names instead of holding: in a folder or zip archive beside it, or in another row."""
+"""Pictures of a table's rows: in its cells, in a folder or zip archive beside it, or in another row."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from kvl_eval.sources.base import Row
-from kvl_eval.types import ImageRef
+from kvl_eval.errors import DataError
+from kvl_eval.sources.base import Row, Source
+from kvl_eval.sources.cells import image_ref
+from kvl_eval.sources.rows import made_from
+from kvl_eval.types import ImageRef, Sample
+
+IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
+FILE_COLUMNS = ("image_path", "img_filename", "imagename")
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+
+MakeSample = Callable[[Mapping[str, Any], tuple[ImageRef, ...], str], Sample]
+"""(row, its pictures, where it stands) -> sample. Raises DataError."""
 
 
 class NamedPictures:
@@ -90,3 +102,66 @@ def shared_cells(rows: Iterator[Row], column: str = "image") -> Iterator[Row]:
 def picture_key(ref: ImageRef) -> str | None:
     """A short name for a picture that has none, equal for equal bytes, so that questions about it can be grouped."""
     return None if ref.data is None else hashlib.sha1(ref.data, usedforsecurity=False).hexdigest()[:16]
+
+
+def row_pictures(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> tuple[ImageRef, ...]:
+    """Pictures 1, 2, ... of a row, unopened, as far as it has them; one that lacks before the last stays a gap.
+
+    In the columns `image_1` to `image_7`; in `images` or `image`, as one cell, a list, or base64 texts in the text of
+    a list; or in a file that the row names.
+    """
+    cells = _cells(row)
+    while cells and not cells[-1]:
+        cells.pop()
+    return tuple(_picture(cell, pictures, f"image:{number}", where) for number, cell in enumerate(cells, 1))
+
+
+def _cells(row: Mapping[str, Any]) -> list[Any]:
+    if any(row.get(column) for column in IMAGE_COLUMNS):
+        return [row.get(column) for column in IMAGE_COLUMNS]
+    given = next((row[name] for name in ("images", "image", *FILE_COLUMNS) if row.get(name) is not None), None)
+    if isinstance(given, str) and given.startswith("["):
+        return [first or second for first, second in _QUOTED.findall(given)]
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _picture(cell: Any, pictures: NamedPictures, name: str, where: str) -> ImageRef:
+    found = image_ref(cell, name=name, root=None, where=where)
+    return found if found.path is None else pictures.find(found.path, name=name, where=where)
+
+
+def pictured_samples(
+    rows: Iterator[Row],
+    make: MakeSample,
+    source: Source,
+    *,
+    folders: Sequence[str] = ("images",),
+    texts: Sequence[str] = ("question",),
+) -> Iterator[Sample]:
+    """`make` of each row with its pictures; rows get `row`, their number from 0, and `picture`, a name of the first.
+
+    Raises: DataError, naming the row, for one that has no text under one of `texts`, or that `make` refuses.
+    """
+    pictures = NamedPictures(source.data_dir, folders)
+
+    def loaded(row: Row) -> Sample:
+        for name in texts:
+            if not isinstance(row.values.get(name), str):
+                found = repr(row.values.get(name))
+                raise DataError("data.field", f"{name} is {found}", where=row.where, why="expected a text")
+        media = row_pictures(row.values, pictures, row.where)
+        shown = {"picture": picture_key(media[0]) or media[0].path} if media else {}
+        return make({**row.values, **shown}, media, row.where)
+
+    numbered = (Row({**row.values, "row": number}, row.where) for number, row in enumerate(shared_cells(rows)))
+    yield from made_from(numbered, loaded, source)
+
+
+def sample_maker(make: MakeSample) -> Callable[[Mapping[str, Any]], Sample]:
+    """`make` for one row of any layout, its pictures only where it holds them itself."""
+
+    def sample(row: Mapping[str, Any]) -> Sample:
+        where = f"row {row.get('id', row.get('index', ''))}".rstrip()
+        return make(row, row_pictures(row, NamedPictures(None), where), where)
+
+    return sample

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from kvl_eval.errors import DataError
@@ -29,10 +28,11 @@ from kvl_eval.scorers.mmmu_protocols import (
     score_vlmevalkit,
 )
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
+from kvl_eval.sources import Source, read_rows
 from kvl_eval.sources.hub import fetch_files
-from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
+from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.choices import SELECT, STEP_BY_STEP, list_or_text, option_lines, option_texts
 from kvl_eval.types import Extraction, ImageRef, Message, Part, Sample, Score, Scored, Summary
 
 DOMAINS = {
@@ -51,7 +51,6 @@ DOMAINS = {
 }
 DOMAIN_OF = {subject: domain for domain, subjects in DOMAINS.items() for subject in subjects}
 SUBJECTS = tuple(sorted(DOMAIN_OF))  # the order of the data set's configurations and of the official draws
-IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
 KEPT = (
     *("id", "index", "question", "options", "choices", "answer", "question_type", "img_type", "topic_difficulty"),
     *("subfield", "subject", "category", "l2-category", "split", "hint", "picture"),
@@ -59,14 +58,7 @@ KEPT = (
 )
 DIRECT_CHOICE = "Answer with the option's letter from the given choices directly."
 DIRECT_OPEN = "Answer the question using a single word or phrase."
-SELECT = "Please select the correct answer from the options above. \n"
-STEP_BY_STEP = (
-    r"Answer the preceding question. The last line of your response should follow this format: "
-    r"'Answer: $\boxed{LETTER}$' (without quotes), where LETTER is one of the options. "
-    r"Think step by step logically, considering all relevant information before answering."
-)
 _TAG = re.compile(r"<image (\d)>")
-_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 # Loading
@@ -79,20 +71,11 @@ def load(source: Source, split: str) -> Iterator[Sample]:
     required = ("id|index", "question", "options|A|choices")
     rows = read_rows(found, split, stems=stems, required=required, task="mmmu")
     wanted = (row for row in shared_cells(rows) if row.values.get("split") in (None, split))
-    pictures = NamedPictures(found.data_dir, ("images",))
-    yield from made_from(wanted, partial(_loaded, pictures=pictures), source)
+    yield from pictured_samples(wanted, _loaded, found, texts=())
 
 
-def sample(row: Mapping[str, Any]) -> Sample:
-    """One row of any layout as a Sample, with pictures where the row holds them. Raises DataError."""
-    where = f"row {row.get('id', row.get('index', ''))}"
-    return _sample(row, _pictures(row, NamedPictures(None), where), where)
-
-
-def _loaded(row: Row, pictures: NamedPictures) -> Sample:
-    media = _pictures(row.values, pictures, row.where)
-    values = {**row.values, "picture": picture_key(media[0]) or media[0].path} if media else row.values
-    made = _sample(values, media, row.where)
+def _loaded(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
+    made = _sample(row, media, where)
     if is_choice(made) and len(made.choices) < 2:
         raise DataError("data.field", f"mmmu: {len(made.choices)} options in a multiple-choice question")
     return made
@@ -102,7 +85,7 @@ def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> 
     name = row.get("id") if row.get("id") is not None else row.get("index")
     if name is None:
         raise DataError("data.field", "mmmu: a row has neither id nor index", where=where)
-    choices = _choices(row, where)
+    choices = option_texts(row, where)
     return Sample(
         id=str(name),
         question=str(row.get("question") or ""),
@@ -115,18 +98,6 @@ def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> 
     )
 
 
-def _choices(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """Options as a list, as the hub's literal text, or as the columns A, B, ... of VLMEvalKit's table."""
-    given = row.get("options") or row.get("choices")
-    if isinstance(given, str) and given.strip():
-        return tuple(literal_list(given, where=where))
-    if isinstance(given, list | tuple):
-        return tuple(str(one) for one in given)
-    columns = [row.get(letter) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
-    present = columns.index(None) if None in columns else len(columns)
-    return tuple(str(one) for one in columns[:present])
-
-
 def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """Accepted answers; the hub writes a list of them as text, the authors' key and our vectors as a list."""
     given = row.get("answer")
@@ -135,16 +106,8 @@ def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if isinstance(given, list | tuple):
         return tuple(str(one) for one in given)
     if isinstance(given, str) and given.startswith("[") and "choices" not in row:
-        return _listed(given, where)
+        return list_or_text(given, where)
     return (str(given),)
-
-
-def _listed(text: str, where: str) -> tuple[str, ...]:
-    """The items of a list written as text, or the text itself where it only begins like one."""
-    try:
-        return tuple(literal_list(text, where=where))
-    except DataError:
-        return (text,)
 
 
 def _categories(row: Mapping[str, Any], choices: Sequence[str], name: str) -> dict[str, tuple[str, ...]]:
@@ -175,30 +138,12 @@ def _subject(row: Mapping[str, Any], name: str) -> str | None:
 
 def _labels(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = _listed(value, "img_type")
+        value = list_or_text(value, "img_type")
     return tuple(dict.fromkeys(str(one) for one in value))
 
 
-def _pictures(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> tuple[ImageRef, ...]:
-    """Pictures 1, 2, ... unopened, as far as the row has them; one that lacks before the last stays a gap."""
-    cells = _cells(row)
-    while cells and not cells[-1]:
-        cells.pop()
-    return tuple(_picture(cell, pictures, f"image:{number}", where) for number, cell in enumerate(cells, 1))
-
-
-def _cells(row: Mapping[str, Any]) -> list[Any]:
-    if any(row.get(column) for column in IMAGE_COLUMNS):
-        return [row.get(column) for column in IMAGE_COLUMNS]
-    given = row.get("images", row.get("image"))
-    if isinstance(given, str) and given.startswith("["):  # several base64 texts as a Python list
-        return [first or second for first, second in _QUOTED.findall(given)]
-    return list(given) if isinstance(given, list | tuple) else [given]
-
-
-def _picture(cell: Any, pictures: NamedPictures, name: str, where: str) -> ImageRef:
-    found = image_ref(cell, name=name, root=None, where=where)
-    return found if found.path is None else pictures.find(found.path, name=name, where=where)
+sample = sample_maker(_sample)
+"""One row of any layout as a Sample, with pictures where the row holds them. Raises DataError."""
 
 
 # Prompts
@@ -240,7 +185,7 @@ def _instructed(part: Part) -> Part:
 
 def _interleaved(one: Sample) -> list[Part]:
     """Text and pictures in turn, ending in text; without any tag the pictures come first."""
-    options = "".join(f"{letter}. {text}\n" for letter, text in lettered(one.choices).items())
+    options = option_lines(one.choices)
     hint = f"Hint: {one.row['hint']}\n" if one.row.get("hint") else ""
     text = f"{hint}Question: {one.question}\n" + (f"Options:\n{options}{SELECT}" if options else "")
     pieces = _TAG.split(text)
