@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ class Source:
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
         faults:    where `check data` collects bad rows; None means that the first one is an error.
+        announce:  called with the number of files and bytes that are about to be fetched; may raise to forbid it.
     """
 
     repo: str | None = None
@@ -33,6 +34,7 @@ class Source:
     max_download: int | None = None
     version: str | None = None
     faults: list[DataError] | None = field(default=None, compare=False, repr=False)
+    announce: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
 
 
 class Row(NamedTuple):

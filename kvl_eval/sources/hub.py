@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def read_hub(
     Raises: DataError: `data.missing` (no such repository, revision, configuration or split), `data.gated`,
             `data.offline`, `data.too_large`, and those of `local.read_file`.
     """
-    with _clear_errors(source, split, task):
+    with clear_errors(source, split, task):
         paths = _files(source, split, config, stems, task)
     if paths is None:
         yield from _through_load_dataset(source, split, config, required, task)
@@ -46,14 +46,12 @@ def fetch_files(source: Source, patterns: Sequence[str], *, task: str) -> Source
     """
     if source.data_dir is not None or source.repo is None:
         return source
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
     offline = is_offline(source)
-    with _clear_errors(source, ", ".join(patterns), task):
-        if source.max_download is not None and not offline:
-            files = HfApi().dataset_info(source.repo, revision=source.revision, files_metadata=True).siblings or []
-            wanted = [file for file in files if any(fnmatch(file.rfilename, pattern) for pattern in patterns)]
-            _refuse_large(sum(file.size or 0 for file in wanted), source, task)
+    with clear_errors(source, ", ".join(patterns), task):
+        if not offline:
+            _before_download(source, patterns, source.revision, task)
         folder = snapshot_download(
             source.repo,
             repo_type="dataset",
@@ -84,7 +82,7 @@ def _files(source: Source, split: str, config: str | None, stems: Sequence[str],
         return None
     places = [_split_url(url) for url in urls]
     api = HfApi()
-    _check_size(api, source, places, task)
+    _before_download(source, [escape(name) for _, name in places], places[0][0], task)
     cache = None if source.cache_dir is None else str(source.cache_dir / "hub")
     # Asked for by its name, a revision is remembered in the cache, so that it is found offline too.
     api.hf_hub_download(source.repo, places[0][1], repo_type="dataset", revision=source.revision, cache_dir=cache)
@@ -111,7 +109,7 @@ def _cached_files(source: Source, split: str, config: str | None, stems: Sequenc
     except (LocalEntryNotFoundError, DataError):
         # The cache of `datasets` cannot be asked for a revision, and goes online unless its environment forbids it.
         if source.revision is not None or not constants.HF_HUB_OFFLINE:
-            raise _offline(source, split, task) from None
+            raise not_cached(source, split, task) from None
         return None
 
 
@@ -121,7 +119,7 @@ def _through_load_dataset(
     import datasets
 
     assert source.repo is not None
-    with _clear_errors(source, split, task):
+    with clear_errors(source, split, task):
         table = datasets.load_dataset(
             source.repo, config, split=split, revision=source.revision, cache_dir=_datasets_cache(source)
         )
@@ -145,7 +143,7 @@ def _undecoded(feature: Any) -> Any:
 
 
 @contextmanager
-def _clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
+def clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
     """The clients' errors as one DataError each."""
     import httpx2
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
@@ -171,10 +169,10 @@ def _clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
             raise _gated(source, task, str(error)) from None
         raise _not_found(source, task, _first_line(error)) from None
     except (OfflineModeIsEnabled, LocalEntryNotFoundError):
-        raise _offline(source, split, task) from None
+        raise not_cached(source, split, task) from None
     except (ConnectionError, httpx2.TransportError) as error:
         if is_offline(source):
-            raise _offline(source, split, task) from None
+            raise not_cached(source, split, task) from None
         raise _unreachable(source, task, _first_line(error)) from None
     except HfHubHTTPError as error:
         raise _unreachable(source, task, _first_line(error)) from None
@@ -209,13 +207,25 @@ def _datasets_cache(source: Source) -> str | None:
     return None if source.cache_dir is None else str(source.cache_dir / "datasets")
 
 
-def _check_size(api: Any, source: Source, places: Sequence[tuple[str, str]], task: str) -> None:
-    """Raises DataError `data.too_large` where the files exceed `source.max_download`."""
-    if source.max_download is None:
+def _before_download(source: Source, patterns: Sequence[str], revision: str | None, task: str) -> None:
+    """Count what the cache lacks, tell it, and refuse it where it is more than `source.max_download`."""
+    if source.max_download is None and source.announce is None:
         return
-    names = [name for _, name in places]
-    found = api.get_paths_info(source.repo, names, repo_type="dataset", revision=places[0][0])
-    _refuse_large(sum(one.size for one in found), source, task)
+    from huggingface_hub import snapshot_download
+
+    assert source.repo is not None
+    files = snapshot_download(
+        source.repo,
+        repo_type="dataset",
+        revision=revision,
+        cache_dir=None if source.cache_dir is None else str(source.cache_dir / "hub"),
+        allow_patterns=list(patterns),
+        dry_run=True,
+    )
+    lacking = [file.file_size or 0 for file in files if file.will_download]
+    _refuse_large(sum(lacking), source, task)
+    if source.announce is not None:
+        source.announce(len(lacking), sum(lacking))
 
 
 def _refuse_large(total: int, source: Source, task: str) -> None:
@@ -255,16 +265,19 @@ def _no_split(source: Source, split: str, present: Sequence[str], task: str) -> 
 
 
 def _gated(source: Source, task: str, why: str) -> DataError:
+    from huggingface_hub import constants
+
+    page = f"{constants.ENDPOINT}/datasets/{source.repo}"
     return DataError(
         "data.gated",
-        f"{task}: the data set asks for access",
+        f"{task}: the data set is gated: its terms must be accepted first",
         where=_place(source),
         why=why.splitlines()[0][:200],
-        fix="ask for access on its page and log in with `hf auth login`, or point --data-dir at a copy",
+        fix=f"accept the terms at {page}, then set HF_TOKEN (or `hf auth login`); or point --data-dir at a copy",
     )
 
 
-def _offline(source: Source, split: str, task: str) -> DataError:
+def not_cached(source: Source, split: str, task: str) -> DataError:
     return DataError(
         "data.offline",
         f"{task}: {split!r} is not in the cache",

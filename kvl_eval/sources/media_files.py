@@ -51,12 +51,13 @@ class MediaFiles:
 def media_home(source: Source) -> Path | None:
     """The folder that holds a data set's videos: `data_dir`, else where archives of the hub's copy are unpacked.
 
-    That is `media/{owner}--{name}` below the cache folder, or below `kvl-eval` beside the hub client's cache where none
-    was given; it need not exist.
+    That is `media/{owner}--{name}`, of a named revision `media/{owner}--{name}@{revision}`, below the cache folder, or
+    below `kvl-eval` beside the hub client's cache where none was given; it need not exist.
     """
     if source.data_dir is not None or source.repo is None:
         return source.data_dir
-    return cache_home(source.cache_dir) / "media" / source.repo.replace("/", "--")
+    name = source.repo + (f"@{source.revision}" if source.revision else "")
+    return cache_home(source.cache_dir) / "media" / name.replace("/", "--")
 
 
 def cache_home(cache_dir: Path | None) -> Path:
