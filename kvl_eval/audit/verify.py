@@ -277,7 +277,8 @@ def _origin(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("task", "split", "budget", "policy", "protocol", "thinking"))
+    names = ("task", "split", "budget", "policy", "protocol", "thinking", "judge")
+    return tuple(row.get(name) for name in names)
 
 
 def _row_changes(stored: Mapping[Any, Any], new: Mapping[Any, Any]) -> Iterator[str]:

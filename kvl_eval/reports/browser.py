@@ -134,11 +134,11 @@ def _slim_plan(run: Run, task: str) -> Iterator[Fields]:
 
 
 def _protocols(run: Run, task: str) -> list[str]:
-    """The default protocol first."""
-    from kvl_eval.reports.runs import main_rows
+    """Their names in `scores/`, the default one first."""
+    from kvl_eval.reports.runs import main_rows, scores_of
 
     rows = [*main_rows(run), *run.rows]
-    return list(dict.fromkeys(row["protocol"] for row in rows if row["task"] == task))
+    return list(dict.fromkeys(scores_of(row) for row in rows if row["task"] == task))
 
 
 def _scores(run: Run, task: str, protocol: str) -> Mapping[Any, Fields]:

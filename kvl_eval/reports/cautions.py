@@ -8,7 +8,7 @@ from typing import Any
 
 from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row
-from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, task_names
+from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, scores_of, task_names
 from kvl_eval.reports.table import grouped, row_notes
 
 # Fields of run.json that differ between any two runs and say nothing about their answers.
@@ -86,7 +86,7 @@ def _mixed(runs: Sequence[Run]) -> Iterator[str]:
 
 def _scorer_version(run: Run, task: str) -> str | None:
     row = next(row for row in main_rows(run) if row["task"] == task)
-    line = next(iter(run.folder.scores(task, row["protocol"])), None)
+    line = next(iter(run.folder.scores(task, scores_of(row))), None)
     return figures.plain(line.get("scorer_version")) if line else None
 
 

@@ -123,9 +123,11 @@ def task_name(row: Row) -> str:
 
 
 def protocol_name(row: Row) -> str:
-    """`official-rule`; `official (raw)` where the scorer saw the thought too."""
+    """`official-rule`; `official (raw)` where the scorer saw the thought too; `official (judge NAME)`."""
     name = row.get("label") or row.get("protocol") or ""
-    return plain(name if row.get("thinking", "split") == "split" else f"{name} ({row['thinking']})")
+    marks = [] if row.get("thinking", "split") == "split" else [str(row["thinking"])]
+    marks += [f"judge {row['judge']}"] if row.get("judge") else []
+    return plain(f"{name} ({', '.join(marks)})" if marks else name)
 
 
 def reasons(failed: Mapping[str, int]) -> str:

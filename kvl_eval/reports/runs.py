@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.figures import Row, plain
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.results import RunFolder, scores_name
 
 if TYPE_CHECKING:
     from kvl_eval.tasks.base import Task
@@ -71,13 +71,21 @@ def is_default_protocol(row: Row) -> bool:
     return row.get("thinking", "split") == "split" and (task is None or task.default_protocol == str(row["protocol"]))
 
 
+def scores_of(row: Row) -> str:
+    """How `scores/` calls what is behind a result."""
+    return scores_name(str(row["protocol"]), row.get("thinking", "split"), row.get("judge"))
+
+
 def setting_of(row: Row) -> tuple[Any, ...]:
     """What results have in common that differ in protocol alone."""
     return row["task"], row.get("split"), row.get("budget"), row.get("policy"), bool(row.get("blind"))
 
 
 def main_rows(run: Run) -> list[Row]:
-    """One result for each task, split and budget: that of the default protocol, or the first there is."""
+    """One result for each task, split and budget: that of the default protocol, or the first there is.
+
+    Where judges were asked, the newest one's.
+    """
     chosen: dict[tuple[Any, ...], Row] = {}
     for row in run.rows:
         if setting_of(row) not in chosen or is_default_protocol(row):

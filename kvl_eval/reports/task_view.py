@@ -9,7 +9,7 @@ from typing import Any
 
 from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row
-from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, task_names
+from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, scores_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
@@ -95,7 +95,7 @@ def protocol_views(run: Run, row: Row, scores: Sequence[Row] | None = None) -> t
 
 def _lines(run: Run, row: Row) -> list[dict[str, Any]]:
     """The lines of `scores/` behind a result."""
-    lines = run.folder.scores(row["task"], row["protocol"])
+    lines = run.folder.scores(row["task"], scores_of(row))
     return [
         line for line in lines if (line.get("budget"), line.get("policy")) == (row.get("budget"), row.get("policy"))
     ]

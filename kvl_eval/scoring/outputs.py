@@ -28,7 +28,7 @@ def score_outputs(task: Task, protocol: str, items: Sequence[Item], *, thinking:
     seen: list[Item] = []
     refused: list[str | None] = []
     for sample, raw, extraction in items:
-        text, reason = _visible(raw, thinking, chosen.sees_raw)
+        text, reason = visible(raw, thinking, chosen.sees_raw)
         seen.append((sample, "" if reason else text, extraction))
         refused.append(reason)
     scores = [_scored(chosen, item) for item in seen] if chosen.score_run is None else _scored_run(chosen, seen)
@@ -43,8 +43,8 @@ def _refused(score: Score, reason: str | None) -> Score:
     return replace(score, value=0.0, verdict="no_answer", extracted=nothing, reason=reason)
 
 
-def _visible(raw: str, thinking: Thinking, sees_raw: bool) -> tuple[str, str | None]:
-    """What a protocol sees of an output, and why it must not see it."""
+def visible(raw: str, thinking: Thinking, sees_raw: bool = False) -> tuple[str, str | None]:
+    """What a protocol or a judge sees of an output, and why it must not see it, or None."""
     split = split_thinking(raw)
     if thinking == "split" and split.closed is False:
         return "", "think_unclosed"

@@ -11,10 +11,12 @@ from typing import Any
 
 from kvl_eval import __version__
 from kvl_eval.errors import DataError, unknown
-from kvl_eval.scoring.outputs import score_outputs
+from kvl_eval.scoring.judged import JudgeFields, can_be_judged, judged_scores
+from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.result_rows import Part, Row, result_row
 from kvl_eval.store.journal import SCHEMA, LineReader
-from kvl_eval.store.results import RecordIndex, RunFolder, key_of
+from kvl_eval.store.replies import Replies, View
+from kvl_eval.store.results import RecordIndex, RunFolder, key_of, scores_name
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
@@ -46,7 +48,8 @@ def rescore(
 ) -> dict[str, Any]:
     """Score stored answers and write the results.
 
-    `protocol` is a name, `all`, or None: each task's default and what it shows beside.
+    `protocol` is a name, `all`, or None: each task's default and what it shows beside. A protocol that a judge serves
+    is also scored with the stored replies of each judge that was shown the same of the answers.
 
     Rows of other protocols that results.json holds are kept.
     Returns: results.json. Raises: UsageError for a protocol a task has not, DataError for a damaged plan.
@@ -57,8 +60,12 @@ def rescore(
     for name in _task_names(folder):
         task = lookup(name)
         index = folder.index(name, strict=strict)
+        replies = Replies(folder, name)
+        folder.notices += [notice for notice in replies.damage if notice not in folder.notices]
         for chosen in _protocols(task, protocol):
-            rows += _score_task(folder, task, index, chosen, thinking)
+            for view in _views(task, chosen, thinking, replies):
+                rows += _score_task(folder, task, index, chosen, thinking, replies, view)
+        replies.close()
     kept = [row for row in _stored_rows(folder) if _row_key(row) not in {_row_key(row) for row in rows}]
     manifest = folder.manifest
     results = {
@@ -101,6 +108,13 @@ def _protocols(task: Task, protocol: str | None) -> list[str]:
     return [protocol]
 
 
+def _views(task: Task, protocol: str, thinking: ThinkingView, replies: Replies) -> list[View | None]:
+    """No judge, and then each judge that was asked about what this protocol is shown."""
+    if not can_be_judged(task, task.protocols[protocol]):
+        return [None]
+    return [None, *(view for view in replies.views if view.thinking == thinking)]
+
+
 def _stored_rows(folder: RunFolder) -> list[Row]:
     try:
         return list(folder.results()["rows"])
@@ -109,7 +123,7 @@ def _stored_rows(folder: RunFolder) -> list[Row]:
 
 
 def _row_key(row: Row) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in ("task", "split", "budget", "policy", "protocol", "thinking"))
+    return tuple(row.get(name) for name in ("task", "split", "budget", "policy", "protocol", "thinking", "judge"))
 
 
 def _in_plan_order(rows: Iterable[Row], tasks: Sequence[str]) -> list[Row]:
@@ -130,17 +144,32 @@ def _in_plan_order(rows: Iterable[Row], tasks: Sequence[str]) -> list[Row]:
 # -- one task under one protocol --------------------------------------------------------------------------------
 
 
-def _score_task(folder: RunFolder, task: Task, index: RecordIndex, protocol: str, thinking: ThinkingView) -> list[Row]:
+def _score_task(
+    folder: RunFolder,
+    task: Task,
+    index: RecordIndex,
+    protocol: str,
+    thinking: ThinkingView,
+    replies: Replies,
+    view: View | None,
+) -> list[Row]:
     parts: dict[tuple[int | None, Policy | None], Part] = {}
-    name = protocol if thinking == "split" else f"{protocol}.raw"
+    judge = None if view is None else view.judge
     answers = _answers(folder, task, index, thinking, parts)
     batches = _chunks(answers) if task.protocols[protocol].score_run is None else _whole_runs(answers)
     rows_of = _RowReader(folder)
-    folder.write_scores(task.name, name, __version__, _score_lines(task, protocol, thinking, batches, rows_of))
+    lines = _score_lines(task, protocol, thinking, batches, rows_of, replies, view)
+    folder.write_scores(task.name, scores_name(protocol, thinking, judge), __version__, lines)
     try:
-        return [result_row(folder.manifest, task, part, protocol, thinking) for part in parts.values()]
+        return [result_row(folder.manifest, task, part, protocol, thinking, judge) for part in parts.values()]
     finally:
         rows_of.close()
+
+
+def stored_answers(folder: RunFolder, task: Task, thinking: ThinkingView) -> Iterator[tuple[Sample, str]]:
+    """What a run has answered, in plan order: each sample without media, and its output as `score_outputs` takes it."""
+    for answer in _answers(folder, task, folder.index(task.name), thinking, {}):
+        yield answer.sample, answer.text
 
 
 def _answers(
@@ -218,20 +247,30 @@ def _whole_runs(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
 
 
 def _score_lines(
-    task: Task, protocol: str, thinking: ThinkingView, batches: Iterable[list[_Answer]], rows_of: _RowReader
+    task: Task,
+    protocol: str,
+    thinking: ThinkingView,
+    batches: Iterable[list[_Answer]],
+    rows_of: _RowReader,
+    replies: Replies,
+    view: View | None,
 ) -> Iterator[Row]:
     categories: dict[Any, Mapping[str, tuple[str, ...]]] = {}
     for batch in batches:
-        items = [(answer.sample, answer.text, MISSING) for answer in batch]
-        scores = score_outputs(task, protocol, items, thinking=thinking)
-        for answer, score in zip(batch, scores, strict=True):
+        items: list[Item] = [(answer.sample, answer.text, MISSING) for answer in batch]
+        scores: Sequence[tuple[Score, JudgeFields]]
+        if view is None:
+            scores = [(score, None) for score in score_outputs(task, protocol, items, thinking=thinking)]
+        else:
+            scores = judged_scores(task, protocol, items, replies, view)
+        for answer, (score, judge) in zip(batch, scores, strict=True):
             shared = categories.setdefault(tuple(answer.sample.categories.items()), answer.sample.categories)
             slim = replace(answer.sample, row=_PlanRow(rows_of, answer.entry["offset"]), categories=shared)
             answer.part.scored.append(Scored(sample=slim, score=score, repeat=answer.entry["repeat"]))
-            yield _score_line(answer, score, protocol)
+            yield _score_line(answer, score, protocol, judge)
 
 
-def _score_line(answer: _Answer, score: Score, protocol: str) -> Row:
+def _score_line(answer: _Answer, score: Score, protocol: str, judge: JudgeFields) -> Row:
     key = key_of(answer.entry)
     return {
         "schema": SCHEMA,
@@ -246,7 +285,7 @@ def _score_line(answer: _Answer, score: Score, protocol: str) -> Row:
         "detail": dict(score.detail),
         "categories": answer.sample.categories,
         "cluster": answer.sample.cluster,
-        "judge": None,
+        "judge": None if judge is None else dict(judge),
         "scorer": f"{answer.entry['task']}@{protocol}",
         "scorer_version": __version__,
     }

@@ -14,6 +14,7 @@ from kvl_eval.scorers.statistics import interval, majority, pass_at_k, stderr, s
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
 
+SETTING = ("task", "split", "budget", "policy", "protocol", "thinking", "blind")
 DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"
 
 Row = dict[str, Any]
@@ -38,8 +39,15 @@ class Part:
     seconds: float = 0.0
 
 
-def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: str, thinking: ThinkingView) -> Row:
-    """One row of `results.json`: task x split x budget x policy x protocol."""
+def result_row(
+    manifest: Mapping[str, Any],
+    task: Task,
+    part: Part,
+    protocol: str,
+    thinking: ThinkingView,
+    judge: str | None = None,
+) -> Row:
+    """One row of `results.json`: task x split x budget x policy x protocol, and the judge, if one was asked."""
     data = (manifest.get("data") or {}).get(task.name, {})
     values = [one.score.value for one in part.scored if one.score.value is not None]
     clusters = [_cluster(one.sample) for one in part.scored if one.score.value is not None]
@@ -54,7 +62,8 @@ def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: st
         "budget": part.budget,
         "policy": part.policy,
         "protocol": protocol,
-        "label": task.protocols[protocol].label or protocol,
+        "label": _label(task, protocol, judge),
+        "judge": judge,
         "thinking": thinking,
         "n_planned": part.planned,
         "n_ok": part.ok,
@@ -86,9 +95,20 @@ def result_row(manifest: Mapping[str, Any], task: Task, part: Part, protocol: st
     return {**row, "reference": _reference(task, row, manifest)}
 
 
+def _label(task: Task, protocol: str, judge: str | None) -> str:
+    chosen = task.protocols[protocol]
+    return (chosen.judged if judge is not None else chosen.label) or protocol
+
+
+def decisive_rows(rows: Sequence[Row]) -> list[Row]:
+    """Of results that differ in their judge alone, the last one's: the newest judge, or none where none was asked."""
+    keyed = {tuple(row.get(name) for name in SETTING): row for row in rows}
+    return list(keyed.values())
+
+
 def _is_broken(reason: str | None) -> bool:
     """Whether a missing score is a fault to be mended, and not the benchmark's own rule (no gold, left out)."""
-    return reason is not None and reason.startswith(("scorer_error", "judge_missing"))
+    return reason is not None and reason.startswith(("scorer_error", "judge_"))
 
 
 def _cluster(sample: Sample) -> str:

@@ -281,7 +281,7 @@ class RunFolder:
 
     def scores(self, task: str, protocol: str) -> Iterator[dict[str, Any]]:
         """A task's scores in plan order: of the version written last. None where it was not scored so."""
-        pattern = re.compile(re.escape(f"{file_name(task)}@{file_name(protocol)}-") + r"\d[^@]*\.jsonl")
+        pattern = re.compile(re.escape(f"{file_name(task)}@{file_name(protocol)}-") + r"\d[^@-]*\.jsonl")
         folder = self.path / "scores"
         found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
         if not found:
@@ -320,6 +320,11 @@ class RunFolder:
                 handle.write(f"{stamp} {text.rstrip()}\n")
         except OSError as error:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
+
+
+def scores_name(protocol: str, thinking: str = "split", judge: str | None = None) -> str:
+    """How `scores/` calls a protocol: `official`, `official.raw` (shown the thought too), `official+JUDGE`."""
+    return protocol + ("" if thinking == "split" else f".{thinking}") + (f"+{judge}" if judge is not None else "")
 
 
 def file_name(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kvl_eval.sources import Source
+from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Scored, Summary
 
 Prompt = Callable[[Sample], list[Message]]
@@ -22,6 +23,7 @@ class Protocol:
         score_run: scores a whole run at once, in the data set's order, where the official script's draws depend on
                    it; None means `score` alone decides.
         label:     what views print, where it differs from the name (`official-rule`).
+        judged:    what views print where a judge's reply is the extraction (`official`); empty where none is used.
         sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
@@ -30,6 +32,7 @@ class Protocol:
     score: Callable[[Sample, str, Extraction], Score]
     score_run: Callable[[Sequence[tuple[Sample, str, Extraction]]], list[Score]] | None = None
     label: str = ""
+    judged: str = ""
     sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""
@@ -71,12 +74,14 @@ class Task:
         aggregate:   (scored, protocol name) -> Summary over everything scored; it never sees `not_scored` dropped.
         beside:      protocols that a run shows beside the default one, whose parser cannot read what the default prompt
                      asks for.
-        judge_prompt: (sample, answer) -> the official LLM extraction prompt, or None where no judge is needed.
+        judge_prompt: (sample, answer) -> what the official LLM step is asked, or None where no judge is needed.
+        judge:       how that is asked, and which replies are usable.
         submission:  ((sample, answer) pairs) -> {file name: text} for test servers, or None.
         mini:        folder of the bundled split inside `kvl_eval/data/mini`, or None.
         mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
         max_new_tokens: default of Instruct models.
         files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
+        archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks.
         count:       named counts that `check data` expects of a split: {split: {label: n}}.
     """
 
@@ -99,12 +104,14 @@ class Task:
     beside: tuple[str, ...] = ()
     prompt_evidence: str = ""
     row_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    judge_prompt: Callable[[Sample, str], str | None] | None = None
+    judge_prompt: Callable[[Sample, str], JudgePrompt | None] | None = None
+    judge: JudgeRule = JudgeRule()
     submission: Callable[[Sequence[tuple[Sample, str]]], Mapping[str, str]] | None = None
     mini: str | None = None
     mini_frames: int | None = None
     max_new_tokens: int = 512
     files: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
     count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def split_names(self) -> tuple[str, ...]:

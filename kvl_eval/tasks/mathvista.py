@@ -333,6 +333,7 @@ TASK = Task(
         "official": Protocol(
             score=score_official,
             label="official-rule",
+            judged="official",
             notes=(
                 _RULE_NOTE,
                 "an answer without any choice is no_answer; the authors' default gives it the nearest choice",
@@ -343,6 +344,7 @@ TASK = Task(
         ),
         "official-exact": Protocol(
             score=score_exact,
+            judged="official-exact",
             notes=(
                 "scores only what the authors' rules extract without GPT-4, or what comes with an extraction",
                 "an empty answer to a choice question gets the choice nearest to nothing, usually the shortest",

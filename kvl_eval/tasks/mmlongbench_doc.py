@@ -21,7 +21,7 @@ from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, rule_answer
+from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, rule_answer
 from kvl_eval.scorers.document_f1 import (
     UNANSWERABLE,
     Pair,
@@ -35,6 +35,7 @@ from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, Message, PdfRef, Sample, Score, Scored, Summary
 
 DPI = 144
@@ -256,6 +257,11 @@ def judge_prompt(one: Sample, answer: str) -> str | None:
     return extraction_prompt(one.question, answer) if answer.strip() else None
 
 
+def read_reply(_: Sample, reply: str) -> str | None:
+    """The whole reply, whose two lines `given_answer` takes apart; None where they hold no answer."""
+    return reply if judged_answer(reply) else None
+
+
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     """Mean score, and the figures that the script behind the protocol prints."""
     plain = summarise(scored)
@@ -347,6 +353,7 @@ TASK = Task(
         "official": Protocol(
             score=_scorer(document_score, rule=True),
             label="official-rule",
+            judged="official",
             notes=(
                 _RULE,
                 _LEAK,
@@ -359,6 +366,7 @@ TASK = Task(
         ),
         "official-exact": Protocol(
             score=_scorer(document_score, rule=False),
+            judged="official-exact",
             notes=("without an extraction the whole response is compared, which suits short answers only", _LITERAL),
         ),
         "vlmevalkit": Protocol(
@@ -384,6 +392,7 @@ TASK = Task(
     groups=("table3", "documents"),
     mini="mmlongbench-doc",
     judge_prompt=judge_prompt,
+    judge=JudgeRule(read=read_reply),
     files=(
         "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",
         "documents/<doc_id>: the PDFs; VLMEvalKit's table holds them itself",

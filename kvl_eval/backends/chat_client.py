@@ -1,0 +1,408 @@
+"""Chat completions of an OpenAI-compatible server: one call, its retries, and how many may be under way at once.
+
+Used by the `endpoint` backend and by judges. It speaks HTTP through httpx2, which huggingface_hub brings along, and
+not through the `openai` package: that one reads keys, organisations and addresses from the environment, follows
+redirects and proxy variables, retries by rules of its own (two tries, no total time limit), reads bodies of any size,
+and knows none of the fields that vLLM and SGLang add. Pauses between tries are tenacity's.
+
+The key of a server is read from the environment variable that the user named. It goes into one header, to one host,
+and is taken out of every text a server sends back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from kvl_eval import __version__
+from kvl_eval.backends.chat_reply import Reply, bad_response, parse_reply, quoted, without_key
+from kvl_eval.errors import ConfigError, EndpointError, SampleError, UsageError
+
+if TYPE_CHECKING:
+    import httpx2
+    from tenacity import RetryCallState
+
+MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
+LONGEST_PAUSE = 60.0  # seconds, also where a server asks for more
+PROBE_SECONDS = 30.0
+TOTAL = 3  # times the limit of one try: most seconds that all tries of a request take before another begins
+AGAIN = (408, 409, 425, 429)  # and everything from 500 on
+OVERLOADED = (408, 429, 503, 504)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server as the user named it; no secret in it.
+
+    Attributes:
+        base_url:        up to `/v1`.
+        model:           the name it serves the model by; None takes the only one it lists.
+        key_env:         the environment variable that holds the key; None sends none.
+        max_connections: most requests under way.
+        request_timeout: seconds one try may take, from connecting to the last byte.
+        max_retries:     tries after the first.
+        pause:           seconds before the second try, doubled for each further one, plus up to as much by chance.
+    """
+
+    base_url: str
+    model: str | None = None
+    key_env: str | None = None
+    max_connections: int = 8
+    request_timeout: float = 600.0
+    max_retries: int = 5
+    pause: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for an address that cannot be, or that holds a secret; it is not repeated then."""
+        try:
+            parts = urlsplit(self.base_url)
+            has_login = "@" in parts.netloc
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = has_login = False
+            parts = urlsplit("")
+        if has_login or parts.query or parts.fragment:
+            raise ConfigError(
+                "config.base_url",
+                "an address with a login, a query or a fragment is not accepted",
+                why="it would be written to the run folder, and may hold a secret",
+                fix="put the key into an environment variable and name that with --api-key-env or --judge-key-env",
+            )
+        if not usable:
+            raise ConfigError(
+                "config.base_url",
+                f"{self.base_url!r} is no address of a server",
+                fix="such as http://127.0.0.1:8000/v1",
+            )
+        if self.max_connections < 1 or self.request_timeout <= 0 or self.max_retries < 0:
+            raise ConfigError(
+                "config.endpoint",
+                f"cannot ask with max_connections={self.max_connections} request_timeout={self.request_timeout} "
+                f"max_retries={self.max_retries}",
+                why="at least 1 connection, more than 0 seconds, 0 or more retries",
+            )
+
+    def url(self, path: str) -> str:
+        """The address of `models` or `chat/completions`."""
+        return f"{self.base_url.rstrip('/')}/{path}"
+
+    def key(self) -> str:
+        """The key, or nothing where none is named. Raises UsageError for a variable that is not set."""
+        if self.key_env is None:
+            return ""
+        found = os.environ.get(self.key_env, "").strip()
+        if not found or not found.isascii() or not found.isprintable():
+            raise UsageError(
+                "usage.api_key",
+                f"the environment variable {self.key_env} holds no key",
+                why="not set, empty, or not plain text" if not found else "a key is plain ASCII text",
+                fix=f"export {self.key_env}=...",
+            )
+        return found
+
+
+class _Again(Exception):
+    """A try that failed in a way another one may mend.
+
+    Attributes:
+        after:      seconds the server asks to wait.
+        overloaded: whether fewer requests at once may help.
+    """
+
+    def __init__(self, why: str, *, after: float | None = None, overloaded: bool = False) -> None:
+        super().__init__(why)
+        self.after = after
+        self.overloaded = overloaded
+
+
+class NoAnswer(SampleError):
+    """`endpoint_error`: every try failed; `tries` says how many there were."""
+
+    def __init__(self, last: Exception, tries: int, seconds: float) -> None:
+        self.tries = tries
+        times = "1 try" if tries == 1 else f"{tries} tries"
+        super().__init__("endpoint_error", f"no answer after {times} in {seconds:.1f} s: {last}")
+
+
+class Gate:
+    """How many requests may be under way: half as many after a sign of overload, one more after a round of successes.
+
+    Requests that were under way together with the one that failed do not halve again.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.in_flight = 0
+        self._room = float(most)
+        self._epoch = 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def limit(self) -> int:
+        """Most requests under way now."""
+        return max(1, int(self._room))
+
+    async def enter(self) -> int:
+        """Wait for a place; the value belongs into `overloaded`."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.in_flight < self.limit)
+            self.in_flight += 1
+            return self._epoch
+
+    async def leave(self) -> None:
+        """Give the place back."""
+        async with self._changed:
+            self.in_flight -= 1
+            self._changed.notify_all()
+
+    def overloaded(self, epoch: int) -> None:
+        """The server could not keep up."""
+        if epoch == self._epoch:
+            self._epoch += 1
+            self._room = max(1.0, self._room / 2)
+
+    def succeeded(self) -> None:
+        """The server answered."""
+        self._room = min(float(self.most), self._room + 1 / self._room)
+
+
+@dataclass(slots=True)
+class ChatClient:
+    """Asks one server; belongs to one event loop. `counts` holds calls, `limited` (429), timeouts and retries."""
+
+    server: Server
+    gate: Gate = field(init=False)
+    counts: Counter[str] = field(default_factory=Counter)
+    _key: str = field(init=False, repr=False)
+    _http: httpx2.AsyncClient | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.server.max_connections)
+        self._key = self.server.key()
+
+    async def complete(self, body: Mapping[str, Any]) -> Reply:
+        """The reply to one chat completion.
+
+        Raises: EndpointError, if the server cannot be used by anybody (401, 403, 404, a redirect); SampleError
+        `rejected_request` (other 4xx), `bad_response` (no chat completion, or too large a body); NoAnswer.
+        """
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+
+        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        begun, tries, spent = time.monotonic(), 0, 0.0
+        patience = stop_after_attempt(self.server.max_retries + 1) | stop_after_delay(
+            TOTAL * self.server.request_timeout
+        )
+        retrying = AsyncRetrying(retry=retry_if_exception_type(_Again), stop=patience, wait=self._pause, reraise=True)
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    self.counts["retries"] += tries > 0
+                    tries, spent = tries + 1, time.monotonic() - begun
+                    data = await self._try(content)
+        except _Again as error:
+            raise NoAnswer(error, tries, time.monotonic() - begun) from None
+        return parse_reply(data, self._quote, tries, spent)
+
+    async def _try(self, content: bytes) -> bytes:
+        """The body of one successful call, made when there is room for it."""
+        epoch = await self.gate.enter()
+        try:
+            self.counts["calls"] += 1
+            data = await self._post(content)
+        except _Again as error:
+            if error.overloaded:
+                self.gate.overloaded(epoch)
+            raise
+        finally:
+            await self.gate.leave()
+        self.gate.succeeded()
+        return data
+
+    async def _post(self, content: bytes) -> bytes:
+        import httpx2
+
+        self._http = self._http or new_client(self.server, self._key)
+        try:
+            async with (
+                asyncio.timeout(self.server.request_timeout),
+                self._http.stream("POST", self.server.url("chat/completions"), content=content) as response,
+            ):
+                data = bytearray()
+                async for chunk in response.aiter_bytes():
+                    data += chunk
+                    if len(data) > MAX_BODY:
+                        raise bad_response(f"a body of more than {MAX_BODY} bytes", self._quote(data))
+        except TimeoutError:
+            self.counts["timeouts"] += 1
+            raise _Again(f"no whole reply within {self.server.request_timeout:g} s", overloaded=True) from None
+        except httpx2.TransportError as error:
+            raise _Again(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
+        except httpx2.DecodingError as error:
+            raise bad_response("a body that cannot be decoded", without_key(str(error), self._key)) from None
+        self._check(response, bytes(data))
+        return bytes(data)
+
+    def _check(self, response: httpx2.Response, data: bytes) -> None:
+        """Raises what a status stands for, unless it is a success."""
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        text = self._quote(data)
+        if status in AGAIN or status >= 500:
+            self.counts["limited"] += status == 429
+            after = retry_after(response.headers.get("retry-after"))
+            raise _Again(f"HTTP {status}: {text}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
+        if status in (401, 403, 404) or status < 400:
+            raise refused(self.server, status, text)
+        raise SampleError("rejected_request", f"HTTP {status}: {text}", why="the server refuses this request itself")
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Seconds to the next try: what the server asks for, else a growing time, both with a little chance in them."""
+        from tenacity import wait_exponential_jitter
+
+        error = state.outcome.exception() if state.outcome is not None else None
+        pause = self.server.pause
+        if isinstance(error, _Again) and error.after is not None:
+            return min(error.after, LONGEST_PAUSE) + pause * (os.urandom(1)[0] / 256)
+        return float(wait_exponential_jitter(initial=pause, max=LONGEST_PAUSE, jitter=pause)(state))
+
+    def _quote(self, data: bytes | bytearray) -> str:
+        return quoted(data, self._key)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+
+def new_client(server: Server, key: str) -> httpx2.AsyncClient:
+    """A client that follows neither redirects nor proxy variables, and sends the key to this server alone."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=server.max_connections, max_keepalive_connections=server.max_connections)
+    timeout = httpx2.Timeout(None, connect=min(PROBE_SECONDS, server.request_timeout))
+    return httpx2.AsyncClient(
+        headers=_headers(key), timeout=timeout, limits=limits, follow_redirects=False, trust_env=False
+    )
+
+
+def _headers(key: str) -> dict[str, str]:
+    login = {"authorization": f"Bearer {key}"} if key else {}
+    return {
+        "accept": "application/json",
+        "accept-encoding": "identity",  # a size limit is none where bodies may be packed
+        "content-type": "application/json",
+        "user-agent": f"kvl-eval/{__version__}",
+        **login,
+    }
+
+
+def list_models(server: Server) -> list[dict[str, Any]]:
+    """What the server says it serves, by `GET /models`; empty where it has no such list.
+
+    Raises: EndpointError, if it cannot be reached, refuses, or answers something else.
+    """
+    import httpx2
+
+    key, end, data = server.key(), time.monotonic() + PROBE_SECONDS, bytearray()
+    try:
+        with (
+            httpx2.Client(
+                headers=_headers(key), timeout=PROBE_SECONDS / 3, follow_redirects=False, trust_env=False
+            ) as client,
+            client.stream("GET", server.url("models")) as response,
+        ):
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) > MAX_BODY or time.monotonic() > end:
+                    raise httpx2.ReadTimeout(f"no whole list of models within {PROBE_SECONDS:g} s")
+    except (httpx2.TransportError, httpx2.DecodingError) as error:
+        raise EndpointError(
+            "endpoint.unreachable",
+            f"cannot reach {server.base_url}",
+            why=f"{type(error).__name__}: {without_key(str(error), key)}",
+            fix="start the server, or correct the address; nothing was asked yet",
+        ) from None
+    status, text = response.status_code, quoted(data, key)
+    if status in (404, 405, 501):
+        return []
+    if not 200 <= status < 300:
+        raise refused(server, status, text)
+    return _listed(server, bytes(data), text)
+
+
+def _listed(server: Server, data: bytes, text: str) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(data)["data"]
+        return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise EndpointError(
+            "endpoint.models",
+            f"{server.url('models')} answers no list of models",
+            why=text,
+            fix="give the address up to /v1 of an OpenAI-compatible server",
+        ) from None
+
+
+def chosen_model(server: Server, listed: list[dict[str, Any]]) -> str:
+    """The name to ask for: the one given, else the only one listed. Raises EndpointError where that is not clear."""
+    if server.model is not None:
+        return server.model
+    names = [str(one["id"]) for one in listed]
+    if len(names) != 1:
+        raise EndpointError(
+            "endpoint.model",
+            f"which of the models of {server.base_url} is meant?",
+            why=f"it lists {', '.join(names[:10]) or 'none'}",
+            fix="name it with --served-model",
+        )
+    return names[0]
+
+
+def refused(server: Server, status: int, text: str) -> EndpointError:
+    """The error for a server that nobody can use as things are."""
+    if 300 <= status < 400:
+        return EndpointError(
+            "endpoint.redirect",
+            f"{server.base_url} redirects elsewhere (HTTP {status})",
+            why="redirects are not followed, and the key is not sent on",
+            fix="give the final address",
+        )
+    keyed = server.key_env or "no environment variable"
+    hints = {
+        401: f"the key comes from {keyed}",
+        403: f"the key comes from {keyed}",
+        404: "check the address (up to /v1) and the name of the model",
+    }
+    return EndpointError(
+        "endpoint.refused",
+        f"{server.base_url} answers HTTP {status}",
+        why=text or None,
+        fix=hints.get(status, "look into the server's own log"),
+    )
+
+
+def retry_after(text: str | None) -> float | None:
+    """Seconds that a `Retry-After` header asks for, as a number or as a date; None where it is neither."""
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(moment.tzinfo or UTC)).total_seconds()) if moment.tzinfo else None

@@ -1,0 +1,116 @@
+"""What judges said: `judge/<task>.jsonl`, append-only and primary, as no judge says the same thing twice.
+
+One line is one judge's last word on one prompt in one judge run:
+
+    judge, prompt_sha256, run    the key; `prompt_sha256` covers everything that was sent
+    status                       `ok`, or `failed` with `reason` and `message`
+    reply, verdict               the raw text, and what was read from it (the extraction that scores use)
+    model                        who answered, as the server says
+    sample_id, thinking          the first answer that led to the prompt, and whether the thought was shown
+    attempts, tokens, asked_at   for people
+
+A later line of a key replaces an earlier one; a usable reply is never asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kvl_eval.store.journal import SCHEMA, Journal, LineReader, read_lines
+from kvl_eval.store.results import RunFolder, file_name
+from kvl_eval.types import ThinkingView
+
+
+class ReplyKey(NamedTuple):
+    """Who was asked what, and for the how-manieth time."""
+
+    judge: str
+    prompt_sha256: str
+    run: int
+
+
+class View(NamedTuple):
+    """A judge, and what it was shown of the answers."""
+
+    judge: str
+    thinking: ThinkingView
+
+
+class Replies:
+    """The replies of one task in a run folder; read as they stand when it is made.
+
+    Attributes:
+        views:  judges and what they were shown, in order of first appearance.
+        failed: {key: reason} where the last word is a failure.
+        damage: one text for each line that cannot be read; its prompt counts as never asked.
+    """
+
+    def __init__(self, folder: RunFolder, task: str) -> None:
+        self.path = replies_path(folder, task)
+        self.failed: dict[ReplyKey, str] = {}
+        self.damage: list[str] = []
+        self._folder = folder
+        self._offsets: dict[ReplyKey, int] = {}
+        self._views: dict[View, None] = {}
+        self._reader: LineReader | None = None
+        self._journal: Journal | None = None
+        for line in read_lines(self.path):
+            if line.fields is None:
+                self.damage += [] if line.torn else [f"{self.path} line {line.number}: {line.damage}"]
+                continue
+            key = _key(line.fields)
+            self._views[View(line.fields["judge"], line.fields["thinking"])] = None
+            self._offsets[key] = line.offset
+            self.failed.pop(key, None)
+            if line.fields["status"] != "ok":
+                self.failed[key] = line.fields.get("reason") or "judge_error"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Judges and what they were shown, in order of first appearance."""
+        return tuple(self._views)
+
+    def usable(self, key: ReplyKey) -> bool:
+        """Whether there is a reply that a score can use."""
+        return key in self._offsets and key not in self.failed
+
+    def asked(self, key: ReplyKey) -> bool:
+        """Whether that was asked, with whatever outcome."""
+        return key in self._offsets
+
+    def at(self, key: ReplyKey) -> Mapping[str, Any] | None:
+        """The line of a key; None where nobody asked."""
+        if key not in self._offsets:
+            return None
+        self._reader = self._reader or LineReader(self.path)
+        return self._reader.at(self._offsets[key])
+
+    def append(self, key: ReplyKey, fields: Mapping[str, Any]) -> None:
+        """Write a line; readers made before do not see it."""
+        self._journal = self._journal or Journal(self.path, self._folder.disk)
+        self._journal.append({"schema": SCHEMA, **key._asdict(), **fields})
+        self._journal.sync_if_due()
+
+    def close(self) -> None:
+        """Sync what was written and let go of the file."""
+        if self._reader is not None:
+            self._reader.close()
+        if self._journal is not None:
+            self._journal.close()
+        self._reader = self._journal = None
+
+
+def replies_path(folder: RunFolder, task: str) -> Path:
+    """Where a task's replies are."""
+    return folder.path / "judge" / f"{file_name(task)}.jsonl"
+
+
+def reply_lines(folder: RunFolder, task: str) -> Iterator[Mapping[str, Any]]:
+    """Every readable line, in the order they were written."""
+    return (line.fields for line in read_lines(replies_path(folder, task)) if line.fields is not None)
+
+
+def _key(fields: Mapping[str, Any]) -> ReplyKey:
+    return ReplyKey(fields["judge"], fields["prompt_sha256"], fields["run"])
