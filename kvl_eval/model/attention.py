@@ -4,17 +4,17 @@ Every token leaves one latent (normalised, `kv_lora_rank` values) and one rotate
 and values of the heads are linear maps of the latent, so there are two equal ways to attend:
 - `expanded`: compute keys and values of all heads (cheaper for many queries: prefill and training);
 - `absorbed`: fold the key map into the query and the value map behind the sum, and attend to the latents as they lie in
-  the cache (cheaper for few queries: decoding).
+  the cache (cheaper for few queries: decoding). `paged` is the same over pages of several rows in any order.
 
 Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, D = N + R,
-V value size, C latent size (`kv_lora_rank`), W = C + R.
+V value size, C latent size (`kv_lora_rank`), W = C + R, N pages, P tokens a page.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.cache import LatentCache, PagedRows, Pages
 from kvl_eval.model.config import TextConfig
 from kvl_eval.model.rope import rotate
 
@@ -63,14 +63,17 @@ class Attention(nn.Module):
         )
 
     def forward_cached(
-        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache, layer: int
+        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache | PagedRows, layer: int
     ) -> Tensor:
         """Attention of new tokens over what the cache holds and themselves; the new latents are written to it."""
         # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
         absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
-        latents_BTW = cache.write(layer, self.latents(x_BSH, angles_BSJ))
+        held = cache.write(layer, self.latents(x_BSH, angles_BSJ))
+        queries = self.queries(x_BSH, angles_BSJ)
+        if isinstance(held, Pages):
+            return self.o_proj(self.paged(queries, held))  # type: ignore[no-any-return]
         attend = self.absorbed if absorb else self.expanded
-        return self.o_proj(attend(self.queries(x_BSH, angles_BSJ), latents_BTW, mask_BST))  # type: ignore[no-any-return]
+        return self.o_proj(attend(queries, held, mask_BST))  # type: ignore[no-any-return]
 
     def queries(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
         """(B, S, A, N + R), the rope part last and rotated."""
@@ -114,16 +117,48 @@ class Attention(nn.Module):
 
     def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""
-        config = self.config
-        up = self.kv_b_proj.weight.view(config.num_attention_heads, -1, config.kv_lora_rank)
-        up_k, up_v = up[:, : config.qk_nope_head_dim], up[:, config.qk_nope_head_dim :]  # (A, N, C), (A, V, C)
-        q_nope, q_rope = self.nope_and_rope(q_BSAD)
-        q_BSAW = torch.cat([torch.einsum("bsan,anc->bsac", q_nope, up_k), q_rope], dim=-1)
+        q_BSAW = self.folded(q_BSAD)
         rows, new, heads, _ = q_BSAW.shape
         scores = (q_BSAW.flatten(1, 2) @ latents_BTW.mT).view(rows, new, heads, -1)  # (B, S, A, T)
-        scores = scores.float() * config.qk_head_dim**-0.5
+        scores = scores.float() * self.config.qk_head_dim**-0.5
         if mask_BST is not None:
             scores = scores.masked_fill(~mask_BST[:, :, None], float("-inf"))
         shares = scores.softmax(-1).to(latents_BTW.dtype).flatten(1, 2)
-        summed = (shares @ latents_BTW[..., : config.kv_lora_rank]).view(rows, new, heads, -1)  # (B, S, A, C)
-        return torch.einsum("bsac,avc->bsav", summed, up_v).flatten(2)
+        return self.unfolded((shares @ latents_BTW[..., : self.config.kv_lora_rank]).view(rows, new, heads, -1))
+
+    def paged(self, q_BSAD: Tensor, pages: Pages) -> Tensor:
+        """`absorbed` for one new token a row, over pages: (B, 1, A * V).
+
+        Each page's share of a row's softmax is computed by itself, relative to the row's highest score, and added up.
+        """
+        q_BAW = F.pad(self.folded(q_BSAD)[:, 0], (0, 0, 0, 0, 0, 1))  # one row more, for pages of nobody
+        heads, latent_size = q_BAW.shape[1], self.config.kv_lora_rank
+        scores = []
+        top_BA = q_BAW.new_full((pages.rows + 1, heads), float("-inf"), dtype=torch.float32)
+        for latents_NPW, owners_N, hidden_NP in pages.parts:
+            part = (q_BAW[owners_N] @ latents_NPW.mT).float() * self.config.qk_head_dim**-0.5  # (N, A, P)
+            scores.append(part.masked_fill_(hidden_NP[:, None], float("-inf")))
+            top_BA.scatter_reduce_(0, owners_N[:, None].expand(-1, heads), part.amax(-1), "amax")
+        total_BA = torch.zeros_like(top_BA)
+        summed_BAC = top_BA.new_zeros(*top_BA.shape, latent_size)
+        for (latents_NPW, owners_N, _), part in zip(pages.parts, scores, strict=True):
+            shares = part.sub_(top_BA[owners_N][..., None]).exp_()
+            total_BA.index_add_(0, owners_N, shares.sum(-1))
+            found = shares.to(latents_NPW.dtype) @ latents_NPW[..., :latent_size]
+            summed_BAC.index_add_(0, owners_N, found.float())
+        return self.unfolded((summed_BAC / total_BA[..., None])[: pages.rows, None].to(q_BAW.dtype))
+
+    def folded(self, q_BSAD: Tensor) -> Tensor:
+        """Queries that meet latents where others meet keys: the key map folded in, (B, S, A, W)."""
+        up_k = self._maps()[:, : self.config.qk_nope_head_dim]  # (A, N, C)
+        q_nope, q_rope = self.nope_and_rope(q_BSAD)
+        return torch.cat([torch.einsum("bsan,anc->bsac", q_nope, up_k), q_rope], dim=-1)
+
+    def unfolded(self, summed_BSAC: Tensor) -> Tensor:
+        """Sums of latents through the value map, (B, S, A * V)."""
+        up_v = self._maps()[:, self.config.qk_nope_head_dim :]  # (A, V, C)
+        return torch.einsum("bsac,avc->bsav", summed_BSAC, up_v).flatten(2)
+
+    def _maps(self) -> Tensor:
+        """The latent's key and value maps of each head, (A, N + V, C)."""
+        return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)

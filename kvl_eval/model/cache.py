@@ -1,10 +1,19 @@
-"""The KV cache: MLA latents of a batch of sequences of different lengths.
+"""The KV cache: MLA latents, as one block for a batch of sequences or as pages that many sequences share.
+
+`LatentCache` gives every row the room of the longest one. `PagePool` hands out pages, so that a long sequence beside
+short ones costs no more than its own tokens, and sequences with a common beginning hold it once; `PagedRows` makes
+sequences of a pool the rows of a forward pass. Both hold the same latents and give the same logits.
 
 Shapes: B rows (sequences), S new tokens a row, T tokens that the longest row holds, W = kv_lora_rank + qk_rope_head_dim
-values a token and layer (576 in the released models, 8.9 times less than keys and values of all heads).
+values a token and layer (576 in the released models, 8.9 times less than keys and values of all heads), N pages,
+P tokens a page.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +21,8 @@ from torch import Tensor
 from kvl_eval.model.config import TextConfig
 
 BLOCK = 256  # tokens by which a row's room grows
+PAGE = 64  # tokens of a page
+FIRST_PAGES = 64  # of a pool that grows
 
 
 class LatentCache:
@@ -59,6 +70,11 @@ class LatentCache:
                 grown[:, : layer.shape[1]] = layer
                 self.layers[i] = grown
 
+    def prepare(self, size: int) -> Tensor | None:
+        """Make room for `size` more tokens in every row; the mask (B, S, T) of what they may attend to."""
+        self.reserve(max(self.lengths, default=0) + size)
+        return cache_mask(self.lengths, size, self.layers[0].device)
+
     def write(self, layer: int, latents_BSW: Tensor) -> Tensor:
         """Put new tokens behind what each row holds, and return all places in use, (B, T, W).
 
@@ -91,7 +107,7 @@ class LatentCache:
         for i, layer in enumerate(self.layers):
             self.layers[i] = layer[:, :room].index_select(0, index)
 
-    def join(self, other: "LatentCache") -> None:
+    def join(self, other: LatentCache) -> None:
         """Append the rows of another cache of the same model, for instance one that was just prefilled."""
         room = max(self.capacity, other.capacity)
         self.reserve(room)
@@ -106,7 +122,7 @@ class LatentCache:
             self.layers[i] = torch.cat([layer, layer.new_zeros(count, *layer.shape[1:])])
         self.lengths = [*self.lengths, *[0] * count]
 
-    def put(self, row: int, other: "LatentCache", source: int = 0) -> None:
+    def put(self, row: int, other: LatentCache, source: int = 0) -> None:
         """Replace what a row holds by a copy of row `source` of another cache of the same model."""
         length = other.lengths[source]
         self.reserve(length)
@@ -114,3 +130,303 @@ class LatentCache:
             mine[row, :length] = theirs[source, :length]
             mine[row, length:] = 0.0  # whatever stood there may not be finite
         self.lengths[row] = length
+
+
+class Pages(NamedTuple):
+    """A layer's latents as a decode step reads them: pages in any order, and the row that attends to each.
+
+    Attributes:
+        rows:  how many rows there are; page owners count from 0, and `rows` itself stands for nobody.
+        parts: latents (N, P, W), owners (N), and True (N, P) at places that hold no token of the owner.
+    """
+
+    rows: int
+    parts: list[tuple[Tensor, Tensor, Tensor]]
+
+
+@dataclass(slots=True, eq=False)
+class PageTable:
+    """Where a sequence's tokens lie: its k-th page holds the tokens from k * page_size on."""
+
+    pages: list[int] = field(default_factory=list)
+    length: int = 0
+
+
+class PagePool:
+    """Latents of many sequences in pages of equal size, handed out up to a limit.
+
+    Tables may share pages, always at the same place in each; a shared page is copied before one of its holders writes
+    to it. Pages in use are always the first ones, since the last of them move into gaps as these appear: so decoding
+    reads the store as it lies, and there is no fragmentation. Places of a page that hold no token are finite.
+
+    Args:
+        limit: most pages; None means no limit.
+    """
+
+    def __init__(
+        self,
+        config: TextConfig,
+        *,
+        limit: int | None = None,
+        page_size: int = PAGE,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.limit = limit
+        self.page_size = page_size
+        self.layers = [
+            torch.zeros(0, page_size, config.latent_size, dtype=dtype, device=device)
+            for _ in range(config.num_hidden_layers)
+        ]
+        self.copied = 0  # pages copied since they were shared and one holder went on
+        self.changes = 0  # grows whenever a page is handed out, copied, moved or given back
+        self._holders: list[list[PageTable]] = []  # of each page in use
+
+    @property
+    def used(self) -> int:
+        """Pages in use; a shared one counts once."""
+        return len(self._holders)
+
+    @property
+    def capacity(self) -> int:
+        """Pages there is memory for now."""
+        return min(len(layer) for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(layer.nbytes for layer in self.layers)
+
+    def fits(self, pages: int) -> bool:
+        """Whether that many more pages can be handed out."""
+        return self.limit is None or self.used + pages <= self.limit
+
+    def pages_for(self, tokens: int) -> int:
+        """Pages that so many tokens take."""
+        return -(-tokens // self.page_size)
+
+    def needed(self, tables: Sequence[PageTable], count: int) -> int:
+        """Most pages that `extend` would take."""
+        return sum(
+            place >= len(table.pages) or self._is_shared(table, place)
+            for table in tables
+            for place in self._written(table, count)
+        )
+
+    def extend(self, tables: Sequence[PageTable], count: int) -> None:
+        """Give each table pages of its own for `count` more tokens; lengths stay as they are.
+
+        Raises: MemoryError, if the limit does not allow it; nothing has changed then.
+        """
+        needed = self.needed(tables, count)
+        if not needed:
+            return
+        if not self.fits(needed):
+            raise MemoryError(f"{needed} more pages of the latent cache, {self.used} of {self.limit} in use")
+        self._grow(self.used + needed)
+        fresh, copies = [], []
+        for table in tables:
+            for place in self._written(table, count):
+                if place >= len(table.pages):
+                    table.pages.append(self._take(table))
+                    fresh.append(table.pages[-1])
+                elif self._is_shared(table, place):
+                    self._holders[table.pages[place]].remove(table)
+                    copies.append((table.pages[place], self._take(table)))
+                    table.pages[place] = copies[-1][1]
+        self.changes += 1
+        self.copied += len(copies)
+        self._copy(copies)
+        for layer in self.layers if fresh else ():
+            layer.index_fill_(0, index_tensor(fresh, layer.device), 0.0)
+
+    def fork(self, table: PageTable) -> PageTable:
+        """A second sequence that begins with all tokens of the first; nothing is copied."""
+        twin = PageTable(list(table.pages), table.length)
+        for page in twin.pages:
+            self._holders[page].append(twin)
+        return twin
+
+    def truncate(self, table: PageTable, length: int) -> None:
+        """Forget a sequence's tokens from position `length` on, and give back pages that nobody needs now."""
+        if not 0 <= length <= table.length:
+            raise ValueError(f"the sequence holds {table.length} tokens and cannot be cut to {length}")
+        kept = self.pages_for(length)
+        dropped, table.pages, table.length = table.pages[kept:], table.pages[:kept], length
+        for page in dropped:
+            self._holders[page].remove(table)
+        self._close_gaps([page for page in dropped if not self._holders[page]])
+
+    def release(self, table: PageTable) -> None:
+        """Give back everything a sequence holds."""
+        self.truncate(table, 0)
+
+    def reserve(self, pages: int) -> None:
+        """Have memory for so many pages, exactly."""
+        for i, layer in enumerate(self.layers):  # one layer at a time, so that little is held twice
+            if len(layer) < pages:  # some layers may have grown before memory ran out
+                grown = layer.new_zeros(pages, *layer.shape[1:])
+                grown[: self.used] = layer[: self.used]
+                self.layers[i] = grown
+
+    def drop(self) -> None:
+        """Give all memory back; nothing may be in use."""
+        if self.used:
+            raise ValueError(f"{self.used} pages are in use")
+        self.layers = [layer.new_zeros(0, *layer.shape[1:]) for layer in self.layers]
+
+    def _grow(self, pages: int) -> None:
+        if pages > self.capacity:
+            room = max(pages, FIRST_PAGES, self.capacity * 3 // 2)
+            self.reserve(room if self.limit is None else min(room, self.limit))
+
+    def _written(self, table: PageTable, count: int) -> range:
+        """Places of the pages that the next `count` tokens go to."""
+        return range(table.length // self.page_size, self.pages_for(table.length + count))
+
+    def _is_shared(self, table: PageTable, place: int) -> bool:
+        return len(self._holders[table.pages[place]]) > 1
+
+    def _take(self, table: PageTable) -> int:
+        self._holders.append([table])
+        return self.used - 1
+
+    def _close_gaps(self, gaps: Sequence[int]) -> None:
+        """Move the last pages in use to where pages were given back."""
+        if not gaps:
+            return
+        left = self.used - len(gaps)
+        sources = [page for page in range(left, self.used) if self._holders[page]]
+        moves = list(zip(sources, sorted(gaps), strict=False))  # gaps behind `left` need no page
+        for source, target in moves:
+            holders = self._holders[target] = self._holders[source]
+            place = holders[0].pages.index(source)
+            for table in holders:
+                table.pages[place] = target
+        del self._holders[left:]
+        self.changes += 1
+        self._copy(moves)
+
+    def _copy(self, moves: Sequence[tuple[int, int]]) -> None:
+        """Copy pages (from, to) in every layer."""
+        if not moves:
+            return
+        device = self.layers[0].device
+        sources, targets = (index_tensor(pages, device) for pages in zip(*moves, strict=True))
+        for layer in self.layers:
+            layer.index_copy_(0, targets, layer.index_select(0, sources))
+
+
+class PagedRows:
+    """Sequences of a pool as the rows of forward passes: what `LatentCache` is to rows of equal room."""
+
+    def __init__(self, pool: PagePool, tables: Sequence[PageTable]) -> None:
+        self.pool = pool
+        self.tables = list(tables)
+        self._size = 0  # new tokens a row of the pass under way
+        self._slots = torch.empty(0)  # places in the store that they go to, all rows one after the other
+        self._hidden: list[Tensor] = []  # of each part, in a decode step
+        self._plan: _Plan | None = None
+
+    @property
+    def lengths(self) -> list[int]:
+        return [table.length for table in self.tables]
+
+    def prepare(self, size: int) -> Tensor | None:
+        """Make room for `size` more tokens in every row; the mask (B, S, T) of what they may attend to.
+
+        Single tokens need none: `write` says for each page what they may see. Raises: MemoryError, if pages run out.
+        """
+        self.pool.extend(self.tables, size)
+        self._size = size
+        device, page_size = self.pool.layers[0].device, self.pool.page_size
+        places = [(table, place) for table in self.tables for place in range(table.length, table.length + size)]
+        self._slots = index_tensor(
+            [table.pages[place // page_size] * page_size + place % page_size for table, place in places], device
+        )
+        if size > 1:
+            return cache_mask(self.lengths, size, device)
+        if self._plan is None or self._plan.changes != self.pool.changes:
+            self._plan = _plan(self.pool, self.tables)
+        seen = index_tensor([*(length + 1 for length in self.lengths), 0], device)
+        inside = torch.arange(page_size, device=device)
+        self._hidden = [inside >= (seen[part.owners] - part.starts)[:, None] for part in self._plan.parts]
+        return None
+
+    def write(self, layer: int, latents_BSW: Tensor) -> Tensor | Pages:
+        """Put new tokens behind what each row holds; what they attend to: pages, or (B, T, W) for several tokens."""
+        store = self.pool.layers[layer]
+        store.flatten(0, 1).index_copy_(0, self._slots, latents_BSW.flatten(0, 1))
+        if self._size > 1:
+            return self._gathered(store) if any(self.lengths) else latents_BSW
+        assert self._plan is not None
+        parts = [
+            (store[: part.whole] if part.picked is None else store.index_select(0, part.picked), part.owners, hidden)
+            for part, hidden in zip(self._plan.parts, self._hidden, strict=True)
+        ]
+        return Pages(len(self.tables), parts)
+
+    def advance(self, counts: Sequence[int]) -> None:
+        """Count the tokens just written as held."""
+        for table, count in zip(self.tables, counts, strict=True):
+            table.length += count
+
+    def _gathered(self, store: Tensor) -> Tensor:
+        """All places in use of every row, (B, T, W); rows are filled up with pages of their own."""
+        tokens = max(self.lengths) + self._size
+        count = self.pool.pages_for(tokens)
+        pages = [page for table in self.tables for page in (table.pages * count)[:count]]
+        picked = store.index_select(0, index_tensor(pages, store.device))
+        return picked.view(len(self.tables), count * self.pool.page_size, -1)[:, :tokens]
+
+
+class _Part(NamedTuple):
+    """Pages that are read together: the first `whole` of the store, or those `picked` out of it."""
+
+    whole: int
+    picked: Tensor | None
+    owners: Tensor
+    starts: Tensor  # the owner's token that stands first in each page
+
+
+class _Plan(NamedTuple):
+    """How the pages of some rows are read; it holds as long as the pool's `changes` stay the same."""
+
+    changes: int
+    parts: list[_Part]
+
+
+def _plan(pool: PagePool, tables: Sequence[PageTable]) -> _Plan:
+    """The store is read as it lies; pages with several owners are picked once more for each further one.
+
+    Where most pages belong to none of the tables, for instance to a long prompt on its way in, all are picked.
+    """
+    nobody, device = len(tables), pool.layers[0].device
+    held = sum(len(table.pages) for table in tables)
+    whole = pool.used if pool.used <= 2 * held else 0
+    owners, starts = [nobody] * whole, [0] * whole
+    more: list[tuple[int, int, int]] = []
+    for row, table in enumerate(tables):
+        for place, page in enumerate(table.pages):
+            if whole and owners[page] == nobody:
+                owners[page], starts[page] = row, place * pool.page_size
+            else:
+                more.append((page, row, place * pool.page_size))
+    parts = []
+    if whole:
+        parts.append(_Part(whole, None, index_tensor(owners, device), index_tensor(starts, device)))
+    if more:
+        parts.append(_Part(0, *(index_tensor(values, device) for values in zip(*more, strict=True))))
+    return _Plan(pool.changes, parts)
+
+
+def cache_mask(starts: Sequence[int], count: int, device: torch.device) -> Tensor | None:
+    """(B, S, T) for `count` new tokens a row behind `starts` held ones; None where plain causality says the same."""
+    if (count == 1 and len(set(starts)) == 1) or (count > 1 and not any(starts)):
+        return None
+    queries_BS = index_tensor(starts, device)[:, None] + torch.arange(count, device=device)
+    return torch.arange(max(starts) + count, device=device) <= queries_BS[..., None]
+
+
+def index_tensor(values: Sequence[int], device: torch.device | str) -> Tensor:
+    """Whole numbers on a device; copying them there does not wait for what the device is doing."""
+    return torch.tensor(values, dtype=torch.long).to(device, non_blocking=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kvl_eval.model.attention import Attention, RMSNorm
-from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.cache import LatentCache, PagedRows
 from kvl_eval.model.config import TextConfig
 from kvl_eval.model.moe import MLP, MoE
 from kvl_eval.model.rope import text_angles
@@ -25,7 +25,7 @@ class DecoderLayer(nn.Module):
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
     def forward(
-        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache | None = None
+        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache | PagedRows | None = None
     ) -> Tensor:
         normed = self.input_layernorm(x_BSH)
         if cache is None:
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         embeds_BSH: Tensor,
         positions_BS: Tensor,
         mask_BST: Tensor | None = None,
-        cache: LatentCache | None = None,
+        cache: LatentCache | PagedRows | None = None,
     ) -> Tensor:
         """Final hidden states, (B, S, H).
 
@@ -82,11 +82,3 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
     causal = torch.ones(size, size, dtype=torch.bool, device=attention_mask.device).tril()
     itself = torch.eye(size, dtype=torch.bool, device=attention_mask.device)
     return (causal & attention_mask.bool()[:, None, :]) | itself
-
-
-def cache_mask(starts: list[int], count: int, device: torch.device) -> Tensor | None:
-    """(B, S, T) for `count` new tokens a row behind `starts` held ones; None where plain causality says the same."""
-    if (count == 1 and len(set(starts)) == 1) or (count > 1 and not any(starts)):
-        return None
-    queries_BS = torch.tensor(starts, device=device)[:, None] + torch.arange(count, device=device)
-    return torch.arange(max(starts) + count, device=device) <= queries_BS[..., None]

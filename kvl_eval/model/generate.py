@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.cache import LatentCache, PagedRows, index_tensor
 from kvl_eval.model.sampling import finite_token, sample_rows
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ PREFILL_CHUNK = 2048  # tokens
 
 
 @torch.no_grad()
-def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache, chunk: int = PREFILL_CHUNK) -> Tensor:
+def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache | PagedRows, chunk: int = PREFILL_CHUNK) -> Tensor:
     """Logits (B, vocab_size) behind prompts of equal length, which go into the cache in chunks."""
     logits = embeds.new_empty(0)
     for part in torch.split(embeds, chunk, dim=1):
@@ -26,9 +26,9 @@ def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache, chunk: int = PR
 
 
 @torch.no_grad()
-def decode_step(model: "KimiVL", tokens: Sequence[int], cache: LatentCache) -> Tensor:
+def decode_step(model: "KimiVL", tokens: Sequence[int], cache: LatentCache | PagedRows) -> Tensor:
     """Logits (B, vocab_size) behind one more token in every row of the cache."""
-    ids = torch.tensor(list(tokens), dtype=torch.long, device=model.device)
+    ids = index_tensor(tokens, model.device)
     return model.forward_cached(model.language_model.model.embed_tokens(ids)[:, None], cache)
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.attention import RMSNorm
-from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.cache import PAGE, LatentCache, PagedRows, PagePool, index_tensor
 from kvl_eval.model.config import KimiVLConfig
-from kvl_eval.model.decoder import LanguageModel, cache_mask, padding_mask
+from kvl_eval.model.decoder import LanguageModel, padding_mask
 from kvl_eval.model.generate import generate
 from kvl_eval.model.moe import Experts, Router
 from kvl_eval.model.projector import Projector
@@ -138,8 +138,15 @@ class KimiVL(nn.Module):
         """An empty cache for `rows` sequences, on the model's device and in its dtype."""
         return LatentCache(self.config.text_config, rows=rows, dtype=self.dtype, device=self.device)
 
+    def new_pool(self, limit: int | None = None, page_size: int = PAGE) -> PagePool:
+        """A cache of at most `limit` pages for sequences that come and go, on the model's device and in its dtype."""
+        config = self.config.text_config
+        return PagePool(config, limit=limit, page_size=page_size, dtype=self.dtype, device=self.device)
+
     @torch.no_grad()
-    def forward_cached(self, embeds: Tensor, cache: LatentCache, counts: Sequence[int] | None = None) -> Tensor:
+    def forward_cached(
+        self, embeds: Tensor, cache: LatentCache | PagedRows, counts: Sequence[int] | None = None
+    ) -> Tensor:
         """Run new tokens of every row of the cache and return the logits behind each row's last one.
 
         One call prefills a prompt or a chunk of it (keys and values of all heads), or decodes one token a row (absorbed
@@ -153,15 +160,14 @@ class KimiVL(nn.Module):
         """
         rows, size = embeds.shape[:2]
         counts = [size] * rows if counts is None else list(counts)
-        starts = list(cache.lengths)
-        cache.reserve(max(starts, default=0) + size)
-        positions = torch.tensor(starts, device=embeds.device)[:, None] + torch.arange(size, device=embeds.device)
-        mask = cache_mask(starts, size, embeds.device)
+        mask = cache.prepare(size)
+        positions = index_tensor(cache.lengths, embeds.device)[:, None] + torch.arange(size, device=embeds.device)
         hidden = self.language_model.model(embeds, positions, mask, cache)
         cache.advance(counts)
-        ends = torch.tensor(counts, device=embeds.device) - 1
-        last = hidden[:, -1] if min(counts) == size else hidden[torch.arange(rows, device=embeds.device), ends]
-        return self.language_model.logits(last)
+        if min(counts) == size:
+            return self.language_model.logits(hidden[:, -1])
+        ends = index_tensor(counts, embeds.device) - 1
+        return self.language_model.logits(hidden[torch.arange(rows, device=embeds.device), ends])
 
     generate = generate
 

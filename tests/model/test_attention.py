@@ -7,7 +7,7 @@ import torch
 
 from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
 from kvl_eval.model.attention import Attention
-from kvl_eval.model.decoder import cache_mask
+from kvl_eval.model.cache import cache_mask
 from kvl_eval.model.rope import text_angles
 
 CONFIG = TextConfig(
