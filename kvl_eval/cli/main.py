@@ -241,6 +241,22 @@ def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 
 @cli.command()
 @click.argument("run_folder", type=click.Path())
+@spelled(("--format", "-f"), type=click.Choice(["csv", "parquet", "lm-eval", "inspect", "submission"]), required=True)
+@spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: export/FORMAT in the run.")
+@spelled(("--protocol",), help="Whose verdicts are written; default: each task's own.")
+@include_option
+@json_option
+def export(run_folder: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Write a run for other tools: pandas, inspect_ai, lm-evaluation-harness, a benchmark's server."""
+    from kvl_eval.cli.tools import export_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return export_verb(Path(run_folder), **flags, as_json=as_json)
+
+
+@cli.command()
+@click.argument("run_folder", type=click.Path())
 @spelled(("--strict",), is_flag=True, help="What a crash left behind counts as damage too.")
 @include_option
 @json_option

@@ -1,4 +1,4 @@
-"""The verbs that work on whole runs: verify, compare, merge. None loads a model."""
+"""The verbs that work on whole runs: verify, compare, merge, export. None loads a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from kvl_eval.errors import UsageError
 
-NOTHING = 3  # exit code: there was nothing to compare
+NOTHING = 3  # exit code: there was nothing to compare, or answers are missing
 
 
 def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
@@ -57,6 +57,23 @@ def merge_verb(runs: Sequence[Path], output_dir: Path, *, as_json: bool) -> int:
     for line in told(shards):
         click.echo(line, err=True)
     return show(outcome, as_json)
+
+
+def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None, as_json: bool) -> int:
+    """Write a run for another tool; the exit code says whether answers are missing from it."""
+    from kvl_eval.exports import export_run
+    from kvl_eval.scoring.rescore import fresh_results
+    from kvl_eval.store.results import RunFolder
+
+    folder = RunFolder.open(run)
+    rows = fresh_results(folder)["rows"]
+    written = export_run(folder, format, Path(out) if out else run / "export" / format, protocol)
+    names = [str(path) for path in written]
+    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    lacking = sorted({row["task"] for row in rows if row["n_ok"] < row["n_planned"]})
+    if lacking:
+        click.echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
+    return NOTHING if lacking else 0
 
 
 def _json(found: Any) -> str:

@@ -1,0 +1,41 @@
+"""A run in the forms other tools read: tables for pandas, logs of inspect_ai, files of lm-evaluation-harness.
+
+Every form holds the plan's samples in the data set's order. None needs the tool it is made for, a model or a data set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kvl_eval.errors import UsageError
+from kvl_eval.store.results import RunFolder
+
+FORMATS = ("csv", "parquet", "lm-eval", "inspect", "submission")
+
+
+def export_run(folder: RunFolder, form: str, out: Path, protocol: str | None = None) -> list[Path]:
+    """Write the run into the folder `out` and return the files' paths; files of the same name are replaced.
+
+    Args:
+        protocol: whose verdicts are written; None means each task's default. Only protocols that the run was scored
+                  under can be written.
+
+    Raises: UsageError for a run that was not scored so, or has nothing to submit; DataError, StorageError.
+    """
+    if form in ("csv", "parquet"):
+        from kvl_eval.exports.tables import write_csv, write_parquet
+
+        return [(write_csv if form == "csv" else write_parquet)(folder, out, protocol)]
+    if form == "lm-eval":
+        from kvl_eval.exports.lm_eval_files import write_lm_eval
+
+        return write_lm_eval(folder, out, protocol)
+    if form == "inspect":
+        from kvl_eval.exports.inspect_log import write_inspect
+
+        return write_inspect(folder, out, protocol)
+    if form == "submission":
+        from kvl_eval.exports.submissions import write_submissions
+
+        return write_submissions(folder, out)
+    raise UsageError("usage.format", f"there is no format {form!r}", why=f"known: {', '.join(FORMATS)}")

@@ -1,0 +1,117 @@
+"""The answers of a run in plan order, each with its record and its score: what every export is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kvl_eval.errors import UsageError
+from kvl_eval.store.journal import LineReader
+from kvl_eval.store.results import Key, RunFolder, key_of
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One planned answer: its line of the plan, its record if there is one, its score if it was scored."""
+
+    entry: Fields
+    record: Fields | None
+    score: Fields | None
+
+    @property
+    def key(self) -> Key:
+        """Sample, repeat, budget and policy."""
+        return key_of(self.entry)
+
+    @property
+    def status(self) -> str:
+        """`ok`, `failed` or `pending`."""
+        return "pending" if self.record is None else str(self.record["status"])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The answers of one task at one budget, and their result: a row of results.json."""
+
+    folder: RunFolder
+    row: Fields
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return str(self.row["task"])
+
+    @property
+    def name(self) -> str:
+        """`mathvista`, `mathvista-mini`, `mathvision-test-4096-cut`: differs from part to part of a run."""
+        budget = [] if self.row["budget"] is None else [self.row["budget"], self.row["policy"]]
+        return "-".join(str(part) for part in (self.task, self.row["split"], *budget) if part is not None)
+
+    def answers(self) -> Iterator[Answer]:
+        """Its answers in plan order."""
+        place = self.row["budget"], self.row["policy"]
+        return (one for one in answers(self.folder, self.task, self.row["protocol"]) if one.key[2:] == place)
+
+
+def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
+    """The results of a run under one protocol, or under each task's default one.
+
+    Raises: UsageError `export.protocol` where a task was not scored so; DataError without results.
+    """
+    rows = [row for row in folder.results()["rows"] if row["thinking"] == "split"]
+    found = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        ours = [row for row in rows if row["task"] == task]
+        wanted = protocol or _default_protocol(task, ours)
+        chosen = [row for row in ours if row["protocol"] == wanted]
+        if not chosen:
+            raise UsageError(
+                "export.protocol",
+                f"{task} was not scored under {wanted!r}",
+                where=str(folder.path),
+                why=f"scored: {', '.join(dict.fromkeys(row['protocol'] for row in ours))}",
+                fix=f"kvl-eval score {folder.path} --protocol {wanted}",
+            )
+        found += [Part(folder, row) for row in chosen]
+    return found
+
+
+def _default_protocol(task: str, rows: list[Fields]) -> str:
+    """The task's default protocol; the first one stored of a task that this version does not know."""
+    from kvl_eval.tasks import TASKS
+
+    known = TASKS.get(task)
+    return known.default_protocol if known is not None else str(rows[0]["protocol"])
+
+
+def answers(folder: RunFolder, task: str, protocol: str) -> Iterator[Answer]:
+    """All planned answers of a task in order, with their scores under `protocol`."""
+    index = folder.index(task)
+    scores = {key_of(line): line for line in folder.scores(task, protocol)}
+    reader = LineReader(folder.samples_path(task)) if index.offsets else None
+    try:
+        for entry in folder.plan(task):
+            key = key_of(entry)
+            there = reader is not None and key in index.offsets
+            record = reader.at(index.offsets[key]) if reader is not None and there else None
+            yield Answer(entry, record, scores.get(key))
+    finally:
+        if reader is not None:
+            reader.close()
+
+
+def clean(value: Any) -> Any:
+    """`value` as any reader of JSON and UTF-8 takes it: lone surrogates written out, NaN and infinity None."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {clean(key): clean(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(one) for one in value]
+    return value

@@ -1,0 +1,56 @@
+"""Files for the servers that hold a benchmark's unpublished answers, as the task's own writer makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.errors import UsageError
+from kvl_eval.exports.answers import Answer, Part, clean, parts
+from kvl_eval.store.journal import Disk
+from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks import TASKS, get_task
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import Sample
+
+
+def write_submissions(folder: RunFolder, out: Path) -> list[Path]:
+    """Write the files of every task that a server scores into `out/TASK-SPLIT/` and return their paths.
+
+    The first repeat is submitted, the thought left out; failed and pending samples are absent.
+
+    Raises: UsageError `export.submission` where no task of the run has such files; DataError, StorageError.
+    """
+    chosen = [part for part in parts(folder) if part.task in TASKS and TASKS[part.task].submission is not None]
+    if not chosen:
+        raise UsageError(
+            "export.submission",
+            "no task of this run is scored by a server",
+            where=str(folder.path),
+            why=f"tasks with a submission file: {', '.join(name for name, task in TASKS.items() if task.submission)}",
+        )
+    written = []
+    for part in chosen:
+        for name, text in _files(part).items():
+            path = out / part.name / name
+            Disk().replace(path, [str(clean(text)).encode()])
+            written.append(path)
+    return written
+
+
+def _files(part: Part) -> Mapping[str, str]:
+    task = get_task(part.task)
+    assert task.submission is not None
+    return task.submission(list(_pairs(task, part.answers())))
+
+
+def _pairs(task: Task, found: Iterator[Answer]) -> Iterator[tuple[Sample, str]]:
+    for answer in found:
+        if answer.record is not None and answer.status == "ok" and answer.key.repeat == 0:
+            yield _sample(task, answer.entry), answer.record["answer"]
+
+
+def _sample(task: Task, entry: Mapping[str, Any]) -> Sample:
+    return replace(task.sample(entry["row"]), id=entry["sample_id"])

@@ -1,0 +1,195 @@
+"""One row for each planned answer, as CSV or parquet: `pandas.read_csv`, `pandas.read_parquet`.
+
+Both hold the same columns. Lists are lists in parquet and JSON in CSV. In CSV a text that a spreadsheet would take for
+a formula starts with an apostrophe, which the data does not hold; parquet holds every text as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvl_eval.exports.answers import Answer, Part, clean, parts
+from kvl_eval.store.journal import Disk
+from kvl_eval.store.results import RunFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH = 500  # rows of a parquet row group
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # first characters that make a spreadsheet calculate
+
+TEXT, WHOLE, NUMBER, TRUTH, TEXTS = "text", "whole", "number", "truth", "texts"
+COLUMNS = {
+    "run_id": TEXT,
+    "model": TEXT,
+    "demo": TRUTH,
+    "task": TEXT,
+    "split": TEXT,
+    "sample_id": TEXT,
+    "repeat": WHOLE,
+    "budget": WHOLE,
+    "policy": TEXT,
+    "protocol": TEXT,
+    "status": TEXT,
+    "failure": TEXT,
+    "question": TEXT,
+    "choices": TEXTS,
+    "gold": TEXTS,
+    "categories": TEXT,
+    "cluster": TEXT,
+    "prompt": TEXT,
+    "thinking": TEXT,
+    "answer": TEXT,
+    "raw_output": TEXT,
+    "finish_reason": TEXT,
+    "think_closed": TRUTH,
+    "budget_forced": TRUTH,
+    "extracted": TEXT,
+    "score": NUMBER,
+    "verdict": TEXT,
+    "reason": TEXT,
+    "method": TEXT,
+    "detail": TEXT,
+    "tokens_prompt": WHOLE,
+    "tokens_image": WHOLE,
+    "tokens_thinking": WHOLE,
+    "tokens_answer": WHOLE,
+    "seconds": NUMBER,
+    "seed": WHOLE,
+    "ended_at": TEXT,
+}
+
+Row = dict[str, Any]
+
+
+def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Row]:
+    """One row for each planned answer, task by task, with all of `COLUMNS`; what is not known is None."""
+    manifest = folder.manifest
+    run = {
+        "run_id": folder.run_id,
+        "model": (manifest.get("model") or {}).get("name"),
+        "demo": bool(manifest.get("demo")),
+    }
+    for part in parts(folder, protocol):
+        for answer in part.answers():
+            yield {**dict.fromkeys(COLUMNS), **run, **_planned(part, answer), **_answered(answer), **_scored(answer)}
+
+
+def _planned(part: Part, answer: Answer) -> Row:
+    entry = answer.entry
+    return {
+        **{name: entry[name] for name in ("task", "split", "sample_id", "repeat", "budget", "policy", "cluster")},
+        "protocol": part.row["protocol"],
+        "status": answer.status,
+        "question": clean(entry["question"]),
+        "choices": _texts(entry["choices"]),
+        "gold": _texts(entry["gold"]),
+        "categories": _json(entry["categories"]),
+    }
+
+
+def _answered(answer: Answer) -> Row:
+    record = answer.record
+    if record is None:
+        return {}
+    same = ("thinking", "answer", "raw_output", "finish_reason", "think_closed", "budget_forced", "seed", "ended_at")
+    return {
+        **{name: clean(record[name]) for name in same},
+        "failure": record["reason"],
+        "prompt": clean(record["prompt_text"]),
+        **{f"tokens_{name}": count for name, count in record["tokens"].items()},
+        "seconds": record["time"].get("total"),
+    }
+
+
+def _scored(answer: Answer) -> Row:
+    score = answer.score
+    if score is None:
+        return {}
+    extracted = score["extracted"]
+    return {
+        "extracted": clean(extracted) if isinstance(extracted, str | None) else _json(extracted),
+        "score": score["score"],
+        "verdict": score["verdict"],
+        "reason": clean(score["reason"]),
+        "method": score["extract_method"],
+        "detail": _json(score["detail"]),
+    }
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    return [str(clean(value)) for value in values]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(clean(value), ensure_ascii=False)
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------
+
+
+def write_csv(folder: RunFolder, out: Path, protocol: str | None = None) -> Path:
+    """Write `samples.csv` into `out`: UTF-8, commas, a header line. Raises: UsageError, DataError, StorageError."""
+    path = out / "samples.csv"
+    Disk().replace(path, _csv_lines(rows(folder, protocol)))
+    return path
+
+
+def _csv_lines(found: Iterator[Row]) -> Iterator[bytes]:
+    yield csv_line(list(COLUMNS))
+    for row in found:
+        yield csv_line([row[name] for name in COLUMNS])
+
+
+def csv_line(cells: Sequence[Any]) -> bytes:
+    """One line of a CSV file in which no text acts as a formula; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow([_cell(cell) for cell in cells])
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | Mapping):
+        value = _json(value)
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+# -- parquet ----------------------------------------------------------------------------------------------------
+
+
+def write_parquet(folder: RunFolder, out: Path, protocol: str | None = None) -> Path:
+    """Write `samples.parquet` into `out`, a row group at a time. Raises: UsageError, DataError, StorageError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = out / "samples.parquet"
+    schema = _schema()
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        batch: list[Row] = []
+        for row in rows(folder, protocol):
+            batch.append(row)
+            if len(batch) == BATCH:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    Disk().replace(path, [buffer.getvalue()])
+    return path
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {
+        TEXT: pa.string(),
+        WHOLE: pa.int64(),
+        NUMBER: pa.float64(),
+        TRUTH: pa.bool_(),
+        TEXTS: pa.list_(pa.string()),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])

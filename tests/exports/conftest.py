@@ -1,0 +1,46 @@
+"""A run with everything an export has to cope with: repeats, budgets, protocols, a failure, a missing answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.evaluation import evaluate
+from kvl_eval.scoring.rescore import rescore
+from kvl_eval.store.results import RunFolder
+
+HOSTILE = "=1+1 \x00 </script> \u202e | \U0001f600"
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six MathVista questions, two answers each at two budgets, under every protocol; one request fails."""
+    done = evaluate(
+        model="fake",
+        tasks=["mathvista"],
+        limit=6,
+        repeats=2,
+        think_budget=(16, 1024),
+        model_args={"think": 60, "fail": "oom:1"},
+        output_dir=str(tmp_path_factory.mktemp("sweep")),
+    )
+    rescore(RunFolder.open(done.path), "all", "split")
+    return done.path
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks whose every answer is hostile; the last three answers of one were never given."""
+    done = evaluate(
+        model="fake",
+        tasks=["infovqa", "screenspot"],
+        limit=8,
+        backend=FakeBackend(answer=lambda request, repeat: HOSTILE),
+        output_dir=str(tmp_path_factory.mktemp("hostile")),
+    )
+    records = RunFolder.open(done.path).samples_path("infovqa")
+    records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-3]))
+    rescore(RunFolder.open(done.path))
+    return done.path
