@@ -1,8 +1,9 @@
 """Drawn problems of many steps: tables of letters and digits to add up, to count in and to walk through.
 
-A cell of a table is a letter and what belongs to it side by side, 28 x 28 pixels, which is one visual token: looking a
-letter up is one glance, and the number of glances that a question needs is the problem's own choice. The worked steps
-name the cell that was looked at and carry the running result, one line each.
+A cell of a table is a letter and its digit (`A7`, 28 x 28 pixels, which is one visual token), or a letter, the next one
+and what is picked up on the way there (`A-C5`, two visual tokens). How many cells a question leads through is the
+problem's own choice. The worked steps name the cell that was looked at and carry the running result, one line each;
+before a walk the whole table is written down, since finding a letter again is easier in text than in a picture.
 """
 
 import random
@@ -18,6 +19,7 @@ from tools.nano.problems import Problem
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWX"
 STYLE = 0.4  # share of tinted papers and inks
 RULE = (190, 190, 190)
+ROWS = 7
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def total(rng: random.Random, level: float) -> Worked:
     for cell in cells:
         result += int(cell[1])
         steps.append(f"{cell} {result}")
-    return _worked(rng, "total", [cells], "What is the sum of all digits?", result, steps)
+    return _worked(rng, "total", cells, "What is the sum of all digits?", result, steps)
 
 
 def count(rng: random.Random, level: float) -> Worked:
@@ -50,7 +52,7 @@ def count(rng: random.Random, level: float) -> Worked:
     for cell in cells:
         result += int(cell[1]) > limit
         steps.append(f"{cell} {result}")
-    return _worked(rng, "count", [cells], f"How many digits are above {limit}?", result, steps)
+    return _worked(rng, "count", cells, f"How many digits are above {limit}?", result, steps)
 
 
 def path(rng: random.Random, level: float) -> Worked:
@@ -60,28 +62,26 @@ def path(rng: random.Random, level: float) -> Worked:
     way = rng.sample(letters, length + 1)
     after = {letter: rng.choice([other for other in letters if other != letter]) for letter in letters}
     after |= dict(pairwise(way))
-    cells = [letter + after[letter] for letter in letters]
+    cells = {letter: f"{letter}-{after[letter]}" for letter in letters}
     question = f'Walk from "{way[0]}" to "{way[-1]}". How many steps is it?'
-    steps = [f"{letter} {number}" for number, letter in enumerate(way)]
-    return _worked(rng, "path", [cells], question, length, steps)
+    steps = [f"{cells[letter]} {number}" for number, letter in enumerate(way[:-1], 1)]
+    return _worked(rng, "path", list(cells.values()), question, length, [*cells.values(), *steps])
 
 
 def walk(rng: random.Random, level: float) -> Worked:
-    """The sum of the digits on a walk of so many steps: one table names each letter's next, the other its digit."""
-    length = steps_at(level, 2, 45)
+    """The sum of the digits that are picked up on a walk of so many steps."""
+    length = steps_at(level, 2, 36)
     letters = LETTERS[: rng.randint(4, 14)]
     ring = rng.sample(letters, len(letters))
-    digits = {letter: rng.choice("12345") for letter in letters}
-    start = rng.randrange(len(ring))
-    steps, result = [], 0
-    for number in range(1, length + 1):
-        letter = ring[(start + number) % len(ring)]
-        result += int(digits[letter])
-        steps.append(f"{letter}{digits[letter]} {number} {result}")
     after = {letter: ring[(k + 1) % len(ring)] for k, letter in enumerate(ring)}
-    tables = [[letter + after[letter] for letter in letters], [letter + digits[letter] for letter in letters]]
-    question = f'Begin at "{ring[start]}" and walk {length} steps. What is the sum of the digits?'
-    return _worked(rng, "walk", tables, question, result, steps)
+    cells = {letter: f"{letter}-{after[letter]}{rng.choice('12345')}" for letter in letters}
+    place, steps, result = ring[0], [], 0
+    for number in range(1, length + 1):
+        result += int(cells[place][-1])
+        steps.append(f"{cells[place]} {number} {result}")
+        place = after[place]
+    question = f'Begin at "{ring[0]}" and walk {length} steps. What is the sum of the digits?'
+    return _worked(rng, "walk", list(cells.values()), question, result, [*cells.values(), *steps])
 
 
 def _numbered(rng: random.Random, size: int, digits: str) -> list[str]:
@@ -89,23 +89,21 @@ def _numbered(rng: random.Random, size: int, digits: str) -> list[str]:
 
 
 def _worked(
-    rng: random.Random, kind: str, tables: Sequence[Sequence[str]], question: str, answer: int, steps: Sequence[str]
+    rng: random.Random, kind: str, cells: Sequence[str], question: str, answer: int, steps: Sequence[str]
 ) -> Worked:
-    widest = max(map(len, tables))
-    image = draw_tables(rng, tables, columns=min(widest, 7 if len(tables) > 1 else rng.randint(4, 6)))
-    written = ", ".join(cell for table in tables for cell in table)
-    return Worked(Problem((image,), question, str(answer), "integer", kind, written), tuple(steps))
+    image = draw_cells(rng, cells, columns=rng.randint(3, 4) if len(cells[0]) > 2 else rng.randint(4, 6))
+    return Worked(Problem((image,), question, str(answer), "integer", kind, ", ".join(cells)), tuple(steps))
 
 
-def draw_tables(rng: random.Random, tables: Sequence[Sequence[str]], columns: int) -> Image.Image:
-    """The tables below each other, rows of so many ruled cells; each begins a row."""
-    rows = [table[k : k + columns] for table in tables for k in range(0, len(table), columns)]
-    canvas = Canvas(2 * CELL * columns, LINE * len(rows), pick_style(rng, STYLE))
-    for y, row in enumerate(rows):
-        for x, cell in enumerate(row):
-            left, top = 2 * CELL * x, LINE * y
-            canvas.pen.rectangle((left, top, left + 2 * CELL - 1, top + LINE - 1), outline=RULE)
-            canvas.text(left, top, cell, anchor="lm")
+def draw_cells(rng: random.Random, cells: Sequence[str], columns: int) -> Image.Image:
+    """A ruled table; a cell is as wide as the whole visual tokens that its text fills, fewer columns for few cells."""
+    columns = max(min(columns, len(cells)), -(-len(cells) // ROWS))
+    width = 2 * CELL * -(-len(cells[0]) // 2)
+    canvas = Canvas(width * columns, LINE * -(-len(cells) // columns), pick_style(rng, STYLE))
+    for k, cell in enumerate(cells):
+        left, top = width * (k % columns), LINE * (k // columns)
+        canvas.pen.rectangle((left, top, left + width - 1, top + LINE - 1), outline=RULE)
+        canvas.text(left, top, cell, anchor="lm")
     return canvas.image
 
 
