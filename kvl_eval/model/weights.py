@@ -291,6 +291,7 @@ def save_checkpoint(
     for name, shard in zip(names, shards, strict=True):
         packed = {key: tensor.to("cpu", stored).contiguous().clone() for key, tensor in shard.items()}
         save_file(packed, folder / f".{name}.part", metadata={"format": "pt"})
+        (folder / f".{name}.part").chmod(0o644)
         os.replace(folder / f".{name}.part", folder / name)
     if len(shards) > 1:
         weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
