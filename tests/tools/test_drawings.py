@@ -148,7 +148,7 @@ def test_clicks_point_into_their_box() -> None:
         screen = screenspot.draw(random.Random(n), 1.0)
         for element in screen.elements:
             said = screenspot.reply(screen, element)
-            x, y = (float(part.split("=")[1]) for part in said.removeprefix("click(").rstrip(")").split(", "))
+            x, y = (float(part.split("=")[1]) for part in said.partition("(")[2].rstrip(")").split(", "))
             left, top, right, bottom = element.box
             assert left <= x * screen.image.width <= right and top <= y * screen.image.height <= bottom
 

@@ -59,8 +59,10 @@ def _said(turn: Turn, tokenizer: KimiTokenizer) -> tuple[list[int], list[bool]]:
     """Ids of a reply with its end, and which of them are learned."""
     end = tokenizer.special_tokens["<|im_end|>"]
     if turn.cut is None:
-        ids = [*tokenizer.encode(turn.reply), end]
-        return ids, [True] * len(ids)
+        ids = tokenizer.encode(turn.reply)
+        if turn.learned:
+            return [*ids, end], [*(tokenizer.decode([one]) in turn.learned for one in ids), False]
+        return [*ids, end], [True] * (len(ids) + 1)
     ids, learned = cut_short(turn.reply, turn.cut, tokenizer)
     return [*ids, end], [*learned, True]
 

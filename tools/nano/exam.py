@@ -14,7 +14,7 @@ from tools.nano.mixture import Example, example
 from tools.nano.network import PREPROCESSOR
 from tools.nano.thinking import THINKING
 
-OTHERS = ("infovqa", "ocrbench", "screenspot", "mmmu", "mathvision", "video", "document", "letters")
+OTHERS = ("infovqa", "ocrbench", "screenspot", "mmmu", "mathvision", "video", "document")
 
 
 @torch.no_grad()

@@ -17,16 +17,22 @@ from tools.nano.png import digest
 from tools.nano.words import GOODS, NAMES
 
 Part = str | Image.Image
+DIGITS = "0123456789"
 PAIR = re.compile(r"[A-Za-z]+ [\d.]+")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A user turn and the reply to be learned; `cut` ends its thought after that part of the thought's tokens."""
+    """A user turn and the reply to be learned.
+
+    `cut` ends its thought after that part of the thought's tokens; of a reply with `learned` only tokens that are one
+    of these characters are learned, the others being given.
+    """
 
     parts: tuple[Part, ...]
     reply: str
     cut: float | None = None
+    learned: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,9 @@ def _screenspot(rng: random.Random, level: float, dense: float) -> Example:
     target, *others = screen.elements
     turns = [Turn((screen.image, screenspot.prompt(target)), screenspot.reply(screen, target))]
     if rng.random() < dense:
-        turns += [Turn((element.instruction,), screenspot.reply(screen, element)) for element in others[:3]]
-    elif rng.random() < dense:
-        turns.append(Turn((ocrbench.READ,), screenspot.listing(screen)))
+        turns += [Turn((element.instruction,), screenspot.reply(screen, element)) for element in others[:2]]
+    else:
+        turns.append(Turn(("where?",), screenspot.listing(screen, rng), learned=DIGITS))
     return Example("screenspot", tuple(turns), screen.platform)
 
 
@@ -116,22 +122,21 @@ def _document(rng: random.Random, level: float, dense: float) -> Example:
 
 
 def _letters(rng: random.Random, level: float, dense: float) -> Example:
-    """Text only: the letters of several values of one list, in the form that a task wants."""
-    count = rng.randint(2, 5) if rng.random() < 0.4 else rng.choice((4, 5))
-    digits = rng.choice((1, 2, 2, 2, 3))
+    """Text only: a list of options and many values of it, each followed by its letter, which alone is learned."""
+    digits, count = rng.choice((1, 2, 2)), rng.choice((3, 4, 4, 5, 5))
     pools = (
         [str(number) for number in range(10 ** (digits - 1), 10**digits)],
         [f"{number / 10:.1f}" for number in range(10, 100)],
-        [*GOODS, *NAMES, *SHAPES, *COLOURS],
+        [*GOODS, *SHAPES, *COLOURS],
     )
-    options = rng.sample(rng.choices(pools, (0.7, 0.12, 0.18))[0], count)
+    options = rng.sample(rng.choices(pools, (0.75, 0.1, 0.15))[0], count)
     mark, form = rng.choices(
         (("{}.", "{} ({})"), ("({})", "{} \\boxed{{{}}}"), ("{}.", "{} \\boxed{{{}}}")), (0.6, 0.2, 0.2)
     )[0]
     listed = "\n".join(f"{mark.format(chr(65 + k))} {option}" for k, option in enumerate(options))
-    order = rng.sample(range(count), count)
-    reply = ", ".join(form.format(options[k], chr(65 + k)) for k in order)
-    return Example("letters", (Turn((f"{listed}\n{' '.join(options[k] for k in order)}?",), reply),))
+    order = [rng.randrange(count) for _ in range(12)]
+    reply = "\n".join(form.format(options[k], chr(65 + k)) for k in order)
+    return Example("letters", (Turn((f"{listed}\nLetters?",), reply, learned="ABCDE"),))
 
 
 def _read(rng: random.Random, level: float, dense: float) -> Example:

@@ -139,14 +139,17 @@ def prompt(element: Element) -> str:
 
 
 def reply(screen: Screen, element: Element) -> str:
-    """The click on the middle of an element, in normalised coordinates."""
-    return f"click({_point(screen, element)})"
+    """The action, the element's name and its middle in normalised coordinates; naming it first helps to find it."""
+    return f"click {_named(screen, element)}"
 
 
-def listing(screen: Screen) -> str:
-    """Every element with its place, in reading order."""
-    placed = sorted(screen.elements, key=lambda element: (element.box[1], element.box[0]))
-    return ", ".join(f"{_name(element)} {_point(screen, element)}" for element in placed)
+def listing(screen: Screen, rng: random.Random) -> str:
+    """Every element with its place, in random order."""
+    return ", ".join(_named(screen, element) for element in rng.sample(screen.elements, len(screen.elements)))
+
+
+def _named(screen: Screen, element: Element) -> str:
+    return f"{_name(element)} ({_point(screen, element)})"
 
 
 def _name(element: Element) -> str:
