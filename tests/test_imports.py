@@ -26,6 +26,7 @@ ALLOWED = {
     "references": {"errors", "tasks", "references"},
     "store": {"errors", "types", "store"},
     "scoring": {"errors", "types", "thinking", "tasks", "scorers", "sources", "references", "store", "scoring"},
+    "view": {"errors", "types", "store", "tasks", "scorers", "scoring", "reports", "view"},
     "exports": {"errors", "types", "store", "tasks", "exports"},
     "reports": {"errors", "types", "store", "references", "scorers", "tasks", "reports", "media", "sources"},
 }

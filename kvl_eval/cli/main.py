@@ -240,6 +240,20 @@ def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 
 
 @cli.command()
+@click.argument("run_folder", type=click.Path(), required=False)
+@spelled(("--port",), type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@spelled(("--output-dir", "-o"), default="results", show_default=True, help="Whose newest run is shown without one.")
+@include_option
+def view(run_folder: str | None, port: int, output_dir: str, include_path: tuple[str, ...]) -> int:
+    """Show a run in a browser, also while it goes on; on 127.0.0.1 only, until Ctrl-C."""
+    from kvl_eval.cli.view import view_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return view_verb(None if run_folder is None else Path(run_folder), Path(output_dir), port)
+
+
+@cli.command()
 @click.argument("run_folder", type=click.Path())
 @spelled(("--format", "-f"), type=click.Choice(["csv", "parquet", "lm-eval", "inspect", "submission"]), required=True)
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: export/FORMAT in the run.")

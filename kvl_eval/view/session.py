@@ -1,0 +1,90 @@
+"""What `kvl-eval view` shows: the report of a run, written when it is missing or old, or the progress of one."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.errors import KvlEvalError, UsageError
+from kvl_eval.reports.figures import plain
+from kvl_eval.reports.write import write_report
+from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.store.results import RunFolder, list_runs
+from kvl_eval.view.live import LiveRun
+from kvl_eval.view.server import ReportServer
+
+CHECK = 1.0  # seconds between two looks at whether a run is over
+
+
+class View:
+    """A server for one run or report, and the thread that writes a run's report when the run is over."""
+
+    def __init__(self, path: Path, port: int = 0) -> None:
+        """Start serving. Raises: DataError for what is neither run nor report, UsageError for a port in use."""
+        self._problem = ""
+        self._closed = threading.Event()
+        self._written = threading.Event()
+        self._live = None if is_report(path) else LiveRun(path)
+        if self._live is not None and not self._live.running:
+            self._live.close()
+            self._live = None
+            write_if_old(path)
+        root = path if is_report(path) else path / "report"
+        self.server = ReportServer(root, port, None if self._live is None else self._state)
+        self.server.start()
+        if self._live is not None:
+            threading.Thread(target=self._wait_for_end, args=(path, self._live), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return self.server.url
+
+    @property
+    def live(self) -> bool:
+        """Whether a run was going on when this began."""
+        return self._live is not None
+
+    def close(self) -> None:
+        """Stop."""
+        self._closed.set()
+        self.server.close()
+        if self._live is not None:
+            self._live.close()
+
+    def _state(self) -> dict[str, Any]:
+        assert self._live is not None
+        return {**self._live.state(), "report": self._written.is_set(), "problem": self._problem}
+
+    def _wait_for_end(self, path: Path, live: LiveRun) -> None:
+        while not self._closed.wait(CHECK):
+            if not live.running:
+                try:
+                    write_if_old(path)
+                    self._written.set()
+                except KvlEvalError as error:  # the page says so; its last state stays
+                    self._problem = plain(f"The report cannot be written: {error.message}")
+                return
+
+
+def is_report(path: Path) -> bool:
+    """Whether a folder is a written report rather than a run."""
+    return (path / "index.html").is_file() and not (path / "run.json").exists()
+
+
+def write_if_old(path: Path) -> Path:
+    """The run's report folder, written if it is missing or older than the results. Raises: DataError, StorageError."""
+    fresh_results(RunFolder.open(path))
+    index = path / "report" / "index.html"
+    if not index.is_file() or index.stat().st_mtime_ns < (path / "results.json").stat().st_mtime_ns:
+        write_report([path], formats=("html",))
+    return index.parent
+
+
+def newest_run(output_dir: Path) -> Path:
+    """The run made last below `output_dir`. Raises: UsageError where there is none."""
+    runs = list_runs(output_dir)
+    if not runs:
+        raise UsageError("view.run", f"no runs in {output_dir}", fix="name a run folder, or give --output-dir")
+    return Path(runs[-1]["path"])
