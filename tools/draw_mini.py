@@ -14,6 +14,7 @@ from typing import Any
 
 from tools.nano import (
     documents,
+    image_choices,
     infovqa,
     mathvision,
     mathvista,
@@ -280,6 +281,8 @@ SPLITS = {
         _documents,
     ),
 }
+
+SPLITS |= {task: MiniSplit(*split) for task, split in image_choices.SPLITS.items()}
 
 
 def rows(task: str) -> list[Row]:

@@ -26,6 +26,10 @@ MODULES = (
     "longvideobench",
     "egoschema",
     "mmstar",
+    "realworldqa",
+    "ai2d",
+    "blink",
+    "vstar",
 )
 TASKS: dict[str, Task] = {
     task.name: task

@@ -211,6 +211,7 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmstar"),
     groups=("table3",),
+    mini="mmstar",
     max_new_tokens=4096,
     files=("mmstar.parquet or val-*.parquet (hub copy)", "MMStar.tsv (VLMEvalKit)"),
     count={

@@ -1,0 +1,166 @@
+"""RealWorldQA: 765 questions about photographs of streets and places, answered by a letter or by a word or number.
+
+Data:    hub lmms-lab/RealWorldQA, split test; or VLMEvalKit's RealWorldQA.tsv (x.ai released data without code)
+Prompt:  picture, then the question as it is, which asks for a letter itself
+Metric:  mean over all questions; letters by VLMEvalKit's matcher, other answers by equality without case or last dots
+Source:  lmms-eval lmms_eval/tasks/realworldqa/utils.py @ 75571cf; VLMEvalKit vlmeval/dataset/image_mcq.py @ e8e78f0
+Report:  Kimi-VL (arXiv 2504.07491), Table 3, row RealWorldQA; the Thinking-2506 model card
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
+from kvl_eval.scorers.option_letter import UNDECIDED, Reader, inferred_letter, letter_score, ranked_letter, undecided
+from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources.pictures import pictured_samples, sample_maker
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.choices import kept, option_texts, row_id, split_options, vlmevalkit_text
+from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
+
+REQUEST = "\nPlease answer directly with"
+KEPT = ("index", "id", "row", "image_path", "question", "choices", *"ABCD", "answer", "picture")
+
+
+def load(source: Source, split: str) -> Iterator[Sample]:
+    """The samples in the data set's order, pictures unopened. Raises: DataError."""
+    rows = read_rows(source, split, stems=("RealWorldQA",), required=("question", "answer"), task="realworldqa")
+    yield from pictured_samples(rows, _sample, source)
+
+
+def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
+    question = str(row.get("question") or "")
+    gold = str(row["answer"]).strip() if row.get("answer") is not None else ""
+    is_letter = gold.upper() in ("A", "B", "C", "D")
+    return Sample(
+        id=row_id(row, ("index", "id"), where),
+        question=question,
+        row=kept(row, KEPT),
+        media=media,
+        choices=(option_texts(row, where) or _split(question)[1]) if is_letter else (),
+        answers=((gold.upper() if is_letter else gold),) if gold else (),
+        categories={"answer": ("letter" if is_letter else "open",)},
+        cluster=row.get("picture"),
+    )
+
+
+def _split(question: str) -> tuple[str, tuple[str, ...]]:
+    """The bare question, and the options that the hub's text holds, a line each."""
+    return split_options(question.partition(REQUEST)[0], "\n{}. ")
+
+
+sample = sample_maker(_sample)
+
+
+# Prompts
+
+
+def lmms_eval(one: Sample) -> list[Message]:
+    """Picture and question, stripped."""
+    return [Message.user(*one.media, one.question.strip())]
+
+
+def vlmevalkit(one: Sample) -> list[Message]:
+    """VLMEvalKit's question, options and instruction; an open question alone."""
+    return [Message.user(*one.media, vlmevalkit_text(one, _split(one.question)[0] if one.choices else one.question))]
+
+
+# Scoring
+
+
+def score(read: Reader, boxed: bool, one: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
+    """A letter as `read` finds it; any other answer by equality, of the box's or cue's content where `boxed`."""
+    if one.categories["answer"] == ("letter",):
+        return letter_score(read, unread=undecided)(one, answer, extraction)
+    if not one.answers:
+        return Score.not_scored("no_gold")
+    text = (_final(answer) if boxed else answer) if extraction is MISSING else extraction
+    found = text.lower().strip().rstrip(".") if isinstance(text, str) else ""
+    if not found:
+        return Score.no_answer("empty", found)
+    return Score.of(found == one.answers[0].lower(), found, "whole" if extraction is MISSING else "given")
+
+
+def _final(answer: str) -> str:
+    box = last_boxed(answer)
+    return plain(box if box is not None else after_cue(answer) or answer)
+
+
+def matched_letter(one: Sample, reply: str) -> str | None:
+    """VLMEvalKit's letter where the options' texts are known, else lmms-eval's."""
+    return inferred_letter(one, reply) if one.choices else ranked_letter(reply, "ABCD")
+
+
+def _lmms_letter(one: Sample, reply: str) -> str | None:
+    del one
+    return ranked_letter(reply, "ABCD")
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """Mean over all questions; and how many replies to choices the matcher left undecided."""
+    plainly = summarise(scored)
+    if plainly.score is None:
+        return plainly
+    open_ones = sum(one.score.reason == UNDECIDED for one in scored)
+    official = {"exact_match" if protocol == "lmms-eval" else "Overall": str(plainly.score)}
+    return summarise(scored, official | ({"undecided replies": str(open_ones)} if protocol != "lmms-eval" else {}))
+
+
+_EXACT = "an open answer must be equal: `zero` is not 0, `35 mph` not 35, a bold or boxed answer is wrong"
+_RULE = "a reply that VLMEvalKit's matcher leaves undecided goes to a judge there, and is no_answer here"
+
+TASK = Task(
+    name="realworldqa",
+    title="RealWorldQA",
+    doc=__doc__ or "",
+    repos=("lmms-lab/RealWorldQA", "lmms-lab-encoder/RealWorldQA"),
+    licence="CC BY-ND 4.0 (as remembered; not read on the card)",
+    splits={"test": Split(rows=765)},
+    default_split="test",
+    load=load,
+    sample=sample,
+    row_layouts={
+        "hub": ("image_path", "image", "question", "answer"),
+        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer"),
+        "golden": ("id", "question", "choices", "answer"),
+    },
+    prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
+    default_prompt="lmms_eval",
+    prompt_evidence="the data set's own text; the report names no prompt",
+    protocols={
+        "official": Protocol(
+            score=partial(score, matched_letter, False),
+            label="vlmevalkit-rule",
+            notes=("x.ai published no scorer: letters by VLMEvalKit, open answers by lmms-eval", _RULE, _EXACT),
+            evidence="unknown: the report names no scorer",
+        ),
+        "official-exact": Protocol(
+            score=partial(score, matched_letter, False), notes=("the same as official: there is no official script",)
+        ),
+        "vlmevalkit": Protocol(
+            score=partial(score, inferred_letter, False),
+            label="vlmevalkit-rule",
+            notes=(_RULE, "its table has letters alone", _EXACT),
+        ),
+        "lmms-eval": Protocol(
+            score=partial(score, _lmms_letter, False),
+            notes=(_EXACT, "`A look at the sign` is an A, and `B, not C` a C", "its runs stop at 16 new tokens"),
+        ),
+        "assumed": Protocol(
+            score=partial(score, matched_letter, True),
+            notes=(r"as official, with open answers read from the last `\boxed{}` or after the last `Answer:`",),
+            evidence="assumed: for prompts of one's own that ask for reasoning first",
+        ),
+    },
+    aggregate=aggregate,
+    reference=Reference(benchmark="realworldqa"),
+    groups=("table3",),
+    mini="realworldqa",
+    max_new_tokens=2048,
+    files=("test-*.parquet or data/test-*.parquet (hub copy)", "RealWorldQA.tsv (VLMEvalKit)"),
+    count={"test": {"rows": 765}},
+)
