@@ -13,6 +13,7 @@ from kvl_eval.model.config import TextConfig
 
 # Public in newer releases of torch, private in older ones, absent in the oldest that are supported.
 GROUPED_MM: Callable[..., Tensor] | None = getattr(F, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
+FEW_ROWS = 6  # up to which `product` turns the matrix product round
 
 
 class MLP(nn.Module):
@@ -71,12 +72,13 @@ class Experts(nn.Module):
         Pairs (token, expert) are sorted by expert once; then one grouped matrix product for gate and up and one for
         down on an accelerator, without reading anything back, or a loop over the experts that were hit on a CPU.
         """
-        order = experts_Tk.flatten().argsort(stable=True)
-        inputs = x_TH[order // experts_Tk.shape[1]]
-        ends_E = torch.searchsorted(
-            experts_Tk.flatten()[order], torch.arange(len(self.down_proj), device=order.device), right=True
-        )
-        outputs = self.grouped(inputs, ends_E) if self.takes_grouped(x_TH) else self.looped(inputs, ends_E)
+        chosen = experts_Tk.flatten()
+        order = chosen.argsort(stable=True)
+        tokens = order // experts_Tk.shape[1]
+        ends_E = torch.searchsorted(chosen[order], torch.arange(len(self.down_proj), device=order.device), right=True)
+        if not self.takes_grouped(x_TH):
+            return self.looped(x_TH, tokens, weights_Tk.flatten()[order], ends_E)
+        outputs = self.grouped(x_TH[tokens], ends_E)
         pairs = outputs[order.argsort()].view(*experts_Tk.shape, -1)  # (T, k, H), back in token order
         return (pairs.float() * weights_Tk[..., None]).sum(1).to(x_TH.dtype)
 
@@ -92,16 +94,21 @@ class Experts(nn.Module):
         gate, up = GROUPED_MM(inputs, self.gate_up_proj.mT, offs=offsets).chunk(2, dim=-1)
         return GROUPED_MM(F.silu(gate) * up, self.down_proj.mT, offs=offsets)
 
-    def looped(self, inputs: Tensor, ends_E: Tensor) -> Tensor:
-        """Outputs of the sorted pairs, one expert after the other, skipping those without pairs."""
-        outputs, start = [], 0
+    def looped(self, x_TH: Tensor, tokens_P: Tensor, weights_P: Tensor, ends_E: Tensor) -> Tensor:
+        """Weighted sum (T, H) over the sorted pairs, one expert after the other, skipping those without pairs.
+
+        What an expert gives is added at once, so that no more than one expert's outputs lie in memory.
+        """
+        total_TH, start = torch.zeros_like(x_TH, dtype=torch.float32), 0
         weights = zip(ends_E.tolist(), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
         for end, gate_up, down in weights:
             if end > start:
-                gate, up = F.linear(inputs[start:end], gate_up).chunk(2, dim=-1)
-                outputs.append(F.linear(F.silu(gate) * up, down))
+                tokens = tokens_P[start:end]
+                gate, up = product(x_TH[tokens], gate_up).chunk(2, dim=-1)
+                out = product(F.silu(gate) * up, down)
+                total_TH.index_add_(0, tokens, out.float() * weights_P[start:end, None])
             start = end
-        return torch.cat(outputs) if outputs else inputs
+        return total_TH.to(x_TH.dtype)
 
     def plain(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
         """The plain form of `forward`: every expert on every token, weighted by zero where it was not chosen."""
@@ -111,6 +118,18 @@ class Experts(nn.Module):
             weight_T = (weights_Tk * (experts_Tk == expert)).sum(-1)
             total = total + F.linear(F.silu(gate) * up, down).float() * weight_T[:, None]
         return total.to(x_TH.dtype)
+
+
+def product(x_NI: Tensor, weight_OI: Tensor) -> Tensor:
+    """`F.linear(x, weight)`, (N, O); for few rows in float32 on a CPU with the weight on the left.
+
+    That form reads the weight as fast as memory gives it, the usual one takes 1.1 to 2.4 times as long; a single row is
+    computed twice, since the product with a vector is the slowest of all (`python -m benchmarks.experts`).
+    """
+    if len(x_NI) > FEW_ROWS or x_NI.device.type != "cpu" or x_NI.dtype != torch.float32:
+        return F.linear(x_NI, weight_OI)
+    rows = x_NI.contiguous() if len(x_NI) > 1 else torch.cat([x_NI, x_NI])
+    return (weight_OI @ rows.T)[:, : len(x_NI)].T
 
 
 class MoE(nn.Module):

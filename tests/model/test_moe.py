@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kvl_eval.model import TextConfig
-from kvl_eval.model.moe import Experts, MoE, Router
+from kvl_eval.model.moe import FEW_ROWS, Experts, MoE, Router, product
 
 CONFIG = TextConfig(
     hidden_size=24, moe_intermediate_size=16, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=2
@@ -30,11 +30,18 @@ def test_sorted_and_grouped_experts_equal_the_plain_loop(tokens: int) -> None:
     weights = torch.rand(tokens, 3)
     expected = experts.plain(x, chosen, weights)
     torch.testing.assert_close(experts(x, chosen, weights), expected, atol=1e-5, rtol=0)
-    order = chosen.flatten().argsort(stable=True)
-    ends = torch.searchsorted(chosen.flatten()[order], torch.arange(8), right=True)
-    torch.testing.assert_close(
-        experts.grouped(x[order // 3], ends), experts.looped(x[order // 3], ends), atol=1e-5, rtol=0
-    )
+    first, order = chosen[:, 0].sort(stable=True)  # one expert a token, weighted by one
+    ends = torch.searchsorted(first, torch.arange(8), right=True)
+    looped = experts.looped(x, order, torch.ones(tokens), ends)
+    torch.testing.assert_close(experts.grouped(x[order], ends), looped[order], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, FEW_ROWS, FEW_ROWS + 1])
+def test_a_product_of_few_rows_is_the_usual_one(rows: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    x, weight = torch.randn(10, rows, dtype=dtype).T, torch.randn(7, 10, dtype=dtype)
+    torch.testing.assert_close(product(x, weight), torch.nn.functional.linear(x, weight), atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_of_sorted_experts_equal_those_of_the_plain_loop() -> None:

@@ -1,0 +1,1 @@
+"""Claims about speed and memory, one script each; every one checks equal results before it measures."""
