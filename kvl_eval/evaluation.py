@@ -9,6 +9,7 @@ from typing import Any
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.run.config import answers_bundled, resolve
+from kvl_eval.run.large_data import bring_large
 from kvl_eval.run.plan import Lookup, plan_run
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
@@ -70,8 +71,9 @@ def evaluate(
     chosen = _tasks(tasks, answers_bundled(family, options))
     own = {task.name: task for task in chosen}
     config = resolve(model, family, chosen, options)
-    backend = backend or make_backend(model, config.settings)
     lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
+    bring_large(config, lookup)
+    backend = backend or make_backend(model, config.settings)
     outcome = start_run(plan_run(config, backend, lookup), backend, progress, lookup=lookup)
     return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 

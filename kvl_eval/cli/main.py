@@ -32,7 +32,7 @@ kvl-eval reproduces, explains and helps to trust vision-language benchmark numbe
   kvl-eval run --task mathvista --model kimi-vl-instruct --batch-size 32
   kvl-eval score --task mathvista --predictions answers.jsonl
 
-Verbs: run, resume, sweep, score, report, compare, verify, merge, list, describe, check, version.
+Verbs: run, resume, sweep, fetch, score, report, compare, verify, merge, list, describe, check, version.
 `kvl-eval VERB --help` shows what a verb takes; `kvl-eval list tasks` and `list models` what there is.
 """
 
@@ -311,6 +311,20 @@ def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...],
 
     include(include_path)
     return merge_verb([Path(run) for run in runs], Path(output_dir), as_json=as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@spelled(("--revision",), help="Revision of a hub checkpoint.")
+@spelled(("--yes", "-y"), is_flag=True, help="Allow downloads above 2 GB.")
+@spelled(("--keep-archives",), is_flag=True, help="Leave fetched archives where they are once they are unpacked.")
+@data_options
+@json_option
+def fetch(names: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Download and unpack what tasks and models need, from where it stopped; with --data-dir unpack what lies there."""
+    from kvl_eval.cli.fetch import fetch_verb
+
+    return fetch_verb(names, flags, as_json)
 
 
 @cli.command("list")

@@ -54,12 +54,17 @@ The real thing: kvl-eval run --task {tasks} --model kimi-vl-instruct"""
 
 def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     """Plan, show the plan, and carry it out unless --dry-run."""
+    from kvl_eval.run.large_data import bring_large, not_here
     from kvl_eval.run.plan import plan_run
     from kvl_eval.run.plan_text import plan_text
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import find_resumable, resume_run, start_run
 
     config = configuration(flags)
+    if not flags["dry_run"]:
+        bring_large(config)
+    elif absent := not_here(config):
+        click.echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
     backend = make(config, fetch=not flags["dry_run"])
     plan = plan_run(config, backend)
     if config.family in EMBEDDED:

@@ -1,6 +1,7 @@
 """Where a checkpoint lies: a local folder as it is, or a repository of the Hugging Face hub, downloaded and cached."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from kvl_eval.errors import CheckpointError
@@ -16,11 +17,13 @@ def checkpoint_folder(
     weights: bool = True,
     offline: bool = False,
     max_download: int | None = None,
+    announce: Callable[[int, int], None] | None = None,
 ) -> Path:
     """The folder of a checkpoint; a repository id is downloaded first, without weights if they are not needed.
 
     The environment of huggingface_hub applies: HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TOKEN. With `offline` only its
-    cache is used. More than `max_download` bytes that the cache lacks are not fetched.
+    cache is used. More than `max_download` bytes that the cache lacks are not fetched; `announce` is told the number of
+    files and bytes beforehand, and may raise to forbid it.
     Raises: CheckpointError, if there is no such folder or repository, or if it cannot be reached.
     """
     folder = Path(path_or_repo).expanduser()
@@ -34,15 +37,24 @@ def checkpoint_folder(
             why="a model is a folder, or a repository id like moonshotai/Kimi-VL-A3B-Instruct",
             fix="check the path",
         )
-    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline, max_download)
+    return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline, max_download, announce)
 
 
-def _check_size(repo: str, revision: str | None, patterns: list[str], limit: int) -> None:
+def _before_download(
+    repo: str,
+    revision: str | None,
+    patterns: list[str],
+    limit: int | None,
+    announce: Callable[[int, int], None] | None,
+) -> None:
     from huggingface_hub import snapshot_download
 
     found = snapshot_download(repo, revision=revision, allow_patterns=patterns, dry_run=True)
-    missing = sum(file.file_size or 0 for file in found if file.will_download)
-    if missing > limit:
+    sizes = [file.file_size or 0 for file in found if file.will_download]
+    missing = sum(sizes)
+    if announce is not None:
+        announce(len(sizes), missing)
+    if limit is not None and missing > limit:
         raise CheckpointError(
             "model.too_large",
             f"{repo} is a download of {missing / 1e9:.1f} GB",
@@ -51,7 +63,14 @@ def _check_size(repo: str, revision: str | None, patterns: list[str], limit: int
         )
 
 
-def _download(repo: str, revision: str | None, patterns: list[str], offline: bool, limit: int | None) -> Path:
+def _download(
+    repo: str,
+    revision: str | None,
+    patterns: list[str],
+    offline: bool,
+    limit: int | None,
+    announce: Callable[[int, int], None] | None,
+) -> Path:
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -66,8 +85,8 @@ def _download(repo: str, revision: str | None, patterns: list[str], offline: boo
 
     where = repo if revision is None else f"{repo}@{revision}"
     try:
-        if limit is not None and not offline:
-            _check_size(repo, revision, patterns, limit)
+        if (limit is not None or announce is not None) and not offline:
+            _before_download(repo, revision, patterns, limit, announce)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=offline))
     except GatedRepoError:
         code, message, fix = "model.gated", f"{repo} needs permission", "accept its terms on the hub and set HF_TOKEN"

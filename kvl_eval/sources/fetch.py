@@ -25,7 +25,7 @@ from typing import Any
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.sources.archives import STATE, opened, place
 from kvl_eval.sources.base import Source
-from kvl_eval.sources.hub import clear_errors, is_offline, not_cached
+from kvl_eval.sources.hub import clear_errors, is_offline
 from kvl_eval.sources.media_files import media_home
 from kvl_eval.sources.unpacked import Journal, complete, set_complete
 
@@ -99,7 +99,13 @@ def planned(source: Source, patterns: Sequence[str], *, task: str) -> Planned:
     home = media_home(source)
     assert home is not None
     if source.data_dir is None and is_offline(source):
-        raise not_cached(source, ", ".join(patterns), task)
+        raise DataError(
+            "data.offline",
+            f"{task}: its videos are not here",
+            where=str(home),
+            why="offline: nothing is fetched",
+            fix=f"`kvl-eval fetch {task}` with a connection, or point --data-dir at a copy",
+        )
     commit, files = _listed_folder(home) if source.data_dir is not None else _listed_hub(source, task)
     archives = _archives(files, patterns, source, task)
     todo = tuple(one for one in archives if not _journal(home, one).is_whole)

@@ -109,7 +109,7 @@ def _cached_files(source: Source, split: str, config: str | None, stems: Sequenc
     except (LocalEntryNotFoundError, DataError):
         # The cache of `datasets` cannot be asked for a revision, and goes online unless its environment forbids it.
         if source.revision is not None or not constants.HF_HUB_OFFLINE:
-            raise not_cached(source, split, task) from None
+            raise _offline(source, split, task) from None
         return None
 
 
@@ -169,10 +169,10 @@ def clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
             raise _gated(source, task, str(error)) from None
         raise _not_found(source, task, _first_line(error)) from None
     except (OfflineModeIsEnabled, LocalEntryNotFoundError):
-        raise not_cached(source, split, task) from None
+        raise _offline(source, split, task) from None
     except (ConnectionError, httpx2.TransportError) as error:
         if is_offline(source):
-            raise not_cached(source, split, task) from None
+            raise _offline(source, split, task) from None
         raise _unreachable(source, task, _first_line(error)) from None
     except HfHubHTTPError as error:
         raise _unreachable(source, task, _first_line(error)) from None
@@ -277,7 +277,7 @@ def _gated(source: Source, task: str, why: str) -> DataError:
     )
 
 
-def not_cached(source: Source, split: str, task: str) -> DataError:
+def _offline(source: Source, split: str, task: str) -> DataError:
     return DataError(
         "data.offline",
         f"{task}: {split!r} is not in the cache",

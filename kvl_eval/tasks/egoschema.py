@@ -265,5 +265,6 @@ TASK = Task(
         "questions.json with subset_answers.json (the authors' repository)",
         "videos/<q_uid>.mp4: unpacked from videos_chunked_*.zip",
     ),
-    count={"subset": {"rows": 500}, "full": {"rows": 5031}},
+    archives=("videos_chunked_*.zip",),
+    count={"subset": {"rows": 500, "files": 500}, "full": {"rows": 5031, "files": 5031}},
 )

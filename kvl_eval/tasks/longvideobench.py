@@ -318,6 +318,7 @@ def _task(name: str, title: str, subtitles: bool, loader: Callable[[Source, str]
             "videos/<video_path>: unpacked from videos.tar.part.*",
             *(("subtitles/<subtitle_path>: unpacked from subtitles.tar",) if subtitles else ()),
         ),
+        archives=("videos.tar.part.*", *(("subtitles.tar",) if subtitles else ())),
         count={"validation": {"rows": 1337}, "test": {"rows": 5341}},
     )
 

@@ -346,9 +346,11 @@ def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], I
             _VIDEOS,
             *(("subtitle/<videoID>.srt, or subtitle.zip",) if subtitles else ()),
         ),
+        archives=("videos_chunked_*.zip", *(("subtitle.zip",) if subtitles else ())),
         count={
             "test": {
                 "rows": 2700,
+                "files": 900,
                 **{f"duration={name}": 900 for name in DURATIONS},
             }
         },

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import DATA
+from tests.conftest import DATA, ROOT
 from tests.hub.server import Hub, Repo, serving
 
 PICTURE = DATA / "kimi_vl" / "images"
@@ -30,6 +30,7 @@ A small data set in MathVista's schema.
 """
 
 Run = Callable[..., dict[str, Any]]
+Kvl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def data_set(folder: Path, answer: str = "14", rows: int = 3) -> Path:
@@ -79,22 +80,46 @@ def hub(repos: list[Repo]) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def run(hub: Hub, tmp_path: Path) -> Run:
+def environment(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    """Variables under which the clients ask the stand-in and keep their caches below `tmp_path`."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture
+def kvl(environment: dict[str, str], tmp_path: Path) -> Kvl:
+    """Runs `kvl-eval ARGUMENTS` in `tmp_path`."""
+
+    def kvl(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kvl_eval", *arguments],
+            env={**environment, "PYTHONPATH": str(ROOT), **more},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    return kvl
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
     """Runs code in a fresh interpreter with its own caches; gives back what it put into `result`."""
 
-    def run(code: str, **environment: str) -> dict[str, Any]:
+    def run(code: str, **more: str) -> dict[str, Any]:
         script = f"import json\nresult = {{}}\n{code}\nprint('\\n' + json.dumps(result))"
         done = subprocess.run(
             [sys.executable, "-c", script],
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-                "HF_ENDPOINT": hub.url,
-                "HF_HOME": str(tmp_path / "hf"),
-                "HF_HUB_DISABLE_TELEMETRY": "1",
-                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-                "OMP_NUM_THREADS": "1",
-                **environment,
-            },
+            env={**environment, **more},
             capture_output=True,
             text=True,
             timeout=300,

@@ -1,11 +1,14 @@
 """A stand-in for the Hugging Face hub on 127.0.0.1: enough of its HTTP interface for the genuine clients.
 
 Repositories are folders, one per revision: `Repo(kind="models", name="owner/name", revisions={"main": folder})`.
-A repository can be gated. Every request is remembered as (method, path), so that tests can say what was fetched.
+A repository can be gated: its files are there for one token, its list of files for everybody, as on the real hub. `Hub`
+can be told to fall silent, or to hang up, after so many bytes of a file. Every request is remembered as (method, path),
+and how files were asked for as (path, first byte), so that tests can say what was fetched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -26,6 +29,8 @@ class Repo:
     name: str
     revisions: Mapping[str, Path]
     gated: bool = False
+    token: str | None = None  # opens a gated repository
+    lists: bool = False  # a gated repository tells its files to everybody
 
     def commit(self, revision: str) -> str | None:
         """The commit that a branch, a tag or a commit stands for; None where there is none."""
@@ -47,6 +52,10 @@ class Hub:
     url: str
     repos: list[Repo] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    ranges: list[tuple[str, int]] = field(default_factory=list)
+    stalls: dict[str, int] = field(default_factory=dict)  # {file name: bytes after which the server falls silent}
+    breaks: dict[str, int] = field(default_factory=dict)  # {file name: bytes after which it hangs up, once}
+    changed: threading.Event = field(default_factory=threading.Event)
 
     def find(self, kind: str, path: str) -> tuple[Repo, str] | None:
         """The repository that `path` begins with, and what follows its name."""
@@ -71,6 +80,7 @@ def serving(repos: list[Repo]) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.changed.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -106,8 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         found = hub.find(kind, rest)
         if found is None:
             self._fail(404, "RepoNotFound")
-        elif found[0].gated:
-            self._fail(403, "GatedRepo")
+        elif found[0].gated and not self._may(found[0], path):
+            self._fail(403 if "Authorization" in self.headers else 401, "GatedRepo")
         else:
             repo, action = found
             verb, _, place = action.partition("/")
@@ -120,10 +130,15 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._file(repo, commit, name)
 
+    def _may(self, repo: Repo, path: str) -> bool:
+        """Whether this request may see a gated repository."""
+        known = repo.token is not None and self.headers.get("Authorization") == f"Bearer {repo.token}"
+        return known or (repo.lists and path.startswith("api/"))
+
     def _api(self, repo: Repo, verb: str, commit: str, name: str, body: bytes) -> None:
         files = repo.files(commit)
         if verb in ("", "revision"):
-            siblings = [{"rfilename": path, "size": file.stat().st_size} for path, file in files.items()]
+            siblings = [_sibling(path, file) for path, file in files.items()]
             self._json({"id": repo.name, "sha": commit, "private": False, "tags": [], "siblings": siblings})
         elif verb == "tree":
             deep = parse_qs(urlsplit(self.path).query).get("recursive", ["false"])[0].lower() in ("true", "1")
@@ -145,12 +160,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         content = file.read_bytes()
         start, end = _range(self.headers.get("Range"), len(content))
+        if self.command == "GET":
+            self.server.hub.ranges.append((name, start))  # type: ignore[attr-defined]
         self.send_response(206 if "Range" in self.headers else 200)
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("X-Repo-Commit", commit)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
-        self._send(content[start:end], "application/octet-stream")
+        self._send(content[start:end], "application/octet-stream", name)
 
     def _json(self, value: Any) -> None:
         self.send_response(200)
@@ -164,12 +181,37 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Repo-Commit", commit)
         self._send(json.dumps({"error": code}).encode(), "application/json")
 
-    def _send(self, content: bytes, kind: str) -> None:
+    def _send(self, content: bytes, kind: str, name: str | None = None) -> None:
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        if self.command == "HEAD":
+            return
+        hub: Hub = self.server.hub  # type: ignore[attr-defined]
+        with contextlib.suppress(ConnectionError):
+            if name in hub.stalls:
+                self.wfile.write(content[: hub.stalls[name]])
+                self.wfile.flush()
+                hub.changed.wait(60)
+                self.close_connection = True
+            elif name in hub.breaks:
+                self.wfile.write(content[: hub.breaks.pop(name)])
+                self.close_connection = True
+            else:
+                self.wfile.write(content)
+
+
+def _sibling(path: str, file: Path) -> dict[str, Any]:
+    """A file as a repository's description lists it; binary ones are kept by their sha256, as on the real hub."""
+    content = file.read_bytes()
+    found: dict[str, Any] = {
+        "rfilename": path,
+        "size": len(content),
+        "blobId": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
+    }
+    if file.suffix not in (".md", ".json"):
+        found["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    return found
 
 
 def _entries(files: Mapping[str, Path], below: str, deep: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,164 @@
+"""`kvl-eval fetch`: bring data sets and checkpoints, sizes first; nothing is run and no weights are loaded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvl_eval.backends import MODELS, ModelEntry, resolve_model
+from kvl_eval.cli.run import LARGE
+from kvl_eval.cli.show import FOUND_FAULTS, task_and_source
+from kvl_eval.errors import DataError, UsageError
+from kvl_eval.sources import Source
+from kvl_eval.sources.fetch import Planned, carry_out, planned
+from kvl_eval.tasks import include, open_split, select
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import PdfRef, Sample, VideoRef
+
+SHOWN = 5  # missing files that are named
+
+
+def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) -> int:
+    """Bring what the named tasks and models need. Exit 4 where files are missing afterwards."""
+    include(flags.get("include_path") or ())
+    tasks, models = _named(names)
+    offline = bool(flags["offline"])
+    if not flags["data_dir"] and (offline or _hub_is_offline()):
+        raise DataError(
+            "data.offline", "nothing can be fetched offline", why="--offline, or HF_HUB_OFFLINE, forbids connections"
+        )
+    consent = _Consent(bool(flags["yes"]))
+    sources = [(task, *task_and_source(task.name, flags)[1:]) for task in tasks]
+    plans = {
+        task.name: planned(source, task.archives, task=task.name)
+        for task, source, split in sources
+        if task.archives and split != "mini"
+    }
+    _show(plans, consent)
+    found = [_task(task, source, split, plans.get(task.name), consent, flags) for task, source, split in sources]
+    found += [_model(entry, flags["revision"], consent) for entry in models]
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    return FOUND_FAULTS if any(one.get("missing") for one in found) else 0
+
+
+def size_text(size: int) -> str:
+    """Bytes for people: `101.3 GB`, `7.5 MB`, `12 kB`."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{-(-size // 1000)} kB"
+
+
+class _Consent:
+    """Asks before a download above 2 GB, unless `--yes` was given."""
+
+    def __init__(self, given: bool) -> None:
+        self._given = given
+
+    def to(self, size: int, what: str) -> None:
+        """Return if the download may begin. Raises: DataError `data.too_large`."""
+        if size <= LARGE or self._given:
+            return
+        if sys.stdin.isatty() and click.confirm(f"fetch {size_text(size)}?", err=True):
+            self._given = True
+            return
+        raise DataError(
+            "data.too_large",
+            f"{what}: a download of {size_text(size)}",
+            why="above 2 GB it needs --yes",
+            fix="add --yes",
+        )
+
+
+def _named(names: Sequence[str]) -> tuple[list[Task], list[ModelEntry]]:
+    tasks: dict[str, Task] = {}
+    models = []
+    for name in [part for text in names for part in text.split(",") if part.strip()]:
+        if name in MODELS or "/" in name:
+            models.append(resolve_model(name))
+        else:
+            tasks |= {task.name: task for task in select([name])}
+    if not tasks and not models:
+        raise UsageError("usage.fetch", "nothing to fetch", fix="name tasks or models; `kvl-eval list tasks`")
+    return list(tasks.values()), models
+
+
+def _hub_is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _show(plans: Mapping[str, Planned], consent: _Consent) -> None:
+    """Say what is to come and how much it is; two tasks may share archives."""
+    lacking: dict[tuple[Path, str], int] = {}
+    for name, plan in plans.items():
+        click.echo(
+            f"{name}: {len(plan.archives)} archives of {size_text(sum(one.size for one in plan.archives))}, "
+            f"{len(plan.todo)} to unpack, {size_text(plan.download)} to fetch, into {plan.home}",
+            err=True,
+        )
+        lacking |= {(plan.home, one.name): plan.lacking(one) for one in plan.todo}
+    consent.to(sum(lacking.values()), ", ".join(plans))
+
+
+def _task(
+    task: Task, source: Source, split: str, plan: Planned | None, consent: _Consent, flags: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Archives, then tables; and whether every file that a row names is there."""
+
+    def announce(files: int, size: int) -> None:
+        if files:
+            click.echo(f"{task.name}: {files} files, {size_text(size)}", err=True)
+            consent.to(size, task.name)
+
+    if plan is not None:
+        carry_out(plan, keep=flags["keep_archives"])
+    samples = 0
+    media: dict[str, bool] = {}
+    for sample in open_split(task, replace(source, announce=announce), split):
+        samples += 1
+        media |= _files(sample)
+    missing = sorted(name for name, there in media.items() if not there)
+    click.echo(
+        f"{task.name}: {samples} samples" + (f", {len(media)} files" if media else "") + _gaps(missing), err=True
+    )
+    home = None if plan is None else str(plan.home)
+    return {"task": task.name, "split": split, "samples": samples, "folder": home, "missing": missing}
+
+
+def _files(sample: Sample) -> dict[str, bool]:
+    """{file: whether it is there} of the videos, documents and subtitles of a sample that have a path."""
+    refs = [ref for ref in sample.media if isinstance(ref, VideoRef | PdfRef)]
+    lines = [ref.subtitles for ref in refs if isinstance(ref, VideoRef) and ref.subtitles is not None]
+    named = [(ref.root, ref.path) for ref in (*refs, *lines) if ref.path is not None and ref.root is not None]
+    return {path: Path(root, path).is_file() for root, path in named}
+
+
+def _gaps(missing: Sequence[str]) -> str:
+    if not missing:
+        return ", all there"
+    return f"; {len(missing)} files are missing: {', '.join(missing[:SHOWN])}" + (
+        " ..." if len(missing) > SHOWN else ""
+    )
+
+
+def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> dict[str, Any]:
+    from kvl_eval.model.hub import checkpoint_folder
+
+    def announce(files: int, size: int) -> None:
+        click.echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
+        consent.to(size, entry.name)
+
+    if entry.family == "fake":
+        return {"model": entry.name, "folder": None}
+    folder = checkpoint_folder(entry.location, revision, announce=announce)
+    click.echo(f"{entry.name}: in {folder}", err=True)
+    return {"model": entry.name, "folder": str(folder)}
