@@ -14,7 +14,7 @@ from typing import Any
 
 from kvl_eval.reports import figures
 from kvl_eval.reports.runs import Run, task_names
-from kvl_eval.reports.thumbnails import Thumbnails
+from kvl_eval.reports.thumbnails import Medium, Thumbnails, picture_name, spread
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.results import key_of
 
@@ -223,7 +223,7 @@ def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str,
         "tokens": record.get("tokens") or {},
         "time": record.get("time") or {},
         "facts": {**{name: text(record[name]) for name in facts if record.get(name) not in (None, "")}, **marks},
-        "media": [_medium(one, stored) for one in record.get("media") or ()],
+        **_media(record.get("media") or (), stored),
     }
 
 
@@ -252,14 +252,40 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, int | float) for one in value)
 
 
-def _medium(one: Fields, stored: set[str]) -> Fields:
-    sha = text(one.get("sha256"))
+def _media(media: Sequence[Medium], stored: set[str]) -> Fields:
+    """The pictures that are shown, and, where that is not every one, how many there are and which, in words."""
+    shown = spread(media)
+    return {"media": [_medium(one, stored) for one in shown], "more": _more(media, len(shown))}
+
+
+def _medium(one: Medium, stored: set[str]) -> Fields:
+    name = picture_name(one)
+    kind, index, timestamp = one.get("kind"), one.get("index"), one.get("timestamp")
+    number = f" {index + 1}" if isinstance(index, int) and kind == "page" else ""
+    at = f" {index} at {timestamp:.1f} s" if isinstance(index, int) and timestamp is not None else ""
     return {
-        "sha": sha,
-        "stored": int(sha in stored),
-        "kind": text(one.get("kind")),
+        "sha": text(one.get("sha256")),
+        "file": name if name in stored else "",
+        "kind": text(kind),
+        "label": text(f"{kind}{at or number}" if at or number else ""),
         "size": [one.get("w"), one.get("h")],
         "seen": list(one.get("resized_to") or ()),
         "tokens": one.get("tokens"),
         "note": text(one.get("note")),
     }
+
+
+def _more(media: Sequence[Medium], shown: int) -> list[str]:
+    """`64 frames were seen, 12 are shown` and `0 (0.0 s), 7 (0.3 s), ...`; nothing where all are shown."""
+    if shown == len(media):
+        return []
+    kinds = {f"{one.get('kind')}" for one in media}
+    what = f"{kinds.pop()}s" if len(kinds) == 1 else "pictures"
+    return [text(f"{len(media)} {what} were seen, {shown} are shown"), text(", ".join(map(_place, media)))]
+
+
+def _place(one: Medium) -> str:
+    index, timestamp = one.get("index"), one.get("timestamp")
+    if not isinstance(index, int):
+        return str(one.get("sha256"))[:12]
+    return f"{index} ({timestamp:.1f} s)" if timestamp is not None else f"{index + 1}"

@@ -1,23 +1,30 @@
-"""Pictures of a run's samples, read again from the data set the run used; nothing is ever downloaded for a report."""
+"""Pictures, frames and pages of a run's samples, read again from the data set the run used; nothing is downloaded.
+
+Only files whose content is still what the model saw are shown: the hash of each is compared with the record's.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.reports.figures import plain
 from kvl_eval.reports.runs import Run
-from kvl_eval.types import ImageRef, Sample
+from kvl_eval.reports.thumbnails import SIDES, Medium, picture_name
+from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FILES = 60  # videos and documents of one task that are opened for a report
+
 
 class DataSetPictures:
-    """(task, sample id) -> {sha256 of the file: picture}, for samples asked for in about the data set's order.
+    """(task, sample id, entries of its record) -> its pictures, for samples in about the data set's order.
 
     Attributes:
         notices: why pictures of a task cannot be shown, one text a task.
@@ -28,22 +35,40 @@ class DataSetPictures:
         self._wanted: dict[str, set[str]] = {}
         self._left: dict[str, Iterator[Sample]] = {}
         self._ahead: dict[str, dict[str, Sample]] = {}
+        self._opened: dict[str, set[str]] = {}
         for run in runs:
             for entry in run.folder.plan():
                 self._wanted.setdefault(entry["task"], set()).add(entry["sample_id"])
             for task in (run.manifest.get("config") or {}).get("tasks", ()):
                 self._left.setdefault(task["task"], self._samples(task))
 
-    def __call__(self, task: str, sample_id: str) -> Mapping[str, Image]:
-        """The sample's still pictures; an empty mapping where the data set or the sample cannot be reached."""
+    def __call__(self, task: str, sample_id: str, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
+        """Names and pictures of `media`; none where data set, sample or file cannot be reached or have changed."""
+        sample = self._find(task, sample_id)
+        for ref in sample.media if sample is not None else ():
+            if isinstance(ref, ImageRef):
+                yield from _picture(ref)
+            elif self._may_open(task, ref):
+                yield from _frames(ref, media) if isinstance(ref, VideoRef) else _pages(ref, media)
+
+    def _find(self, task: str, sample_id: str) -> Sample | None:
         ahead = self._ahead.setdefault(task, {})
         for sample in self._left.get(task, ()) if sample_id not in ahead else ():
             if sample.id in self._wanted[task]:
                 ahead[sample.id] = sample
             if sample.id == sample_id:
                 break
-        found = ahead.pop(sample_id, None)
-        return _pictures(found) if found is not None else {}
+        return ahead.pop(sample_id, None)
+
+    def _may_open(self, task: str, ref: VideoRef | PdfRef) -> bool:
+        """Whether this video or document is among the first ones of its task."""
+        opened = self._opened.setdefault(task, set())
+        if ref.path in opened or len(opened) < FILES:
+            opened.add(ref.path)
+            return True
+        notice = f"{plain(task)}: frames and pages of the first {FILES} files are shown"
+        self.notices += [] if notice in self.notices else [notice]
+        return False
 
     def _samples(self, config: Mapping[str, Any]) -> Iterator[Sample]:
         """The samples of one task's data set, in order; where it cannot be read, none and a notice."""
@@ -66,12 +91,51 @@ def _source(stored: Mapping[str, Any]) -> Any:
         raise DataError("run.config", "the stored data source cannot be read", why=str(error)) from error
 
 
-def _pictures(sample: Sample) -> dict[str, Image]:
+def _picture(ref: ImageRef) -> Iterator[tuple[str, Image]]:
     from kvl_eval.media.images import open_image, read_bytes
 
-    found: dict[str, Image] = {}
-    for ref in sample.media:
-        if isinstance(ref, ImageRef):
-            data = read_bytes(ref)
-            found[hashlib.sha256(data).hexdigest()] = open_image(data, ref.name)[0]
-    return found
+    data = read_bytes(ref)
+    yield hashlib.sha256(data).hexdigest(), open_image(data, ref.name)[0]
+
+
+def _frames(ref: VideoRef, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
+    """The frames that records name, if the video is the one they were taken from."""
+    from kvl_eval.media.video import decode_frames, probe_video, video_file
+
+    path, facts = video_file(ref)
+    named = _named(media, "frame", _file_sha256(path, (facts.st_size, facts.st_mtime_ns)))
+    video = probe_video(ref)
+    for frame in decode_frames(video, sorted(index for index in named if index < video.frames), shrink=_small("frame")):
+        if frame.index in named:  # a frame that does not decode is given as its neighbour
+            yield named[frame.index], frame.image
+
+
+def _pages(ref: PdfRef, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
+    from kvl_eval.media.documents import read_document, render_pages
+
+    named = _named(media, "page", hashlib.sha256(read_document(ref)).hexdigest())
+    for page in render_pages(ref, only=tuple(named), shrink=_small("page")) if named else ():
+        yield named[page.index], page.image
+
+
+def _named(media: Sequence[Medium], kind: str, sha: str) -> dict[int, str]:
+    """{number: name} of the entries that come from this file."""
+    found = (one for one in media if one["kind"] == kind and one["sha256"] == sha)
+    return {one["index"]: name for one in found if (name := picture_name(one)) and isinstance(one.get("index"), int)}
+
+
+def _small(kind: str) -> Any:
+    return partial(_within, side=SIDES[kind])
+
+
+def _within(width: int, height: int, side: int) -> tuple[int, int]:
+    """The size shrunk to `side`, aspect kept."""
+    factor = min(1.0, side / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+@lru_cache(maxsize=64)
+def _file_sha256(path: Path, state: tuple[int, int]) -> str:
+    """`state` only tells one version of the file from another."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,13 @@
-"""Small copies of pictures for the sample browser: always re-encoded, named by content hash, never active content."""
+"""Small copies of pictures, frames and pages for the sample browser: re-encoded, never active content.
+
+A picture is named by the hash of its file, a frame or page by the hash of its video or document and its number. Of one
+sample at most `MOST_OF_SAMPLE` are kept, spread evenly; a report holds at most `MOST`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +18,32 @@ from kvl_eval.store.journal import Disk
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE = 640  # longest side in pixels
-MOST = 4000  # pictures kept in one report
+SIDES = {"frame": 256, "page": 420}  # longest side in pixels of what comes in numbers
+SIDE = 640  # of a picture
+MOST_OF_SAMPLE = 12
+MOST = 4000  # in one report
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Media = Callable[[str, str], "Mapping[str, Image]"]
-"""(task, sample id) -> {sha256 of the file: picture} of what can be reached."""
+Medium = Mapping[str, Any]  # one entry of a record's `media`
+Media = Callable[[str, str, Sequence[Medium]], "Iterator[tuple[str, Image]]"]
+"""(task, sample id, entries of its record) -> (name, picture) of those that can be reached."""
+
+
+def picture_name(medium: Medium) -> str | None:
+    """The name of a picture's small copy, without its ending; None where its hash is none."""
+    sha = str(medium.get("sha256"))
+    if not _SHA256.fullmatch(sha):
+        return None
+    index = medium.get("index")
+    return f"{sha}-{index}" if isinstance(index, int) and medium.get("kind") in SIDES else sha
+
+
+def spread(media: Sequence[Medium]) -> list[Medium]:
+    """At most `MOST_OF_SAMPLE` of a sample's pictures, evenly spread, the first and the last among them."""
+    if len(media) <= MOST_OF_SAMPLE:
+        return list(media)
+    last = len(media) - 1
+    return [media[round(place * last / (MOST_OF_SAMPLE - 1))] for place in range(MOST_OF_SAMPLE)]
 
 
 class Thumbnails:
@@ -30,35 +54,31 @@ class Thumbnails:
         self._media = media
         self._kept = 0
 
-    def store(self, record: dict[str, Any], stored: Path) -> set[str]:
-        """Hashes of the record's pictures that `media/` holds now; `stored` is where the run may keep thumbnails."""
-        wanted = [one["sha256"] for one in record["media"] if _SHA256.fullmatch(str(one["sha256"]))]
-        missing = [sha for sha in wanted if not self._have(sha, stored)]
+    def store(self, record: Mapping[str, Any], stored: Path) -> set[str]:
+        """Names of the record's pictures that `media/` holds now; `stored` is where the run may keep thumbnails."""
+        wanted = {name: one for one in spread(record["media"]) if (name := picture_name(one)) is not None}
+        missing = [one for name, one in wanted.items() if not self._have(name, stored)]
         if missing and self._media is not None and self._kept < MOST:
-            pictures = self._pictures(record)
-            for sha in pictures.keys() & set(missing):
-                self._write(pictures[sha], sha)
-        return {sha for sha in wanted if (self._folder / f"{sha}.webp").is_file()}
+            sides = {name: SIDES.get(one["kind"], SIDE) for name, one in wanted.items()}
+            try:
+                for name, picture in self._media(record["task"], record["sample_id"], missing):
+                    self._write(picture, name, sides[name])
+            except KvlEvalError:  # a broken picture: the page shows a placeholder with its hash
+                pass
+        return {name for name in wanted if (self._folder / f"{name}.webp").is_file()}
 
-    def _pictures(self, record: dict[str, Any]) -> Mapping[str, Image]:
-        assert self._media is not None
-        try:
-            return self._media(record["task"], record["sample_id"])
-        except KvlEvalError:  # a broken picture: the page shows a placeholder with its hash
-            return {}
-
-    def _have(self, sha: str, stored: Path) -> bool:
-        ours, theirs = self._folder / f"{sha}.webp", stored / f"{sha}.webp"
+    def _have(self, name: str, stored: Path) -> bool:
+        ours, theirs = self._folder / f"{name}.webp", stored / f"{name}.webp"
         if not ours.is_file() and theirs.is_file() and _is_webp(theirs):
             Disk().replace(ours, [theirs.read_bytes()])
         return ours.is_file()
 
-    def _write(self, picture: Image, sha: str) -> None:
+    def _write(self, picture: Image, name: str, side: int) -> None:
         small = picture.convert("RGB")
-        small.thumbnail((SIDE, SIDE))
+        small.thumbnail((side, side))
         encoded = BytesIO()
         small.save(encoded, "WEBP", quality=80)
-        Disk().replace(self._folder / f"{sha}.webp", [encoded.getvalue()])
+        Disk().replace(self._folder / f"{name}.webp", [encoded.getvalue()])
         self._kept += 1
 
 

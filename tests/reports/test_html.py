@@ -153,7 +153,7 @@ def test_pictures_are_reencoded_thumbnails_named_by_hash(tmp_path: Path) -> None
     write_report([make_run(tmp_path, n=3)], out)
     assert sorted(path.stem for path in (out / "media").iterdir()) == sorted(picture_shas()[:3])
     assert all(path.read_bytes()[8:12] == b"WEBP" for path in (out / "media").iterdir())
-    assert chunk_samples(out)[0]["media"][0]["stored"] == 1  # type: ignore[index]
+    assert chunk_samples(out)[0]["media"][0]["file"] == picture_shas()[0]  # type: ignore[index]
 
 
 def test_pictures_that_cannot_be_reached_are_placeholders_and_said(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_pictures_that_cannot_be_reached_are_placeholders_and_said(tmp_path: Pat
     out = tmp_path / "out"
     write_report([make_run(tmp_path, n=3, config=config)], out)
     assert not (out / "media").exists()
-    assert chunk_samples(out)[0]["media"][0]["stored"] == 0  # type: ignore[index]
+    assert chunk_samples(out)[0]["media"][0]["file"] == ""  # type: ignore[index]
     assert "mathvista: pictures are not shown" in Page(out / "index.html").text
 
 

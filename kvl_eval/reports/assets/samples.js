@@ -222,16 +222,19 @@ const folded = (title, text) => el("details", null, el("summary", null, title), 
 
 function pictures(sample) {
   if (!sample.media || !sample.media.length) return null;
-  return el("div", { class: "pictures" }, ...sample.media.map((medium, i) => figure(medium, i, i ? [] : sample.scores)));
+  const strip = sample.media.length > 2 ? "pictures strip" : "pictures";
+  return el("div", null, el("div", { class: strip }, ...sample.media.map((medium, i) => figure(medium, i, i ? [] : sample.scores))),
+    sample.more.length ? folded(...sample.more) : null);
 }
 
 function figure(medium, i, scores) {
   const [width, height] = medium.size;
+  const name = medium.label || `${medium.kind} ${i + 1}`;
   const seen = medium.seen.length ? `, seen as ${medium.seen.join(" × ")}` : "";
   const tokens = medium.tokens ? `, ${counted(medium.tokens, "token")}` : "";
-  const caption = `${medium.kind} ${i + 1}: ${width} × ${height}${seen}${tokens}${medium.note ? `, ${medium.note}` : ""}`;
-  if (!medium.stored) return el("figure", null, el("div", { class: "nopicture" }, `picture not stored, sha256 ${medium.sha}`), el("figcaption", null, caption));
-  const image = el("img", { src: `media/${medium.sha}.webp`, alt: `${medium.kind} ${i + 1} of the question`, width, height, loading: "lazy" });
+  const caption = `${name}: ${width} × ${height}${seen}${tokens}${medium.note ? `, ${medium.note}` : ""}`;
+  if (!medium.file) return el("figure", null, el("div", { class: "nopicture" }, `picture not stored, sha256 ${medium.sha}`), el("figcaption", null, caption));
+  const image = el("img", { src: `media/${medium.file}.webp`, alt: `${name} of the question`, width, height, loading: "lazy" });
   return el("figure", null, el("div", { class: "frame" }, image, ...overlay(width, height, scores)), el("figcaption", null, caption));
 }
 
