@@ -3,7 +3,7 @@
 Shapes: B rows, S tokens a row, H hidden, M visual tokens of all images, P patches of all images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -22,7 +22,7 @@ from kvl_eval.model.projector import Projector
 from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs
 from kvl_eval.model.weights import load_model
 
-PATCHES_AT_ONCE = 65536  # bounds the vision tower's activations; images are never split
+PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (45 kB each in float32); images are never split
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,18 @@ class KimiVL(nn.Module):
         image_grid_hws: Tensor | Sequence[Sequence[int]] | None,
         *,
         patches_at_once: int = PATCHES_AT_ONCE,
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Visual tokens of all images, (M, H), images in order; the tower sees a bounded number of patches at once."""
+        """Visual tokens of all images, (M, H), images in order; the tower sees a bounded number of patches at once.
+
+        Args:
+            pixel_values:    (P, 3, 14, 14) patches of all images.
+            image_grid_hws:  (n, 2) rows and columns of each image in patches.
+            patches_at_once: most patches in one call of the tower; a larger image has one to itself.
+            prepare:         makes what the tower takes of a portion of `pixel_values`, so that all of them together
+                             need not be more than bytes: `partial(normalize, config=...)` on uint8 patches.
+        Raises: PromptError, if grids and patches do not fit together.
+        """
         if image_grid_hws is None:
             raise PromptError("image.grid", "pixel_values came without image_grid_hws")
         grids = grid_pairs(image_grid_hws)
@@ -111,7 +121,8 @@ class KimiVL(nn.Module):
         for end in _bounded_runs([rows * cols for rows, cols in grids], patches_at_once):
             count = sum(rows * cols for rows, cols in grids[first:end])
             last = None if end == len(grids) else start + count
-            merged = self.vision_tower(pixel_values[start:last], grids[first:end])
+            portion = pixel_values[start:last]
+            merged = self.vision_tower(portion if prepare is None else prepare(portion), grids[first:end])
             features.append(self.multi_modal_projector(merged))
             start, first = start + count, end
         return torch.cat(features)

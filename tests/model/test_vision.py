@@ -1,5 +1,7 @@
 """MoonViT part by part, and the fast attention against the plain one."""
 
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model import KimiVL
+from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.processor import normalize
 from kvl_eval.model.rope import rotate, vision_angles
 from kvl_eval.model.vision import Block, attend_dense_mask, attend_per_image
 
@@ -90,6 +94,40 @@ def test_many_pictures_go_through_the_tower_in_bounded_portions(
     hook.remove()
     assert seen == [48, 24, 48, 4]
     torch.testing.assert_close(portions, expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("patches_at_once", [1, 48, 60, 10_000])
+def test_patches_may_stay_bytes_until_their_portion_comes(model: KimiVL, patches_at_once: int) -> None:
+    torch.manual_seed(3)
+    grids = [(6, 8), (4, 6), (2, 2), (6, 8), (4, 6)]
+    sizes = [rows * cols for rows, cols in grids]
+    stored = torch.randint(0, 256, (sum(sizes), 3, 14, 14), dtype=torch.uint8)
+    prepare = partial(normalize, config=PreprocessorConfig())
+    made: list[int] = []
+
+    def counted(portion: torch.Tensor) -> torch.Tensor:
+        made.append(len(portion))
+        return prepare(portion)
+
+    expected = model.image_features(prepare(stored), grids)
+    found = model.image_features(stored, grids, patches_at_once=patches_at_once, prepare=counted)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert sum(made) == sum(sizes)
+    assert max(made) <= max(patches_at_once, max(sizes))
+    assert all(one + other > patches_at_once for one, other in pairwise(made)), "no portion is smaller than it must be"
+
+
+@torch.no_grad()
+def test_by_default_64_frames_go_through_in_portions(model: KimiVL) -> None:
+    """A tower that saw them all would hold gigabytes: 45 kB for each patch of the full model in float32."""
+    frames, grid = 64, (18, 16)
+    seen: list[int] = []
+    hook = model.vision_tower.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    features = model.image_features(torch.zeros(frames * 288, 3, 14, 14), [grid] * frames)
+    hook.remove()
+    assert len(features) == frames * 288 // 4
+    assert max(seen) <= 16_384 < sum(seen)
 
 
 @torch.no_grad()
