@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"
+
+settings.register_profile("busy", deadline=None)  # no test asserts a speed, and a busy machine is slow at times
+settings.load_profile("busy")
 
 
 def shared_folder() -> Path | None:

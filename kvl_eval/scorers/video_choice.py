@@ -14,10 +14,6 @@ from typing import Any
 
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import NO_LETTER, Unread
-from kvl_eval.scorers.option_letter import letter_score as letter_score
-from kvl_eval.scorers.option_letter import lowest_loss as lowest_loss
-from kvl_eval.scorers.option_letter import ranked_letter as ranked_letter
-from kvl_eval.scorers.option_letter import strict_letter as strict_letter
 from kvl_eval.types import Sample, Score
 
 LEFT_OUT = "no_letter: left out of the denominator"

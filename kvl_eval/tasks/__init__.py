@@ -29,6 +29,7 @@ MODULES = (
     "realworldqa",
     "ai2d",
     "blink",
+    "mmmu_pro",
     "vstar",
 )
 TASKS: dict[str, Task] = {

@@ -5,13 +5,14 @@ Source: open-compass/VLMEvalKit vlmeval/dataset/image_mcq.py and vlmeval/vlm/kim
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.sources import literal_list
-from kvl_eval.types import Message, Sample
+from kvl_eval.types import ImageRef, Message, Part, Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIRECT = "Answer with the option's letter from the given choices directly."
@@ -21,6 +22,7 @@ STEP_BY_STEP = (
     r"'Answer: $\boxed{LETTER}$' (without quotes), where LETTER is one of the options. "
     r"Think step by step logically, considering all relevant information before answering."
 )
+_TAG = re.compile(r"<image (\d)>")
 
 
 # Rows
@@ -106,3 +108,25 @@ def vlmevalkit_text(sample: Sample, question: str) -> str:
 def vlmevalkit(sample: Sample) -> list[Message]:
     """Pictures, then VLMEvalKit's text."""
     return [Message.user(*sample.media, vlmevalkit_text(sample, sample.question))]
+
+
+def interleaved(sample: Sample, text: str) -> list[Part]:
+    """A text cut at its tags `<image 1>`, each replaced by its picture; without any tag the pictures come first."""
+    pieces = _TAG.split(text)
+    if len(pieces) == 1:
+        return [*sample.media, text]
+    return [picture(sample, int(piece)) if place % 2 else piece for place, piece in enumerate(pieces)]
+
+
+def image_tags(text: str) -> set[int]:
+    """The numbers of the pictures that a text names by tags."""
+    return {int(number) for number in _TAG.findall(text)}
+
+
+def picture(sample: Sample, number: int) -> ImageRef:
+    """Picture `number`, or a reference to nothing, so that a row without it fails instead of losing it."""
+    if 1 <= number <= len(sample.media):
+        found = sample.media[number - 1]
+        assert isinstance(found, ImageRef)
+        return found
+    return ImageRef(name=f"image:{number} ({sample.id})")

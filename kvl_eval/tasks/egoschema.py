@@ -22,7 +22,8 @@ from typing import Any
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
-from kvl_eval.scorers.video_choice import drawn, egoschema_letter, letter_score, strict_letter, without_letters
+from kvl_eval.scorers.option_letter import letter_score, strict_letter
+from kvl_eval.scorers.video_choice import drawn, egoschema_letter, without_letters
 from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task

@@ -22,14 +22,13 @@ from typing import Any
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
+from kvl_eval.scorers.option_letter import letter_score, strict_letter
 from kvl_eval.scorers.video_choice import (
     LONGVIDEOBENCH_PREFIXES,
     VLMEVALKIT_PREFIXES,
     drawn,
     first_letter,
-    letter_score,
     none_of_them,
-    strict_letter,
 )
 from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home

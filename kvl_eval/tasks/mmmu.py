@@ -10,7 +10,6 @@ Report:  Kimi-VL (arXiv 2504.07491), tables 3 and 4, row MMMU (Pass@1)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,7 +31,17 @@ from kvl_eval.sources import Source, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import SELECT, STEP_BY_STEP, list_or_text, option_lines, option_texts
+from kvl_eval.tasks.choices import (
+    DIRECT,
+    SELECT,
+    STEP_BY_STEP,
+    image_tags,
+    interleaved,
+    list_or_text,
+    option_texts,
+    picture,
+    vlmevalkit_text,
+)
 from kvl_eval.types import Extraction, ImageRef, Message, Part, Sample, Score, Scored, Summary
 
 DOMAINS = {
@@ -56,9 +65,7 @@ KEPT = (
     *("subfield", "subject", "category", "l2-category", "split", "hint", "picture"),
     *"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
 )
-DIRECT_CHOICE = "Answer with the option's letter from the given choices directly."
 DIRECT_OPEN = "Answer the question using a single word or phrase."
-_TAG = re.compile(r"<image (\d)>")
 
 
 # Loading
@@ -123,7 +130,7 @@ def _categories(row: Mapping[str, Any], choices: Sequence[str], name: str) -> di
         found["difficulty"] = (str(row["topic_difficulty"]),)
     if row.get("img_type"):
         found["image_type"] = _labels(row["img_type"])
-    found["pictures"] = (str(max(len(_tags([row.get("question") or "", *choices])), 1)),)
+    found["pictures"] = (str(max(len(image_tags("\n".join([row.get("question") or "", *choices]))), 1)),)
     return found
 
 
@@ -152,15 +159,15 @@ sample = sample_maker(_sample)
 def official_llava(one: Sample) -> list[Message]:
     """The authors' recipe for LLaVA: the first picture, then text that keeps its tags."""
     options = "".join(f"({letter}) {text}\n" for letter, text in lettered(one.choices).items())
-    text = f"{one.question}\n{options}\n{DIRECT_CHOICE}" if is_choice(one) else f"{one.question}\n{DIRECT_OPEN}"
+    text = f"{one.question}\n{options}\n{DIRECT}" if is_choice(one) else f"{one.question}\n{DIRECT_OPEN}"
     return [Message.user(*one.media[:1], text)]
 
 
 def lmms_eval(one: Sample) -> list[Message]:
     """lmms-eval's `mmmu_val`: the tagged pictures in numeric order, then text that keeps its tags."""
     options = "\n".join(f"{letter}. {text}" for letter, text in lettered(one.choices).items())
-    text = f"{one.question}\n{options}\n\n{DIRECT_CHOICE}" if is_choice(one) else f"{one.question}\n\n{DIRECT_OPEN}"
-    return [Message.user(*(_tagged(one, number) for number in sorted(_tags([text]))), text)]
+    text = f"{one.question}\n{options}\n\n{DIRECT}" if is_choice(one) else f"{one.question}\n\n{DIRECT_OPEN}"
+    return [Message.user(*(picture(one, number) for number in sorted(image_tags(text))), text)]
 
 
 def vlmevalkit(one: Sample) -> list[Message]:
@@ -184,27 +191,8 @@ def _instructed(part: Part) -> Part:
 
 
 def _interleaved(one: Sample) -> list[Part]:
-    """Text and pictures in turn, ending in text; without any tag the pictures come first."""
-    options = option_lines(one.choices)
-    hint = f"Hint: {one.row['hint']}\n" if one.row.get("hint") else ""
-    text = f"{hint}Question: {one.question}\n" + (f"Options:\n{options}{SELECT}" if options else "")
-    pieces = _TAG.split(text)
-    if len(pieces) == 1:
-        return [*one.media, text]
-    return [_tagged(one, int(piece)) if index % 2 else piece for index, piece in enumerate(pieces)]
-
-
-def _tags(texts: Sequence[str]) -> set[int]:
-    return {int(number) for text in texts for number in _TAG.findall(text)}
-
-
-def _tagged(one: Sample, number: int) -> ImageRef:
-    """Picture `number`, or a reference to nothing, so that a row without it fails instead of losing it."""
-    if 1 <= number <= len(one.media):
-        found = one.media[number - 1]
-        assert isinstance(found, ImageRef)
-        return found
-    return ImageRef(name=f"image:{number} ({one.id})")
+    """VLMEvalKit's text and pictures in turn, ending in text."""
+    return interleaved(one, vlmevalkit_text(one, one.question))
 
 
 # Scoring

@@ -19,15 +19,13 @@ from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, summarise
+from kvl_eval.scorers.option_letter import letter_score, ranked_letter, strict_letter
 from kvl_eval.scorers.video_choice import (
     VIDEOMME_PREFIXES,
     VLMEVALKIT_PREFIXES,
     first_letter,
     left_out,
-    letter_score,
     none_of_them,
-    ranked_letter,
-    strict_letter,
     without_letters,
 )
 from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows

@@ -6,15 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvl_eval.scorers.option_letter import lowest_loss, ranked_letter, strict_letter
 from kvl_eval.scorers.video_choice import (
     LONGVIDEOBENCH_PREFIXES,
     VIDEOMME_PREFIXES,
     VLMEVALKIT_PREFIXES,
     egoschema_letter,
     first_letter,
-    lowest_loss,
-    ranked_letter,
-    strict_letter,
     without_letters,
 )
 from kvl_eval.types import Sample

@@ -1,13 +1,14 @@
 """Drawn questions in the schemas of MMStar, RealWorldQA, AI2D, BLINK, V*, MMMU-Pro, MMBench and MM-Vet."""
 
 import random
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 
 from tools.nano import mmmu
-from tools.nano.draw import COLOURS, SHAPES, Canvas, pick_style
+from tools.nano.draw import CELL, COLOURS, LINE, SHAPES, Canvas, pick_style
 from tools.nano.mini_media import LEVEL
 from tools.nano.png import png_bytes
 from tools.nano.problems import PROBLEMS, Problem, near_numbers, with_choices
@@ -163,6 +164,52 @@ def vstar(rng: random.Random, number: int) -> Row:
     }
 
 
+def mmmu_pro(rng: random.Random, number: int) -> Row:
+    """A row of MMMU-Pro's standard set: up to ten options as text of a list, pictures at their tags."""
+    if number % 5 == 4:
+        made = mmmu.picture_options(rng, LEVEL * rng.random())
+        images, question, options, answer = made.images, made.question, made.options, mmmu.letter(made)
+    else:
+        drawn = choice(rng, rng.choice(("bar chart", "table", "badges", "rectangle", "legend")), rng.choice((9, 10)))
+        images, question, options, answer = drawn.images, f"<image 1> {drawn.question}", drawn.choices, letter(drawn)
+    cells = [cell(image, f"{number}_{place}.png") for place, image in enumerate(images, 1)]
+    return {
+        **_subject(number),
+        "question": question,
+        "options": repr(list(options)),
+        "explanation": "",
+        **{f"image_{place + 1}": cells[place] if place < len(cells) else None for place in range(7)},
+        "img_type": "['Charts']",
+        "answer": answer,
+        "topic_difficulty": ("Easy", "Medium", "Hard")[number % 3],
+    }
+
+
+def mmmu_pro_vision(rng: random.Random, number: int) -> Row:
+    """A row of MMMU-Pro's vision set: the question and its options stand in the picture."""
+    drawn = choice(rng, rng.choice(("arithmetic", "badges", "table")), rng.choice((9, 10)))
+    figure = drawn.images[0]
+    lines = textwrap.wrap(drawn.question, 336 // CELL)
+    canvas = Canvas(336, figure.height + LINE * (len(lines) + (len(drawn.choices) + 2) // 3), pick_style(rng, LEVEL))
+    for place, line in enumerate(lines):
+        canvas.text(0, LINE * place + LINE // 2, line, anchor="lm")
+    canvas.image.paste(figure, (0, LINE * len(lines)))
+    for place, text in enumerate(drawn.choices):
+        top = LINE * len(lines) + figure.height + LINE * (place // 3)
+        canvas.text(112 * (place % 3), top + LINE // 2, f"{chr(65 + place)} {text}", anchor="lm")
+    return {
+        **_subject(number),
+        "image": cell(canvas.image.quantize(8), f"{number}.png"),
+        "options": repr(list(drawn.choices)),
+        "answer": letter(drawn),
+    }
+
+
+def _subject(number: int) -> Row:
+    subject = mmmu.SUBJECTS[number % len(mmmu.SUBJECTS)]
+    return {"id": f"test_{subject}_{number // len(mmmu.SUBJECTS) + 1}", "subject": subject}
+
+
 SPLITS: dict[str, tuple[str, int, dict[str, Any], Draw]] = {
     "mmstar": (
         "val.parquet",
@@ -204,6 +251,28 @@ SPLITS: dict[str, tuple[str, int, dict[str, Any], Draw]] = {
         30,
         {"image": "image", "text": TEXT, "label": TEXT, "category": TEXT, "question_id": TEXT},
         vstar,
+    ),
+    "mmmu-pro": (
+        "test.parquet",
+        30,
+        {
+            "id": TEXT,
+            "subject": TEXT,
+            "question": TEXT,
+            "options": TEXT,
+            "explanation": TEXT,
+            **{f"image_{place}": "image" for place in range(1, 8)},
+            "img_type": TEXT,
+            "answer": TEXT,
+            "topic_difficulty": TEXT,
+        },
+        mmmu_pro,
+    ),
+    "mmmu-pro-vision": (
+        "test.parquet",
+        30,
+        {"id": TEXT, "subject": TEXT, "image": "image", "options": TEXT, "answer": TEXT},
+        mmmu_pro_vision,
     ),
 }
 """{task: (file, rows, columns, how a row is drawn)}."""

@@ -1,0 +1,232 @@
+"""MMMU-Pro: MMMU's hardest questions with up to twelve options, and the same as pictures of the whole question.
+
+Data:    hub MMMU/MMMU_Pro, configurations `standard (10 options)` and `vision`, split test, 1730 questions each; or
+         VLMEvalKit's MMMU_Pro_10c.tsv and MMMU_Pro_V.tsv
+Prompt:  the authors' step-by-step prompt; pictures stand where their tags stand
+Metric:  accuracy over all questions, by subject and domain. The published figure is the mean of the two sets
+Scorer:  MMMU-Benchmark/MMMU mmmu-pro/evaluate.py @ bb0b95a; a reply without a letter is wrong instead of guessed
+Report:  Kimi-VL (arXiv 2504.07491 v3), Table 4, row MMMU-Pro; the Thinking-2506 model card
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit_cot, whole_reply
+from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
+from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task
+from kvl_eval.tasks.choices import (
+    LETTERS,
+    image_tags,
+    interleaved,
+    kept,
+    list_or_text,
+    option_lines,
+    option_texts,
+    picture,
+    row_id,
+)
+from kvl_eval.tasks.mmmu import DOMAIN_OF, DOMAINS
+from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
+
+KEPT = (
+    *("id", "index", "row", "question", "options", "choices", "answer", "img_type", "topic_difficulty", "subject"),
+    *("category", "picture", *LETTERS),
+)
+LAST_LINE = (
+    "The last line of your response should be of the following format: 'Answer: $LETTER' (without quotes) where "
+    "LETTER is one of options."
+)
+DIRECT = "Answer with the option letter from the given choices directly."
+STEPS = f"{LAST_LINE} Think step by step before answering."
+VLM_DIRECT = "Answer directly with the option letter from the given choices. "
+VLM_STEPS = STEPS.replace("one of options", "one of the options") + " "
+IN_IMAGE = "Answer the following multiple-choice question in the image. "
+
+
+# Loading
+
+
+def load(configs: Mapping[str, str], stem: str, source: Source, split: str) -> Iterator[Sample]:
+    """The samples of one configuration in the data set's order, pictures unopened. Raises: DataError."""
+    required = ("id|index", "options|A")
+    rows = read_rows(source, "test", config=configs[split], stems=(stem,), required=required, task="mmmu-pro")
+    yield from pictured_samples(rows, _sample, source, texts=())
+
+
+def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
+    name = row_id(row, ("id", "index"), where)
+    choices = option_texts(row, where)
+    subject = str(row.get("subject") or row.get("category") or "_".join(name.split("_")[1:-1])).replace(" ", "_")
+    labels = {"subject": subject, "domain": DOMAIN_OF.get(subject), "difficulty": row.get("topic_difficulty")}
+    found: dict[str, tuple[str, ...]] = {field: (str(label),) for field, label in labels.items() if label}
+    if isinstance(row.get("img_type"), str):
+        found["image_type"] = list_or_text(row["img_type"], where)
+    return Sample(
+        id=name,
+        question=str(row.get("question") or ""),
+        row=kept(row, KEPT),
+        media=media,
+        choices=choices,
+        answers=(str(row["answer"]),) if row.get("answer") else (),
+        categories={**found, "options": (str(len(choices)),)},
+        cluster=row.get("picture"),
+    )
+
+
+sample = sample_maker(_sample)
+
+
+# Prompts
+
+
+def official(suffix: str, one: Sample) -> list[Message]:
+    """The authors' question, options and instruction."""
+    return [Message.user(*interleaved(one, f"{one.question}\n{option_lines(one.choices)}{suffix}"))]
+
+
+def lmms_eval(suffix: str, one: Sample) -> list[Message]:
+    """lmms-eval: the tagged pictures in numeric order, then text that keeps its tags, a blank line before the end."""
+    text = f"{one.question}\n{option_lines(one.choices)}\n{suffix}"
+    tags = sorted(image_tags(text))
+    return [Message.user(*(picture(one, number) for number in tags), *(() if tags else one.media), text)]
+
+
+def vlmevalkit(suffix: str, one: Sample) -> list[Message]:
+    """VLMEvalKit's question and options, pictures at their tags, and its instruction."""
+    return [Message.user(*interleaved(one, f"Question: {one.question}\nOptions:\n{option_lines(one.choices)}{suffix}"))]
+
+
+def seen(text: str, one: Sample) -> list[Message]:
+    """The picture of the whole question, and an instruction."""
+    return [Message.user(*one.media, text)]
+
+
+STANDARD_PROMPTS: dict[str, Prompt] = {
+    "official_cot": partial(official, f"Answer the preceding multiple choice question. {STEPS}"),
+    "official_direct": partial(official, DIRECT),
+    "lmms_eval_cot": partial(lmms_eval, f"Answer the following multiple choice question. {STEPS}"),
+    "lmms_eval_direct": partial(lmms_eval, DIRECT),
+    "vlmevalkit_cot": partial(vlmevalkit, f"Answer the following multiple-choice question. {VLM_STEPS}"),
+    "vlmevalkit_direct": partial(vlmevalkit, VLM_DIRECT),
+}
+VISION_PROMPTS: dict[str, Prompt] = {
+    "official_cot": partial(seen, f"Write out the multiple-choice question in the image and then solve it. {STEPS}"),
+    "official_direct": partial(seen, f"{DIRECT} {LAST_LINE}"),
+    "vlmevalkit_cot": partial(seen, IN_IMAGE + VLM_STEPS),
+    "vlmevalkit_direct": partial(seen, IN_IMAGE + VLM_DIRECT),
+}
+
+
+# Scoring
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """Accuracy in percent as the authors print it, by domain and subject; how many replies had no letter, and the luck.
+
+    The luck is what guessing those would be expected to add.
+    """
+    del protocol
+    plain = summarise(scored)
+    if plain.score is None:
+        return plain
+    subjects = plain.categories.get("subject", {})
+    official = {"Overall": f"{100 * plain.score:.2f}"}
+    for domain, members in DOMAINS.items():
+        if domain in plain.categories.get("domain", {}):
+            official[domain] = f"{100 * plain.categories['domain'][domain].score:.2f}"
+            official |= {name: f"{100 * subjects[name].score:.2f}" for name in members if name in subjects}
+    unread = [one.sample for one in scored if one.score.reason == NO_LETTER]
+    luck = sum(1 / len(one.choices) for one in unread if one.choices)
+    return summarise(
+        scored,
+        {**official, "replies without a letter": str(len(unread)), "expected right by guessing": f"{luck:.3f}"},
+    )
+
+
+_NO_GUESS = "a reply without a letter is wrong (no_answer) instead of a random one, drawn without a seed"
+_ANYWHERE = "after the last `Answer:` one option letter anywhere counts: `Answer: Insufficient` is an I"
+
+
+def _protocols(vision: bool) -> dict[str, Protocol]:
+    lmms = letter_score(whole_reply if vision else listed_letter)
+    return {
+        "official": Protocol(
+            score=letter_score(official_letter),
+            notes=("the thought is split off first", _NO_GUESS, _ANYWHERE),
+            evidence="unknown: the report names no scorer",
+        ),
+        "official-exact": Protocol(
+            score=letter_score(official_letter),
+            notes=("the same as official: the script's draws have no seed and cannot be replayed", _NO_GUESS),
+        ),
+        "vlmevalkit": Protocol(
+            score=letter_score(vlmevalkit_cot, unread=undecided, method="can_infer"),
+            label="vlmevalkit-rule",
+            notes=("what its matcher leaves undecided goes to a judge there, and is no_answer here",),
+        ),
+        "vlmevalkit-direct": Protocol(
+            score=inferred_score,
+            label="vlmevalkit-direct-rule",
+            notes=("the matcher over the whole reply, as for its runs without reasoning",),
+        ),
+        "lmms-eval": Protocol(
+            score=lmms,
+            notes=("compares the whole reply with the letter" if vision else "without the step after `Answer:`",),
+        ),
+    }
+
+
+def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: Mapping[str, Split]) -> Task:
+    vision = name.endswith("vision")
+    return Task(
+        name=name,
+        title=title,
+        doc=__doc__ or "",
+        repos=("MMMU/MMMU_Pro",),
+        licence="Apache-2.0",
+        splits=splits,
+        default_split="test",
+        load=partial(load, configs, stem),
+        sample=sample,
+        row_layouts={
+            "hub": (
+                ("id", "image", "options", "answer", "subject")
+                if vision
+                else ("id", "question", "options", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty", "subject")
+            ),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... L", "answer", "category"),
+            "golden": ("id", "subject", "question", "options", "answer"),
+        },
+        prompts=VISION_PROMPTS if vision else STANDARD_PROMPTS,
+        default_prompt="official_cot",
+        prompt_evidence="the authors' own; the report names no prompt",
+        protocols=_protocols(vision),
+        aggregate=aggregate,
+        reference=Reference(benchmark="mmmu_pro"),
+        groups=("thinking",),
+        mini=name,
+        max_new_tokens=4096,
+        files=(
+            *(f"{config}/test-*.parquet (hub copy)" for config in configs.values()),
+            f"{stem}.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 1730}},
+    )
+
+
+MMMU_PRO = _task(
+    "mmmu-pro",
+    "MMMU-Pro (standard)",
+    {"test": "standard (10 options)", "4-options": "standard (4 options)"},
+    "MMMU_Pro_10c",
+    {"test": Split(rows=1730), "4-options": Split(rows=1730, note="not among the published figures")},
+)
+MMMU_PRO_VISION = _task(
+    "mmmu-pro-vision", "MMMU-Pro (vision)", {"test": "vision"}, "MMMU_Pro_V", {"test": Split(rows=1730)}
+)
