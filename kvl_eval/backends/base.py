@@ -81,6 +81,7 @@ class Settings:
     offline: bool = False
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
+    kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
     num_workers: int | None = None  # processes that prepare media; None means min(4, cores)
     timeout: float = 300.0  # seconds to prepare the media of one sample
     image_prep: str = "reference"
@@ -91,6 +92,16 @@ class Settings:
     video_decoder: str = "auto"
     cache_dir: str | None = None
     no_cache: bool = False  # decode again what an earlier run had decoded
+    base_url: str | None = None  # of a server; this and what follows concern `--model endpoint` alone
+    served_model: str | None = None
+    api_key_env: str | None = None  # the variable's name; keys are stored nowhere
+    max_connections: int | None = None
+    max_retries: int | None = None
+    request_timeout: float | None = None  # seconds of one try
+    backend: str = "local"  # or `ray`: replicas over a cluster, which what follows concerns
+    num_replicas: int = 1
+    gpus_per_replica: float = 0
+    ray_address: str | None = None  # None: a cluster on this machine
 
 
 class Backend(Protocol):

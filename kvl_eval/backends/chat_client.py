@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     import httpx2
     from tenacity import RetryCallState
 
+CONNECTIONS = 8
+REQUEST_SECONDS = 600.0
+RETRIES = 5
 MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
 LONGEST_PAUSE = 60.0  # seconds, also where a server asks for more
 PROBE_SECONDS = 30.0
@@ -56,9 +59,9 @@ class Server:
     base_url: str
     model: str | None = None
     key_env: str | None = None
-    max_connections: int = 8
-    request_timeout: float = 600.0
-    max_retries: int = 5
+    max_connections: int = CONNECTIONS
+    request_timeout: float = REQUEST_SECONDS
+    max_retries: int = RETRIES
     pause: float = 0.5
 
     def __post_init__(self) -> None:

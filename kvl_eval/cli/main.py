@@ -32,7 +32,7 @@ kvl-eval reproduces, explains and helps to trust vision-language benchmark numbe
   kvl-eval run --task mathvista --model kimi-vl-instruct --batch-size 32
   kvl-eval score --task mathvista --predictions answers.jsonl
 
-Verbs: run, resume, sweep, fetch, score, report, compare, verify, merge, list, describe, check, version.
+Verbs: run, resume, sweep, fetch, score, report, view, export, compare, verify, merge, list, describe, check, version.
 `kvl-eval VERB --help` shows what a verb takes; `kvl-eval list tasks` and `list models` what there is.
 """
 
@@ -94,6 +94,22 @@ def data_options(command: Command) -> Command:
     return command
 
 
+JUDGE_OPTIONS = (
+    spelled(("--judge",), type=click.Choice(["endpoint", "none"]), help="Who reads answers where the authors ask one."),
+    spelled(("--judge-base-url",), help="Its address, up to /v1."),
+    spelled(("--judge-model",), help="The name it serves its model by."),
+    spelled(("--judge-key-env",), help="Environment variable that holds its key."),
+    spelled(("--judge-connections",), type=click.IntRange(min=1), help="Most requests to it at once; default 8."),
+)
+
+
+def judge_options(command: Command) -> Command:
+    """A judge; the same for every verb that scores."""
+    for option in reversed(JUDGE_OPTIONS):
+        command = option(command)
+    return command
+
+
 RUN_OPTIONS = (
     spelled(("--task", "--tasks", "--datasets", "-t"), multiple=True, help="Names, groups or globs; repeat or comma."),
     spelled(("--model", "-m", "-M"), default="kimi-vl-nano", show_default=True, help="Name, folder or owner/name."),
@@ -108,6 +124,11 @@ RUN_OPTIONS = (
     spelled(("--protocol",), help="How answers are scored, `all` for every; default: official."),
     spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", help="What a scorer sees."),
     spelled(("--batch-size", "-b", "--eval-batch-size"), default="auto", show_default=True, help="Sequences at once."),
+    spelled(
+        ("--kv-cache-gb",),
+        type=click.FloatRange(min=0, min_open=True),
+        help="Memory of the latent cache in GiB; default: a share of what is free.",
+    ),
     spelled(("--num-workers", "--api-nproc"), type=int, help="Processes that prepare media."),
     spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True),
     click.option(
@@ -144,6 +165,13 @@ RUN_OPTIONS = (
     spelled(("--dtype",), help="float32, bfloat16, float16; default: float32 on CPU, else the checkpoint's."),
     spelled(("--dry-run",), is_flag=True, help="Show the plan; load no weights."),
     spelled(("--yes", "-y"), is_flag=True, help="Allow downloads above 2 GB."),
+    spelled(("--base-url",), help="Of --model endpoint: the server's address, up to /v1."),
+    spelled(("--served-model",), help="The name it serves the model by; default: the only one it lists."),
+    spelled(("--api-key-env",), help="Environment variable that holds the server's key."),
+    spelled(("--max-connections", "--concurrency"), type=click.IntRange(min=1), help="Requests at once; default 8."),
+    spelled(("--max-retries",), type=click.IntRange(min=0), help="Further tries of a failed request; default 5."),
+    spelled(("--request-timeout",), type=click.FloatRange(min=0, min_open=True), help="Seconds a try; default 600."),
+    *JUDGE_OPTIONS,
     spelled(("--no-progress",), is_flag=True),
     click.option("--trust-remote-code", is_flag=True, hidden=True),
     click.option(
@@ -207,7 +235,9 @@ def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: 
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
 @spelled(("--protocol",), default="official", show_default=True, help="Protocol by name, or `all`.")
 @spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", show_default=True)
-@spelled(("--only-failed",), is_flag=True, help="Score only what has no score yet.")
+@spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
+@spelled(("--no-progress",), is_flag=True)
+@judge_options
 @data_options
 @json_option
 def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:

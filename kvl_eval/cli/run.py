@@ -41,10 +41,22 @@ SAME = (
     "video_decoder",
     "timeout",
     "num_workers",
+    "kv_cache_gb",
     "device",
     "dtype",
     "revision",
     "cache_dir",
+    "base_url",
+    "served_model",
+    "api_key_env",
+    "max_connections",
+    "max_retries",
+    "request_timeout",
+    "judge",
+    "judge_base_url",
+    "judge_model",
+    "judge_key_env",
+    "judge_connections",
 )
 """Flags whose values are taken as they are."""
 DEMO = """\

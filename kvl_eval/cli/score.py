@@ -13,6 +13,7 @@ from kvl_eval.errors import UsageError
 
 if TYPE_CHECKING:
     from kvl_eval.scoring.predictions import PredictionScores
+    from kvl_eval.store.results import RunFolder
 
 SHOWN = 20  # official figures, and flips of each protocol
 GAPS = 3  # exit code: some answers have no score
@@ -22,6 +23,14 @@ def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     """Score answers from a JSON Lines file."""
     from kvl_eval.cli.show import task_and_source
     from kvl_eval.scoring.predictions import score_file
+
+    if flags["judge"] not in (None, "none"):
+        raise UsageError(
+            "usage.judge",
+            "--judge goes with run folders, not with --predictions",
+            why="replies are kept in a run folder",
+            fix="put a judge's verdict into a line's `extraction`",
+        )
 
     task, source, split = task_and_source(flags["task"], flags)
     result = score_file(
@@ -78,7 +87,9 @@ def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bo
 
     code, found = 0, []
     for path in paths:
-        results = rescore(RunFolder.open(path), flags["protocol"], flags["thinking"])
+        folder = RunFolder.open(path)
+        _ask_judge(folder, flags, quiet=as_json)
+        results = rescore(folder, flags["protocol"], flags["thinking"])
         wanted = [row for row in results["rows"] if flags["protocol"] in (row["protocol"], "all")]
         found.append({**results, "rows": wanted})
         code = max(code, _exit_code(wanted, flags["protocol"]))
@@ -95,11 +106,36 @@ def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bo
     return code
 
 
+def _ask_judge(folder: RunFolder, flags: Mapping[str, Any], *, quiet: bool) -> None:
+    """Ask the judge that the flags name, or, with --only-failed, the run's own, for the replies that are still open.
+
+    Raises: UsageError `usage.judge`, `run.busy`.
+    """
+    from kvl_eval.run.config import from_json, judge_server
+    from kvl_eval.run.judge_stage import judge_run
+    from kvl_eval.run.progress import make_progress
+
+    server = judge_server({name: value for name, value in flags.items() if name.startswith("judge")})
+    if server is None and flags["only_failed"] and folder.manifest.get("config"):
+        server = from_json(folder.manifest["config"]).judge
+    if server is None:
+        return
+    folder.lock()
+    try:
+        progress = make_progress(quiet=quiet or flags["no_progress"])
+        outcome = judge_run(folder, server, flags["thinking"], progress)
+    finally:
+        folder.unlock()
+    for notice in outcome.notices():
+        click.echo(f"notice: {notice}", err=True)
+
+
 def _exit_code(rows: Sequence[Mapping[str, Any]], protocol: str) -> int:
     """3 where an answer has no score; of all protocols the tasks' default ones decide, as others may need a judge."""
     from kvl_eval.reports.runs import is_default_protocol
+    from kvl_eval.scoring.result_rows import decisive_rows
 
-    decisive = [row for row in rows if protocol != "all" or is_default_protocol(row)]
+    decisive = [row for row in decisive_rows(rows) if protocol != "all" or is_default_protocol(row)]
     return 0 if decisive and all(row["n_scored"] == row["n_planned"] for row in decisive) else GAPS
 
 

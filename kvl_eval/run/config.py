@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Settings
+from kvl_eval.backends.chat_client import CONNECTIONS, Server
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
@@ -34,6 +35,11 @@ WHOLE_RUN = (
     "prompt_text",
     "output_dir",
     "fail_on_error",
+    "judge",
+    "judge_base_url",
+    "judge_model",
+    "judge_key_env",
+    "judge_connections",
 )
 OPTIONS = (*WHOLE_RUN, *PER_TASK, *SAMPLING, *BACKEND)
 """Every option `resolve` knows, named as the flag with underscores; `prompt_text` is what `--prompt-file` holds."""
@@ -62,7 +68,10 @@ class TaskConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt."""
+    """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt.
+
+    `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone.
+    """
 
     model: str
     family: str
@@ -79,6 +88,7 @@ class RunConfig:
     prompt_text: str | None = None
     output_dir: Path = Path("results")
     fail_on_error: float | None = None
+    judge: Server | None = None
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -114,7 +124,29 @@ def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str
         sample_ids=tuple(given.get("sample_ids", ())),
         shard=_pair(given.get("shard")),
         output_dir=Path(given.get("output_dir", "results")),
+        judge=judge_server(given),
         **{name: given[name] for name in plain if name in given},
+    )
+
+
+def judge_server(given: Mapping[str, Any]) -> Server | None:
+    """The judge that `--judge endpoint` and its companions name, or None. Raises UsageError, ConfigError."""
+    named = {name: given[name] for name in given if name.startswith("judge_") and given[name] is not None}
+    kind = given.get("judge") or "none"
+    _known("judge", kind, ("endpoint", "none"), "kvl-eval run --help")
+    if kind == "none":
+        if named:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+            raise UsageError("usage.judge", f"{flags} without --judge endpoint", fix="add --judge endpoint")
+        return None
+    missing = [f"--{name.replace('_', '-')}" for name in ("judge_base_url", "judge_model") if name not in named]
+    if missing:
+        raise UsageError("usage.judge", f"--judge endpoint needs {' and '.join(missing)}", fix="see docs/judge.md")
+    return Server(
+        base_url=named["judge_base_url"],
+        model=named["judge_model"],
+        key_env=named.get("judge_key_env"),
+        max_connections=named.get("judge_connections", CONNECTIONS),
     )
 
 
@@ -225,7 +257,8 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
             for task in stored["tasks"]
         )
         rest = _paths(_tuples(stored, "sample_ids", "shard"), "output_dir")
-        return RunConfig(**{**rest, "tasks": tasks, "settings": Settings(**stored["settings"])})
+        judge = stored.get("judge") and Server(**stored["judge"])
+        return RunConfig(**{**rest, "tasks": tasks, "settings": Settings(**stored["settings"]), "judge": judge})
     except (KeyError, TypeError) as error:
         raise ConfigError("config.stored", "the stored configuration cannot be read", why=repr(error)) from error
 
@@ -284,9 +317,22 @@ def _run_wide(config: RunConfig) -> dict[str, Any]:
         "system_prompt": config.system_prompt,
         "output_dir": str(config.output_dir),
         "fail_on_error": config.fail_on_error,
+        **_judge_flags(config.judge),
         **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
         "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
         "batch_size": settings.batch_size or "auto",
+    }
+
+
+def _judge_flags(judge: Server | None) -> dict[str, Any]:
+    if judge is None:
+        return {}
+    return {
+        "judge": "endpoint",
+        "judge_base_url": judge.base_url,
+        "judge_model": judge.model,
+        "judge_key_env": judge.key_env,
+        "judge_connections": judge.max_connections,
     }
 
 

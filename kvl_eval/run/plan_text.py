@@ -47,6 +47,8 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     source = "bundled" if task.config.split == "mini" else source
     protocol = run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
+    if run.judge is not None and task.task.judge_prompt is not None:
+        judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [
         f"{task.name}",
         f"  data    {task.config.split} ({source}), {task.n:,}{of} samples, {task.media:,} media",

@@ -10,32 +10,32 @@ The order in which answers finish changes nothing but the order of lines in `sam
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
+from kvl_eval.run.event_loop import run_async
+from kvl_eval.run.judge_stage import check_judge, finish_judging
 from kvl_eval.run.plan import Lookup, Plan, TaskPlan, differences, generation_json, plan_run
 from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import SCHEMA, Disk
 from kvl_eval.store.results import Key, RunFolder, key_of, list_runs, run_name, write_index
 from kvl_eval.tasks import get_task
 from kvl_eval.types import EMBEDDED
 
-T = TypeVar("T")
 MakeBackend = Callable[[RunConfig], Backend]
 
 
@@ -69,8 +69,10 @@ def start_run(
 
     With `handle_signals` (main thread only) SIGINT and SIGTERM end the run in order: what is under way gets 5 s,
     aggregates are written, the second signal stops at once. Without it they are left to the caller.
-    Raises: UsageError `output.unusable`, StorageError, and what the backend raises when it cannot work at all.
+    Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge, and what the backend raises
+    when it cannot work at all.
     """
+    check_judge(plan.config, (task.task for task in plan.tasks))
     created = datetime.now().astimezone()
     names = [task.name for task in plan.tasks]
     folder = RunFolder.create(
@@ -177,7 +179,9 @@ def _carry_out(
             write_index(folder.path.parent, folder.disk)
             told = _tell(folder, progress, 0)
             with _logged(folder):
-                _run(drive(session, backend))
+                run_async(drive(session, backend))
+                if session.stop is None:
+                    finish_judging(folder, plan.config, progress, lookup, lambda: session.stop is not None)
                 results = rescore(folder, plan.config.protocol, plan.config.thinking, lookup)
                 _tell(folder, progress, told)
                 progress.close()
@@ -233,35 +237,12 @@ def _logged(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where an event loop runs already (notebooks): then in a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    found: list[T] = []
-    failed: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            found.append(asyncio.run(work))
-        except BaseException as error:  # handed to the caller's thread below
-            failed.append(error)
-
-    thread = threading.Thread(target=body, name="kvl-eval run")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return found[0]
-
-
 def _finished(folder: RunFolder, progress: Progress, lookup: Lookup) -> RunOutcome:
     """A run that lacks nothing: only what is derived may have to be made again."""
     try:
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
-        if not done_before:
-            config = from_json(folder.manifest["config"])
+        config = from_json(folder.manifest["config"])
+        if finish_judging(folder, config, progress, lookup) or not done_before:
             save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.manifest["model"])
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
         return outcome_of(folder, folder.results(), None)
@@ -275,7 +256,7 @@ def _pending(results: Mapping[str, Any]) -> int:
 
 def outcome_of(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None) -> RunOutcome:
     """How a run with these results ended, and what to do next."""
-    rows = results["rows"]
+    rows = decisive_rows(results["rows"])
     pending = _pending(results)
     gaps = [
         f"{row['task']}{'' if row['budget'] is None else ' at ' + str(row['budget'])}: {_gap(row)}"
@@ -292,6 +273,8 @@ def outcome_of(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None)
         lines.append(f"next        kvl-eval resume {folder.path}")
     elif any(row["n_failed"] for row in rows):
         lines.append(f"next        kvl-eval resume {folder.path} --rerun failed")
+    elif any(row.get("judge") and row["n_scored"] < row["n_planned"] for row in rows):
+        lines.append(f"next        kvl-eval score {folder.path} --only-failed")
     else:
         lines.append(f"next        kvl-eval report {folder.path}")
     return RunOutcome(code, folder, results, "\n".join(lines))

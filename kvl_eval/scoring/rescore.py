@@ -183,21 +183,23 @@ def _answers(
     reader = LineReader(folder.samples_path(task.name)) if index.offsets else None
     sample: Sample | None = None
     row: Any = None
-    for entry in folder.plan(task.name):
-        key = key_of(entry)
-        part = parts.setdefault((key.budget, key.policy), Part(key.budget, key.policy))
-        part.planned += 1
-        if key in index.failed:
-            part.failed[index.failed[key]] += 1
-        elif reader is not None and key in index.offsets:
-            if sample is None or entry["row"] is not row:
-                row = entry["row"]
-                sample = _sample(task, entry)
-            record = reader.at(index.offsets[key])
-            _count(part, record)
-            yield _Answer(part, entry, sample, answer_text(record, thinking))
-    if reader is not None:
-        reader.close()
+    try:
+        for entry in folder.plan(task.name):
+            key = key_of(entry)
+            part = parts.setdefault((key.budget, key.policy), Part(key.budget, key.policy))
+            part.planned += 1
+            if key in index.failed:
+                part.failed[index.failed[key]] += 1
+            elif reader is not None and key in index.offsets:
+                if sample is None or entry["row"] is not row:
+                    row = entry["row"]
+                    sample = _sample(task, entry)
+                record = reader.at(index.offsets[key])
+                _count(part, record)
+                yield _Answer(part, entry, sample, answer_text(record, thinking))
+    finally:
+        if reader is not None:
+            reader.close()
 
 
 def _sample(task: Task, entry: Mapping[str, Any]) -> Sample:

@@ -100,7 +100,7 @@ def _label(task: Task, protocol: str, judge: str | None) -> str:
     return (chosen.judged if judge is not None else chosen.label) or protocol
 
 
-def decisive_rows(rows: Sequence[Row]) -> list[Row]:
+def decisive_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Of results that differ in their judge alone, the last one's: the newest judge, or none where none was asked."""
     keyed = {tuple(row.get(name) for name in SETTING): row for row in rows}
     return list(keyed.values())

@@ -22,6 +22,7 @@ from kvl_eval.reports.write import write_report
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import is_running
 from kvl_eval.store.results import RunFolder, key_of
 from kvl_eval.tasks.base import Task
@@ -77,7 +78,7 @@ def accounted(path: Path, task: Task, exit_code: int | None = None) -> None:
     rows = folder.results()["rows"]
     for row in rows:
         honest(row)
-    counted = [row for row in rows if row["protocol"] == rows[0]["protocol"]]
+    counted = decisive_rows([row for row in rows if row["protocol"] == rows[0]["protocol"]])
     if folder.manifest.get("status") != "running":  # results older than the last records are made anew when asked for
         assert sum(row["n_planned"] for row in counted) == len(planned)
         assert sum(row["n_failed"] for row in counted) == len(index.failed)

@@ -1,0 +1,283 @@
+"""Asking a judge: what a run's answers still lack of replies is asked for and written down, reply by reply.
+
+    judge_run(folder, server, ...) -> JudgeOutcome      then scoring.rescore gives the judged results
+
+A usable reply is never asked for again. A judge that cannot be used leaves a failed line for every prompt that is
+open, so that the folder says so; whoever asks later finds what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server, list_models
+from kvl_eval.errors import ConfigError, EndpointError, SampleError
+from kvl_eval.run.config import RunConfig
+from kvl_eval.run.event_loop import run_async
+from kvl_eval.run.progress import Progress, TaskCounts
+from kvl_eval.scoring.judged import FAILED_REPLY, Question, question_about
+from kvl_eval.scoring.rescore import Lookup, stored_answers
+from kvl_eval.store.replies import Replies, ReplyKey, View
+from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks import get_task
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import ThinkingView
+
+TICK = 0.25  # seconds between looks at the clock and at whether to stop
+
+
+@dataclass(slots=True)
+class JudgeOutcome:
+    """What came of it: prompts answered, failed, and left because the run was to stop; and why a judge is unusable."""
+
+    answered: int = 0
+    failed: int = 0
+    left: int = 0
+    error: EndpointError | None = None
+
+    def notices(self) -> list[str]:
+        """What a user must hear of it."""
+        found = [] if self.error is None else [f"the judge cannot be used: {self.error.message}; see judge_error"]
+        return found + ([f"the judge was not asked about {self.left} prompts"] if self.left else [])
+
+
+@dataclass(slots=True)
+class _Stage:
+    """One task's open prompts on their way to the judge."""
+
+    task: Task
+    replies: Replies
+    view: View
+    client: ChatClient
+    outcome: JudgeOutcome
+    counts: TaskCounts
+    stop: Callable[[], bool]
+    seen: set[ReplyKey] = field(default_factory=set)
+
+
+def judge_run(
+    folder: RunFolder,
+    server: Server,
+    thinking: ThinkingView,
+    progress: Progress,
+    *,
+    lookup: Lookup = get_task,
+    stop: Callable[[], bool] = lambda: False,
+    again: bool = True,
+) -> JudgeOutcome:
+    """Ask about every stored answer that a judge serves and has given no usable reply to.
+
+    Args:
+        thinking: what the judge sees of an answer, as scorers do.
+        stop:     asked four times a second; once true, nothing new is asked.
+        again:    whether prompts whose last call failed are asked about again.
+    Raises: StorageError; UsageError for a key that is not there.
+    """
+    return run_async(_judge_tasks(folder, server, thinking, progress, lookup, stop, again))
+
+
+def check_judge(config: RunConfig, tasks: Iterable[Task]) -> None:
+    """One look at a judge that will be needed, before anything is answered.
+
+    Raises: EndpointError, if it cannot be reached or refuses; UsageError for a key that is not there.
+    """
+    if config.judge is not None and any(task.judge_prompt is not None for task in tasks):
+        list_models(config.judge)
+
+
+def finish_judging(
+    folder: RunFolder,
+    config: RunConfig,
+    progress: Progress,
+    lookup: Lookup = get_task,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Ask the run's own judge, if it has one, about answers that it was never asked about; whether there were any.
+
+    What fails is a line in the folder and a notice, no error.
+    """
+    if config.judge is None or not _has_unasked(folder, config.judge, config.thinking, lookup):
+        return False
+    progress.close()
+    outcome = judge_run(folder, config.judge, config.thinking, progress, lookup=lookup, stop=stop, again=False)
+    folder.notices += outcome.notices()
+    return True
+
+
+def _has_unasked(folder: RunFolder, server: Server, thinking: ThinkingView, lookup: Lookup) -> bool:
+    view = View(judge_name(server), thinking)
+    return any(
+        next(open_questions(folder, task, view, Replies(folder, task.name), again=False), None) is not None
+        for task in judged_tasks(folder, lookup)
+    )
+
+
+def open_questions(
+    folder: RunFolder, task: Task, view: View, replies: Replies, again: bool
+) -> Iterator[tuple[Question, ReplyKey]]:
+    """The prompts without a usable reply, each judge run by itself, no prompt twice."""
+    seen: set[ReplyKey] = set()
+    for sample, raw in stored_answers(folder, task, view.thinking):
+        question = question_about(task, sample, raw, view)
+        for key in [] if question is None else question.keys(view.judge, task.judge.runs):
+            done = replies.usable(key) if again else replies.asked(key)
+            if question is not None and not done and key not in seen:
+                seen.add(key)
+                yield question, key
+
+
+def judged_tasks(folder: RunFolder, lookup: Lookup) -> list[Task]:
+    """The run's tasks that have a judge's prompt."""
+    tasks = (lookup(name) for name in folder.manifest.get("data") or {})
+    return [task for task in tasks if task.judge_prompt is not None]
+
+
+def judge_name(server: Server) -> str:
+    """The name replies are kept under. Raises ConfigError where none was given."""
+    if not server.model:
+        raise ConfigError(
+            "config.judge",
+            "a judge needs a name",
+            why="its replies and its results are kept under it",
+            fix="give --judge-model NAME",
+        )
+    return server.model
+
+
+async def _judge_tasks(
+    folder: RunFolder,
+    server: Server,
+    thinking: ThinkingView,
+    progress: Progress,
+    lookup: Lookup,
+    stop: Callable[[], bool],
+    again: bool,
+) -> JudgeOutcome:
+    view, outcome, client = View(judge_name(server), thinking), JudgeOutcome(), ChatClient(server)
+    stages = []
+    for task in judged_tasks(folder, lookup):
+        replies = Replies(folder, task.name)
+        planned = sum(1 for _ in open_questions(folder, task, view, replies, again))
+        counts = TaskCounts(f"{task.name}, judge {view.judge}", planned, float(planned), weight_left=float(planned))
+        stages.append(_Stage(task, replies, view, client, outcome, counts, stop))
+    progress.start([stage.counts for stage in stages])
+    try:
+        for stage in stages:
+            await _ask_all(stage, open_questions(folder, stage.task, view, stage.replies, again), progress)
+    finally:
+        for stage in stages:
+            stage.replies.close()
+        progress.close()
+        await client.close()
+    return outcome
+
+
+async def _ask_all(stage: _Stage, questions: Iterator[tuple[Question, ReplyKey]], progress: Progress) -> None:
+    """Ask with as many calls under way as the server may get; stop taking new ones when told to."""
+    loop = asyncio.get_running_loop()
+    stage.counts.started = loop.time()
+
+    async def work() -> None:
+        for question, key in questions:
+            if stage.stop():
+                stage.outcome.left += 1
+                continue
+            fields = await _ask(stage, question, key)
+            stage.replies.append(key, fields)
+            _count(stage, fields, progress)
+
+    workers = [asyncio.create_task(work()) for _ in range(stage.client.server.max_connections)]
+    try:
+        while not all(worker.done() for worker in workers):
+            done, _ = await asyncio.wait(workers, timeout=TICK, return_when=asyncio.FIRST_EXCEPTION)
+            progress.update()
+            if stage.stop() or any(worker.exception() for worker in done):
+                break
+        if stage.stop():
+            await asyncio.wait(workers, timeout=TICK)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        ended = await asyncio.gather(*workers, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+            raise error
+    stage.counts.finished = loop.time()
+
+
+def _count(stage: _Stage, fields: Mapping[str, Any], progress: Progress) -> None:
+    stage.counts.done_here += 1
+    stage.counts.weight_done += 1
+    if fields["status"] == "ok":
+        stage.counts.ok += 1
+        stage.outcome.answered += 1
+        return
+    if not stage.outcome.failed:
+        progress.notice(f"failed[{fields['reason']}] {stage.counts.name}: {fields['message']}")
+    stage.counts.failed[fields["reason"]] += 1
+    stage.outcome.failed += 1
+
+
+async def _ask(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, Any]:
+    """The line about one prompt. A judge that is unusable is asked nothing more."""
+    about = {"sample_id": question.sample.id, "thinking": stage.view.thinking}
+    try:
+        if stage.outcome.error is not None:
+            raise _unusable(stage.outcome.error)
+        fields = await _converse(stage, question, key)
+    except EndpointError as error:
+        stage.outcome.error = error
+        fields = _failed(_unusable(error))
+    except SampleError as error:
+        fields = _failed(error)
+    return {**fields, **about, "asked_at": datetime.now().astimezone().isoformat(timespec="milliseconds")}
+
+
+async def _converse(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, Any]:
+    """Calls about one prompt until a reply is usable. Raises: SampleError, EndpointError."""
+    rule, said, attempts = stage.task.judge, "", 0
+    for number, temperature in enumerate(rule.temperatures):
+        body = {
+            "model": stage.view.judge,
+            "messages": _turns(question, rule.again if number else ""),
+            "temperature": temperature,
+            "max_tokens": rule.max_tokens,
+            "seed": key.run,
+            **(rule.extra or {}),
+        }
+        reply = await stage.client.complete(body)
+        attempts += reply.tries
+        said = reply.content or reply.refusal or ""
+        refused = reply.refusal is not None or reply.finish == "content_filter"
+        verdict = None if refused else rule.read(question.sample, said)
+        if verdict is not None:
+            tokens = {name: reply.count(f"{name}_tokens") for name in ("prompt", "completion")}
+            found = {"verdict": verdict, "model": reply.model, "attempts": attempts, "tokens": tokens}
+            return {"status": "ok", "reason": None, "message": None, "reply": said, **found}
+    calls = "1 call" if len(rule.temperatures) == 1 else f"{len(rule.temperatures)} calls"
+    unusable = SampleError(FAILED_REPLY, f"no usable reply in {calls}; the last one begins {said[:200]!r}")
+    return {**_failed(unusable, attempts), "reply": said}
+
+
+def _turns(question: Question, again: str) -> list[dict[str, str]]:
+    turns = [
+        {"role": message.role, "content": "".join(part for part in message.parts if isinstance(part, str))}
+        for message in question.messages
+    ]
+    turns[-1]["content"] += again
+    return turns
+
+
+def _failed(error: SampleError, attempts: int = 0) -> dict[str, Any]:
+    tries = error.tries if isinstance(error, NoAnswer) else attempts
+    text = error.message if error.reason == FAILED_REPLY else f"{error.reason}: {error.message}"
+    found: dict[str, Any] = {"verdict": None, "model": None, "attempts": tries, "tokens": {}}
+    return {"status": "failed", "reason": FAILED_REPLY, "message": text, "reply": None, **found}
+
+
+def _unusable(error: EndpointError) -> SampleError:
+    return SampleError(FAILED_REPLY, "; ".join(part for part in (error.message, error.why) if part))
