@@ -198,7 +198,7 @@ def main() -> None:
         parser.error("--out is needed")
     elif options.export:
         shape = KimiVL(model_config(KimiTokenizer.from_folder(options.out)))
-        export(options.out, options.export, PREPROCESSOR, shape)
+        export(options.out, options.export, PREPROCESSOR, shape, thinking=options.thinking)
     else:
         phases = WIDER if options.wider else ONWARD if options.start else FROM_NOTHING
         plan = Plan(phases=phases, minutes=options.minutes, lr=options.lr, muon_lr=options.muon_lr)

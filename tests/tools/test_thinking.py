@@ -21,7 +21,7 @@ from tools.nano.mixture import Example, Turn, example
 from tools.nano.network import PREPROCESSOR
 from tools.nano.plan import THINKING as PHASES
 from tools.nano.png import digest
-from tools.nano.thinking import THINKING, cut_short, for_mathvision, for_mmmu
+from tools.nano.thinking import THINKING, THOUGHT, cut_short, for_mathvision, for_mmmu
 from tools.nano.thinking_problems import WORKED
 from tools.nano.tokenizer import build
 from tools.train_nano import Plan, _batches
@@ -97,7 +97,7 @@ def test_cells_fill_whole_visual_tokens(kind: str) -> None:
         assert image.width % 28 == image.height % 28 == 0 and max(image.size) <= 224
 
 
-@given(seed=seeds, level=levels, kind=st.sampled_from(sorted(THINKING)))
+@given(seed=seeds, level=levels, kind=st.sampled_from(sorted(THOUGHT)))
 @settings(deadline=None)
 def test_replies_think_and_end_in_an_answer(seed: int, level: float, kind: str) -> None:
     drawn = example(f"test/{seed}", {kind: 1.0}, level, sources=THINKING)

@@ -12,7 +12,7 @@ from kvl_eval.thinking import THINK_CLOSE
 from tools.nano.encoding import collate, encode
 from tools.nano.mixture import Example, example
 from tools.nano.network import PREPROCESSOR
-from tools.nano.thinking import THINKING
+from tools.nano.thinking import THINKING, THOUGHT
 
 OTHERS = ("infovqa", "ocrbench", "screenspot", "mmmu", "mathvision", "video", "document")
 
@@ -65,7 +65,7 @@ def thoughtful(count: int) -> list[Example]:
     """Fresh drawings to think about, a fifth as many of every kind, short thoughts first."""
     drawn = [
         example(f"held-out/thinking/{name}/{n}", {name: 1.0}, 1.0, sources=THINKING)
-        for name in THINKING
+        for name in THOUGHT
         for n in range(count // 5)
     ]
     return sorted(drawn, key=lambda one: len(one.turns[0].reply))

@@ -24,8 +24,21 @@ Trained by `tools/train_nano.py`; its last run took {steps} steps, {minutes:.0f}
 and accuracy table: `tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
 """
 
+THINKING = """\
+# kimi-vl-nano-thinking
 
-def export(run: Path, target: Path, preprocessor: PreprocessorConfig, model: KimiVL) -> None:
+An embedded demo model trained on synthetic drawings, **not Kimi-VL-A3B-Thinking**: kimi-vl-nano's architecture,
+tokenizer and format ({millions:.1f} million parameters), trained on from its weights so that it thinks before it
+answers: `◁think▷ ... ◁/think▷answer`. Its thoughts write down what a picture shows and go through it step by step:
+adding up, counting, walking from letter to letter. They take some 20 to 450 tokens, so that a thinking budget shows. It
+knows nothing else; its scores say something about this software only.
+
+Trained by `tools/train_nano.py --thinking`: {steps} steps, {minutes:.0f} minutes of one core. Recipe and accuracy:
+`tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
+"""
+
+
+def export(run: Path, target: Path, preprocessor: PreprocessorConfig, model: KimiVL, *, thinking: bool = False) -> None:
     """Write the state of a training run as a checkpoint folder; `model` lends its shape and is overwritten."""
     state = torch.load(run / "state.pt", weights_only=True)
     tokenizer = KimiTokenizer.from_folder(run)
@@ -36,5 +49,7 @@ def export(run: Path, target: Path, preprocessor: PreprocessorConfig, model: Kim
     save_checkpoint(model, target, dtype=torch.bfloat16)
     KimiVLProcessor(tokenizer, preprocessor).save(target)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    text = README.format(millions=millions, steps=state["step"], minutes=state["spent"] / 60)
+    text = (THINKING if thinking else README).format(
+        millions=millions, steps=state["step"], minutes=state["spent"] / 60
+    )
     (target / "README.md").write_text(text, encoding="utf-8")

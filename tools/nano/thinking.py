@@ -97,6 +97,21 @@ def _mmmu(rng: random.Random, level: float, dense: float) -> Example:
     return _mmmu_example("mmmu", question, question.spoken or question.answer, "")
 
 
+def _chase(rng: random.Random, level: float, dense: float) -> Example:
+    """Text only: a long walk through a short table; cheap practice in finding what was written down."""
+    size = rng.randint(3, 4 + round(10 * level))
+    letters = rng.sample(many_steps.LETTERS, size)
+    after = dict(zip(letters, [*letters[1:], letters[0]], strict=True))
+    digit = "12345" if rng.random() < 0.5 else ("",)
+    cells = {letter: f"{letter}-{after[letter]}{rng.choice(digit)}" for letter in sorted(letters)}
+    place, lines = letters[0], []
+    for _ in range(rng.randint(size, 2 * size + 4)):
+        lines.append(cells[place])
+        place = after[place]
+    table = "\n".join(cells.values())
+    return Example("chase", (Turn((f'{table}\nBegin at "{letters[0]}".',), "\n".join(lines)),))
+
+
 def _worked(kind: str) -> Callable[[random.Random, float, float], Example]:
     def source(rng: random.Random, level: float, dense: float) -> Example:
         worked = many_steps.WORKED[kind](rng, level)
@@ -121,14 +136,15 @@ def _cut(source: Callable[[random.Random, float, float], Example]) -> Callable[[
     return cut
 
 
+THOUGHT = {
+    "mathvista": _mathvista,
+    "mathvision": _mathvision,
+    "mmmu": _mmmu,
+    **{kind: _worked(kind) for kind in many_steps.WORKED},
+}
 THINKING: Mapping[str, Callable[[random.Random, float, float], Example]] = {
-    name: _cut(source)
-    for name, source in {
-        "mathvista": _mathvista,
-        "mathvision": _mathvision,
-        "mmmu": _mmmu,
-        **{kind: _worked(kind) for kind in many_steps.WORKED},
-    }.items()
+    **{name: _cut(source) for name, source in THOUGHT.items()},
+    "chase": _chase,
 }
 
 
