@@ -1,11 +1,14 @@
-"""Continuous batching over the latent cache: streams of tokens enter and leave at every step.
+"""Continuous batching over a latent cache in pages: streams of tokens enter and leave at every step.
 
-A step prefills waiting prompts in chunks, gives a row of the cache to each stream of a finished prompt, and decodes one
-token in every row. A prompt is prefilled once for all its repeats and budgets; the row of a stream that ends is taken
-over by the next.
+A step prefills waiting prompts in chunks and decodes one token of every stream that runs. A prompt is prefilled once
+for all its repeats and budgets, which share its pages.
 
-Where memory runs out, every stream gives up its row and waits; half as many rows are tried. What was generated is not
-lost: it is prefilled behind its prompt. A stream that had the batch for itself is tried alone once more, then it fails.
+A prompt enters when there are pages for it and one more for everybody else. Where pages run out in mid-flight, the
+youngest stream gives its own back and waits; what it had generated is not lost but prefilled behind its prompt. The
+oldest stream never has to wait, so all come to an end. What does not fit even alone fails, and nobody else.
+
+Where memory itself runs out, every stream gives up its pages and waits; half as many rows are tried. A stream that had
+the batch for itself is tried alone once more, then it fails.
 """
 
 from __future__ import annotations
@@ -14,16 +17,17 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from kvl_eval.backends.trajectory import Output, Trajectory
+from kvl_eval.backends.features import FeatureShelf
+from kvl_eval.backends.streams import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
-from kvl_eval.model.cache import LatentCache
+from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable
 from kvl_eval.model.generate import PREFILL_CHUNK, decode_step
 from kvl_eval.model.kimi_vl import KimiVL
 from kvl_eval.model.sampling import sample_rows
@@ -34,64 +38,6 @@ AHEAD = 2  # streams whose prompts are prefilled before there is a row for them
 FULL = ("allocate memory", "not enough memory", "out of memory")  # how torch says it in a plain RuntimeError
 
 
-@dataclass(slots=True, eq=False)
-class Prompt:
-    """A prompt and the streams that continue it.
-
-    Attributes:
-        key:          what the caller knows it by.
-        ids:          token ids, with the placeholders of visual tokens.
-        pixel_values: gives the patches of all pictures, normalised; dropped once they are encoded as `features`.
-        grids:        (rows, columns) in patches of each picture.
-        streams:      one for each repeat.
-        alone:        memory ran out while it was prefilled.
-    """
-
-    key: str
-    ids: list[int]
-    pixel_values: Callable[[], Tensor] | None = None
-    grids: list[tuple[int, int]] = field(default_factory=list)
-    streams: list[Stream] = field(default_factory=list)
-    features: Tensor | None = None
-    alone: bool = False
-    queued: float = 0.0
-    begun: float = 0.0
-    prefill_seconds: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Stream:
-    """One repeat of a prompt on its way through the batch; `alone`: memory ran out while nobody else had a row."""
-
-    prompt: Prompt
-    repeat: int
-    seed: int
-    trajectory: Trajectory
-    alone: bool = False
-    started: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A stream's next finished output, or its end in failure."""
-
-    stream: Stream
-    output: Output | None
-    error: SampleError | None = None
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the model was asked to do; tests and benchmarks read it."""
-
-    prefills: int = 0
-    prefill_tokens: int = 0
-    images: int = 0
-    decode_steps: int = 0
-    decoded_tokens: int = 0
-    out_of_memory: int = 0
-
-
 @dataclass(slots=True)
 class _Filling:
     """A prefill under way: of a prompt, or of a prompt and what one stream had generated behind it."""
@@ -99,15 +45,17 @@ class _Filling:
     prompt: Prompt
     stream: Stream | None
     embeds: Tensor
-    cache: LatentCache
-    place: int = 0
+    rows: PagedRows
+
+    @property
+    def table(self) -> PageTable:
+        return self.rows.tables[0]
 
 
 class _Ready(NamedTuple):
-    """A stream that waits for a row, and where its beginning stands; repeats share `cache`."""
+    """A stream that waits for a row, and the logits behind its beginning."""
 
     stream: Stream
-    cache: LatentCache
     logits: Tensor
 
 
@@ -115,223 +63,315 @@ class Batch:
     """Prompts in, outputs out.
 
     Args:
-        rows:  most streams decoded together.
-        chunk: most prompt tokens prefilled in one step.
+        rows:      most streams decoded together.
+        chunk:     most prompt tokens prefilled in one step.
+        pages:     most pages of the latent cache; None means no limit.
+        page_size: tokens of a page.
     """
 
-    def __init__(self, model: KimiVL, *, rows: int, chunk: int = PREFILL_CHUNK) -> None:
+    def __init__(
+        self,
+        model: KimiVL,
+        *,
+        rows: int,
+        chunk: int = PREFILL_CHUNK,
+        pages: int | None = None,
+        page_size: int = PAGE,
+    ) -> None:
         self.model = model
         self.configured_rows = rows
         self.rows = rows
         self.chunk = chunk
         self.counts = Counts()
-        self._waiting: deque[tuple[Prompt, Stream | None]] = deque()
+        self.pool: PagePool = model.new_pool(pages, page_size)
+        self.features = FeatureShelf()
+        self._added = 0
+        self._waiting: deque[Waiting] = deque()  # the oldest first
         self._filling: _Filling | None = None
         self._ready: deque[_Ready] = deque()
-        self._active: list[Stream | None] = []  # one per row of the cache
-        self._cache = model.new_cache()
+        self._active: list[Stream] = []
+        self._paged: PagedRows | None = None  # the active streams as rows
         self._events: list[Event] = []
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._waiting or self._filling or self._ready or self._running)
+        return bool(self._waiting or self._filling or self._ready or self._active)
 
     @property
     def room(self) -> int:
         """Streams that can be added until all rows and the short queue before them are taken."""
-        waiting = sum(1 if stream else len(prompt.streams) for prompt, stream in self._waiting)
+        waiting = sum(len(one.streams) for one in self._waiting)
         filling = len(self._filling.prompt.streams) if self._filling else 0
-        return self.rows + AHEAD - len(self._running) - len(self._ready) - filling - waiting
+        return self.rows + AHEAD - len(self._active) - len(self._ready) - filling - waiting
 
     def add(self, prompt: Prompt) -> None:
         """Queue a prompt with its streams."""
-        prompt.queued = time.perf_counter()
-        self._waiting.append((prompt, None))
+        self._added += 1
+        prompt.order, prompt.open = self._added, len(prompt.streams)
+        self.features.join(prompt.pictures)
+        self._waiting.append(Waiting(prompt))
+
+    def reserve(self) -> None:
+        """Take all memory of the cache now, if it can be had, where growing would leave holes behind."""
+        limit = self.pool.limit
+        if limit is not None and self.model.device.type == "cuda":
+            _unless_full(lambda: self.pool.reserve(limit))
 
     @torch.no_grad()
     def step(self) -> list[Event]:
         """Do a little of everything there is to do; what came of it."""
         self._prefill_some()
-        if _unless_full(self._fill_rows) is None:
-            self._give_up_rows()
+        self._start()
+        self._find_pages()
         if self._active:
             self._decode()
+        self.counts.copied_pages = self.pool.copied
         events, self._events = self._events, []
         return events
-
-    @property
-    def _running(self) -> list[Stream]:
-        return [stream for stream in self._active if stream is not None]
 
     # -- prefill
 
     def _prefill_some(self) -> None:
         budget = self.chunk
         while budget > 0 and self._may_prefill():
-            prompt, stream = (self._filling.prompt, self._filling.stream) if self._filling else self._waiting.popleft()
+            one = Waiting(self._filling.prompt, self._filling.stream) if self._filling else self._waiting.popleft()
             start = time.perf_counter()
             try:
-                done = _unless_full(partial(self._prefill_chunk, prompt, stream, budget))
+                done = _unless_full(partial(self._prefill_chunk, one, budget))
             except SampleError as error:
-                self._fail_prefill(prompt, stream, error)
+                self._fail(one.streams, error)
                 continue
             finally:
-                prompt.prefill_seconds += time.perf_counter() - start
+                one.prompt.prefill_seconds += time.perf_counter() - start
             if done is None:
-                self._no_memory_to_prefill(prompt, stream)
+                self._no_memory_to_prefill(one)
                 return
             budget -= done
 
     def _may_prefill(self) -> bool:
         if self._filling or not self._waiting:
             return self._filling is not None
-        prompt, stream = self._waiting[0]
-        taken = len(self._running) + len(self._ready)
-        alone = prompt.alone or (stream is not None and stream.alone)
-        if alone or any(one.alone for one in self._running) or any(one.stream.alone for one in self._ready):
+        one = self._waiting[0]
+        taken = len(self._active) + len(self._ready)
+        alone = one.prompt.alone or (one.stream is not None and one.stream.alone)
+        if alone or any(stream.alone for stream in (*self._active, *(ready.stream for ready in self._ready))):
             return taken == 0
-        return taken < self.rows + AHEAD
+        return taken == 0 or (taken < self.rows + AHEAD and self.pool.fits(self._pages_for(one) + taken))
 
-    def _prefill_chunk(self, prompt: Prompt, stream: Stream | None, budget: int) -> int:
+    def _pages_for(self, one: Waiting) -> int:
+        """Pages that a prefill takes, with the first tokens of its streams."""
+        shared = len(one.prompt.ids) // self.pool.page_size if self._sibling(one) else 0
+        return self.pool.pages_for(one.tokens) - shared + len(one.streams)
+
+    def _sibling(self, one: Waiting) -> PageTable | None:
+        """Pages of another stream that begins with the same prompt."""
+        return next((stream.table for stream in one.prompt.streams if stream.table), None)
+
+    def _prefill_chunk(self, one: Waiting, budget: int) -> int:
         """Begin or continue a prefill with at most `budget` tokens; how many they were."""
-        if self._filling is None:
-            prompt.begun = prompt.begun or time.perf_counter()
-            embeds = self._embeddings(prompt, stream)
-            self._filling = _Filling(prompt, stream, embeds, self.model.new_cache(rows=1))
-            self.counts.prefills += 1
-        filling = self._filling
-        part = filling.embeds[:, filling.place : filling.place + budget]
-        logits = self.model.forward_cached(part, filling.cache)
-        filling.place += part.shape[1]
+        filling = self._filling or self._begin(one)
+        place = filling.table.length
+        part = filling.embeds[:, place : place + budget]
+        logits = self.model.forward_cached(part, filling.rows)
         self.counts.prefill_tokens += part.shape[1]
-        if filling.place == filling.embeds.shape[1]:
+        if filling.table.length == filling.embeds.shape[1]:
             self._filling = None
-            if not bool(logits.isfinite().all()):
-                raise _nan()
-            streams = prompt.streams if stream is None else [stream]
-            self._ready.extend(_Ready(one, filling.cache, logits) for one in streams)
+            for stream in one.streams[1:]:
+                stream.table = self.pool.fork(filling.table)
+            one.streams[0].table = filling.table
+            self._ready.extend(_Ready(stream, logits) for stream in one.streams)
         return part.shape[1]
 
-    def _embeddings(self, prompt: Prompt, stream: Stream | None) -> Tensor:
+    def _begin(self, one: Waiting) -> _Filling:
+        """Embeddings and pages for a prefill; a prompt whose pages another stream holds is not prefilled again.
+
+        Raises: SampleError (context_overflow), where all pages together are too few.
+        """
+        if not self.pool.fits(self._pages_for(one) - len(one.streams)):
+            raise overflow(one.tokens, self.pool)
+        one.prompt.begun = one.prompt.begun or time.perf_counter()
+        embeds = self._embeddings(one)
+        sibling = self._sibling(one)
+        table = PageTable() if sibling is None else self.pool.fork(sibling)
+        filling = self._filling = _Filling(one.prompt, one.stream, embeds, PagedRows(self.pool, [table]))
+        self.pool.truncate(table, min(len(one.prompt.ids), one.tokens - 1) if sibling else 0)
+        self.pool.extend([table], one.tokens - table.length)
+        self.counts.prefills += 1
+        return filling
+
+    def _embeddings(self, one: Waiting) -> Tensor:
         """(1, S, H) of the prompt, its pictures encoded on first use, and of what a stream had generated."""
-        if prompt.pixel_values is not None:
-            prompt.features = self.model.image_features(prompt.pixel_values(), prompt.grids)
-            prompt.pixel_values = None
-            self.counts.images += len(prompt.grids)
-        embeds = self.model.embed(self._tensor(prompt.ids), prompt.features)
-        if stream is None or not stream.trajectory.fed:
+        prompt = one.prompt
+        features = self.features.get(prompt.pictures, partial(self._encode, prompt)) if prompt.grids else None
+        prompt.pixel_values = None
+        embeds = self.model.embed(self._tensor(prompt.ids), features)
+        if one.stream is None or not one.stream.trajectory.fed:
             return embeds
-        return torch.cat([embeds, self.model.embed(self._tensor(stream.trajectory.fed))], dim=1)
+        return torch.cat([embeds, self.model.embed(self._tensor(one.stream.trajectory.fed))], dim=1)
+
+    def _encode(self, prompt: Prompt) -> Tensor:
+        assert prompt.pixel_values is not None
+        self.counts.vision_calls += 1
+        self.counts.images += len(prompt.grids)
+        return self.model.image_features(prompt.pixel_values(), prompt.grids)
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor([ids], dtype=torch.long, device=self.model.device)
 
-    def _fail_prefill(self, prompt: Prompt, stream: Stream | None, error: SampleError) -> None:
-        self._filling = None
-        self._events += [Event(one, None, error) for one in ([stream] if stream else prompt.streams)]
-
-    def _no_memory_to_prefill(self, prompt: Prompt, stream: Stream | None) -> None:
+    def _no_memory_to_prefill(self, one: Waiting) -> None:
         """Wait until nothing else runs, then try once more; fail after that."""
         self.counts.out_of_memory += 1
-        self._filling = None
-        self._release()
-        flagged = stream or prompt
+        self._drop_filling()
+        self._free_memory()
+        flagged = one.stream or one.prompt
         if flagged.alone:
-            self._fail_prefill(prompt, stream, _oom(len(prompt.ids)))
+            self._fail(one.streams, out_of_memory(len(one.prompt.ids)))
             self.rows = self.configured_rows
         else:
             flagged.alone = True
-            self._waiting.appendleft((prompt, stream))
+            self._put_back([one])
 
-    # -- rows
+    def _drop_filling(self) -> None:
+        if self._filling is not None:
+            self.pool.release(self._filling.table)
+            self._filling = None
 
-    def _fill_rows(self) -> bool:
-        """Give rows to streams that wait for one; rows that nobody wants are given back."""
-        free = [row for row, stream in enumerate(self._active) if stream is None]
-        wanted = min(len(self._ready), self.rows - len(self._running))
-        if wanted > len(free):
-            new = wanted - len(free)
-            self._cache.add_rows(new)
-            free += range(len(self._active), len(self._active) + new)
-            self._active += [None] * new
-        for row in free[: max(0, wanted)]:
-            self._cache.put(row, self._ready[0].cache)
-            self._start(row, self._ready.popleft())
-        kept = [row for row, stream in enumerate(self._active) if stream is not None]
-        if len(kept) < len(self._active):
-            self._cache.keep(kept)
-            self._active = [self._active[row] for row in kept]
-        return True
+    # -- streams come and go
 
-    def _start(self, row: int, ready: _Ready) -> None:
-        """Sample the first token of a new stream; one that was interrupted knows its next tokens."""
-        stream = ready.stream
-        self._active[row] = stream
-        stream.started = stream.started or time.perf_counter()
-        if not stream.trajectory.pending:
-            (token,) = _sample([stream], ready.logits)
-            self._push(row, stream, token)
+    def _start(self) -> None:
+        """Let streams that are ready run, and draw their first tokens; one that was interrupted knows its next."""
+        count = max(0, min(len(self._ready), self.rows - len(self._active)))
+        started = [self._ready.popleft() for _ in range(count)]
+        due = [one for one in started if not one.stream.trajectory.pending]
+        for one in started:
+            one.stream.started = one.stream.started or time.perf_counter()
+            self._active.append(one.stream)
+            self._paged = None
+        if due:
+            streams = [one.stream for one in due]
+            tokens = _unless_full(lambda: _sample(streams, torch.cat([one.logits for one in due])))
+            if tokens is None:
+                self._give_up_rows()
+            else:
+                self._push(streams, tokens)
+
+    def _find_pages(self) -> None:
+        """Pages for one more token of every stream; where they are too few, the youngest give theirs back."""
+        while self._active and not self.pool.fits(self.pool.needed(self._rows().tables, 1)):
+            streams = [*self._active, *(one.stream for one in self._ready)]
+            youngest = max(streams, key=lambda stream: stream.age)
+            if self._filling is not None and Waiting(self._filling.prompt, self._filling.stream).age > youngest.age:
+                self._put_back([Waiting(self._filling.prompt, self._filling.stream)])
+                self._drop_filling()
+            elif len(streams) == 1 and self._filling is None:
+                held = len(youngest.prompt.ids) + len(youngest.trajectory.fed)
+                self._fail([youngest], overflow(held + 1, self.pool, len(youngest.prompt.ids)))
+            else:
+                self.counts.preempted += 1
+                self._stop(youngest)
+                self._put_back([Waiting(youngest.prompt, youngest)])
+
+    def _put_back(self, ones: Sequence[Waiting]) -> None:
+        self._waiting = deque(sorted([*ones, *self._waiting], key=lambda one: one.age))
+
+    def _stop(self, stream: Stream) -> None:
+        """Take a stream out of the batch, and its pages from it."""
+        if stream in self._active:
+            self._active.remove(stream)
+            self._paged = None
+        self._ready = deque(one for one in self._ready if one.stream is not stream)
+        if stream.table is not None:
+            self.pool.release(stream.table)
+            stream.table = None
+
+    def _end(self, stream: Stream) -> None:
+        """Take a stream out for good; the last one of a prompt gives up its pictures."""
+        self._stop(stream)
+        stream.prompt.open -= 1
+        if not stream.prompt.open:
+            self.features.leave(stream.prompt.pictures)
+
+    def _fail(self, streams: Sequence[Stream], error: SampleError) -> None:
+        if self._filling is not None and self._filling.prompt is streams[0].prompt:
+            self._drop_filling()
+        for stream in streams:
+            self._end(stream)
+            self._events.append(Event(stream, None, error))
 
     def _give_up_rows(self) -> None:
-        """Empty the cache; its streams wait to be prefilled again, half as many at a time."""
+        """Give all pages back; the streams wait to be prefilled again, half as many at a time."""
         self.counts.out_of_memory += 1
-        running = self._running or [self._ready.popleft().stream]  # rows are made only where somebody waits for one
-        self._active = []
-        self._release()
+        running = list(self._active)
+        waiting = [Waiting(one.prompt, one) for one in (*running, *(ready.stream for ready in self._ready))]
+        if self._filling is not None:
+            waiting.append(Waiting(self._filling.prompt, self._filling.stream))
+            self._drop_filling()
+        for one in waiting:
+            if one.stream is not None:
+                self._stop(one.stream)
+        self._free_memory()
+        self._put_back(waiting)
         if len(running) > 1:
             self.rows = len(running) // 2
         elif running[0].alone:
-            self._events.append(Event(running[0], None, _oom(len(running[0].prompt.ids))))
+            self._waiting.remove(Waiting(running[0].prompt, running[0]))
+            self._fail(running, out_of_memory(len(running[0].prompt.ids)))
             self.rows = self.configured_rows
-            return
         else:
             running[0].alone = True
-        self._waiting.extendleft((stream.prompt, stream) for stream in reversed(running))
 
-    def _release(self) -> None:
-        """Give memory back, and the cache too if no row is in use."""
-        if not self._running:
-            self._active, self._cache = [], self.model.new_cache()
+    def _free_memory(self) -> None:
+        """Give memory back, and that of the cache too if nobody uses it."""
+        if not self.pool.used:
+            self.pool.drop()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     # -- decoding
 
+    def _rows(self) -> PagedRows:
+        if self._paged is None:
+            self._paged = PagedRows(self.pool, [stream.table for stream in self._active if stream.table is not None])
+        return self._paged
+
     def _decode(self) -> None:
-        streams = self._running
-        logits = _unless_full(
-            lambda: decode_step(self.model, [one.trajectory.pending[0] for one in streams], self._cache)
-        )
-        if logits is None:
+        streams = list(self._active)
+        due = [stream for stream in streams if len(stream.trajectory.pending) == 1]
+        tokens = _unless_full(partial(self._next_tokens, streams, due))
+        if tokens is None:
             self._give_up_rows()
             return
         self.counts.decode_steps += 1
         self.counts.decoded_tokens += len(streams)
-        for one in streams:
-            one.trajectory.pending = one.trajectory.pending[1:]
-        due = [row for row, one in enumerate(streams) if not one.trajectory.pending]
-        if due:
-            tokens = _sample([streams[row] for row in due], logits if len(due) == len(streams) else logits[due])
-            for row, token in zip(due, tokens, strict=True):
-                self._push(row, streams[row], token)
+        for stream in streams:
+            stream.trajectory.pending = stream.trajectory.pending[1:]
+        self._push(due, tokens)
 
-    def _push(self, row: int, stream: Stream, token: int | None) -> None:
-        """Hand a sampled token to its trajectory and do what it wants next."""
-        trajectory = stream.trajectory
-        if token is None:
-            self._events.append(Event(stream, None, _nan()))
-            self._active[row] = None
-            return
-        trajectory.push(token)
-        self._events += [Event(stream, output) for output in trajectory.outputs]
-        trajectory.outputs = []
-        if trajectory.finished:
-            self._active[row] = None
-        elif trajectory.cut is not None:
-            self._cache.truncate(row, len(stream.prompt.ids) + trajectory.cut)
-            trajectory.cut = None
+    def _next_tokens(self, streams: Sequence[Stream], due: Sequence[Stream]) -> list[int | None]:
+        """Feed every stream its next pending token; what is drawn for those that have no other."""
+        logits = decode_step(self.model, [stream.trajectory.pending[0] for stream in streams], self._rows())
+        if len(due) < len(streams):
+            places = [place for place, stream in enumerate(streams) if len(stream.trajectory.pending) == 1]
+            logits = logits[torch.tensor(places, dtype=torch.long, device=logits.device)]
+        return _sample(due, logits) if due else []
+
+    def _push(self, streams: Sequence[Stream], tokens: Sequence[int | None]) -> None:
+        """Hand sampled tokens to their trajectories and do what these want next."""
+        for stream, token in zip(streams, tokens, strict=True):
+            trajectory = stream.trajectory
+            if token is None:
+                self._fail([stream], not_finite())
+                continue
+            trajectory.push(token)
+            self._events += [Event(stream, output) for output in trajectory.outputs]
+            trajectory.outputs = []
+            if trajectory.finished:
+                self._end(stream)
+            elif trajectory.cut is not None and stream.table is not None:
+                self.pool.truncate(stream.table, len(stream.prompt.ids) + trajectory.cut)
+                trajectory.cut = None
 
 
 def _sample(streams: Sequence[Stream], logits: Tensor) -> list[int | None]:
@@ -356,20 +396,3 @@ def _unless_full(action: Callable[[], T]) -> T | None:
         if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in FULL):
             return None
         raise
-
-
-def _oom(tokens: int) -> SampleError:
-    return SampleError(
-        "oom",
-        f"not enough memory for a prompt of {tokens} tokens, even alone and a second time",
-        fix="use smaller pictures, a smaller --max-new-tokens or --dtype bfloat16, or a device with more memory",
-    )
-
-
-def _nan() -> SampleError:
-    return SampleError(
-        "nan",
-        "the model computed NaN or infinite logits",
-        why="the weights are damaged or a number format overflowed",
-        fix="`kvl-eval check model`, or try --dtype float32",
-    )

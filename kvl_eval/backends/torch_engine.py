@@ -23,6 +23,7 @@ from kvl_eval.backends.base import Limits, Request, Settings
 from kvl_eval.backends.fingerprint import checkpoint_facts
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.backends.prompt_maker import PromptMaker
+from kvl_eval.backends.streams import Event, Prompt, Stream
 from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
@@ -35,12 +36,13 @@ from kvl_eval.types import EMBEDDED, Completion, MediaInfo, Policy, TokenCounts
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kvl_eval.backends.batch import Batch, Counts, Event, Prompt, Stream
+    from kvl_eval.backends.batch import Batch
+    from kvl_eval.backends.streams import Counts
     from kvl_eval.model.kimi_vl import KimiVL
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
-MODEL_ARGS = {"prefill_chunk": 2048, "threads": None}  # and their defaults
+MODEL_ARGS = {"prefill_chunk": 2048, "page_size": 64, "threads": None}  # and their defaults
 SLICE = 0.05  # seconds the model may work before the event loop gets its turn
 MEDIA_AHEAD = 64  # pictures being prepared at a time, and at least one request for each worker
 BYTES_AHEAD = 512 * 2**20  # of prepared patches that wait for the model
@@ -56,7 +58,8 @@ class _Job:
     media: tuple[MediaInfo, ...] = ()
     prompt_tokens: int = 0
     load: float = 0.0
-    bytes: int = 0
+    bytes: int = 0  # of patches that the model has not taken
+    prompt: Prompt | None = None
     open: set[tuple[int, int | None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -69,7 +72,8 @@ class TorchEngine:
 
     Args:
         path_or_repo: a checkpoint folder or a hub repository; described and limited without loading its weights.
-        settings:     `model_args` knows `prefill_chunk` (prompt tokens a step) and `threads` (of a CPU).
+        settings:     `model_args` knows `prefill_chunk` (prompt tokens a step), `page_size` (tokens a page of the
+                      cache) and `threads` (of a CPU).
         name, family: as the run folder names the model, and which generation defaults it takes.
         fetch:        whether `describe` may fetch a repository's weights; without them they have no fingerprint.
     Raises: CheckpointError, if the folder is unusable; ConfigError, for unknown arguments.
@@ -227,20 +231,24 @@ class TorchEngine:
         import torch
 
         from kvl_eval.backends.batch import Batch
+        from kvl_eval.backends.cache_budget import page_limit
 
         if self._args["threads"]:
             torch.set_num_threads(self._args["threads"])
         model = self.load()
         self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, frozenset(model.stop_token_ids))
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
-        batch = Batch(model, rows=rows, chunk=self._args["prefill_chunk"])
+        page_size = self._args["page_size"]
+        pages = page_limit(model, page_size, self.settings.kv_cache_gb)
+        batch = Batch(model, rows=rows, chunk=self._args["prefill_chunk"], pages=pages, page_size=page_size)
+        batch.reserve()
         self._counts = batch.counts
         return batch
 
     def _wants_more(self, batch: Batch, preparing: Iterable[_Job]) -> bool:
         """Whether there is room for another request: in the batch, in memory and in the workers' queue."""
         jobs = list(preparing)
-        held = sum(job.bytes for job in self._jobs.values())
+        held = sum(job.bytes for job in self._jobs.values() if not job.prompt or job.prompt.pixel_values)
         streams = sum(len(job.request.repeats) for job in jobs)
         if batch.room <= streams or not jobs:
             return batch.room > streams
@@ -249,8 +257,6 @@ class TorchEngine:
 
     async def _prepare(self, job: _Job) -> Prompt:
         """Pictures and ids of one request. Raises: SampleError."""
-        from kvl_eval.backends.batch import Prompt, Stream
-
         request = job.request
         made = await self._prompts.make(request)
         job.load = time.perf_counter() - job.pulled
@@ -259,16 +265,17 @@ class TorchEngine:
         job.prompt_text = made.text
         job.prompt_tokens = len(made.ids)
         self._check_context(job)
-        prompt = Prompt(request.key, made.ids, grids=[image.grid for image in made.images])
+        prompt = Prompt(request.key, made.ids, grids=[image.grid for image in made.images], pictures=job.media)
         if made.images:
-            prompt.pixel_values = self._pixels(job, made.images)
+            prompt.pixel_values = self._pixels(made.images)
         assert self._alphabet is not None
         for repeat, seed in zip(request.repeats, request.seeds, strict=True):
             trajectory = Trajectory(request.generation, self._alphabet, prefix=request.prefix)
             prompt.streams.append(Stream(prompt, repeat, seed, trajectory))
+        job.prompt = prompt
         return prompt
 
-    def _pixels(self, job: _Job, images: Sequence[PreparedImage]) -> Callable[[], Tensor]:
+    def _pixels(self, images: Sequence[PreparedImage]) -> Callable[[], Tensor]:
         """Makes `pixel_values` when the model is ready for them; until then a picture waits as bytes."""
 
         def pixel_values() -> Tensor:
@@ -278,7 +285,6 @@ class TorchEngine:
 
             assert self._model is not None
             patches = torch.cat([torch.from_numpy(image.patches) for image in images]).to(self._model.device)
-            job.bytes = 0
             return normalize(patches, self.preprocessor)
 
         return pixel_values

@@ -42,6 +42,7 @@ SAME = (
     "timeout",
     "num_workers",
     "kv_cache_gb",
+    "kv_cache_gb",
     "device",
     "dtype",
     "revision",

@@ -7,7 +7,6 @@ land in their slice of the stacked parameter. Nothing is ever unpickled, and no 
 import json
 import logging
 import os
-import resource
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.memory import free_bytes
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl import KimiVL
@@ -114,18 +114,9 @@ def materialise(model: Model, device: torch.device) -> Model:
         raise CheckpointError(
             "model.memory",
             f"the weights need {needed:,.1f} GiB on {device}, which cannot be had",
-            why=f"about {_free_bytes(device) / 2**30:,.1f} GiB can be had; {str(error).splitlines()[0]}",
+            why=f"about {free_bytes(device) / 2**30:,.1f} GiB can be had; {str(error).splitlines()[0]}",
             fix="free memory, choose a smaller dtype, or use another machine",
         ) from None
-
-
-def _free_bytes(device: torch.device) -> int:
-    """Free memory of a device; of this process's own limit where that is less."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return free if limit == resource.RLIM_INFINITY else min(free, limit)
 
 
 def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, Any], check_finite: bool) -> None:
