@@ -33,6 +33,7 @@ TABLES = {
     "niah_table2": "report, Table 2",
     "independent": "independent figure",
 }
+MEAN_NOTE = "the published figure is the mean of "  # a result alone is a part of it
 KIMI_SYSTEMS = {
     "instruct": "kimi-vl-a3b-instruct",
     "thinking": "kimi-vl-a3b-thinking",

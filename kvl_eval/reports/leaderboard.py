@@ -10,6 +10,7 @@ from kvl_eval import references
 from kvl_eval.errors import UsageError
 from kvl_eval.references import ReferenceScore
 from kvl_eval.reports import figures
+from kvl_eval.reports.averages import mean_result
 from kvl_eval.reports.figures import Row
 from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
 
@@ -193,12 +194,24 @@ def _our_cell(
     fitting = [row for row in main_rows(run) if _fits(row, wanted, run.demo)]
     if not fitting:
         return None
-    row = fitting[0]
+    parts = _parts(fitting)
+    row = fitting[0] if parts is None else mean_result(parts, wanted)
     marks = _marks(run, row)
     rank = None
     if not marks and row.get("score") is not None:
         rank = 1 + sum(score.value > row["score"] for score in published)
-    return OurCell(run=run, row=row, marks=marks, rank=rank, blind=blind_score(runs, run, row))
+    blind = [blind_score(runs, run, one) for one in parts or [row]]
+    known = [one for one in blind if one is not None]
+    mean_blind = sum(known) / len(known) if len(known) == len(blind) else None
+    return OurCell(run=run, row=row, marks=marks, rank=rank, blind=mean_blind)
+
+
+def _parts(fitting: Sequence[Row]) -> list[Row] | None:
+    """The results, one a task, whose mean the published figure is; None where it is of one task, or one is missing."""
+    task = task_of(fitting[0])
+    names = () if task is None or task.reference is None else task.reference.mean_of
+    found = {row["task"]: row for row in fitting}
+    return [found[name] for name in names] if names and set(names) <= set(found) else None
 
 
 def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kvl_eval.references import kimi_value
+from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.statistics import interval, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
@@ -220,4 +220,5 @@ def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], family: str
         return "incomplete"
     if row["thinking"] == "raw" or row["protocol"] != task.default_protocol:
         return "other protocol"
-    return None
+    parts = () if task.reference is None else task.reference.mean_of
+    return MEAN_NOTE + " and ".join(parts) if parts else None

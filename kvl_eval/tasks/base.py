@@ -49,11 +49,15 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Where the task's published figures stand in `references/reference_scores.csv`."""
+    """Where the task's published figures stand in `references/reference_scores.csv`.
+
+    `mean_of` names the tasks, this one among them, whose unweighted mean the figure is; () where it is of one task.
+    """
 
     benchmark: str
     split: str | None = None
     setting: str | None = None
+    mean_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,7 +208,7 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         prompt_evidence="the authors' own; the report names no prompt",
         protocols=_protocols(vision),
         aggregate=aggregate,
-        reference=Reference(benchmark="mmmu_pro"),
+        reference=Reference(benchmark="mmmu_pro", mean_of=("mmmu-pro", "mmmu-pro-vision")),
         groups=("thinking",),
         mini=name,
         max_new_tokens=4096,
