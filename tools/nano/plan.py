@@ -14,15 +14,14 @@ FINE = {
     "infovqa": 0.04,
 }
 WIDE = {
-    "mathvista": 0.2,
-    "infovqa": 0.07,
-    "ocrbench": 0.06,
-    "screenspot": 0.22,
-    "mmmu": 0.04,
-    "mathvision": 0.04,
-    "video": 0.11,
-    "document": 0.04,
-    "letters": 0.22,
+    "mathvista": 0.28,
+    "infovqa": 0.08,
+    "ocrbench": 0.08,
+    "screenspot": 0.26,
+    "mmmu": 0.06,
+    "mathvision": 0.05,
+    "video": 0.16,
+    "document": 0.03,
 }
 # (until this part of the time, shares, highest difficulty there, share of prompts cut short)
 Phase = tuple[float, dict[str, float], float, float]
@@ -36,12 +35,12 @@ ONWARD: tuple[Phase, ...] = (
     (0.7, {"mathvista": 0.75, "read": 0.05, "plain": 0.04, "copy": 0.03, "infovqa": 0.08, "ocrbench": 0.05}, 0.4, 0.6),
     (1.0, {"mathvista": 0.6, "read": 0.04, "infovqa": 0.14, "ocrbench": 0.14, "match": 0.04, "mmmu": 0.04}, 0.4, 0.4),
 )
-WIDER: tuple[Phase, ...] = ((0.02, WIDE, 0.4, 0.8), (0.62, WIDE, 0.4, 0.8), (1.0, WIDE, 0.45, 0.45))
-_LOOK = {"mathvista": 0.16, "mathvision": 0.06, "mmmu": 0.06}
+WIDER: tuple[Phase, ...] = ((0.02, WIDE, 0.4, 0.9), (0.7, WIDE, 0.4, 0.9), (1.0, WIDE, 0.4, 0.5))
+_LOOK = {"mathvista": 0.15, "mathvision": 0.05, "mmmu": 0.06}
 THINKING: tuple[Phase, ...] = (
-    (0.28, {**_LOOK, "total": 0.18, "count": 0.08, "path": 0.22, "walk": 0.24}, 0.5, 0.9),
-    (0.55, {**_LOOK, "total": 0.18, "count": 0.08, "path": 0.22, "walk": 0.24}, 0.8, 0.7),
-    (1.0, {**_LOOK, "total": 0.18, "count": 0.1, "path": 0.2, "walk": 0.24}, 1.0, 0.4),
+    (0.55, {**_LOOK, "total": 0.2, "count": 0.06, "path": 0.1, "walk": 0.16, "chase": 0.06, "tally": 0.16}, 0.6, 0.9),
+    (0.75, {**_LOOK, "total": 0.2, "count": 0.1, "path": 0.16, "walk": 0.2, "chase": 0.02, "tally": 0.06}, 0.9, 0.6),
+    (1.0, {**_LOOK, "total": 0.2, "count": 0.1, "path": 0.16, "walk": 0.24, "tally": 0.04}, 1.0, 0.3),
 )
 
 

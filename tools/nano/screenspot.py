@@ -61,7 +61,7 @@ def draw(rng: random.Random, level: float, platform: str | None = None) -> Scree
         places = [(_kind(rng), x, y) for y in rows for x in (0, WIDE)]
         places = [(kind, x if kind == "text" else x + 1, y) for kind, x, y in places]
     rng.shuffle(places)
-    return _screen(rng, level, platform, (width, height), places[: rng.randint(3, 4 + round(4 * level))])
+    return _screen(rng, level, platform, (width, height), places[: rng.randint(2, 3 + round(3 * level))])
 
 
 def draw_pro(rng: random.Random, level: float) -> Screen:
@@ -69,7 +69,7 @@ def draw_pro(rng: random.Random, level: float) -> Screen:
     width, height = 196, 140
     free = {(x, y) for y in range(1, height // PATCH) for x in range(width // PATCH)}
     places: list[tuple[str, int, int]] = []
-    for _ in range(rng.randint(5, 6 + round(3 * level))):
+    for _ in range(rng.randint(4, 5 + round(3 * level))):
         kind = _kind(rng)
         fitting = [(x, y) for x, y in sorted(free) if _covered(kind, x, y) <= free]
         if fitting:
@@ -139,17 +139,26 @@ def prompt(element: Element) -> str:
 
 
 def reply(screen: Screen, element: Element) -> str:
-    """The action, the element's name and its middle in normalised coordinates; naming it first helps to find it."""
-    return f"click {_named(screen, element)}"
+    """The names before the element in reading order, then the element and its middle in normalised coordinates.
+
+    So a small model can read on until it has found the element, which it learns sooner than to look for it.
+    """
+    placed = _in_order(screen)
+    passed = [f"{_name(other)} no, " for other in placed[: placed.index(element)]]
+    return f"{''.join(passed)}{_named(screen, element)}"
 
 
-def listing(screen: Screen, rng: random.Random) -> str:
-    """Every element with its place, in random order."""
-    return ", ".join(_named(screen, element) for element in rng.sample(screen.elements, len(screen.elements)))
+def listing(screen: Screen) -> str:
+    """Every element with its place, in reading order."""
+    return ", ".join(_named(screen, element) for element in _in_order(screen))
+
+
+def _in_order(screen: Screen) -> list[Element]:
+    return sorted(screen.elements, key=lambda element: (element.box[1], element.box[0]))
 
 
 def _named(screen: Screen, element: Element) -> str:
-    return f"{_name(element)} ({_point(screen, element)})"
+    return f"{_name(element)} click({_point(screen, element)})"
 
 
 def _name(element: Element) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from tools.nano.draw import COLOURS, SHAPES, Canvas, Style, pick_style
+from tools.nano.draw import COLOURS, Canvas, Style, pick_style
 from tools.nano.words import GOODS
 
 SELECT = (
@@ -19,6 +19,10 @@ FPS = 4
 SCENES = 4
 OFFSET = 1.0  # seconds on the clock of LongVideoBench's lines when a clip starts
 WHEN = ("first", "second", "third", "last")
+# What clips show, in the order in which it is offered: the letter follows from what is seen. The fifth is never shown.
+NUMBERS = ("1", "2", "3", "4", "5")
+FIGURES = ("circle", "cross", "square", "star", "triangle")
+INKS = ("blue", "green", "orange", "red", "white")
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,12 @@ class Asked:
 
 
 def draw(rng: random.Random, level: float) -> Clip:
-    """One clip; numbers and spoken words differ from scene to scene, colours and shapes may return."""
+    """One clip; number, shape, colour and spoken word differ from scene to scene."""
     return Clip(
         style=pick_style(rng, level),
-        numbers=tuple(str(number) for number in rng.sample(range(10, 100), SCENES)),
-        shapes=tuple(rng.sample(SHAPES, SCENES)),
-        colours=tuple(rng.sample(sorted(COLOURS), SCENES)),
+        numbers=tuple(rng.sample(NUMBERS[:SCENES], SCENES)),
+        shapes=tuple(rng.sample(FIGURES[:SCENES], SCENES)),
+        colours=tuple(rng.sample(INKS[:SCENES], SCENES)),
         words=tuple(rng.sample(GOODS, SCENES)),
         starts=tuple(rng.randint(14, 40) for _ in range(SCENES)),
         seconds=rng.choice((4, 4, 8)),
@@ -108,37 +112,26 @@ def ask(rng: random.Random, clip: Clip, *, options: int = 4, by_line: float = 0.
     """A question about the clip; `by_line` is the share of those that quote a spoken line."""
     scene = rng.randrange(SCENES)
     when = WHEN[scene]
-    if rng.random() < by_line:
-        text = f'Which number is shown when "{clip.words[scene]}" is said?'
-        return _asked(rng, text, clip.numbers, scene, options, ("OCR Problems", "T2O"))
     pick = rng.random()
-    if pick < 0.6:
-        return _asked(rng, f"Which number is shown {when}?", clip.numbers, scene, options, ("OCR Problems", "TOS"))
-    if pick < 0.75:
-        text = f"Which number is shown with the {clip.shapes[scene]}?"
-        return _asked(rng, text, clip.numbers, scene, options, ("OCR Problems", "S2O"))
-    if pick < 0.88:
-        text = f"Which shape is shown {when}?"
-        return _asked(rng, text, clip.shapes, scene, options, ("Object Recognition", "TOS"), SHAPES)
-    text = f"What is the colour of the shape shown {when}?"
-    return _asked(rng, text, clip.colours, scene, options, ("Attribute Perception", "S2A"), sorted(COLOURS))
-
-
-def _asked(
-    rng: random.Random,
-    question: str,
-    seen: tuple[str, ...],
-    scene: int,
-    count: int,
-    labels: tuple[str, str],
-    others: tuple[str, ...] | list[str] = (),
-) -> Asked:
-    """The right option among those of the other scenes, filled up with others, shuffled."""
-    pool = list(others) or [str(number) for number in range(10, 100)]
-    further = [text for text in rng.sample(pool, len(pool)) if text not in seen]
-    options = [*seen, *further][:count]
-    rng.shuffle(options)
-    return Asked(question, tuple(options), seen[scene], *labels)
+    if rng.random() < by_line:
+        question, answer, labels = (
+            f'Which number is shown when "{clip.words[scene]}" is said?',
+            clip.numbers[scene],
+            ("OCR Problems", "T2O"),
+        )
+    elif pick < 0.55:
+        question, answer, labels = f"Which number is shown {when}?", clip.numbers[scene], ("OCR Problems", "TOS")
+    elif pick < 0.6:
+        question = f"Which number is shown with the {clip.shapes[scene]}?"
+        answer, labels = clip.numbers[scene], ("OCR Problems", "S2O")
+    elif pick < 0.8:
+        question, answer = f"Which shape is shown {when}?", clip.shapes[scene]
+        labels = ("Object Recognition", "TOS")
+    else:
+        question, answer = f"What is the colour of the shape shown {when}?", clip.colours[scene]
+        labels = ("Attribute Perception", "S2A")
+    offered = next(names for names in (NUMBERS, FIGURES, INKS) if answer in names)
+    return Asked(question, offered[:options], answer, *labels)
 
 
 def videomme_prompt(asked: Asked, clip: Clip, *, subtitles: bool) -> str:
