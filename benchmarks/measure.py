@@ -12,6 +12,8 @@ from typing import Any
 
 HEADER = "| what | against | ours | theirs | ratio (spread) | goal | met |\n| --- | --- | --- | --- | --- | --- | --- |"
 
+SLOW = 2.0  # CPU seconds of a call above which no call is spent on warming up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -77,25 +79,29 @@ def alternate(
 ) -> dict[str, Times]:
     """CPU seconds of one call of each variant; variants take turns, and a round repeats short calls to `enough` s.
 
-    Each variant is called once before, which warms caches. `same` demands that all results are equal within it.
+    Each variant is called once before, which warms caches; where that took more than `SLOW`, it is the first round.
+    `same` demands that all results are equal within it.
     Raises: AssertionError, where they are not.
     """
-    calls, results = {}, []
+    first, results = {}, []
     for name, call in variants.items():
         begin = time.process_time()
         results.append(call())
-        first = time.process_time() - begin
-        calls[name] = 1 if first > enough else max(1, int(enough / max(_spent(call, 1), 1e-6)))
+        first[name] = time.process_time() - begin
     if same is not None:
         from torch.testing import assert_close
 
         for result in results[1:]:
             assert_close(result, results[0], atol=same, rtol=same)
     del results
-    found: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(rounds):
+    if max(first.values()) > SLOW:
+        found = {name: [spent] for name, spent in first.items()}
+    else:
+        found = {name: [] for name in variants}
+    calls = {name: _enough(call, enough) for name, call in variants.items()} if not any(found.values()) else {}
+    while min(map(len, found.values())) < rounds:
         for name, call in variants.items():
-            found[name].append(_spent(call, calls[name]))
+            found[name].append(_spent(call, calls.get(name, 1)))
     return {name: Times(tuple(values)) for name, values in found.items()}
 
 
@@ -136,6 +142,11 @@ def show(rows: Sequence[Row], *, as_json: bool) -> None:
         print(HEADER)
     for row in rows:
         print(row.json() if as_json else row.markdown())
+
+
+def _enough(call: Callable[[], object], enough: float) -> int:
+    """How often to call so that a round takes `enough` seconds."""
+    return max(1, int(enough / max(_spent(call, 1), 1e-6)))
 
 
 def _spent(call: Callable[[], object], times: int) -> float:

@@ -57,8 +57,10 @@ def decode_line(line: bytes) -> dict[str, Any]:
         raise DamagedLine("its checksum does not fit")
     try:
         fields = json.loads(body + b"}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedLine("it is no JSON object") from error
+    if not isinstance(fields.get("schema", SCHEMA), int):
+        raise DamagedLine(f"its schema is {fields['schema']!r:.60}, no number")
     if fields.get("schema", SCHEMA) > SCHEMA:
         raise InputError(
             "run.schema",

@@ -53,6 +53,7 @@ RECORD: Mapping[str, tuple[type, ...]] = {
     "worker": _TEXT,
     "ended_at": _TEXT,
 }
+INDEXED = {"sample_id": _TEXT, "repeat": _INT, "budget": (int, _NONE), "policy": (str, _NONE), "status": _TEXT}
 MEDIA: Mapping[str, tuple[type, ...]] = {"sha256": _TEXT, "kind": _TEXT, "w": _INT, "h": _INT, "tokens": _INT}
 FRAME: Mapping[str, tuple[type, ...]] = {  # records of earlier versions lack these
     "index": (int, _NONE),
@@ -71,6 +72,11 @@ VALUES = {
 def plan_faults(fields: Mapping[str, Any]) -> list[str]:
     """What is wrong with a line of the plan; a sample's first line also carries what its answers share."""
     return _typed(fields, {**KEY, **PLAN_SAMPLE} if "row" in fields else KEY)
+
+
+def index_faults(fields: Mapping[str, Any]) -> list[str]:
+    """Why a line cannot be told from other records; what else is wrong with it, `record_faults` says."""
+    return _typed(fields, INDEXED)
 
 
 def record_faults(fields: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 from kvl_eval.errors import DataError, InputError, StorageError, UsageError
 from kvl_eval.store.journal import SCHEMA, Disk, Journal, LineReader, encode_line, read_lines, remove_leftovers
+from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.run_lock import RunLock, is_held
 from kvl_eval.types import Policy
 
@@ -228,6 +229,9 @@ class RunFolder:
                 found.damage += [] if line.torn else [f"{path} line {line.number}: {line.damage}"]
                 continue
             self._check_owner(line.fields, task, f"{path} line {line.number}")
+            if faults := index_faults(line.fields):
+                found.damage.append(f"{path} line {line.number}: it is no record, {'; '.join(faults)}")
+                continue
             key = key_of(line.fields)
             found.duplicates += key in found.offsets
             found.offsets[key] = line.offset
