@@ -12,6 +12,7 @@ import click
 from kvl_eval.errors import UsageError
 
 if TYPE_CHECKING:
+    from kvl_eval.reports.comparison import Comparison
     from kvl_eval.scoring.predictions import PredictionScores
     from kvl_eval.store.results import RunFolder
 
@@ -161,7 +162,31 @@ def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) 
         fresh_results(RunFolder.open(path))
     out = Path(flags["out"]) if flags["out"] else None
     formats: Sequence[Format] = flags["format"] or ("markdown", "html")
-    written = write_report(paths, out, formats, pictures=not flags["no_pictures"], include_demo=flags["include_demo"])
+    written = write_report(
+        paths,
+        out,
+        formats,
+        pictures=not flags["no_pictures"],
+        include_demo=flags["include_demo"],
+        comparisons=_comparisons(paths),
+    )
     names = [str(path) for path in written]
     click.echo(json.dumps(names) if as_json else "\n".join(names))
     return 0
+
+
+def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
+    """Each run beside the first one."""
+    from kvl_eval.audit.compare import compare
+    from kvl_eval.reports.comparison import Comparison
+    from kvl_eval.store.results import RunFolder
+
+    found = []
+    for number, path in enumerate(paths[1:], 1):
+        try:
+            compared = compare(RunFolder.open(paths[0]), RunFolder.open(path))
+        except UsageError as error:  # no task or budget in common
+            found.append(Comparison(a=0, b=number, found=None, problem=error.message))
+        else:
+            found.append(Comparison(a=0, b=number, found=compared))
+    return found

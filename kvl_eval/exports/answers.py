@@ -9,7 +9,7 @@ from typing import Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.store.journal import LineReader
-from kvl_eval.store.results import Key, RunFolder, key_of
+from kvl_eval.store.results import Key, RunFolder, key_of, scores_name
 
 Fields = Mapping[str, Any]
 
@@ -51,10 +51,20 @@ class Part:
         budget = [] if self.row["budget"] is None else [self.row["budget"], self.row["policy"]]
         return "-".join(str(part) for part in (self.task, self.row["split"], *budget) if part is not None)
 
+    @property
+    def scorer(self) -> str:
+        """What its scores are called: the protocol, and the judge where one was asked."""
+        return scorer_of(self.row)
+
     def answers(self) -> Iterator[Answer]:
         """Its answers in plan order."""
         place = self.row["budget"], self.row["policy"]
-        return (one for one in answers(self.folder, self.task, self.row["protocol"]) if one.key[2:] == place)
+        return (one for one in answers(self.folder, self.task, self.scorer) if one.key[2:] == place)
+
+
+def scorer_of(row: Fields) -> str:
+    """How `scores/` calls what is behind a result."""
+    return scores_name(row["protocol"], row["thinking"], row.get("judge"))
 
 
 def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
@@ -76,7 +86,8 @@ def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
                 why=f"scored: {', '.join(dict.fromkeys(row['protocol'] for row in ours))}",
                 fix=f"kvl-eval score {folder.path} --protocol {wanted}",
             )
-        found += [Part(folder, row) for row in chosen]
+        newest = {(row["budget"], row["policy"]): row for row in chosen}  # of several judges the last one asked
+        found += [Part(folder, row) for row in newest.values()]
     return found
 
 
@@ -88,10 +99,10 @@ def _default_protocol(task: str, rows: list[Fields]) -> str:
     return known.default_protocol if known is not None else str(rows[0]["protocol"])
 
 
-def answers(folder: RunFolder, task: str, protocol: str) -> Iterator[Answer]:
-    """All planned answers of a task in order, with their scores under `protocol`."""
+def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[Answer]:
+    """All planned answers of a task in order, with their scores."""
     index = folder.index(task)
-    scores = {key_of(line): line for line in folder.scores(task, protocol)}
+    scores = {key_of(line): line for line in folder.scores(task, scorer)}
     reader = LineReader(folder.samples_path(task)) if index.offsets else None
     try:
         for entry in folder.plan(task):

@@ -23,7 +23,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from kvl_eval import __version__
-from kvl_eval.exports.answers import Answer, Part, clean, parts
+from kvl_eval.exports.answers import Answer, Part, clean, parts, scorer_of
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.results import Key, RunFolder, key_of
 
@@ -107,10 +107,10 @@ def _model(part: Part) -> str:
 
 
 def _scorers(part: Part) -> Fields:
-    """{protocol: its result}, that of the part first."""
+    """{scorer: its result}, that of the part first."""
     same = ("task", "split", "budget", "policy", "thinking")
     rows = [row for row in part.folder.results()["rows"] if all(row[name] == part.row[name] for name in same)]
-    return {part.row["protocol"]: part.row} | {row["protocol"]: row for row in rows}
+    return {part.scorer: part.row} | {scorer_of(row): row for row in rows}
 
 
 def _spec(part: Part, scorers: Fields) -> Fields:
@@ -180,12 +180,12 @@ def _samples(part: Part, scorers: Fields) -> Iterator[Fields]:
     lines: Scores = {
         name: {key_of(line): line for line in part.folder.scores(part.task, name)}
         for name in scorers
-        if name != part.row["protocol"]
+        if name != part.scorer
     }
     for answer in part.answers():
         if answer.record is not None:
             others = {name: found[answer.key] for name, found in lines.items() if answer.key in found}
-            mine = {part.row["protocol"]: answer.score} if answer.score else {}
+            mine = {part.scorer: answer.score} if answer.score else {}
             yield _sample(part, answer, {**mine, **others})
 
 

@@ -60,12 +60,12 @@ def _lines(part: Part, digest: Any) -> Iterator[bytes]:
     for number, (_, group) in enumerate(groups):
         answered = [answer for answer in group if answer.status == "ok"]
         if answered:
-            line = clean(_sample(number, answered, part.row["protocol"], generation))
+            line = clean(_sample(number, answered, part.scorer, generation))
             digest.update("".join(line[name] for name in ("doc_hash", "prompt_hash", "target_hash")).encode())
             yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def _sample(number: int, answers: Sequence[Answer], protocol: str, generation: Fields) -> Fields:
+def _sample(number: int, answers: Sequence[Answer], scorer: str, generation: Fields) -> Fields:
     entry, record = answers[0].entry, answers[0].record or {}
     doc = {name: entry[name] for name in ("sample_id", "question", "choices", "gold", "categories", "cluster")}
     target = entry["gold"][0] if len(entry["gold"]) == 1 else str(list(entry["gold"]))
@@ -78,7 +78,7 @@ def _sample(number: int, answers: Sequence[Answer], protocol: str, generation: F
         "arguments": {"gen_args_0": {"arg_0": record["prompt_text"], "arg_1": generation}},
         "resps": [[(answer.record or {})["raw_output"] for answer in answers]],
         "filtered_resps": [_text((answer.score or {}).get("extracted")) for answer in answers],
-        "filter": protocol,
+        "filter": scorer,
         "metrics": [METRIC],
         "doc_hash": _hash(json.dumps(clean(doc), indent=2, ensure_ascii=False)),
         "prompt_hash": _hash(str(record["prompt_text"])),
@@ -161,8 +161,8 @@ def _result(part: Part) -> Fields:
         "name": part.name,
         "alias": part.name,
         "sample_len": row["n_scored"],
-        f"{METRIC},{row['protocol']}": "N/A" if row["score"] is None else row["score"],
-        f"{METRIC}_stderr,{row['protocol']}": "N/A" if stderr is None else stderr,
+        f"{METRIC},{part.scorer}": "N/A" if row["score"] is None else row["score"],
+        f"{METRIC}_stderr,{part.scorer}": "N/A" if stderr is None else stderr,
     }
 
 

@@ -84,7 +84,7 @@ def _planned(part: Part, answer: Answer) -> Row:
     entry = answer.entry
     return {
         **{name: entry[name] for name in ("task", "split", "sample_id", "repeat", "budget", "policy", "cluster")},
-        "protocol": part.row["protocol"],
+        "protocol": part.scorer,
         "status": answer.status,
         "question": clean(entry["question"]),
         "choices": _texts(entry["choices"]),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.reports import figures
+from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import Run, task_names
 from kvl_eval.reports.thumbnails import Medium, Thumbnails, picture_name, spread
 from kvl_eval.store.journal import Disk
@@ -145,14 +146,6 @@ def _scores(run: Run, task: str, protocol: str) -> Mapping[Any, Fields]:
     return {key_of(line): line for line in run.folder.scores(task, protocol)}
 
 
-def sample_key(run: Run, entry: Mapping[str, Any]) -> str:
-    """What a link calls a sample: run, task, id, and repeat and budget where there are any."""
-    parts = [str(run.number), entry["task"], entry["sample_id"]]
-    parts += [f"r{entry['repeat']}"] if entry.get("repeat") else []
-    parts += [f"b{entry['budget']}{entry.get('policy') or ''}"] if entry.get("budget") is not None else []
-    return "/".join(map(figures.plain, parts))
-
-
 def _index_row(
     run: Run, entry: Fields, record: Fields | None, score: Fields, place: tuple[int, int], names: Names
 ) -> Fields:
@@ -170,7 +163,7 @@ def _index_row(
         "run": run.number,
         "task": names.number(figures.plain(entry["task"])),
         "id": figures.plain(entry["sample_id"]),
-        "key": sample_key(run, entry),
+        "key": sample_key(run.number, entry),
         "verdict": names.number(figures.plain(verdict or "not_scored")),
         "reason": names.number(figures.plain(reason)),
         "truncated": int(finish in ("length", "budget")),
@@ -197,7 +190,7 @@ def _mark_flips(rows: Sequence[Fields], unjudged: set[int | None]) -> None:
 def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str, Fields], stored: set[str]) -> Fields:
     """Everything the page shows of one sample."""
     shown: Fields = {
-        "key": sample_key(run, entry),
+        "key": sample_key(run.number, entry),
         "question": text(entry["question"]),
         "choices": [text(choice) for choice in entry["choices"] or ()],
         "gold": _gold(entry["gold"]),

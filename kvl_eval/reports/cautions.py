@@ -35,8 +35,40 @@ def _of_run(run: Run) -> Iterator[str]:
     versions = {_version(resume.get("code")) for resume in run.manifest.get("resumes") or []} - {_version(code), None}
     if versions:
         yield f"resumed with other code: {_version(code)} → {', '.join(sorted(map(str, versions)))}"
+    yield from _of_shards(shards(run))
     for notice in run.folder.notices:
         yield figures.plain(notice)
+
+
+def _of_shards(merged: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """That a run was joined from shards, and what sets them apart."""
+    if not merged:
+        return
+    yield f"joined from {len(merged)} runs: shards {', '.join(one['shard'] for one in merged)}"
+    for name, what in (("device", "devices"), ("code", "code")):
+        values = list(dict.fromkeys(one[name] for one in merged))
+        if len(values) > 1:
+            yield f"its shards ran with different {what}: {', '.join(values)}"
+    lacking = [f"{one['shard']} ({one['lacking']})" for one in merged if one["lacking"] != "0"]
+    if lacking:
+        yield f"shards that were joined unfinished, with samples they lack: {', '.join(lacking)}"
+
+
+def shards(run: Run) -> list[dict[str, str]]:
+    """Where the parts of a merged run come from, as texts; none for any other run."""
+    merged = run.manifest.get("merged")
+    return [_shard(one) for one in merged if isinstance(one, Mapping)] if isinstance(merged, list) else []
+
+
+def _shard(one: Mapping[str, Any]) -> dict[str, str]:
+    known = {name: figures.plain(one.get(name) or "unknown") for name in ("shard", "run_id", "created", "finished")}
+    return {
+        **known,
+        "device": figures.plain(one.get("device") or "unknown"),
+        "code": figures.plain(_version(one.get("code")) or "unknown"),
+        "resumes": str(len(one.get("resumes") or ())),
+        "lacking": figures.plain(one.get("lacking") or 0),
+    }
 
 
 def _version(code: Any) -> str | None:

@@ -100,9 +100,10 @@ def published_value(row: Row) -> str:
 
 
 def counted(row: Row) -> str:
-    """`1000`, or `980/1000` where samples failed or are pending."""
+    """`1000`, or `980/1000` where samples failed or are pending; `4329 (1164 questions)` where some are asked again."""
     scored, planned = row.get("n_scored", 0), row.get("n_planned", 0)
-    return f"{planned}" if scored == planned else f"{scored}/{planned}"
+    text = f"{planned}" if scored == planned else f"{scored}/{planned}"
+    return f"{text} ({row['n_questions']} questions)" if row.get("n_questions") else text
 
 
 def budget(row: Row) -> str:

@@ -15,12 +15,14 @@ from urllib.parse import urlencode
 from kvl_eval import __version__
 from kvl_eval.references import TABLES
 from kvl_eval.reports import figures
-from kvl_eval.reports.browser import sample_key, write_browser
+from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of
-from kvl_eval.reports.cautions import cautions, differences, flatten
+from kvl_eval.reports.cautions import cautions, differences, flatten, shards
+from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import chart_svg, style_of, swatch_svg
 from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
+from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
 from kvl_eval.reports.table import Flip, row_notes, short
@@ -37,15 +39,20 @@ FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser h
 
 
 def write_html(
-    runs: Sequence[Run], sections: Sections, out: Path, pictures: bool = True, include_demo: bool = False
+    runs: Sequence[Run],
+    sections: Sections,
+    out: Path,
+    pictures: bool = True,
+    include_demo: bool = False,
+    comparisons: Sequence[Comparison] = (),
 ) -> Path:
     """Write the report's pages into `out` and return the first one's path.
 
-    Pages: leaderboard, one for each task, thinking budgets where a run has any, samples, provenance; beside them
-    `assets/`, `data/` and `media/`.
+    Pages: leaderboard, one for each task, comparison and thinking budgets where there are any, samples, provenance;
+    beside them `assets/`, `data/` and `media/`.
     """
     charts = budget_charts(runs)
-    pages = _pages(runs, bool(charts))
+    pages = _pages(runs, bool(comparisons), bool(charts))
     environment = _environment()
     environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": figures.DEMO}
     out.mkdir(parents=True, exist_ok=True)
@@ -59,6 +66,8 @@ def write_html(
     }
     for task, found in sections.items():
         views[task_file(task)] = ("task.html.j2", {"title": _title(runs, task), "sections": found})
+    if comparisons:
+        views["compare.html"] = ("compare.html.j2", comparison_page(runs, comparisons))
     if charts:
         views["budgets.html"] = ("budgets.html.j2", _budgets(charts))
     for file, (template, values) in views.items():
@@ -139,11 +148,12 @@ def task_file(task: str) -> str:
     )
 
 
-def _pages(runs: Sequence[Run], with_budgets: bool) -> list[dict[str, str]]:
+def _pages(runs: Sequence[Run], with_comparison: bool, with_budgets: bool) -> list[dict[str, str]]:
     tasks = [{"file": task_file(task), "label": _title(runs, task)[:LABEL]} for task in task_names(runs)]
     return [
         {"file": "index.html", "label": "Leaderboard"},
         *tasks,
+        *([{"file": "compare.html", "label": "Comparison"}] if with_comparison else []),
         *([{"file": "budgets.html", "label": "Thinking budgets"}] if with_budgets else []),
         {"file": "samples.html", "label": "Samples"},
         {"file": "provenance.html", "label": "Provenance"},
@@ -204,6 +214,7 @@ def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
             "config": shlex.quote(f"{run.run_id}/config.yaml"),
             "command": shlex.join(str(part) for part in run.manifest.get("command") or ["kvl-eval", "run"]),
             "manifest": flatten(run.manifest),
+            "merged": shards(run),
         }
         for run in runs
     ]
@@ -220,5 +231,4 @@ def _filter_link(section: TaskSection, **filters: str) -> str:
 
 def _sample_link(section: TaskSection, flip: Flip) -> str:
     entry = {"task": section.row["task"], "sample_id": flip.sample_id, "repeat": flip.repeat, "budget": flip.budget}
-    key = sample_key(section.run, {**entry, "policy": section.row.get("policy")})
-    return f"samples.html#{urlencode({'sample': key})}"
+    return sample_address(section.run.number, {**entry, "policy": section.row.get("policy")})

@@ -60,6 +60,9 @@ def row_notes(row: Row) -> list[str]:
         lines.append(f"partial, {plain(row['partial'])}; no rank")
     if row.get("blind"):
         lines.append("every picture was grey: measures what can be answered without looking; no comparison")
+    if row.get("answered_by"):
+        names = ", ".join(f"{plain(name)} ({count})" for name, count in row["answered_by"].items())
+        lines.append(f"the server says that another model than the one asked for answered: {names}")
     reference = row.get("reference")
     note = reference.get("note") if reference else None
     if reference and note and note != figures.DEMO and figures.reference_mark(reference) == "?":

@@ -8,6 +8,7 @@ from typing import Literal
 
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.budgets import budget_charts, budgets_markdown, picture_file
+from kvl_eval.reports.comparison import Comparison
 from kvl_eval.reports.curves import chart_file
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
@@ -25,6 +26,7 @@ def write_report(
     *,
     pictures: bool = True,
     include_demo: bool = False,
+    comparisons: Sequence[Comparison] = (),
 ) -> list[Path]:
     """Write `report.md` and the HTML pages into `out`, by default `report/` in the first run; returns their paths.
 
@@ -33,6 +35,7 @@ def write_report(
     Args:
         pictures:     put thumbnails into the sample browser where the data set lies on this machine; a picture that
                       cannot be reached, or has changed since, is a placeholder with its hash.
+        comparisons:  what the page that sets the runs side by side shows; none without any.
         include_demo: give runs of the embedded demo a (marked) column beside the published figures.
 
     Raises: UsageError for no run, DataError for one that cannot be read, StorageError.
@@ -54,7 +57,7 @@ def write_report(
                 Disk().replace(out / picture_file(chart), [chart_file(chart).encode()])
             written.append(path)
         if "html" in formats:
-            written.append(write_html(runs, sections, out, pictures, include_demo))
+            written.append(write_html(runs, sections, out, pictures, include_demo, comparisons))
     except OSError as error:
         raise StorageError("storage.write", f"cannot write the report: {error}", where=str(out)) from error
     return written

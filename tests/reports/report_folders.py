@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from kvl_eval.cli.main import main
 from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.store.journal import encode_line
@@ -163,6 +166,13 @@ def make_run(
     run.write_results(make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name))
     run.unlock()
     return run.path
+
+
+def report_verb(*arguments: str) -> int:
+    """Exit code of `kvl-eval report ARGUMENTS`."""
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *arguments])
+    return int(ended.value.code or 0)
 
 
 def default_rows(task: str, n: int, missing: int, failed: int, scored: list[tuple[int, str]]) -> list[dict[str, Any]]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from playwright import sync_api as playwright
-
-from kvl_eval.reports.write import write_report
-from tests.reports.report_folders import make_run
-from tests.reports.report_rows import HOSTILE, make_row
 
 pytestmark = pytest.mark.browser
 SLOW = 120_000  # milliseconds after which something hangs
@@ -44,56 +39,6 @@ class Watched:
         self.page.goto("about:blank")
         self.page.goto(f"{(self.folder / name).as_uri()}#{urlencode(state)}")
         return self.page
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[playwright.Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    assert path, "install Chromium: apt-get install chromium"
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of two runs of 25 samples that differ on some."""
-    folder = tmp_path_factory.mktemp("runs")
-    rows = [make_row(), make_row(protocol="vlmevalkit", label="vlmevalkit", score=0.7, reference=None)]
-    first = make_run(folder, n=25, rows=rows)
-    other = ("wrong", "correct", "no_answer", "correct", "partial")
-    second = make_run(folder, name="run-b", model="kimi-vl-thinking", n=25, failed=2, missing=1, verdicts=other)
-    write_report([first, second], folder / "out")
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report in which every text of others is hostile."""
-    folder = tmp_path_factory.mktemp("hostile")
-    stacked, hebrew = "Z" + "\u0335\u0336" * 300, "\u05d0\u05d1\u05d2"
-    text = f"{HOSTILE} {'W' * 3000} {stacked} {hebrew}"
-    row = make_row(categories={text: {text: {"n": 3, "score": 0.5, "ci95": [0.1, 0.9]}}}, label=text, title=text)
-    row |= {"official": {text: text}, "failed": {text: 2}, "n_failed": 2, "complete": False, "partial": text}
-    run = make_run(folder, name="run-x", model=text, text=text, rows=[row], failed=2, missing=1, n=8)
-    write_report([run], folder / "out")
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of sweeps under both policies, by a model whose curve was published."""
-    folder = tmp_path_factory.mktemp("sweeps")
-    runs = []
-    for name, policy, gain in (("run-a", "cut", 0.0), ("run-b", "force", 0.04)):
-        rows = [
-            make_row(budget=budget, policy=policy, score=score + gain, unclosed_share=0.2, forced_share=0.1)
-            for budget, score in ((0, 0.4), (1024, 0.6), (4096, 0.65), (16384, 0.7))
-        ]
-        runs.append(make_run(folder, name=name, model="kimi-vl-thinking", family="thinking", rows=rows))
-    write_report(runs, folder / "out")
-    return folder / "out"
 
 
 @pytest.fixture
