@@ -22,7 +22,7 @@ from kvl_eval.model.projector import Projector
 from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs
 from kvl_eval.model.weights import load_model
 
-PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (45 kB each in float32); images are never split
+PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (80 kB each in float32); images are never split
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def test_patches_may_stay_bytes_until_their_portion_comes(model: KimiVL, patches
 
 @torch.no_grad()
 def test_by_default_64_frames_go_through_in_portions(model: KimiVL) -> None:
-    """A tower that saw them all would hold gigabytes: 45 kB for each patch of the full model in float32."""
+    """A tower that saw them all would hold gigabytes: 80 kB for each patch of the full model in float32."""
     frames, grid = 64, (18, 16)
     seen: list[int] = []
     hook = model.vision_tower.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
