@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +12,7 @@ from kvl_eval.types import CategoryScore, Scored, Summary
 def mean(scored: Sequence[Scored]) -> float | None:
     """Mean value of the samples that have one; None where there is none. Not-scored samples are outside."""
     values = [one.score.value for one in scored if one.score.value is not None]
-    return sum(values) / len(values) if values else None
+    return math.fsum(values) / len(values) if values else None
 
 
 def by_category(scored: Sequence[Scored]) -> dict[str, dict[str, CategoryScore]]:
@@ -24,7 +25,9 @@ def by_category(scored: Sequence[Scored]) -> dict[str, dict[str, CategoryScore]]
             for label in labels:
                 values[field][label].append(one.score.value)
     return {
-        field: {label: CategoryScore(n=len(found), score=sum(found) / len(found)) for label, found in labels.items()}
+        field: {
+            label: CategoryScore(n=len(found), score=math.fsum(found) / len(found)) for label, found in labels.items()
+        }
         for field, labels in values.items()
     }
 
