@@ -9,6 +9,7 @@ force that; the marker put in there is not learned.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import accumulate
 
 from kvl_eval.model.tokenizer import KimiTokenizer
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
@@ -28,9 +29,11 @@ def said(thought: str, answer: str) -> str:
 
 
 def looked_at(problem: Problem) -> str:
-    """The thought about an ordinary drawing: what is written there line by line, then what was asked."""
+    """The thought about an ordinary drawing: what is written there line by line, then the line that was asked for."""
     lines = problem.reading.split(", ")
-    return "\n".join(lines if lines[-1] == problem.reply else [*lines, problem.reply])
+    asked = [line for line in lines if problem.answer in line.split()] if problem.reply == problem.answer else []
+    last = asked[0] if asked else problem.reply
+    return "\n".join(lines if lines == [last] else [*lines, last])
 
 
 def through_options(thought: str, options: tuple[str, ...], answer: str) -> str:
@@ -112,6 +115,14 @@ def _chase(rng: random.Random, level: float, dense: float) -> Example:
     return Example("chase", (Turn((f'{table}\nBegin at "{letters[0]}".',), "\n".join(lines)),))
 
 
+def _tally(rng: random.Random, level: float, dense: float) -> Example:
+    """Text only: a long list added up; cheap practice in carrying a total along."""
+    cells = [letter + rng.choice("123456789") for letter in many_steps.LETTERS[: rng.randint(6, 24)]]
+    totals = accumulate(int(cell[1]) for cell in cells)
+    reply = "\n".join(f"{cell} {total}" for cell, total in zip(cells, totals, strict=True))
+    return Example("tally", (Turn(("\n".join(cells),), reply),))
+
+
 def _worked(kind: str) -> Callable[[random.Random, float, float], Example]:
     def source(rng: random.Random, level: float, dense: float) -> Example:
         worked = many_steps.WORKED[kind](rng, level)
@@ -145,6 +156,7 @@ THOUGHT = {
 THINKING: Mapping[str, Callable[[random.Random, float, float], Example]] = {
     **{name: _cut(source) for name, source in THOUGHT.items()},
     "chase": _chase,
+    "tally": _tally,
 }
 
 
