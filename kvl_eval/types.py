@@ -146,6 +146,8 @@ class Sample:
         answers:    gold answers; empty where the split publishes none.
         categories: multi-label groups: {"task": ("geometry problem solving",), "skills": ("arithmetic", "algebra")}.
         cluster:    the document, video, screenshot or picture that other questions may share.
+        group:      of a question that is asked several times, its options rotated, what all of these have in common:
+                    it counts as right only if each of them is. None where a sample is a question of its own.
     """
 
     id: str
@@ -156,6 +158,12 @@ class Sample:
     answers: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cluster: str | None = None
+    group: str | None = None
+
+    @property
+    def question_id(self) -> str:
+        """What tells questions apart: the group, or the sample's own id."""
+        return self.id if self.group is None else self.group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

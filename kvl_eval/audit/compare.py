@@ -213,14 +213,15 @@ def _changed_samples(a: RunFolder, b: RunFolder, task: str) -> set[str]:
 
 def _paired(a: Mapping[tuple[str, int], Line], b: Mapping[tuple[str, int], Line], changed: set[str]) -> dict[str, Any]:
     shared = [_Pair(line, b[key]) for key, line in a.items() if key in b and key[0] not in changed]
-    pairs = [pair for pair in shared if pair.a["score"] is not None and pair.b["score"] is not None]
+    scored = [pair for pair in shared if pair.a["score"] is not None and pair.b["score"] is not None]
+    pairs = _by_question(scored, [*a.values(), *b.values()])
     counts = {
         "n": len(pairs),
         "n_samples": len({pair.a["sample_id"] for pair in pairs}),
         "n_clusters": len({pair.cluster for pair in pairs}),
         "only_a": len(a.keys() - b.keys()),
         "only_b": len(b.keys() - a.keys()),
-        "not_scored": len(shared) - len(pairs),
+        "not_scored": len(shared) - len(scored),
         "changed_samples": sorted(changed),
         "scorer_versions": _versions(pairs),
     }
@@ -243,6 +244,25 @@ def _paired(a: Mapping[tuple[str, int], Line], b: Mapping[tuple[str, int], Line]
         "lost": [_flip(pair) for pair in pairs if pair.a["score"] >= 1 > pair.b["score"]],
         "gained": [_flip(pair) for pair in pairs if pair.b["score"] >= 1 > pair.a["score"]],
     }
+
+
+def _by_question(pairs: Sequence[_Pair], lines: Iterable[Line]) -> list[_Pair]:
+    """One pair for each question that is asked several times: each side's worst, where both answered all of them."""
+    times: dict[tuple[str, int], set[str]] = {}
+    for line in lines:
+        if line.get("group") is not None:
+            times.setdefault((line["group"], line["repeat"]), set()).add(line["sample_id"])
+    folded: dict[tuple[str, int], list[_Pair]] = {}
+    for pair in pairs:
+        if pair.a.get("group") is not None:
+            folded.setdefault((pair.a["group"], pair.a["repeat"]), []).append(pair)
+    whole = [found for key, found in folded.items() if len(found) == len(times[key])]
+    return [pair for pair in pairs if pair.a.get("group") is None] + [_worst(found) for found in whole]
+
+
+def _worst(pairs: Sequence[_Pair]) -> _Pair:
+    a, b = (min((pair[side] for pair in pairs), key=lambda line: float(line["score"])) for side in (0, 1))
+    return _Pair(*({**line, "sample_id": line["group"]} for line in (a, b)))
 
 
 def _versions(pairs: Iterable[_Pair]) -> list[str]:

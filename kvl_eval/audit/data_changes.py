@@ -54,7 +54,7 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
     try:
         for sample in chosen_samples(task, config, run):
             digests[sample.id] = sample_digest(sample)
-            if in_shard(sample.id, run.shard):
+            if in_shard(sample.question_id, run.shard):
                 media[sample.id] = [media_digest(ref) for ref in sample.media]
                 texts = (
                     _text_changes(reader.at(stored[sample.id]), sample) if sample.id in stored else "new in the data"

@@ -38,6 +38,7 @@ class TaskPlan:
 
     Attributes:
         n:             samples chosen.
+        questions:     questions they belong to: fewer where questions are asked several times.
         total:         samples of the split, where known.
         media:         pictures, videos and documents in all.
         data_sha256:   over sorted (id, question, options, gold, media hashes) of the chosen samples, all shards.
@@ -49,6 +50,7 @@ class TaskPlan:
     task: Task
     config: TaskConfig
     n: int
+    questions: int
     total: int | None
     media: int
     data_sha256: str
@@ -151,28 +153,41 @@ def sample_seed(seed: int, task: str, sample_id: str, repeat: int) -> int:
 
 
 def chosen_samples(task: Task, config: TaskConfig, run: RunConfig) -> Iterator[Sample]:
-    """The samples of a run in the data set's order: split, then ids, then limit; `in_shard` picks a shard's."""
+    """The samples of a run in the data set's order: split, then ids, then limit; `in_shard` picks a shard's.
+
+    A limit is one of questions: those that are asked several times are never chosen in part.
+    """
     wanted = set(run.sample_ids)
     limit = run.limit
     if isinstance(limit, float) and limit < 1:
-        limit = max(1, round(limit * sum(1 for _ in _matching(task, config, wanted))))
-    for number, sample in enumerate(_matching(task, config, wanted)):
-        if limit is not None and number >= limit:
-            return
+        limit = max(1, round(limit * len({sample.question_id for sample in _matching(task, config, wanted)})))
+    chosen: set[str] = set()
+    for sample in _matching(task, config, wanted):
+        if limit is not None and len(chosen) >= limit and sample.question_id not in chosen:
+            if sample.group is None:
+                return
+            continue
+        chosen.add(sample.question_id)
         yield sample
 
 
 def _matching(task: Task, config: TaskConfig, wanted: set[str]) -> Iterator[Sample]:
     for sample in open_split(task, config.source, config.split):
-        if not wanted or sample.id in wanted or f"{task.name}/{sample.id}" in wanted:
+        if not wanted or wanted & _names(task, sample):
             yield sample
 
 
-def in_shard(sample_id: str, shard: tuple[int, int] | None) -> bool:
-    """Whether a sample belongs to shard i of n: by a hash of its id, so every order gives the same slice."""
+def _names(task: Task, sample: Sample) -> set[str]:
+    """By what `--sample-ids` may ask for a sample: its id or its question's, with or without the task."""
+    own = {sample.id, sample.question_id}
+    return own | {f"{task.name}/{name}" for name in own}
+
+
+def in_shard(question_id: str, shard: tuple[int, int] | None) -> bool:
+    """Whether a question belongs to shard i of n: by a hash of its id, so every order gives the same slice."""
     if shard is None:
         return True
-    return int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:8]) % shard[1] == shard[0] - 1
+    return int.from_bytes(hashlib.sha256(question_id.encode()).digest()[:8]) % shard[1] == shard[0] - 1
 
 
 def prompt_messages(task: Task, config: TaskConfig, run: RunConfig, sample: Sample) -> tuple[Message, ...]:
@@ -230,15 +245,17 @@ def _plan_task(
     prompts, data = hashlib.sha256(), {}
     counted: list[int | PromptSize | None] = []
     positions: dict[str, int] = {}
+    questions: set[str] = set()
     n = media = 0
     for position, sample in enumerate(chosen_samples(task, config, run), 1):
         _check_new(task, sample.id, position, positions)
-        unseen -= {sample.id, f"{task.name}/{sample.id}"}
+        unseen -= _names(task, sample)
         data[sample.id] = sample_digest(sample)
         rendered, messages = _render(task, config, run, sample)
         prompts.update(hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest())
-        if not in_shard(sample.id, run.shard):
+        if not in_shard(sample.question_id, run.shard):
             continue
+        questions.add(sample.question_id)
         if n < (EXACT_SIZES if any(isinstance(one, PromptSize) for one in counted) else EXACT_TOKENS):
             counted.append(_count_tokens(messages, rendered, limits, config))
         n, media = n + 1, media + len(sample.media)
@@ -250,6 +267,7 @@ def _plan_task(
         task=task,
         config=config,
         n=n,
+        questions=len(questions),
         total=_total(task, config, run, len(positions)),
         media=media,
         data_sha256=data_fingerprint(data),
@@ -286,6 +304,7 @@ def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: st
         "gold": sample.answers,
         "categories": sample.categories,
         "cluster": sample.cluster,
+        **({"group": sample.group} if sample.group is not None else {}),
         "media": len(sample.media),
         "prompt_sha256": hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).hexdigest(),
         "row": sample.row,

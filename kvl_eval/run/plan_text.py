@@ -31,6 +31,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     run, generation = plan.config, task.config.generation
     of = f" of {task.total:,}" if task.total is not None and task.total != task.n else ""
+    several = f" ({task.questions:,} questions, each asked several times)" if task.questions < task.n else ""
     limit = f"{generation.limit:,} new tokens" + (
         f", thought cut at {', '.join(f'{budget:,}' for budget in generation.think_budgets)}"
         if task.config.policy == "cut"
@@ -51,7 +52,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [
         f"{task.name}",
-        f"  data    {task.config.split} ({source}), {task.n:,}{of} samples, {task.media:,} media",
+        f"  data    {task.config.split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
         *_sizes_text(task.sizes),

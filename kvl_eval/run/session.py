@@ -109,7 +109,7 @@ class Session:
             for sample in chosen_samples(task.task, task.config, run):
                 if self.stop is not None:
                     return
-                if in_shard(sample.id, run.shard):
+                if in_shard(sample.question_id, run.shard):
                     counts.started = counts.started or time.monotonic()
                     yield from self._requests_of(task, sample)
 
@@ -211,6 +211,7 @@ class Session:
         counts.done_here += 1
         counts.weight_done += entry.weight
         counts.load += completion.time.get("load", 0.0)
+        counts.server = completion.extra.get("server", counts.server)
         counts.model += completion.time.get("prefill", 0.0) + completion.time.get("decode", 0.0)
         if completion.status == "ok":
             counts.ok += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kvl_eval.types import CategoryScore, Scored, Summary
 
@@ -30,6 +31,33 @@ def by_category(scored: Sequence[Scored]) -> dict[str, dict[str, CategoryScore]]
         }
         for field, labels in values.items()
     }
+
+
+def by_question(scored: Sequence[Scored]) -> list[Scored]:
+    """One entry for each question and repeat: of one asked several times (`Sample.group`) the worst of its scores.
+
+    So it is right only if each time is, and wrong once one time is; what was extracted is a list. It stands where the
+    first of its samples stood, carries the question's name as id, and the labels of the sample of that name.
+    """
+    if all(one.sample.group is None for one in scored):
+        return list(scored)
+    groups: dict[tuple[str, int], list[Scored]] = {}
+    for one in scored:
+        groups.setdefault((one.sample.question_id, one.repeat), []).append(one)
+    return [found[0] if found[0].sample.group is None else _folded(found) for found in groups.values()]
+
+
+def _folded(asked: Sequence[Scored]) -> Scored:
+    first = next((one for one in asked if one.sample.id == one.sample.group), asked[0])
+    worst = min(asked, key=_worth)
+    score = replace(worst.score, extracted=[one.score.extracted for one in asked])
+    return Scored(sample=replace(first.sample, id=first.sample.question_id), score=score, repeat=first.repeat)
+
+
+def _worth(one: Scored) -> float:
+    """Wrong before unknown before right."""
+    value = one.score.value
+    return 0.5 if value is None else value
 
 
 def summarise(scored: Sequence[Scored], official: Mapping[str, str] | None = None, unit: str = "percent") -> Summary:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kvl_eval.errors import DataError, StorageError, unknown
+from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.statistics import interval
 from kvl_eval.scoring.outputs import Item, Thinking, score_outputs
 from kvl_eval.sources import Source
@@ -209,8 +210,9 @@ def lookup_in(task: Task, source: Source, split: str) -> Lookup:
 
 def summary(task: Task, protocol: str, scored: Sequence[Scored], thinking: Thinking) -> dict[str, Any]:
     """The `--json` object of one protocol: scores as fractions, `official` as the official script prints it."""
-    values = [one.score.value for one in scored if one.score.value is not None]
-    clusters = [one.sample.cluster or f"\0{index}" for index, one in enumerate(scored) if one.score.value is not None]
+    known = [one for one in by_question(scored) if one.score.value is not None]
+    values = [one.score.value for one in known if one.score.value is not None]
+    clusters = [one.sample.cluster or f"\0{index}" for index, one in enumerate(known)]
     result = task.aggregate(scored, protocol)
     verdicts: Counter[str] = Counter(one.score.verdict for one in scored)
     return {
@@ -218,7 +220,7 @@ def summary(task: Task, protocol: str, scored: Sequence[Scored], thinking: Think
         "protocol": protocol,
         "thinking": thinking,
         "n": len(scored),
-        "n_scored": len(values),
+        "n_scored": sum(one.score.value is not None for one in scored),
         "score": result.score,
         "unit": result.unit,
         "ci95": list(interval(values, clusters)[:2]) if values else None,

@@ -188,6 +188,8 @@ def _answers(
             key = key_of(entry)
             part = parts.setdefault((key.budget, key.policy), Part(key.budget, key.policy))
             part.planned += 1
+            if entry.get("group") is not None:
+                part.groups[entry["group"], key.repeat] += 1
             if key in index.failed:
                 part.failed[index.failed[key]] += 1
             elif reader is not None and key in index.offsets:
@@ -214,6 +216,7 @@ def _count(part: Part, record: Mapping[str, Any]) -> None:
     part.truncated += record["think_closed"] is False or record["finish_reason"] in ("length", "budget")
     part.unclosed += record["think_closed"] is False
     part.forced += bool(record["budget_forced"])
+    part.others.update([record["extra"]["model"]] if record.get("extra", {}).get("model") else [])
     part.seconds += record["time"].get("total", 0.0)
 
 
@@ -287,6 +290,7 @@ def _score_line(answer: _Answer, score: Score, protocol: str, judge: JudgeFields
         "detail": dict(score.detail),
         "categories": answer.sample.categories,
         "cluster": answer.sample.cluster,
+        **({"group": answer.sample.group} if answer.sample.group is not None else {}),
         "judge": None if judge is None else dict(judge),
         "scorer": f"{answer.entry['task']}@{protocol}",
         "scorer_version": __version__,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kvl_eval.references import MEAN_NOTE, kimi_value
+from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.statistics import interval, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
@@ -22,11 +23,15 @@ Row = dict[str, Any]
 
 @dataclass(slots=True)
 class Part:
-    """What is known of one task at one budget: counts over everything planned, and what was scored."""
+    """What is known of one task at one budget: counts over everything planned, and what was scored.
+
+    `groups` counts the samples planned of each question that is asked several times, by (group, repeat).
+    """
 
     budget: int | None
     policy: Policy | None
     planned: int = 0
+    groups: Counter[tuple[str, int]] = field(default_factory=Counter)
     ok: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     scored: list[Scored] = field(default_factory=list)
@@ -37,6 +42,7 @@ class Part:
     unclosed: int = 0
     forced: int = 0
     seconds: float = 0.0
+    others: Counter[str] = field(default_factory=Counter)  # answers by models other than the one asked for
 
 
 def result_row(
@@ -49,9 +55,12 @@ def result_row(
 ) -> Row:
     """One row of `results.json`: task x split x budget x policy x protocol, and the judge, if one was asked."""
     data = (manifest.get("data") or {}).get(task.name, {})
-    values = [one.score.value for one in part.scored if one.score.value is not None]
-    clusters = [_cluster(one.sample) for one in part.scored if one.score.value is not None]
-    summary = task.aggregate(part.scored, protocol) if part.scored else Summary(score=None)
+    settled = _settled(part)
+    asked = by_question(settled)
+    values = [one.score.value for one in asked if one.score.value is not None]
+    clusters = [_cluster(one.sample) for one in asked if one.score.value is not None]
+    summary = task.aggregate(settled, protocol) if settled else Summary(score=None)
+    questions = part.planned - part.groups.total() + len(part.groups)
     low, high, method = interval(values, clusters) if values else (0.0, 1.0, None)
     verdicts = Counter(one.score.verdict for one in part.scored)
     failed = part.failed.total()
@@ -70,29 +79,51 @@ def result_row(
         "n_failed": failed,
         "n_pending": part.planned - part.ok - failed,
         "failed": dict(sorted(part.failed.items())),
-        "n_scored": len(values),
+        "n_scored": sum(one.score.value is not None for one in part.scored),
+        **({"n_questions": questions} if part.groups else {}),
         "n_unextracted": verdicts["no_answer"],
         "verdicts": dict(sorted(verdicts.items())),
         "score": summary.score if values else None,
         "unit": summary.unit,
         "complete": part.ok == part.planned and not any(_is_broken(one.score.reason) for one in part.scored),
         "partial": data.get("partial"),
-        "bounds": _bounds(values, part.planned),
+        "bounds": _bounds(values, questions),
         "ci95": [low, high] if values else None,
         "ci_method": method,
         "stderr": stderr(values),
         "stderr_clustered": stderr_clustered(values, clusters),
         "official": dict(summary.official),
-        "categories": _categories(summary, part.scored),
+        "categories": _categories(summary, asked),
         "tokens": {name: _spread(counted) for name, counted in part.tokens.items()},
         "truncated_share": part.truncated / part.ok if part.ok else 0.0,
         "unclosed_share": part.unclosed / part.ok if part.ok else 0.0,
         "forced_share": part.forced / part.ok if part.ok else 0.0,
         "blind": bool(manifest.get("blind")),
         "time": {"total": part.seconds, "mean": part.seconds / part.ok if part.ok else 0.0},
-        "repeats": _repeats(part.scored),
+        "repeats": _repeats(asked),
+        **({"answered_by": dict(sorted(part.others.items()))} if part.others else {}),
     }
     return {**row, "reference": _reference(task, row, manifest)}
+
+
+def _settled(part: Part) -> list[Scored]:
+    """What was scored, without the samples of questions whose outcome is open: not all of them scored, none wrong."""
+    if not part.groups:
+        return part.scored
+    scored: Counter[tuple[str, int]] = Counter()
+    lost: set[tuple[str, int]] = set()
+    for one in part.scored:
+        if one.score.value is not None:
+            scored[one.sample.question_id, one.repeat] += 1
+            if one.score.value < 1:
+                lost.add((one.sample.question_id, one.repeat))
+    return [
+        one
+        for one in part.scored
+        if one.sample.group is None
+        or (one.sample.group, one.repeat) in lost
+        or scored[one.sample.group, one.repeat] == part.groups[one.sample.group, one.repeat]
+    ]
 
 
 def _label(task: Task, protocol: str, judge: str | None) -> str:

@@ -25,6 +25,7 @@ MODULES = (
     "videomme",
     "longvideobench",
     "egoschema",
+    "mmbench_en_v11",
     "mmstar",
     "realworldqa",
     "ai2d",

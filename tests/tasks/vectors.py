@@ -72,7 +72,7 @@ def check_same_again(task: Task, samples: Iterable[Sample]) -> None:
         assert (again.id, again.question, again.choices, again.answers, again.categories) == (
             *(one.id, one.question, one.choices, one.answers, one.categories),
         )
-        assert again.cluster == one.cluster
+        assert (again.cluster, again.group) == (one.cluster, one.group)
 
 
 def check_golden(

@@ -25,6 +25,14 @@ ABILITIES = {
     "bar chart": ("math", "statistical reasoning"),
     "triangle": ("math", "geometry"),
 }
+MMBENCH = {
+    "badges": ("attribute_reasoning", "identity_reasoning"),
+    "legend": ("finegrained_perception (instance-level)", "attribute_recognition"),
+    "counting": ("finegrained_perception (instance-level)", "object_localization"),
+    "table": ("logic_reasoning", "structuralized_imagetext_understanding"),
+    "bar chart": ("finegrained_perception (cross-instance)", "attribute_comparison"),
+    "triangle": ("relation_reasoning", "physical_relation"),
+}
 LETTER_ONLY = "Please answer directly with only the letter of the correct option and nothing else."
 WORD_ONLY = "Please answer directly with a single word or number."
 DIRECT = "Answer with the option's letter from the given choices directly."
@@ -205,6 +213,29 @@ def mmmu_pro_vision(rng: random.Random, number: int) -> Row:
     }
 
 
+def mmbench(rng: random.Random, number: int) -> Row:
+    """A row of MMBench: six questions with four options in four rotations, then six with two."""
+    del rng  # rotations of one question share its own
+    question, turn, count = (number // 4, number % 4, 4) if number < 24 else (number // 2 - 6, number % 2, 2)
+    kind = sorted(ABILITIES)[question % len(ABILITIES)]
+    drawn = choice(random.Random(f"mini/mmbench-en-v11/question/{question}"), kind, count)
+    texts = (*drawn.choices[turn:], *drawn.choices[:turn])
+    l2, category = MMBENCH[kind]
+    return {
+        "index": question + 1_000_000 * turn,
+        "question": drawn.question,
+        "hint": "nan",
+        **{chr(65 + place): texts[place] if place < count else None for place in range(4)},
+        "answer": chr(65 + texts.index(drawn.answer)),
+        "category": category,
+        "image": cell(drawn.images[0], f"{question}.png"),
+        "source": "drawn",
+        "L2-category": l2,
+        "comment": "nan",
+        "split": "dev",
+    }
+
+
 def _subject(number: int) -> Row:
     subject = mmmu.SUBJECTS[number % len(mmmu.SUBJECTS)]
     return {"id": f"test_{subject}_{number // len(mmmu.SUBJECTS) + 1}", "subject": subject}
@@ -224,6 +255,24 @@ SPLITS: dict[str, tuple[str, int, dict[str, Any], Draw]] = {
             "meta_info": {"source": TEXT, "split": TEXT, "image_path": TEXT},
         },
         mmstar,
+    ),
+    "mmbench-en-v11": (
+        "dev.parquet",
+        36,
+        {
+            "index": NUMBER,
+            "question": TEXT,
+            "hint": TEXT,
+            **dict.fromkeys("ABCD", TEXT),
+            "answer": TEXT,
+            "category": TEXT,
+            "image": "image",
+            "source": TEXT,
+            "L2-category": TEXT,
+            "comment": TEXT,
+            "split": TEXT,
+        },
+        mmbench,
     ),
     "realworldqa": (
         "test.parquet",
