@@ -55,6 +55,12 @@ MODELS: dict[str, ModelEntry] = {
             note="pictures up to 3.2 million pixels; temperature 0.8",
         ),
         ModelEntry(
+            name="endpoint",
+            location="--base-url",
+            family="endpoint",
+            note="whatever an OpenAI-compatible server serves; see docs/backends.md",
+        ),
+        ModelEntry(
             name="fake", location="built in", family="fake", note="scripted answers, delays and failures, for tests"
         ),
     )
@@ -96,6 +102,10 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
         from kvl_eval.backends.fake import FakeBackend
 
         return FakeBackend(settings)
+    if entry.family == "endpoint":
+        from kvl_eval.backends.endpoint import Endpoint
+
+        return Endpoint(settings)
     from kvl_eval.backends.torch_engine import TorchEngine
 
     return TorchEngine(entry.location, settings, name=entry.name, family=entry.family, fetch=fetch)

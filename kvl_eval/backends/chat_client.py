@@ -271,13 +271,14 @@ class ChatClient:
 
     def _pause(self, state: RetryCallState) -> float:
         """Seconds to the next try: what the server asks for, else a growing time, both with a little chance in them."""
-        from tenacity import wait_exponential_jitter
+        from tenacity import wait_exponential, wait_random
 
         error = state.outcome.exception() if state.outcome is not None else None
         pause = self.server.pause
+        seconds = wait_exponential(multiplier=pause, max=LONGEST_PAUSE)(state)
         if isinstance(error, _Again) and error.after is not None:
-            return min(error.after, LONGEST_PAUSE) + pause * (os.urandom(1)[0] / 256)
-        return float(wait_exponential_jitter(initial=pause, max=LONGEST_PAUSE, jitter=pause)(state))
+            seconds = min(error.after, LONGEST_PAUSE)
+        return float(seconds + wait_random(0, pause)(state))
 
     def _quote(self, data: bytes | bytearray) -> str:
         return quoted(data, self._key)

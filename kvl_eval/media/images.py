@@ -114,7 +114,7 @@ def prepare_image(ref: ImageRef, prep: ImagePrep) -> PreparedImage:
     if prep.blind:
         image, notes = Image.new("RGB", size, BLIND), [*notes, "blind"]
     elif prep.style == "vlmevalkit":
-        image = _on_white(image)
+        image = on_white(image)
     image, pre_shrunk = _pre_shrink(image, prep.config)
     patches, grid = _guarded(ref.name, lambda: preprocess_image(image, prep.config))
     per_token = prep.config.merge_kernel_size[0] * prep.config.merge_kernel_size[1]
@@ -272,7 +272,8 @@ def _narrow_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray((values.astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
+    """The picture as RGB, what is transparent in it over white."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")

@@ -10,11 +10,11 @@ their final size as they are decoded, exactly as the checkpoint's processor woul
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -39,6 +39,9 @@ from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.image_processor import preprocess_image
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, PdfRef, Role, VideoRef
 
+P = TypeVar("P", bound=Any)  # a frozen dataclass with the field `info`
+Shrink = Callable[[int, int], Size]
+Finish = Callable[[Image.Image, Mapping[str, Any], MediaInfo], P]
 NO_LIMIT = 10**9  # patches: the picture has its size already
 
 
@@ -191,19 +194,32 @@ def _pictures(
     if isinstance(ref, ImageRef):
         one = prepare_image(ref, replace(prep.images, config=config))
         yield replace(one, info=replace(one.info, limit=lowered))
-    elif isinstance(ref, VideoRef):
-        yield from _frames(ref, prep, config, lowered)
-    else:
-        yield from _pages(ref, prep, config, lowered)
+        return
+    shrink, finish = partial(seen_size, config=config), partial(_prepared, style=prep.images)
+    yield from unrolled(ref, prep, shrink, finish, lowered)
 
 
-def _frames(ref: VideoRef, prep: MediaPrep, config: PreprocessorConfig, lowered: int | None) -> Iterator[PreparedImage]:
+def unrolled(
+    ref: VideoRef | PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowered: int | None = None
+) -> Iterator[P]:
+    """The frames of a video or the pages of a document, decoded at the size that `shrink` says, as `finish` makes them.
+
+    `finish` gets an RGB picture, what is known of it (`index`, `timestamp`, `note`) and a MediaInfo to fill; what it
+    makes has that as `info`. Raises: MediaError.
+    """
+    return (
+        _frames(ref, prep, shrink, finish, lowered)
+        if isinstance(ref, VideoRef)
+        else _pages(ref, prep, shrink, finish, lowered)
+    )
+
+
+def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowered: int | None) -> Iterator[P]:
     """Frames of a video; one that is shown twice is decoded and kept once."""
     video = probe_video(ref, prep.decoder)
     choice = chosen_frames(ref, video)
     path, facts = video_file(ref)
     sha256 = _file_sha256(path, (facts.st_size, facts.st_mtime_ns, facts.st_ino))
-    shrink = partial(seen_size, config=config)
     key = {"file": sha256, "frames": choice.unique, "size": shrink(*video.size), "decoder": video.decoder}
     decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=prep.time_limit)
     entries = _cached(prep.cache, key, map(_frame_entry, decoded))
@@ -217,16 +233,15 @@ def _frames(ref: VideoRef, prep: MediaPrep, config: PreprocessorConfig, lowered:
         decoder=video.decoder,
         limit=lowered,
     )
-    prepared = (_prepared(image, facts, base, prep.images) for image, facts in entries)
+    prepared = (finish(image, facts, base) for image, facts in entries)
     file_notes = video.notes
     for one, note in as_shown(choice, prepared):
         yield replace(one, info=replace(one.info, note=joined(*file_notes, one.info.note, note)))
         file_notes = ()  # what is odd about the whole file is said once
 
 
-def _pages(ref: PdfRef, prep: MediaPrep, config: PreprocessorConfig, lowered: int | None) -> Iterator[PreparedImage]:
+def _pages(ref: PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowered: int | None) -> Iterator[P]:
     document: Document = probe_document(ref)
-    shrink = partial(seen_size, config=config)
     sizes = [shrink(*size) for size in document.sizes]
     key = {"file": document.sha256, "dpi": ref.dpi, "sizes": sizes, "decoder": document.renderer}
     entries = _cached(prep.cache, key, map(_page_entry, render_pages(ref, shrink=shrink)))
@@ -244,7 +259,7 @@ def _pages(ref: PdfRef, prep: MediaPrep, config: PreprocessorConfig, lowered: in
             limit=lowered,
         )
         note = None
-        yield _prepared(image, facts, base, prep.images)
+        yield finish(image, facts, base)
 
 
 def _cached(cache: MediaCache | None, key: Mapping[str, Any], make: Iterable[Entry]) -> Iterator[Entry]:

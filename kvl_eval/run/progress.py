@@ -6,7 +6,7 @@ import sys
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, cast
 
@@ -33,6 +33,7 @@ class TaskCounts:
         points:      sum of the scores so far, over `scored` answers.
         cut:         thoughts that reached their budget or limit.
         load, model: seconds spent preparing media and in the model.
+        server:      what a server made us do: `retries`, `limited` (429), `room` (requests at once, now).
     """
 
     name: str
@@ -49,6 +50,7 @@ class TaskCounts:
     thinking: array[int] = field(default_factory=lambda: array("q"))
     load: float = 0.0
     model: float = 0.0
+    server: Mapping[str, int] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
 
@@ -251,6 +253,9 @@ def progress_line(task: TaskCounts, now: float) -> str:
         parts.append(f"{elapsed / task.done_here:.2f} s/sample")
         if task.load:
             parts.append(f"cpu-prep {task.load / task.done_here:.2f} s, model {task.model / task.done_here:.2f} s")
+    if task.server:
+        limited = f", {task.server['limited']} for too many requests" if task.server["limited"] else ""
+        parts.append(f"{task.server['retries']} retries{limited}, {task.server['room']} at once")
     parts.append(f"eta {_eta(task, now)}" if task.done < task.planned else "done")
     return "  ".join(parts)
 
