@@ -186,6 +186,6 @@ def _demo(curve: Curve) -> str:
     return f": {figures.DEMO}" if curve.run.demo else ""
 
 
-def picture_file(chart: Chart) -> str:
-    """Name of a chart's picture beside `report.md`."""
-    return f"budgets-{chart.key}.svg"
+def picture_file(chart: Chart, narrow: bool = False) -> str:
+    """Name of a chart's picture beside `report.md`, or of the one for telephones."""
+    return f"budgets-{chart.key}{'-narrow' if narrow else ''}.svg"

@@ -1,134 +1,87 @@
-"""Draws a chart of scores against thinking budgets as SVG: no script, no library, colours from `assets/curves.css`.
+"""Draws a chart of scores against thinking budgets with matplotlib, as an SVG file for light and dark pages.
 
 Two panels share a logarithmic axis of budgets: above, scores with their interval bands and the published curve; below,
-the share of outputs whose thought the budget ended. Curves differ in marker and dash as well as in colour.
+the share of outputs whose thought the budget ended. Curves differ in marker and dash as well as in colour. Text stays
+text; colours are variables of a style sheet inside the file, which follows the reader's colour scheme.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from xml.etree import ElementTree as ET
+from typing import TYPE_CHECKING, Any
 
 from kvl_eval.reports import figures
 from kvl_eval.reports.budgets import Chart, Curve, capped_share
 from kvl_eval.reports.figures import Row, budget_label
 
-WIDTH, LEFT, RIGHT = 640.0, 62.0, 22.0
-TOP, SCORES, GAP, SHARES, BOTTOM = 24.0, 240.0, 36.0, 76.0, 44.0
-LEGEND_LINE = 22.0
-STYLES = 5  # looks of our curves; a sixth curve looks like the first
-LABEL = 70  # characters of a curve's name in a legend
-NARROWEST = 40.0  # between two labels of the axis of budgets
-CSS = Path(__file__).resolve().parent / "assets" / "curves.css"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-Scale = Callable[[float], float]
+# name: (stand-in that matplotlib draws with and is replaced, light, dark)
+COLOURS = {
+    "paper": ("#fefef0", "#ffffff", "#14171b"),
+    "ink": ("#010101", "#16191d", "#e7eaee"),
+    "rule": ("#d0d0d1", "#d5dbe1", "#353d46"),
+    "published": ("#a34701", "#a34700", "#ff9d57"),
+    "c0": ("#0b5fb1", "#0b5fb0", "#7db9f7"),
+    "c1": ("#87309c", "#87309b", "#e0a0f0"),
+    "c2": ("#17692e", "#17692f", "#74d08c"),
+    "c3": ("#8a5a01", "#8a5a00", "#e5bf5c"),
+    "c4": ("#a3211c", "#a3211b", "#ff9188"),
+}
+LOOKS: tuple[tuple[str, str, Any], ...] = (  # colour, marker, dashes; a sixth curve looks like the first
+    ("c0", "o", "-"),
+    ("c1", "s", (0, (6, 2.5))),
+    ("c2", "^", (0, (2, 2))),
+    ("c3", "v", (0, (8, 2.5, 2, 2.5))),
+    ("c4", "X", (0, (4, 4))),
+)
+PUBLISHED: tuple[str, str, Any] = ("published", "D", (0, (1, 2.5)))
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kvl-eval",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "axes.unicode_minus": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
-    """Where a panel stands and what its axis shows: `low` to `high` are fractions."""
+class Format:
+    """Size of a drawing in inches, of its text in points, and what fits into it."""
 
-    top: float
+    width: float
     height: float
-    low: float
-    high: float
-
-    def y(self, value: float) -> float:
-        return self.top + self.height * (1 - (value - self.low) / (self.high - self.low))
+    text: float
+    label: int  # characters of a curve's name in the legend
+    ticks: float  # least distance of two labels on the axis of budgets, as a share of it
 
 
-def chart_svg(chart: Chart) -> str:
-    """The chart as an `svg` element for a page that links `assets/curves.css`."""
-    return ET.tostring(_draw(chart), encoding="unicode")
+WIDE = Format(width=7.6, height=4.6, text=10.0, label=80, ticks=0.06)
+NARROW = Format(width=3.6, height=4.4, text=9.0, label=44, ticks=0.14)
 
 
-def chart_file(chart: Chart) -> str:
-    """The chart as an SVG file of its own: styles, title and legend inside, light and dark."""
-    drawn = _draw(chart)
-    drawn.set("xmlns", "http://www.w3.org/2000/svg")
-    names = [(style_of(number), curve.name) for number, curve in enumerate(chart.curves)]
-    names += [("published", chart.source)] if chart.published else []
-    above = LEGEND_LINE * (len(names) + 1) + 8
-    height = _height() + above
-    drawn.set("viewBox", f"0 {-above:.0f} {WIDTH:.0f} {height:.0f}")
-    drawn.set("width", f"{WIDTH:.0f}")
-    drawn.set("height", f"{height:.0f}")
-    style = ET.Element("style")
-    style.text = CSS.read_text(encoding="utf-8")
-    paper = ET.Element("rect", {"class": "paper", "x": "0", "y": f"{-above:.0f}", "width": "100%", "height": "100%"})
-    drawn[:0] = [style, paper]
-    _text(drawn, 12, -above + 20, f"{chart.title}: score by thinking budget", "head")
-    for number, (look, name) in enumerate(names):
-        _legend_line(drawn, look, name, -above + LEGEND_LINE * (number + 2))
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(drawn, encoding="unicode") + "\n"
+def chart_file(chart: Chart, form: Format = WIDE) -> str:
+    """The chart as the text of an SVG file that needs nothing else: styles, title and legend inside."""
+    import matplotlib
+
+    drawn = io.StringIO()
+    with matplotlib.rc_context({**SETTINGS, "font.size": form.text}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # letters that matplotlib's own font lacks; the reader's has them
+        _draw(chart, form).savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return _themed(drawn.getvalue())
 
 
-def swatch_svg(look: str) -> str:
-    """A short piece of a curve for a legend; `look` comes from `style_of`, or is `published`."""
-    drawn = ET.Element("svg", {"class": "curve swatch", "viewBox": "0 0 44 16", "aria-hidden": "true"})
-    _swatch(drawn, look, 2, 8)
-    return ET.tostring(drawn, encoding="unicode")
-
-
-def style_of(number: int) -> str:
-    """The look of the chart's n-th curve."""
-    return f"c{number % STYLES}"
-
-
-def _legend_line(drawn: ET.Element, look: str, name: str, y: float) -> None:
-    _swatch(drawn, look, 12, y - 5)
-    _text(drawn, 62, y, name if len(name) <= LABEL else name[: LABEL - 1] + "…")
-
-
-def _swatch(drawn: ET.Element, look: str, x: float, y: float) -> None:
-    group = _add(drawn, "g", look)
-    _add(group, "path", "line", d=f"M{x:.1f} {y:.1f}h40")
-    _marker(group, look, x + 20, y)
-
-
-# -- the drawing ------------------------------------------------------------------------------------------------
-
-
-def _height() -> float:
-    return TOP + SCORES + GAP + SHARES + BOTTOM
-
-
-def _draw(chart: Chart) -> ET.Element:
-    drawn = ET.Element("svg", {"class": "curve", "viewBox": f"0 0 {WIDTH:.0f} {_height():.0f}", "role": "img"})
-    drawn.set("aria-labelledby", f"curve-{chart.key}-title curve-{chart.key}-desc")
-    _add(drawn, "title", id=f"curve-{chart.key}-title").text = f"{chart.title}: score by thinking budget"
-    _add(drawn, "desc", id=f"curve-{chart.key}-desc").text = _spoken(chart)
-    budgets = sorted({int(row["budget"]) for row in _rows(chart)} | {tokens for tokens, _ in chart.published})
-    x = log_axis(budgets)
-    scores = _Panel(TOP, SCORES, *_score_range(chart))
-    shares = _Panel(TOP + SCORES + GAP, SHARES, 0.0, 1.0)
-    _grid(drawn, scores, _steps(scores), "score, %")
-    _grid(drawn, shares, (0.0, 0.5, 1.0), "thoughts ended by the budget, %")
-    _budget_axis(drawn, budgets, x)
-    for number, curve in enumerate(chart.curves):
-        _band(_add(drawn, "g", style_of(number)), curve, x, scores)
-    if chart.published:
-        points = [
-            (x(tokens), scores.y(score.value), f"published, {budget_label(tokens)}: {score.printed}")
-            for tokens, score in chart.published
-        ]
-        _line(drawn, "published", points)
-    for number, curve in enumerate(chart.curves):
-        _line(drawn, style_of(number), _score_points(curve, x, scores))
-        _line(drawn, style_of(number), _share_points(curve, x, shares))
-    return drawn
-
-
-def _rows(chart: Chart) -> Iterable[Row]:
-    return (row for curve in chart.curves for row in curve.rows)
-
-
-def _spoken(chart: Chart) -> str:
+def spoken(chart: Chart) -> str:
     """What the picture shows, in words."""
-    told = []
+    told = [f"{chart.title}: score by thinking budget."]
     for curve in chart.curves:
         points = ", ".join(f"{figures.headline(row)} at {budget_label(int(row['budget']))}" for row in curve.rows)
         told.append(f"{curve.name}: {points}.")
@@ -138,20 +91,61 @@ def _spoken(chart: Chart) -> str:
     return " ".join([*told, "The tables below hold all values."])
 
 
-def log_axis(budgets: Sequence[int]) -> Scale:
-    """Tokens -> x on a logarithmic axis over `budgets`; 0 has no logarithm and stands an octave left of the rest."""
-    positive = [tokens for tokens in budgets if tokens > 0]
-    low = math.log2(min(positive, default=1))
-    high = math.log2(max(positive, default=1))
-    low -= 1.0 if 0 in budgets and positive else 0.0
-    if high - low < 1e-9:
-        return lambda tokens: (LEFT + WIDTH - RIGHT) / 2
+def _themed(svg: str) -> str:
+    """The drawing with variables for colours and their values for both schemes."""
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for name, (stand_in, _, _) in COLOURS.items():
+        svg = svg.replace(stand_in, f"var(--{name})")
+    light, dark = ("; ".join(f"--{name}: {both[which]}" for name, both in COLOURS.items()) for which in (1, 2))
+    style = f"<style>:root {{ {light} }} @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}</style>"
+    start = svg.index("<svg")
+    end = svg.index(">", start) + 1
+    text = svg[start:end] + style + svg[end:]
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + text.replace("'DejaVu Sans'", FONTS)
 
-    def x(tokens: float) -> float:
-        place = (math.log2(tokens) - low) / (high - low) if tokens > 0 else 0.0
-        return LEFT + 14 + place * (WIDTH - RIGHT - LEFT - 28)
 
-    return x
+# -- the drawing ------------------------------------------------------------------------------------------------
+
+
+def _colour(name: str) -> str:
+    return COLOURS[name][0]
+
+
+def _draw(chart: Chart, form: Format) -> Figure:
+    from matplotlib.figure import Figure
+
+    named = [curve.name for curve in chart.curves] + ([chart.source] if chart.published else [])
+    legend = 1.7 * form.text / 72 * (len(named) + 1.2)
+    figure = Figure(figsize=(form.width, form.height + legend), facecolor=_colour("paper"), layout="constrained")
+    figure.suptitle(f"{chart.title}: score by thinking budget", color=_colour("ink"), fontsize=form.text * 1.15)
+    scores, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    budgets = sorted({int(row["budget"]) for row in _rows(chart)} | {tokens for tokens, _ in chart.published})
+    x = log_axis(budgets)
+    _prepare(scores, "score, %", _score_range(chart))
+    _prepare(shares, "ended by\nbudget, %", (0.0, 1.0))
+    _budget_axis(shares, budgets, x, form)
+    if chart.published:
+        points = [(x(tokens), score.value) for tokens, score in chart.published]
+        _line(scores, PUBLISHED, points, "published")
+    for number, curve in enumerate(chart.curves):
+        look = LOOKS[number % len(LOOKS)]
+        _band(scores, look, curve, x, f"band-{number}")
+        found = [(x(row["budget"]), row["score"]) for row in curve.rows if row.get("score") is not None]
+        _line(scores, look, found, f"scores-{number}")
+        capped = [(x(row["budget"]), capped_share(row)) for row in curve.rows if row.get("n_ok")]
+        _line(shares, look, [(at, share) for at, share in capped if share is not None], f"shares-{number}")
+    _legend(figure, chart, named, form)
+    return figure
+
+
+def _rows(chart: Chart) -> Iterable[Row]:
+    return (row for curve in chart.curves for row in curve.rows)
+
+
+def log_axis(budgets: Sequence[int]) -> Callable[[float], float]:
+    """Tokens -> octaves above the least of `budgets`; 0, which has no logarithm, stands an octave below it."""
+    least = math.log2(min((tokens for tokens in budgets if tokens > 0), default=1))
+    return lambda tokens: math.log2(tokens) - least if tokens > 0 else -1.0
 
 
 def _score_range(chart: Chart) -> tuple[float, float]:
@@ -166,89 +160,81 @@ def _score_range(chart: Chart) -> tuple[float, float]:
     return low / 10, high / 10
 
 
-def _steps(panel: _Panel) -> list[float]:
-    tens = round((panel.high - panel.low) * 10)
-    first = round(panel.low * 10)
-    step = 1 if tens <= 5 else 2
-    return [tenth / 10 for tenth in range(first + first % step, first + tens + 1, step)]
+def _prepare(axes: Axes, label: str, span: tuple[float, float]) -> None:
+    """Empty axes of percent over `span`, with quiet rules."""
+    from matplotlib.ticker import MultipleLocator, PercentFormatter
+
+    low, high = span
+    axes.set_facecolor("none")
+    axes.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+    axes.set_ylabel(label, color=_colour("ink"))
+    axes.yaxis.set_major_locator(
+        MultipleLocator(0.5 if high - low == 1 and low == 0 else 0.1 if high - low <= 0.5 else 0.2)
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
+    axes.grid(axis="y", color=_colour("rule"), linewidth=0.8)
+    axes.tick_params(colors=_colour("ink"), which="both")
+    for side, spine in axes.spines.items():
+        spine.set_color(_colour("rule"))
+        spine.set_visible(side == "bottom")
 
 
-def _grid(drawn: ET.Element, panel: _Panel, steps: Iterable[float], label: str) -> None:
-    for value in steps:
-        y = panel.y(value)
-        _add(drawn, "path", "rule", d=f"M{LEFT:.1f} {y:.1f}H{WIDTH - RIGHT:.1f}")
-        _text(drawn, LEFT - 8, y + 5, f"{100 * value:.0f}", "end")
-    _text(drawn, LEFT + 2, panel.top - 5, label, "what")
+def _budget_axis(axes: Axes, budgets: Sequence[int], x: Callable[[float], float], form: Format) -> None:
+    places = [x(tokens) for tokens in budgets]
+    width = max(places[-1] - places[0], 1e-9) if places else 1.0
+    labels, last = [], -math.inf
+    for tokens, place in zip(budgets, places, strict=True):
+        fits = (place - last) / width >= form.ticks
+        labels.append(budget_label(tokens) if fits else "")
+        last = place if fits else last
+    axes.set_xticks(places, labels)
+    margin = 0.06 * width if len(set(places)) > 1 else 1.0
+    axes.set_xlim(min(places, default=0.0) - margin, max(places, default=0.0) + margin)
+    axes.set_xlabel("thinking budget in tokens, logarithmic", color=_colour("ink"))
 
 
-def _budget_axis(drawn: ET.Element, budgets: Sequence[int], x: Scale) -> None:
-    floor = TOP + SCORES + GAP + SHARES
-    last = -math.inf
-    for tokens in budgets:
-        at = x(tokens)
-        _add(drawn, "path", "tick", d=f"M{at:.1f} {floor:.1f}v5")
-        if at - last >= NARROWEST:
-            _text(drawn, at, floor + 21, budget_label(tokens), "middle")
-            last = at
-    _text(drawn, (LEFT + WIDTH - RIGHT) / 2, floor + 39, "thinking budget in tokens, logarithmic", "middle what")
+def _line(axes: Axes, look: tuple[str, str, Any], points: Sequence[tuple[float, float]], name: str) -> None:
+    colour, marker, dashes = look
+    hollow = look is PUBLISHED
+    axes.plot(
+        [at for at, _ in points],
+        [value for _, value in points],
+        color=_colour(colour),
+        linestyle=dashes,
+        linewidth=1.8,
+        marker=marker,
+        markersize=6.5,
+        markerfacecolor=_colour("paper" if hollow else colour),
+        markeredgecolor=_colour(colour if hollow else "paper"),
+        clip_on=False,
+        gid=name,
+    )
 
 
-def _band(group: ET.Element, curve: Curve, x: Scale, panel: _Panel) -> None:
+def _band(axes: Axes, look: tuple[str, str, Any], curve: Curve, x: Callable[[float], float], name: str) -> None:
     """The intervals as an area, and as whiskers, which alone are seen where a curve has one point."""
-    ends = [(x(row["budget"]), *(panel.y(bound) for bound in row["ci95"])) for row in curve.rows if row.get("ci95")]
-    if len(ends) > 1:
-        there = [f"{at:.1f} {low:.1f}" for at, low, _ in ends]
-        back = [f"{at:.1f} {high:.1f}" for at, _, high in reversed(ends)]
-        _add(group, "path", "band", d="M" + "L".join([*there, *back]) + "z")
-    for at, low, high in ends:
-        _add(group, "path", "whisker", d=f"M{at - 4:.1f} {low:.1f}h8m-4 0V{high:.1f}m-4 0h8")
+    ends = [(x(row["budget"]), *row["ci95"]) for row in curve.rows if row.get("ci95")]
+    if not ends:
+        return
+    places, low, high = (list(values) for values in zip(*ends, strict=True))
+    colour = _colour(look[0])
+    axes.fill_between(places, low, high, color=colour, alpha=0.14, linewidth=0, gid=name)
+    middle = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
+    reach = [b - a for a, b in zip(low, middle, strict=True)]
+    axes.errorbar(places, middle, yerr=reach, fmt="none", ecolor=colour, elinewidth=0.9, capsize=3, alpha=0.6)
 
 
-def _score_points(curve: Curve, x: Scale, panel: _Panel) -> list[tuple[float, float, str]]:
-    return [
-        (x(row["budget"]), panel.y(row["score"]), _point_name(curve, row, figures.headline(row), figures.interval(row)))
-        for row in curve.rows
-        if row.get("score") is not None
-    ]
+def _legend(figure: Figure, chart: Chart, named: Sequence[str], form: Format) -> None:
+    from matplotlib.lines import Line2D
 
-
-def _share_points(curve: Curve, x: Scale, panel: _Panel) -> list[tuple[float, float, str]]:
-    shares = [(row, capped_share(row)) for row in curve.rows if row.get("n_ok")]
-    return [
-        (x(row["budget"]), panel.y(share), _point_name(curve, row, figures.share(share, 1), "ended by the budget"))
-        for row, share in shares
-        if share is not None
-    ]
-
-
-def _point_name(curve: Curve, row: Row, *texts: str) -> str:
-    return f"{curve.name}, {budget_label(int(row['budget']))}: {' '.join(text for text in texts if text)}"
-
-
-def _line(drawn: ET.Element, look: str, points: Sequence[tuple[float, float, str]]) -> None:
-    group = _add(drawn, "g", look)
-    if len(points) > 1:
-        _add(group, "path", "line", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in points))
-    for x, y, name in points:
-        _add(_marker(group, look, x, y), "title").text = name
-
-
-def _marker(group: ET.Element, look: str, x: float, y: float) -> ET.Element:
-    """Each look has a marker of its own, so that curves can be told apart without colour."""
-    shapes = {
-        "c0": f"M{x - 5:.1f} {y:.1f}a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",
-        "c1": f"M{x - 4.5:.1f} {y - 4.5:.1f}h9v9h-9z",
-        "c2": f"M{x:.1f} {y - 6:.1f}l6 10.5h-12z",
-        "c3": f"M{x:.1f} {y + 6:.1f}l6-10.5h-12z",
-        "c4": f"M{x - 5:.1f} {y - 5:.1f}l10 10m0-10l-10 10",
-        "published": f"M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8-8z",
-    }
-    return _add(group, "path", "marker", d=shapes[look])
-
-
-def _add(parent: ET.Element, tag: str, look: str = "", **attributes: str) -> ET.Element:
-    return ET.SubElement(parent, tag, {**({"class": look} if look else {}), **attributes})
-
-
-def _text(parent: ET.Element, x: float, y: float, text: str, look: str = "") -> None:
-    _add(parent, "text", look, x=f"{x:.1f}", y=f"{y:.1f}").text = text
+    looks = [LOOKS[number % len(LOOKS)] for number in range(len(chart.curves))]
+    looks += [PUBLISHED] if chart.published else []
+    handles = []
+    for (colour, marker, dashes), name in zip(looks, named, strict=True):
+        shown = name if len(name) <= form.label else f"{name[: form.label - 1]}…"
+        line = Line2D([], [], color=_colour(colour), linestyle=dashes, linewidth=1.8, marker=marker, label=shown)
+        line.set_markerfacecolor(_colour("paper" if colour == "published" else colour))
+        handles.append(line)
+    figure.legend(
+        handles=handles, loc="outside lower left", frameon=False, labelcolor=_colour("ink"), fontsize=form.text
+    )

@@ -16,10 +16,10 @@ from kvl_eval import __version__
 from kvl_eval.references import TABLES
 from kvl_eval.reports import figures
 from kvl_eval.reports.browser import write_browser
-from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of
+from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
 from kvl_eval.reports.cautions import cautions, differences, flatten, shards
 from kvl_eval.reports.comparison import Comparison, comparison_page
-from kvl_eval.reports.curves import chart_svg, style_of, swatch_svg
+from kvl_eval.reports.curves import spoken
 from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
@@ -186,15 +186,12 @@ def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> d
 
 
 def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
-    from markupsafe import Markup
-
     return {
         "title": "Thinking budgets",
         "charts": charts,
         "policies": POLICIES,
-        "svg": lambda chart: Markup(chart_svg(chart)),  # drawn as a tree, so every text in it is escaped
-        "swatch": lambda look: Markup(swatch_svg(look)),
-        "look": style_of,
+        "picture": picture_file,
+        "spoken": spoken,
         "header": header_of,
         "cells": cells_of,
         "label": figures.budget_label,

@@ -9,7 +9,7 @@ from typing import Literal
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.budgets import budget_charts, budgets_markdown, picture_file
 from kvl_eval.reports.comparison import Comparison
-from kvl_eval.reports.curves import chart_file
+from kvl_eval.reports.curves import NARROW, WIDE, chart_file
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
@@ -30,7 +30,7 @@ def write_report(
 ) -> list[Path]:
     """Write `report.md` and the HTML pages into `out`, by default `report/` in the first run; returns their paths.
 
-    Beside `report.md` lies one SVG picture for each task that was answered within thinking budgets.
+    For each task that was answered within thinking budgets there is a chart in two sizes, as SVG.
 
     Args:
         pictures:     put thumbnails into the sample browser where the data set lies on this machine; a picture that
@@ -48,13 +48,14 @@ def write_report(
         for folder in (out, out / "data", out / "media"):  # of a report that was killed
             remove_leftovers(folder)
         out.mkdir(parents=True, exist_ok=True)
+        charts = budget_charts(runs)
+        for chart in charts:
+            for narrow, form in ((False, WIDE), (True, NARROW)):
+                Disk().replace(out / picture_file(chart, narrow), [chart_file(chart, form).encode()])
         if "markdown" in formats:
             path = out / "report.md"
-            charts = budget_charts(runs)
             text = markdown(runs, sections, include_demo, budgets_markdown(charts))
             Disk().replace(path, [text.encode()])
-            for chart in charts:
-                Disk().replace(out / picture_file(chart), [chart_file(chart).encode()])
             written.append(path)
         if "html" in formats:
             written.append(write_html(runs, sections, out, pictures, include_demo, comparisons))

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kvl_eval.reports.budgets import Chart, budget_charts, budgets_markdown, cells_of, header_of, picture_file
-from kvl_eval.reports.curves import chart_file, chart_svg, log_axis
+from kvl_eval.reports.curves import COLOURS, NARROW, WIDE, Format, chart_file, log_axis, spoken
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.write import write_report
 from tests.reports.report_folders import make_run
@@ -119,38 +119,52 @@ def test_the_axis_is_logarithmic_and_has_a_place_for_nothing() -> None:
     steps = [right - left for left, right in pairwise(places)]
     assert steps == pytest.approx([steps[0]] * 3)
     assert steps[0] > 0
-    assert log_axis([512])(512) == log_axis([0])(0) == log_axis([512])(512)
+    assert log_axis([512])(512) == 0.0
+    assert log_axis([0])(0) == -1.0
 
 
-def marks(drawn: ET.Element, look: str, kind: str) -> list[ET.Element]:
-    groups = [node for node in drawn.iter() if node.get("class") == look]
-    return [node for group in groups for node in group.iter() if node.get("class") == kind]
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_the_drawing_has_every_point_band_and_name(tmp_path: Path) -> None:
+def points(drawn: ET.Element, name: str) -> list[tuple[float, float]]:
+    """Where the markers of a curve stand."""
+    [group] = [node for node in drawn.iter(f"{SVG}g") if node.get("id") == name]
+    return [(float(node.get("x") or 0), float(node.get("y") or 0)) for node in group.iter(f"{SVG}use")]
+
+
+def names(drawn: ET.Element) -> set[str]:
+    return {node.get("id") or "" for node in drawn.iter(f"{SVG}g")}
+
+
+def labels(drawn: ET.Element) -> list[str]:
+    return ["".join(node.itertext()).strip() for node in drawn.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("form", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_drawing_has_every_point_band_and_name(tmp_path: Path, form: Format) -> None:
     [chart] = charts(sweep(tmp_path), sweep(tmp_path, "run-b", policy="force"))
-    drawn = ET.fromstring(chart_svg(chart))
-    for look in ("c0", "c1"):
-        assert len(marks(drawn, look, "marker")) == 6, "three scores and three shares"
-        assert len(marks(drawn, look, "band")) == 1
-        assert len(marks(drawn, look, "whisker")) == 3
-    assert len(marks(drawn, "published", "marker")) == 5
-    titles = [node.text for node in drawn.iter("title")]
-    assert "kimi-vl-thinking, cut, 4k: 70.0 [67.0, 73.0]" in titles
-    assert "kimi-vl-thinking, force, 1k: 40.0 % ended by the budget" in titles
-    [spoken] = [node.text or "" for node in drawn.iter("desc")]
-    assert "65.5 at 1k, 70.0 at 4k, 72.0 at 16k" in spoken
-    assert drawn.get("role") == "img"
-    assert set((drawn.get("aria-labelledby") or "").split()) <= {node.get("id") for node in drawn.iter()}
-    labels = [node.text for node in drawn.iter("text")]
-    assert [label for label in labels if label and label.endswith("k")] == ["1k", "2k", "4k", "8k", "16k"]
+    drawn = ET.fromstring(chart_file(chart, form))
+    for number in (0, 1):
+        assert len(points(drawn, f"scores-{number}")) == 3
+        assert len(points(drawn, f"shares-{number}")) == 3
+        assert f"band-{number}" in names(drawn)
+    assert len(points(drawn, "published")) == 5
+    found = labels(drawn)
+    assert [label for label in found if label.endswith("k")] == ["1k", "2k", "4k", "8k", "16k"]
+    assert {"kimi-vl-thinking, cut", "kimi-vl-thinking, force"} <= set(found)
+    assert "MathVista: score by thinking budget" in found
+
+
+def test_the_picture_is_told_in_words(tmp_path: Path) -> None:
+    [chart] = charts(sweep(tmp_path))
+    assert "kimi-vl-thinking, cut: 65.5 at 1k, 70.0 at 4k, 72.0 at 16k." in spoken(chart)
+    assert "70.6 at 8k" in spoken(chart)
 
 
 def test_higher_scores_stand_higher_and_inside_the_picture(tmp_path: Path) -> None:
     [chart] = charts(sweep(tmp_path, scores={0: 0.0, 32: 0.4, 512: 1.0}, model="n", family="nano"))
-    drawn = ET.fromstring(chart_svg(chart))
-    scores = marks(drawn, "c0", "marker")[:3]
-    at = [tuple(map(float, re.findall(r"[\d.]+", node.get("d") or "")[:2])) for node in scores]
+    drawn = ET.fromstring(chart_file(chart))
+    at = points(drawn, "scores-0")
     assert at[0][0] < at[1][0] < at[2][0]
     assert at[0][1] > at[1][1] > at[2][1]
     _, _, width, height = map(float, (drawn.get("viewBox") or "").split())
@@ -163,24 +177,39 @@ def test_higher_scores_stand_higher_and_inside_the_picture(tmp_path: Path) -> No
 def test_odd_curves_are_drawn_too(tmp_path: Path, scores: dict[int, float | None]) -> None:
     [chart] = charts(sweep(tmp_path, scores=scores, model="n", family="nano"))
     text = chart_file(chart)
-    assert "nan" not in text and "inf" not in text
+    assert not re.search(r"\b(nan|inf)\b", text)
     drawn = ET.fromstring(text)
-    shares = len(scores)
     known = sum(score is not None for score in scores.values())
-    legend = 1
-    found = [node for node in drawn.iter() if node.get("class") == "marker"]
-    assert len(found) == known + shares + legend
+    assert len(points(drawn, "scores-0")) == known
+    assert len(points(drawn, "shares-0")) == len(scores)
+
+
+def test_many_curves_and_long_names_stay_inside(tmp_path: Path) -> None:
+    runs = [sweep(tmp_path, f"run-{number}", model=f"model-{number}-" + "long" * 40) for number in range(7)]
+    [chart] = charts(*runs)
+    drawn = ET.fromstring(chart_file(chart, NARROW))
+    shown = [label for label in labels(drawn) if label.startswith("model-")]
+    assert len(shown) == 7
+    assert all(len(label) <= NARROW.label for label in shown)
+
+
+def test_the_same_results_give_the_same_file(tmp_path: Path) -> None:
+    [chart] = charts(sweep(tmp_path))
+    assert chart_file(chart) == chart_file(chart)
 
 
 def test_the_file_needs_nothing_else(tmp_path: Path) -> None:
     [chart] = charts(sweep(tmp_path))
-    drawn = ET.fromstring(chart_file(chart))
-    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
-    style = drawn.find("{http://www.w3.org/2000/svg}style")
+    text = chart_file(chart)
+    drawn = ET.fromstring(text)
+    assert drawn.tag == f"{SVG}svg"
+    style = drawn.find(f"{SVG}style")
     assert style is not None and "prefers-color-scheme: dark" in (style.text or "")
-    assert not re.search(r"url\(|@import|href", chart_file(chart))
-    legend = [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert "kimi-vl-thinking, cut" in legend
+    hrefs = [value for node in drawn.iter() for name, value in node.items() if name.endswith("href")]
+    assert hrefs and all(value.startswith("#") for value in hrefs)
+    assert not re.search(r"@import|url\((?!#)|<script|<!DOCTYPE|<metadata", text)
+    stand_ins = [both[0] for both in COLOURS.values()]
+    assert not [colour for colour in stand_ins if colour in text]
 
 
 def test_page_and_link_are_there_only_with_budgets(tmp_path: Path) -> None:
@@ -195,7 +224,10 @@ def test_page_and_link_are_there_only_with_budgets(tmp_path: Path) -> None:
     page = Page(out / "budgets.html")
     assert "1k 1000 65.5 [62.5, 68.5]" in page.text
     assert "Published: Kimi-VL-A3B-Thinking (report, Figure 13)" in page.text
-    assert sum(tag == "svg" for tag, _ in page.elements) == 3, "the drawing and two legend entries"
+    [image] = [one for tag, one in page.elements if tag == "img"]
+    assert (out / image["src"]).is_file() and "72.0 at 16k" in image["alt"]
+    [narrow] = [one for tag, one in page.elements if tag == "source"]
+    assert (out / narrow["srcset"]).is_file() and narrow["srcset"] != image["src"]
     assert all((out / one["href"]).is_file() for tag, one in page.elements if tag == "link" and one["href"])
 
 
@@ -230,10 +262,12 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     write_report(
         [make_run(tmp_path, model=HOSTILE, task=HOSTILE, rows=[{**row, "task": HOSTILE} for row in rows])], out
     )
-    [picture] = out.glob("budgets-*.svg")
-    assert re.fullmatch(r"budgets-[a-z0-9-]+\.svg", picture.name)
-    ET.fromstring(picture.read_text())
-    for path in (out / "budgets.html", out / "report.md", picture):
+    found = list(out.glob("budgets-*.svg"))
+    assert len(found) == 2
+    for picture in found:
+        assert re.fullmatch(r"budgets-[a-z0-9-]+\.svg", picture.name)
+        ET.fromstring(picture.read_text())
+    for path in (out / "budgets.html", out / "report.md", *found):
         text = path.read_text(encoding="utf-8")
         assert not {"\x1b", "\x00", "\u202e"} & set(text), path.name
         assert "<script>alert" not in text and "<img src=x" not in text, path.name
