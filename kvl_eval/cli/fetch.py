@@ -41,6 +41,8 @@ def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) ->
         if task.archives and split != "mini"
     }
     _show(plans, consent)
+    for task in tasks:
+        click.echo(f"{task.name}: licence: {task.licence}", err=True)
     found = [_task(task, source, split, plans.get(task.name), consent, flags) for task, source, split in sources]
     found += [_model(entry, flags["revision"], consent) for entry in models]
     if as_json:
@@ -116,7 +118,9 @@ def _task(
 
     def announce(files: int, size: int) -> None:
         if files:
-            click.echo(f"{task.name}: {files} files, {size_text(size)}", err=True)
+            click.echo(
+                f"{task.name}: {files} {'file' if files == 1 else 'files'} to fetch, {size_text(size)}", err=True
+            )
             consent.to(size, task.name)
 
     if plan is not None:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.clips import write_clip, write_pdf
 from tests.conftest import ROOT
-from tests.hub.conftest import MODEL, Kvl
+from tests.hub.conftest import DATA_SET, MODEL, Kvl, data_set
 from tests.hub.server import Hub, Repo
 from tests.tasks.tables import write_parquet
 
@@ -129,6 +129,7 @@ def repos(tmp_path_factory: pytest.TempPathFactory) -> list[Repo]:
         Repo("datasets", "yubo2333/MMLongBench-Doc", {"main": documents(root / "doc")}),
         Repo("datasets", "longvideobench/LongVideoBench", {"main": long}, gated=True, token=TOKEN, lists=True),
         Repo("datasets", BIG, {"main": big}),
+        Repo("datasets", DATA_SET, {"main": data_set(root / "pictures")}),
         Repo("datasets", "demo/wrong", {"main": wrong}),
         Repo("models", MODEL, {"main": tiny}),
     ]
@@ -354,6 +355,18 @@ def test_a_model(hub: Hub, kvl: Kvl) -> None:
     again = kvl("fetch", MODEL)
     assert "0 files" in again.stderr.splitlines()[0]
     assert not hub.fetched("safetensors")
+
+
+@pytest.mark.slow
+def test_a_set_of_pictures(hub: Hub, kvl: Kvl) -> None:
+    done = kvl("fetch", "mathvista", "--data-repo", DATA_SET)
+    assert done.returncode == 0, done.stderr
+    assert "mathvista: 1 file to fetch, " in done.stderr
+    assert "mathvista: 3 samples, all there" in done.stderr
+    hub.requests.clear()
+    row = answered(kvl, "mathvista", "--data-repo", DATA_SET, "--split", "testmini", "--offline")
+    assert row["n_scored"] == 3
+    assert hub.requests == []
 
 
 @pytest.mark.slow
