@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvl_eval.backends.base import Backend, Settings
-from kvl_eval.errors import UsageError
+from kvl_eval.errors import ConfigError, UsageError
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -98,6 +98,8 @@ def _family(label: str) -> str:
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
     """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     entry = resolve_model(name)
+    if settings.backend == "ray":
+        return _ray_pool(name, settings)
     if entry.family == "fake":
         from kvl_eval.backends.fake import FakeBackend
 
@@ -109,3 +111,15 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
     from kvl_eval.backends.torch_engine import TorchEngine
 
     return TorchEngine(entry.location, settings, name=entry.name, family=entry.family, fetch=fetch)
+
+
+def _ray_pool(name: str, settings: Settings) -> Backend:
+    try:
+        from kvl_eval.backends.ray_pool import RayPool
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError(
+            "ray.missing", "--backend ray needs Ray, which is not installed", fix="pip install 'kvl-eval[ray]'"
+        ) from None
+    return RayPool(make_backend, name, settings)

@@ -82,7 +82,6 @@ class Settings:
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
     kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
-    kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
     num_workers: int | None = None  # processes that prepare media; None means min(4, cores)
     timeout: float = 300.0  # seconds to prepare the media of one sample
     image_prep: str = "reference"

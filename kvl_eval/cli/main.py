@@ -129,11 +129,6 @@ RUN_OPTIONS = (
         type=click.FloatRange(min=0, min_open=True),
         help="Memory of the latent cache in GiB; default: a share of what is free.",
     ),
-    spelled(
-        ("--kv-cache-gb",),
-        type=click.FloatRange(min=0, min_open=True),
-        help="Memory of the latent cache in GiB; default: a share of what is free.",
-    ),
     spelled(("--num-workers", "--api-nproc"), type=int, help="Processes that prepare media."),
     spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True),
     click.option(
@@ -176,6 +171,10 @@ RUN_OPTIONS = (
     spelled(("--max-connections", "--concurrency"), type=click.IntRange(min=1), help="Requests at once; default 8."),
     spelled(("--max-retries",), type=click.IntRange(min=0), help="Further tries of a failed request; default 5."),
     spelled(("--request-timeout",), type=click.FloatRange(min=0, min_open=True), help="Seconds a try; default 600."),
+    spelled(("--backend",), type=click.Choice(["local", "ray"]), help="ray: replicas over a cluster; default local."),
+    spelled(("--num-replicas",), type=click.IntRange(min=1), help="Processes with the whole model each; default 1."),
+    spelled(("--gpus-per-replica",), type=click.FloatRange(min=0), help="GPUs Ray sets aside for each; default 0."),
+    spelled(("--ray-address",), help="host:port of a running cluster; default: one on this machine."),
     *JUDGE_OPTIONS,
     spelled(("--no-progress",), is_flag=True),
     click.option("--trust-remote-code", is_flag=True, hidden=True),
