@@ -21,6 +21,7 @@ from tools.nano import (
     mini_media,
     mmmu,
     ocrbench,
+    osworld_g,
     screenspot,
     thinking,
     thinking_problems,
@@ -282,7 +283,7 @@ SPLITS = {
     ),
 }
 
-SPLITS |= {task: MiniSplit(*split) for task, split in image_choices.SPLITS.items()}
+SPLITS |= {task: MiniSplit(*split) for task, split in (image_choices.SPLITS | osworld_g.SPLITS).items()}
 
 
 def rows(task: str) -> list[Row]:

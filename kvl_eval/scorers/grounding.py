@@ -109,10 +109,15 @@ def read_lmms_eval(text: str, size: Size) -> Reading:
 
     Source: lmms-eval lmms_eval/tasks/screenspot_v2/utils.py @ 75571cf.
     """
-    found = _lmms_tag(text) or _lmms_pair(text) or _lmms_xy(text) or _lmms_numbers(text)
+    found = lmms_point(text)
     if found is None:
         raise WrongFormat("wrong_format")
     return _down_if_above_one(found[0], found[1], size, "numbers")
+
+
+def lmms_point(text: str) -> tuple[float, float] | None:
+    """The point as `read_lmms_eval` finds it, before any scaling; None where there is none."""
+    return _lmms_tag(text) or _lmms_pair(text) or _lmms_xy(text) or _lmms_numbers(text)
 
 
 def _lmms_tag(text: str) -> tuple[float, float] | None:

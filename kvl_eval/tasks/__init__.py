@@ -32,6 +32,7 @@ MODULES = (
     "blink",
     "mmmu_pro",
     "vstar",
+    "osworld_g",
 )
 TASKS: dict[str, Task] = {
     task.name: task

@@ -241,7 +241,7 @@ def _pro_categories(row: Mapping[str, Any], kind: str) -> dict[str, tuple[str, .
 # --- prompts -----------------------------------------------------------------------------------------------------
 
 
-def _prompt(template: str, system: str | None = None) -> Prompt:
+def instruction_prompt(template: str, system: str | None = None) -> Prompt:
     """Screenshot, then `template` with the instruction in it, after a system message if there is one."""
 
     def messages(sample: Sample) -> list[Message]:
@@ -252,12 +252,12 @@ def _prompt(template: str, system: str | None = None) -> Prompt:
 
 
 PROMPTS: dict[str, Prompt] = {
-    "card": _prompt(CARD),
-    "screenspot-pro": _prompt("## Task Instruction:\n{}", PRO_SYSTEM),
-    "issue-22": _prompt(USER_22),
-    "seeclick": _prompt(SEECLICK),
-    "vlmevalkit": _prompt(VLM_USER, VLM_SYSTEM),
-    "lmms-eval": _prompt(LMMS_USER),
+    "card": instruction_prompt(CARD),
+    "screenspot-pro": instruction_prompt("## Task Instruction:\n{}", PRO_SYSTEM),
+    "issue-22": instruction_prompt(USER_22),
+    "seeclick": instruction_prompt(SEECLICK),
+    "vlmevalkit": instruction_prompt(VLM_USER, VLM_SYSTEM),
+    "lmms-eval": instruction_prompt(LMMS_USER),
 }
 
 
