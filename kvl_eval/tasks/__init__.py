@@ -27,6 +27,7 @@ MODULES = (
     "egoschema",
     "mmbench_en_v11",
     "mmstar",
+    "mmvet",
     "realworldqa",
     "ai2d",
     "blink",

@@ -236,6 +236,24 @@ def mmbench(rng: random.Random, number: int) -> Row:
     }
 
 
+def mmvet(rng: random.Random, number: int) -> Row:
+    """A row of MM-Vet's hub copy: an open question, one or two facts as gold, capabilities joined by commas."""
+    kind = ("bar chart", "table", "counting", "legend", "rectangle", "sequence")[number % 6]
+    drawn = problem(rng, kind)
+    needed = {"counting": "rec", "legend": "rec,ocr,spat", "rectangle": "ocr,math", "sequence": "ocr,spat"}
+    gold = drawn.answer
+    if kind == "sequence":
+        gold = "<AND>".join(drawn.reading.split())
+    return {
+        "question_id": f"v1_{number}",
+        "image": cell(drawn.images[0], f"{number}.png"),
+        "question": drawn.question,
+        "answer": gold,
+        "image_source": "drawn",
+        "capability": needed.get(kind, "ocr"),
+    }
+
+
 def _subject(number: int) -> Row:
     subject = mmmu.SUBJECTS[number % len(mmmu.SUBJECTS)]
     return {"id": f"test_{subject}_{number // len(mmmu.SUBJECTS) + 1}", "subject": subject}
@@ -273,6 +291,19 @@ SPLITS: dict[str, tuple[str, int, dict[str, Any], Draw]] = {
             "split": TEXT,
         },
         mmbench,
+    ),
+    "mmvet": (
+        "test.parquet",
+        30,
+        {
+            "question_id": TEXT,
+            "image": "image",
+            "question": TEXT,
+            "answer": TEXT,
+            "image_source": TEXT,
+            "capability": TEXT,
+        },
+        mmvet,
     ),
     "realworldqa": (
         "test.parquet",
