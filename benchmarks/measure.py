@@ -17,13 +17,18 @@ SLOW = 2.0  # CPU seconds of a call above which no call is spent on warming up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One claim: `ratio` is a plain number, `spread` its smallest and largest value over the rounds."""
+    """One claim: `ratio` is a plain number, `spread` its smallest and largest value over the rounds.
+
+    The goal speaks of `ratio`, or of `figure` (with its unit) where it is no ratio.
+    """
 
     what: str
     against: str
     ours: str
     theirs: str
-    ratio: float
+    ratio: float | None = None
+    figure: float | None = None
+    unit: str = ""
     spread: tuple[float, float] | None = None
     at_least: float | None = None
     at_most: float | None = None
@@ -32,21 +37,23 @@ class Row:
     def goal(self) -> str:
         """The bound as text; empty for a figure without one."""
         if self.at_least is not None:
-            return f"≥ {self.at_least:g}"
-        return "" if self.at_most is None else f"≤ {self.at_most:g}"
+            return f"≥ {self.at_least:g}{self.unit}"
+        return "" if self.at_most is None else f"≤ {self.at_most:g}{self.unit}"
 
     @property
     def met(self) -> bool | None:
-        """Whether the ratio keeps its bound; None without one."""
-        if self.at_least is not None:
-            return self.ratio >= self.at_least
-        return None if self.at_most is None else self.ratio <= self.at_most
+        """Whether the bound is kept; None without one."""
+        value = self.ratio if self.figure is None else self.figure
+        if value is None or self.at_least is not None:
+            return None if value is None or self.at_least is None else value >= self.at_least
+        return None if self.at_most is None else value <= self.at_most
 
     def markdown(self) -> str:
         """One line of a table under `HEADER`."""
         spread = "" if self.spread is None else f" ({_short(self.spread[0])} to {_short(self.spread[1])})"
         met = {True: "yes", False: "**no**", None: ""}[self.met]
-        cells = (self.what, self.against, self.ours, self.theirs, _short(self.ratio) + spread, self.goal, met)
+        ratio = "" if self.ratio is None else _short(self.ratio) + spread
+        cells = (self.what, self.against, self.ours, self.theirs, ratio, self.goal, met)
         return "| " + " | ".join(cells) + " |"
 
     def json(self) -> str:
