@@ -288,19 +288,29 @@ def view(run_folder: str | None, port: int, output_dir: str, include_path: tuple
 
 
 @cli.command()
-@click.argument("run_folder", type=click.Path())
-@spelled(("--format", "-f"), type=click.Choice(["csv", "parquet", "lm-eval", "inspect", "submission"]), required=True)
-@spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: export/FORMAT in the run.")
+@click.argument("run_or_model")
+@click.argument("folder", type=click.Path(), required=False)
+@spelled(
+    ("--format", "-f"),
+    type=click.Choice(["csv", "parquet", "lm-eval", "inspect", "submission", "vllm"]),
+    required=True,
+    help="vllm: a model as a checkpoint that vLLM serves; the others: a run.",
+)
+@spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="As FOLDER; default: export/FORMAT in the run.")
 @spelled(("--protocol",), help="Whose verdicts are written; default: each task's own.")
 @include_option
 @json_option
-def export(run_folder: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
-    """Write a run for other tools: pandas, inspect_ai, lm-evaluation-harness, a benchmark's server."""
-    from kvl_eval.cli.tools import export_verb
+def export(
+    run_or_model: str, folder: str | None, out: str | None, include_path: tuple[str, ...], format: str, **flags: Any
+) -> int:
+    """Write a run for other tools (pandas, inspect_ai, lm-evaluation-harness, a benchmark's server), or a model."""
+    from kvl_eval.cli.tools import export_model_verb, export_verb
     from kvl_eval.tasks import include
 
+    if format == "vllm":
+        return export_model_verb(run_or_model, out or folder, flags["as_json"])
     include(include_path)
-    return export_verb(Path(run_folder), **flags, as_json=as_json)
+    return export_verb(Path(run_or_model), format=format, out=out or folder, **flags)
 
 
 @cli.command()

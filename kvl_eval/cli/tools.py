@@ -76,5 +76,18 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     return NOTHING if lacking else 0
 
 
+def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
+    """Write a model in the form vLLM serves, and say how to start the server."""
+    from kvl_eval.backends import resolve_model
+    from kvl_eval.model.vllm_export import export_for_vllm
+
+    if out is None:
+        raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")
+    export_for_vllm(resolve_model(name).location, out)
+    click.echo(_json([out]) if as_json else out)
+    click.echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
+    return 0
+
+
 def _json(found: Any) -> str:
     return json.dumps(found, ensure_ascii=False)
