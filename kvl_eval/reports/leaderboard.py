@@ -42,6 +42,7 @@ PRINTED = {
     "budget": ("budget_sweep_fig13", "Kimi-VL-A3B-Thinking at maximum thinking lengths (report, Figure 13)"),
     "2506": ("thinking2506_card_efficient", "Kimi-VL-A3B-Thinking-2506 (model card, efficient models)"),
 }
+NOT_RUN = dict.fromkeys(("osworld", "windowsagentarena"), "needs a live desktop; not run here")
 BUDGET = "max_thinking_tokens="
 
 
@@ -90,7 +91,7 @@ class PublishedTable:
         columns:  our runs, one column each.
         sources:  {letter: text}.
         notes:    disagreements between sources, the first being number 1.
-        left_out: why given runs have no column.
+        left_out: why given runs have no column, and which rows can never have a figure of ours.
     """
 
     title: str
@@ -174,8 +175,15 @@ def _table(
         rows=tuple(rows),
         sources=letters,
         notes=tuple(notes),
-        left_out=tuple(f"{run.run_id}: {figures.DEMO}; left out" for run in runs if run.demo and not include_demo),
+        left_out=(
+            *(f"{run.run_id}: {figures.DEMO}; left out" for run in runs if run.demo and not include_demo),
+            *(f"{label}: {NOT_RUN[key]}" for key, label in _labels(chosen).items() if key in NOT_RUN),
+        ),
     )
+
+
+def _labels(chosen: Sequence[ReferenceScore]) -> dict[str, str]:
+    return {score.benchmark: score.benchmark_label for score in chosen}
 
 
 def _cell(score: ReferenceScore | None, sources: dict[str, str], notes: list[str]) -> PublishedCell | None:
