@@ -11,6 +11,9 @@ from kvl_eval.errors import ConfigError, UsageError
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
 
+PEER = "hf:"  # models of any architecture, through transformers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
     """A name on the command line: where its checkpoint is, and which generation defaults it takes."""
@@ -68,7 +71,7 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def resolve_model(name: str) -> ModelEntry:
-    """The entry of a registered name, a checkpoint folder, or a hub repo id (`owner/name`).
+    """The entry of a registered name, a checkpoint folder, a hub repo id (`owner/name`), or of either behind `hf:`.
 
     Raises: UsageError with the nearest names.
     """
@@ -77,6 +80,9 @@ def resolve_model(name: str) -> ModelEntry:
     for entry in MODELS.values():
         if name == entry.location:
             return entry
+    if name.startswith(PEER):
+        location = name.removeprefix(PEER)
+        return ModelEntry(name=Path(location).name, location=location, family="peer", note="")
     if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
         return ModelEntry(name=label, location=name, family=_family(label), note="")
@@ -108,6 +114,10 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
         from kvl_eval.backends.endpoint import Endpoint
 
         return Endpoint(settings)
+    if entry.family == "peer":
+        from kvl_eval.backends.transformers_peer import TransformersPeer
+
+        return TransformersPeer(entry.location, settings, name=entry.name, fetch=fetch)
     from kvl_eval.backends.torch_engine import TorchEngine
 
     return TorchEngine(entry.location, settings, name=entry.name, family=entry.family, fetch=fetch)

@@ -58,7 +58,7 @@ def answer_of(reply: Reply) -> SplitReply:
         raw = THINK_OPEN + reply.reasoning + (THINK_CLOSE + content if closed else "")
         split = split_thinking(raw)
     else:
-        raw, split = content, split_thinking(_in_our_markers(content))
+        raw, split = content, split_thinking(in_our_markers(content))
     thinking, counted = _thinking_tokens(reply, split.thinking, split.answer)
     total = reply.count("completion_tokens")
     if counted is not None:
@@ -74,7 +74,7 @@ def answer_of(reply: Reply) -> SplitReply:
     )
 
 
-def _in_our_markers(content: str) -> str:
+def in_our_markers(content: str) -> str:
     """The output with `<think>` and `</think>` as our markers, where it is theirs that it uses."""
     if THINK_OPEN in content or THINK_CLOSE in content:
         return content
