@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -211,18 +212,19 @@ def _before_download(source: Source, patterns: Sequence[str], revision: str | No
     """Count what the cache lacks, tell it, and refuse it where it is more than `source.max_download`."""
     if source.max_download is None and source.announce is None:
         return
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, try_to_load_from_cache
 
     assert source.repo is not None
-    files = snapshot_download(
-        source.repo,
-        repo_type="dataset",
-        revision=revision,
-        cache_dir=None if source.cache_dir is None else str(source.cache_dir / "hub"),
-        allow_patterns=list(patterns),
-        dry_run=True,
-    )
-    lacking = [file.file_size or 0 for file in files if file.will_download]
+    cache = None if source.cache_dir is None else str(source.cache_dir / "hub")
+    info = HfApi().dataset_info(source.repo, revision=revision, files_metadata=True)
+    lacking = [
+        one.size or 0
+        for one in info.siblings or []
+        if any(fnmatchcase(one.rfilename, pattern) for pattern in patterns)
+        and not isinstance(
+            try_to_load_from_cache(source.repo, one.rfilename, cache, info.sha, repo_type="dataset"), str
+        )
+    ]
     _refuse_large(sum(lacking), source, task)
     if source.announce is not None:
         source.announce(len(lacking), sum(lacking))

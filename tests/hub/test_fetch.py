@@ -153,17 +153,26 @@ def answered(kvl: Kvl, task: str, *options: str, **environment: str) -> dict[str
 
 
 CASES = [
-    ("videomme-subs", "test", "lmms-lab/Video-MME", {"data/one.mp4", "data/two.mp4", "subtitle/one.srt"}),
-    (
+    pytest.param(
+        *("videomme-subs", "test", "lmms-lab/Video-MME", {"data/one.mp4", "data/two.mp4", "subtitle/one.srt"}),
+        marks=pytest.mark.slow,
+        id="videomme-subs",
+    ),
+    pytest.param(
         *("longvideobench", "validation", "longvideobench/LongVideoBench"),
         {"videos/v.mp4", "videos/other.mp4", "subtitles/v_en.json"},
+        id="longvideobench",
     ),
-    ("egoschema", "subset", "lmms-lab/egoschema", {"videos/u-1.mp4"}),
-    ("mmlongbench-doc", "train", "yubo2333/MMLongBench-Doc", set()),
+    pytest.param(
+        *("egoschema", "subset", "lmms-lab/egoschema", {"videos/u-1.mp4"}), marks=pytest.mark.slow, id="egoschema"
+    ),
+    pytest.param(
+        *("mmlongbench-doc", "train", "yubo2333/MMLongBench-Doc", set()), marks=pytest.mark.slow, id="mmlongbench-doc"
+    ),
 ]
 
 
-@pytest.mark.parametrize(("task", "split", "repo", "files"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("task", "split", "repo", "files"), CASES)
 def test_fetch_then_check_then_run_offline_then_score(
     hub: Hub, kvl: Kvl, tmp_path: Path, task: str, split: str, repo: str, files: set[str]
 ) -> None:

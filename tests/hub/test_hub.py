@@ -106,6 +106,12 @@ def test_one_clear_error(run: Run, code: str, wanted: str, told: str) -> None:
 
 
 @pytest.mark.slow
+def test_what_the_cache_holds_does_not_count_as_a_download(run: Run) -> None:
+    online = run(load())
+    assert run(load(options="max_download=100")) == online
+
+
+@pytest.mark.slow
 def test_a_hub_that_is_not_there(run: Run) -> None:
     found = run(load(), HF_ENDPOINT="http://127.0.0.1:9")
     assert found["code"] in ("data.unreachable", "data.offline")
