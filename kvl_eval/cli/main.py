@@ -121,7 +121,7 @@ RUN_OPTIONS = (
     spelled(("--prompt",), help="Prompt by name, as `describe` lists them; part of the plan."),
     spelled(("--system-prompt",), help="System turn instead of the model's default."),
     spelled(("--prompt-file",), type=click.Path(), help="File whose text follows the question."),
-    spelled(("--protocol",), help="How answers are scored, `all` for every; default: official."),
+    spelled(("--protocol",), help="How answers are scored, `all` for every; default: each task's own."),
     spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", help="What a scorer sees."),
     spelled(("--batch-size", "-b", "--eval-batch-size"), default="auto", show_default=True, help="Sequences at once."),
     spelled(
@@ -237,7 +237,7 @@ def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: 
 @spelled(("--task", "-t"), help="Task that --predictions answer.")
 @spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
-@spelled(("--protocol",), default="official", show_default=True, help="Protocol by name, or `all`.")
+@spelled(("--protocol",), help="Protocol by name, or `all`; default: each task's own.")
 @spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", show_default=True)
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)

@@ -91,7 +91,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bo
         folder = RunFolder.open(path)
         _ask_judge(folder, flags, quiet=as_json)
         results = rescore(folder, flags["protocol"], flags["thinking"])
-        wanted = [row for row in results["rows"] if flags["protocol"] in (row["protocol"], "all")]
+        wanted = [row for row in results["rows"] if (flags["protocol"] or _own(row)) in (row["protocol"], "all")]
         found.append({**results, "rows": wanted})
         code = max(code, _exit_code(wanted, flags["protocol"]))
         if as_json:
@@ -131,7 +131,15 @@ def _ask_judge(folder: RunFolder, flags: Mapping[str, Any], *, quiet: bool) -> N
         click.echo(f"notice: {notice}", err=True)
 
 
-def _exit_code(rows: Sequence[Mapping[str, Any]], protocol: str) -> int:
+def _own(row: Mapping[str, Any]) -> str:
+    """The default protocol of a result's task."""
+    from kvl_eval.reports.runs import task_of
+
+    task = task_of(row)
+    return str(row["protocol"]) if task is None else task.default_protocol
+
+
+def _exit_code(rows: Sequence[Mapping[str, Any]], protocol: str | None) -> int:
     """3 where an answer has no score; of all protocols the tasks' default ones decide, as others may need a judge."""
     from kvl_eval.reports.runs import is_default_protocol
     from kvl_eval.scoring.result_rows import decisive_rows
