@@ -27,7 +27,7 @@ from torch import Tensor
 from kvl_eval.backends.features import FeatureShelf
 from kvl_eval.backends.streams import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
-from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable
+from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable, index_tensor
 from kvl_eval.model.generate import PREFILL_CHUNK, decode_step
 from kvl_eval.model.kimi_vl import KimiVL
 from kvl_eval.model.sampling import sample_rows
@@ -42,8 +42,7 @@ FULL = ("allocate memory", "not enough memory", "out of memory")  # how torch sa
 class _Filling:
     """A prefill under way: of a prompt, or of a prompt and what one stream had generated behind it."""
 
-    prompt: Prompt
-    stream: Stream | None
+    one: Waiting
     embeds: Tensor
     rows: PagedRows
 
@@ -102,13 +101,13 @@ class Batch:
     def room(self) -> int:
         """Streams that can be added until all rows and the short queue before them are taken."""
         waiting = sum(len(one.streams) for one in self._waiting)
-        filling = len(self._filling.prompt.streams) if self._filling else 0
+        filling = len(self._filling.one.streams) if self._filling else 0
         return self.rows + AHEAD - len(self._active) - len(self._ready) - filling - waiting
 
     def add(self, prompt: Prompt) -> None:
         """Queue a prompt with its streams."""
         self._added += 1
-        prompt.order, prompt.open = self._added, len(prompt.streams)
+        prompt.order, prompt.open, prompt.pictures = self._added, len(prompt.streams), prompt.pictures or prompt.key
         self.features.join(prompt.pictures)
         self._waiting.append(Waiting(prompt))
 
@@ -135,7 +134,7 @@ class Batch:
     def _prefill_some(self) -> None:
         budget = self.chunk
         while budget > 0 and self._may_prefill():
-            one = Waiting(self._filling.prompt, self._filling.stream) if self._filling else self._waiting.popleft()
+            one = self._filling.one if self._filling else self._waiting.popleft()
             start = time.perf_counter()
             try:
                 done = _unless_full(partial(self._prefill_chunk, one, budget))
@@ -194,7 +193,7 @@ class Batch:
         embeds = self._embeddings(one)
         sibling = self._sibling(one)
         table = PageTable() if sibling is None else self.pool.fork(sibling)
-        filling = self._filling = _Filling(one.prompt, one.stream, embeds, PagedRows(self.pool, [table]))
+        filling = self._filling = _Filling(one, embeds, PagedRows(self.pool, [table]))
         self.pool.truncate(table, min(len(one.prompt.ids), one.tokens - 1) if sibling else 0)
         self.pool.extend([table], one.tokens - table.length)
         self.counts.prefills += 1
@@ -208,7 +207,8 @@ class Batch:
         embeds = self.model.embed(self._tensor(prompt.ids), features)
         if one.stream is None or not one.stream.trajectory.fed:
             return embeds
-        return torch.cat([embeds, self.model.embed(self._tensor(one.stream.trajectory.fed))], dim=1)
+        written = self.model.language_model.model.embed_tokens(self._tensor(one.stream.trajectory.fed))
+        return torch.cat([embeds, written], dim=1)  # a placeholder that the model wrote itself stands for no picture
 
     def _encode(self, prompt: Prompt) -> Tensor:
         assert prompt.pixel_values is not None
@@ -261,8 +261,8 @@ class Batch:
         while self._active and not self.pool.fits(self.pool.needed(self._rows().tables, 1)):
             streams = [*self._active, *(one.stream for one in self._ready)]
             youngest = max(streams, key=lambda stream: stream.age)
-            if self._filling is not None and Waiting(self._filling.prompt, self._filling.stream).age > youngest.age:
-                self._put_back([Waiting(self._filling.prompt, self._filling.stream)])
+            if self._filling is not None and self._filling.one.age > youngest.age:
+                self._put_back([self._filling.one])
                 self._drop_filling()
             elif len(streams) == 1 and self._filling is None:
                 held = len(youngest.prompt.ids) + len(youngest.trajectory.fed)
@@ -293,7 +293,7 @@ class Batch:
             self.features.leave(stream.prompt.pictures)
 
     def _fail(self, streams: Sequence[Stream], error: SampleError) -> None:
-        if self._filling is not None and self._filling.prompt is streams[0].prompt:
+        if self._filling is not None and any(stream in self._filling.one.streams for stream in streams):
             self._drop_filling()
         for stream in streams:
             self._end(stream)
@@ -305,7 +305,7 @@ class Batch:
         running = list(self._active)
         waiting = [Waiting(one.prompt, one) for one in (*running, *(ready.stream for ready in self._ready))]
         if self._filling is not None:
-            waiting.append(Waiting(self._filling.prompt, self._filling.stream))
+            waiting.append(self._filling.one)
             self._drop_filling()
         for one in waiting:
             if one.stream is not None:
@@ -354,7 +354,7 @@ class Batch:
         logits = decode_step(self.model, [stream.trajectory.pending[0] for stream in streams], self._rows())
         if len(due) < len(streams):
             places = [place for place, stream in enumerate(streams) if len(stream.trajectory.pending) == 1]
-            logits = logits[torch.tensor(places, dtype=torch.long, device=logits.device)]
+            logits = logits[index_tensor(places, logits.device)]
         return _sample(due, logits) if due else []
 
     def _push(self, streams: Sequence[Stream], tokens: Sequence[int | None]) -> None:
