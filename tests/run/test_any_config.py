@@ -1,0 +1,100 @@
+"""Any configuration, manifest and plan comes back as it was written; what is no option is refused by name."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvl_eval.cli.options import budgets, config_file, limit, pairs, sample_ids, shard
+from kvl_eval.errors import KvlEvalError
+from kvl_eval.run.config import from_json, resolve, to_json
+from kvl_eval.store.journal import encode_line
+from kvl_eval.store.results import RunFolder
+from tests.tiny_task import tiny
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "limit": st.integers(1, 10**6) | st.floats(0.01, 0.99),
+        "seed": st.integers(0, 2**63),
+        "repeats": st.integers(1, 64),
+        "temperature": st.floats(0, 2),
+        "think_budget": st.lists(st.integers(0, 2**17), min_size=1, max_size=5).map(tuple),
+        "budget_policy": st.sampled_from(["cut", "force"]),
+        "answer_tokens": st.integers(1, 4096),
+        "system_prompt": TEXTS,
+        "sample_ids": st.lists(TEXTS, max_size=3).map(tuple),
+        "blind": st.booleans(),
+        "data_dir": TEXTS.filter(bool),
+    },
+)
+
+
+@given(OPTIONS)
+def test_any_run_config_survives_the_manifest(options: dict[str, Any]) -> None:
+    try:
+        config = resolve("fake", "fake", [tiny()], options)
+    except KvlEvalError:
+        return
+    stored = json.loads(json.dumps(to_json(config)))
+    assert from_json(stored) == config
+    assert json.loads(json.dumps(to_json(from_json(stored)))) == stored
+
+
+@given(TEXTS)
+def test_any_text_of_an_option_is_read_or_refused(text: str) -> None:
+    for read in (budgets, limit, shard, lambda given: pairs((given,), "--model-args")):
+        try:
+            read(text)
+        except KvlEvalError as error:
+            assert error.code.startswith(("config.", "usage."))
+    if "\0" not in text:
+        assert isinstance(sample_ids(text), tuple)
+
+
+@given(st.one_of(TEXTS, st.dictionaries(TEXTS, VALUES, max_size=3).map(json.dumps)))
+def test_any_config_file_is_read_or_refused(text: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            found = config_file(path, {"limit": False, "task": True})
+        except KvlEvalError:
+            return
+    assert set(found) <= {"limit", "task"}
+
+
+@given(
+    st.dictionaries(TEXTS.filter(lambda name: name != "sha256"), VALUES, max_size=4),
+    st.lists(st.dictionaries(TEXTS.filter(lambda name: name not in ("crc", "schema")), VALUES, max_size=3), max_size=4),
+)
+def test_any_manifest_and_plan_come_back(fields: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    key = {"task": "t", "split": "s", "repeat": 0, "budget": None, "policy": None}
+    plan = [{**key, "sample_id": str(number), "row": row} for number, row in enumerate(rows)]
+    with tempfile.TemporaryDirectory() as place:
+        manifest = {**fields, "schema": 1, "status": "planned", "created": "2026-01-01T00:00:00+00:00"}
+        made = RunFolder.create(Path(place), "run", manifest, [encode_line(line) for line in plan])
+        made.unlock()
+        again = RunFolder.open(made.path)
+        assert {name: again.manifest[name] for name in fields} == {name: manifest[name] for name in fields}
+        assert [entry["row"] for entry in again.plan()] == rows
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "&a [*a]", "!!python/object/apply:os.system ['true']", "\t"])
+def test_config_files_that_are_no_options(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(KvlEvalError):
+        config_file(path, {"limit": False})

@@ -1,0 +1,62 @@
+"""Thought and answer of any output: nothing is lost, nothing stands in both, and tokens agree with the text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, ThoughtScan, split_thinking, unfinished_close
+
+PIECES = st.sampled_from([THINK_OPEN, THINK_CLOSE, "A", " (B) ", "\n", "◁", "/think▷", "◁/thi", "é", ""])
+OUTPUTS = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=8).map("".join))
+
+
+@given(OUTPUTS)
+def test_parts_come_from_the_output_in_order(raw: str) -> None:
+    split = split_thinking(raw)
+    if split.closed is None:
+        assert (split.thinking, split.answer) == ("", raw)
+        assert THINK_CLOSE not in raw
+        assert not raw.lstrip().startswith(THINK_OPEN)
+    elif split.closed:
+        before, _, after = raw.partition(THINK_CLOSE)
+        assert before.endswith(split.thinking)
+        assert split.answer == after.strip()
+    else:
+        assert split.answer == ""
+        assert THINK_CLOSE not in raw
+        assert raw.endswith(split.thinking)
+
+
+@given(st.text("ab ◁▷/think\n", max_size=20), st.text("AB ", max_size=10))
+def test_a_thought_written_by_the_rules_comes_back(thought: str, answer: str) -> None:
+    if THINK_CLOSE in thought + THINK_CLOSE[:-1]:
+        return
+    split = split_thinking(f"{THINK_OPEN}{thought}{THINK_CLOSE}{answer}")
+    assert (split.thinking, split.answer, split.closed) == (thought, answer.strip(), True)
+
+
+@given(OUTPUTS, st.lists(st.integers(1, 5), min_size=1, max_size=30))
+def test_the_scan_of_tokens_agrees_with_the_text_however_it_is_cut(raw: str, sizes: list[int]) -> None:
+    data, scan, start = raw.encode(), ThoughtScan(), 0
+    ends = []
+    while start < len(data):
+        size = sizes[len(ends) % len(sizes)]
+        scan.push(data[start : start + size])
+        start += size
+        ends.append(min(start, len(data)))
+    split = split_thinking(raw)
+    assert (scan.closed_at is not None) == (split.closed is True)
+    if scan.closed_at is not None:
+        until = data.index(THINK_CLOSE.encode()) + len(THINK_CLOSE.encode())
+        assert ends[scan.closed_at - 1] >= until > (ends[scan.closed_at - 2] if scan.closed_at > 1 else 0)
+    if len(raw.lstrip()) >= len(THINK_OPEN):
+        assert scan.opened == raw.lstrip().startswith(THINK_OPEN)
+
+
+@given(st.binary(max_size=10), st.integers(0, len(THINK_CLOSE.encode()) - 1))
+def test_the_beginning_of_a_closing_marker_is_found(before: bytes, size: int) -> None:
+    data = before + THINK_CLOSE.encode()[:size]
+    found = unfinished_close(data)
+    assert size <= found < len(THINK_CLOSE.encode())
+    assert THINK_CLOSE.encode().startswith(data[len(data) - found :])
