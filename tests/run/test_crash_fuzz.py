@@ -100,7 +100,7 @@ SWEEP = {"think_budget": [4, 8, 16], "model_args": {"think": 6, "answers": "hash
     ("options", "kills"),
     [
         pytest.param({"n": 80, "model_args": {"delay": 0.5}}, 50, id="plain"),
-        pytest.param({"model_args": {"delay": 0.3, "jitter": 1.0, "concurrency": 3}}, 20, id="out-of-order"),
+        pytest.param({"model_args": {"delay": 0.3, "jitter": 1.0, "concurrency": 2}}, 20, id="two-workers"),
         pytest.param(SWEEP, 20, id="sweep"),
         pytest.param({"repeats": 3, "model_args": {"delay": 0.1}}, 20, id="repeats"),
         pytest.param({**SWEEP, "repeats": 2, "budget_policy": "force"}, 20, id="sweep-with-repeats"),
