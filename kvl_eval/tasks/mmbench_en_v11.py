@@ -1,7 +1,7 @@
 """MMBench-EN v1.1: multiple choice over 20 abilities; right only if right with the options in every order.
 
 Data:    VLMEvalKit's MMBench_DEV_EN_V11.tsv (answers published) and MMBench_TEST_EN_V11.tsv (withheld), from
-         opencompass.openxlab.space; or lmms-lab/MMBench, configuration en, the older v1.0
+         the benchmark's server; or lmms-lab/MMBench, configuration en, the older v1.0
 Prompt:  picture, then hint, question, options and the request to select one (VLMEvalKit)
 Metric:  circular evaluation: of the 2 to 4 rotations of a question's options all must be right; mean over questions, by
          ability and by the six groups of abilities

@@ -63,9 +63,8 @@ ReadPoint = Callable[[str, Size], Point]
 
 def load(source: Source, split: str) -> Iterator[Sample]:
     """The samples in the data set's order; of a screenshot no more than the header is read. Raises: DataError."""
-    stems = (*STEMS[split], *(("train",) if source.data_dir is None else ()))
     required = ("instruction|question", "box_type", "box_coordinates")
-    rows = read_rows(source, split, stems=stems, required=required, task="osworld-g")
+    rows = read_rows(source, split, stems=STEMS[split], required=required, task="osworld-g")
     make = partial(_loaded, classes=_classes(source.data_dir))
     yield from pictured_samples(rows, make, source, texts=())
 
