@@ -22,6 +22,7 @@ from kvl_eval.run.plan import Lookup, differences
 from kvl_eval.run.runner import RunOutcome, outcome_of, partial_note, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.replies import replies_path, reply_lines
 from kvl_eval.store.results import RunFolder, key_of, run_name
 from kvl_eval.tasks import get_task
 
@@ -70,6 +71,8 @@ def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) ->
         write_config(folder, config)
         for task in first["data"]:
             folder.disk.replace(folder.samples_path(task), _records(shards, task))
+            if any(replies_path(shard.folder, task).exists() for shard in shards):
+                folder.disk.replace(replies_path(folder, task), _replies(shards, task))
         results = rescore(folder, config.protocol, config.thinking, lookup)
         save_end(folder, results, first["model"])
     finally:
@@ -196,6 +199,12 @@ def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
     for shard in shards:
         for record in shard.folder.records(task):
             yield encode_line(record)
+
+
+def _replies(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
+    """Everything that judges said, shard after shard; usable replies last, as the last line of a prompt counts."""
+    lines = [line for shard in shards for line in reply_lines(shard.folder, task)]
+    return (encode_line(line) for line in sorted(lines, key=lambda line: line["status"] == "ok"))
 
 
 def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> dict[str, Any]:

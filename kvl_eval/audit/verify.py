@@ -260,8 +260,11 @@ def _check_scores(folder: RunFolder, lookup: Lookup, found: Verification) -> Non
         except KvlEvalError as error:
             found.add("incomplete", "scores.unchecked", path, f"cannot be scored again: {error.message}")
             return
-        for change in _row_changes(rows, new):
-            _stale(folder, found, "results.differ", path, change)
+        for key, change in _row_changes(rows, new):
+            if key[-1] is None or not _judged_again(rows.get(key), new.get(key)):
+                _stale(folder, found, "results.differ", path, change)
+            else:
+                found.add("incomplete", "results.judge", path, f"{change}; `kvl-eval score` writes it anew")
         _check_score_files(folder, again, found)
     for change in differences(_origin(stored), _origin(folder.manifest)):
         found.add("damaged", "results.differ", path, f"{change} (results.json → run.json)")
@@ -281,15 +284,20 @@ def _row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in names)
 
 
-def _row_changes(stored: Mapping[Any, Any], new: Mapping[Any, Any]) -> Iterator[str]:
+def _judged_again(stored: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
+    """Whether replies came after the results were written: a crash between the two leaves it so."""
+    return new is not None and (stored is None or stored["n_scored"] < new["n_scored"])
+
+
+def _row_changes(stored: Mapping[Any, Any], new: Mapping[Any, Any]) -> Iterator[tuple[tuple[Any, ...], str]]:
     for key in dict.fromkeys((*stored, *new)):
         name = " ".join(str(part) for part in key if part is not None)
         if key not in new:
-            yield f"{name}: scoring again gives no such row"
+            yield key, f"{name}: scoring again gives no such row"
         elif key not in stored:
-            yield f"{name}: the row is missing"
+            yield key, f"{name}: the row is missing"
         elif changes := differences(stored[key], new[key]):
-            yield f"{name}: {'; '.join(changes[:SHOWN])}"
+            yield key, f"{name}: {'; '.join(changes[:SHOWN])}"
 
 
 def _stale(folder: RunFolder, found: Verification, code: str, where: object, what: str) -> None:

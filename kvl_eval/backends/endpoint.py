@@ -10,6 +10,8 @@ business: seeds are sent (their low 31 bits), batching and kernels are not ours.
                   thought and has it continued by `continue_final_message` (vLLM, SGLang). `thinking_token_budget`:
                   vLLM's own field, one request for each budget, policy `force`; the server needs --reasoning-config.
     limit_field   `max_tokens` (default) or `max_completion_tokens`, as the server calls the limit of new tokens
+    checkpoint    the Kimi-VL checkpoint that is served (a name, folder or owner/name): plans count tokens, and records
+                  say where the server counted otherwise (`extra.prompt_tokens_ours`)
 """
 
 from __future__ import annotations
@@ -23,20 +25,12 @@ from functools import partial
 from typing import Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
-from kvl_eval.backends.chat_client import (
-    CONNECTIONS,
-    REQUEST_SECONDS,
-    RETRIES,
-    ChatClient,
-    NoAnswer,
-    Server,
-    chosen_model,
-    list_models,
-)
+from kvl_eval.backends.chat_client import ChatClient, NoAnswer, chosen_model, list_models
 from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.backends.endpoint_answers import Pieces, answer_of, check_tokens, finish_of, served_budget
+from kvl_eval.backends.endpoint_flags import model_args, served_checkpoint, server_of
 from kvl_eval.backends.trajectory import Output, Trajectory
-from kvl_eval.errors import ConfigError, EndpointError, SampleError
+from kvl_eval.errors import EndpointError, SampleError
 from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
@@ -44,7 +38,6 @@ from kvl_eval.media.pool import MediaPool
 from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 
-MODEL_ARGS = {"budget": ("tokens", "thinking_token_budget"), "limit_field": ("max_tokens", "max_completion_tokens")}
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
 SEED_BITS = 0x7FFF_FFFF  # what every server takes
 STABLE = ("id", "root", "parent")  # what a server says of a model that tells it from another
@@ -84,7 +77,7 @@ class Endpoint:
         self.server = server_of(settings)
         self.settings = settings
         self.client = ChatClient(self.server)
-        self._args = _model_args(settings.model_args)
+        self._args = model_args(settings.model_args)
         self._prep = MediaPrep(
             images=ImagePrep(config=PreprocessorConfig(), style=settings.image_prep, blind=settings.blind),
             decoder=settings.video_decoder,
@@ -99,6 +92,7 @@ class Endpoint:
         )
         self._listed: list[dict[str, Any]] | None = None
         self._means: set[Policy] = set()
+        self._served_checkpoint = served_checkpoint(settings)
 
     # -- facts
 
@@ -129,11 +123,12 @@ class Endpoint:
     def limits(self) -> Limits:
         """The context, where the server says it; what a picture or a text takes only the server knows."""
         told = next((one for one in self._models() if one["id"] == self.name), {})
-        context = told.get("max_model_len")
-        return Limits(
-            context=context if isinstance(context, int) else None,
-            supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
-        )
+        length = told.get("max_model_len")
+        context = length if isinstance(length, int) else None
+        supports = frozenset({"images", "seeds", "think_budget", "prefix"})
+        if self._served_checkpoint is not None:
+            return self._served_checkpoint.limits(context, supports)
+        return Limits(context=context, supports=supports)
 
     # -- answers
 
@@ -332,7 +327,10 @@ class Endpoint:
         self, job: _Job, repeat: int, seed: int, reply: Reply, *, more: Mapping[str, Any], **fields: Any
     ) -> Completion:
         """What is the same for every answer. `extra` names another model than the one asked for."""
-        other = {"model": reply.model} if reply.model and reply.model != self.name else {}
+        other: dict[str, Any] = {"model": reply.model} if reply.model and reply.model != self.name else {}
+        if self._served_checkpoint is not None and not job.request.prefix:
+            ours = self._served_checkpoint.count(job.prompt)
+            other |= {"prompt_tokens_ours": ours} if ours != reply.count("prompt_tokens") else {}
         total = time.perf_counter() - job.pulled
         return Completion(
             repeat=repeat,
@@ -386,22 +384,6 @@ class Endpoint:
             )
 
 
-def server_of(settings: Settings) -> Server:
-    """The server that the flags name. Raises: UsageError, ConfigError."""
-    if not settings.base_url:
-        raise ConfigError(
-            "config.base_url", "--model endpoint needs --base-url", fix="such as --base-url http://127.0.0.1:8000/v1"
-        )
-    return Server(
-        base_url=settings.base_url,
-        model=settings.served_model,
-        key_env=settings.api_key_env,
-        max_connections=settings.max_connections or CONNECTIONS,
-        request_timeout=settings.request_timeout or REQUEST_SECONDS,
-        max_retries=RETRIES if settings.max_retries is None else settings.max_retries,
-    )
-
-
 def turns(prompt: EncodedPrompt) -> list[dict[str, Any]]:
     """A prompt as chat completions take it: texts that touch become one, turns of text alone are plain strings."""
     found: list[dict[str, Any]] = []
@@ -431,14 +413,3 @@ def no_means(policy: str, why: str) -> EndpointError:
 
 def _policy(job: _Job, budget: int | None) -> Policy | None:
     return None if budget is None else job.request.generation.budget_policy
-
-
-def _model_args(given: Mapping[str, Any]) -> dict[str, str]:
-    for name, value in given.items():
-        if name not in MODEL_ARGS:
-            from kvl_eval.errors import unknown
-
-            raise unknown("model argument", name, list(MODEL_ARGS), "docs/backends.md")
-        if value not in MODEL_ARGS[name]:
-            raise ConfigError("config.model_args", f"{name}={value!r}", why=f"it is {' or '.join(MODEL_ARGS[name])}")
-    return {name: str(given.get(name, known[0])) for name, known in MODEL_ARGS.items()}

@@ -294,6 +294,18 @@ def test_what_the_server_says_of_its_model_is_its_identity(stub: Stub) -> None:
     assert backend.limits().context == 4096
 
 
+def test_a_known_checkpoint_counts_tokens_and_notices_other_counts(stub: Stub) -> None:
+    settings = {"model_args": {"checkpoint": "kimi-vl-nano"}}
+    backend = Endpoint(Settings(base_url=stub.url, **settings))
+    limits = backend.limits()
+    assert limits.image_tokens is not None and limits.text_tokens is not None
+    request = asking(picture(size=(56, 56)), "Where?")
+    ours = answers(stub, request, **settings)[0].extra["prompt_tokens_ours"]
+    assert limits.image_tokens(56, 56) == 4 < ours < 40
+    stub.script = in_turn(chat("B", usage={"prompt_tokens": ours, "completion_tokens": 1}))
+    assert "prompt_tokens_ours" not in answers(stub, request, **settings)[0].extra
+
+
 def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     def script(asked: Asked) -> Any:
         return chat("x: 0.5, y: 0.5" if "point" in asked.texts.lower() else "7")

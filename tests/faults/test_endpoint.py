@@ -188,14 +188,14 @@ def test_E6_the_server_refuses_everybody(
 
 @pytest.mark.parametrize(
     "hang",
-    [chat("B", delay=60), chat("B", drip=5), Answer(body=b'{"choices"', drip=0.05)],
+    [chat("B", delay=60), chat("B", drip=5), Answer(body=b" " * 10_000, drip=0.02)],
     ids=["before-headers", "between-bytes", "drop-by-drop"],
 )
 def test_E7_a_reply_that_takes_for_ever(tmp_path: Path, stub: Stub, hang: Answer) -> None:
     stub.script = only("3", hang)
-    outcome, backend, _ = run(tmp_path, stub.url, n=5, request_timeout=0.4, max_retries=1)
+    outcome, backend, _ = run(tmp_path, stub.url, n=5, request_timeout=1.5, max_retries=1)
     assert failures(outcome) == {"q/3": "endpoint_error"}
-    assert backend.client.counts["timeouts"] == 2
+    assert backend.client.counts["timeouts"] >= 2
     check(outcome, 5)
 
 

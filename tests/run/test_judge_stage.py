@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.backends.chat_client import Server
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
@@ -248,6 +249,29 @@ def test_a_crash_among_replies_costs_no_reply(tmp_path: Path, stub: Stub) -> Non
     assert len(stub.asked) == asked + 1
     assert [row["n_scored"] for row in results["rows"]] == [4, 4]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
+
+
+def test_replies_that_no_result_knows_yet_are_incomplete_not_damaged(tmp_path: Path, stub: Stub) -> None:
+    task = judged()
+    outcome = run_tiny(tmp_path, task)
+    server = Server(base_url=stub.url, model="umpire")
+    judge_run(outcome.folder, server, "split", Silent(), lookup=lambda _: task)  # and then the process is killed
+    found = verify(RunFolder.open(outcome.folder.path), lambda _: task)
+    assert found.verdict == "incomplete", found.findings
+    rescore(outcome.folder, lookup=lambda _: task)
+    assert verify(RunFolder.open(outcome.folder.path), lambda _: task).verdict == "whole"
+
+
+def test_shards_bring_what_their_judges_said(tmp_path: Path, stub: Stub) -> None:
+    task = judged(8)
+    whole = run_tiny(tmp_path / "whole", task, **options(stub))
+    shards = [run_tiny(tmp_path / "parts", task, shard=(part, 2), **options(stub)).folder.path for part in (1, 2)]
+    asked = len(stub.asked)
+    outcome, _ = merge(shards, tmp_path / "joined", lambda _: task)
+    assert len(stub.asked) == asked
+    assert [(row["judge"], row["score"], row["n_scored"]) for row in outcome.results["rows"]] == [
+        (row["judge"], row["score"], row["n_scored"]) for row in whole.results["rows"]
+    ]
 
 
 def test_the_configuration_is_stored_and_read_again(tmp_path: Path, stub: Stub) -> None:

@@ -1,0 +1,53 @@
+"""What the flags of `--model endpoint` mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kvl_eval.backends.base import Settings
+from kvl_eval.backends.chat_client import CONNECTIONS, REQUEST_SECONDS, RETRIES, Server
+from kvl_eval.backends.served_checkpoint import ServedCheckpoint
+from kvl_eval.errors import ConfigError
+
+MODEL_ARGS = {"budget": ("tokens", "thinking_token_budget"), "limit_field": ("max_tokens", "max_completion_tokens")}
+
+
+def server_of(settings: Settings) -> Server:
+    """The server that the flags name. Raises: UsageError, ConfigError."""
+    if not settings.base_url:
+        raise ConfigError(
+            "config.base_url", "--model endpoint needs --base-url", fix="such as --base-url http://127.0.0.1:8000/v1"
+        )
+    return Server(
+        base_url=settings.base_url,
+        model=settings.served_model,
+        key_env=settings.api_key_env,
+        max_connections=settings.max_connections or CONNECTIONS,
+        request_timeout=settings.request_timeout or REQUEST_SECONDS,
+        max_retries=RETRIES if settings.max_retries is None else settings.max_retries,
+    )
+
+
+def served_checkpoint(settings: Settings) -> ServedCheckpoint | None:
+    """The checkpoint that is said to be served, or None. Raises: CheckpointError, UsageError."""
+    named = settings.model_args.get("checkpoint")
+    if named is None:
+        return None
+    from kvl_eval.backends import resolve_model
+
+    return ServedCheckpoint(resolve_model(str(named)).location, settings)
+
+
+def model_args(given: Mapping[str, Any]) -> dict[str, str]:
+    """The model arguments, defaults filled in. Raises: UsageError, ConfigError."""
+    for name, value in given.items():
+        if name == "checkpoint":
+            continue
+        if name not in MODEL_ARGS:
+            from kvl_eval.errors import unknown
+
+            raise unknown("model argument", name, [*MODEL_ARGS, "checkpoint"], "docs/backends.md")
+        if value not in MODEL_ARGS[name]:
+            raise ConfigError("config.model_args", f"{name}={value!r}", why=f"it is {' or '.join(MODEL_ARGS[name])}")
+    return {name: str(given.get(name, known[0])) for name, known in MODEL_ARGS.items()}

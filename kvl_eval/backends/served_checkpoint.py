@@ -1,0 +1,48 @@
+"""The checkpoint that a server is said to serve: what our own tokenizer and picture rules make of its prompts.
+
+With `--model-args checkpoint=kimi-vl-nano` (a name, a folder or `owner/name`) a plan can count tokens, and every record
+notes where the server counted otherwise: another template, another resizing rule, or another model than was thought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from kvl_eval.backends.base import Limits, Settings
+from kvl_eval.media.encoded import EncodedPrompt
+from kvl_eval.media.fit import tokens_of
+from kvl_eval.model import chat
+from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.tokenizer import KimiTokenizer
+
+
+class ServedCheckpoint:
+    """Counts tokens as a Kimi-VL checkpoint would. Raises: CheckpointError, if there is no such one."""
+
+    def __init__(self, location: str, settings: Settings) -> None:
+        folder = checkpoint_folder(location, settings.revision, weights=False, offline=settings.offline)
+        self.context = KimiVLConfig.from_folder(folder).text_config.max_position_embeddings
+        self._pictures = PreprocessorConfig.from_folder(folder)
+        self._tokenizer = KimiTokenizer.from_folder(folder)
+
+    def limits(self, context: int | None, supports: frozenset[str]) -> Limits:
+        """Context (the server's own, where it says one), tokens of a picture by its size, tokens of a text."""
+        return Limits(
+            context=context or self.context,
+            image_tokens=partial(tokens_of, config=self._pictures),
+            text_tokens=lambda text: len(self._tokenizer.encode(text)),
+            supports=supports,
+        )
+
+    def count(self, prompt: EncodedPrompt) -> int:
+        """Tokens of a prompt, template and pictures included."""
+        sizes = [tokens_of(*info.resized_to, self._pictures) for info in prompt.media]
+        return len(chat.encode_messages(self._tokenizer, [_turn(role, parts) for role, parts in prompt.turns], sizes))
+
+
+def _turn(role: str, parts: tuple[Any, ...]) -> Mapping[str, Any]:
+    content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
+    return {"role": role, "content": content}
