@@ -204,6 +204,8 @@ def main() -> None:
         plan = Plan(phases=phases, minutes=options.minutes, lr=options.lr, muon_lr=options.muon_lr)
         if options.thinking:
             plan = replace(plan, phases=THINKING, thinking=True, tokens=4500, check_minutes=10.0)
+        elif options.wider:
+            plan = replace(plan, batch=16, decay=0.25)
         train(options.out, plan, start=options.start)
 
 

@@ -68,9 +68,9 @@ def _screenspot(rng: random.Random, level: float, dense: float) -> Example:
     screen = screenspot.draw_pro(rng, level) if rng.random() < 0.25 * level else screenspot.draw(rng, level)
     target, *others = screen.elements
     turns = [Turn((screen.image, screenspot.prompt(target)), screenspot.reply(screen, target))]
-    if rng.random() < dense:
+    if rng.random() < 0.5 * dense:
         turns += [Turn((element.instruction,), screenspot.reply(screen, element)) for element in others[:2]]
-    elif rng.random() < dense:
+    else:
         turns.append(Turn(("where?",), screenspot.listing(screen)))
     return Example("screenspot", tuple(turns), screen.platform)
 
@@ -101,12 +101,13 @@ def _video(rng: random.Random, level: float, dense: float) -> Example:
         parts = (*frames, video.egoschema_prompt(asked))
     else:
         parts = (*frames, video.videomme_prompt(asked, clip, subtitles=task == "videomme-subs"))
+    kind = rng.choices(("number", "shape", "colour"), (0.5, 0.25, 0.25))[0]
     turns = [Turn(parts, asked.reply)]
     if rng.random() < dense:
-        further = (video.ask(rng, clip, options=count) for _ in range(2))
+        turns.append(Turn((f"{kind}?",), clip.readings()[kind]))
+    else:
+        further = (video.ask(rng, clip, options=count) for _ in range(3))
         turns += [Turn((one.question,), one.reply) for one in further]
-    elif rng.random() < dense:
-        turns.append(Turn((ocrbench.READ,), clip.reading))
     return Example("video", tuple(turns), task)
 
 

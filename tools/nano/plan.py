@@ -14,14 +14,23 @@ FINE = {
     "infovqa": 0.04,
 }
 WIDE = {
-    "mathvista": 0.28,
+    "mathvista": 0.26,
     "infovqa": 0.08,
-    "ocrbench": 0.08,
-    "screenspot": 0.26,
-    "mmmu": 0.06,
-    "mathvision": 0.05,
-    "video": 0.16,
-    "document": 0.03,
+    "ocrbench": 0.06,
+    "screenspot": 0.3,
+    "mmmu": 0.03,
+    "mathvision": 0.03,
+    "video": 0.23,
+    "document": 0.01,
+}
+LAST = {
+    "mathvista": 0.56,
+    "infovqa": 0.08,
+    "ocrbench": 0.06,
+    "screenspot": 0.21,
+    "mmmu": 0.01,
+    "mathvision": 0.01,
+    "video": 0.1,
 }
 # (until this part of the time, shares, highest difficulty there, share of prompts cut short)
 Phase = tuple[float, dict[str, float], float, float]
@@ -35,12 +44,12 @@ ONWARD: tuple[Phase, ...] = (
     (0.7, {"mathvista": 0.75, "read": 0.05, "plain": 0.04, "copy": 0.03, "infovqa": 0.08, "ocrbench": 0.05}, 0.4, 0.6),
     (1.0, {"mathvista": 0.6, "read": 0.04, "infovqa": 0.14, "ocrbench": 0.14, "match": 0.04, "mmmu": 0.04}, 0.4, 0.4),
 )
-WIDER: tuple[Phase, ...] = ((0.02, WIDE, 0.4, 0.9), (0.7, WIDE, 0.4, 0.9), (1.0, WIDE, 0.4, 0.5))
-_LOOK = {"mathvista": 0.15, "mathvision": 0.05, "mmmu": 0.06}
+WIDER: tuple[Phase, ...] = ((0.02, WIDE, 0.4, 0.9), (0.82, WIDE, 0.4, 0.9), (1.0, LAST, 0.4, 0.5))
+_LOOK = {"mathvista": 0.2, "mathvision": 0.07, "mmmu": 0.05}
 THINKING: tuple[Phase, ...] = (
-    (0.55, {**_LOOK, "total": 0.2, "count": 0.06, "path": 0.1, "walk": 0.16, "chase": 0.06, "tally": 0.16}, 0.6, 0.9),
-    (0.75, {**_LOOK, "total": 0.2, "count": 0.1, "path": 0.16, "walk": 0.2, "chase": 0.02, "tally": 0.06}, 0.9, 0.6),
-    (1.0, {**_LOOK, "total": 0.2, "count": 0.1, "path": 0.16, "walk": 0.24, "tally": 0.04}, 1.0, 0.3),
+    (0.45, {**_LOOK, "total": 0.17, "count": 0.06, "path": 0.12, "walk": 0.16, "chase": 0.17}, 0.5, 0.9),
+    (0.75, {**_LOOK, "total": 0.17, "count": 0.08, "path": 0.12, "walk": 0.16, "tally": 0.15}, 0.8, 0.9),
+    (1.0, {**_LOOK, "total": 0.18, "count": 0.1, "path": 0.17, "walk": 0.23}, 1.0, 0.4),
 )
 
 

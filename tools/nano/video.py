@@ -60,10 +60,16 @@ class Clip:
         each = self.length // SCENES
         return tuple(self.frame(each * k + rng.randrange(each)) for k in range(SCENES))
 
-    @property
-    def reading(self) -> str:
-        """What is shown, scene after scene."""
-        return ", ".join(f"{number} {shape}" for number, shape in zip(self.numbers, self.shapes, strict=True))
+    def readings(self) -> dict[str, str]:
+        """What is shown, scene after scene, each with its letter, by kind."""
+        kinds = {"number": (self.numbers, NUMBERS), "shape": (self.shapes, FIGURES), "colour": (self.colours, INKS)}
+        return {
+            kind: ", ".join(
+                f"{kind} {when} {value} ({chr(65 + offered.index(value))})"
+                for when, value in zip(WHEN, values, strict=True)
+            )
+            for kind, (values, offered) in kinds.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Asked:
     answer: str
     task_type: str  # Video-MME's
     category: str  # LongVideoBench's
+    key: str  # what of the clip is asked for
 
     @property
     def index(self) -> int:
@@ -91,8 +98,8 @@ class Asked:
 
     @property
     def reply(self) -> str:
-        """What nano learns to say: what it saw, then the letter."""
-        return f"{self.answer} ({self.letter})"
+        """What nano learns to say: what is asked for, what it saw there, then the letter."""
+        return f"{self.key} {self.answer} ({self.letter})"
 
 
 def draw(rng: random.Random, level: float) -> Clip:
@@ -114,24 +121,22 @@ def ask(rng: random.Random, clip: Clip, *, options: int = 4, by_line: float = 0.
     when = WHEN[scene]
     pick = rng.random()
     if rng.random() < by_line:
-        question, answer, labels = (
-            f'Which number is shown when "{clip.words[scene]}" is said?',
-            clip.numbers[scene],
-            ("OCR Problems", "T2O"),
-        )
+        question = f'Which number is shown when "{clip.words[scene]}" is said?'
+        key, answer, labels = f"number {clip.words[scene]}", clip.numbers[scene], ("OCR Problems", "T2O")
     elif pick < 0.55:
-        question, answer, labels = f"Which number is shown {when}?", clip.numbers[scene], ("OCR Problems", "TOS")
+        question, key = f"Which number is shown {when}?", f"number {when}"
+        answer, labels = clip.numbers[scene], ("OCR Problems", "TOS")
     elif pick < 0.6:
         question = f"Which number is shown with the {clip.shapes[scene]}?"
-        answer, labels = clip.numbers[scene], ("OCR Problems", "S2O")
+        key, answer, labels = f"number {clip.shapes[scene]}", clip.numbers[scene], ("OCR Problems", "S2O")
     elif pick < 0.8:
-        question, answer = f"Which shape is shown {when}?", clip.shapes[scene]
-        labels = ("Object Recognition", "TOS")
+        question, key = f"Which shape is shown {when}?", f"shape {when}"
+        answer, labels = clip.shapes[scene], ("Object Recognition", "TOS")
     else:
-        question, answer = f"What is the colour of the shape shown {when}?", clip.colours[scene]
-        labels = ("Attribute Perception", "S2A")
+        question, key = f"What is the colour of the shape shown {when}?", f"colour {when}"
+        answer, labels = clip.colours[scene], ("Attribute Perception", "S2A")
     offered = next(names for names in (NUMBERS, FIGURES, INKS) if answer in names)
-    return Asked(question, offered[:options], answer, *labels)
+    return Asked(question, offered[:options], answer, *labels, key)
 
 
 def videomme_prompt(asked: Asked, clip: Clip, *, subtitles: bool) -> str:
