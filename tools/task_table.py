@@ -11,7 +11,7 @@ from kvl_eval import references
 from kvl_eval.references import KIMI_SYSTEMS, ReferenceScore
 from kvl_eval.reports.leaderboard import NOT_RUN
 from kvl_eval.tasks import TASKS
-from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.base import UNJUDGED, Task
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
 HEAD = """\
@@ -72,7 +72,7 @@ def _judge(task: Task) -> str:
         return "none"
     judged = [name for name, one in task.protocols.items() if one.judged]
     runs = f", {task.judge.runs} runs averaged" if task.judge.runs > 1 else ""
-    if task.protocols[task.default_protocol].label == "unjudged":
+    if task.protocols[task.default_protocol].label == UNJUDGED:
         return f"required: {', '.join(judged)}{runs}"
     return f"optional: {', '.join(judged)}{runs}; a rule without it" if judged else "a rule in its place"
 

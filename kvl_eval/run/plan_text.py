@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.run.plan import Plan, TaskPlan
+from kvl_eval.tasks.base import UNJUDGED
 from kvl_eval.types import EMBEDDED
 
 
@@ -48,6 +49,9 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     source = "bundled" if task.config.split == "mini" else source
     protocol = run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
+    scoring = task.task.protocols.get(protocol)
+    if scoring is not None and scoring.judged and scoring.label == UNJUDGED:
+        judge = "not scored without a judge"
     if run.judge is not None and task.task.judge_prompt is not None:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [

@@ -12,6 +12,8 @@ from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Score
 
 Prompt = Callable[[Sample], list[Message]]
 
+UNJUDGED = "unjudged"  # the label of a protocol that scores nothing without a judge
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:

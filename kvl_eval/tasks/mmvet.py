@@ -20,7 +20,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmvet import AGAIN, official_table, prefix, proxy, read_grade, tail, vlmevalkit_table, wording
 from kvl_eval.sources import Source, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import UNJUDGED, Protocol, Reference, Split, Task
 from kvl_eval.tasks.choices import kept, row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -148,20 +148,20 @@ TASK = Task(
     protocols={
         "official": Protocol(
             score=score_official,
-            label="unjudged",
+            label=UNJUDGED,
             judged="official",
             notes=(_ASKS, "the mean of five grading runs; a failed grade is never 0", _WORDS),
             evidence="the report names no judge; its other figures look like a board graded by gpt-4-turbo-1106",
         ),
         "official-exact": Protocol(
             score=score_official,
-            label="unjudged",
+            label=UNJUDGED,
             judged="official-exact",
             notes=("the same as official: where the script gives up it writes 0.0, here the answer is not scored",),
         ),
         "vlmevalkit": Protocol(
             score=score_official,
-            label="unjudged",
+            label=UNJUDGED,
             judged="vlmevalkit",
             notes=(
                 "the same grades in VLMEvalKit's tables, over the first run",
@@ -169,7 +169,7 @@ TASK = Task(
             ),
         ),
         "lmms-eval": Protocol(
-            score=score_official, label="unjudged", judged="lmms-eval", notes=("the same grades; their mean alone",)
+            score=score_official, label=UNJUDGED, judged="lmms-eval", notes=("the same grades; their mean alone",)
         ),
         "proxy": Protocol(
             score=score_proxy,

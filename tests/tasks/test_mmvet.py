@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvl_eval.backends.base import Settings
+from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers import mmvet as grades
 from kvl_eval.scorers.mmvet import AGAIN, VARIABLE, proxy, read_grade, tail
 from kvl_eval.scoring.judged import prompt_sha256, question_about
@@ -28,6 +32,7 @@ from tests.tasks.vectors import (
     scored,
     shown,
 )
+from tests.tiny_task import config_of
 
 ROW = {"question_id": "v1_0", "question": "What is x?", "answer": "-1 <AND> -5", "capability": ["ocr", "math"]}
 DATA = Path(__file__).parents[1] / "data" / "mmvet"
@@ -216,3 +221,9 @@ def test_vlmevalkit_table(tmp_path: Path) -> None:
     cells = {"index": 0, "question": ROW["question"], "answer": ROW["answer"], "category": "ocr,math"}
     write_tsv(tmp_path / "MMVet.tsv", [{**cells, "image": base64_png(1, (40, 30))}])
     check_loaded(tmp_path)
+
+
+def test_the_plan_says_that_a_judge_is_needed(tmp_path: Path) -> None:
+    config = config_of(TASK, tmp_path, split="mini", limit=1)
+    plan = plan_run(config, FakeBackend(Settings(model_args={})), lambda _: TASK)
+    assert "score   official, not scored without a judge" in plan_text(plan)
