@@ -116,21 +116,6 @@ class LatentCache:
             self.layers[i] = torch.cat([self.layers[i], layer])
         self.lengths = [*self.lengths, *other.lengths]
 
-    def add_rows(self, count: int) -> None:
-        """Append empty rows."""
-        for i, layer in enumerate(self.layers):
-            self.layers[i] = torch.cat([layer, layer.new_zeros(count, *layer.shape[1:])])
-        self.lengths = [*self.lengths, *[0] * count]
-
-    def put(self, row: int, other: LatentCache, source: int = 0) -> None:
-        """Replace what a row holds by a copy of row `source` of another cache of the same model."""
-        length = other.lengths[source]
-        self.reserve(length)
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            mine[row, :length] = theirs[source, :length]
-            mine[row, length:] = 0.0  # whatever stood there may not be finite
-        self.lengths[row] = length
-
 
 class Pages(NamedTuple):
     """A layer's latents as a decode step reads them: pages in any order, and the row that attends to each.

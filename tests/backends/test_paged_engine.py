@@ -95,20 +95,6 @@ def look_at_the_mix(found: list[Completion], policy: Policy) -> None:
     assert len(ended) >= 10
 
 
-# Neighbours, batch size, order, page size
-
-
-@pytest.mark.parametrize("policy", ["cut", "force"])
-def test_budgets_depend_neither_on_neighbours_nor_on_page_size(
-    engine_with: Make, thinker: Path, policy: Policy
-) -> None:
-    requests = thoughts(8, 30, policy=policy)
-    expected = facts(answers(engine_with(thinker, batch_size=1), requests))
-    for rows, page_size, backwards in ((8, 1, False), (5, 7, True)):
-        engine = engine_with(thinker, batch_size=rows, model_args={"page_size": page_size, "prefill_chunk": 11})
-        assert facts(answers(engine, reversed(requests) if backwards else requests)) == expected
-
-
 # A tiny budget
 
 

@@ -152,6 +152,7 @@ def test_what_can_change_an_answer_changes_the_fingerprint(options: dict[str, An
     "options",
     [
         {"batch_size": 4},
+        {"kv_cache_gb": 0.5},
         {"device": "cuda"},
         {"num_workers": 3},
         {"no_cache": True},
