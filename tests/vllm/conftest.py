@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +41,17 @@ def program() -> Path | None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    vllm = program()
-    if vllm is None:
+    if program() is None:
         pytest.skip("vLLM is not installed: make its environment with `.ci/vllm DIR` and set KVL_EVAL_VLLM=DIR")
-    folder = tmp_path_factory.mktemp("vllm")
+    with running(tmp_path_factory.mktemp("vllm") / "server") as found:
+        yield found
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """A server over the exported demo model in a folder of its own; ended with everything it started."""
     pixels = folder / "pixels"
-    pixels.mkdir()
+    pixels.mkdir(parents=True)
     export_for_vllm(MODELS["kimi-vl-nano"].location, folder / "nano")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -52,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}/v1"
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [vllm, "serve", folder / "nano", *options(port)],
+            [str(program()), "serve", str(folder / "nano"), *options(port)],
             cwd=folder,
             env=environment(pixels),
             stdout=log,
@@ -63,11 +70,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             wait(process, url, folder / "log")
             yield Server(url, folder / "nano", pixels)
         finally:
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 

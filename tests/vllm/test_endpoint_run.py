@@ -1,0 +1,41 @@
+"""`--model endpoint` over genuine vLLM: whole runs on the mini splits give what the bundled engine gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kvl_eval
+from tests.vllm.conftest import Server
+
+pytestmark = pytest.mark.vllm
+TASKS = ["mathvista", "screenspot-v2"]
+LIMIT = 16
+
+
+def run(folder: Path, model: str, **options: Any) -> kvl_eval.EvaluationResult:
+    found = kvl_eval.evaluate(model, TASKS, limit=LIMIT, split="mini", max_new_tokens=64, output_dir=folder, **options)
+    assert found.exit_code == 0, found.message
+    return found
+
+
+def answers(result: kvl_eval.EvaluationResult) -> dict[tuple[str, str], str]:
+    return {
+        (task, record["sample_id"]): record["raw_output"] for task in TASKS for record in result.folder.records(task)
+    }
+
+
+def test_runs_through_vllm_answer_sample_by_sample_as_the_bundled_engine(server: Server, tmp_path: Path) -> None:
+    bundled = run(tmp_path / "bundled", "kimi-vl-nano")
+    served = run(tmp_path / "served", "endpoint", base_url=server.url, served_model="nano")
+    assert len(answers(bundled)) == LIMIT * len(TASKS)
+    assert answers(served) == answers(bundled)
+    scores = [[row["score"] for row in result.results["rows"]] for result in (bundled, served)]
+    assert scores[0] == scores[1]
+    tokens = [
+        {record["sample_id"]: record["tokens"]["prompt"] for record in result.folder.records("mathvista")}
+        for result in (bundled, served)
+    ]
+    assert tokens[0] == tokens[1]
