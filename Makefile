@@ -1,4 +1,4 @@
-.PHONY: check format test slow
+.PHONY: check format test slow demo
 
 check:  ## what .ci/run runs, in the current environment
 	ruff format --check .
@@ -15,3 +15,6 @@ test:
 
 slow:
 	pytest -m "slow or browser"
+
+demo:  ## results/demo and the README's screenshots, after a change of weights, mini splits or report
+	python -m tools.demo_report

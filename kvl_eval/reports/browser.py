@@ -214,10 +214,14 @@ def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str,
         "answer": text(record["answer"]),
         "raw": text(raw),
         "tokens": record.get("tokens") or {},
-        "time": record.get("time") or {},
+        "time": {name: _rounded(seconds) for name, seconds in (record.get("time") or {}).items()},
         "facts": {**{name: text(record[name]) for name in facts if record.get(name) not in (None, "")}, **marks},
         **_media(record.get("media") or (), stored),
     }
+
+
+def _rounded(seconds: Any) -> Any:
+    return round(seconds, 4) if isinstance(seconds, float) else seconds
 
 
 def _gold(gold: Any) -> str:
@@ -257,7 +261,7 @@ def _medium(one: Medium, stored: set[str]) -> Fields:
     number = f" {index + 1}" if isinstance(index, int) and kind == "page" else ""
     at = f" {index} at {timestamp:.1f} s" if isinstance(index, int) and timestamp is not None else ""
     return {
-        "sha": text(one.get("sha256")),
+        "sha": "" if name in stored else text(one.get("sha256")),
         "file": name if name in stored else "",
         "kind": text(kind),
         "label": text(f"{kind}{at or number}" if at or number else ""),

@@ -12,6 +12,8 @@ from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, scores_of
 from kvl_eval.reports.table import grouped, row_notes
 
 # Fields of run.json that differ between any two runs and say nothing about their answers.
+FEW = 3  # results that each get a line of their own
+LISTED = 5  # of those that share one
 PASSING = ("run_id", "created", "finished", "status", "sha256", "plan_sha256", "counts", "resumes", "command", "pid")
 
 
@@ -76,23 +78,45 @@ def _version(code: Any) -> str | None:
 
 
 def _of_rows(run: Run) -> Iterator[str]:
-    yield from grouped(
-        (f"{figures.task_name(row)}{_at_budget(row)}", text)
-        for row in main_rows(run)
-        for text in (*row_notes(row), *_of_row(row))
-    )
+    rows = main_rows(run)
+    yield from grouped((_name(row), text) for row in rows for text in (*row_notes(row), *_of_protocol(row)))
+    silent = [(_name(row), row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)) for row in rows]
+    yield from _shares(silent, "nothing could be extracted from {} answers ({})", "nothing could be extracted")
+    for limit in ("their budget", "the token limit"):
+        cut = [(_name(row), _truncated(row), row.get("n_ok", 0)) for row in rows if _limit(row) == limit]
+        yield from _shares(cut, f"{{}} outputs ({{}}) hit {limit}", f"outputs hit {limit}")
 
 
-def _of_row(row: Row) -> Iterator[str]:
-    scored, silent = row.get("n_scored", 0), row.get("verdicts", {}).get("no_answer", 0)
-    if scored and silent / scored > figures.MANY:
-        yield f"nothing could be extracted from {silent} of {scored} answers ({figures.share(silent, scored)})"
-    cut = row.get("truncated_share") or 0.0
-    if cut > figures.MANY:
-        limit = "their budget" if row.get("budget") is not None else "the token limit"
-        yield f"{round(cut * row.get('n_ok', 0))} of {row.get('n_ok', 0)} outputs ({figures.share(cut, 1)}) hit {limit}"
+def _of_protocol(row: Row) -> Iterator[str]:
     if not is_default_protocol(row):
         yield f"scored with {figures.protocol_name(row)}, which is not this task's default protocol"
+
+
+def _truncated(row: Row) -> int:
+    share: float = row.get("truncated_share") or 0.0
+    return round(share * row.get("n_ok", 0))
+
+
+def _limit(row: Row) -> str:
+    return "their budget" if row.get("budget") is not None else "the token limit"
+
+
+def _shares(counts: Sequence[tuple[str, int, int]], one: str, many: str) -> list[str]:
+    """A line for each result of which too large a share is concerned; a single line where they are many."""
+    found = [
+        (name, f"{part} of {whole}", figures.share(part, whole))
+        for name, part, whole in counts
+        if whole and part / whole > figures.MANY
+    ]
+    if len(found) <= FEW:
+        return grouped((name, one.format(count, share)) for name, count, share in found)
+    listed = [f"{name} {count} ({share})" for name, count, share in found[:LISTED]]
+    rest = [f"and {len(found) - LISTED} more; the table has all"] if len(found) > LISTED else []
+    return [f"{many}: {', '.join([*listed, *rest])}"]
+
+
+def _name(row: Row) -> str:
+    return f"{figures.task_name(row)}{_at_budget(row)}"
 
 
 def _at_budget(row: Row) -> str:

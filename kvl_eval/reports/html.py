@@ -149,15 +149,15 @@ def task_file(task: str) -> str:
 
 
 def _pages(runs: Sequence[Run], with_comparison: bool, with_budgets: bool) -> list[dict[str, str]]:
-    tasks = [{"file": task_file(task), "label": _title(runs, task)[:LABEL]} for task in task_names(runs)]
-    return [
-        {"file": "index.html", "label": "Leaderboard"},
-        *tasks,
-        *([{"file": "compare.html", "label": "Comparison"}] if with_comparison else []),
-        *([{"file": "budgets.html", "label": "Thinking budgets"}] if with_budgets else []),
-        {"file": "samples.html", "label": "Samples"},
-        {"file": "provenance.html", "label": "Provenance"},
+    tasks = [(task_file(task), _title(runs, task)[:LABEL]) for task in task_names(runs)]
+    last = [
+        *([("compare.html", "Comparison")] if with_comparison else []),
+        *([("budgets.html", "Thinking budgets")] if with_budgets else []),
+        ("samples.html", "Samples"),
+        ("provenance.html", "Provenance"),
     ]
+    kinds = {"first": [("index.html", "Leaderboard")], "task": tasks, "last": last}
+    return [{"kind": kind, "file": file, "label": label} for kind, found in kinds.items() for file, label in found]
 
 
 def _title(runs: Sequence[Run], task: str) -> str:
@@ -169,7 +169,7 @@ def _title(runs: Sequence[Run], task: str) -> str:
 def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> dict[str, Any]:
     board = leaderboard(runs, include_demo)
     results = [
-        {**show(row), "run": run, "row": row, "page": task_file(row["task"]), "marks": _marks(run, row)}
+        {**show(row), "run": run, "row": row, "page": task_file(row["task"]), "marks": _marks(run, row, runs)}
         for run in runs
         for row in main_rows(run)
     ]
@@ -198,8 +198,9 @@ def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
     }
 
 
-def _marks(run: Run, row: Row) -> list[str]:
-    marks = [figures.DEMO] if run.demo else []
+def _marks(run: Run, row: Row, runs: Sequence[Run]) -> list[str]:
+    """What is odd about a result; that it is a demo's only beside others, as the page says it once for all."""
+    marks = [figures.DEMO] if run.demo and not all(other.demo for other in runs) else []
     marks += [f"partial, {plain(row['partial'])}"] if row.get("partial") else []
     return marks + ([] if row.get("complete", True) else ["incomplete"])
 

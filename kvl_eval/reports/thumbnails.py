@@ -22,6 +22,7 @@ SIDES = {"frame": 256, "page": 420}  # longest side in pixels of what comes in n
 SIDE = 640  # of a picture
 MOST_OF_SAMPLE = 12
 MOST = 4000  # in one report
+FEW_COLOURS = 4096
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Medium = Mapping[str, Any]  # one entry of a record's `media`
@@ -76,10 +77,19 @@ class Thumbnails:
     def _write(self, picture: Image, name: str, side: int) -> None:
         small = picture.convert("RGB")
         small.thumbnail((side, side))
-        encoded = BytesIO()
-        small.save(encoded, "WEBP", quality=80)
-        Disk().replace(self._folder / f"{name}.webp", [encoded.getvalue()])
+        Disk().replace(self._folder / f"{name}.webp", [_encoded(small)])
         self._kept += 1
+
+
+def _encoded(picture: Image) -> bytes:
+    """The picture as WebP: exact where it has so few colours that this is small too."""
+    found = []
+    drawn = picture.getcolors(FEW_COLOURS) is not None
+    for options in ({"quality": 75}, {"lossless": True}) if drawn else ({"quality": 75},):
+        encoded = BytesIO()
+        picture.save(encoded, "WEBP", **options)
+        found.append(encoded.getvalue())
+    return min(found, key=len)
 
 
 def _is_webp(path: Path) -> bool:

@@ -88,3 +88,11 @@ def test_runs_unlike_each_other(tmp_path: Path, changes: dict[str, Any], text: s
 def test_equal_runs_have_no_differences(tmp_path: Path) -> None:
     runs = open_runs([make_run(tmp_path), make_run(tmp_path, name="run-b", created="2026-09-01T00:00:00Z")])
     assert differences(runs) == []
+
+
+def test_what_concerns_many_results_is_one_line(tmp_path: Path) -> None:
+    rows = [make_row(task="mathvista", split=f"part-{n}", verdicts={"no_answer": 100 + n}) for n in range(9)]
+    lines = cautions(open_runs([make_run(tmp_path, rows=rows)]))
+    assert len(lines) == 1
+    assert lines[0].startswith("nothing could be extracted: mathvista/part-0 100 of 1000 (10.0 %), ")
+    assert lines[0].endswith("mathvista/part-4 104 of 1000 (10.4 %), and 4 more; the table has all")

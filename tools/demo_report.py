@@ -1,0 +1,112 @@
+"""Makes `results/demo/` and the README's screenshots anew: `make demo`, or `python -m tools.demo_report`.
+
+One run of kimi-vl-nano over every bundled mini split, its report in Markdown and HTML, and two pictures of it in
+`docs/images/`. Needs the extra `test` and Chromium. `results/demo/demo.json` holds hashes of all that the report is
+made from; a test compares them and says when the report is out of date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.reports.write import write_report
+from kvl_eval.tasks import TASKS
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "results" / "demo"
+IMAGES = ROOT / "docs" / "images"
+MODEL = "kimi-vl-nano"
+SOURCES = {
+    "mini splits": "kvl_eval/data/mini",
+    "weights": f"kvl_eval/data/{MODEL}",
+    "report code": "kvl_eval/reports",
+    "published figures": "kvl_eval/references",
+}
+RUN = "import sys; sys.argv[0] = 'kvl-eval'; from kvl_eval.cli.main import main; main()"
+SHOWN = ("screenspot", "mathvista")  # tasks of which the first correct sample makes a good picture
+WINDOW: Any = {"width": 1280, "height": 860}
+
+
+def bundled_tasks() -> list[str]:
+    """Names of the tasks with a bundled split."""
+    return [name for name, task in TASKS.items() if task.mini]
+
+
+def fingerprints() -> dict[str, str]:
+    """A hash for each of `SOURCES`: of the files' names and contents."""
+    return {what: _folder_hash(ROOT / folder) for what, folder in SOURCES.items()}
+
+
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_files(folder)):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def make_run(home: Path) -> Path:
+    """Answer every bundled split below `home`, as a newcomer would; the run's folder."""
+    options = ["run", "--task", ",".join(bundled_tasks()), "--model", MODEL, "--no-progress"]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *options], cwd=home, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True
+    )
+    if done.returncode != 0:
+        sys.exit(f"the run ended with exit code {done.returncode}: the demo is left as it was")
+    return next(path.parent for path in home.glob("results/*/run.json"))
+
+
+def write_demo(run: Path) -> None:
+    """Put the run's report in the place of the old one."""
+    made = fingerprints()
+    if DEMO.exists():
+        shutil.rmtree(DEMO)
+    write_report([run], DEMO)
+    facts = {"made_from": made, "tasks": bundled_tasks()}
+    (DEMO / "demo.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def take_pictures() -> None:
+    """Two screenshots of the report for the README."""
+    from playwright.sync_api import sync_playwright
+
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        page = browser.new_page(viewport=WINDOW)
+        page.goto((DEMO / "index.html").as_uri())
+        page.screenshot(path=IMAGES / "report.png")
+        for task in SHOWN:
+            page.goto("about:blank")
+            page.goto(f"{(DEMO / 'samples.html').as_uri()}#task={task}&verdict=correct")
+            page.wait_for_load_state("networkidle")
+            if page.locator("#sample h2").count():
+                page.screenshot(path=IMAGES / "sample.png")
+                break
+        browser.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="kvl-eval-demo-") as home:
+        write_demo(make_run(Path(home)))
+    take_pictures()
+    size = sum(path.stat().st_size for path in _files(DEMO))
+    print(f"{DEMO.relative_to(ROOT)}: {len(bundled_tasks())} tasks, {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
