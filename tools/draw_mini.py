@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.nano import (
+    clip_choices,
     documents,
     image_choices,
     infovqa,
@@ -283,7 +284,9 @@ SPLITS = {
     ),
 }
 
-SPLITS |= {task: MiniSplit(*split) for task, split in (image_choices.SPLITS | osworld_g.SPLITS).items()}
+SPLITS |= {
+    task: MiniSplit(*split) for task, split in (image_choices.SPLITS | osworld_g.SPLITS | clip_choices.SPLITS).items()
+}
 
 
 def rows(task: str) -> list[Row]:
@@ -301,8 +304,9 @@ def write(task: str) -> None:
     path = MINI / task / split.file
     path.parent.mkdir(parents=True, exist_ok=True)
     datasets.Dataset.from_list(rows(task), features=features).to_parquet(str(path))
-    if task in mini_media.FILES:
-        mini_media.FILES[task](MINI / task)
+    files = mini_media.FILES | clip_choices.FILES
+    if task in files:
+        files[task](MINI / task)
 
 
 def _feature(kind: Any) -> Any:

@@ -38,7 +38,7 @@ def can_infer(reply: str, options: Mapping[str, str]) -> str | None:
 
     Time is linear in the reply. Source: see the module.
     """
-    return _by_letter(reply, options) or _by_text(reply, options)
+    return _by_letter(reply, options) or contained_option(reply, options)
 
 
 def _by_letter(reply: str, options: Mapping[str, str]) -> str | None:
@@ -57,7 +57,8 @@ def _by_letter(reply: str, options: Mapping[str, str]) -> str | None:
     return cued[1].upper() if cued and cued[1].upper() in options else None
 
 
-def _by_text(reply: str, options: Mapping[str, str]) -> str | None:
+def contained_option(reply: str, options: Mapping[str, str]) -> str | None:
+    """The only option whose text the reply contains, case aside; None for a reply twice as long as all options."""
     lowered = reply.lower()
     if len(lowered) > 2 * sum(len(text) for text in options.values()):
         return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kvl_eval.scorers.answer_text import last_boxed, plain
-from kvl_eval.scorers.multiple_choice import can_infer, lettered, letters
+from kvl_eval.scorers.multiple_choice import can_infer, contained_option, lettered, letters
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
 Reader = Callable[[Sample, str], str | None]
@@ -78,6 +78,16 @@ def _at_ends(text: str, names: str) -> Iterator[tuple[int, int, str]]:
             yield 10, 0, letter
         if bare.endswith(letter) and not bare[-2:-1].isalpha():
             yield 9, len(text) - 1, letter
+
+
+def ranked_over(sample: Sample, reply: str) -> str | None:
+    """`ranked_letter` over the letters of the sample's options, A to D where it has none."""
+    return ranked_letter(reply, "".join(letters(len(sample.choices) or 4)))
+
+
+def ranked_or_contained(sample: Sample, reply: str) -> str | None:
+    """`ranked_over`, else the only option whose text the reply contains. A rule of this project."""
+    return ranked_over(sample, reply) or contained_option(reply, lettered(sample.choices))
 
 
 def strict_letter(sample: Sample, reply: str) -> str | None:

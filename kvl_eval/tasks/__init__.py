@@ -34,6 +34,7 @@ MODULES = (
     "mmmu_pro",
     "vstar",
     "osworld_g",
+    "mlvu",
 )
 TASKS: dict[str, Task] = {
     task.name: task

@@ -1,0 +1,240 @@
+r"""MLVU, the multiple-choice part: seven tasks about videos of three minutes to two hours.
+
+Data:    MLVU/MVLU, json/1_plotQA.json to 7_topic_reasoning.json and video/<folder>/<video>; or sy1998/MLVU_dev
+Prompt:  VLMEvalKit's: a system text, question and options, `Only give the best option.`
+Frames:  64 by VLMEvalKit's `nframe` rule; the report states neither number nor size
+Metric:  M-Avg, the unweighted mean of the tasks' accuracies; over all questions only beside it
+Scorer:  lmms-eval's ranked letters, then the only option contained; the authors' own reads `(B)` and nothing longer
+Source:  JUNJIE99/MLVU evaluation/ @ fd060c1; VLMEvalKit dataset/mlvu.py @ e8e78f0; lmms-eval tasks/mlvu @ 75571cf
+Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MLVU (MCQ): the other systems' figures are those of the dev set
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.multiple_choice import lettered
+from kvl_eval.scorers.option_letter import inferred_letter, letter_score, ranked_or_contained, ranked_over
+from kvl_eval.scorers.video_choice import none_of_them
+from kvl_eval.sources import Source, literal_list, read_rows
+from kvl_eval.sources.videos import filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.choices import kept, row_id, split_options
+from kvl_eval.types import Message, Sample, Scored, Summary
+
+FRAMES = 64
+MINI_FRAMES = 4  # the bundled clips have four scenes
+DEV = {
+    "plotQA": 539,
+    "needle": 355,
+    "ego": 352,
+    "count": 206,
+    "order": 259,
+    "anomaly_reco": 200,
+    "topic_reasoning": 264,
+}
+TEST = ("ego", "count", "anomaly_reco", "tutorialQA", "order", "needleQA", "sportsQA", "topic_reasoning", "plotQA")
+TYPES = {"findNeedle": "needle"}  # as the authors' JSON calls it
+KEPT = ("row", "question_id", "video", "video_name", "duration", "question", "answer", "question_type", "task_type")
+NO_GOLD = "@"  # the letter of the index -1 that the authors' loop ends with
+SYSTEM = (
+    "Carefully watch this video and pay attention to every detail. Based on your observations, select the best option "
+    "that accurately addresses the question."
+)
+BEST = "\nOnly give the best option."
+
+
+# Loading
+
+
+def load(source: Source, split: str) -> Iterator[Sample]:
+    """The split's samples in the data set's order, videos unopened. Raises: DataError."""
+    stems = ("[1-7]_*", "dev") if split == "dev" else ("test_*",)
+    required = ("question", "video|video_name", "question_type|task_type")
+    rows = read_rows(source, "test", stems=stems, required=required, task="mlvu")
+    folders = ("video", "video/*", "video_part_*", "videos", ".")
+    yield from filmed_samples(rows, sample, source, file=_file, folders=folders, rule="vlmevalkit", frames=FRAMES)
+
+
+def _file(one: Sample) -> str:
+    return str(one.row.get("video") or one.row["video_name"])
+
+
+def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+    """One row of any layout as a Sample, without its video. Raises DataError."""
+    question, choices = _asked(row, where)
+    kind = str(row.get("question_type") or row.get("task_type") or "")
+    kind = TYPES.get(kind, kind)
+    gold = row.get("answer")
+    video = row.get("video") or row.get("video_name")
+    return Sample(
+        id=row_id({"row": 0, **row}, ("question_id",), where),
+        question=question,
+        row={**kept(row, KEPT), **({"candidates": list(choices)} if "candidates" in row else {})},
+        choices=choices,
+        answers=() if gold is None else (gold_letter(str(gold), choices) if "candidates" in row else str(gold),),
+        categories={"task": (kind,)} if kind else {},
+        cluster=None if video is None else str(video),
+    )
+
+
+def _asked(row: Mapping[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
+    """Question and options; the hub's copy has both in one text."""
+    question, given = str(row.get("question") or ""), row.get("candidates")
+    if isinstance(given, str):
+        given = literal_list(given, where=where)
+    if given is not None:
+        return question, tuple(str(one) for one in given)
+    head, choices = split_options(question, "\n({}) ")
+    return head.removeprefix("Question: ").removesuffix("\nOptions:"), choices
+
+
+def gold_letter(answer: str, choices: Sequence[str]) -> str:
+    """The letter of the last candidate equal to the gold text; `@`, which nothing reaches, where there is none."""
+    equal = [letter for letter, text in lettered(choices).items() if text == answer]
+    return equal[-1] if equal else NO_GOLD
+
+
+# Prompts
+
+
+def block(one: Sample) -> str:
+    """Question and options as all three harnesses write them."""
+    options = "\n".join(f"({letter}) {text}" for letter, text in lettered(one.choices).items())
+    return f"Question: {one.question}\nOptions:\n{options}"
+
+
+def vlmevalkit(one: Sample) -> list[Message]:
+    """System text, video, question, instruction; the authors' besides begin the reply with `Best Option: (`."""
+    return [Message.system(SYSTEM), Message.user(*one.media, block(one), BEST)]
+
+
+def lmms_eval(one: Sample) -> list[Message]:
+    """One user turn that ends in the authors' beginning of a reply."""
+    return [Message.user(*one.media, f"{block(one)}{BEST}\nBest option: (")]
+
+
+def lmms_eval_plm(one: Sample) -> list[Message]:
+    """The same without that beginning."""
+    return [Message.user(*one.media, block(one) + BEST)]
+
+
+# Scoring
+
+
+def official_text(_: Sample, reply: str) -> str:
+    """The character before the first `)`, or the whole reply where there is none; nothing is stripped."""
+    before, mark, _ = reply.partition(")")
+    return before[-1:] if mark else reply
+
+
+def _vlmevalkit(one: Sample, reply: str) -> str | None:
+    text = official_text(one, reply)
+    return text if text in one.answers else inferred_letter(one, reply)
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """M-Avg over the tasks that are there, and the figures that the protocol's script prints, in percent."""
+    plain = summarise(scored)
+    tasks = plain.categories.get("task", {})
+    if plain.score is None or not tasks:
+        return plain
+    total = math.fsum(task.score for task in tasks.values())
+    known = TEST if set(tasks) - set(DEV) else tuple(DEV)
+    official = {name: str(100 * task.score) for name, task in tasks.items()}
+    if protocol == "vlmevalkit":
+        official["M-Avg"] = str(round(100 * plain.score, 1))
+    elif protocol == "lmms-eval":
+        official["M-Avg"] = str(100 * total / len(known))
+    else:
+        official["M-Avg"] = str(100 * total / len(tasks))
+    official["over all questions"] = f"{100 * plain.score:.1f}"
+    if len(tasks) < len(known):
+        official["tasks without a question"] = ", ".join(name for name in known if name not in tasks)
+    return replace(plain, score=total / len(tasks), official=official)
+
+
+def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
+    """The file of the test set's online evaluation: question id, type and letter; an unread reply stays empty."""
+    rows = [
+        {
+            "question_id": one.id,
+            "question_type": "".join(one.categories.get("task", ())),
+            "option": ranked_or_contained(one, answer) or "",
+        }
+        for one, answer in pairs
+    ]
+    return {"mlvu_test_res.json": json.dumps(rows, ensure_ascii=False, indent=1) + "\n"}
+
+
+_ONLY = "only `B` or `(B)` is read: `B.`, `B. text`, `The answer is B` and `**B**` are wrong"
+_UNREACHABLE = "two rows of the dev set have a gold text that is no candidate: nobody can be right there"
+
+TASK = Task(
+    name="mlvu",
+    title="MLVU (multiple choice)",
+    doc=__doc__ or "",
+    repos=("sy1998/MLVU_dev", "MLVU/MVLU"),
+    licence="CC BY-NC-SA 4.0, research only; the authors' sets are gated by a form",
+    splits={
+        "dev": Split(rows=sum(DEV.values())),
+        "test": Split(rows=502, has_gold=False, note="six options; answers withheld; of sy1998/MLVU_Test"),
+    },
+    default_split="dev",
+    load=load,
+    sample=sample,
+    row_layouts={
+        "authors' JSON": ("video", "duration", "question", "candidates", "answer (a text)", "question_type"),
+        "hub copy": ("video_name", "question (options inside)", "answer (a letter)", "task_type"),
+        "golden": ("question", "candidates", "answer"),
+    },
+    prompts={"vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval, "lmms_eval_plm": lmms_eval_plm},
+    default_prompt="vlmevalkit",
+    prompt_evidence=(
+        "the report names no prompt; this is the authors' text without the beginning of the reply (`Best Option: (`), "
+        "as in VLMEvalKit, where Moonshot's model class lives"
+    ),
+    protocols={
+        "assumed": Protocol(
+            score=letter_score(ranked_or_contained, method="ranked"),
+            notes=(
+                "of several forms of a letter the surest, else the only option contained; anything else is no_answer",
+                _UNREACHABLE,
+            ),
+            evidence="assumed: models answer in sentences, of which the authors' rule reads nearly none",
+        ),
+        "official": Protocol(score=letter_score(official_text), notes=("the thought is split off first", _ONLY)),
+        "official-exact": Protocol(score=letter_score(official_text), notes=(_ONLY, _UNREACHABLE)),
+        "vlmevalkit": Protocol(
+            score=letter_score(_vlmevalkit, unread=none_of_them),
+            notes=(
+                "the authors' rule, then its matcher without a judge; undecided is Z",
+                "what it prints as M-Avg is the share of all questions, not the mean of tasks",
+                "a failed request counts -1 there; here no sample that failed is scored",
+            ),
+        ),
+        "lmms-eval": Protocol(
+            score=letter_score(ranked_over, method="ranked"),
+            notes=("its M-Avg divides by seven tasks (nine of the test set), whatever part was answered",),
+        ),
+    },
+    default_protocol="assumed",
+    beside=("official",),
+    aggregate=aggregate,
+    reference=Reference(benchmark="mlvu", split="MCQ"),
+    groups=("table3", "video"),
+    mini="mlvu",
+    mini_frames=MINI_FRAMES,
+    submission=submission,
+    files=(
+        "json/1_plotQA.json to 7_topic_reasoning.json (authors), or mlvu/test-*.parquet (hub copy)",
+        "video/<folder>/<video>: the videos, unpacked",
+    ),
+    archives=("video_part_*.zip", "action_count.zip"),
+    count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
+)
