@@ -86,7 +86,8 @@ def real_way(model: str, name: str, limit: int) -> Way:
         with tempfile.TemporaryDirectory() as place:
             given = options([name], place, limit=limit, think_budget=tuple(budgets), model_args={"threads": 1})
             task = get_task(name)
-            config = resolve(model, resolve_model(model).family, [task], {**given})
+            own = {option: value for option, value in given.items() if option != "tasks"}
+            config = resolve(model, resolve_model(model).family, [task], own)
             backend: Any = make_backend(model, config.settings)
             begin = time.process_time()
             done = kvl_eval.evaluate(model, backend=backend, **given)
