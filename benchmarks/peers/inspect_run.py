@@ -23,9 +23,12 @@ def main(verb: str, file: str, folder: str) -> None:
     else:
         rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
         samples = [Sample(id=row["id"], input=row["question"], target=row["answer"]) for row in rows]
-        model = get_model("mockllm/model", custom_outputs=lambda *_: ModelOutput.from_content("mockllm/model", "B"))
+        outputs = [ModelOutput.from_content("mockllm/model", "B") for _ in rows]
+        model = get_model("mockllm/model", custom_outputs=outputs)
         task = Task(dataset=samples, solver=generate(), scorer=match())
         [log] = eval(task, model=model, log_dir=folder, display="none", log_level="error")
+    if log.results is None:
+        raise SystemExit(f"{log.status}: {log.error.message if log.error else 'no results'}")
     print(log.results.scores[0].metrics["accuracy"].value)
 
 
