@@ -35,6 +35,7 @@ MODULES = (
     "vstar",
     "osworld_g",
     "mlvu",
+    "tomato",
 )
 TASKS: dict[str, Task] = {
     task.name: task

@@ -127,8 +127,9 @@ def lmms_eval_plm(one: Sample) -> list[Message]:
 # Scoring
 
 
-def official_text(_: Sample, reply: str) -> str:
+def official_text(one: Sample, reply: str) -> str:
     """The character before the first `)`, or the whole reply where there is none; nothing is stripped."""
+    del one
     before, mark, _ = reply.partition(")")
     return before[-1:] if mark else reply
 
