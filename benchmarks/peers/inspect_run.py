@@ -10,7 +10,7 @@ from pathlib import Path
 from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import list_eval_logs, read_eval_log, write_eval_log
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import match
 from inspect_ai.solver import generate
 
@@ -24,6 +24,8 @@ def main(verb: str, file: str, folder: str) -> None:
         rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
         samples = [Sample(id=row["id"], input=row["question"], target=row["answer"]) for row in rows]
         outputs = [ModelOutput.from_content("mockllm/model", "B") for _ in rows]
+        for output in outputs:  # otherwise tokens are counted by a tokenizer that has to be downloaded
+            output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
         model = get_model("mockllm/model", custom_outputs=outputs)
         task = Task(dataset=samples, solver=generate(), scorer=match())
         [log] = eval(task, model=model, log_dir=folder, display="none", log_level="error")
