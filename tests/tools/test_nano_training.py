@@ -20,7 +20,8 @@ from tools.nano.plan import WIDE
 from tools.nano.tokenizer import build
 
 ROOT = Path(__file__).resolve().parents[2]
-NANO = ROOT / "kvl_eval" / "data" / "kimi-vl-nano"
+DATA = ROOT / "kvl_eval" / "data"
+SHIPPED = ("kimi-vl-nano", "kimi-vl-nano-thinking")
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +90,15 @@ def test_orthogonalised_stacks_have_singular_values_near_one() -> None:
 
 
 def test_shipped_sizes() -> None:
-    weights = sum(path.stat().st_size for path in NANO.iterdir())
-    everything = sum(path.stat().st_size for path in NANO.parent.rglob("*") if path.is_file())
-    assert weights <= 16_000_000 and everything <= 20_000_000
+    for name in SHIPPED:
+        assert sum(path.stat().st_size for path in (DATA / name).iterdir()) <= 16_000_000
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) <= 40_000_000
 
 
-def test_shipped_checkpoint_is_complete() -> None:
-    names = {path.name for path in NANO.iterdir()}
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_checkpoint_is_complete(name: str) -> None:
+    folder = DATA / name
+    names = {path.name for path in folder.iterdir()}
     assert {
         "config.json",
         "generation_config.json",
@@ -105,10 +108,10 @@ def test_shipped_checkpoint_is_complete() -> None:
         "model.safetensors",
         "README.md",
     } <= names
-    shipped = KimiTokenizer.from_folder(NANO)
+    shipped = KimiTokenizer.from_folder(folder)
     assert [len(shipped.encode(marker)) for marker in ("◁think▷", "◁/think▷")] == [5, 6]
     assert len(shipped.encode("0.42")) == 4
-    assert "not Kimi-VL-A3B" in (NANO / "README.md").read_text("utf-8")
+    assert "not Kimi-VL-A3B" in (folder / "README.md").read_text("utf-8")
 
 
 @pytest.mark.slow
