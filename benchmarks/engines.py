@@ -27,7 +27,7 @@ def timed(folder: Path, samples: int, model: str, **options: Any) -> tuple[float
         model, ["mathvista"], limit=samples, split="mini", max_new_tokens=64, output_dir=folder, **options
     )
     seconds = time.perf_counter() - start
-    return seconds, {record["sample_id"]: record["raw_output"] for record in result.folder.records("mathvista")}
+    return seconds, {record["sample_id"]: record["answer"] for record in result.folder.records("mathvista")}
 
 
 def main() -> None:

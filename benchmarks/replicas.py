@@ -33,7 +33,7 @@ def answers(folder: Path, limit: int, **options: Any) -> tuple[float, dict[str, 
         **options,
     )
     seconds = time.perf_counter() - start
-    return seconds, {record["sample_id"]: record["raw_output"] for record in result.folder.records("mathvista")}
+    return seconds, {record["sample_id"]: record["answer"] for record in result.folder.records("mathvista")}
 
 
 def main() -> None:

@@ -200,7 +200,8 @@ def test_merge_on_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "shard 1/2" in done.stderr
     found = json.loads(done.stdout)
-    assert (found["rows"][0]["n_ok"], found["rows"][0]["partial"]) == (6, "limit 6 of 80")
+    assert found["rows"][0]["n_ok"] == 6
+    assert found["rows"][0]["partial"].startswith("limit 6 of ")
     assert kvl("verify", found["folder"], cwd=tmp_path).returncode == 0
     refused = kvl("merge", runs[0], cwd=tmp_path)
     assert refused.returncode == 2

@@ -23,7 +23,7 @@ def run(folder: Path, model: str, **options: Any) -> kvl_eval.EvaluationResult:
 
 def answers(result: kvl_eval.EvaluationResult) -> dict[tuple[str, str], str]:
     return {
-        (task, record["sample_id"]): record["raw_output"] for task in TASKS for record in result.folder.records(task)
+        (task, record["sample_id"]): record["answer"] for task in TASKS for record in result.folder.records(task)
     }
 
 
