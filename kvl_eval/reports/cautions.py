@@ -93,8 +93,7 @@ def _of_protocol(row: Row) -> Iterator[str]:
 
 
 def _truncated(row: Row) -> int:
-    share: float = row.get("truncated_share") or 0.0
-    return round(share * row.get("n_ok", 0))
+    return round(float(row.get("truncated_share") or 0.0) * int(row.get("n_ok", 0)))
 
 
 def _limit(row: Row) -> str:
