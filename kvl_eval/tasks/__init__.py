@@ -36,6 +36,7 @@ MODULES = (
     "osworld_g",
     "mlvu",
     "tomato",
+    "vsi_bench",
 )
 TASKS: dict[str, Task] = {
     task.name: task

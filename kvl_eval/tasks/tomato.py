@@ -5,7 +5,7 @@ Data:    yale-nlp/TOMATO, splits count to visual_cues, or the repository's data/
 Prompt:  the authors', which names the number of frames and writes the options as a Python dictionary
 Frames:  16, first and last included, as in the authors' main table
 Metric:  accuracy in percent, also by kind of motion and by demonstration
-Scorer:  the authors' parser, and in place of their language model a rule: ranked letters, else the only option contained
+Scorer:  the authors' parser, and a rule for their language model: ranked letters, else the only option contained
 Source:  yale-nlp/TOMATO src/parse_result.py @ fe2025f; lmms-eval tasks/tomato @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row TOMATO
 """
@@ -126,8 +126,8 @@ def _text(one: Sample, count: str, blank: str) -> str:
         "You must use these frames to answer the multiple-choice question; do not rely on any externel knowledge or "
         f"commonsense. \n\n<question> \n{one.question} \n</question>\n\n"
         f"<options> \n{lettered(one.choices)} \n</options>\n\n"
-        "Even if the information in these separate frames is not enough to answer the question, PLEASE TRY YOUR BEST TO "
-        "GUESS AN ANSWER WHICH YOU THINK WOULD BE THE MOST POSSIBLE ONE BASED ON THE QUESTION. \n\n"
+        "Even if the information in these separate frames is not enough to answer the question, PLEASE TRY YOUR BEST "
+        "TO GUESS AN ANSWER WHICH YOU THINK WOULD BE THE MOST POSSIBLE ONE BASED ON THE QUESTION. \n\n"
         "DO NOT GENERATE ANSWER SUCH AS 'NOT POSSIBLE TO DETERMINE.' \n"
     )
 

@@ -1,0 +1,238 @@
+r"""VSI-Bench: 5,130 questions about rooms seen on video; half of the eight tasks ask for numbers.
+
+Data:    nyu-visionx/VSI-Bench, configuration full, split test; videos <dataset>/<scene_name>.mp4; or VLMEvalKit's TSV
+Prompt:  the authors': options and the request for a letter, or the request for a single word or phrase
+Frames:  32, first and last included; the report states none, and their number moves scores by several points
+Metric:  mean of eight tasks: accuracy of four, mean relative accuracy of four; the three levels of relative direction
+         count as one task, each with equal weight
+Scorer:  the reply's first word; where that is no number or letter, the number that stands first, or ranked letters
+Source:  vision-x-nyu/thinking-in-space lmms_eval/tasks/vsibench @ 51e089c; lmms-eval tasks/vsibench @ 75571cf
+Report:  Kimi-VL (arXiv 2504.07491), Table 3, row VSI-Bench, from before the debiased version
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
+from kvl_eval.scorers.multiple_choice import letters
+from kvl_eval.scorers.option_letter import NO_LETTER, ranked_over
+from kvl_eval.scorers.relative_accuracy import as_float, first_word, mean_relative_accuracy, scanned_number
+from kvl_eval.scorers.video_choice import without_letters
+from kvl_eval.sources import Source, literal_list, read_rows
+from kvl_eval.sources.videos import filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.choices import DIRECT, kept, row_id
+from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
+
+FRAMES = 32
+MINI_FRAMES = 4  # the bundled clips have four scenes
+NUMBERS = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")
+DIRECTIONS = tuple(f"object_rel_direction_{level}" for level in ("easy", "medium", "hard"))
+CHOICES = ("object_rel_distance", "object_rel_direction", "route_planning", "obj_appearance_order")
+KEPT = ("id", "row", "dataset", "scene_name", "question_type", "question", "ground_truth", "answer", "video")
+FRAMES_OF = "These are frames of a video."
+PHRASE = "Please answer the question using a single word or phrase."
+SINGLE = "Do not response anything other than a single number!"
+FLOAT = "Answer briefly and directly in one float number."
+
+
+def load(source: Source, split: str) -> Iterator[Sample]:
+    """The samples in the data set's order, videos unopened. Raises: DataError."""
+    required = ("question", "question_type", "scene_name|video")
+    rows = read_rows(source, split, config="full", stems=("VSI-Bench",), required=required, task="vsi-bench")
+    yield from filmed_samples(
+        rows, sample, source, file=_file, folders=(".", "videos", "video"), rule="linspace", frames=FRAMES
+    )
+
+
+def _file(one: Sample) -> str:
+    name = str(one.row.get("scene_name") or one.row.get("video"))
+    folder = f"{one.row['dataset']}/" if one.row.get("dataset") else ""
+    return name if name.endswith(".mp4") else f"{folder}{name}.mp4"
+
+
+def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+    """One row of any layout as a Sample, without its video. Raises DataError."""
+    options = row.get("options", row.get("candidates"))
+    if isinstance(options, str):
+        options = literal_list(options, where=where) if options.strip() else ()
+    listed = [str(option) for option in options] if isinstance(options, list | tuple) else []
+    gold, scene = row.get("ground_truth", row.get("answer")), row.get("scene_name") or row.get("video")
+    kind = str(row.get("question_type") or "")
+    return Sample(
+        id=row_id({"row": 0, **row}, ("id",), where),
+        question=str(row.get("question") or ""),
+        row={**kept(row, KEPT), "options": listed},
+        choices=without_letters(listed),
+        answers=() if gold is None or not str(gold).strip() else (str(gold),),
+        categories={"type": (kind,), **({"dataset": (str(row["dataset"]),)} if row.get("dataset") else {})},
+        cluster=None if scene is None else str(scene),
+    )
+
+
+# Prompts
+
+
+def _prompt(number: str, header: str) -> Callable[[Sample], list[Message]]:
+    def prompt(one: Sample) -> list[Message]:
+        tail = [number] if asks_for_number(one) else [*([header] if header else []), *one.row["options"], DIRECT]
+        return [Message.user(*one.media, "\n".join([FRAMES_OF, one.question, *tail]))]
+
+    return prompt
+
+
+def asks_for_number(one: Sample) -> bool:
+    """Whether the question's type is one of those that are answered by a number."""
+    return one.categories["type"][0] in NUMBERS
+
+
+# Scoring
+
+
+def _score(
+    number: Callable[[str], tuple[float | None, str]], letter: Callable[[Sample, str], str | None]
+) -> Callable[[Sample, str, Extraction], Score]:
+    """A protocol of a reader of numbers, which says how it found one, and a reader of letters."""
+
+    def score(one: Sample, answer: str, extraction: Extraction) -> Score:
+        if not one.answers:
+            return Score.not_scored("no_gold")
+        if asks_for_number(one):
+            value, how = number(answer) if extraction is MISSING else (as_float(str(extraction)), "given")
+            gold = as_float(one.answers[0])
+            if gold is None:
+                return Score.not_scored("no_gold")
+            if value is None:
+                return Score.no_answer("no_number")
+            shown = value if math.isfinite(value) else str(value)
+            return Score.of(mean_relative_accuracy(value, gold), shown, how)
+        found = letter(one, answer) if extraction is MISSING else None if extraction is None else str(extraction)
+        if not found:
+            return Score.no_answer(NO_LETTER)
+        return Score.of(found.lower() == one.answers[0].lower(), found, "letter")
+
+    return score
+
+
+def _first_number(reply: str) -> tuple[float | None, str]:
+    return as_float(first_word(reply)), "first_word"
+
+
+def _scanned(reply: str) -> tuple[float | None, str]:
+    return scanned_number(reply), "scan"
+
+
+def _assumed_number(reply: str) -> tuple[float | None, str]:
+    value = as_float(first_word(reply))
+    if value is not None:
+        return value, "first_word"
+    boxed = last_boxed(reply)
+    text = after_cue(reply) if boxed is None else plain(boxed)
+    return scanned_number(text or reply), "scan"
+
+
+def _assumed_letter(one: Sample, reply: str) -> str | None:
+    word = first_word(reply).upper()
+    return word if word in letters(len(one.choices) or 4) else ranked_over(one, reply)
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """The mean of the eight tasks, or of those that are there, and the figures as the protocol's script names them."""
+    summary = summarise(scored)
+    types = {name: group.score for name, group in summary.categories.get("type", {}).items()}
+    if summary.score is None:
+        return summary
+    levels = [types[name] for name in DIRECTIONS if name in types]
+    tasks = {name: value for name, value in types.items() if name not in DIRECTIONS}
+    if levels:
+        tasks["object_rel_direction"] = sum(levels) / len(levels)
+    overall = sum(tasks.values()) / len(tasks)
+    whole = len(levels) == 3 and len(tasks) == len(NUMBERS) + len(CHOICES)
+    unit = 1 if protocol == "lmms-eval" else 100
+    stops = not whole if protocol == "lmms-eval" else len(levels) in (1, 2)
+    figures = {f"{name}{_metric(name)}": str(unit * value) for name, value in tasks.items()}
+    official = {"overall": "incomplete" if stops else str(unit * overall), **figures}
+    if not whole:
+        official["tasks"] = f"incomplete: {len(tasks)} of 8, {len(levels)} of 3 levels of relative direction"
+    found = Counter(
+        one.score.method or "none" for one in scored if asks_for_number(one.sample) and one.score.value is not None
+    )
+    official |= {f"numbers read by {name}": str(n) for name, n in sorted(found.items())}
+    return replace(summary, score=overall, official=official)
+
+
+def _metric(name: str) -> str:
+    return "_MRA:.5:.95:.05" if name in NUMBERS else "_accuracy"
+
+
+_WORD = "only the reply's first word counts: `4 meters` is 4, `4m`, `about 4`, `(B)` and `The answer is B` are nothing"
+_ZERO = "a gold 0 is met by 0 alone, where the script stops; a negative one counts by its absolute value"
+
+TASK = Task(
+    name="vsi-bench",
+    title="VSI-Bench",
+    doc=__doc__ or "",
+    repos=("nyu-visionx/VSI-Bench", "lmms-eval/VSI-Bench"),
+    licence="Apache-2.0 (questions); the videos come from ScanNet, ScanNet++ and ARKitScenes, with their own terms",
+    splits={"test": Split(rows=5130)},
+    default_split="test",
+    load=load,
+    sample=sample,
+    row_layouts={
+        "hub": ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"),
+        "VLMEvalKit TSV": ("video", "question_type", "question", "candidates", "answer"),
+        "golden": ("question_type", "question", "options", "ground_truth"),
+    },
+    prompts={
+        "official": _prompt(PHRASE, "Options:"),
+        "official_number": _prompt(SINGLE, "Options:"),
+        "vlmevalkit": _prompt(FLOAT, ""),
+    },
+    default_prompt="official",
+    prompt_evidence="the report names no prompt; this is the authors' (official_number is theirs for GPT-4 and Gemini)",
+    protocols={
+        "assumed": Protocol(
+            score=_score(_assumed_number, _assumed_letter),
+            notes=(
+                r"the first word; if it is no number, the number that stands first after the last `\boxed` or "
+                "`answer is`; if it is no letter, ranked letters",
+                _ZERO,
+            ),
+            evidence="assumed: the authors' rule reads no reply in a sentence",
+        ),
+        "official": Protocol(
+            score=_score(_first_number, lambda _, reply: first_word(reply)),
+            notes=("the thought is split off first", _WORD, _ZERO),
+        ),
+        "official-exact": Protocol(
+            score=_score(_first_number, lambda _, reply: first_word(reply)), notes=(_WORD, _ZERO)
+        ),
+        "lmms-eval": Protocol(
+            score=_score(_scanned, lambda _, reply: first_word(reply)),
+            notes=(
+                "numbers: the one that stands first, in digits or words, so that verbose replies score higher",
+                "letters as official; no overall unless every type is there",
+                _ZERO,
+            ),
+        ),
+    },
+    default_protocol="assumed",
+    beside=("official",),
+    aggregate=aggregate,
+    reference=Reference(benchmark="vsi_bench"),
+    groups=("table3", "video"),
+    mini="vsi-bench",
+    mini_frames=MINI_FRAMES,
+    files=(
+        "test-*.parquet or test.jsonl (hub), or VSI-Bench.tsv (VLMEvalKit)",
+        "<arkitscenes|scannet|scannetpp>/<scene_name>.mp4, unpacked",
+    ),
+    archives=("arkitscenes.zip", "scannet.zip", "scannetpp.zip"),
+    count={"test": {"rows": 5130}},
+)
