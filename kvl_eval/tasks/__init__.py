@@ -37,6 +37,7 @@ MODULES = (
     "mlvu",
     "tomato",
     "vsi_bench",
+    "mmvu",
 )
 TASKS: dict[str, Task] = {
     task.name: task

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvl_eval.scorers.mmvu import logged_letter, open_correct
+from kvl_eval.scorers.option_letter import ranked_or_contained
+from kvl_eval.sources import Source
+from kvl_eval.tasks.mmvu import DISCIPLINE_OF, TASK, is_choice, judge_prompt, read_verdict
+from kvl_eval.types import MISSING, Score, Scored
+from tests.golden import rows
+from tests.tasks.tables import write_json
+from tests.tasks.vectors import check_linear, check_no_response_breaks, check_same_again
+
+CHOICE = {
+    "id": "validation_0",
+    "video": "https://example.org/videos/Modern_Physics/3.mp4",
+    "question_type": "multiple-choice",
+    "metadata": {"subject": "Modern Physics", "knowledge": []},
+    "question": "Which one?",
+    "choices": {"A": "A vase", "B": "A fern", "C": "Letters", "D": "A cage", "E": "A clock"},
+    "answer": "B",
+}
+OPEN = {**CHOICE, "question_type": "open-ended", "choices": dict.fromkeys("ABCDE", ""), "answer": "Merge Sort"}
+PROMPTS = {
+    ("official", "cot"): "official_cot",
+    ("official", "direct-output"): "official_direct",
+    ("lmms-eval", "direct-output"): "lmms_eval",
+    ("lmms-eval", "cot"): "lmms_eval_cot",
+}
+
+
+def test_answers(data: Path) -> None:
+    for row in rows(data / "mmvu" / "answers.jsonl"):
+        expected, sample, response = row["expected"], TASK.sample(row["inputs"]), row["response"]
+        score = TASK.protocols["lmms-eval"].score(sample, response, MISSING)
+        assert (score.value == 1) is expected["correct"], row["id"]
+        if is_choice(sample):
+            strict = ranked_or_contained(sample, response)
+            assert (strict or None) == (expected["strict_extracted"] or None), row["id"]
+            assert (strict == sample.answers[0]) is expected["strict_correct"], row["id"]
+        else:
+            assert open_correct(response, sample.answers[0], guarded=True) is expected["guarded_correct"], row["id"]
+            assert expected["judge_called"] is (score.value == 0), row["id"]
+
+
+def test_aggregates(data: Path) -> None:
+    for row in rows(data / "mmvu" / "aggregate.jsonl"):
+        scored = [
+            Scored(
+                sample=TASK.sample({**CHOICE, "video": f"videos/{item['category']}/1.mp4"}),
+                score=Score.of(item["correct"], "A"),
+            )
+            for item in row["inputs"]["items"]
+        ]
+        summary = TASK.aggregate(scored, "lmms-eval")
+        assert float(summary.official["accuracy"]) == pytest.approx(row["expected"]["accuracy"]), row["id"]
+
+
+def test_prompts_and_what_the_judge_is_asked(data: Path) -> None:
+    for row in rows(data / "mmvu" / "prompts.jsonl"):
+        sample = TASK.sample(row["inputs"])
+        if row["protocol"] == "judge-messages":
+            asked = [{"role": one.role, "content": one.parts[0]} for one in judge_prompt(sample, row["response"])]
+            assert asked == row["expected"]["messages"], row["id"]
+        else:
+            (user,) = TASK.prompts[PROMPTS[row["source"], row["protocol"]]](sample)
+            assert user.parts == (row["expected"]["text"],), row["id"]
+
+
+def test_authors_layout(tmp_path: Path) -> None:
+    write_json(tmp_path / "validation.json", [CHOICE, {**OPEN, "id": "validation_1"}])
+    (tmp_path / "videos" / "Modern_Physics").mkdir(parents=True)
+    (tmp_path / "videos" / "Modern_Physics" / "3.mp4").write_bytes(b"x")
+    first, second = TASK.load(Source(data_dir=tmp_path), "validation")
+    assert (first.media[0].path, first.media[0].frames) == ("videos/Modern_Physics/3.mp4", 32)
+    assert first.categories == {
+        "type": ("multiple-choice",),
+        "discipline": ("Science",),
+        "subject": ("Modern_Physics",),
+    }
+    assert (second.choices, second.answers) == ((), ("Merge Sort",))
+    check_same_again(TASK, [first, second])
+    assert len(DISCIPLINE_OF) == 27
+
+
+@pytest.mark.parametrize(
+    ("row", "reply", "verdict"),
+    [
+        (CHOICE, "A or C at first. Therefore, the final answer is: $B", "correct"),
+        (CHOICE, r"Not A. \boxed{B} as A is gone", "correct"),
+        (CHOICE, "hm", "no_answer"),
+        (OPEN, "Not a bubble. Therefore, the final answer is: 'Answer: merge sort'", "correct"),
+        (OPEN, "Answer: quick sort", "wrong"),
+        (OPEN, "", "no_answer"),
+    ],
+)
+def test_the_rule(row: dict[str, Any], reply: str, verdict: str) -> None:
+    for name in ("rule", "official"):
+        assert TASK.protocols[name].score(TASK.sample(row), reply, MISSING).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ('{"extracted_answer": "B", "correct": true}', "true"),
+        ('```json\n{"correct": false}\n```', "false"),
+        ('{"correct": "yes"}', None),
+        ("correct", None),
+    ],
+)
+def test_what_a_judge_says(reply: str, read: str | None) -> None:
+    assert read_verdict(TASK.sample(CHOICE), reply) == read
+
+
+def test_a_judge_decides_where_there_is_one() -> None:
+    official = TASK.protocols["official"]
+    sample = TASK.sample(OPEN)
+    assert official.score(sample, "merge sort", "false").verdict == "wrong"
+    assert official.score(sample, "merge sort", None).verdict == "not_scored"
+    assert (official.label, official.judged) == ("official-rule", "official")
+    assert logged_letter("a dog") == "A"
+
+
+@given(response=st.text(max_size=60), row=st.sampled_from([CHOICE, OPEN]))
+def test_any_response_gets_a_verdict(response: str, row: dict[str, Any]) -> None:
+    check_no_response_breaks(TASK, row, response)
+
+
+def test_time_is_linear() -> None:
+    check_linear(TASK, CHOICE, "Answer: O(n) 12")
+    check_linear(TASK, OPEN, "O(1Answer: ")
