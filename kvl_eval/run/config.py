@@ -208,12 +208,19 @@ def _source(task: Task, own: Mapping[str, Any], given: Mapping[str, Any]) -> Sou
     return Source(
         repo=None if folder else repo or next(iter(task.repos), None),
         revision=revision or None,
-        data_dir=Path(folder).expanduser().absolute() if folder else None,
+        data_dir=_folder(str(folder)) if folder else None,
         cache_dir=Path(given["cache_dir"]) if "cache_dir" in given else None,
         offline=bool(given.get("offline", False)),
         max_download=given.get("max_download"),
         version=own.get("data_version"),
     )
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # `~name` of nobody
+        raise UsageError("usage.data_dir", f"--data-dir {text!r} names no folder", why=str(error)) from None
 
 
 def _for_task(value: Any, task: str) -> Any:
