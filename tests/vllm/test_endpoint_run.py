@@ -22,9 +22,7 @@ def run(folder: Path, model: str, **options: Any) -> kvl_eval.EvaluationResult:
 
 
 def answers(result: kvl_eval.EvaluationResult) -> dict[tuple[str, str], str]:
-    return {
-        (task, record["sample_id"]): record["answer"] for task in TASKS for record in result.folder.records(task)
-    }
+    return {(task, record["sample_id"]): record["answer"] for task in TASKS for record in result.folder.records(task)}
 
 
 def test_runs_through_vllm_answer_sample_by_sample_as_the_bundled_engine(server: Server, tmp_path: Path) -> None:
