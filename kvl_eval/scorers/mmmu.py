@@ -69,9 +69,12 @@ def lmms_letter(response: str, choices: Sequence[str]) -> Letter | None:
     return found or _by_text(text, choices)
 
 
-def open_candidates(response: str) -> list[Candidate]:
-    """The values an open reply may mean, without repeats: numbers ascending, then texts in code-point order."""
-    tails = _tails(response)
+def open_candidates(response: str, more_cues: Sequence[str] = ()) -> list[Candidate]:
+    """The values an open reply may mean, without repeats: numbers ascending, then texts in code-point order.
+
+    `more_cues` are words before an answer that other benchmarks' copies of the parser know besides.
+    """
+    tails = _tails(response, (*_CUES, *more_cues))
     texts = [*tails, *(number for tail in tails for number in _numbers(tail))]
     return in_order({candidate for text in texts for candidate in normalised(text)})
 
@@ -123,14 +126,14 @@ def _by_text(text: str, choices: Sequence[str]) -> Letter | None:
     return _last("text", {name: lowered.rfind(choice.lower()) for name, choice in zip(names, choices, strict=True)})
 
 
-def _tails(response: str) -> list[str]:
+def _tails(response: str, cues: Sequence[str]) -> list[str]:
     """For each line the shortest text after a cue; the whole reply where no line has one."""
     text = response.strip().strip(".").lower()
     lines = text.split("\n")
     found = []
     for index, line in enumerate(lines):
         best = ""
-        for cue in (*_CUES, "=") if index == len(lines) - 1 else _CUES:
+        for cue in (*cues, "=") if index == len(lines) - 1 else cues:
             if cue in line:
                 tail = line.rsplit(cue, 1)[1].strip()
                 best = tail if not best or len(tail) < len(best) else best

@@ -37,6 +37,7 @@ MODULES = (
     "mlvu",
     "tomato",
     "vsi_bench",
+    "videommmu",
     "mmvu",
 )
 TASKS: dict[str, Task] = {

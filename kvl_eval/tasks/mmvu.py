@@ -187,7 +187,7 @@ def conclusion(reply: str) -> str:
 
 
 def strict_letter(one: Sample, reply: str) -> str | None:
-    r"""The letter of the last `final answer is: X`, else of `\boxed{X}`, else ranked, else the only option contained."""
+    r"""The letter of the last `final answer is: X`, of `\boxed{X}`, else ranked, else of the only option contained."""
     found = _CONCLUSION.findall(reply)
     if found:
         return str(found[-1])
@@ -265,7 +265,7 @@ TASK = Task(
         "lmms_eval_cot": _prompt(_LMMS_COT, _LMMS_FORM),
     },
     default_prompt="official_cot",
-    prompt_evidence="the report names no prompt; its figure of GPT-4o is what the authors give for this one (unverified)",
+    prompt_evidence="the report names no prompt; its GPT-4o figure is what the authors give for this one (unverified)",
     protocols={
         "official": Protocol(
             score=score_official,
