@@ -27,6 +27,11 @@ Clusters = Sequence[str | None]
 Interval = tuple[float, float]
 
 
+def is_plain_mean(score: float | None, values: Sequence[float]) -> bool:
+    """Whether a score is the mean of these values, so that their interval is its own."""
+    return score is not None and math.isclose(score, math.fsum(values) / len(values), abs_tol=1e-9)
+
+
 def wilson(k: float, n: int, z: float = Z95) -> Interval:
     """95 % interval of a share of `k` successes in `n`; (0, 1) where n is 0, since nothing is known."""
     if not 0 <= k <= max(n, 0):

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from kvl_eval.errors import DataError, StorageError, unknown
 from kvl_eval.scorers.aggregate import by_question
-from kvl_eval.scorers.statistics import interval
+from kvl_eval.scorers.statistics import interval, is_plain_mean
 from kvl_eval.scoring.outputs import Item, Thinking, score_outputs
 from kvl_eval.sources import Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
@@ -223,7 +223,7 @@ def summary(task: Task, protocol: str, scored: Sequence[Scored], thinking: Think
         "n_scored": sum(one.score.value is not None for one in scored),
         "score": result.score,
         "unit": result.unit,
-        "ci95": list(interval(values, clusters)[:2]) if values else None,
+        "ci95": list(interval(values, clusters)[:2]) if values and is_plain_mean(result.score, values) else None,
         "official": dict(result.official),
         "categories": {
             field: {value: {"n": group.n, "score": group.score} for value, group in groups.items()}

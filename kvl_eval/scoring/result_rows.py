@@ -11,7 +11,7 @@ from typing import Any
 
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.aggregate import by_question
-from kvl_eval.scorers.statistics import interval, majority, pass_at_k, stderr, stderr_clustered
+from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
 
@@ -61,7 +61,7 @@ def result_row(
     clusters = [_cluster(one.sample) for one in asked if one.score.value is not None]
     summary = task.aggregate(settled, protocol) if settled else Summary(score=None)
     questions = part.planned - part.groups.total() + len(part.groups)
-    low, high, method = interval(values, clusters) if values else (0.0, 1.0, None)
+    score = summary.score if values else None
     verdicts = Counter(one.score.verdict for one in part.scored)
     failed = part.failed.total()
     row = {
@@ -83,13 +83,11 @@ def result_row(
         **({"n_questions": questions} if part.groups else {}),
         "n_unextracted": verdicts["no_answer"],
         "verdicts": dict(sorted(verdicts.items())),
-        "score": summary.score if values else None,
+        "score": score,
         "unit": summary.unit,
         "complete": part.ok == part.planned and not any(_is_broken(one.score.reason) for one in part.scored),
         "partial": data.get("partial"),
-        "bounds": _bounds(values, questions),
-        "ci95": [low, high] if values else None,
-        "ci_method": method,
+        **_uncertainty(score, values, clusters, questions),
         "stderr": stderr(values),
         "stderr_clustered": stderr_clustered(values, clusters),
         "official": dict(summary.official),
@@ -144,6 +142,18 @@ def _is_broken(reason: str | None) -> bool:
 
 def _cluster(sample: Sample) -> str:
     return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
+
+
+def _uncertainty(score: float | None, values: Sequence[float], clusters: Sequence[str], planned: int) -> Row:
+    """Bounds and interval of a mean over questions; a score that is another mean (of tasks, of tracks) has no interval.
+
+    Its bounds are itself once every question has a score, and until then nothing.
+    """
+    if score is not None and not is_plain_mean(score, values):
+        known = len(values) == planned
+        return {"bounds": [score, score] if known else [0.0, 1.0], "ci95": None, "ci_method": "none: no plain mean"}
+    low, high, method = interval(values, clusters) if values else (0.0, 1.0, None)
+    return {"bounds": _bounds(values, planned), "ci95": [low, high] if values else None, "ci_method": method}
 
 
 def _bounds(values: Sequence[float], planned: int) -> list[float]:
@@ -225,7 +235,7 @@ def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
         "source": found.source,
         "table": found.table,
         "delta": row["score"] - found.value if comparable else None,
-        "inside_ci": low <= found.value <= high if comparable else None,
+        "inside_ci": low <= found.value <= high if comparable and row["ci95"] else None,
         "note": note,
     }
 

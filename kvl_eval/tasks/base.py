@@ -111,7 +111,7 @@ class Task:
     prompt_evidence: str = ""
     row_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     judge_prompt: Callable[[Sample, str], JudgePrompt | None] | None = None
-    judge: JudgeRule = JudgeRule()
+    judge: JudgeRule = field(default_factory=JudgeRule)
     submission: Callable[[Sequence[tuple[Sample, str]]], Mapping[str, str]] | None = None
     mini: str | None = None
     mini_frames: int | None = None

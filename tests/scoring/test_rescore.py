@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,11 @@ def test_samples_come_back_from_the_plan_whole(tmp_path: Path) -> None:
     for number, entry in enumerate(RunFolder.open(path).plan()):
         sample = sample_of(entry["row"])
         assert (sample.id, sample.answers, entry["gold"]) == (f"q/{number}", ("AB"[number % 2],), ["AB"[number % 2]])
+
+
+def test_a_mean_of_tasks_has_no_interval_of_the_mean_of_questions(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    task = replace(tiny(), aggregate=lambda scored, protocol: Summary(score=0.123))
+    row = again(path, task)["rows"][0]
+    assert (row["score"], row["ci95"], row["bounds"]) == (0.123, None, [0.123, 0.123])
+    assert row["ci_method"] == "none: no plain mean"
