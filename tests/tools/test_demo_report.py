@@ -1,0 +1,46 @@
+"""The committed demo report: made from what the repository holds now, small, whole, and shown in the README."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tools.demo_report import DEMO, IMAGES, ROOT, bundled_tasks, fingerprints
+
+MOST = 4_500_000  # bytes
+
+
+def facts() -> dict[str, object]:
+    found: dict[str, object] = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_demo_is_up_to_date() -> None:
+    made, now = facts()["made_from"], fingerprints()
+    assert isinstance(made, dict)
+    changed = [what for what in now if made.get(what) != now[what]]
+    assert not changed, f"results/demo is older than {', '.join(changed)}: run `make demo` and commit it"
+
+
+def test_it_shows_every_bundled_task() -> None:
+    assert facts()["tasks"] == bundled_tasks()
+    index = (DEMO / "index.html").read_text(encoding="utf-8")
+    for task in bundled_tasks():
+        assert (DEMO / f"task-{task}.html").is_file()
+        assert f'href="task-{task}.html"' in index
+
+
+def test_it_is_small_and_tells_nothing_of_the_machine_it_was_made_on() -> None:
+    files = [path for path in DEMO.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MOST
+    for path in files:
+        if path.suffix in (".html", ".md", ".js", ".json"):
+            assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8")), path.name
+
+
+def test_the_readme_shows_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in (*(IMAGES / name for name in ("report.png", "sample.png")), DEMO / "report.md"):
+        assert path.is_file()
+        assert str(Path(path).relative_to(ROOT)) in readme, path.name
