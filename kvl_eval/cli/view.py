@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
@@ -13,12 +14,14 @@ def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
     from kvl_eval.view.session import View, newest_run
 
     shown = newest_run(output_dir) if path is None else path
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # set here, since a background job starts with SIGINT ignored
+        signal.signal(number, lambda *_: stopped.set())
     view = View(shown, port)
     try:
         click.echo(view.url)
         click.echo(f"showing {shown}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
+        stopped.wait()
         click.echo("stopped", err=True)
     finally:
         view.close()
