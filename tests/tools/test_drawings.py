@@ -52,7 +52,7 @@ def test_split_has_exactly_the_columns_of_the_hub(task: str) -> None:
     assert len(shipped) == split.rows >= 24
     identifier = next((name for name in ("pid", "questionId", "id", "file_name") if name in shipped[0]), None)
     if identifier:
-        assert len({row[identifier] for row in shipped}) == len(shipped)
+        assert len({(row[identifier], row.get("track")) for row in shipped}) == len(shipped)
 
 
 def test_image_columns_are_hub_images() -> None:
