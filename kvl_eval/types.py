@@ -18,8 +18,23 @@ EMBEDDED = ("nano", "nano-thinking")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnFrame:
+    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`.
+
+    `banner` holds the lines of text across it; () means none.
+    """
+
+    seed: int
+    rep: int
+    index: int
+    width: int
+    height: int
+    banner: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """A picture nobody has opened yet: a file, bytes, or a member of a zip archive (exactly one).
+    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one).
 
     `root` is the folder that `path` may not leave. `name` is what messages call the picture.
     """
@@ -30,6 +45,7 @@ class ImageRef:
     archive: str | None = None
     member: str | None = None
     root: str | None = None
+    drawn: DrawnFrame | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +356,14 @@ class CategoryScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMean:
+    """How a headline is made of groups: the means over the values of the category `field`, weighted (they sum to 1)."""
+
+    field: str
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """A task's result under one protocol.
 
@@ -348,9 +372,11 @@ class Summary:
         unit:       `percent` or `points`, how views print it.
         official:   the figures as the official script prints them, {key: text}.
         categories: {field: {value: CategoryScore}}.
+        over:       the groups whose means make the headline (a macro mean); None where it is the mean over questions.
     """
 
     score: float | None
     unit: str = "percent"
     official: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, CategoryScore]] = field(default_factory=dict)
+    over: GroupMean | None = None

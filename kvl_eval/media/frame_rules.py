@@ -3,6 +3,9 @@
     rule            indices                                                              written by
     vlmevalkit      step = total / (n + 1), int(i * step) for i = 1..n                   VLMEvalKit, `nframe`
       with fps      int(i * video_fps / fps) for i below int(total / video_fps * fps)    VLMEvalKit, `fps`
+    uniform_tail    linspace, or with fps the line above; the last frame besides,        VLMEvalKit, VSI-Bench
+                    where it is not among them
+    chunk_center    the middle of each of n equal chunks                                 VLMEvalKit, VSI-Bench
     linspace        n places from the first to the last frame, both included             lmms-eval
     uniform_capped  linspace over min(total, n) frames, with fps at most length * fps    lmms-eval
     longvideobench  valid = int(duration * video_fps), n = min(n, int(duration)),        LongVideoBench's loader
@@ -19,7 +22,7 @@ from dataclasses import replace
 from kvl_eval.errors import ConfigError
 from kvl_eval.types import VideoRef
 
-RULES = ("vlmevalkit", "linspace", "uniform_capped", "longvideobench")
+RULES = ("vlmevalkit", "uniform_tail", "chunk_center", "linspace", "uniform_capped", "longvideobench")
 DEFAULT_FRAMES = 64
 
 
@@ -40,7 +43,7 @@ def frame_indices(
         total:      frames of the video.
         video_fps:  its average frames a second, as its header says.
         n:          frames wanted, None: 64; with `fps` the most (then spread over the whole video), None: no limit.
-        fps:        frames wanted of a second, for `vlmevalkit` and `uniform_capped`.
+        fps:        frames wanted of a second, for `vlmevalkit`, `uniform_tail` and `uniform_capped`.
         duration:   seconds as the data set states them, for `longvideobench`; None: total / video_fps.
         force_last: of `uniform_capped`: the last place shows the last frame.
     Raises: ConfigError, for an unknown rule or counts that cannot be.
@@ -52,6 +55,10 @@ def frame_indices(
     count = DEFAULT_FRAMES if n is None else n
     if rule == "vlmevalkit":
         return _even_steps(total, count) if fps is None else _at_rate(total, video_fps, fps, n)
+    if rule == "uniform_tail":
+        return _with_last(total, _linspace(total, count, False) if fps is None else _at_rate(total, video_fps, fps, n))
+    if rule == "chunk_center":
+        return [min(int(total / count / 2 + round(total / count * i)), total - 1) for i in range(count)]
     if rule == "longvideobench":
         return _whole_steps(total / video_fps if duration is None else duration, video_fps, count)
     if rule == "uniform_capped":
@@ -73,6 +80,10 @@ def _at_rate(total: int, video_fps: float, fps: float, most: int | None) -> list
     return [int(i * step) for i in range(count)]
 
 
+def _with_last(total: int, indices: list[int]) -> list[int]:
+    return [*indices, total - 1] if indices and indices[-1] != total - 1 else indices
+
+
 def _whole_steps(duration: float, video_fps: float, most: int) -> list[int]:
     valid, count = int(duration * video_fps), min(most, int(duration))
     return [int(valid / count) * i for i in range(count)] if count > 0 else []
@@ -88,9 +99,10 @@ def _linspace(total: int, count: int, force_last: bool) -> list[int]:
 def with_flags(ref: VideoRef, frames: int | None = None, fps: float | None = None) -> VideoRef:
     """The reference under `--frames N` and `--fps X`.
 
-    `--frames` alone keeps the task's rule with N frames; `--fps` takes `vlmevalkit`'s rule for a rate, with N frames at
-    most, or without a limit.
+    `--frames` alone keeps the task's rule with N frames; `--fps` takes `vlmevalkit`'s rule for a rate (`uniform_tail`
+    keeps its own), with N frames at most, or without a limit.
     """
     if fps is not None:
-        return replace(ref, rule="vlmevalkit", fps=fps, frames=frames)
+        rule = ref.rule if ref.rule == "uniform_tail" else "vlmevalkit"
+        return replace(ref, rule=rule, fps=fps, frames=frames)
     return ref if frames is None else replace(ref, frames=frames)

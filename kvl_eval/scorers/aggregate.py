@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kvl_eval.types import CategoryScore, Scored, Summary
+from kvl_eval.types import CategoryScore, GroupMean, Scored, Summary
 
 
 def mean(scored: Sequence[Scored]) -> float | None:
@@ -63,3 +63,16 @@ def _worth(one: Scored) -> float:
 def summarise(scored: Sequence[Scored], official: Mapping[str, str] | None = None, unit: str = "percent") -> Summary:
     """The ordinary result of a task: mean over scored samples, and means by category."""
     return Summary(score=mean(scored), unit=unit, official=official or {}, categories=by_category(scored))
+
+
+def mean_of_groups(summary: Summary, field: str, weights: Mapping[str, float] | None = None) -> Summary:
+    """The same with another headline: the mean of the means of the category `field`, equal ones unless weighted.
+
+    Weights add up to 1 over the groups that are there. Without any group the summary stays what it is.
+    """
+    groups = summary.categories.get(field, {})
+    if not groups:
+        return summary
+    chosen = {name: 1 / len(groups) for name in groups} if weights is None else dict(weights)
+    score = math.fsum(chosen[name] * group.score for name, group in groups.items())
+    return replace(summary, score=score, over=GroupMean(field=field, weights=chosen))

@@ -48,7 +48,15 @@ def mean_relative_accuracy(prediction: float, target: float) -> float:
     """
     if target == 0:
         return float(prediction == 0)
-    error = abs(prediction - target) / abs(target)
+    return _share_met(abs(prediction - target) / abs(target))
+
+
+def vlmevalkit_relative_accuracy(prediction: float, target: float) -> float:
+    """The same as VLMEvalKit counts it: at a target of 0 the error is the prediction itself."""
+    return _share_met(abs(prediction)) if target == 0 else mean_relative_accuracy(prediction, target)
+
+
+def _share_met(error: float) -> float:
     return sum(error <= tolerance for tolerance in TOLERANCES) / len(TOLERANCES)
 
 

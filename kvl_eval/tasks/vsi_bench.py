@@ -6,7 +6,8 @@ Frames:  32, first and last included; the report states none, and their number m
 Metric:  mean of eight tasks: accuracy of four, mean relative accuracy of four; the three levels of relative direction
          count as one task, each with equal weight
 Scorer:  the reply's first word; where that is no number or letter, the number that stands first, or ranked letters
-Source:  vision-x-nyu/thinking-in-space lmms_eval/tasks/vsibench @ 51e089c; lmms-eval tasks/vsibench @ 75571cf
+Source:  vision-x-nyu/thinking-in-space lmms_eval/tasks/vsibench @ 51e089c; lmms-eval tasks/vsibench @ 75571cf;
+         VLMEvalKit dataset/vsibench.py @ e8e78f0
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row VSI-Bench, from before the debiased version
 """
 
@@ -18,17 +19,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import NO_LETTER, ranked_over
-from kvl_eval.scorers.relative_accuracy import as_float, first_word, mean_relative_accuracy, scanned_number
+from kvl_eval.scorers.relative_accuracy import (
+    as_float,
+    first_word,
+    mean_relative_accuracy,
+    scanned_number,
+    vlmevalkit_relative_accuracy,
+)
+from kvl_eval.scorers.spatial_bench import matched_number, matched_option
 from kvl_eval.scorers.video_choice import without_letters
 from kvl_eval.sources import Source, literal_list, read_rows
 from kvl_eval.sources.videos import filmed_samples
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.tasks.choices import DIRECT, kept, row_id
-from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
+from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary, VideoRef
 
 FRAMES = 32
 MINI_FRAMES = 4  # the bundled clips have four scenes
@@ -87,6 +95,12 @@ def _prompt(number: str, header: str) -> Callable[[Sample], list[Message]]:
     return prompt
 
 
+def vlmevalkit(one: Sample) -> list[Message]:
+    """VLMEvalKit's text, and its frames: the last one is shown under `--fps`, too."""
+    shown = [replace(ref, rule="uniform_tail") if isinstance(ref, VideoRef) else ref for ref in one.media]
+    return _prompt(FLOAT, "")(replace(one, media=tuple(shown)))
+
+
 def asks_for_number(one: Sample) -> bool:
     """Whether the question's type is one of those that are answered by a number."""
     return one.categories["type"][0] in NUMBERS
@@ -96,9 +110,11 @@ def asks_for_number(one: Sample) -> bool:
 
 
 def _score(
-    number: Callable[[str], tuple[float | None, str]], letter: Callable[[Sample, str], str | None]
+    number: Callable[[str], tuple[float | None, str]],
+    letter: Callable[[Sample, str], str | None],
+    accuracy: Callable[[float, float], float] = mean_relative_accuracy,
 ) -> Callable[[Sample, str, Extraction], Score]:
-    """A protocol of a reader of numbers, which says how it found one, and a reader of letters."""
+    """A protocol of a reader of numbers, which says how it found one, a reader of letters, and a number's worth."""
 
     def score(one: Sample, answer: str, extraction: Extraction) -> Score:
         if not one.answers:
@@ -111,7 +127,7 @@ def _score(
             if value is None:
                 return Score.no_answer("no_number")
             shown = value if math.isfinite(value) else str(value)
-            return Score.of(mean_relative_accuracy(value, gold), shown, how)
+            return Score.of(accuracy(value, gold), shown, how)
         found = letter(one, answer) if extraction is MISSING else None if extraction is None else str(extraction)
         if not found:
             return Score.no_answer(NO_LETTER)
@@ -126,6 +142,10 @@ def _first_number(reply: str) -> tuple[float | None, str]:
 
 def _scanned(reply: str) -> tuple[float | None, str]:
     return scanned_number(reply), "scan"
+
+
+def _matched(reply: str) -> tuple[float | None, str]:
+    return matched_number(reply), "matched"
 
 
 def _assumed_number(reply: str) -> tuple[float | None, str]:
@@ -148,23 +168,26 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     types = {name: group.score for name, group in summary.categories.get("type", {}).items()}
     if summary.score is None:
         return summary
-    levels = [types[name] for name in DIRECTIONS if name in types]
-    tasks = {name: value for name, value in types.items() if name not in DIRECTIONS}
-    if levels:
-        tasks["object_rel_direction"] = sum(levels) / len(levels)
-    overall = sum(tasks.values()) / len(tasks)
+    levels = [name for name in DIRECTIONS if name in types]
+    merged = len(levels) == 3 or protocol != "vlmevalkit"
+    tasks = {name: value for name, value in types.items() if not merged or name not in DIRECTIONS}
+    if levels and merged:
+        tasks["object_rel_direction"] = sum(types[name] for name in levels) / len(levels)
+    share = {name: 1 / len(levels) if merged and name in levels else 1.0 for name in types}
+    summary = mean_of_groups(summary, "type", {name: part / len(tasks) for name, part in share.items()})
     whole = len(levels) == 3 and len(tasks) == len(NUMBERS) + len(CHOICES)
     unit = 1 if protocol == "lmms-eval" else 100
-    stops = not whole if protocol == "lmms-eval" else len(levels) in (1, 2)
+    stops = not whole if protocol == "lmms-eval" else len(levels) in (1, 2) and merged
     figures = {f"{name}{_metric(name)}": str(unit * value) for name, value in tasks.items()}
-    official = {"overall": "incomplete" if stops else str(unit * overall), **figures}
+    official = {"overall": "incomplete" if stops else str(unit * (summary.score or 0)), **figures}
     if not whole:
-        official["tasks"] = f"incomplete: {len(tasks)} of 8, {len(levels)} of 3 levels of relative direction"
+        done = len(tasks) - (0 if merged else len(levels))
+        official["tasks"] = f"incomplete: {done} of 8, {len(levels)} of 3 levels of relative direction"
     found = Counter(
         one.score.method or "none" for one in scored if asks_for_number(one.sample) and one.score.value is not None
     )
     official |= {f"numbers read by {name}": str(n) for name, n in sorted(found.items())}
-    return replace(summary, score=overall, official=official)
+    return replace(summary, official=official)
 
 
 def _metric(name: str) -> str:
@@ -192,7 +215,7 @@ TASK = Task(
     prompts={
         "official": _prompt(PHRASE, "Options:"),
         "official_number": _prompt(SINGLE, "Options:"),
-        "vlmevalkit": _prompt(FLOAT, ""),
+        "vlmevalkit": vlmevalkit,
     },
     default_prompt="official",
     prompt_evidence="the report names no prompt; this is the authors' (official_number is theirs for GPT-4 and Gemini)",
@@ -219,6 +242,16 @@ TASK = Task(
                 "numbers: the one that stands first, in digits or words, so that verbose replies score higher",
                 "letters as official; no overall unless every type is there",
                 _ZERO,
+            ),
+        ),
+        "vlmevalkit": Protocol(
+            score=_score(_matched, lambda _, reply: matched_option(reply), vlmevalkit_relative_accuracy),
+            notes=(
+                "numbers: in an `<answer>` block, else the last one after the thought: `between 2 and 3` is 3, `5-7` "
+                "is -7 and `1,200` is 200; words up to twenty",
+                "letters A to F: a block, a closing tag, the last six lines, a phrase, the only capital; the last word "
+                "of `D/A` counts, and a capital A that is an article",
+                "at a gold of 0 the error is the number itself; directions are merged only where all three are there",
             ),
         ),
     },

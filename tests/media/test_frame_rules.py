@@ -14,8 +14,17 @@ from kvl_eval.media.frame_rules import RULES, frame_indices, with_flags
 from kvl_eval.types import VideoRef
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data"
-PROTOCOLS = {"nframe": "vlmevalkit", "fps": "vlmevalkit", "duration_stride": "longvideobench"}
-VECTORS = {"videomme": 181, "longvideobench": 82, "egoschema": 24}
+PROTOCOLS = {
+    "nframe": "vlmevalkit",
+    "fps": "vlmevalkit",
+    "duration_stride": "longvideobench",
+    "nframe/uniform": "linspace",
+    "fps/uniform": "vlmevalkit",
+    "nframe/uniform_tail": "uniform_tail",
+    "fps/uniform_tail": "uniform_tail",
+    "nframe/chunk_center": "chunk_center",
+}
+VECTORS = {"videomme": 181, "longvideobench": 82, "egoschema": 24, "vsi_bench": 58}
 
 
 @pytest.mark.parametrize("task", VECTORS)
@@ -29,7 +38,7 @@ def test_indices_are_those_of_the_published_loaders(task: str) -> None:
             total=given_.get("total_frames", 0),
             video_fps=given_["video_fps"],
             n=given_.get("nframe") or given_.get("max_frames") or given_.get("max_num_frames"),
-            fps=given_.get("target_fps") or given_.get("fps_cap"),
+            fps=given_.get("target_fps") or given_.get("fps_cap") or given_.get("fps"),
             duration=given_.get("duration"),
             force_last=given_.get("force_last", False),
         )
@@ -48,13 +57,15 @@ def test_indices_are_those_of_the_published_loaders(task: str) -> None:
 def test_every_rule_rises_within_the_video(rule: str, total: int, video_fps: float, n: int) -> None:
     found = frame_indices(rule, total=total, video_fps=video_fps, n=n)
     assert found == sorted(found)
-    assert len(found) <= n
+    assert len(found) <= n + (rule == "uniform_tail")
     assert all(0 <= index < total for index in found)
 
 
 def test_a_clip_of_one_frame_is_repeated_as_the_loaders_repeat_it() -> None:
     assert frame_indices("vlmevalkit", total=1, video_fps=25, n=4) == [0, 0, 0, 0]
     assert frame_indices("linspace", total=1, video_fps=25, n=3) == [0, 0, 0]
+    assert frame_indices("chunk_center", total=1, video_fps=25, n=3) == [0, 0, 0]
+    assert frame_indices("uniform_tail", total=9, video_fps=25, n=1) == [0, 8]
     assert frame_indices("uniform_capped", total=1, video_fps=25, n=3) == [0]
 
 

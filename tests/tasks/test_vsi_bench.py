@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.scorers.relative_accuracy import mean_relative_accuracy, scanned_number
+from kvl_eval.scorers.spatial_bench import matched_number, matched_option
 from kvl_eval.sources import Source
 from kvl_eval.tasks.vsi_bench import NUMBERS, TASK
 from kvl_eval.types import MISSING, Score, Scored
 from tests.golden import rows
+from tests.scorers.growth import is_linear
 from tests.tasks.tables import write_parquet, write_tsv
 from tests.tasks.vectors import check_linear, check_no_response_breaks, check_same_again
 
@@ -24,24 +26,26 @@ ROW = {
     "ground_truth": "4",
 }
 CHOICE = {**ROW, "question_type": "route_planning", "options": ["A. Left", "B. Right"], "ground_truth": "B"}
-OURS = ("official", "lmms-eval")
+ANSWERS = {"official": 255, "lmms-eval": 255, "vlmevalkit": 249}
 
 
-def test_answers(data: Path) -> None:
-    for row in rows(data / "vsi_bench" / "answers.jsonl"):
-        if row["source"] not in OURS:
-            continue
+@pytest.mark.parametrize("source", ANSWERS)
+def test_answers(data: Path, source: str) -> None:
+    asked = [row for row in rows(data / "vsi_bench" / "answers.jsonl") if row["source"] == source]
+    assert len(asked) == ANSWERS[source]
+    for row in asked:
         expected, sample = row["expected"], TASK.sample(row["inputs"])
-        score = TASK.protocols[row["source"]].score(sample, row["response"], MISSING)
+        score = TASK.protocols[source].score(sample, row["response"], MISSING)
         if "accuracy" in expected:
-            assert (score.extracted or "", score.value) == (expected["extracted"], expected["accuracy"]), row["id"]
+            assert score.value == expected["accuracy"], row["id"]
+            assert (score.extracted or "") == (expected["extracted"] or ""), row["id"]
         elif not row["inputs"]["ground_truth"]:
             assert score.verdict == "not_scored"
         elif "error" in expected:
             assert float(row["inputs"]["ground_truth"]) == 0, "the script stops, here 0 alone is right"
             assert score.value == float(score.extracted == 0), row["id"]
         else:
-            if float(row["inputs"]["ground_truth"]) > 0:
+            if float(row["inputs"]["ground_truth"]) > 0 or source == "vlmevalkit":
                 assert score.value == pytest.approx(expected["mra"]), row["id"]
             if "parsed" in expected:
                 assert score.extracted == expected["parsed"], row["id"]
@@ -65,20 +69,81 @@ def test_numbers_in_words(text: str, number: float | None) -> None:
 
 def test_aggregates(data: Path) -> None:
     for row in rows(data / "vsi_bench" / "aggregate.jsonl"):
-        if row["source"] not in OURS:
-            continue
         protocol, scored = row["source"], []
         for item in row["inputs"]["items"]:
             sample = TASK.sample(item)
             scored.append(
                 Scored(sample=sample, score=TASK.protocols[protocol].score(sample, item["response"], MISSING))
             )
-        official = TASK.aggregate(scored, protocol).official
+        summary = TASK.aggregate(scored, protocol)
+        official = summary.official
         if "error" in row["expected"]:
             assert official["overall"] == "incomplete", row["id"]
         else:
             found = {name: float(official[name]) for name in row["expected"]}
             assert found == pytest.approx(row["expected"]), row["id"]
+            unit = 1 if protocol == "lmms-eval" else 100
+            assert unit * (summary.score or 0) == pytest.approx(row["expected"]["overall"]), row["id"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("<answer type=x> b, surely </answer>", "B"),
+        ("<answer>none</answer> ... <answer>(c)</answer>", "C"),
+        ("A or B? so C</think>", "C"),
+        ("A\u200b", "A"),
+        ("Option A: left\nOption B: right\nfinal answer: b", "B"),
+        ("A is near\nor B it may be\n\n\n\n\n\n\n\nno", None),
+        ("The man went on\nD it is", "D"),
+        ("D**", "D"),
+        ("D_x", "D"),
+        ("AD_x, D", "D"),
+    ],
+)
+def test_vlmevalkit_letters(reply: str, letter: str | None) -> None:
+    assert matched_option(reply) == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "number"),
+    [
+        ("<answer>3.5 m</answer> of 7", 3.5),
+        ("<answer>x</answer> <answer >8</ answer>, 9", 8.0),
+        ("<answer>3.5 m of 7", 7.0),
+        ("<think>7 <think>8</think>none", 8.0),
+        ("[1, oops]", None),
+        ("[]", None),
+        ("Nineteen\u200b", 19.0),
+    ],
+)
+def test_vlmevalkit_numbers(reply: str, number: float | None) -> None:
+    assert matched_number(reply) == number
+
+
+@pytest.mark.parametrize(
+    "unit",
+    *[
+        [
+            "<answer ",
+            "<answer>a",
+            "<answer>1",
+            "the answer ",
+            "选择",
+            "Answer is\t",
+            "A  ",
+            "B**",
+            "9",
+            "<think>",
+            "option ",
+            "[",
+            "A\n",
+        ]
+    ],
+)
+def test_vlmevalkit_readers_take_linear_time(unit: str) -> None:
+    assert is_linear(matched_option, unit)
+    assert is_linear(matched_number, unit)
 
 
 @pytest.mark.shared
@@ -113,6 +178,7 @@ def test_hub_layout(tmp_path: Path) -> None:
     assert (first.id, first.media[0].path, first.cluster) == ("7", "scannet/scene0.mp4", "scene0")
     assert (second.choices, second.answers) == (("Left", "Right"), ("B",))
     assert (first.media[0].rule, first.media[0].frames) == ("linspace", 32)
+    assert TASK.prompts["vlmevalkit"](first)[0].media[0].rule == "uniform_tail"
     check_same_again(TASK, [first, second])
 
 
