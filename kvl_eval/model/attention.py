@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kvl_eval.model.cache import LatentCache, PagedRows, Pages
 from kvl_eval.model.config import TextConfig
+from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.rope import rotate
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
@@ -23,7 +24,7 @@ ABSORBED_TOKENS = 16  # most new tokens a row for which the scores over all late
 
 
 class RMSNorm(nn.Module):
-    """w * x / sqrt(mean(x^2) + eps), statistics in float32."""
+    """w * x / sqrt(mean(x^2) + eps), statistics in float32 or wider."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -31,8 +32,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        x_wide = wide(x)
+        scaled = x_wide * torch.rsqrt(x_wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * scaled.to(x.dtype)
 
 
@@ -120,7 +121,7 @@ class Attention(nn.Module):
         q_BSAW = self.folded(q_BSAD)
         rows, new, heads, _ = q_BSAW.shape
         scores = (q_BSAW.flatten(1, 2) @ latents_BTW.mT).view(rows, new, heads, -1)  # (B, S, A, T)
-        scores = scores.float() * self.config.qk_head_dim**-0.5
+        scores = wide(scores) * self.config.qk_head_dim**-0.5
         if mask_BST is not None:
             scores = scores.masked_fill(~mask_BST[:, :, None], float("-inf"))
         shares = scores.softmax(-1).to(latents_BTW.dtype).flatten(1, 2)
@@ -134,9 +135,9 @@ class Attention(nn.Module):
         q_BAW = F.pad(self.folded(q_BSAD)[:, 0], (0, 0, 0, 0, 0, 1))  # one row more, for pages of nobody
         heads, latent_size = q_BAW.shape[1], self.config.kv_lora_rank
         scores = []
-        top_BA = q_BAW.new_full((pages.rows + 1, heads), float("-inf"), dtype=torch.float32)
+        top_BA = q_BAW.new_full((pages.rows + 1, heads), float("-inf"), dtype=wide_dtype(q_BAW.dtype))
         for latents_NPW, owners_N, hidden_NP in pages.parts:
-            part = (q_BAW[owners_N] @ latents_NPW.mT).float() * self.config.qk_head_dim**-0.5  # (N, A, P)
+            part = wide(q_BAW[owners_N] @ latents_NPW.mT) * self.config.qk_head_dim**-0.5  # (N, A, P)
             scores.append(part.masked_fill_(hidden_NP[:, None], float("-inf")))
             top_BA.scatter_reduce_(0, owners_N[:, None].expand(-1, heads), part.amax(-1), "amax")
         total_BA = torch.zeros_like(top_BA)
@@ -145,7 +146,7 @@ class Attention(nn.Module):
             shares = part.sub_(top_BA[owners_N][..., None]).exp_()
             total_BA.index_add_(0, owners_N, shares.sum(-1))
             found = shares.to(latents_NPW.dtype) @ latents_NPW[..., :latent_size]
-            summed_BAC.index_add_(0, owners_N, found.float())
+            summed_BAC.index_add_(0, owners_N, wide(found))
         return self.unfolded((summed_BAC / total_BA[..., None])[: pages.rows, None].to(q_BAW.dtype))
 
     def folded(self, q_BSAD: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from kvl_eval.model.attention import Attention, RMSNorm
 from kvl_eval.model.cache import LatentCache, PagedRows
 from kvl_eval.model.config import TextConfig
 from kvl_eval.model.moe import MLP, MoE
+from kvl_eval.model.precision import wide
 from kvl_eval.model.rope import text_angles
 
 
@@ -72,8 +73,8 @@ class LanguageModel(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def logits(self, x: Tensor) -> Tensor:
-        """(..., H) final hidden states to (..., vocab_size) float32."""
-        return self.lm_head(x).float()  # type: ignore[no-any-return]
+        """(..., H) final hidden states to (..., vocab_size) in float32 or wider."""
+        return wide(self.lm_head(x))
 
 
 def padding_mask(attention_mask: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (80 kB each in 
 
 @dataclass(frozen=True, slots=True)
 class KimiVLOutput:
-    """What a forward pass returns: logits (B, S, vocab_size), float32."""
+    """What a forward pass returns: logits (B, S, vocab_size), float32 or wider."""
 
     logits: Tensor
 
@@ -167,7 +167,7 @@ class KimiVL(nn.Module):
             embeds: (B, S, H) embeddings of the new tokens, padded at the right.
             cache:  a cache with B rows; it holds the new tokens afterwards.
             counts: tokens of each row that are not padding, 1 to S; None means S for all.
-        Returns: (B, vocab_size) float32.
+        Returns: (B, vocab_size) in float32 or wider.
         """
         rows, size = embeds.shape[:2]
         counts = [size] * rows if counts is None else list(counts)

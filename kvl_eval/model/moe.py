@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.model.config import TextConfig
+from kvl_eval.model.precision import wide, wide_dtype
 
 # Public in newer releases of torch, private in older ones, absent in the oldest that are supported.
 GROUPED_MM: Callable[..., Tensor] | None = getattr(F, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
@@ -30,7 +31,7 @@ class MLP(nn.Module):
 
 
 class Router(nn.Module):
-    """Chooses experts by biased scores and weighs them by unbiased ones, all in float32."""
+    """Chooses experts by biased scores and weighs them by unbiased ones, all in float32 or wider."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -39,9 +40,9 @@ class Router(nn.Module):
         self.e_score_correction_bias = nn.Parameter(torch.empty(config.n_routed_experts))
 
     def forward(self, x_TH: Tensor) -> tuple[Tensor, Tensor]:
-        """Expert indices (T, k) and their weights (T, k), normalised and scaled, float32."""
-        scores_TE = F.linear(x_TH.float(), self.weight.float()).sigmoid()
-        experts_Tk = self.choose(scores_TE + self.e_score_correction_bias.float())
+        """Expert indices (T, k) and their weights (T, k), normalised and scaled, float32 or wider."""
+        scores_TE = F.linear(wide(x_TH), wide(self.weight)).sigmoid()
+        experts_Tk = self.choose(scores_TE + wide(self.e_score_correction_bias))
         weights_Tk = scores_TE.gather(1, experts_Tk)
         if self.config.norm_topk_prob and self.config.num_experts_per_tok > 1:
             weights_Tk = weights_Tk / (weights_Tk.sum(-1, keepdim=True) + 1e-20)
@@ -67,7 +68,7 @@ class Experts(nn.Module):
         self.down_proj = nn.Parameter(torch.empty(count, hidden, inner))
 
     def forward(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
-        """Weighted sum of each token's experts, (T, H), summed in float32.
+        """Weighted sum of each token's experts, (T, H), summed in float32 or wider.
 
         Pairs (token, expert) are sorted by expert once; then one grouped matrix product for gate and up and one for
         down on an accelerator, without reading anything back, or a loop over the experts that were hit on a CPU.
@@ -80,7 +81,7 @@ class Experts(nn.Module):
             return self.looped(x_TH, tokens, weights_Tk.flatten()[order], ends_E)
         outputs = self.grouped(x_TH[tokens], ends_E)
         pairs = outputs[order.argsort()].view(*experts_Tk.shape, -1)  # (T, k, H), back in token order
-        return (pairs.float() * weights_Tk[..., None]).sum(1).to(x_TH.dtype)
+        return (wide(pairs) * weights_Tk[..., None]).sum(1).to(x_TH.dtype)
 
     def takes_grouped(self, x: Tensor) -> bool:
         """Whether torch has a fused grouped product for these weights: bfloat16 on CUDA, rows of whole 16 bytes."""
@@ -99,24 +100,24 @@ class Experts(nn.Module):
 
         What an expert gives is added at once, so that no more than one expert's outputs lie in memory.
         """
-        total_TH, start = torch.zeros_like(x_TH, dtype=torch.float32), 0
+        total_TH, start = torch.zeros_like(x_TH, dtype=wide_dtype(x_TH.dtype)), 0
         weights = zip(ends_E.tolist(), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
         for end, gate_up, down in weights:
             if end > start:
                 tokens = tokens_P[start:end]
                 gate, up = product(x_TH[tokens], gate_up).chunk(2, dim=-1)
                 out = product(F.silu(gate) * up, down)
-                total_TH.index_add_(0, tokens, out.float() * weights_P[start:end, None])
+                total_TH.index_add_(0, tokens, wide(out) * weights_P[start:end, None])
             start = end
         return total_TH.to(x_TH.dtype)
 
     def plain(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
         """The plain form of `forward`: every expert on every token, weighted by zero where it was not chosen."""
-        total = torch.zeros_like(x_TH, dtype=torch.float32)
+        total = torch.zeros_like(x_TH, dtype=wide_dtype(x_TH.dtype))
         for expert, (gate_up, down) in enumerate(zip(self.gate_up_proj, self.down_proj, strict=True)):
             gate, up = F.linear(x_TH, gate_up).chunk(2, dim=-1)
             weight_T = (weights_Tk * (experts_Tk == expert)).sum(-1)
-            total = total + F.linear(F.silu(gate) * up, down).float() * weight_T[:, None]
+            total = total + wide(F.linear(F.silu(gate) * up, down)) * weight_T[:, None]
         return total.to(x_TH.dtype)
 
 

@@ -1,12 +1,14 @@
 """Rotary position embeddings: one axis for the language model, two axes for MoonViT.
 
-Both turn *adjacent* components (2j, 2j+1), viewed as complex numbers; angles and products are float32.
+Both turn *adjacent* components (2j, 2j+1), viewed as complex numbers; angles are float32, products float32 or wider.
 
 Shapes: P patches or positions, D head size, J = D / 2 rotated pairs; leading dimensions are free.
 """
 
 import torch
 from torch import Tensor
+
+from kvl_eval.model.precision import wide
 
 
 def text_angles(positions: Tensor, dim: int, theta: float) -> Tensor:
@@ -47,6 +49,7 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
         angles: (..., D / 2) float32, broadcast against `x`.
     Returns: (..., D) in the dtype of `x`.
     """
-    a, b = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
+    a, b = wide(x).view(*x.shape[:-1], -1, 2).unbind(-1)
+    angles = angles.to(a.dtype)
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.config import VisionConfig
+from kvl_eval.model.precision import wide
 from kvl_eval.model.rope import rotate, vision_angles
 
 Grid = tuple[int, int]  # (rows, columns) in patches
@@ -99,8 +100,8 @@ class PositionTable(nn.Module):
         return self._kept[rows, cols]
 
     def resized(self, rows: int, cols: int) -> Tensor:
-        table = self.weight.permute(2, 0, 1)[None].float()
-        resized = F.interpolate(table, size=(rows, cols), mode="bicubic", align_corners=False)
+        table = self.weight.permute(2, 0, 1)[None]
+        resized = F.interpolate(wide(table), size=(rows, cols), mode="bicubic", align_corners=False)
         return resized[0].flatten(1).T.to(self.weight.dtype)
 
 
@@ -174,7 +175,7 @@ def attend_dense_mask(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequen
     """The plain form of `attend_per_image`: one attention over all patches under a (P, P) mask."""
     sizes = torch.tensor([rows * cols for rows, cols in grids])
     owner = torch.repeat_interleave(torch.arange(len(grids)), sizes).to(q_PAD.device)
-    q, k, v = (x.transpose(0, 1).float() for x in (q_PAD, k_PAD, v_PAD))  # (A, P, D)
+    q, k, v = (wide(x.transpose(0, 1)) for x in (q_PAD, k_PAD, v_PAD))  # (A, P, D)
     scores = q @ k.mT * q.shape[-1] ** -0.5
     scores = scores.masked_fill(owner[:, None] != owner[None, :], float("-inf"))
     out_APD: Tensor = scores.softmax(-1) @ v

@@ -30,7 +30,7 @@ Model = TypeVar("Model", bound="KimiVL")
 
 INDEX = "model.safetensors.index.json"
 SKIPPED = ("rotary_emb.inv_freq", "cos_cached", "sin_cached")  # tables that old checkpoints carry along
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FLOAT_FORMATS = ("F32", "BF16", "F16", "F64")
 SHOWN = 20
 SMALL = 1_000_000_000  # parameters up to which weights are looked through for NaN and infinity by default
@@ -242,6 +242,10 @@ def _dtype(dtype: torch.dtype | str | None, config: KimiVLConfig, device: torch.
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise CheckpointError("model.dtype", f"dtype {name} is not supported", why=f"accepted: {', '.join(DTYPES)}")
+    if name == "float64" and device.type == "mps":
+        raise CheckpointError(
+            "model.dtype", "device mps computes nothing in float64", fix="use --device cpu or float32"
+        )
     return DTYPES[name]
 
 

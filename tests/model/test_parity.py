@@ -132,7 +132,8 @@ def test_padding_at_the_left_changes_no_logit(golden: Path, model: KimiVL, input
         torch.testing.assert_close(logits[row, -len(expected) :], expected, atol=1e-4, rtol=0)
 
 
-def test_sampling_in_a_batch_equals_sampling_alone(model: KimiVL, inputs: dict[str, Inputs]) -> None:
+def test_sampling_in_a_batch_equals_sampling_alone(tiny: Path, inputs: dict[str, Inputs]) -> None:
+    model = KimiVL.from_pretrained(tiny, dtype="float64")
     names = ["text_only", "two_images", "text_multi_turn"]
     settings = {"max_new_tokens": 16, "temperature": 0.9, "top_p": 0.95, "top_k": 50, "stop_token_ids": ()}
     alone = [model.generate(**inputs[name], **settings, seed=seed)[0] for seed, name in enumerate(names)]
@@ -230,3 +231,19 @@ def test_bfloat16_says_nearly_the_same(tiny: Path, golden: Path, inputs: dict[st
     assert alike.median() > 0.99
     assert model.new_cache().layers[0].dtype == torch.bfloat16
     assert len(model.generate(**inputs[name], max_new_tokens=6, stop_token_ids=())[0]) == 6
+
+
+@torch.no_grad()
+def test_float64_stays_in_float64_from_pixels_to_logits(tiny: Path, golden: Path, inputs: dict[str, Inputs]) -> None:
+    """A batch of another shape, and pages in place of whole rows, move logits by the rounding of float64 alone."""
+    model = KimiVL.from_pretrained(tiny, dtype="float64")
+    names = ["two_images", "text_only"]
+    batch = joined([inputs[name] for name in names])
+    logits = model(**batch).logits
+    assert logits.dtype == torch.float64
+    for row, name in enumerate(names):
+        alone = model(**inputs[name]).logits[0]
+        torch.testing.assert_close(alone, vectors(golden, name)["logits"].double(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(logits[row, -len(alone) :], alone, atol=1e-12, rtol=0)
+    chunked = prefill(model, model.embed(inputs["text_only"]["input_ids"]), model.new_cache(1), chunk=5)
+    torch.testing.assert_close(chunked[0], logits[1, -1], atol=1e-12, rtol=0)
