@@ -1,7 +1,8 @@
 """Continuous batching over a latent cache in pages: streams of tokens enter and leave at every step.
 
 A step prefills waiting prompts in chunks and decodes one token of every stream that runs. A prompt is prefilled once
-for all its repeats and budgets, which share its pages.
+for all its repeats and budgets, which share its pages. Prompts that begin alike (the same document, another question)
+share the full pages of what is alike, as long as one of them is in the cache when the next one enters.
 
 A prompt enters when there are pages for it and one more for everybody else. Where pages run out in mid-flight, the
 youngest stream gives its own back and waits; what it had generated is not lost but prefilled behind its prompt. The
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from kvl_eval.backends.features import FeatureShelf
+from kvl_eval.backends.prefixes import page_names
 from kvl_eval.backends.streams import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
 from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable, index_tensor
@@ -66,6 +68,7 @@ class Batch:
         chunk:     most prompt tokens prefilled in one step.
         pages:     most pages of the latent cache; None means no limit.
         page_size: tokens of a page.
+        prepare:   makes what the vision tower takes of a portion of the prompts' pixel values.
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class Batch:
         chunk: int = PREFILL_CHUNK,
         pages: int | None = None,
         page_size: int = PAGE,
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.model = model
+        self.prepare = prepare
         self.configured_rows = rows
         self.rows = rows
         self.chunk = chunk
@@ -107,7 +112,9 @@ class Batch:
     def add(self, prompt: Prompt) -> None:
         """Queue a prompt with its streams."""
         self._added += 1
-        prompt.order, prompt.open, prompt.pictures = self._added, len(prompt.streams), prompt.pictures or prompt.key
+        prompt.order, prompt.open = self._added, len(prompt.streams)
+        placeholder = self.model.config.media_placeholder_token_id
+        prompt.pages = page_names(prompt.ids, placeholder, prompt.pictures, self.pool.page_size)
         self.features.join(prompt.pictures)
         self._waiting.append(Waiting(prompt))
 
@@ -160,12 +167,24 @@ class Batch:
 
     def _pages_for(self, one: Waiting) -> int:
         """Pages that a prefill takes, with the first tokens of its streams."""
-        shared = len(one.prompt.ids) // self.pool.page_size if self._sibling(one) else 0
+        shared = self._beginning(one)[1] // self.pool.page_size
         return self.pool.pages_for(one.tokens) - shared + len(one.streams)
 
-    def _sibling(self, one: Waiting) -> PageTable | None:
-        """Pages of another stream that begins with the same prompt."""
-        return next((stream.table for stream in one.prompt.streams if stream.table), None)
+    def _beginning(self, one: Waiting) -> tuple[PageTable | None, int]:
+        """The pages that a prefill begins with, and how many of its tokens they hold.
+
+        Another stream of the same prompt has all of it; one of another prompt has the full pages of what is alike.
+        """
+        for stream in one.prompt.streams:
+            if stream.table is not None:
+                return stream.table, min(len(one.prompt.ids), one.tokens - 1)
+        table, count, page_size = None, 0, self.pool.page_size
+        names = one.prompt.pages[: (one.tokens - 1) // page_size]
+        for stream in (*self._active, *(ready.stream for ready in self._ready)):
+            others = stream.prompt.pages
+            while count < min(len(names), len(others)) and names[count] == others[count]:
+                table, count = stream.table, count + 1
+        return table, count * page_size
 
     def _prefill_chunk(self, one: Waiting, budget: int) -> int:
         """Begin or continue a prefill with at most `budget` tokens; how many they were."""
@@ -183,7 +202,7 @@ class Batch:
         return part.shape[1]
 
     def _begin(self, one: Waiting) -> _Filling:
-        """Embeddings and pages for a prefill; a prompt whose pages another stream holds is not prefilled again.
+        """Embeddings and pages for a prefill, which starts behind what other streams have in their pages.
 
         Raises: SampleError (context_overflow), where all pages together are too few.
         """
@@ -191,10 +210,10 @@ class Batch:
             raise overflow(one.tokens, self.pool)
         one.prompt.begun = one.prompt.begun or time.perf_counter()
         embeds = self._embeddings(one)
-        sibling = self._sibling(one)
-        table = PageTable() if sibling is None else self.pool.fork(sibling)
+        other, held = self._beginning(one)
+        table = PageTable() if other is None else self.pool.fork(other)
         filling = self._filling = _Filling(one, embeds, PagedRows(self.pool, [table]))
-        self.pool.truncate(table, min(len(one.prompt.ids), one.tokens - 1) if sibling else 0)
+        self.pool.truncate(table, held)
         self.pool.extend([table], one.tokens - table.length)
         self.counts.prefills += 1
         return filling
@@ -214,7 +233,7 @@ class Batch:
         assert prompt.pixel_values is not None
         self.counts.vision_calls += 1
         self.counts.images += len(prompt.grids)
-        return self.model.image_features(prompt.pixel_values(), prompt.grids)
+        return self.model.image_features(prompt.pixel_values(), prompt.grids, prepare=self.prepare)
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor([ids], dtype=torch.long, device=self.model.device)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvl_eval.backends.trajectory import Output, Trajectory
 from kvl_eval.errors import SampleError
+from kvl_eval.types import MediaInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +23,10 @@ class Prompt:
     Attributes:
         key:          what the caller knows it by.
         ids:          token ids, with the placeholders of visual tokens.
-        pixel_values: gives the patches of all pictures, normalised; None where there are none or they were encoded.
+        pixel_values: gives the patches of all pictures; None where there are none or they were encoded.
         grids:        (rows, columns) in patches of each picture.
-        pictures:     a name for what the pictures show: prompts with the same share their features.
+        pictures:     what they show: prompts with the same ones share their features.
+        pages:        names of its full pages: prompts with the same ones share them.
         streams:      one for each repeat.
         order:        the older, the smaller.
         open:         streams that have not ended.
@@ -35,7 +37,8 @@ class Prompt:
     ids: list[int]
     pixel_values: Callable[[], Tensor] | None = None
     grids: list[tuple[int, int]] = field(default_factory=list)
-    pictures: Hashable = ()
+    pictures: tuple[MediaInfo, ...] = ()
+    pages: list[bytes] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     order: int = 0
     open: int = 0

@@ -4,7 +4,8 @@
 
 Weights are loaded by the first `generate`, in float32 on a CPU and in the checkpoint's own dtype elsewhere. Which
 tokens a request gets depends neither on its neighbours nor on batch size or order, as far as numbers allow: in float32
-on a CPU logits move by about 1e-6 with the shape of a batch, so that a draw or an argmax closer than that may flip.
+on a CPU logits move by about 1e-6 with the shape of a batch, so that a draw or an argmax closer than that may flip (in
+float64 by 1e-15: the tests run there).
 """
 
 from __future__ import annotations
@@ -232,6 +233,7 @@ class TorchEngine:
 
         from kvl_eval.backends.batch import Batch
         from kvl_eval.backends.cache_budget import page_limit
+        from kvl_eval.model.processor import normalize
 
         if self._args["threads"]:
             torch.set_num_threads(self._args["threads"])
@@ -240,7 +242,9 @@ class TorchEngine:
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
         page_size = self._args["page_size"]
         pages = page_limit(model, page_size, self.settings.kv_cache_gb)
-        batch = Batch(model, rows=rows, chunk=self._args["prefill_chunk"], pages=pages, page_size=page_size)
+        prepare = partial(normalize, config=self.preprocessor)
+        chunk = self._args["prefill_chunk"]
+        batch = Batch(model, rows=rows, chunk=chunk, pages=pages, page_size=page_size, prepare=prepare)
         batch.reserve()
         self._counts = batch.counts
         return batch
@@ -276,16 +280,13 @@ class TorchEngine:
         return prompt
 
     def _pixels(self, images: Sequence[PreparedImage]) -> Callable[[], Tensor]:
-        """Makes `pixel_values` when the model is ready for them; until then a picture waits as bytes."""
+        """Brings all patches to the model's device when it is ready for them, as bytes: a quarter of float32."""
 
         def pixel_values() -> Tensor:
             import torch
 
-            from kvl_eval.model.processor import normalize
-
             assert self._model is not None
-            patches = torch.cat([torch.from_numpy(image.patches) for image in images]).to(self._model.device)
-            return normalize(patches, self.preprocessor)
+            return torch.cat([torch.from_numpy(image.patches) for image in images]).to(self._model.device)
 
         return pixel_values
 

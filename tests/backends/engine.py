@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Request
+from kvl_eval.backends.prompt_maker import MadePrompt
 from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.types import Completion, Generation, ImageRef, Message
 
@@ -31,6 +32,25 @@ def answers(engine: TorchEngine, requests: Iterable[Request]) -> Answers:
         return found
 
     return asyncio.run(collect())
+
+
+def answers_at_once(engine: TorchEngine, requests: Sequence[Request]) -> Answers:
+    """The same where no request reaches the model before all are prepared, so that counts depend on no clock."""
+    make, waiting, complete = engine._prompts.make, set(requests), asyncio.Event()
+
+    async def wait_for_all(request: Request) -> MadePrompt:
+        made = await make(request)
+        waiting.discard(request)
+        if not waiting:
+            complete.set()
+        await complete.wait()
+        return made
+
+    engine._prompts.make = wait_for_all  # type: ignore[method-assign]
+    try:
+        return answers(engine, requests)
+    finally:
+        engine._prompts.make = make  # type: ignore[method-assign]
 
 
 def only(found: Answers) -> Completion:
