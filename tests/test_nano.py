@@ -18,7 +18,9 @@ TRAINED = (
 
 
 def scores(folder: Path, blind: bool) -> dict[str, float]:
-    result = kvl_eval.evaluate(model="kimi-vl-nano", tasks=list(TRAINED), blind=blind, output_dir=str(folder))
+    result = kvl_eval.evaluate(
+        model="kimi-vl-nano", tasks=list(TRAINED), blind=blind, dtype="float64", output_dir=str(folder)
+    )
     rows = [row for row in result.results["rows"] if row["protocol"] == shown(row["task"])]
     assert all(row["complete"] and row["n_ok"] == row["n_planned"] for row in rows)
     return {row["task"]: row["score"] for row in rows}

@@ -65,12 +65,23 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RunFolder]]:
-    """The demo model's run in each way, in processes of their own."""
+    """The demo model's run in each way, in processes of their own; in float64, see docs/thinking.md."""
     found = {}
     for name, (options, seed) in WAYS.items():
         place = tmp_path_factory.mktemp(name)
         command = [sys.executable, "-m", "kvl_eval", "run", "--task", "mathvista,screenspot", "--limit", "8", *options]
-        command += ["--temperature", "0.7", "--repeats", "2", "--json", "--no-progress", "--output-dir", str(place)]
+        command += [
+            "--temperature",
+            "0.7",
+            "--repeats",
+            "2",
+            "--dtype",
+            "float64",
+            "--json",
+            "--no-progress",
+            "--output-dir",
+            str(place),
+        ]
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
