@@ -1,4 +1,4 @@
-"""Two runs, or two protocols of one run, on the samples that both have scored: what differs, by how much, and where.
+"""Two runs, or two protocols or judges of one run, on the samples that both have scored: what differs, and where.
 
 Settings that differ come first, since they may be the reason. Then for each task the paired difference B - A with a
 95 % interval (samples of one document, video or picture, and repeats of one question, count together), the exact
@@ -19,15 +19,15 @@ from kvl_eval.errors import UsageError, unknown
 from kvl_eval.reports.figures import plain
 from kvl_eval.run.plan import differences
 from kvl_eval.scorers.statistics import paired_difference
+from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.replies import Replies, View
+from kvl_eval.store.results import RunFolder, scores_name
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ThinkingView
 
 Lookup = Callable[[str], Task]
 Line = Mapping[str, Any]
-RAW = ".raw"  # a protocol that was shown raw outputs is called so in scores/
 SHOWN = 20  # flips in each direction in the text
 
 
@@ -43,7 +43,7 @@ class _Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One task of one run under one protocol, its score lines by (budget, policy) and (sample, repeat)."""
+    """One task of one run under one protocol and judge, its score lines by (budget, policy) and (sample, repeat)."""
 
     folder: RunFolder
     protocol: str
@@ -62,15 +62,16 @@ def compare(
 
     Args:
         task:      one task; None means every task that both runs have.
-        protocols: of A and of B; None means the task's default, `NAME.raw` its scores of raw outputs.
-    Raises: UsageError for a task or protocol that is not there, or a run compared with itself; DataError.
+        protocols: of A and of B, as `scores/` calls them: `NAME`, `NAME.raw` for scores of raw outputs, `NAME+JUDGE`
+                   for a judge's. None means the task's default one, by the newest judge that both runs asked, if any.
+    Raises: UsageError for a task, protocol or judge that is not there, or a run compared with itself; DataError.
     """
     names = _tasks(a, b, task)
     if _is_same(a, b) and protocols[0] == protocols[1] and not _sweeps(a):
         raise UsageError(
             "usage.compare",
             "a run is compared with itself",
-            fix="give two runs, or `--protocol P,Q` for two protocols of one run",
+            fix="give two runs, or `--protocol P,Q` for two protocols (or judges: P,P+JUDGE) of one run",
         )
     with ExitStack() as stack:
         comparisons = [one for name in names for one in _of_task(stack, a, b, lookup(name), protocols)]
@@ -142,8 +143,9 @@ def _sweeps(folder: RunFolder) -> bool:
 def _of_task(
     stack: ExitStack, a: RunFolder, b: RunFolder, task: Task, protocols: tuple[str | None, str | None]
 ) -> Iterator[dict[str, Any]]:
+    default = _default_scorer(a, b, task)
     left, right = (
-        _side(stack, folder, task, protocol or task.default_protocol, lambda name: task)
+        _side(stack, folder, task, protocol or default, lambda name: task)
         for folder, protocol in zip((a, b), protocols, strict=True)
     )
     changed = _changed_samples(a, b, task.name)
@@ -157,22 +159,49 @@ def _of_task(
         }
 
 
-def _side(stack: ExitStack, folder: RunFolder, task: Task, protocol: str, lookup: Lookup) -> _Side:
+def _default_scorer(a: RunFolder, b: RunFolder, task: Task) -> str:
+    """The task's default protocol, read by the newest judge of A that B has asked, too."""
+    name = task.default_protocol
+    if not can_be_judged(task, task.protocols[name]):
+        return name
+    known = Replies(b, task.name).views
+    shared = [view for view in Replies(a, task.name).views if view.thinking == "split" and view in known]
+    return scores_name(name, judge=shared[-1].judge if shared else None)
+
+
+def _side(stack: ExitStack, folder: RunFolder, task: Task, scorer: str, lookup: Lookup) -> _Side:
     """Stored scores; where a run is unfinished or was not scored so, its answers scored now, beside the folder."""
-    name = protocol.removesuffix(RAW)
-    if name not in task.protocols:
-        raise unknown("protocol", name, list(task.protocols), f"kvl-eval describe {task.name}")
-    lines = list(folder.scores(task.name, protocol)) if folder.status == "finished" else []
+    protocol, view, judge = scorer_parts(scorer)
+    if protocol not in task.protocols:
+        raise unknown("protocol", protocol, list(task.protocols), f"kvl-eval describe {task.name}")
+    if judge is not None and can_be_judged(task, task.protocols[protocol]):
+        _check_asked(folder, task, View(judge, view))
+    else:
+        scorer = scores_name(protocol, view)  # a task that needs no judge reads the same with one
+    lines = list(folder.scores(task.name, scorer)) if folder.status == "finished" else []
     if not lines:
         again = stack.enter_context(shadow(folder))
-        view: ThinkingView = "raw" if protocol.endswith(RAW) else "split"
-        score_again(again, [(task.name, name, view)], lookup)
-        lines = list(again.scores(task.name, protocol))
+        score_again(again, [(task.name, protocol, view)], lookup)
+        lines = list(again.scores(task.name, scorer))
     grouped: dict[tuple[Any, ...], dict[tuple[str, int], Line]] = {}
     for line in lines:
         group = grouped.setdefault((line["budget"], line["policy"]), {})
         group[line["sample_id"], line["repeat"]] = line
-    return _Side(folder, protocol, grouped)
+    return _Side(folder, scorer, grouped)
+
+
+def _check_asked(folder: RunFolder, task: Task, view: View) -> None:
+    """Raises UsageError `usage.judge` for a judge that a run did not ask."""
+    views = Replies(folder, task.name).views
+    if view not in views:
+        named = dict.fromkeys(one.judge for one in views if one.thinking == view.thinking)
+        raise UsageError(
+            "usage.judge",
+            f"the judge {view.judge!r} was not asked about {task.name}",
+            where=str(folder.path),
+            why=f"asked: {', '.join(named) or 'nobody'}",
+            fix=f"kvl-eval score {folder.path} --judge endpoint --judge-base-url URL --judge-model {view.judge}",
+        )
 
 
 def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:

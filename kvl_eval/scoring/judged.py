@@ -16,7 +16,7 @@ from typing import Any
 from kvl_eval.scoring.outputs import Item, score_outputs, visible
 from kvl_eval.store.replies import Replies, ReplyKey, View
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.types import MISSING, Message, Sample, Score
+from kvl_eval.types import MISSING, Message, Sample, Score, ThinkingView
 
 MISSING_REPLY = "judge_missing"
 FAILED_REPLY = "judge_error"
@@ -28,6 +28,13 @@ JudgeFields = Mapping[str, Any] | None
 def can_be_judged(task: Task, protocol: Protocol) -> bool:
     """Whether a judge's reply would change anything under this protocol."""
     return task.judge_prompt is not None and bool(protocol.judged) and protocol.score_run is None
+
+
+def scorer_parts(name: str) -> tuple[str, ThinkingView, str | None]:
+    """Protocol, what a scorer saw, and judge of a name in `scores/`: `official`, `official.raw`, `official+JUDGE`."""
+    head, plus, judge = name.partition("+")
+    protocol = head.removesuffix(".raw")
+    return protocol, "split" if protocol == head else "raw", judge if plus else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.audit.compare import as_text, compare
 from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.backends.chat_client import Server
@@ -94,7 +95,7 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
 
 def test_what_a_reply_leaves_on_disk(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub))
-    line = next(iter(reply_lines(outcome.folder, "tiny")))
+    line = next(line for line in reply_lines(outcome.folder, "tiny") if line["sample_id"] == "q/1")
     assert (line["judge"], line["run"], line["status"], line["reply"], line["verdict"]) == (
         "umpire",
         0,
@@ -299,3 +300,37 @@ def test_flags_that_name_no_judge(tmp_path: Path, given: dict[str, Any], error: 
     with pytest.raises(error, match=text) as caught:
         run_tiny(tmp_path, judged(), **given)
     assert "planted" not in caught.value.render()
+
+
+def test_two_judges_or_none_of_one_run_are_compared(tmp_path: Path, stub: Stub) -> None:
+    task = judged()
+    folder = run_tiny(tmp_path, task, **options(stub)).folder
+    stub.script = in_turn(chat("0.0"))
+    again(folder, task, stub.url, "second")
+    found = compare(folder, folder, protocols=("official", "official+umpire"), lookup=lambda _: task)
+    [one] = found["comparisons"]
+    assert [one[side]["protocol"] for side in ("a", "b")] == ["official", "official+umpire"]
+    assert (one["score_a"], one["score_b"]) == (0.5, (0.5 + 3) / 4)
+    assert "official against official+umpire" in as_text(found)
+    [one] = compare(folder, folder, protocols=("official+umpire", "official+second"), lookup=lambda _: task)[
+        "comparisons"
+    ]
+    assert [flip["sample_id"] for flip in one["lost"]] == ["q/1", "q/2", "q/3"]
+    with pytest.raises(UsageError, match="'third' was not asked") as caught:
+        compare(folder, folder, protocols=("official", "official+third"), lookup=lambda _: task)
+    assert caught.value.why == "asked: umpire, second"
+
+
+def test_two_runs_are_compared_by_the_newest_judge_that_both_asked(tmp_path: Path, stub: Stub) -> None:
+    task = judged()
+    a, b, bare = (
+        run_tiny(tmp_path / name, task, seed=number, **given).folder
+        for number, (name, given) in enumerate({"a": options(stub), "b": options(stub), "bare": {}}.items())
+    )
+    again(a, task, stub.url, "only-here")
+    [one] = compare(a, b, lookup=lambda _: task)["comparisons"]
+    assert {one[side]["protocol"] for side in ("a", "b")} == {"official+umpire"}
+    [one] = compare(a, bare, lookup=lambda _: task)["comparisons"]
+    assert {one[side]["protocol"] for side in ("a", "b")} == {"official"}
+    [one] = compare(a, bare, protocols=("lenient+umpire", "lenient"), lookup=lambda _: task)["comparisons"]
+    assert {one[side]["protocol"] for side in ("a", "b")} == {"lenient"}  # which no judge reads
