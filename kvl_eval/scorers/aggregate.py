@@ -68,11 +68,12 @@ def summarise(scored: Sequence[Scored], official: Mapping[str, str] | None = Non
 def mean_of_groups(summary: Summary, field: str, weights: Mapping[str, float] | None = None) -> Summary:
     """The same with another headline: the mean of the means of the category `field`, equal ones unless weighted.
 
-    Weights add up to 1 over the groups that are there. Without any group the summary stays what it is.
+    Weights name groups that are there and add up to 1; a group without one is left out. Without any group the summary
+    stays what it is.
     """
     groups = summary.categories.get(field, {})
     if not groups:
         return summary
     chosen = {name: 1 / len(groups) for name in groups} if weights is None else dict(weights)
-    score = math.fsum(chosen[name] * group.score for name, group in groups.items())
+    score = math.fsum(weight * groups[name].score for name, weight in chosen.items())
     return replace(summary, score=score, over=GroupMean(field=field, weights=chosen))

@@ -55,7 +55,7 @@ def bootstrap(values: Sequence[float], clusters: Clusters | None = None, n: int 
     if not units:
         raise ValueError("bootstrap() needs at least one value")
     means = sorted(_resampled_means(units, n, seed))
-    return _quantile(means, 0.025), _quantile(means, 0.975)
+    return quantile(means, 0.025), quantile(means, 0.975)
 
 
 def interval(values: Sequence[float], clusters: Clusters | None = None) -> tuple[float, float, str]:
@@ -217,7 +217,7 @@ def _resampled_means(units: Sequence[tuple[int, int]], n: int, seed: int) -> Ite
         yield from (totals[picks].sum(axis=1) / sizes[picks].sum(axis=1) / FIXED).tolist()
 
 
-def _quantile(ordered: Sequence[float], q: float) -> float:
+def quantile(ordered: Sequence[float], q: float) -> float:
     """Linear interpolation between the two nearest order statistics."""
     position = q * (len(ordered) - 1)
     low = math.floor(position)

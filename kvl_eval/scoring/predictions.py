@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from kvl_eval.errors import DataError, StorageError, unknown
 from kvl_eval.scorers.aggregate import by_question
-from kvl_eval.scorers.statistics import interval, is_plain_mean
+from kvl_eval.scorers.macro_mean import headline_interval
 from kvl_eval.scoring.outputs import Item, Thinking, score_outputs
 from kvl_eval.sources import Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
@@ -211,9 +211,9 @@ def lookup_in(task: Task, source: Source, split: str) -> Lookup:
 def summary(task: Task, protocol: str, scored: Sequence[Scored], thinking: Thinking) -> dict[str, Any]:
     """The `--json` object of one protocol: scores as fractions, `official` as the official script prints it."""
     known = [one for one in by_question(scored) if one.score.value is not None]
-    values = [one.score.value for one in known if one.score.value is not None]
     clusters = [one.sample.cluster or f"\0{index}" for index, one in enumerate(known)]
     result = task.aggregate(scored, protocol)
+    found = headline_interval(result, known, clusters)
     verdicts: Counter[str] = Counter(one.score.verdict for one in scored)
     return {
         "task": task.name,
@@ -223,7 +223,7 @@ def summary(task: Task, protocol: str, scored: Sequence[Scored], thinking: Think
         "n_scored": sum(one.score.value is not None for one in scored),
         "score": result.score,
         "unit": result.unit,
-        "ci95": list(interval(values, clusters)[:2]) if values and is_plain_mean(result.score, values) else None,
+        "ci95": None if found is None else list(found[:2]),
         "official": dict(result.official),
         "categories": {
             field: {value: {"n": group.n, "score": group.score} for value, group in groups.items()}

@@ -6,11 +6,12 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.aggregate import by_question
+from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
 from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
@@ -57,11 +58,11 @@ def result_row(
     data = (manifest.get("data") or {}).get(task.name, {})
     settled = _settled(part)
     asked = by_question(settled)
-    values = [one.score.value for one in asked if one.score.value is not None]
-    clusters = [_cluster(one.sample) for one in asked if one.score.value is not None]
+    known = [one for one in asked if one.score.value is not None]
     summary = task.aggregate(settled, protocol) if settled else Summary(score=None)
     questions = part.planned - part.groups.total() + len(part.groups)
-    score = summary.score if values else None
+    if not known:
+        summary = replace(summary, score=None)
     verdicts = Counter(one.score.verdict for one in part.scored)
     failed = part.failed.total()
     row = {
@@ -83,13 +84,11 @@ def result_row(
         **({"n_questions": questions} if part.groups else {}),
         "n_unextracted": verdicts["no_answer"],
         "verdicts": dict(sorted(verdicts.items())),
-        "score": score,
+        "score": summary.score,
         "unit": summary.unit,
         "complete": part.ok == part.planned and not any(_is_broken(one.score.reason) for one in part.scored),
         "partial": data.get("partial"),
-        **_uncertainty(score, values, clusters, questions),
-        "stderr": stderr(values),
-        "stderr_clustered": stderr_clustered(values, clusters),
+        **_uncertainty(summary, known, questions),
         "official": dict(summary.official),
         "categories": _categories(summary, asked),
         "tokens": {name: _spread(counted) for name, counted in part.tokens.items()},
@@ -144,16 +143,30 @@ def _cluster(sample: Sample) -> str:
     return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
 
 
-def _uncertainty(score: float | None, values: Sequence[float], clusters: Sequence[str], planned: int) -> Row:
-    """Bounds and interval of a mean over questions; a score that is another mean (of tasks, of tracks) has no interval.
+def _uncertainty(summary: Summary, known: Sequence[Scored], planned: int) -> Row:
+    """Bounds, interval and standard errors of the score over questions that have one; of a macro mean over its groups.
 
-    Its bounds are itself once every question has a score, and until then nothing.
+    A score that is neither has no interval. Bounds of one that is no plain mean are itself once every question has a
+    score, and until then nothing.
     """
-    if score is not None and not is_plain_mean(score, values):
-        known = len(values) == planned
-        return {"bounds": [score, score] if known else [0.0, 1.0], "ci95": None, "ci_method": "none: no plain mean"}
-    low, high, method = interval(values, clusters) if values else (0.0, 1.0, None)
-    return {"bounds": _bounds(values, planned), "ci95": [low, high] if values else None, "ci_method": method}
+    values = [one.score.value for one in known if one.score.value is not None]
+    clusters = [_cluster(one.sample) for one in known]
+    found = headline_interval(summary, known, clusters)
+    bounds = _bounds(values, planned)
+    if summary.score is not None and not (summary.over is None and is_plain_mean(summary.score, values)):
+        bounds = [summary.score, summary.score] if len(values) == planned else [0.0, 1.0]
+    errors = stderr(values), stderr_clustered(values, clusters)
+    if summary.over is not None:
+        shown, groups, shared = grouped(summary.over, known, clusters)
+        weights = summary.over.weights
+        errors = macro_stderr(shown, groups, weights), macro_stderr(shown, groups, weights, shared)
+    return {
+        "bounds": bounds,
+        "ci95": None if found is None else list(found[:2]),
+        "ci_method": found[2] if found else "none: no plain mean" if values else None,
+        "stderr": errors[0],
+        "stderr_clustered": errors[1],
+    }
 
 
 def _bounds(values: Sequence[float], planned: int) -> list[float]:

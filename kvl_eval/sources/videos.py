@@ -27,7 +27,8 @@ def filmed_samples(
 ) -> Iterator[Sample]:
     """The samples of `rows`, each with the video that `file` names, searched for in `folders` of the data folder.
 
-    A row gets its number from 0 as column `row`, unless it has one. `rule` and `frames` say which frames are shown.
+    The video goes before the media that `make` gave the sample. A row gets its number from 0 as column `row`, unless it
+    has one. `rule` and `frames` say which frames are shown.
     Raises: DataError, naming the row.
     """
     videos = MediaFiles(media_home(source), folders)
@@ -42,4 +43,4 @@ def _filmed(
     name = file(made)
     path = videos.find(name) or videos.expected(name)
     video = VideoRef(name=f"video {made.cluster or name}", path=path, root=videos.root, rule=rule, frames=frames)
-    return replace(made, media=(video,))
+    return replace(made, media=(video, *made.media))

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from kvl_eval.scorers.aggregate import mean, summarise
+from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import inferred_letter, inferred_score, letter_score
 from kvl_eval.sources import Source, read_rows
@@ -178,13 +178,13 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     overall = mean(scored)
     if overall is None or not tasks:
         return plain
-    average = sum(task.score for task in tasks.values()) / len(tasks)
     figures = {name: str(task.score) for name, task in tasks.items()}
     undecided = sum(one.score.reason == "undecided" for one in scored)
     if protocol in ("vlmevalkit", "lmms-eval"):
         return replace(plain, official={"Overall": str(overall), **figures, "undecided replies": str(undecided)})
-    named = {"Total": str(average), "mean over questions": str(overall), "undecided replies": str(undecided)}
-    return replace(plain, score=average, official=figures | named)
+    found = mean_of_groups(plain, "task")
+    named = {"Total": str(found.score), "mean over questions": str(overall), "undecided replies": str(undecided)}
+    return replace(found, official=figures | named)
 
 
 TASK = Task(

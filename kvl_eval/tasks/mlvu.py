@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import inferred_letter, letter_score, ranked_or_contained, ranked_over
 from kvl_eval.scorers.video_choice import none_of_them
@@ -157,7 +157,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     official["over all questions"] = f"{100 * plain.score:.1f}"
     if len(tasks) < len(known):
         official["tasks without a question"] = ", ".join(name for name in known if name not in tasks)
-    return replace(plain, score=total / len(tasks), official=official)
+    return replace(mean_of_groups(plain, "task"), official=official)
 
 
 def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:

@@ -4,7 +4,8 @@ Data:    lmms-lab/VideoMMMU (gated), configurations Perception, Comprehension, A
          <Domain>/<id>.mp4
 Prompt:  the authors', by track; the last frame of a video is the picture of the Adaptation question
 Frames:  32, first and last included; the report states none
-Metric:  mean of the three tracks' accuracies
+Metric:  mean of the three tracks' accuracies; with the split `delta`, which asks the Adaptation questions once more
+         without their lecture, also the knowledge gained from it
 Scorer:  the box, or what follows the last `Answer:`, then ranked letters; open answers by MMMU's rule; nothing leaves
          the denominator
 Source:  EvolvingLMMs-Lab/VideoMMMU @ 88b4ac3; lmms-eval tasks/videommmu @ 75571cf; VLMEvalKit @ e8e78f0
@@ -19,7 +20,7 @@ from itertools import chain
 from typing import Any
 
 from kvl_eval.errors import DataError
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
 from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.mmmu import open_candidates, open_correct
 from kvl_eval.scorers.multiple_choice import lettered
@@ -27,20 +28,23 @@ from kvl_eval.scorers.option_letter import NO_LETTER, ranked_over
 from kvl_eval.scorers.video_choice import LEFT_OUT
 from kvl_eval.scorers.videommmu import OPEN_CUES, official_letter
 from kvl_eval.sources import Row, Source, literal_list, read_rows
+from kvl_eval.sources.cells import image_ref
 from kvl_eval.sources.videos import filmed_samples
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.tasks.choices import kept, option_texts
 from kvl_eval.tasks.mmmu import DOMAIN_OF
-from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
+from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary, VideoRef
 
 FRAMES = 32
 MINI_FRAMES = 4  # the bundled clips have four scenes
 TRACKS = ("Perception", "Comprehension", "Adaptation")
+QUESTION_ONLY = "question_only"  # the Adaptation questions without their lecture
 KEPT = ("track", "id", "row", "question", "answer", "question_type")
 FOLDERS = ("Art", "Business", "Engineering", "Humanities", "Medicine", "Science")
 LEARN = "You should watch and learn the video content. Then apply what you learned to answer the following "
 AT_END = " question. The image for this question is at the end of the video.\n"
 IGNORE = "\nPlease ignore the Quiz question in last frame of the video."
+PLACE = "<image 1>"
 ADD = "\nAdd `Answer: {Your final answer}` at the end of your reply."
 
 
@@ -48,10 +52,35 @@ ADD = "\nAdd `Answer: {Your final answer}` at the end of your reply."
 
 
 def load(source: Source, split: str) -> Iterator[Sample]:
-    """The three tracks one after the other, videos unopened. Raises: DataError."""
-    folders = (*FOLDERS, "videos", ".")
-    rows = _rows(source, split)
-    yield from filmed_samples(rows, sample, source, file=_file, folders=folders, rule="linspace", frames=FRAMES)
+    """The three tracks one after the other, of split `delta` also the questions alone; videos unopened.
+
+    Raises: DataError.
+    """
+    folders = (*FOLDERS, QUESTION_ONLY, "videos", ".")
+    rows = _rows(source, "test")
+    filmed = filmed_samples(
+        _with_questions_alone(rows) if split == "delta" else rows,
+        *(sample, source),
+        file=_file,
+        folders=folders,
+        rule="linspace",
+        frames=FRAMES,
+    )
+    yield from (_in_one_frame(one) if _track(one) == QUESTION_ONLY else one for one in filmed)
+
+
+def _with_questions_alone(rows: Iterator[Row]) -> Iterator[Row]:
+    asked = []
+    for row in rows:
+        if row.values["track"] == TRACKS[2]:
+            asked.append(Row({**row.values, "track": QUESTION_ONLY}, row.where))
+        yield row
+    yield from asked
+
+
+def _in_one_frame(one: Sample) -> Sample:
+    """With the question's picture where the table has it, else one frame of the clip that shows nothing else."""
+    return replace(one, media=_pictures(one) or tuple(replace(ref, frames=1) for ref in _videos(one)))
 
 
 def _rows(source: Source, split: str) -> Iterator[Row]:
@@ -68,14 +97,26 @@ def _of_track(source: Source, split: str, track: str) -> Iterator[Row]:
 
 
 def _file(one: Sample) -> str:
-    return f"{one.cluster}.mp4"
+    return f"{one.cluster}_image.mp4" if _track(one) == QUESTION_ONLY else f"{one.cluster}.mp4"
+
+
+def _track(one: Sample) -> str:
+    return one.categories["track"][0]
+
+
+def _videos(one: Sample) -> tuple[VideoRef, ...]:
+    return tuple(ref for ref in one.media if isinstance(ref, VideoRef))
 
 
 def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
-    """One row of any layout as a Sample, without its video. Raises DataError."""
+    """One row of any layout as a Sample, without its video; with the question's picture where the row has it.
+
+    Raises: DataError.
+    """
     track, name = str(row.get("track") or TRACKS[2]), str(row.get("id") or "row")
-    if track not in TRACKS:
+    if track not in (*TRACKS, QUESTION_ONLY):
         raise DataError("data.field", f"videommmu: track is {track!r}", where=where, why=f"expected {TRACKS}")
+    picture = row.get("image") if track in (TRACKS[2], QUESTION_ONLY) else None
     choices = option_texts(row, where)
     subject = "_".join(name.split("_")[1:-1])
     gold = row.get("answer")
@@ -83,6 +124,7 @@ def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
         id=f"{track}/{name}",
         question=str(row.get("question") or ""),
         row={**kept(row, KEPT), "track": track, "options": list(choices)},
+        media=(image_ref(picture, name="image:1", root=None, where=where),) if picture else (),
         choices=choices,
         answers=() if gold is None else (str(gold),),
         categories={
@@ -108,20 +150,37 @@ def gold_values(answer: str) -> list[str]:
 
 
 def official(one: Sample) -> list[Message]:
-    """The authors' text of the question's track."""
-    return [Message.user(*one.media, _text(one))]
+    """The authors' text of the question's track; the picture is the video's last frame, or all there is."""
+    return [Message.user(*(_videos(one) or one.media), _text(one))]
 
 
 def vlmevalkit(one: Sample) -> list[Message]:
-    """The same, and a request for a last line; the picture is the last frame here, not a part of its own."""
-    return [Message.user(*one.media, _text(one) + ADD)]
+    """The same and a request for a last line; the picture, where the table has it, behind the frames."""
+    return [Message.user(*_lecture(one), *_pictures(one), _text(one) + ADD)]
+
+
+def vlmevalkit_interleaved(one: Sample) -> list[Message]:
+    """The same with the picture in the place of `<image 1>`, or where that is missing behind the options."""
+    if not _pictures(one):
+        return vlmevalkit(one)
+    before, mark, after = _text(one).partition(PLACE)
+    return [Message.user(*_lecture(one), before, *_pictures(one), f"{after if mark else ''}{ADD}")]
+
+
+def _pictures(one: Sample) -> tuple[ImageRef, ...]:
+    return tuple(ref for ref in one.media if isinstance(ref, ImageRef))
+
+
+def _lecture(one: Sample) -> tuple[VideoRef, ...]:
+    """The video by VLMEvalKit's rule, which leaves out its last frame, if the picture that shows is there besides."""
+    return tuple(replace(ref, rule="vlmevalkit") if _pictures(one) else ref for ref in _videos(one))
 
 
 def _text(one: Sample) -> str:
     listed = all(option.startswith(f"{letter}.") for letter, option in lettered(one.choices).items())
     lines = [option if listed else f"{letter}. {option}" for letter, option in lettered(one.choices).items()]
-    if one.categories["track"][0] != "Adaptation":
-        return "\n".join([one.question, "\n".join(lines)]) + IGNORE
+    if _track(one) != TRACKS[2]:
+        return "\n".join([one.question, "\n".join(lines)]) + (IGNORE if _track(one) in TRACKS else "")
     text = "\n".join([one.question, *lines])
     return f"{LEARN}{'multi-choice' if one.choices else 'open-ended'}{AT_END}{text}"
 
@@ -169,19 +228,50 @@ def _assumed(reply: str) -> str:
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
-    """The mean of the tracks that are there; each track as a fraction, as VLMEvalKit in percent with all pooled."""
+    """The mean of the tracks that are there; each track as a fraction, as VLMEvalKit in percent with all pooled.
+
+    What was gained from the lectures is beside it where the questions were asked without them, too.
+    """
     summary = summarise(scored)
-    tracks = summary.categories.get("track", {})
+    shown = summary.categories.get("track", {})
+    tracks = {name: group for name, group in shown.items() if name != QUESTION_ONLY} or shown
     if summary.score is None:
         return summary
-    overall = sum(group.score for group in tracks.values()) / len(tracks)
+    found = mean_of_groups(summary, "track", dict.fromkeys(tracks, 1 / len(tracks)))
     if protocol == "vlmevalkit":
         official = {name: str(100 * group.score) for name, group in tracks.items()}
-        official["Overall"] = str(100 * summary.score)
+        pooled = mean([one for one in scored if _track(one.sample) in tracks])
+        official["Overall"] = str(100 * (pooled or 0.0))
     else:
         official = {name: str(round(group.score, 5)) for name, group in tracks.items()}
-        official["mean of tracks"] = str(overall)
-    return replace(summary, score=overall, official=official)
+        official["mean of tracks"] = str(found.score)
+    return replace(found, official=official | _gain(scored))
+
+
+def _gain(scored: Sequence[Scored]) -> dict[str, str]:
+    """The authors' figures of what a lecture adds to the question alone, in percent; {} unless both were asked."""
+    alone, taught = (
+        {(one.sample.cluster, one.repeat): one.score.value for one in scored if _track(one.sample) == track}
+        for track in (QUESTION_ONLY, TRACKS[2])
+    )
+    before, after = (
+        mean([one for one in scored if _track(one.sample) == track]) for track in (QUESTION_ONLY, TRACKS[2])
+    )
+    if before is None or after is None:
+        return {}
+    both = [(was, taught[key]) for key, was in alone.items() if was is not None and taught.get(key) is not None]
+    wrong = [now for was, now in both if was < 1]
+    right = [now for was, now in both if was == 1]
+    return {
+        "question only": str(100 * before),
+        "delta knowledge": _percent(after - before, 1 - before),
+        "wrong to right": _percent(sum(now == 1 for now in wrong), len(wrong)),
+        "right to wrong": _percent(sum(now != 1 for now in right), len(right)),
+    }
+
+
+def _percent(part: float, whole: float) -> str:
+    return str(100 * part / whole) if whole else "undefined"
 
 
 _DROPS = "an empty reply leaves the denominator, so that silence raises the score"
@@ -193,15 +283,22 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-lab/VideoMMMU", "lmms-eval/VideoMMMU"),
     licence="gated: terms on the hub; rights stay with the videos' owners",
-    splits={"test": Split(rows=900)},
+    splits={
+        "test": Split(rows=900),
+        "delta": Split(rows=1200, note="test, and the Adaptation questions once more without their lecture"),
+    },
     default_split="test",
     load=load,
     sample=sample,
     row_layouts={
-        "hub": ("id", "question", "options", "answer", "question_type"),
+        "hub": ("id", "question", "options", "answer", "question_type", "image (Adaptation, not in every copy)"),
         "golden": ("track", "question_type", "question", "options", "answer"),
     },
-    prompts={"official": official, "vlmevalkit": vlmevalkit},
+    prompts={
+        "official": official,
+        "vlmevalkit": vlmevalkit,
+        "vlmevalkit_interleaved": vlmevalkit_interleaved,
+    },
     default_prompt="official",
     prompt_evidence="the report names no prompt; this is the authors' own text",
     protocols={
@@ -233,7 +330,14 @@ TASK = Task(
     mini="videommmu",
     mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=("<track>/test-*.parquet (hub)", "<Domain>/<id>.mp4, unpacked"),
+    files=(
+        "<track>/test-*.parquet (hub)",
+        "<Domain>/<id>.mp4, unpacked",
+        "question_only/<id>_image.mp4 (split delta, where tables have no pictures)",
+    ),
     archives=tuple(f"{name}.zip" for name in FOLDERS),
-    count={"test": {"rows": 900, **{f"track={track}": 300 for track in TRACKS}}},
+    count={
+        "test": {"rows": 900, **{f"track={track}": 300 for track in TRACKS}},
+        "delta": {"rows": 1200, **{f"track={track}": 300 for track in (*TRACKS, QUESTION_ONLY)}},
+    },
 )

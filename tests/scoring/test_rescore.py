@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scoring.rescore import answer_text, rescore
 from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
@@ -236,3 +236,14 @@ def test_a_mean_of_tasks_has_no_interval_of_the_mean_of_questions(tmp_path: Path
     row = again(path, task)["rows"][0]
     assert (row["score"], row["ci95"], row["bounds"]) == (0.123, None, [0.123, 0.123])
     assert row["ci_method"] == "none: no plain mean"
+
+
+def test_a_mean_of_groups_has_an_interval_of_its_own(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path, model_args={"answers": "constant:A", "fail": "oom:@q/9"}).folder.path
+    weights = {"even": 0.25, "odd": 0.75}
+    task = replace(tiny(), aggregate=lambda scored, _: mean_of_groups(summarise(scored), "parity", weights))
+    row = again(path, task)["rows"][0]
+    assert (row["score"], row["ci_method"], row["n_scored"]) == (0.25, "macro wilson", 9)
+    right, wrong = row["categories"]["parity"]["even"]["ci95"], row["categories"]["parity"]["odd"]["ci95"]
+    assert row["ci95"] == pytest.approx([0.25 * right[0], 0.25 + 0.75 * wrong[1]])
+    assert (row["stderr"], row["bounds"]) == (0.0, [0.0, 1.0])
