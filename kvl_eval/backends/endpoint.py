@@ -9,6 +9,7 @@ business: seeds are sent (their low 31 bits), batching and kernels are not ours.
                   are known, and budgets are counted on them exactly as for the bundled engine; `force` closes a
                   thought and has it continued by `continue_final_message` (vLLM, SGLang). `thinking_token_budget`:
                   vLLM's own field, one request for each budget, policy `force`; the server needs --reasoning-config.
+                  What it kept is counted on its tokens, too; a thought that went past its budget fails its sample.
     limit_field   `max_tokens` (default) or `max_completion_tokens`, as the server calls the limit of new tokens
     checkpoint    the Kimi-VL checkpoint that is served (a name, folder or owner/name): plans count tokens, and records
                   say where the server counted otherwise (`extra.prompt_tokens_ours`)
@@ -20,17 +21,28 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
 from kvl_eval.backends.chat_client import ChatClient, NoAnswer, chosen_model, list_models
 from kvl_eval.backends.chat_reply import Reply
-from kvl_eval.backends.endpoint_answers import Pieces, answer_of, check_tokens, finish_of, served_budget
+from kvl_eval.backends.endpoint_answers import (
+    Kept,
+    Pieces,
+    answer_of,
+    check_tokens,
+    finish_of,
+    kept_budget,
+    marks_of,
+    no_means,
+    served_budget,
+    spelled_tokens,
+)
 from kvl_eval.backends.endpoint_flags import model_args, served_checkpoint, server_of
-from kvl_eval.backends.trajectory import Output, Trajectory
-from kvl_eval.errors import EndpointError, SampleError
+from kvl_eval.backends.trajectory import LONGEST_MARKER, Output, Trajectory
+from kvl_eval.errors import SampleError
 from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
@@ -92,6 +104,7 @@ class Endpoint:
         )
         self._listed: list[dict[str, Any]] | None = None
         self._means: set[Policy] = set()
+        self._opening = 0  # tokens of the opening marker, which a server's own budget does not count
         self._served_checkpoint = served_checkpoint(settings)
 
     # -- facts
@@ -211,9 +224,24 @@ class Endpoint:
         generation = job.request.generation
         await self._check_means(generation)
         for budget in generation.think_budgets:
-            limit = budget + generation.answer_tokens
-            reply = await self._ask(job, seed, limit, thinking_token_budget=budget)
-            yield self._completion(job, repeat, seed, reply, budget)
+            kept = kept_budget(await self._ask_served(job, seed, budget), budget, generation.answer_tokens)
+            yield self._completion(job, repeat, seed, kept.reply, budget, kept)
+
+    async def _ask_served(self, job: _Job, seed: int, budget: int) -> Reply:
+        """The reply under the server's own budget, which begins behind the opening marker."""
+        while True:
+            opening = self._opening
+            if budget < opening:
+                raise no_means(
+                    "force",
+                    f"thoughts open with {opening} tokens before it counts, so a budget of {budget} is too small",
+                )
+            limit = budget + LONGEST_MARKER + job.request.generation.answer_tokens
+            reply = await self._ask(job, seed, limit, logprobs=True, thinking_token_budget=budget - opening)
+            found = marks_of(spelled_tokens(reply))
+            if found is None or found.opening <= opening:
+                return reply
+            self._opening = max(self._opening, found.opening)
 
     async def _counted(self, job: _Job, repeat: int, seed: int) -> AsyncIterator[Completion]:
         """What every budget makes of one answer whose tokens are known; `force` asks for the answers that follow."""
@@ -231,7 +259,8 @@ class Endpoint:
                 return
             trajectory.cut = None
             prefix = job.request.prefix + pieces.alphabet.text(trajectory.line)
-            reply = await self._ask(job, seed, generation.answer_tokens, prefix=prefix, logprobs=True)
+            more = await self._ask(job, seed, generation.answer_tokens, prefix=prefix, logprobs=True)
+            reply = replace(more, usage={**more.usage, "prompt_tokens": reply.count("prompt_tokens")})
             pieces.feed(trajectory, check_tokens(reply), finish_of(reply))
 
     async def _ask(self, job: _Job, seed: int, limit: int, *, prefix: str = "", **fields: Any) -> Reply:
@@ -262,7 +291,10 @@ class Endpoint:
         try:
             if self._args["budget"] == "thinking_token_budget":
                 served_budget(policy)
-                await self._complete(messages, 4, {"thinking_token_budget": 1, "temperature": 0})
+                fields = {"thinking_token_budget": 1, "logprobs": True, "temperature": 0}
+                reply = await self._complete(messages, LONGEST_MARKER, fields)
+                if reply.tokens is None:
+                    raise no_means("force", "it sends no log-probabilities, so nothing shows whether it keeps a budget")
             else:
                 await self._check_counting(messages, continued=policy == "force")
         except NoAnswer:
@@ -285,8 +317,13 @@ class Endpoint:
 
     # -- completions
 
-    def _completion(self, job: _Job, repeat: int, seed: int, reply: Reply, budget: int | None) -> Completion:
+    def _completion(
+        self, job: _Job, repeat: int, seed: int, reply: Reply, budget: int | None, kept: Kept | None = None
+    ) -> Completion:
         answer = answer_of(reply)
+        if kept is not None:
+            notes = {name: note for name, note in answer.notes.items() if name != "tokens_split"} | kept.notes
+            answer = replace(answer, thinking_tokens=kept.thinking, answer_tokens=kept.answer, notes=notes)
         return self._finished(
             job,
             repeat,
@@ -297,6 +334,7 @@ class Endpoint:
             thinking=answer.thinking,
             answer=answer.answer,
             think_closed=answer.closed,
+            budget_forced=kept is not None and kept.forced,
             finish_reason=finish_of(reply),
             tokens=TokenCounts(
                 prompt=reply.count("prompt_tokens"), thinking=answer.thinking_tokens, answer=answer.answer_tokens
@@ -399,16 +437,6 @@ def turns(prompt: EncodedPrompt) -> list[dict[str, Any]]:
         plain = all(one["type"] == "text" for one in content)
         found.append({"role": role, "content": "".join(one["text"] for one in content) if plain else content})
     return found
-
-
-def no_means(policy: str, why: str) -> EndpointError:
-    """The error for thinking budgets at a server that has no means for them."""
-    return EndpointError(
-        "endpoint.budget",
-        f"this server cannot keep thinking budgets with the policy {policy}",
-        why=why,
-        fix="vLLM can: by --model-args budget=tokens, or budget=thinking_token_budget with its --reasoning-config",
-    )
 
 
 def _policy(job: _Job, budget: int | None) -> Policy | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.backends.trajectory import Alphabet, Trajectory
 from kvl_eval.errors import EndpointError, SampleError
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking, unfinished_close
 from kvl_eval.types import FinishReason, Policy
 
 FINISH: Mapping[str, FinishReason] = {
@@ -19,6 +21,7 @@ FINISH: Mapping[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
+REPLACED = "\ufffd".encode()  # what stands in a text for bytes that make no character
 OTHER_OPEN, OTHER_CLOSE = "<think>", "</think>"  # how other families than Kimi-VL mark a thought
 
 
@@ -108,15 +111,56 @@ def check_tokens(reply: Reply) -> Sequence[bytes]:
             why=f"it came as {reply.reasoning_field}",
             fix="start it without a reasoning parser, or use --model-args budget=thinking_token_budget",
         )
-    text, found, length = (reply.content or "").encode(), list[bytes](), 0
-    for token in reply.tokens or ():
-        if length == len(text) and token:
-            break
-        found.append(token)
-        length += len(token)
-    if b"".join(found) != text:
+    found = spelling(reply.tokens or (), (reply.content or "").encode())
+    if found is None:
         raise SampleError("bad_response", "the tokens of the reply do not spell its text, so they cannot be counted")
     return found
+
+
+def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
+    """The tokens as far as `text` goes, those included whose bytes the server does not show; None where they differ.
+
+    Of a character that takes several tokens vLLM shows all bytes with the last one: each token before it gets a byte
+    of it. Tokens that made no character at all stand in the text as U+FFFD.
+    """
+    found, place, hidden = list[bytes](), 0, 0
+    for token in tokens:
+        if not token:
+            hidden += 1
+            continue
+        lost = _replaced(text, place, token) if hidden else 0
+        if not text.startswith(token, place + lost):
+            break
+        found += [text[place : place + lost], *[b""] * (hidden - 1), token] if lost else _shared(token, hidden)
+        place, hidden = place + lost + len(token), 0
+    rest = text[place:]
+    if rest and (not hidden or rest.replace(REPLACED, b"")):
+        return None
+    return [*found, *([rest, *[b""] * (hidden - 1)] if hidden else [])]
+
+
+def _replaced(text: bytes, place: int, token: bytes) -> int:
+    """Bytes of the replacement characters that stand at `place` before `token` begins."""
+    end = place
+    while text.startswith(REPLACED, end) and not text.startswith(token, end):
+        end += len(REPLACED)
+    return end - place
+
+
+def _shared(token: bytes, hidden: int) -> list[bytes]:
+    """A token's bytes, the first ones given to the `hidden` tokens before it, one each as far as they go."""
+    given = min(hidden, len(token) - 1)
+    return [*(token[place : place + 1] for place in range(given)), *[b""] * (hidden - given), token[given:]]
+
+
+def no_means(policy: str, why: str) -> EndpointError:
+    """The error for thinking budgets at a server that has no means for them."""
+    return EndpointError(
+        "endpoint.budget",
+        f"this server cannot keep thinking budgets with the policy {policy}",
+        why=why,
+        fix="vLLM can: by --model-args budget=tokens, or budget=thinking_token_budget with its --reasoning-config",
+    )
 
 
 def served_budget(policy: Policy) -> None:
@@ -125,6 +169,92 @@ def served_budget(policy: Policy) -> None:
         raise SampleError(
             "budget", "thinking_token_budget closes a thought and goes on, which is --budget-policy force"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Where a thought's markers stand, in tokens.
+
+    Attributes:
+        opening: tokens up to the end of the opening marker; 0 where the server wrote none.
+        closes:  tokens before the closing marker; None where there is none.
+        closed:  tokens up to its end.
+    """
+
+    opening: int
+    closes: int | None
+    closed: int | None
+
+
+def marks_of(tokens: Sequence[bytes]) -> Marks | None:
+    """The markers of a reply's thought, Kimi-VL's or `<think>`; None where there is no thought."""
+    text, ends = b"".join(tokens), list(accumulate(map(len, tokens)))
+    for names in ((THINK_OPEN, THINK_CLOSE), (OTHER_OPEN, OTHER_CLOSE)):
+        opener, closer = (name.encode() for name in names)
+        opens, place = text.lstrip().startswith(opener), text.find(closer)
+        if not opens and place < 0:
+            continue
+        opening = bisect_left(ends, text.find(opener) + len(opener)) + 1 if opens else 0
+        if place < 0:
+            return Marks(opening, None, None)
+        return Marks(opening, bisect_left(ends, place + 1), bisect_left(ends, place + len(closer)) + 1)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What came of a budget that a server kept itself: its reply, no longer than the answer may be, and its tokens."""
+
+    reply: Reply
+    thinking: int
+    answer: int
+    forced: bool
+    notes: dict[str, Any]
+
+
+def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Kept:
+    """A reply of a server that closes thoughts by itself, counted as budgets are counted here.
+
+    A closing marker that ends behind the budget was the server's, and counts in neither part. vLLM writes the whole
+    marker also behind one that the model had begun; `notes` say where that happened.
+
+    Raises: SampleError `budget`, where the thought went on past its budget; `bad_response`.
+    """
+    tokens = spelled_tokens(reply)
+    found = marks_of(tokens)
+    if found is None:
+        found = Marks(0, None, None) if reply.reasoning else None
+    start = 0 if found is None else len(tokens) if found.closed is None else found.closed
+    forced = found is not None and found.closed is not None and found.closed > budget
+    thinking = (found.closes or 0) if found is not None and forced else start
+    if thinking > budget:
+        raise SampleError("budget", f"the server let a thought go on for {thinking} tokens, its budget being {budget}")
+    unfinished = forced and unfinished_close(b"".join(tokens[:thinking])) > 0
+    return Kept(
+        reply=_shortened(reply, tokens, start, answer_tokens),
+        thinking=thinking,
+        answer=min(len(tokens) - start, answer_tokens),
+        forced=forced,
+        notes={"unfinished_marker": True} if unfinished else {},
+    )
+
+
+def spelled_tokens(reply: Reply) -> Sequence[bytes]:
+    """The tokens of a reply without the one that ended it, wherever the server puts the thought."""
+    if not reply.reasoning:
+        return check_tokens(reply)
+    tokens = reply.tokens or ()
+    shown = tokens[:-1] if finish_of(reply) == "stop" else tokens
+    return spelling(shown, b"".join(shown)) or []
+
+
+def _shortened(reply: Reply, tokens: Sequence[bytes], start: int, answer_tokens: int) -> Reply:
+    """The reply with no more than the first `answer_tokens` of the tokens from `start` on as its answer."""
+    end = start + answer_tokens
+    if len(tokens) <= end:
+        return reply
+    kept = tokens[start if reply.reasoning else 0 : end]
+    return replace(reply, content=b"".join(kept).decode("utf-8", errors="replace"), finish="length")
 
 
 def _is_done(trajectory: Trajectory) -> bool:
@@ -162,4 +292,4 @@ class Pieces:
         return self._ids[token]
 
     def _encode(self, text: str) -> list[int]:
-        return [self._id(text.encode())]
+        return [self._id(text.encode())] if text else []

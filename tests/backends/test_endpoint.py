@@ -211,11 +211,55 @@ def test_a_forced_answer_continues_the_closed_thought(stub: Stub) -> None:
     assert (last["max_tokens"], last["add_generation_prompt"]) == (4, False)
 
 
+def vllm_like(*thought: str, answer: tuple[str, ...] = ("so", " B"), more: bool = False) -> Any:
+    """A server that closes thoughts by its own budget, which does not count the opening marker."""
+
+    def script(asked: Asked) -> Any:
+        budget = len(thought) if more else asked.body["thinking_token_budget"]
+        return counting([*MARKER, *thought[:budget], *MARKER_END, *answer][: asked.body["max_tokens"]])
+
+    return script
+
+
+MARKER, MARKER_END = ["◁", "think▷"], ["◁", "/think▷"]  # two tokens each
+SERVED = {"model_args": {"budget": "thinking_token_budget"}}
+
+
 def test_an_own_field_of_the_server_for_budgets(stub: Stub) -> None:
-    stub.script = lambda asked: chat("B", message={"reasoning_content": "so"})
-    found = answers(stub, budgeted(5, 9, policy="force"), model_args={"budget": "thinking_token_budget"})
-    assert [(one.budget, one.thinking, one.answer) for one in found] == [(5, "so", "B"), (9, "so", "B")]
-    assert [asked.body["thinking_token_budget"] for asked in stub.asked] == [1, 5, 9]
+    stub.script = vllm_like("a ", "b ", "c")
+    four, five, nine = answers(stub, budgeted(4, 5, 9, policy="force"), **SERVED)
+    assert (four.raw_output, four.budget_forced) == (f"{OPEN}a b {CLOSE}so B", True)
+    assert (five.raw_output, five.budget_forced) == (f"{OPEN}a b c{CLOSE}so B", True)  # closed at 7
+    assert (nine.raw_output, nine.budget_forced) == (f"{OPEN}a b c{CLOSE}so B", False)
+    assert [(one.tokens.thinking, one.tokens.answer) for one in (four, five, nine)] == [(4, 2), (5, 2), (7, 2)]
+    assert [asked.body["thinking_token_budget"] for asked in stub.asked] == [1, 4, 2, 3, 7]  # the marker is learned
+
+
+def test_the_answer_after_a_served_budget_is_no_longer_than_allowed(stub: Stub) -> None:
+    stub.script = vllm_like("a ", "b ", "c", answer=("1", "2", "3", "4", "5"))
+    [found] = answers(stub, budgeted(9, policy="force", answer_tokens=3), **SERVED)
+    assert (found.answer, found.tokens.answer, found.finish_reason) == ("123", 3, "length")
+
+
+def test_a_marker_that_the_server_cut_in_two_is_noted(stub: Stub) -> None:
+    stub.script = vllm_like("a ", "◁")
+    [found] = answers(stub, budgeted(4, policy="force"), **SERVED)
+    assert (found.thinking, found.tokens.thinking, found.extra["unfinished_marker"]) == ("a ◁", 4, True)
+
+
+def test_a_thought_of_a_reasoning_parser_is_counted_on_the_tokens(stub: Stub) -> None:
+    tokens = ["<think>", "a ", "b ", "</think>", "so", " B", "<|im_end|>"]
+    stub.script = in_turn(counting(["yes"]), chat("so B", message={"reasoning": "a b "}, logprobs=tokens))
+    [found] = answers(stub, budgeted(3, policy="force", answer_tokens=1), **SERVED)
+    assert (found.thinking, found.answer, found.budget_forced) == ("a b ", "so", True)
+    assert (found.tokens.thinking, found.tokens.answer) == (3, 1)
+
+
+def test_a_server_that_ignores_its_own_field_fails_the_sample(stub: Stub) -> None:
+    stub.script = vllm_like("a ", "b ", "c", more=True)
+    [found] = answers(stub, budgeted(4, policy="force"), **SERVED)
+    assert (found.status, found.reason) == ("failed", "budget")
+    assert "5 tokens, its budget being 4" in (found.message or "")
 
 
 def ignoring(asked: Asked) -> Any:
@@ -235,6 +279,13 @@ def ignoring(asked: Asked) -> Any:
             "no reasoning config",
         ),
         (in_turn(chat("yes")), "cut", {"budget": "thinking_token_budget"}, "budget-policy force"),
+        (in_turn(chat("yes")), "force", {"budget": "thinking_token_budget"}, "sends no log-probabilities"),
+        (
+            in_turn(counting(["◁", "think", "▷", "a", CLOSE, "B"])),
+            "force",
+            {"budget": "thinking_token_budget"},
+            "a budget of 2 is too small",
+        ),
         (
             in_turn(counting(["yes"]), chat("B", message={"reasoning": "so"}, logprobs=["so", "B"])),
             "cut",
@@ -248,7 +299,7 @@ def test_a_server_without_means_for_budgets_is_refused(
 ) -> None:
     stub.script = script
     with pytest.raises(EndpointError) as caught:
-        answers(stub, budgeted(3, policy=policy), model_args=args)
+        answers(stub, budgeted(2, policy=policy), model_args=args)
     assert caught.value.code == "endpoint.budget" and why in caught.value.render()
 
 

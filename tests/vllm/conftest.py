@@ -1,4 +1,4 @@
-"""A genuine `vllm serve` on 127.0.0.1 over the exported demo model, started once."""
+"""A genuine `vllm serve` on 127.0.0.1 over each exported demo model, started once."""
 
 from __future__ import annotations
 
@@ -41,18 +41,29 @@ def program() -> Path | None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if program() is None:
-        pytest.skip("vLLM is not installed: make its environment with `.ci/vllm DIR` and set KVL_EVAL_VLLM=DIR")
-    with running(tmp_path_factory.mktemp("vllm") / "server") as found:
+    check_program()
+    with running(tmp_path_factory.mktemp("vllm") / "server", "kimi-vl-nano") as found:
         yield found
 
 
+@pytest.fixture(scope="session")
+def thinking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    check_program()
+    with running(tmp_path_factory.mktemp("vllm") / "thinking", "kimi-vl-nano-thinking") as found:
+        yield found
+
+
+def check_program() -> None:
+    if program() is None:
+        pytest.skip("vLLM is not installed: make its environment with `.ci/vllm DIR` and set KVL_EVAL_VLLM=DIR")
+
+
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    """A server over the exported demo model in a folder of its own; ended with everything it started."""
+def running(folder: Path, model: str) -> Iterator[Server]:
+    """A server over an exported demo model in a folder of its own; ended with everything it started."""
     pixels = folder / "pixels"
     pixels.mkdir(parents=True)
-    export_for_vllm(MODELS["kimi-vl-nano"].location, folder / "nano")
+    export_for_vllm(MODELS[model].location, folder / "nano")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
