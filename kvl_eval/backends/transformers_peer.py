@@ -206,6 +206,12 @@ class TransformersPeer:
                 f"{self.name} runs through transformers, which keeps no thinking budgets",
                 fix="drop --think-budget, or serve the model and use --model endpoint",
             )
+        if request.prefix:
+            raise ConfigError(
+                "config.prompt",
+                f"{self.name} runs through transformers, which goes on with no reply that a prompt has begun",
+                fix="choose another --prompt, or serve the model and use --model endpoint",
+            )
         start = time.perf_counter()
         rows = [_Row(request, repeat, seed, EncodedPrompt(()), start, 0.0) for repeat, seed in _repeats(request)]
         try:

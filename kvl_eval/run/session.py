@@ -59,6 +59,13 @@ class _InFlight:
     weight: float = field(default=1.0)
 
 
+def _begun(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
+    """The turns up to the reply, and what the reply begins with: the text of a last turn of the assistant's."""
+    if messages[-1].role != "assistant":
+        return messages, ""
+    return messages[:-1], "".join(part for part in messages[-1].parts if isinstance(part, str))
+
+
 class Session:
     """The state of a run while answers come in.
 
@@ -156,9 +163,11 @@ class Session:
         if thinking != generation.think_budgets:
             generation = replace(generation, think_budgets=thinking)
         seed = self.plan.config.seed
+        asked, begun = _begun(messages)
         return Request(
             key=key,
-            messages=messages,
+            messages=asked,
+            prefix=begun,
             generation=generation,
             seeds=tuple(sample_seed(seed, task.name, sample_id, repeat) for repeat in repeats),
             repeats=tuple(repeats),

@@ -87,7 +87,13 @@ def judged_scores(
     An output about which nothing needs to be asked is scored as without a judge. One whose reply is missing or
     unusable is `not_scored`: a failure never becomes a score. With several judge runs the value is their mean.
     """
-    questions = [question_about(task, sample, raw, view) for sample, raw, _ in items]
+    asks = task.protocols[protocol].asks
+    questions = [
+        question_about(task, sample, raw, view)
+        if asks is None or asks(sample, visible(raw, view.thinking)[0])
+        else None
+        for sample, raw, _ in items
+    ]
     lines = [_lines(task, question, replies, view) for question in questions]
     extracted = [_with_replies(item, found) for item, found in zip(items, lines, strict=True)]
     flat = score_outputs(task, protocol, [one for group in extracted for one in group], thinking=view.thinking)

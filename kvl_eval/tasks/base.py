@@ -26,6 +26,8 @@ class Protocol:
                    it; None means `score` alone decides.
         label:     what views print, where it differs from the name (`official-rule`).
         judged:    what views print where a judge's reply is the extraction (`official`); empty where none is used.
+        asks:      (sample, answer) -> whether a judge's reply decides this answer; None where it decides every one that
+                   the task asks about. The others are scored as without a judge.
         sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
@@ -35,6 +37,7 @@ class Protocol:
     score_run: Callable[[Sequence[tuple[Sample, str, Extraction]]], list[Score]] | None = None
     label: str = ""
     judged: str = ""
+    asks: Callable[[Sample, str], bool] | None = None
     sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""

@@ -47,6 +47,7 @@ SYSTEM = (
     "that accurately addresses the question."
 )
 BEST = "\nOnly give the best option."
+BEGUN = "Best Option: ("
 
 
 # Loading
@@ -109,8 +110,13 @@ def block(one: Sample) -> str:
     return f"Question: {one.question}\nOptions:\n{options}"
 
 
+def official(one: Sample) -> list[Message]:
+    """System text, video, question and instruction, and the beginning of the reply, which the model goes on with."""
+    return [Message.system(SYSTEM), Message.user(*one.media, block(one) + BEST), Message.assistant(BEGUN)]
+
+
 def vlmevalkit(one: Sample) -> list[Message]:
-    """System text, video, question, instruction; the authors' besides begin the reply with `Best Option: (`."""
+    """The same without the beginning of the reply."""
     return [Message.system(SYSTEM), Message.user(*one.media, block(one), BEST)]
 
 
@@ -128,8 +134,12 @@ def lmms_eval_plm(one: Sample) -> list[Message]:
 
 
 def official_text(one: Sample, reply: str) -> str:
-    """The character before the first `)`, or the whole reply where there is none; nothing is stripped."""
+    """The character before the first `)`, or the whole reply where there is none; nothing is stripped.
+
+    What the authors' prompt begins the reply with is no part of it: `B` is read there, too.
+    """
     del one
+    reply = reply.removeprefix(BEGUN)
     before, mark, _ = reply.partition(")")
     return before[-1:] if mark else reply
 
@@ -194,11 +204,11 @@ TASK = Task(
         "hub copy": ("video_name", "question (options inside)", "answer (a letter)", "task_type"),
         "golden": ("question", "candidates", "answer"),
     },
-    prompts={"vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval, "lmms_eval_plm": lmms_eval_plm},
+    prompts={"vlmevalkit": vlmevalkit, "official": official, "lmms_eval": lmms_eval, "lmms_eval_plm": lmms_eval_plm},
     default_prompt="vlmevalkit",
     prompt_evidence=(
-        "the report names no prompt; this is the authors' text without the beginning of the reply (`Best Option: (`), "
-        "as in VLMEvalKit, where Moonshot's model class lives"
+        "the report names no prompt; this is the authors' text without the beginning of the reply (`Best Option: (`, "
+        "prompt `official`), as in VLMEvalKit, where Moonshot's model class lives"
     ),
     protocols={
         "assumed": Protocol(

@@ -219,13 +219,20 @@ def score_official(one: Sample, answer: str, extraction: Extraction) -> Score:
 
 
 def score_lmms_eval(one: Sample, answer: str, extraction: Extraction) -> Score:
-    """lmms-eval's rule without its judge."""
+    """lmms-eval's rule; what it rejects of open answers is as its judge says, where one was asked."""
     if not one.answers:
         return Score.not_scored("no_gold")
-    text = answer if extraction is MISSING else str(extraction or "")
+    if extraction in ("true", "false") and left_to_judge(one, answer):
+        return Score.of(extraction == "true", extraction, "judge")
+    text = answer if extraction is MISSING or extraction in ("true", "false") else str(extraction or "")
     if is_choice(one):
         return Score.of(choice_correct(text, one.answers[0], _choices(one)), logged_letter(text), "rule")
     return Score.of(open_correct(text, one.answers[0], guarded=False), text, "rule")
+
+
+def left_to_judge(one: Sample, answer: str) -> bool:
+    """Whether lmms-eval asks its judge: about open answers that its rule rejects, about choices never."""
+    return not is_choice(one) and not open_correct(answer, one.answers[0], guarded=False)
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
@@ -289,8 +296,12 @@ TASK = Task(
         "lmms-eval": Protocol(
             score=score_lmms_eval,
             label="lmms-eval-rule",
+            judged="lmms-eval",
+            asks=left_to_judge,
             notes=(
-                "its judge of open answers is left out",
+                "open answers that its rule rejects go to a judge, choices never; without one the rule decides alone",
+                "that judge is asked by the authors' prompt here; where it fails the rule's verdict stands there, and "
+                "the row is not scored here",
                 "fault kept: a list of all letters is right for every gold, and an empty reply is right for open rows",
             ),
         ),

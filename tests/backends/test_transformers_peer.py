@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,11 @@ def test_samples_that_cannot_be_answered_fail_alone(checkpoints: dict[str, Path]
 def test_budgets_are_refused(checkpoints: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="no thinking budgets"):
         answers(checkpoints["llava"], [asking("t/a", "?", max_new_tokens=None, think_budgets=(4,))])
+
+
+def test_a_reply_that_the_prompt_begins_is_refused(checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="begun"):
+        answers(checkpoints["llava"], [replace(asking("t/a", "?"), prefix="Best: (")])
 
 
 def test_names_behind_hf(checkpoints: dict[str, Path]) -> None:

@@ -93,6 +93,17 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
     assert write_report([outcome.folder.path])
 
 
+def test_a_protocol_whose_rules_come_first(tmp_path: Path, stub: Stub) -> None:
+    """Its rules decide the even questions, whatever the judge says of them."""
+    first = Protocol(
+        score=score, label="rule-first", judged="rule-first", asks=lambda sample, _: int(sample.row["number"]) % 2 == 1
+    )
+    outcome = run_tiny(tmp_path, judged(protocols={"official": first}), **options(stub))
+    assert [row["score"] for row in outcome.results["rows"]] == [0.5, 0.75]
+    lines = list(outcome.folder.scores("tiny", "official+umpire"))
+    assert [(line["score"], line["judge"] is None) for line in lines] == [(0.5, True), (1.0, False)] * 2
+
+
 def test_what_a_reply_leaves_on_disk(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub))
     line = next(line for line in reply_lines(outcome.folder, "tiny") if line["sample_id"] == "q/1")

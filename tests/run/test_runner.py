@@ -168,6 +168,16 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     check_invariants(outcome.folder.path)
 
 
+def test_a_prompt_may_begin_the_reply(tmp_path: Path) -> None:
+    def prompt(sample: Sample) -> list[Message]:
+        return [Message.user(sample.question), Message.assistant("Best: ", "(")]
+
+    outcome = run_tiny(tmp_path, tiny(2, prompts={"plain": prompt}), model_args={"answers": "constant:B) yes"})
+    assert [record["raw_output"] for record in record_lines(outcome.folder.path)] == ["Best: (B) yes"] * 2
+    assert record_lines(outcome.folder.path)[0]["prompt_text"].endswith("[assistant]\nBest: (")
+    check_invariants(outcome.folder.path)
+
+
 def test_a_prompt_that_raises_fails_its_sample_only(tmp_path: Path) -> None:
     def prompt(sample: Sample) -> list[Message]:
         if sample.id == "q/4":

@@ -84,6 +84,9 @@ def test_prompts(data: Path) -> None:
             system, user = TASK.prompts["vlmevalkit"](sample)
             assert (system.role, list(system.parts)) == ("system", [expected["system"]])
             assert list(user.parts) == expected["texts"], row["id"]
+            first, asked, begun = TASK.prompts["official"](sample)
+            assert (first, asked.parts) == (system, ("".join(expected["texts"]),))
+            assert (begun.role, begun.parts) == ("assistant", ("Best Option: (",))
         elif "text" in expected:
             (user,) = TASK.prompts["lmms_eval" if row["protocol"] == "default" else "lmms_eval_plm"](sample)
             assert list(user.parts) == [expected["text"]], row["id"]
@@ -161,4 +164,12 @@ def test_time_is_linear() -> None:
 
 def test_prompts_of_a_row_without_media() -> None:
     sample: Sample = TASK.sample(ROW)
-    assert all(prompt(sample)[-1].role == "user" for prompt in TASK.prompts.values())
+    last = {name: prompt(sample)[-1].role for name, prompt in TASK.prompts.items()}
+    assert last == {name: "assistant" if name == "official" else "user" for name in TASK.prompts}
+
+
+@pytest.mark.parametrize("reply", ["C", "C) The grey cat", "C) or, no, (D)"])
+def test_a_reply_that_was_begun(reply: str) -> None:
+    for name in ("official", "official-exact", "assumed"):
+        score = TASK.protocols[name].score(TASK.sample(ROW), f"Best Option: ({reply}", MISSING)
+        assert (score.extracted, score.verdict) == ("C", "correct") or (name, reply[-2]) == ("assumed", "D")

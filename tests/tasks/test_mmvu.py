@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kvl_eval.scorers.mmvu import logged_letter, open_correct
 from kvl_eval.scorers.option_letter import ranked_or_contained
 from kvl_eval.sources import Source
-from kvl_eval.tasks.mmvu import DISCIPLINE_OF, TASK, is_choice, judge_prompt, read_verdict
+from kvl_eval.tasks.mmvu import DISCIPLINE_OF, TASK, is_choice, judge_prompt, left_to_judge, read_verdict
 from kvl_eval.types import MISSING, Score, Scored
 from tests.golden import rows
 from tests.tasks.tables import write_json
@@ -45,7 +45,12 @@ def test_answers(data: Path) -> None:
             assert (strict == sample.answers[0]) is expected["strict_correct"], row["id"]
         else:
             assert open_correct(response, sample.answers[0], guarded=True) is expected["guarded_correct"], row["id"]
-            assert expected["judge_called"] is (score.value == 0), row["id"]
+            assert expected["judge_called"] is left_to_judge(sample, response), row["id"]
+            judged = [TASK.protocols["lmms-eval"].score(sample, response, said) for said in ("true", "false")]
+            method = {"rule-based": "rule", "gpt-based": "judge"}[expected["eval_method_with_judge"]]
+            assert {one.method for one in judged} == {method}, row["id"]
+            right = [True, True] if expected["correct"] else [True, False]
+            assert [one.value == 1 for one in judged] == right, row["id"]
 
 
 def test_aggregates(data: Path) -> None:
@@ -124,6 +129,18 @@ def test_a_judge_decides_where_there_is_one() -> None:
     assert official.score(sample, "merge sort", None).verdict == "not_scored"
     assert (official.label, official.judged) == ("official-rule", "official")
     assert logged_letter("a dog") == "A"
+
+
+def test_lmms_eval_asks_about_open_answers_that_its_rule_rejects() -> None:
+    replies = [("merge sort", OPEN, "correct"), ("quick sort", OPEN, "wrong"), ("C", CHOICE, "wrong")]
+    hybrid = TASK.protocols["lmms-eval"]
+    assert hybrid.asks is not None
+    for reply, row, ruled in replies:
+        sample = TASK.sample(row)
+        asked = hybrid.asks(sample, reply)
+        assert asked is (reply == "quick sort")
+        assert hybrid.score(sample, reply, MISSING).verdict == ruled
+        assert hybrid.score(sample, reply, "true").verdict == ("correct" if asked else ruled)
 
 
 @given(response=st.text(max_size=60), row=st.sampled_from([CHOICE, OPEN]))
