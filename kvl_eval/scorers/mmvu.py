@@ -11,7 +11,7 @@ import string
 from collections.abc import Mapping
 
 _SUPERSCRIPTS = {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
-_LETTER = re.compile(r"\b[A-E]\b", re.IGNORECASE)
+_LETTER = re.compile(r"\b[A-E]\b")
 _NUMBER = re.compile(r"\d++\.?\d*+")
 _ORDER = re.compile(r"[oO]\([^)(]*+\)")
 
@@ -28,9 +28,9 @@ def choice_correct(reply: str, gold: str, choices: Mapping[str, str]) -> bool:
 
 
 def logged_letter(reply: str) -> str | None:
-    """The first letter A to E that stands alone, in either case."""
+    """The first capital A to E that stands alone: what lmms-eval's log shows, while its verdict knows no case."""
     found = _LETTER.search(reply)
-    return None if found is None else found[0].upper()
+    return None if found is None else found[0]
 
 
 def cleaned(text: str) -> str:

@@ -70,7 +70,15 @@ def test_whole_runs(shared: Path, name: str) -> None:
     check_figures(given.summary["official"], expected["official_on_shipped_predictions"])
     assert given.summary["score"] == pytest.approx(expected["official_on_shipped_predictions"]["Total"])
     assert float(given.summary["official"]["mean over questions"]) == pytest.approx(expected["shipped_micro"])
+    printed = f"over all tasks is {round(100 * given.summary['score'], 2)}%"
+    assert expected["official_printed"].endswith(printed)
+    assert [row["score"] for row in given.rows] == [row["expected"]["shipped_correct"] for row in rows]
+    exact = {row["id"]: row for row in scored(TASK, rows, "official-exact").rows}
+    plain = [row for row in rows if exact[row["id"]]["verdict"] != "not_scored"]
+    assert len(plain) == expected["no_judge_rows"] == expected["no_judge_rows_agree_with_shipped"]
+    assert all(exact[row["id"]]["extracted"] == row["shipped_prediction"] for row in plain)
     strict = scored(TASK, rows, "no-judge")
+    assert float(strict.summary["official"]["mean over questions"]) == pytest.approx(expected["deterministic_micro"])
     check_figures(strict.summary["official"], expected["official_no_judge_wrong"])
     assert strict.summary["official"]["undecided replies"] == str(expected["judge_needed"])
     assert [row["score"] for row in strict.rows] == [row["expected"]["deterministic_correct"] for row in rows]

@@ -56,6 +56,9 @@ def test_a_group_is_right_if_all_its_rotations_are(protocol: str, hit: str) -> N
         assert protocol != "official" or [row["score"] for row in run.rows] == [
             row["expected"]["correct"] for row in one["rows"]
         ]
+        if protocol == "official":
+            first = float(run.summary["official"]["first rotation alone"])
+            assert first == one["expected"]["first_pass_hit"], one["id"]
 
 
 def test_the_report_of_vlmevalkit() -> None:

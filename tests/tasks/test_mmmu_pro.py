@@ -66,6 +66,7 @@ def test_whole_runs(shared: Path, name: str) -> None:
     assert float(official["Overall"]) == expected["deterministic_acc"]
     assert official["replies without a letter"] == str(expected["fallback_rows"])
     assert float(official["expected right by guessing"]) == pytest.approx(expected["expected_luck"], abs=5e-4)
+    assert sum(row["shipped"]["right"] for row in rows) == expected["shipped_right"]
     for row, found in zip(rows, run.rows, strict=True):
         assert row["expected"]["random_fallback"] or (found["score"] == 1) == row["shipped"]["right"]
     subjects = run.summary["categories"]["subject"]

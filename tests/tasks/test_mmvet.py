@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_the_row_to_be_graded_and_the_rule(shared: Path) -> None:
         expected = row["expected"]
         assert tail(row["question"], row["answer"], row["response"]) == expected["official_tail"], row["id"]
         assert expected["official_retry_tail_suffix"] == AGAIN
+        assert expected["lmms_eval_tail"] == expected["official_tail"].rstrip(" "), "the same row, its last blank aside"
         assert proxy(row["answer"], row["response"]) == expected["proxy_score"], row["id"]
         one = TASK.sample({**row, "id": row["id"]})
         prompt = judge_prompt(one, row["response"])
@@ -153,6 +155,8 @@ def test_tables(name: str) -> None:
     both = expected["vlmevalkit_first_run"] | expected["vlmevalkit_integrations_by_row_order"]
     assert table == pytest.approx({key: values[1] for key, values in both.items()})
     assert sum(Counter(one.sample.id for one in graded).values()) == expected["rows"]
+    first = [replace(one, score=Score.of(one.score.detail["judge_runs"][0], "x", "judge")) for one in graded]
+    assert 100 * (TASK.aggregate(first, "lmms-eval").score or 0) == pytest.approx(expected["lmms_eval_first_run"])
 
 
 # The rule

@@ -40,6 +40,7 @@ def test_answers(data: Path) -> None:
         score = TASK.protocols["lmms-eval"].score(sample, response, MISSING)
         assert (score.value == 1) is expected["correct"], row["id"]
         if is_choice(sample):
+            assert (score.extracted or "N/A") == expected["logged_answer"], row["id"]
             strict = ranked_or_contained(sample, response)
             assert (strict or None) == (expected["strict_extracted"] or None), row["id"]
             assert (strict == sample.answers[0]) is expected["strict_correct"], row["id"]
@@ -128,7 +129,7 @@ def test_a_judge_decides_where_there_is_one() -> None:
     assert official.score(sample, "merge sort", "false").verdict == "wrong"
     assert official.score(sample, "merge sort", None).verdict == "not_scored"
     assert (official.label, official.judged) == ("official-rule", "official")
-    assert logged_letter("a dog") == "A"
+    assert (logged_letter("a dog"), logged_letter("A dog")) == (None, "A")
 
 
 def test_lmms_eval_asks_about_open_answers_that_its_rule_rejects() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
+from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.sources import Source
 from kvl_eval.tasks.tomato import TASK, TYPES, pre_parsed
 from kvl_eval.types import MISSING, Scored, VideoRef
@@ -58,6 +60,8 @@ def test_aggregates(data: Path) -> None:
             for label, value in expected[key].items():
                 found = official[f"{field}/{label.replace('&', '_')}"]
                 assert float(found) == pytest.approx(value, abs=1e-6), row["id"]
+                shown = re.search(rf"^{re.escape(label)} +model +(\S+)$", expected["printed"], re.MULTILINE)
+                assert shown is not None and float(shown[1]) == pytest.approx(float(found), abs=1e-6), row["id"]
 
 
 def test_prompts(data: Path) -> None:
@@ -69,6 +73,7 @@ def test_prompts(data: Path) -> None:
         else:
             video = VideoRef(name="v", path="v.mp4", frames=given_["num_frames"])
             system, user = TASK.prompts["official"](replace(sample, media=(video,)))
+            assert lettered(sample.choices).keys() == set(expected["all_choices"])
             assert system.parts == (expected.get("system", system.parts[0]),)
         assert user.parts[-1] == expected["text"], row["id"]
 

@@ -160,6 +160,8 @@ def test_published_overalls(shared: Path) -> None:
         overall = TASK.aggregate(scored, "official").score
         wanted = expected.get("mean_of_8") or expected["mean_of_8_directions_merged"] / 100
         assert overall == pytest.approx(wanted)
+        said = expected.get("overall") or expected["published_overall"] / 100
+        assert (overall == pytest.approx(said, abs=5e-5)) is not row["id"].endswith("-pub-10"), "not what it says it is"
 
 
 def test_prompts(data: Path) -> None:
