@@ -1,15 +1,16 @@
 """What the harness itself costs: `python -m benchmarks.overhead --peers /tmp/peers/bin/python`.
 
 CPU seconds (user and system, children included) of whole processes, the fake backend answering at once, records as
-durable as always (synced at the latest 16 records or a second later). Peers are inspect_ai and lm-evaluation-harness
-from PyPI in an environment of their own, with the same questions and the same answers:
+durable as always (synced at the latest 16 records or a second later). Each figure is the smallest of three processes,
+after one that is not counted, which fills caches and compiles what it imports. Peers are inspect_ai and
+lm-evaluation-harness from PyPI in an environment of their own, with the same questions and the same answers:
 
     python -m venv /tmp/peers && /tmp/peers/bin/pip install inspect_ai && /tmp/peers/bin/pip install --no-deps lm_eval
     /tmp/peers/bin/pip install datasets evaluate pytablewriter rouge-score sacrebleu scikit-learn sqlitedict
     /tmp/peers/bin/pip install dill word2number more_itertools tqdm jinja2
 
-The cost of records is that of a run of many less that of a run of one. Accuracies must agree before anything is
-compared. lm-evaluation-harness saves its samples when all are answered, and has no way to score them again.
+"Records alone" is a run of many less a run of one. Accuracies must agree before anything is compared.
+lm-evaluation-harness saves its samples when all are answered, and has no way to score them again.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Row, seconds, show
@@ -50,13 +51,9 @@ class Peer:
     script: Path
     help: str
 
-    def cost(self, file: Path, place: Path, times: int) -> tuple[float, str]:
-        """CPU seconds of a run, median of `times`, and the accuracy it found."""
-        runs = [
-            process([self.python, str(self.script), "run", str(file), str(place / f"{file.stem}-{number}")], place)
-            for number in range(times)
-        ]
-        return statistics.median(run.cpu for run in runs), runs[-1].output.split()[-1]
+    def run(self, file: Path, place: Path) -> Ended:
+        """The samples of a file, answered, scored and logged; the accuracy is the last word of its output."""
+        return process([self.python, str(self.script), "run", str(file), tempfile.mkdtemp(dir=place)], place)
 
 
 def measure(tiny: bool = False, python: str | None = None) -> Sequence[Row]:
@@ -69,28 +66,27 @@ def measure(tiny: bool = False, python: str | None = None) -> Sequence[Row]:
         return [
             *records(files, many, place, peers, times),
             *rescoring(files[2 * many], place, peers, times),
-            *starting(place, peers, 1 if tiny else 5),
+            *starting(place, peers, times),
             memory(files[2 * many], files[large], place),
         ]
 
 
-def records(files: dict[int, Path], many: int, place: Path, peers: Sequence[Peer], times: int) -> list[Row]:
+def records(files: Mapping[int, Path], many: int, place: Path, peers: Sequence[Peer], times: int) -> list[Row]:
     """What many records and what a run of one costs."""
-    one = statistics.median(run(files[1], place).cpu for _ in range(times))
-    runs = [run(files[many], place) for _ in range(times)]
-    cost, right = statistics.median(done.cpu for done in runs) - one, accuracy(runs[-1])
+    one, _ = best(partial(run, files[1], place), times)
+    whole, done = best(partial(run, files[many], place), times)
     rows = [
-        absolute(f"{many:,} records, fake backend", cost, 1.0),
+        absolute(f"{many:,} records, whole process", whole, 1.0),
+        absolute(f"{many:,} records alone", whole - one, 1.0),
         absolute("start of a run with one sample", one, 3.0),
     ]
     for peer in peers:
-        alone, _ = peer.cost(files[1], place, 1)
-        theirs, found = peer.cost(files[many], place, times)
-        assert float(found) == right, f"{peer.name} says {found}, kvl-eval {right}"
-        rows += [
-            against(rows[0], cost, peer, theirs - alone),
-            against(rows[1], one, peer, alone),
-        ]
+        alone, _ = best(partial(peer.run, files[1], place), times)
+        theirs, ended = best(partial(peer.run, files[many], place), times)
+        found, right = float(ended.output.split()[-1]), accuracy(done)
+        assert found == right, f"{peer.name} says {found}, kvl-eval {right}"
+        for row, cost in zip(rows[:3], (theirs, theirs - alone, alone), strict=True):
+            rows.append(against(row, peer, cost))
     return rows
 
 
@@ -98,16 +94,15 @@ def rescoring(file: Path, place: Path, peers: Sequence[Peer], times: int) -> lis
     """Scoring the answers of a finished run again."""
     done = run(file, place)
     folder = json.loads(done.output)["folder"]
-    scored = [process([*KVL, "score", folder, "--json"], place) for _ in range(times)]
-    assert json.loads(scored[-1].output)["rows"][0]["score"] == accuracy(done)
-    cost = statistics.median(one.cpu for one in scored)
+    cost, scored = best(partial(process, [*KVL, "score", folder, "--json"], place), times)
+    assert json.loads(scored.output)["rows"][0]["score"] == accuracy(done)
     rows = [absolute(f"scoring {len(file.read_text().splitlines()):,} answers again", cost, 1.5)]
     for peer in [peer for peer in peers if peer.name.startswith("inspect_ai")]:
-        logs = place / "inspect-score"
-        ran = process([peer.python, str(peer.script), "run", str(file), str(logs)], place)
-        again = process([peer.python, str(peer.script), "score", str(file), str(logs)], place)
+        logs = [str(file), str(place / "inspect-logs")]
+        ran = process([peer.python, str(peer.script), "run", *logs], place)
+        theirs, again = best(partial(process, [peer.python, str(peer.script), "score", *logs], place), times)
         assert float(again.output.split()[-1]) == float(ran.output.split()[-1]) == accuracy(done)
-        rows.append(against(rows[0], cost, peer, again.cpu))
+        rows.append(against(rows[0], peer, theirs))
     return rows
 
 
@@ -115,12 +110,19 @@ def starting(place: Path, peers: Sequence[Peer], times: int) -> list[Row]:
     """Light commands."""
     rows = []
     for verb, goal in (("--help", 0.3), ("list tasks", 0.5)):
-        cost = statistics.median(process([*KVL, *verb.split()], place).cpu for _ in range(times))
+        cost, _ = best(partial(process, [*KVL, *verb.split()], place), times)
         rows.append(absolute(f"kvl-eval {verb}", cost, goal))
         for peer in peers if verb == "--help" else []:
-            theirs = statistics.median(process([peer.help, verb], place).cpu for _ in range(min(times, 3)))
-            rows.append(against(rows[0], cost, peer, theirs))
+            theirs, _ = best(partial(process, [peer.help, "--help"], place), times)
+            rows.append(against(rows[0], peer, theirs))
     return rows
+
+
+def best(call: Callable[[], Ended], times: int) -> tuple[float, Ended]:
+    """The least CPU seconds of `times` processes after one that is not counted, and how the last one ended."""
+    call()
+    ended = [call() for _ in range(times)]
+    return min(one.cpu for one in ended), ended[-1]
 
 
 def memory(few: Path, many: Path, place: Path) -> Row:
@@ -184,7 +186,9 @@ def process(command: Sequence[str], place: Path) -> Ended:
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_CACHE": str(place / "cache"),
+        "PYTHONPYCACHEPREFIX": str(place / "compiled"),  # of all sides alike, whatever lies beside their modules
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPATH"] = str(ROOT) if command[0] == sys.executable else ""
     with open(place / "stderr", "w+") as errors:
         child = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -204,9 +208,10 @@ def absolute(what: str, cost: float, goal: float) -> Row:
     return Row(what=what, against="", ours=seconds(cost), theirs="", figure=cost, unit=" s", at_most=goal)
 
 
-def against(ours: Row, cost: float, peer: Peer, theirs: float) -> Row:
+def against(ours: Row, peer: Peer, theirs: float) -> Row:
     """A row without a goal of its own."""
-    return Row(what=ours.what, against=peer.name, ours=ours.ours, theirs=seconds(theirs), ratio=theirs / cost)
+    assert ours.figure is not None
+    return Row(what=ours.what, against=peer.name, ours=ours.ours, theirs=seconds(theirs), ratio=theirs / ours.figure)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ def main(verb: str, file: str, folder: str) -> None:
     if verb == "score":
         [log] = list_eval_logs(folder)
         log = score(read_eval_log(log), match(), display="none")
-        write_eval_log(log, str(Path(folder) / "rescored.eval"))
+        write_eval_log(log, f"{folder}-rescored.eval")
     else:
         rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
         samples = [Sample(id=row["id"], input=row["question"], target=row["answer"]) for row in rows]
