@@ -219,4 +219,6 @@ def _place(source: Source, split: str) -> str:
         return "the bundled split"
     if source.data_dir is not None:
         return str(source.data_dir)
+    if source.repo is None:
+        return "what is generated here"
     return f"hub data set {source.repo}" + (f"@{source.revision}" if source.revision else "")

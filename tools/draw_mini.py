@@ -21,6 +21,7 @@ from tools.nano import (
     mathvista,
     mini_media,
     mmmu,
+    niah,
     ocrbench,
     osworld_g,
     screenspot,
@@ -285,7 +286,8 @@ SPLITS = {
 }
 
 SPLITS |= {
-    task: MiniSplit(*split) for task, split in (image_choices.SPLITS | osworld_g.SPLITS | clip_choices.SPLITS).items()
+    task: MiniSplit(*split)
+    for task, split in (image_choices.SPLITS | osworld_g.SPLITS | clip_choices.SPLITS | niah.SPLITS).items()
 }
 
 

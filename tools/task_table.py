@@ -78,17 +78,25 @@ def _judge(task: Task) -> str:
 
 
 def _published(task: Task) -> list[ReferenceScore]:
-    return [] if task.reference is None else references.published(task.reference)
+    wanted = task.reference
+    if wanted is not None and wanted.by is not None:
+        return [
+            one for one in references.load() if one.benchmark == wanted.benchmark and f"{wanted.by}=" in one.setting
+        ]
+    return [] if wanted is None else references.published(wanted)
 
 
 def _figure(task: Task, system: str) -> str:
     found = [score for score in _published(task) if score.system == system]
+    if task.reference is not None and task.reference.by is not None and found:
+        ordered = sorted(found, key=lambda score: score.value)
+        return f"{ordered[0].printed} to {ordered[-1].printed}"
     return "" if not found else found[0].printed + (" points" if found[0].unit == "points" else "")
 
 
 def _facts(task: Task) -> list[str]:
     facts = {
-        "data": ", ".join(task.repos),
+        "data": ", ".join(task.repos) or "generated here, nothing to download",
         "licence": task.licence,
         "splits": "; ".join(_split(name, task) for name in task.splits) + ("; mini (bundled)" if task.mini else ""),
         "files for --data-dir": "; ".join(task.files),
@@ -100,6 +108,9 @@ def _facts(task: Task) -> list[str]:
     }
     if task.reference is not None and task.reference.mean_of:
         facts["published figure"] = f"the mean of {' and '.join(task.reference.mean_of)}"
+    if task.reference is not None and task.reference.by is not None:
+        shown = (f"{one.setting.partition('=')[2]} {one.printed}" for one in _published(task))
+        facts[f"published by {task.reference.by}"] = ", ".join(shown)
     return [f"- {name}: {fact}" for name, fact in facts.items() if fact]
 
 

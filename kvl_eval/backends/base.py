@@ -51,6 +51,14 @@ class PromptSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What answering one prompt takes beyond the weights, estimated: most bytes of memory at a time, and seconds."""
+
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a backend can take.
 
@@ -60,6 +68,8 @@ class Limits:
         text_tokens:  text -> tokens; None where unknown.
         prompt_size:  (messages, generation) -> what a prompt with videos or documents takes, their files being looked
                       at; None where unknown. Raises SampleError, for files that cannot be used.
+        cost:         (tokens of a prompt, those of its pictures among them, generation) -> what answering it alone
+                      takes; None where unknown.
         supports:     any of `images`, `seeds`, `think_budget`, `prefix`, `logprobs`.
     """
 
@@ -67,6 +77,7 @@ class Limits:
     image_tokens: Callable[[int, int], int] | None = None
     text_tokens: Callable[[str], int] | None = None
     prompt_size: Callable[[Sequence[Message], Generation], PromptSize] | None = None
+    cost: Callable[[int, int, Generation], Cost] | None = None
     supports: frozenset[str] = frozenset({"images"})
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.backends.cost import CostRule
 from kvl_eval.backends.fingerprint import checkpoint_facts
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.backends.prompt_maker import PromptMaker
@@ -134,6 +135,9 @@ class TorchEngine:
             image_tokens=partial(tokens_of, config=self._prompts.prep.config),
             text_tokens=lambda text: len(self.tokenizer.encode(text)),
             prompt_size=self._prompts.size,
+            cost=CostRule(
+                config=self.config, dtype=self._dtype(), device=self._device(), chunk=self._args["prefill_chunk"]
+            ),
             supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
         )
 
@@ -157,12 +161,13 @@ class TorchEngine:
         )
 
     def _device(self) -> str:
-        """The device asked for, or a CUDA one where there is one; the small demo model stays on the CPU."""
-        if self.settings.device is not None:
-            return self.settings.device
+        """The device asked for, or a CUDA one where there is one; the small demo model stays on the CPU unless told."""
+        if self.settings.device not in (None, "auto"):
+            return str(self.settings.device)
         import torch
 
-        return "cuda" if self.family not in EMBEDDED and torch.cuda.is_available() else "cpu"
+        small = self.family in EMBEDDED and self.settings.device is None
+        return "cuda" if not small and torch.cuda.is_available() else "cpu"
 
     def _dtype(self) -> str:
         return self.settings.dtype or ("float32" if self._device() == "cpu" else self.config.torch_dtype)
@@ -225,7 +230,8 @@ class TorchEngine:
         if self._model is None:
             folder = self._folder()
             KimiVLProcessor.from_pretrained(folder)  # do its files agree?
-            self._model = KimiVL.from_pretrained(folder, dtype=self._dtype(), device=self._device())
+            device = "auto" if self.settings.device == "auto" else self._device()
+            self._model = KimiVL.from_pretrained(folder, dtype=self._dtype(), device=device)
         return self._model
 
     def _new_batch(self) -> Batch:

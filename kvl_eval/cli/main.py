@@ -126,7 +126,9 @@ def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 @spelled(("--format",), multiple=True, type=click.Choice(["markdown", "html"]), help="Default: both.")
 @spelled(("--include-demo",), is_flag=True, help="Show demo runs in published tables too, marked.")
 @spelled(("--no-pictures",), is_flag=True, help="No thumbnails in the sample browser.")
-@spelled(("--table",), type=click.Choice(["table3", "thinking", "budget", "2506"]), help="Print that table alone.")
+@spelled(
+    ("--table",), type=click.Choice(["table3", "thinking", "budget", "niah", "2506"]), help="Print that table alone."
+)
 @include_option
 @json_option
 def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:

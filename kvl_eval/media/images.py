@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from kvl_eval.errors import ConfigError, MediaError
+from kvl_eval.media.drawn import drawn_ppm
 from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.image_processor import MAX_SIDE, image_size, preprocess_image
 from kvl_eval.types import ImageRef, MediaInfo
@@ -135,6 +136,8 @@ def read_bytes(ref: ImageRef) -> bytes:
     """The file's bytes, wherever the reference says they are. Raises: MediaError."""
     if ref.data is not None:
         return _checked(ref.data, ref.name)
+    if ref.drawn is not None:
+        return drawn_ppm(ref.drawn)
     if ref.archive is not None:
         return _checked(_member_bytes(ref), ref.name)
     if ref.path is None:
@@ -143,7 +146,9 @@ def read_bytes(ref: ImageRef) -> bytes:
 
 
 def header_size(ref: ImageRef) -> tuple[int, int]:
-    """(width, height) of a picture as its header says; nothing is decoded. Raises: MediaError."""
+    """(width, height) of a picture as its header says; nothing is decoded or drawn. Raises: MediaError."""
+    if ref.drawn is not None:
+        return ref.drawn.width, ref.drawn.height
     return _guarded(ref.name, lambda: _open_header(read_bytes(ref)).size)
 
 

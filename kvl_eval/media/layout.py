@@ -125,7 +125,7 @@ def lay_out(messages: Sequence[Message], prep: MediaPrep) -> Layout:
 
     Raises: MediaError, for a file that cannot be used; ConfigError, for a sampling that cannot be.
     """
-    refs: list[MediaRef] = []
+    refs: dict[MediaRef, int] = {}  # and their places among those met so far
     turns = []
     for message in messages:
         parts = [part if isinstance(part, str) else _flagged(part, prep) for part in message.parts]
@@ -136,10 +136,10 @@ def lay_out(messages: Sequence[Message], prep: MediaPrep) -> Layout:
             if isinstance(part, str):
                 places.append(part)
             elif isinstance(part, FramePlace):
-                number = _number(refs, videos[part.video])
+                number = refs.setdefault(videos[part.video], len(refs))
                 places.append(Place(number, part.position, clips[part.video][1]))
             else:
-                number = _number(refs, part)
+                number = refs.setdefault(part, len(refs))
                 places += [Place(number, position, size) for position, size in enumerate(_sizes(part))]
         turns.append((message.role, tuple(places)))
     return Layout(turns=tuple(turns), refs=tuple(refs))
@@ -147,13 +147,6 @@ def lay_out(messages: Sequence[Message], prep: MediaPrep) -> Layout:
 
 def _flagged(part: Any, prep: MediaPrep) -> Any:
     return prep.sampled(part) if isinstance(part, VideoRef) else part
-
-
-def _number(refs: list[MediaRef], ref: MediaRef) -> int:
-    """Position of a reference among those met so far; a new one is added."""
-    if ref not in refs:
-        refs.append(ref)
-    return refs.index(ref)
 
 
 def _clip(ref: VideoRef, prep: MediaPrep) -> tuple[Clip, Size]:

@@ -1,4 +1,4 @@
-"""Results whose mean is one published figure, such as MMMU-Pro's two sets, as one result."""
+"""Results and published figures that are not one to one: a mean of two sets (MMMU-Pro), figures by length (needles)."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ def mean_result(rows: Sequence[Row], wanted: ReferenceScore) -> dict[str, Any]:
             "note": note,
         },
     }
+
+
+def part_result(row: Row, by: str, wanted: ReferenceScore) -> dict[str, Any] | None:
+    """What a result says of the one value of a category that a figure was published for; None where it has none.
+
+    It carries no difference: such figures, one for each value, are shown side by side.
+    """
+    values = (row.get("categories") or {}).get(by) or {}
+    part = next((one for value, one in values.items() if wanted.setting == f"{by}={value}"), None)
+    if part is None:
+        return None
+    counts = {"n_planned": part["n"], "n_scored": part["n"]}
+    return {**row, **counts, "score": part["score"], "ci95": part.get("ci95"), "reference": None}
 
 
 def _spread(row: Row) -> float:

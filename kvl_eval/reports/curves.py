@@ -76,7 +76,7 @@ def chart_file(chart: Chart, form: Format = WIDE) -> str:
     with matplotlib.rc_context({**SETTINGS, "font.size": form.text}), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # letters that matplotlib's own font lacks; the reader's has them
         _draw(chart, form).savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    return _themed(drawn.getvalue())
+    return themed(drawn.getvalue())
 
 
 def spoken(chart: Chart) -> str:
@@ -91,7 +91,7 @@ def spoken(chart: Chart) -> str:
     return " ".join([*told, "The tables below hold all values."])
 
 
-def _themed(svg: str) -> str:
+def themed(svg: str) -> str:
     """The drawing with variables for colours and their values for both schemes."""
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     for name, (stand_in, _, _) in COLOURS.items():
@@ -107,7 +107,7 @@ def _themed(svg: str) -> str:
 # -- the drawing ------------------------------------------------------------------------------------------------
 
 
-def _colour(name: str) -> str:
+def colour_of(name: str) -> str:
     return COLOURS[name][0]
 
 
@@ -116,8 +116,8 @@ def _draw(chart: Chart, form: Format) -> Figure:
 
     named = [curve.name for curve in chart.curves] + ([chart.source] if chart.published else [])
     legend = 1.7 * form.text / 72 * (len(named) + 1.2)
-    figure = Figure(figsize=(form.width, form.height + legend), facecolor=_colour("paper"), layout="constrained")
-    figure.suptitle(f"{chart.title}: score by thinking budget", color=_colour("ink"), fontsize=form.text * 1.15)
+    figure = Figure(figsize=(form.width, form.height + legend), facecolor=colour_of("paper"), layout="constrained")
+    figure.suptitle(f"{chart.title}: score by thinking budget", color=colour_of("ink"), fontsize=form.text * 1.15)
     scores, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     budgets = sorted({int(row["budget"]) for row in _rows(chart)} | {tokens for tokens, _ in chart.published})
     x = log_axis(budgets)
@@ -167,15 +167,15 @@ def _prepare(axes: Axes, label: str, span: tuple[float, float]) -> None:
     low, high = span
     axes.set_facecolor("none")
     axes.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))
-    axes.set_ylabel(label, color=_colour("ink"))
+    axes.set_ylabel(label, color=colour_of("ink"))
     axes.yaxis.set_major_locator(
         MultipleLocator(0.5 if high - low == 1 and low == 0 else 0.1 if high - low <= 0.5 else 0.2)
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-    axes.grid(axis="y", color=_colour("rule"), linewidth=0.8)
-    axes.tick_params(colors=_colour("ink"), which="both")
+    axes.grid(axis="y", color=colour_of("rule"), linewidth=0.8)
+    axes.tick_params(colors=colour_of("ink"), which="both")
     for side, spine in axes.spines.items():
-        spine.set_color(_colour("rule"))
+        spine.set_color(colour_of("rule"))
         spine.set_visible(side == "bottom")
 
 
@@ -190,7 +190,7 @@ def _budget_axis(axes: Axes, budgets: Sequence[int], x: Callable[[float], float]
     axes.set_xticks(places, labels)
     margin = 0.06 * width if len(set(places)) > 1 else 1.0
     axes.set_xlim(min(places, default=0.0) - margin, max(places, default=0.0) + margin)
-    axes.set_xlabel("thinking budget in tokens, logarithmic", color=_colour("ink"))
+    axes.set_xlabel("thinking budget in tokens, logarithmic", color=colour_of("ink"))
 
 
 def _line(axes: Axes, look: tuple[str, str, Any], points: Sequence[tuple[float, float]], name: str) -> None:
@@ -199,13 +199,13 @@ def _line(axes: Axes, look: tuple[str, str, Any], points: Sequence[tuple[float, 
     axes.plot(
         [at for at, _ in points],
         [value for _, value in points],
-        color=_colour(colour),
+        color=colour_of(colour),
         linestyle=dashes,
         linewidth=1.8,
         marker=marker,
         markersize=6.5,
-        markerfacecolor=_colour("paper" if hollow else colour),
-        markeredgecolor=_colour(colour if hollow else "paper"),
+        markerfacecolor=colour_of("paper" if hollow else colour),
+        markeredgecolor=colour_of(colour if hollow else "paper"),
         clip_on=False,
         gid=name,
     )
@@ -217,7 +217,7 @@ def _band(axes: Axes, look: tuple[str, str, Any], curve: Curve, x: Callable[[flo
     if not ends:
         return
     places, low, high = (list(values) for values in zip(*ends, strict=True))
-    colour = _colour(look[0])
+    colour = colour_of(look[0])
     axes.fill_between(places, low, high, color=colour, alpha=0.14, linewidth=0, gid=name)
     middle = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
     reach = [b - a for a, b in zip(low, middle, strict=True)]
@@ -232,9 +232,9 @@ def _legend(figure: Figure, chart: Chart, named: Sequence[str], form: Format) ->
     handles = []
     for (colour, marker, dashes), name in zip(looks, named, strict=True):
         shown = name if len(name) <= form.label else f"{name[: form.label - 1]}…"
-        line = Line2D([], [], color=_colour(colour), linestyle=dashes, linewidth=1.8, marker=marker, label=shown)
-        line.set_markerfacecolor(_colour("paper" if colour == "published" else colour))
+        line = Line2D([], [], color=colour_of(colour), linestyle=dashes, linewidth=1.8, marker=marker, label=shown)
+        line.set_markerfacecolor(colour_of("paper" if colour == "published" else colour))
         handles.append(line)
     figure.legend(
-        handles=handles, loc="outside lower left", frameon=False, labelcolor=_colour("ink"), fontsize=form.text
+        handles=handles, loc="outside lower left", frameon=False, labelcolor=colour_of("ink"), fontsize=form.text
     )

@@ -10,7 +10,7 @@ from kvl_eval import references
 from kvl_eval.errors import UsageError
 from kvl_eval.references import ReferenceScore
 from kvl_eval.reports import figures
-from kvl_eval.reports.averages import mean_result
+from kvl_eval.reports.averages import mean_result, part_result
 from kvl_eval.reports.figures import Row
 from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
 
@@ -40,6 +40,7 @@ PRINTED = {
     "table3": ("instruct_main", "Kimi-VL-A3B-Instruct (report, Table 3, as its model card prints it)"),
     "thinking": ("thinking_table4", "Kimi-VL-A3B-Thinking (report, Table 4)"),
     "budget": ("budget_sweep_fig13", "Kimi-VL-A3B-Thinking at maximum thinking lengths (report, Figure 13)"),
+    "niah": ("niah_table2", "Kimi-VL: recall of a needle by tokens of the haystack (report, Table 2)"),
     "2506": ("thinking2506_card_efficient", "Kimi-VL-A3B-Thinking-2506 (model card, efficient models)"),
 }
 NOT_RUN = dict.fromkeys(("osworld", "windowsagentarena"), "needs a live desktop; not run here")
@@ -203,12 +204,14 @@ def _our_cell(
     if not fitting:
         return None
     parts = _parts(fitting)
-    row = fitting[0] if parts is None else mean_result(parts, wanted)
+    row = _of_part(fitting[0], wanted) if parts is None else mean_result(parts, wanted)
     marks = _marks(run, row)
     rank = None
     if not marks and row.get("score") is not None:
         rank = 1 + sum(score.value > row["score"] for score in published)
-    blind = [blind_score(runs, run, one) for one in parts or [row]]
+    blind = (
+        [None] if row is not fitting[0] and parts is None else [blind_score(runs, run, one) for one in parts or [row]]
+    )
     known = [one for one in blind if one is not None]
     mean_blind = sum(known) / len(known) if len(known) == len(blind) else None
     return OurCell(run=run, row=row, marks=marks, rank=rank, blind=mean_blind)
@@ -222,6 +225,13 @@ def _parts(fitting: Sequence[Row]) -> list[Row] | None:
     return [found[name] for name in names] if names and set(names) <= set(found) else None
 
 
+def _of_part(row: Row, wanted: ReferenceScore) -> Row:
+    """The result itself, or what it says of the category's value that the figure was published for."""
+    task = task_of(row)
+    by = None if task is None or task.reference is None else task.reference.by
+    return row if by is None else part_result(row, by, wanted) or row
+
+
 def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
     task = task_of(row)
     if task is None or task.reference is None or row.get("blind"):
@@ -231,7 +241,12 @@ def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
         setting = f"{BUDGET}{row.get('budget')}"
     elif row.get("budget") is not None:
         return False
-    same_split = reference.split in (None, wanted.split) and (demo or row.get("split") == task.published_split)
+    elif reference.by is not None and part_result(row, reference.by, wanted) is not None:
+        setting = wanted.setting
+    by_part = reference.by is not None  # of haystacks drawn more or less densely: a mark says which
+    same_split = reference.split in (None, wanted.split) and (
+        demo or by_part or row.get("split") == task.published_split
+    )
     return (reference.benchmark, setting) == (wanted.benchmark, wanted.setting) and same_split
 
 
@@ -239,6 +254,7 @@ def _marks(run: Run, row: Row) -> tuple[str, ...]:
     """What sets a result apart from a whole, comparable one; a marked result has no rank."""
     tests: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: run.demo, figures.DEMO),
+        (lambda: _is_other_split(row), f"split {row.get('split')}"),
         (lambda: bool(row.get("partial")), f"partial, {figures.plain(row.get('partial'))}"),
         (lambda: not row.get("complete", True), f"incomplete, {figures.counted(row)} scored"),
         (lambda: not is_default_protocol(row), f"other protocol: {figures.protocol_name(row)}"),
@@ -246,6 +262,13 @@ def _marks(run: Run, row: Row) -> tuple[str, ...]:
     marks = tuple(text for test, text in tests if test())
     reference = row.get("reference") or {}
     return marks or ((figures.plain(reference["note"]),) if reference.get("note") else ())
+
+
+def _is_other_split(row: Row) -> bool:
+    """Whether a result that stands beside figures by category is of another split than the whole one."""
+    task = task_of(row)
+    by = None if task is None or task.reference is None else task.reference.by
+    return task is not None and by is not None and row.get("split") != task.published_split
 
 
 def _all_blind(run: Run) -> bool:

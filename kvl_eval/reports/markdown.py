@@ -99,6 +99,15 @@ def _section(section: TaskSection) -> Iterator[str]:
     if section.unread:
         reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in section.unread)
         yield f"Nothing extracted: {reasons}"
+    if section.parts is not None:
+        rows = [[escape(name), *map(escape, texts)] for name, texts in section.parts.rows]
+        yield table([escape(section.parts.name), *map(escape, section.parts.values)], rows)
+        yield f"Published: {escape(section.parts.source)}"
+    if section.heatmap is not None:
+        heatmap = section.heatmap
+        yield f"![{escape(heatmap.title)}]({heatmap.file()})"
+        lines = [[escape(name), *map(escape, texts)] for name, texts in heatmap.lines]
+        yield table([escape(heatmap.corner), *map(escape, heatmap.columns)], lines, right=range(len(lines[0])))
     for field, values in section.categories.items():
         lines = [
             [escape(value), f"{n}" + (" (few)" if n < figures.SMALL else ""), figures.percent(score), _bounds(ci95)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.reports.figures import plain
 from kvl_eval.reports.runs import Run
-from kvl_eval.reports.thumbnails import SIDES, Medium, picture_name
+from kvl_eval.reports.thumbnails import SIDES, Medium, picture_name, spread
 from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class DataSetPictures:
     def __call__(self, task: str, sample_id: str, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
         """Names and pictures of `media`; none where data set, sample or file cannot be reached or have changed."""
         sample = self._find(task, sample_id)
-        for ref in sample.media if sample is not None else ():
+        refs = sample.media if sample is not None else ()
+        for ref in spread(refs) if all(isinstance(ref, ImageRef) for ref in refs) else refs:
             if isinstance(ref, ImageRef):
                 yield from _picture(ref)
             elif self._may_open(task, ref):

@@ -9,6 +9,7 @@ from typing import Any
 
 from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row
+from kvl_eval.reports.heatmap import Heatmap, Parts, heatmap_of, parts_of
 from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, scores_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
 
@@ -40,6 +41,8 @@ class TaskSection:
         categories: {field: rows of (value, n, score, interval or None)}.
         lengths:    histograms of thinking and answer tokens, where there are any.
         protocols:  the same answers under each protocol, the default first.
+        heatmap:    scores by two categories at once, for tasks that name them.
+        parts:      scores by the category that figures were published by, each beside its figure.
     """
 
     run: Run
@@ -50,6 +53,8 @@ class TaskSection:
     lengths: tuple[Histogram, ...]
     protocols: tuple[ProtocolView, ...]
     blind: float | None
+    heatmap: Heatmap | None = None
+    parts: Parts | None = None
 
 
 Sections = Mapping[str, Sequence[TaskSection]]
@@ -76,6 +81,8 @@ def _section(runs: Sequence[Run], run: Run, row: Row) -> TaskSection:
         lengths=_lengths(run, row),
         protocols=protocol_views(run, row, scores),
         blind=blind_score(runs, run, row),
+        heatmap=heatmap_of(run, row, scores),
+        parts=parts_of(row),
     )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.store.journal import Disk
@@ -25,6 +25,7 @@ MOST = 4000  # in one report
 FEW_COLOURS = 4096
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+P = TypeVar("P")
 Medium = Mapping[str, Any]  # one entry of a record's `media`
 Media = Callable[[str, str, Sequence[Medium]], "Iterator[tuple[str, Image]]"]
 """(task, sample id, entries of its record) -> (name, picture) of those that can be reached."""
@@ -39,7 +40,7 @@ def picture_name(medium: Medium) -> str | None:
     return f"{sha}-{index}" if isinstance(index, int) and medium.get("kind") in SIDES else sha
 
 
-def spread(media: Sequence[Medium]) -> list[Medium]:
+def spread(media: Sequence[P]) -> list[P]:
     """At most `MOST_OF_SAMPLE` of a sample's pictures, evenly spread, the first and the last among them."""
     if len(media) <= MOST_OF_SAMPLE:
         return list(media)
@@ -63,7 +64,8 @@ class Thumbnails:
             sides = {name: SIDES.get(one["kind"], SIDE) for name, one in wanted.items()}
             try:
                 for name, picture in self._media(record["task"], record["sample_id"], missing):
-                    self._write(picture, name, sides[name])
+                    if name in sides:
+                        self._write(picture, name, sides[name])
             except KvlEvalError:  # a broken picture: the page shows a placeholder with its hash
                 pass
         return {name for name in wanted if (self._folder / f"{name}.webp").is_file()}

@@ -10,6 +10,7 @@ from kvl_eval.errors import StorageError
 from kvl_eval.reports.budgets import budget_charts, budgets_markdown, picture_file
 from kvl_eval.reports.comparison import Comparison
 from kvl_eval.reports.curves import NARROW, WIDE, chart_file
+from kvl_eval.reports.heatmap_picture import heatmap_file
 from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
@@ -30,7 +31,8 @@ def write_report(
 ) -> list[Path]:
     """Write `report.md` and the HTML pages into `out`, by default `report/` in the first run; returns their paths.
 
-    For each task that was answered within thinking budgets there is a chart in two sizes, as SVG.
+    For each task that was answered within thinking budgets there is a chart in two sizes, as SVG, and a heat map for
+    each result of a task that names two categories for one.
 
     Args:
         pictures:     put thumbnails into the sample browser where the data set lies on this machine; a picture that
@@ -52,6 +54,9 @@ def write_report(
         for chart in charts:
             for narrow, form in ((False, WIDE), (True, NARROW)):
                 Disk().replace(out / picture_file(chart, narrow), [chart_file(chart, form).encode()])
+        for heatmap in (one.heatmap for found in sections.values() for one in found if one.heatmap is not None):
+            for narrow, form in ((False, WIDE), (True, NARROW)):
+                Disk().replace(out / heatmap.file(narrow), [heatmap_file(heatmap, form).encode()])
         if "markdown" in formats:
             path = out / "report.md"
             text = markdown(runs, sections, include_demo, budgets_markdown(charts))

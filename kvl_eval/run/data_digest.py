@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from kvl_eval.errors import MediaError
@@ -28,11 +29,13 @@ def sample_digest(sample: Sample) -> bytes:
 def media_digest(ref: MediaRef) -> str:
     """The content's hash; of videos and documents in files the size and both ends, and a video's subtitles whole.
 
-    A file nobody can open has its reason instead.
+    A file nobody can open has its reason instead; of a frame that a rule draws, the rule's own values are hashed.
     """
     from kvl_eval.media.images import read_bytes
 
     try:
+        if isinstance(ref, ImageRef) and ref.drawn is not None:
+            return hashlib.sha256(canonical(asdict(ref.drawn))).hexdigest()
         if isinstance(ref, ImageRef):
             return hashlib.sha256(read_bytes(ref)).hexdigest()
         if isinstance(ref, PdfRef) and ref.data is not None:

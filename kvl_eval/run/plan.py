@@ -11,18 +11,18 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from typing import Any
 
 from kvl_eval.backends.base import Backend, Limits, PromptSize
-from kvl_eval.errors import DataError, KvlEvalError, MediaError, SampleError, UsageError
+from kvl_eval.errors import ConfigError, DataError, KvlEvalError, SampleError, UsageError
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import canonical, data_fingerprint, sample_digest
+from kvl_eval.run.plan_sizes import LongestPrompt, PlanPart, count_tokens, parts_of, plan_part
 from kvl_eval.run.provenance import minor_version
 from kvl_eval.store.journal import SCHEMA, encode_line
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, MediaRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
+from kvl_eval.types import ImageRef, MediaRef, Message, Sample, SubtitleRef, VideoRef
 
 MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
 SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
@@ -45,6 +45,7 @@ class TaskPlan:
         prompt_sha256: over the rendered prompts of the same samples.
         prompt_tokens: mean tokens of the first prompts; None where the backend cannot tell.
         sizes:         of the first prompts with videos or documents, where the backend can tell.
+        parts:         of a task whose figures were published by a category: its values in the data set's order.
     """
 
     task: Task
@@ -57,6 +58,7 @@ class TaskPlan:
     prompt_sha256: str
     prompt_tokens: float | None
     sizes: tuple[PromptSize, ...] = ()
+    parts: tuple[PlanPart, ...] = ()
 
     @property
     def name(self) -> str:
@@ -124,7 +126,10 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
     """
     lines = PlanLines()
     unseen = set(config.sample_ids)
-    tasks = tuple(_plan_task(lookup(one.task), one, config, backend.limits(), lines, unseen) for one in config.tasks)
+    limits = backend.limits()
+    tasks = tuple(
+        _plan_task(_measured(lookup(one.task), limits), one, config, limits, lines, unseen) for one in config.tasks
+    )
     if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
         raise UsageError(
             "usage.sample_ids",
@@ -144,6 +149,20 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
         fingerprint=fingerprint_of(identity),
         lines=lines,
     )
+
+
+def _measured(task: Task, limits: Limits) -> Task:
+    """The task, its samples as long as they are to be in the model's own tokens."""
+    if task.measured is None:
+        return task
+    if limits.text_tokens is None:
+        raise ConfigError(
+            "config.tokens",
+            f"{task.name}: nobody here can count the model's tokens",
+            why="its samples are cut to lengths in tokens of the model that answers them",
+            fix="name the checkpoint that is served (docs/backends.md), or run its folder or repository as --model",
+        )
+    return task.measured(limits.text_tokens)
 
 
 def sample_seed(seed: int, task: str, sample_id: str, repeat: int) -> int:
@@ -244,6 +263,7 @@ def _plan_task(
 ) -> TaskPlan:
     prompts, data = hashlib.sha256(), {}
     counted: list[int | PromptSize | None] = []
+    parts: dict[str, LongestPrompt] = {}
     positions: dict[str, int] = {}
     questions: set[str] = set()
     n = media = 0
@@ -257,7 +277,9 @@ def _plan_task(
             continue
         questions.add(sample.question_id)
         if n < (EXACT_SIZES if any(isinstance(one, PromptSize) for one in counted) else EXACT_TOKENS):
-            counted.append(_count_tokens(messages, rendered, limits, config))
+            counted.append(count_tokens(messages, rendered, limits, config))
+        for part in parts_of(task, sample):
+            parts.setdefault(part, LongestPrompt()).take(messages, rendered)
         n, media = n + 1, media + len(sample.media)
         for line in _plan_lines(config, run, sample, rendered, position):
             lines.add(line)
@@ -274,6 +296,7 @@ def _plan_task(
         prompt_sha256=prompts.hexdigest(),
         prompt_tokens=sum(known) / len(known) if known else None,
         sizes=sizes,
+        parts=tuple(plan_part(name, part, limits, config) for name, part in parts.items()),
     )
 
 
@@ -400,42 +423,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:12]}..."
-
-
-def _count_tokens(
-    messages: tuple[Message, ...], rendered: str, limits: Limits, config: TaskConfig
-) -> int | PromptSize | None:
-    """Tokens of text and pictures of one prompt; None where the backend cannot tell, or files cannot be used."""
-    if limits.prompt_size is not None and any(
-        isinstance(ref, VideoRef | PdfRef) for message in messages for ref in message.media
-    ):
-        try:
-            return limits.prompt_size(messages, config.generation)
-        except SampleError:
-            return None  # it stays planned, and fails when its turn comes
-    if limits.text_tokens is None:
-        return None
-    count = limits.text_tokens(rendered)
-    for ref in (ref for message in messages for ref in message.media):
-        size = _image_size(ref)
-        if size is None or limits.image_tokens is None:
-            return None
-        count += limits.image_tokens(*size)
-    return count
-
-
-def _image_size(ref: MediaRef) -> tuple[int, int] | None:
-    if isinstance(ref, VideoRef | PdfRef):
-        return None
-    from PIL import Image
-
-    from kvl_eval.media.images import FORMATS, read_bytes
-
-    try:
-        with Image.open(BytesIO(read_bytes(ref)), formats=FORMATS) as picture:
-            return picture.size
-    except (MediaError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return None
 
 
 def generation_json(config: TaskConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.run.plan import Plan, TaskPlan
+from kvl_eval.run.plan_sizes import PlanPart
 from kvl_eval.tasks.base import UNJUDGED
 from kvl_eval.types import EMBEDDED
 
@@ -44,9 +45,11 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     sampling += f", top-p {generation.top_p}" if generation.top_p < 1 else ""
     sampling += f", top-k {generation.top_k}" if generation.top_k else ""
     tokens = "unknown" if task.prompt_tokens is None else f"about {round(task.prompt_tokens * task.n):,}"
+    if task.parts and all(part.tokens is not None for part in task.parts):
+        tokens = f"at most {sum(part.n * (part.tokens or 0) for part in task.parts):,}"
     prompt = "own text" if run.prompt_text else task.config.prompt
     source = task.config.source.data_dir or task.config.source.repo
-    source = "bundled" if task.config.split == "mini" else source
+    source = "bundled" if task.config.split == "mini" else source or "generated"
     protocol = run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
     scoring = task.task.protocols.get(protocol)
@@ -60,6 +63,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
         *_sizes_text(task.sizes),
+        *_parts_text(task.parts),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
         f"  score   {protocol}, {judge}",
     ]
@@ -79,6 +83,38 @@ def _sizes_text(sizes: Sequence[PromptSize]) -> list[str]:
     if overfull := sum(not one.fits for one in sizes):
         notes.append(f"{overfull} of these {len(sizes)} fit under no limit and would fail")
     return [shown, *(f"          {note}" for note in notes)]
+
+
+def _parts_text(parts: Sequence[PlanPart]) -> list[str]:
+    """How many samples of each part, its longest prompt, and what that takes of memory and time where that is known."""
+    rows = [["", "samples", "tokens", "media", "memory", "time each", "time"]]
+    for part in parts:
+        cost = part.cost
+        rows.append(
+            [
+                part.name,
+                f"{part.n}",
+                "unknown" if part.tokens is None else f"{part.tokens:,}",
+                f"{part.media:,}",
+                "" if cost is None else f"{cost.bytes / 2**30:.2f} GiB",
+                "" if cost is None else _duration(cost.seconds),
+                "" if cost is None else _duration(cost.seconds * part.n),
+            ]
+        )
+    if not parts:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    known = any(part.cost is not None for part in parts)
+    notes = ["estimates of the longest prompt, beside the weights; one answer at a time"] if known else []
+    return ["  parts   " + shown[0], *(f"          {line}" for line in [*shown[1:], *notes])]
+
+
+def _duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _span(values: Sequence[float]) -> str:

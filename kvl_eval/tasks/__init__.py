@@ -39,6 +39,7 @@ MODULES = (
     "vsi_bench",
     "videommmu",
     "mmvu",
+    "niah",
 )
 TASKS: dict[str, Task] = {
     task.name: task

@@ -11,6 +11,8 @@ from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Scored, Summary
 
 Prompt = Callable[[Sample], list[Message]]
+Measure = Callable[[str], int]
+"""A text's length in tokens."""
 
 UNJUDGED = "unjudged"  # the label of a protocol that scores nothing without a judge
 
@@ -57,12 +59,14 @@ class Reference:
     """Where the task's published figures stand in `references/reference_scores.csv`.
 
     `mean_of` names the tasks, this one among them, whose unweighted mean the figure is; () where it is of one task.
+    `by` is the category whose values were published one by one, with settings `by=value`; None where one figure was.
     """
 
     benchmark: str
     split: str | None = None
     setting: str | None = None
     mean_of: tuple[str, ...] = ()
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,9 @@ class Task:
         max_new_tokens: default of Instruct models.
         files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
         archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks.
+        heatmap:     (rows, columns): two categories, of numbers, whose scores a report crosses; None means no such map.
+        measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
+                     counted; None where no sample depends on them.
         count:       named counts that `check data` expects of a split: {split: {label: n}}.
     """
 
@@ -121,6 +128,8 @@ class Task:
     max_new_tokens: int = 512
     files: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    heatmap: tuple[str, str] | None = None
+    measured: Callable[[Measure], Task] | None = None
     count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def split_names(self) -> tuple[str, ...]:
@@ -136,7 +145,7 @@ class Task:
     def generation(self, family: str) -> Generation:
         """Defaults for a model family: thinking, thinking-2506, nano, nano-thinking, or anything else (as instruct)."""
         if family == "nano":
-            return Generation(max_new_tokens=512)
+            return Generation(max_new_tokens=min(512, self.max_new_tokens))
         if family == "nano-thinking":
             return Generation(max_new_tokens=512, temperature=0.8)
         if family == "thinking":

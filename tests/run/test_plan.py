@@ -231,7 +231,7 @@ def test_the_plan_says_what_will_be_done() -> None:
     text = plan_text(plan_of(limit=4, repeats=2, think_budget=(1024, 2048)), reused=3)
     for expected in (
         "fake, 1 task",
-        "test (None), 4 of 10 samples",
+        "test (generated), 4 of 10 samples",
         "plain",
         "greedy, at most 4,096 new tokens, thought cut at 1,024, 2,048; 2 x 2 a sample",
         "prompt tokens about 32",

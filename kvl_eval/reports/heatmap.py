@@ -1,0 +1,151 @@
+"""Scores by two categories at once, and scores by the category that figures were published by: as data and as texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kvl_eval import references
+from kvl_eval.references import TABLES, ReferenceScore
+from kvl_eval.reports import figures
+from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.runs import Run, task_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heatmap:
+    """Mean scores of one result in rows and columns.
+
+    Attributes:
+        key:   letters, digits and hyphens; differs from result to result.
+        down:  the category of the rows, `across` that of the columns.
+        cells: {(row, column): mean} where anything was scored.
+    """
+
+    key: str
+    task: str
+    down: str
+    across: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[str, str], float]
+
+    @property
+    def title(self) -> str:
+        """`Needle in a haystack, text: score by depth and length`."""
+        return f"{self.task}: score by {self.down} and {self.across}"
+
+    @property
+    def corner(self) -> str:
+        """Head of the column that names the rows."""
+        return f"{self.down} \\ {self.across}"
+
+    @property
+    def lines(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(name, percent in each column) of the rows."""
+        return tuple((row, tuple(self.text(row, column) for column in self.columns)) for row in self.rows)
+
+    def text(self, row: str, column: str) -> str:
+        """Percent, or nothing."""
+        return figures.percent(self.cells.get((row, column)), 0)
+
+    @property
+    def spoken(self) -> str:
+        """What the picture shows, in words."""
+        low, high = min(self.cells.values()), max(self.cells.values())
+        return (
+            f"{self.title}. {len(self.cells)} cells, from {figures.percent(low)} to {figures.percent(high)} percent. "
+            "The table below holds all values."
+        )
+
+    def file(self, narrow: bool = False) -> str:
+        """Name of the picture beside the report, or of the one for telephones."""
+        return f"heatmap-{self.key}{'-narrow' if narrow else ''}.svg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Scores by the values of one category, each beside the figure published for it.
+
+    Attributes:
+        rows:   (name, a text for each value): ours, intervals, numbers of answers, published systems.
+        source: where the published figures stand.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    source: str
+
+
+def heatmap_of(run: Run, row: Row, scores: Sequence[Row]) -> Heatmap | None:
+    """The heat map of one result, from the lines of `scores/` behind it; None for tasks that name none."""
+    task = task_of(row)
+    if task is None or task.heatmap is None:
+        return None
+    down, across = task.heatmap
+    values: dict[tuple[str, str], list[float]] = {}
+    known = {entry["sample_id"]: entry["categories"] for entry in run.folder.plan(row["task"])}
+    for line in scores:
+        if line.get("score") is not None:
+            for place in _places(known.get(line["sample_id"]) or {}, down, across):
+                values.setdefault(place, []).append(line["score"])
+    if not values:
+        return None
+    return Heatmap(
+        key=_key(run, row),
+        task=plain(task.title),
+        down=plain(down),
+        across=plain(across),
+        rows=_ordered(place[0] for place in values),
+        columns=_ordered(place[1] for place in values),
+        cells={place: sum(found) / len(found) for place, found in values.items()},
+    )
+
+
+def _places(categories: Mapping[str, Sequence[str]], down: str, across: str) -> Iterator[tuple[str, str]]:
+    for row in categories.get(down) or ():
+        yield from ((row, column) for column in categories.get(across) or ())
+
+
+def _ordered(names: Iterator[str]) -> tuple[str, ...]:
+    """Numbers by size, before whatever is none."""
+    return tuple(
+        sorted(set(names), key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    )
+
+
+def _key(run: Run, row: Row) -> str:
+    parts = (run.number + 1, row["task"], row.get("split"), row.get("budget"), row.get("policy"))
+    text = "-".join(str(part) for part in (*parts, "blind" if row.get("blind") else None) if part is not None)
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
+
+
+def parts_of(row: Row) -> Parts | None:
+    """The scores of a result by the category its task's figures were published by; None for other tasks."""
+    task = task_of(row)
+    if task is None or task.reference is None or task.reference.by is None:
+        return None
+    by, found = task.reference.by, (row.get("categories") or {}).get(task.reference.by) or {}
+    published = [one for one in references.load() if one.benchmark == task.reference.benchmark and by in one.setting]
+    settings = {one.setting.removeprefix(f"{by}="): None for one in published}
+    values = tuple(dict.fromkeys((*settings, *found)))
+    rows = [
+        ("ours", tuple(figures.percent(found[value]["score"]) if value in found else "" for value in values)),
+        ("95 % CI", tuple(_bounds((found.get(value) or {}).get("ci95")) for value in values)),
+        ("answers", tuple(f"{found[value]['n']}" if value in found else "0" for value in values)),
+        *((system, tuple(texts)) for system, texts in _published(published, by, values)),
+    ]
+    tables = dict.fromkeys(f"{TABLES[one.table]}: {one.source}" for one in published)
+    return Parts(name=plain(by.replace("_", " ")), values=values, rows=tuple(rows), source="; ".join(tables))
+
+
+def _published(scores: Sequence[ReferenceScore], by: str, values: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    for system in dict.fromkeys(one.system_label for one in scores):
+        printed = {one.setting.removeprefix(f"{by}="): one.printed for one in scores if one.system_label == system}
+        yield system, [printed.get(value, "") for value in values]
+
+
+def _bounds(ci95: Sequence[float] | None) -> str:
+    return f"[{figures.percent(ci95[0])}, {figures.percent(ci95[1])}]" if ci95 else ""

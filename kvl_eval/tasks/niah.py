@@ -1,0 +1,326 @@
+"""Needle in a haystack, text and video, to 131,072 tokens: is one code found wherever it lies in a long prompt?
+
+Data:    generated here, nothing to download: design `kvl-niah 1`, seven bins of length, depths 0 to 100, seeded
+Prompt:  the haystack (a text, or frames in order), and the question for the code of one key
+Metric:  recall: the share of replies that hold the hidden number; by bin, length and depth
+Scorer:  exact comparison of runs of digits (kvl_eval/scorers/needle.py)
+Source:  our own design after gkamradt/LLMTest_NeedleInAHaystack @ 7b90d285 and EvolvingLMMs-Lab/LongVA @ f4c8781d; the
+         report names neither haystack, needle, question nor matching rule, so only the form compares
+Report:  Kimi-VL (arXiv 2504.07491), Table 2: recall by length of the haystack
+
+Lengths are tokens of the model's own tokenizer, haystack alone; 512 tokens of the longest ones are left for template,
+question and answer. A frame of the video takes ceil(W/28) * ceil(H/28) tokens and the four marks around it. The code
+stands on a banner, as text, so that it can be compared exactly: easier than a natural scene. `--data-version` changes
+the design: `max-length=8192` leaves out longer bins; `width=448,height=448`, `distractors=3`, `reps=2`, `seed=7`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+from kvl_eval.errors import DataError
+from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.needle import is_exact, is_recalled, numbers
+from kvl_eval.sources import Source, read_rows
+from kvl_eval.tasks.base import Measure, Protocol, Reference, Split, Task
+from kvl_eval.tasks.haystack import CONTEXT, Cell, Design, bin_of, grid, haystack, most_sentences, needle, target_of
+from kvl_eval.types import DrawnFrame, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
+
+BIN, LENGTH, DEPTH = "haystack_tokens", "length", "depth"  # categories
+QUESTION = "What is the secret code of {key}? Answer with the number only."
+SEEN = "One frame of this video shows a banner with a secret code. " + QUESTION
+PROMPT = "Read the following text and answer the question at the end.\n\n<text>\n{haystack}\n</text>\n\n"
+
+
+# -- samples ----------------------------------------------------------------------------------------------------
+
+
+def load(source: Source, split: str, *, kind: str, count: Measure | None = None) -> Iterator[Sample]:
+    """The cells of a split, or those that a folder lists, as samples; frames undrawn.
+
+    Args:
+        kind:  `text` or `video`.
+        count: text -> tokens of the model; without one a text haystack has no length yet, and no prompt.
+    Raises: ConfigError, for a data version that describes no haystack; DataError.
+    """
+    design = Design.of(source.version)
+    guesses: dict[int, int] = {}
+    for length, depth, rep in _cells(source, split, design, kind):
+        row: dict[str, Any] = {
+            "case": f"{kind}/{length}/{depth}/{rep}",
+            "length": length,
+            "depth": depth,
+            "rep": rep,
+            "seed": design.seed,
+            "target": target_of(length),
+        }
+        if kind == "video":
+            row |= _film(row, design)
+        else:
+            row |= {"distractors": design.distractors}
+            if count is not None:
+                row["sentences"], row["tokens"] = _measured(row, count, guesses.get(row["target"], 0))
+                guesses[row["target"]] = row["sentences"]
+        yield sample(row)
+
+
+def _cells(source: Source, split: str, design: Design, kind: str) -> Iterator[Cell]:
+    if source.data_dir is None:
+        yield from grid(split, design)
+        return
+    rows = read_rows(
+        source, split, stems=("cells",), required=("length", "depth", "rep"), task=f"niah-{kind}", config=None
+    )
+    for row in rows:
+        cell = row.values
+        try:
+            length, depth, rep = int(cell["length"]), int(cell["depth"]), int(cell["rep"])
+        except (TypeError, ValueError) as error:
+            raise DataError("data.field", f"niah-{kind}: a cell is no three numbers", where=row.where) from error
+        if not (0 < length <= CONTEXT and 0 <= depth <= 100 and rep >= 0):
+            raise DataError(
+                "data.field",
+                f"niah-{kind}: no cell of length {length}, depth {depth}, rep {rep}",
+                where=row.where,
+                why=f"lengths are 1 to {CONTEXT}, depths 0 to 100, reps count from 0",
+            )
+        if length <= design.max_length:
+            yield length, depth, rep
+
+
+def _film(row: Mapping[str, Any], design: Design) -> dict[str, Any]:
+    frames = max(1, row["target"] // design.frame_tokens)
+    return {
+        "width": design.width,
+        "height": design.height,
+        "frames": frames,
+        "needle_frame": row["depth"] * (frames - 1) // 100,
+        "tokens": frames * design.frame_tokens,
+    }
+
+
+@lru_cache(maxsize=1000)
+def _counted(case: str, target: int, seed: int, distractors: int, count: Measure, guess: int) -> tuple[int, int]:
+    _, _, depth, rep = case.split("/")
+    codes = needle(case, seed, distractors)
+    text_of = partial(haystack, depth=int(depth), codes=codes, seed=seed, rep=int(rep))
+    return most_sentences(count, target, text_of, guess)
+
+
+def _measured(row: Mapping[str, Any], count: Measure, guess: int) -> tuple[int, int]:
+    """Sentences and tokens of a haystack, counted once however often the data is read."""
+    return _counted(row["case"], row["target"], row["seed"], row["distractors"], count, guess)
+
+
+def sample(row: Mapping[str, Any]) -> Sample:
+    """A row of ours, or of the vectors of this design (`key`, `value`, `distractor_values`), as a sample."""
+    if "case" not in row:
+        return _given(row)
+    try:
+        codes = needle(row["case"], row["seed"], row.get("distractors", 0))
+        is_video = row["case"].startswith("video/")
+        key, value = codes[0]
+        return Sample(
+            id=row["case"],
+            question=(SEEN if is_video else QUESTION).format(key=key),
+            row=dict(row),
+            media=_frames(row, key, value) if is_video else (),
+            answers=(value,),
+            categories={BIN: (bin_of(row["length"]),), LENGTH: (str(row["length"]),), DEPTH: (str(row["depth"]),)},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError("data.field", "niah: a row is no cell of the grid", why=repr(error)) from error
+
+
+def _frames(row: Mapping[str, Any], key: str, value: str) -> tuple[ImageRef, ...]:
+    frame = DrawnFrame(seed=row["seed"], rep=row["rep"], index=0, width=row["width"], height=row["height"])
+    banner = {row["needle_frame"]: ("SECRET CODE", key, value)}
+    return tuple(
+        ImageRef(name=f"frame {index}", drawn=replace(frame, index=index, banner=banner.get(index, ())))
+        for index in range(row["frames"])
+    )
+
+
+def _given(row: Mapping[str, Any]) -> Sample:
+    """A needle alone, for scoring: its key, value and the distractors' values, in the row or below `inputs`."""
+    inputs = row.get("inputs") or row
+    try:
+        kept = {name: inputs[name] for name in ("key", "value")}
+        wrong = [str(one) for one in inputs.get("distractor_values") or ()]
+        return Sample(
+            id=str(row["id"]),
+            question=QUESTION.format(key=kept["key"]),
+            row={"id": row["id"], **kept, "distractor_values": wrong},
+            answers=(str(kept["value"]),),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            "data.field", "niah: a row has neither a case nor a key and a value", why=repr(error)
+        ) from error
+
+
+# -- prompts ----------------------------------------------------------------------------------------------------
+
+
+def text_prompt(one: Sample) -> list[Message]:
+    """The text between its tags, and the question. Raises: DataError, for a haystack that was never measured."""
+    row = one.row
+    if "sentences" not in row:
+        raise DataError(
+            "data.unmeasured",
+            f"{one.id}: the haystack has no length",
+            why="it is cut by the tokenizer of the model that a run names",
+            fix="`kvl-eval run --dry-run` plans it with a model",
+        )
+    codes = needle(row["case"], row["seed"], row["distractors"])
+    text = haystack(row["sentences"], row["depth"], codes, row["seed"], row["rep"])
+    return [Message.user(PROMPT.format(haystack=text) + one.question)]
+
+
+def video_prompt(one: Sample) -> list[Message]:
+    """All frames in order, and the question."""
+    return [Message.user(*one.media, one.question)]
+
+
+# -- scores -----------------------------------------------------------------------------------------------------
+
+
+def recall(one: Sample, reply: str, extraction: Extraction) -> Score:
+    """1 if the reply holds the needle's value and no distractor's."""
+    found = numbers(extraction if isinstance(extraction, str) else reply)
+    if not found:
+        return Score.no_answer("no number", method="digits")
+    return Score.of(float(is_recalled(found, one.answers[0], _distractors(one))), found, "digits")
+
+
+def exact(one: Sample, reply: str, extraction: Extraction) -> Score:
+    """1 if the reply is the needle's value and nothing else."""
+    told = extraction if isinstance(extraction, str) else reply
+    found = numbers(told)
+    if not found:
+        return Score.no_answer("no number", method="exact")
+    return Score.of(float(is_exact(told, one.answers[0])), found, "exact")
+
+
+def _distractors(one: Sample) -> list[str]:
+    if "case" not in one.row:
+        return list(one.row.get("distractor_values", ()))
+    codes = needle(one.row["case"], one.row["seed"], one.row.get("distractors", 0))
+    return [value for _, value in codes[1:]]
+
+
+def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
+    """Recall over all runs, by bin, length and depth; beside it the mean over bins. A bin without runs is absent."""
+    del protocol
+    plain = summarise(scored)
+    bins = plain.categories.get(BIN, {})
+    official = {"design": design} if (design := _told(one.sample.row for one in scored)) else {}
+    for name, one in bins.items():
+        official[f"recall {name}"] = f"{100 * one.score:.1f} ({round(one.n * one.score)} of {one.n})"
+    if bins:
+        official["mean over bins"] = f"{100 * sum(one.score for one in bins.values()) / len(bins):.1f}"
+    return replace(plain, official=official)
+
+
+def _told(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What runs have in common, in words; empty for needles that were given."""
+    facts = {
+        (
+            row["seed"],
+            f"frames {row['width']} x {row['height']}" if "width" in row else f"{row['distractors']} distractors",
+        )
+        for row in rows
+        if "case" in row
+    }
+    return "; ".join(f"kvl-niah 1, seed {seed}, {rest}" for seed, rest in sorted(facts))
+
+
+# -- the tasks --------------------------------------------------------------------------------------------------
+
+_DESIGN = "design kvl-niah 1, not the report's own haystack, which is unpublished"
+_PROTOCOLS = {
+    "official": Protocol(
+        score=recall,
+        label="kvl-niah 1",
+        notes=(
+            _DESIGN,
+            "numbers may be grouped by a comma, `_`, `'` or a blank; digits glued to others do not count",
+            "a number given beside the right one does no harm, unless it is a distractor's",
+        ),
+        evidence="the caption of Table 2 says recall accuracy, and no more",
+    ),
+    "exact": Protocol(
+        score=exact,
+        label="kvl-niah 1 exact",
+        notes=(_DESIGN, "the reply must be the number alone, marks of emphasis and a final dot apart"),
+        evidence="none; stricter than the report's words",
+    ),
+}
+
+
+def _task(kind: str, **own: Any) -> Task:
+    return Task(
+        name=f"niah-{kind}",
+        title=f"Needle in a haystack, {kind}",
+        doc=__doc__ or "",
+        repos=(),
+        licence="generated by this project, as the project itself",
+        splits={
+            "full": Split(rows=308, note="four lengths a bin, eleven depths"),
+            "quick": Split(rows=35, note="the longest of each bin, five depths"),
+        },
+        default_split="full",
+        load=partial(load, kind=kind),
+        sample=sample,
+        default_prompt="plain",
+        prompt_evidence="our own words; the report names none",
+        protocols=_PROTOCOLS,
+        aggregate=aggregate,
+        reference=Reference(benchmark=f"niah_{kind}", by=BIN),
+        groups=("needle",),
+        heatmap=(DEPTH, LENGTH),
+        mini="niah",
+        max_new_tokens=32,
+        files=("nothing: haystacks are generated", "cells.parquet, .jsonl or .json (length, depth, rep): other cells"),
+        **own,
+    )
+
+
+def text_task(count: Measure | None = None) -> Task:
+    """The text haystack, measured by `count` where the model is known."""
+    task = _task(
+        "text",
+        prompts={"plain": text_prompt},
+        measured=text_task,
+        row_layouts={
+            "own": ("case", "length", "depth", "rep", "seed", "target", "distractors", "sentences", "tokens"),
+            "golden": ("id", "inputs (key, value, distractor_values)"),
+        },
+    )
+    return task if count is None else replace(task, load=partial(load, kind="text", count=count))
+
+
+TEXT = text_task()
+VIDEO = _task(
+    "video",
+    prompts={"plain": video_prompt},
+    row_layouts={
+        "own": (
+            "case",
+            "length",
+            "depth",
+            "rep",
+            "seed",
+            "target",
+            "width",
+            "height",
+            "frames",
+            "needle_frame",
+            "tokens",
+        ),
+        "golden": ("id", "inputs (key, value, distractor_values)"),
+    },
+)
