@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import torch
+
 from kvl_eval.errors import ConfigError
 from kvl_eval.model.kimi_vl import KimiVL
 from kvl_eval.model.memory import free_bytes
@@ -19,11 +23,12 @@ def page_limit(model: KimiVL, page_size: int, gigabytes: float | None = None) ->
     Raises: ConfigError, for a budget that holds no page.
     """
     config = model.config.text_config
-    page = page_size * config.num_hidden_layers * config.latent_size * model.dtype.itemsize
+    layer = page_size * config.latent_size * model.dtype.itemsize
+    page = layer * config.num_hidden_layers
     if gigabytes is None:
-        share = SHARE if model.device.type == "cpu" else SHARE_OF_DEVICE
+        layers = Counter(model.layer_devices) or {model.device: config.num_hidden_layers}
         context = -(-config.max_position_embeddings // page_size)
-        return max(context, int(share * free_bytes(model.device)) // page)
+        return max(context, min(_room(device) // (layer * count) for device, count in layers.items()))
     pages = int(gigabytes * GIB) // page
     if pages < 1:
         raise ConfigError(
@@ -33,3 +38,8 @@ def page_limit(model: KimiVL, page_size: int, gigabytes: float | None = None) ->
             fix="give more, or leave it out",
         )
     return pages
+
+
+def _room(device: torch.device) -> int:
+    """Bytes of a device that pages may take."""
+    return int((SHARE if device.type == "cpu" else SHARE_OF_DEVICE) * free_bytes(device))

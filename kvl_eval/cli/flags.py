@@ -111,7 +111,7 @@ RUN_OPTIONS = (
     spelled(("--no-cache",), is_flag=True, help="Decode again what an earlier run had decoded."),
     spelled(("--fail-on-error",), help="Failed samples tolerated: a count, or a share below 1."),
     spelled(("--timeout",), type=float, default=300.0, show_default=True, help="Seconds to prepare one sample."),
-    spelled(("--device",), help="cpu, cuda, cuda:1 ..."),
+    spelled(("--device",), help="cpu, cuda, cuda:1 ...; auto: layers over all cards that are there."),
     spelled(("--dtype",), help="float32, float64, bfloat16, float16; default: float32 on CPU, else the checkpoint's."),
     spelled(("--dry-run",), is_flag=True, help="Show the plan; load no weights."),
     spelled(("--yes", "-y"), is_flag=True, help="Allow downloads above 2 GB."),

@@ -38,12 +38,12 @@ class LatentCache:
         *,
         rows: int = 0,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        device: Devices = "cpu",
     ) -> None:
         self.lengths: list[int] = [0] * rows
         self.layers = [
-            torch.zeros(rows, 0, config.latent_size, dtype=dtype, device=device)
-            for _ in range(config.num_hidden_layers)
+            torch.zeros(rows, 0, config.latent_size, dtype=dtype, device=place)
+            for place in _each_layer(device, config.num_hidden_layers)
         ]
 
     @property
@@ -105,7 +105,7 @@ class LatentCache:
         index = torch.tensor(list(rows), dtype=torch.long, device=self.layers[0].device)
         room = -(-max(self.lengths, default=0) // BLOCK) * BLOCK
         for i, layer in enumerate(self.layers):
-            self.layers[i] = layer[:, :room].index_select(0, index)
+            self.layers[i] = layer[:, :room].index_select(0, index.to(layer.device))
 
     def join(self, other: LatentCache) -> None:
         """Append the rows of another cache of the same model, for instance one that was just prefilled."""
@@ -115,6 +115,14 @@ class LatentCache:
         for i, layer in enumerate(other.layers):  # one layer at a time, so that little is held twice
             self.layers[i] = torch.cat([self.layers[i], layer])
         self.lengths = [*self.lengths, *other.lengths]
+
+
+Devices = torch.device | str | Sequence[torch.device]
+"""One device, or that of each layer."""
+
+
+def _each_layer(device: Devices, count: int) -> list[torch.device | str]:
+    return [device] * count if isinstance(device, torch.device | str) else list(device)
 
 
 class Pages(NamedTuple):
@@ -155,13 +163,13 @@ class PagePool:
         limit: int | None = None,
         page_size: int = PAGE,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        device: Devices = "cpu",
     ) -> None:
         self.limit = limit
         self.page_size = page_size
         self.layers = [
-            torch.zeros(0, page_size, config.latent_size, dtype=dtype, device=device)
-            for _ in range(config.num_hidden_layers)
+            torch.zeros(0, page_size, config.latent_size, dtype=dtype, device=place)
+            for place in _each_layer(device, config.num_hidden_layers)
         ]
         self.copied = 0  # pages copied since they were shared and one holder went on
         self.changes = 0  # grows whenever a page is handed out, copied, moved or given back
@@ -298,7 +306,7 @@ class PagePool:
         device = self.layers[0].device
         sources, targets = (index_tensor(pages, device) for pages in zip(*moves, strict=True))
         for layer in self.layers:
-            layer.index_copy_(0, targets, layer.index_select(0, sources))
+            layer.index_copy_(0, targets.to(layer.device), layer.index_select(0, sources.to(layer.device)))
 
 
 class PagedRows:
@@ -311,6 +319,7 @@ class PagedRows:
         self._slots = torch.empty(0)  # places in the store that they go to, all rows one after the other
         self._hidden: list[Tensor] = []  # of each part, in a decode step
         self._plan: _Plan | None = None
+        self._steps: dict[torch.device, _Step] = {}
 
     @property
     def lengths(self) -> list[int]:
@@ -322,7 +331,7 @@ class PagedRows:
         Single tokens need none: `write` says for each page what they may see. Raises: MemoryError, if pages run out.
         """
         self.pool.extend(self.tables, size)
-        self._size = size
+        self._size, self._steps = size, {}
         device, page_size = self.pool.layers[0].device, self.pool.page_size
         places = [(table, place) for table in self.tables for place in range(table.length, table.length + size)]
         self._slots = index_tensor(
@@ -340,15 +349,23 @@ class PagedRows:
     def write(self, layer: int, latents_BSW: Tensor) -> Tensor | Pages:
         """Put new tokens behind what each row holds; what they attend to: pages, or (B, T, W) for several tokens."""
         store = self.pool.layers[layer]
-        store.flatten(0, 1).index_copy_(0, self._slots, latents_BSW.flatten(0, 1))
+        slots, found = self._step(store.device)
+        store.flatten(0, 1).index_copy_(0, slots, latents_BSW.flatten(0, 1))
         if self._size > 1:
             return self._gathered(store) if any(self.lengths) else latents_BSW
-        assert self._plan is not None
         parts = [
             (store[: part.whole] if part.picked is None else store.index_select(0, part.picked), part.owners, hidden)
-            for part, hidden in zip(self._plan.parts, self._hidden, strict=True)
+            for part, hidden in found
         ]
         return Pages(len(self.tables), parts)
+
+    def _step(self, device: torch.device) -> _Step:
+        """Slots and parts of the pass under way on a layer's device; brought there once."""
+        if device not in self._steps:
+            plan = [] if self._size > 1 or self._plan is None else self._plan.parts
+            parts = [(part.to(device), hidden.to(device)) for part, hidden in zip(plan, self._hidden, strict=False)]
+            self._steps[device] = self._slots.to(device), parts
+        return self._steps[device]
 
     def advance(self, counts: Sequence[int]) -> None:
         """Count the tokens just written as held."""
@@ -371,6 +388,14 @@ class _Part(NamedTuple):
     picked: Tensor | None
     owners: Tensor
     starts: Tensor  # the owner's token that stands first in each page
+
+    def to(self, device: torch.device) -> _Part:
+        picked = None if self.picked is None else self.picked.to(device)
+        return _Part(self.whole, picked, self.owners.to(device), self.starts.to(device))
+
+
+_Step = tuple[Tensor, list[tuple[_Part, Tensor]]]
+"""Places that new tokens go to, and the parts that are read with what is hidden in each."""
 
 
 class _Plan(NamedTuple):

@@ -18,6 +18,7 @@ from kvl_eval.model.config import KimiVLConfig
 from kvl_eval.model.decoder import LanguageModel, padding_mask
 from kvl_eval.model.generate import generate
 from kvl_eval.model.moe import Experts, Router
+from kvl_eval.model.placement import Places
 from kvl_eval.model.projector import Projector
 from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs
 from kvl_eval.model.weights import load_model
@@ -42,6 +43,7 @@ class KimiVL(nn.Module):
         self.multi_modal_projector = Projector(config)
         self.language_model = LanguageModel(config.text_config)
         self.stop_token_ids = config.eos_ids
+        self.layer_devices: Sequence[torch.device] = ()  # of each decoder layer, where they lie on several
 
     @classmethod
     def from_pretrained(
@@ -50,21 +52,23 @@ class KimiVL(nn.Module):
         *,
         revision: str | None = None,
         dtype: torch.dtype | str | None = None,
-        device: torch.device | str | None = None,
+        device: torch.device | str | Places | None = None,
     ) -> Self:
         """Load a Hugging Face checkpoint, folder or repository id, straight onto its device.
 
         Args:
             revision: branch, tag or commit of a repository.
             dtype:    None means float32 on a CPU and the checkpoint's own elsewhere.
-            device:   None means the CPU.
+            device:   None means the CPU, `auto` the card there is or layers over all of them, by accelerate; a mapping
+                      says for each module where it goes.
         Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
         """
         return load_model(cls, path_or_repo, revision=revision, dtype=dtype, device=device)
 
     @property
     def device(self) -> torch.device:
-        return self.language_model.lm_head.weight.device
+        """Where inputs go."""
+        return self.layer_devices[0] if self.layer_devices else self.language_model.lm_head.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -133,7 +137,7 @@ class KimiVL(nn.Module):
         Raises: PromptError, if placeholders and visual tokens differ in number.
         """
         embeds = self.language_model.model.embed_tokens(input_ids)
-        slots = input_ids == self.config.media_placeholder_token_id
+        slots = (input_ids == self.config.media_placeholder_token_id).to(embeds.device)
         found, given = int(slots.sum()), 0 if image_features is None else len(image_features)
         if found != given:
             raise PromptError(
@@ -143,16 +147,19 @@ class KimiVL(nn.Module):
             )
         if image_features is None or not given:
             return embeds  # type: ignore[no-any-return]
-        return embeds.masked_scatter(slots[..., None], image_features.to(embeds.dtype))  # type: ignore[no-any-return]
+        return embeds.masked_scatter(slots[..., None], image_features.to(embeds))  # type: ignore[no-any-return]
 
     def new_cache(self, rows: int = 0) -> LatentCache:
-        """An empty cache for `rows` sequences, on the model's device and in its dtype."""
-        return LatentCache(self.config.text_config, rows=rows, dtype=self.dtype, device=self.device)
+        """An empty cache for `rows` sequences, where the layers lie and in their dtype."""
+        return LatentCache(
+            self.config.text_config, rows=rows, dtype=self.dtype, device=self.layer_devices or self.device
+        )
 
     def new_pool(self, limit: int | None = None, page_size: int = PAGE) -> PagePool:
-        """A cache of at most `limit` pages for sequences that come and go, on the model's device and in its dtype."""
+        """A cache of at most `limit` pages for sequences that come and go, where the layers lie and in their dtype."""
         config = self.config.text_config
-        return PagePool(config, limit=limit, page_size=page_size, dtype=self.dtype, device=self.device)
+        device = self.layer_devices or self.device
+        return PagePool(config, limit=limit, page_size=page_size, dtype=self.dtype, device=device)
 
     @torch.no_grad()
     def forward_cached(
@@ -177,8 +184,8 @@ class KimiVL(nn.Module):
         cache.advance(counts)
         if min(counts) == size:
             return self.language_model.logits(hidden[:, -1])
-        ends = index_tensor(counts, embeds.device) - 1
-        return self.language_model.logits(hidden[torch.arange(rows, device=embeds.device), ends])
+        ends = index_tensor(counts, hidden.device) - 1
+        return self.language_model.logits(hidden[torch.arange(rows, device=hidden.device), ends])
 
     generate = generate
 

@@ -21,12 +21,14 @@ from kvl_eval.errors import CheckpointError
 from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.memory import free_bytes
+from kvl_eval.model.placement import Places, allocate, dispatch, main_device, wanted_places
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl import KimiVL
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound="KimiVL")
+Module = TypeVar("Module", bound=nn.Module)
 
 INDEX = "model.safetensors.index.json"
 SKIPPED = ("rotary_emb.inv_freq", "cos_cached", "sin_cached")  # tables that old checkpoints carry along
@@ -61,7 +63,7 @@ def load_model(
     *,
     revision: str | None = None,
     dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str | Places | None = None,
     check_finite: bool | None = None,
 ) -> Model:
     """A model in evaluation mode with the weights of a checkpoint; see `KimiVL.from_pretrained`.
@@ -73,21 +75,22 @@ def load_model(
     config = KimiVLConfig.from_dict(values)
     if "auto_map" in values:
         log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
-    target = _device(device)
+    target = _device(main_device(device))
     wanted = _dtype(dtype, config, target)
     with torch.device("meta"):
-        model = kind(config)
+        model = kind(config).to(wanted)
+    places = wanted_places(model, device)
     with ExitStack() as stack:
         files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
         sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
         slots = checkpoint_tensors(model)
         _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
-        model = materialise(model.to(wanted), target)
+        model = materialise(model, target) if places is None else allocate(model, places, materialise)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
         _fill(folder, checkpoint_tensors(model), sources, check_finite)
     model.stop_token_ids = stop_ids(folder, config)
-    return model.eval()
+    return model.eval() if places is None else dispatch(model.eval(), places)
 
 
 def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) -> int:
@@ -105,7 +108,7 @@ def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) ->
     return len(slots)
 
 
-def materialise(model: Model, device: torch.device) -> Model:
+def materialise(model: Module, device: torch.device) -> Module:
     """The model with uninitialised memory for every parameter. Raises: CheckpointError, if there is too little."""
     try:
         return model.to_empty(device=device)

@@ -1,0 +1,111 @@
+"""Layers on several devices: accelerate plans and moves, the cache lies where its layer does, nothing changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from kvl_eval.errors import CheckpointError
+from kvl_eval.model import KimiVL
+from kvl_eval.model.cache import PagedRows, PageTable
+from kvl_eval.model.config import KimiVLConfig
+from kvl_eval.model.placement import WHOLE, dispatch, plan_places
+from tests.model.conftest import Inputs
+
+LAYER = "language_model.model.layers"
+
+
+def on_meta(folder: Path) -> KimiVL:
+    with torch.device("meta"):
+        return KimiVL(KimiVLConfig.from_folder(folder))
+
+
+def weight(model: KimiVL, part: str = "") -> int:
+    return sum(parameter.nbytes for parameter in model.get_submodule(part).parameters())
+
+
+def same(placed: KimiVL, model: KimiVL, inputs: Mapping[str, Inputs]) -> bool:
+    """Whether logits are equal to the last bit, for texts and pictures."""
+    with torch.no_grad():
+        return all(torch.equal(placed(**one).logits, model(**one).logits) for one in inputs.values())
+
+
+def by_layer(model: KimiVL, *places: str | int) -> dict[str, str | int]:
+    """The last layers of the model one by one in these places, all else on the first of them."""
+    count = model.config.text_config.num_hidden_layers
+    layers = {f"{LAYER}.{count - len(places) + number}": place for number, place in enumerate(places)}
+    names = [f"{LAYER}.{index}" for index in range(count)]
+    rest = ["vision_tower", "multi_modal_projector", "language_model.model.embed_tokens", "language_model.model.norm"]
+    return {**dict.fromkeys([*rest, "language_model.lm_head", *names], places[0]), **layers}
+
+
+def test_the_plan_fills_cards_in_order_and_splits_nothing_that_must_stay_whole(tiny: Path) -> None:
+    model = on_meta(tiny)
+    room: Mapping[int | str, int] = {card: weight(model) * 2 // 3 for card in range(2)}
+    places = plan_places(model, room)
+    assert set(places.values()) == {0, 1}
+    for name, module in model.named_modules():
+        if type(module).__name__ in WHOLE:
+            assert any(name == place or name.startswith(f"{place}.") for place in places), name
+    for card, most in room.items():
+        assert sum(weight(model, name) for name, place in places.items() if place == card) <= most
+
+
+def test_weights_that_no_card_has_room_for_are_refused(tiny: Path) -> None:
+    model = on_meta(tiny)
+    with pytest.raises(CheckpointError, match="which 2 devices do not have") as caught:
+        plan_places(model, dict.fromkeys(range(2), weight(model) // 4))
+    assert "no room for" in (caught.value.why or "")
+
+
+@pytest.mark.parametrize("places", [("cpu", "cpu"), ("cpu", "disk")])
+def test_hooks_change_no_logit_and_no_answer(
+    tiny: Path, tmp_path: Path, model: KimiVL, inputs: dict[str, Inputs], places: tuple[str, str]
+) -> None:
+    placed = KimiVL.from_pretrained(tiny)
+    dispatch(placed, by_layer(placed, *places), str(tmp_path))
+    assert hasattr(placed.language_model.model.layers[-1], "_hf_hook")
+    offloaded = placed.language_model.model.layers[-1].self_attn.kv_b_proj.weight.device.type
+    assert offloaded == ("meta" if "disk" in places else "cpu")
+    assert same(placed, model, inputs)
+    for one in inputs.values():
+        assert placed.generate(**one, max_new_tokens=6) == model.generate(**one, max_new_tokens=6)
+
+
+def test_a_mapping_loads_each_module_where_it_goes(tiny: Path, model: KimiVL, inputs: dict[str, Inputs]) -> None:
+    placed = KimiVL.from_pretrained(tiny, device=by_layer(model, "cpu", "cpu"))
+    assert same(placed, model, inputs)
+
+
+def test_pages_of_a_layer_lie_where_the_layer_does(model: KimiVL, tiny: Path) -> None:
+    """The meta device stands for a second card: torch refuses tensors of two devices in one operation."""
+    placed = KimiVL.from_pretrained(tiny, dtype="bfloat16")
+    split = by_layer(model, "cpu", "meta") | {"language_model.model.norm": "meta", "language_model.lm_head": "meta"}
+    for name, place in split.items():
+        placed.get_submodule(name).to(place)
+    dispatch(placed, split)
+    assert [device.type for device in placed.layer_devices] == ["cpu"] * (len(placed.layer_devices) - 1) + ["meta"]
+    pool = placed.new_pool(page_size=4)
+    assert [layer.device for layer in pool.layers] == list(placed.layer_devices)
+    rows = PagedRows(pool, [PageTable(), PageTable()])
+    ids = torch.tensor([[5, 6, 7, 8, 9], [9, 8, 7, 6, 5]])
+    logits = [placed.forward_cached(placed.embed(ids), rows, [5, 3])]
+    logits += [placed.forward_cached(placed.embed(ids[:, :size]), rows) for size in (1, 3, 1)]
+    assert {(one.device.type, one.shape) for one in logits} == {("meta", (2, model.config.text_config.vocab_size))}
+    pool.truncate(rows.tables[0], 2)
+    cache = placed.new_cache(rows=2)
+    assert [layer.device for layer in cache.layers] == list(placed.layer_devices)
+    placed.forward_cached(placed.embed(ids), cache)
+    cache.keep([1])
+    assert placed.forward_cached(placed.embed(ids[:1, :1]), cache).device.type == "meta"
+
+
+def test_accelerate_loads_only_where_it_is_needed(tiny: Path) -> None:
+    code = f"import sys; from kvl_eval.model import KimiVL; KimiVL.from_pretrained({str(tiny)!r}, device='auto'); "
+    done = subprocess.run([sys.executable, "-c", code + "print('accelerate' in sys.modules)"], capture_output=True)
+    assert done.stdout.strip() == b"False", done.stderr
