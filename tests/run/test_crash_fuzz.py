@@ -1,125 +1,219 @@
-"""A run killed again and again at random moments ends as the run that was never disturbed."""
+"""A run killed fifty times at random moments ends as the run that was never disturbed."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
+from kvl_eval.reports.write import write_report
+from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.store.results import RunFolder
-from kvl_eval.tasks.base import Task
-from tests.tiny_task import comparable, run_tiny, tiny
+from tests.run.mortal import MOST, SIGNALS, Death, Nursery, at_the_end, drawn
+from tests.tiny_task import comparable
 
-SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
-TIMES = ("time", "ended_at")
-HANG = 60  # seconds after which a process that should have ended counts as hanging
-SIGNALS = ((signal.SIGKILL,), (signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT))
-ENDINGS = {0, 3, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 130, 143}
+KILLS = 50
+AT_THE_END = 5
+KILLED = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+TIMES = ("time", "ended_at", "worker")
+FAKE = ("--model", "fake", "--model-args")
+SWEEP = (*FAKE, "answers=hash,think=6,delay=0.01", "--think-budget", "4,8,16")
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    found = Nursery()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory where there is one: a process that dies loses nothing by it, and syncing takes no time."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="kvl-eval-", dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
+class Run:
+    """A run that is started, killed and resumed: its command, its folder, and the log of its newest process."""
+
+    def __init__(self, nursery: Nursery, place: Path, options: Sequence[str], seed: str) -> None:
+        self.nursery, self.place, self.options = nursery, place, options
+        self.draw = random.Random(seed)
+        self.log = place / "log"
+        place.mkdir()
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder, once its process got as far as the manifest."""
+        return next((path.parent for path in sorted(self.place.glob("out/*/run.json"))), None)
+
+    def start(self, death: Death | None) -> int:
+        """The pid of a process that begins or resumes the run."""
+        begin = ["run", *self.options, "--output-dir", str(self.place / "out")]
+        return self.nursery.start(["resume", str(self.folder)] if self.folder else begin, self.log, death)
+
+    def start_mortal(self) -> int:
+        """As `start`, with a random end; one in four ends by the clock."""
+        if self.draw.random() > 0.25:
+            return self.start(drawn(self.draw))
+        signals = self.draw.choice(SIGNALS)
+        pid = self.start(Death(signals=signals, records=MOST))
+        time.sleep(self.draw.uniform(0, 0.3))
+        for number in signals:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            time.sleep(self.draw.uniform(0, 0.02))
+        return pid
+
+    def ended(self, pid: int, *allowed: int) -> int:
+        """Wait for a process, which must end in one of the ways that are `allowed`, and leave a sound folder."""
+        code = self.nursery.ended(pid)
+        assert code in allowed, self.log.read_text()
+        assert no_process_of(pid), "a worker outlived its run"
+        if self.folder is not None:
+            found = verify(RunFolder.open(self.folder))
+            assert found.exit_code in (0, 3), [str(one) for one in found.findings if one.severity == "damaged"]
+        return code
+
+    def finish(self) -> Path:
+        """Kill it while its results are put in place, and let it end."""
+        for _ in range(AT_THE_END):
+            self.ended(self.start(at_the_end(self.draw)), 0, *KILLED)
+        self.ended(self.start(None), 0)
+        assert self.folder is not None
+        return self.folder
+
+
+def no_process_of(group: int) -> bool:
+    """Whether a process group is empty, soon: media workers end when they notice that their parent is gone."""
+    for _ in range(2000):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def check_readable(folder: Path | None, place: Path) -> None:
+    """What `score` and `report` do, on a copy."""
+    if folder is not None:
+        copy = place / "copy" / folder.name
+        shutil.copytree(folder, copy)
+        fresh_results(RunFolder.open(copy))
+        assert all(path.stat().st_size for path in write_report([copy], pictures=False))
+        shutil.rmtree(copy.parent)
+
+
+def kill(runs: Sequence[Run]) -> None:
+    """Kill the processes of one or more runs, which work at the same time, fifty times each."""
+    for number in range(KILLS):
+        pids = [run.start_mortal() for run in runs]
+        for run, pid in zip(runs, pids, strict=True):
+            run.ended(pid, *KILLED)
+            if number % 10 == 9:
+                check_readable(run.folder, run.place)
+
+
+def undisturbed(nursery: Nursery, place: Path, options: Sequence[str]) -> Path:
+    """The folder of a run that nobody kills."""
+    run = Run(nursery, place, options, "")
+    run.ended(run.start(None), 0)
+    assert run.folder is not None
+    return run.folder
+
+
+def questions(place: Path, count: int) -> list[str]:
+    """`--task` and a table of multiple-choice questions."""
+    path = place / "questions.jsonl"
+    rows = (
+        {"id": f"q/{n}", "question": f"What is {n} modulo 4?", "choices": list("wxyz"), "answer": "ABCD"[n % 4]}
+        for n in range(count)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["--task", f"file:{path}"]
 
 
 def said(path: Path) -> dict[Any, dict[str, Any]]:
+    """{key: record}, but for times."""
+    folder = RunFolder.open(path)
     return {
         (record["sample_id"], record["repeat"], record["budget"]): {
             name: value for name, value in record.items() if name not in TIMES
         }
-        for record in RunFolder.open(path).records("tiny")
+        for task in folder.manifest["data"]
+        for record in folder.records(task)
     }
 
 
-def started(output_dir: Path) -> Path | None:
-    """The run that got as far as its manifest."""
-    return next((path.parent for path in sorted(output_dir.glob("*/run.json"))), None)
-
-
-def bytes_of(output_dir: Path) -> int:
-    """How much lies in the records."""
-    return sum(path.stat().st_size for path in output_dir.glob("*/samples/*.jsonl"))
-
-
-def disturbed(command: Sequence[str], output_dir: Path, draw: random.Random) -> int:
-    """Run a command and send it signals: after a random time, or when it has written a random number of bytes."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    began, before = time.monotonic(), bytes_of(output_dir)
-    pause, written = draw.uniform(0, 1.2), draw.choice([None, draw.randrange(2500)])
-    while process.poll() is None:
-        waited = time.monotonic() - began
-        if waited > (pause if written is None else HANG / 2):
-            break
-        if written is not None and bytes_of(output_dir) - before > written:
-            break
-        time.sleep(0.002)
-    for number in draw.choice(SIGNALS):
-        process.send_signal(number)
-        time.sleep(draw.uniform(0, 0.02))
-    output, _ = process.communicate(timeout=HANG)
-    unborn = output.strip() == "KeyboardInterrupt"  # the interpreter itself was interrupted while it started
-    assert process.returncode in ENDINGS or unborn, output
-    return process.returncode
-
-
-def check_readable(path: Path, task: Task) -> None:
-    """Nothing but what a crash may leave: torn ends, leftovers, pending answers."""
-    found = verify(RunFolder.open(path), lambda name: task)
-    assert found.exit_code in (0, 3), [str(one) for one in found.findings if one.severity == "damaged"]
-
-
-def fuzz(output_dir: Path, options: dict[str, Any], kills: int, seed: int) -> tuple[Path, int]:
-    """The finished run, and how many of its processes were killed."""
-    draw, killed = random.Random(seed), 0
-    for _ in range(kills):
-        path = started(output_dir)
-        verb, where = ("run", output_dir) if path is None else ("resume", path)
-        code = disturbed([sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)], output_dir, draw)
-        killed += code not in (0, 3)
-        path = started(output_dir)
-        if path is not None:
-            check_readable(path, tiny(options["n"]))
-        if code == 0:
-            break
-    path = started(output_dir)
-    assert path is not None
-    last = subprocess.run([sys.executable, str(SCRIPT), "resume", str(path), json.dumps(options)], timeout=HANG * 5)
-    assert last.returncode == 0
-    return path, killed
-
-
-SWEEP = {"think_budget": [4, 8, 16], "model_args": {"think": 6, "answers": "hash", "delay": 0.1}}
+def check_equal(path: Path, other: Path) -> None:
+    """The same records and results, and nothing left over."""
+    assert said(path) == said(other)
+    assert comparable(path) == comparable(other)
+    found = verify(RunFolder.open(path))
+    assert (found.exit_code, found.counts["pending"]) == (0, 0)
+    folder, expected = RunFolder.open(path), RunFolder.open(other)
+    assert folder.manifest["counts"] == expected.manifest["counts"]
+    assert folder.manifest["status"] == "finished"
+    assert not (path / "lock").exists()
+    assert not list(path.rglob("*.tmp"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "kills"),
+    ("count", "options"),
     [
-        pytest.param({"n": 80, "model_args": {"delay": 0.5}}, 50, id="plain"),
-        pytest.param({"model_args": {"delay": 0.3, "jitter": 1.0, "concurrency": 2}}, 20, id="two-workers"),
-        pytest.param(SWEEP, 20, id="sweep"),
-        pytest.param({"repeats": 3, "model_args": {"delay": 0.1}}, 20, id="repeats"),
-        pytest.param({**SWEEP, "repeats": 2, "budget_policy": "force"}, 20, id="sweep-with-repeats"),
+        pytest.param(150, (*FAKE, "answers=hash,delay=0.01"), id="plain"),
+        pytest.param(150, (*FAKE, "answers=hash,delay=0.02,jitter=1,concurrency=2"), id="two-answers-at-once"),
+        pytest.param(60, SWEEP, id="sweep"),
+        pytest.param(60, (*FAKE, "answers=hash,delay=0.01", "--repeats", "3"), id="repeats"),
+        pytest.param(40, (*SWEEP, "--repeats", "2", "--budget-policy", "force"), id="sweep-with-repeats"),
     ],
 )
-def test_kills_at_random_moments_change_nothing(options: dict[str, Any], kills: int, tmp_path: Path) -> None:
-    options = {"n": 60, **options}
-    path, killed = fuzz(tmp_path / "killed", options, kills, seed=len(json.dumps(options)))
-    assert killed >= kills / 2
-    quick = {**options["model_args"], "delay": 0.0, "jitter": 0.0}
-    whole = {name: value for name, value in options.items() if name != "n"} | {"model_args": quick}
-    task = tiny(options["n"])
-    other = run_tiny(tmp_path / "whole", task, **whole).folder.path
-    assert said(path) == said(other)
-    assert comparable(path) == comparable(other)
-    found = verify(RunFolder.open(path), lambda name: task)
-    assert found.exit_code == 0
-    assert found.counts["pending"] == 0
-    folder, undisturbed = RunFolder.open(path), RunFolder.open(other)
-    assert folder.manifest["counts"] == undisturbed.manifest["counts"]
-    assert folder.manifest["status"] == "finished"
-    assert not (path / "lock").exists()
+def test_kills_at_random_moments_change_nothing(
+    count: int, options: Sequence[str], nursery: Nursery, place: Path
+) -> None:
+    options = [*questions(place, count), *options]
+    run = Run(nursery, place / "killed", options, seed=" ".join(options[2:]))
+    kill([run])
+    check_equal(run.finish(), undisturbed(nursery, place / "whole", options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(*FAKE, "answers=hash,delay=0.01"), SWEEP], ids=["plain", "sweep"])
+def test_two_workers_killed_at_random_moments_join_as_one_run(
+    options: Sequence[str], nursery: Nursery, place: Path
+) -> None:
+    """Two processes share the samples (`--shard`), both are killed again and again, and `merge` joins what they did."""
+    options = [*questions(place, 240), *options]
+    runs = [Run(nursery, place / part, [*options, "--shard", f"{part}/2"], seed=part) for part in ("1", "2")]
+    kill(runs)
+    outcome, _ = merge([run.finish() for run in runs], place / "joined")
+    assert outcome.exit_code == 0
+    check_equal(outcome.folder.path, undisturbed(nursery, place / "whole", options))
+
+
+@pytest.mark.slow
+def test_kills_with_two_media_workers_change_nothing(place: Path) -> None:
+    """The bundled model, whose pictures two more processes prepare; in float64, where no batch flips a near-tie."""
+    options = ["--task", "mathvista", "--model", "kimi-vl-nano", "--dtype", "float64"]
+    options += ["--num-workers", "2", "--batch-size", "2"]
+    nursery = Nursery("kvl_eval.backends.torch_engine")
+    run = Run(nursery, place / "killed", options, seed="media")
+    kill([run])
+    check_equal(run.finish(), undisturbed(nursery, place / "whole", options))
+    nursery.close()
