@@ -162,7 +162,7 @@ def view(run_folder: str | None, port: int, output_dir: str, include_path: tuple
     help="vllm: a model as a checkpoint that vLLM serves; the others: a run.",
 )
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="As FOLDER; default: export/FORMAT in the run.")
-@spelled(("--protocol",), help="Whose verdicts are written; default: each task's own.")
+@spelled(("--protocol",), help="Whose verdicts are written, P or P+JUDGE; default: each task's own.")
 @include_option
 @json_option
 def export(
@@ -196,7 +196,7 @@ def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path(), required=False)
 @spelled(("--task", "-t"), help="One task; default: all that both runs have.")
-@spelled(("--protocol",), help="P, or P,Q for A under P and B under Q; default: the task's.")
+@spelled(("--protocol",), help="P, or P,Q for A under P and B under Q; P+JUDGE: a judge's. Default: the task's.")
 @include_option
 @json_option
 def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:

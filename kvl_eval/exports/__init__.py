@@ -17,8 +17,8 @@ def export_run(folder: RunFolder, form: str, out: Path, protocol: str | None = N
     """Write the run into the folder `out` and return the files' paths; files of the same name are replaced.
 
     Args:
-        protocol: whose verdicts are written; None means each task's default. Only protocols that the run was scored
-                  under can be written.
+        protocol: whose verdicts are written, as `scores/` calls them (`official+JUDGE`: a judge's); None means each
+                  task's default protocol, by the newest judge. Only what the run was scored under can be written.
 
     Raises: UsageError for a run that was not scored so, or has nothing to submit; DataError, StorageError.
     """

@@ -70,25 +70,58 @@ def scorer_of(row: Fields) -> str:
 def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
     """The results of a run under one protocol, or under each task's default one.
 
+    Args:
+        protocol: as `scores/` calls it: `official`, `official.raw`, `official+JUDGE`, `official` alone being without a
+                  judge. A task that needs no judge has the same result under every judge's name. None means the task's
+                  default protocol, by the newest judge that was asked.
+
     Raises: UsageError `export.protocol` where a task was not scored so; DataError without results.
     """
-    rows = [row for row in folder.results()["rows"] if row["thinking"] == "split"]
+    rows = folder.results()["rows"]
     found = []
     for task in dict.fromkeys(row["task"] for row in rows):
         ours = [row for row in rows if row["task"] == task]
-        wanted = protocol or _default_protocol(task, ours)
-        chosen = [row for row in ours if row["protocol"] == wanted]
+        chosen = _default_rows(task, ours) if protocol is None else _named_rows(task, ours, protocol)
         if not chosen:
-            raise UsageError(
-                "export.protocol",
-                f"{task} was not scored under {wanted!r}",
-                where=str(folder.path),
-                why=f"scored: {', '.join(dict.fromkeys(row['protocol'] for row in ours))}",
-                fix=f"kvl-eval score {folder.path} --protocol {wanted}",
-            )
+            raise _not_scored(folder, task, ours, protocol or _default_protocol(task, ours))
         newest = {(row["budget"], row["policy"]): row for row in chosen}  # of several judges the last one asked
         found += [Part(folder, row) for row in newest.values()]
     return found
+
+
+def _default_rows(task: str, rows: list[Fields]) -> list[Fields]:
+    protocol = _default_protocol(task, rows)
+    return [row for row in rows if (row["protocol"], row["thinking"]) == (protocol, "split")]
+
+
+def _named_rows(task: str, rows: list[Fields], name: str) -> list[Fields]:
+    """The rows of a name in `scores/`; where no judge is needed, those without one in a judge's place."""
+    found = [row for row in rows if scorer_of(row) == name]
+    unjudged, judge, _ = name.partition("+")
+    return found if found or not judge or _can_be_judged(task, unjudged) else _named_rows(task, rows, unjudged)
+
+
+def _can_be_judged(task: str, protocol: str) -> bool:
+    """Whether a judge's reply can enter a result; a task that this version does not know may need one."""
+    from kvl_eval.tasks import TASKS
+
+    known, name = TASKS.get(task), protocol.removesuffix(".raw")
+    if known is None or known.judge_prompt is None or name not in known.protocols:
+        return known is None
+    return bool(known.protocols[name].judged)
+
+
+def _not_scored(folder: RunFolder, task: str, rows: list[Fields], name: str) -> UsageError:
+    protocol, _, judge = name.partition("+")
+    asked = f" --judge endpoint --judge-base-url URL --judge-model {judge}" if judge else ""
+    raw = " --thinking raw" if protocol.endswith(".raw") else ""
+    return UsageError(
+        "export.protocol",
+        f"{task} was not scored under {name!r}",
+        where=str(folder.path),
+        why=f"scored: {', '.join(dict.fromkeys(map(scorer_of, rows)))}",
+        fix=f"kvl-eval score {folder.path} --protocol {protocol.removesuffix('.raw')}{raw}{asked}",
+    )
 
 
 def _default_protocol(task: str, rows: list[Fields]) -> str:

@@ -3,9 +3,9 @@
 `inspect view --log-dir DIR` shows them, `inspect_ai.log.read_eval_log` reads them.
 
 A `.eval` file is a zip archive: `header.json` holds what was run and its results, `samples/` one file for each answer
-(a repeat is an epoch), `summaries.json` what lists show of them. Every protocol that the run was scored under is a
-scorer. The exact prompt is the user's message, the thought a reasoning part of the reply. Pictures are not inside: each
-sample's metadata has their hashes and sizes. Failed samples carry an error; pending ones have no file.
+(a repeat is an epoch), `summaries.json` what lists show of them. Every protocol and judge that the run was scored under
+is a scorer. The exact prompt is the user's message, the thought a reasoning part of the reply. Pictures are not inside:
+each sample's metadata has their hashes and sizes. Failed samples carry an error; pending ones have no file.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ def _score(line: Mapping[str, Any]) -> Fields | None:
         "value": line["score"],
         "answer": extracted if isinstance(extracted, str | None) else json.dumps(extracted, ensure_ascii=False),
         "explanation": ", ".join(str(text) for text in told if text),
-        "metadata": {name: line.get(name) for name in ("verdict", "reason", "extract_method", "detail")},
+        "metadata": {name: line.get(name) for name in ("verdict", "reason", "extract_method", "detail", "judge")},
     }
 
 

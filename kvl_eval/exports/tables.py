@@ -55,6 +55,8 @@ COLUMNS = {
     "reason": TEXT,
     "method": TEXT,
     "detail": TEXT,
+    "judge": TEXT,
+    "judge_reply": TEXT,
     "tokens_prompt": WHOLE,
     "tokens_image": WHOLE,
     "tokens_thinking": WHOLE,
@@ -111,7 +113,7 @@ def _scored(answer: Answer) -> Row:
     score = answer.score
     if score is None:
         return {}
-    extracted = score["extracted"]
+    extracted, judge = score["extracted"], score["judge"] or {}
     return {
         "extracted": clean(extracted) if isinstance(extracted, str | None) else _json(extracted),
         "score": score["score"],
@@ -119,6 +121,8 @@ def _scored(answer: Answer) -> Row:
         "reason": clean(score["reason"]),
         "method": score["extract_method"],
         "detail": _json(score["detail"]),
+        "judge": judge.get("judge"),
+        "judge_reply": clean(judge.get("reply")),
     }
 
 

@@ -9,7 +9,10 @@ import pytest
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.evaluation import evaluate
 from kvl_eval.scoring.rescore import rescore
+from kvl_eval.sources import Source
 from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks import get_task, open_split
+from tests.faults.stub_server import chat, in_turn, serving
 
 HOSTILE = "=1+1 \x00 </script> \u202e | \U0001f600"
 
@@ -43,4 +46,22 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = RunFolder.open(done.path).samples_path("infovqa")
     records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-3]))
     rescore(RunFolder.open(done.path))
+    return done.path
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MathVista's answers read by the rule and by a judge, and a task that no judge reads."""
+    first = next(iter(open_split(get_task("mathvista"), Source(), "mini")))
+    with serving(in_turn(chat(first.answers[0]))) as stub:
+        done = evaluate(
+            model="fake",
+            tasks=["mathvista", "screenspot"],
+            limit=8,
+            backend=FakeBackend(answer=lambda request, repeat: "I would rather not say"),
+            judge="endpoint",
+            judge_base_url=stub.url,
+            judge_model="umpire",
+            output_dir=str(tmp_path_factory.mktemp("judged")),
+        )
     return done.path

@@ -91,3 +91,15 @@ def test_lm_evaluation_harness_reads_results_and_samples(
         assert sum(values) / len(values) == pytest.approx(row["score"])
         answers = sum(len(line["resps"][0]) for line in found["samples"][name])
         assert answers == row["n_ok"]
+
+
+def test_inspect_ai_and_lm_eval_read_a_judges_scores(judged: Path, tmp_path: Path) -> None:
+    folder = RunFolder.open(judged)
+    rows = {row["judge"]: row for row in folder.results()["rows"] if row["task"] == "mathvista"}
+    export_run(folder, "inspect", tmp_path / "logs")
+    log = next(log for log in read("inspect", tmp_path / "logs", tmp_path) if log["task"].startswith("mathvista"))
+    assert log["scores"]["official+umpire"] == pytest.approx(rows["umpire"]["score"])
+    assert log["scores"]["official"] == pytest.approx(rows[None]["score"])
+    export_run(folder, "lm-eval", tmp_path / "lm", "official+umpire")
+    found = read("lm-eval", tmp_path / "lm", tmp_path)
+    assert found["results"]["mathvista-mini"]["score,official+umpire"] == pytest.approx(rows["umpire"]["score"])

@@ -111,3 +111,24 @@ def test_what_no_json_or_utf8_can_hold_is_written_out() -> None:
     found = clean({"a\udcff": ["\ud800x", float("nan"), float("inf"), 0.5, None, True], "b": ("é",)})
     assert found == {"a\\udcff": ["\\ud800x", None, None, 0.5, None, True], "b": ["é"]}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_scores_of_a_judge_are_exported_by_its_name(judged: Path, tmp_path: Path) -> None:
+    folder = RunFolder.open(judged)
+    rows = {(row["task"], row["judge"]): row for row in folder.results()["rows"] if row["protocol"] == "official"}
+    for protocol, judge in ((None, "umpire"), ("official+umpire", "umpire"), ("official", None)):
+        (path,) = export_run(folder, "parquet", tmp_path / str(protocol), protocol)
+        found = pd.read_parquet(path)
+        mathvista = found[found["task"] == "mathvista"]
+        assert mathvista["score"].mean() == pytest.approx(rows["mathvista", judge]["score"])
+        assert set(mathvista["protocol"]) == {"official+umpire" if judge else "official"}
+        assert set(mathvista["judge"].dropna()) == ({"umpire"} if judge else set())
+        assert mathvista["judge_reply"].notna().any() == bool(judge)
+        assert set(found[found["task"] == "screenspot"]["protocol"]) == {"official"}  # which needs no judge
+    assert rows["mathvista", "umpire"]["score"] > 0 == rows["mathvista", None]["score"]
+
+
+def test_a_judge_that_nobody_asked_is_refused(judged: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not scored under 'official\\+other'") as caught:
+        export_run(RunFolder.open(judged), "csv", tmp_path, "official+other")
+    assert "official+umpire" in (caught.value.why or "") and "--judge-model other" in (caught.value.fix or "")
