@@ -29,8 +29,9 @@ def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
         raise UsageError(
             "usage.judge",
             "--judge goes with run folders, not with --predictions",
-            why="replies are kept in a run folder",
-            fix="put a judge's verdict into a line's `extraction`",
+            why="what a judge says is kept for good, beside the answers and by their prompts: in a run folder",
+            fix="make one of the file: kvl-eval run --task TASK --model fake --model-args answers=FILE --judge ...; "
+            "or put a verdict you have into a line's `extraction`",
         )
 
     task, source, split = task_and_source(flags["task"], flags)

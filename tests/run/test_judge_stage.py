@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+import kvl_eval
 from kvl_eval.audit.compare import as_text, compare
 from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.backends.chat_client import Server
+from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.cli.main import main
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
 from kvl_eval.reports.figures import protocol_name
 from kvl_eval.reports.write import write_report
@@ -20,8 +23,10 @@ from kvl_eval.run.judge_stage import judge_run
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.rescore import rescore
+from kvl_eval.sources import Source
 from kvl_eval.store.replies import reply_lines
 from kvl_eval.store.results import RunFolder
+from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.tasks.judging import JudgeRule, read_number
 from kvl_eval.types import Extraction, Message, Sample, Score
@@ -345,3 +350,42 @@ def test_two_runs_are_compared_by_the_newest_judge_that_both_asked(tmp_path: Pat
     assert {one[side]["protocol"] for side in ("a", "b")} == {"official"}
     [one] = compare(a, bare, protocols=("lenient+umpire", "lenient"), lookup=lambda _: task)["comparisons"]
     assert {one[side]["protocol"] for side in ("a", "b")} == {"lenient"}  # which no judge reads
+
+
+def mathvista(folder: Path, answer: str, **judge: Any) -> kvl_eval.EvaluationResult:
+    backend = FakeBackend(answer=lambda request, repeat: answer)
+    return kvl_eval.evaluate("fake", ["mathvista"], limit=6, split="mini", backend=backend, output_dir=folder, **judge)
+
+
+def test_a_report_shows_a_judged_run_beside_an_unjudged_one(tmp_path: Path, stub: Stub) -> None:
+    a = mathvista(tmp_path / "a", "I would rather not say", **options(stub))
+    b = mathvista(tmp_path / "b", "I would rather not say it", blind=True)
+    [page] = write_report([a.path, b.path], tmp_path / "report", ["markdown"], include_demo=True)
+    lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    headlines = [line for line in lines if "mathvista/mini" in line and "official" in line]
+    assert ["official (judge umpire)" in line for line in headlines] == [True, False]
+    protocols = [line for line in lines if line.startswith(("| official (judge umpire) |", "| official-rule |"))]
+    assert len(protocols) == 2, "the judged run by its judge and by the rule"
+
+
+def test_answers_from_a_file_are_judged_in_a_run_folder(
+    tmp_path: Path, stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = [one for _, one in zip(range(3), open_split(get_task("mathvista"), Source(), "mini"), strict=False)]
+    file = tmp_path / "predictions.jsonl"
+    file.write_text("".join(json.dumps({"id": one.id, "response": "I will not say"}) + "\n" for one in samples))
+    stub.script = in_turn(chat(samples[0].answers[0]))
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "--task", "mathvista", "--split", "mini", "--predictions", str(file), "--judge", "endpoint"])
+    assert ended.value.code == 2 and "--model fake --model-args answers=FILE" in capsys.readouterr().err
+    done = kvl_eval.evaluate(
+        "fake",
+        ["mathvista"],
+        limit=3,
+        split="mini",
+        model_args={"answers": str(file)},
+        output_dir=tmp_path / "runs",
+        **options(stub),
+    )
+    scores = {row["judge"]: row["score"] for row in done.results["rows"] if row["protocol"] == "official"}
+    assert scores[None] == 0 < scores["umpire"]
