@@ -17,6 +17,7 @@ from kvl_eval.backends import make_backend, resolve_model
 from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.transformers_peer import TransformersPeer
 from kvl_eval.errors import CheckpointError, ConfigError
+from kvl_eval.evaluation import evaluate
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import start_run
@@ -161,3 +162,34 @@ def test_mini_splits_from_end_to_end(checkpoints: dict[str, Path], tmp_path: Pat
     rows = {row["task"]: row for row in outcome.results["rows"]}
     assert rows["mathvista"]["n_ok"] == rows["screenspot-v2"]["n_ok"] == 2
     assert outcome.folder.manifest["model"]["name"] == "llava"
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "kind", "more"),
+    [("llava", "videomme", "frame", {"frames": 5}), ("gemma3", "mmlongbench-doc", "page", {"max_pixels": 50_000})],
+)
+def test_videos_and_documents_are_pictures(
+    checkpoints: dict[str, Path], tmp_path: Path, name: str, task: str, kind: str, more: dict[str, Any]
+) -> None:
+    done = evaluate(
+        f"hf:{checkpoints[name]}",
+        [task],
+        split="mini",
+        limit=3,
+        output_dir=tmp_path,
+        max_new_tokens=4,
+        num_workers=0,
+        device="cpu",
+        batch_size=2,
+        **more,
+    )
+    records = list(done.folder.records(task))
+    assert (done.exit_code, len(records)) == (0, 3), [record["message"] for record in records]
+    for record in records:
+        assert {one["kind"] for one in record["media"]} == {kind}
+        assert record["tokens"]["image"] == 4 * len(record["media"]), "each picture takes 4 tokens of these models"
+        assert record["prompt_text"].count({"llava": "<image>", "gemma3": "<start_of_image>"}[name]) >= len(
+            record["media"]
+        )
+    if kind == "frame":
+        assert {len(record["media"]) for record in records} == {5}
