@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import kvl_eval
+from kvl_eval.store.results import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +24,9 @@ Record = dict[str, Any]
 Swept = tuple[kvl_eval.EvaluationResult, list[Record]]
 
 
-def records(folder: Path) -> list[Record]:
-    return [
-        json.loads(line)
-        for path in sorted((folder / "samples").glob("*.jsonl"))
-        for line in path.read_bytes().splitlines()
-    ]
+def records(path: Path) -> list[Record]:
+    folder = RunFolder.open(path)
+    return [record for task in sorted(folder.manifest["data"]) for record in folder.records(task)]
 
 
 @pytest.fixture(scope="module")

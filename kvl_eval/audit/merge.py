@@ -21,9 +21,10 @@ from kvl_eval.run.config import RunConfig, from_json, to_json
 from kvl_eval.run.plan import Lookup, differences
 from kvl_eval.run.runner import RunOutcome, outcome_of, partial_note, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
-from kvl_eval.store.journal import encode_line
+from kvl_eval.store.journal import checksum_of, encode_line
 from kvl_eval.store.replies import replies_path, reply_lines
 from kvl_eval.store.results import RunFolder, key_of, run_name
+from kvl_eval.store.shared_text import Holder, shortened
 from kvl_eval.tasks import get_task
 
 Group = list[dict[str, Any]]  # the plan's lines of one sample
@@ -195,10 +196,15 @@ def _plan_lines(shards: Sequence[Shard], config: RunConfig) -> Iterator[bytes]:
 
 
 def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
-    """The records that count, each key once, shard after shard."""
+    """The records that count, each key once, shard after shard; what those of a trajectory share stays stored once."""
+    holder: Holder | None = None
     for shard in shards:
         for record in shard.folder.records(task):
-            yield encode_line(record)
+            stored = shortened(record, holder)
+            line = encode_line(stored)
+            if holder is None or record["trajectory_id"] != holder.record["trajectory_id"]:
+                holder = Holder(checksum_of(line), record)
+            yield line
 
 
 def _replies(shards: Sequence[Shard], task: str) -> Iterator[bytes]:

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kvl_eval.audit.data_changes import data_changes
 from kvl_eval.audit.shadow import score_again, shadow
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.run.plan import MODEL_IDENTITY, differences, fingerprint_of
-from kvl_eval.store.journal import read_lines
+from kvl_eval.store.journal import Line, read_lines
 from kvl_eval.store.record_schema import plan_faults, record_faults
 from kvl_eval.store.results import Key, RunFolder, key_of
+from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 
@@ -39,6 +40,14 @@ class Finding:
     """One thing that is not as it should be: a stable code, file and line, and what is wrong."""
 
     severity: Severity
+    code: str
+    where: str
+    what: str
+
+
+class Damage(NamedTuple):
+    """A line of records that cannot be read: code, file and line, and what is wrong."""
+
     code: str
     where: str
     what: str
@@ -153,7 +162,7 @@ def _check_plan(folder: RunFolder, found: Verification) -> dict[str, set[Key]] |
 def _check_samples(folder: RunFolder, plan: dict[str, set[Key]] | None, found: Verification) -> None:
     names = list(folder.manifest.get("data") or plan or {})
     states: Counter[str] = Counter()
-    damaged: list[tuple[str, str]] = []
+    damaged: list[Damage] = []
     for task in names:
         keys = None if plan is None else plan.get(task, set())
         states += _check_task(folder, task, keys, damaged, found)
@@ -161,8 +170,8 @@ def _check_samples(folder: RunFolder, plan: dict[str, set[Key]] | None, found: V
     for path in sorted((folder.path / "samples").glob("*")):
         if path not in known and not path.name.endswith(".tmp"):
             found.add("damaged", "record.unplanned", path, "no planned task has records of that name")
-    for where, what in damaged:
-        found.add("damaged" if plan is None or states["pending"] else "trace", "record.damaged", where, what)
+    for code, where, what in damaged:
+        found.add("damaged" if plan is None or states["pending"] else "trace", code, where, what)
     for path in sorted((folder.path / "judge").glob("*.jsonl")):
         for line in read_lines(path):
             if line.fields is None:
@@ -174,29 +183,26 @@ def _check_samples(folder: RunFolder, plan: dict[str, set[Key]] | None, found: V
 
 
 def _check_task(
-    folder: RunFolder, task: str, planned: set[Key] | None, damaged: list[tuple[str, str]], found: Verification
+    folder: RunFolder, task: str, planned: set[Key] | None, damaged: list[Damage], found: Verification
 ) -> Counter[str]:
     """How many answers of a task are ok, failed and pending."""
     path, states, replaced = folder.samples_path(task), {}, 0
     fingerprint = folder.manifest.get("config_fingerprint") if folder.problem is None else None
-    for line in read_lines(path):
+    for line, record in _whole_records(folder, path, damaged, found):
         where = f"{path} line {line.number}"
-        if line.fields is None:
-            _damaged_line(folder, where, line.damage, line.torn, damaged, found)
-            continue
-        faults = record_faults(line.fields)
-        fingerprint = fingerprint or line.fields.get("config_fingerprint")
-        faults += [] if faults else _foreign(line.fields, task, fingerprint)
+        faults = record_faults(record)
+        fingerprint = fingerprint or record.get("config_fingerprint")
+        faults += [] if faults else _foreign(record, task, fingerprint)
         for fault in faults:
             found.add("damaged", "record.fault", where, fault)
         if faults:
             continue
-        key = key_of(line.fields)
+        key = key_of(record)
         if planned is not None and key not in planned:
             found.add("damaged", "record.unplanned", where, f"{_shown(key)} is not in the plan")
             continue
         replaced += key in states
-        states[key] = line.fields["status"]
+        states[key] = record["status"]
     if replaced:
         found.add("note", "record.replaced", path, f"{replaced} records were replaced by later ones of the same key")
     if planned is None:
@@ -207,14 +213,29 @@ def _check_task(
     return Counter({**Counter(states.values()), "pending": len(pending)})
 
 
-def _damaged_line(
-    folder: RunFolder, where: str, what: str, torn: bool, damaged: list[tuple[str, str]], found: Verification
-) -> None:
-    """A line without an end is what a crash leaves, but not in a finished run."""
-    if torn and folder.status != "finished":
-        found.add("trace", "record.torn", where, f"{what}, as a crash leaves it")
-    else:
-        damaged.append((where, what))
+def _whole_records(
+    folder: RunFolder, path: Path, damaged: list[Damage], found: Verification
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Each line that can be read, with its record made whole.
+
+    A line without an end is what a crash leaves, but not in a finished run. A record whose beginning lies in a line
+    that is not there counts as pending, like a damaged one.
+    """
+    holders = Holders()
+    reader = RecordReader(path, holders.offsets)
+    try:
+        for line in read_lines(path):
+            where = f"{path} line {line.number}"
+            if line.torn and folder.status != "finished":
+                found.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
+            elif line.fields is None:
+                damaged.append(Damage("record.damaged", where, line.damage))
+            elif dangling := holders.see(line):
+                damaged.append(Damage("record.dangling", where, dangling))
+            else:
+                yield line, reader.at(line.offset) if line.offset in holders.offsets else line.fields
+    finally:
+        reader.close()
 
 
 def _foreign(fields: Mapping[str, Any], task: str, fingerprint: str | None) -> Iterator[str]:

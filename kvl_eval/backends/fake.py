@@ -161,7 +161,7 @@ class FakeBackend:
                 yield replace(completion, repeat=repeat, seed=seed, worker="fake", time=times)
 
     def _played(self, request: Request, repeat: int, seed: int) -> Iterator[Completion]:
-        """What each budget makes of one scripted output, smallest budget first."""
+        """What each budget makes of one scripted output, largest budget first."""
         line = self._line(request)
         answer = _WORDS.findall(self._answer(request, repeat))
         thought = line.get("thinking") or _thought(self._args.think, seed)
@@ -170,8 +170,8 @@ class FakeBackend:
             given = line["tokens"]
             tokens = given[repeat % len(given)] if given and isinstance(given[0], list) else given
         words = _Words()
-        outputs = _play(Trajectory(request.generation, words.alphabet, prefix=request.prefix), words, tokens, answer)
-        for output in sorted(outputs, key=lambda output: output.budget or 0):
+        trajectory = Trajectory(request.generation, words.alphabet, prefix=request.prefix)
+        for output in _play(trajectory, words, tokens, answer):
             yield _completion(request, repeat, output, words.alphabet)
 
     def _failing(self, request: Request) -> str | None:

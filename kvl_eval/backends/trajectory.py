@@ -94,7 +94,7 @@ class Trajectory:
     behind the prompt the cache must be cut first.
 
     Attributes:
-        outputs: answers that are complete and not yet taken.
+        outputs: answers that are complete and not yet taken; they come from the largest budget to the smallest.
         line:    output tokens that stand, or will stand, behind the prompt in the cache.
         pending: the last ones of `line` that were not fed yet.
     """
@@ -112,7 +112,7 @@ class Trajectory:
         self._scan = ThoughtScan(prefix.encode())
         self._stop: int | None = None
         self._branch: _Branch | None = None
-        self._forced: list[int] = []  # budgets whose branches have not begun, ascending
+        self._forced: list[int] = []  # budgets whose branches have not begun, descending
         self._valid = 0  # tokens of the free run that the cache is sure to hold once it finished
 
     @property
@@ -173,7 +173,7 @@ class Trajectory:
     def _derive(self) -> None:
         if not self.budgets:
             self.outputs.append(self._plain(None, len(self._ids)))
-        for budget in self.budgets:
+        for budget in reversed(self.budgets):
             self._derive_one(budget)
 
     def _derive_one(self, budget: int) -> None:
@@ -228,7 +228,7 @@ class Trajectory:
         if not self._forced:
             self.finished = True
             return
-        budget = self._forced.pop()
+        budget = self._forced.pop(0)
         kept, rest = self._without_unfinished_marker(self._ids[:budget])
         line = [*self._ids[:kept], *rest, *self.alphabet.encode(THINK_CLOSE)]
         held = min(kept, self._valid)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import UsageError
-from kvl_eval.store.journal import LineReader
 from kvl_eval.store.results import Key, RunFolder, key_of, scores_name
 
 Fields = Mapping[str, Any]
@@ -136,16 +135,14 @@ def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[Answer]:
     """All planned answers of a task in order, with their scores."""
     index = folder.index(task)
     scores = {key_of(line): line for line in folder.scores(task, scorer)}
-    reader = LineReader(folder.samples_path(task)) if index.offsets else None
+    reader = folder.reader(task, index)
     try:
         for entry in folder.plan(task):
             key = key_of(entry)
-            there = reader is not None and key in index.offsets
-            record = reader.at(index.offsets[key]) if reader is not None and there else None
+            record = reader.at(index.offsets[key]) if key in index.offsets else None
             yield Answer(entry, record, scores.get(key))
     finally:
-        if reader is not None:
-            reader.close()
+        reader.close()
 
 
 def clean(value: Any) -> Any:

@@ -33,6 +33,7 @@ from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import answer_text
 from kvl_eval.store.journal import SCHEMA, Journal
 from kvl_eval.store.results import Key, RunFolder
+from kvl_eval.store.shared_text import Holder, shortened
 from kvl_eval.types import MISSING, Completion, Message, Sample
 
 GRACE = 5.0  # seconds that answers under way get when a run is to stop
@@ -50,13 +51,14 @@ class Stop:
 
 @dataclass(slots=True)
 class _InFlight:
-    """A request under way: what it answers, and which answers are still to come."""
+    """A request under way: what it answers, which answers are still to come, and the first record of each repeat."""
 
     task: TaskPlan
     sample: Sample
     prompt: str
     wanted: set[tuple[int, int | None]]
     weight: float = field(default=1.0)
+    holders: dict[int, Holder] = field(default_factory=dict)
 
 
 def _begun(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
@@ -212,7 +214,9 @@ class Session:
         if task not in self._journals:
             self._journals[task] = self.folder.journal(task)
         record = _record(self.plan, entry, completion)
-        self._journals[task].append(record)
+        stored = shortened(record, entry.holders.get(completion.repeat))
+        crc = self._journals[task].append(stored)
+        entry.holders.setdefault(completion.repeat, Holder(crc, record))
         self._count(entry, completion, record)
 
     def _count(self, entry: _InFlight, completion: Completion, record: Mapping[str, Any]) -> None:

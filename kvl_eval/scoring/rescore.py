@@ -180,7 +180,7 @@ def _answers(
     parts: dict[tuple[int | None, Policy | None], Part],
 ) -> Iterator[_Answer]:
     """The stored answers in plan order, counting into `parts` what was planned, failed and answered."""
-    reader = LineReader(folder.samples_path(task.name)) if index.offsets else None
+    reader = folder.reader(task.name, index)
     sample: Sample | None = None
     row: Any = None
     try:
@@ -192,7 +192,7 @@ def _answers(
                 part.groups[entry["group"], key.repeat] += 1
             if key in index.failed:
                 part.failed[index.failed[key]] += 1
-            elif reader is not None and key in index.offsets:
+            elif key in index.offsets:
                 if sample is None or entry["row"] is not row:
                     row = entry["row"]
                     sample = _sample(task, entry)
@@ -200,8 +200,7 @@ def _answers(
                 _count(part, record)
                 yield _Answer(part, entry, sample, answer_text(record, thinking))
     finally:
-        if reader is not None:
-            reader.close()
+        reader.close()
 
 
 def _sample(task: Task, entry: Mapping[str, Any]) -> Sample:

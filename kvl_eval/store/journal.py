@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from kvl_eval.errors import InputError, StorageError
 
-SCHEMA = 1
+SCHEMA = 1  # of what is written; a record that begins as another one does has 2 (shared_text.py)
+NEWEST = 2  # that can be read
 SYNC_LINES = 16  # a record is on the disk at the latest this many lines later ...
 SYNC_SECONDS = 1.0  # ... or this long after it was written
 _SUFFIX = len(b',"crc":"00000000"}\n')
@@ -50,6 +51,11 @@ def encode_line(fields: Mapping[str, Any]) -> bytes:
     return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
+def checksum_of(line: bytes) -> str:
+    """The checksum that a line made by `encode_line` ends with, eight hex digits."""
+    return line[-_SUFFIX:][8:16].decode("ascii", "replace")
+
+
 def decode_line(line: bytes) -> dict[str, Any]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
     body = line[:-_SUFFIX]
@@ -61,10 +67,10 @@ def decode_line(line: bytes) -> dict[str, Any]:
         raise DamagedLine("it is no JSON object") from error
     if not isinstance(fields.get("schema", SCHEMA), int):
         raise DamagedLine(f"its schema is {fields['schema']!r:.60}, no number")
-    if fields.get("schema", SCHEMA) > SCHEMA:
+    if fields.get("schema", SCHEMA) > NEWEST:
         raise InputError(
             "run.schema",
-            f"written by a newer kvl-eval: schema {fields['schema']}, this one reads up to {SCHEMA}",
+            f"written by a newer kvl-eval: schema {fields['schema']}, this one reads up to {NEWEST}",
             fix="update kvl-eval",
         )
     return dict(fields)
@@ -81,13 +87,14 @@ def _finite(value: Any) -> Any:
 
 
 class Line(NamedTuple):
-    """One line of a file: its number from 1, where it starts, and its fields, or why it cannot be read."""
+    """One line of a file: its number from 1, where it starts, its fields and checksum, or why it cannot be read."""
 
     number: int
     offset: int
     fields: dict[str, Any] | None
     damage: str = ""
     torn: bool = False
+    crc: str = ""
 
 
 def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
@@ -101,13 +108,14 @@ def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
                 yield Line(number, offset, None, "it has no end", torn=True)
                 return
             if line.startswith(prefix):
-                yield _read_line(line, number, offset, path)
+                yield read_line(line, number, offset, path)
             offset += len(line)
 
 
-def _read_line(line: bytes, number: int, offset: int, path: Path) -> Line:
+def read_line(line: bytes, number: int, offset: int, path: Path) -> Line:
+    """A line that has its end. Raises InputError `run.schema`, naming file and line."""
     try:
-        return Line(number, offset, decode_line(line))
+        return Line(number, offset, decode_line(line), crc=checksum_of(line))
     except DamagedLine as error:
         return Line(number, offset, None, str(error))
     except InputError as error:
@@ -238,14 +246,16 @@ class Journal:
             os.fsync(self._descriptor)
             sync_folder(path.parent)
 
-    def append(self, fields: Mapping[str, Any]) -> None:
-        """Write one line; a crash of this process after the call cannot lose it."""
-        self._disk.append(self._descriptor, encode_line(fields), self.path)
+    def append(self, fields: Mapping[str, Any]) -> str:
+        """Write one line and give its checksum; a crash of this process after the call cannot lose it."""
+        line = encode_line(fields)
+        self._disk.append(self._descriptor, line, self.path)
         if not self._unsynced:
             self._written = self._clock()
         self._unsynced += 1
         if self._unsynced >= SYNC_LINES:
             self.sync()
+        return checksum_of(line)
 
     def sync_if_due(self) -> None:
         """Sync if the oldest unsynced line is nearly a second old; to be called twice a second or so."""

@@ -12,7 +12,7 @@
       index.json         derived list of runs
 
 Readers skip a line whose checksum does not fit and name it; its sample counts as pending. The last record of a key
-wins.
+wins. Records of one trajectory store once what they share (`shared_text`); readers get each one whole.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from kvl_eval.errors import DataError, InputError, StorageError, UsageError
-from kvl_eval.store.journal import SCHEMA, Disk, Journal, LineReader, encode_line, read_lines, remove_leftovers
+from kvl_eval.store.journal import SCHEMA, Disk, Journal, encode_line, read_lines, remove_leftovers
 from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.run_lock import RunLock, is_held
+from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.types import Policy
 
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
@@ -60,6 +61,7 @@ class RecordIndex:
         duplicates: records that a later one of the same key replaced.
         damage:     one line of text for each line that cannot be read.
         torn:       whether the last line has no end.
+        holders:    {where a record starts: where the one starts that holds the beginning of its texts}.
     """
 
     offsets: dict[Key, int] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class RecordIndex:
     duplicates: int = 0
     damage: list[str] = field(default_factory=list)
     torn: bool = False
+    holders: Mapping[int, int] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -221,7 +224,8 @@ class RunFolder:
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
-        found = RecordIndex()
+        holders = Holders()
+        found = RecordIndex(holders=holders.offsets)
         path = self.samples_path(task)
         for line in read_lines(path):
             if line.fields is None:
@@ -231,6 +235,9 @@ class RunFolder:
             self._check_owner(line.fields, task, f"{path} line {line.number}")
             if faults := index_faults(line.fields):
                 found.damage.append(f"{path} line {line.number}: it is no record, {'; '.join(faults)}")
+                continue
+            if dangling := holders.see(line):
+                found.damage.append(f"{path} line {line.number}: {dangling}")
                 continue
             key = key_of(line.fields)
             found.duplicates += key in found.offsets
@@ -264,16 +271,18 @@ class RunFolder:
         self.notices += [notice for notice in notices if notice not in self.notices]
 
     def records(self, task: str, *, strict: bool = False) -> Iterator[dict[str, Any]]:
-        """A task's records in the order they were finished, each key once."""
+        """A task's records, each key once: as they were finished, but those of one trajectory together."""
         index = self.index(task, strict=strict)
-        if not index.offsets:
-            return
-        reader = LineReader(self.samples_path(task))
+        reader = self.reader(task, index)
         try:
-            for offset in sorted(index.offsets.values()):
+            for offset in sorted(index.offsets.values(), key=lambda at: (index.holders.get(at, at), at)):
                 yield reader.at(offset)
         finally:
             reader.close()
+
+    def reader(self, task: str, index: RecordIndex) -> RecordReader:
+        """A task's records by where they start."""
+        return RecordReader(self.samples_path(task), index.holders)
 
     # -- what is derived ----------------------------------------------------------------------------------------
 

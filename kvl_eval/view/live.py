@@ -17,8 +17,9 @@ from kvl_eval.reports.figures import plain
 from kvl_eval.scorers.statistics import wilson
 from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import answer_text
-from kvl_eval.store.journal import DamagedLine, LineReader, decode_line
+from kvl_eval.store.journal import Line, LineReader, read_line
 from kvl_eval.store.results import Key, RunFolder, key_of
+from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import MISSING, Sample, Score, ThinkingView
@@ -36,14 +37,17 @@ class _TaskState:
 
     Attributes:
         places: {key: where the plan's line with the sample's text starts}.
-        read:   bytes of the records' file that were read.
+        read:   bytes of the records' file that were read, and `lines`, how many lines these are.
         found:  {key: (failure or None, points or None)}; the last record of a key counts.
+        holders: which of the records hold the texts of others.
     """
 
     name: str
     places: dict[Key, int] = field(default_factory=dict)
     read: int = 0
+    lines: int = 0
     found: dict[Key, tuple[str | None, float | None]] = field(default_factory=dict)
+    holders: Holders = field(default_factory=Holders)
 
 
 class LiveRun:
@@ -97,14 +101,15 @@ class LiveRun:
         if not path.exists():
             return
         if path.stat().st_size < task.read:  # put in place anew: read it from its start
-            task.read, task.found = 0, {}
+            task.read, task.lines, task.found, task.holders = 0, 0, {}, Holders()
         thinking, protocol = _scoring(folder, self._lookup(task.name))
-        for line in _new_lines(path, task):
-            try:
-                record = decode_line(line)
-            except DamagedLine:
-                continue
-            self._take(task, record, protocol, thinking)
+        reader = RecordReader(path, task.holders.offsets)
+        try:
+            for line in _new_lines(path, task):
+                if line.fields is not None and task.holders.see(line) is None:
+                    self._take(task, reader.at(line.offset), protocol, thinking)
+        finally:
+            reader.close()
 
     def _take(self, task: _TaskState, record: Fields, protocol: str | None, thinking: ThinkingView) -> None:
         key = key_of(record)
@@ -130,14 +135,14 @@ class LiveRun:
         return left * span / (len(self._ends) - 1)
 
 
-def _new_lines(path: Path, task: _TaskState) -> Iterator[bytes]:
+def _new_lines(path: Path, task: _TaskState) -> Iterator[Line]:
     with open(path, "rb") as file:
         file.seek(task.read)
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            task.read += len(line)
-            yield line
+            offset, task.read, task.lines = task.read, task.read + len(line), task.lines + 1
+            yield read_line(line, task.lines, offset, path)
 
 
 def _scoring(folder: RunFolder, task: Task | None) -> tuple[ThinkingView, str | None]:

@@ -13,6 +13,7 @@ from kvl_eval.audit.merge import merge, told
 from kvl_eval.audit.verify import verify
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.runner import RunOutcome, resume_run
+from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.base import Task
 from tests.tiny_task import comparable, make_fake, run_tiny, tiny
@@ -40,6 +41,7 @@ def said(path: Path) -> dict[Any, dict[str, Any]]:
 
 
 SWEEP = {"repeats": 2, "think_budget": (4, 8), "model_args": {"think": 5, "answers": "hash"}}
+LONG = {"repeats": 2, "think_budget": (64, 128, 256), "model_args": {"think": 200, "answers": "hash"}}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,7 @@ SWEEP = {"repeats": 2, "think_budget": (4, 8), "model_args": {"think": 5, "answe
     [
         pytest.param({}, id="plain"),
         pytest.param(SWEEP, id="sweep-and-repeats"),
+        pytest.param(LONG, id="sweep-of-long-thoughts"),
         pytest.param({"limit": 7}, id="limit"),
         pytest.param({"protocol": "all"}, id="every-protocol"),
     ],
@@ -67,6 +70,24 @@ def test_joined_shards_equal_the_run_that_was_never_split(options: dict[str, Any
     found = verify(RunFolder.open(path), lambda name: tiny(), strict=True)
     assert (found.findings, found.exit_code) == ([], 0)
     assert not (path / "lock").exists()
+
+
+@pytest.mark.parametrize("policy", ["cut", "force"])
+def test_what_a_shard_stored_once_stays_stored_once(tmp_path: Path, policy: str) -> None:
+    """Also where a rerun that did not end left answers of an older trajectory beside those of a newer one."""
+    parts = shards(tmp_path / "parts", budget_policy=policy, **LONG)
+    file = RunFolder.open(parts[0]).samples_path("tiny")
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(RunFolder.open(parts[0]).index("tiny").holders) == len(lines) * 2 / 3
+    again = {**decode_line(lines[0]), "answer": "another", "raw_output": "◁think▷otherwise◁/think▷another"}
+    file.write_bytes(b"".join(lines) + encode_line({**again, "thinking": "otherwise"}))
+    outcome, _ = merged(parts, tmp_path / "joined")
+    folder = RunFolder.open(outcome.folder.path)
+    assert said(folder.path) == {key: one for part in parts for key, one in said(part).items()}
+    index = folder.index("tiny")
+    assert len(index.offsets) == 10 * 2 * 3
+    assert len(index.holders) == 10 * 2 * 2 - 1, "of those that lost their beginning the first holds it now"
+    assert verify(folder, lambda name: tiny()).exit_code == 0
 
 
 def test_several_tasks_keep_the_order_asked(tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def test_repeats_and_budgets_each_get_an_answer() -> None:
     generation = Generation(max_new_tokens=None, think_budgets=(4, 8), answer_tokens=5)
     found = answers([request(repeats=(1, 3), seeds=(7, 9), generation=generation)], answers="constant:B")
     assert [(completion.repeat, completion.budget, completion.seed) for _, completion in found] == [
-        (1, 4, 7),
         (1, 8, 7),
-        (3, 4, 9),
+        (1, 4, 7),
         (3, 8, 9),
+        (3, 4, 9),
     ]
 
 
@@ -109,8 +109,9 @@ def test_budgets_of_one_answer_share_a_trajectory_and_a_prefix() -> None:
     generation = Generation(max_new_tokens=None, think_budgets=(3, 5, 50), answer_tokens=5)
     found = [completion for _, completion in answers([request(generation=generation)], think=10)]
     assert len({completion.trajectory_id for completion in found}) == 1
-    assert found[2].raw_output.startswith(found[1].raw_output)
-    assert found[1].raw_output.startswith(found[0].raw_output)
+    assert [completion.budget for completion in found] == [50, 5, 3]
+    assert found[0].raw_output.startswith(found[1].raw_output)
+    assert found[1].raw_output.startswith(found[2].raw_output)
 
 
 def test_a_file_may_give_whole_outputs_cut_into_tokens(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_file_may_give_whole_outputs_cut_into_tokens(tmp_path: Path) -> None:
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     generation = Generation(max_new_tokens=None, think_budgets=(4, 5), budget_policy="force", answer_tokens=3)
-    forced, free = (found for _, found in answers([request("tiny/split", generation=generation)], answers=str(path)))
+    free, forced = (found for _, found in answers([request("tiny/split", generation=generation)], answers=str(path)))
     assert (forced.raw_output, forced.budget_forced, forced.tokens.thinking) == ("◁think▷hm ◁/think▷C", True, 3)
     assert (free.raw_output, free.answer, free.tokens.thinking) == ("◁think▷hm ◁/think▷B", "B", 5)
     plain, unclosed = (

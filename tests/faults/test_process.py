@@ -129,7 +129,7 @@ def test_P4_killed_in_the_second_of_three_budgets(tmp_path: Path) -> None:
         return backends[-1]
 
     check_invariants(path, make=make, whole=whole)
-    assert backends[0].asked == [("q/4", (8, 16)), *((f"q/{number}", (4, 8, 16)) for number in range(5, 10))]
+    assert backends[0].asked == [("q/4", (4, 8)), *((f"q/{number}", (4, 8, 16)) for number in range(5, 10))]
 
 
 def test_P8_disk_full_while_appending(tmp_path: Path) -> None:

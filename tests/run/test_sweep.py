@@ -17,18 +17,21 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.audit.verify import verify
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.runner import resume_run
+from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Extraction, Sample, Score
+from tests.faults import children
 from tests.test_cli import kvl
-from tests.tiny_task import comparable, run_tiny, score, tiny
+from tests.tiny_task import Deadly, comparable, make_fake, run_tiny, score, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
-TIMES = ("time", "ended_at", "crc")
+TIMES = ("time", "ended_at")
 OUTPUTS: dict[str, list[str]] = {
     "before": [THINK_OPEN, "a ", "b ", THINK_CLOSE, "B"],  # closed at 4
     "below": [THINK_OPEN, "a ", "b ", "c ", THINK_CLOSE, "B"],  # closed at 5
@@ -116,8 +119,9 @@ def arguments(out: str, policy: str, budgets: str, args: str = "answers=script.j
 
 
 def records(run: Path) -> list[Record]:
-    [path] = (run / "samples").glob("*.jsonl")
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    folder = RunFolder.open(run)
+    [task] = folder.manifest["data"]
+    return list(folder.records(task))
 
 
 def by_key(found: Iterable[Record], *without: str) -> dict[tuple[Any, ...], Record]:
@@ -287,7 +291,7 @@ def test_a_resumed_sweep_asks_for_the_missing_budgets_alone(tmp_path: Path) -> N
     outcome = resume_run(newest(tmp_path), make, lookup=lambda name: tiny())
     assert outcome.exit_code == 0
     assert made[0].asked[:3] == [
-        ("tiny/q/1", (0,), (16,)),  # killed between the second and the third budget of the first repeat
+        ("tiny/q/1", (0,), (4,)),  # killed between the second and the third budget of the first repeat
         ("tiny#1/q/1", (1,), (4, 8, 16)),
         ("tiny/q/2", (0, 1), (4, 8, 16)),
     ]
@@ -295,6 +299,33 @@ def test_a_resumed_sweep_asks_for_the_missing_budgets_alone(tmp_path: Path) -> N
     whole = run_tiny(tmp_path / "whole", think_budget=(4, 8, 16), repeats=2, model_args=options["model_args"])
     assert by_key(records(outcome.folder.path)) == by_key(records(whole.folder.path))
     assert comparable(outcome) == comparable(whole)
+
+
+@pytest.mark.parametrize("policy", ["cut", "force"])
+def test_a_sweep_killed_inside_every_third_record_loses_nothing(tmp_path: Path, policy: str) -> None:
+    """Whatever was cut off, each record that is left has its whole text, though a thought is stored once."""
+    args = {"think": 200, "answers": "hash"}
+    options: dict[str, Any] = {"think_budget": (64, 128, 256), "budget_policy": policy, "model_args": args}
+    whole = by_key(records(run_tiny(tmp_path / "whole", **options).folder.path))
+    run = tmp_path / "killed"
+    assert children.run(lambda: run_tiny(run, disk=Deadly(2, torn=True), **options)) == -signal.SIGKILL
+    path, kills = newest(run), 1
+    while True:
+        left = by_key(records(path))
+        assert left == {key: whole[key] for key in left}
+        assert len(left) == 2 * kills
+        found = verify(RunFolder.open(path), lambda name: tiny())
+        assert (found.exit_code, found.has("damaged")) == (3, False)
+        code = children.run(lambda: resume_run(path, make_fake, lookup=lambda name: tiny(), disk=Deadly(2, torn=True)))
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        kills += 1
+    assert kills == len(whole) / 2 - 1
+    assert by_key(records(path)) == whole
+    assert comparable(path) == comparable(newest(tmp_path / "whole"))
+    index = RunFolder.open(path).index("tiny")
+    assert 0 < len(index.holders) < len(whole) * 2 / 3, "what was asked for anew holds its own beginning"
 
 
 # -- repeats ----------------------------------------------------------------------------------------------------

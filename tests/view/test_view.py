@@ -140,6 +140,28 @@ def test_half_a_line_and_a_damaged_one_are_no_answers(finished: Path, tmp_path: 
     live.close()
 
 
+def test_a_sweep_is_followed_though_each_thought_is_stored_once(tmp_path: Path) -> None:
+    script = {"answers": "hash", "think": 200}
+    options: dict[str, Any] = {"think_budget": (64, 128, 256), "output_dir": str(tmp_path / "results")}
+    done = evaluate(model="fake", tasks=["infovqa"], limit=4, model_args=script, **options)
+    copy = tmp_path / "copy"
+    (copy / "samples").mkdir(parents=True)
+    for name in ("run.json", "plan.jsonl"):
+        (copy / name).write_bytes((done.path / name).read_bytes())
+    records = list(RunFolder.open(done.path).records("infovqa"))
+    lines = (done.path / "samples" / "infovqa.jsonl").read_bytes().splitlines(keepends=True)
+    live = LiveRun(copy)
+    for number, line in enumerate(lines):  # how a record begins may have been read by an earlier look
+        with (copy / "samples" / "infovqa.jsonl").open("ab") as file:
+            file.write(line)
+        shown = live.state()["last"][0]
+        whole = records[number]["answer"] or records[number]["raw_output"]
+        assert (shown["id"], shown["budget"]) == (records[number]["sample_id"], records[number]["budget"])
+        assert shown["answer"] == (whole if len(whole) <= 600 else f"{whole[:600]}…")
+    assert live.state()["tasks"][0]["ok"] == len(lines) == 12
+    live.close()
+
+
 def test_ctrl_c_is_how_one_stops(finished: Path) -> None:
     command = [sys.executable, "-m", "kvl_eval", "view", str(finished)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
