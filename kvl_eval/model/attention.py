@@ -4,7 +4,8 @@ Every token leaves one latent (normalised, `kv_lora_rank` values) and one rotate
 and values of the heads are linear maps of the latent, so there are two equal ways to attend:
 - `expanded`: compute keys and values of all heads (cheaper for many queries: prefill and training);
 - `absorbed`: fold the key map into the query and the value map behind the sum, and attend to the latents as they lie in
-  the cache (cheaper for few queries: decoding). `paged` is the same over pages of several rows in any order.
+  the cache (cheaper for few queries: decoding). `paged` is the same over pages of several rows in any order,
+  `expanded_apart` is `expanded` for the chunks of a long prompt.
 
 Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, D = N + R,
 V value size, C latent size (`kv_lora_rank`), W = C + R, N pages, P tokens a page.
@@ -73,6 +74,8 @@ class Attention(nn.Module):
         queries = self.queries(x_BSH, angles_BSJ)
         if isinstance(held, Pages):
             return self.o_proj(self.paged(queries, held))  # type: ignore[no-any-return]
+        if not absorb and any(cache.lengths) and len(set(cache.lengths)) == 1 and held.device.type == "cpu":
+            return self.o_proj(self.expanded_apart(queries, held))  # type: ignore[no-any-return]
         attend = self.absorbed if absorb else self.expanded
         return self.o_proj(attend(queries, held, mask_BST))  # type: ignore[no-any-return]
 
@@ -100,6 +103,33 @@ class Attention(nn.Module):
 
     def expanded(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """Attention with the keys and values of all heads, (B, S, A * V)."""
+        k_BATD, v_BATV = self.keys_and_values(latents_BTW)
+        out = F.scaled_dot_product_attention(
+            q_BSAD.transpose(1, 2),
+            k_BATD,
+            v_BATV,
+            attn_mask=None if mask_BST is None else mask_BST[:, None],
+            is_causal=mask_BST is None,
+        )
+        return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
+
+    def expanded_apart(self, q_BSAD: Tensor, latents_BTW: Tensor) -> Tensor:
+        """`expanded` on a CPU where the new tokens are the last ones of every row, without a mask: (B, S, A * V).
+
+        What came before and the new tokens are attended to by themselves, and added up by their shares of the softmax.
+        A mask would be turned into S * T floats in each layer: at 131,072 tokens a gigabyte, and a third of the time.
+        """
+        k_BATD, v_BATV = self.keys_and_values(latents_BTW)
+        held, q_BASD = latents_BTW.shape[1] - q_BSAD.shape[1], q_BSAD.transpose(1, 2)
+        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # gives the logarithm of each sum, too
+        before, sum_before = attend(q_BASD, k_BATD[:, :, :held], v_BATV[:, :, :held], 0.0, False)
+        own, sum_own = attend(q_BASD, k_BATD[:, :, held:], v_BATV[:, :, held:], 0.0, True)
+        share = torch.sigmoid(sum_before - sum_own)[..., None]
+        out = torch.lerp(own.to(share.dtype), before.to(share.dtype), share).to(own.dtype)
+        return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
+
+    def keys_and_values(self, latents_BTW: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of all heads, (B, A, T, D) and (B, A, T, V), on a CPU with values as wide as keys."""
         latent, k_rope = self.latent_and_rope(latents_BTW)
         heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
         k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
@@ -107,14 +137,7 @@ class Attention(nn.Module):
         if v.device.type == "cpu" and v.shape[-1] < k.shape[-1]:
             # The fused CPU kernel wants equal sizes; without it all scores would lie in memory at once.
             v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
-        out = F.scaled_dot_product_attention(
-            q_BSAD.transpose(1, 2),
-            k.transpose(1, 2),
-            v.transpose(1, 2),
-            attn_mask=None if mask_BST is None else mask_BST[:, None],
-            is_causal=mask_BST is None,
-        )
-        return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
+        return k.transpose(1, 2), v.transpose(1, 2)
 
     def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""

@@ -50,6 +50,23 @@ def test_absorbed_weights_equal_expanded_heads(config: TextConfig, starts: list[
     assert absorbed.shape == (rows, count, 4 * 12)
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-13), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize(("rows", "held", "count"), [(1, 1, 17), (2, 31, 40), (1, 100, 1)])
+@torch.no_grad()
+def test_a_chunk_behind_others_needs_no_mask(
+    rows: int, held: int, count: int, dtype: torch.dtype, close: float
+) -> None:
+    attention = random_attention(CONFIG).to(dtype)
+    x = torch.randn(rows, held + count, 32, dtype=dtype)
+    angles = text_angles(torch.arange(held + count).expand(rows, -1), 8, CONFIG.rope_theta)
+    latents, queries = attention.latents(x, angles), attention.queries(x, angles)[:, held:]
+    mask = torch.arange(held + count) <= held + torch.arange(count)[:, None]
+    expected = attention.expanded(queries, latents, mask.expand(rows, -1, -1))
+    apart = attention.expanded_apart(queries, latents)
+    assert (apart.dtype, apart.shape) == (dtype, (rows, count, 4 * 12))
+    torch.testing.assert_close(apart, expected, atol=close, rtol=0)
+
+
 @torch.no_grad()
 def test_cached_attention_equals_attention_over_everything() -> None:
     attention = random_attention(CONFIG)
