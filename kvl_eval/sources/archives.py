@@ -71,17 +71,22 @@ class Opened:
 
 
 @contextmanager
-def opened(parts: Sequence[Path]) -> Iterator[Opened]:
+def opened(parts: Sequence[Path], loose: str | None = None) -> Iterator[Opened]:
     """An archive with all of its entries checked; nothing is written.
 
     Args:
         parts: one file, or the parts of a tar archive in their order.
+        loose: the place of a file that is no archive: it is the one entry there.
     Raises: DataError `data.archive` naming the entry and what is wrong with it.
     """
     name = parts[0].name.partition(".part.")[0]
     with ExitStack() as stack:
         try:
-            found = _zip(parts[0], stack) if name.endswith(".zip") else _tar(parts, stack, name)
+            if loose is not None:
+                entry = Entry(_clean(name, loose), parts[0].stat().st_size, None)
+                found = Opened(name, (entry,), lambda _: parts[0].open("rb"))
+            else:
+                found = _zip(parts[0], stack) if name.endswith(".zip") else _tar(parts, stack, name)
         except RecursionError:
             raise refused(name, "its headers are nested too deeply") from None
         except _BROKEN as error:

@@ -1,4 +1,4 @@
-"""Bring the large files that stand beside a data set's tables: archives of videos, documents and subtitles.
+"""Bring the large files that stand beside a data set's tables: archives of videos, documents and subtitles, or these.
 
     patterns -> planned (sizes, nothing fetched) -> carry_out: each archive fetched, checked, unpacked, then removed
 
@@ -44,10 +44,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """An archive: one file, or the parts that give it when they are joined."""
+    """An archive: one file, or the parts that give it when they are joined; or a loose file, which is its one entry."""
 
     name: str
     parts: tuple[Part, ...]
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether it is no archive."""
+        return _is_loose(self.name)
 
     @property
     def size(self) -> int:
@@ -93,7 +98,8 @@ def planned(source: Source, patterns: Sequence[str], *, task: str) -> Planned:
     """What a data set's archives are, and how much of them is missing; nothing is fetched.
 
     Args:
-        patterns: names of archives, such as `videos_chunked_*.zip` or `videos.tar.part.*`.
+        patterns: names of archives, such as `videos_chunked_*.zip` or `videos.tar.part.*`; after a `|` what is brought
+                  where there are none, such as loose files, `videos/*.mp4`.
     Raises: DataError `data.missing`, `data.gated`, `data.offline`, `data.unreachable`.
     """
     home = media_home(source)
@@ -208,11 +214,13 @@ def _archives(files: Sequence[Part], patterns: Sequence[str], source: Source, ta
     """The files that fit, parts of one archive together. Raises: DataError `data.missing`."""
     found = []
     for pattern in patterns:
-        fitting = sorted((one for one in files if _fits(one.file, pattern)), key=lambda one: one.file)
+        kinds = [one for one in pattern.split("|") if source.data_dir is None or not _is_loose(one)]
+        fitting = next(filter(None, (_fitting(files, one) for one in kinds)), [])
         if not fitting:
             names = ", ".join(sorted(one.file for one in files)[:8]) or "nothing"
             place = str(source.data_dir or f"hub data set {source.repo}")
-            raise DataError("data.missing", f"{task}: no {pattern} to unpack", where=place, why=f"it has {names}")
+            wanted = " or ".join(kinds)
+            raise DataError("data.missing", f"{task}: no {wanted} to unpack", where=place, why=f"it has {names}")
         for name, group in groupby(fitting, key=lambda one: one.file.partition(PART)[0]):
             parts = tuple(group)
             _check_parts(name, [one.file.partition(PART)[2] for one in parts], task)
@@ -220,8 +228,14 @@ def _archives(files: Sequence[Part], patterns: Sequence[str], source: Source, ta
     return tuple(found)
 
 
-def _fits(file: str, pattern: str) -> bool:
-    return fnmatchcase(file.rsplit("/", 1)[-1], pattern)
+def _fitting(files: Sequence[Part], pattern: str) -> list[Part]:
+    """Those whose name fits, or whose path where the pattern is one; `*` stands for slashes, too."""
+    fits = [one for one in files if fnmatchcase(one.file if "/" in pattern else one.file.rsplit("/", 1)[-1], pattern)]
+    return sorted(fits, key=lambda one: one.file)
+
+
+def _is_loose(name: str) -> bool:
+    return not name.partition(PART)[0].endswith((".zip", ".tar"))
 
 
 def _check_parts(name: str, letters: Sequence[str], task: str) -> None:
@@ -326,7 +340,7 @@ def _journal(home: Path, archive: Archive) -> Journal:
 def _unpack(archive: Archive, paths: Sequence[Path], home: Path) -> None:
     journal = _journal(home, archive)
     there, _ = journal.placed()
-    with opened(paths) as found, journal.writing(there) as note:
+    with opened(paths, archive.name if archive.is_loose else None) as found, journal.writing(there) as note:
         left = [entry for entry in found.entries if there.get(entry.name) != entry.size]
         _check_space(home, sum(entry.size for entry in left))
         with _bar(f"unpack {archive.name}", found.size) as advance:

@@ -22,6 +22,7 @@ from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import inferred_letter, letter_score, ranked_or_contained, ranked_over
 from kvl_eval.scorers.video_choice import none_of_them
 from kvl_eval.sources import Source, literal_list, read_rows
+from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.videos import filmed_samples
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.tasks.choices import kept, row_id, split_options
@@ -42,6 +43,7 @@ TEST = ("ego", "count", "anomaly_reco", "tutorialQA", "order", "needleQA", "spor
 TYPES = {"findNeedle": "needle"}  # as the authors' JSON calls it
 KEPT = ("row", "question_id", "video", "video_name", "duration", "question", "answer", "question_type", "task_type")
 NO_GOLD = "@"  # the letter of the index -1 that the authors' loop ends with
+OFFICIAL = "MLVU/MVLU"
 SYSTEM = (
     "Carefully watch this video and pay attention to every detail. Based on your observations, select the best option "
     "that accurately addresses the question."
@@ -57,7 +59,8 @@ def load(source: Source, split: str) -> Iterator[Sample]:
     """The split's samples in the data set's order, videos unopened. Raises: DataError."""
     stems = ("[1-7]_*", "dev") if split == "dev" else ("test_*",)
     required = ("question", "video|video_name", "question_type|task_type")
-    rows = read_rows(source, "test", stems=stems, required=required, task="mlvu")
+    tables = fetch_files(source, ["*/[1-7]_*.json"], task="mlvu") if source.repo == OFFICIAL else source
+    rows = read_rows(tables, "test", stems=stems, required=required, task="mlvu")
     folders = ("video", "video/*", "video_part_*", "videos", ".")
     yield from filmed_samples(rows, sample, source, file=_file, folders=folders, rule="vlmevalkit", frames=FRAMES)
 
@@ -190,7 +193,7 @@ TASK = Task(
     name="mlvu",
     title="MLVU (multiple choice)",
     doc=__doc__ or "",
-    repos=("sy1998/MLVU_dev", "MLVU/MVLU"),
+    repos=("sy1998/MLVU_dev", OFFICIAL),
     licence="CC BY-NC-SA 4.0, research only; the authors' sets are gated by a form",
     splits={
         "dev": Split(rows=sum(DEV.values())),
@@ -246,6 +249,6 @@ TASK = Task(
         "json/1_plotQA.json to 7_topic_reasoning.json (authors), or mlvu/test-*.parquet (hub copy)",
         "video/<folder>/<video>: the videos, unpacked",
     ),
-    archives=("video_part_*.zip", "action_count.zip"),
+    archives=("video_part_*.zip|*video/[1-35-7]_*/*", "action_count.zip|*video/4_*/*"),
     count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
 )

@@ -315,6 +315,6 @@ TASK = Task(
     mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
     files=("validation.json (authors) or validation-*.parquet (copies)", "videos/<subject>/<n>.mp4"),
-    archives=("videos.zip",),
+    archives=("videos.zip|videos/*.mp4",),
     count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
 )

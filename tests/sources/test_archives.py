@@ -284,3 +284,13 @@ def test_a_file_too_large_for_the_disk_is_a_storage_error(tmp_path: Path) -> Non
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (caught.value.code, caught.value.exit_code) == ("storage.full", 6)
     assert files(tmp_path / "home") == {}
+
+
+def test_a_loose_file_is_its_own_entry(tmp_path: Path) -> None:
+    (tmp_path / "download").write_bytes(b"frames")
+    with opened([tmp_path / "download"], "videos/Art/1.mp4") as found:
+        assert (found.size, [entry.name for entry in found.entries]) == (6, ["videos/Art/1.mp4"])
+        place(found, found.entries[0], tmp_path / "home")
+    assert (tmp_path / "home" / "videos" / "Art" / "1.mp4").read_bytes() == b"frames"
+    with pytest.raises(DataError), opened([tmp_path / "download"], "../1.mp4"):
+        pass

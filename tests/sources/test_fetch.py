@@ -115,6 +115,17 @@ def test_nothing_to_unpack_is_told_with_what_is_there(tmp_path: Path) -> None:
     assert "readme.txt" in str(caught.value.why)
 
 
+def test_loose_files_of_a_folder_are_in_their_place(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"frames")
+    patterns = ("videos.zip|videos/*.mp4",)
+    with pytest.raises(DataError) as caught:
+        planned(Source(data_dir=tmp_path), patterns, task="t")
+    assert "no videos.zip to unpack" in caught.value.message
+    write(tmp_path / "videos.zip")
+    assert [one.name for one in planned(Source(data_dir=tmp_path), patterns, task="t").archives] == ["videos.zip"]
+
+
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     for letters in ("aa", "ab", "ad"):
         (tmp_path / f"videos.tar.part.{letters}").write_bytes(b"x")
