@@ -4,7 +4,7 @@ Data:    hub BLINK-Benchmark/BLINK, one configuration a task, splits val and tes
          BLINK.tsv
 Prompt:  the data set's `prompt` column, then the pictures; for three tasks after a disclaimer (the authors')
 Metric:  unweighted mean of the 14 tasks' accuracies, and the mean over questions beside it
-Scorer:  the authors' extraction; where it asks GPT-3.5, VLMEvalKit's matcher takes its place
+Scorer:  the authors' extraction; where it asks GPT-3.5, a judge or VLMEvalKit's matcher takes its place
 Source:  zeyofu/BLINK_Benchmark eval/{evaluate,test_benchmark,multiple_choice}.py @ 2d6a779; lmms-eval @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row BLINK
 """
@@ -25,6 +25,7 @@ from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task
 from kvl_eval.tasks.choices import kept, option_texts, row_id, vlmevalkit
+from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 ROWS = {
@@ -154,6 +155,60 @@ def score_official(unclear: IfUnclear, one: Sample, answer: str, extraction: Ext
     return Score.no_answer("undecided") if found is None else Score.of(found == one.answers[0], found, method)
 
 
+# What the authors ask GPT-3.5, in our words and with examples of our own.
+JUDGE_PROMPT = """You are given a question, its options and the reply that somebody gave to it. \
+Say which of the options the reply chooses. Write the option's letter in parentheses, one of (A), (B), (C), (D) and \
+(E), and nothing else. Where the reply refuses to answer, or chooses nothing that is among the options, write (Z).
+
+Example 1:
+Question: Which cup is closer to the camera?
+Select from the following choices
+(A) the red cup
+(B) the blue cup
+(Z) Failed
+Reply: Since it looks larger, the blue one must be closer.
+Output: (B)
+
+Example 2:
+Question: How many doors does the house have?
+Select from the following choices
+(A) 1
+(B) 2
+(C) 4
+(Z) Failed
+Reply: I cannot see a house in these pictures.
+Output: (Z)
+
+Example 3:
+Question: Is the lamp left of the bed?
+Select from the following choices
+(A) yes
+(B) no
+(Z) Failed
+Reply: **Answer: (A) yes**, the lamp stands on its left side.
+Output: (A)
+
+Question: {question}
+Select from the following choices
+{options}
+(Z) Failed
+Reply: {reply}
+Output: """
+
+
+def judge_prompt(one: Sample, answer: str) -> str | None:
+    """The request for the option that a reply chooses; None where the authors' own rules find it."""
+    if official_choice(answer, _count(one)) is not None:
+        return None
+    options = "\n".join(f"({letter}) {text}" for letter, text in lettered(one.choices).items())
+    return JUDGE_PROMPT.format(question=one.question, options=options, reply=answer)
+
+
+def _verbatim(_: Sample, reply: str) -> str | None:
+    """The judge's text as it is; the authors count anything but the key as wrong."""
+    return reply.strip() or None
+
+
 def _count(one: Sample) -> int:
     return len(one.choices) or int(one.row.get("n_choices", 4))
 
@@ -209,15 +264,19 @@ TASK = Task(
         "official": Protocol(
             score=partial(score_official, "match"),
             label="official-rule",
+            judged="official",
             notes=(
                 "only `(B)` between blanks counts, in the last paragraph first; the thought is split off first",
-                "where the authors ask GPT-3.5, VLMEvalKit's matcher decides, and what it leaves open is no_answer",
+                "where the authors ask GPT-3.5, a judge decides if one is configured, else VLMEvalKit's matcher, and "
+                "what that leaves open is no_answer",
+                "a judge's text counts letter for letter; its prompt is in our words",
             ),
             evidence="unknown: the report names no scorer",
         ),
         "official-exact": Protocol(
             score=partial(score_official, "leave"),
-            notes=("not scored where the authors ask GPT-3.5; its text can be given as extraction",),
+            judged="official-exact",
+            notes=("not scored where the authors ask GPT-3.5 and no judge did; its text can be given as extraction",),
         ),
         "no-judge": Protocol(
             score=partial(score_official, "wrong"),
@@ -236,6 +295,8 @@ TASK = Task(
             ),
         ),
     },
+    judge_prompt=judge_prompt,
+    judge=JudgeRule(read=_verbatim, temperatures=(0.0,) * 3, max_tokens=64),
     aggregate=aggregate,
     reference=Reference(benchmark="blink"),
     groups=("table3",),

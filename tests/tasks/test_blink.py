@@ -118,6 +118,25 @@ def test_the_judge_is_taken_at_its_word() -> None:
     assert verdicts == ["correct", "wrong", "wrong"]
 
 
+def test_a_judge_is_asked_where_the_authors_ask_one() -> None:
+    assert TASK.judge_prompt is not None
+    for row in hand_made("blink"):
+        asked = TASK.judge_prompt(TASK.sample(row), row["response"])
+        assert (asked is not None) == row["expected"]["official_needs_judge"], row["id"]
+    asked = TASK.judge_prompt(TASK.sample(ROW), "to the {left}")
+    assert isinstance(asked, str) and asked.endswith(
+        "Question: Which way?\nSelect from the following choices\n(A) left\n(B) right\n(Z) Failed\n"
+        "Reply: to the {left}\nOutput: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"), [("(B)", "(B)"), (" (Z)\n", "(Z)"), ("I cannot tell", "I cannot tell"), ("  ", None)]
+)
+def test_what_is_read_from_the_judge(reply: str, read: str | None) -> None:
+    assert TASK.judge.read(TASK.sample(ROW), reply) == read
+
+
 @pytest.mark.parametrize("case", hand_made("blink", "prompt_cases.jsonl"), ids=lambda case: case["id"])
 def test_prompt_cases(case: dict[str, Any]) -> None:
     one = numbered(TASK, case, case["n_images"])
