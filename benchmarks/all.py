@@ -1,7 +1,8 @@
 """Run every script and write the tables of `docs/performance.md`: `python -m benchmarks.all --peers PYTHON`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; the text around it is written by hand. `--only`
-measures some scripts anew and leaves the other tables as they are.
+measures some scripts anew and leaves the other tables as they are. Two run only where they are named, as they need vLLM
+and Ray: `--only engines --vllm DIR`, `--only replicas` (whose table is in `docs/scale.md`).
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ NAMES = (
     "idle",
     "overhead",
 )
+NAMED = {"engines": PAGE, "replicas": ROOT / "docs" / "scale.md"}  # run only where named; the page of each
+THREADS = {"engines": "as many threads as cores", "replicas": "one thread each"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="scripts to run")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*NAMES, *NAMED], default=NAMES, metavar="NAME", help="scripts to run"
+    )
     parser.add_argument("--peers", metavar="PYTHON", help="handed to `overhead`")
+    parser.add_argument("--vllm", metavar="DIR", help="handed to `engines`")
     parser.add_argument("--model", help="handed to `sweep` and `batching`")
     parser.add_argument("--machine", default=MACHINE, help="as the page names it")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, to standard output; the page stays")
@@ -49,7 +55,9 @@ def main() -> int:
     if given.tiny:
         print(*tables.values(), sep="\n\n")
         return 0
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), tables), "utf-8")
+    for page in {PAGE, *NAMED.values()}:
+        ours = {name: text for name, text in tables.items() if NAMED.get(name, PAGE) == page}
+        page.write_text(filled(page.read_text("utf-8"), ours), "utf-8")
     return 0
 
 
@@ -57,6 +65,7 @@ def arguments(name: str, given: argparse.Namespace) -> list[str]:
     """Options of one script."""
     more = {
         "overhead": ("--peers", given.peers),
+        "engines": ("--vllm", given.vllm),
         "sweep": ("--model", given.model),
         "batching": ("--model", given.model),
     }
@@ -76,7 +85,8 @@ def table(name: str, options: Sequence[str], machine: str) -> str:
     shown = " ".join(["python", "-m", f"benchmarks.{name}", *("PYTHON" if "/" in one else one for one in options)])
     print(f"{name}: {sum(row.met is False for row in rows)} of {len(rows)} missed, {took:.0f} s", file=sys.stderr)
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
-    how = f"`{shown}`: {machine}, one thread, float32 unless it says otherwise, {versions}, {took:.0f} s."
+    machine = f"{machine}, {THREADS.get(name, 'one thread')}"
+    how = f"`{shown}`: {machine}, float32 unless it says otherwise, {versions}, {took:.0f} s."
     return "\n".join([HEADER, *(row.markdown() for row in rows), "", how])
 
 

@@ -1,6 +1,8 @@
 """The demo model in this process against one and two Ray replicas: equal answers, and how long each takes.
 
-python -m benchmarks.replicas [--limit 80]
+    python -m benchmarks.replicas [--limit 90]
+
+Seconds of whole runs, start-up included, which a second replica pays, too. Wall time: run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -8,24 +10,28 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kvl_eval
+from benchmarks.measure import Row, show
 
 WAYS: dict[str, dict[str, Any]] = {
     "this process": {},
     "1 replica": {"backend": "ray", "num_replicas": 1},
     "2 replicas": {"backend": "ray", "num_replicas": 2},
 }
+TASKS = ["mathvista", "infovqa", "ocrbench"]
+Answers = dict[tuple[str, str], str]
 
 
-def answers(folder: Path, limit: int, **options: Any) -> tuple[float, dict[str, str]]:
+def answers(folder: Path, limit: int, **options: Any) -> tuple[float, Answers]:
     """Seconds of a run, start-up included, and what each sample was answered."""
     start = time.perf_counter()
     result = kvl_eval.evaluate(
         model="kimi-vl-nano",
-        tasks=["mathvista"],
+        tasks=TASKS,
         limit=limit,
         output_dir=folder,
         model_args={"threads": 1},
@@ -33,21 +39,38 @@ def answers(folder: Path, limit: int, **options: Any) -> tuple[float, dict[str, 
         **options,
     )
     seconds = time.perf_counter() - start
-    return seconds, {record["sample_id"]: record["answer"] for record in result.folder.records("mathvista")}
+    return seconds, {
+        (task, record["sample_id"]): record["answer"] for task in TASKS for record in result.folder.records(task)
+    }
+
+
+def measure(limit: int) -> Iterator[Row]:
+    """A row for each number of replicas."""
+    first: tuple[float, Answers] | None = None
+    for name, options in WAYS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            found = answers(Path(folder), limit, **options)
+        if first is None:
+            first = found
+            continue
+        if found[1] != first[1]:
+            raise SystemExit(f"{name}: answers differ from those of this process")
+        yield Row(
+            what=f"{len(found[1])} samples of {len(TASKS)} tasks, {name} of one thread",
+            against="this process, one thread",
+            ours=f"{found[0]:.1f} s",
+            theirs=f"{first[0]:.1f} s",
+            ratio=first[0] / found[0],
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, default=80)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--limit", type=int, default=90, help="samples of each task")
+    parser.add_argument("--tiny", action="store_true", help="smallest sizes: checks that answers are equal, no more")
+    parser.add_argument("--json", action="store_true", help="JSON Lines instead of a Markdown table")
     arguments = parser.parse_args()
-    print("| engine | seconds, start-up included | against this process |\n| --- | --- | --- |")
-    first: tuple[float, dict[str, str]] | None = None
-    for name, options in WAYS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            found = answers(Path(folder), arguments.limit, **options)
-        first = first or found
-        assert found[1] == first[1], f"{name}: answers differ"
-        print(f"| {name} | {found[0]:.1f} | {found[0] / first[0]:.2f} |", flush=True)
+    show(list(measure(3 if arguments.tiny else arguments.limit)), as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.all import NAMES, PAGE, filled, row_of
+from benchmarks.all import NAMED, NAMES, PAGE, filled, row_of
 from benchmarks.measure import HEADER, Row, Times, alternate, speedup
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +33,8 @@ def test_the_page_has_a_place_for_every_table() -> None:
     written = filled(page, {name: f"rows of {name}" for name in NAMES})
     assert all(f"\n\nrows of {name}\n\n<!-- end -->" in written for name in NAMES)
     assert filled(written, {"idle": "new"}).count("rows of") == len(NAMES) - 1
+    for name, other in NAMED.items():
+        assert f"\n\nrows of {name}\n\n<!-- end -->" in filled(other.read_text("utf-8"), {name: f"rows of {name}"})
     with pytest.raises(SystemExit, match="0 places"):
         filled(page, {"unheard": ""})
 
