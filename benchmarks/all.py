@@ -34,6 +34,7 @@ NAMES = (
     "sweep",
     "batching",
     "idle",
+    "needle",
     "overhead",
 )
 NAMED = {"engines": PAGE, "replicas": ROOT / "docs" / "scale.md"}  # run only where named; the page of each

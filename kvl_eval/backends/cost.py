@@ -18,8 +18,8 @@ from kvl_eval.types import Generation
 
 PATCH_BYTES = 3 * 14 * 14
 TRIED_ROWS, TRIED_KEYS, TRIES = 512, 4096, 3
-VISION_PORTION = 8192  # patches that the tower holds at a time, about
-PER_PATCH = 6  # rows of the tower's width that one of these takes
+VISION_PORTION = 16_384  # patches that the tower holds at a time
+PER_PATCH = 20  # rows of the tower's width that one of these takes, as measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class CostRule:
         cache = (tokens + new) * text.num_hidden_layers * text.latent_size * size
         heads = 2 * tokens * text.num_attention_heads * text.qk_head_dim * size
         gathered = tokens * (text.latent_size + text.hidden_size) * size
-        mask = min(self.chunk, tokens) * tokens * (1 + size) if tokens > self.chunk else 0
+        mask = min(self.chunk, tokens) * tokens if tokens > self.chunk else 0  # a byte a pair
         tower = min(patches, VISION_PORTION) * vision.hidden_size * PER_PATCH * size
         pictures = 2 * patches * PATCH_BYTES + patches // 4 * text.hidden_size * size
         return cache + gathered + max(heads + mask, tower) + pictures

@@ -260,8 +260,10 @@ class TorchEngine:
         jobs = list(preparing)
         held = sum(job.bytes for job in self._jobs.values() if not job.prompt or job.prompt.pixel_values)
         streams = sum(len(job.request.repeats) for job in jobs)
-        if batch.room <= streams or not jobs:
-            return batch.room > streams
+        if batch.room <= streams:
+            return False
+        if not jobs:
+            return held < BYTES_AHEAD or not batch.busy
         pictures = sum(max(1, self._prompts.pictures(job.request.messages)) for job in jobs)
         return held < BYTES_AHEAD and (pictures < MEDIA_AHEAD or len(jobs) < self._prompts.workers)
 
