@@ -8,6 +8,8 @@ import random
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scorers.macro_mean import headline_interval, macro_interval, macro_stderr
@@ -170,3 +172,21 @@ def test_the_headlines_interval_is_the_macro_means() -> None:
     assert headline_interval(summarise(scored), scored, names) == (*wilson(sum(values), len(values)), "wilson")
     assert headline_interval(Summary(score=0.123), scored, names) is None
     assert headline_interval(Summary(score=None), [], []) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from("abc"), st.sampled_from([None, "u", "v", "w"])),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_any_questions_have_limits_around_their_score(rows: list[tuple[float, str, str | None]]) -> None:
+    values, groups, clusters = ([row[column] for row in rows] for column in range(3))
+    weights = {name: 1 / len(set(groups)) for name in groups}
+    score = sum(float(np.mean([v for v, g, _ in rows if g == name])) * weight for name, weight in weights.items())
+    low, high, _ = macro_interval(values, groups, weights, clusters)
+    assert 0 <= low <= score + 1e-9 and score - 1e-9 <= high <= 1
+    error = macro_stderr(values, groups, weights, clusters)
+    assert error is None or error >= 0
