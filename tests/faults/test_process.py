@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.audit.verify import verify
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import KvlEvalError, StorageError, UsageError
@@ -168,6 +172,42 @@ class FullFor(Disk):
         if path.name == self.name:
             raise StorageError("storage.full", f"cannot write {path}: No space left on device")
         super().replace(path, chunks)
+
+
+SMALL_DISK = """
+$less || exit 99
+$command run --task file:questions.jsonl --model fake --no-progress --output-dir disk
+echo $?
+$more || exit 99
+$command resume disk/*/ --no-progress
+echo $?
+cp -r disk kept
+"""
+
+
+def test_P8_disk_full_on_a_file_system_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tmpfs of 80 kB where a user may mount one in a name space of their own, else a limit on files of 36 kB."""
+    rows = ({"id": n, "question": "Which?", "choices": list("wxyz"), "answer": "A"} for n in range(60))
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "disk").mkdir()
+    monkeypatch.chdir(tmp_path)
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    less, more = "mount -t tmpfs -o size=80k none disk", "mount -o remount,size=16m none disk"
+    if shutil.which("unshare") is None or subprocess.run([*apart, *less.split()]).returncode:
+        apart, less, more = [], "ulimit -S -f 36", "ulimit -S -f unlimited"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "command": f"{sys.executable} -m kvl_eval"}
+    environment |= {"less": less, "more": more}
+    command = [*apart, "bash", "-c", SMALL_DISK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    codes = [line for line in done.stdout.splitlines() if line.isdigit()]
+    assert codes == ["6", "0"], done.stdout + done.stderr
+    assert re.search(r"storage.full.*/samples/.*\n.*bytes free", done.stderr)
+    [path] = (tmp_path / "kept").glob("*/run.json")
+    folder = RunFolder.open(path.parent)
+    found = verify(folder)
+    assert (found.exit_code, found.counts["pending"], found.counts["ok"]) == (0, 0, 60), found.findings
+    assert [folder.index(name).duplicates for name in folder.manifest["data"]] == [0]
+    assert folder.manifest["resumes"]
 
 
 def test_P9_disk_full_while_writing_results(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from kvl_eval.audit.verify import verify
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.store.results import RunFolder
-from tests.run.mortal import MOST, SIGNALS, Death, Nursery, at_the_end, drawn
+from tests.run.mortal import HANG, MOST, SIGNALS, Death, Nursery, at_the_end, drawn
 from tests.tiny_task import comparable
 
 KILLS = 50
@@ -100,13 +100,25 @@ class Run:
 
 def no_process_of(group: int) -> bool:
     """Whether a process group is empty, soon: media workers end when they notice that their parent is gone."""
-    for _ in range(2000):
+    end = time.monotonic() + HANG
+    while time.monotonic() < end:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
             return True
+        if not any(is_member(path, group) for path in Path("/proc").glob("[0-9]*/stat")):
+            return True  # what is left waits for somebody to collect its exit code
         time.sleep(0.01)
     return False
+
+
+def is_member(path: Path, group: int) -> bool:
+    """Whether `/proc/PID/stat` tells of a process of a group that is not dead yet."""
+    try:
+        state, _, its_group, *_ = path.read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(its_group) == group and state != "Z"
 
 
 def check_readable(folder: Path | None, place: Path) -> None:
