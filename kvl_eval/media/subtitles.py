@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +90,7 @@ def woven(video: VideoRef, clip: Clip) -> list[int | str]:
             return [one if isinstance(one, int) else f"{one}\n" for one in mixed]
         times = even_times(duration, video.frames or len(clip.indices))[: len(clip.indices)]
         return _joined(interleave(lines, times, ref.offset, duration), len(clip.indices))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise MediaError("media.corrupt", f"subtitles of {ref.video} cannot be read", why=str(error)) from None
 
 
@@ -102,7 +103,7 @@ def spoken(ref: SubtitleRef, clip: Clip) -> str:
         if ref.rule == "lmms-eval":
             return lines_at_own_frames(text, clip.fps, clip.total, ref.frames or len(clip.indices))
         return lines_at_frames(text, clip.fps, clip.indices)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise MediaError("media.corrupt", f"subtitles of {ref.video} cannot be read", why=str(error)) from None
 
 
@@ -241,12 +242,16 @@ def _timed(lines: Sequence[Mapping[str, Any]], offset: float, duration: float) -
                 text = line["text"]
             else:
                 start, end, text = _of_clock(line["start"]), _of_clock(line["end"]), line["line"]
+            if isinstance(text, list | dict):
+                raise TypeError("no text")
             yield start - offset, end - offset, str(text)
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"a line in neither known form: {str(line)[:80]}") from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ValueError(f"a line in neither known form: {reprlib.repr(line)[:80]}") from None
 
 
-def _of_clock(text: str) -> float:
+def _of_clock(text: object) -> float:
+    if not isinstance(text, str):
+        raise TypeError("no time")
     hours, minutes, seconds = text.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 

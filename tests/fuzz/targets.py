@@ -1,4 +1,7 @@
-"""What is fuzzed: four readers of foreign bytes. Each takes any bytes and raises nothing that it does not promise."""
+"""What is fuzzed: four readers of foreign bytes. Each takes any bytes and raises nothing that it does not promise.
+
+A target tells how often its reader accepted what it was given: a target whose seeds are all refused tests nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.mathvision import TASK
 from kvl_eval.types import MISSING, SubtitleRef, VideoRef
 
-Target = Callable[[bytes], None]
+Target = Callable[[bytes], int]
 
 MANIFEST = {"schema": 1, "config_fingerprint": "f"}
 CLIP = Clip(fps=2.5, total=40, indices=(0, 10, 39))
@@ -36,8 +39,9 @@ def place() -> Path:
     return Path(tempfile.mkdtemp(prefix="kvl-eval-fuzz-", dir=memory if memory.is_dir() else None))
 
 
-def records(data: bytes) -> None:
+def records(data: bytes) -> int:
     """Records of a run, as they are and with checksums that fit: every line is read or named as damaged."""
+    accepted = 0
     for lines in (data, checked(data)):
         folder = RunFolder(place(), dict(MANIFEST), Disk())
         path = folder.samples_path("t")
@@ -48,6 +52,8 @@ def records(data: bytes) -> None:
             assert len(found.offsets) + found.duplicates + len(found.damage) + found.torn == numbered(lines)
             assert len(list(folder.records("t"))) == len(found.offsets)
             reopened(path)
+            accepted += len(found.offsets)
+    return accepted
 
 
 def reopened(path: Path) -> None:
@@ -79,12 +85,12 @@ def numbered(data: bytes) -> int:
     return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
 
 
-def srt(data: bytes) -> None:
+def srt(data: bytes) -> int:
     """A subtitle file under each rule: text, frames in their order, or a media error."""
-    path = place() / "subtitles"
-    path.write_bytes(data)
+    (place() / "subtitles").write_bytes(data)
+    accepted = 0
     for rule in ("vlmevalkit", "lmms-eval", "interleave", "interleave-lmms-eval"):
-        ref = SubtitleRef(video="v", rule=rule, path=str(path), root=str(place()), frames=4, duration=16.0)
+        ref = SubtitleRef(video="v", rule=rule, path="subtitles", root=str(place()), frames=4, duration=16.0)
         video = VideoRef(name="v", path="v.mp4", frames=3, subtitles=ref if rule.startswith("inter") else None)
         parts = (video,) if rule.startswith("inter") else (video, ref)
         with suppress(MediaError):
@@ -92,16 +98,20 @@ def srt(data: bytes) -> None:
             frames = [part.position for part in shown if not isinstance(part, str)]
             assert sorted(frames) == list(range(len(CLIP.indices)))
             assert all(isinstance(part, str) for part in shown if not hasattr(part, "position"))
+            accepted += 1
+    return accepted
 
 
-def safetensors(data: bytes) -> None:
+def safetensors(data: bytes) -> int:
     """A weight file, as it is and with a header length that fits: accepted or named as unreadable."""
-    path = place() / "model.safetensors"
+    path, accepted = place() / "model.safetensors", 0
     header, _, body = data.partition(b"\0")
     for content in (data, struct.pack("<Q", len(header)) + header + body):
         path.write_bytes(content)
         with suppress(CheckpointError):
             check_tensors(layer(), place(), check_finite=True)
+            accepted += 1
+    return accepted
 
 
 @cache
@@ -110,18 +120,21 @@ def layer() -> nn.Module:
     return nn.Linear(2, 3).requires_grad_(False)
 
 
-def mathvision(data: bytes) -> None:
+def mathvision(data: bytes) -> int:
     """MathVision's evaluator on a response, a gold answer and options: every protocol gives a verdict."""
     response, gold, *options = (*data.decode("utf-8", "replace").split(SEPARATOR), "")[:8]
     options = [option for option in options if option]
     row = {"id": "1", "question": "?", "options": options, "answer": gold, "image": "images/1.jpg", "level": 1}
     sample = TASK.sample({**row, "subject": "algebra", "solution": None, "decoded_image": None})
+    accepted = 0
     for protocol in TASK.protocols.values():
         if protocol.score is not None:
             score = protocol.score(sample, response, MISSING)
             assert score.verdict in VERDICTS
             assert score.value is None or 0.0 <= score.value <= 1.0
             json.dumps(score.extracted)
+            accepted += score.verdict == "correct"
+    return accepted
 
 
 TARGETS: dict[str, Target] = {"records": records, "srt": srt, "safetensors": safetensors, "mathvision": mathvision}

@@ -18,6 +18,11 @@ def test_every_target_has_seeds() -> None:
     assert {path.parent.name for path in INPUTS} == set(TARGETS)
 
 
+@pytest.mark.parametrize("name", TARGETS)
+def test_some_seeds_are_accepted(name: str) -> None:
+    assert sum(TARGETS[name](path.read_bytes()) for path in INPUTS if path.parent.name == name) > 0
+
+
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_inputs_of_the_corpus(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())
