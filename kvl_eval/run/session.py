@@ -51,7 +51,7 @@ class Stop:
 
 @dataclass(slots=True)
 class _InFlight:
-    """A request under way: what it answers, which answers are still to come, and the first record of each repeat."""
+    """A request under way: what it answers, which answers are still to come, and each repeat's first answer."""
 
     task: TaskPlan
     sample: Sample
@@ -216,7 +216,8 @@ class Session:
         record = _record(self.plan, entry, completion)
         stored = shortened(record, entry.holders.get(completion.repeat))
         crc = self._journals[task].append(stored)
-        entry.holders.setdefault(completion.repeat, Holder(crc, record))
+        if completion.trajectory_id is not None:
+            entry.holders.setdefault(completion.repeat, Holder(crc, record))
         self._count(entry, completion, record)
 
     def _count(self, entry: _InFlight, completion: Completion, record: Mapping[str, Any]) -> None:

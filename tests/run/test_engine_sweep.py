@@ -52,7 +52,7 @@ def arguments(policy: str, out: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["cut", "force"])
-def test_a_sweep_of_the_engine_killed_in_its_middle_ends_as_an_undisturbed_one(tmp_path: Path, policy: str) -> None:
+def test_P4_a_sweep_of_the_engine_killed_in_its_middle_ends_as_an_undisturbed_one(tmp_path: Path, policy: str) -> None:
     assert kvl(*arguments(policy, tmp_path / "whole")) == 0
     undisturbed = newest(tmp_path / "whole")
     expected = by_key(records(undisturbed), "worker")

@@ -21,14 +21,15 @@ from kvl_eval.audit.verify import verify
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.run.config import RunConfig
-from kvl_eval.run.runner import resume_run
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
-from kvl_eval.types import Extraction, Sample, Score
+from kvl_eval.types import Completion, Extraction, Sample, Score
 from tests.faults import children
 from tests.test_cli import kvl
-from tests.tiny_task import Deadly, comparable, make_fake, run_tiny, score, tiny
+from tests.tiny_task import Deadly, comparable, config_of, make_fake, run_tiny, score, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
 TIMES = ("time", "ended_at")
@@ -302,7 +303,7 @@ def test_a_resumed_sweep_asks_for_the_missing_budgets_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("policy", ["cut", "force"])
-def test_a_sweep_killed_inside_every_third_record_loses_nothing(tmp_path: Path, policy: str) -> None:
+def test_P4_a_sweep_killed_inside_every_third_record_loses_nothing(tmp_path: Path, policy: str) -> None:
     """Whatever was cut off, each record that is left has its whole text, though a thought is stored once."""
     args = {"think": 200, "answers": "hash"}
     options: dict[str, Any] = {"think_budget": (64, 128, 256), "budget_policy": policy, "model_args": args}
@@ -326,6 +327,31 @@ def test_a_sweep_killed_inside_every_third_record_loses_nothing(tmp_path: Path, 
     assert comparable(path) == comparable(newest(tmp_path / "whole"))
     index = RunFolder.open(path).index("tiny")
     assert 0 < len(index.holders) < len(whole) * 2 / 3, "what was asked for anew holds its own beginning"
+
+
+class Unlucky(FakeBackend):
+    """Fails at the largest budget."""
+
+    async def generate(self, requests: Iterable[Request]) -> Any:
+        async for key, found in super().generate(requests):
+            failed = Completion(budget=found.budget, status="failed", reason="oom", finish_reason="error")
+            yield key, failed if found.budget == 256 else found
+
+
+def test_where_the_largest_budget_failed_the_next_one_holds_the_thought(tmp_path: Path) -> None:
+    task = tiny(2)
+    options = {"think_budget": (32, 64, 128, 256), "model_args": {"think": 200, "answers": "hash"}}
+    config = config_of(task, tmp_path / "unlucky", **options)
+    backend = Unlucky(config.settings)
+    plan = plan_run(config, backend, lambda name: task)
+    outcome = start_run(plan, backend, lookup=lambda name: task)
+    folder = outcome.folder
+    assert (outcome.exit_code, len(folder.index("tiny").holders)) == (3, 4)
+    assert RunFolder.open(folder.path).samples_path("tiny").read_bytes().count(b'"begins_as"') == 4
+    again = resume_run(folder.path, make_fake, rerun="failed", lookup=lambda name: task)
+    assert again.exit_code == 0
+    whole = run_tiny(tmp_path / "whole", task, **options).folder.path
+    assert by_key(records(folder.path)) == by_key(records(whole))
 
 
 # -- repeats ----------------------------------------------------------------------------------------------------

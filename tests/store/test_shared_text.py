@@ -134,7 +134,7 @@ def test_records_of_a_trajectory_come_together(tmp_path: Path) -> None:
     assert found == [("a", 64), ("a", 32), ("a", 16), ("b", 64), ("b", 16), ("b", 8)]
 
 
-def test_cut_at_any_byte_every_line_that_is_left_is_whole(tmp_path: Path) -> None:
+def test_R1_cut_at_any_byte_every_line_that_is_left_is_whole(tmp_path: Path) -> None:
     lines = lines_of(SWEEP)
     content = b"".join(lines)
     ends = [sum(map(len, lines[: number + 1])) for number in range(len(lines))]
@@ -148,7 +148,7 @@ def test_cut_at_any_byte_every_line_that_is_left_is_whole(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("place", range(len(SWEEP)))
 @pytest.mark.parametrize("gone", [False, True], ids=["damaged", "taken-out"])
-def test_what_began_as_a_line_that_is_lost_counts_as_never_answered(tmp_path: Path, place: int, gone: bool) -> None:
+def test_R2_what_began_as_a_line_that_is_lost_counts_as_never_answered(tmp_path: Path, place: int, gone: bool) -> None:
     lines = lines_of(SWEEP)
     crc = checksum_of(lines[place]).encode()
     lost = {place} | {other for other, line in enumerate(lines) if b'"begins_as":{"crc":"' + crc in line}
