@@ -50,7 +50,7 @@ def evaluate(
     model: str = "kimi-vl-nano",
     tasks: Sequence[str | Task] | str = ("mathvista",),
     *,
-    backend: Backend | None = None,
+    backend: Backend | str | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> EvaluationResult:
@@ -59,7 +59,7 @@ def evaluate(
     Args:
         model:    a name, a checkpoint folder or `owner/name`, as `--model` takes it.
         tasks:    names, groups or globs, or tasks of your own; of a group demo models take what has a bundled split.
-        backend:  what answers, instead of the one that `model` names.
+        backend:  what answers, instead of the one that `model` names; a text is the option `--backend` (`"ray"`).
         progress: who is told how far it is; nobody by default.
         options:  flags of `kvl-eval run` with underscores and parsed values: `limit=20`, `split="mini"`,
                   `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.run.config.OPTIONS`).
@@ -67,6 +67,8 @@ def evaluate(
     """
     from kvl_eval.backends import make_backend, resolve_model
 
+    if isinstance(backend, str):
+        backend, options["backend"] = None, backend
     family = backend.family if backend is not None else resolve_model(model).family
     chosen = _tasks(tasks, answers_bundled(family, options))
     own = {task.name: task for task in chosen}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvl_eval.backends.base import Backend, Settings
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.errors import ConfigError, UsageError, unknown
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -86,7 +86,6 @@ def resolve_model(name: str) -> ModelEntry:
     if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
         return ModelEntry(name=label, location=name, family=_family(label), note="")
-    from kvl_eval.errors import unknown
 
     error = unknown("model", name, list(MODELS), "kvl-eval list models")
     raise UsageError(error.code, error.message, why=error.why, fix=f"{error.fix}, or give a folder or owner/name")
@@ -106,6 +105,8 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
     entry = resolve_model(name)
     if settings.backend == "ray":
         return _ray_pool(name, settings)
+    if settings.backend != "local":
+        raise unknown("backend", settings.backend, ["local", "ray"], "kvl-eval run --help")
     if entry.family == "fake":
         from kvl_eval.backends.fake import FakeBackend
 
