@@ -13,7 +13,7 @@ from kvl_eval.run.plan import chosen_samples, in_shard
 from kvl_eval.store.journal import LineReader, encode_line
 from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Sample
+from kvl_eval.types import ImageRef, MediaRef, Sample
 
 TEXTS = ("question", "choices", "gold")
 
@@ -55,9 +55,11 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
         for sample in chosen_samples(task, config, run):
             digests[sample.id] = sample_digest(sample)
             if in_shard(sample.question_id, run.shard):
-                media[sample.id] = [media_digest(ref) for ref in sample.media]
+                media[sample.id] = [media_digest(ref) for ref in sample.media if not _is_drawn(ref)]
                 texts = (
-                    _text_changes(reader.at(stored[sample.id]), sample) if sample.id in stored else "new in the data"
+                    _text_changes(reader.at(stored[sample.id]), sample, measured=task.measured is not None)
+                    if sample.id in stored
+                    else "new in the data"
                 )
                 changed |= {sample.id: texts} if texts else {}
     finally:
@@ -69,13 +71,18 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
     return DataChanges(config.task, samples=changed, elsewhere=not changed)
 
 
-def _text_changes(stored: Mapping[str, Any], sample: Sample) -> str:
-    """The names of what differs, columns of the row as `row.NAME`."""
+def _text_changes(stored: Mapping[str, Any], sample: Sample, *, measured: bool) -> str:
+    """The names of what differs, columns of the row as `row.NAME`, but for those that only a model can measure."""
     now = {"question": sample.question, "choices": sample.choices, "gold": sample.answers}
     names = [name for name in TEXTS if _bytes(stored[name]) != _bytes(now[name])]
-    columns = dict.fromkeys((*stored["row"], *sample.row))
+    columns = dict.fromkeys(sample.row if measured else (*stored["row"], *sample.row))
     names += [f"row.{name}" for name in columns if _bytes(stored["row"].get(name)) != _bytes(sample.row.get(name))]
     return ", ".join(names)
+
+
+def _is_drawn(ref: MediaRef) -> bool:
+    """Whether a picture is drawn by a rule, whose values are its digest: records name what came out."""
+    return isinstance(ref, ImageRef) and ref.drawn is not None
 
 
 def _bytes(value: Any) -> bytes:

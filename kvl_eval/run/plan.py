@@ -160,7 +160,7 @@ def _measured(task: Task, limits: Limits) -> Task:
             "config.tokens",
             f"{task.name}: nobody here can count the model's tokens",
             why="its samples are cut to lengths in tokens of the model that answers them",
-            fix="name the checkpoint that is served (docs/backends.md), or run its folder or repository as --model",
+            fix="of a server: --model-args checkpoint=FOLDER_OR_REPOSITORY names what it serves (docs/backends.md)",
         )
     return task.measured(limits.text_tokens)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kvl_eval.audit.verify import verify
 from kvl_eval.backends import make_backend
 from kvl_eval.backends.base import Backend, Cost, Limits, Request, Settings
 from kvl_eval.backends.fake import FakeBackend
@@ -20,6 +21,7 @@ from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Lines
 from kvl_eval.run.runner import start_run
+from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef
 
@@ -69,6 +71,13 @@ def test_recall_is_what_the_model_can_read(run: Path) -> None:
         }
         assert row["official"]["recall (0,2048]"] == "80.0 (4 of 5)"
         assert row["categories"]["haystack_tokens"]["(0,2048]"]["ci95"] == pytest.approx([0.3755, 0.9638], abs=1e-4)
+
+
+def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -> None:
+    found = verify(RunFolder.open(run))
+    assert found.verdict == "whole", found.findings
+    texts = [text for text in found.proven if text.startswith("data set")]
+    assert texts == [f"data set of {name}: unchanged since the run" for name in NAMES]
 
 
 def test_the_report_crosses_depth_and_length_beside_the_published_recall(run: Path, tmp_path: Path) -> None:
