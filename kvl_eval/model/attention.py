@@ -8,7 +8,7 @@ and values of the heads are linear maps of the latent, so there are two equal wa
   `expanded_apart` is `expanded` for the chunks of a long prompt.
 
 Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, D = N + R,
-V value size, C latent size (`kv_lora_rank`), W = C + R, N pages, P tokens a page.
+V value size, C latent size (`kv_lora_rank`), W = C + R; in `paged` N pages, P tokens a page, G rows that share it.
 """
 
 import torch
@@ -159,17 +159,22 @@ class Attention(nn.Module):
         heads, latent_size = q_BAW.shape[1], self.config.kv_lora_rank
         scores = []
         top_BA = q_BAW.new_full((pages.rows + 1, heads), float("-inf"), dtype=wide_dtype(q_BAW.dtype))
-        for latents_NPW, owners_N, hidden_NP in pages.parts:
-            part = wide(q_BAW[owners_N] @ latents_NPW.mT) * self.config.qk_head_dim**-0.5  # (N, A, P)
-            scores.append(part.masked_fill_(hidden_NP[:, None], float("-inf")))
-            top_BA.scatter_reduce_(0, owners_N[:, None].expand(-1, heads), part.amax(-1), "amax")
+        for latents_NPW, owners_NG, hidden_NP in pages.parts:
+            part = wide(q_BAW[owners_NG].flatten(1, 2) @ latents_NPW.mT) * self.config.qk_head_dim**-0.5  # (N, G A, P)
+            if hidden_NP is not None:
+                part = part.masked_fill_(hidden_NP[:, None], float("-inf"))
+            scores.append(part.view(-1, heads, part.shape[-1]))  # (N G, A, P)
+            owners = owners_NG.flatten()
+            top_BA.scatter_reduce_(0, owners[:, None].expand(-1, heads), scores[-1].amax(-1), "amax")
         total_BA = torch.zeros_like(top_BA)
         summed_BAC = top_BA.new_zeros(*top_BA.shape, latent_size)
-        for (latents_NPW, owners_N, _), part in zip(pages.parts, scores, strict=True):
-            shares = part.sub_(top_BA[owners_N][..., None]).exp_()
-            total_BA.index_add_(0, owners_N, shares.sum(-1))
-            found = shares.to(latents_NPW.dtype) @ latents_NPW[..., :latent_size]
-            summed_BAC.index_add_(0, owners_N, wide(found))
+        for (latents_NPW, owners_NG, _), part in zip(pages.parts, scores, strict=True):
+            owners = owners_NG.flatten()
+            shares = part.sub_(top_BA[owners][..., None]).exp_()
+            total_BA.index_add_(0, owners, shares.sum(-1))
+            shares = shares.to(latents_NPW.dtype).view(len(latents_NPW), -1, latents_NPW.shape[1])
+            found = shares @ latents_NPW[..., :latent_size]  # (N, G A, C)
+            summed_BAC.index_add_(0, owners, wide(found).view(-1, heads, latent_size))
         return self.unfolded((summed_BAC / total_BA[..., None])[: pages.rows, None].to(q_BAW.dtype))
 
     def folded(self, q_BSAD: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from kvl_eval.model.config import TextConfig
+from kvl_eval.model.page_plan import Part, index_tensor, plan_parts
 
 BLOCK = 256  # tokens by which a row's room grows
 PAGE = 64  # tokens of a page
@@ -130,11 +131,12 @@ class Pages(NamedTuple):
 
     Attributes:
         rows:  how many rows there are; page owners count from 0, and `rows` itself stands for nobody.
-        parts: latents (N, P, W), owners (N), and True (N, P) at places that hold no token of the owner.
+        parts: latents (N, P, W), owners (N, G), each page's the same number, and True (N, P) at places that hold no
+               token of the owner, or None if there are none.
     """
 
     rows: int
-    parts: list[tuple[Tensor, Tensor, Tensor]]
+    parts: list[tuple[Tensor, Tensor, Tensor | None]]
 
 
 @dataclass(slots=True, eq=False)
@@ -317,7 +319,7 @@ class PagedRows:
         self.tables = list(tables)
         self._size = 0  # new tokens a row of the pass under way
         self._slots = torch.empty(0)  # places in the store that they go to, all rows one after the other
-        self._hidden: list[Tensor] = []  # of each part, in a decode step
+        self._hidden: list[Tensor | None] = []  # of each part, in a decode step
         self._plan: _Plan | None = None
         self._steps: dict[torch.device, _Step] = {}
 
@@ -340,10 +342,10 @@ class PagedRows:
         if size > 1:
             return cache_mask(self.lengths, size, device)
         if self._plan is None or self._plan.changes != self.pool.changes:
-            self._plan = _plan(self.pool, self.tables)
+            pages = [table.pages for table in self.tables]
+            self._plan = _Plan(self.pool.changes, plan_parts(pages, self.pool.used, page_size, device))
         seen = index_tensor([*(length + 1 for length in self.lengths), 0], device)
-        inside = torch.arange(page_size, device=device)
-        self._hidden = [inside >= (seen[part.owners] - part.starts)[:, None] for part in self._plan.parts]
+        self._hidden = [part.hidden(seen, page_size) for part in self._plan.parts]
         return None
 
     def write(self, layer: int, latents_BSW: Tensor) -> Tensor | Pages:
@@ -353,17 +355,16 @@ class PagedRows:
         store.flatten(0, 1).index_copy_(0, slots, latents_BSW.flatten(0, 1))
         if self._size > 1:
             return self._gathered(store) if any(self.lengths) else latents_BSW
-        parts = [
-            (store[: part.whole] if part.picked is None else store.index_select(0, part.picked), part.owners, hidden)
-            for part, hidden in found
-        ]
-        return Pages(len(self.tables), parts)
+        return Pages(len(self.tables), [(part.latents(store), part.owners, hidden) for part, hidden in found])
 
     def _step(self, device: torch.device) -> _Step:
         """Slots and parts of the pass under way on a layer's device; brought there once."""
         if device not in self._steps:
             plan = [] if self._size > 1 or self._plan is None else self._plan.parts
-            parts = [(part.to(device), hidden.to(device)) for part, hidden in zip(plan, self._hidden, strict=False)]
+            parts = [
+                (part.to(device), None if hidden is None else hidden.to(device))
+                for part, hidden in zip(plan, self._hidden, strict=False)
+            ]
             self._steps[device] = self._slots.to(device), parts
         return self._steps[device]
 
@@ -381,20 +382,7 @@ class PagedRows:
         return picked.view(len(self.tables), count * self.pool.page_size, -1)[:, :tokens]
 
 
-class _Part(NamedTuple):
-    """Pages that are read together: the first `whole` of the store, or those `picked` out of it."""
-
-    whole: int
-    picked: Tensor | None
-    owners: Tensor
-    starts: Tensor  # the owner's token that stands first in each page
-
-    def to(self, device: torch.device) -> _Part:
-        picked = None if self.picked is None else self.picked.to(device)
-        return _Part(self.whole, picked, self.owners.to(device), self.starts.to(device))
-
-
-_Step = tuple[Tensor, list[tuple[_Part, Tensor]]]
+_Step = tuple[Tensor, list[tuple[Part, Tensor | None]]]
 """Places that new tokens go to, and the parts that are read with what is hidden in each."""
 
 
@@ -402,31 +390,7 @@ class _Plan(NamedTuple):
     """How the pages of some rows are read; it holds as long as the pool's `changes` stay the same."""
 
     changes: int
-    parts: list[_Part]
-
-
-def _plan(pool: PagePool, tables: Sequence[PageTable]) -> _Plan:
-    """The store is read as it lies; pages with several owners are picked once more for each further one.
-
-    Where most pages belong to none of the tables, for instance to a long prompt on its way in, all are picked.
-    """
-    nobody, device = len(tables), pool.layers[0].device
-    held = sum(len(table.pages) for table in tables)
-    whole = pool.used if pool.used <= 2 * held else 0
-    owners, starts = [nobody] * whole, [0] * whole
-    more: list[tuple[int, int, int]] = []
-    for row, table in enumerate(tables):
-        for place, page in enumerate(table.pages):
-            if whole and owners[page] == nobody:
-                owners[page], starts[page] = row, place * pool.page_size
-            else:
-                more.append((page, row, place * pool.page_size))
-    parts = []
-    if whole:
-        parts.append(_Part(whole, None, index_tensor(owners, device), index_tensor(starts, device)))
-    if more:
-        parts.append(_Part(0, *(index_tensor(values, device) for values in zip(*more, strict=True))))
-    return _Plan(pool.changes, parts)
+    parts: list[Part]
 
 
 def cache_mask(starts: Sequence[int], count: int, device: torch.device) -> Tensor | None:
@@ -435,8 +399,3 @@ def cache_mask(starts: Sequence[int], count: int, device: torch.device) -> Tenso
         return None
     queries_BS = index_tensor(starts, device)[:, None] + torch.arange(count, device=device)
     return torch.arange(max(starts) + count, device=device) <= queries_BS[..., None]
-
-
-def index_tensor(values: Sequence[int], device: torch.device | str) -> Tensor:
-    """Whole numbers on a device; copying them there does not wait for what the device is doing."""
-    return torch.tensor(values, dtype=torch.long).to(device, non_blocking=True)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.cache import LatentCache, PagedRows, index_tensor
+from kvl_eval.model.cache import LatentCache, PagedRows
+from kvl_eval.model.page_plan import index_tensor
 from kvl_eval.model.sampling import finite_token, sample_rows
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.attention import RMSNorm
-from kvl_eval.model.cache import PAGE, LatentCache, PagedRows, PagePool, index_tensor
+from kvl_eval.model.cache import PAGE, LatentCache, PagedRows, PagePool
 from kvl_eval.model.config import KimiVLConfig
 from kvl_eval.model.decoder import LanguageModel, padding_mask
 from kvl_eval.model.generate import generate
 from kvl_eval.model.moe import Experts, Router
+from kvl_eval.model.page_plan import index_tensor
 from kvl_eval.model.placement import Places
 from kvl_eval.model.projector import Projector
 from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs

@@ -1,0 +1,87 @@
+"""A decode step reads every token of every row once, however pages lie and whoever shares them."""
+
+from collections import Counter
+from pathlib import Path
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvl_eval.model import KimiVL, TextConfig
+from kvl_eval.model.cache import PagedRows, PagePool, PageTable
+from kvl_eval.model.generate import decode_step, prefill
+from kvl_eval.model.page_plan import plan_parts
+
+SMALL = TextConfig(kv_lora_rank=1, qk_rope_head_dim=2, num_hidden_layers=1)
+
+
+def grown(pool: PagePool, table: PageTable, count: int) -> PageTable:
+    pool.extend([table], count)
+    table.length += count
+    return table
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.integers(1, 3))
+def test_every_token_is_read_once_for_each_row(data: st.DataObject, page_size: int) -> None:
+    pool = PagePool(SMALL, page_size=page_size)
+    tables = [grown(pool, PageTable(), data.draw(st.integers(1, 30)))]
+    for _ in range(data.draw(st.integers(0, 6))):
+        other = data.draw(st.sampled_from(tables))
+        tables.append(pool.fork(other))
+        pool.truncate(tables[-1], data.draw(st.integers(0, other.length)))
+        grown(pool, tables[-1], data.draw(st.integers(1, 12)))
+    for gone in data.draw(st.lists(st.sampled_from(tables), unique_by=id, max_size=len(tables) - 1)):
+        tables.remove(gone)
+        pool.release(gone)
+    rows = data.draw(st.permutations(tables))[: data.draw(st.integers(1, len(tables)))]
+    pool.extend(rows, 1)  # as a step does: whoever shares the page that it writes to takes a copy
+    store = torch.arange(pool.used * page_size).view(pool.used, page_size, 1)
+    seen = torch.tensor([*(table.length + 1 for table in rows), 0])
+    read: list[Counter[int]] = [Counter() for _ in (*rows, None)]
+    for part in plan_parts([table.pages for table in rows], pool.used, page_size, torch.device("cpu")):
+        latents, hidden = part.latents(store)[..., 0], part.hidden(seen, page_size)
+        assert latents.shape[0] == part.owners.shape[0]
+        assert hidden is None or hidden.shape == latents.shape
+        for page, owners in enumerate(part.owners.tolist()):
+            kept = latents[page] if hidden is None else latents[page][~hidden[page]]
+            for row in owners:
+                read[row].update(kept.tolist())
+    for table, found in zip(rows, read[:-1], strict=True):
+        places = [table.pages[at // page_size] * page_size + at % page_size for at in range(table.length + 1)]
+        assert found == Counter(places)
+    assert not read[-1]
+
+
+def test_what_many_rows_share_is_read_once_for_all_of_them() -> None:
+    """A document of 100 pages and ten questions: it is neither copied nor read ten times."""
+    pool = PagePool(SMALL, page_size=4)
+    first = grown(pool, PageTable(), 400)
+    tables = [first, *(pool.fork(first) for _ in range(9))]
+    pool.extend(tables, 3)
+    parts = plan_parts([table.pages for table in tables], pool.used, 4, torch.device("cpu"))
+    assert sum(part.latents(pool.layers[0]).shape[:2].numel() for part in parts) == (pool.used + 100) * 4
+    assert all(isinstance(part.pages, slice) for part in parts)
+
+
+@torch.no_grad()
+def test_rows_that_share_a_long_beginning_get_the_logits_of_one_block(tiny: Path) -> None:
+    torch.manual_seed(0)
+    model = KimiVL.from_pretrained(tiny, dtype="float64")
+    hidden, pool = model.config.text_config.hidden_size, model.new_pool(page_size=4)
+    document, others = torch.randn(1, 50, hidden).double(), torch.randn(1, 400, hidden).double()
+    questions = [torch.randn(1, size, hidden).double() for size in (1, 6, 3, 9)]
+    first, outside = PageTable(), PageTable()
+    prefill(model, document, PagedRows(pool, [first]))
+    tables, expected = [first, *(pool.fork(first) for _ in questions[1:])], []
+    for table, question in zip(tables, questions, strict=True):
+        prefill(model, question, PagedRows(pool, [table]))
+        block = model.new_cache(rows=1)
+        prefill(model, torch.cat([document, question], dim=1), block)
+        expected.append([decode_step(model, [token], block) for token in (5, 6, 7, 8, 9, 10)])
+    rows = PagedRows(pool, tables)
+    for step, token in enumerate((5, 6, 7, 8, 9, 10)):
+        if step == 3:  # now most pages are those of others, so that none is read as it lies
+            prefill(model, others, PagedRows(pool, [outside]))
+        found = decode_step(model, [token] * len(tables), rows)
+        torch.testing.assert_close(found, torch.cat([one[step] for one in expected]), atol=1e-9, rtol=0)
