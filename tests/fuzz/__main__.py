@@ -77,7 +77,7 @@ def fuzz_here(options: argparse.Namespace) -> None:
         "-timeout=20",
         "-rss_limit_mb=2048",
         "-max_len=4096",
-        "-reload=0",
+        "-reload=1000000",  # seconds: what it wrote itself is read again by the clock, which would make runs differ
     ]
     arguments += [] if options.runs is None else [f"-runs={options.runs}"]
     atheris.Setup(arguments, targets.TARGETS[name])
