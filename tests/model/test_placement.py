@@ -109,3 +109,15 @@ def test_accelerate_loads_only_where_it_is_needed(tiny: Path) -> None:
     code = f"import sys; from kvl_eval.model import KimiVL; KimiVL.from_pretrained({str(tiny)!r}, device='auto'); "
     done = subprocess.run([sys.executable, "-c", code + "print('accelerate' in sys.modules)"], capture_output=True)
     assert done.stdout.strip() == b"False", done.stderr
+
+
+def test_without_accelerate_the_message_says_what_to_install(tiny: Path) -> None:
+    code = (
+        "import sys; sys.modules['accelerate'] = None\n"
+        "from kvl_eval.errors import CheckpointError\n"
+        "from kvl_eval.model import KimiVL\n"
+        f"try: KimiVL.from_pretrained({str(tiny)!r}, device={{'': 'cpu'}})\n"
+        "except CheckpointError as error: print(error.code, error.fix)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "model.accelerate pip install 'kvl-eval[multi-gpu]'", done.stderr

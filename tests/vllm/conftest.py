@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def thinking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     check_program()
     with running(tmp_path_factory.mktemp("vllm") / "thinking", "kimi-vl-nano-thinking") as found:

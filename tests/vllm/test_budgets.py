@@ -5,31 +5,23 @@ Greedy. Answers are compared where the model is sure of every token: another ord
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
 
 import kvl_eval
-from kvl_eval.backends import MODELS
 from kvl_eval.errors import EndpointError
-from kvl_eval.media.images import read_bytes
-from kvl_eval.model import KimiVL, KimiVLProcessor
-from kvl_eval.sources import Source
-from kvl_eval.tasks import get_task, open_split
 from kvl_eval.thinking import THINK_CLOSE, unfinished_close
-from kvl_eval.types import ImageRef, Policy
+from kvl_eval.types import Policy
 from tests.vllm.conftest import Server
+from tests.vllm.margins import Margins
 
 pytestmark = pytest.mark.vllm
 BUDGETS = (8, 16, 32, 64)
 LIMIT = 10
 ANSWER_TOKENS = 24
-SURE = 0.01  # logits between the best token and the next one; sums differ by some 1e-5
 STOP = "<|im_end|>"  # which the bundled engine writes into `raw_output`, and a server does not
 
 Records = Mapping[tuple[str, int], Mapping[str, Any]]
@@ -73,51 +65,10 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> dict[Policy, Records]:
 @pytest.fixture(scope="module")
 def sure(bundled: dict[Policy, Records]) -> set[tuple[str, int]]:
     """The samples and budgets whose every token the model chose by a clear margin."""
-    location = MODELS["kimi-vl-nano-thinking"].location
-    model, processor = KimiVL.from_pretrained(location, dtype="float32"), KimiVLProcessor.from_pretrained(location)
-    task = get_task("mathvista")
-    samples = {sample.id: sample for _, sample in zip(range(LIMIT), open_split(task, Source(), "mini"), strict=False)}
-    prompts = {name: _inputs(processor, task.prompts[task.default_prompt](one)[0]) for name, one in samples.items()}
-    found = {
-        key
-        for key, record in bundled["force"].items()
-        if _margin(model, processor, prompts[key[0]], record["raw_output"], record["budget_forced"]) > SURE
-    }
+    margins = Margins("kimi-vl-nano-thinking")
+    found = {key for key, record in bundled["force"].items() if margins.sure("mathvista", record)}
     assert len(found) > LIMIT * len(BUDGETS) / 2
     return found
-
-
-def _inputs(processor: KimiVLProcessor, message: Any) -> dict[str, Any]:
-    images = [
-        Image.open(io.BytesIO(read_bytes(part))).convert("RGB") for part in message.parts if isinstance(part, ImageRef)
-    ]
-    pictures = iter(images)
-    content = [
-        {"type": "image", "image": next(pictures)} if isinstance(part, ImageRef) else {"type": "text", "text": part}
-        for part in message.parts
-    ]
-    return dict(processor.encode([{"role": "user", "content": content}], images))
-
-
-@torch.no_grad()
-def _margin(model: KimiVL, processor: KimiVLProcessor, inputs: Mapping[str, Any], raw: str, forced: bool) -> float:
-    """By how much the least certain token of an output was chosen; a forced marker was not chosen.
-
-    Negative where these tokens are not the ones that were sampled, so that nothing can be told.
-    """
-    thought, marker, answer = raw.partition(THINK_CLOSE)
-    parts = [(thought, True), (marker, not forced), (answer, True)]
-    encode = processor.tokenizer.encode
-    written = [(token, chosen) for text, chosen in parts for token in encode(text, allow_special=True)]
-    ids = torch.tensor([[*inputs["input_ids"][0].tolist(), *(token for token, _ in written)]])
-    logits = model(**{**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits[0]
-    margins = []
-    for (token, chosen), step in zip(written, logits[-len(written) - 1 : -1], strict=True):
-        if chosen:
-            others = step.clone()
-            others[token] = -torch.inf
-            margins.append(float(step[token] - others.max()))
-    return min(margins, default=-1.0)
 
 
 @pytest.mark.parametrize("policy", ["cut", "force"])
