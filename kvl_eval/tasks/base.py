@@ -94,8 +94,8 @@ class Task:
         mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
         max_new_tokens: default of Instruct models.
         files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
-        archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks; after
-                     a `|` what it brings of a copy without them (`videos/*.mp4`).
+        archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks;
+                     after a `|` what it brings of a copy without them (`videos/*.mp4`).
         heatmap:     (rows, columns): two categories, of numbers, whose scores a report crosses; None means no such map.
         measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
                      counted; None where no sample depends on them.
