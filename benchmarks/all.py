@@ -33,6 +33,7 @@ NAMES = (
     "experts",
     "sweep",
     "batching",
+    "documents",
     "idle",
     "needle",
     "overhead",

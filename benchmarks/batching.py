@@ -1,7 +1,8 @@
 """A run at batch 32 against one sample at a time, task by task: `python -m benchmarks.batching`.
 
 `kvl_eval.evaluate` (what `kvl-eval run` calls) on bundled mini splits with the demo model that thinks, or `--model`.
-Answers of both runs must be equal. Seconds are CPU time of the process that holds model and harness, one thread.
+Answers of both runs must be equal. Seconds are CPU time of the process that holds model and harness, one thread; both
+ways take turns, and the ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -18,28 +19,36 @@ from benchmarks.measure import Row, Times, show
 
 TASKS = ("mathvision", "mathvista", "mmmu")
 GOAL = 4.0
+ROUNDS = 3
 
 
 def measure(tiny: bool = False, model: str | None = None, tasks: Sequence[str] = TASKS) -> Sequence[Row]:
     """Rows; raises AssertionError if a sample's answer depends on the batch."""
     model = model or default_model()
     evaluated(model, tasks[0], 1, 1)  # imports, tokenizer, worker processes
-    return [compared(model, task, 2 if tiny else 48, None if tiny else GOAL) for task in (tasks[:1] if tiny else tasks)]
+    limit, goal, rounds = (2, None, 1) if tiny else (48, GOAL, ROUNDS)
+    return [compared(model, task, limit, goal, rounds) for task in (tasks[:1] if tiny else tasks)]
 
 
-def compared(model: str, task: str, limit: int, goal: float | None) -> Row:
+def compared(model: str, task: str, limit: int, goal: float | None, rounds: int) -> Row:
     """One task."""
-    alone, alone_seconds = evaluated(model, task, 1, limit)
-    batch, batch_seconds = evaluated(model, task, 32, limit)
-    assert batch == alone, f"{task}: an answer depends on the batch"
-    ratio, _ = Times((alone_seconds,)).times(Times((batch_seconds,)))
+    one, many = [], []
+    for _ in range(rounds):
+        alone, alone_seconds = evaluated(model, task, 1, limit)
+        batch, batch_seconds = evaluated(model, task, 32, limit)
+        assert batch == alone, f"{task}: an answer depends on the batch"
+        one.append(alone_seconds)
+        many.append(batch_seconds)
+    theirs, ours = Times(tuple(one)), Times(tuple(many))
+    ratio, spread = theirs.times(ours)
     tokens = sum(len(text) for text in alone.values()) / len(alone)
     return Row(
         what=f"{model}, {task}, {len(alone)} samples of {tokens:.0f} characters: batch 32",
         against="one sample at a time",
-        ours=f"{batch_seconds:.1f} s",
-        theirs=f"{alone_seconds:.1f} s",
+        ours=ours.text(),
+        theirs=theirs.text(),
         ratio=ratio,
+        spread=spread,
         at_least=goal,
     )
 

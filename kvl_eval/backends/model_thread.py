@@ -39,10 +39,15 @@ class ModelThread:
     def _work(self) -> None:
         while (item := self._calls.get()) is not None:
             future, call = item
+            del item
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(call())
+                result = call()
             except BaseException as error:  # whatever it is, it belongs to who waits for the result
                 future.set_exception(error)
-            del future, call, item
+            else:
+                del call  # a thread that gave a large cache back while the program ends would abort it
+                future.set_result(result)
+                del result
+            del future
