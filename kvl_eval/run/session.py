@@ -326,9 +326,8 @@ async def drive(session: Session, backend: Backend) -> None:
     ticking = asyncio.create_task(_tick(session))
     try:
         await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            session.tell_stop()
-            await asyncio.wait({work}, timeout=GRACE)
+        session.tell_stop()
+        await asyncio.wait({work}, timeout=GRACE if session.stop else None)
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
