@@ -46,7 +46,8 @@ def fuzz(name: str, options: argparse.Namespace) -> int:
     command += ["--seed", str(options.seed), "--artifacts", str(options.artifacts.resolve())]
     command += [] if options.runs is None else ["--runs", str(options.runs or RUNS[name])]
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as place:
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
         environment = {**os.environ, "TMPDIR": place, "PYTHONHASHSEED": "0"}
         done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     if done.returncode:

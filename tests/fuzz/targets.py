@@ -5,7 +5,9 @@ A target tells how often its reader accepted what it was given: a target whose s
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import struct
 import tempfile
 import zlib
@@ -34,9 +36,10 @@ SEPARATOR = "\x1f"  # between the fields of a seed of `mathvision`
 
 @cache
 def place() -> Path:
-    """A folder for the files that the readers open, in memory where the system has one."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="kvl-eval-fuzz-", dir=memory if memory.is_dir() else None))
+    """A folder for the files that the readers open, gone with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="kvl-eval-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def records(data: bytes) -> int:
