@@ -130,18 +130,26 @@ def refused(archive: str, why: str, entry: str | None = None) -> DataError:
 
 
 def _copy(archive: Opened, entry: Entry, file: IO[bytes]) -> None:
-    try:
-        with archive.open(entry) as data:
-            left = entry.size
-            while piece := data.read(PIECE):
-                left -= len(piece)
-                if left < 0:
-                    break
-                file.write(piece)
-    except _BROKEN as error:
-        raise refused(archive.name, f"cut or damaged: {_first_line(error)}", entry.name) from None
+    left = entry.size
+    for piece in _pieces(archive, entry):
+        left -= len(piece)
+        if left < 0:
+            break
+        file.write(piece)
     if left:
         raise refused(archive.name, f"cut or damaged: {entry.size - left} of {entry.size} bytes", entry.name)
+
+
+def _pieces(archive: Opened, entry: Entry) -> Iterator[bytes]:
+    """An entry's bytes. What cannot be read is the archive's fault, a place outside of the file included."""
+    try:
+        with archive.open(entry) as data:
+            while piece := data.read(PIECE):
+                yield piece
+    except _BROKEN as error:
+        raise refused(archive.name, f"cut or damaged: {_first_line(error)}", entry.name) from None
+    except OSError as error:
+        raise refused(archive.name, f"cut or damaged: {error.strerror or error}", entry.name) from None
 
 
 def _no_links(path: str, flags: int) -> int:

@@ -249,6 +249,16 @@ def test_damage_anywhere_is_an_error_or_harmless(tmp_path: Path, make: Make, whe
     assert not list((tmp_path / "inner").glob("[!h]*"))
 
 
+def test_an_entry_said_to_lie_outside_of_the_file_is_damage(tmp_path: Path) -> None:
+    """The directory's place is moved by one byte, so all entries are; the first one begins before the file."""
+    path = zipped(*CONTENT.items())(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="not unpacked"):
+        unpack([path], tmp_path / "home")
+
+
 def test_damaged_bytes_leave_no_file(tmp_path: Path) -> None:
     path = zipped(("x", b"intact" * 100))(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"intact", b"touche", 1))
