@@ -64,7 +64,7 @@ SAME = (
 )
 """Flags whose values are taken as they are."""
 DEMO = """\
-{model} on the bundled mini split: embedded demo, not Kimi-VL-A3B.
+{model}{where}: embedded demo, not Kimi-VL-A3B.
 The real thing: kvl-eval run --task {tasks} --model kimi-vl-instruct"""
 
 
@@ -84,7 +84,9 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     backend = make(config, fetch=not flags["dry_run"])
     plan = plan_run(config, backend)
     if config.family in EMBEDDED:
-        click.echo(DEMO.format(model=backend.name, tasks=",".join(task.task for task in config.tasks)), err=True)
+        where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
+        tasks = ",".join(task.task for task in config.tasks)
+        click.echo(DEMO.format(model=backend.name, where=where, tasks=tasks), err=True)
     click.echo(plan_text(plan), err=not flags["dry_run"])
     if flags["dry_run"]:
         return 0
