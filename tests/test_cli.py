@@ -148,3 +148,13 @@ def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("options", "bundled"), [((), True), (("--split", "quick"), False)], ids=["mini", "quick"])
+def test_the_demo_model_names_the_mini_split_only_where_it_answers_it(
+    options: tuple[str, ...], bundled: bool, tmp_path: Path
+) -> None:
+    told = kvl("run", "--task", "niah-video", "--limit", "1", "--dry-run", *options, cwd=tmp_path)
+    assert told.returncode == 0
+    assert "embedded demo, not Kimi-VL-A3B" in told.stderr
+    assert ("on the bundled mini split" in told.stderr) is bundled
