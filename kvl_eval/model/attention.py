@@ -11,6 +11,8 @@ Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope si
 V value size, C latent size (`kv_lora_rank`), W = C + R; in `paged` N pages, P tokens a page, G rows that share it.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -129,13 +131,12 @@ class Attention(nn.Module):
         return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
 
     def keys_and_values(self, latents_BTW: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of all heads, (B, A, T, D) and (B, A, T, V), on a CPU with values as wide as keys."""
+        """Those of all heads, (B, A, T, D) and (B, A, T, V); values as wide as keys where fused attention wants it."""
         latent, k_rope = self.latent_and_rope(latents_BTW)
         heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
         k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
         k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
-        if v.device.type == "cpu" and v.shape[-1] < k.shape[-1]:
-            # The fused CPU kernel wants equal sizes; without it all scores would lie in memory at once.
+        if v.shape[-1] < k.shape[-1] and not takes_narrow_values(v.device):
             v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
         return k.transpose(1, 2), v.transpose(1, 2)
 
@@ -191,3 +192,13 @@ class Attention(nn.Module):
     def _maps(self) -> Tensor:
         """The latent's key and value maps of each head, (A, N + V, C)."""
         return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)
+
+
+@cache
+def takes_narrow_values(device: torch.device) -> bool:
+    """Whether a device's fused attention is known to be right and fast with values narrower than keys.
+
+    CUDA from Hopper on. On a CPU and on older cards all scores would lie in memory at once, or a slow kernel runs;
+    torch 2.5 to 2.11 computes garbage on MPS (pytorch/pytorch 176767).
+    """
+    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)

@@ -19,7 +19,7 @@ from kvl_eval.backends.features import FeatureShelf
 from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.errors import ConfigError
 from kvl_eval.model import KimiVL
-from kvl_eval.model.memory import container_rest, free_bytes
+from kvl_eval.model.memory import free_bytes
 from kvl_eval.model.processor import normalize
 from kvl_eval.types import Completion, Generation, Policy
 from tests.backends.engine import (
@@ -323,13 +323,3 @@ def test_the_budget_is_a_share_of_free_memory_or_what_was_said() -> None:
 def test_a_budget_without_a_page_ends_before_anything_runs(engine_with: Make) -> None:
     with pytest.raises(ConfigError, match="holds no page"):
         answers(engine_with(kv_cache_gb=1e-6), [ask("q", "?")])
-
-
-def test_a_container_counts_file_caches_as_free(tmp_path: Path) -> None:
-    assert container_rest(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("900\n")
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 400\nactive_file 150\n")
-    assert container_rest(tmp_path) == 650
-    (tmp_path / "memory.max").write_text("max\n")
-    assert container_rest(tmp_path) is None
