@@ -10,9 +10,10 @@ from typing import Any
 from kvl_eval.backends.base import Backend
 from kvl_eval.run.config import answers_bundled, resolve
 from kvl_eval.run.large_data import bring_large
-from kvl_eval.run.plan import Lookup, plan_run
+from kvl_eval.run.plan import Lookup
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
+from kvl_eval.run.warm_plan import plan_warm
 from kvl_eval.store.results import RunFolder
 from kvl_eval.tasks import get_task, select
 from kvl_eval.tasks.base import Task
@@ -76,7 +77,7 @@ def evaluate(
     lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
     bring_large(config, lookup)
     backend = backend or make_backend(model, config.settings)
-    outcome = start_run(plan_run(config, backend, lookup), backend, progress, lookup=lookup)
+    outcome = start_run(plan_warm(config, backend, lookup), backend, progress, lookup=lookup)
     return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 

@@ -185,12 +185,15 @@ class TorchEngine:
 
     # -- answers
 
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._prompts.warm_up(images)
+
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish; one call at a time.
 
         Raises: CheckpointError, if the weights cannot be loaded.
         """
-        self._prompts.warm_up()
         batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
         pulled = iter(requests)
         more = True
