@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model import chat
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.template_check import PROBES, TEMPLATE, find_template, rendered_apart
-from kvl_eval.model.tokenizer import NEEDED, KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
+from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _weight_files(folder: Path) -> str:
 def _tensors(folder: Path) -> str:
     import torch
 
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
     from kvl_eval.model.weights import SMALL, check_tensors
 
     with torch.device("meta"):
@@ -127,7 +127,7 @@ def _tokenizer(folder: Path) -> str:
 
 
 def _processor(folder: Path) -> str:
-    from kvl_eval.model.processor import check_agreement
+    from kvl_eval.model.kimi_vl.processor import check_agreement
 
     config = PreprocessorConfig.from_folder(folder)
     check_agreement(KimiTokenizer.from_folder(folder), config, KimiVLConfig.from_folder(folder), folder)

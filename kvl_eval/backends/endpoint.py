@@ -40,13 +40,13 @@ from kvl_eval.backends.endpoint_answers import (
     spelled_tokens,
 )
 from kvl_eval.backends.endpoint_flags import model_args, served_checkpoint, server_of
-from kvl_eval.backends.trajectory import LONGEST_MARKER, Output, Trajectory
+from kvl_eval.engine.trajectory import LONGEST_MARKER, Output, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken

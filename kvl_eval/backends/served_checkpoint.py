@@ -13,10 +13,10 @@ from typing import Any
 from kvl_eval.backends.base import Limits, Settings
 from kvl_eval.media.encoded import EncodedPrompt
 from kvl_eval.media.fit import tokens_of
-from kvl_eval.model import chat
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 
 
 class ServedCheckpoint:

@@ -21,26 +21,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
-from kvl_eval.backends.cost import CostRule
 from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
 from kvl_eval.backends.model_thread import ModelThread
-from kvl_eval.backends.prompt_maker import PromptMaker
-from kvl_eval.backends.streams import Event, Prompt, Stream
-from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
+from kvl_eval.engine.cost import CostRule
+from kvl_eval.engine.prompt_maker import PromptMaker
+from kvl_eval.engine.requests import Event, Prompt, Stream
+from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.types import EMBEDDED, Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kvl_eval.backends.batch import Batch
-    from kvl_eval.backends.streams import Counts
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.engine.batch import Batch
+    from kvl_eval.engine.requests import Counts
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
@@ -238,8 +238,8 @@ class TorchEngine:
 
     def load(self) -> KimiVL:
         """The model with its weights, loaded by the first call. Raises: CheckpointError."""
-        from kvl_eval.model.kimi_vl import KimiVL
-        from kvl_eval.model.processor import KimiVLProcessor
+        from kvl_eval.model.kimi_vl.model import KimiVL
+        from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
 
         if self._model is None:
             folder = self._folder()
@@ -251,9 +251,9 @@ class TorchEngine:
     def _new_batch(self) -> Batch:
         import torch
 
-        from kvl_eval.backends.batch import Batch
-        from kvl_eval.backends.cache_budget import page_limit
-        from kvl_eval.model.processor import normalize
+        from kvl_eval.engine.batch import Batch
+        from kvl_eval.engine.cache_budget import page_limit
+        from kvl_eval.model.kimi_vl.processor import normalize
 
         if self._args["threads"]:
             torch.set_num_threads(self._args["threads"])

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from kvl_eval.errors import ConfigError, PromptError
 from kvl_eval.media.images import accepted_size
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import image_size
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import image_size
 
 LADDER = (3072, 2048, 1536, 1024, 768, 512, 256)  # patches of one picture, tried in this order
 

@@ -4,7 +4,7 @@ Rules, each recorded in `MediaInfo.note` where it applied:
 
 - nothing is decoded before the header's size was checked, and a file is decoded whole or not at all;
 - `reference` hands the picture to the checkpoint's own processor as it is: no EXIF rotation, alpha dropped, resizing
-  before conversion to RGB (`kvl_eval.model.image_processor`);
+  before conversion to RGB (`kvl_eval.model.kimi_vl.image_processor`);
 - `vlmevalkit` puts pictures with alpha on white and converts to RGB first, as that harness does;
 - of an animation or a multi-page file the first frame counts;
 - 16-bit and 32-bit integer grey keeps its upper 8 of 16 bits, float grey is cut to 0..255 (Pillow alone would turn
@@ -32,8 +32,8 @@ from PIL import Image, UnidentifiedImageError
 
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import MAX_SIDE, image_size, preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import MAX_SIDE, image_size, preprocess_image
 from kvl_eval.types import ImageRef, MediaInfo
 
 if TYPE_CHECKING:

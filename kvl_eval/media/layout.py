@@ -35,8 +35,8 @@ from kvl_eval.media.video import (
     probe_video,
     video_file,
 )
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, PdfRef, Role, VideoRef
 
 P = TypeVar("P", bound=Any)  # a frozen dataclass with the field `info`

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.cache import LatentCache, PagedRows
-from kvl_eval.model.page_plan import index_tensor
+from kvl_eval.model.pages import LatentCache, PagedRows
 from kvl_eval.model.sampling import finite_token, sample_rows
+from kvl_eval.model.tensors import index_tensor
 
 if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 PREFILL_CHUNK = 2048  # tokens
 

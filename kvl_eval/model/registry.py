@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.base import Architecture
-from kvl_eval.model.config import read_json
+from kvl_eval.model.files import read_json
 
 PACKAGES = {
     "kimi_vl": "kvl_eval.model.kimi_vl",

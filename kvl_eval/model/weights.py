@@ -18,13 +18,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
+from kvl_eval.model.files import id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import Places, allocate, dispatch, main_device, wanted_places
 
 if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound="KimiVL")

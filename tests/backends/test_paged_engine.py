@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from kvl_eval.backends.base import Request
-from kvl_eval.backends.batch import Batch
-from kvl_eval.backends.cache_budget import page_limit
-from kvl_eval.backends.features import FeatureShelf
 from kvl_eval.backends.torch_engine import TorchEngine
+from kvl_eval.engine.batch import Batch
+from kvl_eval.engine.cache_budget import page_limit
+from kvl_eval.engine.features import FeatureShelf
 from kvl_eval.errors import ConfigError
 from kvl_eval.model import KimiVL
+from kvl_eval.model.kimi_vl.processor import normalize
 from kvl_eval.model.memory import free_bytes
-from kvl_eval.model.processor import normalize
 from kvl_eval.types import Completion, Generation, Policy
 from tests.backends.engine import (
     CASES,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kvl_eval.backends.base import Request
-from kvl_eval.backends.batch import Batch
-from kvl_eval.backends.prefixes import page_names
 from kvl_eval.backends.torch_engine import TorchEngine
+from kvl_eval.engine.batch import Batch
+from kvl_eval.engine.prefixes import page_names
 from kvl_eval.types import Generation, ImageRef, MediaInfo, Policy
 from tests.backends.engine import CASES, GOLDEN, GREEDY, WARM, answers_at_once, ask, golden, texts
 

@@ -17,7 +17,7 @@ from kvl_eval.cli.main import main
 from kvl_eval.errors import MediaError
 from kvl_eval.exports.tables import csv_line
 from kvl_eval.media.images import ImagePrep, prepare_image, read_bytes
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.sources import Source, image_ref, read_rows
 from kvl_eval.sources.pictures import NamedPictures
 from kvl_eval.tasks.base import Protocol

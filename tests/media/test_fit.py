@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kvl_eval.errors import ConfigError
 from kvl_eval.media.fit import fit_limit, limited, limits, overflow, picture_tokens, seen_size, tokens_of, within_pixels
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import image_size
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import image_size
 
 CONFIG = PreprocessorConfig()
 ROOMY = PreprocessorConfig(in_token_limit=16_384)

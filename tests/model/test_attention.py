@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
-from kvl_eval.model.attention import Attention
-from kvl_eval.model.cache import cache_mask
-from kvl_eval.model.rope import text_angles
+from kvl_eval.model.kimi_vl.attention import Attention
+from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.pages import cache_mask
 
 CONFIG = TextConfig(
     hidden_size=32,

@@ -19,8 +19,8 @@ def test_preparing_a_picture_loads_no_torch() -> None:
     code = """
 import sys
 from PIL import Image
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 preprocess_image(Image.new("RGB", (50, 50)), PreprocessorConfig())
 print("torch" in sys.modules)
 """

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvl_eval.model import KimiVL, TextConfig
-from kvl_eval.model.cache import PagedRows, PagePool, PageTable
 from kvl_eval.model.generate import decode_step, prefill
 from kvl_eval.model.page_plan import plan_parts
+from kvl_eval.model.pages import PagedRows, PagePool, PageTable
 
 SMALL = TextConfig(kv_lora_rank=1, qk_rope_head_dim=2, num_hidden_layers=1)
 

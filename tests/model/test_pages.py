@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
-from kvl_eval.model.cache import PagedRows, PagePool, PageTable
 from kvl_eval.model.generate import decode_step, prefill
+from kvl_eval.model.pages import PagedRows, PagePool, PageTable
 
 SMALL = TextConfig(kv_lora_rank=2, qk_rope_head_dim=2, num_hidden_layers=2)
 LIMIT = 12

@@ -12,8 +12,8 @@ import torch
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL
-from kvl_eval.model.cache import PagedRows, PageTable
-from kvl_eval.model.config import KimiVLConfig
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.model.pages import PagedRows, PageTable
 from kvl_eval.model.placement import WHOLE, dispatch, plan_places
 from tests.model.conftest import Inputs
 

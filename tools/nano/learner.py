@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.moe import Router
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.moe import Router
 from tools.nano.encoding import IGNORED, Batch
 from tools.nano.muon import Muon
 from tools.nano.plan import Plan

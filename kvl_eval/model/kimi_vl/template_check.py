@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.model import chat
+from kvl_eval.model.kimi_vl import chat
 
 log = logging.getLogger(__name__)
 

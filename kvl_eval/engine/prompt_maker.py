@@ -21,9 +21,9 @@ from kvl_eval.media.frame_rules import DEFAULT_FRAMES
 from kvl_eval.media.images import ImagePrep, PreparedImage
 from kvl_eval.media.layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model import chat
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import THINK_CLOSE
 from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.config import VisionConfig
+from kvl_eval.model.kimi_vl.config import VisionConfig
+from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
 from kvl_eval.model.precision import wide
-from kvl_eval.model.rope import rotate, vision_angles
 
 Grid = tuple[int, int]  # (rows, columns) in patches
 MAX_SIDE = 512  # patches

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from kvl_eval.model.base import Packed, Pages
-from kvl_eval.model.config import TextConfig
-from kvl_eval.model.page_plan import Part, index_tensor, plan_parts
+from kvl_eval.model.kimi_vl.config import TextConfig
+from kvl_eval.model.page_plan import Part, plan_parts
+from kvl_eval.model.tensors import index_tensor
 
 BLOCK = 256  # tokens by which a row's room grows
 PAGE = 64  # tokens of a page

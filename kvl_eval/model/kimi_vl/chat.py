@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 
 DEFAULT_SYSTEM = "You are a helpful assistant"
 MEDIA_PAD = "<|media_pad|>"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kvl_eval.model.config import TextConfig
+from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.precision import wide, wide_dtype
 
 # Public in newer releases of torch, private in older ones, absent in the oldest that are supported.

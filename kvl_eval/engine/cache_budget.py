@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 
 from kvl_eval.errors import ConfigError
-from kvl_eval.model.kimi_vl import KimiVL
+from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.memory import free_bytes
 
 GIB = 2**30

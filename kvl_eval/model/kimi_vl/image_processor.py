@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvl_eval.errors import MediaError
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 
 if TYPE_CHECKING:
     import numpy as np

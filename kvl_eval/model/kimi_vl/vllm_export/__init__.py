@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.processor import KimiVLProcessor
-from kvl_eval.model.tokenizer import PATTERN, KimiTokenizer
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
+from kvl_eval.model.kimi_vl.tokenizer import PATTERN, KimiTokenizer
 from kvl_eval.model.weights import save_checkpoint
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model import chat
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.image_processor import preprocess_image
-from kvl_eval.model.template_check import TEMPLATE, warn_if_template_differs
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
+from kvl_eval.model.kimi_vl.template_check import TEMPLATE, warn_if_template_differs
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -27,15 +27,15 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from kvl_eval.backends.features import FeatureShelf
-from kvl_eval.backends.prefixes import page_names
-from kvl_eval.backends.streams import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
+from kvl_eval.engine.features import FeatureShelf
+from kvl_eval.engine.prefixes import page_names
+from kvl_eval.engine.requests import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
-from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable, PromptRows
 from kvl_eval.model.generate import PREFILL_CHUNK, decode_step
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.page_plan import index_tensor
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.pages import PAGE, PagedRows, PagePool, PageTable, PromptRows
 from kvl_eval.model.sampling import sample_rows
+from kvl_eval.model.tensors import index_tensor
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from typing import Self
 import tiktoken
 
 from kvl_eval.errors import CheckpointError, PromptError
-from kvl_eval.model.config import read_json
+from kvl_eval.model.files import read_json
 
 PATTERN = "|".join(
     [

@@ -6,12 +6,12 @@ Shapes: B rows, S new tokens, T tokens attended to, H hidden, J half the rope si
 import torch
 from torch import Tensor, nn
 
-from kvl_eval.model.attention import Attention, RMSNorm
-from kvl_eval.model.cache import LatentCache, PagedRows, PromptRows
-from kvl_eval.model.config import TextConfig
-from kvl_eval.model.moe import MLP, MoE
+from kvl_eval.model.kimi_vl.attention import Attention, RMSNorm
+from kvl_eval.model.kimi_vl.config import TextConfig
+from kvl_eval.model.kimi_vl.moe import MLP, MoE
+from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.pages import LatentCache, PagedRows, PromptRows
 from kvl_eval.model.precision import wide
-from kvl_eval.model.rope import text_angles
 
 Cache = LatentCache | PagedRows | PromptRows
 

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kvl_eval.model.config import KimiVLConfig
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
 
 
 class Projector(nn.Module):

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvl_eval.backends.trajectory import Output, Trajectory
+from kvl_eval.engine.trajectory import Output, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.types import MediaInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kvl_eval.model.cache import PagePool, PageTable
+    from kvl_eval.model.pages import PagePool, PageTable
 
 
 @dataclass(slots=True, eq=False)

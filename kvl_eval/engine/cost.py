@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from kvl_eval.backends.base import Cost
-from kvl_eval.model.config import KimiVLConfig, TextConfig, VisionConfig
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, TextConfig, VisionConfig
 from kvl_eval.types import Generation
 
 PATCH_BYTES = 3 * 14 * 14

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.attention import RMSNorm
-from kvl_eval.model.cache import PAGE, LatentCache, PagedRows, PagePool, PromptRows
-from kvl_eval.model.config import KimiVLConfig
-from kvl_eval.model.decoder import LanguageModel, padding_mask
 from kvl_eval.model.generate import generate
-from kvl_eval.model.moe import Experts, Router
-from kvl_eval.model.page_plan import index_tensor
+from kvl_eval.model.kimi_vl.attention import RMSNorm
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.model.kimi_vl.decoder import LanguageModel, padding_mask
+from kvl_eval.model.kimi_vl.moe import Experts, Router
+from kvl_eval.model.kimi_vl.projector import Projector
+from kvl_eval.model.kimi_vl.vision import MoonViT, PositionTable, grid_pairs
+from kvl_eval.model.pages import PAGE, LatentCache, PagedRows, PagePool, PromptRows
 from kvl_eval.model.placement import Places
-from kvl_eval.model.projector import Projector
-from kvl_eval.model.vision import MoonViT, PositionTable, grid_pairs
+from kvl_eval.model.tensors import index_tensor
 from kvl_eval.model.weights import load_model
 
 PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (80 kB each in float32); images are never split

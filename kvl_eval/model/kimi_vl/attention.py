@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.model.base import Packed, Pages
-from kvl_eval.model.cache import LatentCache, PagedRows, PromptRows, cache_mask
-from kvl_eval.model.config import TextConfig
+from kvl_eval.model.kimi_vl.config import TextConfig
+from kvl_eval.model.kimi_vl.rope import rotate
+from kvl_eval.model.pages import LatentCache, PagedRows, PromptRows, cache_mask
 from kvl_eval.model.precision import wide, wide_dtype
-from kvl_eval.model.rope import rotate
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
 ABSORBED_TOKENS = 16  # most new tokens a row for which the scores over all latents are made at once
