@@ -84,7 +84,7 @@ def one(kind: str, length: int, chunk: int, dtype: str) -> Measured:
         task = task.measured(limits.text_tokens)
     wanted = f"{kind}/{length}/50/0"
     sample = next(each for each in task.load(Source(version=f"max-length={CONTEXT}"), "full") if each.id == wanted)
-    generation = task.generation("nano")
+    generation = NANO_FAMILY.generation(task.max_new_tokens)
     request = Request(key=wanted, messages=tuple(task.prompts["plain"](sample)), generation=generation)
     backend.load()
     before, begin = peak_bytes(), time.process_time()

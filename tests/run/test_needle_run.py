@@ -16,6 +16,7 @@ from kvl_eval.reports.leaderboard import printed_table
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.task_view import task_sections
 from kvl_eval.reports.write import write_report
+from kvl_eval.model.families import INSTRUCT, NANO
 from kvl_eval.run.config import RunConfig, resolve
 from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.plan_text import plan_text
@@ -163,4 +164,5 @@ def test_memory_and_time_are_printed_bin_by_bin(tmp_path: Path) -> None:
 
 def test_the_embedded_models_have_room_for_the_answer_in_the_last_bin() -> None:
     for name in NAMES:
-        assert get_task(name).generation("nano").limit == get_task(name).generation("instruct").limit == 32
+        tokens = get_task(name).max_new_tokens
+        assert NANO.generation(tokens).limit == INSTRUCT.generation(tokens).limit == 32
