@@ -71,11 +71,10 @@ def evaluate(
 
     if isinstance(backend, str):
         backend, options["backend"] = None, backend
-    family = (
-        ChosenFamily(stored_family(backend.family), FamilyRule.REGISTERED)
-        if backend is not None
-        else family_of(model, settings_of(options))
-    )
+    if backend is None or options.get("family"):
+        family = family_of(model, settings_of(options))
+    else:
+        family = ChosenFamily(stored_family(backend.family), FamilyRule.REGISTERED)
     chosen = _tasks(tasks, answers_bundled(family.family, options))
     own = {task.name: task for task in chosen}
     config = resolve(model, family, chosen, options)

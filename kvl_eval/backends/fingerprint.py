@@ -21,7 +21,8 @@ WHOLE = 256 * 2**20  # bytes of data up to which everything is hashed
 EDGE = 4096
 MAX_HEADER = 100 * 2**20  # the limit of the format
 CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
-LABEL = re.compile(rb',\s*"%s":\s*"[^"\\]*"' % re.escape(CONFIG_KEY).encode())
+_ENTRY = rb'"%s":\s*"[^"\\]*"' % re.escape(CONFIG_KEY).encode()
+LABEL = re.compile(rb",\s*%s|%s,\s*" % (_ENTRY, _ENTRY))
 TOKENIZER_FILES = ("tiktoken.model", "tokenizer_config.json")
 
 
