@@ -160,8 +160,9 @@ def _whole(value: object) -> int | None:
 def _temperature(generation: Mapping[str, object]) -> float | None:
     """None unless the checkpoint samples; 1 where it does not say how."""
     value = generation.get("temperature", 1.0)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if generation.get("do_sample") is True and is_number else None
+    if generation.get("do_sample") is not True or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
