@@ -63,11 +63,6 @@ class FamilyRule(StrEnum):
     IMAGE_LIMIT = "image_limit"
     NONE = "none"
 
-    @property
-    def is_proof(self) -> bool:
-        """Whether a published result may stand beside the run: by the other rules it may be a fine-tune."""
-        return self in (FamilyRule.OPTION, FamilyRule.REGISTERED)
-
 
 RULES = {
     FamilyRule.OPTION: "as --family says",
@@ -78,6 +73,14 @@ RULES = {
     FamilyRule.NONE: "not known to be a published model; no published result beside it",
 }
 """What views say of a rule."""
+
+
+def is_sure(rule: str | None) -> bool:
+    """Whether a published result may stand beside a run that stores this rule; runs of earlier versions store none.
+
+    By any other rule the model may be a fine-tune.
+    """
+    return rule in (None, FamilyRule.OPTION, FamilyRule.REGISTERED)
 
 
 @dataclass(frozen=True, slots=True)

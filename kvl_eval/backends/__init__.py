@@ -9,7 +9,15 @@ from typing import Literal
 
 from kvl_eval.backends.base import Backend, Settings
 from kvl_eval.errors import CheckpointError, ConfigError, UsageError, unknown
-from kvl_eval.families import CONFIG_KEY, CheckpointFacts, ChosenFamily, FamilyRule, ModelFamily, choose_family
+from kvl_eval.families import (
+    CONFIG_KEY,
+    DEMO_NOTE,
+    CheckpointFacts,
+    ChosenFamily,
+    FamilyRule,
+    ModelFamily,
+    choose_family,
+)
 from kvl_eval.model.config import read_json
 from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
 from kvl_eval.model.hub import checkpoint_folder
@@ -38,7 +46,7 @@ MODELS: dict[str, ModelEntry] = {
             name="kimi-vl-nano",
             location=str(BUNDLED / "kimi-vl-nano"),
             family=NANO,
-            note="embedded demo, not Kimi-VL-A3B: same architecture, trained on drawings; no download",
+            note=f"{DEMO_NOTE}: same architecture, trained on drawings; no download",
         ),
         ModelEntry(
             name="kimi-vl-nano-thinking",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval import references
+from kvl_eval.families import is_sure
 from kvl_eval.model.families import THINKING
 from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import figures
@@ -108,7 +109,8 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
 def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    families = {(curve.run.manifest.get("model") or {}).get("family") for curve in curves if not curve.run.demo}
+    models = [curve.run.manifest.get("model") or {} for curve in curves if not curve.run.demo]
+    families = {model.get("family") for model in models if is_sure(model.get("family_rule"))}
     if known is None or known.reference is None or THINKING.name not in families:
         return
     points = [

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kvl_eval.families import DEMO_NOTE, FamilyRule
+from kvl_eval.families import DEMO_NOTE, is_sure
 from kvl_eval.model.families import SCRIPTED, stored_family
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.aggregate import by_question
@@ -239,8 +239,7 @@ def _repeats(scored: Sequence[Scored]) -> Row | None:
 def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
     """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
     model = manifest.get("model") or {}
-    rule = model.get("family_rule")  # runs of earlier versions do not say
-    if rule is not None and not FamilyRule(rule).is_proof:
+    if not is_sure(model.get("family_rule")):
         return None
     family = stored_family(str(model.get("family", "")))
     found = kimi_value(task.reference, family.published, row["budget"])
