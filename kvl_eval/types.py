@@ -13,8 +13,6 @@ Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
 Policy = Literal["cut", "force"]
 ThinkingView = Literal["split", "raw"]  # what a scorer sees: the answer alone, or thought and answer
 FinishReason = Literal["stop", "length", "budget", "error"]
-EMBEDDED = ("nano", "nano-thinking")
-"""Families of the demo models in the box: their scores are never shown as Kimi-VL's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from typing import Any
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.errors import DataError, StorageError, UsageError
+from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
 from kvl_eval.run.event_loop import run_async
@@ -34,7 +35,6 @@ from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import SCHEMA, Disk
 from kvl_eval.store.results import Key, RunFolder, key_of, list_runs, run_name, write_index
 from kvl_eval.tasks import get_task
-from kvl_eval.types import EMBEDDED
 
 MakeBackend = Callable[[RunConfig], Backend]
 
@@ -183,6 +183,7 @@ def _carry_out(
                 if session.stop is None:
                     finish_judging(folder, plan.config, progress, lookup, lambda: session.stop is not None)
                 results = rescore(folder, plan.config.protocol, plan.config.thinking, lookup)
+                folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
                 _tell(folder, progress, told)
                 progress.close()
             save_end(folder, results, plan.model)
@@ -191,6 +192,18 @@ def _carry_out(
         progress.close()
         session.close()
         folder.unlock()
+
+
+def _unexpected_thoughts(config: RunConfig, closed: int) -> list[str]:
+    """A warning about thoughts in the replies of a family that is taken not to think."""
+    if not closed or stored_family(config.family) not in (INSTRUCT, OTHER):
+        return []
+    names = " or ".join(family.name for family in PUBLISHED if family is not INSTRUCT)
+    replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
+    return [
+        f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "
+        f"if {config.model} is a thinking model, run it with --family {names}"
+    ]
 
 
 def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
@@ -310,7 +323,7 @@ def _manifest(plan: Plan, created: datetime) -> dict[str, Any]:
         "status": "planned",
         "created": created.isoformat(timespec="seconds"),
         "finished": None,
-        "demo": config.family in EMBEDDED,
+        "demo": stored_family(config.family).is_demo,
         "blind": config.settings.blind,
         "command": provenance.command(),
         "config_fingerprint": plan.fingerprint,

@@ -73,6 +73,7 @@ class Session:
 
     Attributes:
         stop: why the run is to end early, or None.
+        closed_thoughts: replies of this session whose thought was closed.
     """
 
     def __init__(self, plan: Plan, folder: RunFolder, done: Mapping[str, set[Key]], progress: Progress) -> None:
@@ -86,6 +87,7 @@ class Session:
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._told: set[str] = set()
         self._here: Counter[str] = Counter()
+        self.closed_thoughts = 0
         self.counts = {task.name: self._counts(task) for task in plan.tasks}
         self._protocols = {task.name: self._protocol(task) for task in plan.tasks}
         progress.start(list(self.counts.values()))
@@ -232,6 +234,7 @@ class Session:
             counts.thinking.append(completion.tokens.thinking)
             counts.cut += completion.finish_reason == "budget" or completion.budget_forced
             self._here["ok"] += 1
+            self.closed_thoughts += completion.think_closed is True
             self._score_so_far(entry, counts, record)
         else:
             reason = completion.reason or "unknown"

@@ -11,6 +11,7 @@ from typing import Any
 
 from kvl_eval import __version__
 from kvl_eval.errors import DataError, unknown
+from kvl_eval.model.families import OTHER
 from kvl_eval.scoring.judged import JudgeFields, can_be_judged, judged_scores
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.result_rows import Part, Row, result_row
@@ -23,7 +24,6 @@ from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import MISSING, Policy, Sample, Score, Scored, ThinkingView
 
 CHUNK = 256  # answers scored at once where a protocol does not need the whole run
-STOP_TOKENS = ("<|im_end|>", "[EOS]")
 
 Lookup = Callable[[str], Task]
 
@@ -222,13 +222,18 @@ def _count(part: Part, record: Mapping[str, Any]) -> None:
 def answer_text(record: Mapping[str, Any], thinking: ThinkingView) -> str:
     """What a scorer is given: thought and answer between their markers, or the raw output without its stop token."""
     if thinking == "raw":
-        text: str = record["raw_output"]
-        stop = next((token for token in STOP_TOKENS if text.endswith(token)), "")
-        return text.removesuffix(stop)
+        return _without_stop(record["raw_output"], record.get("extra", {}).get("stop_token"))
     if record["think_closed"] is None:
         return str(record["answer"])
     closing = THINK_CLOSE + record["answer"] if record["think_closed"] else ""
     return f"{THINK_OPEN}{record['thinking']}{closing}"
+
+
+def _without_stop(text: str, stop: str | None) -> str:
+    """`text` without the special token that ended it; where a record does not say which, without one of Kimi-VL's."""
+    if stop is None:
+        stop = next((token for token in OTHER.stop_texts if text.endswith(token)), "")
+    return text.removesuffix(stop)
 
 
 def _chunks(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
