@@ -223,8 +223,8 @@ def _wanted(kind: Any) -> str:
     return "a value"
 
 
-def _items(value: list[Any], read: Reader) -> Iterator[Any]:
-    for number, item in enumerate(value):
+def _items(value: list[Any], readers: Iterable[Reader]) -> Iterator[Any]:
+    for number, (item, read) in enumerate(zip(value, readers, strict=True)):
         try:
             yield read(item)
         except _Wrong as wrong:
@@ -238,7 +238,7 @@ def _list_of(kind: Any, make: Callable[[Iterable[Any]], Any]) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not list:
             raise _Wrong(value, "a list")
-        return make(_items(value, read_item)) if value else make(())
+        return make(_items(value, [read_item] * len(value)))
 
     return read
 
@@ -249,7 +249,7 @@ def _tuple_of(kinds: tuple[Any, ...]) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not list or len(value) != len(readers):
             raise _Wrong(value, f"a list of {len(readers)}")
-        return tuple(next(_items([item], read)) for item, read in zip(value, readers, strict=True))
+        return tuple(_items(value, readers))
 
     return read
 

@@ -457,6 +457,15 @@ class RunFolder:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
 
 
+def plan_line(entry: PlanEntry, *, first: bool) -> bytes:
+    """A line of plan.jsonl; the first line of a sample carries what all its answers share.
+
+    Raises: TypeError for a row with a value that JSON has no form for.
+    """
+    own = encode_object(entry)
+    return encode_line({**own, **encode_object(entry.sample)} if first else own)
+
+
 def scores_name(protocol: str, thinking: str = "split", judge: str | None = None) -> str:
     """How `scores/` calls a protocol: `official`, `official.raw` (shown the thought too), `official+JUDGE`."""
     return protocol + ("" if thinking == "split" else f".{thinking}") + (f"+{judge}" if judge is not None else "")
