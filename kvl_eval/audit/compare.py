@@ -21,8 +21,9 @@ from kvl_eval.run.plan import differences
 from kvl_eval.scorers.statistics import paired_difference
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.replies import Replies, View
-from kvl_eval.store.run_folder import RunFolder, scores_name
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 

@@ -22,8 +22,9 @@ from kvl_eval.run.plan import Lookup, differences
 from kvl_eval.run.runner import RunOutcome, outcome_of, partial_note, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.store.journal import checksum_of, encode_line
+from kvl_eval.store.names import run_name
 from kvl_eval.store.replies import legacy_reply_lines, replies_path
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of, run_name
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.store.shared_text import Holder, shortened
 from kvl_eval.tasks import get_task
 

@@ -77,7 +77,7 @@ def _references(_: Path, __: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _runs(output_dir: Path, _: Sequence[str]) -> list[dict[str, Any]]:
-    from kvl_eval.store.run_folder import legacy_list_runs
+    from kvl_eval.store.run_list import legacy_list_runs
 
     return legacy_list_runs(output_dir)
 

@@ -31,7 +31,7 @@ def omitted(default: Any = None) -> Any:
 
 def unknown_fields() -> Any:
     """The field, of type `Others`, that takes what the type does not know and gives it back when written."""
-    return _field(dict, {"rest": True})
+    return field(default_factory=dict, metadata={"rest": True}, hash=False)
 
 
 def renamed(former: str, default: Any = MISSING) -> Any:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import UsageError
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.records import Key
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of, scores_name
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 
 Fields = Mapping[str, Any]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.figures import Row, plain
-from kvl_eval.store.run_folder import RunFolder, scores_name
+from kvl_eval.store.names import scores_name
+from kvl_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kvl_eval.tasks.base import Task

@@ -32,8 +32,10 @@ from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import SCHEMA, Disk
+from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of, legacy_list_runs, run_name, write_index
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.run_list import legacy_list_runs, write_index
 from kvl_eval.tasks import get_task
 from kvl_eval.types import EMBEDDED
 

@@ -15,8 +15,10 @@ from kvl_eval.scoring.judged import JudgeFields, can_be_judged, judged_scores
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.result_rows import Part, Row, result_row
 from kvl_eval.store.journal import SCHEMA, LineReader
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.replies import Replies, View
-from kvl_eval.store.run_folder import RecordIndex, RunFolder, legacy_key_of, scores_name
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.task_records import RecordIndex
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.store.journal import SCHEMA, Journal, LineReader, read_lines
+from kvl_eval.store.names import file_name
 from kvl_eval.store.records import JudgeReply
-from kvl_eval.store.run_folder import RunFolder, file_name
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import ThinkingView
 
 

@@ -21,21 +21,22 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from kvl_eval.decode import Limits, decode, encode_object, read_json
 from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_lines, remove_leftovers
-from kvl_eval.store.manifest import Manifest, ModelFacts, RunEntry
+from kvl_eval.store.manifest import Manifest, ModelFacts
+from kvl_eval.store.names import file_name
 from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
 from kvl_eval.store.shared_text import Holders, RecordReader
+from kvl_eval.store.task_records import RecordIndex, TaskRecords
 
 T = TypeVar("T")
 MANIFEST_LIMITS = Limits(size=16 << 20)
@@ -46,63 +47,6 @@ _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
 def legacy_key_of(fields: Mapping[str, Any]) -> Key:
     """The key of a record, score or plan entry."""
     return Key(fields["sample_id"], fields["repeat"], fields["budget"], fields["policy"])
-
-
-@dataclass(slots=True)
-class RecordIndex:
-    """Where the record that counts of each key starts, and what was odd about the file.
-
-    Attributes:
-        offsets:    {key: where its last complete record starts}.
-        failed:     {key: reason} of those that failed.
-        duplicates: records that a later one of the same key replaced.
-        damage:     one line of text for each line that cannot be read.
-        torn:       whether the last line has no end.
-        holders:    {where a record starts: where the one starts that holds the beginning of its texts}.
-    """
-
-    offsets: dict[Key, int] = field(default_factory=dict)
-    failed: dict[Key, str] = field(default_factory=dict)
-    duplicates: int = 0
-    damage: list[str] = field(default_factory=list)
-    torn: bool = False
-    holders: Mapping[int, int] = field(default_factory=dict)
-
-    def __contains__(self, key: object) -> bool:
-        """Whether there is a record of that key, answered or failed."""
-        return key in self.offsets
-
-    def in_order(self) -> list[Key]:
-        """Keys as their records were finished, but those of one trajectory together."""
-        return sorted(
-            self.offsets, key=lambda key: (self.holders.get(self.offsets[key], self.offsets[key]), self.offsets[key])
-        )
-
-
-class TaskRecords:
-    """The records of one task by key. Close it, or use it as a context."""
-
-    def __init__(self, path: Path, index: RecordIndex) -> None:
-        self._path = path
-        self._index = index
-        self._reader = RecordReader(path, index.holders)
-
-    def at(self, key: Key) -> Record:
-        """The record of a key in the index. Raises KeyError; DataError `run.damaged`, naming file and field."""
-        try:
-            return decode(Record, self._reader.at(self._index.offsets[key]))
-        except DecodeError as error:
-            raise DataError("run.damaged", f"{key} is no record", where=str(self._path), why=error.message) from error
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._reader.close()
-
-    def __enter__(self) -> TaskRecords:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class RunFolder:
@@ -210,10 +154,10 @@ class RunFolder:
         self.legacy_manifest = {**self.legacy_manifest, **changes}
         self.legacy_manifest.pop("sha256", None)
         self.legacy_manifest["sha256"] = ""
-        text = _json_text(self.legacy_manifest)
+        text = json_text(self.legacy_manifest)
         self.legacy_manifest["sha256"] = hashlib.sha256(text).hexdigest()
         self.manifest = _typed_manifest(self.legacy_manifest, self.path)[0]
-        self.disk.replace(self.path / "run.json", [_json_text(self.legacy_manifest)])
+        self.disk.replace(self.path / "run.json", [json_text(self.legacy_manifest)])
 
     def check_plan(self) -> None:
         """Raises DataError `run.plan` if plan.jsonl is not the one the manifest speaks of."""
@@ -424,7 +368,7 @@ class RunFolder:
 
     def legacy_write_results(self, results: Mapping[str, Any]) -> None:
         """As `write_results`, of a dict."""
-        self.disk.replace(self.path / "results.json", [_json_text(results)])
+        self.disk.replace(self.path / "results.json", [json_text(results)])
 
     def results(self) -> Results:
         """results.json. Raises DataError `run.results` if it is missing or damaged."""
@@ -466,64 +410,6 @@ def plan_line(entry: PlanEntry, *, first: bool) -> bytes:
     return encode_line({**own, **encode_object(entry.sample)} if first else own)
 
 
-def scores_name(protocol: str, thinking: str = "split", judge: str | None = None) -> str:
-    """How `scores/` calls a protocol: `official`, `official.raw` (shown the thought too), `official+JUDGE`."""
-    return protocol + ("" if thinking == "split" else f".{thinking}") + (f"+{judge}" if judge is not None else "")
-
-
-def file_name(name: str) -> str:
-    """`name` as part of a file name: letters, digits and `-_.+` stay, long ones end in a hash."""
-    safe = quote(name, safe="-_.+").lstrip(".") or "_"
-    return safe if len(safe) <= 80 else f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def run_name(created: datetime, model: str, tasks: list[str], fingerprint: str) -> str:
-    """Time, model, tasks (shortened) and the first four hex digits of the fingerprint."""
-    shown, hidden = tasks[:3], len(tasks) - 3
-    parts = "+".join(shown) + (f"+{hidden}more" if hidden > 0 else "")
-    return f"{created:%Y%m%d-%H%M%S}_{file_name(model)[:40]}_{file_name(parts)[:60]}_{fingerprint[:4]}"
-
-
-def list_runs(output_dir: Path) -> list[RunEntry]:
-    """The runs below `output_dir`, oldest first."""
-    return [decode(RunEntry, run) for run in legacy_list_runs(output_dir)]
-
-
-def legacy_list_runs(output_dir: Path) -> list[dict[str, Any]]:
-    """The runs below `output_dir`, oldest first: run_id, path, status, created, model, tasks, counts."""
-    found = []
-    for path in sorted(output_dir.iterdir()) if output_dir.is_dir() else []:
-        if not (path / "run.json").is_file():
-            continue
-        try:
-            folder = RunFolder.open(path)
-        except InputError:  # written by a newer version: it is there, more is not known
-            found.append(_run_entry(path, "unreadable", {}))
-        else:
-            found.append(_run_entry(path, folder.status, folder.legacy_manifest))
-    return sorted(found, key=lambda run: (str(run["created"]), run["run_id"]))
-
-
-def _run_entry(path: Path, status: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "run_id": path.name,
-        "path": str(path),
-        "status": status,
-        "created": manifest.get("created"),
-        "model": (manifest.get("model") or {}).get("name"),
-        "demo": bool(manifest.get("demo")),
-        "tasks": list(manifest.get("data") or {}),
-        "config_fingerprint": manifest.get("config_fingerprint"),
-        "counts": manifest.get("counts"),
-    }
-
-
-def write_index(output_dir: Path, disk: Disk | None = None) -> None:
-    """Write `index.json` anew from the manifests."""
-    runs = [{**run, "path": Path(run["path"]).name} for run in legacy_list_runs(output_dir)]
-    (disk or Disk()).replace(output_dir / "index.json", [_json_text({"schema": SCHEMA, "runs": runs})])
-
-
 def _make_folder(output_dir: Path, name: str) -> Path:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -551,7 +437,8 @@ def _hashing(chunks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
         yield chunk
 
 
-def _json_text(value: Mapping[str, Any]) -> bytes:
+def json_text(value: Mapping[str, Any]) -> bytes:
+    """An object as run.json and results.json are written."""
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
 
 

@@ -10,7 +10,8 @@ from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.reports.figures import plain
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
-from kvl_eval.store.run_folder import RunFolder, legacy_list_runs
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import legacy_list_runs
 from kvl_eval.view.live import LiveRun
 from kvl_eval.view.server import ReportServer
 

@@ -27,7 +27,8 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.rescore import fresh_results, rescore
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.run_folder import RunFolder, legacy_list_runs
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import legacy_list_runs
 from kvl_eval.types import Completion
 from tests.faults import children
 from tests.faults.invariants import check_invariants, contents

@@ -13,7 +13,9 @@ import pytest
 
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.run_folder import RunFolder, file_name, legacy_list_runs, run_name, write_index
+from kvl_eval.store.names import file_name, run_name
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import legacy_list_runs, write_index
 from kvl_eval.store.run_lock import read_lock
 
 
