@@ -109,7 +109,7 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
 def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    models = [curve.run.manifest.get("model") or {} for curve in curves if not curve.run.demo]
+    models = [curve.run.legacy_manifest.get("model") or {} for curve in curves if not curve.run.demo]
     families = {model.get("family") for model in models if is_sure(model.get("family_rule"))}
     if known is None or known.reference is None or THINKING.name not in families:
         return
