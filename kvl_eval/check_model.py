@@ -116,6 +116,21 @@ def _tensors(folder: Path) -> str:
     return f"{count:,} tensors, {parameters:,} parameters, names and shapes as config.json says{finite}"
 
 
+def _memory(folder: Path) -> str:
+    """Room for the weights where a run with no options would put them."""
+    import torch
+
+    from kvl_eval.backends.fingerprint import value_count
+    from kvl_eval.model.memory import GIB, free_bytes, require_room
+    from kvl_eval.model.weights import weight_files
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = "float32" if device.type == "cpu" else KimiVLConfig.from_folder(folder).torch_dtype
+    needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+    require_room(needed, device)
+    return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
+
+
 def _tokenizer(folder: Path) -> str:
     tokenizer = KimiTokenizer.from_folder(folder)
     named = sum(not name.startswith("<|reserved_token_") for name in tokenizer.special_tokens)
@@ -161,6 +176,7 @@ CHECKS: Mapping[str, Check] = {
     "config": _config,
     "weight files": _weight_files,
     "tensors": _tensors,
+    "memory": _memory,
     "tokenizer": _tokenizer,
     "processor": _processor,
     "chat template": _template,

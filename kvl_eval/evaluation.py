@@ -12,9 +12,10 @@ from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.families import stored_family
 from kvl_eval.run.config import answers_bundled, resolve, settings_of
 from kvl_eval.run.large_data import bring_large
-from kvl_eval.run.plan import Lookup, plan_run
+from kvl_eval.run.plan import Lookup
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
+from kvl_eval.run.warm_plan import plan_warm
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, select
 from kvl_eval.tasks.base import Task
@@ -81,7 +82,7 @@ def evaluate(
     lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
     bring_large(config, lookup)
     backend = backend or make_backend(model, config.settings)
-    outcome = start_run(plan_run(config, backend, lookup), backend, progress, lookup=lookup)
+    outcome = start_run(plan_warm(config, backend, lookup), backend, progress, lookup=lookup)
     return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 

@@ -25,7 +25,7 @@ from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.rescore import answer_text, rescore
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
 from tests.tiny_task import config_of, gold_answer, run_tiny, tiny
 

@@ -30,17 +30,19 @@ class Layer:
 
 LAYERS = (
     Layer("errors", "the exception tree", base=()),
-    Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors",)),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
+    Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode")),
     Layer(
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),
+    Layer("pictures", "how a picture becomes patches: sizes, grids, tokens"),
     Layer("thinking", "split a thought from its answer, find its markers token by token"),
     Layer(
         "model",
         "what architectures share: weights, placement over devices, download, memory, sampling, generate",
         ("families",),
     ),
+    Layer("model.families", "the records of Kimi-VL's families", ("families", "thinking")),
     Layer("model.__init__", "the public names of the model as a library", ("model", "model.registry", ARCHITECTURE)),
     Layer("model.registry", "one line an architecture", ("families", "model", ARCHITECTURE)),
     Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model")),
@@ -70,25 +72,46 @@ LAYERS = (
         "backends",
         "`base` (the protocol), the bundled engine, `endpoint` (servers), `ray_pool` (replicas of any of them), "
         "`transformers_peer`, `fake` (scripted answers)",
-        ("families", "thinking", "sources", "media", "engine", "model", "model.__init__", "model.registry"),
+        (
+            "families",
+            "model.families",
+            "thinking",
+            "sources",
+            "media",
+            "engine",
+            "model",
+            "model.__init__",
+            "model.registry",
+        ),
     ),
     Layer("references", "published figures as data, with sources", ("families", "tasks")),
     Layer("store", "the run folder: its records, journal and lock"),
     Layer(
         "scoring",
         "thought off, protocol on: stored answers, or a file of predictions, to scores and result rows",
-        ("families", "thinking", "tasks", "scorers", "sources", "references", "store"),
+        ("families", "model.families", "thinking", "tasks", "scorers", "sources", "references", "store"),
     ),
     Layer(
         "run",
         "`config` (what was told), `plan` (what will be asked), `runner`, `session`, `signals`, `progress`, "
         "`provenance`",
-        ("families", "model.registry", "backends", "media", "scorers", "scoring", "sources", "store", "tasks"),
+        (
+            "families",
+            "model.families",
+            "model.registry",
+            "backends",
+            "media",
+            "scorers",
+            "scoring",
+            "sources",
+            "store",
+            "tasks",
+        ),
     ),
     Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
-        ("families", "store", "references", "scorers", "tasks", "media", "sources"),
+        ("families", "model.families", "store", "references", "scorers", "tasks", "media", "sources"),
     ),
     Layer(
         "audit",
@@ -105,13 +128,15 @@ LAYERS = (
         "the report's server on 127.0.0.1, and the progress of a run read from its folder",
         ("store", "tasks", "scorers", "scoring", "reports"),
     ),
-    Layer("evaluation", "the Python call", ("backends", "reports", "run", "store", "tasks")),
-    Layer("describe", "what `describe` shows", ("families", "references", "sources", "tasks")),
+    Layer(
+        "evaluation", "the Python call", ("families", "model.families", "backends", "reports", "run", "store", "tasks")
+    ),
+    Layer("describe", "what `describe` shows", ("families", "model.families", "references", "sources", "tasks")),
     Layer("check_data", "what `check data` shows", ("media", "sources", "tasks")),
     Layer(
         "check_model",
         "what `check model` shows",
-        ("families", "backends", "model", "model.__init__", "model.registry", ARCHITECTURE),
+        ("families", "model.families", "backends", "model", "model.__init__", "model.registry", ARCHITECTURE),
     ),
     Layer(
         "cli", "`main` (the verbs), options to values, one module a group of verbs; errors to exit codes", EVERYTHING

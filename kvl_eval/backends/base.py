@@ -94,7 +94,7 @@ class Settings:
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
     kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
-    num_workers: int | None = None  # processes that prepare media; None means min(4, cores)
+    num_workers: int | None = None  # processes that prepare media; None: one, and a second for more than 16 images
     timeout: float = 300.0  # seconds to prepare the media of one sample
     image_prep: str = "reference"
     blind: bool = False
@@ -132,6 +132,9 @@ class Backend(Protocol):
 
     def limits(self) -> Limits:
         """What it can take."""
+
+    def warm_up(self, images: int) -> None:
+        """Start what preparing so many images in all will need, before the first request; may be called again."""
 
     def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests`, pulled one by one as there is room; a sample's failure is a Completion, not an error."""

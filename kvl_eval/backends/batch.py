@@ -1,15 +1,17 @@
 """Continuous batching over a latent cache in pages: streams of tokens enter and leave at every step.
 
-A step prefills waiting prompts in chunks and decodes one token of every stream that runs. A prompt is prefilled once
-for all its repeats and budgets, which share its pages. Prompts that begin alike (the same document, another question)
+A step prefills waiting prompts, many in one pass and long ones in chunks, and decodes one token of every stream that
+runs; pictures of the prompts of a pass are encoded in one call of the vision tower. A prompt is prefilled once for all
+its repeats and budgets, which share its pages. Prompts that begin alike (the same document, another question)
 share the full pages of what is alike, as long as one of them is in the cache when the next one enters.
 
 A prompt enters when there are pages for it and one more for everybody else. Where pages run out in mid-flight, the
 youngest stream gives its own back and waits; what it had generated is not lost but prefilled behind its prompt. The
 oldest stream never has to wait, so all come to an end. What does not fit even alone fails, and nobody else.
 
-Where memory itself runs out, every stream gives up its pages and waits; half as many rows are tried. A stream that had
-the batch for itself is tried alone once more, then it fails.
+Where memory itself runs out in a pass of many prompts, they are prefilled one by one from then on. Else every stream
+gives up its pages and waits; half as many rows are tried. A stream that had the batch for itself is tried alone once
+more, then it fails.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from kvl_eval.backends.features import FeatureShelf
 from kvl_eval.backends.prefixes import page_names
 from kvl_eval.backends.streams import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
-from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable
+from kvl_eval.model.cache import PAGE, PagedRows, PagePool, PageTable, PromptRows
 from kvl_eval.model.generate import PREFILL_CHUNK, decode_step
 from kvl_eval.model.kimi_vl import KimiVL
 from kvl_eval.model.page_plan import index_tensor
@@ -47,11 +49,12 @@ class _Filling:
 
     one: Waiting
     embeds: Tensor
-    rows: PagedRows
+    table: PageTable
 
     @property
-    def table(self) -> PageTable:
-        return self.rows.tables[0]
+    def left(self) -> int:
+        """Tokens that are not prefilled yet."""
+        return self.embeds.shape[1] - self.table.length
 
 
 class _Ready(NamedTuple):
@@ -86,13 +89,14 @@ class Batch:
         self.prepare = prepare
         self.configured_rows = rows
         self.rows = rows
+        self.together = rows + AHEAD  # most prompts in one pass; 1 once memory ran out in one
         self.chunk = chunk
         self.counts = Counts()
         self.pool: PagePool = model.new_pool(pages, page_size)
         self.features = FeatureShelf()
         self._added = 0
         self._waiting: deque[Waiting] = deque()  # the oldest first
-        self._filling: _Filling | None = None
+        self._fillings: list[_Filling] = []  # of the pass under way; between passes at most one, prefilled in part
         self._ready: deque[_Ready] = deque()
         self._active: list[Stream] = []
         self._paged: PagedRows | None = None  # the active streams as rows
@@ -140,31 +144,58 @@ class Batch:
     # -- prefill
 
     def _prefill_some(self) -> None:
+        """Prefill what waits, many prompts in one pass, up to `chunk` tokens in all."""
         budget = self.chunk
-        while budget > 0 and self._may_prefill():
-            one = self._filling.one if self._filling else self._waiting.popleft()
+        while budget > 0 and (group := self._next_group(budget)):
             start = time.perf_counter()
-            try:
-                done = _unless_full(partial(self._prefill_chunk, one, budget))
-            except SampleError as error:
-                self._fail(one.streams, error)
-                continue
-            finally:
-                one.prompt.prefill_seconds += time.perf_counter() - start
+            done = _unless_full(partial(self._prefill, group, budget))
+            seconds = (time.perf_counter() - start) / len(group)
+            for one in group:
+                one.prompt.prefill_seconds += seconds
             if done is None:
-                self._no_memory_to_prefill(one)
+                self._no_memory_to_prefill(group)
                 return
             budget -= done
 
-    def _may_prefill(self) -> bool:
-        if self._filling or not self._waiting:
-            return self._filling is not None
+    def _next_group(self, budget: int) -> list[Waiting]:
+        """The prompts of the next pass: the one under way, and others as long as the budget has tokens for them."""
+        group = [] if self._filling is None else [self._filling.one]
+        left = budget - (self._filling.left if self._filling else 0)
+        while left > 0 and len(group) < self.together and self._may_join(group):
+            one = self._waiting[0]
+            if not group and not self.pool.fits(self._pages_for(one) - len(one.streams)):
+                self._fail(self._waiting.popleft().streams, overflow(one.tokens, self.pool))
+                continue
+            group.append(self._waiting.popleft())
+            left -= one.tokens - self._beginning(one)[1]
+        return group
+
+    def _may_join(self, group: Sequence[Waiting]) -> bool:
+        """Whether the oldest prompt that waits may be prefilled together with these."""
+        if not self._waiting:
+            return False
         one = self._waiting[0]
-        taken = len(self._active) + len(self._ready)
-        alone = one.prompt.alone or (one.stream is not None and one.stream.alone)
-        if alone or any(stream.alone for stream in (*self._active, *(ready.stream for ready in self._ready))):
+        taken = len(self._active) + len(self._ready) + sum(len(other.streams) for other in group)
+        running = (*self._active, *(ready.stream for ready in self._ready))
+        if one.alone or any(other.alone for other in group) or any(stream.alone for stream in running):
             return taken == 0
-        return taken == 0 or (taken < self.rows + AHEAD and self.pool.fits(self._pages_for(one) + taken))
+        if taken == 0:
+            return True
+        if any(self._alike(one, other) for other in group):
+            return False  # it finds their pages in the next pass
+        fresh = [other for other in group if self._filling is None or other is not self._filling.one]
+        pages = sum(self._pages_for(other) for other in (*fresh, one))
+        running_or_filling = taken - sum(len(other.streams) for other in fresh)
+        return taken < self.rows + AHEAD and self.pool.fits(pages + running_or_filling)
+
+    def _alike(self, one: Waiting, other: Waiting) -> bool:
+        """Whether a prompt could share a page that the other one has yet to fill."""
+        held = self._beginning(one)[1]
+        if one.prompt is other.prompt:
+            return held < min(len(one.prompt.ids), one.tokens - 1)
+        page = held // self.pool.page_size
+        mine, theirs = one.prompt.pages[page : page + 1], other.prompt.pages[page : page + 1]
+        return bool(mine) and mine == theirs
 
     def _pages_for(self, one: Waiting) -> int:
         """Pages that a prefill takes, with the first tokens of its streams."""
@@ -187,75 +218,104 @@ class Batch:
                 table, count = stream.table, count + 1
         return table, count * page_size
 
-    def _prefill_chunk(self, one: Waiting, budget: int) -> int:
-        """Begin or continue a prefill with at most `budget` tokens; how many they were."""
-        filling = self._filling or self._begin(one)
-        place = filling.table.length
-        part = filling.embeds[:, place : place + budget]
-        logits = self.model.forward_cached(part, filling.rows)
-        self.counts.prefill_tokens += part.shape[1]
-        if filling.table.length == filling.embeds.shape[1]:
-            self._filling = None
-            for stream in one.streams[1:]:
-                stream.table = self.pool.fork(filling.table)
-            one.streams[0].table = filling.table
-            self._ready.extend(_Ready(stream, logits) for stream in one.streams)
-        return part.shape[1]
+    def _prefill(self, group: Sequence[Waiting], budget: int) -> int:
+        """Prefill prompts in one pass, the last of them as far as the budget goes; how many tokens they were."""
+        self._encode([one.prompt for one in group])
+        fillings = [filling for one in group if (filling := self._filling_of(one)) is not None]
+        if not fillings:
+            return 0
+        parts = [filling.embeds[:, filling.table.length :] for filling in fillings]
+        before = sum(part.shape[1] for part in parts[:-1])
+        parts[-1] = parts[-1][:, : budget - before]
+        tables, counts = [filling.table for filling in fillings], [part.shape[1] for part in parts]
+        logits = self.model.forward_cached(torch.cat(parts, dim=1), PromptRows(self.pool, tables, counts))
+        self.counts.prefill_passes += 1
+        self.counts.prefill_tokens += sum(counts)
+        self._fillings = [filling for filling in fillings if filling.left]
+        for filling, row in zip(fillings, logits.split(1), strict=True):
+            if not filling.left:
+                self._filled(filling, row)
+        return sum(counts)
 
-    def _begin(self, one: Waiting) -> _Filling:
-        """Embeddings and pages for a prefill, which starts behind what other streams have in their pages.
+    def _filled(self, filling: _Filling, logits: Tensor) -> None:
+        """The streams of a prompt that is prefilled wait for a row."""
+        first, *others = filling.one.streams
+        for stream in others:
+            stream.table = self.pool.fork(filling.table)
+        first.table = filling.table
+        self._ready.extend(_Ready(stream, logits) for stream in filling.one.streams)
 
-        Raises: SampleError (context_overflow), where all pages together are too few.
-        """
-        if not self.pool.fits(self._pages_for(one) - len(one.streams)):
-            raise overflow(one.tokens, self.pool)
+    def _filling_of(self, one: Waiting) -> _Filling | None:
+        """The prefill of a prompt, which starts behind what other streams have in their pages; None where it fails."""
+        if self._filling is not None and self._filling.one is one:
+            return self._filling
         one.prompt.begun = one.prompt.begun or time.perf_counter()
-        embeds = self._embeddings(one)
+        try:
+            embeds = self._embeddings(one)
+        except SampleError as error:
+            self._fail(one.streams, error)
+            return None
         other, held = self._beginning(one)
-        table = PageTable() if other is None else self.pool.fork(other)
-        filling = self._filling = _Filling(one, embeds, PagedRows(self.pool, [table]))
-        self.pool.truncate(table, held)
-        self.pool.extend([table], one.tokens - table.length)
+        filling = _Filling(one, embeds, PageTable() if other is None else self.pool.fork(other))
+        self._fillings.append(filling)
+        self.pool.truncate(filling.table, held)
+        self.pool.extend([filling.table], filling.left)
         self.counts.prefills += 1
         return filling
 
     def _embeddings(self, one: Waiting) -> Tensor:
-        """(1, S, H) of the prompt, its pictures encoded on first use, and of what a stream had generated."""
+        """(1, S, H) of the prompt, its pictures' features in place, and of what a stream had generated."""
         prompt = one.prompt
-        features = self.features.get(prompt.pictures, partial(self._encode, prompt)) if prompt.grids else None
-        prompt.pixel_values = None
+        features = self.features[prompt.pictures] if prompt.grids else None
         embeds = self.model.embed(self._tensor(prompt.ids), features)
         if one.stream is None or not one.stream.trajectory.fed:
             return embeds
         written = self.model.language_model.model.embed_tokens(self._tensor(one.stream.trajectory.fed))
         return torch.cat([embeds, written], dim=1)  # a placeholder that the model wrote itself stands for no picture
 
-    def _encode(self, prompt: Prompt) -> Tensor:
-        assert prompt.pixel_values is not None
-        self.counts.vision_calls += 1
-        self.counts.images += len(prompt.grids)
-        return self.model.image_features(prompt.pixel_values(), prompt.grids, prepare=self.prepare)
+    def _encode(self, prompts: Sequence[Prompt]) -> None:
+        """Put the features of the prompts' pictures on the shelf; those that are missing take one call of the tower."""
+        due = {one.pictures: one for one in prompts if one.grids and one.pictures not in self.features}
+        pixels = [one.pixel_values() for one in due.values() if one.pixel_values is not None]
+        if pixels:
+            grids = [grid for one in due.values() for grid in one.grids]
+            self.counts.vision_calls += 1
+            self.counts.images += len(grids)
+            features = self.model.image_features(torch.cat(pixels), grids, prepare=self.prepare)
+            sizes = [sum(picture.tokens for picture in pictures) for pictures in due]
+            for pictures, part in zip(due, features.split(sizes), strict=True):
+                self.features.put(pictures, part.clone() if len(due) > 1 else part)
+        for one in prompts:
+            one.pixel_values = None
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor([ids], dtype=torch.long, device=self.model.device)
 
-    def _no_memory_to_prefill(self, one: Waiting) -> None:
-        """Wait until nothing else runs, then try once more; fail after that."""
+    def _no_memory_to_prefill(self, group: Sequence[Waiting]) -> None:
+        """Prefill one by one from now on; one by itself waits until nothing else runs, is tried again, then fails."""
         self.counts.out_of_memory += 1
-        self._drop_filling()
+        self._drop_fillings()
         self._free_memory()
-        flagged = one.stream or one.prompt
-        if flagged.alone:
+        one = group[0]
+        if len(group) > 1:
+            self.together = 1
+            self._put_back(group)
+        elif one.subject.alone:
             self._fail(one.streams, out_of_memory(len(one.prompt.ids)))
             self.rows = self.configured_rows
         else:
-            flagged.alone = True
-            self._put_back([one])
+            one.subject.alone = True
+            self._put_back(group)
 
-    def _drop_filling(self) -> None:
-        if self._filling is not None:
-            self.pool.release(self._filling.table)
-            self._filling = None
+    @property
+    def _filling(self) -> _Filling | None:
+        """The prompt that is prefilled in part."""
+        return self._fillings[0] if self._fillings else None
+
+    def _drop_fillings(self) -> None:
+        for filling in self._fillings:
+            self.pool.release(filling.table)
+        self._fillings = []
 
     # -- streams come and go
 
@@ -283,7 +343,7 @@ class Batch:
             youngest = max(streams, key=lambda stream: stream.age)
             if self._filling is not None and self._filling.one.age > youngest.age:
                 self._put_back([self._filling.one])
-                self._drop_filling()
+                self._drop_fillings()
             elif len(streams) == 1 and self._filling is None:
                 held = len(youngest.prompt.ids) + len(youngest.trajectory.fed)
                 self._fail([youngest], overflow(held + 1, self.pool, len(youngest.prompt.ids)))
@@ -314,7 +374,7 @@ class Batch:
 
     def _fail(self, streams: Sequence[Stream], error: SampleError) -> None:
         if self._filling is not None and any(stream in self._filling.one.streams for stream in streams):
-            self._drop_filling()
+            self._drop_fillings()
         for stream in streams:
             self._end(stream)
             self._events.append(Event(stream, None, error))
@@ -326,7 +386,7 @@ class Batch:
         waiting = [Waiting(one.prompt, one) for one in (*running, *(ready.stream for ready in self._ready))]
         if self._filling is not None:
             waiting.append(self._filling.one)
-            self._drop_filling()
+            self._drop_fillings()
         for one in waiting:
             if one.stream is not None:
                 self._stop(one.stream)

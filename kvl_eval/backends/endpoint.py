@@ -18,7 +18,6 @@ business: seeds are sent (their low 31 bits), batching and kernels are not ours.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -98,9 +97,8 @@ class Endpoint:
             max_pixels=settings.max_pixels,
             time_limit=settings.timeout,
         )
-        workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
         self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
-            partial(encode_prompt, prep=self._prep), workers=workers, timeout=settings.timeout
+            partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
         self._listed: list[dict[str, Any]] | None = None
         self._means: set[Policy] = set()
@@ -144,6 +142,11 @@ class Endpoint:
         return Limits(context=context, supports=supports)
 
     # -- answers
+
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._pool.expect(images)
+        self._pool.warm_up()
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish. Raises: EndpointError, where the server cannot be used by anybody."""

@@ -112,6 +112,9 @@ class FakeBackend:
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    def warm_up(self, images: int) -> None:
+        """Nothing to start."""
+
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer each request, in order where `concurrency` is 1, otherwise as they finish."""
         if self._args.concurrency == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class FeatureShelf:
     """Features by what the pictures are; repeats, budgets and requests with the same pictures share them.
 
-    Whoever needs some joins under their name and leaves in the end. The last one to leave drops them.
+    Whoever needs some joins under their name and leaves in the end. The last one to leave drops them; whoever comes to
+    need them first puts them here.
     """
 
     def __init__(self) -> None:
@@ -34,8 +35,12 @@ class FeatureShelf:
             del self._users[name]
             self._found.pop(name, None)
 
-    def get(self, name: Hashable, encode: Callable[[], Tensor]) -> Tensor:
-        """The features of that name, encoded if nobody has yet."""
-        if name not in self._found:
-            self._found[name] = encode()
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._found
+
+    def __getitem__(self, name: Hashable) -> Tensor:
         return self._found[name]
+
+    def put(self, name: Hashable, features: Tensor) -> None:
+        """Keep features for all who have joined under that name."""
+        self._found[name] = features

@@ -19,6 +19,7 @@ from kvl_eval.families import CONFIG_KEY
 
 WHOLE = 256 * 2**20  # bytes of data up to which everything is hashed
 EDGE = 4096
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 MAX_HEADER = 100 * 2**20  # the limit of the format
 CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
 _ENTRY = rb'"%s":\s*"[^"\\]*"' % re.escape(CONFIG_KEY).encode()
@@ -53,6 +54,18 @@ def weights_sha256(paths: list[Path]) -> str:
             for part in _whole(file) if whole else _edges(file, header):
                 digest.update(part)
     return digest.hexdigest()
+
+
+def value_count(paths: list[Path]) -> int:
+    """Numbers that weight files hold, from their headers. Raises: CheckpointError."""
+    total = 0
+    for path in paths:
+        with path.open("rb") as file:
+            entries = [entry for name, entry in read_header(file, path).items() if name != "__metadata__"]
+        for entry in entries:
+            begin, end = entry["data_offsets"]
+            total += (end - begin) // ITEM_BYTES.get(str(entry.get("dtype")), 1)
+    return total
 
 
 def files_sha256(folder: Path, names: tuple[str, ...]) -> str:

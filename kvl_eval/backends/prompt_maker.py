@@ -8,7 +8,6 @@ prepared at once, and a second time with smaller ones only where the first do no
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -57,15 +56,21 @@ class PromptMaker:
 
     def __init__(self, config: PreprocessorConfig, tokenizer: KimiTokenizer, context: int, settings: Settings) -> None:
         self.prep = media_prep(config, settings)
-        self.workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
         self._tokenizer = tokenizer
         self._context = context
         self._pool: MediaPool[Job, Any] = MediaPool(
-            partial(run_media_job, prep=self.prep), workers=self.workers, timeout=settings.timeout
+            partial(run_media_job, prep=self.prep), workers=settings.num_workers, timeout=settings.timeout
         )
+        self._asked = 0  # images so far
 
-    def warm_up(self) -> None:
-        """Start the worker processes."""
+    @property
+    def workers(self) -> int:
+        """Worker processes."""
+        return self._pool.workers
+
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._pool.expect(images)
         self._pool.warm_up()
 
     def close(self) -> None:
@@ -77,6 +82,8 @@ class PromptMaker:
 
         Raises: SampleError, for media that cannot be used; `context_overflow` for a video or document that never fits.
         """
+        self._asked += self.pictures(request.messages)
+        self._pool.expect(self._asked)
         if any(isinstance(part, VideoRef | PdfRef | SubtitleRef) for one in request.messages for part in one.parts):
             return await self._laid_out(request)
         refs = tuple(part for message in request.messages for part in message.media)

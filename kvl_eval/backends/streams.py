@@ -84,6 +84,7 @@ class Counts:
     """What the model was asked to do; tests and benchmarks read it."""
 
     prefills: int = 0
+    prefill_passes: int = 0
     prefill_tokens: int = 0
     images: int = 0
     vision_calls: int = 0
@@ -107,6 +108,16 @@ class Waiting(NamedTuple):
     @property
     def streams(self) -> list[Stream]:
         return [self.stream] if self.stream else self.prompt.streams
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is tried while nothing else runs, since memory ran out."""
+        return self.prompt.alone or (self.stream is not None and self.stream.alone)
+
+    @property
+    def subject(self) -> Prompt | Stream:
+        """What is prefilled."""
+        return self.stream or self.prompt
 
     @property
     def tokens(self) -> int:

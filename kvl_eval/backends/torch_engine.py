@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
 from kvl_eval.backends.cost import CostRule
-from kvl_eval.backends.fingerprint import checkpoint_facts
+from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.backends.prompt_maker import PromptMaker
 from kvl_eval.backends.streams import Event, Prompt, Stream
@@ -110,7 +110,7 @@ class TorchEngine:
     def describe(self) -> Mapping[str, Any]:
         """Hashes of the checkpoint, dtype, device and how attention is computed; weights of a repository are fetched.
 
-        Raises: CheckpointError, if weight files are missing or broken.
+        Raises: CheckpointError, if weight files are missing or broken, or need more memory than there is.
         """
         import torch
 
@@ -118,7 +118,9 @@ class TorchEngine:
 
         folder = self._folder(weights=self._fetch)
         if self._facts is None:
-            self._facts = checkpoint_facts(folder, weight_files(folder) if self._weights_here(folder) else [])
+            weights = weight_files(folder) if self._weights_here(folder) else []
+            self._check_room(value_count(weights))
+            self._facts = checkpoint_facts(folder, weights)
         return {
             "path": folder.name,
             **self._facts,
@@ -128,6 +130,15 @@ class TorchEngine:
             "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
             "threads": self._args["threads"] or torch.get_num_threads(),
         }
+
+    def _check_room(self, parameters: int) -> None:
+        """Raise CheckpointError where so many parameters do not fit on the device; several cards are planned later."""
+        import torch
+
+        from kvl_eval.model.memory import require_room
+
+        if self._model is None and self.settings.device != "auto":
+            require_room(parameters * getattr(torch, self._dtype()).itemsize, torch.device(self._device()))
 
     def limits(self) -> Limits:
         """Context, tokens of a picture by its size (pre-shrunk where the processor would refuse it) and of a text."""
@@ -175,12 +186,15 @@ class TorchEngine:
 
     # -- answers
 
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._prompts.warm_up(images)
+
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish; one call at a time.
 
         Raises: CheckpointError, if the weights cannot be loaded.
         """
-        self._prompts.warm_up()
         batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
         pulled = iter(requests)
         more = True

@@ -99,9 +99,8 @@ class TransformersPeer:
             max_pixels=settings.max_pixels,
             time_limit=settings.timeout,
         )
-        workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
         self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
-            partial(encode_prompt, prep=self._prep), workers=workers, timeout=settings.timeout
+            partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
 
     # -- facts
@@ -157,12 +156,16 @@ class TransformersPeer:
 
     # -- answers
 
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._pool.expect(images)
+        self._pool.warm_up()
+
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[Answered]:
         """Answer `requests` batch by batch; the next one's pictures are prepared meanwhile.
 
         Raises: CheckpointError, if the model cannot be loaded; ConfigError, for thinking budgets.
         """
-        self._pool.warm_up()
         model = await asyncio.wrap_future(self._thread.submit(self.load))
         pulled, rows = iter(requests), self._rows()
         ahead = asyncio.create_task(self._prepared(pulled, rows))

@@ -77,6 +77,7 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     from kvl_eval.run.plan_text import plan_text
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import find_resumable, resume_run, start_run
+    from kvl_eval.run.warm_plan import plan_warm
 
     config = configuration(flags)
     if not flags["dry_run"]:
@@ -84,7 +85,7 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     elif absent := not_here(config):
         click.echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
     backend = make(config, fetch=not flags["dry_run"])
-    plan = plan_run(config, backend)
+    plan = (plan_run if flags["dry_run"] or flags["resume"] else plan_warm)(config, backend)
     if stored_family(config.family).is_demo:
         where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
         tasks = ",".join(task.task for task in config.tasks)

@@ -11,11 +11,15 @@ Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope si
 V value size, C latent size (`kv_lora_rank`), W = C + R; in `paged` N pages, P tokens a page, G rows that share it.
 """
 
+from functools import cache
+from itertools import accumulate
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kvl_eval.model.cache import LatentCache, PagedRows, Pages
+from kvl_eval.model.base import Packed, Pages
+from kvl_eval.model.cache import LatentCache, PagedRows, PromptRows, cache_mask
 from kvl_eval.model.config import TextConfig
 from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.rope import rotate
@@ -65,9 +69,18 @@ class Attention(nn.Module):
         )
 
     def forward_cached(
-        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache | PagedRows, layer: int
+        self,
+        x_BSH: Tensor,
+        angles_BSJ: Tensor,
+        mask_BST: Tensor | None,
+        cache: LatentCache | PagedRows | PromptRows,
+        layer: int,
     ) -> Tensor:
         """Attention of new tokens over what the cache holds and themselves; the new latents are written to it."""
+        if isinstance(cache, PromptRows):
+            latents = self.latents(x_BSH, angles_BSJ)
+            packed = self.packed(self.queries(x_BSH, angles_BSJ), latents, cache.write(layer, latents))
+            return self.o_proj(packed)  # type: ignore[no-any-return]
         # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
         absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
         held = cache.write(layer, self.latents(x_BSH, angles_BSJ))
@@ -103,15 +116,39 @@ class Attention(nn.Module):
 
     def expanded(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """Attention with the keys and values of all heads, (B, S, A * V)."""
-        k_BATD, v_BATV = self.keys_and_values(latents_BTW)
-        out = F.scaled_dot_product_attention(
-            q_BSAD.transpose(1, 2),
-            k_BATD,
-            v_BATV,
-            attn_mask=None if mask_BST is None else mask_BST[:, None],
-            is_causal=mask_BST is None,
-        )
+        return self.attended(q_BSAD.transpose(1, 2), *self.keys_and_values(latents_BTW), mask_BST)
+
+    def attended(self, q_BASD: Tensor, k_BATD: Tensor, v_BATV: Tensor, mask_BST: Tensor | None) -> Tensor:
+        """Fused attention, causal where no mask is given, (B, S, A * V)."""
+        mask = None if mask_BST is None else mask_BST[:, None]
+        out = F.scaled_dot_product_attention(q_BASD, k_BATD, v_BATV, attn_mask=mask, is_causal=mask is None)
         return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
+
+    def packed(self, q_1SAD: Tensor, latents_1SW: Tensor, held: Packed) -> Tensor:
+        """Causal attention of each sequence over itself, (1, S, A * V)."""
+        outputs = []
+        own = self.keys_and_values(latents_1SW) if None in held.values else None  # of all new tokens in one product
+        ends = accumulate(held.sizes)
+        for end, size, latents_1TW in zip(ends, held.sizes, held.values, strict=True):
+            part = slice(end - size, end)
+            if latents_1TW is not None:
+                outputs.append(self.continued(q_1SAD[:, part], latents_1TW))
+            elif own is not None:
+                k_1ASD, v_1ASV = own
+                q_1ASD = q_1SAD[:, part].transpose(1, 2)
+                outputs.append(self.attended(q_1ASD, k_1ASD[:, :, part], v_1ASV[:, :, part], None))
+        return torch.cat(outputs, dim=1)
+
+    def continued(self, q_1SAD: Tensor, latents_1TW: Tensor) -> Tensor:
+        """Attention of the last S of a sequence's T tokens over all that they may see, (1, S, A * V), S < T."""
+        size = q_1SAD.shape[1]
+        mask = cache_mask([latents_1TW.shape[1] - size], size, latents_1TW.device)
+        # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
+        if size <= ABSORBED_TOKENS:
+            return self.absorbed(q_1SAD, latents_1TW, mask)
+        if latents_1TW.device.type == "cpu":
+            return self.expanded_apart(q_1SAD, latents_1TW)
+        return self.expanded(q_1SAD, latents_1TW, mask)
 
     def expanded_apart(self, q_BSAD: Tensor, latents_BTW: Tensor) -> Tensor:
         """`expanded` on a CPU where the new tokens are the last ones of every row, without a mask: (B, S, A * V).
@@ -129,13 +166,12 @@ class Attention(nn.Module):
         return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
 
     def keys_and_values(self, latents_BTW: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of all heads, (B, A, T, D) and (B, A, T, V), on a CPU with values as wide as keys."""
+        """Those of all heads, (B, A, T, D) and (B, A, T, V); values as wide as keys where fused attention wants it."""
         latent, k_rope = self.latent_and_rope(latents_BTW)
         heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
         k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
         k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
-        if v.device.type == "cpu" and v.shape[-1] < k.shape[-1]:
-            # The fused CPU kernel wants equal sizes; without it all scores would lie in memory at once.
+        if v.shape[-1] < k.shape[-1] and not takes_narrow_values(v.device):
             v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
         return k.transpose(1, 2), v.transpose(1, 2)
 
@@ -191,3 +227,13 @@ class Attention(nn.Module):
     def _maps(self) -> Tensor:
         """The latent's key and value maps of each head, (A, N + V, C)."""
         return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)
+
+
+@cache
+def takes_narrow_values(device: torch.device) -> bool:
+    """Whether a device's fused attention is known to be right and fast with values narrower than keys.
+
+    CUDA from Hopper on. On a CPU and on older cards all scores would lie in memory at once, or a slow kernel runs;
+    torch 2.5 to 2.11 computes garbage on MPS (pytorch/pytorch 176767).
+    """
+    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)

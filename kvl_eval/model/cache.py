@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from kvl_eval.model.base import Packed, Pages
 from kvl_eval.model.config import TextConfig
 from kvl_eval.model.page_plan import Part, index_tensor, plan_parts
 
@@ -124,19 +126,6 @@ Devices = torch.device | str | Sequence[torch.device]
 
 def _each_layer(device: Devices, count: int) -> list[torch.device | str]:
     return [device] * count if isinstance(device, torch.device | str) else list(device)
-
-
-class Pages(NamedTuple):
-    """A layer's latents as a decode step reads them: pages in any order, and the row that attends to each.
-
-    Attributes:
-        rows:  how many rows there are; page owners count from 0, and `rows` itself stands for nobody.
-        parts: latents (N, P, W), owners (N, G), each page's the same number, and True (N, P) at places that hold no
-               token of the owner, or None if there are none.
-    """
-
-    rows: int
-    parts: list[tuple[Tensor, Tensor, Tensor | None]]
 
 
 @dataclass(slots=True, eq=False)
@@ -380,6 +369,61 @@ class PagedRows:
         pages = [page for table in self.tables for page in (table.pages * count)[:count]]
         picked = store.index_select(0, index_tensor(pages, store.device))
         return picked.view(len(self.tables), count * self.pool.page_size, -1)[:, :tokens]
+
+
+class PromptRows:
+    """New tokens of prompts, or of chunks of them, behind each other in one row; each attends to its own sequence.
+
+    Args:
+        tables: the sequences' pages.
+        counts: new tokens of each.
+    """
+
+    def __init__(self, pool: PagePool, tables: Sequence[PageTable], counts: Sequence[int]) -> None:
+        self.pool = pool
+        self.tables = list(tables)
+        self.counts = list(counts)
+        self._slots: dict[torch.device, Tensor] = {}  # places in the store that the new tokens go to
+
+    def prepare(self) -> Tensor:
+        """Make room for the new tokens; their positions (1, S). Raises: MemoryError, if pages run out."""
+        page, device = self.pool.page_size, self.pool.layers[0].device
+        for table, count in zip(self.tables, self.counts, strict=True):
+            self.pool.extend([table], count)
+        places = [
+            (table, place)
+            for table, count in zip(self.tables, self.counts, strict=True)
+            for place in range(table.length, table.length + count)
+        ]
+        slots = [table.pages[place // page] * page + place % page for table, place in places]
+        self._slots = {device: index_tensor(slots, device)}
+        return index_tensor([place for _, place in places], device)[None]
+
+    def write(self, layer: int, values_1SW: Tensor) -> Packed:
+        """Put new tokens behind what each sequence holds; what each of them attends to."""
+        store = self.pool.layers[layer]
+        if store.device not in self._slots:
+            self._slots[store.device] = next(iter(self._slots.values())).to(store.device)
+        store.flatten(0, 1).index_copy_(0, self._slots[store.device], values_1SW[0])
+        pairs = zip(self.tables, self.counts, strict=True)
+        values = [self._held(store, table, count) if table.length else None for table, count in pairs]
+        return Packed(self.counts, values)
+
+    def advance(self) -> None:
+        """Count the tokens just written as held."""
+        for table, count in zip(self.tables, self.counts, strict=True):
+            table.length += count
+
+    def last(self, hidden_1SH: Tensor) -> Tensor:
+        """(sequences, H): hidden states of the last new token of each."""
+        ends = index_tensor(list(accumulate(self.counts)), hidden_1SH.device) - 1
+        return hidden_1SH[0, ends]
+
+    def _held(self, store: Tensor, table: PageTable, count: int) -> Tensor:
+        """All tokens of a sequence with its new ones, (1, T, W)."""
+        tokens = table.length + count
+        pages = index_tensor(table.pages[: self.pool.pages_for(tokens)], store.device)
+        return store.index_select(0, pages).flatten(0, 1)[None, :tokens]
 
 
 _Step = tuple[Tensor, list[tuple[Part, Tensor | None]]]

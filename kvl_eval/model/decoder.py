@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from kvl_eval.model.attention import Attention, RMSNorm
-from kvl_eval.model.cache import LatentCache, PagedRows
+from kvl_eval.model.cache import LatentCache, PagedRows, PromptRows
 from kvl_eval.model.config import TextConfig
 from kvl_eval.model.moe import MLP, MoE
 from kvl_eval.model.precision import wide
 from kvl_eval.model.rope import text_angles
+
+Cache = LatentCache | PagedRows | PromptRows
 
 
 class DecoderLayer(nn.Module):
@@ -25,9 +27,7 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(
-        self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: LatentCache | PagedRows | None = None
-    ) -> Tensor:
+    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: Cache | None = None) -> Tensor:
         normed = self.input_layernorm(x_BSH)
         if cache is None:
             x_BSH = x_BSH + self.self_attn(normed, angles_BSJ, mask_BST)
@@ -51,7 +51,7 @@ class Decoder(nn.Module):
         embeds_BSH: Tensor,
         positions_BS: Tensor,
         mask_BST: Tensor | None = None,
-        cache: LatentCache | PagedRows | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Final hidden states, (B, S, H).
 

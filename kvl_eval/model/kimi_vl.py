@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.attention import RMSNorm
-from kvl_eval.model.cache import PAGE, LatentCache, PagedRows, PagePool
+from kvl_eval.model.cache import PAGE, LatentCache, PagedRows, PagePool, PromptRows
 from kvl_eval.model.config import KimiVLConfig
 from kvl_eval.model.decoder import LanguageModel, padding_mask
 from kvl_eval.model.generate import generate
@@ -164,19 +164,23 @@ class KimiVL(nn.Module):
 
     @torch.no_grad()
     def forward_cached(
-        self, embeds: Tensor, cache: LatentCache | PagedRows, counts: Sequence[int] | None = None
+        self, embeds: Tensor, cache: LatentCache | PagedRows | PromptRows, counts: Sequence[int] | None = None
     ) -> Tensor:
-        """Run new tokens of every row of the cache and return the logits behind each row's last one.
+        """Run new tokens of every sequence of the cache and return the logits behind the last one of each.
 
-        One call prefills a prompt or a chunk of it (keys and values of all heads), or decodes one token a row (absorbed
-        weights). Positions follow from what each row holds.
+        One call prefills prompts or chunks of them (keys and values of all heads), or decodes one token a row (absorbed
+        weights). Positions follow from what each sequence holds.
 
         Args:
-            embeds: (B, S, H) embeddings of the new tokens, padded at the right.
-            cache:  a cache with B rows; it holds the new tokens afterwards.
+            embeds: (B, S, H) embeddings of the new tokens, padded at the right; (1, S, H) of `PromptRows`.
+            cache:  a cache with B rows, or sequences packed in one; it holds the new tokens afterwards.
             counts: tokens of each row that are not padding, 1 to S; None means S for all.
-        Returns: (B, vocab_size) in float32 or wider.
+        Returns: (B or sequences, vocab_size) in float32 or wider.
         """
+        if isinstance(cache, PromptRows):
+            hidden = self.language_model.model(embeds, cache.prepare(), None, cache)
+            cache.advance()
+            return self.language_model.logits(cache.last(hidden))
         rows, size = embeds.shape[:2]
         counts = [size] * rows if counts is None else list(counts)
         mask = cache.prepare(size)

@@ -17,6 +17,7 @@ from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.errors import CheckpointError, ConfigError
 from kvl_eval.model import KimiVL, KimiVLProcessor
+from kvl_eval.model.cache import PromptRows
 from kvl_eval.types import Completion, Generation, ImageRef
 from tests.backends.engine import (
     CASES,
@@ -346,7 +347,9 @@ def fail_behind(model: KimiVL, length: int) -> Callable[[], None]:
     """Any step that involves a row of more than `length` tokens runs out of memory."""
 
     def check(module: Any, args: tuple[Any, ...]) -> None:
-        if args[3] is not None and max(args[3].lengths) + args[0].shape[1] > length:
+        rows = args[3]
+        new = rows.counts if isinstance(rows, PromptRows) else [args[0].shape[1]] * len(rows.tables)
+        if max(table.length + count for table, count in zip(rows.tables, new, strict=True)) > length:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )

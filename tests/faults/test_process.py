@@ -310,8 +310,8 @@ except CheckpointError as error:
 def test_P17_out_of_memory_while_loading() -> None:
     done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4, done.stderr
-    assert "error[model.memory]: the weights need 16.0 GiB on cpu" in done.stdout
-    assert "GiB can be had" in done.stdout
+    assert "error[model.memory]: not enough memory on cpu: the weights need 16.0 GiB" in done.stdout
+    assert "GiB are available" in done.stdout
     assert done.stderr == ""
 
 

@@ -14,7 +14,7 @@ from kvl_eval.reports.budgets import Chart, budget_charts, budgets_markdown, cel
 from kvl_eval.reports.curves import COLOURS, NARROW, WIDE, Format, chart_file, log_axis, spoken
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.write import write_report
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.reports.report_folders import make_run
 from tests.reports.report_rows import HOSTILE, make_row
 from tests.reports.test_html import Page
