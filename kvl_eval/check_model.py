@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
+from kvl_eval.families import RULES, choose_family
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import chat
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.families import KIMI_VL
 from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
 from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
 
@@ -35,13 +38,17 @@ class Finding:
 Check = Callable[[Path], str | Finding]
 
 
-def check(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> dict[str, Any]:
+def check(
+    path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False, family: str | None = None
+) -> dict[str, Any]:
     """{"ok", "path", "findings": [Finding as a dict]} of a checkpoint folder or hub repository (weights are fetched).
 
-    Raises: CheckpointError, if there is no such folder or repository.
+    `family` is what `--family` says.
+    Raises: CheckpointError, if there is no such folder or repository; UsageError, for a family that there is not.
     """
     folder = checkpoint_folder(path_or_repo, revision, offline=offline)
-    findings = [_made(name, made, folder) for name, made in CHECKS.items()]
+    checks = {"family": lambda folder: _family(folder, str(path_or_repo), family), **CHECKS}
+    findings = [_made(name, made, folder) for name, made in checks.items()]
     return {
         "ok": all(finding.ok or finding.warning for finding in findings),
         "path": str(folder),
@@ -69,6 +76,11 @@ def _made(name: str, made: Check, folder: Path) -> Finding:
     except CheckpointError as error:
         return Finding(name, False, error.message, error.where, error.why, error.fix)
     return result if isinstance(result, Finding) else Finding(name, True, result)
+
+
+def _family(folder: Path, place: str, option: str | None) -> str:
+    chosen = choose_family(KIMI_VL, place, family_facts(folder), option)
+    return f"{chosen.family.name}, {RULES[chosen.rule]}"
 
 
 def _config(folder: Path) -> str:

@@ -89,6 +89,7 @@ class Settings:
     device: str | None = None
     dtype: str | None = None
     revision: str | None = None
+    family: str | None = None  # what `--family` says; None: found from the checkpoint
     offline: bool = False
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
@@ -124,7 +125,7 @@ class Backend(Protocol):
 
     @property
     def family(self) -> str:
-        """`instruct`, `thinking`, `thinking-2506`, `nano`, `fake`, `endpoint`: chooses generation defaults."""
+        """Name of a `ModelFamily`."""
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for `run.json`: weights fingerprint, config and tokenizer hashes, dtype, device."""

@@ -47,6 +47,7 @@ from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
@@ -82,9 +83,8 @@ class Endpoint:
         client: whose `counts` and `gate` say what was asked of the server.
     """
 
-    family = "endpoint"
-
     def __init__(self, settings: Settings) -> None:
+        self.family = settings.family or OTHER.name
         self.server = server_of(settings)
         self.settings = settings
         self.client = ChatClient(self.server)

@@ -32,8 +32,9 @@ from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.families import stored_family
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
-from kvl_eval.types import EMBEDDED, Completion, MediaInfo, Policy, TokenCounts
+from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,7 +178,7 @@ class TorchEngine:
             return str(self.settings.device)
         import torch
 
-        small = self.family in EMBEDDED and self.settings.device is None
+        small = stored_family(self.family).is_demo and self.settings.device is None
         return "cuda" if not small and torch.cuda.is_available() else "cpu"
 
     def _dtype(self) -> str:
@@ -397,6 +398,7 @@ class TorchEngine:
                 "total": now - job.pulled,
             },
             worker=self._worker(),
+            extra=output.ended_by(self._alphabet),
         )
 
     def _worker(self) -> str:

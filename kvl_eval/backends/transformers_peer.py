@@ -29,6 +29,7 @@ from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
 from kvl_eval.types import Completion, Message, TokenCounts
 
@@ -79,9 +80,8 @@ class TransformersPeer:
     Raises: CheckpointError, if there is no such checkpoint; ConfigError, for model arguments, as there are none.
     """
 
-    family = "peer"
-
     def __init__(self, path_or_repo: str, settings: Settings, *, name: str, fetch: bool = True) -> None:
+        self.family = settings.family or OTHER.name
         if settings.model_args:
             raise ConfigError("config.model_args", f"{name} takes no model arguments")
         self.name = name
@@ -262,6 +262,7 @@ class TransformersPeer:
             seed=row.seed,
             time={"load": row.load, "decode": seconds, "total": time.perf_counter() - row.pulled},
             worker=f"{self._device()}:{os.getpid()}",
+            extra={"stop_token": model.text(output.ids[-1:], special=True)} if output.stopped else {},
         )
         return row.request.key, completion
 

@@ -73,6 +73,10 @@ class Output:
             return raw, split.answer, ""
         return raw, split.thinking, split.answer
 
+    def ended_by(self, alphabet: Alphabet) -> dict[str, str]:
+        """The special token at the end of the raw output, for the record's `extra`; nothing where there is none."""
+        return {} if self.stop_id is None else {"stop_token": alphabet.text([self.stop_id])}
+
 
 @dataclass(slots=True)
 class _Branch:

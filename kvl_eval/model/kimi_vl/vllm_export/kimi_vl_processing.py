@@ -3,6 +3,7 @@
 This file stands alone: it is copied into exported checkpoints and named there by `auto_map`. It does what
 `kvl_eval.model.kimi_vl.image_processor` does. Where the environment variable KIMI_VL_PIXELS names a folder, every
 call also leaves its patches there, so that a test can compare them.
+"""
 
 import math
 import os
