@@ -262,7 +262,11 @@ class TorchEngine:
         self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, frozenset(model.stop_token_ids))
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
         page_size = self._args["page_size"]
-        pages = page_limit(model, page_size, self.settings.kv_cache_gb)
+        pages = page_limit(
+            model.new_pool(page_size=page_size),
+            self.config.text_config.max_position_embeddings,
+            self.settings.kv_cache_gb,
+        )
         prepare = partial(normalize, config=self.preprocessor)
         chunk = self._args["prefill_chunk"]
         batch = Batch(model, rows=rows, chunk=chunk, pages=pages, page_size=page_size, prepare=prepare)
@@ -292,7 +296,8 @@ class TorchEngine:
         job.prompt_text = made.text
         job.prompt_tokens = len(made.ids)
         self._check_context(job)
-        prompt = Prompt(request.key, made.ids, grids=[image.grid for image in made.images], pictures=job.media)
+        places = [place for place, token in enumerate(made.ids) if token == self.tokenizer.media_pad_id]
+        prompt = Prompt(request.key, made.ids, places, grids=[image.grid for image in made.images], pictures=job.media)
         if made.images:
             prompt.pixel_values = self._pixels(made.images)
         assert self._alphabet is not None

@@ -31,9 +31,9 @@ from kvl_eval.engine.features import FeatureShelf
 from kvl_eval.engine.prefixes import page_names
 from kvl_eval.engine.requests import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
+from kvl_eval.model.base import Embedded, VisionLanguageModel
 from kvl_eval.model.generate import PREFILL_CHUNK, decode_step
-from kvl_eval.model.kimi_vl.model import KimiVL
-from kvl_eval.model.pages import PAGE, PagedRows, PagePool, PageTable, PromptRows
+from kvl_eval.model.pages import PAGE, PagePool, PageTable, PromptRows, StepRows
 from kvl_eval.model.sampling import sample_rows
 from kvl_eval.model.tensors import index_tensor
 
@@ -48,13 +48,18 @@ class _Filling:
     """A prefill under way: of a prompt, or of a prompt and what one stream had generated behind it."""
 
     one: Waiting
-    embeds: Tensor
+    embedded: Embedded
     table: PageTable
 
     @property
     def left(self) -> int:
         """Tokens that are not prefilled yet."""
-        return self.embeds.shape[1] - self.table.length
+        return self.embedded.embeds.shape[1] - self.table.length
+
+    def part(self, count: int) -> tuple[Tensor, Tensor]:
+        """Embeddings and positions of the next tokens."""
+        part = slice(self.table.length, self.table.length + count)
+        return self.embedded.embeds[:, part], self.embedded.positions[..., part]
 
 
 class _Ready(NamedTuple):
@@ -77,7 +82,7 @@ class Batch:
 
     def __init__(
         self,
-        model: KimiVL,
+        model: VisionLanguageModel,
         *,
         rows: int,
         chunk: int = PREFILL_CHUNK,
@@ -99,7 +104,7 @@ class Batch:
         self._fillings: list[_Filling] = []  # of the pass under way; between passes at most one, prefilled in part
         self._ready: deque[_Ready] = deque()
         self._active: list[Stream] = []
-        self._paged: PagedRows | None = None  # the active streams as rows
+        self._paged: StepRows | None = None  # the active streams as rows
         self._events: list[Event] = []
 
     @property
@@ -118,8 +123,7 @@ class Batch:
         """Queue a prompt with its streams."""
         self._added += 1
         prompt.order, prompt.open = self._added, len(prompt.streams)
-        placeholder = self.model.config.media_placeholder_token_id
-        prompt.pages = page_names(prompt.ids, placeholder, prompt.pictures, self.pool.page_size)
+        prompt.pages = page_names(prompt.ids, prompt.places, prompt.pictures, self.pool.page_size)
         self.features.join(prompt.pictures)
         self._waiting.append(Waiting(prompt))
 
@@ -224,11 +228,15 @@ class Batch:
         fillings = [filling for one in group if (filling := self._filling_of(one)) is not None]
         if not fillings:
             return 0
-        parts = [filling.embeds[:, filling.table.length :] for filling in fillings]
-        before = sum(part.shape[1] for part in parts[:-1])
-        parts[-1] = parts[-1][:, : budget - before]
-        tables, counts = [filling.table for filling in fillings], [part.shape[1] for part in parts]
-        logits = self.model.forward_cached(torch.cat(parts, dim=1), PromptRows(self.pool, tables, counts))
+        counts = [filling.left for filling in fillings]
+        counts[-1] = min(counts[-1], budget - sum(counts[:-1]))
+        parts = [filling.part(count) for filling, count in zip(fillings, counts, strict=True)]
+        embeds, positions = (
+            torch.cat([part[0] for part in parts], dim=1),
+            torch.cat([part[1] for part in parts], dim=-1),
+        )
+        rows = PromptRows(self.pool, [filling.table for filling in fillings], counts, positions)
+        logits = self.model.forward_cached(embeds, rows)
         self.counts.prefill_passes += 1
         self.counts.prefill_tokens += sum(counts)
         self._fillings = [filling for filling in fillings if filling.left]
@@ -251,27 +259,32 @@ class Batch:
             return self._filling
         one.prompt.begun = one.prompt.begun or time.perf_counter()
         try:
-            embeds = self._embeddings(one)
+            embedded = self._embedded(one)
         except SampleError as error:
             self._fail(one.streams, error)
             return None
         other, held = self._beginning(one)
-        filling = _Filling(one, embeds, PageTable() if other is None else self.pool.fork(other))
+        filling = _Filling(one, embedded, PageTable() if other is None else self.pool.fork(other))
         self._fillings.append(filling)
         self.pool.truncate(filling.table, held)
+        filling.table.offset = embedded.next_position - embedded.embeds.shape[1]
         self.pool.extend([filling.table], filling.left)
         self.counts.prefills += 1
         return filling
 
-    def _embeddings(self, one: Waiting) -> Tensor:
-        """(1, S, H) of the prompt, its pictures' features in place, and of what a stream had generated."""
+    def _embedded(self, one: Waiting) -> Embedded:
+        """The prompt with its pictures' features in place, and what a stream had generated behind it."""
         prompt = one.prompt
         features = self.features[prompt.pictures] if prompt.grids else None
-        embeds = self.model.embed(self._tensor(prompt.ids), features)
+        embedded = self.model.embed(self._tensor(prompt.ids), features, prompt.grids)
         if one.stream is None or not one.stream.trajectory.fed:
-            return embeds
-        written = self.model.language_model.model.embed_tokens(self._tensor(one.stream.trajectory.fed))
-        return torch.cat([embeds, written], dim=1)  # a placeholder that the model wrote itself stands for no picture
+            return embedded
+        embeds, positions, start = embedded
+        # A placeholder that the model wrote itself stands for no picture.
+        written = self.model.embed(self._tensor(one.stream.trajectory.fed)).embeds
+        end = start + written.shape[1]
+        behind = torch.arange(start, end, device=positions.device).expand(*positions.shape[:-1], -1)
+        return Embedded(torch.cat([embeds, written], dim=1), torch.cat([positions, behind], dim=-1), end)
 
     def _encode(self, prompts: Sequence[Prompt]) -> None:
         """Put the features of the prompts' pictures on the shelf; those that are missing take one call of the tower."""
@@ -411,9 +424,9 @@ class Batch:
 
     # -- decoding
 
-    def _rows(self) -> PagedRows:
+    def _rows(self) -> StepRows:
         if self._paged is None:
-            self._paged = PagedRows(self.pool, [stream.table for stream in self._active if stream.table is not None])
+            self._paged = StepRows(self.pool, [stream.table for stream in self._active if stream.table is not None])
         return self._paged
 
     def _decode(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,7 @@ class Prompt:
     Attributes:
         key:          what the caller knows it by.
         ids:          token ids, with the placeholders of visual tokens.
+        places:       where in `ids` the visual tokens stand.
         pixel_values: gives the patches of all pictures; None where there are none or they were encoded.
         grids:        (rows, columns) in patches of each picture.
         pictures:     what they show: prompts with the same ones share their features.
@@ -35,6 +36,7 @@ class Prompt:
 
     key: str
     ids: list[int]
+    places: Collection[int] = ()
     pixel_values: Callable[[], Tensor] | None = None
     grids: list[tuple[int, int]] = field(default_factory=list)
     pictures: tuple[MediaInfo, ...] = ()

@@ -131,10 +131,15 @@ def _each_layer(device: Devices, count: int) -> list[torch.device | str]:
 
 @dataclass(slots=True, eq=False)
 class PageTable:
-    """Where a sequence's tokens lie: its k-th page holds the tokens from k * page_size on."""
+    """Where a sequence's tokens lie: its k-th page holds the tokens from k * page_size on.
+
+    Attributes:
+        offset: what is added to a generated token's place in the sequence to get its position.
+    """
 
     pages: list[int] = field(default_factory=list)
     length: int = 0
+    offset: int = 0
 
 
 class PagePool:
@@ -145,13 +150,16 @@ class PagePool:
     reads the store as it lies, and there is no fragmentation. Places of a page that hold no token are finite.
 
     Args:
-        limit: most pages; None means no limit.
+        layers: of the model.
+        width:  numbers that a layer keeps of a token.
+        limit:  most pages; None means no limit.
     """
 
     def __init__(
         self,
-        config: TextConfig,
         *,
+        layers: int,
+        width: int,
         limit: int | None = None,
         page_size: int = PAGE,
         dtype: torch.dtype = torch.float32,
@@ -160,8 +168,7 @@ class PagePool:
         self.limit = limit
         self.page_size = page_size
         self.layers = [
-            torch.zeros(0, page_size, config.latent_size, dtype=dtype, device=place)
-            for place in _each_layer(device, config.num_hidden_layers)
+            torch.zeros(0, page_size, width, dtype=dtype, device=place) for place in _each_layer(device, layers)
         ]
         self.copied = 0  # pages copied since they were shared and one holder went on
         self.changes = 0  # grows whenever a page is handed out, copied, moved or given back
@@ -226,7 +233,7 @@ class PagePool:
 
     def fork(self, table: PageTable) -> PageTable:
         """A second sequence that begins with all tokens of the first; nothing is copied."""
-        twin = PageTable(list(table.pages), table.length)
+        twin = PageTable(list(table.pages), table.length, table.offset)
         for page in twin.pages:
             self._holders[page].append(twin)
         return twin
@@ -376,18 +383,20 @@ class PromptRows:
     """New tokens of prompts, or of chunks of them, behind each other in one row; each attends to its own sequence.
 
     Args:
-        tables: the sequences' pages.
-        counts: new tokens of each.
+        tables:    the sequences' pages.
+        counts:    new tokens of each.
+        positions: (1, S) or (axes, 1, S), of all new tokens.
     """
 
-    def __init__(self, pool: PagePool, tables: Sequence[PageTable], counts: Sequence[int]) -> None:
+    def __init__(self, pool: PagePool, tables: Sequence[PageTable], counts: Sequence[int], positions: Tensor) -> None:
         self.pool = pool
         self.tables = list(tables)
         self.counts = list(counts)
+        self.positions = positions
         self._slots: dict[torch.device, Tensor] = {}  # places in the store that the new tokens go to
 
     def prepare(self) -> Tensor:
-        """Make room for the new tokens; their positions (1, S). Raises: MemoryError, if pages run out."""
+        """Make room for the new tokens; their positions. Raises: MemoryError, if pages run out."""
         page, device = self.pool.page_size, self.pool.layers[0].device
         for table, count in zip(self.tables, self.counts, strict=True):
             self.pool.extend([table], count)
@@ -398,7 +407,7 @@ class PromptRows:
         ]
         slots = [table.pages[place // page] * page + place % page for table, place in places]
         self._slots = {device: index_tensor(slots, device)}
-        return index_tensor([place for _, place in places], device)[None]
+        return self.positions
 
     def write(self, layer: int, values_1SW: Tensor) -> Packed:
         """Put new tokens behind what each sequence holds; what each of them attends to."""
@@ -427,6 +436,39 @@ class PromptRows:
         return store.index_select(0, pages).flatten(0, 1)[None, :tokens]
 
 
+class StepRows:
+    """The next token of each of some sequences, one a row."""
+
+    def __init__(self, pool: PagePool, tables: Sequence[PageTable]) -> None:
+        self.tables = list(tables)
+        self._rows = PagedRows(pool, tables)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens that each sequence holds."""
+        return self._rows.lengths
+
+    def prepare(self) -> Tensor:
+        """Make room for the new tokens; their positions (B, 1). Raises: MemoryError, if pages run out."""
+        self._rows.prepare(1)
+        device = self._rows.pool.layers[0].device
+        return index_tensor([table.length + table.offset for table in self.tables], device)[:, None]
+
+    def write(self, layer: int, values_B1W: Tensor) -> Pages:
+        """Put new tokens behind what each sequence holds; the pages that they attend to."""
+        held = self._rows.write(layer, values_B1W)
+        assert isinstance(held, Pages)
+        return held
+
+    def advance(self) -> None:
+        """Count the tokens just written as held."""
+        self._rows.advance([1] * len(self.tables))
+
+    def last(self, hidden_B1H: Tensor) -> Tensor:
+        """(B, H)."""
+        return hidden_B1H[:, -1]
+
+
 _Step = tuple[Tensor, list[tuple[Part, Tensor | None]]]
 """Places that new tokens go to, and the parts that are read with what is hidden in each."""
 
@@ -444,3 +486,6 @@ def cache_mask(starts: Sequence[int], count: int, device: torch.device) -> Tenso
         return None
     queries_BS = index_tensor(starts, device)[:, None] + torch.arange(count, device=device)
     return torch.arange(max(starts) + count, device=device) <= queries_BS[..., None]
+
+
+Cache = LatentCache | PagedRows | PromptRows | StepRows

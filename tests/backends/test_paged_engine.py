@@ -312,13 +312,13 @@ def test_nothing_is_left_when_all_have_ended(engine_with: Make, monkeypatch: pyt
 
 
 def test_the_budget_is_a_share_of_free_memory_or_what_was_said() -> None:
-    model = KimiVL.from_pretrained(TINY, dtype="float64")
-    assert page_limit(model, 64, 1.0) == 2**30 // (64 * TOKEN)
-    auto = page_limit(model, 64)
+    pool = KimiVL.from_pretrained(TINY, dtype="float64").new_pool(page_size=64)
+    assert page_limit(pool, 2048, 1.0) == 2**30 // (64 * TOKEN)
+    auto = page_limit(pool, 2048)
     assert auto <= free_bytes(torch.device("cpu")) * 0.6 // (64 * TOKEN)
     assert auto >= 2048 // 64, "a sequence as long as the context always fits"
     with pytest.raises(ConfigError, match="holds no page") as caught:
-        page_limit(model, 64, 1e-6)
+        page_limit(pool, 2048, 1e-6)
     assert caught.value.code == "config.kv_cache_gb"
 
 

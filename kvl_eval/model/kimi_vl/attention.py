@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from kvl_eval.model.base import Packed, Pages
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
-from kvl_eval.model.pages import LatentCache, PagedRows, PromptRows, cache_mask
+from kvl_eval.model.pages import Cache, PromptRows, StepRows, cache_mask
 from kvl_eval.model.precision import wide, wide_dtype
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
@@ -73,14 +73,15 @@ class Attention(nn.Module):
         x_BSH: Tensor,
         angles_BSJ: Tensor,
         mask_BST: Tensor | None,
-        cache: LatentCache | PagedRows | PromptRows,
+        cache: Cache,
         layer: int,
     ) -> Tensor:
         """Attention of new tokens over what the cache holds and themselves; the new latents are written to it."""
-        if isinstance(cache, PromptRows):
-            latents = self.latents(x_BSH, angles_BSJ)
-            packed = self.packed(self.queries(x_BSH, angles_BSJ), latents, cache.write(layer, latents))
-            return self.o_proj(packed)  # type: ignore[no-any-return]
+        if isinstance(cache, PromptRows | StepRows):
+            latents, queries = self.latents(x_BSH, angles_BSJ), self.queries(x_BSH, angles_BSJ)
+            seen = cache.write(layer, latents)
+            out = self.paged(queries, seen) if isinstance(seen, Pages) else self.packed(queries, latents, seen)
+            return self.o_proj(out)  # type: ignore[no-any-return]
         # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
         absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
         held = cache.write(layer, self.latents(x_BSH, angles_BSJ))

@@ -10,10 +10,8 @@ from kvl_eval.model.kimi_vl.attention import Attention, RMSNorm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.moe import MLP, MoE
 from kvl_eval.model.kimi_vl.rope import text_angles
-from kvl_eval.model.pages import LatentCache, PagedRows, PromptRows
+from kvl_eval.model.pages import Cache
 from kvl_eval.model.precision import wide
-
-Cache = LatentCache | PagedRows | PromptRows
 
 
 class DecoderLayer(nn.Module):

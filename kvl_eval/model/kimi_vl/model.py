@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
+from kvl_eval.model.base import Embedded
 from kvl_eval.model.generate import generate
 from kvl_eval.model.kimi_vl.attention import RMSNorm
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
@@ -19,10 +20,11 @@ from kvl_eval.model.kimi_vl.decoder import LanguageModel, padding_mask
 from kvl_eval.model.kimi_vl.moe import Experts, Router
 from kvl_eval.model.kimi_vl.projector import Projector
 from kvl_eval.model.kimi_vl.vision import MoonViT, PositionTable, grid_pairs
-from kvl_eval.model.pages import PAGE, LatentCache, PagedRows, PagePool, PromptRows
+from kvl_eval.model.pages import PAGE, Cache, LatentCache, PagePool, PromptRows, StepRows
 from kvl_eval.model.placement import Places
 from kvl_eval.model.tensors import index_tensor
 from kvl_eval.model.weights import load_model
+from kvl_eval.pictures import Grid
 
 PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (80 kB each in float32); images are never split
 
@@ -92,7 +94,7 @@ class KimiVL(nn.Module):
         Raises: PromptError, if placeholders and visual tokens differ in number.
         """
         features = None if pixel_values is None else self.image_features(pixel_values, image_grid_hws)
-        embeds = self.embed(input_ids, features)
+        embeds = self.embeddings(input_ids, features)
         if attention_mask is None:
             positions, mask = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids), None
         else:
@@ -132,7 +134,16 @@ class KimiVL(nn.Module):
             start, first = start + count, end
         return torch.cat(features)
 
-    def embed(self, input_ids: Tensor, image_features: Tensor | None = None) -> Tensor:
+    def embed(self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()) -> Embedded:
+        """One sequence of ids (1, S) with visual tokens in place of its placeholders; without features all is text.
+
+        Raises: PromptError, if features are given and placeholders and visual tokens differ in number.
+        """
+        embeds = self.language_model.model.embed_tokens(ids) if features is None else self.embeddings(ids, features)
+        size = ids.shape[1]
+        return Embedded(embeds, torch.arange(size, device=embeds.device)[None], size)
+
+    def embeddings(self, input_ids: Tensor, image_features: Tensor | None = None) -> Tensor:
         """Embeddings (B, S, H) with visual tokens in place of the placeholders, in reading order.
 
         Raises: PromptError, if placeholders and visual tokens differ in number.
@@ -156,16 +167,21 @@ class KimiVL(nn.Module):
             self.config.text_config, rows=rows, dtype=self.dtype, device=self.layer_devices or self.device
         )
 
-    def new_pool(self, limit: int | None = None, page_size: int = PAGE) -> PagePool:
-        """A cache of at most `limit` pages for sequences that come and go, where the layers lie and in their dtype."""
+    def new_pool(self, pages: int | None = None, page_size: int = PAGE) -> PagePool:
+        """A cache of at most so many pages for sequences that come and go, where the layers lie and in their dtype."""
         config = self.config.text_config
         device = self.layer_devices or self.device
-        return PagePool(config, limit=limit, page_size=page_size, dtype=self.dtype, device=device)
+        return PagePool(
+            layers=config.num_hidden_layers,
+            width=config.latent_size,
+            limit=pages,
+            page_size=page_size,
+            dtype=self.dtype,
+            device=device,
+        )
 
     @torch.no_grad()
-    def forward_cached(
-        self, embeds: Tensor, cache: LatentCache | PagedRows | PromptRows, counts: Sequence[int] | None = None
-    ) -> Tensor:
+    def forward_cached(self, embeds: Tensor, cache: Cache, counts: Sequence[int] | None = None) -> Tensor:
         """Run new tokens of every sequence of the cache and return the logits behind the last one of each.
 
         One call prefills prompts or chunks of them (keys and values of all heads), or decodes one token a row (absorbed
@@ -177,7 +193,7 @@ class KimiVL(nn.Module):
             counts: tokens of each row that are not padding, 1 to S; None means S for all.
         Returns: (B or sequences, vocab_size) in float32 or wider.
         """
-        if isinstance(cache, PromptRows):
+        if isinstance(cache, PromptRows | StepRows):
             hidden = self.language_model.model(embeds, cache.prepare(), None, cache)
             cache.advance()
             return self.language_model.logits(cache.last(hidden))
