@@ -126,7 +126,10 @@ def _memory(folder: Path) -> str:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "float32" if device.type == "cpu" else KimiVLConfig.from_folder(folder).torch_dtype
-    needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+    try:
+        needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+    except CheckpointError:
+        return "not known, since the weight files cannot be read"
     require_room(needed, device)
     return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
 

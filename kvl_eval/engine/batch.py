@@ -32,13 +32,13 @@ from kvl_eval.engine.prefixes import page_names
 from kvl_eval.engine.requests import Counts, Event, Prompt, Stream, Waiting, not_finite, out_of_memory, overflow
 from kvl_eval.errors import SampleError
 from kvl_eval.model.base import Embedded, VisionLanguageModel
-from kvl_eval.model.generate import PREFILL_CHUNK, decode_step
 from kvl_eval.model.pages import PAGE, PagePool, PageTable, PromptRows, StepRows
 from kvl_eval.model.sampling import sample_rows
 from kvl_eval.model.tensors import index_tensor
 
 T = TypeVar("T")
 
+PREFILL_CHUNK = 2048  # tokens
 AHEAD = 2  # streams whose prompts are prefilled before there is a row for them
 FULL = ("allocate memory", "not enough memory", "out of memory")  # how torch says it in a plain RuntimeError
 
@@ -240,7 +240,7 @@ class Batch:
         self.counts.prefill_passes += 1
         self.counts.prefill_tokens += sum(counts)
         self._fillings = [filling for filling in fillings if filling.left]
-        for filling, row in zip(fillings, logits.split(1), strict=True):
+        for filling, row in zip(fillings, torch.split(logits, 1), strict=True):
             if not filling.left:
                 self._filled(filling, row)
         return sum(counts)
@@ -296,7 +296,7 @@ class Batch:
             self.counts.images += len(grids)
             features = self.model.image_features(torch.cat(pixels), grids, prepare=self.prepare)
             sizes = [sum(picture.tokens for picture in pictures) for pictures in due]
-            for pictures, part in zip(due, features.split(sizes), strict=True):
+            for pictures, part in zip(due, torch.split(features, sizes), strict=True):
                 self.features.put(pictures, part.clone() if len(due) > 1 else part)
         for one in prompts:
             one.pixel_values = None
@@ -444,7 +444,8 @@ class Batch:
 
     def _next_tokens(self, streams: Sequence[Stream], due: Sequence[Stream]) -> list[int | None]:
         """Feed every stream its next pending token; what is drawn for those that have no other."""
-        logits = decode_step(self.model, [stream.trajectory.pending[0] for stream in streams], self._rows())
+        ids = index_tensor([stream.trajectory.pending[0] for stream in streams], self.model.device)
+        logits = self.model.forward_cached(self.model.embed(ids[:, None]).embeds, self._rows())
         if len(due) < len(streams):
             places = [place for place, stream in enumerate(streams) if len(stream.trajectory.pending) == 1]
             logits = logits[index_tensor(places, logits.device)]

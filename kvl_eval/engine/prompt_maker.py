@@ -121,7 +121,7 @@ class PromptMaker:
             pictures=len(layout.places),
             image_tokens=tokens,
             tokens=text + tokens,
-            limit=tried.in_token_limit if tried.in_token_limit < self.prep.config.in_token_limit else None,
+            limit=tried.limit if tried.limit < self.prep.config.limit else None,
             fits=limit is not None,
         )
 

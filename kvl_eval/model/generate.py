@@ -7,31 +7,30 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.pages import Cache, LatentCache
+from kvl_eval.model.pages import LatentCache, PagedRows
 from kvl_eval.model.sampling import finite_token, sample_rows
 from kvl_eval.model.tensors import index_tensor
 
 if TYPE_CHECKING:
-    from kvl_eval.model.base import VisionLanguageModel
     from kvl_eval.model.kimi_vl.model import KimiVL
 
 PREFILL_CHUNK = 2048  # tokens
 
 
 @torch.no_grad()
-def prefill(model: "KimiVL", embeds: Tensor, cache: Cache, chunk: int = PREFILL_CHUNK) -> Tensor:
+def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache | PagedRows, chunk: int = PREFILL_CHUNK) -> Tensor:
     """Logits (B, vocab_size) behind prompts of equal length, which go into the cache in chunks."""
     logits = embeds.new_empty(0)
     for part in torch.split(embeds, chunk, dim=1):
-        logits = model.forward_cached(part, cache)
+        logits = model.forward_block(part, cache)
     return logits
 
 
 @torch.no_grad()
-def decode_step(model: "VisionLanguageModel", tokens: Sequence[int], cache: Cache) -> Tensor:
+def decode_step(model: "KimiVL", tokens: Sequence[int], cache: LatentCache | PagedRows) -> Tensor:
     """Logits (B, vocab_size) behind one more token in every row of the cache."""
     ids = index_tensor(tokens, model.device)
-    return model.forward_cached(model.embed(ids[:, None]).embeds, cache)
+    return model.forward_block(model.embed(ids[:, None]).embeds, cache)
 
 
 @torch.no_grad()

@@ -486,6 +486,3 @@ def cache_mask(starts: Sequence[int], count: int, device: torch.device) -> Tenso
         return None
     queries_BS = index_tensor(starts, device)[:, None] + torch.arange(count, device=device)
     return torch.arange(max(starts) + count, device=device) <= queries_BS[..., None]
-
-
-Cache = LatentCache | PagedRows | PromptRows | StepRows

@@ -74,7 +74,7 @@ def test_a_picture_of_the_size_seen_is_not_shrunk_again(width: int, height: int,
 
 def test_max_pixels_lower_the_limit_of_patches() -> None:
     assert within_pixels(CONFIG, None) == CONFIG
-    assert within_pixels(CONFIG, 196 * 100 + 5).in_token_limit == 100
+    assert within_pixels(CONFIG, 196 * 100 + 5).limit == 100
     assert within_pixels(CONFIG, 10**9) == CONFIG
     with pytest.raises(ConfigError):
         within_pixels(CONFIG, 195)

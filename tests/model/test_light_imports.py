@@ -7,7 +7,14 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["", ".config", ".image_processor", ".tokenizer", ".chat", ".hub", ".template_check"]
+    "module",
+    [
+        "",
+        ".base",
+        ".registry",
+        ".hub",
+        *(f".kimi_vl.{name}" for name in ("config", "image_processor", "tokenizer", "chat")),
+    ],
 )
 def test_light_modules_load_no_torch(module: str) -> None:
     code = f"import sys, kvl_eval.model{module}; print(*sorted({{'torch', 'transformers'}} & set(sys.modules)))"

@@ -207,8 +207,8 @@ def test_several_tokens_a_row_may_differ_in_what_they_follow(model: KimiVL) -> N
     rows = PagedRows(pool, tables)
     for counts in ([6, 2], [3, 5], [1, 4]):
         embeds = torch.randn(2, max(counts), hidden)
-        found = model.forward_cached(embeds, rows, counts)
-        torch.testing.assert_close(found, model.forward_cached(embeds, block, counts), atol=1e-4, rtol=0)
+        found = model.forward_block(embeds, rows, counts)
+        torch.testing.assert_close(found, model.forward_block(embeds, block, counts), atol=1e-4, rtol=0)
     assert rows.lengths == block.lengths == [10, 11]
 
 
@@ -260,14 +260,14 @@ def test_decoding_the_released_shapes_over_pages_reads_nothing_back(released: Ca
     pool = model.new_pool()
     first, other = PageTable(), PageTable()
     embeds = torch.empty(1, 100, 2048, dtype=torch.bfloat16, device="meta")
-    model.forward_cached(embeds, PagedRows(pool, [first]))
-    model.forward_cached(embeds, PagedRows(pool, [other]))
+    model.forward_block(embeds, PagedRows(pool, [first]))
+    model.forward_block(embeds, PagedRows(pool, [other]))
     rows = PagedRows(pool, [first, pool.fork(first)])
     for _ in range(2):
         logits = decode_step(model, [1, 2], rows)
     assert logits.shape == (2, 163840)
     assert (rows.lengths, pool.copied) == ([102, 102], 1)
-    model.forward_cached(embeds, PagedRows(pool, [first]))
+    model.forward_block(embeds, PagedRows(pool, [first]))
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def test_prompts_of_different_length_prefill_together(golden: Path, model: KimiV
     rows = [model.embeddings(inputs[name]["input_ids"])[0] for name in names]
     cache = LatentCache(model.config.text_config, rows=2)
     counts = [len(row) for row in rows]
-    logits = model.forward_cached(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), cache, counts)
+    logits = model.forward_block(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), cache, counts)
     assert cache.lengths == counts
     for row, name in enumerate(names):
         torch.testing.assert_close(logits[row], vectors(golden, name)["logits"][-1], atol=1e-4, rtol=0)

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kvl_eval.model.base import Packed, Pages
+from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
-from kvl_eval.model.pages import Cache, PromptRows, StepRows, cache_mask
+from kvl_eval.model.pages import LatentCache, PagedRows, cache_mask
 from kvl_eval.model.precision import wide, wide_dtype
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
@@ -68,20 +68,22 @@ class Attention(nn.Module):
             self.expanded(self.queries(x_BSH, angles_BSJ), self.latents(x_BSH, angles_BSJ), mask_BST)
         )
 
-    def forward_cached(
+    def forward_cached(self, x_BSH: Tensor, angles_BSJ: Tensor, rows: Rows, layer: int) -> Tensor:
+        """Attention of new tokens over what their sequences hold and themselves; their latents are written to it."""
+        latents, queries = self.latents(x_BSH, angles_BSJ), self.queries(x_BSH, angles_BSJ)
+        held = rows.write(layer, latents)
+        out = self.paged(queries, held) if isinstance(held, Pages) else self.packed(queries, latents, held)
+        return self.o_proj(out)  # type: ignore[no-any-return]
+
+    def forward_block(
         self,
         x_BSH: Tensor,
         angles_BSJ: Tensor,
         mask_BST: Tensor | None,
-        cache: Cache,
+        cache: LatentCache | PagedRows,
         layer: int,
     ) -> Tensor:
-        """Attention of new tokens over what the cache holds and themselves; the new latents are written to it."""
-        if isinstance(cache, PromptRows | StepRows):
-            latents, queries = self.latents(x_BSH, angles_BSJ), self.queries(x_BSH, angles_BSJ)
-            seen = cache.write(layer, latents)
-            out = self.paged(queries, seen) if isinstance(seen, Pages) else self.packed(queries, latents, seen)
-            return self.o_proj(out)  # type: ignore[no-any-return]
+        """`forward_cached` for rows of equal size."""
         # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
         absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
         held = cache.write(layer, self.latents(x_BSH, angles_BSJ))

@@ -6,13 +6,20 @@ this implementation does not compute are refused by name. No torch in here.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args, get_origin
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.files import id_tuple, read_json
+from kvl_eval.pictures import Grid, PictureSize, Size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -206,6 +213,49 @@ class PreprocessorConfig:
                 raise _bad_field(name, getattr(self, name), "1 or more")
         if min(self.merge_kernel_size) < 1 or min(self.image_std) <= 0.0:
             raise _bad_field("merge_kernel_size, image_std", [self.merge_kernel_size, self.image_std], "above 0")
+
+    @property
+    def limit(self) -> int:
+        """Most patches of a picture."""
+        return self.in_token_limit
+
+    @property
+    def patch_pixels(self) -> int:
+        """Pixels of a patch."""
+        return self.patch_size**2
+
+    @property
+    def patches_per_token(self) -> int:
+        """Patches that become one visual token."""
+        return self.merge_kernel_size[0] * self.merge_kernel_size[1]
+
+    def with_limit(self, patches: int) -> Self:
+        """The same with another limit."""
+        return replace(self, in_token_limit=patches)
+
+    def size(self, width: int, height: int) -> PictureSize:
+        """What becomes of a picture of that size. Raises: MediaError."""
+        from kvl_eval.model.kimi_vl.image_processor import image_size
+
+        return image_size(width, height, self)
+
+    def accepted(self, width: int, height: int) -> Size:
+        """The size itself, or, where it is refused as too long, the longest legal one of the same aspect."""
+        from kvl_eval.model.kimi_vl.image_processor import accepted_size
+
+        return accepted_size(width, height, self)
+
+    def patches(self, image: "Image") -> tuple["NDArray[np.uint8]", Grid]:
+        """uint8 patches (P, 3, 14, 14) of a picture in raster order, and its grid. Raises: MediaError."""
+        from kvl_eval.model.kimi_vl.image_processor import preprocess_image
+
+        return preprocess_image(image, self)
+
+    def normalized(self, patches: "Tensor") -> "Tensor":
+        """(x / 255 - mean) / std in float32."""
+        from kvl_eval.model.kimi_vl.processor import normalize
+
+        return normalize(patches, self)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:

@@ -6,12 +6,15 @@ Shapes: B rows, S new tokens, T tokens attended to, H hidden, J half the rope si
 import torch
 from torch import Tensor, nn
 
+from kvl_eval.model.base import Rows
 from kvl_eval.model.kimi_vl.attention import Attention, RMSNorm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.moe import MLP, MoE
 from kvl_eval.model.kimi_vl.rope import text_angles
-from kvl_eval.model.pages import Cache
+from kvl_eval.model.pages import LatentCache, PagedRows
 from kvl_eval.model.precision import wide
+
+Cache = LatentCache | PagedRows | Rows
 
 
 class DecoderLayer(nn.Module):
@@ -29,8 +32,10 @@ class DecoderLayer(nn.Module):
         normed = self.input_layernorm(x_BSH)
         if cache is None:
             x_BSH = x_BSH + self.self_attn(normed, angles_BSJ, mask_BST)
+        elif isinstance(cache, LatentCache | PagedRows):
+            x_BSH = x_BSH + self.self_attn.forward_block(normed, angles_BSJ, mask_BST, cache, self.index)
         else:
-            x_BSH = x_BSH + self.self_attn.forward_cached(normed, angles_BSJ, mask_BST, cache, self.index)
+            x_BSH = x_BSH + self.self_attn.forward_cached(normed, angles_BSJ, cache, self.index)
         return x_BSH + self.mlp(self.post_attention_layernorm(x_BSH))  # type: ignore[no-any-return]
 
 

@@ -5,10 +5,11 @@ converted to RGB: alpha is dropped, not blended, and EXIF orientation is not app
 """
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvl_eval.errors import MediaError
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.pictures import PictureSize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
 MAX_SIDE = 512  # patches; the vision tower's positions end there
 
 
-class ImageSize(NamedTuple):
-    """What becomes of a picture: sizes are (width, height) in pixels, the grid (rows, columns) in patches."""
-
-    resized: tuple[int, int]
-    padded: tuple[int, int]
-    grid: tuple[int, int]
-    tokens: int
-
-
-def image_size(width: int, height: int, config: PreprocessorConfig) -> ImageSize:
+def image_size(width: int, height: int, config: PreprocessorConfig) -> PictureSize:
     """Sizes and token count of a picture of `width` x `height` pixels.
 
     Raises: MediaError (media.too_long), if a side has 512 patches or more after padding.
@@ -46,7 +38,7 @@ def image_size(width: int, height: int, config: PreprocessorConfig) -> ImageSize
             f"{config.in_token_limit}",
             fix=f"shrink it so that no side is longer than {limit} pixels",
         )
-    return ImageSize(resized, padded, (rows, cols), rows * cols // (high * wide))
+    return PictureSize(resized, padded, (rows, cols), rows * cols // (high * wide))
 
 
 def _resized_and_padded(width: int, height: int, config: PreprocessorConfig) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -92,3 +84,14 @@ def _fitted(image: "Image", size: tuple[int, int]) -> "Image":
     left = max(0, round((image.width - size[0]) / 2.0))
     top = max(0, round((image.height - size[1]) / 2.0))
     return image.crop((left, top, left + size[0], top + size[1]))
+
+
+def accepted_size(width: int, height: int, config: PreprocessorConfig) -> tuple[int, int]:
+    """The size itself, or, where the processor refuses it as too long, the longest legal one of the same aspect."""
+    try:
+        image_size(width, height, config)
+    except MediaError:
+        longest = (MAX_SIDE - 1) // max(config.merge_kernel_size) * max(config.merge_kernel_size) * config.patch_size
+        scale = longest / max(width, height)
+        return tuple(min(longest, max(1, round(side * scale))) for side in (width, height))  # type: ignore[return-value]
+    return width, height

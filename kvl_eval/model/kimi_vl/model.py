@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.base import Embedded
+from kvl_eval.model.base import Embedded, Rows
 from kvl_eval.model.generate import generate
 from kvl_eval.model.kimi_vl.attention import RMSNorm
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
@@ -20,7 +20,7 @@ from kvl_eval.model.kimi_vl.decoder import LanguageModel, padding_mask
 from kvl_eval.model.kimi_vl.moe import Experts, Router
 from kvl_eval.model.kimi_vl.projector import Projector
 from kvl_eval.model.kimi_vl.vision import MoonViT, PositionTable, grid_pairs
-from kvl_eval.model.pages import PAGE, Cache, LatentCache, PagePool, PromptRows, StepRows
+from kvl_eval.model.pages import PAGE, LatentCache, PagedRows, PagePool
 from kvl_eval.model.placement import Places
 from kvl_eval.model.tensors import index_tensor
 from kvl_eval.model.weights import load_model
@@ -181,22 +181,27 @@ class KimiVL(nn.Module):
         )
 
     @torch.no_grad()
-    def forward_cached(self, embeds: Tensor, cache: Cache, counts: Sequence[int] | None = None) -> Tensor:
-        """Run new tokens of every sequence of the cache and return the logits behind the last one of each.
+    def forward_cached(self, embeds: Tensor, rows: Rows) -> Tensor:
+        """Run new tokens of some sequences; logits (sequences, vocab_size) behind the last one of each.
 
-        One call prefills prompts or chunks of them (keys and values of all heads), or decodes one token a row (absorbed
-        weights). Positions follow from what each sequence holds.
+        Prompts and chunks of them take keys and values of all heads, single tokens absorbed weights.
+        """
+        hidden = self.language_model.model(embeds, rows.prepare(), None, rows)
+        rows.advance()
+        return self.language_model.logits(rows.last(hidden))
+
+    @torch.no_grad()
+    def forward_block(
+        self, embeds: Tensor, cache: LatentCache | PagedRows, counts: Sequence[int] | None = None
+    ) -> Tensor:
+        """`forward_cached` for rows of equal size, padded at the right.
 
         Args:
-            embeds: (B, S, H) embeddings of the new tokens, padded at the right; (1, S, H) of `PromptRows`.
-            cache:  a cache with B rows, or sequences packed in one; it holds the new tokens afterwards.
+            embeds: (B, S, H) embeddings of the new tokens.
+            cache:  a cache with B rows; it holds the new tokens afterwards.
             counts: tokens of each row that are not padding, 1 to S; None means S for all.
-        Returns: (B or sequences, vocab_size) in float32 or wider.
+        Returns: (B, vocab_size) in float32 or wider.
         """
-        if isinstance(cache, PromptRows | StepRows):
-            hidden = self.language_model.model(embeds, cache.prepare(), None, cache)
-            cache.advance()
-            return self.language_model.logits(cache.last(hidden))
         rows, size = embeds.shape[:2]
         counts = [size] * rows if counts is None else list(counts)
         mask = cache.prepare(size)
