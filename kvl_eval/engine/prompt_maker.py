@@ -21,9 +21,8 @@ from kvl_eval.media.frame_rules import DEFAULT_FRAMES
 from kvl_eval.media.images import ImagePrep, PreparedImage
 from kvl_eval.media.layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.kimi_vl import chat
-from kvl_eval.model.kimi_vl.config import PreprocessorConfig
-from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
+from kvl_eval.model.base import EncodedPrompt, TextProcessor, Turn
+from kvl_eval.pictures import PictureRule
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import THINK_CLOSE
 from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
@@ -36,9 +35,13 @@ Groups = tuple[tuple[PreparedImage, ...], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MadePrompt:
-    """A prompt as the model takes it: ids, pictures in order, and the text with `<image:1>` where they stand."""
+    """A prompt as the model takes it: ids, places of its visual tokens, pictures in order, and its text.
+
+    In the text `<image:1>` stands where the first picture does.
+    """
 
     ids: list[int]
+    places: list[int]
     images: tuple[PreparedImage, ...]
     text: str
 
@@ -47,16 +50,16 @@ class PromptMaker:
     """Makes prompts of requests; owns the worker processes.
 
     Args:
-        config:    the checkpoint's `preprocessor_config.json`.
-        tokenizer: its tokenizer.
-        context:   most tokens of prompt and answer together.
-        settings:  image preparation, `--blind`, sampling of frames, workers, time limit, cache.
+        rule:     how the checkpoint's pictures become patches.
+        text:     its tokenizer and chat template.
+        context:  most tokens of prompt and answer together.
+        settings: image preparation, `--blind`, sampling of frames, workers, time limit, cache.
     Raises: ConfigError, for settings that no sample could be prepared with.
     """
 
-    def __init__(self, config: PreprocessorConfig, tokenizer: KimiTokenizer, context: int, settings: Settings) -> None:
-        self.prep = media_prep(config, settings)
-        self._tokenizer = tokenizer
+    def __init__(self, rule: PictureRule, text: TextProcessor, context: int, settings: Settings) -> None:
+        self.prep = media_prep(rule, settings)
+        self._text = text
         self._context = context
         self._pool: MediaPool[Job, Any] = MediaPool(
             partial(run_media_job, prep=self.prep), workers=settings.num_workers, timeout=settings.timeout
@@ -102,7 +105,7 @@ class PromptMaker:
         """Videos and documents as frames and pages under the largest limit of patches that fits."""
         layout: Layout = await asyncio.wrap_future(self._pool.submit(LayoutJob(request.messages)))
         messages = [_chat_message(role, parts) for role, parts in layout.turns]
-        text = len(self._ids(request, messages, [0] * len(layout.places)))
+        text = len(self._encoded(request, messages, [0] * len(layout.places)).ids)
         limit = self._limit(request.generation, layout.sizes, text)
         if limit is None:
             raise overflow(layout.sizes, text, self.new_tokens(request.generation), self._context)
@@ -113,7 +116,7 @@ class PromptMaker:
         """What a prompt takes, its files looked at by a worker process; no frame is decoded. Raises: SampleError."""
         layout: Layout = self._pool.submit(LayoutJob(tuple(messages))).result()
         shown = [_chat_message(role, parts) for role, parts in layout.turns]
-        text = len(chat.encode_messages(self._tokenizer, shown, [0] * len(layout.places)))
+        text = len(self._text.encode_turns(shown, [0] * len(layout.places)).ids)
         limit = self._limit(generation, layout.sizes, text)
         tried = limited(self.prep.config, LADDER[-1] if limit is None else limit)
         tokens = picture_tokens(layout.sizes, tried)
@@ -128,7 +131,7 @@ class PromptMaker:
     def new_tokens(self, generation: Generation) -> int:
         """Most tokens an answer adds to the prompt."""
         forced = bool(generation.think_budgets) and generation.budget_policy == "force"
-        return generation.limit + (len(self._tokenizer.encode(THINK_CLOSE)) if forced else 0)
+        return generation.limit + (len(self._text.encode(THINK_CLOSE)) if forced else 0)
 
     def pictures(self, messages: Iterable[Message]) -> int:
         """How many pictures a prompt will have, as far as that can be said before its files are opened."""
@@ -147,21 +150,19 @@ class PromptMaker:
         groups: Groups = await asyncio.wrap_future(self._pool.submit(job))
         return groups
 
-    def _ids(self, request: Request, messages: Sequence[chat.Message], image_tokens: Sequence[int]) -> list[int]:
-        ids = chat.encode_messages(self._tokenizer, messages, image_tokens)
-        return ids + self._tokenizer.encode(request.prefix)
+    def _encoded(self, request: Request, messages: Sequence[Turn], image_tokens: Sequence[int]) -> EncodedPrompt:
+        ids, places = self._text.encode_turns(messages, image_tokens)
+        return EncodedPrompt(ids + self._text.encode(request.prefix), places)
 
-    def _made(
-        self, request: Request, messages: Sequence[chat.Message], images: tuple[PreparedImage, ...]
-    ) -> MadePrompt:
-        ids = self._ids(request, messages, [image.info.tokens for image in images])
-        return MadePrompt(ids, images, _rendered(messages) + request.prefix)
+    def _made(self, request: Request, messages: Sequence[Turn], images: tuple[PreparedImage, ...]) -> MadePrompt:
+        ids, places = self._encoded(request, messages, [image.info.tokens for image in images])
+        return MadePrompt(ids, places, images, self._text.rendered(messages) + request.prefix)
 
 
-def media_prep(config: PreprocessorConfig, settings: Settings) -> MediaPrep:
+def media_prep(rule: PictureRule, settings: Settings) -> MediaPrep:
     """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
     return MediaPrep(
-        images=ImagePrep(config=config, style=settings.image_prep, blind=settings.blind),
+        images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
         decoder=settings.video_decoder,
         frames=settings.frames,
         fps=settings.fps,
@@ -183,13 +184,3 @@ def _chat_message(role: str, parts: Iterable[object]) -> Mapping[str, Any]:
     """A turn for the chat template; whatever is no text is a picture."""
     content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
     return {"role": role, "content": content}
-
-
-def _rendered(messages: Sequence[chat.Message]) -> str:
-    """The conversation as the model is given it, with `<image:1>` where the first picture's tokens stand."""
-    shown, number = [], 0
-    for piece in chat.pieces(messages):
-        is_picture = piece.is_control and piece.text == chat.MEDIA_PAD
-        number += is_picture
-        shown.append(f"<image:{number}>" if is_picture else piece.text)
-    return "".join(shown)

@@ -257,7 +257,7 @@ def test_pictures_are_encoded_once_for_repeats_budgets_and_requests(engine_with:
 def test_patches_stay_bytes_until_the_vision_tower_takes_their_portion(engine_with: Make) -> None:
     engine = engine_with(dtype="float32")
     model = engine.load()
-    encode, config = model.image_features, engine.preprocessor
+    encode, config = model.image_features, engine.rule
     given: list[torch.Tensor] = []
     portions: list[tuple[torch.dtype, int]] = []
 
@@ -273,7 +273,7 @@ def test_patches_stay_bytes_until_the_vision_tower_takes_their_portion(engine_wi
     model.image_features = in_portions  # type: ignore[method-assign]
     model.vision_tower.register_forward_pre_hook(compare)
     completion = only(answers(engine, [golden("two_images")]))
-    assert completion.raw_output == engine.tokenizer.decode(CASES["two_images"]["greedy_until_stop"])
+    assert completion.raw_output == engine.text.tokenizer.decode(CASES["two_images"]["greedy_until_stop"])
     assert [one.dtype for one in given] == [torch.uint8]
     assert portions == [(torch.float32, 4 * info.tokens) for info in completion.media]
 
