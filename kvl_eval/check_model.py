@@ -14,10 +14,10 @@ from typing import Any
 from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
 from kvl_eval.families import RULES, choose_family
+from kvl_eval.model.families import KIMI_VL
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import chat
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
-from kvl_eval.model.kimi_vl.families import KIMI_VL
 from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
 from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
 

@@ -18,7 +18,7 @@ from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
 from kvl_eval.errors import UsageError
 from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, choose_family
-from kvl_eval.model.kimi_vl.families import (
+from kvl_eval.model.families import (
     INSTRUCT,
     KIMI_VL,
     NANO,

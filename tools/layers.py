@@ -40,22 +40,33 @@ LAYERS = (
     Layer(
         "model",
         "what architectures share: weights, placement over devices, download, memory, sampling, generate",
-        ("families",),
+        ("families", "pictures", ARCHITECTURE),  # the last one until loading and generating take any architecture
     ),
     Layer("model.families", "the records of Kimi-VL's families", ("families", "thinking")),
     Layer("model.__init__", "the public names of the model as a library", ("model", "model.registry", ARCHITECTURE)),
-    Layer("model.registry", "one line an architecture", ("families", "model", ARCHITECTURE)),
-    Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model")),
+    Layer("model.registry", "one line an architecture", ("families", "model", "pictures", ARCHITECTURE)),
+    Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model", "pictures")),
     Layer(
         "media",
         "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `video_readers`, "
         "`subtitles`, `documents`; `layout` in a prompt, `fit` to the context, `drawn` frames, `cache`",
-        ("model",),  # its rule of picture sizes
+        ("pictures",),
     ),
     Layer(
         "engine",
         "batches, requests, trajectories, pages of the cache; knows no architecture",
-        ("thinking", "media", "model.base", "model.tensors", "model.sampling"),
+        (
+            "thinking",
+            "media",
+            "pictures",
+            "sources",
+            "backends.base",
+            "model.base",
+            "model.memory",
+            "model.pages",
+            "model.tensors",
+            "model.sampling",
+        ),
     ),
     Layer(
         "sources",

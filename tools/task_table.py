@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from kvl_eval import references
-from kvl_eval.model.kimi_vl.families import PUBLISHED
+from kvl_eval.model.families import PUBLISHED
 from kvl_eval.references import ReferenceScore
 from kvl_eval.reports.leaderboard import NOT_RUN
 from kvl_eval.tasks import TASKS

@@ -46,8 +46,8 @@ from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.kimi_vl.config import PreprocessorConfig
-from kvl_eval.model.kimi_vl.families import OTHER
+from kvl_eval.model.families import OTHER
+from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
@@ -90,7 +90,7 @@ class Endpoint:
         self.client = ChatClient(self.server)
         self._args = model_args(settings.model_args)
         self._prep = MediaPrep(
-            images=ImagePrep(config=PreprocessorConfig(), style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(config=SERVED_RULE, style=settings.image_prep, blind=settings.blind),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kvl_eval.model.base import Packed, Pages
+from kvl_eval.model.held import Packed, Pages
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.page_plan import Part, plan_parts
 from kvl_eval.model.tensors import index_tensor
@@ -440,6 +440,7 @@ class StepRows:
     """The next token of each of some sequences, one a row."""
 
     def __init__(self, pool: PagePool, tables: Sequence[PageTable]) -> None:
+        self.pool = pool
         self.tables = list(tables)
         self._rows = PagedRows(pool, tables)
 
@@ -451,7 +452,7 @@ class StepRows:
     def prepare(self) -> Tensor:
         """Make room for the new tokens; their positions (B, 1). Raises: MemoryError, if pages run out."""
         self._rows.prepare(1)
-        device = self._rows.pool.layers[0].device
+        device = self.pool.layers[0].device
         return index_tensor([table.length + table.offset for table in self.tables], device)[:, None]
 
     def write(self, layer: int, values_B1W: Tensor) -> Pages:

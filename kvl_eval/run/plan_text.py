@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
-from kvl_eval.model.kimi_vl.families import OTHER, PUBLISHED, stored_family
+from kvl_eval.model.families import OTHER, PUBLISHED, stored_family
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart

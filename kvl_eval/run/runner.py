@@ -21,7 +21,7 @@ from typing import Any
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.errors import DataError, StorageError, UsageError
-from kvl_eval.model.kimi_vl.families import INSTRUCT, OTHER, PUBLISHED, stored_family
+from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
 from kvl_eval.run.event_loop import run_async

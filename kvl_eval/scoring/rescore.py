@@ -11,7 +11,7 @@ from typing import Any
 
 from kvl_eval import __version__
 from kvl_eval.errors import DataError, unknown
-from kvl_eval.model.kimi_vl.families import OTHER
+from kvl_eval.model.families import OTHER
 from kvl_eval.scoring.judged import JudgeFields, can_be_judged, judged_scores
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.result_rows import Part, Row, result_row

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvl_eval.families import DEMO_NOTE, is_sure
-from kvl_eval.model.kimi_vl.families import SCRIPTED, stored_family
+from kvl_eval.model.families import SCRIPTED, stored_family
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
