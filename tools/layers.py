@@ -60,7 +60,7 @@ LAYERS = (
             "media",
             "pictures",
             "sources",
-            "backends.base",
+            "backends",
             "model.base",
             "model.memory",
             "model.pages",
