@@ -24,7 +24,6 @@ from kvl_eval.store.journal import Line, read_lines
 from kvl_eval.store.record_schema import plan_faults, record_faults
 from kvl_eval.store.records import Key
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 
@@ -189,7 +188,7 @@ def _check_task(
     """How many answers of a task are ok, failed and pending."""
     path, states, replaced = folder.samples_path(task), {}, 0
     fingerprint = folder.legacy_manifest.get("config_fingerprint") if folder.problem is None else None
-    for line, record in _whole_records(folder, path, damaged, found):
+    for line, record in _readable(folder, path, damaged, found):
         where = f"{path} line {line.number}"
         faults = record_faults(record)
         fingerprint = fingerprint or record.get("config_fingerprint")
@@ -214,29 +213,18 @@ def _check_task(
     return Counter({**Counter(states.values()), "pending": len(pending)})
 
 
-def _whole_records(
+def _readable(
     folder: RunFolder, path: Path, damaged: list[Damage], found: Verification
 ) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Each line that can be read, with its record made whole.
-
-    A line without an end is what a crash leaves, but not in a finished run. A record whose beginning lies in a line
-    that is not there counts as pending, like a damaged one.
-    """
-    holders = Holders()
-    reader = RecordReader(path, holders.offsets)
-    try:
-        for line in read_lines(path):
-            where = f"{path} line {line.number}"
-            if line.torn and folder.status != "finished":
-                found.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
-            elif line.fields is None:
-                damaged.append(Damage("record.damaged", where, line.damage))
-            elif dangling := holders.see(line):
-                damaged.append(Damage("record.dangling", where, dangling))
-            else:
-                yield line, reader.at(line.offset) if line.offset in holders.offsets else line.fields
-    finally:
-        reader.close()
+    """Each line that can be read, with its record. A line without an end is a crash's, but not in a finished run."""
+    for line in read_lines(path):
+        where = f"{path} line {line.number}"
+        if line.torn and folder.status != "finished":
+            found.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
+        elif line.fields is None:
+            damaged.append(Damage("record.damaged", where, line.damage))
+        else:
+            yield line, line.fields
 
 
 def _foreign(fields: Mapping[str, Any], task: str, fingerprint: str | None) -> Iterator[str]:

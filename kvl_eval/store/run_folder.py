@@ -12,7 +12,7 @@
       index.json         derived list of runs
 
 Readers skip a line whose checksum does not fit and name it; its sample counts as pending. The last record of a key
-wins. Records of one trajectory store once what they share (`shared_text`); readers get each one whole.
+wins. A line is read by itself: `jq`, `grep` and pandas see every record whole.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from typing import Any, TypeVar
 
 from kvl_eval.decode import Limits, decode, encode_object, read_json
 from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
-from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_lines, remove_leftovers
+from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, LineReader, encode_line, read_lines, remove_leftovers
 from kvl_eval.store.manifest import Manifest, ModelFacts
 from kvl_eval.store.names import file_name
 from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
-from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.store.task_records import RecordIndex, TaskRecords
 
 T = TypeVar("T")
@@ -239,8 +238,7 @@ class RunFolder:
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
-        holders = Holders()
-        found = RecordIndex(holders=holders.offsets)
+        found = RecordIndex()
         path = self.samples_path(task)
         for line in read_lines(path):
             if line.fields is None:
@@ -250,9 +248,6 @@ class RunFolder:
             self._check_owner(line.fields, task, f"{path} line {line.number}")
             if faults := index_faults(line.fields):
                 found.damage.append(f"{path} line {line.number}: it is no record, {'; '.join(faults)}")
-                continue
-            if dangling := holders.see(line):
-                found.damage.append(f"{path} line {line.number}: {dangling}")
                 continue
             key = legacy_key_of(line.fields)
             found.duplicates += key in found.offsets
@@ -286,7 +281,7 @@ class RunFolder:
         self.notices += [notice for notice in notices if notice not in self.notices]
 
     def records(self, task: str, *, strict: bool = False) -> Iterator[Record]:
-        """A task's records, each key once, in the order they were finished, but those of one trajectory together.
+        """A task's records, each key once, in the order they were finished.
 
         Raises: DataError `run.damaged`, naming file and field, for one that is no record.
         """
@@ -309,9 +304,9 @@ class RunFolder:
         finally:
             reader.close()
 
-    def legacy_reader(self, task: str, index: RecordIndex) -> RecordReader:
+    def legacy_reader(self, task: str, index: RecordIndex) -> LineReader:
         """A task's records by where they start, as dicts."""
-        return RecordReader(self.samples_path(task), index.holders)
+        return LineReader(self.samples_path(task))
 
     # -- what is derived ----------------------------------------------------------------------------------------
 
