@@ -53,7 +53,9 @@ class Shard:
         return f"{text}, {self.lacking} samples lack one; `kvl-eval resume {self.folder.path}` finishes it"
 
 
-def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) -> tuple[RunOutcome, list[Shard]]:
+def merge(
+    paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task, *, compress: bool = False
+) -> tuple[RunOutcome, list[Shard]]:
     """A new run folder below `output_dir` with everything the shards hold, scored; and what each shard held.
 
     Raises: UsageError `merge.*` for runs that do not belong together, naming both, and for missing shards; DataError.
@@ -77,6 +79,8 @@ def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) ->
                 folder.disk.replace(replies_path(folder, task), _replies(shards, task))
         results = rescore(folder, config.protocol, config.thinking, lookup)
         save_end(folder, results, first["model"])
+        if compress and folder.status == "finished":
+            folder.compress()
     finally:
         folder.unlock()
     return outcome_of(folder, results, None), shards

@@ -20,10 +20,11 @@ from kvl_eval.audit.data_changes import data_changes
 from kvl_eval.audit.shadow import score_again, shadow
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.run.plan import MODEL_IDENTITY, differences, fingerprint_of
-from kvl_eval.store.journal import Line, read_lines
+from kvl_eval.store.journal import read_lines
 from kvl_eval.store.record_schema import plan_faults, record_faults
 from kvl_eval.store.records import Key
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.task_records import SampleLine, packed_path, sample_lines
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 
@@ -166,7 +167,7 @@ def _check_samples(folder: RunFolder, plan: dict[str, set[Key]] | None, found: V
     for task in names:
         keys = None if plan is None else plan.get(task, set())
         states += _check_task(folder, task, keys, damaged, found)
-    known = {folder.samples_path(task) for task in names}
+    known = {path for task in names for path in (folder.samples_path(task), packed_path(folder.samples_path(task)))}
     for path in sorted((folder.path / "samples").glob("*")):
         if path not in known and not path.name.endswith(".tmp"):
             found.add("damaged", "record.unplanned", path, "no planned task has records of that name")
@@ -186,10 +187,12 @@ def _check_task(
     folder: RunFolder, task: str, planned: set[Key] | None, damaged: list[Damage], found: Verification
 ) -> Counter[str]:
     """How many answers of a task are ok, failed and pending."""
-    path, states, replaced = folder.samples_path(task), {}, 0
+    path, replaced = folder.samples_path(task), 0
+    states: dict[Key, str] = {}
+    digests: dict[Key, int] = {}
     fingerprint = folder.legacy_manifest.get("config_fingerprint") if folder.problem is None else None
     for line, record in _readable(folder, path, damaged, found):
-        where = f"{path} line {line.number}"
+        where = line.where
         faults = record_faults(record)
         fingerprint = fingerprint or record.get("config_fingerprint")
         faults += [] if faults else _foreign(record, task, fingerprint)
@@ -201,7 +204,8 @@ def _check_task(
         if planned is not None and key not in planned:
             found.add("damaged", "record.unplanned", where, f"{_shown(key)} is not in the plan")
             continue
-        replaced += key in states
+        replaced += key in states and digests.get(key) != line.digest
+        digests[key] = line.digest
         states[key] = record["status"]
     if replaced:
         found.add("note", "record.replaced", path, f"{replaced} records were replaced by later ones of the same key")
@@ -215,10 +219,10 @@ def _check_task(
 
 def _readable(
     folder: RunFolder, path: Path, damaged: list[Damage], found: Verification
-) -> Iterator[tuple[Line, dict[str, Any]]]:
+) -> Iterator[tuple[SampleLine, dict[str, Any]]]:
     """Each line that can be read, with its record. A line without an end is a crash's, but not in a finished run."""
-    for line in read_lines(path):
-        where = f"{path} line {line.number}"
+    for line in sample_lines(path):
+        where = line.where
         if line.torn and folder.status != "finished":
             found.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
         elif line.fields is None:

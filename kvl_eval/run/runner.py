@@ -124,7 +124,7 @@ def resume_run(
         done = {name: _kept(folder, name, rerun) for name in folder.legacy_manifest["data"]}
         pending = sum(1 for entry in folder.legacy_plan() if legacy_key_of(entry) not in done[entry["task"]])
         if not pending:
-            return _finished(folder, progress, lookup)
+            return _finished(folder, changes or {}, progress, lookup)
         config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
         backend = make(config)
         plan = plan_run(config, backend, lookup)
@@ -191,6 +191,8 @@ def _carry_out(
                 _tell(folder, progress, told)
                 progress.close()
             save_end(folder, results, plan.model)
+            if plan.config.compress and folder.manifest.status == "finished":
+                folder.compress()
             return outcome_of(folder, results, session.stop)
     finally:
         progress.close()
@@ -249,13 +251,15 @@ def _logged(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _finished(folder: RunFolder, progress: Progress, lookup: Lookup) -> RunOutcome:
+def _finished(folder: RunFolder, changes: Mapping[str, Any], progress: Progress, lookup: Lookup) -> RunOutcome:
     """A run that lacks nothing: only what is derived may have to be made again."""
     try:
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
         config = from_json(folder.legacy_manifest["config"])
         if finish_judging(folder, config, progress, lookup) or not done_before:
             save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.legacy_manifest["model"])
+        if changes.get("compress", config.compress):
+            folder.compress()
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
         return outcome_of(folder, folder.legacy_results(), None)
     finally:

@@ -183,6 +183,12 @@ class Disk:
                 temporary.unlink(missing_ok=True)
             sync_folder(path.parent)
 
+    def remove(self, path: Path) -> None:
+        """Remove a file whose content stands elsewhere by now."""
+        with storing(path):
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes that are gone left behind while they replaced files in `folder`."""

@@ -28,16 +28,25 @@ from typing import Any, TypeVar
 
 from kvl_eval.decode import Limits, decode, encode_object, read_json
 from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
-from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, LineReader, encode_line, read_lines, remove_leftovers
+from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_line, read_lines, remove_leftovers
 from kvl_eval.store.manifest import Manifest, ModelFacts
 from kvl_eval.store.names import file_name
+from kvl_eval.store.packed import pack
 from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
-from kvl_eval.store.task_records import RecordIndex, TaskRecords
+from kvl_eval.store.task_records import (
+    PlaceReader,
+    RecordIndex,
+    TaskRecords,
+    packed_lines,
+    packed_path,
+    sample_lines,
+)
 
 T = TypeVar("T")
+COMPRESSED_FROM = 1 << 20  # bytes of a plain file
 MANIFEST_LIMITS = Limits(size=16 << 20)
 _ENTRY_FIELDS = frozenset(one.name for one in fields(PlanEntry))
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
@@ -240,21 +249,16 @@ class RunFolder:
         """
         found = RecordIndex()
         path = self.samples_path(task)
-        for line in read_lines(path):
+        for line in sample_lines(path):
             if line.fields is None:
                 found.torn = found.torn or line.torn
-                found.damage += [] if line.torn else [f"{path} line {line.number}: {line.damage}"]
+                found.damage += [] if line.torn else [f"{line.where}: {line.damage}"]
                 continue
-            self._check_owner(line.fields, task, f"{path} line {line.number}")
+            self._check_owner(line.fields, task, line.where)
             if faults := index_faults(line.fields):
-                found.damage.append(f"{path} line {line.number}: it is no record, {'; '.join(faults)}")
+                found.damage.append(f"{line.where}: it is no record, {'; '.join(faults)}")
                 continue
-            key = legacy_key_of(line.fields)
-            found.duplicates += key in found.offsets
-            found.offsets[key] = line.offset
-            found.failed.pop(key, None)
-            if line.fields["status"] != "ok":
-                found.failed[key] = line.fields.get("reason") or "unknown"
+            found.take(legacy_key_of(line.fields), line)
         if strict and found.damage:
             raise DataError("run.damaged", f"{len(found.damage)} lines cannot be read", where=found.damage[0])
         self._tell(path, found)
@@ -304,9 +308,24 @@ class RunFolder:
         finally:
             reader.close()
 
-    def legacy_reader(self, task: str, index: RecordIndex) -> LineReader:
+    def legacy_reader(self, task: str, index: RecordIndex) -> PlaceReader:
         """A task's records by where they start, as dicts."""
-        return LineReader(self.samples_path(task))
+        return PlaceReader(self.samples_path(task))
+
+    def compress(self, least: int = COMPRESSED_FROM) -> None:
+        """Compress the records of tasks that take more than `least` bytes. The run must be finished, the lock held.
+
+        Killed at any time, it leaves every record in one of the two files, or in both. Damaged files stay as they are.
+        """
+        for plain in sorted((self.path / "samples").glob("*.jsonl")):
+            if plain.stat().st_size <= least:
+                continue
+            try:
+                self.disk.replace(packed_path(plain), pack(_all_lines(plain)))
+            except DataError as error:
+                self.notices.append(f"{plain.name} is not compressed: {error.where}: {error.message}")
+                continue
+            self.disk.remove(plain)
 
     # -- what is derived ----------------------------------------------------------------------------------------
 
@@ -394,6 +413,21 @@ class RunFolder:
                 handle.write(f"{stamp} {text.rstrip()}\n")
         except OSError as error:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
+
+
+def _all_lines(plain: Path) -> Iterator[bytes]:
+    """The lines of both files of a task, each as it stands. Raises DataError `run.damaged` for a damaged one."""
+    packed = packed_path(plain)
+    seen: set[bytes] = set()
+    for line in packed_lines(packed):
+        seen.add(hashlib.sha256(line).digest())
+        yield line
+    with open(plain, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if read_line(line, number, 0, plain).fields is None:
+                raise DataError("run.damaged", "a line is damaged", where=f"{plain} line {number}")
+            if hashlib.sha256(line).digest() not in seen:
+                yield line
 
 
 def plan_line(entry: PlanEntry, *, first: bool) -> bytes:

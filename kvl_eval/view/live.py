@@ -20,6 +20,7 @@ from kvl_eval.scoring.rescore import answer_text
 from kvl_eval.store.journal import Line, LineReader, read_line
 from kvl_eval.store.records import Key
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.task_records import sample_lines
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import MISSING, Sample, Score, ThinkingView
@@ -38,6 +39,7 @@ class _TaskState:
     Attributes:
         places: {key: where the plan's line with the sample's text starts}.
         read:   bytes of the records' file that were read, and `lines`, how many lines these are.
+        packed_read: whether what an earlier session compressed was taken in.
         found:  {key: (failure or None, points or None)}; the last record of a key counts.
     """
 
@@ -45,6 +47,7 @@ class _TaskState:
     places: dict[Key, int] = field(default_factory=dict)
     read: int = 0
     lines: int = 0
+    packed_read: bool = False
     found: dict[Key, tuple[str | None, float | None]] = field(default_factory=dict)
 
 
@@ -96,12 +99,25 @@ class LiveRun:
     def _read(self, folder: RunFolder, task: _TaskState) -> None:
         """Take in the records that were finished since the last call."""
         path = folder.samples_path(task.name)
+        if not task.packed_read:
+            self._read_packed(folder, task)
         if not path.exists():
             return
         if path.stat().st_size < task.read:  # put in place anew: read it from its start
             task.read, task.lines, task.found = 0, 0, {}
+            self._read_packed(folder, task)
         thinking, protocol = _scoring(folder, self._lookup(task.name))
         for line in _new_lines(path, task):
+            if line.fields is not None:
+                self._take(task, line.fields, protocol, thinking)
+
+    def _read_packed(self, folder: RunFolder, task: _TaskState) -> None:
+        """Take in what an earlier session compressed, once."""
+        task.packed_read = True
+        thinking, protocol = _scoring(folder, self._lookup(task.name))
+        for line in sample_lines(folder.samples_path(task.name)):
+            if line.place.file:
+                return
             if line.fields is not None:
                 self._take(task, line.fields, protocol, thinking)
 
