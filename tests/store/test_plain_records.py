@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError
+from kvl_eval.run.runner import resume_run
 from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_folder import RunFolder
 from tests.records import make_manifest, make_media, make_record
-from tests.tiny_task import run_tiny, tiny
+from tests.tiny_task import make_fake, run_tiny, tiny
 
 THOUGHT = "◁think▷" + "and so on, " * 40
 FRAMES = (make_media(kind="frame", timestamp=0.5), make_media(sha256="b" * 64, kind="frame"))
@@ -144,3 +147,20 @@ def test_house_d2_hashes_of_messages_join_plan_and_records(tmp_path: Path) -> No
     assert "messages_sha256" in first and "prompt_sha256" not in first
     manifest = json.loads((folder.path / "run.json").read_bytes())
     assert list(manifest["prompt"]["tiny"]) == ["name", "template_sha256", "mean_tokens"]
+
+
+def test_a_run_whose_plan_has_the_former_name_is_resumed(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path, tiny()).folder.path
+    lines = [json.loads(line) for line in (path / "plan.jsonl").read_bytes().splitlines()]
+    former = [
+        {"prompt_sha256" if name == "messages_sha256" else name: value for name, value in line.items() if name != "crc"}
+        for line in lines
+    ]
+    (path / "plan.jsonl").write_bytes(b"".join(map(encode_line, former)))
+    folder = RunFolder.open(path)
+    folder.save(replace(folder.manifest, plan_sha256=hashlib.sha256((path / "plan.jsonl").read_bytes()).hexdigest()))
+    samples = folder.samples_path("tiny")
+    samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:4]))
+    assert [entry.sample.messages_sha256 for entry in folder.plan()] == [line["messages_sha256"] for line in lines]
+    assert resume_run(path, make_fake, lookup=lambda name: tiny()).exit_code == 0
+    assert len(list(RunFolder.open(path).records("tiny"))) == 10
