@@ -127,7 +127,7 @@ class RunFolder:
         for folder in (self.path, self.path / "scores", self.path.parent):
             remove_leftovers(folder)
         if left is not None:
-            self.notices.append(f"took over the lock of pid {left.get('pid')} on {left.get('host')}, which is gone")
+            self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which is gone")
 
     def unlock(self) -> None:
         """Let the folder go."""
