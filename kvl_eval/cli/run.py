@@ -101,7 +101,7 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     return show(outcome, as_json)
 
 
-def resume_verb(path: Path, *, rerun: str | None, compress: bool, progress: bool, as_json: bool) -> int:
+def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool, compress: bool = False) -> int:
     """Finish a run with its stored configuration."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
