@@ -15,13 +15,14 @@ HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "pyarrow", "PIL
 # layer -> what it may import from kvl_eval; the table of ARCHITECTURE.md
 ALLOWED = {
     "errors": set(),
-    "types": {"errors"},
+    "rows": {"errors"},
+    "types": {"errors", "rows"},
     "thinking": {"types"},
     "model": {"errors", "model"},
     "media": {"errors", "types", "model", "media"},
-    "sources": {"errors", "types", "sources"},
-    "scorers": {"errors", "types", "thinking", "scorers"},
-    "tasks": {"errors", "types", "sources", "scorers", "tasks", "media"},
+    "sources": {"errors", "rows", "types", "sources"},
+    "scorers": {"errors", "rows", "types", "thinking", "scorers"},
+    "tasks": {"errors", "rows", "types", "sources", "scorers", "tasks", "media"},
     "backends": {"errors", "types", "thinking", "sources", "media", "model", "backends"},
     "references": {"errors", "tasks", "references"},
     "store": {"errors", "types", "store"},

@@ -15,7 +15,7 @@ from kvl_eval.backends import MODELS, ModelEntry, resolve_model
 from kvl_eval.cli.run import LARGE
 from kvl_eval.cli.show import FOUND_FAULTS, task_and_source
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Source
 from kvl_eval.sources.fetch import Planned, carry_out, planned
 from kvl_eval.tasks import include, open_split, select
 from kvl_eval.tasks.base import Task
@@ -127,7 +127,7 @@ def _task(
         carry_out(plan, keep=flags["keep_archives"])
     samples = 0
     media: dict[str, bool] = {}
-    for sample in open_split(task, replace(source, announce=announce), split):
+    for sample in open_split(task, source, split, Reporter(download=announce)):
         samples += 1
         media |= _files(sample)
     missing = sorted(name for name, there in media.items() if not there)

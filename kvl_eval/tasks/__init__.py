@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from kvl_eval.errors import ConfigError, UsageError, unknown
-from kvl_eval.sources import Source
+from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample, VideoRef
 
@@ -126,15 +126,18 @@ def _add(offered: object, where: str) -> None:
     TASKS.update({task.name: task for task in tasks})
 
 
-def open_split(task: Task, source: Source, split: str) -> Iterator[Sample]:
-    """The samples of one split, `mini` being the bundled one. Raises UsageError for a split the task has not."""
+def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
+    """The samples of one split, `mini` being the bundled one; `reporter` hears of bad rows and downloads.
+
+    Raises: UsageError for a split the task has not.
+    """
     if split not in task.split_names():
         raise unknown("split", split, task.split_names(), f"kvl-eval describe {task.name}")
     if split == "mini":
         assert task.mini is not None
-        samples = task.load(replace(source, repo=None, data_dir=MINI / task.mini), task.default_split)
+        samples = task.load(replace(source, repo=None, data_dir=MINI / task.mini), task.default_split, reporter)
         return samples if task.mini_frames is None else (_with_frames(one, task.mini_frames) for one in samples)
-    return task.load(source, split)
+    return task.load(source, split, reporter)
 
 
 def _with_frames(sample: Sample, frames: int) -> Sample:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol as Interface
 
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Scored, Summary
 
 Prompt = Callable[[Sample], list[Message]]
+
+
+class Load(Interface):
+    """(source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError."""
+
+    def __call__(self, source: Source, split: str, reporter: Reporter = ..., /) -> Iterator[Sample]: ...
+
+
 Measure = Callable[[str], int]
 """A text's length in tokens."""
 
@@ -79,7 +87,7 @@ class Task:
         doc:         the protocol in a few lines: data, metric, source. Usually the module's docstring.
         repos:       hub data sets in order of preference; the first is the official one.
         splits:      official splits; `mini` is added where `mini` is set.
-        load:        (source, split) -> samples in the data set's order; opens no picture. Raises DataError.
+        load:        (source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError.
         sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
         row_layouts: {layout: its columns}, shown by `describe`.
         prompts:     {name: sample -> messages}.
@@ -109,8 +117,8 @@ class Task:
     licence: str
     splits: Mapping[str, Split]
     default_split: str
-    load: Callable[[Source, str], Iterator[Sample]]
-    sample: Callable[[Mapping[str, Any]], Sample]
+    load: Load
+    sample: Callable[[Mapping[str, object]], Sample]
     prompts: Mapping[str, Prompt]
     default_prompt: str
     protocols: Mapping[str, Protocol]

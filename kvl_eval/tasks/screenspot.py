@@ -18,12 +18,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from kvl_eval.errors import DataError, MediaError
+from kvl_eval.errors import MediaError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.grounding import READERS, Box, Reader, Size, WrongFormat, hits, read_given
 from kvl_eval.scorers.grounding_figures import (
@@ -35,59 +35,37 @@ from kvl_eval.scorers.grounding_figures import (
     vlmevalkit_figures,
 )
 from kvl_eval.scorers.grounding_target import (
+    BoxForm,
     Target,
     box_on_picture,
     find_target,
     json_box,
     json_number,
-    number_list,
     picture_size,
     plain_box,
     times,
     vlmevalkit_box,
 )
-from kvl_eval.sources import Row, Source, image_ref, made_from, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
-from kvl_eval.sources.pictures import NamedPictures, shared_cells
-from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task
-from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
+from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, shared_cells
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.choices import one_label
+from kvl_eval.tasks.grounding_prompts import PROMPTS
+from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score, Scored, Summary
 
 PLATFORM_OF = {
     **dict.fromkeys(("ios", "android"), "mobile"),
     **dict.fromkeys(("windows", "macos"), "desktop"),
     **dict.fromkeys(("tool", "shop", "gitlab", "forum"), "web"),
 }
-GROUP_FILE = re.compile(r"ScreenSpot_Pro_([A-Za-z]+)\.tsv")  # VLMEvalKit has a file for each group
 KEPT = (
     *("id", "row", "img_filename", "file_name", "image_path", "instruction", "question"),
     *("bbox", "bbox_xyxy", "bbox_xywh", "img_size", "image_width", "image_height", "sent_size"),
     *("data_type", "ui_type", "data_source", "platform", "group", "application", "category"),
     *("language", "instruction_style", "gt_type"),
 )
-
-CARD = "Please observe the screenshot, please locate the following elements with action and point.<instruction> {}"
-PRO_SYSTEM = """\
-You are a GUI agent. You are given a task and a screenshot of a computer screen. You need to perform a action and \
-pyautogui code to complete the task. Provide your response in this format:
-
-## Action:
-Provide clear, concise, and actionable instructions.
-
-## Code:
-Generate a corresponding Python code snippet using pyautogui that clicks on the identified UI element using normalized \
-screen coordinates (values between 0 and 1). The script should dynamically adapt to the current screen resolution by \
-converting the normalized coordinates to actual pixel positions."""
-VLM_SYSTEM = (
-    "You are a GUI agent. You are given a task and a screenshot of the screen. You need to perform pyautogui "
-    "click/moveTo action to complete the task. The answer format is `pyautogui.click(x=?, y=?), x and y is necessary`"
-)
-VLM_USER = "Please complete the following tasks by clicking using `pyautogui.click`:\n{}"
-LMMS_USER = (
-    "Identify the UI element for the instruction and output exactly one click point as [x, y] in normalized "
-    "coordinates within [0, 1]. Do not output a bounding box.\nInstruction: {}"
-)
-SEECLICK = 'In this UI screenshot, what is the position of the element corresponding to the command "{}" (with point)?'
-USER_22 = "What are the coordinates of: {}? Use the format (x=0.5, y=0.5) to indicate the coordinates."
+NUMBERS = ("bbox", "bbox_xyxy", "bbox_xywh", "img_size", "sent_size")
 
 
 # --- data --------------------------------------------------------------------------------------------------------
@@ -95,89 +73,79 @@ USER_22 = "What are the coordinates of: {}? Use the format (x=0.5, y=0.5) to ind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
-    """What sets the three data sets apart: how a box in pixels is written, and where rows and pictures lie."""
+    """What sets the three data sets apart.
+
+    Attributes:
+        box_form:    how a box in pixels is written.
+        stems, folders: where rows and pictures lie.
+        repo:        a hub data set whose tables name pictures beside them; `patterns`: its files that are needed.
+        by_platform: rows are numbered within their platform, and both make the id.
+        group_file:  the name of a file whose rows belong to one group.
+        categories:  (row, kind of target) -> labels.
+        figures:     those of the edition's own script; VLMEvalKit's are over the category `part`.
+        lost_pixels: that VLMEvalKit takes from a box at the right and below.
+        exact:       reader of `official-exact`; empty where it is that of `official`.
+    """
 
     name: str
-    corners: bool  # boxes in pixels are left, top, right, bottom; otherwise left, top, width, height
+    box_form: BoxForm
     stems: tuple[str, ...]
     folders: tuple[str, ...]
-    repo: str = ""  # a hub data set whose tables name pictures beside them
-    patterns: tuple[str, ...] = ()  # its files that are needed
+    categories: Callable[[Row, str], dict[str, tuple[str, ...]]]
+    figures: Callable[[Sequence[Scored]], dict[str, str]]
+    part: str
+    repo: str = ""
+    patterns: tuple[str, ...] = ()
+    by_platform: bool = True
+    group_file: re.Pattern[str] | None = None
+    lost_pixels: int = 1
+    exact: str = "seeclick"
 
 
-ORIGINAL = Edition(
-    name="screenspot",
-    corners=False,
-    stems=("screenspot_*[a-z]", "ScreenSpot_[MDW]*"),
-    folders=("screenspot_imgs", "images"),
-)
-V2 = Edition(
-    name="screenspot-v2",
-    corners=False,
-    stems=("screenspot_*_v2", "ScreenSpot_v2_*"),
-    folders=("screenspotv2_image", "images"),
-    repo="OS-Copilot/ScreenSpot-v2",
-    patterns=("*.json", "*.zip"),
-)
-PRO = Edition(
-    name="screenspot-pro",
-    corners=True,
-    stems=("annotations/*", "ScreenSpot_Pro_*"),
-    folders=("images",),
-    repo="likaixin/ScreenSpot-Pro",
-    patterns=("annotations/*.json", "images/*"),
-)
-
-
-def load(edition: Edition, source: Source, split: str) -> Iterator[Sample]:
+def load(edition: Edition, source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order; of a screenshot no more than the header is read. Raises: DataError."""
     if source.data_dir is None and source.repo == edition.repo:
-        source = fetch_files(source, edition.patterns, task=edition.name)
-    rows = read_rows(source, split, stems=edition.stems, required=("instruction|question", "bbox"), task=edition.name)
+        source = fetch_files(source, edition.patterns, task=edition.name, reporter=reporter)
+    tables = Tables(task=edition.name, required=("instruction|question", "bbox"), stems=edition.stems)
+    rows = shared_cells(read_rows(source, split, tables, reporter))
     pictures = NamedPictures(source.data_dir, edition.folders)
     sizes: dict[str | None, Size | None] = {}
     counts: Counter[str] = Counter()
 
     def loaded(row: Row) -> Sample:
-        values = dict(row.values)
-        media = _picture(values, pictures, row.where)
-        name = _file_name(values)
-        if not edition.corners:
-            values["platform"] = _platform(values, row.where)
-            values["row"] = counts[values["platform"]]
-            counts[values["platform"]] += 1
-        elif values.get("group") is None and (file := GROUP_FILE.search(row.where)):
-            values["group"] = {"Development": "Dev"}.get(file[1], file[1])
-        if picture_size(values, "img_size") is None:
+        name = _file_name(row)
+        picture = one_picture(row, pictures, name)
+        more: dict[str, object] = {}
+        if edition.by_platform:
+            platform = _platform(row)
+            more = {"platform": platform, "row": counts[platform]}
+            counts[platform] += 1
+        elif edition.group_file is not None and not row.has("group") and (file := edition.group_file.search(row.where)):
+            more = {"group": {"Development": "Dev"}.get(file[1], file[1])}
+        if picture_size(row, "img_size") is None:
             if name is None or name not in sizes:
-                sizes[name] = _header_size(media)
-            values["img_size"] = sizes[name]
-        return to_sample(edition, values, media, row.where)
+                sizes[name] = _header_size(picture)
+            more["img_size"] = sizes[name]
+        return to_sample(edition, row.also(more), picture)
 
-    yield from made_from(shared_cells(rows), loaded, source)
+    yield from made_from(rows, loaded, reporter)
 
 
-def to_sample(edition: Edition, row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
+def to_sample(edition: Edition, row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its screenshot. Raises: DataError `data.field`."""
-    instruction = row.get("instruction", row.get("question"))
-    if not isinstance(instruction, str):
-        raise DataError("data.field", f"instruction is {instruction!r}", where=where, why="expected a text")
-    if media is None and isinstance(row.get("image"), Mapping | bytes | str):
-        media = image_ref(row["image"], name="image:1", root=None, where=where)
-    kept = {key: row[key] for key in KEPT if row.get(key) is not None}
-    for key in ("bbox", "bbox_xyxy", "bbox_xywh", "img_size", "sent_size"):
-        if key in kept:
-            kept[key] = number_list(kept[key], key, where)
-    kind = str(row.get("ui_type") or row.get("data_type") or "unknown")
+    instruction = row.required_text("instruction", "question")
+    picture = picture or own_picture(row)
+    columns = row.keep(KEPT)
+    columns |= {name: row.numbers(name) for name in NUMBERS if name in columns}
     sample = Sample(
-        id=_id(edition, row, where),
+        id=_id(edition, row),
         question=instruction,
-        row=kept,
-        media=() if media is None else (media,),
-        categories=_pro_categories(row, kind) if edition.corners else _categories(row, kind, where),
+        row=columns,
+        media=() if picture is None else (picture,),
+        categories=edition.categories(row, row.text("ui_type", "data_type") or "unknown"),
         cluster=_file_name(row),
     )
-    target = find_target(kept, corners=edition.corners, where=where)
+    target = find_target(Row(columns, row.where), edition.box_form)
     return replace(sample, answers=(json.dumps(json_box(target.pixels or target.box)),))
 
 
@@ -191,74 +159,81 @@ def _header_size(media: ImageRef) -> Size | None:
         return None
 
 
-def _file_name(row: Mapping[str, Any]) -> str | None:
-    return row.get("img_filename") or row.get("file_name") or row.get("image_path")
+def _file_name(row: Row) -> str | None:
+    return row.optional_text("img_filename", "file_name", "image_path")
 
 
-def _picture(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> ImageRef:
-    name = _file_name(row)
-    if row.get("image") is None and name is not None:
-        return pictures.find(name, name="image:1", where=where)
-    return image_ref(row.get("image"), name="image:1", root=None, where=where)
-
-
-def _platform(row: Mapping[str, Any], where: str) -> str:
+def _platform(row: Row) -> str:
     """The file that a row came from names its platform; else where the screenshot was taken, else its name."""
-    if row.get("platform"):
-        return str(row["platform"])
-    file = where.rsplit("/", 1)[-1].lower()
+    if row.text("platform"):
+        return row.text("platform")
+    file = row.where.rsplit("/", 1)[-1].lower()
     named = re.search("|".join(PLATFORMS), file)
-    prefix = str(_file_name(row) or "").partition("_")[0]
+    prefix = (_file_name(row) or "").partition("_")[0]
     return (
         (named[0] if named else None)
-        or PLATFORM_OF.get(str(row.get("data_source")))
+        or PLATFORM_OF.get(row.text("data_source"))
         or {"pc": "desktop", "mobile": "mobile", "web": "web"}.get(prefix, "unknown")
     )
 
 
-def _id(edition: Edition, row: Mapping[str, Any], where: str) -> str:
+def _id(edition: Edition, row: Row) -> str:
     """Pro: the row's own id; the others `{platform}/{row}`; without either, screenshot and instruction."""
     if "row" in row:
-        return f"{_platform(row, where)}/{row['row']}"
-    if row.get("id") is not None:
-        return str(row["id"])
-    file = _file_name(row) or row.get("index") or where
-    return str(file) if edition.corners else f"{_platform(row, where)}/{file}/{row.get('instruction')}"
+        return f"{_platform(row)}/{row.get('row')}"
+    if row.has("id"):
+        return str(row.get("id"))
+    file = _file_name(row) or row.get("index") or row.where
+    return f"{_platform(row)}/{file}/{row.get('instruction')}" if edition.by_platform else str(file)
 
 
-def _categories(row: Mapping[str, Any], kind: str, where: str) -> dict[str, tuple[str, ...]]:
-    platform = _platform(row, where)
-    source = {"source": (str(row["data_source"]),)} if row.get("data_source") else {}
-    return {"platform": (platform,), "type": (kind,), "cell": (f"{platform} {kind}",), **source}
+def _platform_categories(row: Row, kind: str) -> dict[str, tuple[str, ...]]:
+    platform = _platform(row)
+    return one_label(platform=platform, type=kind, cell=f"{platform} {kind}", source=row.get("data_source"))
 
 
-def _pro_categories(row: Mapping[str, Any], kind: str) -> dict[str, tuple[str, ...]]:
-    found = {name: (str(row[name]),) for name in ("group", "application", "platform") if row.get(name)}
-    cell = {"cell": (f"{row['group']} {kind}",)} if row.get("group") else {}
-    return {"type": (kind,), **found, **cell}
+def _pro_categories(row: Row, kind: str) -> dict[str, tuple[str, ...]]:
+    group = row.get("group")
+    cell = f"{group} {kind}" if group else None
+    labels = {name: row.get(name) for name in ("group", "application", "platform")}
+    return one_label(type=kind, **labels, cell=cell)
 
 
-# --- prompts -----------------------------------------------------------------------------------------------------
+ORIGINAL = Edition(
+    name="screenspot",
+    box_form="size",
+    stems=("screenspot_*[a-z]", "ScreenSpot_[MDW]*"),
+    folders=("screenspot_imgs", "images"),
+    categories=_platform_categories,
+    figures=seeclick_figures,
+    part="platform",
+)
+V2 = replace(
+    ORIGINAL,
+    name="screenspot-v2",
+    stems=("screenspot_*_v2", "ScreenSpot_v2_*"),
+    folders=("screenspotv2_image", "images"),
+    repo="OS-Copilot/ScreenSpot-v2",
+    patterns=("*.json", "*.zip"),
+)
+PRO = Edition(
+    name="screenspot-pro",
+    box_form="corners",
+    stems=("annotations/*", "ScreenSpot_Pro_*"),
+    folders=("images",),
+    categories=_pro_categories,
+    figures=lambda scored: flattened(pro_metrics(scored)),
+    part="group",
+    repo="likaixin/ScreenSpot-Pro",
+    patterns=("annotations/*.json", "images/*"),
+    by_platform=False,
+    group_file=re.compile(r"ScreenSpot_Pro_([A-Za-z]+)\.tsv"),  # VLMEvalKit has a file for each group
+    lost_pixels=0,
+    exact="",
+)
 
 
-def instruction_prompt(template: str, system: str | None = None) -> Prompt:
-    """Screenshot, then `template` with the instruction in it, after a system message if there is one."""
-
-    def messages(sample: Sample) -> list[Message]:
-        user = Message.user(*sample.media, template.replace("{}", sample.question))
-        return [user] if system is None else [Message.system(system), user]
-
-    return messages
-
-
-PROMPTS: dict[str, Prompt] = {
-    "card": instruction_prompt(CARD),
-    "screenspot-pro": instruction_prompt("## Task Instruction:\n{}", PRO_SYSTEM),
-    "issue-22": instruction_prompt(USER_22),
-    "seeclick": instruction_prompt(SEECLICK),
-    "vlmevalkit": instruction_prompt(VLM_USER, VLM_SYSTEM),
-    "lmms-eval": instruction_prompt(LMMS_USER),
-}
+# --- scoring -----------------------------------------------------------------------------------------------------
 
 
 BoxRule = Callable[[Target], Box | None]
@@ -268,14 +243,15 @@ def score(
     edition: Edition, read: Reader, rule: BoxRule, sample: Sample, answer: str, extraction: Extraction = MISSING
 ) -> Score:
     """Whether the point that `read` finds lies in the box; point and box go into the detail in original pixels."""
-    target = find_target(sample.row, corners=edition.corners)
+    row = sample.columns
+    target = find_target(row, edition.box_form)
     box = rule(target)
     if box is None:
         return Score.not_scored("image_size_unknown" if target.box is None else "box_beyond_image")
     size = target.size or (1, 1)
-    shown: dict[str, Any] = {"box": json_box(target.pixels), "point": None, "image_size": list(target.size or ())}
+    shown: dict[str, object] = {"box": json_box(target.pixels), "point": None, "image_size": list(target.size or ())}
     try:
-        sent = picture_size(sample.row, "sent_size") or size
+        sent = picture_size(row, "sent_size") or size
         reading = read(answer, sent) if extraction is MISSING else read_given(extraction)
     except WrongFormat as error:
         return replace(Score.no_answer(str(error)), detail=shown)
@@ -293,13 +269,11 @@ def aggregate(edition: Edition, scored: Sequence[Scored], protocol: str) -> Summ
     """Share of hits over all targets, and the figures that the protocol's own script prints."""
     counted = [one for one in scored if one.score.value is not None]
     if protocol == "vlmevalkit":
-        official = vlmevalkit_figures(counted, "group" if edition.corners else "platform")
+        official = vlmevalkit_figures(counted, edition.part)
     elif protocol == "lmms-eval":
         official = lmms_eval_figures(counted, edition.name.replace("-", "_"))
-    elif edition.corners:
-        official = flattened(pro_metrics(counted))
     else:
-        official = seeclick_figures(counted)
+        official = edition.figures(counted)
     return summarise(scored, official if counted else None)
 
 
@@ -316,14 +290,13 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
         ),
         evidence="written by the benchmark's author for Thinking-2506, called tentative there",
     )
-    shrink = 0 if edition.corners else 1
-    pixel = "" if edition.corners else "; the box loses its last pixel across and down"
+    pixel = "; the box loses its last pixel across and down" if edition.lost_pixels else ""
     return {
         "official": pro,
-        "official-exact": pro if edition.corners else protocol(READERS["seeclick"], notes=("SeeClick's reader",)),
+        "official-exact": protocol(READERS[edition.exact], notes=("SeeClick's reader",)) if edition.exact else pro,
         "vlmevalkit": protocol(
             READERS["vlmevalkit"],
-            partial(vlmevalkit_box, shrink=shrink),
+            partial(vlmevalkit_box, shrink=edition.lost_pixels),
             notes=(
                 f"an answer without a point is read as (0, 0){pixel}",
                 "Text, Icon and category accuracies weigh each part by the square of its size; Overall is right",
@@ -356,7 +329,7 @@ def _task(edition: Edition, **own: Any) -> Task:
         doc=__doc__ or "",
         default_split="test",
         load=partial(load, edition),
-        sample=partial(to_sample, edition),
+        sample=from_values(partial(to_sample, edition)),
         prompts=PROMPTS,
         default_prompt="card",
         prompt_evidence="the model card's recommended prompt for agent tasks, made for Instruct",
