@@ -171,7 +171,7 @@ def _counts(task: Task, split: str, counted: Mapping[str, int]) -> Iterator[dict
     if not counted.get("rows"):
         return
     fields = {label.partition("=")[0] for label in counted if counted[label]}
-    expected = dict(task.count.get(split, {}))
+    expected = dict(task.data.count.get(split, {}))
     known = task.splits.get(split)
     if known is not None and known.rows is not None:
         expected.setdefault("rows", known.rows)

@@ -36,9 +36,9 @@ def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) ->
     consent = _Consent(bool(flags["yes"]))
     sources = [(task, *task_and_source(task.name, flags)[1:]) for task in tasks]
     plans = {
-        task.name: plan_fetch(source, task.archives, task=task.name)
+        task.name: plan_fetch(source, task.data.archives, task=task.name)
         for task, source, split in sources
-        if task.archives and split != "mini"
+        if task.data.archives and split != "mini"
     }
     _show(plans, consent)
     for task in tasks:

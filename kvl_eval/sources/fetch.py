@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.sources.archive_plan import (
@@ -120,7 +120,7 @@ def _download(plan: FetchPlan, part: ArchivePart) -> Path:
     return target
 
 
-def _fetch(plan: FetchPlan, part: ArchivePart, file: IO[bytes]) -> None:
+def _fetch(plan: FetchPlan, part: ArchivePart, file: BinaryIO) -> None:
     from urllib.parse import urlsplit
 
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url

@@ -20,7 +20,7 @@ from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, row_id, vlmevalkit
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -114,11 +114,18 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("question", "options", "answer (place from 0)", "image"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer (letter)", "category"),
-        "golden": ("id", "question", "options", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("question", "options", "answer (place from 0)", "image"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer (letter)", "category"),
+            "golden": ("id", "question", "options", "answer"),
+        },
+        files=(
+            "test-*.parquet or data/test-*.parquet (hub copies)",
+            "AI2D_TEST.tsv, AI2D_TEST_NO_MASK.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 3088}, "no_mask": {"rows": 3088}},
+    ),
     prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
@@ -140,9 +147,4 @@ TASK = Task(
     reference=Reference(benchmark="ai2d"),
     groups=("table3",),
     mini="ai2d",
-    files=(
-        "test-*.parquet or data/test-*.parquet (hub copies)",
-        "AI2D_TEST.tsv, AI2D_TEST_NO_MASK.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 3088}, "no_mask": {"rows": 3088}},
 )

@@ -23,7 +23,7 @@ from kvl_eval.scorers.option_letter import inferred_letter, inferred_score, lett
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label, row_id, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -251,11 +251,15 @@ TASK = Task(
     default_split="val",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("idx", "sub_task", "question", "prompt", "choices", "answer", "image_1 ... image_4"),
-        "VLMEvalKit TSV": ("index", "image (a list)", "question", "A ... D", "answer", "category"),
-        "golden": ("id", "sub_task", "question", "choices or n_choices", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("idx", "sub_task", "question", "prompt", "choices", "answer", "image_1 ... image_4"),
+            "VLMEvalKit TSV": ("index", "image (a list)", "question", "A ... D", "answer", "category"),
+            "golden": ("id", "sub_task", "question", "choices or n_choices", "answer"),
+        },
+        files=("{task}/val-*.parquet in 14 folders (hub copy)", "BLINK.tsv (VLMEvalKit)"),
+        count={"val": {f"task={task}": rows for task, rows in ROWS.items()}},
+    ),
     prompts={"official": official, "lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="official",
     prompt_evidence="the authors' own; the report names no prompt",
@@ -301,6 +305,4 @@ TASK = Task(
     groups=("table3",),
     mini="blink",
     max_new_tokens=1024,
-    files=("{task}/val-*.parquet in 14 folders (hub copy)", "BLINK.tsv (VLMEvalKit)"),
-    count={"val": {f"task={task}": rows for task, rows in ROWS.items()}},
 )

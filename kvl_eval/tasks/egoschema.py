@@ -25,7 +25,7 @@ from kvl_eval.scorers.video_choice import drawn, egoschema_letter, without_lette
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Sample, Scored, Summary, VideoRef
 
@@ -213,11 +213,21 @@ TASK = Task(
     default_split="subset",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub": ("video_idx", "question", "option", "answer"),
-        "authors' JSON": ("q_uid", "google_drive_id", "question", *OPTIONS),
-        "golden": ("question", "options", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("video_idx", "question", "option", "answer"),
+            "authors' JSON": ("q_uid", "google_drive_id", "question", *OPTIONS),
+            "golden": ("question", "options", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "Subset/test-*.parquet and MC/test-*.parquet (hub copy)",
+            "questions.json with subset_answers.json (the authors' repository)",
+            "videos/<q_uid>.mp4: unpacked from videos_chunked_*.zip",
+        ),
+        archives=("videos_chunked_*.zip",),
+        count={"subset": {"rows": 500, "files": 500}, "full": {"rows": 5031, "files": 5031}},
+    ),
     prompts={"lmms_eval": lmms_eval},
     default_prompt="lmms_eval",
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
@@ -252,13 +262,5 @@ TASK = Task(
     reference=Reference(benchmark="egoschema", split="full"),
     groups=("table3", "video"),
     mini="egoschema",
-    mini_frames=MINI_FRAMES,
     submission=submission,
-    files=(
-        "Subset/test-*.parquet and MC/test-*.parquet (hub copy)",
-        "questions.json with subset_answers.json (the authors' repository)",
-        "videos/<q_uid>.mp4: unpacked from videos_chunked_*.zip",
-    ),
-    archives=("videos_chunked_*.zip",),
-    count={"subset": {"rows": 500, "files": 500}, "full": {"rows": 5031, "files": 5031}},
 )

@@ -20,7 +20,7 @@ from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.anls import anls
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 INSTRUCTION = "Answer the question using a single word or phrase."
@@ -191,20 +191,28 @@ TASK = Task(
     default_split="val",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub": ("questionId", "question", "answers", "answer_type", "image", "image_url", "operation/reasoning"),
-        "challenge JSON": (
-            "questionId",
-            "question",
-            "answers",
-            "image_local_name",
-            "answer_type",
-            "evidence",
-            "operation/reasoning",
+    data=TaskData(
+        row_layouts={
+            "hub": ("questionId", "question", "answers", "answer_type", "image", "image_url", "operation/reasoning"),
+            "challenge JSON": (
+                "questionId",
+                "question",
+                "answers",
+                "image_local_name",
+                "answer_type",
+                "evidence",
+                "operation/reasoning",
+            ),
+            "VLMEvalKit TSV": ("index", "image", "question", "answer", "split"),
+            "predictions": ("questionId", "question", "answers"),
+        },
+        files=(
+            "InfographicVQA/validation-*.parquet, InfographicVQA/test-*.parquet (hub copy)",
+            "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
+            "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
         ),
-        "VLMEvalKit TSV": ("index", "image", "question", "answer", "split"),
-        "predictions": ("questionId", "question", "answers"),
-    },
+        count={"val": {"rows": 2801}, "test": {"rows": 3288}},
+    ),
     prompts={"short_answer": short_answer, "question_only": question_only},
     default_prompt="short_answer",
     prompt_evidence="VLMEvalKit and lmms-eval agree on it; the report's own prompt is not published",
@@ -228,10 +236,4 @@ TASK = Task(
     groups=("documents", "table3"),
     submission=submission,
     mini="infovqa",
-    files=(
-        "InfographicVQA/validation-*.parquet, InfographicVQA/test-*.parquet (hub copy)",
-        "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
-        "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
-    ),
-    count={"val": {"rows": 2801}, "test": {"rows": 3288}},
 )

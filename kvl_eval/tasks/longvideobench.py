@@ -30,7 +30,7 @@ from kvl_eval.scorers.video_choice import (
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Sample, Scored, SubtitleRef, Summary, VideoRef
 
@@ -265,14 +265,33 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
         default_split="validation",
         load=loader,
         sample=from_values(to_sample),
-        row_layouts={
-            "hub": (
-                *("video_id", "id", "video_path", "subtitle_path", "question", *OPTIONS, "correct_choice", "duration"),
-                *("starting_timestamp_for_subtitles", *FIELDS[:3]),
+        data=TaskData(
+            row_layouts={
+                "hub": (
+                    *(
+                        "video_id",
+                        "id",
+                        "video_path",
+                        "subtitle_path",
+                        "question",
+                        *OPTIONS,
+                        "correct_choice",
+                        "duration",
+                    ),
+                    *("starting_timestamp_for_subtitles", *FIELDS[:3]),
+                ),
+                "authors' JSON and VLMEvalKit TSV": ("candidates instead of option0 to option4", "level", "..."),
+                "golden": ("question", "candidates", "correct_choice", "duration_group", "question_category"),
+            },
+            mini_frames=MINI_FRAMES,
+            files=(
+                "validation-*.parquet, test-*.parquet (hub); lvb_val.json, lvb_test_wo_gt.json; LongVideoBench.tsv",
+                "videos/<video_path>: unpacked from videos.tar.part.*",
+                *(("subtitles/<subtitle_path>: unpacked from subtitles.tar",) if subtitles else ()),
             ),
-            "authors' JSON and VLMEvalKit TSV": ("candidates instead of option0 to option4", "level", "..."),
-            "golden": ("question", "candidates", "correct_choice", "duration_group", "question_category"),
-        },
+            archives=("videos.tar.part.*", *(("subtitles.tar",) if subtitles else ())),
+            count={"validation": {"rows": 1337}, "test": {"rows": 5341}},
+        ),
         prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
         default_prompt="official",
         prompt_evidence="the report names no prompt; this is the authors' own text",
@@ -281,15 +300,7 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
         reference=Reference(benchmark="longvideobench"),
         groups=("table3", "video"),
         mini="longvideobench",
-        mini_frames=MINI_FRAMES,
         submission=submission,
-        files=(
-            "validation-*.parquet, test-*.parquet (hub); lvb_val.json, lvb_test_wo_gt.json; LongVideoBench.tsv",
-            "videos/<video_path>: unpacked from videos.tar.part.*",
-            *(("subtitles/<subtitle_path>: unpacked from subtitles.tar",) if subtitles else ()),
-        ),
-        archives=("videos.tar.part.*", *(("subtitles.tar",) if subtitles else ())),
-        count={"validation": {"rows": 1337}, "test": {"rows": 5341}},
     )
 
 

@@ -21,7 +21,7 @@ from kvl_eval.scorers.mathvision_protocols import score_exact, score_official, s
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, found_picture, from_values, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
 BARE_OPTIONS = ("A", "B", "C", "D", "E")  # where the choices are in the picture
@@ -188,14 +188,43 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub": ("id", "question", "options", "image", "decoded_image", "answer", "solution", "level", "subject"),
-        "JSON Lines of the authors' repository": (
-            *("id", "question", "options", "image", "answer", "solution", "level", "subject"),
+    data=TaskData(
+        row_layouts={
+            "hub": ("id", "question", "options", "image", "decoded_image", "answer", "solution", "level", "subject"),
+            "JSON Lines of the authors' repository": (
+                *("id", "question", "options", "image", "answer", "solution", "level", "subject"),
+            ),
+            "VLMEvalKit TSV": ("index", "question", "choices", "answer", "category", "image"),
+            "golden": ("id", "question_type", "options", "answer", "level", "subject"),
+        },
+        files=(
+            "test-*.parquet, testmini-*.parquet (hub)",
+            "test.jsonl, testmini.jsonl with images/ beside them (the authors' repository)",
+            "MathVision.tsv, MathVision_MINI.tsv (VLMEvalKit)",
         ),
-        "VLMEvalKit TSV": ("index", "question", "choices", "answer", "category", "image"),
-        "golden": ("id", "question_type", "options", "answer", "level", "subject"),
-    },
+        count={
+            "test": {
+                "question_type=multi_choice": 1532,
+                "question_type=free_form": 1508,
+                **{f"level={level}": n for level, n in zip(range(1, 6), (237, 738, 551, 830, 684), strict=True)},
+                **{
+                    "subject=metric geometry - area": 500,
+                    "subject=metric geometry - length": 449,
+                    "subject=algebra": 345,
+                },
+                **{"subject=combinatorial geometry": 308, "subject=solid geometry": 244},
+                **{"subject=metric geometry - angle": 173, "subject=transformation geometry": 168},
+                **{"subject=combinatorics": 168, "subject=arithmetic": 140, "subject=logic": 119},
+                **{"subject=descriptive geometry": 104, "subject=graph theory": 90, "subject=analytic geometry": 84},
+                **{"subject=counting": 67, "subject=statistics": 58, "subject=topology": 23},
+            },
+            "testmini": {
+                "question_type=multi_choice": 190,
+                "question_type=free_form": 114,
+                **{f"level={level}": n for level, n in zip(range(1, 6), (53, 82, 56, 45, 68), strict=True)},
+            },
+        },
+    ),
     prompts={
         "official_qwen_vl": official_qwen_vl,
         "official_gpt4v": official_gpt4v,
@@ -234,27 +263,4 @@ TASK = Task(
     groups=("math", "table3", "thinking"),
     mini="mathvision",
     max_new_tokens=4096,
-    files=(
-        "test-*.parquet, testmini-*.parquet (hub)",
-        "test.jsonl, testmini.jsonl with images/ beside them (the authors' repository)",
-        "MathVision.tsv, MathVision_MINI.tsv (VLMEvalKit)",
-    ),
-    count={
-        "test": {
-            "question_type=multi_choice": 1532,
-            "question_type=free_form": 1508,
-            **{f"level={level}": n for level, n in zip(range(1, 6), (237, 738, 551, 830, 684), strict=True)},
-            **{"subject=metric geometry - area": 500, "subject=metric geometry - length": 449, "subject=algebra": 345},
-            **{"subject=combinatorial geometry": 308, "subject=solid geometry": 244},
-            **{"subject=metric geometry - angle": 173, "subject=transformation geometry": 168},
-            **{"subject=combinatorics": 168, "subject=arithmetic": 140, "subject=logic": 119},
-            **{"subject=descriptive geometry": 104, "subject=graph theory": 90, "subject=analytic geometry": 84},
-            **{"subject=counting": 67, "subject=statistics": 58, "subject=topology": 23},
-        },
-        "testmini": {
-            "question_type=multi_choice": 190,
-            "question_type=free_form": 114,
-            **{f"level={level}": n for level, n in zip(range(1, 6), (53, 82, 56, 45, 68), strict=True)},
-        },
-    },
 )

@@ -27,7 +27,7 @@ from kvl_eval.scorers.mathvista_protocols import (
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.mathvista_queries import (
     HINTS,
     build_query,
@@ -232,17 +232,43 @@ TASK = Task(
     default_split="testmini",
     load=load,
     sample=from_values(_own_sample),
-    row_layouts={
-        "hub": _HUB_COLUMNS,
-        "JSON of the authors' repository": tuple(
-            name for name in _HUB_COLUMNS if name not in ("decoded_image", "query")
+    data=TaskData(
+        row_layouts={
+            "hub": _HUB_COLUMNS,
+            "JSON of the authors' repository": tuple(
+                name for name in _HUB_COLUMNS if name not in ("decoded_image", "query")
+            ),
+            "VLMEvalKit TSV": (
+                *("index", "question", "answer", "answer_option", "choices", "question_type", "answer_type"),
+                *("task", "skills", "image"),
+            ),
+            "golden": ("id", "question_type", "answer_type", "precision", "unit", "choices", "answer", "metadata"),
+        },
+        files=(
+            "testmini.parquet, testmini-*.parquet or data/testmini-*.parquet: the hub's files",
+            "testmini.json with images/: the authors' repository",
+            "MathVista_MINI.tsv: VLMEvalKit's table",
         ),
-        "VLMEvalKit TSV": (
-            *("index", "question", "answer", "answer_option", "choices", "question_type", "answer_type"),
-            *("task", "skills", "image"),
-        ),
-        "golden": ("id", "question_type", "answer_type", "precision", "unit", "choices", "answer", "metadata"),
-    },
+        count={
+            "testmini": {
+                "rows": 1000,
+                "question_type=multi_choice": 540,
+                "question_type=free_form": 460,
+                "answer_type=integer": 418,
+                "answer_type=float": 40,
+                "answer_type=list": 2,
+                "language=english": 936,
+                "task=figure question answering": 269,
+                "task=geometry problem solving": 208,
+                "task=math word problem": 186,
+                "task=visual question answering": 179,
+                "task=textbook question answering": 158,
+                "skills=arithmetic reasoning": 353,
+                "skills=logical reasoning": 37,
+            },
+            "test": {"rows": 5141},
+        },
+    ),
     prompts={"query": query_prompt, "cot": cot_prompt, "solution": solution_prompt, "format": format_prompt},
     default_prompt="query",
     prompt_evidence="the report names no prompt; `query` is the data set's own text, which VLMEvalKit sends unchanged",
@@ -296,28 +322,4 @@ TASK = Task(
     submission=submission,
     mini="mathvista",
     max_new_tokens=4096,
-    files=(
-        "testmini.parquet, testmini-*.parquet or data/testmini-*.parquet: the hub's files",
-        "testmini.json with images/: the authors' repository",
-        "MathVista_MINI.tsv: VLMEvalKit's table",
-    ),
-    count={
-        "testmini": {
-            "rows": 1000,
-            "question_type=multi_choice": 540,
-            "question_type=free_form": 460,
-            "answer_type=integer": 418,
-            "answer_type=float": 40,
-            "answer_type=list": 2,
-            "language=english": 936,
-            "task=figure question answering": 269,
-            "task=geometry problem solving": 208,
-            "task=math word problem": 186,
-            "task=visual question answering": 179,
-            "task=textbook question answering": 158,
-            "skills=arithmetic reasoning": 353,
-            "skills=logical reasoning": 37,
-        },
-        "test": {"rows": 5141},
-    },
 )

@@ -24,7 +24,7 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import one_label, row_id, split_options
 from kvl_eval.types import Message, Sample, Scored, Summary
 
@@ -205,11 +205,20 @@ TASK = Task(
     default_split="dev",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "authors' JSON": ("video", "duration", "question", "candidates", "answer (a text)", "question_type"),
-        "hub copy": ("video_name", "question (options inside)", "answer (a letter)", "task_type"),
-        "golden": ("question", "candidates", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": ("video", "duration", "question", "candidates", "answer (a text)", "question_type"),
+            "hub copy": ("video_name", "question (options inside)", "answer (a letter)", "task_type"),
+            "golden": ("question", "candidates", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "json/1_plotQA.json to 7_topic_reasoning.json (authors), or mlvu/test-*.parquet (hub copy)",
+            "video/<folder>/<video>: the videos, unpacked",
+        ),
+        archives=("video_part_*.zip|*video/[1-35-7]_*/*", "action_count.zip|*video/4_*/*"),
+        count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
+    ),
     prompts={"vlmevalkit": vlmevalkit, "official": official, "lmms_eval": lmms_eval, "lmms_eval_plm": lmms_eval_plm},
     default_prompt="vlmevalkit",
     prompt_evidence=(
@@ -241,17 +250,10 @@ TASK = Task(
         ),
     },
     default_protocol="assumed",
-    beside=("official",),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="mlvu", split="MCQ"),
     groups=("table3", "video"),
     mini="mlvu",
-    mini_frames=MINI_FRAMES,
     submission=submission,
-    files=(
-        "json/1_plotQA.json to 7_topic_reasoning.json (authors), or mlvu/test-*.parquet (hub copy)",
-        "video/<folder>/<video>: the videos, unpacked",
-    ),
-    archives=("video_part_*.zip|*video/[1-35-7]_*/*", "action_count.zip|*video/4_*/*"),
-    count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
 )

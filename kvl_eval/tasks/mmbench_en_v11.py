@@ -21,7 +21,7 @@ from kvl_eval.scorers.multiple_choice import can_infer, lettered
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, inferred_score, letter_score, undecided
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import ImageRef, Message, Sample, Score, Scored, Summary
@@ -182,14 +182,20 @@ TASK = Task(
     default_split="dev",
     load=load,
     sample=sample,
-    row_layouts={
-        "VLMEvalKit TSV": (
-            *("index", "question", "hint", "A ... D", "answer", "category", "l2-category", "split"),
-            *("image", "g_index"),
+    data=TaskData(
+        row_layouts={
+            "VLMEvalKit TSV": (
+                *("index", "question", "hint", "A ... D", "answer", "category", "l2-category", "split"),
+                *("image", "g_index"),
+            ),
+            "hub": ("index", "question", "hint", "A ... D", "answer", "category", "L2-category", "source", "image"),
+            "golden": ("index", "question", "hint", "choices", "answer", "category", "l2_category"),
+        },
+        files=(
+            "MMBench_DEV_EN_V11.tsv, MMBench_TEST_EN_V11.tsv (VLMEvalKit)",
+            "en/dev-*.parquet, en/test-*.parquet (hub copy, v1.0)",
         ),
-        "hub": ("index", "question", "hint", "A ... D", "answer", "category", "L2-category", "source", "image"),
-        "golden": ("index", "question", "hint", "choices", "answer", "category", "l2_category"),
-    },
+    ),
     prompts={"vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
     default_prompt="vlmevalkit",
     prompt_evidence="the benchmark's own harness, which sends it to Kimi-VL unchanged; the report names no prompt",
@@ -224,8 +230,4 @@ TASK = Task(
     judge=JudgeRule(read=read_judge, temperatures=(0.0, 0.0, 0.0)),
     submission=submission,
     mini="mmbench-en-v11",
-    files=(
-        "MMBench_DEV_EN_V11.tsv, MMBench_TEST_EN_V11.tsv (VLMEvalKit)",
-        "en/dev-*.parquet, en/test-*.parquet (hub copy, v1.0)",
-    ),
 )

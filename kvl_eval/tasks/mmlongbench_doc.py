@@ -35,7 +35,7 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, r
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, Message, PdfRef, Sample, Score, Scored, Summary
@@ -326,11 +326,25 @@ TASK = Task(
     default_split="train",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub, authors' samples.json": ("doc_id", "doc_type", "question", "answer", *KEPT[-2:], "answer_format"),
-        "VLMEvalKit TSV": ("index", "doc_id", "doc_type", "question", "answer", "...", "image (the PDF in base64)"),
-        "golden": ("doc_id", "question", "answer", "answer_format"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub, authors' samples.json": ("doc_id", "doc_type", "question", "answer", *KEPT[-2:], "answer_format"),
+            "VLMEvalKit TSV": ("index", "doc_id", "doc_type", "question", "answer", "...", "image (the PDF in base64)"),
+            "golden": ("doc_id", "question", "answer", "answer_format"),
+        },
+        files=(
+            "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",
+            "documents/<doc_id>: the PDFs; VLMEvalKit's table holds them itself",
+        ),
+        count={
+            "train": {
+                "rows": 1082,
+                **{"pages=single-page": 494, "pages=cross-page": 372, "pages=unanswerable": 223},
+                **{"answer_format=Int": 299, "answer_format=Str": 250, "answer_format=None": 223},
+                **{"answer_format=Float": 159, "answer_format=List": 151},
+            }
+        },
+    ),
     prompts={"pages_first": pages_first, "question_first": question_first, "short_answer": short_answer},
     default_prompt="pages_first",
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
@@ -378,16 +392,4 @@ TASK = Task(
     mini="mmlongbench-doc",
     judge_prompt=judge_prompt,
     judge=JudgeRule(read=read_reply),
-    files=(
-        "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",
-        "documents/<doc_id>: the PDFs; VLMEvalKit's table holds them itself",
-    ),
-    count={
-        "train": {
-            "rows": 1082,
-            **{"pages=single-page": 494, "pages=cross-page": 372, "pages=unanswerable": 223},
-            **{"answer_format=Int": 299, "answer_format=Str": 250, "answer_format=None": 223},
-            **{"answer_format=Float": 159, "answer_format=List": 151},
-        }
-    },
 )

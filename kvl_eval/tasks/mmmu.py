@@ -30,7 +30,7 @@ from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import (
     DIRECT,
     SELECT,
@@ -248,25 +248,40 @@ TASK = Task(
     default_split="validation",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": (
-            *("id", "question", "options", "explanation", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty"),
-            *("question_type", "subfield"),
+    data=TaskData(
+        row_layouts={
+            "hub": (
+                *("id", "question", "options", "explanation", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty"),
+                *("question_type", "subfield"),
+            ),
+            "JSON": ("id", "question", "options", "answer", "question_type", "image_1 ... image_7 or images"),
+            "VLMEvalKit TSV": (
+                "index",
+                "question",
+                "A ... I",
+                "answer",
+                "image",
+                "split",
+                "category",
+                "l2-category",
+                "hint",
+            ),
+            "golden": ("id", "subject", "question_type", "choices", "answer"),
+        },
+        files=(
+            "{subject}/validation-*.parquet in 30 folders, or validation-*.parquet (hub copies)",
+            "validation.jsonl or validation.json, pictures as paths, in images/ or a zip",
+            "MMMU_DEV_VAL.tsv, MMMU_TEST.tsv (VLMEvalKit)",
         ),
-        "JSON": ("id", "question", "options", "answer", "question_type", "image_1 ... image_7 or images"),
-        "VLMEvalKit TSV": (
-            "index",
-            "question",
-            "A ... I",
-            "answer",
-            "image",
-            "split",
-            "category",
-            "l2-category",
-            "hint",
-        ),
-        "golden": ("id", "subject", "question_type", "choices", "answer"),
-    },
+        count={
+            "validation": {
+                "question_type=multiple-choice": 847,
+                "question_type=open": 53,
+                **{f"subject={subject}": 30 for subject in SUBJECTS},
+            },
+            "dev": {f"subject={subject}": 5 for subject in SUBJECTS},
+        },
+    ),
     prompts={
         "kimi_cot": kimi_cot,
         "official_llava": official_llava,
@@ -322,20 +337,7 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmmu"),
     groups=("table3", "thinking"),
-    beside=("assumed",),
+    view=TaskView(beside=("assumed",)),
     mini="mmmu",
     max_new_tokens=4096,
-    files=(
-        "{subject}/validation-*.parquet in 30 folders, or validation-*.parquet (hub copies)",
-        "validation.jsonl or validation.json, pictures as paths, in images/ or a zip",
-        "MMMU_DEV_VAL.tsv, MMMU_TEST.tsv (VLMEvalKit)",
-    ),
-    count={
-        "validation": {
-            "question_type=multiple-choice": 847,
-            "question_type=open": 53,
-            **{f"subject={subject}": 30 for subject in SUBJECTS},
-        },
-        "dev": {f"subject={subject}": 5 for subject in SUBJECTS},
-    },
 )

@@ -19,7 +19,7 @@ from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit
 from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker
-from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
     gold_text,
     image_tags,
@@ -195,15 +195,31 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         default_split="test",
         load=partial(load, configs, stem),
         sample=sample,
-        row_layouts={
-            "hub": (
-                ("id", "image", "options", "answer", "subject")
-                if vision
-                else ("id", "question", "options", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty", "subject")
+        data=TaskData(
+            row_layouts={
+                "hub": (
+                    ("id", "image", "options", "answer", "subject")
+                    if vision
+                    else (
+                        "id",
+                        "question",
+                        "options",
+                        *IMAGE_COLUMNS,
+                        "img_type",
+                        "answer",
+                        "topic_difficulty",
+                        "subject",
+                    )
+                ),
+                "VLMEvalKit TSV": ("index", "image", "question", "A ... L", "answer", "category"),
+                "golden": ("id", "subject", "question", "options", "answer"),
+            },
+            files=(
+                *(f"{config}/test-*.parquet (hub copy)" for config in configs.values()),
+                f"{stem}.tsv (VLMEvalKit)",
             ),
-            "VLMEvalKit TSV": ("index", "image", "question", "A ... L", "answer", "category"),
-            "golden": ("id", "subject", "question", "options", "answer"),
-        },
+            count={"test": {"rows": 1730}},
+        ),
         prompts=VISION_PROMPTS if vision else STANDARD_PROMPTS,
         default_prompt="official_cot",
         prompt_evidence="the authors' own; the report names no prompt",
@@ -213,11 +229,6 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         groups=("thinking",),
         mini=name,
         max_new_tokens=4096,
-        files=(
-            *(f"{config}/test-*.parquet (hub copy)" for config in configs.values()),
-            f"{stem}.tsv (VLMEvalKit)",
-        ),
-        count={"test": {"rows": 1730}},
     )
 
 

@@ -16,7 +16,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.option_letter import inferred_score, letter_score, ranked_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
     SELECT,
     STEP_BY_STEP,
@@ -174,11 +174,20 @@ TASK = Task(
     default_split="val",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("index", "question", "image", "answer", "category", "l2_category", "meta_info"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category", "l2_category"),
-        "golden": ("id", "index", "question", "choices", "answer", "category", "l2_category"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("index", "question", "image", "answer", "category", "l2_category", "meta_info"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category", "l2_category"),
+            "golden": ("id", "index", "question", "choices", "answer", "category", "l2_category"),
+        },
+        files=("mmstar.parquet or val-*.parquet (hub copy)", "MMStar.tsv (VLMEvalKit)"),
+        count={
+            "val": {
+                **{f"ability={ability}": ABILITY_ROWS for ability in AXES},
+                **{f"axis={axis}": rows for parts in AXES.values() for axis, rows in parts.items()},
+            }
+        },
+    ),
     prompts={"kimi_cot": kimi_cot, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
     default_prompt="kimi_cot",
     prompt_evidence=(
@@ -208,11 +217,4 @@ TASK = Task(
     groups=("table3",),
     mini="mmstar",
     max_new_tokens=4096,
-    files=("mmstar.parquet or val-*.parquet (hub copy)", "MMStar.tsv (VLMEvalKit)"),
-    count={
-        "val": {
-            **{f"ability={ability}": ABILITY_ROWS for ability in AXES},
-            **{f"axis={axis}": rows for parts in AXES.values() for axis, rows in parts.items()},
-        }
-    },
 )

@@ -19,7 +19,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmvet import AGAIN, official_table, prefix, proxy, read_grade, tail, vlmevalkit_table, wording
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import UNJUDGED, Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import UNJUDGED, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -142,12 +142,20 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "authors' JSON": ("v1_0: imagename, question, answer, capability (a list), imagesource",),
-        "hub": ("question_id", "image", "question", "answer", "capability (joined by commas)"),
-        "VLMEvalKit TSV": ("index", "image", "question", "answer", "category (joined by commas)"),
-        "golden": ("id", "question", "answer", "capability"),
-    },
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": ("v1_0: imagename, question, answer, capability (a list), imagesource",),
+            "hub": ("question_id", "image", "question", "answer", "capability (joined by commas)"),
+            "VLMEvalKit TSV": ("index", "image", "question", "answer", "category (joined by commas)"),
+            "golden": ("id", "question", "answer", "capability"),
+        },
+        files=(
+            "mm-vet.json with pictures in images/ or a zip (the authors' archive)",
+            "test-*.parquet or data/test-*.parquet (hub copies)",
+            "MMVet.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 218}},
+    ),
     prompts={"question_only": question_only, "lmms_eval": lmms_eval},
     default_prompt="question_only",
     prompt_evidence="the authors' and VLMEvalKit's; the report names no prompt",
@@ -186,15 +194,9 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmvet"),
     groups=("table3",),
-    beside=("proxy",),
+    view=TaskView(beside=("proxy",)),
     judge_prompt=judge_prompt,
     judge=JudgeRule(read=read_grade, temperatures=(0.0, 0.0, 0.5, 1.0, 1.5), max_tokens=3, again=AGAIN, runs=5),
     mini="mmvet",
     max_new_tokens=1024,
-    files=(
-        "mm-vet.json with pictures in images/ or a zip (the authors' archive)",
-        "test-*.parquet or data/test-*.parquet (hub copies)",
-        "MMVet.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 218}},
 )

@@ -26,7 +26,7 @@ from kvl_eval.scorers.option_letter import NO_LETTER, ranked_or_contained
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import gold_text, one_label, row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
@@ -260,11 +260,25 @@ TASK = Task(
     default_split="validation",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "authors' JSON": ("id", "video (a URL)", "question_type", "metadata", "question", "choices {A..E}", "answer"),
-        "hub copies": ("the same with video_path",),
-        "golden": ("question_type", "question", "choices", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": (
+                "id",
+                "video (a URL)",
+                "question_type",
+                "metadata",
+                "question",
+                "choices {A..E}",
+                "answer",
+            ),
+            "hub copies": ("the same with video_path",),
+            "golden": ("question_type", "question", "choices", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=("validation.json (authors) or validation-*.parquet (copies)", "videos/<subject>/<n>.mp4"),
+        archives=("videos.zip|videos/*.mp4",),
+        count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
+    ),
     prompts={
         "official_cot": _prompt(_COT, _OFFICIAL_FORM),
         "official_direct": _prompt(_DIRECT, _OFFICIAL_FORM),
@@ -312,9 +326,5 @@ TASK = Task(
     judge_prompt=judge_prompt,
     judge=JudgeRule(read=read_verdict, temperatures=(0.0, 0.0, 0.0), max_tokens=128),
     mini="mmvu",
-    mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=("validation.json (authors) or validation-*.parquet (copies)", "videos/<subject>/<n>.mp4"),
-    archives=("videos.zip|videos/*.mp4",),
-    count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
 )

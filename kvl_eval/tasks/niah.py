@@ -26,7 +26,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.needle import is_exact, is_recalled, numbers
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Measure, Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Measure, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.haystack import CONTEXT, Cell, Design, bin_of, grid, haystack, most_sentences, needle, target_of
 from kvl_eval.types import DrawnFrame, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -266,6 +266,11 @@ _PROTOCOLS = {
 }
 
 
+FILES = ("nothing: haystacks are generated", "cells.parquet, .jsonl or .json (length, depth, rep): other cells")
+CELL = ("case", "length", "depth", "rep", "seed", "target")  # columns of every haystack
+GOLDEN = ("id", "inputs (key, value, distractor_values)")
+
+
 def _task(kind: str, **own: Any) -> Task:
     return Task(
         name=f"niah-{kind}",
@@ -286,10 +291,9 @@ def _task(kind: str, **own: Any) -> Task:
         aggregate=aggregate,
         reference=Reference(benchmark=f"niah_{kind}", by=BIN),
         groups=("needle",),
-        heatmap=(DEPTH, LENGTH),
+        view=TaskView(heatmap=(DEPTH, LENGTH)),
         mini="niah",
         max_new_tokens=32,
-        files=("nothing: haystacks are generated", "cells.parquet, .jsonl or .json (length, depth, rep): other cells"),
         **own,
     )
 
@@ -299,11 +303,11 @@ def text_task(count: Measure | None = None) -> Task:
     task = _task(
         "text",
         prompts={"plain": text_prompt},
-        measured=text_task,
-        row_layouts={
-            "own": ("case", "length", "depth", "rep", "seed", "target", "distractors", "sentences", "tokens"),
-            "golden": ("id", "inputs (key, value, distractor_values)"),
-        },
+        data=TaskData(
+            files=FILES,
+            row_layouts={"own": (*CELL, "distractors", "sentences", "tokens"), "golden": GOLDEN},
+            measured=text_task,
+        ),
     )
     return task if count is None else replace(task, load=partial(load, kind="text", count=count))
 
@@ -312,20 +316,8 @@ TEXT = text_task()
 VIDEO = _task(
     "video",
     prompts={"plain": video_prompt},
-    row_layouts={
-        "own": (
-            "case",
-            "length",
-            "depth",
-            "rep",
-            "seed",
-            "target",
-            "width",
-            "height",
-            "frames",
-            "needle_frame",
-            "tokens",
-        ),
-        "golden": ("id", "inputs (key, value, distractor_values)"),
-    },
+    data=TaskData(
+        files=FILES,
+        row_layouts={"own": (*CELL, "width", "height", "frames", "needle_frame", "tokens"), "golden": GOLDEN},
+    ),
 )

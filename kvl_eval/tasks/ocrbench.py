@@ -20,7 +20,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.contains import contains, contains_half_width, contains_lower_formula
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -212,12 +212,20 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub": ("dataset", "question", "question_type", "answer", "image"),
-        "authors' JSON": ("dataset_name", "id", "image_path", "question", "answers", "type"),
-        "VLMEvalKit TSV": ("index", "image", "question", "answer", "category"),
-        "predictions": ("dataset_name", "question_id", "type", "question", "answers"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("dataset", "question", "question_type", "answer", "image"),
+            "authors' JSON": ("dataset_name", "id", "image_path", "question", "answers", "type"),
+            "VLMEvalKit TSV": ("index", "image", "question", "answer", "category"),
+            "predictions": ("dataset_name", "question_id", "type", "question", "answers"),
+        },
+        files=(
+            "test-*.parquet or data/test-*.parquet (hub copy)",
+            "OCRBench.json, pictures in OCRBench_Images/, images/ or a zip",
+            "OCRBench.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 1000, **{f"type={kind}": points for kind, points in POINTS.items()}}},
+    ),
     prompts={
         "question_only": question_only,
         "lmms-eval": lmms_eval_prompt,
@@ -251,10 +259,4 @@ TASK = Task(
     reference=Reference(benchmark="ocrbench"),
     groups=("ocr", "table3"),
     mini="ocrbench",
-    files=(
-        "test-*.parquet or data/test-*.parquet (hub copy)",
-        "OCRBench.json, pictures in OCRBench_Images/, images/ or a zip",
-        "OCRBench.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 1000, **{f"type={kind}": points for kind, points in POINTS.items()}}},
 )

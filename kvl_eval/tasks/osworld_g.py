@@ -27,7 +27,7 @@ from kvl_eval.scorers.grounding_shape import Point, as_pixels, declined, lmms_hi
 from kvl_eval.scorers.grounding_target import json_number, picture_size
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import row_id
 from kvl_eval.tasks.grounding_prompts import CARD, VLM_SYSTEM, VLM_USER, instruction_prompt
 from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score, Scored, Summary
@@ -219,14 +219,29 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "authors' JSON (pixels: left, top, width, height, or corners)": (
-            *("id", "image_path", "image_size", "instruction", "box_type", "box_coordinates", "GUI_types"),
+    data=TaskData(
+        row_layouts={
+            "authors' JSON (pixels: left, top, width, height, or corners)": (
+                *("id", "image_path", "image_size", "instruction", "box_type", "box_coordinates", "GUI_types"),
+            ),
+            "hub": ("image", "image_size", "instruction", "box_type", "box_coordinates"),
+            "VLMEvalKit TSV": ("index", "image", "question", "box_type", "box_coordinates"),
+            "golden": ("id", "box_type", "box_coordinates", "image_size"),
+        },
+        files=(
+            "OSWorld-G.json or OSWorld-G_refined.json with pictures in images/, classification_result.json beside it",
+            "test-*.parquet or data/test-*.parquet (hub copy)",
+            "OSWorld_G.tsv (VLMEvalKit)",
         ),
-        "hub": ("image", "image_size", "instruction", "box_type", "box_coordinates"),
-        "VLMEvalKit TSV": ("index", "image", "question", "box_type", "box_coordinates"),
-        "golden": ("id", "box_type", "box_coordinates", "image_size"),
-    },
+        count={
+            "test": {
+                "rows": 564,
+                **{f"box_type={kind}": rows for kind, rows in KINDS.items()},
+                **{f"class={name}": rows for name, rows in CLASSES.items()},
+            },
+            "refined": {"rows": 564},
+        },
+    ),
     prompts={
         "card": instruction_prompt(CARD),
         "refusal": instruction_prompt(REFUSAL),
@@ -272,17 +287,4 @@ TASK = Task(
     reference=Reference(benchmark="osworld_g"),
     groups=("grounding",),
     mini="osworld-g",
-    files=(
-        "OSWorld-G.json or OSWorld-G_refined.json with pictures in images/, classification_result.json beside it",
-        "test-*.parquet or data/test-*.parquet (hub copy)",
-        "OSWorld_G.tsv (VLMEvalKit)",
-    ),
-    count={
-        "test": {
-            "rows": 564,
-            **{f"box_type={kind}": rows for kind, rows in KINDS.items()},
-            **{f"class={name}": rows for name, rows in CLASSES.items()},
-        },
-        "refined": {"rows": 564},
-    },
 )

@@ -17,7 +17,7 @@ from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
 from kvl_eval.scorers.option_letter import UNDECIDED, Reader, inferred_letter, letter_score, ranked_letter, undecided
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import row_id, split_options, vlmevalkit_text
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -121,11 +121,15 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("image_path", "image", "question", "answer"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer"),
-        "golden": ("id", "question", "choices", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("image_path", "image", "question", "answer"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer"),
+            "golden": ("id", "question", "choices", "answer"),
+        },
+        files=("test-*.parquet or data/test-*.parquet (hub copy)", "RealWorldQA.tsv (VLMEvalKit)"),
+        count={"test": {"rows": 765}},
+    ),
     prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
     prompt_evidence="the data set's own text; the report names no prompt",
@@ -159,6 +163,4 @@ TASK = Task(
     groups=("table3",),
     mini="realworldqa",
     max_new_tokens=2048,
-    files=("test-*.parquet or data/test-*.parquet (hub copy)", "RealWorldQA.tsv (VLMEvalKit)"),
-    count={"test": {"rows": 765}},
 )

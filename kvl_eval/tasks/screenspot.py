@@ -49,7 +49,7 @@ from kvl_eval.scorers.grounding_target import (
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label
 from kvl_eval.tasks.grounding_prompts import PROMPTS
 from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score, Scored, Summary
@@ -356,20 +356,27 @@ SCREENSPOT = _task(
     repos=("rootsautomation/ScreenSpot",),
     licence="apache-2.0 (hub copy)",
     splits={"test": Split(rows=1272)},
-    row_layouts=LAYOUTS,
-    reference=Reference(benchmark="screenspot_v1"),
-    files=(
-        "test-*.parquet or data/test-*.parquet (hub copy)",
-        "screenspot_{mobile,desktop,web}.json, pictures in screenspot_imgs/, images/ or a zip",
-        "ScreenSpot_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
+    data=TaskData(
+        row_layouts=LAYOUTS,
+        files=(
+            "test-*.parquet or data/test-*.parquet (hub copy)",
+            "screenspot_{mobile,desktop,web}.json, pictures in screenspot_imgs/, images/ or a zip",
+            "ScreenSpot_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
+        ),
+        count={
+            "test": {
+                "rows": 1272,
+                **{
+                    "cell=mobile text": 273,
+                    "cell=mobile icon": 229,
+                    "cell=desktop text": 194,
+                    "cell=desktop icon": 140,
+                },
+                **{"cell=web text": 230, "cell=web icon": 206},
+            }
+        },
     ),
-    count={
-        "test": {
-            "rows": 1272,
-            **{"cell=mobile text": 273, "cell=mobile icon": 229, "cell=desktop text": 194, "cell=desktop icon": 140},
-            **{"cell=web text": 230, "cell=web icon": 206},
-        }
-    },
+    reference=Reference(benchmark="screenspot_v1"),
 )
 
 SCREENSPOT_V2 = _task(
@@ -379,14 +386,16 @@ SCREENSPOT_V2 = _task(
     repos=(V2.repo, "HongxinLi/ScreenSpot_v2"),
     licence="apache-2.0",
     splits={"test": Split(rows=1272)},
-    row_layouts=LAYOUTS,
-    reference=Reference(benchmark="screenspot_v2"),
-    files=(
-        "screenspot_{mobile,desktop,web}_v2.json, pictures in screenspotv2_image.zip, its folder or images/",
-        "test-*.parquet or data/test-*.parquet (HongxinLi/ScreenSpot_v2)",
-        "ScreenSpot_v2_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
+    data=TaskData(
+        row_layouts=LAYOUTS,
+        files=(
+            "screenspot_{mobile,desktop,web}_v2.json, pictures in screenspotv2_image.zip, its folder or images/",
+            "test-*.parquet or data/test-*.parquet (HongxinLi/ScreenSpot_v2)",
+            "ScreenSpot_v2_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 1272}},
     ),
-    count={"test": {"rows": 1272}},
+    reference=Reference(benchmark="screenspot_v2"),
 )
 
 SCREENSPOT_PRO = _task(
@@ -396,27 +405,38 @@ SCREENSPOT_PRO = _task(
     repos=(PRO.repo, "TIGER-Lab/ScreenSpot-Pro"),
     licence="MIT (TIGER-Lab copy); see the card of likaixin/ScreenSpot-Pro for the original",
     splits={"test": Split(rows=1581)},
-    row_layouts={
-        "authors' JSON (pixels: left, top, right, bottom)": (
-            *("id", "img_filename", "bbox", "img_size", "instruction"),
-            *("application", "platform", "group", "ui_type"),
+    data=TaskData(
+        row_layouts={
+            "authors' JSON (pixels: left, top, right, bottom)": (
+                *("id", "img_filename", "bbox", "img_size", "instruction"),
+                *("application", "platform", "group", "ui_type"),
+            ),
+            "VLMEvalKit TSV": (
+                "index",
+                "image",
+                "image_path",
+                "question",
+                "bbox",
+                "ui_type",
+                "application",
+                "category",
+            ),
+            "predictions": ("instruction", "group", "application", "platform", "ui_type", "bbox_xyxy", "img_size"),
+        },
+        files=(
+            "annotations/*.json with pictures in images/",
+            "ScreenSpot_Pro_{Development,Creative,CAD,Scientific,Office,OS}.tsv (VLMEvalKit)",
         ),
-        "VLMEvalKit TSV": ("index", "image", "image_path", "question", "bbox", "ui_type", "application", "category"),
-        "predictions": ("instruction", "group", "application", "platform", "ui_type", "bbox_xyxy", "img_size"),
-    },
-    reference=Reference(benchmark="screenspot_pro"),
-    files=(
-        "annotations/*.json with pictures in images/",
-        "ScreenSpot_Pro_{Development,Creative,CAD,Scientific,Office,OS}.tsv (VLMEvalKit)",
+        count={
+            "test": {
+                "rows": 1581,
+                **{"type=text": 977, "type=icon": 604},
+                **{"cell=Dev text": 154, "cell=Creative text": 198, "cell=CAD text": 197, "cell=Scientific text": 144},
+                **{"cell=Office text": 177, "cell=OS text": 107, "cell=Dev icon": 145, "cell=Creative icon": 143},
+                **{"cell=CAD icon": 64, "cell=Scientific icon": 110, "cell=Office icon": 53, "cell=OS icon": 89},
+                **{"platform=windows": 927, "platform=macos": 604, "platform=linux": 50},
+            }
+        },
     ),
-    count={
-        "test": {
-            "rows": 1581,
-            **{"type=text": 977, "type=icon": 604},
-            **{"cell=Dev text": 154, "cell=Creative text": 198, "cell=CAD text": 197, "cell=Scientific text": 144},
-            **{"cell=Office text": 177, "cell=OS text": 107, "cell=Dev icon": 145, "cell=Creative icon": 143},
-            **{"cell=CAD icon": 64, "cell=Scientific icon": 110, "cell=Office icon": 53, "cell=OS icon": 89},
-            **{"platform=windows": 927, "platform=macos": 604, "platform=linux": 50},
-        }
-    },
+    reference=Reference(benchmark="screenspot_pro"),
 )

@@ -20,7 +20,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import can_infer, letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, read_rows
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Split, Task
+from kvl_eval.tasks.base import Protocol, Split, Task, TaskData
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score
 
 CUE = re.compile(r"answer(?: is|:)", re.IGNORECASE)
@@ -50,8 +50,9 @@ def table_task(path: Path) -> Task:
         default_prompt="plain",
         protocols={"official": Protocol(score=score, label="own-table", notes=("no published protocol",))},
         aggregate=lambda scored, protocol: summarise(scored),
-        row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")},
-        files=(path.name,),
+        data=TaskData(
+            row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")}, files=(path.name,)
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from kvl_eval.scorers.option_letter import letter_score, ranked_or_contained
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label, row_id
 from kvl_eval.types import Message, Sample, Score, Scored, Summary, VideoRef
 
@@ -215,11 +215,25 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "authors' JSON": ("question", "options", "answer (a number)", "key", "variation", "demonstration_type"),
-        "hub copy": ("id", "question", "options", "answer", "reason_type", "demonstration_type", "video_path"),
-        "golden": ("question", "options", "answer_index"),
-    },
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": ("question", "options", "answer (a number)", "key", "variation", "demonstration_type"),
+            "hub copy": ("id", "question", "options", "answer", "reason_type", "demonstration_type", "video_path"),
+            "golden": ("question", "options", "answer_index"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "data/<type>.json (authors), <type>-*.parquet (hub), or test-*.parquet (lmms-eval's copy)",
+            "videos/<human|object|simulated>/<key>.mp4",
+        ),
+        archives=("videos*.zip",),
+        count={
+            "test": {
+                **{f"reason_type={name}": rows for name, rows in TYPES.items()},
+                **{f"demonstration_type={name}": rows for name, rows in DEMONSTRATIONS.items()},
+            }
+        },
+    ),
     prompts={"official": official, "lmms_eval": lmms_eval},
     default_prompt="official",
     prompt_evidence="the report names no prompt; this is the authors' own text",
@@ -252,17 +266,5 @@ TASK = Task(
     reference=Reference(benchmark="tomato"),
     groups=("table3", "video"),
     mini="tomato",
-    mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=(
-        "data/<type>.json (authors), <type>-*.parquet (hub), or test-*.parquet (lmms-eval's copy)",
-        "videos/<human|object|simulated>/<key>.mp4",
-    ),
-    archives=("videos*.zip",),
-    count={
-        "test": {
-            **{f"reason_type={name}": rows for name, rows in TYPES.items()},
-            **{f"demonstration_type={name}": rows for name, rows in DEMONSTRATIONS.items()},
-        }
-    },
 )

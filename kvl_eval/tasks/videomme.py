@@ -31,7 +31,7 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, r
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import NamedPictures, from_values
-from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, VideoRef
 
@@ -307,11 +307,27 @@ def _task(name: str, title: str, setting: str, loader: Load) -> Task:
         default_split="test",
         load=loader,
         sample=from_values(to_sample),
-        row_layouts={
-            "hub": _HUB,
-            "VLMEvalKit TSV": ("index", "video", "question", "candidates", "answer", *FIELDS),
-            "golden": ("question", "options", "answer", *FIELDS),
-        },
+        data=TaskData(
+            row_layouts={
+                "hub": _HUB,
+                "VLMEvalKit TSV": ("index", "video", "question", "candidates", "answer", *FIELDS),
+                "golden": ("question", "options", "answer", *FIELDS),
+            },
+            mini_frames=MINI_FRAMES,
+            files=(
+                "videomme/test-*.parquet (hub), or Video-MME.tsv (VLMEvalKit)",
+                _VIDEOS,
+                *(("subtitle/<videoID>.srt, or subtitle.zip",) if subtitles else ()),
+            ),
+            archives=("videos_chunked_*.zip", *(("subtitle.zip",) if subtitles else ())),
+            count={
+                "test": {
+                    "rows": 2700,
+                    "files": 900,
+                    **{f"duration={name}": 900 for name in DURATIONS},
+                }
+            },
+        ),
         prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
         default_prompt="official",
         prompt_evidence="the report names no prompt; this is the authors' own text",
@@ -320,20 +336,6 @@ def _task(name: str, title: str, setting: str, loader: Load) -> Task:
         reference=Reference(benchmark="videomme", setting=setting),
         groups=("table3", "video"),
         mini="videomme",
-        mini_frames=MINI_FRAMES,
-        files=(
-            "videomme/test-*.parquet (hub), or Video-MME.tsv (VLMEvalKit)",
-            _VIDEOS,
-            *(("subtitle/<videoID>.srt, or subtitle.zip",) if subtitles else ()),
-        ),
-        archives=("videos_chunked_*.zip", *(("subtitle.zip",) if subtitles else ())),
-        count={
-            "test": {
-                "rows": 2700,
-                "files": 900,
-                **{f"duration={name}": 900 for name in DURATIONS},
-            }
-        },
     )
 
 

@@ -30,7 +30,7 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, literal_list
 from kvl_eval.sources.cells import image_ref
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import one_label
 from kvl_eval.tasks.mmmu import DOMAIN_OF
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary, VideoRef
@@ -282,10 +282,23 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub": ("id", "question", "options", "answer", "question_type", "image (Adaptation, not in every copy)"),
-        "golden": ("track", "question_type", "question", "options", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("id", "question", "options", "answer", "question_type", "image (Adaptation, not in every copy)"),
+            "golden": ("track", "question_type", "question", "options", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "<track>/test-*.parquet (hub)",
+            "<Domain>/<id>.mp4, unpacked",
+            "question_only/<id>_image.mp4 (split delta, where tables have no pictures)",
+        ),
+        archives=tuple(f"{name}.zip" for name in FOLDERS),
+        count={
+            "test": {"rows": 900, **{f"track={track}": 300 for track in TRACKS}},
+            "delta": {"rows": 1200, **{f"track={track}": 300 for track in (*TRACKS, QUESTION_ONLY)}},
+        },
+    ),
     prompts={
         "official": official,
         "vlmevalkit": vlmevalkit,
@@ -315,21 +328,10 @@ TASK = Task(
         ),
     },
     default_protocol="assumed",
-    beside=("official",),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="videommmu"),
     groups=("table3", "video"),
     mini="videommmu",
-    mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=(
-        "<track>/test-*.parquet (hub)",
-        "<Domain>/<id>.mp4, unpacked",
-        "question_only/<id>_image.mp4 (split delta, where tables have no pictures)",
-    ),
-    archives=tuple(f"{name}.zip" for name in FOLDERS),
-    count={
-        "test": {"rows": 900, **{f"track={track}": 300 for track in TRACKS}},
-        "delta": {"rows": 1200, **{f"track={track}": 300 for track in (*TRACKS, QUESTION_ONLY)}},
-    },
 )

@@ -34,7 +34,7 @@ from kvl_eval.scorers.video_choice import without_letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import DIRECT, one_label, row_id
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary, VideoRef
 
@@ -206,11 +206,20 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=from_values(to_sample),
-    row_layouts={
-        "hub": ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"),
-        "VLMEvalKit TSV": ("video", "question_type", "question", "candidates", "answer"),
-        "golden": ("question_type", "question", "options", "ground_truth"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"),
+            "VLMEvalKit TSV": ("video", "question_type", "question", "candidates", "answer"),
+            "golden": ("question_type", "question", "options", "ground_truth"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "test-*.parquet or test.jsonl (hub), or VSI-Bench.tsv (VLMEvalKit)",
+            "<arkitscenes|scannet|scannetpp>/<scene_name>.mp4, unpacked",
+        ),
+        archives=("arkitscenes.zip", "scannet.zip", "scannetpp.zip"),
+        count={"test": {"rows": 5130}},
+    ),
     prompts={
         "official": _prompt(PHRASE, "Options:"),
         "official_number": _prompt(SINGLE, "Options:"),
@@ -255,16 +264,9 @@ TASK = Task(
         ),
     },
     default_protocol="assumed",
-    beside=("official",),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="vsi_bench"),
     groups=("table3", "video"),
     mini="vsi-bench",
-    mini_frames=MINI_FRAMES,
-    files=(
-        "test-*.parquet or test.jsonl (hub), or VSI-Bench.tsv (VLMEvalKit)",
-        "<arkitscenes|scannet|scannetpp>/<scene_name>.mp4, unpacked",
-    ),
-    archives=("arkitscenes.zip", "scannet.zip", "scannetpp.zip"),
-    count={"test": {"rows": 5130}},
 )

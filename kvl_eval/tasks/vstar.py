@@ -21,7 +21,7 @@ from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score, letter_sco
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
     DIRECT,
     gold_text,
@@ -161,11 +161,19 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("question_id", "image", "text", "label", "category"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category"),
-        "golden": ("id", "text", "choices", "label", "category"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("question_id", "image", "text", "label", "category"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category"),
+            "golden": ("id", "text", "choices", "label", "category"),
+        },
+        files=(
+            "test_questions.jsonl, pictures in direct_attributes/ and relative_position/ (the authors')",
+            "test-*.parquet or data/test-*.parquet (hub copies)",
+            "VStarBench.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 191}},
+    ),
     prompts={"stored": stored, "lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="stored",
     prompt_evidence="the data set's own text; the report names no prompt",
@@ -192,10 +200,4 @@ TASK = Task(
     reference=Reference(benchmark="vstar"),
     groups=("thinking",),
     mini="vstar",
-    files=(
-        "test_questions.jsonl, pictures in direct_attributes/ and relative_position/ (the authors')",
-        "test-*.parquet or data/test-*.parquet (hub copies)",
-        "VStarBench.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 191}},
 )
