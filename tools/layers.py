@@ -15,7 +15,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 EVERYTHING = ("*",)
-BASE = ("errors", "types", "decode")  # for every layer that does not stand below them
+BASE = ("errors", "types", "decode", "rows")  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Layer:
 LAYERS = (
     Layer("errors", "the exception tree", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
-    Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode")),
+    Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
+    Layer("rows", "a row of a data set: values read by type, faults named by file, row and column", base=("errors",)),
     Layer(
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),

@@ -22,18 +22,18 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from PIL import Image, UnidentifiedImageError
 
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
 from kvl_eval.pictures import PictureRule
-from kvl_eval.types import ImageRef, MediaInfo
+from kvl_eval.types import ImageRef, ImageStyle, MediaInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ MAX_PIXELS = 89_478_485  # Pillow's own threshold: 256 MiB as RGB
 MAX_BYTES = 256 * 2**20
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # raster formats; none runs code
 BLIND = (128, 128, 128)
-STYLES = ("reference", "vlmevalkit")
+STYLES = get_args(ImageStyle)
 
 # What Pillow's decoders raise on broken files; a bare Exception is caught nowhere.
 _DECODE_ERRORS = (
@@ -75,7 +75,7 @@ class ImagePrep:
     """
 
     config: PictureRule
-    style: str = "reference"
+    style: ImageStyle = "reference"
     blind: bool = False
 
     def __post_init__(self) -> None:
@@ -96,11 +96,6 @@ class PreparedImage:
     patches: NDArray[np.uint8]
     grid: tuple[int, int]
     info: MediaInfo
-
-
-def prepare_images(refs: Sequence[ImageRef], prep: ImagePrep) -> tuple[PreparedImage, ...]:
-    """All pictures of one sample, in order. Raises: MediaError, for the first that cannot be used."""
-    return tuple(prepare_image(ref, prep) for ref in refs)
 
 
 def prepare_image(ref: ImageRef, prep: ImagePrep) -> PreparedImage:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from kvl_eval.media.cache import Entry, MediaCache
+from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 from kvl_eval.media.documents import Document, Page, probe_document, render_pages
 from kvl_eval.media.fit import Size, limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import frame_indices, with_flags
@@ -40,7 +40,7 @@ from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, PdfRef, Role,
 
 P = TypeVar("P", bound=Any)  # a frozen dataclass with the field `info`
 Shrink = Callable[[int, int], Size]
-Finish = Callable[[Image.Image, Mapping[str, Any], MediaInfo], P]
+Finish = Callable[[Image.Image, PictureFacts, MediaInfo], P]
 NO_LIMIT = 10**9  # patches: the picture has its size already
 
 
@@ -194,7 +194,7 @@ def unrolled(
 ) -> Iterator[P]:
     """The frames of a video or the pages of a document, decoded at the size that `shrink` says, as `finish` makes them.
 
-    `finish` gets an RGB picture, what is known of it (`index`, `timestamp`, `note`) and a MediaInfo to fill; what it
+    `finish` gets an RGB picture, what is known of it and a MediaInfo to fill; what it
     makes has that as `info`. Raises: MediaError.
     """
     return (
@@ -252,19 +252,21 @@ def _pages(ref: PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowe
         yield finish(image, facts, base)
 
 
-def _cached(cache: MediaCache | None, key: Mapping[str, Any], make: Iterable[Entry]) -> Iterator[Entry]:
+def _cached(
+    cache: MediaCache | None, key: Mapping[str, object], make: Iterable[CachedPicture]
+) -> Iterator[CachedPicture]:
     return iter(make) if cache is None else cache.pictures(key, make)
 
 
-def _frame_entry(frame: Frame) -> Entry:
-    return frame.image, {"index": frame.index, "timestamp": frame.timestamp, "note": frame.note}
+def _frame_entry(frame: Frame) -> CachedPicture:
+    return frame.image, PictureFacts(frame.index, frame.timestamp, frame.note)
 
 
-def _page_entry(page: Page) -> Entry:
-    return page.image, {"index": page.index}
+def _page_entry(page: Page) -> CachedPicture:
+    return page.image, PictureFacts(page.index)
 
 
-def _prepared(image: Image.Image, facts: Mapping[str, Any], base: MediaInfo, style: ImagePrep) -> PreparedImage:
+def _prepared(image: Image.Image, facts: PictureFacts, base: MediaInfo, style: ImagePrep) -> PreparedImage:
     """Patches of a picture that has its final size already, grey under `--blind`."""
     if style.blind:
         image = Image.new("RGB", image.size, BLIND)
@@ -273,9 +275,9 @@ def _prepared(image: Image.Image, facts: Mapping[str, Any], base: MediaInfo, sty
     info = replace(
         base,
         tokens=len(patches) // config.patches_per_token,
-        index=facts["index"],
-        timestamp=facts.get("timestamp"),
-        note=joined(base.note, facts.get("note"), "blind" if style.blind else None),
+        index=facts.index,
+        timestamp=facts.timestamp,
+        note=joined(base.note, facts.note, "blind" if style.blind else None),
     )
     return PreparedImage(patches=patches, grid=grid, info=info)
 

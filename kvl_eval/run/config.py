@@ -282,7 +282,7 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
             TaskConfig(
                 **{
                     **task,
-                    "source": Source(**_paths(task["source"], "data_dir", "cache_dir")),
+                    "source": Source.stored(task["source"]),
                     "generation": Generation(**_tuples(task["generation"], "think_budgets")),
                 }
             )

@@ -159,7 +159,7 @@ def _family(config: RunConfig) -> dict[str, str]:
 
 def _measured(task: Task, limits: Limits) -> Task:
     """The task, its samples as long as they are to be in the model's own tokens."""
-    if task.measured is None:
+    if task.data.measured is None:
         return task
     if limits.text_tokens is None:
         raise ConfigError(
@@ -168,7 +168,7 @@ def _measured(task: Task, limits: Limits) -> Task:
             why="its samples are cut to lengths in tokens of the model that answers them",
             fix="of a server: --model-args checkpoint=FOLDER_OR_REPOSITORY names what it serves (docs/backends.md)",
         )
-    return task.measured(limits.text_tokens)
+    return task.data.measured(limits.text_tokens)
 
 
 def sample_seed(seed: int, task: str, sample_id: str, repeat: int) -> int:
