@@ -1,16 +1,22 @@
-"""Grouped-query attention of the language model.
+"""Grouped-query attention of the language model: without a cache, over sequences of a cache, and over its pages.
+
+The cache keeps W = 2 * K * D values of a token in each layer: the rotated keys of all groups, then their values.
 
 Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads of size D, K groups of heads that share keys and
-values, J = D / 2 rotated pairs.
+values, R = A / K heads of a group, J = D / 2 rotated pairs; N pages, P tokens a page, G rows that attend to one page.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kvl_eval.model.base import Packed, Pages, Rows
+from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.qwen2_5_vl.config import TextConfig
 from kvl_eval.model.qwen2_5_vl.rope import rotate
 
 Turn = tuple[Tensor, Tensor]  # cosines and sines (B, S, 1, J) of the tokens' angles
+QUERIES_AT_ONCE = 512  # of a later chunk: bounds the mask, which a fused kernel turns into numbers
 
 
 class Attention(nn.Module):
@@ -25,10 +31,18 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(hidden, groups)
         self.o_proj = nn.Linear(hidden, hidden, bias=False)
 
-    def forward(self, x_BSH: Tensor, turn: Turn, mask_BST: Tensor | None = None) -> Tensor:
-        """Attention over the given tokens alone; causal where no mask is given."""
+    def forward(self, x_BSH: Tensor, turn: Turn) -> Tensor:
+        """Causal attention over the given tokens alone."""
         q_BSAD, k_BSKD, v_BSKD = self.heads(x_BSH, turn)
-        return self.o_proj(attend(q_BSAD, k_BSKD, v_BSKD, mask_BST))  # type: ignore[no-any-return]
+        return self.o_proj(attend(q_BSAD, k_BSKD, v_BSKD))  # type: ignore[no-any-return]
+
+    def forward_cached(self, x_BSH: Tensor, turn: Turn, rows: Rows, layer: int) -> Tensor:
+        """Attention of new tokens over what their sequences hold and themselves; keys and values go to the cache."""
+        q_BSAD, k_BSKD, v_BSKD = self.heads(x_BSH, turn)
+        held = rows.write(layer, torch.cat([k_BSKD.flatten(2), v_BSKD.flatten(2)], dim=-1))
+        if isinstance(held, Pages):
+            return self.o_proj(self.paged(q_BSAD[:, 0], held)[:, None])  # type: ignore[no-any-return]
+        return self.o_proj(self.packed(q_BSAD, k_BSKD, v_BSKD, held))  # type: ignore[no-any-return]
 
     def heads(self, x_BSH: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, S, A, D), keys and values (B, S, K, D); queries and keys are rotated."""
@@ -38,15 +52,77 @@ class Attention(nn.Module):
         )
         return rotate(q, *turn), rotate(k, *turn), v
 
+    def packed(self, q_BSAD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, held: Packed) -> Tensor:
+        """Every sequence by itself, (1, S, A * D): its new tokens, behind what it holds of older ones."""
+        new = zip(*(x.split(held.sizes, dim=1) for x in (q_BSAD, k_BSKD, v_BSKD)), held.values, strict=True)
+        return torch.cat(
+            [attend(q, k, v) if values is None else attend(q, *self.unpacked(values)) for q, k, v, values in new], dim=1
+        )
 
-def attend(q_BSAD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask_BST: Tensor | None) -> Tensor:
-    """Attention of every group's heads to its keys and values, (B, S, A * D); causal where no mask is given."""
-    heads = q_BSAD.shape[2] // k_BTKD.shape[2]
-    out = F.scaled_dot_product_attention(
-        q_BSAD.transpose(1, 2),
-        k_BTKD.transpose(1, 2).repeat_interleave(heads, dim=1),
-        v_BTKD.transpose(1, 2).repeat_interleave(heads, dim=1),
-        attn_mask=None if mask_BST is None else mask_BST[:, None],
-        is_causal=mask_BST is None,
-    )
-    return out.transpose(1, 2).flatten(2)
+    def unpacked(self, values_BTW: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, T, K, D) of what the cache keeps."""
+        k, v = values_BTW.unflatten(-1, (2, self.config.num_key_value_heads, self.config.head_dim)).unbind(-3)
+        return k, v
+
+    def paged(self, q_BAD: Tensor, pages: Pages) -> Tensor:
+        """Attention of one new token a row over pages, (B, A * D).
+
+        Each page's share of a row's softmax is computed by itself, relative to the row's highest score, and added up.
+        """
+        groups, size = self.config.num_key_value_heads, self.config.head_dim
+        q_BKRD = F.pad(q_BAD.unflatten(1, (groups, -1)), (0, 0, 0, 0, 0, 0, 0, 1))  # one row more: pages of nobody
+        top_BKR = q_BKRD.new_full(q_BKRD.shape[:3], float("-inf"), dtype=wide_dtype(q_BKRD.dtype))
+        scores = []
+        for values_NPW, owners_NG, hidden_NP in pages.parts:
+            scores.append(self._scores(q_BKRD[owners_NG], values_NPW, hidden_NP))
+            owners = owners_NG.flatten()[:, None, None].expand(-1, *top_BKR.shape[1:])
+            top_BKR.scatter_reduce_(0, owners, scores[-1].amax(-1), "amax")
+        total_BKR = torch.zeros_like(top_BKR)
+        sum_BKRD = torch.zeros_like(q_BKRD, dtype=top_BKR.dtype)
+        for (values_NPW, owners_NG, _), part in zip(pages.parts, scores, strict=True):
+            owners = owners_NG.flatten()
+            shares = part.sub_(top_BKR[owners][..., None]).exp_()
+            total_BKR.index_add_(0, owners, shares.sum(-1))
+            shares = shares.to(values_NPW.dtype).view(*owners_NG.shape, *shares.shape[1:])  # (N, G, K, R, P)
+            v_NPE = values_NPW[..., groups * size :]
+            found = [
+                shares[:, :, group].flatten(1, 2) @ v_NPE[..., group * size : (group + 1) * size]
+                for group in range(groups)
+            ]  # (N, G R, D) each
+            sums = torch.stack([part.view(*owners_NG.shape, -1, size) for part in found], dim=2)  # (N, G, K, R, D)
+            sum_BKRD.index_add_(0, owners, wide(sums).flatten(0, 1))
+        return (sum_BKRD / total_BKR[..., None])[: pages.rows].to(q_BAD.dtype).flatten(1)
+
+    def _scores(self, q_NGKRD: Tensor, values_NPW: Tensor, hidden_NP: Tensor | None) -> Tensor:
+        """(N G, K, R, P): how much each owner's query looks at each place of its page."""
+        size = self.config.head_dim
+        parts = [
+            (q_NGKRD[:, :, group].flatten(1, 2) @ values_NPW[..., group * size : (group + 1) * size].mT)
+            for group in range(self.config.num_key_value_heads)
+        ]  # (N, G R, P) each: group by group, since all at once would copy the pages
+        scores = wide(torch.stack(parts, dim=1)) * size**-0.5
+        if hidden_NP is not None:
+            scores = scores.masked_fill_(hidden_NP[:, None, None], float("-inf"))
+        count, rows, groups, heads, _ = q_NGKRD.shape
+        return scores.view(count, groups, rows, heads, -1).transpose(1, 2).flatten(0, 1)
+
+
+def attend(q_BSAD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> Tensor:
+    """Attention of the last S of T tokens to those before them and themselves, (B, S, A * D)."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BSAD, k_BTKD, v_BTKD))
+    new, tokens = q.shape[2], k.shape[2]
+    if new == tokens:
+        return _merged(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+    parts = []
+    for start in range(0, new, QUERIES_AT_ONCE):
+        some = q[:, :, start : start + QUERIES_AT_ONCE]
+        seen = tokens - new + start + some.shape[2]
+        mask = torch.ones(some.shape[2], seen, dtype=torch.bool, device=q.device).tril(seen - some.shape[2])
+        parts.append(
+            F.scaled_dot_product_attention(some, k[:, :, :seen], v[:, :, :seen], attn_mask=mask, enable_gqa=True)
+        )
+    return _merged(torch.cat(parts, dim=2))
+
+
+def _merged(out_BASD: Tensor) -> Tensor:
+    return out_BASD.transpose(1, 2).flatten(2)

@@ -3,13 +3,15 @@
 Shapes: B rows, S tokens a row, H hidden, M visual tokens of all pictures, P patches of all pictures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
+from kvl_eval.model.base import Embedded, Prepare, Rows
+from kvl_eval.model.pages import PagePool
 from kvl_eval.model.precision import wide
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
 from kvl_eval.model.qwen2_5_vl.decoder import Decoder
@@ -50,8 +52,8 @@ class Qwen25VL(nn.Module):
         Raises: PromptError, if placeholders and visual tokens differ in number.
         """
         features = None if patches is None else self.image_features(patches, grids)
-        embeds, positions_3S, _ = self.embed(input_ids, features, grids)
-        return self.logits(self.model(embeds, positions_3S[:, None]))
+        embedded = self.embed(input_ids, features, grids)
+        return self.logits(self.model(embedded.embeds, embedded.positions))
 
     def logits(self, x: Tensor) -> Tensor:
         """(..., H) final hidden states to (..., vocab_size) in float32 or wider."""
@@ -59,51 +61,75 @@ class Qwen25VL(nn.Module):
         return wide(F.linear(x, table))
 
     def image_features(
-        self, patches: Tensor, grids: Sequence[Grid], prepare: Callable[[Tensor], Tensor] | None = None
+        self, pixel_values: Tensor, grids: Sequence[Grid], *, prepare: Prepare | None = None
     ) -> Tensor:
         """Visual tokens of all pictures, (M, H), in order; the tower sees a bounded number of patches at once.
 
         Args:
-            patches: (P, 3, 14, 14) patches of all pictures.
-            grids:   (rows, columns) in patches of each picture.
-            prepare: makes what the tower takes of a portion of `patches`, such as normalized values of bytes.
+            pixel_values: (P, 3, 14, 14) patches of all pictures.
+            grids:        (rows, columns) in patches of each picture.
+            prepare:      makes what the tower takes of a portion of uint8 patches.
         Raises: PromptError, if grids and patches do not fit together.
         """
         features, start, first = [], 0, 0
         for end in _portions([rows * cols for rows, cols in grids], PATCHES_AT_ONCE):
             count = sum(rows * cols for rows, cols in grids[first:end])
-            portion = patches[start : None if end == len(grids) else start + count]
+            portion = pixel_values[start : None if end == len(grids) else start + count]
             features.append(self.visual(portion if prepare is None else prepare(portion), grids[first:end]))
             start, first = start + count, end
         return torch.cat(features)
 
-    def embed(
-        self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()
-    ) -> tuple[Tensor, Tensor, int]:
-        """Embeddings (1, S, H) of one prompt with its visual tokens, positions (3, S), and the next position.
+    def embed(self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()) -> Embedded:
+        """One sequence with its visual tokens in place; its positions are (3, 1, S).
 
         Raises: PromptError, if placeholders and visual tokens differ in number.
         """
-        merge = self.config.vision_config.spatial_merge_size
-        cells = [(rows // merge, cols // merge) for rows, cols in grids]
-        places = (ids[0] == self.config.image_token_id).nonzero()[:, 0].cpu() if grids else torch.empty(0)
-        expected = sum(rows * cols for rows, cols in cells)
-        if len(places) != expected or (0 if features is None else len(features)) != expected:
-            raise PromptError(
-                "image.slots",
-                f"the prompt has {len(places)} image tokens, the images give {expected}",
-                fix="build the prompt with the processor, and pass the images of the same call",
-            )
         embeds = self.model.embed_tokens(ids)
-        starts = [int(places[sum(r * c for r, c in cells[:index])]) for index in range(len(cells))]
-        positions, following = prompt_positions(ids.shape[1], starts, cells)
-        if features is not None:
-            embeds = embeds.index_copy(1, places.to(embeds.device), features.to(embeds)[None])
-        return embeds, positions.to(embeds.device), following
+        if features is None:
+            positions, following = prompt_positions(ids.shape[1], [], [])
+        else:
+            merge = self.config.vision_config.spatial_merge_size
+            cells = [(rows // merge, cols // merge) for rows, cols in grids]
+            places = (ids[0] == self.config.image_token_id).nonzero()[:, 0]
+            _check_slots(len(places), len(features), sum(rows * cols for rows, cols in cells))
+            embeds = embeds.index_copy(1, places, features.to(embeds)[None])
+            sizes = [rows * cols for rows, cols in cells]
+            firsts = places[[sum(sizes[:index]) for index in range(len(sizes))]].tolist()
+            positions, following = prompt_positions(ids.shape[1], firsts, cells)
+        return Embedded(embeds, positions[:, None].to(embeds.device), following)
+
+    def new_pool(self, pages: int | None = None, page_size: int = 64) -> PagePool:
+        """An empty cache of at most so many pages, where the layers lie and in their dtype."""
+        return PagePool(
+            layers=self.config.text_config.num_hidden_layers,
+            width=self.config.text_config.cached_values,
+            limit=pages,
+            page_size=page_size,
+            dtype=self.dtype,
+            device=self.layer_devices or self.device,
+        )
+
+    @torch.no_grad()
+    def forward_cached(self, embeds: Tensor, rows: Rows) -> Tensor:
+        """Run new tokens of some sequences; logits (sequences, vocab_size) behind the last new one of each."""
+        positions = rows.prepare()
+        hidden_BSH = self.model(embeds, positions.expand(3, *positions.shape[-2:]), rows)
+        rows.advance()
+        return self.logits(rows.last(hidden_BSH))
 
 
 def _head(config: QwenConfig) -> nn.Linear:
     return nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+
+
+def _check_slots(slots: int, tokens: int, expected: int) -> None:
+    if not slots == tokens == expected:
+        raise PromptError(
+            "image.slots",
+            f"the prompt has {slots} image tokens, the images give {tokens}",
+            why=f"grids of {expected} tokens came with them",
+            fix="build the prompt with the processor, and pass the images of the same call",
+        )
 
 
 def _portions(sizes: Sequence[int], limit: int) -> list[int]:
