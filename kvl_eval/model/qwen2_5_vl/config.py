@@ -18,6 +18,7 @@ T = TypeVar("T")
 Section = Mapping[str, Any]
 
 MODEL_TYPE = "qwen2_5_vl"
+FORMS: dict[object, str] = {bool: "true or false", str: "a text", int: "a whole number above 0", float: "a number"}
 ROPES = ("mrope", "default")  # two names of the same: positions with three axes, nothing scaled
 
 
@@ -154,10 +155,8 @@ class PictureConfig:
     image_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_pixels <= self.max_pixels:
+        if self.min_pixels > self.max_pixels:
             raise bad_field("min_pixels", self.min_pixels, f"1 to max_pixels {self.max_pixels}")
-        if self.patch_size < 1 or self.merge_size < 1:
-            raise bad_field("patch_size, merge_size", [self.patch_size, self.merge_size], "1 or more")
         if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0.0:
             raise bad_field("image_mean, image_std", [self.image_mean, self.image_std], "three numbers each, above 0")
 
@@ -246,14 +245,14 @@ def _checked(name: str, value: Any, form: object) -> Any:
     if form is bool or form is str:
         fits = isinstance(value, form)
     elif form is int:
-        fits = _is_count(value)
+        fits = _is_count(value) and value > 0
     elif form is float:
         fits = _is_number(value)
     else:
         fits = isinstance(value, list | tuple) and all(map(_is_count if form == tuple[int, ...] else _is_number, value))
         value = tuple(value) if fits else value
     if not fits:
-        raise bad_field(name, value, form.__name__ if form in (bool, str, int, float) else str(form))  # type: ignore[attr-defined]
+        raise bad_field(name, value, FORMS.get(form, "a list of numbers"))
     return float(value) if form is float else value
 
 
