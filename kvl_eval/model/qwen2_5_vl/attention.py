@@ -47,21 +47,22 @@ class Attention(nn.Module):
     def heads(self, x_BSH: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, S, A, D), keys and values (B, S, K, D); queries and keys are rotated."""
         q, k, v = (
-            projection(x_BSH).unflatten(-1, (-1, self.config.head_dim))
+            torch.unflatten(projection(x_BSH), -1, (-1, self.config.head_dim))
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         return rotate(q, *turn), rotate(k, *turn), v
 
     def packed(self, q_BSAD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, held: Packed) -> Tensor:
         """Every sequence by itself, (1, S, A * D): its new tokens, behind what it holds of older ones."""
-        new = zip(*(x.split(held.sizes, dim=1) for x in (q_BSAD, k_BSKD, v_BSKD)), held.values, strict=True)
+        new = zip(*(torch.split(x, held.sizes, dim=1) for x in (q_BSAD, k_BSKD, v_BSKD)), held.values, strict=True)
         return torch.cat(
             [attend(q, k, v) if values is None else attend(q, *self.unpacked(values)) for q, k, v, values in new], dim=1
         )
 
     def unpacked(self, values_BTW: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, T, K, D) of what the cache keeps."""
-        k, v = values_BTW.unflatten(-1, (2, self.config.num_key_value_heads, self.config.head_dim)).unbind(-3)
+        parts = torch.unflatten(values_BTW, -1, (2, self.config.num_key_value_heads, self.config.head_dim))
+        k, v = parts.unbind(-3)
         return k, v
 
     def paged(self, q_BAD: Tensor, pages: Pages) -> Tensor:
@@ -69,42 +70,38 @@ class Attention(nn.Module):
 
         Each page's share of a row's softmax is computed by itself, relative to the row's highest score, and added up.
         """
-        groups, size = self.config.num_key_value_heads, self.config.head_dim
-        q_BKRD = F.pad(q_BAD.unflatten(1, (groups, -1)), (0, 0, 0, 0, 0, 0, 0, 1))  # one row more: pages of nobody
+        q_BKRD = torch.unflatten(q_BAD, 1, (self.config.num_key_value_heads, -1))
+        q_BKRD = F.pad(q_BKRD, (0, 0, 0, 0, 0, 0, 0, 1))  # one row more, for pages of nobody
         top_BKR = q_BKRD.new_full(q_BKRD.shape[:3], float("-inf"), dtype=wide_dtype(q_BKRD.dtype))
         scores = []
         for values_NPW, owners_NG, hidden_NP in pages.parts:
-            scores.append(self._scores(q_BKRD[owners_NG], values_NPW, hidden_NP))
+            scores.append(self._scores(q_BKRD[owners_NG], values_NPW, hidden_NP))  # (N, G, K, R, P)
             owners = owners_NG.flatten()[:, None, None].expand(-1, *top_BKR.shape[1:])
-            top_BKR.scatter_reduce_(0, owners, scores[-1].amax(-1), "amax")
+            top_BKR.scatter_reduce_(0, owners, scores[-1].amax(-1).flatten(0, 1), "amax")
         total_BKR = torch.zeros_like(top_BKR)
         sum_BKRD = torch.zeros_like(q_BKRD, dtype=top_BKR.dtype)
         for (values_NPW, owners_NG, _), part in zip(pages.parts, scores, strict=True):
-            owners = owners_NG.flatten()
-            shares = part.sub_(top_BKR[owners][..., None]).exp_()
-            total_BKR.index_add_(0, owners, shares.sum(-1))
-            shares = shares.to(values_NPW.dtype).view(*owners_NG.shape, *shares.shape[1:])  # (N, G, K, R, P)
-            v_NPE = values_NPW[..., groups * size :]
-            found = [
-                shares[:, :, group].flatten(1, 2) @ v_NPE[..., group * size : (group + 1) * size]
-                for group in range(groups)
-            ]  # (N, G R, D) each
-            sums = torch.stack([part.view(*owners_NG.shape, -1, size) for part in found], dim=2)  # (N, G, K, R, D)
-            sum_BKRD.index_add_(0, owners, wide(sums).flatten(0, 1))
+            shares = part.sub_(top_BKR[owners_NG][..., None]).exp_()
+            total_BKR.index_add_(0, owners_NG.flatten(), shares.sum(-1).flatten(0, 1))
+            sums = self._sums(shares.to(values_NPW.dtype), values_NPW)
+            sum_BKRD.index_add_(0, owners_NG.flatten(), wide(sums).flatten(0, 1))
         return (sum_BKRD / total_BKR[..., None])[: pages.rows].to(q_BAD.dtype).flatten(1)
 
     def _scores(self, q_NGKRD: Tensor, values_NPW: Tensor, hidden_NP: Tensor | None) -> Tensor:
-        """(N G, K, R, P): how much each owner's query looks at each place of its page."""
-        size = self.config.head_dim
-        parts = [
-            (q_NGKRD[:, :, group].flatten(1, 2) @ values_NPW[..., group * size : (group + 1) * size].mT)
-            for group in range(self.config.num_key_value_heads)
-        ]  # (N, G R, P) each: group by group, since all at once would copy the pages
-        scores = wide(torch.stack(parts, dim=1)) * size**-0.5
+        """(N, G, K, R, P): how much each owner's query looks at each place of its page."""
+        keys = values_NPW.chunk(2, dim=-1)[0].chunk(self.config.num_key_value_heads, dim=-1)  # (N, P, D) each
+        parts = [q_NGRD.flatten(1, 2) @ k_NPD.mT for q_NGRD, k_NPD in zip(q_NGKRD.unbind(2), keys, strict=True)]
+        scores = wide(torch.stack(parts, dim=1)) * self.config.head_dim**-0.5  # (N, K, G R, P)
         if hidden_NP is not None:
             scores = scores.masked_fill_(hidden_NP[:, None, None], float("-inf"))
-        count, rows, groups, heads, _ = q_NGKRD.shape
-        return scores.view(count, groups, rows, heads, -1).transpose(1, 2).flatten(0, 1)
+        return torch.unflatten(scores, 2, (q_NGKRD.shape[1], -1)).transpose(1, 2)
+
+    def _sums(self, shares_NGKRP: Tensor, values_NPW: Tensor) -> Tensor:
+        """(N, G, K, R, D): values of each page by shares; group by group, since all at once would copy the pages."""
+        values = values_NPW.chunk(2, dim=-1)[1].chunk(self.config.num_key_value_heads, dim=-1)  # (N, P, D) each
+        groups = zip(shares_NGKRP.unbind(2), values, strict=True)
+        sums = torch.stack([shares.flatten(1, 2) @ v_NPD for shares, v_NPD in groups], dim=1)  # (N, K, G R, D)
+        return torch.unflatten(sums, 2, (shares_NGKRP.shape[1], -1)).transpose(1, 2)
 
 
 def attend(q_BSAD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> Tensor:

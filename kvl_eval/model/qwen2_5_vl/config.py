@@ -241,7 +241,7 @@ def _build(kind: type[T], values: Section, prefix: str = "") -> T:
 
 
 def _checked(name: str, value: Any, form: object) -> Any:
-    """The value, with lists as tuples and whole numbers as floats where the field says so; refused if of no such type."""
+    """The value, with lists as tuples and whole numbers as floats where the field says so. Raises: CheckpointError."""
     if form is bool or form is str:
         fits = isinstance(value, form)
     elif form is int:

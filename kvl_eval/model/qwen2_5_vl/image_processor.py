@@ -1,7 +1,7 @@
 """From a picture to patches, exactly as the checkpoint's own processor does it. Imports numpy and Pillow, never torch.
 
-A picture is converted to RGB (alpha is dropped, not blended, and EXIF orientation is not applied) and then resized, up or
-down, to sides that are multiples of a merge cell and an area within the checkpoint's bounds.
+A picture is converted to RGB (alpha is dropped, not blended, and EXIF orientation is not applied) and then resized, up
+or down, to sides that are multiples of a merge cell and an area within the checkpoint's bounds.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class QwenPictures:
     def with_limit(self, patches: int) -> Self:
         """The same rule with another limit."""
         most = patches * self.patch_pixels
-        return replace(
-            self, config=replace(self.config, max_pixels=most, min_pixels=min(most, self.config.min_pixels))
-        )
+        return replace(self, config=replace(self.config, max_pixels=most, min_pixels=min(most, self.config.min_pixels)))
 
     def size(self, width: int, height: int) -> PictureSize:
         """What becomes of a picture of that size.
@@ -75,7 +73,7 @@ class QwenPictures:
         return PictureSize(resized, resized, (rows, cols), rows * cols // self.patches_per_token)
 
     def _resized(self, width: int, height: int) -> Size:
-        """Sides rounded to merge cells; where the area is out of bounds, scaled first and rounded towards the bounds."""
+        """Sides rounded to merge cells; where the area is out of bounds, scaled and rounded towards them."""
         cell, least, most = self.config.cell_size, self.config.min_pixels, self.config.max_pixels
         rounded = round(width / cell) * cell, round(height / cell) * cell
         if rounded[0] * rounded[1] > most:

@@ -63,9 +63,7 @@ class Qwen25VL(nn.Module):
         table = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return wide(F.linear(x, table))
 
-    def image_features(
-        self, pixel_values: Tensor, grids: Sequence[Grid], *, prepare: Prepare | None = None
-    ) -> Tensor:
+    def image_features(self, pixel_values: Tensor, grids: Sequence[Grid], *, prepare: Prepare | None = None) -> Tensor:
         """Visual tokens of all pictures, (M, H), in order; the tower sees a bounded number of patches at once.
 
         Args:

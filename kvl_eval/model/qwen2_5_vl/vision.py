@@ -154,7 +154,7 @@ class VisionAttention(nn.Module):
         q, k = rotate(q, *turn), rotate(k, *turn)
         for run, windows in zip(runs, spans, strict=True):
             part = slice(start, start + run.pictures * run.patches)
-            stacks = [x[part].unflatten(0, (run.pictures, run.patches)) for x in (q, k, v)]  # (G, N, A, D) each
+            stacks = [torch.unflatten(x[part], 0, (run.pictures, run.patches)) for x in (q, k, v)]  # (G, N, A, D) each
             outputs.append(attend_within(stacks, windows))
             start = part.stop
         return self.proj(torch.cat(outputs).flatten(1))  # type: ignore[no-any-return]
@@ -195,10 +195,10 @@ def window_order(rows: int, cols: int, side: int) -> tuple[Tensor, list[Span]]:
     """
     row, col = _raster(rows, cols).unbind(-1)
     window = row // side * -(-cols // side) + col // side
-    size = window.bincount()[window]
+    size = window.bincount()[window]  # of each cell's window
     order = (size * len(window) + window).argsort(stable=True)
-    sizes, counts = size.unique(return_counts=True)  # in rising order
-    spans = [Span(count // size, size) for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)]
+    cells = enumerate(size.bincount().tolist())  # how many lie in windows of each size
+    spans = [Span(count // size, size) for size, count in cells if count]
     return order, spans
 
 

@@ -143,7 +143,13 @@ def test_a_processor_file_may_hold_the_bounds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"min_pixels": 0}, {"min_pixels": 10**9}, {"image_std": [0.2, 0.0, 0.2]}, {"image_mean": [0.5]}, {"merge_size": 0}],
+    [
+        {"min_pixels": 0},
+        {"min_pixels": 10**9},
+        {"image_std": [0.2, 0.0, 0.2]},
+        {"image_mean": [0.5]},
+        {"merge_size": 0},
+    ],
     ids=str,
 )
 def test_senseless_bounds_are_refused(values: dict[str, Any]) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from kvl_eval.errors import CheckpointError, PromptError
+from kvl_eval.errors import PromptError
 from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
 from kvl_eval.model.qwen2_5_vl.weights import load
 from tests.model.qwen2_5_vl.prompts import SIZES, Size, make_case
-from tests.model.qwen2_5_vl.tiny import SHAPES, Reference, make_checkpoint
+from tests.model.qwen2_5_vl.tiny import Reference
 
 TOLERANCE = 1e-4
 
