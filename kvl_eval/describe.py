@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from kvl_eval.model.families import KIMI_VL
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
-
-FAMILIES = ("instruct", "thinking", "thinking-2506", *EMBEDDED)
+from kvl_eval.types import ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 
 def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
@@ -39,7 +38,11 @@ def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
         "default_prompt": task.default_prompt,
         "prompt_evidence": task.prompt_evidence,
         "prompts": {name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
-        "generation": {family: asdict(task.generation(family)) for family in FAMILIES},
+        "generation": {
+            name: asdict(family.generation(task.max_new_tokens))
+            for name, family in KIMI_VL.records.items()
+            if family is not KIMI_VL.other
+        },
         "default_protocol": task.default_protocol,
         "protocols": {
             name: {"label": one.label or name, "notes": list(one.notes), "evidence": one.evidence}

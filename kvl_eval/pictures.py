@@ -58,7 +58,8 @@ class PictureRule(Protocol):
         """The size itself, or, where `size` refuses it as too long, the longest legal one of the same aspect."""
 
     def patches(self, image: Image) -> tuple[NDArray[np.uint8], Grid]:
-        """Patches of a picture before normalization, (P, 3, side, side) in the order that the tower takes, and its grid.
+        """Patches of a picture before normalization, (P, 3, side, side) in the order that the tower takes, and its
+        grid.
 
         Raises: MediaError, as `size`, or `media.corrupt`, if the picture cannot be decoded.
         """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from kvl_eval.decode import Others, omitted, unknown_fields
 from kvl_eval.errors import ConfigError
 
 Role = Literal["system", "user", "assistant"]
@@ -13,8 +14,6 @@ Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
 Policy = Literal["cut", "force"]
 ThinkingView = Literal["split", "raw"]  # what a scorer sees: the answer alone, or thought and answer
 FinishReason = Literal["stop", "length", "budget", "error"]
-EMBEDDED = ("nano", "nano-thinking")
-"""Families of the demo models in the box: their scores are never shown as Kimi-VL's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +244,8 @@ class MediaInfo:
         timestamp: seconds at which a frame is shown, counted from the first frame.
         decoder:   of a frame or page, with its version.
         limit:     most patches of a picture, where that was lowered to fit the context.
+        flags:     what was done to it that may change the answer: `exif_applied`, `alpha_dropped`, ...
+        others:    fields of a later version.
     """
 
     sha256: str
@@ -259,6 +260,8 @@ class MediaInfo:
     timestamp: float | None = None
     decoder: str | None = None
     limit: int | None = None
+    flags: tuple[str, ...] = omitted(tuple)
+    others: Others = unknown_fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

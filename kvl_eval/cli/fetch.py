@@ -161,7 +161,7 @@ def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> dict[s
         click.echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
         consent.to(size, entry.name)
 
-    if entry.family == "fake":
+    if entry.kind == "fake":
         return {"model": entry.name, "folder": None}
     folder = checkpoint_folder(entry.location, revision, announce=announce)
     click.echo(f"{entry.name}: in {folder}", err=True)

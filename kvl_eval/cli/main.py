@@ -16,7 +16,7 @@ import click
 
 from kvl_eval import __version__
 from kvl_eval.cli import options
-from kvl_eval.cli.flags import data_options, include_option, json_option, judge_options, run_options
+from kvl_eval.cli.flags import data_options, family_option, include_option, json_option, judge_options, run_options
 from kvl_eval.cli.options import spelled
 from kvl_eval.errors import KvlEvalError, UsageError
 
@@ -278,13 +278,14 @@ def check_data(task: str, as_json: bool, **flags: Any) -> int:
 @check.command("model")
 @click.argument("location")
 @spelled(("--revision",), help="Revision of a hub checkpoint.")
+@family_option
 @spelled(("--offline",), is_flag=True)
 @json_option
-def check_model(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
+def check_model(location: str, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
     """Shards, tensor names and shapes, tokenizer, chat template."""
     from kvl_eval.cli.show import check_model_verb
 
-    return check_model_verb(location, revision, offline, as_json)
+    return check_model_verb(location, revision=revision, family=family, offline=offline, as_json=as_json)
 
 
 @cli.command()

@@ -35,8 +35,7 @@ from kvl_eval.media.video import (
     probe_video,
     video_file,
 )
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.pictures import PictureRule
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, PdfRef, Role, VideoRef
 
 P = TypeVar("P", bound=Any)  # a frozen dataclass with the field `info`
@@ -76,7 +75,7 @@ class MediaPrep:
         within_pixels(self.images.config, self.max_pixels)
 
     @property
-    def config(self) -> PreprocessorConfig:
+    def config(self) -> PictureRule:
         """The checkpoint's configuration under `--max-pixels`."""
         return within_pixels(self.images.config, self.max_pixels)
 
@@ -177,13 +176,11 @@ def prepare_media(
     Raises: MediaError, for the first that cannot be used.
     """
     config = limited(prep.config, limit)
-    lowered = config.in_token_limit if config.in_token_limit < prep.config.in_token_limit else None
+    lowered = config.limit if config.limit < prep.config.limit else None
     return tuple(tuple(_pictures(prep.sampled(ref), prep, config, lowered)) for ref in refs)
 
 
-def _pictures(
-    ref: MediaRef, prep: MediaPrep, config: PreprocessorConfig, lowered: int | None
-) -> Iterator[PreparedImage]:
+def _pictures(ref: MediaRef, prep: MediaPrep, config: PictureRule, lowered: int | None) -> Iterator[PreparedImage]:
     if isinstance(ref, ImageRef):
         one = prepare_image(ref, replace(prep.images, config=config))
         yield replace(one, info=replace(one.info, limit=lowered))
@@ -271,11 +268,11 @@ def _prepared(image: Image.Image, facts: Mapping[str, Any], base: MediaInfo, sty
     """Patches of a picture that has its final size already, grey under `--blind`."""
     if style.blind:
         image = Image.new("RGB", image.size, BLIND)
-    config = replace(style.config, in_token_limit=NO_LIMIT)
-    patches, grid = preprocess_image(image, config)
+    config = style.config.with_limit(NO_LIMIT)
+    patches, grid = config.patches(image)
     info = replace(
         base,
-        tokens=len(patches) // (config.merge_kernel_size[0] * config.merge_kernel_size[1]),
+        tokens=len(patches) // config.patches_per_token,
         index=facts["index"],
         timestamp=facts.get("timestamp"),
         note=joined(base.note, facts.get("note"), "blind" if style.blind else None),

@@ -1,9 +1,11 @@
 """What an engine may know of a model, and what a model gets from an engine. No torch is imported by importing this.
 
-An engine embeds a prompt (`embed`, `image_features`), keeps what its layers remember in pages of a pool (`new_pool`) and
-runs new tokens of some sequences in one pass (`forward_cached`). Which tokens these are says `Rows`; there are two kinds:
+An engine embeds a prompt (`embed`, `image_features`), keeps what its layers remember in pages of a pool (`new_pool`)
+and runs new tokens of some sequences in one pass (`forward_cached`). Which tokens these are says `Rows`; there are two
+kinds:
 
-- **prompt rows** (`PromptRows`): whole prompts, or chunks of them, of one or many sequences, packed behind each other in
+- **prompt rows** (`PromptRows`): whole prompts, or chunks of them, of one or many sequences, packed behind each other
+  in
   one row: embeds (1, S, H). A sequence that holds nothing yet (a first chunk) attends to its own new tokens alone; one
   that holds something (a later chunk, a prompt whose beginning others share, a sequence that was preempted) attends to
   that and to its new tokens. Never to another sequence.
@@ -24,13 +26,14 @@ and its attention layer, with `values_BSW` being what the cache keeps of the new
     else:
         ...                                   # each sequence by itself: held.sizes, held.values
 
-**What a pool keeps.** W numbers for each token and layer, in the model's dtype, whatever the layer makes of them. Latent
+**What a pool keeps.** W numbers for each token and layer, in the model's dtype, whatever the layer makes of them.
+Latent
 attention: the normalized latent and the rotated rope key, W = 576 in Kimi-VL. Grouped queries: rotated keys of all key
 heads, then values of all of them, W = 2 * key heads * head size, so that `values.view(..., 2, key_heads, size)` gives
 both. Keys are stored rotated: what lies in a page never changes, and sequences may share it.
 
-Shapes: B rows, S new tokens, H hidden, W values a token and layer, T tokens attended to, N pages, P tokens a page, G rows
-that attend to one page, M visual tokens.
+Shapes: B rows, S new tokens, H hidden, W values a token and layer, T tokens attended to, N pages, P tokens a page, G
+rows that attend to one page, M visual tokens.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from kvl_eval.model.held import Packed as Packed
+from kvl_eval.model.held import Pages as Pages
 from kvl_eval.pictures import Grid, PictureRule
 
 if TYPE_CHECKING:
@@ -51,7 +56,8 @@ if TYPE_CHECKING:
 Prepare = Callable[["Tensor"], "Tensor"]
 """Makes what the vision tower takes of a portion of uint8 patches: `PictureRule.normalized`."""
 Turn = Mapping[str, object]
-"""A turn of a conversation: {"role": str, "content": str or a list of {"type": "text", "text": str}, {"type": "image"}}."""
+"""A turn of a conversation: {"role": str, "content": str or a list of {"type": "text", "text": str}, {"type":
+"image"}}."""
 
 
 class Embedded(NamedTuple):
@@ -69,36 +75,6 @@ class Embedded(NamedTuple):
     embeds: Tensor
     positions: Tensor
     next_position: int
-
-
-class Packed(NamedTuple):
-    """What a layer attends to in a pass of prompt rows; the new tokens of all sequences lie behind each other in S.
-
-    Attributes:
-        sizes:  new tokens of each sequence; they add up to S. The k-th sequence's stand behind those of the ones before.
-        values: for each sequence (1, T, W): all it holds with its new tokens as the last `size` of T; None where it held
-                nothing, so that its new tokens see each other causally and nothing else. A query at new token j of a
-                sequence sees the first T - size + j + 1 of T.
-    """
-
-    sizes: list[int]
-    values: list[Tensor | None]
-
-
-class Pages(NamedTuple):
-    """What a layer attends to in a decode step: pages in any order, and the rows that attend to each.
-
-    The sum of a row's softmax over all its pages is put together from the parts (the highest score of each row first,
-    then sums relative to it). Places that hold no token of the owner are finite numbers and must be hidden.
-
-    Attributes:
-        rows:  B; owners count from 0, and B itself stands for nobody (its results are dropped).
-        parts: (values (N, P, W), owners (N, G) int64, hidden (N, P) bool or None): each of the G owners of a page attends
-               to its places that are not hidden. With G > 1 there is one long page, N = 1, of which nothing is hidden.
-    """
-
-    rows: int
-    parts: list[tuple[Tensor, Tensor, Tensor | None]]
 
 
 class Rows(Protocol):
@@ -134,19 +110,20 @@ class VisionLanguageModel(Protocol):
     def embed(self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()) -> Embedded:
         """One sequence of ids, (1, S) int64, with visual tokens (M, H) in place of its placeholders, in reading order.
 
-        Without features every id is text, a placeholder that the model wrote itself included. For the tokens of a decode
-        step, which belong to different sequences, ids are (B, 1); the engine takes `embeds` (B, 1, H) of these alone.
+        Without features every id is text, a placeholder that the model wrote itself included. For the tokens of a
+        decode step, which belong to different sequences, ids are (B, 1); the engine takes `embeds` (B, 1, H) of these
+        alone.
         Raises: PromptError `image.slots`, if features are given and placeholders and visual tokens differ in number.
         """
 
-    def image_features(
-        self, pixel_values: Tensor, grids: Sequence[Grid], *, prepare: Prepare | None = None
-    ) -> Tensor:
+    def image_features(self, pixel_values: Tensor, grids: Sequence[Grid], *, prepare: Prepare | None = None) -> Tensor:
         """Visual tokens (M, H) of any number of pictures, in order; the tower sees a bounded number of patches at once.
 
         A picture's features depend on no other picture, so one call may serve pictures of many prompts.
+
         Args:
-            pixel_values: patches of all pictures in order: uint8 where `prepare` is given, else as the tower takes them.
+            pixel_values: patches of all pictures in order: uint8 where `prepare` is given, else as the tower takes
+                          them.
             grids:        (rows, columns) in patches of each picture.
         """
 
@@ -154,7 +131,7 @@ class VisionLanguageModel(Protocol):
         """An empty cache of at most so many pages (None: no limit), where the layers lie and in their dtype."""
 
     def forward_cached(self, embeds: Tensor, rows: Rows) -> Tensor:
-        """Run new tokens; logits (sequences, vocabulary), float32 or wider, behind the last new one of each sequence."""
+        """Run new tokens; logits (sequences, vocabulary) behind each sequence's last one, in float32 or wider."""
 
 
 class EncodedPrompt(NamedTuple):
@@ -219,9 +196,7 @@ class CostShape:
 class Loader(Protocol):
     """Loads a checkpoint's weights."""
 
-    def __call__(
-        self, folder: Path, *, dtype: str | None = None, device: str | None = None
-    ) -> VisionLanguageModel:
+    def __call__(self, folder: Path, *, dtype: str | None = None, device: str | None = None) -> VisionLanguageModel:
         """The model in evaluation mode. Raises: CheckpointError."""
 
 

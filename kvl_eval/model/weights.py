@@ -18,13 +18,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
+from kvl_eval.model.files import id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.memory import free_bytes
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import Places, allocate, dispatch, main_device, wanted_places
 
 if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound="KimiVL")
@@ -85,6 +86,8 @@ def load_model(
         sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
         slots = checkpoint_tensors(model)
         _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
+        if places is None:
+            require_room(weight_bytes(model), target)
         model = materialise(model, target) if places is None else allocate(model, places, materialise)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
@@ -108,17 +111,23 @@ def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) ->
     return len(slots)
 
 
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all parameters in their dtype, wherever they lie."""
+    return sum(parameter.nbytes for parameter in model.parameters())
+
+
 def materialise(model: Module, device: torch.device) -> Module:
     """The model with uninitialised memory for every parameter. Raises: CheckpointError, if there is too little."""
     try:
         return model.to_empty(device=device)
     except (MemoryError, RuntimeError) as error:
-        needed = sum(parameter.nbytes for parameter in model.parameters()) / 2**30
+        needed = weight_bytes(model)
+        require_room(needed, device)
         raise CheckpointError(
             "model.memory",
-            f"the weights need {needed:,.1f} GiB on {device}, which cannot be had",
-            why=f"about {free_bytes(device) / 2**30:,.1f} GiB can be had; {str(error).splitlines()[0]}",
-            fix="free memory, choose a smaller dtype, or use another machine",
+            f"not enough memory on {device}: the weights need {needed / GIB:,.1f} GiB, which cannot be allocated",
+            why=str(error).splitlines()[0],
+            fix="free memory, choose a smaller --dtype, or use another machine",
         ) from None
 
 
@@ -179,7 +188,7 @@ def _is_file_name(name: object) -> bool:
 def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             "model.safetensors",
             f"{path.name} is not a readable safetensors file",

@@ -144,11 +144,16 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
     return Plan(
         config=config,
         tasks=tasks,
-        model={"name": backend.name, "family": backend.family, **model},
+        model={"name": backend.name, **_family(config), **model},
         identity=identity,
         fingerprint=fingerprint_of(identity),
         lines=lines,
     )
+
+
+def _family(config: RunConfig) -> dict[str, str]:
+    rule = {} if config.family_rule is None else {"family_rule": str(config.family_rule)}
+    return {"family": config.family, **rule}
 
 
 def _measured(task: Task, limits: Limits) -> Task:

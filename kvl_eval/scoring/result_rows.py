@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kvl_eval.families import DEMO_NOTE, is_sure
+from kvl_eval.model.families import SCRIPTED, stored_family
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
 from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
+from kvl_eval.scoring.judged import FAILED_REPLY, MISSING_REPLY
+from kvl_eval.scoring.outputs import SCORER_ERROR
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED, Policy, Sample, Scored, Summary, ThinkingView
+from kvl_eval.types import Policy, Sample, Scored, Summary, ThinkingView
 
 SETTING = ("task", "split", "budget", "policy", "protocol", "thinking", "blind")
-DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"
+BROKEN = (SCORER_ERROR, MISSING_REPLY, FAILED_REPLY)  # reasons of a missing score that can be mended
 
 Row = dict[str, Any]
 
@@ -136,7 +140,7 @@ def decisive_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _is_broken(reason: str | None) -> bool:
     """Whether a missing score is a fault to be mended, and not the benchmark's own rule (no gold, left out)."""
-    return reason is not None and reason.startswith(("scorer_error", "judge_"))
+    return reason is not None and reason.partition(":")[0] in BROKEN
 
 
 def _cluster(sample: Sample) -> str:
@@ -234,11 +238,14 @@ def _repeats(scored: Sequence[Scored]) -> Row | None:
 
 def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
     """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
-    family = str((manifest.get("model") or {}).get("family", ""))
-    found = kimi_value(task.reference, family if family not in (*EMBEDDED, "fake") else "instruct", row["budget"])
+    model = manifest.get("model") or {}
+    if not is_sure(model.get("family_rule")):
+        return None
+    family = stored_family(str(model.get("family", "")))
+    found = kimi_value(task.reference, family.published, row["budget"])
     if found is None:
         return None
-    note = _why_no_delta(task, row, manifest, family)
+    note = _why_no_delta(task, row, manifest, bool(model.get("scripted", family is SCRIPTED)))
     low, high = row["ci95"] or (0.0, 1.0)
     comparable = note is None and row["score"] is not None
     return {
@@ -253,10 +260,10 @@ def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
     }
 
 
-def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], family: str) -> str | None:
+def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], scripted: bool) -> str | None:
     if manifest.get("demo"):
         return DEMO_NOTE
-    if family == "fake":
+    if scripted:
         return "scripted answers"
     if row["blind"]:
         return "blind: pictures were grey"

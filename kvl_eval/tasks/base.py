@@ -8,13 +8,13 @@ from typing import Any
 
 from kvl_eval.sources import Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
-from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Scored, Summary
+from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
 
 Prompt = Callable[[Sample], list[Message]]
 Measure = Callable[[str], int]
 """A text's length in tokens."""
 
-UNJUDGED = "unjudged"  # the label of a protocol that scores nothing without a judge
+UNJUDGED = "unjudged"  # what views print of a protocol that needs a judge; nothing is decided by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Protocol:
         judged:    what views print where a judge's reply is the extraction (`official`); empty where none is used.
         asks:      (sample, answer) -> whether a judge's reply decides this answer; None where it decides every one that
                    the task asks about. The others are scored as without a judge.
+        needs_judge: without a judge's reply nothing is scored.
         sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
@@ -40,6 +41,7 @@ class Protocol:
     label: str = ""
     judged: str = ""
     asks: Callable[[Sample, str], bool] | None = None
+    needs_judge: bool = False
     sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""
@@ -142,15 +144,3 @@ class Task:
         """The split whose published figures `reference` names: results of any other are not compared with them."""
         named = None if self.reference is None else self.reference.split
         return named if named is not None and named in self.splits else self.default_split
-
-    def generation(self, family: str) -> Generation:
-        """Defaults for a model family: thinking, thinking-2506, nano, nano-thinking, or anything else (as instruct)."""
-        if family == "nano":
-            return Generation(max_new_tokens=min(512, self.max_new_tokens))
-        if family == "nano-thinking":
-            return Generation(max_new_tokens=512, temperature=0.8)
-        if family == "thinking":
-            return Generation(max_new_tokens=16_384 + 2_048, temperature=0.8)
-        if family == "thinking-2506":
-            return Generation(max_new_tokens=32_768, temperature=0.8)
-        return Generation(max_new_tokens=self.max_new_tokens)

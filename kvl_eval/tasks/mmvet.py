@@ -149,6 +149,7 @@ TASK = Task(
         "official": Protocol(
             score=score_official,
             label=UNJUDGED,
+            needs_judge=True,
             judged="official",
             notes=(_ASKS, "the mean of five grading runs; a failed grade is never 0", _WORDS),
             evidence="the report names no judge; its other figures look like a board graded by gpt-4-turbo-1106",
@@ -156,12 +157,14 @@ TASK = Task(
         "official-exact": Protocol(
             score=score_official,
             label=UNJUDGED,
+            needs_judge=True,
             judged="official-exact",
             notes=("the same as official: where the script gives up it writes 0.0, here the answer is not scored",),
         ),
         "vlmevalkit": Protocol(
             score=score_official,
             label=UNJUDGED,
+            needs_judge=True,
             judged="vlmevalkit",
             notes=(
                 "the same grades in VLMEvalKit's tables, over the first run",
@@ -169,7 +172,11 @@ TASK = Task(
             ),
         ),
         "lmms-eval": Protocol(
-            score=score_official, label=UNJUDGED, judged="lmms-eval", notes=("the same grades; their mean alone",)
+            score=score_official,
+            label=UNJUDGED,
+            needs_judge=True,
+            judged="lmms-eval",
+            notes=("the same grades; their mean alone",),
         ),
         "proxy": Protocol(
             score=score_proxy,

@@ -237,6 +237,7 @@ TASK = Task(
         "official-exact": Protocol(
             score=letter_score(pre_parsed, unread=_unparsed, method="pre_parsed"),
             label="unjudged",
+            needs_judge=True,
             notes=(f"{_FORMS}; any other reply is not scored",),
         ),
         "lmms-eval": Protocol(

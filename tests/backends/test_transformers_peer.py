@@ -119,7 +119,7 @@ def test_a_reply_that_the_prompt_begins_is_refused(checkpoints: dict[str, Path])
 
 def test_names_behind_hf(checkpoints: dict[str, Path]) -> None:
     entry = resolve_model("hf:Qwen/Qwen2.5-VL-7B-Instruct")
-    assert (entry.name, entry.location, entry.family) == (
+    assert (entry.name, entry.location, entry.kind) == (
         "Qwen2.5-VL-7B-Instruct",
         "Qwen/Qwen2.5-VL-7B-Instruct",
         "peer",
@@ -155,13 +155,13 @@ def test_mini_splits_from_end_to_end(checkpoints: dict[str, Path], tmp_path: Pat
     model = f"hf:{checkpoints['llava']}"
     tasks = [get_task("mathvista"), get_task("screenspot-v2")]
     given = {"split": "mini", "limit": 2, "output_dir": str(tmp_path), "num_workers": 0, "device": "cpu"}
-    config = resolve(model, "peer", tasks, {**given, "max_new_tokens": 4})
+    config = resolve(model, "other", tasks, {**given, "max_new_tokens": 4})
     backend = make_backend(model, config.settings)
     outcome = start_run(plan_run(config, backend), backend)
     assert outcome.exit_code == 0, outcome.message
     rows = {row["task"]: row for row in outcome.results["rows"]}
     assert rows["mathvista"]["n_ok"] == rows["screenspot-v2"]["n_ok"] == 2
-    assert outcome.folder.manifest["model"]["name"] == "llava"
+    assert outcome.folder.legacy_manifest["model"]["name"] == "llava"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_videos_and_documents_are_pictures(
         batch_size=2,
         **more,
     )
-    records = list(done.folder.records(task))
+    records = list(done.folder.legacy_records(task))
     assert (done.exit_code, len(records)) == (0, 3), [record["message"] for record in records]
     for record in records:
         assert {one["kind"] for one in record["media"]} == {kind}

@@ -23,8 +23,8 @@ from PIL import Image
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media import images
 from kvl_eval.media.images import ImagePrep, PreparedImage, prepare_image, prepare_images
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 from kvl_eval.types import ImageRef
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -311,7 +311,7 @@ def test_too_little_memory_is_told_in_bytes() -> None:
     vision = VisionConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8)
     with torch.device("meta"):
         model = KimiVL(KimiVLConfig(text_config=text, vision_config=vision))
-    with pytest.raises(CheckpointError, match=r"the weights need 596,046\.\d GiB on cpu") as caught:
+    with pytest.raises(CheckpointError, match=r"on cpu: the weights need 596,046\.\d GiB") as caught:
         materialise(model, torch.device("cpu"))
     assert caught.value.code == "model.memory"
 

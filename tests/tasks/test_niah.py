@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kvl_eval.errors import ConfigError, DataError
 from kvl_eval.media.drawn import draw
 from kvl_eval.media.images import header_size, read_bytes
-from kvl_eval.model.tokenizer import PATTERN, read_ranks
+from kvl_eval.model.kimi_vl.tokenizer import PATTERN, read_ranks
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.needle import is_exact, is_recalled, numbers
 from kvl_eval.scorers.vnbench import vnbench_scores
