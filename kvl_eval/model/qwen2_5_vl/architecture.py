@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
-from kvl_eval.model.config import id_tuple, read_json
+from kvl_eval.model.files import id_tuple, read_json
 from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, QwenConfig
 from kvl_eval.model.qwen2_5_vl.image_processor import QwenPictures
 from kvl_eval.model.qwen2_5_vl.processor import QwenProcessor, check_folder

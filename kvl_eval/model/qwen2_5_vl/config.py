@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import id_tuple, read_json
+from kvl_eval.model.files import id_tuple, read_json
 
 T = TypeVar("T")
 Section = Mapping[str, Any]

@@ -4,7 +4,6 @@ Shapes: B rows, S tokens a row, H hidden, M visual tokens of all pictures, P pat
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +11,12 @@ from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.base import Embedded, Prepare, Rows
+from kvl_eval.model.pages import PAGE, PagePool
 from kvl_eval.model.precision import wide
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
 from kvl_eval.model.qwen2_5_vl.decoder import Decoder
 from kvl_eval.model.qwen2_5_vl.rope import prompt_positions
 from kvl_eval.model.qwen2_5_vl.vision import Grid, VisionTower
-
-if TYPE_CHECKING:
-    from kvl_eval.model.pages import PagePool
 
 PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations; pictures are never split
 
@@ -33,7 +30,6 @@ class Qwen25VL(nn.Module):
         self.visual = VisionTower(config.vision_config)
         self.model = Decoder(config.text_config)
         self.lm_head = None if config.tie_word_embeddings else _head(config)
-        self.stop_token_ids = config.eos_ids
         self.layer_devices: Sequence[torch.device] = ()  # of each decoder layer, where they lie on several
 
     @property
@@ -99,10 +95,8 @@ class Qwen25VL(nn.Module):
             positions, following = prompt_positions(ids.shape[1], firsts, cells)
         return Embedded(embeds, positions[:, None].to(embeds.device), following)
 
-    def new_pool(self, pages: int | None = None, page_size: int = 64) -> "PagePool":
+    def new_pool(self, pages: int | None = None, page_size: int = PAGE) -> PagePool:
         """An empty cache of at most so many pages, where the layers lie and in their dtype."""
-        from kvl_eval.model.pages import PagePool
-
         return PagePool(
             layers=self.config.text_config.num_hidden_layers,
             width=self.config.text_config.cached_values,

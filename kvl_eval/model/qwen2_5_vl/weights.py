@@ -1,41 +1,37 @@
-"""Names of a checkpoint's tensors: the published ones, and those that transformers gives them in memory."""
+"""A checkpoint's weights: by the published names, or by those that transformers gives them in memory."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
-
-if TYPE_CHECKING:
-    from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
+from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
+from kvl_eval.model.weights import load_on_one_device
 
 RENAMED = (("model.language_model.", "model."), ("model.visual.", "visual."))
 HEAD = "lm_head.weight"
 
 
-def published_name(name: str) -> str:
-    """The name as the published checkpoints and this package have it."""
+def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -> Qwen25VL:
+    """The model of a checkpoint folder in evaluation mode.
+
+    Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
+    """
+    config = QwenConfig.from_folder(folder)
+    return load_on_one_device(
+        partial(Qwen25VL, config),
+        folder,
+        config.torch_dtype,
+        dtype=dtype,
+        device=device,
+        published=partial(published_name, is_tied=config.tie_word_embeddings),
+    )
+
+
+def published_name(name: str, is_tied: bool) -> str | None:
+    """The name as the model has it; None for a tied head, which is the embedding table whatever a file holds."""
     for written, published in RENAMED:
         if name.startswith(written):
             return published + name.removeprefix(written)
-    return name
-
-
-def wanted(names: Iterable[str], is_tied: bool) -> list[str]:
-    """The names of those tensors that the model reads: a tied head is the embedding table, whatever else is there."""
-    return [name for name in names if not (is_tied and published_name(name) == HEAD)]
-
-
-def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -> "Qwen25VL":
-    """Interim."""
-    import torch
-    from safetensors.torch import load_file
-
-    from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
-    from kvl_eval.model.weights import weight_files
-
-    config = QwenConfig.from_folder(folder)
-    model = Qwen25VL(config)
-    tensors = {name: tensor for path in weight_files(folder) for name, tensor in load_file(path).items()}
-    model.load_state_dict({published_name(name): tensors[name] for name in wanted(tensors, config.tie_word_embeddings)})
-    return model.to(getattr(torch, dtype or "float32")).eval()
+    return None if is_tied and name == HEAD else name
