@@ -16,6 +16,7 @@ from kvl_eval.pictures import PictureRule
 
 PACKAGES = {
     "kimi_vl": "kvl_eval.model.kimi_vl",
+    "qwen2_5_vl": "kvl_eval.model.qwen2_5_vl",
 }
 """{`model_type` of config.json: package}; the package is imported when a checkpoint asks for it."""
 
