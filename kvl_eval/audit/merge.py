@@ -15,17 +15,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json
 from kvl_eval.run.plan import Lookup, differences
 from kvl_eval.run.runner import RunOutcome, outcome_of, partial_note, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
-from kvl_eval.store.journal import checksum_of, encode_line
+from kvl_eval.store.journal import encode_line
 from kvl_eval.store.names import run_name
 from kvl_eval.store.replies import legacy_reply_lines, replies_path
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.store.shared_text import Holder, shortened
 from kvl_eval.tasks import get_task
 
 Group = list[dict[str, Any]]  # the plan's lines of one sample
@@ -53,7 +53,9 @@ class Shard:
         return f"{text}, {self.lacking} samples lack one; `kvl-eval resume {self.folder.path}` finishes it"
 
 
-def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) -> tuple[RunOutcome, list[Shard]]:
+def merge(
+    paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task, *, compress: bool = False
+) -> tuple[RunOutcome, list[Shard]]:
     """A new run folder below `output_dir` with everything the shards hold, scored; and what each shard held.
 
     Raises: UsageError `merge.*` for runs that do not belong together, naming both, and for missing shards; DataError.
@@ -77,6 +79,8 @@ def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) ->
                 folder.disk.replace(replies_path(folder, task), _replies(shards, task))
         results = rescore(folder, config.protocol, config.thinking, lookup)
         save_end(folder, results, first["model"])
+        if compress and folder.status == "finished":
+            folder.compress()
     finally:
         folder.unlock()
     return outcome_of(folder, results, None), shards
@@ -140,7 +144,7 @@ def _check_whole(shards: Sequence[Shard], config: RunConfig) -> None:
     for task in config.tasks:
         prompts = hashlib.sha256()
         for group in _groups(shards, task.task):
-            prompts.update(bytes.fromhex(group[0]["prompt_sha256"]))
+            prompts.update(bytes.fromhex(group[0].get("messages_sha256") or group[0]["prompt_sha256"]))
         if prompts.hexdigest() != tasks[task.task]["prompt_text"]:
             number = int(_choice(shards[0].folder)["shard"])
             absent = sorted(set(range(1, number + 1)) - {int(shard.name.partition("/")[0]) for shard in shards})
@@ -197,15 +201,10 @@ def _plan_lines(shards: Sequence[Shard], config: RunConfig) -> Iterator[bytes]:
 
 
 def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
-    """The records that count, each key once, shard after shard; what those of a trajectory share stays stored once."""
-    holder: Holder | None = None
+    """The records that count, each key once, shard after shard."""
     for shard in shards:
-        for record in shard.folder.legacy_records(task):
-            stored = shortened(record, holder)
-            line = encode_line(stored)
-            if holder is None or record["trajectory_id"] != holder.record["trajectory_id"]:
-                holder = Holder(checksum_of(line), record)
-            yield line
+        for record in shard.folder.records(task):
+            yield encode_line(encode_object(record))
 
 
 def _replies(shards: Sequence[Shard], task: str) -> Iterator[bytes]:

@@ -20,11 +20,11 @@ from kvl_eval.audit.data_changes import data_changes
 from kvl_eval.audit.shadow import score_again, shadow
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.run.plan import MODEL_IDENTITY, differences, fingerprint_of
-from kvl_eval.store.journal import Line, read_lines
+from kvl_eval.store.journal import read_lines
 from kvl_eval.store.record_schema import plan_faults, record_faults
 from kvl_eval.store.records import Key
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.store.shared_text import Holders, RecordReader
+from kvl_eval.store.task_records import SampleLine, packed_path, sample_lines
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 
@@ -167,7 +167,7 @@ def _check_samples(folder: RunFolder, plan: dict[str, set[Key]] | None, found: V
     for task in names:
         keys = None if plan is None else plan.get(task, set())
         states += _check_task(folder, task, keys, damaged, found)
-    known = {folder.samples_path(task) for task in names}
+    known = {path for task in names for path in (folder.samples_path(task), packed_path(folder.samples_path(task)))}
     for path in sorted((folder.path / "samples").glob("*")):
         if path not in known and not path.name.endswith(".tmp"):
             found.add("damaged", "record.unplanned", path, "no planned task has records of that name")
@@ -187,10 +187,12 @@ def _check_task(
     folder: RunFolder, task: str, planned: set[Key] | None, damaged: list[Damage], found: Verification
 ) -> Counter[str]:
     """How many answers of a task are ok, failed and pending."""
-    path, states, replaced = folder.samples_path(task), {}, 0
+    path, replaced = folder.samples_path(task), 0
+    states: dict[Key, str] = {}
+    digests: dict[Key, int] = {}
     fingerprint = folder.legacy_manifest.get("config_fingerprint") if folder.problem is None else None
-    for line, record in _whole_records(folder, path, damaged, found):
-        where = f"{path} line {line.number}"
+    for line, record in _readable(folder, path, damaged, found):
+        where = line.where
         faults = record_faults(record)
         fingerprint = fingerprint or record.get("config_fingerprint")
         faults += [] if faults else _foreign(record, task, fingerprint)
@@ -202,7 +204,8 @@ def _check_task(
         if planned is not None and key not in planned:
             found.add("damaged", "record.unplanned", where, f"{_shown(key)} is not in the plan")
             continue
-        replaced += key in states
+        replaced += key in states and digests.get(key) != line.digest
+        digests[key] = line.digest
         states[key] = record["status"]
     if replaced:
         found.add("note", "record.replaced", path, f"{replaced} records were replaced by later ones of the same key")
@@ -214,29 +217,18 @@ def _check_task(
     return Counter({**Counter(states.values()), "pending": len(pending)})
 
 
-def _whole_records(
+def _readable(
     folder: RunFolder, path: Path, damaged: list[Damage], found: Verification
-) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Each line that can be read, with its record made whole.
-
-    A line without an end is what a crash leaves, but not in a finished run. A record whose beginning lies in a line
-    that is not there counts as pending, like a damaged one.
-    """
-    holders = Holders()
-    reader = RecordReader(path, holders.offsets)
-    try:
-        for line in read_lines(path):
-            where = f"{path} line {line.number}"
-            if line.torn and folder.status != "finished":
-                found.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
-            elif line.fields is None:
-                damaged.append(Damage("record.damaged", where, line.damage))
-            elif dangling := holders.see(line):
-                damaged.append(Damage("record.dangling", where, dangling))
-            else:
-                yield line, reader.at(line.offset) if line.offset in holders.offsets else line.fields
-    finally:
-        reader.close()
+) -> Iterator[tuple[SampleLine, dict[str, Any]]]:
+    """Each line that can be read, with its record. A line without an end is a crash's, but not in a finished run."""
+    for line in sample_lines(path):
+        where = line.where
+        if line.torn and folder.status != "finished":
+            found.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
+        elif line.fields is None:
+            damaged.append(Damage("record.damaged", where, line.damage))
+        else:
+            yield line, line.fields
 
 
 def _foreign(fields: Mapping[str, Any], task: str, fingerprint: str | None) -> Iterator[str]:

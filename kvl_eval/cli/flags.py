@@ -130,6 +130,7 @@ RUN_OPTIONS = (
     spelled(("--ray-address",), help="host:port of a running cluster; default: one on this machine."),
     *JUDGE_OPTIONS,
     spelled(("--no-progress",), is_flag=True),
+    spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip)."),
     click.option("--trust-remote-code", is_flag=True, hidden=True),
     click.option(
         "--config",

@@ -83,16 +83,24 @@ def sweep(as_json: bool, **flags: Any) -> int:
 @cli.command()
 @click.argument("run_folder", type=click.Path())
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
+@spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
 @include_option
 @json_option
-def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
+def resume(
+    run_folder: str,
+    rerun: str | None,
+    compress: bool,
+    no_progress: bool,
+    include_path: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Finish an interrupted run with its stored configuration."""
     from kvl_eval.cli.run import resume_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return resume_verb(Path(run_folder), rerun=rerun, progress=not no_progress, as_json=as_json)
+    return resume_verb(Path(run_folder), rerun=rerun, compress=compress, progress=not no_progress, as_json=as_json)
 
 
 @cli.command()
@@ -211,15 +219,16 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path())
 @spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True)
+@spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB (gzip).")
 @include_option
 @json_option
-def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
+def merge(runs: tuple[str, ...], output_dir: str, compress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
     """Join the shards of one configuration (--shard i/n) into one run folder."""
     from kvl_eval.cli.tools import merge_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return merge_verb([Path(run) for run in runs], Path(output_dir), as_json=as_json)
+    return merge_verb([Path(run) for run in runs], Path(output_dir), compress=compress, as_json=as_json)
 
 
 @cli.command()

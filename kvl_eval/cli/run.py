@@ -104,13 +104,18 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     return show(outcome, as_json)
 
 
-def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool) -> int:
+def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool, compress: bool = False) -> int:
     """Finish a run with its stored configuration."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
 
     outcome = resume_run(
-        path, make, make_progress(quiet=not progress or as_json), rerun=_rerun(rerun), handle_signals=True
+        path,
+        make,
+        make_progress(quiet=not progress or as_json),
+        changes={"compress": True} if compress else None,
+        rerun=_rerun(rerun),
+        handle_signals=True,
     )
     return show(outcome, as_json)
 
@@ -168,6 +173,7 @@ def _options(flags: Mapping[str, Any]) -> dict[str, Any]:
         "batch_size": _batch_size(flags["batch_size"]),
         "model_args": options.pairs(flags["model_args"], "--model-args") or None,
         "prompt_text": _prompt_text(flags["prompt_file"]),
+        "compress": flags["compress"] or None,
         "fail_on_error": _share(flags["fail_on_error"]),
         "max_download": None if flags["yes"] else LARGE,
     }

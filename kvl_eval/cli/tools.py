@@ -48,12 +48,12 @@ def _protocols(text: str | None) -> tuple[str | None, str | None]:
     return names[0], names[-1]
 
 
-def merge_verb(runs: Sequence[Path], output_dir: Path, *, as_json: bool) -> int:
+def merge_verb(runs: Sequence[Path], output_dir: Path, *, compress: bool, as_json: bool) -> int:
     """Join shards, say what each held, show the result."""
     from kvl_eval.audit.merge import merge, told
     from kvl_eval.cli.run import show
 
-    outcome, shards = merge(runs, output_dir)
+    outcome, shards = merge(runs, output_dir, compress=compress)
     for line in told(shards):
         click.echo(line, err=True)
     return show(outcome, as_json)

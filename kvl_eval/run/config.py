@@ -36,6 +36,7 @@ WHOLE_RUN = (
     "prompt_text",
     "output_dir",
     "fail_on_error",
+    "compress",
     "judge",
     "judge_base_url",
     "judge_model",
@@ -71,8 +72,9 @@ class TaskConfig:
 class RunConfig:
     """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt.
 
-    `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone.
-    `family_rule` is what decided the family; None in runs of earlier versions.
+    `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone. `compress` packs long
+        files of samples when the run has finished. `family_rule` is what decided the family; None in runs of earlier
+        versions.
     """
 
     model: str
@@ -91,6 +93,7 @@ class RunConfig:
     prompt_text: str | None = None
     output_dir: Path = Path("results")
     fail_on_error: float | None = None
+    compress: bool = False
     judge: Server | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +123,17 @@ def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], optio
     for task in tasks:
         if given.get("protocol", "all") != "all":
             _known("protocol", given["protocol"], [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    plain = ("limit", "repeats", "seed", "protocol", "thinking", "system_prompt", "prompt_text", "fail_on_error")
+    plain = (
+        "limit",
+        "repeats",
+        "seed",
+        "protocol",
+        "thinking",
+        "system_prompt",
+        "prompt_text",
+        "fail_on_error",
+        "compress",
+    )
     return RunConfig(
         model=model,
         family=chosen.family.name,
@@ -338,6 +351,7 @@ def _run_wide(config: RunConfig) -> dict[str, Any]:
         "system_prompt": config.system_prompt,
         "output_dir": str(config.output_dir),
         "fail_on_error": config.fail_on_error,
+        "compress": config.compress or None,
         **_judge_flags(config.judge),
         **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
         "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
