@@ -81,8 +81,8 @@ def one(kind: str, length: int, chunk: int, dtype: str) -> Measured:
     backend = engine(NANO, batch_size=1, dtype=dtype, model_args={"threads": 1, "prefill_chunk": chunk})
     limits = backend.limits()
     task = get_task(f"niah-{kind}")
-    if task.measured is not None and limits.text_tokens is not None:
-        task = task.measured(limits.text_tokens)
+    if task.data.measured is not None and limits.text_tokens is not None:
+        task = task.data.measured(limits.text_tokens)
     wanted = f"{kind}/{length}/50/0"
     sample = next(each for each in task.load(Source(version=f"max-length={CONTEXT}"), "full") if each.id == wanted)
     generation = families.NANO.generation(task.max_new_tokens)

@@ -14,12 +14,12 @@ from typing import Any
 from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
 from kvl_eval.families import RULES, choose_family
-from kvl_eval.model import chat
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.families import KIMI_VL
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.template_check import PROBES, TEMPLATE, find_template, rendered_apart
-from kvl_eval.model.tokenizer import NEEDED, KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
+from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _weight_files(folder: Path) -> str:
 def _tensors(folder: Path) -> str:
     import torch
 
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
     from kvl_eval.model.weights import SMALL, check_tensors
 
     with torch.device("meta"):
@@ -126,7 +126,10 @@ def _memory(folder: Path) -> str:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "float32" if device.type == "cpu" else KimiVLConfig.from_folder(folder).torch_dtype
-    needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+    try:
+        needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+    except CheckpointError:
+        return "not known, since the weight files cannot be read"
     require_room(needed, device)
     return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
 
@@ -139,7 +142,7 @@ def _tokenizer(folder: Path) -> str:
 
 
 def _processor(folder: Path) -> str:
-    from kvl_eval.model.processor import check_agreement
+    from kvl_eval.model.kimi_vl.processor import check_agreement
 
     config = PreprocessorConfig.from_folder(folder)
     check_agreement(KimiTokenizer.from_folder(folder), config, KimiVLConfig.from_folder(folder), folder)

@@ -20,8 +20,8 @@ def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
     Nothing is downloaded for that: without a folder, a task's bundled split serves, or no sample at all.
     Raises: DataError, UsageError.
     """
-    if task.measured is not None:
-        task = task.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
+    if task.data.measured is not None:
+        task = task.data.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
     sample = _first_sample(task, source, split)
     return {
         "task": task.name,
@@ -32,8 +32,8 @@ def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
         "licence": task.licence,
         "default_split": task.default_split,
         "splits": {name: asdict(one) for name, one in task.splits.items()} | _mini(task),
-        "files": list(task.files),
-        "row_layouts": {name: list(columns) for name, columns in task.row_layouts.items()},
+        "files": list(task.data.files),
+        "row_layouts": {name: list(columns) for name, columns in task.data.row_layouts.items()},
         "sample": None if sample is None else sample.id,
         "default_prompt": task.default_prompt,
         "prompt_evidence": task.prompt_evidence,

@@ -1,7 +1,7 @@
 """What a model is: the facts of its family in one record, and the rule that finds the family of a checkpoint.
 
-The records of an architecture stand in its own package (`kvl_eval/model/families.py`). No rule looks at the name of a
-folder.
+The records of an architecture stand in its own package (`kvl_eval/model/families.py`). No rule looks at the
+name of a folder.
 """
 
 from __future__ import annotations

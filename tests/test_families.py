@@ -18,7 +18,16 @@ from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
 from kvl_eval.errors import UsageError
 from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, choose_family
-from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.families import (
+    INSTRUCT,
+    KIMI_VL,
+    NANO,
+    NANO_THINKING,
+    OTHER,
+    SCRIPTED,
+    THINKING,
+    THINKING_2506,
+)
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
@@ -248,11 +257,11 @@ def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> Non
 
 def test_a_stored_configuration_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path).folder
-    stored = folder.manifest["config"]
+    stored = dict(folder.legacy_manifest["config"])
     del stored["family_rule"], stored["settings"]["family"]
     (folder.path / "samples" / "tiny.jsonl").write_text("")
     (folder.path / "results.json").unlink()
-    folder.save({"config": stored, "status": "interrupted"})
+    folder.legacy_save({"config": stored, "status": "interrupted"})
     config = from_json(stored)
     assert (config.family, config.family_rule) == ("fake", None)
     outcome = resume_run(
@@ -292,6 +301,6 @@ def test_house_d3_the_engine_says_which_token_ended_a_reply(tmp_path: Path) -> N
     records = list(result.folder.records("mathvista"))
     assert records
     for record in records:
-        token = record.get("extra", {}).get("stop_token")
-        assert (token in INSTRUCT.stop_texts) is (record["finish_reason"] == "stop")
-        assert token is None or record["raw_output"] == record["answer"] + token
+        token = record.extra.stop_token
+        assert (token in INSTRUCT.stop_texts) is (record.finish_reason == "stop")
+        assert token is None or record.raw_output == record.answer + token

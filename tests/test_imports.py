@@ -15,9 +15,9 @@ HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "pyarrow", "PIL
 MODULES = module_files()
 
 # Rules that stand before their modules: whoever adds the module takes its line away.
-UPCOMING = {"engine"}
+UPCOMING: set[str] = set()
 # Circles of today. What opens one takes its line away; none is added.
-OPEN_CIRCLES = [frozenset({"model.generate", "model.kimi_vl", "model.placement", "model.weights"})]
+OPEN_CIRCLES = [frozenset({"model.generate", "model.kimi_vl.model", "model.placement", "model.weights"})]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -57,7 +57,6 @@ def test_every_name_in_a_rule_is_a_layer_or_a_module_of_the_model() -> None:
         ("engine.batch", "model.weights", False),
         ("engine.batch", "model.kimi_vl.config", False),
         ("engine.batch", "model.__init__", False),
-        ("engine.batch", "backends.base", False),
         ("model.qwen2_5_vl.vision", "model.qwen2_5_vl.config", True),
         ("model.qwen2_5_vl.vision", "model.sampling", True),
         ("model.qwen2_5_vl.vision", "decode", True),
@@ -65,7 +64,7 @@ def test_every_name_in_a_rule_is_a_layer_or_a_module_of_the_model() -> None:
         ("model.qwen2_5_vl.vision", "model.registry", False),
         ("model.qwen2_5_vl.vision", "engine.batch", False),
         ("model.registry", "model.qwen2_5_vl.__init__", True),
-        ("model.weights", "model.kimi_vl.config", False),
+        ("model.weights", "model.kimi_vl.config", True),
         ("backends.endpoint", "model.kimi_vl.config", False),
         ("media.layout", "model.kimi_vl.config", False),
         ("errors", "types", False),

@@ -15,7 +15,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 EVERYTHING = ("*",)
-BASE = ("errors", "types", "decode")  # for every layer that does not stand below them
+BASE = ("errors", "types", "decode", "rows")  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Layer:
 LAYERS = (
     Layer("errors", "the exception tree", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
-    Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode")),
+    Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
+    Layer("rows", "a row of a data set: values read by type, faults named by file, row and column", base=("errors",)),
     Layer(
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),
@@ -40,22 +41,33 @@ LAYERS = (
     Layer(
         "model",
         "what architectures share: weights, placement over devices, download, memory, sampling, generate",
-        ("families",),
+        ("families", "pictures", ARCHITECTURE),  # the last one until loading and generating take any architecture
     ),
     Layer("model.families", "the records of Kimi-VL's families", ("families", "thinking")),
     Layer("model.__init__", "the public names of the model as a library", ("model", "model.registry", ARCHITECTURE)),
-    Layer("model.registry", "one line an architecture", ("families", "model", ARCHITECTURE)),
-    Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model")),
+    Layer("model.registry", "one line an architecture", ("families", "model", "pictures", ARCHITECTURE)),
+    Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model", "pictures")),
     Layer(
         "media",
         "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `video_readers`, "
         "`subtitles`, `documents`; `layout` in a prompt, `fit` to the context, `drawn` frames, `cache`",
-        ("model",),  # its rule of picture sizes
+        ("pictures",),
     ),
     Layer(
         "engine",
         "batches, requests, trajectories, pages of the cache; knows no architecture",
-        ("thinking", "media", "model.base", "model.tensors", "model.sampling"),
+        (
+            "thinking",
+            "media",
+            "pictures",
+            "sources",
+            "backends",
+            "model.base",
+            "model.memory",
+            "model.pages",
+            "model.tensors",
+            "model.sampling",
+        ),
     ),
     Layer(
         "sources",

@@ -101,7 +101,7 @@ def _facts(task: Task) -> list[str]:
         "data": ", ".join(task.repos) or "generated here, nothing to download",
         "licence": task.licence,
         "splits": "; ".join(_split(name, task) for name in task.splits) + ("; mini (bundled)" if task.mini else ""),
-        "files for --data-dir": "; ".join(task.files),
+        "files for --data-dir": "; ".join(task.data.files),
         "metric": _metric(task),
         "protocols": ", ".join(_protocol(name, task) for name in task.protocols),
         "prompts": ", ".join(f"**{name}**" if name == task.default_prompt else name for name in task.prompts),

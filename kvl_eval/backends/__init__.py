@@ -18,8 +18,8 @@ from kvl_eval.families import (
     ModelFamily,
     choose_family,
 )
-from kvl_eval.model.config import read_json
 from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.files import read_json
 from kvl_eval.model.hub import checkpoint_folder
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"

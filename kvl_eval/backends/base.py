@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kvl_eval.types import Completion, Generation, Message
+from kvl_eval.types import Completion, Generation, ImageStyle, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Settings:
     kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
     num_workers: int | None = None  # processes that prepare media; None: one, and a second for more than 16 images
     timeout: float = 300.0  # seconds to prepare the media of one sample
-    image_prep: str = "reference"
+    image_prep: ImageStyle = "reference"
     blind: bool = False
     frames: int | None = None  # of a video; None means as the task says
     fps: float | None = None  # frames a second, instead or as a further limit

@@ -40,14 +40,14 @@ from kvl_eval.backends.endpoint_answers import (
     spelled_tokens,
 )
 from kvl_eval.backends.endpoint_flags import model_args, served_checkpoint, server_of
-from kvl_eval.backends.trajectory import LONGEST_MARKER, Output, Trajectory
+from kvl_eval.engine.trajectory import LONGEST_MARKER, Output, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.families import OTHER
+from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
@@ -90,7 +90,7 @@ class Endpoint:
         self.client = ChatClient(self.server)
         self._args = model_args(settings.model_args)
         self._prep = MediaPrep(
-            images=ImagePrep(config=PreprocessorConfig(), style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(config=SERVED_RULE, style=settings.image_prep, blind=settings.blind),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,

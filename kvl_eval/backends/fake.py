@@ -17,7 +17,7 @@ a list (one for each repeat), and `"thinking"` or `"fail": "reason"` may be adde
 cut into tokens as given; `response` then only answers where a budget closed the thought by force.
 
 A token of this backend is a word with the white space behind it, and each marker of a thought is one token. What
-budgets make of an output is computed by the same code as for a model (`kvl_eval/backends/trajectory.py`).
+budgets make of an output is computed by the same code as for a model (`kvl_eval/engine/trajectory.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
-from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
+from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.model.families import SCRIPTED
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN

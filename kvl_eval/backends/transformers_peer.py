@@ -27,9 +27,9 @@ from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.config import PreprocessorConfig
 from kvl_eval.model.families import OTHER
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
 from kvl_eval.types import Completion, Message, TokenCounts
 
@@ -92,7 +92,7 @@ class TransformersPeer:
         self._thread = ModelThread()
         self._halted = False
         self._prep = MediaPrep(
-            images=ImagePrep(config=PreprocessorConfig(), style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(config=SERVED_RULE, style=settings.image_prep, blind=settings.blind),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,

@@ -79,7 +79,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
 def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     """Write a model in the form vLLM serves, and say how to start the server."""
     from kvl_eval.backends import resolve_model
-    from kvl_eval.model.vllm_export import export_for_vllm
+    from kvl_eval.model.kimi_vl.vllm_export import export_for_vllm
 
     if out is None:
         raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")

@@ -10,12 +10,19 @@ from pathlib import Path
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.base import Architecture
-from kvl_eval.model.config import read_json
+from kvl_eval.model.files import read_json
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.pictures import PictureRule
 
 PACKAGES = {
     "kimi_vl": "kvl_eval.model.kimi_vl",
+    "qwen2_5_vl": "kvl_eval.model.qwen2_5_vl",
 }
 """{`model_type` of config.json: package}; the package is imported when a checkpoint asks for it."""
+
+
+SERVED_RULE: PictureRule = PreprocessorConfig()
+"""How large pictures may be that are sent to models which prepare them themselves."""
 
 
 def architecture(model_type: str) -> Architecture:

@@ -72,9 +72,9 @@ class TaskConfig:
 class RunConfig:
     """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt.
 
-    `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone. `compress` packs long
-        files of samples when the run has finished. `family_rule` is what decided the family; None in runs of earlier
-        versions.
+    `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone.
+    `family_rule` is what decided the family; None in runs of earlier versions. `compress` packs long files of samples
+    when the run has finished.
     """
 
     model: str
@@ -144,7 +144,7 @@ def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], optio
         shard=_pair(given.get("shard")),
         output_dir=Path(given.get("output_dir", "results")),
         judge=judge_server(given),
-        **{name: given[name] for name in plain if name in given},
+        **{name: given[name] for name in (*plain, "compress") if name in given},
     )
 
 
@@ -282,7 +282,7 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
             TaskConfig(
                 **{
                     **task,
-                    "source": Source(**_paths(task["source"], "data_dir", "cache_dir")),
+                    "source": Source.stored(task["source"]),
                     "generation": Generation(**_tuples(task["generation"], "think_budgets")),
                 }
             )

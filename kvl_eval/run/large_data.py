@@ -17,10 +17,12 @@ def bring_large(config: RunConfig, lookup: Callable[[str], Task] = get_task) -> 
     """
     for task in config.tasks:
         if task.split != "mini":
-            bring(task.source, lookup(task.task).archives, task=task.task)
+            bring(task.source, lookup(task.task).data.archives, task=task.task)
 
 
 def not_here(config: RunConfig, lookup: Callable[[str], Task] = get_task) -> list[str]:
     """The tasks whose large files are not here."""
-    absent = (one for one in config.tasks if one.split != "mini" and not is_here(one.source, lookup(one.task).archives))
+    absent = (
+        one for one in config.tasks if one.split != "mini" and not is_here(one.source, lookup(one.task).data.archives)
+    )
     return [one.task for one in absent]

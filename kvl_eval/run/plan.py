@@ -11,9 +11,10 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from kvl_eval.backends.base import Backend, Limits, PromptSize
+from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, DataError, KvlEvalError, SampleError, UsageError
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import canonical, data_fingerprint, sample_digest
@@ -159,7 +160,7 @@ def _family(config: RunConfig) -> dict[str, str]:
 
 def _measured(task: Task, limits: Limits) -> Task:
     """The task, its samples as long as they are to be in the model's own tokens."""
-    if task.measured is None:
+    if task.data.measured is None:
         return task
     if limits.text_tokens is None:
         raise ConfigError(
@@ -168,7 +169,7 @@ def _measured(task: Task, limits: Limits) -> Task:
             why="its samples are cut to lengths in tokens of the model that answers them",
             fix="of a server: --model-args checkpoint=FOLDER_OR_REPOSITORY names what it serves (docs/backends.md)",
         )
-    return task.measured(limits.text_tokens)
+    return task.data.measured(limits.text_tokens)
 
 
 def sample_seed(seed: int, task: str, sample_id: str, repeat: int) -> int:
@@ -341,7 +342,7 @@ def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: st
         group=sample.group,
         media=len(sample.media),
         messages_sha256=text_sha256(rendered),
-        row=sample.row,
+        row=cast(Mapping[str, Json], sample.row),  # `plan_line` refuses what is no JSON
         position=position if run.shard is not None else None,
     )
     wanted = [(repeat, budget) for repeat in range(run.repeats) for budget in config.budgets]

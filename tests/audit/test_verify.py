@@ -15,7 +15,7 @@ import pytest
 from kvl_eval.audit.verify import Verification, as_json, as_text, verify
 from kvl_eval.errors import DataError, InputError, KvlEvalError
 from kvl_eval.run.runner import resume_run
-from kvl_eval.sources import Source
+from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
@@ -360,7 +360,7 @@ def test_D21_changed_samples_are_named(tmp_path: Path) -> None:
 def other_picture(task: Task) -> Task:
     """The same texts, but the picture of q/3 is another one."""
 
-    def load(source: Source, split: str) -> Iterator[Sample]:
+    def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
         for sample in task.load(source, split):
             picture = (ImageRef(name="another", data=b"another picture"),)
             yield replace(sample, media=picture) if sample.id == "q/3" else sample
@@ -381,7 +381,7 @@ def test_D21_changed_pictures_are_named_where_records_tell(tmp_path: Path) -> No
 def test_data_out_of_reach_is_a_note(tmp_path: Path) -> None:
     path = finished(tmp_path)
 
-    def load(source: Source, split: str) -> Iterator[Sample]:
+    def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
         assert source.offline
         raise DataError("data.missing", "tiny: nothing in the cache")
 

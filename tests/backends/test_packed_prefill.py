@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from kvl_eval.backends.base import Request
-from kvl_eval.backends.batch import Batch
 from kvl_eval.backends.torch_engine import TorchEngine
+from kvl_eval.engine.batch import Batch
 from kvl_eval.model import KimiVL
 from kvl_eval.types import Generation
 from tests.backends.engine import GREEDY, WARM, all_golden, answers, answers_at_once, ask, golden, texts

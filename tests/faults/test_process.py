@@ -291,8 +291,8 @@ OUT_OF_MEMORY = """
 import resource, sys
 import torch
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import KimiVLConfig, TextConfig, VisionConfig
-from kvl_eval.model.kimi_vl import KimiVL
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, TextConfig, VisionConfig
+from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.weights import materialise
 text = TextConfig(vocab_size=2**28, hidden_size=8, num_hidden_layers=1, intermediate_size=8)
 vision = VisionConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8)

@@ -1,6 +1,6 @@
 """`kvl-eval sweep` from the command line, on scripted outputs: what each budget makes of a thought, by policy.
 
-The scripted outputs pass through the same trajectory code as a model's (`kvl_eval/backends/trajectory.py`).
+The scripted outputs pass through the same trajectory code as a model's (`kvl_eval/engine/trajectory.py`).
 """
 
 from __future__ import annotations
