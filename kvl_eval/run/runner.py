@@ -26,9 +26,10 @@ from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
 from kvl_eval.run.event_loop import run_async
+from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.former_plan import former_sha256
 from kvl_eval.run.judge_stage import check_judge, finish_judging
-from kvl_eval.run.plan import Lookup, Plan, TaskPlan, differences, plan_run
+from kvl_eval.run.plan import Lookup, Plan, TaskPlan, plan_run
 from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
@@ -145,7 +146,7 @@ def find_resumable(plan: Plan) -> Path | None:
         if run["config_fingerprint"] == plan.fingerprint and run["status"] in ("planned", "interrupted")
     ]
     for path in reversed(fitting):
-        if RunFolder.open(path).legacy_manifest.get("selection") == plan.selection:
+        if RunFolder.open(path).legacy_manifest.get("selection") == encode_object(plan.selection):
             return path
     return None
 
@@ -154,7 +155,7 @@ def check_same(folder: RunFolder, plan: Plan) -> None:
     """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
     manifest = folder.legacy_manifest
     found = differences(manifest["identity"], plan.identity)
-    found += differences(manifest["selection"], plan.selection)
+    found += differences(manifest["selection"], encode_object(plan.selection))
     if not found and manifest["plan_sha256"] not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
         found = ["the rows' text columns"]
     if found:
