@@ -18,24 +18,25 @@ CHUNK = 1 << 20  # bytes
 
 
 class PlanLines:
-    """The lines of plan.jsonl, in a file near the output folder, which need not exist.
+    """The lines of plan.jsonl, in a file in a folder or, where that does not exist, in what it will lie in.
 
     Attributes:
-        size: bytes.
+        size:   bytes.
+        folder: where the file is.
     """
 
-    def __init__(self, output_dir: Path) -> None:
+    def __init__(self, near: Path) -> None:
         self.size = 0
-        self._folder = _folder_near(output_dir)
+        self.folder = _folder_near(near)
         self._digest = hashlib.sha256()
-        with storing(self._folder):
-            self._file = _file_of(self, self._folder)
+        with storing(self.folder):
+            self._file = _file_of(self, self.folder)
 
     def add(self, line: bytes) -> None:
         """One line more. Raises StorageError."""
         self.size += len(line)
         self._digest.update(line)
-        with storing(self._folder):
+        with storing(self.folder):
             self._file.write(line)
 
     @property
@@ -45,7 +46,7 @@ class PlanLines:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes of plan.jsonl."""
-        with storing(self._folder):
+        with storing(self.folder):
             self._file.seek(0)
         while chunk := self._file.read(CHUNK):
             yield chunk
@@ -57,9 +58,9 @@ class ChosenSamples:
     Samples of an own task may hold what cannot be written; then `is_complete` is False, and they are read again.
     """
 
-    def __init__(self, output_dir: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.is_complete = True
-        self._folder = _folder_near(output_dir)
+        self._folder = folder
         with storing(self._folder):
             self._file = _file_of(self, self._folder)
 
@@ -87,15 +88,15 @@ class ChosenSamples:
             yield sample
 
 
-def _folder_near(output_dir: Path) -> Path:
-    """The output folder or what it will lie in; the system's folder for temporary files where that is not writable."""
-    path = output_dir.absolute()
+def _folder_near(path: Path) -> Path:
+    """The folder or what it will lie in; the system's folder for temporary files where that is not writable."""
+    path = path.absolute()
     nearest = next((folder for folder in (path, *path.parents) if folder.is_dir()), path)
     return nearest if os.access(nearest, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _file_of(owner: object, folder: Path) -> IO[bytes]:
     """A file that is closed, and so gone, with its owner."""
-    file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+    file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with its owner
     weakref.finalize(owner, file.close)
     return file

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 from kvl_eval.backends.base import Backend, Limits, PromptSize
@@ -107,12 +108,12 @@ class Plan:
         return sum(task.n * len(task.config.budgets) for task in self.tasks) * self.config.repeats
 
 
-def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> Plan:
-    """Read the data and fix what will be asked.
+def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task, *, draft_dir: Path | None = None) -> Plan:
+    """Read the data and fix what will be asked; what waits in files does so in `draft_dir`, or near the output folder.
 
     Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
     """
-    lines = PlanLines(config.output_dir)
+    lines = PlanLines(draft_dir or config.output_dir)
     unseen = set(config.sample_ids)
     limits = backend.limits()
     tasks = tuple(
@@ -187,7 +188,7 @@ class _Planner:
         """The plan; its lines go to `lines`, the names of its samples out of `unseen`."""
         run = self.run
         limit, split_size = question_limit(self.task, self.config, run)
-        chosen = ChosenSamples(run.output_dir) if has_share(run) else None
+        chosen = ChosenSamples(lines.folder) if has_share(run) else None
         walk = Walk(self.task, self.config, run, limit)
         prompts = hashlib.sha256()
         for position, sample in enumerate(walk, 1):

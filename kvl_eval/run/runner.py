@@ -129,7 +129,7 @@ def resume_run(
             return _finished(folder, changes or {}, progress, lookup)
         config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
         backend = make(config)
-        plan = plan_run(config, backend, lookup)
+        plan = plan_run(config, backend, lookup, draft_dir=folder.path)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
