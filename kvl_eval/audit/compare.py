@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kvl_eval.audit.shadow import score_again, shadow
 from kvl_eval.errors import UsageError, unknown
 from kvl_eval.reports.figures import plain
-from kvl_eval.run.plan import differences
+from kvl_eval.run.fingerprint import differences
 from kvl_eval.scorers.statistics import paired_difference
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.store.journal import encode_line

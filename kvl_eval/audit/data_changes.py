@@ -9,7 +9,7 @@ from typing import Any
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.run.config import RunConfig, TaskConfig, from_json
 from kvl_eval.run.data_digest import data_fingerprint, media_digest, sample_digest
-from kvl_eval.run.plan import chosen_samples, in_shard
+from kvl_eval.run.selection import chosen_samples, in_shard
 from kvl_eval.store.journal import LineReader, encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task

@@ -19,8 +19,10 @@ from kvl_eval.decode import encode_object
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json
-from kvl_eval.run.plan import Lookup, differences
-from kvl_eval.run.runner import RunOutcome, outcome_of, partial_note, save_end, write_config
+from kvl_eval.run.fingerprint import differences
+from kvl_eval.run.manifest import partial_note
+from kvl_eval.run.plan import Lookup
+from kvl_eval.run.runner import RunOutcome, outcome_of, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.store.journal import encode_line
 from kvl_eval.store.names import run_name

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from kvl_eval.audit.data_changes import data_changes
 from kvl_eval.audit.shadow import score_again, shadow
 from kvl_eval.errors import DataError, KvlEvalError
-from kvl_eval.run.plan import MODEL_IDENTITY, differences, fingerprint_of
+from kvl_eval.run.fingerprint import MODEL_IDENTITY, differences, fingerprint_of
 from kvl_eval.store.journal import read_lines
 from kvl_eval.store.record_schema import plan_faults, record_faults
 from kvl_eval.store.records import Key

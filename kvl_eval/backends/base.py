@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from kvl_eval.decode import Json
 from kvl_eval.types import Completion, Generation, ImageStyle, Message
 
 
@@ -85,7 +86,7 @@ class Limits:
 class Settings:
     """How a backend is built. Those that can change an answer go into the run's fingerprint (`kvl_eval.run.plan`)."""
 
-    model_args: Mapping[str, Any] = field(default_factory=dict)
+    model_args: Mapping[str, Json] = field(default_factory=dict)
     device: str | None = None
     dtype: str | None = None
     revision: str | None = None

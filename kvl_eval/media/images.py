@@ -142,7 +142,12 @@ def header_size(ref: ImageRef) -> tuple[int, int]:
     """(width, height) of a picture as its header says; nothing is decoded or drawn. Raises: MediaError."""
     if ref.drawn is not None:
         return ref.drawn.width, ref.drawn.height
-    return _guarded(ref.name, lambda: _open_header(read_bytes(ref)).size)
+    return size_in_header(read_bytes(ref), ref.name)
+
+
+def size_in_header(data: bytes, name: str) -> tuple[int, int]:
+    """(width, height) as the header of a picture file says. Raises: MediaError."""
+    return _guarded(name, lambda: _open_header(data).size)
 
 
 def safe_path(path: str, root: str | None, name: str) -> Path:

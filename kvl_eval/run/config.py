@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.chat_client import CONNECTIONS, Server
+from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.families import stored_family
@@ -270,9 +271,9 @@ def _pair(value: Sequence[int] | None) -> tuple[int, int] | None:
     return None if value is None else (int(value[0]), int(value[1]))
 
 
-def to_json(config: RunConfig) -> dict[str, Any]:
+def to_json(config: RunConfig) -> dict[str, Json]:
     """The configuration as `run.json` holds it; `from_json` gives it back."""
-    return dict(_plain(asdict(config)))
+    return encode_object(config)
 
 
 def from_json(stored: Mapping[str, Any]) -> RunConfig:
@@ -304,7 +305,7 @@ def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
     """
     import yaml
 
-    shared: dict[str, Any] = {"model": config.model, "task": ",".join(task.task for task in config.tasks)}
+    shared: dict[str, object] = {"model": config.model, "task": ",".join(task.task for task in config.tasks)}
     notes = []
     for name, value in _per_task(config).items():
         if len({repr(one) for one in value.values()}) == 1:
@@ -313,13 +314,13 @@ def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
             notes.append(f"# {name}: " + ", ".join(f"{task} {one}" for task, one in value.items()))
     shared.update(_run_wide(config), prompt_file=prompt_file and prompt_file.absolute())
     shown = {name: value for name, value in shared.items() if value not in (None, (), [], {}, "")}
-    text = yaml.safe_dump(_plain(shown), sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(encode(shown), sort_keys=False, allow_unicode=True, width=120)
     head = "# Everything this run was told; `kvl-eval run --config THIS_FILE` repeats it.\n"
     return head + "".join(f"{note} (tasks differ: their defaults)\n" for note in notes) + str(text)
 
 
-def _per_task(config: RunConfig) -> dict[str, dict[str, Any]]:
-    read: dict[str, Callable[[TaskConfig], Any]] = {
+def _per_task(config: RunConfig) -> dict[str, dict[str, object]]:
+    read: dict[str, Callable[[TaskConfig], object]] = {
         "split": lambda task: task.split,
         "prompt": lambda task: task.prompt,
         "data_dir": lambda task: task.source.data_dir,
@@ -335,7 +336,7 @@ def _per_task(config: RunConfig) -> dict[str, dict[str, Any]]:
     return {**found, "data_repo": dict.fromkeys(found["split"], repos)}
 
 
-def _run_wide(config: RunConfig) -> dict[str, Any]:
+def _run_wide(config: RunConfig) -> dict[str, object]:
     generation, settings = config.tasks[0].generation, config.settings
     return {
         "limit": config.limit,
@@ -359,7 +360,7 @@ def _run_wide(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _judge_flags(judge: Server | None) -> dict[str, Any]:
+def _judge_flags(judge: Server | None) -> dict[str, object]:
     if judge is None:
         return {}
     return {
@@ -369,14 +370,6 @@ def _judge_flags(judge: Server | None) -> dict[str, Any]:
         "judge_key_env": judge.key_env,
         "judge_connections": judge.max_connections,
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _tuples(stored: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from kvl_eval.errors import MediaError
@@ -19,31 +19,59 @@ def data_fingerprint(digests: Mapping[str, bytes]) -> str:
     return hashlib.sha256(b"".join(digests[key] for key in sorted(digests))).hexdigest()
 
 
-def sample_digest(sample: Sample) -> bytes:
-    """A hash over id, question, options, gold and the content of the media."""
-    media = [media_digest(ref) for ref in sample.media]
-    fields = [sample.id, sample.question, list(sample.choices), list(sample.answers), media]
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What one look at the bytes of a medium tells.
+
+    Attributes:
+        digest: of the content: of videos and documents in files the size and both ends, and a video's subtitles whole.
+                A file nobody can open has its reason instead; of a frame that a rule draws, the rule's values count.
+        size:   (width, height) of a picture; None where its header is broken, was not looked at, or there is none.
+    """
+
+    digest: str
+    size: tuple[int, int] | None = None
+
+
+def sample_digest(sample: Sample, media: Sequence[str] | None = None) -> bytes:
+    """A hash over id, question, options, gold and the content of the media, whose digests may be known already."""
+    if media is None:
+        media = [media_digest(ref) for ref in sample.media]
+    fields = [sample.id, sample.question, list(sample.choices), list(sample.answers), list(media)]
     return hashlib.sha256(canonical(fields)).digest()
 
 
 def media_digest(ref: MediaRef) -> str:
-    """The content's hash; of videos and documents in files the size and both ends, and a video's subtitles whole.
+    """The content's hash, as `MediaFacts` tells."""
+    return media_facts(ref, sized=False).digest
 
-    A file nobody can open has its reason instead; of a frame that a rule draws, the rule's own values are hashed.
-    """
+
+def media_facts(ref: MediaRef, *, sized: bool) -> MediaFacts:
+    """Hash and, if `sized`, a picture's size, of bytes that are read once."""
     from kvl_eval.media.images import read_bytes
 
     try:
         if isinstance(ref, ImageRef) and ref.drawn is not None:
-            return hashlib.sha256(canonical(asdict(ref.drawn))).hexdigest()
+            digest = hashlib.sha256(canonical(asdict(ref.drawn))).hexdigest()
+            return MediaFacts(digest, (ref.drawn.width, ref.drawn.height))
         if isinstance(ref, ImageRef):
-            return hashlib.sha256(read_bytes(ref)).hexdigest()
+            data = read_bytes(ref)
+            return MediaFacts(hashlib.sha256(data).hexdigest(), _size(data, ref.name) if sized else None)
         if isinstance(ref, PdfRef) and ref.data is not None:
-            return hashlib.sha256(ref.data).hexdigest()
+            return MediaFacts(hashlib.sha256(ref.data).hexdigest())
     except MediaError as error:
-        return f"!{error.reason}"
+        return MediaFacts(f"!{error.reason}")
     spoken = _subtitles_digest(ref) if isinstance(ref, VideoRef) else None
-    return _ends_digest(ref) + (f" subtitles {spoken}" if spoken is not None else "")
+    return MediaFacts(_ends_digest(ref) + (f" subtitles {spoken}" if spoken is not None else ""))
+
+
+def _size(data: bytes, name: str) -> tuple[int, int] | None:
+    from kvl_eval.media.images import size_in_header
+
+    try:
+        return size_in_header(data, name)
+    except MediaError:
+        return None
 
 
 def _ends_digest(ref: VideoRef | PdfRef) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kvl_eval.backends.base import Cost, Limits, PromptSize
 from kvl_eval.errors import MediaError, SampleError
@@ -30,20 +32,32 @@ class PlanPart:
     cost: Cost | None
 
 
+class PlannedPrompt(NamedTuple):
+    """A prompt as messages and as text, and the sizes of pictures whose bytes were read (None: no header in them)."""
+
+    messages: tuple[Message, ...]
+    text: str
+    sizes: Mapping[MediaRef, tuple[int, int] | None]
+
+    @property
+    def media(self) -> list[MediaRef]:
+        """Pictures, videos and documents in order."""
+        return [ref for message in self.messages for ref in message.media]
+
+
 @dataclass(slots=True)
 class LongestPrompt:
     """Samples met so far, and the prompt among theirs that has most pictures, or else the longest text."""
 
     n: int = 0
-    messages: tuple[Message, ...] = ()
-    rendered: str = ""
+    prompt: PlannedPrompt = field(default_factory=lambda: PlannedPrompt((), "", {}))
     media: int = -1
 
-    def take(self, messages: tuple[Message, ...], rendered: str) -> None:
+    def take(self, prompt: PlannedPrompt) -> None:
         self.n += 1
-        media = sum(len(message.media) for message in messages)
-        if (media, len(rendered)) > (self.media, len(self.rendered)):
-            self.messages, self.rendered, self.media = messages, rendered, media
+        media = len(prompt.media)
+        if (media, len(prompt.text)) > (self.media, len(self.prompt.text)):
+            self.prompt, self.media = prompt, media
 
 
 def parts_of(task: Task, sample: Sample) -> tuple[str, ...]:
@@ -52,7 +66,7 @@ def parts_of(task: Task, sample: Sample) -> tuple[str, ...]:
 
 
 def plan_part(name: str, part: LongestPrompt, limits: Limits, config: TaskConfig) -> PlanPart:
-    counted = count_tokens(part.messages, part.rendered, limits, config)
+    counted = count_tokens(part.prompt, limits, config)
     tokens = counted.tokens if isinstance(counted, PromptSize) else counted
     pictures = counted.image_tokens if isinstance(counted, PromptSize) else 0
     cost = None
@@ -61,23 +75,21 @@ def plan_part(name: str, part: LongestPrompt, limits: Limits, config: TaskConfig
     return PlanPart(name=name, n=part.n, tokens=tokens, media=part.media, cost=cost)
 
 
-def count_tokens(
-    messages: tuple[Message, ...], rendered: str, limits: Limits, config: TaskConfig
-) -> int | PromptSize | None:
+def count_tokens(prompt: PlannedPrompt, limits: Limits, config: TaskConfig) -> int | PromptSize | None:
     """Tokens of text and pictures of one prompt; None where the backend cannot tell, or files cannot be used."""
-    media = [ref for message in messages for ref in message.media]
+    media = prompt.media
     if limits.prompt_size is not None and (
         len(media) > MANY_PICTURES or any(isinstance(ref, VideoRef | PdfRef) for ref in media)
     ):
         try:
-            return limits.prompt_size(messages, config.generation)
+            return limits.prompt_size(prompt.messages, config.generation)
         except SampleError:
             return None  # it stays planned, and fails when its turn comes
     if limits.text_tokens is None:
         return None
-    count = limits.text_tokens(rendered)
+    count = limits.text_tokens(prompt.text)
     for ref in media:
-        size = image_size(ref)
+        size = prompt.sizes[ref] if ref in prompt.sizes else image_size(ref)
         if size is None or limits.image_tokens is None:
             return None
         count += limits.image_tokens(*size)

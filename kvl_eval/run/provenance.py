@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from kvl_eval import __version__
+from kvl_eval.decode import Json
 
 PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pillow", "av", "decord", "tiktoken", "rapidfuzz", "pyarrow")
@@ -34,7 +34,7 @@ _SECRET_PAIR = re.compile(rf"((?:^|(?<=[,\s]))-*(?:{_SECRET_NAME}|key)=)[^,\s]+"
 
 
 @cache
-def code() -> dict[str, Any]:
+def code() -> dict[str, Json]:
     """Package version, git commit where there is one, and a hash over the package's Python files."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -48,7 +48,7 @@ def minor_version() -> str:
     return ".".join(__version__.split(".")[:2])
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, Json]:
     """Python, libraries, system, processor, and the few environment variables that matter."""
     return {
         "python": platform.python_version(),

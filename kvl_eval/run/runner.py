@@ -24,18 +24,20 @@ from kvl_eval.decode import decode, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
 from kvl_eval.run import provenance
-from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
+from kvl_eval.run.config import RunConfig, from_json, to_yaml
 from kvl_eval.run.event_loop import run_async
+from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.former_plan import former_sha256
 from kvl_eval.run.judge_stage import check_judge, finish_judging
-from kvl_eval.run.plan import Lookup, Plan, TaskPlan, differences, plan_run
+from kvl_eval.run.manifest import manifest_of
+from kvl_eval.run.plan import Lookup, Plan, plan_run
 from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.manifest import Code, Counts, Manifest, ModelFacts, Seeds, Selection, TaskData, TaskPrompt
+from kvl_eval.store.manifest import Counts, ModelFacts
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
@@ -84,7 +86,7 @@ def start_run(
     folder = RunFolder.create(
         plan.config.output_dir,
         run_name(created, str(plan.model["name"]), names, plan.fingerprint),
-        _manifest(plan, created),
+        manifest_of(plan, created),
         plan.lines.chunks(),
         disk,
     )
@@ -128,7 +130,7 @@ def resume_run(
             return _finished(folder, changes or {}, progress, lookup)
         config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
         backend = make(config)
-        plan = plan_run(config, backend, lookup)
+        plan = plan_run(config, backend, lookup, draft_dir=folder.path)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
@@ -145,7 +147,7 @@ def find_resumable(plan: Plan) -> Path | None:
         if run["config_fingerprint"] == plan.fingerprint and run["status"] in ("planned", "interrupted")
     ]
     for path in reversed(fitting):
-        if RunFolder.open(path).legacy_manifest.get("selection") == plan.selection:
+        if RunFolder.open(path).legacy_manifest.get("selection") == encode_object(plan.selection):
             return path
     return None
 
@@ -154,7 +156,7 @@ def check_same(folder: RunFolder, plan: Plan) -> None:
     """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
     manifest = folder.legacy_manifest
     found = differences(manifest["identity"], plan.identity)
-    found += differences(manifest["selection"], plan.selection)
+    found += differences(manifest["selection"], encode_object(plan.selection))
     if not found and manifest["plan_sha256"] not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
         found = ["the rows' text columns"]
     if found:
@@ -321,7 +323,7 @@ def _gap(row: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part) + f" of {row['n_planned']} ({row['protocol']})"
 
 
-# -- manifest and resuming --------------------------------------------------------------------------------------
+# -- configuration and resuming --------------------------------------------------------------------------------------
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:
@@ -330,62 +332,6 @@ def write_config(folder: RunFolder, config: RunConfig) -> None:
     if own is not None:
         folder.disk.replace(own, [str(config.prompt_text).encode()])
     folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
-
-
-def _manifest(plan: Plan, created: datetime) -> Manifest:
-    config = plan.config
-    return Manifest(
-        status="planned",
-        created=created.isoformat(timespec="seconds"),
-        demo=stored_family(config.family).is_demo,
-        blind=config.settings.blind,
-        command=tuple(provenance.command()),
-        config_fingerprint=plan.fingerprint,
-        identity=encode_object(plan.identity),
-        selection=decode(Selection, encode(plan.selection)),
-        config=to_json(config),
-        code=decode(Code, provenance.code()),
-        model=decode(ModelFacts, encode(plan.model)),
-        data={task.name: _data(task, plan) for task in plan.tasks},
-        prompt={
-            task.name: TaskPrompt(
-                name=task.config.prompt, template_sha256=task.prompt_sha256, mean_tokens=task.prompt_tokens
-            )
-            for task in plan.tasks
-        },
-        generation={task.name: task.config.generation for task in plan.tasks},
-        environment=provenance.environment(),
-        seeds=Seeds(seed=config.seed, rule="sha256 of [seed, task, sample_id, repeat]"),
-        counts=Counts(planned=plan.requests, pending=plan.requests),
-    )
-
-
-def _data(task: TaskPlan, plan: Plan) -> TaskData:
-    source = task.config.source
-    bundled = task.config.split == "mini"
-    return TaskData(
-        source="bundled" if bundled else str(source.data_dir) if source.data_dir else source.repo,
-        revision=None if bundled else source.revision,
-        version=source.version,
-        split=task.config.split,
-        n=task.n,
-        total=task.total,
-        media=task.media,
-        fingerprint=task.data_sha256,
-        partial=partial_note(task.n, task.total, plan.config),
-    )
-
-
-def partial_note(n: int, total: int | None, config: RunConfig) -> str | None:
-    """`limit 20 of 1000`, `3 chosen samples of 1000`, `shard 1/2`; None where the whole split is planned."""
-    of = f" of {total}" if total is not None else ""
-    if config.shard is not None:
-        return f"shard {config.shard[0]}/{config.shard[1]}: {n}{of}"
-    if total == n:
-        return None
-    if config.sample_ids:
-        return f"{n} chosen samples{of}"
-    return f"limit {n}{of}" if config.limit is not None else None
 
 
 def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:

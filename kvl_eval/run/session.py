@@ -18,18 +18,9 @@ from typing import Any
 from kvl_eval.backends.base import Backend, Request
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import KvlEvalError, SampleError
-from kvl_eval.run.plan import (
-    Plan,
-    TaskPlan,
-    chosen_samples,
-    in_shard,
-    no_prompt,
-    prompt_messages,
-    prompt_text,
-    sample_seed,
-    without_media,
-)
-from kvl_eval.run.progress import Progress, TaskCounts
+from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
+from kvl_eval.run.progress import Progress, Silent, TaskCounts
+from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
 from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import answer_text
 from kvl_eval.store.journal import Journal
@@ -83,6 +74,7 @@ class Session:
         self.stop: Stop | None = None
         self._done = done
         self._progress = progress
+        self._shows_score = not isinstance(progress, Silent)
         self._in_flight: dict[str, _InFlight] = {}
         self._journals: dict[str, Journal] = {}
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -113,24 +105,22 @@ class Session:
 
     def requests(self) -> Iterator[Request]:
         """What is still to be answered, in the data set's order; ends early when the run is to stop."""
-        run = self.plan.config
         for task in self.plan.tasks:
             counts = self.counts[task.name]
             if counts.done == counts.planned:
                 continue
-            for sample in chosen_samples(task.task, task.config, run):
+            for sample in task.samples(self.plan.config):
                 if self.stop is not None:
                     return
-                if in_shard(sample.question_id, run.shard):
-                    counts.started = counts.started or time.monotonic()
-                    yield from self._requests_of(task, sample)
+                counts.started = counts.started or time.monotonic()
+                yield from self._requests_of(task, sample)
 
     def _requests_of(self, task: TaskPlan, sample: Sample) -> Iterator[Request]:
         """One request for all repeats that lack the same budgets: so one, unless an earlier session left odd holes."""
         groups = self._missing(task, sample.id)
         if not groups:
             return
-        slim, weight = without_media(sample), 1.0 + len(sample.media)
+        slim, weight = replace(sample, media=()), 1.0 + len(sample.media)
         try:
             messages = prompt_messages(task.task, task.config, self.plan.config, sample)
         except SampleError as error:
@@ -236,7 +226,8 @@ class Session:
             counts.cut += completion.finish_reason == "budget" or completion.budget_forced
             self._here["ok"] += 1
             self.closed_thoughts += completion.think_closed is True
-            self._score_so_far(entry, counts, record)
+            if self._shows_score:
+                self._score_so_far(entry, counts, record)
         else:
             reason = completion.reason or "unknown"
             counts.failed[reason] += 1

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.run.plan import Plan, differences, in_shard, plan_run, prompt_text, sample_seed
+from kvl_eval.run.fingerprint import differences
+from kvl_eval.run.plan import Plan, plan_run, sample_seed
 from kvl_eval.run.plan_text import plan_text
+from kvl_eval.run.prompts import prompt_text
+from kvl_eval.run.selection import in_shard
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
 from tests.tiny_task import config_of, rows, tiny
@@ -256,7 +259,8 @@ def test_media_are_counted_in_the_prompt_as_text() -> None:
     ],
 )
 def test_an_own_prompt_follows_question_and_options_or_places_them(text: str, expected: str) -> None:
-    from kvl_eval.run.plan import chosen_samples, prompt_messages
+    from kvl_eval.run.prompts import prompt_messages
+    from kvl_eval.run.selection import chosen_samples
 
     task = tiny()
     config = config_of(task, Path("results"), prompt_text=text)
