@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from kvl_eval.audit.shadow import score_again, shadow
 from kvl_eval.errors import UsageError, unknown
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 from kvl_eval.run.plan import differences
 from kvl_eval.scorers.statistics import paired_difference
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts

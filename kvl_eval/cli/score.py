@@ -50,7 +50,7 @@ def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
 
 def predictions_text(result: PredictionScores) -> str:
     """Score, interval and counts under each protocol, the official script's figures, and what flips."""
-    from kvl_eval.reports import figures
+    from kvl_eval.reports import numbers
 
     lines = [["protocol", "n", "score", "95 % CI", "no-answer", "not scored", "differs"]]
     for one in result.protocols:
@@ -69,11 +69,11 @@ def predictions_text(result: PredictionScores) -> str:
         )
     official = [f"  {key}: {text}" for key, text in list(result.first.summary["official"].items())[:SHOWN]]
     flips = [
-        figures.plain(f"  {one.label}: {flip.id}: {flip.reason}")
+        numbers.plain(f"  {one.label}: {flip.id}: {flip.reason}")
         for one in result.protocols
         for flip in one.flips[:SHOWN]
     ]
-    return "\n".join([figures.columns(lines), *official, *flips])
+    return "\n".join([numbers.columns(lines), *official, *flips])
 
 
 def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:

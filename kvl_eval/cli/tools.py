@@ -17,7 +17,7 @@ NOTHING = 3  # exit code: there was nothing to compare, or answers are missing
 def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
     """Prove a run whole; the exit code says whether it is."""
     from kvl_eval.audit import verify
-    from kvl_eval.reports.figures import plain
+    from kvl_eval.reports.numbers import plain
     from kvl_eval.store.results import RunFolder
 
     found = verify.verify(RunFolder.open(run), strict=strict)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvl_eval.references import MEAN_NOTE, ReferenceScore
-from kvl_eval.reports.figures import Row
+from kvl_eval.reports.numbers import Row
 
 ADDED = ("n_planned", "n_ok", "n_failed", "n_pending", "n_scored")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import Run, task_names
 from kvl_eval.reports.thumbnails import Medium, Thumbnails, picture_name, spread
@@ -32,7 +32,7 @@ def text(value: object) -> str:
     """A text as the page shows it, cut at `LONGEST` with a notice."""
     shown = str(value if value is not None else "")
     cut = f"\n[... {len(shown) - LONGEST:,} more characters in the run folder]" if len(shown) > LONGEST else ""
-    return figures.plain(shown[:LONGEST], keep="\n\t") + cut
+    return numbers.plain(shown[:LONGEST], keep="\n\t") + cut
 
 
 def literal(value: Any) -> str:
@@ -155,23 +155,23 @@ def _index_row(
     reason = (record or {}).get("reason") or score.get("reason") or ""
     finish = (record or {}).get("finish_reason")
     categories = [
-        names.number(figures.plain(f"{name}: {value}"))
+        names.number(numbers.plain(f"{name}: {value}"))
         for name, values in (entry["categories"] or {}).items()
         for value in ([values] if isinstance(values, str) else values)
     ]
     return {
         "run": run.number,
-        "task": names.number(figures.plain(entry["task"])),
-        "id": figures.plain(entry["sample_id"]),
+        "task": names.number(numbers.plain(entry["task"])),
+        "id": numbers.plain(entry["sample_id"]),
         "key": sample_key(run.number, entry),
-        "verdict": names.number(figures.plain(verdict or "not_scored")),
-        "reason": names.number(figures.plain(reason)),
+        "verdict": names.number(numbers.plain(verdict or "not_scored")),
+        "reason": names.number(numbers.plain(reason)),
         "truncated": int(finish in ("length", "budget")),
         "flipped": 0,
         "repeat": entry["repeat"],
-        "budget": names.number("" if entry["budget"] is None else figures.budget(entry)),
+        "budget": names.number("" if entry["budget"] is None else numbers.budget(entry)),
         "categories": categories,
-        "question": figures.plain(" ".join(str(entry["question"] or "").split())[:PREVIEW]),
+        "question": numbers.plain(" ".join(str(entry["question"] or "").split())[:PREVIEW]),
         "chunk": place[0],
         "place": place[1],
     }

@@ -13,9 +13,9 @@ from typing import Any
 
 from kvl_eval import references
 from kvl_eval.references import KIMI_SYSTEMS, TABLES, ReferenceScore
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, budget_label, plain
+from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table
+from kvl_eval.reports.numbers import Row, budget_label, plain
 from kvl_eval.reports.runs import Run, main_rows, task_of
 
 FIGURE = "budget_sweep_fig13"
@@ -98,7 +98,7 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
     slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:40]
     return Chart(
         key=f"{number}-{slug}" if slug else f"{number}",
-        name=figures.task_name({**row, "blind": False}),
+        name=numbers.task_name({**row, "blind": False}),
         title=plain(row.get("title") or (known.title if known else task)),
         curves=tuple(curves),
         published=tuple(_published(row, curves)),
@@ -143,24 +143,24 @@ def cells_of(curve: Curve, row: Row) -> list[str]:
     spent, repeats = thinking_mean(row), row.get("repeats") or {}
     cells = [
         budget_label(int(row["budget"])),
-        figures.counted(row),
-        figures.headline(row),
-        figures.interval(row),
-        figures.published_value(row),
-        figures.delta(row),
+        numbers.counted(row),
+        numbers.headline(row),
+        numbers.interval(row),
+        numbers.published_value(row),
+        numbers.delta(row),
         _share(row, row.get("unclosed_share")),
         _share(row, row.get("forced_share")),
         "-" if spent is None else f"{spent:,.1f}",
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        numbers.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
     ]
     n = curve.repeats
     if n > 1:
-        cells += [figures.percent(repeats.get("pass_at", {}).get(str(n))), figures.percent(repeats.get("majority"))]
+        cells += [numbers.percent(repeats.get("pass_at", {}).get(str(n))), numbers.percent(repeats.get("majority"))]
     return cells
 
 
 def _share(row: Row, value: float | None) -> str:
-    return "-" if value is None or not row.get("n_ok") else figures.share(value, 1)
+    return "-" if value is None or not row.get("n_ok") else numbers.share(value, 1)
 
 
 def budgets_markdown(charts: Sequence[Chart]) -> str:
@@ -183,7 +183,7 @@ def budgets_markdown(charts: Sequence[Chart]) -> str:
 
 
 def _demo(curve: Curve) -> str:
-    return f": {figures.DEMO}" if curve.run.demo else ""
+    return f": {numbers.DEMO}" if curve.run.demo else ""
 
 
 def picture_file(chart: Chart, narrow: bool = False) -> str:

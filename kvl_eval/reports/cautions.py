@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row
+from kvl_eval.reports import numbers
+from kvl_eval.reports.numbers import Row
 from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, scores_of, task_names
 from kvl_eval.reports.table import grouped, row_notes
 
@@ -28,18 +28,18 @@ def cautions(runs: Sequence[Run]) -> list[str]:
 
 def _of_run(run: Run) -> Iterator[str]:
     if run.demo:
-        yield f"{figures.DEMO}: these scores show the harness at work and compare with nothing published"
+        yield f"{numbers.DEMO}: these scores show the harness at work and compare with nothing published"
     if run.folder.status != "finished":
-        yield f"the run is {figures.plain(run.folder.status)}: scores are those so far"
+        yield f"the run is {numbers.plain(run.folder.status)}: scores are those so far"
     code = run.manifest.get("code") or {}
     if code.get("dirty"):
-        yield f"run from a checkout with uncommitted changes (commit {figures.plain(code.get('commit'))[:10]})"
+        yield f"run from a checkout with uncommitted changes (commit {numbers.plain(code.get('commit'))[:10]})"
     versions = {_version(resume.get("code")) for resume in run.manifest.get("resumes") or []} - {_version(code), None}
     if versions:
         yield f"resumed with other code: {_version(code)} → {', '.join(sorted(map(str, versions)))}"
     yield from _of_shards(shards(run))
     for notice in run.folder.notices:
-        yield figures.plain(notice)
+        yield numbers.plain(notice)
 
 
 def _of_shards(merged: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -63,13 +63,13 @@ def shards(run: Run) -> list[dict[str, str]]:
 
 
 def _shard(one: Mapping[str, Any]) -> dict[str, str]:
-    known = {name: figures.plain(one.get(name) or "unknown") for name in ("shard", "run_id", "created", "finished")}
+    known = {name: numbers.plain(one.get(name) or "unknown") for name in ("shard", "run_id", "created", "finished")}
     return {
         **known,
-        "device": figures.plain(one.get("device") or "unknown"),
-        "code": figures.plain(_version(one.get("code")) or "unknown"),
+        "device": numbers.plain(one.get("device") or "unknown"),
+        "code": numbers.plain(_version(one.get("code")) or "unknown"),
         "resumes": str(len(one.get("resumes") or ())),
-        "lacking": figures.plain(one.get("lacking") or 0),
+        "lacking": numbers.plain(one.get("lacking") or 0),
     }
 
 
@@ -89,7 +89,7 @@ def _of_rows(run: Run) -> Iterator[str]:
 
 def _of_protocol(row: Row) -> Iterator[str]:
     if not is_default_protocol(row):
-        yield f"scored with {figures.protocol_name(row)}, which is not this task's default protocol"
+        yield f"scored with {numbers.protocol_name(row)}, which is not this task's default protocol"
 
 
 def _truncated(row: Row) -> int:
@@ -103,9 +103,9 @@ def _limit(row: Row) -> str:
 def _shares(counts: Sequence[tuple[str, int, int]], one: str, many: str) -> list[str]:
     """A line for each result of which too large a share is concerned; a single line where they are many."""
     found = [
-        (name, f"{part} of {whole}", figures.share(part, whole))
+        (name, f"{part} of {whole}", numbers.share(part, whole))
         for name, part, whole in counts
-        if whole and part / whole > figures.MANY
+        if whole and part / whole > numbers.MANY
     ]
     if len(found) <= FEW:
         return grouped((name, one.format(count, share)) for name, count, share in found)
@@ -115,21 +115,21 @@ def _shares(counts: Sequence[tuple[str, int, int]], one: str, many: str) -> list
 
 
 def _name(row: Row) -> str:
-    return f"{figures.task_name(row)}{_at_budget(row)}"
+    return f"{numbers.task_name(row)}{_at_budget(row)}"
 
 
 def _at_budget(row: Row) -> str:
-    return "" if row.get("budget") is None else f" at {figures.budget(row)}"
+    return "" if row.get("budget") is None else f" at {numbers.budget(row)}"
 
 
 def _mixed(runs: Sequence[Run]) -> Iterator[str]:
     """Differences that make columns of one report unlike each other."""
     versions = {str((run.manifest.get("code") or {}).get("version")) for run in runs}
     if len(versions) > 1:
-        yield f"these runs come from different versions of kvl-eval: {', '.join(sorted(map(figures.plain, versions)))}"
+        yield f"these runs come from different versions of kvl-eval: {', '.join(sorted(map(numbers.plain, versions)))}"
     for task in task_names(runs):
         ours = [run for run in runs if any(row["task"] == task for row in run.rows)]
-        name = figures.plain(task)
+        name = numbers.plain(task)
         for field, what in (("data", "data"), ("prompt", "prompts"), ("generation", "generation settings")):
             values = {json.dumps((run.manifest.get(field) or {}).get(task), sort_keys=True) for run in ours}
             if len(values) > 1:
@@ -142,7 +142,7 @@ def _mixed(runs: Sequence[Run]) -> Iterator[str]:
 def _scorer_version(run: Run, task: str) -> str | None:
     row = next(row for row in main_rows(run) if row["task"] == task)
     line = next(iter(run.folder.scores(task, scores_of(row))), None)
-    return figures.plain(line.get("scorer_version")) if line else None
+    return numbers.plain(line.get("scorer_version")) if line else None
 
 
 def flatten(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -150,10 +150,10 @@ def flatten(manifest: Mapping[str, Any]) -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in manifest.items():
         if isinstance(value, Mapping) and value:
-            flat |= {f"{figures.plain(key)}.{name}": text for name, text in flatten(value).items()}
+            flat |= {f"{numbers.plain(key)}.{name}": text for name, text in flatten(value).items()}
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[figures.plain(key)] = figures.plain(text)
+            flat[numbers.plain(key)] = numbers.plain(text)
     return flat
 
 

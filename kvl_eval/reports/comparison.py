@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kvl_eval.reports.figures import plain
 from kvl_eval.reports.links import sample_address
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import Run
 from kvl_eval.reports.table import short
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.budgets import Chart, Curve, capped_share
-from kvl_eval.reports.figures import Row, budget_label
+from kvl_eval.reports.numbers import Row, budget_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def spoken(chart: Chart) -> str:
     """What the picture shows, in words."""
     told = [f"{chart.title}: score by thinking budget."]
     for curve in chart.curves:
-        points = ", ".join(f"{figures.headline(row)} at {budget_label(int(row['budget']))}" for row in curve.rows)
+        points = ", ".join(f"{numbers.headline(row)} at {budget_label(int(row['budget']))}" for row in curve.rows)
         told.append(f"{curve.name}: {points}.")
     if chart.published:
         points = ", ".join(f"{score.printed} at {budget_label(tokens)}" for tokens, score in chart.published)

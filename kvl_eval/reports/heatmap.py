@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kvl_eval import references
 from kvl_eval.references import TABLES, ReferenceScore
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports import numbers
+from kvl_eval.reports.numbers import Row, plain
 from kvl_eval.reports.runs import Run, task_of
 
 
@@ -48,14 +48,14 @@ class Heatmap:
 
     def text(self, row: str, column: str) -> str:
         """Percent, or nothing."""
-        return figures.percent(self.cells.get((row, column)), 0)
+        return numbers.percent(self.cells.get((row, column)), 0)
 
     @property
     def spoken(self) -> str:
         """What the picture shows, in words."""
         low, high = min(self.cells.values()), max(self.cells.values())
         return (
-            f"{self.title}. {len(self.cells)} cells, from {figures.percent(low)} to {figures.percent(high)} percent. "
+            f"{self.title}. {len(self.cells)} cells, from {numbers.percent(low)} to {numbers.percent(high)} percent. "
             "The table below holds all values."
         )
 
@@ -132,7 +132,7 @@ def parts_of(row: Row) -> Parts | None:
     settings = {one.setting.removeprefix(f"{by}="): None for one in published}
     values = tuple(dict.fromkeys((*settings, *found)))
     rows = [
-        ("ours", tuple(figures.percent(found[value]["score"]) if value in found else "" for value in values)),
+        ("ours", tuple(numbers.percent(found[value]["score"]) if value in found else "" for value in values)),
         ("95 % CI", tuple(_bounds((found.get(value) or {}).get("ci95")) for value in values)),
         ("answers", tuple(f"{found[value]['n']}" if value in found else "0" for value in values)),
         *((system, tuple(texts)) for system, texts in _published(published, by, values)),
@@ -148,4 +148,4 @@ def _published(scores: Sequence[ReferenceScore], by: str, values: Sequence[str])
 
 
 def _bounds(ci95: Sequence[float] | None) -> str:
-    return f"[{figures.percent(ci95[0])}, {figures.percent(ci95[1])}]" if ci95 else ""
+    return f"[{numbers.percent(ci95[0])}, {numbers.percent(ci95[1])}]" if ci95 else ""

@@ -7,8 +7,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from kvl_eval.reports.curves import SETTINGS, WIDE, Format, colour_of, themed
-from kvl_eval.reports.figures import budget_label
 from kvl_eval.reports.heatmap import Heatmap
+from kvl_eval.reports.numbers import budget_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

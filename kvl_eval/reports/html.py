@@ -14,15 +14,15 @@ from urllib.parse import urlencode
 
 from kvl_eval import __version__
 from kvl_eval.references import TABLES
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
 from kvl_eval.reports.cautions import cautions, differences, flatten, shards
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
-from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
+from kvl_eval.reports.numbers import Row, plain
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
 from kvl_eval.reports.table import Flip, row_notes, short
@@ -54,7 +54,7 @@ def write_html(
     charts = budget_charts(runs)
     pages = _pages(runs, bool(comparisons), bool(charts))
     environment = _environment()
-    environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": figures.DEMO}
+    environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": numbers.DEMO}
     out.mkdir(parents=True, exist_ok=True)
     shutil.copytree(HERE / "assets", out / "assets", dirs_exist_ok=True)
     media = DataSetPictures(runs) if pictures else None
@@ -95,10 +95,10 @@ def _environment() -> Environment:
     environment.globals |= {
         "version": __version__,
         "show": show,
-        "percent": figures.percent,
-        "share": figures.share,
-        "reasons": figures.reasons,
-        "small": figures.SMALL,
+        "percent": numbers.percent,
+        "share": numbers.share,
+        "reasons": numbers.reasons,
+        "small": numbers.SMALL,
         "flips_shown": FLIPS_SHOWN,
         "link": _filter_link,
         "sample_link": _sample_link,
@@ -110,23 +110,23 @@ def _environment() -> Environment:
 def show(row: Row) -> dict[str, Any]:
     """The texts of one result as pages print them."""
     reference = row.get("reference") or {}
-    published = figures.published_value(row)
-    spoken = f"{figures.headline(row)}, interval {figures.interval(row)}" + (
+    published = numbers.published_value(row)
+    spoken = f"{numbers.headline(row)}, interval {numbers.interval(row)}" + (
         f", published {published}" if published else ""
     )
     return {
-        "name": figures.task_name(row),
-        "budget": figures.budget(row),
-        "n": figures.counted(row),
-        "score": figures.headline(row),
-        "interval": figures.interval(row),
+        "name": numbers.task_name(row),
+        "budget": numbers.budget(row),
+        "n": numbers.counted(row),
+        "score": numbers.headline(row),
+        "interval": numbers.interval(row),
         "published": published,
         "reference": reference.get("value") if reference.get("delta") is not None else None,  # drawn where comparable
         "source": _source(reference) if published else "",
-        "delta": figures.delta(row),
-        "no_answer": figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        "delta": numbers.delta(row),
+        "no_answer": numbers.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
         "failed": row.get("n_failed", 0),
-        "protocol": figures.protocol_name(row),
+        "protocol": numbers.protocol_name(row),
         "notes": row_notes(row),
         "spoken": spoken,
     }
@@ -194,13 +194,13 @@ def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
         "spoken": spoken,
         "header": header_of,
         "cells": cells_of,
-        "label": figures.budget_label,
+        "label": numbers.budget_label,
     }
 
 
 def _marks(run: Run, row: Row, runs: Sequence[Run]) -> list[str]:
     """What is odd about a result; that it is a demo's only beside others, as the page says it once for all."""
-    marks = [figures.DEMO] if run.demo and not all(other.demo for other in runs) else []
+    marks = [numbers.DEMO] if run.demo and not all(other.demo for other in runs) else []
     marks += [f"partial, {plain(row['partial'])}"] if row.get("partial") else []
     return marks + ([] if row.get("complete", True) else ["incomplete"])
 
@@ -222,7 +222,7 @@ def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _filter_link(section: TaskSection, **filters: str) -> str:
     """Address of the sample browser with filters set."""
-    budget = {} if section.row.get("budget") is None else {"budget": figures.budget(section.row)}
+    budget = {} if section.row.get("budget") is None else {"budget": numbers.budget(section.row)}
     wanted = {"run": str(section.run.number), "task": plain(section.row["task"]), **budget, **filters}
     return f"samples.html#{urlencode({name: plain(value) for name, value in wanted.items()})}"
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from kvl_eval import references
 from kvl_eval.errors import UsageError
 from kvl_eval.references import ReferenceScore
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.averages import mean_result, part_result
-from kvl_eval.reports.figures import Row
+from kvl_eval.reports.numbers import Row
 from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
 
 GROUPS = {
@@ -137,7 +137,7 @@ def printed_table(name: str, runs: Sequence[Run], include_demo: bool = False) ->
         published = [_published_text(cell) for cell in row.published]
         lines.append([row.label, *published, *([our_text(cell) for cell in row.ours] or [""])])
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
-    return "\n".join([table.title, "", figures.columns(lines), "", *notes, *table.left_out]).rstrip()
+    return "\n".join([table.title, "", numbers.columns(lines), "", *notes, *table.left_out]).rstrip()
 
 
 def _published_text(cell: PublishedCell | None) -> str:
@@ -149,7 +149,7 @@ def our_text(cell: OurCell | None) -> str:
     if cell is None:
         return ""
     marks = f"({'; '.join(cell.marks)})" if cell.marks else ""
-    parts = (figures.headline(cell.row), figures.interval(cell.row), figures.delta(cell.row), marks)
+    parts = (numbers.headline(cell.row), numbers.interval(cell.row), numbers.delta(cell.row), marks)
     return " ".join(part for part in parts if part)
 
 
@@ -177,7 +177,7 @@ def _table(
         sources=letters,
         notes=tuple(notes),
         left_out=(
-            *(f"{run.run_id}: {figures.DEMO}; left out" for run in runs if run.demo and not include_demo),
+            *(f"{run.run_id}: {numbers.DEMO}; left out" for run in runs if run.demo and not include_demo),
             *(f"{label}: {NOT_RUN[key]}" for key, label in _labels(chosen).items() if key in NOT_RUN),
         ),
     )
@@ -253,15 +253,15 @@ def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
 def _marks(run: Run, row: Row) -> tuple[str, ...]:
     """What sets a result apart from a whole, comparable one; a marked result has no rank."""
     tests: tuple[tuple[Callable[[], bool], str], ...] = (
-        (lambda: run.demo, figures.DEMO),
+        (lambda: run.demo, numbers.DEMO),
         (lambda: _is_other_split(row), f"split {row.get('split')}"),
-        (lambda: bool(row.get("partial")), f"partial, {figures.plain(row.get('partial'))}"),
-        (lambda: not row.get("complete", True), f"incomplete, {figures.counted(row)} scored"),
-        (lambda: not is_default_protocol(row), f"other protocol: {figures.protocol_name(row)}"),
+        (lambda: bool(row.get("partial")), f"partial, {numbers.plain(row.get('partial'))}"),
+        (lambda: not row.get("complete", True), f"incomplete, {numbers.counted(row)} scored"),
+        (lambda: not is_default_protocol(row), f"other protocol: {numbers.protocol_name(row)}"),
     )
     marks = tuple(text for test, text in tests if test())
     reference = row.get("reference") or {}
-    return marks or ((figures.plain(reference["note"]),) if reference.get("note") else ())
+    return marks or ((numbers.plain(reference["note"]),) if reference.get("note") else ())
 
 
 def _is_other_split(row: Row) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 
 
 def sample_key(run: int, entry: Mapping[str, Any]) -> str:

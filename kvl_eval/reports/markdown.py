@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.cautions import cautions
-from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
+from kvl_eval.reports.numbers import Row, plain
 from kvl_eval.reports.runs import Run, main_rows
 from kvl_eval.reports.table import HEADER
 from kvl_eval.reports.task_view import Sections, TaskSection
@@ -55,16 +55,16 @@ def _results(runs: Sequence[Run]) -> str:
 
 def _result(row: Row) -> list[str]:
     return [
-        escape(figures.task_name(row)),
-        figures.budget(row),
-        figures.counted(row),
-        f"**{figures.headline(row)}**",
-        figures.interval(row),
-        figures.published_value(row),
-        figures.delta(row),
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        escape(numbers.task_name(row)),
+        numbers.budget(row),
+        numbers.counted(row),
+        f"**{numbers.headline(row)}**",
+        numbers.interval(row),
+        numbers.published_value(row),
+        numbers.delta(row),
+        numbers.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
         f"{row.get('n_failed', 0)}",
-        escape(figures.protocol_name(row)),
+        escape(numbers.protocol_name(row)),
     ]
 
 
@@ -88,14 +88,14 @@ def _published(printed: str, source: str, note: int) -> str:
 
 def _section(section: TaskSection) -> Iterator[str]:
     row = section.row
-    yield f"## {escape(figures.task_name(row))}: {escape(section.run.model)}" + (
-        "" if row.get("budget") is None else f", budget {figures.budget(row)}"
+    yield f"## {escape(numbers.task_name(row))}: {escape(section.run.model)}" + (
+        "" if row.get("budget") is None else f", budget {numbers.budget(row)}"
     )
     if section.run.demo:
-        yield f"**{figures.DEMO}**"
-    blind = "" if section.blind is None else f"; blind {figures.percent(section.blind)}"
+        yield f"**{numbers.DEMO}**"
+    blind = "" if section.blind is None else f"; blind {numbers.percent(section.blind)}"
     verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in section.verdicts)
-    yield f"**{figures.headline(row)}** {figures.interval(row)} ({cell(row.get('ci_method', ''))}{blind}): {verdicts}"
+    yield f"**{numbers.headline(row)}** {numbers.interval(row)} ({cell(row.get('ci_method', ''))}{blind}): {verdicts}"
     if section.unread:
         reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in section.unread)
         yield f"Nothing extracted: {reasons}"
@@ -110,17 +110,17 @@ def _section(section: TaskSection) -> Iterator[str]:
         yield table([escape(heatmap.corner), *map(escape, heatmap.columns)], lines, right=range(len(lines[0])))
     for field, values in section.categories.items():
         lines = [
-            [escape(value), f"{n}" + (" (few)" if n < figures.SMALL else ""), figures.percent(score), _bounds(ci95)]
+            [escape(value), f"{n}" + (" (few)" if n < numbers.SMALL else ""), numbers.percent(score), _bounds(ci95)]
             for value, n, score, ci95 in values
         ]
         yield table([escape(field), "n", "score", "95 % CI"], lines, right=(1, 2))
     if len(section.protocols) > 1:
         lines = [
             [
-                escape(figures.protocol_name(view.row)),
-                figures.counted(view.row),
-                figures.headline(view.row),
-                figures.interval(view.row),
+                escape(numbers.protocol_name(view.row)),
+                numbers.counted(view.row),
+                numbers.headline(view.row),
+                numbers.interval(view.row),
                 "" if view is section.protocols[0] else f"{len(view.flips)}",
             ]
             for view in section.protocols
@@ -129,4 +129,4 @@ def _section(section: TaskSection) -> Iterator[str]:
 
 
 def _bounds(ci95: Sequence[float] | None) -> str:
-    return f"[{figures.percent(ci95[0])}, {figures.percent(ci95[1])}]" if ci95 else ""
+    return f"[{numbers.percent(ci95[0])}, {numbers.percent(ci95[1])}]" if ci95 else ""

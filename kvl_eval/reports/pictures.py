@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import DataError, KvlEvalError
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import Run
 from kvl_eval.reports.thumbnails import SIDES, Medium, picture_name, spread
 from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef

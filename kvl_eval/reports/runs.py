@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import UsageError
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.numbers import Row, plain
 from kvl_eval.store.results import RunFolder, scores_name
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports import numbers
+from kvl_eval.reports.numbers import Row, plain
 
 HEADER = ("task", "budget", "n", "score", "95 % CI", "paper", "Δ", "no-answer", "failed", "protocol")
 
@@ -17,30 +17,30 @@ def final_table(results: Mapping[str, Any]) -> str:
     rows = results.get("rows", [])
     if not rows:
         return "no results"
-    table = figures.columns([HEADER, *(_cells(row) for row in rows)])
+    table = numbers.columns([HEADER, *(_cells(row) for row in rows)])
     return "\n".join([table, *notes(results)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        figures.task_name(row),
-        figures.budget(row),
-        figures.counted(row),
-        figures.headline(row),
-        figures.interval(row),
-        figures.published_value(row),
-        figures.delta(row),
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        numbers.task_name(row),
+        numbers.budget(row),
+        numbers.counted(row),
+        numbers.headline(row),
+        numbers.interval(row),
+        numbers.published_value(row),
+        numbers.delta(row),
+        numbers.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
         f"{row.get('n_failed', 0)}",
-        figures.protocol_name(row),
+        numbers.protocol_name(row),
     )
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
     """Sentences under the table: demo mark, incomplete and partial results, why a comparison is missing."""
-    lines = [figures.DEMO] if results.get("demo") else []
+    lines = [numbers.DEMO] if results.get("demo") else []
     rows = results.get("rows", [])
-    return lines + grouped((figures.task_name(row), text) for row in rows for text in row_notes(row))
+    return lines + grouped((numbers.task_name(row), text) for row in rows for text in row_notes(row))
 
 
 def grouped(said: Iterable[tuple[str, str]]) -> list[str]:
@@ -65,20 +65,20 @@ def row_notes(row: Row) -> list[str]:
         lines.append(f"the server says that another model than the one asked for answered: {names}")
     reference = row.get("reference")
     note = reference.get("note") if reference else None
-    if reference and note and note != figures.DEMO and figures.reference_mark(reference) == "?":
+    if reference and note and note != numbers.DEMO and numbers.reference_mark(reference) == "?":
         lines.append(f"no Δ: {plain(note)}")
     return lines
 
 
 def _incomplete(row: Row) -> str:
-    counts = [f"{row['n_failed']} failed ({figures.reasons(row.get('failed', {}))})"] if row.get("n_failed") else []
+    counts = [f"{row['n_failed']} failed ({numbers.reasons(row.get('failed', {}))})"] if row.get("n_failed") else []
     counts += [f"{row['n_pending']} pending"] if row.get("n_pending") else []
     unscored = row.get("verdicts", {}).get("not_scored", 0)
     counts += [f"{unscored} not scored"] if unscored else []
     low, high = row.get("bounds") or (0.0, 1.0)
     return (
         f"incomplete, {', '.join(counts) or 'not all planned samples were scored'} of {row.get('n_planned', 0)}; "
-        f"between {figures.percent(low)} and {figures.percent(high)} if all of them were wrong or right"
+        f"between {numbers.percent(low)} and {numbers.percent(high)} if all of them were wrong or right"
     )
 
 
@@ -134,7 +134,7 @@ def protocol_table(views: Sequence[ProtocolView], shown: int = 20) -> str:
     if not views:
         return "no results"
     header = ("task", "budget", "protocol", "n", "score", "95 % CI", "no-answer", "differs")
-    lines = [figures.columns([header, *(_protocol_cells(view, view is views[0]) for view in views)])]
+    lines = [numbers.columns([header, *(_protocol_cells(view, view is views[0]) for view in views)])]
     for view in views:
         lines += _flip_lines(view, shown)
     return "\n".join(lines)
@@ -143,13 +143,13 @@ def protocol_table(views: Sequence[ProtocolView], shown: int = 20) -> str:
 def _protocol_cells(view: ProtocolView, is_default: bool) -> tuple[str, ...]:
     row = view.row
     return (
-        figures.task_name(row),
-        figures.budget(row),
-        figures.protocol_name(row),
-        figures.counted(row),
-        figures.headline(row),
-        figures.interval(row),
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        numbers.task_name(row),
+        numbers.budget(row),
+        numbers.protocol_name(row),
+        numbers.counted(row),
+        numbers.headline(row),
+        numbers.interval(row),
+        numbers.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
         "default" if is_default else f"{len(view.flips)}",
     )
 
@@ -163,7 +163,7 @@ def _flip_lines(view: ProtocolView, shown: int) -> list[str]:
         for flip in view.flips[:shown]
     ]
     more = [f"... and {len(view.flips) - shown} more"] if len(view.flips) > shown else []
-    return ["", f"{figures.protocol_name(view.row)} against the default:", figures.columns([header, *cells]), *more]
+    return ["", f"{numbers.protocol_name(view.row)} against the default:", numbers.columns([header, *cells]), *more]
 
 
 def _sample_name(flip: Flip) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row
+from kvl_eval.reports import numbers
 from kvl_eval.reports.heatmap import Heatmap, Parts, heatmap_of, parts_of
+from kvl_eval.reports.numbers import Row
 from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, scores_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
 
@@ -130,4 +130,4 @@ def histogram(name: str, values: Sequence[int]) -> Histogram:
 
 def _bin(bits: int) -> str:
     low, high = (1 << bits) >> 1, (1 << bits) - 1
-    return figures.plain(f"{low:,}" if low == high else f"{low:,}–{high:,}")
+    return numbers.plain(f"{low:,}" if low == high else f"{low:,}–{high:,}")

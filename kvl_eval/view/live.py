@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 from kvl_eval.scorers.statistics import wilson
 from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import answer_text

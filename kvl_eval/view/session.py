@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.errors import KvlEvalError, UsageError
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.store.results import RunFolder, list_runs

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kvl_eval.reports.figures import budget, columns, plain
+from kvl_eval.reports.numbers import budget, columns, plain
 from kvl_eval.reports.table import ProtocolView, final_table, find_flips, protocol_table
 from tests.reports.report_rows import HOSTILE, make_results, make_row
 

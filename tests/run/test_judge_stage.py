@@ -17,7 +17,7 @@ from kvl_eval.backends.chat_client import Server
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.main import main
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
-from kvl_eval.reports.figures import protocol_name
+from kvl_eval.reports.numbers import protocol_name
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.judge_stage import judge_run
 from kvl_eval.run.progress import Silent

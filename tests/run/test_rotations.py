@@ -16,7 +16,7 @@ from kvl_eval.audit.compare import compare
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.run import resume_verb
-from kvl_eval.reports.figures import counted
+from kvl_eval.reports.numbers import counted
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers.aggregate import by_question

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from rich.cells import cell_len
+
 DEMO = "embedded demo, not Kimi-VL-A3B"
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
 SMALL = 30  # groups of fewer samples are shown greyed
@@ -139,14 +141,8 @@ def reasons(failed: Mapping[str, int]) -> str:
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as left-aligned text columns, two spaces apart."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def _width(text: str) -> int:
-    """Terminal columns of `text`: wide East Asian characters take two, combining marks none."""
-    marks = sum(unicodedata.combining(char) > 0 for char in text)
-    return len(text) - marks + sum(unicodedata.east_asian_width(char) in "WF" for char in text)
