@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from kvl_eval.backends import MODELS, ModelEntry, resolve_model
+from kvl_eval.cli.check import FAULTY
 from kvl_eval.cli.run import LARGE
-from kvl_eval.cli.show import FOUND_FAULTS, task_and_source
+from kvl_eval.cli.task_data import task_and_source
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.sources import Source
 from kvl_eval.sources.fetch import Planned, carry_out, planned
@@ -47,7 +48,7 @@ def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) ->
     found += [_model(entry, flags["revision"], consent) for entry in models]
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
-    return FOUND_FAULTS if any(one.get("missing") for one in found) else 0
+    return FAULTY if any(one.get("missing") for one in found) else 0
 
 
 def size_text(size: int) -> str:

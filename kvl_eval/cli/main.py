@@ -133,7 +133,7 @@ def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 @json_option
 def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
     """Write Markdown and HTML reports of runs, beside the published figures."""
-    from kvl_eval.cli.score import report_verb
+    from kvl_eval.cli.report import report_verb
 
     return report_verb([Path(name) for name in runs], flags, as_json)
 
@@ -169,7 +169,7 @@ def export(
     run_or_model: str, folder: str | None, out: str | None, include_path: tuple[str, ...], format: str, **flags: Any
 ) -> int:
     """Write a run for other tools (pandas, inspect_ai, lm-evaluation-harness, a benchmark's server), or a model."""
-    from kvl_eval.cli.tools import export_model_verb, export_verb
+    from kvl_eval.cli.export import export_model_verb, export_verb
     from kvl_eval.tasks import include
 
     if format == "vllm":
@@ -185,7 +185,7 @@ def export(
 @json_option
 def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool) -> int:
     """Prove a run whole: every answer accounted for, nothing changed, the same scores when scored again."""
-    from kvl_eval.cli.tools import verify_verb
+    from kvl_eval.cli.verify import verify_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -201,7 +201,7 @@ def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json
 @json_option
 def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Compare two runs on the same samples, or two protocols of one run (--protocol P,Q)."""
-    from kvl_eval.cli.tools import compare_verb
+    from kvl_eval.cli.compare import compare_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -215,7 +215,7 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
 @json_option
 def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
     """Join the shards of one configuration (--shard i/n) into one run folder."""
-    from kvl_eval.cli.tools import merge_verb
+    from kvl_eval.cli.merge import merge_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -243,7 +243,7 @@ def fetch(names: tuple[str, ...], as_json: bool, **flags: Any) -> int:
 @json_option
 def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
     """List tasks, models, references or runs, one line each."""
-    from kvl_eval.cli.show import list_verb
+    from kvl_eval.cli.list import list_verb
 
     return list_verb(what, Path(output_dir), include_path, as_json)
 
@@ -254,7 +254,7 @@ def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bo
 @json_option
 def describe(task: str, as_json: bool, **flags: Any) -> int:
     """Show a task: data, splits, prompts on one sample, protocols, published figures."""
-    from kvl_eval.cli.show import describe_verb
+    from kvl_eval.cli.describe import describe_verb
 
     return describe_verb(task, flags, as_json)
 
@@ -270,7 +270,7 @@ def check() -> None:
 @json_option
 def check_data(task: str, as_json: bool, **flags: Any) -> int:
     """Layout, counts, ids, and the header of every picture."""
-    from kvl_eval.cli.show import check_data_verb
+    from kvl_eval.cli.check import check_data_verb
 
     return check_data_verb(task, flags, as_json)
 
@@ -282,7 +282,7 @@ def check_data(task: str, as_json: bool, **flags: Any) -> int:
 @json_option
 def check_model(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
     """Shards, tensor names and shapes, tokenizer, chat template."""
-    from kvl_eval.cli.show import check_model_verb
+    from kvl_eval.cli.check import check_model_verb
 
     return check_model_verb(location, revision, offline, as_json)
 

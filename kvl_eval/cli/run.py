@@ -157,7 +157,7 @@ def _options(flags: Mapping[str, Any]) -> dict[str, Any]:
         "offline": flags["offline"] or None,
         "blind": flags["blind"] or None,
         "no_cache": flags["no_cache"] or None,
-        "limit": options.limit(flags["limit"]),
+        "limit": None if flags["limit"] is None else options.scalar(flags["limit"]),
         "sample_ids": options.sample_ids(flags["sample_ids"]) or None,
         "shard": options.shard(flags["shard"]),
         "think_budget": options.budgets(flags["think_budget"]) or None,

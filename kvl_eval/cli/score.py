@@ -1,4 +1,4 @@
-"""The verbs that work on stored answers: score, report. Neither loads a model."""
+"""The verb that scores stored answers again, or answers from anywhere. Loads no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import click
 from kvl_eval.errors import UsageError
 
 if TYPE_CHECKING:
-    from kvl_eval.reports.comparison import Comparison
     from kvl_eval.scoring.predictions import PredictionScores
     from kvl_eval.store.results import RunFolder
 
@@ -22,7 +21,7 @@ GAPS = 3  # exit code: some answers have no score
 
 def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     """Score answers from a JSON Lines file."""
-    from kvl_eval.cli.show import task_and_source
+    from kvl_eval.cli.task_data import task_and_source
     from kvl_eval.scoring.predictions import score_file
 
     if flags["judge"] not in (None, "none"):
@@ -147,55 +146,3 @@ def _exit_code(rows: Sequence[Mapping[str, Any]], protocol: str | None) -> int:
 
     decisive = [row for row in decisive_rows(rows) if protocol != "all" or is_default_protocol(row)]
     return 0 if decisive and all(row["n_scored"] == row["n_planned"] for row in decisive) else GAPS
-
-
-def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
-    """Write reports, or print one table of the report beside our column."""
-    from kvl_eval.tasks import include
-
-    include(flags["include_path"])
-    if flags["table"]:
-        from kvl_eval.reports.leaderboard import printed_table
-        from kvl_eval.reports.runs import open_runs
-
-        click.echo(printed_table(flags["table"], open_runs(paths) if paths else [], flags["include_demo"]))
-        return 0
-    from kvl_eval.reports.write import Format, write_report
-
-    if not paths:
-        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
-    from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.results import RunFolder
-
-    for path in paths:
-        fresh_results(RunFolder.open(path))
-    out = Path(flags["out"]) if flags["out"] else None
-    formats: Sequence[Format] = flags["format"] or ("markdown", "html")
-    written = write_report(
-        paths,
-        out,
-        formats,
-        pictures=not flags["no_pictures"],
-        include_demo=flags["include_demo"],
-        comparisons=_comparisons(paths),
-    )
-    names = [str(path) for path in written]
-    click.echo(json.dumps(names) if as_json else "\n".join(names))
-    return 0
-
-
-def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
-    """Each run beside the first one."""
-    from kvl_eval.audit.compare import compare
-    from kvl_eval.reports.comparison import Comparison
-    from kvl_eval.store.results import RunFolder
-
-    found = []
-    for number, path in enumerate(paths[1:], 1):
-        try:
-            compared = compare(RunFolder.open(paths[0]), RunFolder.open(path))
-        except UsageError as error:  # no task or budget in common
-            found.append(Comparison(a=0, b=number, found=None, problem=error.message))
-        else:
-            found.append(Comparison(a=0, b=number, found=compared))
-    return found

@@ -95,12 +95,29 @@ class RunConfig:
             raise ConfigError("config.repeats", f"--repeats is {self.repeats}", fix="give at least 1")
         if not self.tasks:
             raise ConfigError("config.task", "no task is named", fix="give --task NAME")
-        if self.limit is not None and not (0 < self.limit < 1 or (self.limit >= 1 and self.limit == int(self.limit))):
-            raise ConfigError("config.limit", f"--limit {self.limit} is neither a count nor a fraction below 1")
-        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
-            raise ConfigError("config.shard", f"--shard {self.shard[0]}/{self.shard[1]}: i lies in 1 to n")
+        if self.limit is not None and not _is_limit(self.limit):
+            raise ConfigError(
+                "config.limit", f"--limit {self.limit} is neither a count from 1 on nor a fraction between 0 and 1"
+            )
+        if self.shard is not None and not _is_shard(self.shard):
+            text = "/".join(map(str, self.shard)) if isinstance(self.shard, tuple) else self.shard
+            raise ConfigError("config.shard", f"--shard {text} is not i/n with 1 <= i <= n", fix="such as --shard 1/4")
         if self.fail_on_error is not None and self.fail_on_error < 0:
             raise ConfigError("config.fail_on_error", f"--fail-on-error is {self.fail_on_error}", fix="0 or more")
+
+
+def _is_limit(value: object) -> bool:
+    """Whether `value` is a count of samples or a fraction of them; callers and flags may give anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < 1 or (value >= 1 and value == value // 1)
+
+
+def _is_shard(value: object) -> bool:
+    """Whether `value` is a pair of whole numbers, place and count."""
+    if not isinstance(value, tuple) or [type(part) for part in value] != [int, int]:
+        return False
+    return bool(1 <= value[0] <= value[1])
 
 
 def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str, Any]) -> RunConfig:
@@ -122,7 +139,7 @@ def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str
         tasks=tuple(_task_config(task, family, given) for task in tasks),
         settings=Settings(**{name: given[name] for name in BACKEND if name in given}),
         sample_ids=tuple(given.get("sample_ids", ())),
-        shard=_pair(given.get("shard")),
+        shard=tuple(shard) if isinstance(shard := given.get("shard"), list) else shard,
         output_dir=Path(given.get("output_dir", "results")),
         judge=judge_server(given),
         **{name: given[name] for name in plain if name in given},
@@ -239,10 +256,6 @@ def _known(kind: str, name: str, known: Sequence[str], listing: str) -> None:
         from kvl_eval.errors import unknown
 
         raise unknown(kind, name, known, listing)
-
-
-def _pair(value: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if value is None else (int(value[0]), int(value[1]))
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""The verb that sets two runs side by side, or two protocols of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from kvl_eval.errors import UsageError
+
+NOTHING = 3  # exit code: there was nothing to compare
+
+
+def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | None, as_json: bool) -> int:
+    """Set two runs side by side, or, without a second one, two protocols or the budgets of one."""
+    from kvl_eval.audit import compare
+    from kvl_eval.store.results import RunFolder
+
+    first = RunFolder.open(a)
+    second = first if b is None else RunFolder.open(b)
+    name = None if task is None else task.lower().replace("_", "-")
+    found = compare.compare(first, second, task=name, protocols=_protocols(protocol))
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else compare.as_text(found))
+    return 0 if any(one["n"] for one in found["comparisons"]) else NOTHING
+
+
+def _protocols(text: str | None) -> tuple[str | None, str | None]:
+    """`P` for both runs, `P,Q` for A and B. Raises UsageError."""
+    if text is None:
+        return None, None
+    names = [name.strip() for name in text.split(",")]
+    if len(names) > 2 or not all(names):
+        raise UsageError("usage.protocol", f"--protocol {text!r} is neither P nor P,Q")
+    return names[0], names[-1]
