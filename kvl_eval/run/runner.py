@@ -264,20 +264,21 @@ def outcome_of(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None)
         if row["n_scored"] < row["n_planned"]
     ]
     code = 3 if gaps else 0
-    lines = [f"run folder  {folder.path}"]
+    lines = [("run folder", str(folder.path))]
     if stop is not None and pending:
         code = stop.exit_code
-        lines.append(stop.text)
-    lines += [f"gaps        {gap}" for gap in gaps]
+        lines.append(("stopped", stop.reason))
+    lines += [("gaps", gap) for gap in gaps]
     if pending:
-        lines.append(f"next        kvl-eval resume {folder.path}")
+        lines.append(("next", f"kvl-eval resume {folder.path}"))
     elif any(row["n_failed"] for row in rows):
-        lines.append(f"next        kvl-eval resume {folder.path} --rerun failed")
+        lines.append(("next", f"kvl-eval resume {folder.path} --rerun failed"))
     elif any(row.get("judge") and row["n_scored"] < row["n_planned"] for row in rows):
-        lines.append(f"next        kvl-eval score {folder.path} --only-failed")
+        lines.append(("next", f"kvl-eval score {folder.path} --only-failed"))
     else:
-        lines.append(f"next        kvl-eval report {folder.path}")
-    return RunOutcome(code, folder, results, "\n".join(lines))
+        lines.append(("next", f"kvl-eval report {folder.path}"))
+    message = "\n".join(f"{label:<12}{text}" for label, text in lines)
+    return RunOutcome(code, folder, results, message)
 
 
 def _gap(row: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ class Stop:
     """Why a run ends before its plan does."""
 
     exit_code: int
-    text: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -263,11 +263,9 @@ class Session:
         kinds = [kind for kind in self._here if self._here[kind]]
         allowed = self.plan.config.fail_on_error
         if done == failed == FIRST_FAILURES and len(kinds) == 1:
-            self.request_stop(Stop(4, f"stopped     the first {FIRST_FAILURES} samples all {kinds[0]}"))
+            self.request_stop(Stop(4, f"the first {FIRST_FAILURES} samples all {kinds[0]}"))
         elif allowed is not None and failed > (allowed * self.plan.requests if 0 < allowed < 1 else allowed):
-            self.request_stop(
-                Stop(3, f"stopped     {failed} samples failed, more than --fail-on-error {allowed:g} allows")
-            )
+            self.request_stop(Stop(3, f"{failed} samples failed, more than --fail-on-error {allowed:g} allows"))
 
     # -- stopping -----------------------------------------------------------------------------------------------
 
@@ -285,7 +283,7 @@ class Session:
             return False
         name = signal.Signals(number).name
         self.stop = None
-        self.request_stop(Stop(128 + number, f"stopped     by {name}; what is finished is stored"))
+        self.request_stop(Stop(128 + number, f"by {name}; what is finished is stored"))
         return True
 
     def leave(self) -> None:
@@ -297,7 +295,7 @@ class Session:
         """Say that the run is stopping (not from a signal handler, which may interrupt a print)."""
         if self.stop is not None:
             hint = "; the same signal again stops at once" if self.stop.exit_code > 128 else ""
-            self._progress.notice(f"{self.stop.text}; answers under way get {GRACE:.0f} s{hint}")
+            self._progress.notice(f"stopped: {self.stop.reason}; answers under way get {GRACE:.0f} s{hint}")
 
     def listen(self, event: asyncio.Event) -> None:
         """Set `event` when the run is to stop."""
