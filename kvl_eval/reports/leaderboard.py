@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from string import ascii_lowercase
 
 from kvl_eval import references
 from kvl_eval.errors import UsageError
-from kvl_eval.references import ReferenceScore
+from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.averages import mean_result, part_result
 from kvl_eval.reports.numbers import Row
 from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
 
-GROUPS = {
-    "College-level": ("mmmu", "mmmu_pro", "videommmu", "mmvu"),
-    "General": ("mmbench_en_v11", "mmstar", "mmvet", "realworldqa", "ai2d", "blink", "vstar"),
-    "Math": ("mathvista", "mathvision"),
-    "OCR": ("infovqa", "ocrbench"),
-    "Agent grounding": ("screenspot_v2", "screenspot_pro", "osworld_g", "osworld", "windowsagentarena"),
-    "Long document": ("mmlongbench_doc",),
-    "Long video": ("videomme", "mlvu", "longvideobench"),
-    "Video perception": ("egoschema", "vsi_bench", "tomato"),
-}
-LEADERBOARD_SYSTEMS = (
-    "gpt-4o",
-    "gpt-4o-mini",
-    "qwen2.5-vl-7b",
-    "qwen2.5-vl-72b",
-    "llama-3.2-11b-inst",
-    "gemma-3-12b-it",
-    "deepseek-vl2",
-    "kimi-vl-a3b-instruct",
-    "kimi-vl-a3b-thinking",
-    "kimi-vl-a3b-thinking-2506",
-)
 PRINTED = {
     "table3": ("instruct_main", "Kimi-VL-A3B-Instruct (report, Table 3, as its model card prints it)"),
     "thinking": ("thinking_table4", "Kimi-VL-A3B-Thinking (report, Table 4)"),
@@ -43,8 +22,22 @@ PRINTED = {
     "niah": ("niah_table2", "Kimi-VL: recall of a needle by tokens of the haystack (report, Table 2)"),
     "2506": ("thinking2506_card_efficient", "Kimi-VL-A3B-Thinking-2506 (model card, efficient models)"),
 }
-NOT_RUN = dict.fromkeys(("osworld", "windowsagentarena"), "needs a live desktop; not run here")
 BUDGET = "max_thinking_tokens="
+OTHER = "Other"  # heading over benchmarks that nothing here knows
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """Of a published benchmark without a task: the heading over its row (empty: it has none), and why it is not run."""
+
+    group: str
+    why: str
+
+
+NOT_RUN = {
+    **dict.fromkeys(("osworld", "windowsagentarena"), NotRun("Agent grounding", "needs a live desktop; not run here")),
+    **dict.fromkeys(("mmlu", "mmlu_pro", "math", "gpqa_diamond"), NotRun("", "text alone, no benchmark of vision")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +100,17 @@ class PublishedTable:
 def leaderboard(runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
     """All published rows, each figure the one shown by default, beside our runs."""
     labels = {score.system: score.system_label for score in references.load()}
+    groups = benchmark_groups(references.load())
     chosen = [
         score
         for score in references.load()
-        if score.is_default and score.system in LEADERBOARD_SYSTEMS
-        if _group(score.benchmark) and BUDGET not in score.setting
+        if score.is_default and score.system in LEADERBOARD_SYSTEMS and BUDGET not in score.setting
     ]
+    rows = [score for score in chosen if groups[score.benchmark]]
+    without = [score for score in chosen if not groups[score.benchmark]]
     systems = {system: labels[system] for system in LEADERBOARD_SYSTEMS}
-    return _table("Leaderboard", chosen, systems, runs, include_demo)
+    table = _table("Leaderboard", rows, systems, runs, include_demo)
+    return replace(table, left_out=(*table.left_out, *_not_run(without)))
 
 
 def published_table(name: str, runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
@@ -157,43 +153,61 @@ def _table(
     title: str, chosen: Sequence[ReferenceScore], systems: dict[str, str], runs: Sequence[Run], include_demo: bool
 ) -> PublishedTable:
     columns = [run for run in runs if (include_demo or not run.demo) and not _all_blind(run)]
-    sources = {table: chr(ord("a") + place) for place, table in enumerate(dict.fromkeys(s.table for s in chosen))}
+    tables = {score.table for score in chosen}
+    letters = dict(zip((table for table in references.TABLES if table in tables), ascii_lowercase, strict=False))
     notes: list[str] = []
     rows = []
-    for key in sorted(dict.fromkeys(score.row for score in chosen), key=lambda key: _order(key[0])):
+    groups = benchmark_groups(references.load())
+    places = {benchmark: place for place, benchmark in enumerate(groups)}
+    for key in sorted(dict.fromkeys(score.row for score in chosen), key=lambda key: places[key[0]]):
         cells = {score.system: score for score in chosen if score.row == key}
         first = next(iter(cells.values()))
-        published = tuple(_cell(cells.get(system), sources, notes) for system in systems)
+        published = tuple(_cell(cells.get(system), letters, notes) for system in systems)
         ours = tuple(_our_cell(run, first, list(cells.values()), runs) for run in columns)
         rows.append(
-            TableRow(label=_label(first), group=_group(key[0]), unit=first.unit, published=published, ours=ours)
+            TableRow(label=_label(first), group=groups[key[0]], unit=first.unit, published=published, ours=ours)
         )
-    letters = {letter: references.TABLES[table] for table, letter in sources.items()}
     return PublishedTable(
         title=title,
         systems=tuple(systems.values()),
         columns=tuple(columns),
         rows=tuple(rows),
-        sources=letters,
+        sources={letter: references.TABLES[table] for table, letter in letters.items()},
         notes=tuple(notes),
         left_out=(
             *(f"{run.run_id}: {numbers.DEMO}; left out" for run in runs if run.demo and not include_demo),
-            *(f"{label}: {NOT_RUN[key]}" for key, label in _labels(chosen).items() if key in NOT_RUN),
+            *_not_run(chosen),
         ),
     )
 
 
-def _labels(chosen: Sequence[ReferenceScore]) -> dict[str, str]:
-    return {score.benchmark: score.benchmark_label for score in chosen}
+def _not_run(scores: Sequence[ReferenceScore]) -> list[str]:
+    """Which of these benchmarks are not run here, and why."""
+    labels = {score.benchmark: score.benchmark_label for score in scores}
+    return [f"{label}: {NOT_RUN[name].why}" for name, label in labels.items() if name in NOT_RUN]
 
 
-def _cell(score: ReferenceScore | None, sources: dict[str, str], notes: list[str]) -> PublishedCell | None:
+def benchmark_groups(scores: Iterable[ReferenceScore]) -> dict[str, str]:
+    """{published benchmark: the heading over its row}, in the order of rows: heading by heading, as the figures come.
+
+    An empty heading means that the leaderboard has no row for it.
+    """
+    from kvl_eval.tasks import TASKS
+
+    titles = {name: entry.group for name, entry in NOT_RUN.items()}
+    titles |= {task.reference.benchmark: task.group_title for task in TASKS.values() if task.reference is not None}
+    groups = {score.benchmark: titles.get(score.benchmark, OTHER) for score in scores}
+    headings = list(dict.fromkeys([*filter(None, groups.values()), ""]))
+    return dict(sorted(groups.items(), key=lambda item: headings.index(item[1])))
+
+
+def _cell(score: ReferenceScore | None, letters: Mapping[str, str], notes: list[str]) -> PublishedCell | None:
     if score is None:
         return None
     text = references.disagreement(score)
     if text:
         notes.append(f"{score.system_label}, {score.row_label}: {score.printed} shown; {text}")
-    return PublishedCell(score=score, source=sources[score.table], note=len(notes) if text else 0)
+    return PublishedCell(score=score, source=letters[score.table], note=len(notes) if text else 0)
 
 
 def _our_cell(
@@ -279,12 +293,3 @@ def _label(score: ReferenceScore) -> str:
     if score.setting.startswith(BUDGET):
         return f"{score.benchmark_label}, {int(score.setting.removeprefix(BUDGET)) // 1024}k"
     return score.row_label
-
-
-def _group(benchmark: str) -> str:
-    return next((group for group, members in GROUPS.items() if benchmark in members), "")
-
-
-def _order(benchmark: str) -> int:
-    places = [member for members in GROUPS.values() for member in members]
-    return places.index(benchmark) if benchmark in places else len(places)

@@ -318,6 +318,7 @@ def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], I
     return Task(
         name=name,
         title=title,
+        group_title="Long video",
         doc=__doc__ or "",
         repos=("lmms-lab/Video-MME", "lmms-eval/Video-MME"),
         licence="academic research only: no commercial use, no redistribution",
