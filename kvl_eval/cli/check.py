@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -18,9 +19,9 @@ def check_data_verb(name: str, flags: Mapping[str, Any], as_json: bool) -> int:
     from kvl_eval.check_data import as_text, check
 
     task, source, split = task_and_source(name, flags)
-    found = check(task, source, split)
-    click.echo(json.dumps(found, ensure_ascii=False, default=str) if as_json else as_text(found))
-    return 0 if found["ok"] else FAULTY
+    report = check(task, source, split)
+    click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
+    return 0 if report.ok else FAULTY
 
 
 def check_model_verb(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
@@ -28,6 +29,6 @@ def check_model_verb(location: str, revision: str | None, offline: bool, as_json
     from kvl_eval.backends import resolve_model
     from kvl_eval.check_model import as_text, check
 
-    found = check(resolve_model(location).location, revision=revision, offline=offline)
-    click.echo(json.dumps(found, ensure_ascii=False, default=str) if as_json else as_text(found))
-    return 0 if found["ok"] else FAULTY
+    report = check(resolve_model(location).location, revision=revision, offline=offline)
+    click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
+    return 0 if report.ok else FAULTY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -16,6 +17,6 @@ def describe_verb(name: str, flags: Mapping[str, Any], as_json: bool) -> int:
     from kvl_eval.describe import as_text, describe
 
     task, source, split = task_and_source(name, flags, default="mini")
-    found = describe(task, source, split)
-    click.echo(json.dumps(found, ensure_ascii=False, default=str) if as_json else as_text(found))
+    description = describe(task, source, split)
+    click.echo(json.dumps(asdict(description), ensure_ascii=False, default=str) if as_json else as_text(description))
     return 0
