@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from kvl_eval.cli.task_data import task_and_source
 FAULTY = 4  # exit code of a check that found something
 
 
-def check_data_verb(name: str, flags: Mapping[str, Any], as_json: bool) -> int:
+def check_data_verb(name: str, flags: Mapping[str, object], as_json: bool) -> int:
     """Check a data set; exit 4 where something is wrong."""
     from kvl_eval.check_data import as_text, check
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import click
 
 from kvl_eval.cli.task_data import task_and_source
 
 
-def describe_verb(name: str, flags: Mapping[str, Any], as_json: bool) -> int:
+def describe_verb(name: str, flags: Mapping[str, object], as_json: bool) -> int:
     """Print everything that defines a task's number."""
     from kvl_eval.describe import as_text, describe
 

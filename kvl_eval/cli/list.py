@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
+Rows = Sequence[Mapping[str, object]]  # {column: value}, the same columns in every row
 
-def list_verb(what: str, output_dir: Path, include_path: Sequence[str], as_json: bool) -> int:
+
+def list_verb(what: str, output_dir: Path, as_json: bool) -> int:
     """Print one line for each task, model, published figure or run."""
-    rows = {"tasks": _tasks, "models": _models, "references": _references, "runs": _runs}[what](
-        output_dir, include_path
-    )
+    rows = {"tasks": _tasks, "models": _models, "references": _references, "runs": _runs}[what](output_dir)
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return 0
@@ -26,10 +25,9 @@ def list_verb(what: str, output_dir: Path, include_path: Sequence[str], as_json:
     return 0
 
 
-def _tasks(_: Path, include_path: Sequence[str]) -> list[dict[str, Any]]:
-    from kvl_eval.tasks import TASKS, include
+def _tasks(_: Path) -> Rows:
+    from kvl_eval.tasks import TASKS
 
-    include(include_path)
     return [
         {
             "task": task.name,
@@ -41,7 +39,7 @@ def _tasks(_: Path, include_path: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _models(_: Path, __: Sequence[str]) -> list[dict[str, Any]]:
+def _models(_: Path) -> Rows:
     from kvl_eval.backends import MODELS
 
     return [
@@ -54,7 +52,7 @@ def _models(_: Path, __: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _references(_: Path, __: Sequence[str]) -> list[dict[str, Any]]:
+def _references(_: Path) -> Rows:
     from kvl_eval.references import load
 
     return [
@@ -70,7 +68,7 @@ def _references(_: Path, __: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _runs(output_dir: Path, _: Sequence[str]) -> list[dict[str, Any]]:
+def _runs(output_dir: Path) -> Rows:
     from kvl_eval.store.results import list_runs
 
     return list_runs(output_dir)

@@ -107,10 +107,12 @@ def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: 
 @judge_options
 @data_options
 @json_option
-def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
+def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], **flags: Any) -> int:
     """Score stored answers again, or answers from anywhere. Never loads a model."""
     from kvl_eval.cli.score import score_predictions_verb, score_runs_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     if flags["predictions"] is not None:
         if runs or not flags["task"]:
             raise UsageError("usage.score", "--predictions goes with --task and without a run folder")
@@ -131,11 +133,18 @@ def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 )
 @include_option
 @json_option
-def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
+def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write Markdown and HTML reports of runs, beside the published figures."""
-    from kvl_eval.cli.report import report_verb
+    from kvl_eval.cli.report import report_verb, table_verb
+    from kvl_eval.tasks import include
 
-    return report_verb([Path(name) for name in runs], flags, as_json)
+    include(include_path)
+    paths = [Path(name) for name in runs]
+    if table is not None:
+        return table_verb(table, paths, flags["include_demo"])
+    out = Path(flags["out"]) if flags["out"] else None
+    switches = {"pictures": not flags["no_pictures"], "demo": flags["include_demo"], "as_json": flags["as_json"]}
+    return report_verb(paths, out, flags["format"], **switches)
 
 
 @cli.command()
@@ -229,11 +238,14 @@ def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...],
 @spelled(("--keep-archives",), is_flag=True, help="Leave fetched archives where they are once they are unpacked.")
 @data_options
 @json_option
-def fetch(names: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+def fetch(names: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Download and unpack what tasks and models need, from where it stopped; with --data-dir unpack what lies there."""
     from kvl_eval.cli.fetch import fetch_verb
+    from kvl_eval.tasks import include
 
-    return fetch_verb(names, flags, as_json)
+    include(include_path)
+    own = {"revision": flags.pop("revision"), "yes": flags.pop("yes"), "keep": flags.pop("keep_archives")}
+    return fetch_verb(names, flags, **own, as_json=as_json)
 
 
 @cli.command("list")
@@ -244,18 +256,22 @@ def fetch(names: tuple[str, ...], as_json: bool, **flags: Any) -> int:
 def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
     """List tasks, models, references or runs, one line each."""
     from kvl_eval.cli.list import list_verb
+    from kvl_eval.tasks import include
 
-    return list_verb(what, Path(output_dir), include_path, as_json)
+    include(include_path)
+    return list_verb(what, Path(output_dir), as_json)
 
 
 @cli.command()
 @click.argument("task")
 @data_options
 @json_option
-def describe(task: str, as_json: bool, **flags: Any) -> int:
+def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Show a task: data, splits, prompts on one sample, protocols, published figures."""
     from kvl_eval.cli.describe import describe_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     return describe_verb(task, flags, as_json)
 
 
@@ -268,10 +284,12 @@ def check() -> None:
 @click.argument("task")
 @data_options
 @json_option
-def check_data(task: str, as_json: bool, **flags: Any) -> int:
+def check_data(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Layout, counts, ids, and the header of every picture."""
     from kvl_eval.cli.check import check_data_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     return check_data_verb(task, flags, as_json)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,20 +13,23 @@ from kvl_eval.errors import UsageError
 
 if TYPE_CHECKING:
     from kvl_eval.reports.comparison import Comparison
+    from kvl_eval.reports.write import Format
 
 
-def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
-    """Write reports, or print one table of the report beside our column."""
-    from kvl_eval.tasks import include
+def table_verb(name: str, paths: Sequence[Path], include_demo: bool) -> int:
+    """Print one table of the report beside our column."""
+    from kvl_eval.reports.leaderboard import printed_table
+    from kvl_eval.reports.runs import open_runs
 
-    include(flags["include_path"])
-    if flags["table"]:
-        from kvl_eval.reports.leaderboard import printed_table
-        from kvl_eval.reports.runs import open_runs
+    click.echo(printed_table(name, open_runs(paths) if paths else [], include_demo))
+    return 0
 
-        click.echo(printed_table(flags["table"], open_runs(paths) if paths else [], flags["include_demo"]))
-        return 0
-    from kvl_eval.reports.write import Format, write_report
+
+def report_verb(
+    paths: Sequence[Path], out: Path | None, formats: Sequence[Format], *, pictures: bool, demo: bool, as_json: bool
+) -> int:
+    """Write reports of runs, in every format without `formats`."""
+    from kvl_eval.reports.write import write_report
 
     if not paths:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
@@ -35,14 +38,12 @@ def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) 
 
     for path in paths:
         fresh_results(RunFolder.open(path))
-    out = Path(flags["out"]) if flags["out"] else None
-    formats: Sequence[Format] = flags["format"] or ("markdown", "html")
     written = write_report(
         paths,
         out,
-        formats,
-        pictures=not flags["no_pictures"],
-        include_demo=flags["include_demo"],
+        formats or ("markdown", "html"),
+        pictures=pictures,
+        include_demo=demo,
         comparisons=_comparisons(paths),
     )
     names = [str(path) for path in written]
@@ -56,12 +57,12 @@ def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
     from kvl_eval.reports.comparison import Comparison
     from kvl_eval.store.results import RunFolder
 
-    found = []
+    pairs = []
     for number, path in enumerate(paths[1:], 1):
         try:
             compared = compare(RunFolder.open(paths[0]), RunFolder.open(path))
         except UsageError as error:  # no task or budget in common
-            found.append(Comparison(a=0, b=number, found=None, problem=error.message))
+            pairs.append(Comparison(a=0, b=number, found=None, problem=error.message))
         else:
-            found.append(Comparison(a=0, b=number, found=compared))
-    return found
+            pairs.append(Comparison(a=0, b=number, found=compared))
+    return pairs

@@ -77,9 +77,6 @@ def predictions_text(result: PredictionScores) -> str:
 
 def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
     """Score the answers of run folders again, under one protocol or all of them."""
-    from kvl_eval.tasks import include
-
-    include(flags["include_path"])
     from kvl_eval.reports.runs import main_rows, open_runs
     from kvl_eval.reports.table import final_table, protocol_table
     from kvl_eval.reports.task_view import protocol_views

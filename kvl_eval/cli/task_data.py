@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 
 
-def task_and_source(name: str, flags: Mapping[str, Any], default: str | None = None) -> tuple[Task, Source, str]:
+def task_and_source(name: str, flags: Mapping[str, object], default: str | None = None) -> tuple[Task, Source, str]:
     """The task, where its data comes from, and the split, as the data options say. Raises UsageError."""
     from kvl_eval.run.config import task_source
-    from kvl_eval.tasks import get_task, include
+    from kvl_eval.tasks import get_task
 
-    include(flags.get("include_path") or ())
     task = get_task(name)
     split = flags.get("split") or (
         default if default in task.split_names() and not flags.get("data_dir") else task.default_split
     )
-    given = {option: value for option, value in flags.items() if value}
-    source = task_source(task, given)
+    source = task_source(task, {option: value for option, value in flags.items() if value})
     if source.data_dir is not None and not source.data_dir.is_dir():
         raise UsageError("usage.data_dir", f"--data-dir {source.data_dir} is no folder")
     return task, source, str(split)
