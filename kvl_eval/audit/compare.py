@@ -21,8 +21,9 @@ from kvl_eval.run.plan import differences
 from kvl_eval.scorers.statistics import paired_difference
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.replies import Replies, View
-from kvl_eval.store.results import RunFolder, scores_name
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 
@@ -86,7 +87,7 @@ def compare(
 
 def settings(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
     """What can change an answer of these tasks and differs, `name of A → of B`; and which samples were chosen."""
-    left, right = (dict(folder.manifest.get("identity", {})) for folder in (a, b))
+    left, right = (dict(folder.legacy_manifest.get("identity", {})) for folder in (a, b))
     by_task = (left.pop("tasks", {}), right.pop("tasks", {}))
     found = differences(left, right)
     changed: dict[str, list[str]] = {}
@@ -95,14 +96,14 @@ def settings(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
             changed.setdefault(change, []).append(task)
     for change, where in changed.items():
         found.append(f"{'every task' if len(where) == len(tasks) > 1 else ', '.join(where)}: {change}")
-    return found + differences(a.manifest.get("selection", {}), b.manifest.get("selection", {}))
+    return found + differences(a.legacy_manifest.get("selection", {}), b.legacy_manifest.get("selection", {}))
 
 
 def circumstances(a: RunFolder, b: RunFolder) -> list[str]:
     """What should change no answer, and differs: code, device, libraries."""
 
     def told(folder: RunFolder) -> dict[str, Any]:
-        manifest = folder.manifest
+        manifest = folder.legacy_manifest
         model = {"device": (manifest.get("model") or {}).get("device")}
         batch = {"batch_size": ((manifest.get("config") or {}).get("settings") or {}).get("batch_size")}
         return {"code": manifest.get("code", {}), "environment": manifest.get("environment", {}), **model, **batch}
@@ -111,13 +112,13 @@ def circumstances(a: RunFolder, b: RunFolder) -> list[str]:
 
 
 def _named(folder: RunFolder) -> dict[str, Any]:
-    manifest = folder.manifest
+    manifest = folder.legacy_manifest
     model = (manifest.get("model") or {}).get("name")
     return {"run": folder.run_id, "path": str(folder.path), "model": model, "demo": bool(manifest.get("demo"))}
 
 
 def _tasks(a: RunFolder, b: RunFolder, task: str | None) -> list[str]:
-    both = [list(folder.manifest.get("data") or {}) for folder in (a, b)]
+    both = [list(folder.legacy_manifest.get("data") or {}) for folder in (a, b)]
     shared = [name for name in both[0] if name in both[1]]
     if task is not None and task not in shared:
         raise unknown("task", task, shared or [*both[0], *both[1]], "kvl-eval list runs")
@@ -133,7 +134,7 @@ def _is_same(a: RunFolder, b: RunFolder) -> bool:
 
 
 def _sweeps(folder: RunFolder) -> bool:
-    tasks = (folder.manifest.get("config") or {}).get("tasks", [])
+    tasks = (folder.legacy_manifest.get("config") or {}).get("tasks", [])
     return any(len(one["generation"]["think_budgets"]) > 1 for one in tasks)
 
 
@@ -178,11 +179,11 @@ def _side(stack: ExitStack, folder: RunFolder, task: Task, scorer: str, lookup: 
         _check_asked(folder, task, View(judge, view))
     else:
         scorer = scores_name(protocol, view)  # a task that needs no judge reads the same with one
-    lines = list(folder.scores(task.name, scorer)) if folder.status == "finished" else []
+    lines = list(folder.legacy_scores(task.name, scorer)) if folder.status == "finished" else []
     if not lines:
         again = stack.enter_context(shadow(folder))
         score_again(again, [(task.name, protocol, view)], lookup)
-        lines = list(again.scores(task.name, scorer))
+        lines = list(again.legacy_scores(task.name, scorer))
     grouped: dict[tuple[Any, ...], dict[tuple[str, int], Line]] = {}
     for line in lines:
         group = grouped.setdefault((line["budget"], line["policy"]), {})
@@ -227,13 +228,13 @@ def _listed(budgets: Iterable[tuple[Any, ...]]) -> str:
 
 def _changed_samples(a: RunFolder, b: RunFolder, task: str) -> set[str]:
     """Samples of the same id whose question, options or gold are not the same in both runs."""
-    prints = [((one.manifest.get("data") or {}).get(task) or {}).get("fingerprint") for one in (a, b)]
+    prints = [((one.legacy_manifest.get("data") or {}).get(task) or {}).get("fingerprint") for one in (a, b)]
     if _is_same(a, b) or (prints[0] is not None and prints[0] == prints[1]):
         return set()
     texts = [
         {
             entry["sample_id"]: encode_line({name: entry[name] for name in ("question", "choices", "gold")})
-            for entry in folder.plan(task)
+            for entry in folder.legacy_plan(task)
         }
         for folder in (a, b)
     ]

@@ -15,7 +15,7 @@ NOTHING = 3  # exit code: there was nothing to compare
 def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | None, as_json: bool) -> int:
     """Set two runs side by side, or, without a second one, two protocols or the budgets of one."""
     from kvl_eval.audit import compare
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     first = RunFolder.open(a)
     second = first if b is None else RunFolder.open(b)

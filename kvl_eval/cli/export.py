@@ -16,7 +16,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     """Write a run for another tool; the exit code says whether answers are missing from it."""
     from kvl_eval.exports import export_run
     from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     rows = fresh_results(folder)["rows"]

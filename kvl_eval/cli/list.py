@@ -69,6 +69,6 @@ def _references(_: Path) -> Rows:
 
 
 def _runs(output_dir: Path) -> Rows:
-    from kvl_eval.store.results import list_runs
+    from kvl_eval.store.run_list import legacy_list_runs
 
-    return list_runs(output_dir)
+    return legacy_list_runs(output_dir)

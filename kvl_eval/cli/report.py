@@ -34,7 +34,7 @@ def report_verb(
     if not paths:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     for path in paths:
         fresh_results(RunFolder.open(path))
@@ -55,7 +55,7 @@ def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
     """Each run beside the first one."""
     from kvl_eval.audit.compare import compare
     from kvl_eval.reports.comparison import Comparison
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     pairs = []
     for number, path in enumerate(paths[1:], 1):

@@ -12,7 +12,7 @@ def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
     """Prove a run whole; the exit code says whether it is."""
     from kvl_eval.audit import verify
     from kvl_eval.reports.numbers import plain
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     found = verify.verify(RunFolder.open(run), strict=strict)
     click.echo(

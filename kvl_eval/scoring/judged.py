@@ -110,7 +110,7 @@ def _lines(
     """A line of the replies for each judge run; None where nothing needs to be asked."""
     if question is None:
         return None
-    return [replies.at(key) for key in question.keys(view.judge, task.judge.runs)]
+    return [replies.legacy_at(key) for key in question.keys(view.judge, task.judge.runs)]
 
 
 def _with_replies(item: Item, lines: Sequence[Mapping[str, Any] | None] | None) -> Iterator[Item] | list[Item]:

@@ -15,8 +15,10 @@ from kvl_eval.scoring.judged import JudgeFields, can_be_judged, judged_scores
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.result_rows import Part, Row, result_row
 from kvl_eval.store.journal import SCHEMA, LineReader
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.replies import Replies, View
-from kvl_eval.store.results import RecordIndex, RunFolder, key_of, scores_name
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.task_records import RecordIndex
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
@@ -67,7 +69,7 @@ def rescore(
                 rows += _score_task(folder, task, index, chosen, thinking, replies, view)
         replies.close()
     kept = [row for row in _stored_rows(folder) if _row_key(row) not in {_row_key(row) for row in rows}]
-    manifest = folder.manifest
+    manifest = folder.legacy_manifest
     results = {
         "schema": SCHEMA,
         "run_id": folder.run_id,
@@ -76,26 +78,26 @@ def rescore(
         "demo": bool(manifest.get("demo")),
         "rows": _in_plan_order(kept + rows, _task_names(folder)),
     }
-    folder.write_results(results)
+    folder.legacy_write_results(results)
     return results
 
 
 def fresh_results(folder: RunFolder, lookup: Lookup = get_task) -> dict[str, Any]:
     """results.json, made first where a run that did not end left none, a damaged one, or one older than its records."""
     try:
-        stored = folder.results()
+        stored = folder.legacy_results()
     except DataError:
         stored = None
     if stored is not None and folder.status == "finished":
         return stored
-    config = folder.manifest.get("config") or {}
+    config = folder.legacy_manifest.get("config") or {}
     return rescore(folder, config.get("protocol"), config.get("thinking", "split"), lookup)
 
 
 def _task_names(folder: RunFolder) -> list[str]:
     """The run's tasks in plan order: from the manifest, or, where that is unknown, from the plan."""
-    named = list(folder.manifest.get("data") or {})
-    return named or list(dict.fromkeys(entry["task"] for entry in folder.plan()))
+    named = list(folder.legacy_manifest.get("data") or {})
+    return named or list(dict.fromkeys(entry["task"] for entry in folder.legacy_plan()))
 
 
 def _protocols(task: Task, protocol: str | None) -> list[str]:
@@ -117,7 +119,7 @@ def _views(task: Task, protocol: str, thinking: ThinkingView, replies: Replies) 
 
 def _stored_rows(folder: RunFolder) -> list[Row]:
     try:
-        return list(folder.results()["rows"])
+        return list(folder.legacy_results()["rows"])
     except (DataError, KeyError):
         return []
 
@@ -159,9 +161,9 @@ def _score_task(
     batches = _chunks(answers) if task.protocols[protocol].score_run is None else _whole_runs(answers)
     rows_of = _RowReader(folder)
     lines = _score_lines(task, protocol, thinking, batches, rows_of, replies, view)
-    folder.write_scores(task.name, scores_name(protocol, thinking, judge), __version__, lines)
+    folder.legacy_write_scores(task.name, scores_name(protocol, thinking, judge), __version__, lines)
     try:
-        return [result_row(folder.manifest, task, part, protocol, thinking, judge) for part in parts.values()]
+        return [result_row(folder.legacy_manifest, task, part, protocol, thinking, judge) for part in parts.values()]
     finally:
         rows_of.close()
 
@@ -180,12 +182,12 @@ def _answers(
     parts: dict[tuple[int | None, Policy | None], Part],
 ) -> Iterator[_Answer]:
     """The stored answers in plan order, counting into `parts` what was planned, failed and answered."""
-    reader = folder.reader(task.name, index)
+    reader = folder.legacy_reader(task.name, index)
     sample: Sample | None = None
     row: Any = None
     try:
-        for entry in folder.plan(task.name):
-            key = key_of(entry)
+        for entry in folder.legacy_plan(task.name):
+            key = legacy_key_of(entry)
             part = parts.setdefault((key.budget, key.policy), Part(key.budget, key.policy))
             part.planned += 1
             if entry.get("group") is not None:
@@ -275,7 +277,7 @@ def _score_lines(
 
 
 def _score_line(answer: _Answer, score: Score, protocol: str, judge: JudgeFields) -> Row:
-    key = key_of(answer.entry)
+    key = legacy_key_of(answer.entry)
     return {
         "schema": SCHEMA,
         **key._asdict(),
