@@ -12,8 +12,8 @@ from kvl_eval.errors import UsageError
 from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.averages import mean_result, part_result
-from kvl_eval.reports.numbers import Row
 from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
+from kvl_eval.store.result_records import ResultRow
 
 PRINTED = {
     "table3": ("instruct_main", "Kimi-VL-A3B-Instruct (report, Table 3, as its model card prints it)"),
@@ -59,7 +59,7 @@ class OurCell:
     """One of our results in a published row; `rank` counts published systems too and is None where it means nothing."""
 
     run: Run
-    row: Row
+    row: ResultRow
     marks: tuple[str, ...]
     rank: int | None
     blind: float | None
@@ -221,8 +221,8 @@ def _our_cell(
     row = _of_part(fitting[0], wanted) if parts is None else mean_result(parts, wanted)
     marks = _marks(run, row)
     rank = None
-    if not marks and row.get("score") is not None:
-        rank = 1 + sum(score.value > row["score"] for score in published)
+    if not marks and row.score is not None:
+        rank = 1 + sum(score.value > row.score for score in published)
     blind = (
         [None] if row is not fitting[0] and parts is None else [blind_score(runs, run, one) for one in parts or [row]]
     )
@@ -231,62 +231,60 @@ def _our_cell(
     return OurCell(run=run, row=row, marks=marks, rank=rank, blind=mean_blind)
 
 
-def _parts(fitting: Sequence[Row]) -> list[Row] | None:
+def _parts(fitting: Sequence[ResultRow]) -> list[ResultRow] | None:
     """The results, one a task, whose mean the published figure is; None where it is of one task, or one is missing."""
     task = task_of(fitting[0])
     names = () if task is None or task.reference is None else task.reference.mean_of
-    found = {row["task"]: row for row in fitting}
-    return [found[name] for name in names] if names and set(names) <= set(found) else None
+    by_task = {row.task: row for row in fitting}
+    return [by_task[name] for name in names] if names and set(names) <= set(by_task) else None
 
 
-def _of_part(row: Row, wanted: ReferenceScore) -> Row:
+def _of_part(row: ResultRow, wanted: ReferenceScore) -> ResultRow:
     """The result itself, or what it says of the category's value that the figure was published for."""
     task = task_of(row)
     by = None if task is None or task.reference is None else task.reference.by
     return row if by is None else part_result(row, by, wanted) or row
 
 
-def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
+def _fits(row: ResultRow, wanted: ReferenceScore, demo: bool) -> bool:
     task = task_of(row)
-    if task is None or task.reference is None or row.get("blind"):
+    if task is None or task.reference is None or row.blind:
         return False
     reference, setting = task.reference, task.reference.setting or ""
     if wanted.setting.startswith(BUDGET):
-        setting = f"{BUDGET}{row.get('budget')}"
-    elif row.get("budget") is not None:
+        setting = f"{BUDGET}{row.budget}"
+    elif row.budget is not None:
         return False
     elif reference.by is not None and part_result(row, reference.by, wanted) is not None:
         setting = wanted.setting
     by_part = reference.by is not None  # of haystacks drawn more or less densely: a mark says which
-    same_split = reference.split in (None, wanted.split) and (
-        demo or by_part or row.get("split") == task.published_split
-    )
+    same_split = reference.split in (None, wanted.split) and (demo or by_part or row.split == task.published_split)
     return (reference.benchmark, setting) == (wanted.benchmark, wanted.setting) and same_split
 
 
-def _marks(run: Run, row: Row) -> tuple[str, ...]:
+def _marks(run: Run, row: ResultRow) -> tuple[str, ...]:
     """What sets a result apart from a whole, comparable one; a marked result has no rank."""
     tests: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: run.demo, numbers.DEMO),
-        (lambda: _is_other_split(row), f"split {row.get('split')}"),
-        (lambda: bool(row.get("partial")), f"partial, {numbers.plain(row.get('partial'))}"),
-        (lambda: not row.get("complete", True), f"incomplete, {numbers.counted(row)} scored"),
+        (lambda: _is_other_split(row), f"split {row.split}"),
+        (lambda: bool(row.partial), f"partial, {numbers.plain(row.partial)}"),
+        (lambda: not row.complete, f"incomplete, {numbers.counted(row)} scored"),
         (lambda: not is_default_protocol(row), f"other protocol: {numbers.protocol_name(row)}"),
     )
     marks = tuple(text for test, text in tests if test())
-    reference = row.get("reference") or {}
-    return marks or ((numbers.plain(reference["note"]),) if reference.get("note") else ())
+    note = "" if row.reference is None else row.reference.note
+    return marks or ((numbers.plain(note),) if note else ())
 
 
-def _is_other_split(row: Row) -> bool:
+def _is_other_split(row: ResultRow) -> bool:
     """Whether a result that stands beside figures by category is of another split than the whole one."""
     task = task_of(row)
     by = None if task is None or task.reference is None else task.reference.by
-    return task is not None and by is not None and row.get("split") != task.published_split
+    return task is not None and by is not None and row.split != task.published_split
 
 
 def _all_blind(run: Run) -> bool:
-    return bool(run.rows) and all(row.get("blind") for row in run.rows)
+    return bool(run.rows) and all(row.blind for row in run.rows)
 
 
 def _label(score: ReferenceScore) -> str:
