@@ -54,7 +54,8 @@ def report_verb(
 def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
     """Each run beside the first one."""
     from kvl_eval.audit.compare import compare
-    from kvl_eval.reports.comparison import Comparison
+    from kvl_eval.decode import decode, encode
+    from kvl_eval.reports.comparison import ComparedRuns, Comparison
     from kvl_eval.store.run_folder import RunFolder
 
     pairs = []
@@ -62,7 +63,7 @@ def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
         try:
             compared = compare(RunFolder.open(paths[0]), RunFolder.open(path))
         except UsageError as error:  # no task or budget in common
-            pairs.append(Comparison(a=0, b=number, found=None, problem=error.message))
+            pairs.append(Comparison(a=0, b=number, result=None, problem=error.message))
         else:
-            pairs.append(Comparison(a=0, b=number, found=compared))
+            pairs.append(Comparison(a=0, b=number, result=decode(ComparedRuns, encode(compared))))
     return pairs

@@ -57,7 +57,7 @@ def test_the_sample_browser_holds_every_planned_answer_once(run: Path, tmp_path:
 def test_protocols_in_the_terminal(run: Path) -> None:
     (opened,) = open_runs([run])
     rows = main_rows(opened)
-    assert [row["budget"] for row in rows] == [16, 1024]
+    assert [row.budget for row in rows] == [16, 1024]
     text = protocol_table(protocol_views(opened, rows[1]))
     assert text.splitlines()[1].endswith("default")
     assert "vlmevalkit" in text
