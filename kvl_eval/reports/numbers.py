@@ -134,7 +134,7 @@ def task_name(row: ResultRow) -> str:
 
 def protocol_name(row: ResultRow) -> str:
     """`official-rule`; `official (raw)` where the scorer saw the thought too; `official (judge NAME)`."""
-    marks = [] if row.thinking == "split" else [row.thinking]
+    marks: list[str] = [] if row.thinking == "split" else [row.thinking]
     marks += [f"judge {row.judge}"] if row.judge else []
     name = row.label or row.protocol
     return plain(f"{name} ({', '.join(marks)})" if marks else name)
