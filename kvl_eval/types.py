@@ -11,7 +11,8 @@ from kvl_eval.errors import ConfigError
 Role = Literal["system", "user", "assistant"]
 Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
 Policy = Literal["cut", "force"]
-ThinkingView = Literal["split", "raw"]  # what a scorer sees: the answer alone, or thought and answer
+ScoreView = Literal["answer", "raw"]  # what a scorer sees: the text after the thought, or the whole output
+StoredView = Literal["split", "raw"]  # the words that stored documents have for them, under `thinking`
 FinishReason = Literal["stop", "length", "budget", "error"]
 EMBEDDED = ("nano", "nano-thinking")
 """Families of the demo models in the box: their scores are never shown as Kimi-VL's."""
@@ -286,6 +287,16 @@ class Completion:
     time: Mapping[str, float] = field(default_factory=dict)  # seconds: queue, load, prefill, decode, total
     worker: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def score_view(stored: object) -> ScoreView:
+    """The view that a stored document names; `split`, and what names none, mean the answer."""
+    return "raw" if stored == "raw" else "answer"
+
+
+def stored_view(view: ScoreView) -> StoredView:
+    """The word that stored documents have for a view."""
+    return "raw" if view == "raw" else "split"
 
 
 class _Missing:
