@@ -89,6 +89,10 @@ class CheckpointError(InputError):
     """A model folder, its weights or its tokenizer that cannot be used."""
 
 
+class DecodeError(InputError):
+    """What was read is not what it should be; the message begins with the path of the first wrong field."""
+
+
 class EndpointError(InputError):
     """A server named by the user that cannot be used."""
 

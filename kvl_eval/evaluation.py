@@ -13,7 +13,7 @@ from kvl_eval.run.large_data import bring_large
 from kvl_eval.run.plan import Lookup, plan_run
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, select
 from kvl_eval.tasks.base import Task
 

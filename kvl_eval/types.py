@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from kvl_eval.decode import Others, omitted, unknown_fields
 from kvl_eval.errors import ConfigError
 
 Role = Literal["system", "user", "assistant"]
@@ -246,6 +247,8 @@ class MediaInfo:
         timestamp: seconds at which a frame is shown, counted from the first frame.
         decoder:   of a frame or page, with its version.
         limit:     most patches of a picture, where that was lowered to fit the context.
+        flags:     what was done to it that may change the answer: `exif_applied`, `alpha_dropped`, ...
+        others:    fields of a later version.
     """
 
     sha256: str
@@ -260,6 +263,8 @@ class MediaInfo:
     timestamp: float | None = None
     decoder: str | None = None
     limit: int | None = None
+    flags: tuple[str, ...] = omitted(tuple)
+    others: Others = unknown_fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.reports.write import write_report
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +74,7 @@ def make_run(home: Path) -> Path:
 
 def _whole(run: Path) -> bool:
     """Whether everything planned was answered; a task that needs a judge stays unscored, and its page says so."""
-    rows = RunFolder.open(run).results()["rows"]
+    rows = RunFolder.open(run).legacy_results()["rows"]
     return bool(rows) and all(row["n_ok"] == row["n_planned"] for row in rows)
 
 

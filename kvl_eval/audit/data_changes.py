@@ -11,7 +11,7 @@ from kvl_eval.run.config import RunConfig, TaskConfig, from_json
 from kvl_eval.run.data_digest import data_fingerprint, media_digest, sample_digest
 from kvl_eval.run.plan import chosen_samples, in_shard
 from kvl_eval.store.journal import LineReader, encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Sample
 
@@ -36,7 +36,7 @@ class DataChanges:
 
 def data_changes(folder: RunFolder, lookup: Callable[[str], Task]) -> Iterator[DataChanges]:
     """One entry for each task of the run. Raises ConfigError where the manifest holds no configuration."""
-    run = from_json(folder.manifest["config"])
+    run = from_json(folder.legacy_manifest["config"])
     for config in run.tasks:
         offline = replace(config, source=replace(config.source, offline=True))
         try:
@@ -46,7 +46,7 @@ def data_changes(folder: RunFolder, lookup: Callable[[str], Task]) -> Iterator[D
 
 
 def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) -> DataChanges:
-    stored = {entry["sample_id"]: entry["offset"] for entry in folder.plan(config.task)}
+    stored = {entry["sample_id"]: entry["offset"] for entry in folder.legacy_plan(config.task)}
     digests: dict[str, bytes] = {}
     media: dict[str, list[str]] = {}
     changed: dict[str, str] = {}
@@ -65,7 +65,7 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
     finally:
         reader.close()
     changed |= {sample_id: "gone from the data" for sample_id in stored if sample_id not in media}
-    if data_fingerprint(digests) == folder.manifest["data"][config.task]["fingerprint"]:
+    if data_fingerprint(digests) == folder.legacy_manifest["data"][config.task]["fingerprint"]:
         return DataChanges(config.task, samples=changed)
     changed = {**_media_changes(folder, config.task, media), **changed}
     return DataChanges(config.task, samples=changed, elsewhere=not changed)
@@ -92,7 +92,7 @@ def _bytes(value: Any) -> bytes:
 def _media_changes(folder: RunFolder, task: str, media: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Samples whose records name other pictures than the data holds now."""
     found: dict[str, str] = {}
-    for record in folder.records(task):
+    for record in folder.legacy_records(task):
         seen = [one["sha256"] for one in record["media"] if one["kind"] == "image"]
         now = media.get(record["sample_id"])
         if seen and now is not None and len(seen) == len(now) and seen != now:

@@ -22,8 +22,9 @@ from kvl_eval.run.plan import Lookup, differences
 from kvl_eval.run.runner import RunOutcome, outcome_of, partial_note, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.store.journal import checksum_of, encode_line
-from kvl_eval.store.replies import replies_path, reply_lines
-from kvl_eval.store.results import RunFolder, key_of, run_name
+from kvl_eval.store.names import run_name
+from kvl_eval.store.replies import legacy_reply_lines, replies_path
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.store.shared_text import Holder, shortened
 from kvl_eval.tasks import get_task
 
@@ -43,7 +44,7 @@ class Shard:
     @property
     def name(self) -> str:
         """`1/2`, or `no shard`."""
-        return str((self.folder.manifest.get("selection") or {}).get("shard") or "no shard")
+        return str((self.folder.legacy_manifest.get("selection") or {}).get("shard") or "no shard")
 
     def __str__(self) -> str:
         text = f"shard {self.name}  {self.folder.path}: {self.answered} of {self.planned} answers"
@@ -62,10 +63,10 @@ def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) ->
         raise UsageError("merge.one", "merge needs at least two runs", fix="name the folder of every shard")
     _check_alike(shards)
     _check_apart(shards)
-    config = replace(from_json(shards[0].folder.manifest["config"]), shard=None, output_dir=output_dir)
+    config = replace(from_json(shards[0].folder.legacy_manifest["config"]), shard=None, output_dir=output_dir)
     _check_whole(shards, config)
     created = datetime.now().astimezone()
-    first = shards[0].folder.manifest
+    first = shards[0].folder.legacy_manifest
     name = run_name(created, str(first["model"]["name"]), list(first["data"]), first["config_fingerprint"])
     folder = RunFolder.create(output_dir, name, _manifest(shards, config, created), _plan_lines(shards, config))
     try:
@@ -82,13 +83,13 @@ def merge(paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task) ->
 
 
 def _shard(folder: RunFolder) -> Shard:
-    if folder.problem is not None or "config" not in folder.manifest:
+    if folder.problem is not None or "config" not in folder.legacy_manifest:
         raise DataError("run.manifest", folder.problem or f"{folder.path / 'run.json'} holds no configuration")
     if folder.status == "running":
         raise UsageError("run.busy", f"{folder.path} is still running", fix="wait for it, or stop it")
     folder.check_plan()
-    planned = [(entry["task"], key_of(entry)) for entry in folder.plan()]
-    there = {(task, key) for task in folder.manifest["data"] for key in folder.index(task).offsets}
+    planned = [(entry["task"], legacy_key_of(entry)) for entry in folder.legacy_plan()]
+    there = {(task, key) for task in folder.legacy_manifest["data"] for key in folder.index(task).offsets}
     missing = [(task, key.sample_id) for task, key in planned if (task, key) not in there]
     return Shard(folder, len(planned), len(planned) - len(missing), len(set(missing)))
 
@@ -100,9 +101,9 @@ def _check_alike(shards: Sequence[Shard]) -> None:
     """Raises UsageError, naming both runs and what differs, unless all have one configuration."""
     first = shards[0].folder
     for other in (shard.folder for shard in shards[1:]):
-        changes = differences(first.manifest["identity"], other.manifest["identity"])
+        changes = differences(first.legacy_manifest["identity"], other.legacy_manifest["identity"])
         changes += differences(_choice(first), _choice(other))
-        if changes or first.manifest["config_fingerprint"] != other.manifest["config_fingerprint"]:
+        if changes or first.legacy_manifest["config_fingerprint"] != other.legacy_manifest["config_fingerprint"]:
             raise UsageError(
                 "merge.fingerprint",
                 "runs of different configurations cannot be joined",
@@ -114,7 +115,7 @@ def _check_alike(shards: Sequence[Shard]) -> None:
 
 def _choice(folder: RunFolder) -> dict[str, Any]:
     """Which samples were chosen before they were dealt out, and into how many shards."""
-    selection = folder.manifest.get("selection") or {}
+    selection = folder.legacy_manifest.get("selection") or {}
     return {**selection, "shard": str(selection.get("shard") or "1/1").partition("/")[2]}
 
 
@@ -122,7 +123,7 @@ def _check_apart(shards: Sequence[Shard]) -> None:
     """Raises UsageError, naming sample and both runs, if a sample lies in two of them."""
     seen: dict[tuple[str, str], Shard] = {}
     for shard in shards:
-        for sample in dict.fromkeys((entry["task"], entry["sample_id"]) for entry in shard.folder.plan()):
+        for sample in dict.fromkeys((entry["task"], entry["sample_id"]) for entry in shard.folder.legacy_plan()):
             other = seen.setdefault(sample, shard)
             if other is not shard:
                 raise UsageError(
@@ -135,7 +136,7 @@ def _check_apart(shards: Sequence[Shard]) -> None:
 
 def _check_whole(shards: Sequence[Shard], config: RunConfig) -> None:
     """Raises UsageError, naming the missing shards, unless all samples are there: the hash over all prompts says so."""
-    tasks = shards[0].folder.manifest["identity"]["tasks"]
+    tasks = shards[0].folder.legacy_manifest["identity"]["tasks"]
     for task in config.tasks:
         prompts = hashlib.sha256()
         for group in _groups(shards, task.task):
@@ -153,7 +154,7 @@ def _check_whole(shards: Sequence[Shard], config: RunConfig) -> None:
 
 
 def _missing(shards: Sequence[Shard], task: str, absent: Sequence[str]) -> str:
-    data = [shard.folder.manifest["data"][task] for shard in shards]
+    data = [shard.folder.legacy_manifest["data"][task] for shard in shards]
     held, total = sum(one["n"] for one in data), data[0]["total"]
     number = "" if total is None or total <= held else f"{total - held} of {total} samples are missing"
     return "; ".join(text for text in (f"no run of shard {', '.join(absent)}" if absent else "", number) if text)
@@ -171,7 +172,7 @@ def _groups(shards: Sequence[Shard], task: str) -> Iterator[Group]:
 
 def _positioned(folder: RunFolder, task: str) -> Iterator[tuple[int, Group]]:
     group: Group = []
-    for entry in folder.plan(task):
+    for entry in folder.legacy_plan(task):
         if "position" not in entry:
             raise DataError(
                 "merge.order",
@@ -199,7 +200,7 @@ def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
     """The records that count, each key once, shard after shard; what those of a trajectory share stays stored once."""
     holder: Holder | None = None
     for shard in shards:
-        for record in shard.folder.records(task):
+        for record in shard.folder.legacy_records(task):
             stored = shortened(record, holder)
             line = encode_line(stored)
             if holder is None or record["trajectory_id"] != holder.record["trajectory_id"]:
@@ -209,12 +210,12 @@ def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
 
 def _replies(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
     """Everything that judges said, shard after shard; usable replies last, as the last line of a prompt counts."""
-    lines = [line for shard in shards for line in reply_lines(shard.folder, task)]
+    lines = [line for shard in shards for line in legacy_reply_lines(shard.folder, task)]
     return (encode_line(line) for line in sorted(lines, key=lambda line: line["status"] == "ok"))
 
 
 def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> dict[str, Any]:
-    manifests = [shard.folder.manifest for shard in shards]
+    manifests = [shard.folder.legacy_manifest for shard in shards]
     own = {name: value for name, value in manifests[0].items() if name not in ("sha256", "plan_sha256", "finished")}
     planned = sum(shard.planned for shard in shards)
     return {
@@ -241,7 +242,7 @@ def _data(task: str, manifests: Sequence[Mapping[str, Any]], config: RunConfig) 
 
 def _origin(shard: Shard) -> dict[str, Any]:
     """Where a part came from: a merged run says so for good."""
-    manifest = shard.folder.manifest
+    manifest = shard.folder.legacy_manifest
     kept = ("run_id", "created", "finished", "command", "code", "environment", "plan_sha256", "resumes")
     return {
         "shard": shard.name,
@@ -253,6 +254,6 @@ def _origin(shard: Shard) -> dict[str, Any]:
 
 def told(shards: Sequence[Shard]) -> list[str]:
     """One line for each shard, and one for differences that no fingerprint holds."""
-    devices = Counter(str((shard.folder.manifest.get("model") or {}).get("device")) for shard in shards)
+    devices = Counter(str((shard.folder.legacy_manifest.get("model") or {}).get("device")) for shard in shards)
     notice = [f"notice: the shards ran on different devices: {', '.join(devices)}"] if len(devices) > 1 else []
     return [*map(str, shards), *notice]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kvl_eval.scoring.rescore import rescore
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ThinkingView
 

@@ -22,7 +22,8 @@ from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.run.plan import MODEL_IDENTITY, differences, fingerprint_of
 from kvl_eval.store.journal import Line, read_lines
 from kvl_eval.store.record_schema import plan_faults, record_faults
-from kvl_eval.store.results import Key, RunFolder, key_of
+from kvl_eval.store.records import Key
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
@@ -109,7 +110,7 @@ def verify(folder: RunFolder, lookup: Lookup = get_task, *, strict: bool = False
 
 
 def _check_manifest(folder: RunFolder, found: Verification) -> None:
-    path, manifest = folder.path / "run.json", folder.manifest
+    path, manifest = folder.path / "run.json", folder.legacy_manifest
     if folder.problem is not None:
         found.add("damaged", "manifest.damaged", path, folder.problem)
         return
@@ -143,11 +144,11 @@ def _check_plan(folder: RunFolder, found: Verification) -> dict[str, set[Key]] |
         if line.fields is None or faults:
             continue
         keys = planned.setdefault(line.fields["task"], set())
-        if key_of(line.fields) in keys:
-            found.add("damaged", "plan.duplicate", where, f"{_shown(key_of(line.fields))} is planned twice")
-        keys.add(key_of(line.fields))
+        if legacy_key_of(line.fields) in keys:
+            found.add("damaged", "plan.duplicate", where, f"{_shown(legacy_key_of(line.fields))} is planned twice")
+        keys.add(legacy_key_of(line.fields))
     total = sum(len(keys) for keys in planned.values())
-    stated = (folder.manifest.get("counts") or {}).get("planned", total)
+    stated = (folder.legacy_manifest.get("counts") or {}).get("planned", total)
     if stated != total and len(found.findings) == before:
         found.add("damaged", "plan.count", path, f"holds {total} answers to give, run.json says {stated}")
     if len(found.findings) > before:
@@ -160,7 +161,7 @@ def _check_plan(folder: RunFolder, found: Verification) -> dict[str, set[Key]] |
 
 
 def _check_samples(folder: RunFolder, plan: dict[str, set[Key]] | None, found: Verification) -> None:
-    names = list(folder.manifest.get("data") or plan or {})
+    names = list(folder.legacy_manifest.get("data") or plan or {})
     states: Counter[str] = Counter()
     damaged: list[Damage] = []
     for task in names:
@@ -187,7 +188,7 @@ def _check_task(
 ) -> Counter[str]:
     """How many answers of a task are ok, failed and pending."""
     path, states, replaced = folder.samples_path(task), {}, 0
-    fingerprint = folder.manifest.get("config_fingerprint") if folder.problem is None else None
+    fingerprint = folder.legacy_manifest.get("config_fingerprint") if folder.problem is None else None
     for line, record in _whole_records(folder, path, damaged, found):
         where = f"{path} line {line.number}"
         faults = record_faults(record)
@@ -197,7 +198,7 @@ def _check_task(
             found.add("damaged", "record.fault", where, fault)
         if faults:
             continue
-        key = key_of(record)
+        key = legacy_key_of(record)
         if planned is not None and key not in planned:
             found.add("damaged", "record.unplanned", where, f"{_shown(key)} is not in the plan")
             continue
@@ -249,8 +250,8 @@ def _check_counts(folder: RunFolder, found: Verification) -> None:
     counts = found.counts
     if counts["failed"]:
         found.add("note", "record.failed", folder.path / "samples", f"{counts['failed']} answers failed, with a reason")
-    if folder.problem is None and folder.manifest.get("status") == "finished":
-        stated = folder.manifest.get("counts") or {}
+    if folder.problem is None and folder.legacy_manifest.get("status") == "finished":
+        stated = folder.legacy_manifest.get("counts") or {}
         failed = sum((stated.get("failed") or {}).values())
         if (stated.get("ok"), failed, stated.get("pending")) != tuple(counts[name] for name in STATES):
             what = ", ".join(f"{counts[name]} {name}" for name in STATES)
@@ -266,7 +267,7 @@ def _check_counts(folder: RunFolder, found: Verification) -> None:
 def _check_scores(folder: RunFolder, lookup: Lookup, found: Verification) -> None:
     path, before = folder.path / "results.json", len(found.findings)
     try:
-        stored = folder.results()
+        stored = folder.legacy_results()
         rows = {_row_key(row): row for row in stored["rows"]}
     except (DataError, KeyError, TypeError) as error:
         is_there = path.exists()
@@ -277,7 +278,7 @@ def _check_scores(folder: RunFolder, lookup: Lookup, found: Verification) -> Non
     with shadow(folder) as again:
         try:
             score_again(again, wanted, lookup)
-            new = {_row_key(row): row for row in again.results()["rows"]}
+            new = {_row_key(row): row for row in again.legacy_results()["rows"]}
         except KvlEvalError as error:
             found.add("incomplete", "scores.unchecked", path, f"cannot be scored again: {error.message}")
             return
@@ -287,7 +288,7 @@ def _check_scores(folder: RunFolder, lookup: Lookup, found: Verification) -> Non
             else:
                 found.add("incomplete", "results.judge", path, f"{change}; `kvl-eval score` writes it anew")
         _check_score_files(folder, again, found)
-    for change in differences(_origin(stored), _origin(folder.manifest)):
+    for change in differences(_origin(stored), _origin(folder.legacy_manifest)):
         found.add("damaged", "results.differ", path, f"{change} (results.json → run.json)")
     if len(found.findings) == before:
         found.proven.append(f"results.json and scores/: {len(rows)} rows, equal when scored again")

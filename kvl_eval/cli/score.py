@@ -14,7 +14,7 @@ from kvl_eval.errors import UsageError
 if TYPE_CHECKING:
     from kvl_eval.reports.comparison import Comparison
     from kvl_eval.scoring.predictions import PredictionScores
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
 SHOWN = 20  # official figures, and flips of each protocol
 GAPS = 3  # exit code: some answers have no score
@@ -85,7 +85,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bo
     from kvl_eval.reports.table import final_table, protocol_table
     from kvl_eval.reports.task_view import protocol_views
     from kvl_eval.scoring.rescore import rescore
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     code, found = 0, []
     for path in paths:
@@ -118,8 +118,8 @@ def _ask_judge(folder: RunFolder, flags: Mapping[str, Any], *, quiet: bool) -> N
     from kvl_eval.run.progress import make_progress
 
     server = judge_server({name: value for name, value in flags.items() if name.startswith("judge")})
-    if server is None and flags["only_failed"] and folder.manifest.get("config"):
-        server = from_json(folder.manifest["config"]).judge
+    if server is None and flags["only_failed"] and folder.legacy_manifest.get("config"):
+        server = from_json(folder.legacy_manifest["config"]).judge
     if server is None:
         return
     folder.lock()
@@ -165,7 +165,7 @@ def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) 
     if not paths:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     for path in paths:
         fresh_results(RunFolder.open(path))
@@ -188,7 +188,7 @@ def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
     """Each run beside the first one."""
     from kvl_eval.audit.compare import compare
     from kvl_eval.reports.comparison import Comparison
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     found = []
     for number, path in enumerate(paths[1:], 1):

@@ -77,9 +77,9 @@ def _references(_: Path, __: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _runs(output_dir: Path, _: Sequence[str]) -> list[dict[str, Any]]:
-    from kvl_eval.store.results import list_runs
+    from kvl_eval.store.run_list import legacy_list_runs
 
-    return list_runs(output_dir)
+    return legacy_list_runs(output_dir)
 
 
 def describe_verb(name: str, flags: Mapping[str, Any], as_json: bool) -> int:

@@ -18,7 +18,7 @@ def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
     """Prove a run whole; the exit code says whether it is."""
     from kvl_eval.audit import verify
     from kvl_eval.reports.figures import plain
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     found = verify.verify(RunFolder.open(run), strict=strict)
     click.echo(_json(verify.as_json(found)) if as_json else plain(verify.as_text(found), keep="\n"))
@@ -28,7 +28,7 @@ def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
 def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | None, as_json: bool) -> int:
     """Set two runs side by side, or, without a second one, two protocols or the budgets of one."""
     from kvl_eval.audit import compare
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     first = RunFolder.open(a)
     second = first if b is None else RunFolder.open(b)
@@ -63,7 +63,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     """Write a run for another tool; the exit code says whether answers are missing from it."""
     from kvl_eval.exports import export_run
     from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.results import RunFolder
+    from kvl_eval.store.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     rows = fresh_results(folder)["rows"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kvl_eval.errors import UsageError
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 
 FORMATS = ("csv", "parquet", "lm-eval", "inspect", "submission")
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import UsageError
-from kvl_eval.store.results import Key, RunFolder, key_of, scores_name
+from kvl_eval.store.names import scores_name
+from kvl_eval.store.records import Key
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 
 Fields = Mapping[str, Any]
 
@@ -24,7 +26,7 @@ class Answer:
     @property
     def key(self) -> Key:
         """Sample, repeat, budget and policy."""
-        return key_of(self.entry)
+        return legacy_key_of(self.entry)
 
     @property
     def status(self) -> str:
@@ -76,7 +78,7 @@ def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
 
     Raises: UsageError `export.protocol` where a task was not scored so; DataError without results.
     """
-    rows = folder.results()["rows"]
+    rows = folder.legacy_results()["rows"]
     found = []
     for task in dict.fromkeys(row["task"] for row in rows):
         ours = [row for row in rows if row["task"] == task]
@@ -134,11 +136,11 @@ def _default_protocol(task: str, rows: list[Fields]) -> str:
 def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[Answer]:
     """All planned answers of a task in order, with their scores."""
     index = folder.index(task)
-    scores = {key_of(line): line for line in folder.scores(task, scorer)}
-    reader = folder.reader(task, index)
+    scores = {legacy_key_of(line): line for line in folder.legacy_scores(task, scorer)}
+    reader = folder.legacy_reader(task, index)
     try:
-        for entry in folder.plan(task):
-            key = key_of(entry)
+        for entry in folder.legacy_plan(task):
+            key = legacy_key_of(entry)
             record = reader.at(index.offsets[key]) if key in index.offsets else None
             yield Answer(entry, record, scores.get(key))
     finally:

@@ -25,7 +25,8 @@ from typing import IO, Any
 from kvl_eval import __version__
 from kvl_eval.exports.answers import Answer, Part, clean, parts, scorer_of
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.results import Key, RunFolder, key_of
+from kvl_eval.store.records import Key
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 
 LOG_VERSION = 2
 PIECE = 1 << 20  # bytes copied at once
@@ -70,8 +71,8 @@ def _write_log(file: IO[bytes], part: Part) -> None:
             "plan": plan,
             "results": _results(part, scorers),
             "stats": {
-                "started_at": _utc(part.folder.manifest.get("created")),
-                "completed_at": _utc(part.folder.manifest.get("finished")),
+                "started_at": _utc(part.folder.legacy_manifest.get("created")),
+                "completed_at": _utc(part.folder.legacy_manifest.get("finished")),
                 "model_usage": {_model(part): dict(usage)} if usage else {},
             },
         }
@@ -91,7 +92,7 @@ def _id(folder: RunFolder, *names: str) -> str:
 
 
 def _stamp(folder: RunFolder) -> str:
-    return _utc(folder.manifest.get("created")).replace(":", "-") or "1970-01-01T00-00-00+00-00"
+    return _utc(folder.legacy_manifest.get("created")).replace(":", "-") or "1970-01-01T00-00-00+00-00"
 
 
 def _utc(text: Any) -> str:
@@ -103,19 +104,19 @@ def _utc(text: Any) -> str:
 
 
 def _model(part: Part) -> str:
-    return str((part.folder.manifest.get("model") or {}).get("name") or "unknown")
+    return str((part.folder.legacy_manifest.get("model") or {}).get("name") or "unknown")
 
 
 def _scorers(part: Part) -> Fields:
     """{scorer: its result}, that of the part first."""
     same = ("task", "split", "budget", "policy", "thinking")
-    rows = [row for row in part.folder.results()["rows"] if all(row[name] == part.row[name] for name in same)]
+    rows = [row for row in part.folder.legacy_results()["rows"] if all(row[name] == part.row[name] for name in same)]
     return {part.scorer: part.row} | {scorer_of(row): row for row in rows}
 
 
 def _spec(part: Part, scorers: Fields) -> Fields:
     folder, row = part.folder, part.row
-    manifest = folder.manifest
+    manifest = folder.legacy_manifest
     data = (manifest.get("data") or {}).get(part.task) or {}
     code = manifest.get("code") or {}
     generation = (manifest.get("generation") or {}).get(part.task) or {}
@@ -178,7 +179,7 @@ def _eval_score(name: str, row: Mapping[str, Any]) -> Fields:
 def _samples(part: Part, scorers: Fields) -> Iterator[Fields]:
     """One for each answer and failure, in plan order."""
     lines: Scores = {
-        name: {key_of(line): line for line in part.folder.scores(part.task, name)}
+        name: {legacy_key_of(line): line for line in part.folder.legacy_scores(part.task, name)}
         for name in scorers
         if name != part.scorer
     }

@@ -18,7 +18,7 @@ from typing import Any
 from kvl_eval import __version__
 from kvl_eval.exports.answers import Answer, Part, clean, parts
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 
 METRIC = "score"
 Fields = dict[str, Any]
@@ -32,7 +32,7 @@ def write_lm_eval(folder: RunFolder, out: Path, protocol: str | None = None) -> 
     chosen = parts(folder, protocol)
     model = _model(folder)
     home = out / re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
-    date = re.sub(r"[^0-9T.+-]", "-", str(folder.manifest.get("created") or "unknown"))
+    date = re.sub(r"[^0-9T.+-]", "-", str(folder.legacy_manifest.get("created") or "unknown"))
     written, hashes = [], {}
     for part in chosen:
         path = home / f"samples_{part.name}_{date}.jsonl"
@@ -47,7 +47,7 @@ def write_lm_eval(folder: RunFolder, out: Path, protocol: str | None = None) -> 
 
 
 def _model(folder: RunFolder) -> str:
-    return str(clean((folder.manifest.get("model") or {}).get("name") or "unknown"))
+    return str(clean((folder.legacy_manifest.get("model") or {}).get("name") or "unknown"))
 
 
 # -- samples ----------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def _hash(text: str) -> str:
 
 def _generation(part: Part) -> Fields:
     """The generation settings under the names the harness has for them."""
-    stored = (part.folder.manifest.get("generation") or {}).get(part.task) or {}
+    stored = (part.folder.legacy_manifest.get("generation") or {}).get(part.task) or {}
     temperature = stored.get("temperature", 0.0)
     limit = stored.get("max_new_tokens")
     if limit is None and part.row["budget"] is not None:
@@ -115,7 +115,7 @@ def _generation(part: Part) -> Fields:
 
 
 def _results(folder: RunFolder, chosen: Sequence[Part], hashes: Mapping[str, str]) -> Fields:
-    manifest = folder.manifest
+    manifest = folder.legacy_manifest
     config = manifest.get("config") or {}
     selection = manifest.get("selection") or {}
     code = manifest.get("code") or {}
@@ -171,7 +171,7 @@ def _counts(part: Part) -> Fields:
 
 
 def _task_config(part: Part) -> Fields:
-    data = (part.folder.manifest.get("data") or {}).get(part.task) or {}
+    data = (part.folder.legacy_manifest.get("data") or {}).get(part.task) or {}
     return {
         "task": part.name,
         "dataset_path": data.get("source"),

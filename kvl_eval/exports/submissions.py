@@ -10,7 +10,7 @@ from typing import Any
 from kvl_eval.errors import UsageError
 from kvl_eval.exports.answers import Answer, Part, clean, parts
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import TASKS, get_task
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample

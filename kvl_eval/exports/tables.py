@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.exports.answers import Answer, Part, clean, parts
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +71,7 @@ Row = dict[str, Any]
 
 def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Row]:
     """One row for each planned answer, task by task, with all of `COLUMNS`; what is not known is None."""
-    manifest = folder.manifest
+    manifest = folder.legacy_manifest
     run = {
         "run_id": folder.run_id,
         "model": (manifest.get("model") or {}).get("name"),

@@ -17,7 +17,7 @@ from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import Run, task_names
 from kvl_eval.reports.thumbnails import Medium, Thumbnails, picture_name, spread
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.results import key_of
+from kvl_eval.store.run_folder import legacy_key_of
 
 CHUNK_BYTES = 400_000
 CHUNK_SAMPLES = 200
@@ -110,11 +110,11 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
 
 def _task_rows(run: Run, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[Fields]:
     """Index rows of one task of one run in plan order; its samples go to `chunks` in the order they were answered."""
-    plan = {key_of(entry): entry for entry in _slim_plan(run, task)}
+    plan = {legacy_key_of(entry): entry for entry in _slim_plan(run, task)}
     scores = {protocol: _scores(run, task, protocol) for protocol in _protocols(run, task)}
     rows: dict[Any, Fields] = {}
-    for record in run.folder.records(task):
-        key = key_of(record)
+    for record in run.folder.legacy_records(task):
+        key = legacy_key_of(record)
         entry = plan.get(key)
         if entry is not None:
             found = {protocol: lines[key] for protocol, lines in scores.items() if key in lines}
@@ -129,7 +129,7 @@ def _task_rows(run: Run, task: str, chunks: Chunks, names: Names, thumbnails: Th
 
 def _slim_plan(run: Run, task: str) -> Iterator[Fields]:
     wanted = ("task", "sample_id", "repeat", "budget", "policy", "question", "choices", "gold", "categories", "cluster")
-    for entry in run.folder.plan():
+    for entry in run.folder.legacy_plan():
         if entry["task"] == task:
             yield {name: entry.get(name) for name in wanted}
 
@@ -143,7 +143,7 @@ def _protocols(run: Run, task: str) -> list[str]:
 
 
 def _scores(run: Run, task: str, protocol: str) -> Mapping[Any, Fields]:
-    return {key_of(line): line for line in run.folder.scores(task, protocol)}
+    return {legacy_key_of(line): line for line in run.folder.legacy_scores(task, protocol)}
 
 
 def _index_row(

@@ -108,7 +108,7 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
 def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    families = {(curve.run.manifest.get("model") or {}).get("family") for curve in curves if not curve.run.demo}
+    families = {(curve.run.legacy_manifest.get("model") or {}).get("family") for curve in curves if not curve.run.demo}
     if known is None or known.reference is None or FAMILY not in families:
         return
     points = [

@@ -31,10 +31,13 @@ def _of_run(run: Run) -> Iterator[str]:
         yield f"{figures.DEMO}: these scores show the harness at work and compare with nothing published"
     if run.folder.status != "finished":
         yield f"the run is {figures.plain(run.folder.status)}: scores are those so far"
-    code = run.manifest.get("code") or {}
+    code = run.legacy_manifest.get("code") or {}
     if code.get("dirty"):
         yield f"run from a checkout with uncommitted changes (commit {figures.plain(code.get('commit'))[:10]})"
-    versions = {_version(resume.get("code")) for resume in run.manifest.get("resumes") or []} - {_version(code), None}
+    versions = {_version(resume.get("code")) for resume in run.legacy_manifest.get("resumes") or []} - {
+        _version(code),
+        None,
+    }
     if versions:
         yield f"resumed with other code: {_version(code)} → {', '.join(sorted(map(str, versions)))}"
     yield from _of_shards(shards(run))
@@ -58,7 +61,7 @@ def _of_shards(merged: Sequence[Mapping[str, str]]) -> Iterator[str]:
 
 def shards(run: Run) -> list[dict[str, str]]:
     """Where the parts of a merged run come from, as texts; none for any other run."""
-    merged = run.manifest.get("merged")
+    merged = run.legacy_manifest.get("merged")
     return [_shard(one) for one in merged if isinstance(one, Mapping)] if isinstance(merged, list) else []
 
 
@@ -124,14 +127,14 @@ def _at_budget(row: Row) -> str:
 
 def _mixed(runs: Sequence[Run]) -> Iterator[str]:
     """Differences that make columns of one report unlike each other."""
-    versions = {str((run.manifest.get("code") or {}).get("version")) for run in runs}
+    versions = {str((run.legacy_manifest.get("code") or {}).get("version")) for run in runs}
     if len(versions) > 1:
         yield f"these runs come from different versions of kvl-eval: {', '.join(sorted(map(figures.plain, versions)))}"
     for task in task_names(runs):
         ours = [run for run in runs if any(row["task"] == task for row in run.rows)]
         name = figures.plain(task)
         for field, what in (("data", "data"), ("prompt", "prompts"), ("generation", "generation settings")):
-            values = {json.dumps((run.manifest.get(field) or {}).get(task), sort_keys=True) for run in ours}
+            values = {json.dumps((run.legacy_manifest.get(field) or {}).get(task), sort_keys=True) for run in ours}
             if len(values) > 1:
                 yield f"{name}: these runs used different {what}; see provenance"
         scorers = {version for run in ours if (version := _scorer_version(run, task))}
@@ -141,7 +144,7 @@ def _mixed(runs: Sequence[Run]) -> Iterator[str]:
 
 def _scorer_version(run: Run, task: str) -> str | None:
     row = next(row for row in main_rows(run) if row["task"] == task)
-    line = next(iter(run.folder.scores(task, scores_of(row))), None)
+    line = next(iter(run.folder.legacy_scores(task, scores_of(row))), None)
     return figures.plain(line.get("scorer_version")) if line else None
 
 
@@ -159,7 +162,7 @@ def flatten(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Settings whose value is not the same in all runs, with each run's value ("" where it has none)."""
-    flat = [flatten({key: value for key, value in run.manifest.items() if key not in PASSING}) for run in runs]
+    flat = [flatten({key: value for key, value in run.legacy_manifest.items() if key not in PASSING}) for run in runs]
     names = dict.fromkeys(name for one in flat for name in one)
     rows = [(name, [one.get(name, "") for one in flat]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]

@@ -86,7 +86,7 @@ def heatmap_of(run: Run, row: Row, scores: Sequence[Row]) -> Heatmap | None:
         return None
     down, across = task.heatmap
     values: dict[tuple[str, str], list[float]] = {}
-    known = {entry["sample_id"]: entry["categories"] for entry in run.folder.plan(row["task"])}
+    known = {entry["sample_id"]: entry["categories"] for entry in run.folder.legacy_plan(row["task"])}
     for line in scores:
         if line.get("score") is not None:
             for place in _places(known.get(line["sample_id"]) or {}, down, across):

@@ -210,8 +210,8 @@ def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
         {
             "run_id": run.run_id,
             "config": shlex.quote(f"{run.run_id}/config.yaml"),
-            "command": shlex.join(str(part) for part in run.manifest.get("command") or ["kvl-eval", "run"]),
-            "manifest": flatten(run.manifest),
+            "command": shlex.join(str(part) for part in run.legacy_manifest.get("command") or ["kvl-eval", "run"]),
+            "manifest": flatten(run.legacy_manifest),
             "merged": shards(run),
         }
         for run in runs

@@ -37,9 +37,9 @@ class DataSetPictures:
         self._ahead: dict[str, dict[str, Sample]] = {}
         self._opened: dict[str, set[str]] = {}
         for run in runs:
-            for entry in run.folder.plan():
+            for entry in run.folder.legacy_plan():
                 self._wanted.setdefault(entry["task"], set()).add(entry["sample_id"])
-            for task in (run.manifest.get("config") or {}).get("tasks", ()):
+            for task in (run.legacy_manifest.get("config") or {}).get("tasks", ()):
                 self._left.setdefault(task["task"], self._samples(task))
 
     def __call__(self, task: str, sample_id: str, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.figures import Row, plain
-from kvl_eval.store.results import RunFolder, scores_name
+from kvl_eval.store.names import scores_name
+from kvl_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kvl_eval.tasks.base import Task
@@ -24,9 +25,9 @@ class Run:
     results: Mapping[str, Any]
 
     @property
-    def manifest(self) -> Mapping[str, Any]:
+    def legacy_manifest(self) -> Mapping[str, Any]:
         """run.json."""
-        return self.folder.manifest
+        return self.folder.legacy_manifest
 
     @property
     def run_id(self) -> str:
@@ -36,7 +37,7 @@ class Run:
     @property
     def model(self) -> str:
         """The model's name, fit to be shown."""
-        named = self.manifest.get("model") or self.results.get("model") or {}
+        named = self.legacy_manifest.get("model") or self.results.get("model") or {}
         return plain(named.get("name") or "unknown model")
 
     @property
@@ -55,7 +56,7 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     opened = [RunFolder.open(folder) for folder in folders]
-    return [Run(number, folder, folder.results()) for number, folder in enumerate(opened)]
+    return [Run(number, folder, folder.legacy_results()) for number, folder in enumerate(opened)]
 
 
 def task_of(row: Row) -> Task | None:

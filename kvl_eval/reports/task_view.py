@@ -102,7 +102,7 @@ def protocol_views(run: Run, row: Row, scores: Sequence[Row] | None = None) -> t
 
 def _lines(run: Run, row: Row) -> list[dict[str, Any]]:
     """The lines of `scores/` behind a result."""
-    lines = run.folder.scores(row["task"], scores_of(row))
+    lines = run.folder.legacy_scores(row["task"], scores_of(row))
     return [
         line for line in lines if (line.get("budget"), line.get("policy")) == (row.get("budget"), row.get("policy"))
     ]
@@ -110,7 +110,7 @@ def _lines(run: Run, row: Row) -> list[dict[str, Any]]:
 
 def _lengths(run: Run, row: Row) -> tuple[Histogram, ...]:
     counts: dict[str, list[int]] = {"thinking": [], "answer": []}
-    for record in run.folder.records(row["task"]):
+    for record in run.folder.legacy_records(row["task"]):
         if record["status"] == "ok" and (record["budget"], record["policy"]) == (row.get("budget"), row.get("policy")):
             for name, values in counts.items():
                 values.append(record["tokens"][name])

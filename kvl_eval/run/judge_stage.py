@@ -22,7 +22,7 @@ from kvl_eval.run.progress import Progress, TaskCounts
 from kvl_eval.scoring.judged import FAILED_REPLY, Question, question_about
 from kvl_eval.scoring.rescore import Lookup, stored_answers
 from kvl_eval.store.replies import Replies, ReplyKey, View
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ThinkingView
@@ -132,7 +132,7 @@ def open_questions(
 
 def judged_tasks(folder: RunFolder, lookup: Lookup) -> list[Task]:
     """The run's tasks that have a judge's prompt."""
-    tasks = (lookup(name) for name in folder.manifest.get("data") or {})
+    tasks = (lookup(name) for name in folder.legacy_manifest.get("data") or {})
     return [task for task in tasks if task.judge_prompt is not None]
 
 
@@ -187,7 +187,7 @@ async def _ask_all(stage: _Stage, questions: Iterator[tuple[Question, ReplyKey]]
                 stage.outcome.left += 1
                 continue
             fields = await _ask(stage, question, key)
-            stage.replies.append(key, fields)
+            stage.replies.legacy_append(key, fields)
             _count(stage, fields, progress)
 
     workers = [asyncio.create_task(work()) for _ in range(stage.client.server.max_connections)]

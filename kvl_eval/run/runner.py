@@ -32,7 +32,10 @@ from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import SCHEMA, Disk
-from kvl_eval.store.results import Key, RunFolder, key_of, list_runs, run_name, write_index
+from kvl_eval.store.names import run_name
+from kvl_eval.store.records import Key
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.run_list import legacy_list_runs, write_index
 from kvl_eval.tasks import get_task
 from kvl_eval.types import EMBEDDED
 
@@ -106,7 +109,7 @@ def resume_run(
     """
     progress = progress or Silent()
     folder = RunFolder.open(path, disk)
-    if folder.problem is not None or "config" not in folder.manifest:
+    if folder.problem is not None or "config" not in folder.legacy_manifest:
         raise DataError(
             "run.manifest",
             folder.problem or f"{folder.path / 'run.json'} does not say how the run was configured",
@@ -116,11 +119,11 @@ def resume_run(
     folder.check_plan()
     folder.lock()
     try:
-        done = {name: _kept(folder, name, rerun) for name in folder.manifest["data"]}
-        pending = sum(1 for entry in folder.plan() if key_of(entry) not in done[entry["task"]])
+        done = {name: _kept(folder, name, rerun) for name in folder.legacy_manifest["data"]}
+        pending = sum(1 for entry in folder.legacy_plan() if legacy_key_of(entry) not in done[entry["task"]])
         if not pending:
             return _finished(folder, progress, lookup)
-        config = replace(from_json(folder.manifest["config"]), **(changes or {}))
+        config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
         backend = make(config)
         plan = plan_run(config, backend, lookup)
         check_same(folder, plan)
@@ -135,18 +138,18 @@ def find_resumable(plan: Plan) -> Path | None:
     """The newest unfinished run below the output folder with the plan's fingerprint and samples, or None."""
     fitting = [
         Path(run["path"])
-        for run in list_runs(plan.config.output_dir)
+        for run in legacy_list_runs(plan.config.output_dir)
         if run["config_fingerprint"] == plan.fingerprint and run["status"] in ("planned", "interrupted")
     ]
     for path in reversed(fitting):
-        if RunFolder.open(path).manifest.get("selection") == plan.selection:
+        if RunFolder.open(path).legacy_manifest.get("selection") == plan.selection:
             return path
     return None
 
 
 def check_same(folder: RunFolder, plan: Plan) -> None:
     """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
-    manifest = folder.manifest
+    manifest = folder.legacy_manifest
     found = differences(manifest["identity"], plan.identity)
     found += differences(manifest["selection"], plan.selection)
     if not found and plan.lines.sha256 != manifest["plan_sha256"]:
@@ -175,7 +178,7 @@ def _carry_out(
     session = Session(plan, folder, done, progress)
     try:
         with on_signals(session, enabled=handle_signals):
-            folder.save({"status": "running"})
+            folder.legacy_save({"status": "running"})
             write_index(folder.path.parent, folder.disk)
             told = _tell(folder, progress, 0)
             with _logged(folder):
@@ -206,7 +209,7 @@ def save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, 
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
     changes = {"status": "finished" if is_finished else "interrupted", "finished": ended if is_finished else None}
-    folder.save({**changes, "model": dict(model), "counts": _counts(results)})
+    folder.legacy_save({**changes, "model": dict(model), "counts": _counts(results)})
     write_index(folder.path.parent, folder.disk)
 
 
@@ -233,7 +236,7 @@ def _logged(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         with suppress(StorageError):  # a full disk has been reported already
             folder.log("".join(traceback.format_exception(error)))
-            folder.save({"status": "interrupted"})
+            folder.legacy_save({"status": "interrupted"})
         raise
 
 
@@ -241,11 +244,11 @@ def _finished(folder: RunFolder, progress: Progress, lookup: Lookup) -> RunOutco
     """A run that lacks nothing: only what is derived may have to be made again."""
     try:
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
-        config = from_json(folder.manifest["config"])
+        config = from_json(folder.legacy_manifest["config"])
         if finish_judging(folder, config, progress, lookup) or not done_before:
-            save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.manifest["model"])
+            save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.legacy_manifest["model"])
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
-        return outcome_of(folder, folder.results(), None)
+        return outcome_of(folder, folder.legacy_results(), None)
     finally:
         folder.unlock()
 
@@ -374,9 +377,9 @@ def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> se
 
 
 def _note_resume(folder: RunFolder, plan: Plan) -> None:
-    was, now = folder.manifest["model"].get("device"), plan.model.get("device")
+    was, now = folder.legacy_manifest["model"].get("device"), plan.model.get("device")
     if was is not None and now is not None and was != now:
         folder.notices.append(f"device {was} → {now}: answers may differ in the last digits")
     stamp = datetime.now().astimezone().isoformat(timespec="seconds")
     entry = {"time": stamp, "host": provenance.host(), "code": provenance.code()}
-    folder.save({"resumes": [*folder.manifest.get("resumes", []), entry]})
+    folder.legacy_save({"resumes": [*folder.legacy_manifest.get("resumes", []), entry]})

@@ -12,11 +12,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from kvl_eval.backends.base import Backend, Request
+from kvl_eval.decode import encode
 from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.run.plan import (
     Plan,
@@ -32,7 +33,8 @@ from kvl_eval.run.progress import Progress, TaskCounts
 from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import answer_text
 from kvl_eval.store.journal import SCHEMA, Journal
-from kvl_eval.store.results import Key, RunFolder
+from kvl_eval.store.records import Key
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.shared_text import Holder, shortened
 from kvl_eval.types import MISSING, Completion, Message, Sample
 
@@ -375,7 +377,7 @@ def _record(plan: Plan, entry: _InFlight, completion: Completion) -> dict[str, A
         "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
         "prompt_text": prompt,
         "image_prep": plan.config.settings.image_prep,
-        "media": [asdict(info) for info in completion.media],
+        "media": [encode(info) for info in completion.media],
         "raw_output": completion.raw_output,
         "thinking": completion.thinking,
         "answer": completion.answer,

@@ -15,11 +15,16 @@ A later line of a key replaces an earlier one; a usable reply is never asked for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kvl_eval.decode import decode, encode_object
+from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.store.journal import SCHEMA, Journal, LineReader, read_lines
-from kvl_eval.store.results import RunFolder, file_name
+from kvl_eval.store.names import file_name
+from kvl_eval.store.records import JudgeReply
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import ThinkingView
 
 
@@ -80,17 +85,32 @@ class Replies:
         """Whether that was asked, with whatever outcome."""
         return key in self._offsets
 
-    def at(self, key: ReplyKey) -> Mapping[str, Any] | None:
+    def reply(self, key: ReplyKey) -> JudgeReply | None:
+        """The reply of a key; None where nobody asked. Raises DataError `run.damaged`, naming file and field."""
+        stored = self.legacy_at(key)
+        try:
+            return None if stored is None else decode(JudgeReply, dict(stored))
+        except DecodeError as error:
+            raise DataError("run.damaged", f"{key} is no reply", where=str(self.path), why=error.message) from error
+
+    def write(self, reply: JudgeReply) -> None:
+        """Write a line; readers made before do not see it."""
+        self._append(encode_object(reply))
+
+    def legacy_at(self, key: ReplyKey) -> Mapping[str, Any] | None:
         """The line of a key; None where nobody asked."""
         if key not in self._offsets:
             return None
         self._reader = self._reader or LineReader(self.path)
         return self._reader.at(self._offsets[key])
 
-    def append(self, key: ReplyKey, fields: Mapping[str, Any]) -> None:
-        """Write a line; readers made before do not see it."""
+    def legacy_append(self, key: ReplyKey, fields: Mapping[str, Any]) -> None:
+        """As `write`, of a dict."""
+        self._append({"schema": SCHEMA, **key._asdict(), **fields})
+
+    def _append(self, fields: Mapping[str, Any]) -> None:
         self._journal = self._journal or Journal(self.path, self._folder.disk)
-        self._journal.append({"schema": SCHEMA, **key._asdict(), **fields})
+        self._journal.append(fields)
         self._journal.sync_if_due()
 
     def close(self) -> None:
@@ -107,7 +127,14 @@ def replies_path(folder: RunFolder, task: str) -> Path:
     return folder.path / "judge" / f"{file_name(task)}.jsonl"
 
 
-def reply_lines(folder: RunFolder, task: str) -> Iterator[Mapping[str, Any]]:
+def reply_lines(folder: RunFolder, task: str) -> Iterator[JudgeReply]:
+    """Every readable reply, in the order they were written."""
+    for stored in legacy_reply_lines(folder, task):
+        with suppress(DecodeError):
+            yield decode(JudgeReply, dict(stored))
+
+
+def legacy_reply_lines(folder: RunFolder, task: str) -> Iterator[Mapping[str, Any]]:
     """Every readable line, in the order they were written."""
     return (line.fields for line in read_lines(replies_path(folder, task)) if line.fields is not None)
 

@@ -18,7 +18,8 @@ from kvl_eval.scorers.statistics import wilson
 from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import answer_text
 from kvl_eval.store.journal import Line, LineReader, read_line
-from kvl_eval.store.results import Key, RunFolder, key_of
+from kvl_eval.store.records import Key
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.store.shared_text import Holders, RecordReader
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
@@ -59,9 +60,9 @@ class LiveRun:
         self._lookup = lookup
         self._lock = threading.Lock()
         self._tasks: dict[str, _TaskState] = {}
-        for entry in folder.plan():
+        for entry in folder.legacy_plan():
             state = self._tasks.setdefault(entry["task"], _TaskState(entry["task"]))
-            state.places[key_of(entry)] = entry["offset"]
+            state.places[legacy_key_of(entry)] = entry["offset"]
         self._plan = LineReader(path / "plan.jsonl")
         self._last: deque[Fields] = deque(maxlen=LAST)
         self._ends: deque[float] = deque(maxlen=PACE)
@@ -85,10 +86,10 @@ class LiveRun:
             left = sum(task["planned"] - task["ok"] - task["failed"] for task in tasks)
             return {
                 "run_id": plain(folder.run_id),
-                "model": plain((folder.manifest.get("model") or {}).get("name") or "unknown model"),
-                "demo": bool(folder.manifest.get("demo")),
+                "model": plain((folder.legacy_manifest.get("model") or {}).get("name") or "unknown model"),
+                "demo": bool(folder.legacy_manifest.get("demo")),
                 "status": folder.status,
-                "created": folder.manifest.get("created"),
+                "created": folder.legacy_manifest.get("created"),
                 "left": left,
                 "seconds_left": self._seconds_left(left),
                 "tasks": tasks,
@@ -112,7 +113,7 @@ class LiveRun:
             reader.close()
 
     def _take(self, task: _TaskState, record: Fields, protocol: str | None, thinking: ThinkingView) -> None:
-        key = key_of(record)
+        key = legacy_key_of(record)
         if key not in task.places:
             return
         entry = self._plan.at(task.places[key])
@@ -147,7 +148,7 @@ def _new_lines(path: Path, task: _TaskState) -> Iterator[Line]:
 
 def _scoring(folder: RunFolder, task: Task | None) -> tuple[ThinkingView, str | None]:
     """What a scorer sees, and the protocol; None where single answers cannot be scored."""
-    config = folder.manifest.get("config") or {}
+    config = folder.legacy_manifest.get("config") or {}
     thinking: ThinkingView = "raw" if config.get("thinking") == "raw" else "split"
     if task is None:
         return thinking, None
@@ -177,7 +178,7 @@ def _told(task: _TaskState, known: Task | None) -> Fields:
 
 
 def _shown(task: str, entry: Fields, record: Fields, score: Score | None) -> Fields:
-    key = key_of(record)
+    key = legacy_key_of(record)
     return {
         "task": plain(task),
         "id": plain(key.sample_id),

@@ -10,7 +10,8 @@ from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.reports.figures import plain
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
-from kvl_eval.store.results import RunFolder, list_runs
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import legacy_list_runs
 from kvl_eval.view.live import LiveRun
 from kvl_eval.view.server import ReportServer
 
@@ -84,7 +85,7 @@ def write_if_old(path: Path) -> Path:
 
 def newest_run(output_dir: Path) -> Path:
     """The run made last below `output_dir`. Raises: UsageError where there is none."""
-    runs = list_runs(output_dir)
+    runs = legacy_list_runs(output_dir)
     if not runs:
         raise UsageError("view.run", f"no runs in {output_dir}", fix="name a run folder, or give --output-dir")
     return Path(runs[-1]["path"])

@@ -14,7 +14,7 @@ from kvl_eval.errors import UsageError
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import start_run
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Extraction, Sample, Score
 from tests.tiny_task import gold_answer, rows, run_tiny, score, tiny
@@ -194,7 +194,7 @@ def test_stored_scores_of_an_unfinished_run_are_not_trusted(tmp_path: Path) -> N
     [scores] = (b.path / "scores").iterdir()
     scores.write_bytes(b"".join(scores.read_bytes().splitlines(keepends=True)[:2]))
     assert compared(a, b)["comparisons"][0]["n"] == 2
-    b.save({"status": "interrupted"})
+    b.legacy_save({"status": "interrupted"})
     [one] = compared(a, b)["comparisons"]
     assert (one["n"], names(one["lost"])) == (10, ["q/3"])
 

@@ -14,7 +14,7 @@ from kvl_eval.audit.verify import verify
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.store.journal import decode_line, encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from tests.tiny_task import comparable, make_fake, run_tiny, tiny
 
@@ -36,7 +36,7 @@ def said(path: Path) -> dict[Any, dict[str, Any]]:
         (record["sample_id"], record["repeat"], record["budget"]): {
             name: value for name, value in record.items() if name not in TIMES
         }
-        for record in RunFolder.open(path).records("tiny")
+        for record in RunFolder.open(path).legacy_records("tiny")
     }
 
 
@@ -62,7 +62,7 @@ def test_joined_shards_equal_the_run_that_was_never_split(options: dict[str, Any
     assert (path / "plan.jsonl").read_bytes() == (other / "plan.jsonl").read_bytes()
     assert said(path) == said(other)
     assert comparable(path) == comparable(other)
-    manifest, expected = RunFolder.open(path).manifest, whole.folder.manifest
+    manifest, expected = RunFolder.open(path).legacy_manifest, whole.folder.legacy_manifest
     for name in ("config_fingerprint", "identity", "selection", "plan_sha256", "data", "counts", "status"):
         assert manifest[name] == expected[name], name
     assert sorted(one["shard"] for one in manifest["merged"]) == ["1/3", "2/3", "3/3"]
@@ -128,7 +128,7 @@ def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(SCRIPT), "run", str(tmp_path), options], capture_output=True)
     dead = next(path for path in tmp_path.iterdir() if path.is_dir())
     alive = run_tiny(tmp_path, shard=(2, 2), repeats=2).folder.path
-    planned = sum(1 for _ in RunFolder.open(dead).plan())
+    planned = sum(1 for _ in RunFolder.open(dead).legacy_plan())
     outcome, lines = merged([dead, alive], tmp_path / "joined")
     assert lines[0] == (
         f"shard 1/2  {dead}: 2 of {planned} answers, {planned // 2 - 1} samples lack one; "
@@ -178,13 +178,13 @@ def test_overlapping_runs_are_refused_naming_both_and_the_sample(tmp_path: Path)
     again = run_tiny(tmp_path, shard=(2, 3)).folder.path
     error = refused([one, two, again, three], tmp_path / "joined", "merge.overlap")
     assert error.where == f"{two} (shard 2/3) and {again} (shard 2/3)"
-    first = next(RunFolder.open(two).plan())["sample_id"]
+    first = next(RunFolder.open(two).legacy_plan())["sample_id"]
     assert error.message == f"sample {first} of tiny lies in two of the runs"
 
 
 def test_missing_shards_are_named_with_the_number_of_samples(tmp_path: Path) -> None:
     one, two, three = shards(tmp_path)
-    lost = sum(1 for _ in RunFolder.open(two).plan())
+    lost = sum(1 for _ in RunFolder.open(two).legacy_plan())
     error = refused([one, three], tmp_path / "joined", "merge.shards")
     assert error.why == f"no run of shard 2/3; {lost} of 10 samples are missing"
 
@@ -194,7 +194,7 @@ def test_one_run_alone_and_a_running_one_are_refused(tmp_path: Path) -> None:
     refused([one], tmp_path / "joined", "merge.one")
     folder = RunFolder.open(two)
     folder.lock()
-    folder.save({"status": "running"})
+    folder.legacy_save({"status": "running"})
     refused([one, two], tmp_path / "joined", "run.busy")
     folder.unlock()
 

@@ -17,7 +17,7 @@ from kvl_eval.errors import DataError, InputError, KvlEvalError
 from kvl_eval.run.runner import resume_run
 from kvl_eval.sources import Source
 from kvl_eval.store.journal import checksum_of, decode_line, encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Sample
 from tests.tiny_task import make_fake, rows, run_tiny, sample_of, tiny
@@ -273,9 +273,9 @@ def test_records_of_a_task_nobody_planned(tmp_path: Path) -> None:
 def test_a_manifest_rewritten_with_its_hash_still_contradicts_itself(tmp_path: Path) -> None:
     path = finished(tmp_path)
     folder = RunFolder.open(path)
-    folder.save({"identity": {**folder.manifest["identity"], "seed": 5}})
+    folder.legacy_save({"identity": {**folder.legacy_manifest["identity"], "seed": 5}})
     assert codes(verified(path)) == {"manifest.fingerprint"}
-    folder.save({"identity": {**folder.manifest["identity"], "seed": 0}, "counts": {"planned": 11}})
+    folder.legacy_save({"identity": {**folder.legacy_manifest["identity"], "seed": 0}, "counts": {"planned": 11}})
     assert "plan.count" in codes(verified(path))
 
 

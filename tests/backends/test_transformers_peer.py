@@ -161,7 +161,7 @@ def test_mini_splits_from_end_to_end(checkpoints: dict[str, Path], tmp_path: Pat
     assert outcome.exit_code == 0, outcome.message
     rows = {row["task"]: row for row in outcome.results["rows"]}
     assert rows["mathvista"]["n_ok"] == rows["screenspot-v2"]["n_ok"] == 2
-    assert outcome.folder.manifest["model"]["name"] == "llava"
+    assert outcome.folder.legacy_manifest["model"]["name"] == "llava"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_videos_and_documents_are_pictures(
         batch_size=2,
         **more,
     )
-    records = list(done.folder.records(task))
+    records = list(done.folder.legacy_records(task))
     assert (done.exit_code, len(records)) == (0, 3), [record["message"] for record in records]
     for record in records:
         assert {one["kind"] for one in record["media"]} == {kind}

@@ -10,7 +10,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.evaluation import evaluate
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.sources import Source
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from tests.faults.stub_server import chat, in_turn, serving
 

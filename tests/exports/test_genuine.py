@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kvl_eval.exports import export_run
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.exports.conftest import HOSTILE
 
 pytestmark = pytest.mark.interop
@@ -34,7 +34,7 @@ def read(kind: str, folder: Path, home: Path) -> Any:
 
 
 def official(folder: RunFolder) -> dict[int | None, dict[str, Any]]:
-    return {row["budget"]: row for row in folder.results()["rows"] if row["protocol"] == "official"}
+    return {row["budget"]: row for row in folder.legacy_results()["rows"] if row["protocol"] == "official"}
 
 
 def test_inspect_ai_reads_a_sweep(sweep: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_inspect_ai_reads_hostile_answers_of_an_unfinished_run(hostile: Path, tm
     answers = {sample["answer"] for log in logs.values() for sample in log["samples"]}
     assert answers == {HOSTILE}
     assert {sample["id"] for sample in logs["screenspot-mini"]["samples"]} == {
-        entry["sample_id"] for entry in RunFolder.open(hostile).plan("screenspot")
+        entry["sample_id"] for entry in RunFolder.open(hostile).legacy_plan("screenspot")
     }
 
 
@@ -79,7 +79,7 @@ def test_lm_evaluation_harness_reads_results_and_samples(
     folder = RunFolder.open(request.getfixturevalue(run))
     export_run(folder, "lm-eval", tmp_path / "out")
     found = read("lm-eval", tmp_path / "out", tmp_path)
-    rows = [row for row in folder.results()["rows"] if row["protocol"] == "official"]
+    rows = [row for row in folder.legacy_results()["rows"] if row["protocol"] == "official"]
     assert found["samples"].keys() == found["results"].keys()
     assert len(found["results"]) == len(rows)
     for row in rows:
@@ -95,7 +95,7 @@ def test_lm_evaluation_harness_reads_results_and_samples(
 
 def test_inspect_ai_and_lm_eval_read_a_judges_scores(judged: Path, tmp_path: Path) -> None:
     folder = RunFolder.open(judged)
-    rows = {row["judge"]: row for row in folder.results()["rows"] if row["task"] == "mathvista"}
+    rows = {row["judge"]: row for row in folder.legacy_results()["rows"] if row["task"] == "mathvista"}
     export_run(folder, "inspect", tmp_path / "logs")
     log = next(log for log in read("inspect", tmp_path / "logs", tmp_path) if log["task"].startswith("mathvista"))
     assert log["scores"]["official+umpire"] == pytest.approx(rows["umpire"]["score"])

@@ -11,7 +11,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import UsageError
 from kvl_eval.evaluation import evaluate
 from kvl_eval.exports import export_run
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.clips import write_clip
 
 QUESTION = {"google_drive_id": "x", "question": "What does C do?", **{f"option {i}": f"C does {i}" for i in range(5)}}
@@ -24,7 +24,7 @@ def test_infovqa_submits_what_follows_the_thought(tmp_path: Path) -> None:
     assert path == tmp_path / "out" / "infovqa-mini" / "infovqa_submission.json"
     listed = json.loads(path.read_text(encoding="utf-8"))
     assert [one["answer"] for one in listed] == ["answer 0"] * 4
-    planned = dict.fromkeys(entry["sample_id"] for entry in RunFolder.open(done.path).plan())
+    planned = dict.fromkeys(entry["sample_id"] for entry in RunFolder.open(done.path).legacy_plan())
     assert [str(one["questionId"]) for one in listed] == list(planned)
 
 

@@ -24,7 +24,7 @@ from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.store.journal import is_running
-from kvl_eval.store.results import RunFolder, key_of
+from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.tasks.base import Task
 from tests.tiny_task import comparable, make_fake, tiny
 
@@ -51,7 +51,7 @@ def check_invariants(
         whole:     the same run without the fault: the resumed copy must have its results (I9).
         resumable: False where a resume cannot end the run: scores and reports must still come.
     """
-    chosen = task or tiny(RunFolder.open(run_folder).manifest["data"]["tiny"]["total"])
+    chosen = task or tiny(RunFolder.open(run_folder).legacy_manifest["data"]["tiny"]["total"])
     accounted(run_folder, chosen, exit_code)
     no_half_files(run_folder)
     with tempfile.TemporaryDirectory() as place:
@@ -68,18 +68,20 @@ def accounted(path: Path, task: Task, exit_code: int | None = None) -> None:
     """I1, I2, I6: each planned answer in exactly one state, the same in the results, and no zero nobody speaks of."""
     folder = RunFolder.open(path)
     index = folder.index(task.name)
-    planned = [key_of(entry) for entry in folder.plan()]
+    planned = [legacy_key_of(entry) for entry in folder.legacy_plan()]
     assert len(set(planned)) == len(planned)
     assert set(index.offsets) <= set(planned), "a record that nobody planned"
     assert all(reason and reason != "unknown" for reason in index.failed.values())
     pending = len(planned) - len(index.offsets)
     if not (path / "results.json").exists():
         return
-    rows = folder.results()["rows"]
+    rows = folder.legacy_results()["rows"]
     for row in rows:
         honest(row)
     counted = decisive_rows([row for row in rows if row["protocol"] == rows[0]["protocol"]])
-    if folder.manifest.get("status") != "running":  # results older than the last records are made anew when asked for
+    if (
+        folder.legacy_manifest.get("status") != "running"
+    ):  # results older than the last records are made anew when asked for
         assert sum(row["n_planned"] for row in counted) == len(planned)
         assert sum(row["n_failed"] for row in counted) == len(index.failed)
         assert sum(row["n_pending"] for row in counted) == pending

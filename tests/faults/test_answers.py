@@ -15,7 +15,7 @@ from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.outputs import score_outputs
 from kvl_eval.scoring.rescore import rescore
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
 from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score
@@ -54,7 +54,7 @@ def test_C12_an_unclosed_thought_is_no_answer_in_a_run(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, think_budget=(3,), model_args={"think": 9, "answers": "constant:A"})
     [row] = outcome.results["rows"]
     assert (row["verdicts"], row["truncated_share"], row["score"]) == ({"no_answer": 10}, 1.0, 0.0)
-    for record in outcome.folder.records("tiny"):
+    for record in outcome.folder.legacy_records("tiny"):
         assert (record["answer"], record["think_closed"], record["finish_reason"]) == ("", False, "budget")
     check_invariants(outcome.folder.path, exit_code=0)
 
@@ -68,7 +68,7 @@ def failing(sample: Sample, answer: str, extraction: Extraction) -> Score:
 def test_S6_a_scorer_that_raises(tmp_path: Path) -> None:
     task = tiny(protocols={"official": Protocol(score=failing)})
     outcome = run_tiny(tmp_path, task)
-    found = {one["sample_id"]: one for one in outcome.folder.scores("tiny", "official")}
+    found = {one["sample_id"]: one for one in outcome.folder.legacy_scores("tiny", "official")}
     assert found["q/4"]["reason"].startswith("scorer_error: ZeroDivisionError")
     [row] = outcome.results["rows"]
     assert (found["q/4"]["score"], row["n_scored"], row["complete"]) == (None, 9, False)
@@ -85,7 +85,7 @@ def test_S9_another_version_of_a_scorer_writes_its_own_file(tmp_path: Path, monk
     assert before.read_bytes() == content
     newer = path / "scores" / "tiny@official-99.0.0.jsonl"
     assert {json.loads(line)["scorer_version"] for line in newer.read_bytes().splitlines()} == {"99.0.0"}
-    assert {one["scorer_version"] for one in RunFolder.open(path).scores("tiny", "official")} == {"99.0.0"}
+    assert {one["scorer_version"] for one in RunFolder.open(path).legacy_scores("tiny", "official")} == {"99.0.0"}
 
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>'

@@ -79,7 +79,7 @@ def only(question: str, otherwise: Answer) -> Any:
 def failures(outcome: RunOutcome) -> dict[str, str]:
     return {
         record["sample_id"]: record["reason"]
-        for record in outcome.folder.records("tiny")
+        for record in outcome.folder.legacy_records("tiny")
         if record["status"] == "failed"
     }
 
@@ -110,7 +110,7 @@ def test_E2_too_many_requests(tmp_path: Path, stub: Stub, headers: dict[str, str
     outcome, backend, _ = run(tmp_path, stub.url, n=12)
     assert outcome.exit_code == 0 and not failures(outcome)
     assert backend.client.counts["limited"] == 4
-    records = list(outcome.folder.records("tiny"))
+    records = list(outcome.folder.legacy_records("tiny"))
     rooms = [record["extra"]["server"]["room"] for record in records if "extra" in record]
     assert max(rooms) == 4, "the server keeps up again"
     if headers:
@@ -163,7 +163,7 @@ def test_E3_a_server_that_recovers(tmp_path: Path, stub: Stub, status: int) -> N
     stub.script = script
     outcome, _, _ = run(tmp_path, stub.url, n=3)
     assert outcome.exit_code == 0
-    assert sorted(record["attempt"] for record in outcome.folder.records("tiny")) == [1, 1, 3]
+    assert sorted(record["attempt"] for record in outcome.folder.legacy_records("tiny")) == [1, 1, 3]
     check(outcome, 3)
 
 
@@ -171,7 +171,7 @@ def test_E4_one_request_fails_for_ever(tmp_path: Path, stub: Stub) -> None:
     stub.script = only("3", failing(500, "no luck"))
     outcome, _, progress = run(tmp_path, stub.url)
     assert failures(outcome) == {"q/3": "endpoint_error"}
-    [record] = [record for record in outcome.folder.records("tiny") if record["status"] == "failed"]
+    [record] = [record for record in outcome.folder.legacy_records("tiny") if record["status"] == "failed"]
     assert (record["attempt"], len(stub.asked)) == (6, 9 + 6)
     assert "no luck" in record["message"] and outcome.exit_code == 3
     assert any("endpoint_error" in text for text in progress.texts)
@@ -257,7 +257,7 @@ def test_E8_bodies_that_are_no_answer(tmp_path: Path, stub: Stub, body: Answer) 
 def test_E9_an_answer_cut_by_the_limit(tmp_path: Path, stub: Stub) -> None:
     stub.script = only("3", chat(f"{THINK_OPEN}A or B", finish="length"))
     outcome, _, _ = run(tmp_path, stub.url, n=5)
-    found = {record["sample_id"]: record for record in outcome.folder.records("tiny")}["q/3"]
+    found = {record["sample_id"]: record for record in outcome.folder.legacy_records("tiny")}["q/3"]
     assert (found["finish_reason"], found["think_closed"], found["answer"]) == ("length", False, "")
     assert outcome.results["rows"][0]["verdicts"] == {"correct": 4, "no_answer": 1}
     check(outcome, 5)

@@ -67,7 +67,7 @@ def run(task: str, data: Path, home: Path) -> EvaluationResult:
 
 
 def states(done: EvaluationResult, task: str, name: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
-    return {name(record): (record["status"], record["reason"]) for record in done.folder.records(task)}
+    return {name(record): (record["status"], record["reason"]) for record in done.folder.legacy_records(task)}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_D11_each_broken_video_fails_alone_and_says_why(clips: tuple[EvaluationR
 
 def test_D11_the_record_says_what_is_odd(clips: tuple[EvaluationResult, dict[str, Any]]) -> None:
     done, _ = clips
-    media = {record["sample_id"]: record["media"] for record in done.folder.records("egoschema")}
+    media = {record["sample_id"]: record["media"] for record in done.folder.legacy_records("egoschema")}
     assert [one["index"] for one in media["whole"]] == [0, 19, 39, 59]
     assert {one["note"] for one in media["whole"]} == {None}
     assert "cannot be decoded" in media["tail"][-1]["note"]
@@ -134,7 +134,7 @@ def test_D12_of_500_pages_the_first_120_are_shown_and_the_record_says_so(
     done, expected = pages
     (long,) = (
         record
-        for record in done.folder.records("mmlongbench-doc")
+        for record in done.folder.legacy_records("mmlongbench-doc")
         if record["sample_id"].endswith(f"/{list(expected).index('long')}")
     )
     assert [one["index"] for one in long["media"]] == list(range(120))

@@ -27,7 +27,8 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.rescore import fresh_results, rescore
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.results import RunFolder, list_runs
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import legacy_list_runs
 from kvl_eval.types import Completion
 from tests.faults import children
 from tests.faults.invariants import check_invariants, contents
@@ -206,8 +207,8 @@ def test_P8_disk_full_on_a_file_system_of_its_own(tmp_path: Path, monkeypatch: p
     folder = RunFolder.open(path.parent)
     found = verify(folder)
     assert (found.exit_code, found.counts["pending"], found.counts["ok"]) == (0, 0, 60), found.findings
-    assert [folder.index(name).duplicates for name in folder.manifest["data"]] == [0]
-    assert folder.manifest["resumes"]
+    assert [folder.index(name).duplicates for name in folder.legacy_manifest["data"]] == [0]
+    assert folder.legacy_manifest["resumes"]
 
 
 def test_P9_disk_full_while_writing_results(tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_P10_a_missing_output_folder_is_made(tmp_path: Path) -> None:
 def test_P12_two_runs_with_the_same_command_at_once(tmp_path: Path) -> None:
     pids = [children.start(lambda: run_tiny(tmp_path, model_args={"delay": 0.01})) for _ in range(2)]
     assert [children.ended(pid) for pid in pids] == [0, 0]
-    paths = [Path(run["path"]) for run in list_runs(tmp_path)]
+    paths = [Path(run["path"]) for run in legacy_list_runs(tmp_path)]
     assert len(paths) == 2
     assert comparable(paths[0]) == comparable(paths[1])
     for path in paths:
@@ -272,7 +273,7 @@ class Backwards(datetime):
 
 def test_P13_clock_goes_backwards_and_the_time_zone_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_tiny(tmp_path / "whole").folder.path
-    for module in ("run.session", "run.runner", "store.results", "store.run_lock"):
+    for module in ("run.session", "run.runner", "store.run_folder", "store.run_lock"):
         monkeypatch.setattr(f"kvl_eval.{module}.datetime", Backwards)
     children.run(lambda: run_tiny(tmp_path / "run", disk=Deadly(6)))
     path = only_run(tmp_path / "run")

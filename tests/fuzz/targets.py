@@ -22,7 +22,7 @@ from kvl_eval.errors import CheckpointError, InputError, MediaError, UsageError
 from kvl_eval.media.subtitles import Clip, spelled_out
 from kvl_eval.model.weights import check_tensors
 from kvl_eval.store.journal import Disk, Journal, LineReader, encode_line, read_lines
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.mathvision import TASK
 from kvl_eval.types import MISSING, SubtitleRef, VideoRef
 
@@ -53,7 +53,7 @@ def records(data: bytes) -> int:
         with suppress(InputError, UsageError):  # a newer schema, a record of another run
             found = folder.index("t")
             assert len(found.offsets) + found.duplicates + len(found.damage) + found.torn == numbered(lines)
-            assert len(list(folder.records("t"))) == len(found.offsets)
+            assert len(list(folder.legacy_records("t"))) == len(found.offsets)
             reopened(path)
             accepted += len(found.offsets)
     return accepted

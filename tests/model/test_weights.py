@@ -212,7 +212,7 @@ class Payload:
 def test_pickled_weights_are_refused_and_never_opened(copy: Path, tmp_path: Path) -> None:
     for path in [*copy.glob("*.safetensors"), copy / INDEX]:
         path.unlink()
-    torch.save({"weight": Payload(tmp_path / "created")}, copy / "pytorch_model.bin")
+    torch.legacy_save({"weight": Payload(tmp_path / "created")}, copy / "pytorch_model.bin")
     error = refused(copy)
     assert error.code == "model.pickle"
     assert "pytorch_model.bin" in error.message

@@ -13,7 +13,7 @@ from kvl_eval.cli.main import main
 from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from tests.reports.report_rows import make_results, make_row
 
@@ -160,10 +160,12 @@ def make_run(
         journal.append(make_record(i, task, text, **change))
     journal.close()
     scored = [(i, verdicts[i % len(verdicts)]) for i in range(answered - failed)]
-    run.write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
+    run.legacy_write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
     lenient = [(i, "correct" if verdict == "no_answer" else verdict) for i, verdict in scored]
-    run.write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
-    run.write_results(make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name))
+    run.legacy_write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
+    run.legacy_write_results(
+        make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name)
+    )
     run.unlock()
     return run.path
 

@@ -14,7 +14,7 @@ from kvl_eval.reports import pictures
 from kvl_eval.reports.thumbnails import MOST_OF_SAMPLE, spread
 from kvl_eval.reports.write import write_report
 from kvl_eval.sources import Source
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from tests.clips import number_of, write_clip, write_pdf
 from tests.reports import report_folders

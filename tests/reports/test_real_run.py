@@ -15,7 +15,7 @@ from kvl_eval.reports.table import protocol_table
 from kvl_eval.reports.task_view import protocol_views
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import rescore
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")

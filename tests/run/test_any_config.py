@@ -15,7 +15,7 @@ from kvl_eval.cli.options import budgets, config_file, limit, pairs, sample_ids,
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.tiny_task import tiny
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -88,8 +88,8 @@ def test_any_manifest_and_plan_come_back(fields: dict[str, Any], rows: list[dict
         made = RunFolder.create(Path(place), "run", manifest, [encode_line(line) for line in plan])
         made.unlock()
         again = RunFolder.open(made.path)
-        assert {name: again.manifest[name] for name in fields} == {name: manifest[name] for name in fields}
-        assert [entry["row"] for entry in again.plan()] == rows
+        assert {name: again.legacy_manifest[name] for name in fields} == {name: manifest[name] for name in fields}
+        assert [entry["row"] for entry in again.legacy_plan()] == rows
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "&a [*a]", "!!python/object/apply:os.system ['true']", "\t"])

@@ -20,7 +20,7 @@ from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.run.mortal import HANG, MOST, SIGNALS, Death, Nursery, at_the_end, drawn
 from tests.tiny_task import comparable
 
@@ -167,8 +167,8 @@ def said(path: Path) -> dict[Any, dict[str, Any]]:
         (record["sample_id"], record["repeat"], record["budget"]): {
             name: value for name, value in record.items() if name not in TIMES
         }
-        for task in folder.manifest["data"]
-        for record in folder.records(task)
+        for task in folder.legacy_manifest["data"]
+        for record in folder.legacy_records(task)
     }
 
 
@@ -179,8 +179,8 @@ def check_equal(path: Path, other: Path) -> None:
     found = verify(RunFolder.open(path))
     assert (found.exit_code, found.counts["pending"]) == (0, 0)
     folder, expected = RunFolder.open(path), RunFolder.open(other)
-    assert folder.manifest["counts"] == expected.manifest["counts"]
-    assert folder.manifest["status"] == "finished"
+    assert folder.legacy_manifest["counts"] == expected.legacy_manifest["counts"]
+    assert folder.legacy_manifest["status"] == "finished"
     assert not (path / "lock").exists()
     assert not list(path.rglob("*.tmp"))
 

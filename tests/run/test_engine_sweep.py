@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.audit.verify import verify
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.run.test_sweep import by_key, newest, records
 from tests.tiny_task import comparable
 
@@ -25,10 +25,10 @@ COMMAND = "from kvl_eval.cli.main import main; main()"
 MORTAL = """
 import sys
 from kvl_eval.cli.main import main
-from kvl_eval.store import results
+from kvl_eval.store import run_folder
 from tests.tiny_task import Deadly
 after = int(sys.argv.pop(1))
-results.Disk = lambda: Deadly(after, torn=True)
+run_folder.Disk = lambda: Deadly(after, torn=True)
 main()
 """
 SAMPLES, BUDGETS = 3, (16, 32, 64)

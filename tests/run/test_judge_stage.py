@@ -24,8 +24,8 @@ from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.sources import Source
-from kvl_eval.store.replies import reply_lines
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.replies import legacy_reply_lines
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.tasks.judging import JudgeRule, read_number
@@ -84,7 +84,7 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
     assert [protocol_name(row) for row in found.values()] == ["official-rule", "official (judge umpire)"]
     assert outcome.exit_code == 0
     assert len(stub.asked) == 3, "nothing is asked where the task's rule suffices"
-    lines = list(outcome.folder.scores("tiny", "official+umpire"))
+    lines = list(outcome.folder.legacy_scores("tiny", "official+umpire"))
     assert lines[0]["judge"] is None
     said = lines[1]["judge"]
     assert (said["judge"], said["model"], said["reply"], lines[1]["extract_method"]) == (
@@ -105,13 +105,13 @@ def test_a_protocol_whose_rules_come_first(tmp_path: Path, stub: Stub) -> None:
     )
     outcome = run_tiny(tmp_path, judged(protocols={"official": first}), **options(stub))
     assert [row["score"] for row in outcome.results["rows"]] == [0.5, 0.75]
-    lines = list(outcome.folder.scores("tiny", "official+umpire"))
+    lines = list(outcome.folder.legacy_scores("tiny", "official+umpire"))
     assert [(line["score"], line["judge"] is None) for line in lines] == [(0.5, True), (1.0, False)] * 2
 
 
 def test_what_a_reply_leaves_on_disk(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub))
-    line = next(line for line in reply_lines(outcome.folder, "tiny") if line["sample_id"] == "q/1")
+    line = next(line for line in legacy_reply_lines(outcome.folder, "tiny") if line["sample_id"] == "q/1")
     assert (line["judge"], line["run"], line["status"], line["reply"], line["verdict"]) == (
         "umpire",
         0,
@@ -154,7 +154,7 @@ def test_S4_garbage_is_asked_again_and_never_a_score(tmp_path: Path, stub: Stub,
     assert [asked.body["temperature"] for asked in stub.asked] == [0.0, 0.7]
     assert (row["n_scored"], row["verdicts"], row["complete"]) == (1, {"not_scored": 1, "partial": 1}, False)
     assert outcome.exit_code == 3 and "--only-failed" in outcome.message
-    line = list(outcome.folder.scores("tiny", "official+umpire"))[1]
+    line = list(outcome.folder.legacy_scores("tiny", "official+umpire"))[1]
     assert (line["score"], line["verdict"]) == (None, "not_scored")
     assert line["reason"].startswith("judge_error: no usable reply in 2 calls")
     assert by_judge(outcome)[None]["score"] == 0.5, "without the judge the rule's score stands"
@@ -184,8 +184,8 @@ def test_S4_an_unusable_judge_is_asked_once(tmp_path: Path, stub: Stub, status: 
     task = judged()
     outcome = run_tiny(tmp_path, task, **options(stub, judge_connections=1))
     assert len(stub.asked) == 1
-    assert [line["status"] for line in reply_lines(outcome.folder, "tiny")] == ["failed"] * 3
-    assert all("go away" in line["message"] for line in reply_lines(outcome.folder, "tiny"))
+    assert [line["status"] for line in legacy_reply_lines(outcome.folder, "tiny")] == ["failed"] * 3
+    assert all("go away" in line["message"] for line in legacy_reply_lines(outcome.folder, "tiny"))
     assert outcome.exit_code == 3 and any("judge cannot be used" in notice for notice in outcome.folder.notices)
     check_invariants(outcome.folder.path, task, exit_code=3)
 
@@ -214,7 +214,7 @@ def test_the_mean_of_several_judge_runs(tmp_path: Path, stub: Stub) -> None:
     stub.script = lambda asked: chat(f"0.{asked.body['seed'] + 1}")
     rule = JudgeRule(read=read_number(0, 1), runs=3)
     outcome = run_tiny(tmp_path, judged(2, rule), **options(stub))
-    line = list(outcome.folder.scores("tiny", "official+umpire"))[1]
+    line = list(outcome.folder.legacy_scores("tiny", "official+umpire"))[1]
     assert line["score"] == pytest.approx(0.2)
     assert line["detail"]["judge_runs"] == pytest.approx([0.1, 0.2, 0.3])
     assert (line["verdict"], line["extracted"]) == ("partial", ["0.1", "0.2", "0.3"])
@@ -293,12 +293,12 @@ def test_shards_bring_what_their_judges_said(tmp_path: Path, stub: Stub) -> None
 
 def test_the_configuration_is_stored_and_read_again(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub, judge_connections=3))
-    stored = outcome.folder.manifest["config"]["judge"]
+    stored = outcome.folder.legacy_manifest["config"]["judge"]
     assert (stored["base_url"], stored["model"], stored["max_connections"]) == (stub.url, "umpire", 3)
     text = (outcome.folder.path / "config.yaml").read_text()
     assert "judge: endpoint" in text and "judge_model: umpire" in text
     without = run_tiny(tmp_path, judged())
-    assert without.folder.manifest["config_fingerprint"] == outcome.folder.manifest["config_fingerprint"]
+    assert without.folder.legacy_manifest["config_fingerprint"] == outcome.folder.legacy_manifest["config_fingerprint"]
 
 
 @pytest.mark.parametrize(

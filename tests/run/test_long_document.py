@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from tests.clips import write_pdf
 from tests.conftest import ROOT
 from tests.tasks.tables import write_json
@@ -41,7 +41,7 @@ def test_120_pages_go_through_a_run_of_the_embedded_model(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [(row["n_planned"], row["n_scored"]) for row in found["rows"]] == [(1, 1)]
-    (record,) = RunFolder.open(Path(found["folder"])).records("mmlongbench-doc")
+    (record,) = RunFolder.open(Path(found["folder"])).legacy_records("mmlongbench-doc")
     assert record["status"] == "ok"
     assert [one["index"] for one in record["media"]] == list(range(PAGES))
     assert {(one["w"], one["h"], one["tokens"], one["limit"]) for one in record["media"]} == {(306, 396, TOKENS, None)}

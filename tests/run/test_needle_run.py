@@ -21,7 +21,7 @@ from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Lines
 from kvl_eval.run.runner import start_run
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef
 

@@ -21,7 +21,7 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.sources import Source
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample, Score, Scored
@@ -106,7 +106,7 @@ def test_a_limit_counts_questions_and_takes_all_their_rotations(tmp_path: Path) 
     result = run(tmp_path, limit=2)
     row = row_of(result)
     assert (row["n_planned"], row["n_questions"]) == (8, 2)
-    entries = list(RunFolder.open(Path(result.path)).plan())
+    entries = list(RunFolder.open(Path(result.path)).legacy_plan())
     assert {entry["group"] for entry in entries} == {"0", "1"}
 
 

@@ -23,7 +23,7 @@ from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
 from kvl_eval.sources import Source
 from kvl_eval.store.journal import Disk, encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
 from tests.faults.invariants import check_invariants
@@ -72,7 +72,7 @@ def test_a_run_answers_scores_and_says_where_it_lies(tmp_path: Path) -> None:
     assert row["categories"]["parity"]["odd"]["n"] == 5
     assert row["ci95"][0] <= row["score"] <= row["ci95"][1]
     assert str(outcome.folder.path) in outcome.message
-    manifest = RunFolder.open(outcome.folder.path).manifest
+    manifest = RunFolder.open(outcome.folder.path).legacy_manifest
     assert (manifest["status"], manifest["counts"]["ok"]) == ("finished", 10)
     assert json.loads((tmp_path / "index.json").read_text())["runs"][0]["run_id"] == outcome.folder.run_id
     check_invariants(outcome.folder.path)
@@ -162,7 +162,7 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     assert row["bounds"] == [0.3, 0.6]
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
     counts = {"planned": 10, "ok": 7, "failed": {"oom": 1, "timeout": 2}, "pending": 0}
-    assert RunFolder.open(outcome.folder.path).manifest["counts"] == counts
+    assert RunFolder.open(outcome.folder.path).legacy_manifest["counts"] == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
     check_invariants(outcome.folder.path)
@@ -357,7 +357,7 @@ def interrupted(tmp_path: Path, kept: int, **options: Any) -> Path:
     (path / "results.json").unlink()
     file = path / "samples" / "tiny.jsonl"
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]))
-    RunFolder.open(path).save({"status": "running"})
+    RunFolder.open(path).legacy_save({"status": "running"})
     return path
 
 
@@ -388,7 +388,7 @@ def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Pa
     path = interrupted(tmp_path, 10)
     outcome = resume_run(path, no_model, lookup=lambda name: tiny())
     assert outcome.exit_code == 0
-    assert RunFolder.open(path).manifest["status"] == "finished"
+    assert RunFolder.open(path).legacy_manifest["status"] == "finished"
     check_invariants(path)
 
 
@@ -463,8 +463,8 @@ def test_another_device_is_a_notice(tmp_path: Path) -> None:
     outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), lookup=lambda name: tiny())
     assert outcome.exit_code == 0
     assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
-    assert outcome.folder.manifest["model"]["device"] == "cuda:0"
-    assert len(outcome.folder.manifest["resumes"]) == 1
+    assert outcome.folder.legacy_manifest["model"]["device"] == "cuda:0"
+    assert len(outcome.folder.legacy_manifest["resumes"]) == 1
 
 
 @pytest.mark.parametrize("name", ["run.json", "plan.jsonl"])
@@ -498,7 +498,7 @@ def test_the_newest_unfinished_run_that_fits_is_found(tmp_path: Path) -> None:
     run_tiny(tmp_path)
     assert find_resumable(plan()) is None
     older, newer = interrupted(tmp_path, 2), interrupted(tmp_path, 3)
-    RunFolder.open(older).save({"created": "2020-01-01T00:00:00+00:00"})
+    RunFolder.open(older).legacy_save({"created": "2020-01-01T00:00:00+00:00"})
     assert find_resumable(plan()) == newer
     assert find_resumable(plan(batch_size=7)) == newer
     assert find_resumable(plan(seed=1)) is None
@@ -591,7 +591,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     assert code == -signal.SIGKILL
     path = only_run(tmp_path)
     assert RunFolder.open(path).status == "interrupted"
-    assert len(list(RunFolder.open(path).records("tiny"))) == after
+    assert len(list(RunFolder.open(path).legacy_records("tiny"))) == after
     outcome = resume(path)
     assert outcome.exit_code == 0
     assert any("took over the lock" in notice for notice in outcome.folder.notices)
@@ -633,7 +633,7 @@ def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) 
     assert f"kvl-eval resume {path}" in out
     assert f"by {number.name}" in err
     assert "Traceback" not in err
-    assert RunFolder.open(path).manifest["status"] == "interrupted"
+    assert RunFolder.open(path).legacy_manifest["status"] == "interrupted"
     [row] = json.loads((path / "results.json").read_text())["rows"]
     assert row["n_ok"] >= 3 and row["n_pending"] > 100 and row["n_ok"] + row["n_pending"] == 200
     check_invariants(path)

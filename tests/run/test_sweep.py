@@ -23,7 +23,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, Extraction, Sample, Score
@@ -121,8 +121,8 @@ def arguments(out: str, policy: str, budgets: str, args: str = "answers=script.j
 
 def records(run: Path) -> list[Record]:
     folder = RunFolder.open(run)
-    [task] = folder.manifest["data"]
-    return list(folder.records(task))
+    [task] = folder.legacy_manifest["data"]
+    return list(folder.legacy_records(task))
 
 
 def by_key(found: Iterable[Record], *without: str) -> dict[tuple[Any, ...], Record]:

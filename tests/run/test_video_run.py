@@ -72,7 +72,7 @@ def run(model: Path, data: dict[str, str], home: Path, *tasks: str, **options: A
 
 
 def records(done: EvaluationResult, task: str) -> dict[str, dict[str, Any]]:
-    return {record["sample_id"]: record for record in done.folder.records(task)}
+    return {record["sample_id"]: record for record in done.folder.legacy_records(task)}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scoring.rescore import answer_text, rescore
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
 from tests.tiny_task import comparable, rows, run_tiny, sample_of, score, tiny
@@ -26,10 +26,10 @@ def again(path: Path, task: Task | None = None, **options: Any) -> dict[str, Any
 def test_scoring_again_gives_the_same_results(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, repeats=2)
     before = comparable(outcome)
-    lines = list(RunFolder.open(outcome.folder.path).scores("tiny", "official"))
+    lines = list(RunFolder.open(outcome.folder.path).legacy_scores("tiny", "official"))
     again(outcome.folder.path)
     assert comparable(outcome) == before
-    assert list(RunFolder.open(outcome.folder.path).scores("tiny", "official")) == lines
+    assert list(RunFolder.open(outcome.folder.path).legacy_scores("tiny", "official")) == lines
 
 
 def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
 
 def test_scores_hold_what_was_extracted_beside_gold(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path, model_args={"answers": "constant:B", "fail": "oom:@q/2"}).folder
-    found = list(folder.scores("tiny", "official"))
+    found = list(folder.legacy_scores("tiny", "official"))
     assert [line["sample_id"] for line in found] == [f"q/{number}" for number in range(10) if number != 2]
     first = found[0]
     assert (first["extracted"], first["gold"], first["score"], first["verdict"]) == ("B", ["A"], 0.0, "wrong")
@@ -66,7 +66,7 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
     task = tiny(protocols={"official": Protocol(score=remember)})
     path = run_tiny(tmp_path, task, max_new_tokens=4, model_args={"think": 9, "answers": "constant:A"}).folder.path
     assert again(path, task)["rows"][0]["verdicts"] == {"no_answer": 10}
-    reasons = {line["reason"] for line in RunFolder.open(path).scores("tiny", "official")}
+    reasons = {line["reason"] for line in RunFolder.open(path).legacy_scores("tiny", "official")}
     assert reasons == {"think_unclosed"}
     assert set(seen) == {""}
     seen.clear()
@@ -171,7 +171,7 @@ def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
 )
 def test_a_delta_stands_only_where_figures_can_be_compared(tmp_path: Path, changes: dict[str, Any], note: str) -> None:
     folder = run_tiny(tmp_path, with_reference()).folder
-    folder.save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}, **changes})
+    folder.legacy_save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}, **changes})
     (folder.path / "results.json").unlink()
     [row] = again(folder.path, with_reference())["rows"]
     reference = row["reference"]
@@ -181,7 +181,7 @@ def test_a_delta_stands_only_where_figures_can_be_compared(tmp_path: Path, chang
 
 def test_another_protocol_gets_no_delta(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path, with_reference()).folder
-    folder.save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}})
+    folder.legacy_save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}})
     found = again(folder.path, with_reference(), protocol="all")["rows"]
     assert [row["reference"]["note"] for row in found] == [None, "other protocol"]
 
@@ -190,7 +190,7 @@ def test_scoring_again_loads_no_model_and_no_data(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     code = (
         "import sys; sys.path.insert(0, 'tests'); from tiny_task import tiny;"
-        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.results import RunFolder;"
+        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.run_folder import RunFolder;"
         "from dataclasses import replace; task = replace(tiny(), load=None);"
         f"rescore(RunFolder.open({str(path)!r}), lookup=lambda name: task);"
         "names = ('torch', 'transformers', 'datasets', 'pandas', 'numpy', 'pyarrow', 'PIL');"
@@ -205,7 +205,7 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
     path = run_tiny(tmp_path, repeats=2).folder.path
     code = (
         "import sys; sys.path.insert(0, 'tests'); from tiny_task import tiny;"
-        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.results import RunFolder;"
+        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.run_folder import RunFolder;"
         f"rescore(RunFolder.open({str(path)!r}), lookup=lambda name: tiny())"
     )
     root = Path(__file__).resolve().parents[2]
@@ -220,12 +220,12 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
 def test_results_are_plain_json(tmp_path: Path) -> None:
     path = run_tiny(tmp_path, tiny(0, content=[{**rows(1)[0], "question": "\ud800 lone"}])).folder.path
     assert json.loads((path / "results.json").read_bytes())["rows"][0]["n_ok"] == 1
-    assert next(RunFolder.open(path).plan())["question"] == "\ud800 lone"
+    assert next(RunFolder.open(path).legacy_plan())["question"] == "\ud800 lone"
 
 
 def test_samples_come_back_from_the_plan_whole(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
-    for number, entry in enumerate(RunFolder.open(path).plan()):
+    for number, entry in enumerate(RunFolder.open(path).legacy_plan()):
         sample = sample_of(entry["row"])
         assert (sample.id, sample.answers, entry["gold"]) == (f"q/{number}", ("AB"[number % 2],), ["AB"[number % 2]])
 

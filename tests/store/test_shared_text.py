@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
 from kvl_eval.store.journal import checksum_of, decode_line, encode_line
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.shared_text import LEAST, Holder, joined, shortened
 from tests.tiny_task import run_tiny, tiny
 
@@ -68,7 +68,7 @@ def folder_with(path: Path, lines: Sequence[bytes]) -> RunFolder:
     (path / "samples").mkdir(exist_ok=True)
     (path / "samples" / "t.jsonl").write_bytes(b"".join(lines))
     folder = RunFolder.open(path)
-    folder.manifest["config_fingerprint"] = "f"
+    folder.legacy_manifest["config_fingerprint"] = "f"
     return folder
 
 
@@ -108,7 +108,7 @@ def test_a_text_is_stored_once(tmp_path: Path) -> None:
     assert short["schema"] == 2, "an older version must refuse it, not take the rest for the whole"
     assert {decode_line(lines[place])["schema"] for place in (0, 2, 4)} == {1}
     folder = folder_with(tmp_path, lines)
-    assert by_key(folder.records("t")) == by_key(SWEEP)
+    assert by_key(folder.legacy_records("t")) == by_key(SWEEP)
     assert folder.index("t").damage == []
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_begin_so_is_stored_whole(other: Record) -> None:
 def test_records_of_a_trajectory_come_together(tmp_path: Path) -> None:
     """So that whoever writes them again needs to remember one alone."""
     folder = folder_with(tmp_path, lines_of(SWEEP))
-    found = [(one["sample_id"], one["budget"]) for one in folder.records("t")]
+    found = [(one["sample_id"], one["budget"]) for one in folder.legacy_records("t")]
     assert found == [("a", 64), ("a", 32), ("a", 16), ("b", 64), ("b", 16), ("b", 8)]
 
 
@@ -141,7 +141,7 @@ def test_R1_cut_at_any_byte_every_line_that_is_left_is_whole(tmp_path: Path) -> 
     for cut in range(len(content)):
         folder = folder_with(tmp_path, [content[:cut]])
         kept = sum(end <= cut for end in ends)
-        assert by_key(folder.records("t")) == by_key(SWEEP[:kept])
+        assert by_key(folder.legacy_records("t")) == by_key(SWEEP[:kept])
         assert folder.index("t").damage == []
         assert folder.index("t").torn == (cut not in (0, *ends))
 
@@ -158,7 +158,7 @@ def test_R2_what_began_as_a_line_that_is_lost_counts_as_never_answered(tmp_path:
         lines[place] = lines[place].replace(b'"ok"', b'"oK"')
     folder = folder_with(tmp_path, lines)
     index = folder.index("t")
-    assert by_key(folder.records("t")) == by_key(one for other, one in enumerate(SWEEP) if other not in lost)
+    assert by_key(folder.legacy_records("t")) == by_key(one for other, one in enumerate(SWEEP) if other not in lost)
     dangling = [line for line in index.damage if "that is not there" in line]
     assert len(dangling) == len(lost) - 1
     for other, line in zip(sorted(lost - {place}), dangling, strict=True):
@@ -176,7 +176,7 @@ def test_an_answer_that_replaces_a_whole_record_leaves_those_that_began_like_it(
     again = [record(budget=64, raw="◁think▷other " * 30), record(budget=32, raw="◁think▷other " * 20)]
     for count in (1, 2):
         folder = folder_with(tmp_path, lines_of(SWEEP) + lines_of(again[:count]))
-        assert by_key(folder.records("t")) == by_key([*SWEEP, *again[:count]])
+        assert by_key(folder.legacy_records("t")) == by_key([*SWEEP, *again[:count]])
         assert folder.index("t").duplicates == count
 
 
@@ -200,7 +200,7 @@ def test_a_reference_that_cannot_be_is_damage_and_no_crash(tmp_path: Path, begin
     if isinstance(begins_as, dict) and begins_as.get("crc") == "CRC":
         begins_as = {**begins_as, "crc": checksum_of(first)}
     folder = folder_with(tmp_path, [first, encode_line({**SWEEP[1], "schema": 2, "begins_as": begins_as})])
-    assert by_key(folder.records("t")) == by_key(SWEEP[:1])
+    assert by_key(folder.legacy_records("t")) == by_key(SWEEP[:1])
     assert len(folder.index("t").damage) == 1
 
 
@@ -211,7 +211,7 @@ def test_a_record_without_a_text_is_no_beginning(tmp_path: Path, name: str) -> N
     then["begins_as"]["crc"] = checksum_of(broken)
     folder = folder_with(tmp_path, [broken, encode_line(then)])
     assert len(folder.index("t").damage) == 1
-    assert len(list(folder.records("t"))) == 1
+    assert len(list(folder.legacy_records("t"))) == 1
 
 
 @pytest.mark.parametrize("policy", ["cut", "force"])
@@ -221,7 +221,7 @@ def test_a_run_stores_each_thought_once(tmp_path: Path, policy: str) -> None:
     path = run_tiny(tmp_path, tiny(4), think_budget=budgets, budget_policy=policy, model_args=args).folder.path
     lines = [decode_line(line) for line in (path / "samples" / "tiny.jsonl").read_bytes().splitlines(keepends=True)]
     assert [line["budget"] for line in lines] == [1024, 512, 256, 64, 8] * 4
-    whole = by_key(RunFolder.open(path).records("tiny"))
+    whole = by_key(RunFolder.open(path).legacy_records("tiny"))
     for line in lines:
         key = line["sample_id"], line["budget"]
         if line["budget"] == 1024:

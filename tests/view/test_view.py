@@ -17,7 +17,7 @@ import pytest
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.evaluation import evaluate
 from kvl_eval.reports.write import write_report
-from kvl_eval.store.results import RunFolder
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.view.live import LiveRun
 from kvl_eval.view.session import View, newest_run
 
@@ -83,7 +83,7 @@ def test_a_run_is_followed_to_its_end(runner: subprocess.Popen[str], tmp_path: P
         assert runner.wait(HANG) == 0
         last = wait_for(lambda: found if (found := state())["report"] else None)
         assert (last["status"], last["tasks"][0]["ok"], last["left"]) == ("finished", 20, 0)
-        stored = RunFolder.open(run).results()["rows"][0]["score"]
+        stored = RunFolder.open(run).legacy_results()["rows"][0]["score"]
         assert last["tasks"][0]["score"] == pytest.approx(stored)
         assert b"Leaderboard" in get(view, "index.html")
     finally:
@@ -148,7 +148,7 @@ def test_a_sweep_is_followed_though_each_thought_is_stored_once(tmp_path: Path) 
     (copy / "samples").mkdir(parents=True)
     for name in ("run.json", "plan.jsonl"):
         (copy / name).write_bytes((done.path / name).read_bytes())
-    records = list(RunFolder.open(done.path).records("infovqa"))
+    records = list(RunFolder.open(done.path).legacy_records("infovqa"))
     lines = (done.path / "samples" / "infovqa.jsonl").read_bytes().splitlines(keepends=True)
     live = LiveRun(copy)
     for number, line in enumerate(lines):  # how a record begins may have been read by an earlier look

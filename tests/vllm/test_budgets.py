@@ -41,7 +41,7 @@ def sweep(folder: Path, model: str, policy: Policy, **options: Any) -> Records:
         **options,
     )
     assert found.exit_code == 0, found.message
-    return {(record["sample_id"], record["budget"]): record for record in found.folder.records("mathvista")}
+    return {(record["sample_id"], record["budget"]): record for record in found.folder.legacy_records("mathvista")}
 
 
 def through(server: Server, folder: Path, policy: Policy, **args: str) -> Records:

@@ -13,7 +13,9 @@ import pytest
 
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.results import RunFolder, file_name, list_runs, run_name, write_index
+from kvl_eval.store.names import file_name, run_name
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import legacy_list_runs, write_index
 from kvl_eval.store.run_lock import read_lock
 
 
@@ -67,7 +69,7 @@ def test_a_new_folder_can_be_opened_again(tmp_path: Path) -> None:
     folder.unlock()
     opened = RunFolder.open(folder.path)
     assert opened.problem is None
-    assert opened.manifest == folder.manifest
+    assert opened.legacy_manifest == folder.legacy_manifest
     assert opened.status == "planned"
     opened.check_plan()
 
@@ -89,14 +91,14 @@ def test_no_name_leaves_its_folder(name: str) -> None:
 
 
 def test_plan_entries_share_the_text_of_their_sample(tmp_path: Path) -> None:
-    entries = list(make(tmp_path).plan())
+    entries = list(make(tmp_path).legacy_plan())
     assert [(entry["sample_id"], entry["repeat"], entry["row"]) for entry in entries] == [
         ("a", 0, {"q": 1}),
         ("a", 1, {"q": 1}),
         ("b", 0, {"q": 2}),
         ("a", 0, {"q": 3}),
     ]
-    assert [entry["row"] for entry in make(tmp_path).plan("u")] == [{"q": 3}]
+    assert [entry["row"] for entry in make(tmp_path).legacy_plan("u")] == [{"q": 3}]
 
 
 def test_a_changed_plan_is_noticed(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_a_damaged_plan_line_is_named(tmp_path: Path) -> None:
     path = folder.path / "plan.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"q":2', b'"q":7'))
     with pytest.raises(DataError, match="damaged") as caught:
-        list(folder.plan())
+        list(folder.legacy_plan())
     assert caught.value.where == f"{path} line 3"
 
 
@@ -122,7 +124,7 @@ def test_the_last_record_of_a_key_counts(tmp_path: Path) -> None:
     write(folder, record("a", answer="old"), record("b"), record("a", answer="new"), record("a", 1))
     index = folder.index("t")
     assert index.duplicates == 1
-    assert [(one["sample_id"], one["repeat"], one["answer"]) for one in folder.records("t")] == [
+    assert [(one["sample_id"], one["repeat"], one["answer"]) for one in folder.legacy_records("t")] == [
         ("b", 0, "A"),
         ("a", 0, "new"),
         ("a", 1, "A"),
@@ -158,7 +160,7 @@ def test_records_of_another_run_are_never_mixed_in(tmp_path: Path, stranger: dic
     folder = make(tmp_path)
     write(folder, record("b"), stranger)
     with pytest.raises(UsageError) as caught:
-        list(folder.records("t"))
+        list(folder.legacy_records("t"))
     assert caught.value.code == "run.mixed"
     assert "→" in str(caught.value.why)
     assert caught.value.exit_code == 2
@@ -189,13 +191,13 @@ def test_a_lost_manifest_leaves_the_records_readable(tmp_path: Path, content: by
     opened = RunFolder.open(folder.path)
     assert opened.problem is not None and str(path) in opened.problem
     assert opened.status == "unknown"
-    assert len(list(opened.records("t"))) == 1
-    assert len(list(opened.plan())) == 4
+    assert len(list(opened.legacy_records("t"))) == 1
+    assert len(list(opened.legacy_plan())) == 4
 
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    folder.save({"schema": 2})
+    folder.legacy_save({"schema": 2})
     with pytest.raises(InputError) as caught:
         RunFolder.open(folder.path)
     assert caught.value.exit_code == 4
@@ -216,13 +218,13 @@ def test_an_output_folder_that_cannot_be_is_a_usage_error(tmp_path: Path) -> Non
 
 def test_scores_are_read_from_the_version_written_last(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    folder.write_scores("t", "official", "0.1.0", [{"score": 0.0}])
-    folder.write_scores("t", "official-exact", "0.1.0", [{"score": 0.25}])
-    path = folder.write_scores("t", "official", "0.2.0", [{"score": 1.0}])
+    folder.legacy_write_scores("t", "official", "0.1.0", [{"score": 0.0}])
+    folder.legacy_write_scores("t", "official-exact", "0.1.0", [{"score": 0.25}])
+    path = folder.legacy_write_scores("t", "official", "0.2.0", [{"score": 1.0}])
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
-    assert [line["score"] for line in folder.scores("t", "official")] == [1.0]
-    assert [line["score"] for line in folder.scores("t", "official-exact")] == [0.25]
-    assert list(folder.scores("t", "lenient")) == []
+    assert [line["score"] for line in folder.legacy_scores("t", "official")] == [1.0]
+    assert [line["score"] for line in folder.legacy_scores("t", "official-exact")] == [0.25]
+    assert list(folder.legacy_scores("t", "lenient")) == []
     assert sorted(one.name for one in (folder.path / "scores").iterdir()) == [
         "t@official-0.1.0.jsonl",
         "t@official-0.2.0.jsonl",
@@ -233,10 +235,10 @@ def test_scores_are_read_from_the_version_written_last(tmp_path: Path) -> None:
 def test_results_that_are_missing_say_how_to_make_them(tmp_path: Path) -> None:
     folder = make(tmp_path)
     with pytest.raises(DataError, match=r"results\.json") as caught:
-        folder.results()
+        folder.legacy_results()
     assert "kvl-eval score" in str(caught.value.fix)
-    folder.write_results({"rows": []})
-    assert folder.results() == {"rows": []}
+    folder.legacy_write_results({"rows": []})
+    assert folder.legacy_results() == {"rows": []}
 
 
 # -- the lock ---------------------------------------------------------------------------------------------------
@@ -308,14 +310,14 @@ def test_a_damaged_lock_is_taken_over(tmp_path: Path) -> None:
 
 def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -> None:
     first, second, killed = make(tmp_path, "one"), make(tmp_path, "another"), make(tmp_path, "killed")
-    killed.save({"status": "running", "created": "2027-01-01T00:00:00+00:00"})
+    killed.legacy_save({"status": "running", "created": "2027-01-01T00:00:00+00:00"})
     lock_of(killed, pid=dead_pid())
-    first.save({"status": "running", "created": "2025-01-01T00:00:00+00:00"})
-    second.save({"status": "running"})
+    first.legacy_save({"status": "running", "created": "2025-01-01T00:00:00+00:00"})
+    second.legacy_save({"status": "running"})
     second.unlock()
     (tmp_path / "no run").mkdir()
-    make(tmp_path, "newer").save({"schema": 99})
-    assert [(run["run_id"], run["status"]) for run in list_runs(tmp_path)] == [
+    make(tmp_path, "newer").legacy_save({"schema": 99})
+    assert [(run["run_id"], run["status"]) for run in legacy_list_runs(tmp_path)] == [
         ("one", "running"),
         ("another", "interrupted"),
         ("killed", "interrupted"),
@@ -324,4 +326,4 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
     write_index(tmp_path)
     index = json.loads((tmp_path / "index.json").read_text())
     assert [run["path"] for run in index["runs"]] == ["one", "another", "killed", "newer"]
-    assert list_runs(tmp_path / "nothing") == []
+    assert legacy_list_runs(tmp_path / "nothing") == []

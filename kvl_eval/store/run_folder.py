@@ -21,55 +21,32 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any, TypeVar
 
-from kvl_eval.errors import DataError, InputError, StorageError, UsageError
-from kvl_eval.store.journal import SCHEMA, Disk, Journal, encode_line, read_lines, remove_leftovers
+from kvl_eval.decode import Limits, decode, encode_object, read_json
+from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
+from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_lines, remove_leftovers
+from kvl_eval.store.manifest import Manifest, ModelFacts
+from kvl_eval.store.names import file_name
 from kvl_eval.store.record_schema import index_faults
+from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
+from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
 from kvl_eval.store.shared_text import Holders, RecordReader
-from kvl_eval.types import Policy
+from kvl_eval.store.task_records import RecordIndex, TaskRecords
 
+T = TypeVar("T")
+MANIFEST_LIMITS = Limits(size=16 << 20)
+_ENTRY_FIELDS = frozenset(one.name for one in fields(PlanEntry))
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
 
 
-class Key(NamedTuple):
-    """What a record answers, within its task and split."""
-
-    sample_id: str
-    repeat: int
-    budget: int | None
-    policy: Policy | None
-
-
-def key_of(fields: Mapping[str, Any]) -> Key:
+def legacy_key_of(fields: Mapping[str, Any]) -> Key:
     """The key of a record, score or plan entry."""
     return Key(fields["sample_id"], fields["repeat"], fields["budget"], fields["policy"])
-
-
-@dataclass(slots=True)
-class RecordIndex:
-    """Where the record that counts of each key starts, and what was odd about the file.
-
-    Attributes:
-        offsets:    {key: where its last complete record starts}.
-        failed:     {key: reason} of those that failed.
-        duplicates: records that a later one of the same key replaced.
-        damage:     one line of text for each line that cannot be read.
-        torn:       whether the last line has no end.
-        holders:    {where a record starts: where the one starts that holds the beginning of its texts}.
-    """
-
-    offsets: dict[Key, int] = field(default_factory=dict)
-    failed: dict[Key, str] = field(default_factory=dict)
-    duplicates: int = 0
-    damage: list[str] = field(default_factory=list)
-    torn: bool = False
-    holders: Mapping[int, int] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -77,14 +54,16 @@ class RunFolder:
 
     Attributes:
         path:     the folder.
-        manifest: run.json; `{"status": "unknown", ...}` where that file is missing or damaged.
+        manifest: run.json; a stand-in with status `unknown` where that file is missing or damaged.
         problem:  why the manifest is not to be trusted, or None.
         notices:  what readers found odd, in order, for the user to see.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any], disk: Disk, problem: str | None = None) -> None:
         self.path = path
-        self.manifest = manifest
+        self.legacy_manifest = manifest
+        self.manifest, wrong = _typed_manifest(manifest, path)
+        problem = problem or wrong
         self.problem = problem
         self.notices: list[str] = [problem] if problem else []
         self.disk = disk
@@ -96,7 +75,7 @@ class RunFolder:
     def create(
         output_dir: Path,
         name: str,
-        manifest: Mapping[str, Any],
+        manifest: Manifest | Mapping[str, Any],
         plan: Iterable[bytes],
         disk: Disk | None = None,
     ) -> RunFolder:
@@ -110,7 +89,10 @@ class RunFolder:
         folder.lock()
         digest = hashlib.sha256()
         disk.replace(path / "plan.jsonl", _hashing(plan, digest))
-        folder.save({**manifest, "run_id": path.name, "plan_sha256": digest.hexdigest()})
+        if isinstance(manifest, Manifest):
+            folder.save(replace(manifest, run_id=path.name, plan_sha256=digest.hexdigest()))
+        else:
+            folder.legacy_save({**manifest, "run_id": path.name, "plan_sha256": digest.hexdigest()})
         return folder
 
     @staticmethod
@@ -153,17 +135,29 @@ class RunFolder:
     @property
     def status(self) -> str:
         """planned, running, interrupted, finished or unknown; a running run whose process is gone is interrupted."""
-        status = str(self.manifest.get("status", "unknown"))
+        status = str(self.legacy_manifest.get("status", "unknown"))
         return "interrupted" if status == "running" and not is_held(self.path) else status
 
-    def save(self, changes: Mapping[str, Any]) -> None:
+    def save(self, manifest: Manifest) -> None:
+        """Write the manifest, and its own checksum as the last field.
+
+        What did not change stays as it was read, with all that a later version may have written there.
+        """
+        stored = encode_object(manifest)
+        for name in stored.keys() & self.legacy_manifest.keys():
+            if hasattr(manifest, name) and getattr(manifest, name) == getattr(self.manifest, name):
+                stored[name] = self.legacy_manifest[name]
+        self.legacy_save(stored)
+
+    def legacy_save(self, changes: Mapping[str, Any]) -> None:
         """Write the manifest with `changes`, and its own checksum as the last field."""
-        self.manifest = {**self.manifest, **changes}
-        self.manifest.pop("sha256", None)
-        self.manifest["sha256"] = ""
-        text = _json_text(self.manifest)
-        self.manifest["sha256"] = hashlib.sha256(text).hexdigest()
-        self.disk.replace(self.path / "run.json", [_json_text(self.manifest)])
+        self.legacy_manifest = {**self.legacy_manifest, **changes}
+        self.legacy_manifest.pop("sha256", None)
+        self.legacy_manifest["sha256"] = ""
+        text = json_text(self.legacy_manifest)
+        self.legacy_manifest["sha256"] = hashlib.sha256(text).hexdigest()
+        self.manifest = _typed_manifest(self.legacy_manifest, self.path)[0]
+        self.disk.replace(self.path / "run.json", [json_text(self.legacy_manifest)])
 
     def check_plan(self) -> None:
         """Raises DataError `run.plan` if plan.jsonl is not the one the manifest speaks of."""
@@ -174,7 +168,7 @@ class RunFolder:
                     digest.update(chunk)
         except OSError as error:
             raise DataError("run.plan", f"cannot read {self.path / 'plan.jsonl'}", why=str(error)) from error
-        if digest.hexdigest() != self.manifest.get("plan_sha256"):
+        if digest.hexdigest() != self.legacy_manifest.get("plan_sha256"):
             raise DataError(
                 "run.plan",
                 f"{self.path / 'plan.jsonl'} was changed after the run began",
@@ -184,14 +178,29 @@ class RunFolder:
 
     # -- plan and records ---------------------------------------------------------------------------------------
 
-    def plan(self, task: str | None = None) -> Iterator[dict[str, Any]]:
-        """The plan's entries in order, of one task or all. Each holds the sample's text fields, stored once a sample.
-
-        `offset` in an entry is where the line with the text fields starts.
+    def plan(self, task: str | None = None) -> Iterator[PlanEntry]:
+        """The plan's entries in order, of one task or all.
 
         Raises: DataError `run.plan`, naming file and line, if one cannot be read.
         """
-        sample: dict[str, Any] = {}
+        sample: PlannedSample | None = None
+        path = self.path / "plan.jsonl"
+        for line in self._plan_lines(task):
+            stored = line.fields or {}
+            where = f"{path} line {line.number}"
+            try:
+                if "row" in stored:
+                    shared = {name: value for name, value in stored.items() if name not in _ENTRY_FIELDS}
+                    sample = replace(decode(PlannedSample, shared), offset=line.offset)
+                entry = decode(PlanEntry, stored)
+            except DecodeError as error:
+                raise DataError("run.plan", f"{path.name} is damaged", where=where, why=error.message) from error
+            if sample is None:
+                why = "the line with the sample's text is not there"
+                raise DataError("run.plan", f"{path.name} is damaged", where=where, why=why)
+            yield replace(entry, sample=sample)
+
+    def _plan_lines(self, task: str | None) -> Iterator[Line]:
         path = self.path / "plan.jsonl"
         if not path.exists():
             raise DataError("run.plan", f"{path} is missing", fix="start a new run with --no-resume")
@@ -201,10 +210,16 @@ class RunFolder:
                 raise DataError(
                     "run.plan", f"{path.name} is damaged", where=f"{path} line {line.number}", why=line.damage
                 )
-            fields = line.fields
-            if "row" in fields:
-                sample = {**fields, "offset": line.offset}
-            yield {**sample, **fields}
+            yield line
+
+    def legacy_plan(self, task: str | None = None) -> Iterator[dict[str, Any]]:
+        """As `plan`, as dicts. `offset` in an entry is where the line with the text fields starts."""
+        sample: dict[str, Any] = {}
+        for line in self._plan_lines(task):
+            stored = line.fields or {}
+            if "row" in stored:
+                sample = {**stored, "offset": line.offset}
+            yield {**sample, **stored}
 
     def samples_path(self, task: str) -> Path:
         """Where a task's records are."""
@@ -239,7 +254,7 @@ class RunFolder:
             if dangling := holders.see(line):
                 found.damage.append(f"{path} line {line.number}: {dangling}")
                 continue
-            key = key_of(line.fields)
+            key = legacy_key_of(line.fields)
             found.duplicates += key in found.offsets
             found.offsets[key] = line.offset
             found.failed.pop(key, None)
@@ -251,7 +266,7 @@ class RunFolder:
         return found
 
     def _check_owner(self, fields: Mapping[str, Any], task: str, where: str) -> None:
-        ours = self.manifest.get("config_fingerprint")
+        ours = self.legacy_manifest.get("config_fingerprint")
         theirs = fields.get("config_fingerprint")
         if fields.get("task") != task or (ours is not None and theirs != ours):
             raise UsageError(
@@ -270,60 +285,111 @@ class RunFolder:
             notices.append(f"{path.name}: {found.duplicates} records were replaced by later ones of the same key")
         self.notices += [notice for notice in notices if notice not in self.notices]
 
-    def records(self, task: str, *, strict: bool = False) -> Iterator[dict[str, Any]]:
-        """A task's records, each key once: as they were finished, but those of one trajectory together."""
+    def records(self, task: str, *, strict: bool = False) -> Iterator[Record]:
+        """A task's records, each key once, in the order they were finished, but those of one trajectory together.
+
+        Raises: DataError `run.damaged`, naming file and field, for one that is no record.
+        """
         index = self.index(task, strict=strict)
-        reader = self.reader(task, index)
+        with self.reader(task, index) as reader:
+            for key in index.in_order():
+                yield reader.at(key)
+
+    def reader(self, task: str, index: RecordIndex) -> TaskRecords:
+        """A task's records by key."""
+        return TaskRecords(self.samples_path(task), index)
+
+    def legacy_records(self, task: str, *, strict: bool = False) -> Iterator[dict[str, Any]]:
+        """As `records`, as dicts."""
+        index = self.index(task, strict=strict)
+        reader = self.legacy_reader(task, index)
         try:
-            for offset in sorted(index.offsets.values(), key=lambda at: (index.holders.get(at, at), at)):
-                yield reader.at(offset)
+            for key in index.in_order():
+                yield reader.at(index.offsets[key])
         finally:
             reader.close()
 
-    def reader(self, task: str, index: RecordIndex) -> RecordReader:
-        """A task's records by where they start."""
+    def legacy_reader(self, task: str, index: RecordIndex) -> RecordReader:
+        """A task's records by where they start, as dicts."""
         return RecordReader(self.samples_path(task), index.holders)
 
     # -- what is derived ----------------------------------------------------------------------------------------
 
-    def write_scores(self, task: str, protocol: str, version: str, lines: Iterable[Mapping[str, Any]]) -> Path:
-        """Put a task's scores in place; those of another version stay beside them."""
+    def write_scores(self, task: str, protocol: str, version: str, lines: Iterable[ScoreLine]) -> Path:
+        """Put a task's scores in place; those of another version stay. `protocol` is as `scores_name` gives it."""
+        return self.legacy_write_scores(task, protocol, version, map(encode_object, lines))
+
+    def legacy_write_scores(self, task: str, protocol: str, version: str, lines: Iterable[Mapping[str, Any]]) -> Path:
+        """As `write_scores`, of dicts."""
         path = self.path / "scores" / f"{file_name(task)}@{file_name(protocol)}-{version}.jsonl"
         self.disk.replace(path, (encode_line(line) for line in lines))
         return path
 
-    def scores(self, task: str, protocol: str) -> Iterator[dict[str, Any]]:
-        """A task's scores in plan order: of the version written last. None where it was not scored so."""
-        pattern = re.compile(re.escape(f"{file_name(task)}@{file_name(protocol)}-") + r"\d[^@-]*\.jsonl")
+    def scores(self, task: str, protocol: str) -> Iterator[ScoreLine]:
+        """A task's scores in plan order, of the newest version. None where it was not scored so.
+
+        Raises: DataError `run.scores`, naming file and line, for one that cannot be read.
+        """
+        for path, line in self._score_lines(task, protocol):
+            try:
+                yield decode(ScoreLine, line.fields)
+            except DecodeError as error:
+                raise self._damaged_scores(path, line, error.message) from error
+
+    def legacy_scores(self, task: str, protocol: str) -> Iterator[dict[str, Any]]:
+        """As `scores`, as dicts."""
+        return (line.fields or {} for _, line in self._score_lines(task, protocol))
+
+    def _score_lines(self, task: str, protocol: str) -> Iterator[tuple[Path, Line]]:
+        pattern = re.compile(re.escape(f"{file_name(task)}@{file_name(protocol)}-") + r"(\d[^@-]*)\.jsonl")
         folder = self.path / "scores"
-        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
-        if not found:
+        versions = [pattern.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+        newest = max((match for match in versions if match), key=lambda match: _version_order(match[1]), default=None)
+        if newest is None:
             return
-        newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
-        for line in read_lines(newest):
+        path = folder / newest[0]
+        for line in read_lines(path):
             if line.fields is None:
-                raise DataError(
-                    "run.scores",
-                    f"{newest.name} is damaged",
-                    where=f"{newest} line {line.number}",
-                    fix=f"`kvl-eval score {self.path}` writes it anew",
-                )
-            yield line.fields
+                raise self._damaged_scores(path, line, line.damage)
+            yield path, line
 
-    def write_results(self, results: Mapping[str, Any]) -> None:
+    def _damaged_scores(self, path: Path, line: Line, why: str) -> DataError:
+        return DataError(
+            "run.scores",
+            f"{path.name} is damaged",
+            where=f"{path} line {line.number}",
+            why=why,
+            fix=f"`kvl-eval score {self.path}` writes it anew",
+        )
+
+    def write_results(self, results: Results) -> None:
         """Put results.json in place."""
-        self.disk.replace(self.path / "results.json", [_json_text(results)])
+        self.legacy_write_results(encode_object(results))
 
-    def results(self) -> dict[str, Any]:
+    def legacy_write_results(self, results: Mapping[str, Any]) -> None:
+        """As `write_results`, of a dict."""
+        self.disk.replace(self.path / "results.json", [json_text(results)])
+
+    def results(self) -> Results:
         """results.json. Raises DataError `run.results` if it is missing or damaged."""
         path = self.path / "results.json"
         try:
-            found = json.loads(path.read_bytes())
+            return decode(Results, read_json(path.read_bytes()))
+        except DecodeError as error:
+            raise self._no_results(error.message) from error
+        except OSError as error:
+            raise self._no_results(str(error)) from error
+
+    def legacy_results(self) -> dict[str, Any]:
+        """As `results`, as a dict."""
+        try:
+            return dict(json.loads((self.path / "results.json").read_bytes()))
         except (OSError, ValueError) as error:
-            raise DataError(
-                "run.results", f"cannot read {path}", why=str(error), fix=f"`kvl-eval score {self.path}` writes it"
-            ) from error
-        return dict(found)
+            raise self._no_results(str(error)) from error
+
+    def _no_results(self, why: str) -> DataError:
+        path = self.path / "results.json"
+        return DataError("run.results", f"cannot read {path}", why=why, fix=f"`kvl-eval score {self.path}` writes it")
 
     def log(self, text: str) -> None:
         """Add to log.txt, for people; nothing reads it."""
@@ -335,57 +401,13 @@ class RunFolder:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
 
 
-def scores_name(protocol: str, thinking: str = "split", judge: str | None = None) -> str:
-    """How `scores/` calls a protocol: `official`, `official.raw` (shown the thought too), `official+JUDGE`."""
-    return protocol + ("" if thinking == "split" else f".{thinking}") + (f"+{judge}" if judge is not None else "")
+def plan_line(entry: PlanEntry, *, first: bool) -> bytes:
+    """A line of plan.jsonl; the first line of a sample carries what all its answers share.
 
-
-def file_name(name: str) -> str:
-    """`name` as part of a file name: letters, digits and `-_.+` stay, long ones end in a hash."""
-    safe = quote(name, safe="-_.+").lstrip(".") or "_"
-    return safe if len(safe) <= 80 else f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def run_name(created: datetime, model: str, tasks: list[str], fingerprint: str) -> str:
-    """Time, model, tasks (shortened) and the first four hex digits of the fingerprint."""
-    shown, hidden = tasks[:3], len(tasks) - 3
-    parts = "+".join(shown) + (f"+{hidden}more" if hidden > 0 else "")
-    return f"{created:%Y%m%d-%H%M%S}_{file_name(model)[:40]}_{file_name(parts)[:60]}_{fingerprint[:4]}"
-
-
-def list_runs(output_dir: Path) -> list[dict[str, Any]]:
-    """The runs below `output_dir`, oldest first: run_id, path, status, created, model, tasks, counts."""
-    found = []
-    for path in sorted(output_dir.iterdir()) if output_dir.is_dir() else []:
-        if not (path / "run.json").is_file():
-            continue
-        try:
-            folder = RunFolder.open(path)
-        except InputError:  # written by a newer version: it is there, more is not known
-            found.append(_run_entry(path, "unreadable", {}))
-        else:
-            found.append(_run_entry(path, folder.status, folder.manifest))
-    return sorted(found, key=lambda run: (str(run["created"]), run["run_id"]))
-
-
-def _run_entry(path: Path, status: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "run_id": path.name,
-        "path": str(path),
-        "status": status,
-        "created": manifest.get("created"),
-        "model": (manifest.get("model") or {}).get("name"),
-        "demo": bool(manifest.get("demo")),
-        "tasks": list(manifest.get("data") or {}),
-        "config_fingerprint": manifest.get("config_fingerprint"),
-        "counts": manifest.get("counts"),
-    }
-
-
-def write_index(output_dir: Path, disk: Disk | None = None) -> None:
-    """Write `index.json` anew from the manifests."""
-    runs = [{**run, "path": Path(run["path"]).name} for run in list_runs(output_dir)]
-    (disk or Disk()).replace(output_dir / "index.json", [_json_text({"schema": SCHEMA, "runs": runs})])
+    Raises: TypeError for a row with a value that JSON has no form for.
+    """
+    own = encode_object(entry)
+    return encode_line({**own, **encode_object(entry.sample)} if first else own)
 
 
 def _make_folder(output_dir: Path, name: str) -> Path:
@@ -415,8 +437,25 @@ def _hashing(chunks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
         yield chunk
 
 
-def _json_text(value: Mapping[str, Any]) -> bytes:
+def json_text(value: Mapping[str, Any]) -> bytes:
+    """An object as run.json and results.json are written."""
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _version_order(version: str) -> tuple[tuple[int, ...], bool, str]:
+    """`0.10.0` comes after `0.9.1`, `0.2.0` after `0.2.0rc1`."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    numbers = release[0] if release else ""
+    return tuple(map(int, numbers.split(".") if numbers else ())), numbers == version, version
+
+
+def _typed_manifest(stored: Mapping[str, Any], path: Path) -> tuple[Manifest, str | None]:
+    """The manifest and None, or a stand-in and what is wrong."""
+    try:
+        return decode(Manifest, dict(stored)), None
+    except KvlEvalError as error:
+        stand_in = Manifest(run_id=path.name, model=ModelFacts(name="unknown"))
+        return stand_in, f"{path / 'run.json'} cannot be read: {error.message}"
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, Any], str | None]:

@@ -1,0 +1,38 @@
+"""What comes from outside gets a type here, and nowhere else: run folders, servers, checkpoints, rows, configurations.
+
+    value = decode(Usage, read_json(body), "usage")      Usage is a dataclass; DecodeError names the first wrong field
+    line = encode(record)                                plain JSON values, ready for `json.dumps`
+
+A dataclass describes an object. Its fields may be None, bool, int, float, str, Path, Literal, StrEnum, list[T],
+tuple[T, ...], tuple[A, B], Mapping[str, T], dict[str, T], unions of these, other dataclasses, and `Json`.
+`Annotated[int, Between(0, 9)]` bounds a number. Names in annotations must be importable at run time. Fields are
+made special by `omitted`, `unknown_fields`, `renamed` and `not_stored`.
+"""
+
+from __future__ import annotations
+
+from kvl_eval.decode.fields import Between, Count, Others, not_stored, omitted, renamed, unknown_fields
+from kvl_eval.decode.text import DEFAULT_LIMITS, Json, Limits, join_path, read_json, read_yaml, shown
+from kvl_eval.decode.typed import decode, encode, encode_object
+from kvl_eval.errors import DecodeError
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Between",
+    "Count",
+    "DecodeError",
+    "Json",
+    "Limits",
+    "Others",
+    "decode",
+    "encode",
+    "encode_object",
+    "join_path",
+    "not_stored",
+    "omitted",
+    "read_json",
+    "read_yaml",
+    "renamed",
+    "shown",
+    "unknown_fields",
+]
