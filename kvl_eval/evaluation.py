@@ -10,11 +10,11 @@ from typing import Any
 from kvl_eval.backends.base import Backend
 from kvl_eval.run.config import answers_bundled, resolve
 from kvl_eval.run.large_data import bring_large
-from kvl_eval.run.plan import Lookup, plan_run
+from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.tasks import get_task, select
+from kvl_eval.tasks import select
 from kvl_eval.tasks.base import Task
 
 
@@ -71,12 +71,10 @@ def evaluate(
         backend, options["backend"] = None, backend
     family = backend.family if backend is not None else resolve_model(model).family
     chosen = _tasks(tasks, answers_bundled(family, options))
-    own = {task.name: task for task in chosen}
     config = resolve(model, family, chosen, options)
-    lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
-    bring_large(config, lookup)
+    bring_large(config, chosen)
     backend = backend or make_backend(model, config.settings)
-    outcome = start_run(plan_run(config, backend, lookup), backend, progress, lookup=lookup)
+    outcome = start_run(plan_run(config, backend, chosen), backend, progress)
     return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 

@@ -19,9 +19,9 @@ from kvl_eval.run.plan import differences
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.score_run import score_run
-from kvl_eval.store.replies import JudgeView
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.records import PlanEntry, ScoreLine
-from kvl_eval.store.run_folder import scores_name
+from kvl_eval.store.replies import JudgeView
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Policy
 
@@ -192,9 +192,7 @@ def _mapping(value: Json) -> dict[str, Json]:
 
 def _about(run: RunReader) -> ComparedRun:
     manifest = run.folder.manifest
-    return ComparedRun(
-        run=run.folder.run_id, path=str(run.folder.path), model=manifest.model.name, demo=manifest.demo
-    )
+    return ComparedRun(run=run.folder.run_id, path=str(run.folder.path), model=manifest.model.name, demo=manifest.demo)
 
 
 def _tasks(a: RunReader, b: RunReader, task: str | None) -> list[str]:

@@ -158,9 +158,7 @@ def _worst(pairs: Sequence[_Pair]) -> _Pair:
 
 def _changed(pair: _Pair) -> ChangedSample:
     a = pair.a
-    return ChangedSample(
-        sample_id=a.sample_id, repeat=a.repeat, gold=a.gold, a=_reading(a), b=_reading(pair.b)
-    )
+    return ChangedSample(sample_id=a.sample_id, repeat=a.repeat, gold=a.gold, a=_reading(a), b=_reading(pair.b))
 
 
 def _reading(line: ScoreLine) -> Reading:

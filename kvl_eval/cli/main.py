@@ -16,7 +16,7 @@ import click
 
 from kvl_eval import __version__
 from kvl_eval.cli import options
-from kvl_eval.cli.flags import data_options, include_option, json_option, judge_options, run_options
+from kvl_eval.cli.flags import data_options, include_option, json_option, judge_options, run_options, score_view_option
 from kvl_eval.cli.options import spelled
 from kvl_eval.errors import KvlEvalError, UsageError
 
@@ -61,7 +61,7 @@ def cli(ctx: click.Context) -> None:
 
 
 @cli.command()
-@run_options
+@run_options, score_view_option
 def run(as_json: bool, **flags: Any) -> int:
     """Evaluate a model on tasks."""
     from kvl_eval.cli.run import run_verb
@@ -70,7 +70,7 @@ def run(as_json: bool, **flags: Any) -> int:
 
 
 @cli.command()
-@run_options
+@run_options, score_view_option
 def sweep(as_json: bool, **flags: Any) -> int:
     """`run` over thinking budgets (--think-budget is required)."""
     from kvl_eval.cli.run import run_verb
@@ -101,7 +101,7 @@ def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: 
 @spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
 @spelled(("--protocol",), help="Protocol by name, or `all`; default: each task's own.")
-@spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", show_default=True)
+@score_view_option
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)
 @judge_options

@@ -23,7 +23,7 @@ SAME = (
     "data_dir",
     "data_version",
     "system_prompt",
-    "thinking",
+    "score_view",
     "protocol",
     "seed",
     "repeats",

@@ -17,25 +17,27 @@ NOTHING = 3  # exit code: there was nothing to compare, or answers are missing
 def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
     """Prove a run whole; the exit code says whether it is."""
     from kvl_eval.audit import verify
+    from kvl_eval.audit.verify_text import as_text
     from kvl_eval.reports.figures import plain
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
 
-    found = verify.verify(RunFolder.open(run), strict=strict)
-    click.echo(_json(verify.as_json(found)) if as_json else plain(verify.as_text(found), keep="\n"))
+    found = verify.verify(RunReader.open(run), strict=strict)
+    click.echo(_json(found.as_json()) if as_json else plain(as_text(found), keep="\n"))
     return found.exit_code
 
 
 def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | None, as_json: bool) -> int:
     """Set two runs side by side, or, without a second one, two protocols or the budgets of one."""
-    from kvl_eval.audit import compare
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.audit.compare import compare
+    from kvl_eval.audit.compare_text import as_text
+    from kvl_eval.scoring.run_reader import RunReader
 
-    first = RunFolder.open(a)
-    second = first if b is None else RunFolder.open(b)
+    first = RunReader.open(a)
+    second = first if b is None else RunReader.open(b)
     name = None if task is None else task.lower().replace("_", "-")
-    found = compare.compare(first, second, task=name, protocols=_protocols(protocol))
-    click.echo(_json(found) if as_json else compare.as_text(found))
-    return 0 if any(one["n"] for one in found["comparisons"]) else NOTHING
+    found = compare(first, second, task=name, protocols=_protocols(protocol))
+    click.echo(_json(found.as_json()) if as_json else as_text(found))
+    return 0 if any(task.pairs.counts.n for task in found.comparisons) else NOTHING
 
 
 def _protocols(text: str | None) -> tuple[str | None, str | None]:
@@ -50,11 +52,11 @@ def _protocols(text: str | None) -> tuple[str | None, str | None]:
 
 def merge_verb(runs: Sequence[Path], output_dir: Path, *, as_json: bool) -> int:
     """Join shards, say what each held, show the result."""
-    from kvl_eval.audit.merge import merge, told
+    from kvl_eval.audit.merge import merge, shard_lines
     from kvl_eval.cli.run import show
 
     outcome, shards = merge(runs, output_dir)
-    for line in told(shards):
+    for line in shard_lines(shards):
         click.echo(line, err=True)
     return show(outcome, as_json)
 
@@ -63,14 +65,14 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     """Write a run for another tool; the exit code says whether answers are missing from it."""
     from kvl_eval.exports import export_run
     from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
 
-    folder = RunFolder.open(run)
-    rows = fresh_results(folder)["rows"]
-    written = export_run(folder, format, Path(out) if out else run / "export" / format, protocol)
+    reader = RunReader.open(run)
+    rows = fresh_results(reader).rows
+    written = export_run(reader.folder, format, Path(out) if out else run / "export" / format, protocol)
     names = [str(path) for path in written]
     click.echo(json.dumps(names) if as_json else "\n".join(names))
-    lacking = sorted({row["task"] for row in rows if row["n_ok"] < row["n_planned"]})
+    lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
     if lacking:
         click.echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
     return NOTHING if lacking else 0

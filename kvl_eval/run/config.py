@@ -12,7 +12,7 @@ from kvl_eval.backends.chat_client import CONNECTIONS, Server
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED, Generation, Policy, ThinkingView
+from kvl_eval.types import EMBEDDED, Generation, Policy, ScoreView, StoredView, score_view, stored_view
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
 DEMO_FAMILIES = (*EMBEDDED, "fake")  # models that answer bundled splits unless told otherwise
@@ -27,6 +27,7 @@ WHOLE_RUN = (
     "repeats",
     "seed",
     "protocol",
+    "score_view",
     "thinking",
     "think_budget",
     "budget_policy",
@@ -83,12 +84,17 @@ class RunConfig:
     repeats: int = 1
     seed: int = 0
     protocol: str | None = None
-    thinking: ThinkingView = "split"
+    thinking: StoredView = "split"
     system_prompt: str | None = None
     prompt_text: str | None = None
     output_dir: Path = Path("results")
     fail_on_error: float | None = None
     judge: Server | None = None
+
+    @property
+    def score_view(self) -> ScoreView:
+        """What scorers see of an answer; `thinking` is the word that stored configurations have for it."""
+        return score_view(self.thinking)
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -115,7 +121,7 @@ def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str
     for task in tasks:
         if given.get("protocol", "all") != "all":
             _known("protocol", given["protocol"], [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    plain = ("limit", "repeats", "seed", "protocol", "thinking", "system_prompt", "prompt_text", "fail_on_error")
+    plain = ("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error")
     return RunConfig(
         model=model,
         family=family,
@@ -125,6 +131,7 @@ def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str
         shard=_pair(given.get("shard")),
         output_dir=Path(given.get("output_dir", "results")),
         judge=judge_server(given),
+        thinking=stored_view(score_view(given.get("score_view", given.get("thinking")))),
         **{name: given[name] for name in plain if name in given},
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from kvl_eval.run.data_digest import canonical, data_fingerprint, sample_digest
 from kvl_eval.run.plan_sizes import LongestPrompt, PlanPart, count_tokens, parts_of, plan_part
 from kvl_eval.run.provenance import minor_version
 from kvl_eval.store.journal import SCHEMA, encode_line
-from kvl_eval.tasks import get_task, open_split
+from kvl_eval.tasks import open_split, task_named
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Message, Sample, SubtitleRef, VideoRef
 
@@ -28,8 +28,6 @@ MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts wh
 SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
 EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
-
-Lookup = Callable[[str], Task]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +117,8 @@ class Plan:
         return sum(task.n * len(task.config.budgets) for task in self.tasks) * self.config.repeats
 
 
-def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> Plan:
-    """Read the data and fix what will be asked.
+def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = ()) -> Plan:
+    """Read the data and fix what will be asked; `own` tasks go before registered ones.
 
     Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
     """
@@ -128,7 +126,8 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
     unseen = set(config.sample_ids)
     limits = backend.limits()
     tasks = tuple(
-        _plan_task(_measured(lookup(one.task), limits), one, config, limits, lines, unseen) for one in config.tasks
+        _plan_task(_measured(task_named(one.task, own), limits), one, config, limits, lines, unseen)
+        for one in config.tasks
     )
     if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
         raise UsageError(

@@ -30,13 +30,13 @@ from kvl_eval.run.plan import (
     without_media,
 )
 from kvl_eval.run.progress import Progress, TaskCounts
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import answer_text
+from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import SCHEMA, Journal
 from kvl_eval.store.records import Key
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.shared_text import Holder, shortened
-from kvl_eval.types import MISSING, Completion, Message, Sample
+from kvl_eval.types import Completion, Message, Sample
 
 GRACE = 5.0  # seconds that answers under way get when a run is to stop
 TICK = 0.25  # seconds between looks at the clock
@@ -220,9 +220,9 @@ class Session:
         crc = self._journals[task].append(stored)
         if completion.trajectory_id is not None:
             entry.holders.setdefault(completion.repeat, Holder(crc, record))
-        self._count(entry, completion, record)
+        self._count(entry, completion)
 
-    def _count(self, entry: _InFlight, completion: Completion, record: Mapping[str, Any]) -> None:
+    def _count(self, entry: _InFlight, completion: Completion) -> None:
         counts = self.counts[entry.task.name]
         counts.done_here += 1
         counts.weight_done += entry.weight
@@ -234,7 +234,7 @@ class Session:
             counts.thinking.append(completion.tokens.thinking)
             counts.cut += completion.finish_reason == "budget" or completion.budget_forced
             self._here["ok"] += 1
-            self._score_so_far(entry, counts, record)
+            self._score_so_far(entry, counts, completion)
         else:
             reason = completion.reason or "unknown"
             counts.failed[reason] += 1
@@ -244,11 +244,10 @@ class Session:
         if counts.done == counts.planned:
             counts.finished = time.monotonic()
 
-    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Mapping[str, Any]) -> None:
-        text = answer_text(record, self.plan.config.thinking)
-        item = (entry.sample, text, MISSING)
-        protocol = self._protocols[entry.task.name]
-        value = score_outputs(entry.task.task, protocol, [item], thinking=self.plan.config.thinking)[0].value
+    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, completion: Completion) -> None:
+        view = self.plan.config.score_view
+        item = Item(entry.sample, answer_of(completion, view))
+        value = score_outputs(entry.task.task, self._protocols[entry.task.name], [item], view)[0].value
         if value is not None:
             counts.points += value
             counts.scored += 1

@@ -111,8 +111,7 @@ def judged_scores(
     flat = score_outputs(task, protocol, [item for group in extracted for item in group], judge.view)
     scores = iter(flat)
     return [
-        _verdict([next(scores) for _ in group], about, judge)
-        for group, about in zip(extracted, asked, strict=True)
+        _verdict([next(scores) for _ in group], about, judge) for group, about in zip(extracted, asked, strict=True)
     ]
 
 

@@ -195,9 +195,7 @@ def score_predictions(
     return PredictionScores(task=task.name, view=view, protocols=tuple(results))
 
 
-def read_predictions(
-    task: Task, lines: Iterable[tuple[str, Line]], find: FindSample | None
-) -> Iterator[Prediction]:
+def read_predictions(task: Task, lines: Iterable[tuple[str, Line]], find: FindSample | None) -> Iterator[Prediction]:
     """The predictions of located lines. Raises: DataError naming the place."""
     places: dict[str, str] = {}
     for where, line in lines:

@@ -10,14 +10,16 @@ from kvl_eval.errors import DataError, unknown
 from kvl_eval.scoring.judged import can_be_judged
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.score_run import score_run
+from kvl_eval.store.names import scores_name
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.store.result_records import ResultRow, Results
-from kvl_eval.store.run_folder import scores_name
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ScoreView, score_view
 
 
-def rescore(run: RunReader, protocol: str | None = None, view: ScoreView = "answer", *, strict: bool = False) -> Results:
+def rescore(
+    run: RunReader, protocol: str | None = None, view: ScoreView = "answer", *, strict: bool = False
+) -> Results:
     """Score stored answers and write the results.
 
     `protocol` is a name, `all`, or None: each task's default and what it shows beside. A protocol that a judge serves

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kvl_eval.scorers.aggregate import by_question
@@ -89,9 +89,7 @@ def result_row(
 
 def decisive_rows(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Of results that differ in their judge alone, the last one's: the newest judge, or none where none was asked."""
-    keyed = {
-        (row.task, row.split, row.budget, row.policy, row.protocol, row.thinking, row.blind): row for row in rows
-    }
+    keyed = {(row.task, row.split, row.budget, row.policy, row.protocol, row.thinking, row.blind): row for row in rows}
     return list(keyed.values())
 
 

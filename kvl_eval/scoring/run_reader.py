@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 
 from kvl_eval.store.replies import Replies
-from kvl_eval.store.run_folder import RecordIndex, RunFolder
-from kvl_eval.tasks import get_task
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.task_records import RecordIndex
+from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 
 
@@ -17,12 +18,13 @@ class RunReader:
 
     Attributes:
         folder: the run.
+        tasks:  the caller's own tasks.
     """
 
     def __init__(self, folder: RunFolder, tasks: Iterable[Task] = ()) -> None:
-        """`tasks` are the caller's own; they go before registered ones of the same name."""
+        """`tasks` go before registered ones of the same name."""
         self.folder = folder
-        self._own = {task.name: task for task in tasks}
+        self.tasks = tuple(tasks)
         self._indexes: dict[str, RecordIndex] = {}
         self._replies: dict[str, Replies] = {}
 
@@ -52,7 +54,7 @@ class RunReader:
 
     def task(self, name: str) -> Task:
         """One of the caller's tasks, or a registered one. Raises UsageError."""
-        return self._own[name] if name in self._own else get_task(name)
+        return task_named(name, self.tasks)
 
     def index(self, task: str, *, strict: bool = False) -> RecordIndex:
         """Where each record of a task is. Raises as `RunFolder.index`."""

@@ -17,8 +17,8 @@ from kvl_eval.scoring.stored_answers import outcomes
 from kvl_eval.scoring.tally import Tally
 from kvl_eval.scoring.verdicts import Scoring
 from kvl_eval.store.records import PlanEntry, ScoreLine
-from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.replies import JudgeView
+from kvl_eval.store.result_records import ResultRow
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Policy, Sample, Scored, ScoreView
 
@@ -36,9 +36,7 @@ class ScoredRun:
     rows: tuple[ResultRow, ...]
 
 
-def score_run(
-    run: RunReader, task: Task, protocol: str, view: ScoreView, judge: JudgeView | None = None
-) -> ScoredRun:
+def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge: JudgeView | None = None) -> ScoredRun:
     """What a protocol makes of a run's answers, each scored once; nothing is written.
 
     Args:
