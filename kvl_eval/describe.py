@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from kvl_eval.model.families import KIMI_VL
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
-
-FAMILIES = ("instruct", "thinking", "thinking-2506", *EMBEDDED)
+from kvl_eval.types import ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 
 def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
@@ -21,8 +20,8 @@ def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
     Nothing is downloaded for that: without a folder, a task's bundled split serves, or no sample at all.
     Raises: DataError, UsageError.
     """
-    if task.measured is not None:
-        task = task.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
+    if task.data.measured is not None:
+        task = task.data.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
     sample = _first_sample(task, source, split)
     return {
         "task": task.name,
@@ -33,13 +32,17 @@ def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
         "licence": task.licence,
         "default_split": task.default_split,
         "splits": {name: asdict(one) for name, one in task.splits.items()} | _mini(task),
-        "files": list(task.files),
-        "row_layouts": {name: list(columns) for name, columns in task.row_layouts.items()},
+        "files": list(task.data.files),
+        "row_layouts": {name: list(columns) for name, columns in task.data.row_layouts.items()},
         "sample": None if sample is None else sample.id,
         "default_prompt": task.default_prompt,
         "prompt_evidence": task.prompt_evidence,
         "prompts": {name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
-        "generation": {family: asdict(task.generation(family)) for family in FAMILIES},
+        "generation": {
+            name: asdict(family.generation(task.max_new_tokens))
+            for name, family in KIMI_VL.records.items()
+            if family is not KIMI_VL.other
+        },
         "default_protocol": task.default_protocol,
         "protocols": {
             name: {"label": one.label or name, "notes": list(one.notes), "evidence": one.evidence}

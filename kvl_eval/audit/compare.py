@@ -159,15 +159,16 @@ def compare(
 def settings(a: RunReader, b: RunReader, tasks: Sequence[str]) -> list[str]:
     """What can change an answer of these tasks and differs, `name of A → of B`; and which samples were chosen."""
     left, right = (dict(run.folder.manifest.identity) for run in (a, b))
-    by_task = [_mapping(identity.pop("tasks", None)) for identity in (left, right)]
+    left_tasks, right_tasks = (_mapping(identity.pop("tasks", None)) for identity in (left, right))
     lines = differences(left, right)
     changed: dict[str, list[str]] = {}
     for task in tasks:
-        for change in differences(*(_mapping(own.get(task)) for own in by_task)):
+        for change in differences(_mapping(left_tasks.get(task)), _mapping(right_tasks.get(task))):
             changed.setdefault(change, []).append(task)
     for change, where in changed.items():
         lines.append(f"{'every task' if len(where) == len(tasks) > 1 else ', '.join(where)}: {change}")
-    return lines + differences(*(encode_object(run.folder.manifest.selection) for run in (a, b)))
+    selections = (encode_object(run.folder.manifest.selection) for run in (a, b))
+    return lines + differences(next(selections), next(selections))
 
 
 def circumstances(a: RunReader, b: RunReader) -> list[str]:

@@ -57,7 +57,7 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
             if in_shard(sample.question_id, run.shard):
                 media[sample.id] = [media_digest(ref) for ref in sample.media if not _is_drawn(ref)]
                 texts = (
-                    _text_changes(_planned(reader, stored[sample.id]), sample, measured=task.measured is not None)
+                    _text_changes(_planned(reader, stored[sample.id]), sample, measured=task.data.measured is not None)
                     if sample.id in stored
                     else "new in the data"
                 )

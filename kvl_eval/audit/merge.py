@@ -55,7 +55,9 @@ class Shard:
         return f"{text}, {self.lacking} samples lack one; `kvl-eval resume {self.folder.path}` finishes it"
 
 
-def merge(paths: Sequence[Path], output_dir: Path, own: Sequence[Task] = ()) -> tuple[RunOutcome, list[Shard]]:
+def merge(
+    paths: Sequence[Path], output_dir: Path, own: Sequence[Task] = (), *, compress: bool = False
+) -> tuple[RunOutcome, list[Shard]]:
     """A new run folder below `output_dir` with everything the shards hold, scored; and what each shard held.
 
     `own` tasks go before registered ones.
@@ -81,6 +83,8 @@ def merge(paths: Sequence[Path], output_dir: Path, own: Sequence[Task] = ()) -> 
                 folder.disk.replace(replies_path(folder, task), _replies(shards, task))
         results = rescore(RunReader(folder, own), config.protocol, config.score_view)
         save_end(folder, results, encode_object(first.model))
+        if compress and folder.status == "finished":
+            folder.compress()
     finally:
         folder.unlock()
     return outcome_of(folder, results, None), shards

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import NamedTuple
 from kvl_eval.audit.verification import STATES, Verification, key_text
 from kvl_eval.decode import decode
 from kvl_eval.errors import DecodeError
-from kvl_eval.store.journal import Line, read_lines
-from kvl_eval.store.records import Key, Record
+from kvl_eval.store.journal import read_lines
+from kvl_eval.store.records import Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.shared_text import Holders, RecordReader
+from kvl_eval.store.task_records import SampleLine, packed_path, sample_lines
 
 Planned = Mapping[str, set[Key]]
 """{task: its planned keys}."""
@@ -35,7 +34,7 @@ def check_samples(folder: RunFolder, plan: Planned | None, proof: Verification) 
     damaged: list[Damage] = []
     for task in names:
         states += _check_task(folder, task, None if plan is None else plan.get(task, set()), damaged, proof)
-    known = {folder.samples_path(task) for task in names}
+    known = {path for task in names for path in (folder.samples_path(task), packed_path(folder.samples_path(task)))}
     for path in sorted((folder.path / "samples").glob("*")):
         if path not in known and not path.name.endswith(".tmp"):
             proof.add("damaged", "record.unplanned", path, "no planned task has records of that name")
@@ -57,24 +56,25 @@ def _check_task(
     """How many answers of a task are ok, failed and pending."""
     path, replaced = folder.samples_path(task), 0
     states: dict[Key, str] = {}
+    digests: dict[Key, int] = {}
     fingerprint = folder.manifest.config_fingerprint if folder.problem is None else None
-    for line, stored in _whole_records(folder, path, damaged, proof):
-        where = f"{path} line {line.number}"
+    for line in _readable(folder, path, damaged, proof):
         try:
-            record = decode(Record, stored)
+            record = decode(Record, line.fields)
         except DecodeError as error:
-            proof.add("damaged", "record.fault", where, error.message)
+            proof.add("damaged", "record.fault", line.where, error.message)
             continue
         fingerprint = fingerprint or record.config_fingerprint
         faults = [*_faults(record), *_foreign(record, task, fingerprint)]
         for fault in faults:
-            proof.add("damaged", "record.fault", where, fault)
+            proof.add("damaged", "record.fault", line.where, fault)
         if faults:
             continue
         if planned is not None and record.key not in planned:
-            proof.add("damaged", "record.unplanned", where, f"{key_text(record.key)} is not in the plan")
+            proof.add("damaged", "record.unplanned", line.where, f"{key_text(record.key)} is not in the plan")
             continue
-        replaced += record.key in states
+        replaced += record.key in states and digests[record.key] != line.digest
+        digests[record.key] = line.digest
         states[record.key] = record.status
     if replaced:
         proof.add("note", "record.replaced", path, f"{replaced} records were replaced by later ones of the same key")
@@ -86,36 +86,22 @@ def _check_task(
     return Counter({**Counter(states.values()), "pending": len(pending)})
 
 
-def _whole_records(
-    folder: RunFolder, path: Path, damaged: list[Damage], proof: Verification
-) -> Iterator[tuple[Line, object]]:
-    """Each line that can be read, with its record made whole.
-
-    A line without an end is what a crash leaves, but not in a finished run. A record whose beginning lies in a line
-    that is not there counts as pending, like a damaged one.
-    """
-    holders = Holders()
-    reader = RecordReader(path, holders.offsets)
-    try:
-        for line in read_lines(path):
-            where = f"{path} line {line.number}"
-            if line.torn and folder.status != "finished":
-                proof.add("trace", "record.torn", where, f"{line.damage}, as a crash leaves it")
-            elif line.fields is None:
-                damaged.append(Damage("record.damaged", where, line.damage))
-            elif dangling := holders.see(line):
-                damaged.append(Damage("record.dangling", where, dangling))
-            else:
-                yield line, reader.at(line.offset) if line.offset in holders.offsets else line.fields
-    finally:
-        reader.close()
+def _readable(folder: RunFolder, path: Path, damaged: list[Damage], proof: Verification) -> Iterator[SampleLine]:
+    """Each line that can be read. A line without an end is a crash's, but not in a finished run."""
+    for line in sample_lines(path):
+        if line.torn and folder.status != "finished":
+            proof.add("trace", "record.torn", line.where, f"{line.damage}, as a crash leaves it")
+        elif line.fields is None:
+            damaged.append(Damage("record.damaged", line.where, line.damage))
+        else:
+            yield line
 
 
 def _faults(record: Record) -> Iterator[str]:
     """What no type says."""
     if record.status == "failed" and not record.reason:
         yield "a failed record has no reason"
-    if hashlib.sha256(record.prompt_text.encode("utf-8", "surrogatepass")).hexdigest() != record.prompt_sha256:
+    if text_sha256(record.prompt_text) != record.prompt_sha256:
         yield "prompt_sha256 is not the hash of prompt_text"
 
 

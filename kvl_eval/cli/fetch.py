@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from kvl_eval.backends import MODELS, ModelEntry, resolve_model
 from kvl_eval.cli.run import LARGE
 from kvl_eval.cli.show import FOUND_FAULTS, task_and_source
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.sources import Source
-from kvl_eval.sources.fetch import Planned, carry_out, planned
+from kvl_eval.sources import Reporter, Source
+from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
+from kvl_eval.sources.fetch import carry_out
 from kvl_eval.tasks import include, open_split, select
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import PdfRef, Sample, VideoRef
@@ -36,9 +36,9 @@ def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) ->
     consent = _Consent(bool(flags["yes"]))
     sources = [(task, *task_and_source(task.name, flags)[1:]) for task in tasks]
     plans = {
-        task.name: planned(source, task.archives, task=task.name)
+        task.name: plan_fetch(source, task.data.archives, task=task.name)
         for task, source, split in sources
-        if task.archives and split != "mini"
+        if task.data.archives and split != "mini"
     }
     _show(plans, consent)
     for task in tasks:
@@ -98,7 +98,7 @@ def _hub_is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _show(plans: Mapping[str, Planned], consent: _Consent) -> None:
+def _show(plans: Mapping[str, FetchPlan], consent: _Consent) -> None:
     """Say what is to come and how much it is; two tasks may share archives."""
     lacking: dict[tuple[Path, str], int] = {}
     for name, plan in plans.items():
@@ -112,7 +112,7 @@ def _show(plans: Mapping[str, Planned], consent: _Consent) -> None:
 
 
 def _task(
-    task: Task, source: Source, split: str, plan: Planned | None, consent: _Consent, flags: Mapping[str, Any]
+    task: Task, source: Source, split: str, plan: FetchPlan | None, consent: _Consent, flags: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Archives, then tables; and whether every file that a row names is there."""
 
@@ -127,7 +127,7 @@ def _task(
         carry_out(plan, keep=flags["keep_archives"])
     samples = 0
     media: dict[str, bool] = {}
-    for sample in open_split(task, replace(source, announce=announce), split):
+    for sample in open_split(task, source, split, Reporter(download=announce)):
         samples += 1
         media |= _files(sample)
     missing = sorted(name for name, there in media.items() if not there)
@@ -161,7 +161,7 @@ def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> dict[s
         click.echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
         consent.to(size, entry.name)
 
-    if entry.family == "fake":
+    if entry.kind == "fake":
         return {"model": entry.name, "folder": None}
     folder = checkpoint_folder(entry.location, revision, announce=announce)
     click.echo(f"{entry.name}: in {folder}", err=True)

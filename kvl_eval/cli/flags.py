@@ -76,11 +76,14 @@ def judge_options(command: Command) -> Command:
     return command
 
 
+family_option = spelled(("--family",), help="What the model is, where its files do not say: instruct, thinking, ...")
+
 RUN_OPTIONS = (
     spelled(("--task", "--tasks", "--datasets", "-t"), multiple=True, help="Names, groups or globs; repeat or comma."),
     spelled(("--model", "-m", "-M"), default="kimi-vl-nano", show_default=True, help="Name, folder or owner/name."),
     spelled(("--model-args", "-a"), multiple=True, help="k=v,... for the model."),
     spelled(("--revision",), help="Revision of a hub checkpoint."),
+    family_option,
     spelled(("--limit", "-L", "--max-samples"), help="First N samples, or a fraction; marks the result partial."),
     spelled(("--sample-ids", "--samples", "--sample-id"), help="Exact samples: ids, or a file with one a line."),
     spelled(("--shard",), help="i/n: a deterministic slice."),
@@ -143,6 +146,7 @@ RUN_OPTIONS = (
     spelled(("--ray-address",), help="host:port of a running cluster; default: one on this machine."),
     *JUDGE_OPTIONS,
     spelled(("--no-progress",), is_flag=True),
+    spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip)."),
     click.option("--trust-remote-code", is_flag=True, hidden=True),
     click.option(
         "--config",

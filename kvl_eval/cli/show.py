@@ -102,12 +102,13 @@ def check_data_verb(name: str, flags: Mapping[str, Any], as_json: bool) -> int:
     return 0 if found["ok"] else FOUND_FAULTS
 
 
-def check_model_verb(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
+def check_model_verb(location: str, *, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
     """Check a checkpoint; exit 4 where something is wrong."""
     from kvl_eval.backends import resolve_model
     from kvl_eval.check_model import as_text, check
 
-    found = check(resolve_model(location).location, revision=revision, offline=offline)
+    place = resolve_model(location).location
+    found = check(place, revision=revision, offline=offline, family=family)
     click.echo(json.dumps(found, ensure_ascii=False, default=str) if as_json else as_text(found))
     return 0 if found["ok"] else FOUND_FAULTS
 

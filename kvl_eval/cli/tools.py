@@ -50,12 +50,12 @@ def _protocols(text: str | None) -> tuple[str | None, str | None]:
     return names[0], names[-1]
 
 
-def merge_verb(runs: Sequence[Path], output_dir: Path, *, as_json: bool) -> int:
+def merge_verb(runs: Sequence[Path], output_dir: Path, *, compress: bool, as_json: bool) -> int:
     """Join shards, say what each held, show the result."""
     from kvl_eval.audit.merge import merge, shard_lines
     from kvl_eval.cli.run import show
 
-    outcome, shards = merge(runs, output_dir)
+    outcome, shards = merge(runs, output_dir, compress=compress)
     for line in shard_lines(shards):
         click.echo(line, err=True)
     return show(outcome, as_json)
@@ -81,7 +81,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
 def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     """Write a model in the form vLLM serves, and say how to start the server."""
     from kvl_eval.backends import resolve_model
-    from kvl_eval.model.vllm_export import export_for_vllm
+    from kvl_eval.model.kimi_vl.vllm_export import export_for_vllm
 
     if out is None:
         raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")

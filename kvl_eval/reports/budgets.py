@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval import references
-from kvl_eval.references import KIMI_SYSTEMS, TABLES, ReferenceScore
+from kvl_eval.families import is_sure
+from kvl_eval.model.families import THINKING
+from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row, budget_label, plain
 from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.runs import Run, main_rows, task_of
 
 FIGURE = "budget_sweep_fig13"
-FAMILY = "thinking"  # whose curve was published
 BUDGET = "max_thinking_tokens="
 POLICIES = {
     "cut": "a thought that reaches the budget unclosed ends there, without an answer",
@@ -108,13 +109,14 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
 def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    families = {(curve.run.legacy_manifest.get("model") or {}).get("family") for curve in curves if not curve.run.demo}
-    if known is None or known.reference is None or FAMILY not in families:
+    models = [curve.run.legacy_manifest.get("model") or {} for curve in curves if not curve.run.demo]
+    families = {model.get("family") for model in models if is_sure(model.get("family_rule"))}
+    if known is None or known.reference is None or THINKING.name not in families:
         return
     points = [
         (int(score.setting.removeprefix(BUDGET)), score)
         for score in references.load()
-        if (score.table, score.system) == (FIGURE, KIMI_SYSTEMS[FAMILY])
+        if (score.table, score.system) == (FIGURE, THINKING.published)
         and score.benchmark == known.reference.benchmark
         and known.reference.split in (None, score.split)
     ]

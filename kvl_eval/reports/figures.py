@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-DEMO = "embedded demo, not Kimi-VL-A3B"
+from kvl_eval.families import DEMO_NOTE
+
+DEMO = DEMO_NOTE
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
 SMALL = 30  # groups of fewer samples are shown greyed
 ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirectional marks), surrogate, separators
@@ -57,6 +59,12 @@ def figure(value: float | None, points: bool = False, signed: bool = False) -> s
     return text if signed else text.lstrip("+")
 
 
+def with_demo(results: Row) -> dict[str, Any]:
+    """results.json, each row of which says as `demo` whether its run is of a demo model."""
+    demo = bool(results.get("demo"))
+    return {**results, "rows": [{**row, "demo": demo} for row in results.get("rows") or []]}
+
+
 def headline(row: Row) -> str:
     """The score of a result as tables show it: `67.9`, `861/1000`, or `-` where nothing was scored."""
     if row.get("score") is None:
@@ -94,7 +102,7 @@ def published_value(row: Row) -> str:
     Empty beside the demo model and the mini splits: a figure of another model or other questions would only mislead.
     """
     reference = row.get("reference")
-    if row.get("split") == "mini" or (reference and reference.get("note") == DEMO):
+    if row.get("split") == "mini" or row.get("demo"):
         return ""
     return figure(reference["value"], in_points(row)) if reference and reference.get("value") is not None else ""
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvl_eval.errors import DataError, KvlEvalError
+from kvl_eval.errors import KvlEvalError
 from kvl_eval.reports.figures import plain
 from kvl_eval.reports.runs import Run
 from kvl_eval.reports.thumbnails import SIDES, Medium, picture_name, spread
@@ -82,14 +83,10 @@ class DataSetPictures:
 
 
 def _source(stored: Mapping[str, Any]) -> Any:
-    """The stored source, restricted to what is on this machine. Raises DataError if it cannot be read."""
+    """The stored source, restricted to what is on this machine."""
     from kvl_eval.sources import Source
 
-    paths = {name: Path(stored[name]) for name in ("data_dir", "cache_dir") if stored.get(name)}
-    try:
-        return Source(**{**stored, **paths, "offline": True})
-    except TypeError as error:
-        raise DataError("run.config", "the stored data source cannot be read", why=str(error)) from error
+    return replace(Source.stored(stored), offline=True)
 
 
 def _picture(ref: ImageRef) -> Iterator[tuple[str, Image]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.errors import UsageError
+from kvl_eval.reports import figures
 from kvl_eval.reports.figures import Row, plain
 from kvl_eval.store.names import scores_name
 from kvl_eval.store.run_folder import RunFolder
@@ -56,7 +57,7 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     opened = [RunFolder.open(folder) for folder in folders]
-    return [Run(number, folder, folder.legacy_results()) for number, folder in enumerate(opened)]
+    return [Run(number, folder, figures.with_demo(folder.legacy_results())) for number, folder in enumerate(opened)]
 
 
 def task_of(row: Row) -> Task | None:

@@ -14,7 +14,7 @@ HEADER = ("task", "budget", "n", "score", "95 % CI", "paper", "Δ", "no-answer",
 
 def final_table(results: Mapping[str, Any]) -> str:
     """The table a run ends with: one line a result, then what a reader must know about it."""
-    rows = results.get("rows", [])
+    rows = figures.with_demo(results)["rows"]
     if not rows:
         return "no results"
     table = figures.columns([HEADER, *(_cells(row) for row in rows)])
@@ -39,7 +39,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def notes(results: Mapping[str, Any]) -> list[str]:
     """Sentences under the table: demo mark, incomplete and partial results, why a comparison is missing."""
     lines = [figures.DEMO] if results.get("demo") else []
-    rows = results.get("rows", [])
+    rows = figures.with_demo(results)["rows"]
     return lines + grouped((figures.task_name(row), text) for row in rows for text in row_notes(row))
 
 
@@ -65,7 +65,7 @@ def row_notes(row: Row) -> list[str]:
         lines.append(f"the server says that another model than the one asked for answered: {names}")
     reference = row.get("reference")
     note = reference.get("note") if reference else None
-    if reference and note and note != figures.DEMO and figures.reference_mark(reference) == "?":
+    if reference and note and not row.get("demo") and figures.reference_mark(reference) == "?":
         lines.append(f"no Δ: {plain(note)}")
     return lines
 

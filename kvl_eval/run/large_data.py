@@ -17,7 +17,7 @@ def bring_large(config: RunConfig, own: Iterable[Task] = ()) -> None:
     """
     for task in config.tasks:
         if task.split != "mini":
-            bring(task.source, task_named(task.task, own).archives, task=task.task)
+            bring(task.source, task_named(task.task, own).data.archives, task=task.task)
 
 
 def not_here(config: RunConfig) -> list[str]:
@@ -25,5 +25,5 @@ def not_here(config: RunConfig) -> list[str]:
     return [
         task.task
         for task in config.tasks
-        if task.split != "mini" and not is_here(task.source, task_named(task.task).archives)
+        if task.split != "mini" and not is_here(task.source, task_named(task.task).data.archives)
     ]

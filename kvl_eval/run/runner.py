@@ -20,27 +20,29 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.decode import encode_object
+from kvl_eval.decode import decode, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, UsageError
+from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json, to_yaml
 from kvl_eval.run.event_loop import run_async
+from kvl_eval.run.former_plan import former_sha256
 from kvl_eval.run.judge_stage import check_judge, finish_judging
-from kvl_eval.run.plan import Plan, TaskPlan, differences, generation_json, plan_run
+from kvl_eval.run.plan import Plan, TaskPlan, differences, plan_run
 from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.store.journal import SCHEMA, Disk
+from kvl_eval.store.journal import Disk
+from kvl_eval.store.manifest import Code, Counts, Manifest, ModelFacts, Seeds, Selection, TaskData, TaskPrompt
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.store.run_list import legacy_list_runs, write_index
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED
 
 MakeBackend = Callable[[RunConfig], Backend]
 
@@ -125,7 +127,7 @@ def resume_run(
         done = {name: _kept(folder, name, rerun) for name in folder.legacy_manifest["data"]}
         pending = sum(1 for entry in folder.legacy_plan() if legacy_key_of(entry) not in done[entry["task"]])
         if not pending:
-            return _finished(RunReader(folder, own), progress)
+            return _finished(RunReader(folder, own), changes or {}, progress)
         config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
         backend = make(config)
         plan = plan_run(config, backend, own)
@@ -155,7 +157,7 @@ def check_same(folder: RunFolder, plan: Plan) -> None:
     manifest = folder.legacy_manifest
     found = differences(manifest["identity"], plan.identity)
     found += differences(manifest["selection"], plan.selection)
-    if not found and plan.lines.sha256 != manifest["plan_sha256"]:
+    if not found and manifest["plan_sha256"] not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
         found = ["the rows' text columns"]
     if found:
         raise UsageError(
@@ -189,14 +191,29 @@ def _carry_out(
                 if session.stop is None:
                     finish_judging(RunReader(folder, own), plan.config, progress, lambda: session.stop is not None)
                 results = rescore(RunReader(folder, own), plan.config.protocol, plan.config.score_view)
+                folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
                 _tell(folder, progress, told)
                 progress.close()
             save_end(folder, results, plan.model)
+            if plan.config.compress and folder.manifest.status == "finished":
+                folder.compress()
             return outcome_of(folder, results, session.stop)
     finally:
         progress.close()
         session.close()
         folder.unlock()
+
+
+def _unexpected_thoughts(config: RunConfig, closed: int) -> list[str]:
+    """A warning about thoughts in the replies of a family that is taken not to think."""
+    if not closed or stored_family(config.family) not in (INSTRUCT, OTHER):
+        return []
+    names = " or ".join(family.name for family in PUBLISHED if family is not INSTRUCT)
+    replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
+    return [
+        f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "
+        f"if {config.model} is a thinking model, run it with --family {names}"
+    ]
 
 
 def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
@@ -211,8 +228,15 @@ def save_end(folder: RunFolder, results: Results, model: Mapping[str, Any]) -> N
     """Write status, counts and model into the manifest, and the list of runs anew."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
-    changes = {"status": "finished" if is_finished else "interrupted", "finished": ended if is_finished else None}
-    folder.legacy_save({**changes, "model": dict(model), "counts": _counts(results)})
+    folder.save(
+        replace(
+            folder.manifest,
+            status="finished" if is_finished else "interrupted",
+            finished=ended if is_finished else None,
+            model=decode(ModelFacts, encode(model)),
+            counts=decode(Counts, _counts(results)),
+        )
+    )
     write_index(folder.path.parent, folder.disk)
 
 
@@ -243,7 +267,7 @@ def _logged(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _finished(run: RunReader, progress: Progress) -> RunOutcome:
+def _finished(run: RunReader, changes: Mapping[str, Any], progress: Progress) -> RunOutcome:
     """A run that lacks nothing: only what is derived may have to be made again."""
     folder = run.folder
     try:
@@ -251,6 +275,8 @@ def _finished(run: RunReader, progress: Progress) -> RunOutcome:
         config = from_json(folder.legacy_manifest["config"])
         if finish_judging(run, config, progress) or not done_before:
             save_end(folder, rescore(run, config.protocol, config.score_view), folder.legacy_manifest["model"])
+        if changes.get("compress", config.compress):
+            folder.compress()
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
         return outcome_of(folder, folder.results(), None)
     finally:
@@ -309,50 +335,48 @@ def write_config(folder: RunFolder, config: RunConfig) -> None:
     folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
 
 
-def _manifest(plan: Plan, created: datetime) -> dict[str, Any]:
+def _manifest(plan: Plan, created: datetime) -> Manifest:
     config = plan.config
-    return {
-        "schema": SCHEMA,
-        "run_id": "",
-        "status": "planned",
-        "created": created.isoformat(timespec="seconds"),
-        "finished": None,
-        "demo": config.family in EMBEDDED,
-        "blind": config.settings.blind,
-        "command": provenance.command(),
-        "config_fingerprint": plan.fingerprint,
-        "identity": dict(plan.identity),
-        "selection": plan.selection,
-        "config": to_json(config),
-        "code": provenance.code(),
-        "model": dict(plan.model),
-        "data": {task.name: _data(task, plan) for task in plan.tasks},
-        "prompt": {
-            task.name: {"name": task.config.prompt, "sha256": task.prompt_sha256, "mean_tokens": task.prompt_tokens}
+    return Manifest(
+        status="planned",
+        created=created.isoformat(timespec="seconds"),
+        demo=stored_family(config.family).is_demo,
+        blind=config.settings.blind,
+        command=tuple(provenance.command()),
+        config_fingerprint=plan.fingerprint,
+        identity=encode_object(plan.identity),
+        selection=decode(Selection, encode(plan.selection)),
+        config=to_json(config),
+        code=decode(Code, provenance.code()),
+        model=decode(ModelFacts, encode(plan.model)),
+        data={task.name: _data(task, plan) for task in plan.tasks},
+        prompt={
+            task.name: TaskPrompt(
+                name=task.config.prompt, template_sha256=task.prompt_sha256, mean_tokens=task.prompt_tokens
+            )
             for task in plan.tasks
         },
-        "generation": {task.name: generation_json(task.config) for task in plan.tasks},
-        "environment": provenance.environment(),
-        "seeds": {"seed": config.seed, "rule": "sha256 of [seed, task, sample_id, repeat]"},
-        "counts": {"planned": plan.requests, "ok": 0, "failed": {}, "pending": plan.requests},
-        "resumes": [],
-    }
+        generation={task.name: task.config.generation for task in plan.tasks},
+        environment=provenance.environment(),
+        seeds=Seeds(seed=config.seed, rule="sha256 of [seed, task, sample_id, repeat]"),
+        counts=Counts(planned=plan.requests, pending=plan.requests),
+    )
 
 
-def _data(task: TaskPlan, plan: Plan) -> dict[str, Any]:
+def _data(task: TaskPlan, plan: Plan) -> TaskData:
     source = task.config.source
     bundled = task.config.split == "mini"
-    return {
-        "source": "bundled" if bundled else str(source.data_dir) if source.data_dir else source.repo,
-        "revision": None if bundled else source.revision,
-        "version": source.version,
-        "split": task.config.split,
-        "n": task.n,
-        "total": task.total,
-        "media": task.media,
-        "fingerprint": task.data_sha256,
-        "partial": partial_note(task.n, task.total, plan.config),
-    }
+    return TaskData(
+        source="bundled" if bundled else str(source.data_dir) if source.data_dir else source.repo,
+        revision=None if bundled else source.revision,
+        version=source.version,
+        split=task.config.split,
+        n=task.n,
+        total=task.total,
+        media=task.media,
+        fingerprint=task.data_sha256,
+        partial=partial_note(task.n, task.total, plan.config),
+    )
 
 
 def partial_note(n: int, total: int | None, config: RunConfig) -> str | None:

@@ -11,12 +11,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from kvl_eval.scoring.outputs import Item, score_outputs, visible
 from kvl_eval.store.records import JudgeNote, JudgeReply
 from kvl_eval.store.replies import JudgeView, Replies, ReplyKey
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.types import Message, Sample, Score, ScoreView
+from kvl_eval.types import Extraction, Message, Sample, Score, ScoreView
 
 MISSING_REPLY = "judge_missing"
 FAILED_REPLY = "judge_error"
@@ -130,7 +131,7 @@ def _with_replies(item: Item, asked: _Asked | None) -> list[Item]:
     """The item with each run's extraction; without one where no judge is needed, nothing where a reply is missing."""
     if asked is None:
         return [Item(item.sample, item.answer)]
-    return [replace(item, extraction=reply.verdict) for reply in asked.usable]
+    return [replace(item, extraction=cast("Extraction", reply.verdict)) for reply in asked.usable]
 
 
 def _verdict(scores: Sequence[Score], asked: _Asked | None, judge: JudgeView) -> Verdict:

@@ -9,6 +9,7 @@ from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
 
+SCORER_ERROR = "scorer_error"  # how the reason of a score begins that a fault in a scorer cost
 LONGEST_ANSWER = 100_000  # characters after the thought
 
 
@@ -95,4 +96,4 @@ def _scored_run(protocol: Protocol, texts: Sequence[tuple[Sample, str, Extractio
 
 
 def _fault(error: Exception) -> str:
-    return f"scorer_error: {type(error).__name__}: {str(error)[:200]}"
+    return f"{SCORER_ERROR}: {type(error).__name__}: {str(error)[:200]}"

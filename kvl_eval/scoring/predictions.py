@@ -29,7 +29,7 @@ CHUNK = 256  # answers scored under one protocol after the other, so that long a
 
 FindSample = Callable[[str], Sample | None]
 """id -> the sample of a line without `row`."""
-Line = Mapping[str, Json]
+Line = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +63,13 @@ class ScoredPrediction:
         score, gold = self.scored.score, self.scored.sample.answers
         return {
             "id": self.id,
-            "extracted": score.extracted,
+            "extracted": cast("Json", score.extracted),
             "score": score.value,
             "verdict": score.verdict,
             "method": score.method,
             "reason": score.reason,
             "gold": gold[0] if len(gold) == 1 else list(gold) or None,
-            **({"detail": dict(score.detail)} if score.detail else {}),
+            **({"detail": cast("Json", dict(score.detail))} if score.detail else {}),
         }
 
 
@@ -325,7 +325,7 @@ def _response(line: Line, where: str) -> str:
 
 def _extraction(line: Line) -> Extraction:
     """What replaces the protocol's own extraction: text, or null for an answer in which nothing was found."""
-    return cast(Extraction, line["extraction"]) if "extraction" in line else MISSING
+    return cast("Extraction", line["extraction"]) if "extraction" in line else MISSING
 
 
 def _flips(default: ProtocolScores, other: ProtocolScores) -> list[Flip]:

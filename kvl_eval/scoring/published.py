@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from kvl_eval.families import DEMO_NOTE, is_sure
+from kvl_eval.model.families import SCRIPTED, stored_family
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED
-
-DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"
 
 
 def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRow | None:
     """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
-    family = manifest.model.family
-    figure = kimi_value(task.reference, family if family not in (*EMBEDDED, "fake") else "instruct", row.budget)
+    facts = manifest.model.others
+    rule = facts.get("family_rule")
+    if not is_sure(rule if isinstance(rule, str) else None):
+        return None
+    family = stored_family(manifest.model.family)
+    figure = kimi_value(task.reference, family.published, row.budget)
     if figure is None:
         return None
-    note = _why_no_delta(task, row, manifest, family)
+    note = _why_no_delta(task, row, manifest, bool(facts.get("scripted", family is SCRIPTED)))
     is_comparable = note is None and row.score is not None
     low, high = row.ci95 or (0.0, 1.0)
     return PublishedRow(
@@ -32,10 +35,10 @@ def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRo
     )
 
 
-def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, family: str) -> str | None:
+def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: bool) -> str | None:
     if manifest.demo:
         return DEMO_NOTE
-    if family == "fake":
+    if is_scripted:
         return "scripted answers"
     if row.blind:
         return "blind: pictures were grey"

@@ -95,7 +95,7 @@ def _protocols(task: Task, protocol: str | None) -> list[str]:
     if protocol == "all":
         return list(task.protocols)
     if protocol is None:
-        return [task.default_protocol, *task.beside]
+        return [task.default_protocol, *task.view.beside]
     if protocol not in task.protocols:
         raise unknown("protocol", protocol, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     return [protocol]

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
 from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
+from kvl_eval.scoring.judged import FAILED_REPLY, MISSING_REPLY
+from kvl_eval.scoring.outputs import SCORER_ERROR
 from kvl_eval.scoring.published import published_row
 from kvl_eval.scoring.tally import Tally
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import CategoryRow, Repeats, ResultRow, Seconds, Spread
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample, Scored, ScoreView, Summary, stored_view
+
+BROKEN = (SCORER_ERROR, MISSING_REPLY, FAILED_REPLY)  # reasons of a missing score that can be mended
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def _label(task: Task, protocol: str, judge: str | None) -> str:
 
 def _is_broken(reason: str | None) -> bool:
     """Whether a missing score is a fault to be mended, and not the benchmark's own rule (no gold, left out)."""
-    return reason is not None and reason.startswith(("scorer_error", "judge_"))
+    return reason is not None and reason.partition(":")[0] in BROKEN
 
 
 def _cluster(sample: Sample) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from kvl_eval import __version__
+from kvl_eval.decode import Json
 from kvl_eval.scoring.judged import Verdict
 from kvl_eval.scoring.plan_rows import PlanRows
 from kvl_eval.scoring.result_rows import result_row
@@ -69,14 +71,14 @@ def _line(entry: PlanEntry, sample: Sample, verdict: Verdict, protocol: str) -> 
         repeat=entry.repeat,
         budget=entry.budget,
         policy=entry.policy,
-        extracted=score.extracted,
+        extracted=cast("Json", score.extracted),
         extract_ok=score.verdict not in ("no_answer", "not_scored"),
         extract_method=score.method,
         gold=entry.sample.gold,
         score=score.value,
         verdict=score.verdict,
         reason=score.reason,
-        detail=score.detail,
+        detail=cast("Mapping[str, Json]", score.detail),
         categories=sample.categories,
         cluster=sample.cluster,
         group=sample.group,

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from kvl_eval.model.families import OTHER
 from kvl_eval.scoring.outputs import Answer, Item
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.store.records import PlanEntry, PlannedSample, Record
+from kvl_eval.store.records import Extra, PlanEntry, PlannedSample, Record
 from kvl_eval.tasks.base import Task
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Policy, Sample, ScoreView
-
-STOP_TOKENS = ("<|im_end|>", "[EOS]")
 
 
 class Output(Protocol):
@@ -27,6 +26,8 @@ class Output(Protocol):
     def answer(self) -> str: ...
     @property
     def think_closed(self) -> bool | None: ...
+    @property
+    def extra(self) -> Extra: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,16 @@ def answer_of(output: Output, view: ScoreView) -> Answer:
     Under `answer` the thought stands between Kimi-VL's markers in `raw`, whatever markers the model used.
     """
     if view == "raw":
-        text = output.raw_output
-        stop = next((token for token in STOP_TOKENS if text.endswith(token)), "")
-        return Answer.of(text.removesuffix(stop))
+        return Answer.of(_without_stop(output.raw_output, output.extra.stop_token))
     closed, text = output.think_closed, output.answer
     if closed is None:
         return Answer("", text, None, text)
     ending = THINK_CLOSE + text if closed else ""
     return Answer(output.thinking, text if closed else "", closed, f"{THINK_OPEN}{output.thinking}{ending}")
+
+
+def _without_stop(text: str, stop: str | None) -> str:
+    """`text` without the special token that ended it; where a record does not say which, without one of Kimi-VL's."""
+    if stop is None:
+        stop = next((token for token in OTHER.stop_texts if text.endswith(token)), "")
+    return text.removesuffix(stop)

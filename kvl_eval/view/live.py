@@ -21,7 +21,7 @@ from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import Line, LineReader, read_line
 from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.store.shared_text import Holders, RecordReader
+from kvl_eval.store.task_records import sample_lines
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample, Score, ScoreView, score_view
@@ -40,16 +40,16 @@ class _TaskState:
     Attributes:
         places: {key: where the plan's line with the sample's text starts}.
         read:   bytes of the records' file that were read, and `lines`, how many lines these are.
+        packed_read: whether what an earlier session compressed was taken in.
         found:  {key: (failure or None, points or None)}; the last record of a key counts.
-        holders: which of the records hold the texts of others.
     """
 
     name: str
     places: dict[Key, int] = field(default_factory=dict)
     read: int = 0
     lines: int = 0
+    packed_read: bool = False
     found: dict[Key, tuple[str | None, float | None]] = field(default_factory=dict)
-    holders: Holders = field(default_factory=Holders)
 
 
 class LiveRun:
@@ -100,18 +100,27 @@ class LiveRun:
     def _read(self, folder: RunFolder, task: _TaskState) -> None:
         """Take in the records that were finished since the last call."""
         path = folder.samples_path(task.name)
+        if not task.packed_read:
+            self._read_packed(folder, task)
         if not path.exists():
             return
         if path.stat().st_size < task.read:  # put in place anew: read it from its start
-            task.read, task.lines, task.found, task.holders = 0, 0, {}, Holders()
+            task.read, task.lines, task.found = 0, 0, {}
+            self._read_packed(folder, task)
         view, protocol = _scoring(folder, self._lookup(task.name))
-        reader = RecordReader(path, task.holders.offsets)
-        try:
-            for line in _new_lines(path, task):
-                if line.fields is not None and task.holders.see(line) is None:
-                    self._take(task, reader.at(line.offset), protocol, view)
-        finally:
-            reader.close()
+        for line in _new_lines(path, task):
+            if line.fields is not None:
+                self._take(task, line.fields, protocol, view)
+
+    def _read_packed(self, folder: RunFolder, task: _TaskState) -> None:
+        """Take in what an earlier session compressed, once."""
+        task.packed_read = True
+        view, protocol = _scoring(folder, self._lookup(task.name))
+        for line in sample_lines(folder.samples_path(task.name)):
+            if line.place.file:
+                return
+            if line.fields is not None:
+                self._take(task, line.fields, protocol, view)
 
     def _take(self, task: _TaskState, record: Fields, protocol: str | None, view: ScoreView) -> None:
         key = legacy_key_of(record)
