@@ -13,7 +13,7 @@ import torch
 from benchmarks.decode_attention import expanded_heads, fused, held, random_attention
 from benchmarks.measure import Row, main
 from kvl_eval.model import LatentCache, TextConfig
-from kvl_eval.model.attention import Attention
+from kvl_eval.model.kimi_vl.attention import Attention
 
 
 @torch.no_grad()

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from benchmarks.measure import Row, alternate, main, speedup
 from kvl_eval.model import TextConfig
-from kvl_eval.model.attention import Attention
-from kvl_eval.model.rope import text_angles
+from kvl_eval.model.kimi_vl.attention import Attention
+from kvl_eval.model.kimi_vl.rope import text_angles
 
 Heads = tuple[Tensor, Tensor, Tensor]
 

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.measure import Row, alternate, main, speedup
 from kvl_eval.model import TextConfig
-from kvl_eval.model.moe import Experts, MoE
+from kvl_eval.model.kimi_vl.moe import Experts, MoE
 
 CONFIG = TextConfig(hidden_size=512, moe_intermediate_size=352)
 TINY = TextConfig(hidden_size=32, moe_intermediate_size=16)

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.engine import ROOT, answers, engine
 from benchmarks.measure import Row, seconds, show
 from kvl_eval.backends.base import Request
+from kvl_eval.model import families
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.haystack import CONTEXT
@@ -80,11 +81,11 @@ def one(kind: str, length: int, chunk: int, dtype: str) -> Measured:
     backend = engine(NANO, batch_size=1, dtype=dtype, model_args={"threads": 1, "prefill_chunk": chunk})
     limits = backend.limits()
     task = get_task(f"niah-{kind}")
-    if task.measured is not None and limits.text_tokens is not None:
-        task = task.measured(limits.text_tokens)
+    if task.data.measured is not None and limits.text_tokens is not None:
+        task = task.data.measured(limits.text_tokens)
     wanted = f"{kind}/{length}/50/0"
     sample = next(each for each in task.load(Source(version=f"max-length={CONTEXT}"), "full") if each.id == wanted)
-    generation = task.generation("nano")
+    generation = families.NANO.generation(task.max_new_tokens)
     request = Request(key=wanted, messages=tuple(task.prompts["plain"](sample)), generation=generation)
     backend.load()
     before, begin = peak_bytes(), time.process_time()

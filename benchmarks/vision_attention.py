@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measure import Row, alternate, show, speedup
-from kvl_eval.model import vision
-from kvl_eval.model.config import VisionConfig
-from kvl_eval.model.vision import Grid, MoonViT, attend_per_image
+from kvl_eval.model.kimi_vl import vision
+from kvl_eval.model.kimi_vl.config import VisionConfig
+from kvl_eval.model.kimi_vl.vision import Grid, MoonViT, attend_per_image
 
 Attend = Callable[[Tensor, Tensor, Tensor, Sequence[Grid]], Tensor]
 

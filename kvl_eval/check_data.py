@@ -11,11 +11,11 @@ import os
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import DataError, MediaError, SampleError
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
@@ -78,7 +78,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     pictures = 0
     files = _Files()
     try:
-        for number, sample in enumerate(open_split(task, replace(source, faults=faults), split), 1):
+        for number, sample in enumerate(open_split(task, source, split, Reporter(bad_row=faults.append)), 1):
             labels.update(_labels(sample))
             pictures += sum(isinstance(medium, ImageRef) for medium in sample.media)
             problems += _row_problems(task, split, sample, number, places)
@@ -207,7 +207,7 @@ def _counts(task: Task, split: str, labels: Mapping[str, int]) -> Iterator[Count
     if not labels.get("rows"):
         return
     fields = {label.partition("=")[0] for label in labels if labels[label]}
-    expected = dict(task.count.get(split, {}))
+    expected = dict(task.data.count.get(split, {}))
     known = task.splits.get(split)
     if known is not None and known.rows is not None:
         expected.setdefault("rows", known.rows)

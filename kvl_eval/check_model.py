@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model import chat
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.families import RULES, choose_family
+from kvl_eval.model.families import KIMI_VL
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.template_check import PROBES, TEMPLATE, find_template, rendered_apart
-from kvl_eval.model.tokenizer import NEEDED, KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
+from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,17 @@ class ModelReport:
     findings: list[ModelFinding]
 
 
-def check(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> ModelReport:
+def check(
+    path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False, family: str | None = None
+) -> ModelReport:
     """What every check says of a checkpoint folder or hub repository (weights are fetched).
 
-    Raises: CheckpointError, if there is no such folder or repository.
+    `family` is what `--family` says.
+    Raises: CheckpointError, if there is no such folder or repository; UsageError, for a family that there is not.
     """
     folder = checkpoint_folder(path_or_repo, revision, offline=offline)
-    findings = [_finding(name, look, folder) for name, look in CHECKS.items()]
+    checks = {"family": lambda folder: _family(folder, str(path_or_repo), family), **CHECKS}
+    findings = [_finding(name, look, folder) for name, look in checks.items()]
     ok = all(finding.ok or finding.warning for finding in findings)
     return ModelReport(ok=ok, path=str(folder), findings=findings)
 
@@ -76,6 +83,11 @@ def _finding(name: str, look: Check, folder: Path) -> ModelFinding:
     return result if isinstance(result, ModelFinding) else ModelFinding(name, True, result)
 
 
+def _family(folder: Path, place: str, option: str | None) -> str:
+    chosen = choose_family(KIMI_VL, place, family_facts(folder), option)
+    return f"{chosen.family.name}, {RULES[chosen.rule]}"
+
+
 def _config(folder: Path) -> str:
     config = KimiVLConfig.from_folder(folder)
     text, vision = config.text_config, config.vision_config
@@ -98,7 +110,7 @@ def _weight_files(folder: Path) -> str:
 def _tensors(folder: Path) -> str:
     import torch
 
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
     from kvl_eval.model.weights import SMALL, check_tensors
 
     with torch.device("meta"):
@@ -109,6 +121,24 @@ def _tensors(folder: Path) -> str:
     return f"{count:,} tensors, {parameters:,} parameters, names and shapes as config.json says{finite}"
 
 
+def _memory(folder: Path) -> str:
+    """Room for the weights where a run with no options would put them."""
+    import torch
+
+    from kvl_eval.backends.fingerprint import value_count
+    from kvl_eval.model.memory import GIB, free_bytes, require_room
+    from kvl_eval.model.weights import weight_files
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = "float32" if device.type == "cpu" else KimiVLConfig.from_folder(folder).torch_dtype
+    try:
+        needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+    except CheckpointError:
+        return "not known, since the weight files cannot be read"
+    require_room(needed, device)
+    return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
+
+
 def _tokenizer(folder: Path) -> str:
     tokenizer = KimiTokenizer.from_folder(folder)
     named = sum(not name.startswith("<|reserved_token_") for name in tokenizer.special_tokens)
@@ -117,7 +147,7 @@ def _tokenizer(folder: Path) -> str:
 
 
 def _processor(folder: Path) -> str:
-    from kvl_eval.model.processor import check_agreement
+    from kvl_eval.model.kimi_vl.processor import check_agreement
 
     config = PreprocessorConfig.from_folder(folder)
     check_agreement(KimiTokenizer.from_folder(folder), config, KimiVLConfig.from_folder(folder), folder)
@@ -154,6 +184,7 @@ CHECKS: Mapping[str, Check] = {
     "config": _config,
     "weight files": _weight_files,
     "tensors": _tensors,
+    "memory": _memory,
     "tokenizer": _tokenizer,
     "processor": _processor,
     "chat template": _template,

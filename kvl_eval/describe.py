@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kvl_eval.model.families import KIMI_VL
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Split, Task
-from kvl_eval.types import EMBEDDED, Generation, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
-
-FAMILIES = ("instruct", "thinking", "thinking-2506", *EMBEDDED)
+from kvl_eval.types import Generation, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +77,8 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
     Nothing is downloaded for that: without a folder, a task's bundled split serves, or no sample at all.
     Raises: DataError, UsageError.
     """
-    if task.measured is not None:
-        task = task.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
+    if task.data.measured is not None:
+        task = task.data.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
     sample = _first_sample(task, source, split)
     return TaskDescription(
         task=task.name,
@@ -90,13 +89,17 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
         licence=task.licence,
         default_split=task.default_split,
         splits={**task.splits, **_mini(task)},
-        files=list(task.files),
-        row_layouts={name: list(columns) for name, columns in task.row_layouts.items()},
+        files=list(task.data.files),
+        row_layouts={name: list(columns) for name, columns in task.data.row_layouts.items()},
         sample=None if sample is None else sample.id,
         default_prompt=task.default_prompt,
         prompt_evidence=task.prompt_evidence,
         prompts={name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
-        generation={family: task.generation(family) for family in FAMILIES},
+        generation={
+            name: family.generation(task.max_new_tokens)
+            for name, family in KIMI_VL.records.items()
+            if family is not KIMI_VL.other
+        },
         default_protocol=task.default_protocol,
         protocols={
             name: ProtocolDescription(label=entry.label or name, notes=list(entry.notes), evidence=entry.evidence)

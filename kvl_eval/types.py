@@ -8,14 +8,19 @@ from typing import Any, Final, Literal
 
 from kvl_eval.decode import Others, omitted, unknown_fields
 from kvl_eval.errors import ConfigError
+from kvl_eval.rows import Row
 
 Role = Literal["system", "user", "assistant"]
 Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
 Policy = Literal["cut", "force"]
-ThinkingView = Literal["split", "raw"]  # what a scorer sees: the answer alone, or thought and answer
+ScoreView = Literal["answer", "raw"]  # what a scorer sees: the text after the thought, or the whole output
+StoredView = Literal["split", "raw"]  # the words that stored documents have for them, under `thinking`
 FinishReason = Literal["stop", "length", "budget", "error"]
-EMBEDDED = ("nano", "nano-thinking")
-"""Families of the demo models in the box: their scores are never shown as Kimi-VL's."""
+FrameRule = Literal["vlmevalkit", "uniform_tail", "chunk_center", "linspace", "uniform_capped", "longvideobench"]
+SubtitleRule = Literal["vlmevalkit", "lmms-eval", "interleave", "interleave-lmms-eval"]
+PictureKind = Literal["image", "frame", "page"]
+ImageStyle = Literal["reference", "vlmevalkit"]
+Unit = Literal["percent", "points"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,7 @@ class SubtitleRef:
     """
 
     video: str
-    rule: str
+    rule: SubtitleRule
     path: str | None = None
     archive: str | None = None
     member: str | None = None
@@ -96,7 +101,7 @@ class VideoRef:
     name: str
     path: str
     root: str | None = None
-    rule: str = "linspace"
+    rule: FrameRule = "linspace"
     frames: int | None = None
     fps: float | None = None
     start: float | None = None
@@ -169,13 +174,18 @@ class Sample:
 
     id: str
     question: str
-    row: Mapping[str, Any]
+    row: Mapping[str, object]
     media: tuple[MediaRef, ...] = ()
     choices: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cluster: str | None = None
     group: str | None = None
+
+    @property
+    def columns(self) -> Row:
+        """`row`, read by type."""
+        return Row(self.row, self.id)
 
     @property
     def question_id(self) -> str:
@@ -241,7 +251,6 @@ class MediaInfo:
 
     Attributes:
         sha256:    of the picture's file; of a frame or page, of the video or document.
-        kind:      `image`, `frame` or `page`.
         index:     number of the frame or page, from 0.
         timestamp: seconds at which a frame is shown, counted from the first frame.
         decoder:   of a frame or page, with its version.
@@ -251,7 +260,7 @@ class MediaInfo:
     """
 
     sha256: str
-    kind: str  # image, frame, page
+    kind: PictureKind
     w: int
     h: int
     resized_to: tuple[int, int]
@@ -293,6 +302,16 @@ class Completion:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+def score_view(stored: object) -> ScoreView:
+    """The view that a stored document names; `split`, and what names none, mean the answer."""
+    return "raw" if stored == "raw" else "answer"
+
+
+def stored_view(view: ScoreView) -> StoredView:
+    """The word that stored documents have for a view."""
+    return "raw" if view == "raw" else "split"
+
+
 class _Missing:
     """The type of MISSING."""
 
@@ -321,24 +340,24 @@ class Score:
 
     value: float | None
     verdict: Verdict
-    extracted: Any = None
+    extracted: object = None
     method: str = ""
     reason: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, object] = field(default_factory=dict)
 
     @staticmethod
-    def of(value: float, extracted: Any, method: str = "", **detail: Any) -> Score:
+    def of(value: float, extracted: object, method: str = "", **detail: object) -> Score:
         """A score whose verdict follows from its value."""
         verdict: Verdict = "correct" if value >= 1 else "partial" if value > 0 else "wrong"
         return Score(value=float(value), verdict=verdict, extracted=extracted, method=method, detail=detail)
 
     @staticmethod
-    def no_answer(reason: str, extracted: Any = None, method: str = "") -> Score:
+    def no_answer(reason: str, extracted: object = None, method: str = "") -> Score:
         """Nothing was extracted: counts as 0, and is shown."""
         return Score(value=0.0, verdict="no_answer", extracted=extracted, method=method, reason=reason)
 
     @staticmethod
-    def not_scored(reason: str, extracted: Any = None) -> Score:
+    def not_scored(reason: str, extracted: object = None) -> Score:
         """No gold, or a judge is missing: outside the headline."""
         return Score(value=None, verdict="not_scored", extracted=extracted, reason=reason)
 
@@ -381,7 +400,7 @@ class Summary:
     """
 
     score: float | None
-    unit: str = "percent"
+    unit: Unit = "percent"
     official: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, CategoryScore]] = field(default_factory=dict)
     over: GroupMean | None = None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from PIL import Image, ImageDraw
+
+from kvl_eval.media.frame_rules import with_flags
+from kvl_eval.media.video import TIME_LIMIT, Frame, as_shown, chosen_frames, decode_frames, joined, probe_video
+from kvl_eval.types import VideoRef
 
 BITS = 8
 
@@ -30,6 +35,25 @@ def number_of(image: Image.Image) -> int:
     row = pixels[3 * pixels.shape[0] // 4]
     places = [(2 * bit + 1) * pixels.shape[1] // (2 * BITS) for bit in range(BITS)]
     return sum(1 << bit for bit, place in enumerate(places) if row[place] > 127)
+
+
+def sample_frames(
+    ref: VideoRef,
+    *,
+    n: int | None = None,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    shrink: Callable[[int, int], tuple[int, int]] | None = None,
+    decoder: str = "auto",
+    time_limit: float = TIME_LIMIT,
+) -> Iterator[Frame]:
+    """The frames that a video's rule shows, under the flags; the parts of `media.video` one after the other."""
+    ref = with_flags(ref, n if max_frames is None else max_frames, fps)
+    video = probe_video(ref, decoder)
+    choice = chosen_frames(ref, video)
+    decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=time_limit)
+    for frame, note in as_shown(choice, decoded):
+        yield replace(frame, note=joined(note, frame.note))
 
 
 def write_clip(

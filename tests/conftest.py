@@ -1,4 +1,4 @@
-"""Shared fixtures: where golden data lies, and what happens where it does not."""
+"""Shared fixtures: where golden data lies, what happens where it does not, and how many processes share the tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"
+
+# One thread a process, before anything loads torch: the tests are run by several processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 STRICT = os.environ.get("KVL_EVAL_STRICT") == "1"  # set by .ci/run: no test may skip, none may be left out
 
@@ -24,6 +28,18 @@ def shared_folder() -> Path | None:
     """The folder with vectors that rest on others' data, or None."""
     folder = Path(os.environ.get("KVL_EVAL_SHARED", ROOT.parent / "shared"))
     return folder if (folder / "golden").is_dir() else None
+
+
+MOST_WORKERS = 8  # each loads torch: about 0.5 GB
+ALONE = {"vllm", "ray", "gpu"}  # marks of tests that take the whole machine
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `-n auto` starts: one a CPU for the whole suite, none for what starts at once or needs all."""
+    given = {Path(config.invocation_params.dir, str(argument).partition("::")[0]).resolve() for argument in config.args}
+    if not given & {ROOT, ROOT / "tests"} or config.option.markexpr in ALONE or config.option.keyword:
+        return 0
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_WORKERS)
 
 
 _skipped: list[str] = []
@@ -49,7 +65,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if not item.get_closest_marker("shared")]
-        print(f"\n{len(deselected)} tests over others' data deselected: set KVL_EVAL_SHARED to run them")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if shared_folder() is None:
+        terminalreporter.write_line("tests over others' data are left out: set KVL_EVAL_SHARED to run them")
 
 
 @pytest.fixture(scope="session")

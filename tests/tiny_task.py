@@ -21,7 +21,7 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import Lines
 from kvl_eval.run.runner import RunOutcome, resume_run, start_run
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.sources import Source
+from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import Disk
 from kvl_eval.tasks.base import Protocol, Split, Task
 from kvl_eval.types import Extraction, ImageRef, Message, Sample, Score
@@ -68,7 +68,7 @@ def prompt(sample: Sample) -> list[Message]:
 def tiny(n: int = 10, name: str = "tiny", content: list[dict[str, Any]] | None = None, **changes: Any) -> Task:
     found = rows(n) if content is None else content
 
-    def load(source: Source, split: str) -> Iterator[Sample]:
+    def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
         return (sample_of(row) for row in found)
 
     fields: dict[str, Any] = {

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 from kvl_eval import references
-from kvl_eval.references import KIMI_SYSTEMS, ReferenceScore
+from kvl_eval.model.families import PUBLISHED
+from kvl_eval.references import ReferenceScore
 from kvl_eval.reports.leaderboard import NOT_RUN
 from kvl_eval.tasks import TASKS
-from kvl_eval.tasks.base import UNJUDGED, Task
+from kvl_eval.tasks.base import Task
 
+SYSTEMS = tuple(str(family.published) for family in PUBLISHED)
 FILE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
 HEAD = """\
 # Tasks
@@ -37,7 +39,7 @@ def text() -> str:
 def _row(task: Task) -> str:
     rows = task.splits[task.default_split].rows
     protocol = task.protocols[task.default_protocol]
-    figures = (_figure(task, system) for system in KIMI_SYSTEMS.values())
+    figures = (_figure(task, system) for system in SYSTEMS)
     cells = [
         f"[{task.name}](#{_anchor(task)})",
         task.default_split,
@@ -72,7 +74,7 @@ def _judge(task: Task) -> str:
         return "none"
     judged = [name for name, one in task.protocols.items() if one.judged]
     runs = f", {task.judge.runs} runs averaged" if task.judge.runs > 1 else ""
-    if task.protocols[task.default_protocol].label == UNJUDGED:
+    if task.protocols[task.default_protocol].needs_judge:
         return f"required: {', '.join(judged)}{runs}"
     return f"optional: {', '.join(judged)}{runs}; a rule without it" if judged else "a rule in its place"
 
@@ -99,7 +101,7 @@ def _facts(task: Task) -> list[str]:
         "data": ", ".join(task.repos) or "generated here, nothing to download",
         "licence": task.licence,
         "splits": "; ".join(_split(name, task) for name in task.splits) + ("; mini (bundled)" if task.mini else ""),
-        "files for --data-dir": "; ".join(task.files),
+        "files for --data-dir": "; ".join(task.data.files),
         "metric": _metric(task),
         "protocols": ", ".join(_protocol(name, task) for name in task.protocols),
         "prompts": ", ".join(f"**{name}**" if name == task.default_prompt else name for name in task.prompts),
@@ -128,7 +130,7 @@ def _protocol(name: str, task: Task) -> str:
 def _unrun() -> list[str]:
     """Benchmarks of the report that nothing here runs, and why."""
     ours = {task.reference.benchmark for task in TASKS.values() if task.reference is not None}
-    systems = set(KIMI_SYSTEMS.values())
+    systems = set(SYSTEMS)
     found: dict[str, list[ReferenceScore]] = {}
     for score in references.load():
         if score.benchmark not in ours and score.system in systems and score.is_default:

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from tools.nano.corpus import corpus
 from tools.nano.encoding import Batch, Encoded, collate, encode
 from tools.nano.exam import accuracy, held_out, thoughtful

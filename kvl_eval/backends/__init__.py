@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from kvl_eval.backends.base import Backend, Settings
-from kvl_eval.errors import ConfigError, UsageError, unknown
+from kvl_eval.errors import CheckpointError, ConfigError, UsageError, unknown
+from kvl_eval.families import (
+    CONFIG_KEY,
+    DEMO_NOTE,
+    CheckpointFacts,
+    ChosenFamily,
+    FamilyRule,
+    ModelFamily,
+    choose_family,
+)
+from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.files import read_json
+from kvl_eval.model.hub import checkpoint_folder
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -16,12 +30,13 @@ PEER = "hf:"  # models of any architecture, through transformers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A name on the command line: where its checkpoint is, and which generation defaults it takes."""
+    """A name on the command line: what answers, where its checkpoint is, and its family where the name says it."""
 
     name: str
     location: str
-    family: str
-    note: str
+    kind: Literal["checkpoint", "peer", "endpoint", "fake"] = "checkpoint"
+    family: ModelFamily | None = None
+    note: str = ""
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -30,41 +45,45 @@ MODELS: dict[str, ModelEntry] = {
         ModelEntry(
             name="kimi-vl-nano",
             location=str(BUNDLED / "kimi-vl-nano"),
-            family="nano",
-            note="embedded demo, not Kimi-VL-A3B: same architecture, trained on drawings; no download",
+            family=NANO,
+            note=f"{DEMO_NOTE}: same architecture, trained on drawings; no download",
         ),
         ModelEntry(
             name="kimi-vl-nano-thinking",
             location=str(BUNDLED / "kimi-vl-nano-thinking"),
-            family="nano-thinking",
+            family=NANO_THINKING,
             note="embedded demo that writes a thought first; temperature 0.8; no download",
         ),
         ModelEntry(
             name="kimi-vl-instruct",
             location="moonshotai/Kimi-VL-A3B-Instruct",
-            family="instruct",
+            family=INSTRUCT,
             note="16B parameters, 2.8B active; 33 GB of bf16 weights",
         ),
         ModelEntry(
             name="kimi-vl-thinking",
             location="moonshotai/Kimi-VL-A3B-Thinking",
-            family="thinking",
+            family=THINKING,
             note="writes a thought first; temperature 0.8",
         ),
         ModelEntry(
             name="kimi-vl-thinking-2506",
             location="moonshotai/Kimi-VL-A3B-Thinking-2506",
-            family="thinking-2506",
+            family=THINKING_2506,
             note="pictures up to 3.2 million pixels; temperature 0.8",
         ),
         ModelEntry(
             name="endpoint",
             location="--base-url",
-            family="endpoint",
+            kind="endpoint",
             note="whatever an OpenAI-compatible server serves; see docs/backends.md",
         ),
         ModelEntry(
-            name="fake", location="built in", family="fake", note="scripted answers, delays and failures, for tests"
+            name="fake",
+            location="built in",
+            kind="fake",
+            family=SCRIPTED,
+            note="scripted answers, delays and failures, for tests",
         ),
     )
 }
@@ -82,22 +101,76 @@ def resolve_model(name: str) -> ModelEntry:
             return entry
     if name.startswith(PEER):
         location = name.removeprefix(PEER)
-        return ModelEntry(name=Path(location).name, location=location, family="peer", note="")
+        return ModelEntry(name=Path(location).name, location=location, kind="peer")
     if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
-        return ModelEntry(name=label, location=name, family=_family(label), note="")
+        return ModelEntry(name=label, location=name)
 
     error = unknown("model", name, list(MODELS), "kvl-eval list models")
     raise UsageError(error.code, error.message, why=error.why, fix=f"{error.fix}, or give a folder or owner/name")
 
 
-def _family(label: str) -> str:
-    lowered = label.lower()
-    if "nano" in lowered:
-        return "nano-thinking" if "thinking" in lowered else "nano"
-    if "thinking" in lowered:
-        return "thinking-2506" if "2506" in lowered else "thinking"
-    return "instruct"
+def family_of(model: str, settings: Settings) -> ChosenFamily:
+    """The family of what answers for a model name, and the rule that decided it.
+
+    The JSON files of a repository are fetched. Raises: UsageError, for a model or a `settings.family` that nobody has;
+    CheckpointError, for a checkpoint without a config.json that can be read.
+    """
+    entry, option = resolve_model(model), settings.family
+    if option is not None:
+        named = KIMI_VL.named(option)
+        split = SCRIPTED.default_split if entry.kind == "fake" else named.default_split
+        return ChosenFamily(replace(named, default_split=split), FamilyRule.OPTION)
+    if entry.family is not None:
+        return ChosenFamily(entry.family, FamilyRule.REGISTERED)
+    if entry.kind != "checkpoint":
+        return ChosenFamily(OTHER, FamilyRule.NONE)
+    folder = checkpoint_folder(
+        entry.location,
+        settings.revision,
+        weights=False,
+        offline=settings.offline,
+        max_download=settings.max_download,
+    )
+    return choose_family(KIMI_VL, entry.location, family_facts(folder))
+
+
+def family_facts(folder: Path) -> CheckpointFacts:
+    """What the JSON files of a checkpoint folder say that can tell its family. Raises: CheckpointError."""
+    config = read_json(folder / "config.json")
+    generation = _optional(folder / "generation_config.json")
+    return CheckpointFacts(
+        label=_text(config.get(CONFIG_KEY)),
+        origin=_text(config.get("_name_or_path")),
+        model_type=_text(config.get("model_type")),
+        image_limit=_whole(_optional(folder / "preprocessor_config.json").get("in_token_limit")),
+        temperature=_temperature(generation),
+        max_new_tokens=_whole(generation.get("max_new_tokens")),
+    )
+
+
+def _optional(path: Path) -> Mapping[str, object]:
+    """The JSON object of a file, or an empty one: who needs the file says what is wrong with it."""
+    try:
+        return read_json(path)
+    except CheckpointError:
+        return {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _temperature(generation: Mapping[str, object]) -> float | None:
+    """None unless the checkpoint samples; 1 where it does not say how."""
+    value = generation.get("temperature", 1.0)
+    if generation.get("do_sample") is not True or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
@@ -107,21 +180,22 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
         return _ray_pool(name, settings)
     if settings.backend != "local":
         raise unknown("backend", settings.backend, ["local", "ray"], "kvl-eval run --help")
-    if entry.family == "fake":
+    if entry.kind == "fake":
         from kvl_eval.backends.fake import FakeBackend
 
         return FakeBackend(settings)
-    if entry.family == "endpoint":
+    if entry.kind == "endpoint":
         from kvl_eval.backends.endpoint import Endpoint
 
         return Endpoint(settings)
-    if entry.family == "peer":
+    if entry.kind == "peer":
         from kvl_eval.backends.transformers_peer import TransformersPeer
 
         return TransformersPeer(entry.location, settings, name=entry.name, fetch=fetch)
     from kvl_eval.backends.torch_engine import TorchEngine
 
-    return TorchEngine(entry.location, settings, name=entry.name, family=entry.family, fetch=fetch)
+    family = family_of(name, settings).family.name
+    return TorchEngine(entry.location, settings, name=entry.name, family=family, fetch=fetch)
 
 
 def _ray_pool(name: str, settings: Settings) -> Backend:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kvl_eval.types import Completion, Generation, Message
+from kvl_eval.types import Completion, Generation, ImageStyle, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +89,14 @@ class Settings:
     device: str | None = None
     dtype: str | None = None
     revision: str | None = None
+    family: str | None = None  # what `--family` says; None: found from the checkpoint
     offline: bool = False
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
     kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
-    num_workers: int | None = None  # processes that prepare media; None means min(4, cores)
+    num_workers: int | None = None  # processes that prepare media; None: one, and a second for more than 16 images
     timeout: float = 300.0  # seconds to prepare the media of one sample
-    image_prep: str = "reference"
+    image_prep: ImageStyle = "reference"
     blind: bool = False
     frames: int | None = None  # of a video; None means as the task says
     fps: float | None = None  # frames a second, instead or as a further limit
@@ -124,13 +125,16 @@ class Backend(Protocol):
 
     @property
     def family(self) -> str:
-        """`instruct`, `thinking`, `thinking-2506`, `nano`, `fake`, `endpoint`: chooses generation defaults."""
+        """Name of a `ModelFamily`."""
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for `run.json`: weights fingerprint, config and tokenizer hashes, dtype, device."""
 
     def limits(self) -> Limits:
         """What it can take."""
+
+    def warm_up(self, images: int) -> None:
+        """Start what preparing so many images in all will need, before the first request; may be called again."""
 
     def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests`, pulled one by one as there is room; a sample's failure is a Completion, not an error."""

@@ -18,7 +18,6 @@ business: seeds are sent (their low 31 bits), batching and kernels are not ours.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -41,13 +40,14 @@ from kvl_eval.backends.endpoint_answers import (
     spelled_tokens,
 )
 from kvl_eval.backends.endpoint_flags import model_args, served_checkpoint, server_of
-from kvl_eval.backends.trajectory import LONGEST_MARKER, Output, Trajectory
+from kvl_eval.engine.trajectory import LONGEST_MARKER, Output, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.families import OTHER
+from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
@@ -83,24 +83,22 @@ class Endpoint:
         client: whose `counts` and `gate` say what was asked of the server.
     """
 
-    family = "endpoint"
-
     def __init__(self, settings: Settings) -> None:
+        self.family = settings.family or OTHER.name
         self.server = server_of(settings)
         self.settings = settings
         self.client = ChatClient(self.server)
         self._args = model_args(settings.model_args)
         self._prep = MediaPrep(
-            images=ImagePrep(config=PreprocessorConfig(), style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(config=SERVED_RULE, style=settings.image_prep, blind=settings.blind),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,
             max_pixels=settings.max_pixels,
             time_limit=settings.timeout,
         )
-        workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
         self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
-            partial(encode_prompt, prep=self._prep), workers=workers, timeout=settings.timeout
+            partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
         self._listed: list[dict[str, Any]] | None = None
         self._means: set[Policy] = set()
@@ -144,6 +142,11 @@ class Endpoint:
         return Limits(context=context, supports=supports)
 
     # -- answers
+
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._pool.expect(images)
+        self._pool.warm_up()
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish. Raises: EndpointError, where the server cannot be used by anybody."""

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from kvl_eval.backends.chat_reply import Reply
-from kvl_eval.backends.trajectory import Alphabet, Trajectory
+from kvl_eval.engine.trajectory import Alphabet, Trajectory
 from kvl_eval.errors import EndpointError, SampleError
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking, unfinished_close
 from kvl_eval.types import FinishReason, Policy

@@ -17,7 +17,7 @@ a list (one for each repeat), and `"thinking"` or `"fail": "reason"` may be adde
 cut into tokens as given; `response` then only answers where a budget closed the thought by force.
 
 A token of this backend is a word with the white space behind it, and each marker of a thought is one token. What
-budgets make of an output is computed by the same code as for a model (`kvl_eval/backends/trajectory.py`).
+budgets make of an output is computed by the same code as for a model (`kvl_eval/engine/trajectory.py`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
-from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
+from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.model.families import SCRIPTED
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, TokenCounts
 
@@ -80,10 +81,10 @@ class FakeBackend:
     """Answers without a model. `answer`, given by tests, replaces `answers`."""
 
     name = "fake"
-    family = "fake"
 
     def __init__(self, settings: Settings | None = None, answer: AnswerOf | None = None) -> None:
         settings = settings or Settings()
+        self.family = settings.family or SCRIPTED.name
         self._args = _parse(settings.model_args)
         self._lines = _read_answers(self._args.answers)
         self._answer = answer or self._scripted
@@ -93,7 +94,12 @@ class FakeBackend:
     def describe(self) -> Mapping[str, Any]:
         """Facts for `run.json`; the script is what stands for weights."""
         script = json.dumps([self._args.answers, self._args.think, self._args.fail, self._lines], sort_keys=True)
-        return {"weights_sha256": hashlib.sha256(script.encode()).hexdigest(), "dtype": None, "device": "cpu"}
+        return {
+            "weights_sha256": hashlib.sha256(script.encode()).hexdigest(),
+            "dtype": None,
+            "device": "cpu",
+            "scripted": True,
+        }
 
     def limits(self) -> Limits:
         """Words are tokens; pictures have none."""
@@ -105,6 +111,9 @@ class FakeBackend:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    def warm_up(self, images: int) -> None:
+        """Nothing to start."""
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer each request, in order where `concurrency` is 1, otherwise as they finish."""

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.families import CONFIG_KEY
 
 WHOLE = 256 * 2**20  # bytes of data up to which everything is hashed
 EDGE = 4096
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 MAX_HEADER = 100 * 2**20  # the limit of the format
 CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
+_ENTRY = rb'"%s":\s*"[^"\\]*"' % re.escape(CONFIG_KEY).encode()
+LABEL = re.compile(rb",\s*%s|%s,\s*" % (_ENTRY, _ENTRY))
 TOKENIZER_FILES = ("tiktoken.model", "tokenizer_config.json")
 
 
@@ -51,12 +56,27 @@ def weights_sha256(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
+def value_count(paths: list[Path]) -> int:
+    """Numbers that weight files hold, from their headers. Raises: CheckpointError."""
+    total = 0
+    for path in paths:
+        with path.open("rb") as file:
+            entries = [entry for name, entry in read_header(file, path).items() if name != "__metadata__"]
+        for entry in entries:
+            begin, end = entry["data_offsets"]
+            total += (end - begin) // ITEM_BYTES.get(str(entry.get("dtype")), 1)
+    return total
+
+
 def files_sha256(folder: Path, names: tuple[str, ...]) -> str:
-    """One hash over named files of a folder; absent ones count as absent."""
+    """One hash over named files of a folder; absent ones count as absent, and the label of the family does not count.
+
+    What the family decides (sampling, data) is part of a run's identity by itself.
+    """
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
-        content = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"absent"
+        content = hashlib.sha256(LABEL.sub(b"", path.read_bytes())).digest() if path.is_file() else b"absent"
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
 

@@ -189,6 +189,9 @@ class RayPool:
     def limits(self) -> Limits:
         return self._local.limits()
 
+    def warm_up(self, images: int) -> None:
+        """Replicas start their own processes with their first image."""
+
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish on any replica."""
         self._join_cluster()

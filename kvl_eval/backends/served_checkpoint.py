@@ -13,34 +13,33 @@ from typing import Any
 from kvl_eval.backends.base import Limits, Settings
 from kvl_eval.media.encoded import EncodedPrompt
 from kvl_eval.media.fit import tokens_of
-from kvl_eval.model import chat
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.registry import architecture_of
 
 
 class ServedCheckpoint:
-    """Counts tokens as a Kimi-VL checkpoint would. Raises: CheckpointError, if there is no such one."""
+    """Counts tokens as a checkpoint would. Raises: CheckpointError, if there is no such one."""
 
     def __init__(self, location: str, settings: Settings) -> None:
         folder = checkpoint_folder(location, settings.revision, weights=False, offline=settings.offline)
-        self.context = KimiVLConfig.from_folder(folder).text_config.max_position_embeddings
-        self._pictures = PreprocessorConfig.from_folder(folder)
-        self._tokenizer = KimiTokenizer.from_folder(folder)
+        architecture = architecture_of(folder)
+        self.context = architecture.context(folder)
+        self._pictures = architecture.picture_rule(folder)
+        self._text = architecture.processor(folder)
 
     def limits(self, context: int | None, supports: frozenset[str]) -> Limits:
         """Context (the server's own, where it says one), tokens of a picture by its size, tokens of a text."""
         return Limits(
             context=context or self.context,
             image_tokens=partial(tokens_of, config=self._pictures),
-            text_tokens=lambda text: len(self._tokenizer.encode(text)),
+            text_tokens=lambda text: len(self._text.encode(text)),
             supports=supports,
         )
 
     def count(self, prompt: EncodedPrompt) -> int:
         """Tokens of a prompt, template and pictures included."""
         sizes = [tokens_of(*info.resized_to, self._pictures) for info in prompt.media]
-        return len(chat.encode_messages(self._tokenizer, [_turn(role, parts) for role, parts in prompt.turns], sizes))
+        return len(self._text.encode_turns([_turn(role, parts) for role, parts in prompt.turns], sizes).ids)
 
 
 def _turn(role: str, parts: tuple[Any, ...]) -> Mapping[str, Any]:

@@ -21,26 +21,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.backends.base import Limits, Request, Settings
-from kvl_eval.backends.cost import CostRule
-from kvl_eval.backends.fingerprint import checkpoint_facts
+from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
 from kvl_eval.backends.model_thread import ModelThread
-from kvl_eval.backends.prompt_maker import PromptMaker
-from kvl_eval.backends.streams import Event, Prompt, Stream
-from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
+from kvl_eval.engine.cost import CostRule
+from kvl_eval.engine.prompt_maker import PromptMaker
+from kvl_eval.engine.requests import Event, Prompt, Stream
+from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig
+from kvl_eval.model.families import stored_family
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.tokenizer import KimiTokenizer
-from kvl_eval.types import EMBEDDED, Completion, MediaInfo, Policy, TokenCounts
+from kvl_eval.model.registry import architecture_of
+from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kvl_eval.backends.batch import Batch
-    from kvl_eval.backends.streams import Counts
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.engine.batch import Batch
+    from kvl_eval.engine.requests import Counts
+    from kvl_eval.model.base import VisionLanguageModel
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
@@ -70,7 +70,7 @@ class _Job:
 
 
 class TorchEngine:
-    """The bundled Kimi-VL behind the `Backend` protocol.
+    """The bundled engine behind the `Backend` protocol.
 
     Args:
         path_or_repo: a checkpoint folder or a hub repository; described and limited without loading its weights.
@@ -92,14 +92,16 @@ class TorchEngine:
         self._location = path_or_repo
         self._fetch = fetch
         folder = self._folder(weights=False)
-        self.config = KimiVLConfig.from_folder(folder)
-        self.preprocessor = PreprocessorConfig.from_folder(folder)
-        self.tokenizer = KimiTokenizer.from_folder(folder)
-        context = self.config.text_config.max_position_embeddings
-        self._prompts = PromptMaker(self.preprocessor, self.tokenizer, context, settings)
+        self.architecture = architecture_of(folder)
+        self.rule = self.architecture.picture_rule(folder)
+        self.text = self.architecture.processor(folder)
+        self.context = self.architecture.context(folder)
+        self._own_dtype = self.architecture.dtype(folder)
+        self._cost_shape = self.architecture.cost_shape(folder)
+        self._prompts = PromptMaker(self.rule, self.text, self.context, settings)
         self._thread = ModelThread()
         self._facts: dict[str, Any] | None = None
-        self._model: KimiVL | None = None
+        self._model: VisionLanguageModel | None = None
         self._counts: Counts | None = None
         self._alphabet: Alphabet | None = None
         self._jobs: dict[str, _Job] = {}
@@ -109,7 +111,7 @@ class TorchEngine:
     def describe(self) -> Mapping[str, Any]:
         """Hashes of the checkpoint, dtype, device and how attention is computed; weights of a repository are fetched.
 
-        Raises: CheckpointError, if weight files are missing or broken.
+        Raises: CheckpointError, if weight files are missing or broken, or need more memory than there is.
         """
         import torch
 
@@ -117,7 +119,9 @@ class TorchEngine:
 
         folder = self._folder(weights=self._fetch)
         if self._facts is None:
-            self._facts = checkpoint_facts(folder, weight_files(folder) if self._weights_here(folder) else [])
+            weights = weight_files(folder) if self._weights_here(folder) else []
+            self._check_room(value_count(weights))
+            self._facts = checkpoint_facts(folder, weights)
         return {
             "path": folder.name,
             **self._facts,
@@ -128,15 +132,24 @@ class TorchEngine:
             "threads": self._args["threads"] or torch.get_num_threads(),
         }
 
+    def _check_room(self, parameters: int) -> None:
+        """Raise CheckpointError where so many parameters do not fit on the device; several cards are planned later."""
+        import torch
+
+        from kvl_eval.model.memory import require_room
+
+        if self._model is None and self.settings.device != "auto":
+            require_room(parameters * getattr(torch, self._dtype()).itemsize, torch.device(self._device()))
+
     def limits(self) -> Limits:
         """Context, tokens of a picture by its size (pre-shrunk where the processor would refuse it) and of a text."""
         return Limits(
-            context=self.config.text_config.max_position_embeddings,
+            context=self.context,
             image_tokens=partial(tokens_of, config=self._prompts.prep.config),
-            text_tokens=lambda text: len(self.tokenizer.encode(text)),
+            text_tokens=lambda text: len(self.text.encode(text)),
             prompt_size=self._prompts.size,
             cost=CostRule(
-                config=self.config, dtype=self._dtype(), device=self._device(), chunk=self._args["prefill_chunk"]
+                shape=self._cost_shape, dtype=self._dtype(), device=self._device(), chunk=self._args["prefill_chunk"]
             ),
             supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
         )
@@ -166,20 +179,23 @@ class TorchEngine:
             return str(self.settings.device)
         import torch
 
-        small = self.family in EMBEDDED and self.settings.device is None
+        small = stored_family(self.family).is_demo and self.settings.device is None
         return "cuda" if not small and torch.cuda.is_available() else "cpu"
 
     def _dtype(self) -> str:
-        return self.settings.dtype or ("float32" if self._device() == "cpu" else self.config.torch_dtype)
+        return self.settings.dtype or ("float32" if self._device() == "cpu" else self._own_dtype)
 
     # -- answers
+
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._prompts.warm_up(images)
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish; one call at a time.
 
         Raises: CheckpointError, if the weights cannot be loaded.
         """
-        self._prompts.warm_up()
         batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
         pulled = iter(requests)
         more = True
@@ -222,35 +238,36 @@ class TorchEngine:
         self._thread.end()
         self._model = None
 
-    def load(self) -> KimiVL:
+    def load(self) -> VisionLanguageModel:
         """The model with its weights, loaded by the first call. Raises: CheckpointError."""
-        from kvl_eval.model.kimi_vl import KimiVL
-        from kvl_eval.model.processor import KimiVLProcessor
-
         if self._model is None:
             folder = self._folder()
-            KimiVLProcessor.from_pretrained(folder)  # do its files agree?
+            self.architecture.check(folder)
             device = "auto" if self.settings.device == "auto" else self._device()
-            self._model = KimiVL.from_pretrained(folder, dtype=self._dtype(), device=device)
+            self._model = self.architecture.load(folder, dtype=self._dtype(), device=device)
         return self._model
 
     def _new_batch(self) -> Batch:
         import torch
 
-        from kvl_eval.backends.batch import Batch
-        from kvl_eval.backends.cache_budget import page_limit
-        from kvl_eval.model.processor import normalize
+        from kvl_eval.engine.batch import Batch
+        from kvl_eval.engine.cache_budget import page_limit
 
         if self._args["threads"]:
             torch.set_num_threads(self._args["threads"])
         model = self.load()
-        self._alphabet = Alphabet(self.tokenizer.token_bytes, self.tokenizer.encode, frozenset(model.stop_token_ids))
+        self._alphabet = Alphabet(
+            self.text.token_bytes, self.text.encode, frozenset(self.architecture.stop_ids(self._folder()))
+        )
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
         page_size = self._args["page_size"]
-        pages = page_limit(model, page_size, self.settings.kv_cache_gb)
-        prepare = partial(normalize, config=self.preprocessor)
+        pages = page_limit(
+            model.new_pool(page_size=page_size),
+            self.context,
+            self.settings.kv_cache_gb,
+        )
         chunk = self._args["prefill_chunk"]
-        batch = Batch(model, rows=rows, chunk=chunk, pages=pages, page_size=page_size, prepare=prepare)
+        batch = Batch(model, rows=rows, chunk=chunk, pages=pages, page_size=page_size, prepare=self.rule.normalized)
         batch.reserve()
         self._counts = batch.counts
         return batch
@@ -277,7 +294,9 @@ class TorchEngine:
         job.prompt_text = made.text
         job.prompt_tokens = len(made.ids)
         self._check_context(job)
-        prompt = Prompt(request.key, made.ids, grids=[image.grid for image in made.images], pictures=job.media)
+        prompt = Prompt(
+            request.key, made.ids, made.places, grids=[image.grid for image in made.images], pictures=job.media
+        )
         if made.images:
             prompt.pixel_values = self._pixels(made.images)
         assert self._alphabet is not None
@@ -299,7 +318,7 @@ class TorchEngine:
         return pixel_values
 
     def _check_context(self, job: _Job) -> None:
-        context, new = self.config.text_config.max_position_embeddings, self._prompts.new_tokens(job.request.generation)
+        context, new = self.context, self._prompts.new_tokens(job.request.generation)
         if job.prompt_tokens + new > context:
             pictures = sum(info.tokens for info in job.media)
             raise PromptError(
@@ -383,6 +402,7 @@ class TorchEngine:
                 "total": now - job.pulled,
             },
             worker=self._worker(),
+            extra=output.ended_by(self._alphabet),
         )
 
     def _worker(self) -> str:

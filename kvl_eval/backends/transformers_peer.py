@@ -27,8 +27,9 @@ from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.families import OTHER
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
 from kvl_eval.types import Completion, Message, TokenCounts
 
@@ -79,9 +80,8 @@ class TransformersPeer:
     Raises: CheckpointError, if there is no such checkpoint; ConfigError, for model arguments, as there are none.
     """
 
-    family = "peer"
-
     def __init__(self, path_or_repo: str, settings: Settings, *, name: str, fetch: bool = True) -> None:
+        self.family = settings.family or OTHER.name
         if settings.model_args:
             raise ConfigError("config.model_args", f"{name} takes no model arguments")
         self.name = name
@@ -92,16 +92,15 @@ class TransformersPeer:
         self._thread = ModelThread()
         self._halted = False
         self._prep = MediaPrep(
-            images=ImagePrep(config=PreprocessorConfig(), style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(config=SERVED_RULE, style=settings.image_prep, blind=settings.blind),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,
             max_pixels=settings.max_pixels,
             time_limit=settings.timeout,
         )
-        workers = min(4, os.cpu_count() or 1) if settings.num_workers is None else settings.num_workers
         self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
-            partial(encode_prompt, prep=self._prep), workers=workers, timeout=settings.timeout
+            partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
 
     # -- facts
@@ -157,12 +156,16 @@ class TransformersPeer:
 
     # -- answers
 
+    def warm_up(self, images: int) -> None:
+        """Start the worker processes that so many images need."""
+        self._pool.expect(images)
+        self._pool.warm_up()
+
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[Answered]:
         """Answer `requests` batch by batch; the next one's pictures are prepared meanwhile.
 
         Raises: CheckpointError, if the model cannot be loaded; ConfigError, for thinking budgets.
         """
-        self._pool.warm_up()
         model = await asyncio.wrap_future(self._thread.submit(self.load))
         pulled, rows = iter(requests), self._rows()
         ahead = asyncio.create_task(self._prepared(pulled, rows))
@@ -259,6 +262,7 @@ class TransformersPeer:
             seed=row.seed,
             time={"load": row.load, "decode": seconds, "total": time.perf_counter() - row.pulled},
             worker=f"{self._device()}:{os.getpid()}",
+            extra={"stop_token": model.text(output.ids[-1:], special=True)} if output.stopped else {},
         )
         return row.request.key, completion
 

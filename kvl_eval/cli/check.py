@@ -23,11 +23,11 @@ def check_data_verb(name: str, flags: Mapping[str, object], as_json: bool) -> in
     return 0 if report.ok else FAULTY
 
 
-def check_model_verb(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
+def check_model_verb(location: str, *, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
     """Check a checkpoint; exit 4 where something is wrong."""
     from kvl_eval.backends import resolve_model
     from kvl_eval.check_model import as_text, check
 
-    report = check(resolve_model(location).location, revision=revision, offline=offline)
+    report = check(resolve_model(location).location, revision=revision, offline=offline, family=family)
     click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
     return 0 if report.ok else FAULTY

@@ -14,15 +14,16 @@ NOTHING = 3  # exit code: there was nothing to compare
 
 def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | None, as_json: bool) -> int:
     """Set two runs side by side, or, without a second one, two protocols or the budgets of one."""
-    from kvl_eval.audit import compare
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.audit.compare import compare
+    from kvl_eval.audit.compare_text import as_text
+    from kvl_eval.scoring.run_reader import RunReader
 
-    first = RunFolder.open(a)
-    second = first if b is None else RunFolder.open(b)
+    first = RunReader.open(a)
+    second = first if b is None else RunReader.open(b)
     name = None if task is None else task.lower().replace("_", "-")
-    found = compare.compare(first, second, task=name, protocols=_protocols(protocol))
-    click.echo(json.dumps(found, ensure_ascii=False) if as_json else compare.as_text(found))
-    return 0 if any(one["n"] for one in found["comparisons"]) else NOTHING
+    comparison = compare(first, second, task=name, protocols=_protocols(protocol))
+    click.echo(json.dumps(comparison.as_json(), ensure_ascii=False) if as_json else as_text(comparison))
+    return 0 if any(task.pairs.counts.n for task in comparison.comparisons) else NOTHING
 
 
 def _protocols(text: str | None) -> tuple[str | None, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,9 +14,11 @@ from kvl_eval.backends import MODELS, ModelEntry, resolve_model
 from kvl_eval.cli.check import FAULTY
 from kvl_eval.cli.run import LARGE
 from kvl_eval.cli.task_data import task_and_source
+from kvl_eval.decode import encode
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.sources import Source
-from kvl_eval.sources.fetch import Planned, carry_out, planned
+from kvl_eval.sources import Reporter, Source
+from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
+from kvl_eval.sources.fetch import carry_out
 from kvl_eval.tasks import open_split, select
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import PdfRef, Sample, VideoRef
@@ -58,9 +60,9 @@ def fetch_verb(
     consent = _Consent(yes)
     sources = [(task, *task_and_source(task.name, data)[1:]) for task in tasks]
     plans = {
-        task.name: planned(source, task.archives, task=task.name)
+        task.name: plan_fetch(source, task.data.archives, task=task.name)
         for task, source, split in sources
-        if task.archives and split != "mini"
+        if task.data.archives and split != "mini"
     }
     _show(plans, consent)
     for task in tasks:
@@ -68,7 +70,7 @@ def fetch_verb(
     brought = [_task(task, source, split, plans.get(task.name), consent, keep) for task, source, split in sources]
     checkpoints = [_model(entry, revision, consent) for entry in models]
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in (*brought, *checkpoints)], ensure_ascii=False))
+        click.echo(json.dumps(encode([*brought, *checkpoints]), ensure_ascii=False))
     return FAULTY if any(entry.missing for entry in brought) else 0
 
 
@@ -120,7 +122,7 @@ def _hub_is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _show(plans: Mapping[str, Planned], consent: _Consent) -> None:
+def _show(plans: Mapping[str, FetchPlan], consent: _Consent) -> None:
     """Say what is to come and how much it is; two tasks may share archives."""
     lacking: dict[tuple[Path, str], int] = {}
     for name, plan in plans.items():
@@ -133,7 +135,7 @@ def _show(plans: Mapping[str, Planned], consent: _Consent) -> None:
     consent.to(sum(lacking.values()), ", ".join(plans))
 
 
-def _task(task: Task, source: Source, split: str, plan: Planned | None, consent: _Consent, keep: bool) -> FetchedTask:
+def _task(task: Task, source: Source, split: str, plan: FetchPlan | None, consent: _Consent, keep: bool) -> FetchedTask:
     """Archives, then tables; and whether every file that a row names is there."""
 
     def announce(files: int, size: int) -> None:
@@ -147,7 +149,7 @@ def _task(task: Task, source: Source, split: str, plan: Planned | None, consent:
         carry_out(plan, keep=keep)
     samples = 0
     media: dict[str, bool] = {}
-    for sample in open_split(task, replace(source, announce=announce), split):
+    for sample in open_split(task, source, split, Reporter(download=announce)):
         samples += 1
         media |= _files(sample)
     missing = sorted(name for name, there in media.items() if not there)
@@ -181,7 +183,7 @@ def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> Fetche
         click.echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
         consent.to(size, entry.name)
 
-    if entry.family == "fake":
+    if entry.kind == "fake":
         return FetchedModel(entry.name, None)
     folder = checkpoint_folder(entry.location, revision, announce=announce)
     click.echo(f"{entry.name}: in {folder}", err=True)

@@ -69,6 +69,7 @@ def _references(_: Path) -> Rows:
 
 
 def _runs(output_dir: Path) -> Rows:
-    from kvl_eval.store.run_list import legacy_list_runs
+    from kvl_eval.decode import encode_object
+    from kvl_eval.store.run_list import list_runs
 
-    return legacy_list_runs(output_dir)
+    return [encode_object(run) for run in list_runs(output_dir)]

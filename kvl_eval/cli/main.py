@@ -16,7 +16,15 @@ import click
 
 from kvl_eval import __version__
 from kvl_eval.cli import options
-from kvl_eval.cli.flags import data_options, include_option, json_option, judge_options, run_options
+from kvl_eval.cli.flags import (
+    data_options,
+    family_option,
+    include_option,
+    json_option,
+    judge_options,
+    run_options,
+    score_view_option,
+)
 from kvl_eval.cli.options import spelled
 from kvl_eval.errors import KvlEvalError, UsageError
 
@@ -83,16 +91,24 @@ def sweep(as_json: bool, **flags: Any) -> int:
 @cli.command()
 @click.argument("run_folder", type=click.Path())
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
+@spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
 @include_option
 @json_option
-def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
+def resume(
+    run_folder: str,
+    rerun: str | None,
+    compress: bool,
+    no_progress: bool,
+    include_path: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Finish an interrupted run with its stored configuration."""
     from kvl_eval.cli.run import resume_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return resume_verb(Path(run_folder), rerun=rerun, progress=not no_progress, as_json=as_json)
+    return resume_verb(Path(run_folder), rerun=rerun, compress=compress, progress=not no_progress, as_json=as_json)
 
 
 @cli.command()
@@ -101,7 +117,7 @@ def resume(run_folder: str, rerun: str | None, no_progress: bool, include_path: 
 @spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
 @spelled(("--protocol",), help="Protocol by name, or `all`; default: each task's own.")
-@spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", show_default=True)
+@score_view_option
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)
 @judge_options
@@ -220,15 +236,16 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path())
 @spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True)
+@spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB (gzip).")
 @include_option
 @json_option
-def merge(runs: tuple[str, ...], output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
+def merge(runs: tuple[str, ...], output_dir: str, compress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
     """Join the shards of one configuration (--shard i/n) into one run folder."""
     from kvl_eval.cli.merge import merge_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return merge_verb([Path(run) for run in runs], Path(output_dir), as_json=as_json)
+    return merge_verb([Path(run) for run in runs], Path(output_dir), compress=compress, as_json=as_json)
 
 
 @cli.command()
@@ -296,13 +313,14 @@ def check_data(task: str, include_path: tuple[str, ...], as_json: bool, **flags:
 @check.command("model")
 @click.argument("location")
 @spelled(("--revision",), help="Revision of a hub checkpoint.")
+@family_option
 @spelled(("--offline",), is_flag=True)
 @json_option
-def check_model(location: str, revision: str | None, offline: bool, as_json: bool) -> int:
+def check_model(location: str, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
     """Shards, tensor names and shapes, tokenizer, chat template."""
     from kvl_eval.cli.check import check_model_verb
 
-    return check_model_verb(location, revision, offline, as_json)
+    return check_model_verb(location, revision=revision, family=family, offline=offline, as_json=as_json)
 
 
 @cli.command()

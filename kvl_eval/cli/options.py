@@ -118,7 +118,7 @@ def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, object]:
         raise ConfigError("config.file", f"{path} holds no mapping of options")
     values: dict[str, object] = {}
     for key, value in loaded.items():
-        name = str(key).replace("-", "_")
+        name = "score_view" if key == "thinking" else str(key).replace("-", "_")  # files have the older name
         if name not in known:
             raise unknown("option", str(key), sorted(known), "kvl-eval run --help")
         values[name] = [value] if known[name] and not isinstance(value, list) else value

@@ -34,10 +34,10 @@ def report_verb(
     if not paths:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
 
     for path in paths:
-        fresh_results(RunFolder.open(path))
+        fresh_results(RunReader.open(path))
     written = write_report(
         paths,
         out,
@@ -54,16 +54,16 @@ def report_verb(
 def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
     """Each run beside the first one."""
     from kvl_eval.audit.compare import compare
-    from kvl_eval.decode import decode, encode
+    from kvl_eval.decode import decode
     from kvl_eval.reports.comparison import ComparedRuns, Comparison
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
 
     pairs = []
     for number, path in enumerate(paths[1:], 1):
         try:
-            compared = compare(RunFolder.open(paths[0]), RunFolder.open(path))
+            compared = compare(RunReader.open(paths[0]), RunReader.open(path)).as_json()
         except UsageError as error:  # no task or budget in common
             pairs.append(Comparison(a=0, b=number, result=None, problem=error.message))
         else:
-            pairs.append(Comparison(a=0, b=number, result=decode(ComparedRuns, encode(compared))))
+            pairs.append(Comparison(a=0, b=number, result=decode(ComparedRuns, compared)))
     return pairs

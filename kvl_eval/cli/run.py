@@ -11,10 +11,12 @@ import click
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
+from kvl_eval.decode import decode
 from kvl_eval.errors import ConfigError, UsageError
-from kvl_eval.run.config import RunConfig, answers_bundled, resolve
+from kvl_eval.families import DEMO_NOTE
+from kvl_eval.model.families import stored_family
+from kvl_eval.run.config import RunConfig, answers_bundled, resolve, settings_of
 from kvl_eval.run.runner import RunOutcome
-from kvl_eval.types import EMBEDDED
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
 SAME = (
@@ -23,7 +25,7 @@ SAME = (
     "data_dir",
     "data_version",
     "system_prompt",
-    "thinking",
+    "score_view",
     "protocol",
     "seed",
     "repeats",
@@ -45,6 +47,7 @@ SAME = (
     "device",
     "dtype",
     "revision",
+    "family",
     "cache_dir",
     "base_url",
     "served_model",
@@ -64,7 +67,7 @@ SAME = (
 )
 """Flags whose values are taken as they are."""
 DEMO = """\
-{model}{where}: embedded demo, not Kimi-VL-A3B.
+{model}{where}: {note}.
 The real thing: kvl-eval run --task {tasks} --model kimi-vl-instruct"""
 
 
@@ -75,6 +78,7 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     from kvl_eval.run.plan_text import plan_text
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import find_resumable, resume_run, start_run
+    from kvl_eval.run.warm_plan import plan_warm
 
     config = configuration(flags)
     if not flags["dry_run"]:
@@ -82,11 +86,11 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     elif absent := not_here(config):
         click.echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
     backend = make(config, fetch=not flags["dry_run"])
-    plan = plan_run(config, backend)
-    if config.family in EMBEDDED:
+    plan = (plan_run if flags["dry_run"] or flags["resume"] else plan_warm)(config, backend)
+    if stored_family(config.family).is_demo:
         where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
         tasks = ",".join(task.task for task in config.tasks)
-        click.echo(DEMO.format(model=backend.name, where=where, tasks=tasks), err=True)
+        click.echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
     click.echo(plan_text(plan), err=not flags["dry_run"])
     if flags["dry_run"]:
         return 0
@@ -101,13 +105,18 @@ def run_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     return show(outcome, as_json)
 
 
-def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool) -> int:
+def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool, compress: bool = False) -> int:
     """Finish a run with its stored configuration."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
 
     outcome = resume_run(
-        path, make, make_progress(quiet=not progress or as_json), rerun=_rerun(rerun), handle_signals=True
+        path,
+        make,
+        make_progress(quiet=not progress or as_json),
+        changes={"compress": True} if compress else None,
+        rerun=_rerun(rerun),
+        handle_signals=True,
     )
     return show(outcome, as_json)
 
@@ -115,11 +124,12 @@ def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool)
 def show(outcome: RunOutcome, as_json: bool) -> int:
     """Print the final table (or results.json) and what to do next; returns the exit code."""
     from kvl_eval.reports.table import final_table
+    from kvl_eval.store.result_records import Results
 
     if as_json:
         click.echo(json.dumps({**outcome.results, "folder": str(outcome.folder.path), "exit_code": outcome.exit_code}))
     else:
-        click.echo(final_table(outcome.results))
+        click.echo(final_table(decode(Results, outcome.results)))
     click.echo(outcome.message, err=True)
     return outcome.exit_code
 
@@ -133,7 +143,7 @@ def make(config: RunConfig, *, fetch: bool = True) -> Backend:
 
 def configuration(flags: Mapping[str, Any]) -> RunConfig:
     """Flags as one resolved RunConfig. Raises UsageError, ConfigError."""
-    from kvl_eval.backends import resolve_model
+    from kvl_eval.backends import family_of
     from kvl_eval.tasks import include, select
 
     if flags["trust_remote_code"]:
@@ -141,12 +151,13 @@ def configuration(flags: Mapping[str, Any]) -> RunConfig:
             "usage.remote_code", "nothing here runs code from a checkpoint or a data set, so there is no such option"
         )
     include(flags["include_path"])
-    entry = resolve_model(flags["model"])
+    chosen = _options(flags)
     named = select(flags["task"])
-    tasks = select(flags["task"], bundled=answers_bundled(entry.family, flags))
+    family = family_of(flags["model"], settings_of(chosen))
+    tasks = select(flags["task"], bundled=answers_bundled(family.family, flags))
     if left_out := [task.name for task in named if task not in tasks]:
         click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
-    return resolve(flags["model"], entry.family, tasks, _options(flags))
+    return resolve(flags["model"], family, tasks, chosen)
 
 
 def _options(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +175,7 @@ def _options(flags: Mapping[str, Any]) -> dict[str, Any]:
         "batch_size": _batch_size(flags["batch_size"]),
         "model_args": options.pairs(flags["model_args"], "--model-args") or None,
         "prompt_text": _prompt_text(flags["prompt_file"]),
+        "compress": flags["compress"] or None,
         "fail_on_error": _share(flags["fail_on_error"]),
         "max_download": None if flags["yes"] else LARGE,
     }

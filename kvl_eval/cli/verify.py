@@ -11,11 +11,10 @@ import click
 def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
     """Prove a run whole; the exit code says whether it is."""
     from kvl_eval.audit import verify
+    from kvl_eval.audit.verify_text import as_text
     from kvl_eval.reports.numbers import plain
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
 
-    found = verify.verify(RunFolder.open(run), strict=strict)
-    click.echo(
-        json.dumps(verify.as_json(found), ensure_ascii=False) if as_json else plain(verify.as_text(found), keep="\n")
-    )
-    return found.exit_code
+    report = verify.verify(RunReader.open(run), strict=strict)
+    click.echo(json.dumps(report.as_json(), ensure_ascii=False) if as_json else plain(as_text(report), keep="\n"))
+    return report.exit_code

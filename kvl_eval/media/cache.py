@@ -25,10 +25,9 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -42,7 +41,17 @@ STALE = 3600.0  # seconds after which a half-written file belongs to nobody
 FACTS = "facts.json"
 _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError)
 
-Entry = tuple[Image.Image, Mapping[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What is known of a frame or page: its number, the seconds at which a frame is shown, what is odd about it."""
+
+    index: int
+    timestamp: float | None = None
+    note: str | None = None
+
+
+CachedPicture = tuple[Image.Image, PictureFacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +65,12 @@ class MediaCache:
         if self.limit < 1:
             raise ConfigError("config.cache", f"a cache of {self.limit} bytes", fix="leave the cache away instead")
 
-    def pictures(self, key: Mapping[str, Any], make: Iterable[Entry]) -> Iterator[Entry]:
+    def pictures(self, key: Mapping[str, object], make: Iterable[CachedPicture]) -> Iterator[CachedPicture]:
         """The pictures under a key: from the folder, or else from `make`, which are kept as they pass.
 
         Args:
             key:  everything the pictures depend on, as JSON values.
-            make: RGB pictures, each with facts as JSON values; consumed only where the folder has none.
+            make: RGB pictures, each with its facts; consumed only where the folder has none.
         """
         path = self._path(key)
         stored = _open(path)
@@ -71,17 +80,17 @@ class MediaCache:
         with stored:
             with contextlib.suppress(OSError):
                 os.utime(path)
-            for number, facts in enumerate(json.loads(stored.read(FACTS))):
+            for number, facts in enumerate(_facts(stored)):
                 with Image.open(BytesIO(stored.read(_member(number))), formats=("PNG",)) as image:
                     image.load()
                 yield image, facts
 
-    def _path(self, key: Mapping[str, Any]) -> Path:
+    def _path(self, key: Mapping[str, object]) -> Path:
         text = json.dumps([FORMAT, key], sort_keys=True, ensure_ascii=True)
         name = hashlib.sha256(text.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.zip"
 
-    def _kept(self, path: Path, make: Iterable[Entry]) -> Iterator[Entry]:
+    def _kept(self, path: Path, make: Iterable[CachedPicture]) -> Iterator[CachedPicture]:
         """What `make` gives, and the same on disk once it came to its end."""
         draft = _Draft.begin(path)
         try:
@@ -125,7 +134,7 @@ class _Draft:
     target: Path
     path: Path
     archive: zipfile.ZipFile
-    facts: list[Mapping[str, Any]]
+    facts: list[PictureFacts]
 
     @staticmethod
     def begin(target: Path) -> _Draft | None:
@@ -138,7 +147,7 @@ class _Draft:
             log.warning("the media cache cannot be written: %s", error)
             return None
 
-    def add(self, image: Image.Image, facts: Mapping[str, Any]) -> bool:
+    def add(self, image: Image.Image, facts: PictureFacts) -> bool:
         """Whether the picture was written; if not, the draft is gone."""
         buffer = BytesIO()
         image.save(buffer, "PNG", compress_level=1)
@@ -153,7 +162,7 @@ class _Draft:
 
     def publish(self) -> bool:
         try:
-            self.archive.writestr(FACTS, json.dumps(self.facts))
+            self.archive.writestr(FACTS, json.dumps([asdict(facts) for facts in self.facts]))
             self.archive.close()
             os.replace(self.path, self.target)
         except OSError as error:
@@ -179,7 +188,7 @@ def _open(path: Path) -> zipfile.ZipFile | None:
         _remove(path, error)
         return None
     try:
-        names = {_member(number) for number in range(len(json.loads(stored.read(FACTS))))}
+        names = {_member(number) for number in range(len(_facts(stored)))}
         broken = stored.testzip() if names == {*stored.namelist()} - {FACTS} else FACTS
         if broken is None:
             return stored
@@ -188,6 +197,10 @@ def _open(path: Path) -> zipfile.ZipFile | None:
         stored.close()
         _remove(path, error)
         return None
+
+
+def _facts(stored: zipfile.ZipFile) -> list[PictureFacts]:
+    return [PictureFacts(**facts) for facts in json.loads(stored.read(FACTS))]
 
 
 def _remove(path: Path, error: Exception) -> None:

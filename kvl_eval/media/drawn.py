@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvl_eval.types import DrawnFrame
 
@@ -45,9 +46,15 @@ def hashed_number(seed: int, *parts: object) -> int:
 
 
 @cache
-def lexicon() -> dict[str, Any]:
-    """Word lists, keys and glyphs of the haystacks."""
-    return dict(json.loads(LEXICON.read_text("utf-8")))
+def lexicon() -> dict[str, list[str]]:
+    """Word lists and keys of the haystacks."""
+    return {name: words for name, words in json.loads(LEXICON.read_text("utf-8")).items() if isinstance(words, list)}
+
+
+@cache
+def _glyphs() -> dict[str, list[str]]:
+    """{letter: its rows of five bits}."""
+    return dict(json.loads(LEXICON.read_text("utf-8"))["glyphs_5x7"])
 
 
 def drawn_ppm(frame: DrawnFrame) -> bytes:
@@ -80,7 +87,7 @@ def _scene(seed: int, rep: int, scene: int, width: int, height: int) -> tuple[Pi
     return background, tuple(_box(number, k, width, height) for k in range(3))
 
 
-def _box(number: Any, k: int, width: int, height: int) -> _Box:
+def _box(number: Callable[..., int], k: int, width: int, height: int) -> _Box:
     return _Box(
         w=width // 8 + number("w", k) % (width // 4),
         h=height // 8 + number("h", k) % (height // 4),
@@ -119,4 +126,4 @@ def _ink(line: str, scale: int) -> NDArray[np.bool_]:
 
 
 def _glyph(letter: str) -> list[str]:
-    return lexicon()["glyphs_5x7"].get(letter, ["0" * 5] * 7)  # type: ignore[no-any-return]
+    return _glyphs().get(letter, ["0" * 5] * 7)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any
 
 from PIL import Image
 
+from kvl_eval.media.cache import PictureFacts
 from kvl_eval.media.fit import Size
 from kvl_eval.media.images import BLIND, on_white, open_image, read_bytes
 from kvl_eval.media.layout import Layout, MediaPrep, Place, lay_out, unrolled
@@ -85,11 +85,11 @@ def _encoded(ref: MediaRef, prep: MediaPrep) -> Iterator[EncodedPicture]:
     def shrink(width: int, height: int) -> Size:
         return within(width, height, prep.max_pixels or UNROLLED_PIXELS)
 
-    def finish(image: Image.Image, facts: Mapping[str, Any], base: MediaInfo) -> EncodedPicture:
+    def finish(image: Image.Image, facts: PictureFacts, base: MediaInfo) -> EncodedPicture:
         if prep.images.blind:
             image = Image.new("RGB", image.size, BLIND)
-        note = joined(base.note, facts.get("note"), "blind" if prep.images.blind else None)
-        info = replace(base, index=facts["index"], timestamp=facts.get("timestamp"), note=note)
+        note = joined(base.note, facts.note, "blind" if prep.images.blind else None)
+        info = replace(base, index=facts.index, timestamp=facts.timestamp, note=note)
         return EncodedPicture(png=_png(image), info=info)
 
     yield from unrolled(ref, prep, shrink, finish)

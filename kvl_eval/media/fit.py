@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from kvl_eval.errors import ConfigError, PromptError
-from kvl_eval.media.images import accepted_size
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import image_size
+from kvl_eval.pictures import PictureRule
 
 LADDER = (3072, 2048, 1536, 1024, 768, 512, 256)  # patches of one picture, tried in this order
 
@@ -17,7 +14,7 @@ Size = tuple[int, int]
 
 
 def fit_limit(
-    sizes: Sequence[Size], text_tokens: int, answer_tokens: int, context: int, config: PreprocessorConfig
+    sizes: Sequence[Size], text_tokens: int, answer_tokens: int, context: int, config: PictureRule
 ) -> int | None:
     """The largest limit of patches at which all pictures, the text and the answer fit; None where none does.
 
@@ -27,48 +24,48 @@ def fit_limit(
         sizes:         (width, height) of the pictures as their files have them.
         text_tokens:   of everything in the prompt that is no picture, the marks around each picture included.
         answer_tokens: most new tokens.
-        config:        its `in_token_limit` is tried first, and nothing above it.
+        config:        its limit is tried first, and nothing above it.
     """
     room = context - text_tokens - answer_tokens
     return next((limit for limit in limits(config) if picture_tokens(sizes, limited(config, limit)) <= room), None)
 
 
-def limits(config: PreprocessorConfig) -> Iterator[int]:
+def limits(config: PictureRule) -> Iterator[int]:
     """The limits that are tried, in falling order."""
-    yield config.in_token_limit
-    yield from (limit for limit in LADDER if limit < config.in_token_limit)
+    yield config.limit
+    yield from (limit for limit in LADDER if limit < config.limit)
 
 
-def picture_tokens(sizes: Sequence[Size], config: PreprocessorConfig) -> int:
+def picture_tokens(sizes: Sequence[Size], config: PictureRule) -> int:
     """Visual tokens of all pictures."""
     return sum(count * tokens_of(*size, config) for size, count in Counter(sizes).items())
 
 
-def tokens_of(width: int, height: int, config: PreprocessorConfig) -> int:
+def tokens_of(width: int, height: int, config: PictureRule) -> int:
     """Visual tokens of one picture, shrunk first where the processor would refuse it as too long."""
-    return image_size(*accepted_size(width, height, config), config).tokens
+    return config.size(*config.accepted(width, height)).tokens
 
 
-def seen_size(width: int, height: int, config: PreprocessorConfig) -> Size:
+def seen_size(width: int, height: int, config: PictureRule) -> Size:
     """The size, before padding, at which the model sees a picture."""
-    return image_size(*accepted_size(width, height, config), config).resized
+    return config.size(*config.accepted(width, height)).resized
 
 
-def limited(config: PreprocessorConfig, limit: int | None) -> PreprocessorConfig:
+def limited(config: PictureRule, limit: int | None) -> PictureRule:
     """The configuration with at most `limit` patches a picture; None changes nothing."""
-    if limit is None or limit >= config.in_token_limit:
+    if limit is None or limit >= config.limit:
         return config
-    return replace(config, in_token_limit=limit)
+    return config.with_limit(limit)
 
 
-def within_pixels(config: PreprocessorConfig, max_pixels: int | None) -> PreprocessorConfig:
+def within_pixels(config: PictureRule, max_pixels: int | None) -> PictureRule:
     """The configuration under `--max-pixels N`: as many patches as N pixels make. Raises: ConfigError."""
     if max_pixels is None:
         return config
-    limit = max_pixels // config.patch_size**2
+    limit = max_pixels // config.patch_pixels
     if limit < 1:
         raise ConfigError(
-            "config.max_pixels", f"--max-pixels is {max_pixels}", fix=f"give at least {config.patch_size**2}"
+            "config.max_pixels", f"--max-pixels is {max_pixels}", fix=f"give at least {config.patch_pixels}"
         )
     return limited(config, limit)
 

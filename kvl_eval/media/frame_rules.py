@@ -18,16 +18,17 @@ Sources: VLMEvalKit e8e78f05, lmms-eval 75571cfe, LongVideoBench fc3c5532.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 from kvl_eval.errors import ConfigError
-from kvl_eval.types import VideoRef
+from kvl_eval.types import FrameRule, VideoRef
 
-RULES = ("vlmevalkit", "uniform_tail", "chunk_center", "linspace", "uniform_capped", "longvideobench")
+RULES = get_args(FrameRule)
 DEFAULT_FRAMES = 64
 
 
 def frame_indices(
-    rule: str,
+    rule: FrameRule,
     *,
     total: int,
     video_fps: float,
@@ -103,6 +104,6 @@ def with_flags(ref: VideoRef, frames: int | None = None, fps: float | None = Non
     keeps its own), with N frames at most, or without a limit.
     """
     if fps is not None:
-        rule = ref.rule if ref.rule == "uniform_tail" else "vlmevalkit"
+        rule: FrameRule = "uniform_tail" if ref.rule == "uniform_tail" else "vlmevalkit"
         return replace(ref, rule=rule, fps=fps, frames=frames)
     return ref if frames is None else replace(ref, frames=frames)

@@ -4,7 +4,7 @@ Rules, each recorded in `MediaInfo.note` where it applied:
 
 - nothing is decoded before the header's size was checked, and a file is decoded whole or not at all;
 - `reference` hands the picture to the checkpoint's own processor as it is: no EXIF rotation, alpha dropped, resizing
-  before conversion to RGB (`kvl_eval.model.image_processor`);
+  before conversion to RGB (`kvl_eval.pictures.PictureRule`);
 - `vlmevalkit` puts pictures with alpha on white and converts to RGB first, as that harness does;
 - of an animation or a multi-page file the first frame counts;
 - 16-bit and 32-bit integer grey keeps its upper 8 of 16 bits, float grey is cut to 0..255 (Pillow alone would turn
@@ -22,19 +22,18 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from PIL import Image, UnidentifiedImageError
 
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import MAX_SIDE, image_size, preprocess_image
-from kvl_eval.types import ImageRef, MediaInfo
+from kvl_eval.pictures import PictureRule
+from kvl_eval.types import ImageRef, ImageStyle, MediaInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +45,7 @@ MAX_PIXELS = 89_478_485  # Pillow's own threshold: 256 MiB as RGB
 MAX_BYTES = 256 * 2**20
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # raster formats; none runs code
 BLIND = (128, 128, 128)
-STYLES = ("reference", "vlmevalkit")
+STYLES = get_args(ImageStyle)
 
 # What Pillow's decoders raise on broken files; a bare Exception is caught nowhere.
 _DECODE_ERRORS = (
@@ -70,13 +69,13 @@ class ImagePrep:
     """How pictures become patches; goes into the run's fingerprint, and travels to worker processes.
 
     Attributes:
-        config: the checkpoint's `preprocessor_config.json`.
+        config: the checkpoint's rule.
         style:  `reference` or `vlmevalkit`.
         blind:  every pixel becomes (128, 128, 128), sizes and token counts stay.
     """
 
-    config: PreprocessorConfig
-    style: str = "reference"
+    config: PictureRule
+    style: ImageStyle = "reference"
     blind: bool = False
 
     def __post_init__(self) -> None:
@@ -99,11 +98,6 @@ class PreparedImage:
     info: MediaInfo
 
 
-def prepare_images(refs: Sequence[ImageRef], prep: ImagePrep) -> tuple[PreparedImage, ...]:
-    """All pictures of one sample, in order. Raises: MediaError, for the first that cannot be used."""
-    return tuple(prepare_image(ref, prep) for ref in refs)
-
-
 def prepare_image(ref: ImageRef, prep: ImagePrep) -> PreparedImage:
     """One picture as patches.
 
@@ -117,15 +111,14 @@ def prepare_image(ref: ImageRef, prep: ImagePrep) -> PreparedImage:
     elif prep.style == "vlmevalkit":
         image = on_white(image)
     image, pre_shrunk = _pre_shrink(image, prep.config)
-    patches, grid = _guarded(ref.name, lambda: preprocess_image(image, prep.config))
-    per_token = prep.config.merge_kernel_size[0] * prep.config.merge_kernel_size[1]
+    patches, grid = _guarded(ref.name, lambda: prep.config.patches(image))
     info = MediaInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         kind="image",
         w=size[0],
         h=size[1],
-        resized_to=image_size(*image.size, prep.config).resized,
-        tokens=grid[0] * grid[1] // per_token,
+        resized_to=prep.config.size(*image.size).resized,
+        tokens=grid[0] * grid[1] // prep.config.patches_per_token,
         pre_shrunk=pre_shrunk,
         note="; ".join(notes) or None,
     )
@@ -285,20 +278,9 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
 
 
-def _pre_shrink(image: Image.Image, config: PreprocessorConfig) -> tuple[Image.Image, tuple[int, int] | None]:
+def _pre_shrink(image: Image.Image, config: PictureRule) -> tuple[Image.Image, tuple[int, int] | None]:
     """The picture at a size the processor accepts, and that size if it had to be shrunk."""
-    size = accepted_size(*image.size, config)
+    size = config.accepted(*image.size)
     if size == image.size:
         return image, None
     return image.resize(size, Image.Resampling.BICUBIC), size
-
-
-def accepted_size(width: int, height: int, config: PreprocessorConfig) -> tuple[int, int]:
-    """The size itself, or, where the processor refuses it as too long, the longest legal one of the same aspect."""
-    try:
-        image_size(width, height, config)
-    except MediaError:
-        longest = (MAX_SIDE - 1) // max(config.merge_kernel_size) * max(config.merge_kernel_size) * config.patch_size
-        scale = longest / max(width, height)
-        return tuple(min(longest, max(1, round(side * scale))) for side in (width, height))  # type: ignore[return-value]
-    return width, height

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from kvl_eval.media.cache import Entry, MediaCache
+from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 from kvl_eval.media.documents import Document, Page, probe_document, render_pages
 from kvl_eval.media.fit import Size, limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import frame_indices, with_flags
@@ -35,13 +35,12 @@ from kvl_eval.media.video import (
     probe_video,
     video_file,
 )
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.pictures import PictureRule
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, PdfRef, Role, VideoRef
 
 P = TypeVar("P", bound=Any)  # a frozen dataclass with the field `info`
 Shrink = Callable[[int, int], Size]
-Finish = Callable[[Image.Image, Mapping[str, Any], MediaInfo], P]
+Finish = Callable[[Image.Image, PictureFacts, MediaInfo], P]
 NO_LIMIT = 10**9  # patches: the picture has its size already
 
 
@@ -76,7 +75,7 @@ class MediaPrep:
         within_pixels(self.images.config, self.max_pixels)
 
     @property
-    def config(self) -> PreprocessorConfig:
+    def config(self) -> PictureRule:
         """The checkpoint's configuration under `--max-pixels`."""
         return within_pixels(self.images.config, self.max_pixels)
 
@@ -177,13 +176,11 @@ def prepare_media(
     Raises: MediaError, for the first that cannot be used.
     """
     config = limited(prep.config, limit)
-    lowered = config.in_token_limit if config.in_token_limit < prep.config.in_token_limit else None
+    lowered = config.limit if config.limit < prep.config.limit else None
     return tuple(tuple(_pictures(prep.sampled(ref), prep, config, lowered)) for ref in refs)
 
 
-def _pictures(
-    ref: MediaRef, prep: MediaPrep, config: PreprocessorConfig, lowered: int | None
-) -> Iterator[PreparedImage]:
+def _pictures(ref: MediaRef, prep: MediaPrep, config: PictureRule, lowered: int | None) -> Iterator[PreparedImage]:
     if isinstance(ref, ImageRef):
         one = prepare_image(ref, replace(prep.images, config=config))
         yield replace(one, info=replace(one.info, limit=lowered))
@@ -197,7 +194,7 @@ def unrolled(
 ) -> Iterator[P]:
     """The frames of a video or the pages of a document, decoded at the size that `shrink` says, as `finish` makes them.
 
-    `finish` gets an RGB picture, what is known of it (`index`, `timestamp`, `note`) and a MediaInfo to fill; what it
+    `finish` gets an RGB picture, what is known of it and a MediaInfo to fill; what it
     makes has that as `info`. Raises: MediaError.
     """
     return (
@@ -255,30 +252,32 @@ def _pages(ref: PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowe
         yield finish(image, facts, base)
 
 
-def _cached(cache: MediaCache | None, key: Mapping[str, Any], make: Iterable[Entry]) -> Iterator[Entry]:
+def _cached(
+    cache: MediaCache | None, key: Mapping[str, object], make: Iterable[CachedPicture]
+) -> Iterator[CachedPicture]:
     return iter(make) if cache is None else cache.pictures(key, make)
 
 
-def _frame_entry(frame: Frame) -> Entry:
-    return frame.image, {"index": frame.index, "timestamp": frame.timestamp, "note": frame.note}
+def _frame_entry(frame: Frame) -> CachedPicture:
+    return frame.image, PictureFacts(frame.index, frame.timestamp, frame.note)
 
 
-def _page_entry(page: Page) -> Entry:
-    return page.image, {"index": page.index}
+def _page_entry(page: Page) -> CachedPicture:
+    return page.image, PictureFacts(page.index)
 
 
-def _prepared(image: Image.Image, facts: Mapping[str, Any], base: MediaInfo, style: ImagePrep) -> PreparedImage:
+def _prepared(image: Image.Image, facts: PictureFacts, base: MediaInfo, style: ImagePrep) -> PreparedImage:
     """Patches of a picture that has its final size already, grey under `--blind`."""
     if style.blind:
         image = Image.new("RGB", image.size, BLIND)
-    config = replace(style.config, in_token_limit=NO_LIMIT)
-    patches, grid = preprocess_image(image, config)
+    config = style.config.with_limit(NO_LIMIT)
+    patches, grid = config.patches(image)
     info = replace(
         base,
-        tokens=len(patches) // (config.merge_kernel_size[0] * config.merge_kernel_size[1]),
-        index=facts["index"],
-        timestamp=facts.get("timestamp"),
-        note=joined(base.note, facts.get("note"), "blind" if style.blind else None),
+        tokens=len(patches) // config.patches_per_token,
+        index=facts.index,
+        timestamp=facts.timestamp,
+        note=joined(base.note, facts.note, "blind" if style.blind else None),
     )
     return PreparedImage(patches=patches, grid=grid, info=info)
 

@@ -1,10 +1,10 @@
 """Worker processes that prepare media ahead of the model, so that a hanging or crashing decoder costs one sample only.
 
 Each worker is a process with a pipe of its own and a thread here that waits for it: a death is an end of file on that
-pipe and touches nobody else, whether the worker was busy or idle. Processes are started with `spawn` (nothing of a
-program that runs threads and an accelerator is copied), on the first job or by `warm_up`, which an engine calls before
-it loads its weights: the quarter of a second that a worker needs is then hidden.
-Workers import numpy and Pillow, never torch, and end when the program does, however it ends.
+pipe and touches nobody else, whether the worker was busy or idle. A process is started by its first job or by
+`warm_up`, as `python -m kvl_eval.media.worker`: nothing of a program that runs threads and an accelerator is copied,
+nor is its script imported again. Workers import numpy and Pillow, never torch, and end when the program does, however
+it ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,8 @@ from multiprocessing.connection import Connection
 from queue import LifoQueue
 from typing import Any, Generic, TypeVar
 
-from kvl_eval.errors import ConfigError, KvlEvalError, MediaError, SampleError
+from kvl_eval.errors import SampleError
+from kvl_eval.media.worker import READY, Outcome, outcome
 
 log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -28,7 +30,13 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 2
 START_SECONDS = 120.0  # most time a new process may take until it answers
-READY = "ready"
+WORKERS = 2  # most processes where nothing else is asked for
+IMAGES = 16  # for which one process is enough
+
+
+def wanted_workers(images: int) -> int:
+    """Processes for so many images where nothing else is asked for: at least one."""
+    return max(1, min(WORKERS, os.cpu_count() or 1, -(-images // IMAGES)))
 
 
 class MediaPool(Generic[Job, Result]):
@@ -37,21 +45,30 @@ class MediaPool(Generic[Job, Result]):
     Args:
         work:    importable by name (or a `functools.partial` of such), its arguments and results picklable.
         workers: processes; 0 runs jobs one after the other on a thread of this process, without a time limit and
-                 without protection from a decoder that crashes.
+                 without protection from a decoder that crashes. None begins with one; `expect` adds to it.
         timeout: seconds one attempt may run once a worker has it; waiting in the queue does not count.
     """
 
-    def __init__(self, work: Callable[[Job], Result], *, workers: int, timeout: float) -> None:
-        _check_main_guard()
+    def __init__(self, work: Callable[[Job], Result], *, workers: int | None, timeout: float) -> None:
         self._work = work
         self._timeout = timeout
+        self._grows = workers is None
         self._in_process = workers == 0
         self._closed = False
-        self._threads = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="media")
-        self._workers = [_Worker(work) for _ in range(workers)]
+        self._threads = ThreadPoolExecutor(max_workers=workers or WORKERS, thread_name_prefix="media")
+        self._workers: list[_Worker] = []
         self._idle: LifoQueue[_Worker] = LifoQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
+        self._grow(1 if workers is None else workers)
+
+    @property
+    def workers(self) -> int:
+        """Jobs that are done at a time."""
+        return len(self._workers)
+
+    def expect(self, images: int) -> None:
+        """Have as many workers as pay for so many images in all, where the caller did not say how many."""
+        if self._grows:
+            self._grow(wanted_workers(images))
 
     def warm_up(self) -> None:
         """Start all workers now; returns before they are ready."""
@@ -74,9 +91,14 @@ class MediaPool(Generic[Job, Result]):
             worker.stop()
         self._threads.shutdown(wait=True)
 
+    def _grow(self, count: int) -> None:
+        for _ in range(count - len(self._workers)):
+            self._workers.append(_Worker(self._work))
+            self._idle.put(self._workers[-1])
+
     def _run(self, job: Job) -> Result:
         if self._in_process:
-            return _unwrapped(_outcome(self._work, job))  # type: ignore[no-any-return]
+            return _unwrapped(outcome(self._work, job))  # type: ignore[no-any-return]
         worker = self._idle.get()
         try:
             return self._ask(worker, job)
@@ -94,14 +116,13 @@ class MediaPool(Generic[Job, Result]):
                     raise SampleError("worker_died", "preparation was stopped") from None
         if not any(other.ever_ready for other in self._workers):
             self._go_in_process(why)
-            return _unwrapped(_outcome(self._work, job))  # type: ignore[no-any-return]
+            return _unwrapped(outcome(self._work, job))  # type: ignore[no-any-return]
         raise SampleError("worker_died", "the process that prepared the media died twice", why=why)
 
     def _go_in_process(self, why: str) -> None:
         if not self._in_process:
             log.warning(
-                "worker processes cannot be started (%s): media are prepared in this process; "
-                'a script that starts an evaluation needs `if __name__ == "__main__":`',
+                "worker processes cannot be started (%s): media are prepared in this process; --num-workers 0 says so",
                 why,
             )
         self._in_process = True
@@ -118,34 +139,32 @@ class _Worker:
         self.ever_ready = False
         self._work = work
         self._lock = threading.Lock()
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._ready = False
 
     def start(self) -> Connection:
-        """The pipe to a process that was started, now or before."""
+        """The pipe to a process that was started, now or before. Raises: _WorkerDied."""
         with self._lock:
             if self._pipe is None:
-                context = multiprocessing.get_context("spawn")
-                self._pipe, theirs = context.Pipe()
+                pipe, theirs = multiprocessing.Pipe()
+                with theirs:
+                    self._process = _started(theirs)
                 self._ready = False
-                self._process = context.Process(
-                    target=_serve, args=(theirs, self._work), name="kvl-eval media", daemon=True
-                )
-                self._process.start()
-                theirs.close()
+                self._pipe = pipe
+                pipe.send(self._work)
             return self._pipe
 
-    def ask(self, job: object, timeout: float) -> tuple[bool, Any]:
+    def ask(self, job: object, timeout: float) -> Outcome:
         """(True, result) or (False, error) of the job. Raises: _WorkerDied; SampleError `timeout`."""
         try:
             pipe = self.start()
-            if not self._ready and not (pipe.poll(START_SECONDS) and pipe.recv() == READY):
-                raise EOFError
+            if not self._ready:
+                self._wait_until_ready(pipe)
             self._ready = self.ever_ready = True
             pipe.send(job)
             if pipe.poll(timeout):
-                answer: tuple[bool, Any] = pipe.recv()
+                answer: Outcome = pipe.recv()
                 return answer
         except (EOFError, OSError):
             code = self.stop(grace=0.2)  # one that died by itself keeps its own exit code
@@ -153,64 +172,44 @@ class _Worker:
         self.stop()
         raise SampleError("timeout", f"preparing the media took longer than {timeout:g} s")
 
+    def _wait_until_ready(self, pipe: Connection) -> None:
+        """Raises: EOFError, if the process ended; _WorkerDied, if it does not come up or cannot take the work."""
+        word = pipe.recv() if pipe.poll(START_SECONDS) else "it did not start"
+        if word != READY:
+            self.stop()
+            raise _WorkerDied(word)
+
     def stop(self, grace: float = 0.0) -> int | None:
         """End the process, if there is one, within `grace` seconds; its exit code."""
         with self._lock:
             process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
         if process is None or pipe is None:
             return None
-        process.join(timeout=grace)
-        process.kill()
-        process.join()
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         pipe.close()
-        return process.exitcode
+        return process.returncode
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
-    """A worker's life: answer jobs until the other end of the pipe is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        pipe.send(READY)
-        while True:
-            pipe.send(_outcome(work, pipe.recv()))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+def _started(pipe: Connection) -> subprocess.Popen[bytes]:
+    """A worker process at the other end of a pipe; it finds modules where this program does."""
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "kvl_eval.media.worker", str(pipe.fileno())],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths},
+        pass_fds=[pipe.fileno()],
+        process_group=0,  # Ctrl-C in a terminal is for this program to decide
+    )
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _outcome(work: Callable[[Job], Result], job: Job) -> tuple[bool, Any]:
-    """(True, result), or (False, an error that can travel)."""
-    try:
-        return True, work(job)
-    except KvlEvalError as error:
-        return False, error
-    except MemoryError:
-        return False, SampleError("oom", "not enough memory to prepare the media")
-    except Exception as error:  # the boundary of one sample: its record says what happened, others go on
-        log.debug("media work failed", exc_info=True)
-        return False, MediaError(
-            "media.failed", "the media could not be prepared", why=f"{type(error).__name__}: {error}"
-        )
-
-
-def _unwrapped(outcome: tuple[bool, Any]) -> Any:
-    succeeded, value = outcome
+def _unwrapped(result: Outcome) -> Any:
+    succeeded, value = result
     if succeeded:
         return value
     raise value
-
-
-def _check_main_guard() -> None:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ConfigError(
-            "config.main_guard",
-            "a worker process is importing the main script, which starts an evaluation again",
-            fix='put the call below `if __name__ == "__main__":`, or pass num_workers=0',
-        )

@@ -16,12 +16,10 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kvl_eval.errors import MediaError
 from kvl_eval.types import ImageRef, MediaRef, Part, SubtitleRef, VideoRef
 
-FRAME = "<image>"  # how lmms-eval's text marks a frame
 _FONT = re.compile(r'<font color="white" size=".72c">(.*?)</font>')
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+),(\d+)")
 
@@ -191,7 +189,7 @@ def _seconds(text: str) -> float:
 
 
 def interleave(
-    lines: Sequence[Mapping[str, Any]], times: Sequence[float], offset: float, duration: float
+    lines: Sequence[Mapping[str, object]], times: Sequence[float], offset: float, duration: float
 ) -> list[int | str]:
     """Frames' positions and lines in the order they are shown, by the data set's own loader.
 
@@ -228,17 +226,11 @@ def even_times(duration: float, frames: int) -> list[float]:
     return [float(number) for number in range(int(duration))]
 
 
-def joined_text(mixed: Sequence[int | str]) -> str:
-    """lmms-eval's text: frames as `<image>`, everything joined by line breaks."""
-    return "\n".join(one if isinstance(one, str) else FRAME for one in mixed)
-
-
-def _timed(lines: Sequence[Mapping[str, Any]], offset: float, duration: float) -> Iterator[tuple[float, float, str]]:
+def _timed(lines: Sequence[Mapping[str, object]], offset: float, duration: float) -> Iterator[tuple[float, float, str]]:
     for line in lines:
         try:
             if "timestamp" in line:
-                start, end = line["timestamp"]
-                end = end if isinstance(end, float) else duration  # a whole number is replaced too
+                start, end = _stamps(line["timestamp"], duration)
                 text = line["text"]
             else:
                 start, end, text = _of_clock(line["start"]), _of_clock(line["end"]), line["line"]
@@ -247,6 +239,13 @@ def _timed(lines: Sequence[Mapping[str, Any]], offset: float, duration: float) -
             yield start - offset, end - offset, str(text)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError(f"a line in neither known form: {reprlib.repr(line)[:80]}") from None
+
+
+def _stamps(pair: object, duration: float) -> tuple[float, float]:
+    """Start and end; an end that is no floating-point number, a whole one too, is `duration`."""
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], int | float):
+        raise TypeError("no pair of times")
+    return pair[0], pair[1] if isinstance(pair[1], float) else duration
 
 
 def _of_clock(text: object) -> float:
@@ -283,7 +282,7 @@ def read_subtitles(ref: SubtitleRef) -> str | None:
         raise MediaError("media.corrupt", f"{name} are not UTF-8", why=str(error)) from None
 
 
-def read_json_lines(text: str, video: str) -> list[Mapping[str, Any]]:
+def read_json_lines(text: str, video: str) -> list[Mapping[str, object]]:
     """The lines of a JSON subtitle file. Raises: MediaError `media.corrupt`."""
     try:
         lines = json.loads(text)

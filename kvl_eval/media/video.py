@@ -9,7 +9,7 @@ What a record says of it (`Frame.note`, `VideoIndex.notes`):
 - rotation flags are applied by both decoders; pixels are taken as square; edit lists are followed as far as their
   packets are marked;
 - timestamps are presentation times, counted from the first frame. The published loaders compute index / average fps
-  instead, seconds apart on variable frame rate: `Choice.nominal` has those, for rules that choose subtitles by them;
+  instead, seconds apart on variable frame rate; rules that choose subtitles by those count them themselves;
 - both decoders give the same pixels for 8-bit video; 10-bit differs by a few levels (mean), which is why a record
   names the decoder.
 
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from kvl_eval.errors import ConfigError, MediaError
-from kvl_eval.media.frame_rules import frame_indices, with_flags
+from kvl_eval.media.frame_rules import frame_indices
 from kvl_eval.media.images import MAX_PIXELS, safe_path
 from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
 from kvl_eval.types import VideoRef
@@ -78,13 +78,11 @@ class Choice:
 
     Attributes:
         indices: as shown, in order, within the video.
-        nominal: index / average fps of each, in seconds, as the published loaders count time.
         times:   presentation times of each, in seconds.
         notes:   for each place what was wrong with the index the rule gave, or None.
     """
 
     indices: tuple[int, ...]
-    nominal: tuple[float, ...]
     times: tuple[float, ...]
     notes: tuple[str | None, ...]
 
@@ -113,36 +111,10 @@ def joined(*notes: str | None) -> str | None:
     return "; ".join(note for note in notes if note) or None
 
 
-def sample_frames(
-    ref: VideoRef,
-    *,
-    n: int | None = None,
-    fps: float | None = None,
-    max_frames: int | None = None,
-    shrink: Shrink | None = None,
-    decoder: str = "auto",
-    time_limit: float = TIME_LIMIT,
-) -> Iterator[Frame]:
-    """The frames of a video by its rule, one after the other; the file is closed with the last.
-
-    Args:
-        n, fps:     replace what `ref` says, as `--frames` and `--fps` do; `n` or `max_frames` limits a rate.
-        shrink:     (width, height) of the video -> size of the pictures; None keeps them.
-        decoder:    `auto` tries PyAV, then decord.
-    Raises: MediaError `media.missing`, `media.corrupt`, `media.too_large`, `media.path_outside`, `timeout`.
-    """
-    ref = with_flags(ref, n if max_frames is None else max_frames, fps)
-    video = probe_video(ref, decoder)
-    choice = chosen_frames(ref, video)
-    decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=time_limit)
-    for frame, note in as_shown(choice, decoded):
-        yield replace(frame, note=joined(note, frame.note))
-
-
 def probe_video(ref: VideoRef, decoder: str = "auto") -> VideoIndex:
     """Frame times, rate and size of a video; kept for the next questions on it while the file stays the same.
 
-    Raises: MediaError, as `sample_frames`.
+    Raises: MediaError `media.missing`, `media.corrupt`, `media.too_large`, `media.path_outside`, `timeout`.
     """
     check_decoder(decoder)
     path, facts = video_file(ref)
@@ -195,7 +167,6 @@ def chosen_frames(ref: VideoRef, video: VideoIndex) -> Choice:
             notes[place] = f"frame {first + index} lies beyond the end, {end - 1} shown"
     return Choice(
         indices=tuple(asked),
-        nominal=tuple(index / video.fps for index in asked),
         times=tuple(video.seconds(index) for index in asked),
         notes=tuple(notes),
     )

@@ -1,6 +1,6 @@
 """Kimi-VL as a library: model, processor, tokenizer and generation, without the evaluation harness.
 
-Names are resolved on first use, so that worker processes can import `kvl_eval.model.image_processor` and the
+Names are resolved on first use, so that worker processes can import `kvl_eval.model.kimi_vl.image_processor` and the
 tokenizer without loading torch.
 """
 
@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvl_eval.model.cache import LatentCache
-    from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig, TextConfig, VisionConfig
-    from kvl_eval.model.kimi_vl import KimiVL
-    from kvl_eval.model.processor import KimiVLProcessor
+    from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig, VisionConfig
+    from kvl_eval.model.kimi_vl.model import KimiVL
+    from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
+    from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
+    from kvl_eval.model.pages import LatentCache
     from kvl_eval.model.sampling import sample
-    from kvl_eval.model.tokenizer import KimiTokenizer
     from kvl_eval.model.weights import save_checkpoint
 
 __all__ = [
@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "KimiTokenizer": "tokenizer",
-    "KimiVL": "kimi_vl",
-    "KimiVLConfig": "config",
-    "KimiVLProcessor": "processor",
-    "LatentCache": "cache",
-    "PreprocessorConfig": "config",
-    "TextConfig": "config",
-    "VisionConfig": "config",
+    "KimiTokenizer": "kimi_vl.tokenizer",
+    "KimiVL": "kimi_vl.model",
+    "KimiVLConfig": "kimi_vl.config",
+    "KimiVLProcessor": "kimi_vl.processor",
+    "LatentCache": "pages",
+    "PreprocessorConfig": "kimi_vl.config",
+    "TextConfig": "kimi_vl.config",
+    "VisionConfig": "kimi_vl.config",
     "sample": "sampling",
     "save_checkpoint": "weights",
 }

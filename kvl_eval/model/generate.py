@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.cache import LatentCache, PagedRows
-from kvl_eval.model.page_plan import index_tensor
+from kvl_eval.model.pages import LatentCache, PagedRows
 from kvl_eval.model.sampling import finite_token, sample_rows
+from kvl_eval.model.tensors import index_tensor
 
 if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 PREFILL_CHUNK = 2048  # tokens
 
@@ -22,7 +22,7 @@ def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache | PagedRows, chu
     """Logits (B, vocab_size) behind prompts of equal length, which go into the cache in chunks."""
     logits = embeds.new_empty(0)
     for part in torch.split(embeds, chunk, dim=1):
-        logits = model.forward_cached(part, cache)
+        logits = model.forward_block(part, cache)
     return logits
 
 
@@ -30,7 +30,7 @@ def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache | PagedRows, chu
 def decode_step(model: "KimiVL", tokens: Sequence[int], cache: LatentCache | PagedRows) -> Tensor:
     """Logits (B, vocab_size) behind one more token in every row of the cache."""
     ids = index_tensor(tokens, model.device)
-    return model.forward_cached(model.language_model.model.embed_tokens(ids)[:, None], cache)
+    return model.forward_block(model.embed(ids[:, None]).embeds, cache)
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def generate(
     features = None
     if pixel_values is not None:
         features = model.image_features(pixel_values.to(model.device), image_grid_hws)
-    embeds = model.embed(ids, features)
+    embeds = model.embeddings(ids, features)
     kept = torch.ones_like(ids) if attention_mask is None else attention_mask.to(model.device)
     prompts = [row[mask.bool()] for row, mask in zip(embeds, kept, strict=True)]
     _check_lengths([len(prompt) for prompt in prompts], model.config.text_config.max_position_embeddings)

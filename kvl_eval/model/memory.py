@@ -1,13 +1,18 @@
-"""How much memory can be had."""
+"""How much memory can be had, and the error where weights need more."""
 
 import os
 import resource
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 import torch
 
-CONTAINER = Path("/sys/fs/cgroup")
+from kvl_eval.errors import CheckpointError
+
+GIB = 2**30
+CONTAINERS = Path("/sys/fs/cgroup")
+GROUPS = Path("/proc/self/cgroup")
+NO_LIMIT = 2**60  # bytes; control groups of version 1 say "no limit" by a larger number
 
 
 def free_bytes(device: torch.device) -> int:
@@ -15,16 +20,40 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
-    rests = [_available(), _process_rest(), container_rest(CONTAINER)]
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    rests = [_available(), _process_rest(), container_rest()]
     return max(0, min(rest for rest in rests if rest is not None))
 
 
+def require_room(needed: int, device: torch.device) -> None:
+    """Raise CheckpointError where weights of so many bytes are more than a device has free.
+
+    Linux promises memory that it does not have, and kills the process once the weights are filled in.
+    """
+    free = free_bytes(device)
+    if needed > free:
+        raise CheckpointError(
+            "model.memory",
+            f"not enough memory on {device}: the weights need {needed / GIB:,.1f} GiB, {free / GIB:,.1f} GiB are "
+            "available",
+            fix="choose a smaller --dtype (bfloat16) or another --device, or use a server with --model endpoint",
+        )
+
+
 def _available() -> int:
-    """What can be had without swapping, caches of files included; what is unused where the system does not say."""
+    """What can be had without swapping, caches of files included.
+
+    Where the system does not say so, what is unused; where it does not say that either (macOS), half of what there is.
+    """
     found = _numbers(Path("/proc/meminfo"))
     if "MemAvailable:" in found:
         return found["MemAvailable:"] * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        pages = os.sysconf("SC_AVPHYS_PAGES")
+    except ValueError:
+        pages = os.sysconf("SC_PHYS_PAGES") // 2
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _process_rest() -> int | None:
@@ -36,13 +65,42 @@ def _process_rest() -> int | None:
     return limit - (int(taken[0]) * os.sysconf("SC_PAGE_SIZE") if taken else 0)
 
 
-def container_rest(folder: Path) -> int | None:
-    """What a control group leaves, caches of files counting as free; None where it sets no limit."""
-    limit, used = _text(folder / "memory.max").strip(), _text(folder / "memory.current").strip()
-    if not (limit.isdecimal() and used.isdecimal()):
-        return None
-    found = _numbers(folder / "memory.stat")
-    return int(limit) - int(used) + found.get("active_file", 0) + found.get("inactive_file", 0)
+def container_rest(containers: Path = CONTAINERS, groups: Path = GROUPS) -> int | None:
+    """The least that this process's control group or one around it leaves; None where none sets a limit.
+
+    Args:
+        containers: where the kernel shows the groups, of version 1, 2 or both.
+        groups:     the list of groups that the process is in.
+    """
+    rests = [_group_rest(folder) for folder in _memory_groups(containers, groups)]
+    return min((rest for rest in rests if rest is not None), default=None)
+
+
+def _memory_groups(containers: Path, groups: Path) -> Iterator[Path]:
+    """Folders of the process's own memory groups and of all groups around them."""
+    for line in _text(groups).splitlines():
+        number, controllers, name = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            mounts = [containers / "memory"]
+        else:
+            mounts = [containers, containers / "unified"] if number == "0" else []
+        group = PurePosixPath(name.lstrip("/"))
+        inside = () if ".." in group.parts else (group, *group.parents)  # of another namespace: not to be seen here
+        yield from (mount / folder for mount in mounts for folder in inside or (PurePosixPath(),))
+
+
+def _group_rest(folder: Path) -> int | None:
+    """What one control group leaves, caches of files counting as free; None where it sets no limit."""
+    for limit_name, used_name, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ):
+        limit, used = _text(folder / limit_name).strip(), _text(folder / used_name).strip()
+        if limit.isdecimal() and used.isdecimal() and int(limit) < NO_LIMIT:
+            caches = _numbers(folder / "memory.stat")
+            files = caches.get(f"{prefix}active_file", 0) + caches.get(f"{prefix}inactive_file", 0)
+            return int(limit) - int(used) + files
+    return None
 
 
 def _numbers(path: Path) -> Mapping[str, int]:

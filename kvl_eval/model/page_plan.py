@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kvl_eval.model.tensors import index_tensor
+
 AT_ONCE = {"cpu": 8}  # pages, times rows, of a shared run from which it is read by itself and not picked for each row
 AT_ONCE_ELSEWHERE = 512  # where picking is fast, and starting an operation is not
 
@@ -90,8 +92,3 @@ def _runs(holders: Mapping[int, list[int]]) -> Iterator[tuple[int, int, list[int
         end = page + 1
     if end > first:
         yield first, end, holders[first]
-
-
-def index_tensor(values: Sequence[int], device: torch.device | str) -> Tensor:
-    """Whole numbers on a device; copying them there does not wait for what the device is doing."""
-    return torch.tensor(values, dtype=torch.long).to(device, non_blocking=True)

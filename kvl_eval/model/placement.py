@@ -16,7 +16,7 @@ from torch import nn
 from kvl_eval.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 Model = TypeVar("Model", bound="KimiVL")
 Places = Mapping[str, int | str]

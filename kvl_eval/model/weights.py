@@ -7,7 +7,7 @@ land in their slice of the stacked parameter. Nothing is ever unpickled, and no 
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,13 +18,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import KimiVLConfig, id_tuple, read_json
+from kvl_eval.model.files import id_tuple, read_json
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.memory import free_bytes
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import Places, allocate, dispatch, main_device, wanted_places
 
 if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound="KimiVL")
@@ -76,21 +77,66 @@ def load_model(
     if "auto_map" in values:
         log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
     target = _device(main_device(device))
-    wanted = _dtype(dtype, config, target)
+    wanted = _dtype(dtype, config.torch_dtype, target)
     with torch.device("meta"):
         model = kind(config).to(wanted)
     places = wanted_places(model, device)
+    model = read_weights(model, folder, target, places=places, check_finite=check_finite)
+    model.stop_token_ids = stop_ids(folder, config)
+    return model.eval() if places is None else dispatch(model.eval(), places)
+
+
+def load_on_one_device(
+    make: Callable[[], Module],
+    folder: Path,
+    own_dtype: str,
+    *,
+    dtype: str | None,
+    device: str | None,
+    published: Callable[[str], str | None],
+) -> Module:
+    """A model in evaluation mode with the weights of a checkpoint folder, all on one device.
+
+    Args:
+        make:      builds the model.
+        own_dtype: the checkpoint's.
+        published: a tensor's name in a file -> its name in the model; None for one that the model does not read.
+    Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
+    """
+    target = _device(main_device(device))
+    with torch.device("meta"):
+        model = make().to(_dtype(dtype, own_dtype, target))
+    return read_weights(model, folder, target, published=published).eval()
+
+
+def read_weights(
+    model: Module,
+    folder: Path,
+    target: torch.device,
+    *,
+    places: Places | None = None,
+    check_finite: bool | None = None,
+    published: Callable[[str], str | None] = str,
+) -> Module:
+    """A model that lies on the meta device, with memory on `target` or in its places, and a checkpoint's weights."""
     with ExitStack() as stack:
         files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-        sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
+        sources = _sources(files, published)
         slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
+        _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+        if places is None:
+            require_room(weight_bytes(model), target)
         model = materialise(model, target) if places is None else allocate(model, places, materialise)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
         _fill(folder, checkpoint_tensors(model), sources, check_finite)
-    model.stop_token_ids = stop_ids(folder, config)
-    return model.eval() if places is None else dispatch(model.eval(), places)
+    return model
+
+
+def _sources(files: Iterable[Any], published: Callable[[str], str | None] = str) -> dict[str, tuple[Any, str]]:
+    """Tensors by their name in the model: the file that holds them, and their name there."""
+    keys = [(file, key) for file in files for key in sorted(file.keys()) if not key.endswith(SKIPPED)]
+    return {name: (file, key) for file, key in keys if (name := published(key)) is not None}
 
 
 def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) -> int:
@@ -100,12 +146,17 @@ def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) ->
     """
     with ExitStack() as stack:
         files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-        sources = {name: file for file in files for name in sorted(file.keys()) if not name.endswith(SKIPPED)}
+        sources = _sources(files)
         slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: file.get_slice(name) for name, file in sources.items()})
-        for name, file in sources.items() if check_finite else ():
-            _require_finite(folder, name, file.get_tensor(name))
+        _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+        for name, (file, key) in sources.items() if check_finite else ():
+            _require_finite(folder, name, file.get_tensor(key))
     return len(slots)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all parameters in their dtype, wherever they lie."""
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def materialise(model: Module, device: torch.device) -> Module:
@@ -113,18 +164,21 @@ def materialise(model: Module, device: torch.device) -> Module:
     try:
         return model.to_empty(device=device)
     except (MemoryError, RuntimeError) as error:
-        needed = sum(parameter.nbytes for parameter in model.parameters()) / 2**30
+        needed = weight_bytes(model)
+        require_room(needed, device)
         raise CheckpointError(
             "model.memory",
-            f"the weights need {needed:,.1f} GiB on {device}, which cannot be had",
-            why=f"about {free_bytes(device) / 2**30:,.1f} GiB can be had; {str(error).splitlines()[0]}",
-            fix="free memory, choose a smaller dtype, or use another machine",
+            f"not enough memory on {device}: the weights need {needed / GIB:,.1f} GiB, which cannot be allocated",
+            why=str(error).splitlines()[0],
+            fix="free memory, choose a smaller --dtype, or use another machine",
         ) from None
 
 
-def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, Any], check_finite: bool) -> None:
-    for name, file in sources.items():
-        tensor = file.get_tensor(name)
+def _fill(
+    folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, tuple[Any, str]], check_finite: bool
+) -> None:
+    for name, (file, key) in sources.items():
+        tensor = file.get_tensor(key)
         if check_finite:
             _require_finite(folder, name, tensor)
         slots[name].copy_(tensor)
@@ -179,7 +233,7 @@ def _is_file_name(name: object) -> bool:
 def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             "model.safetensors",
             f"{path.name} is not a readable safetensors file",
@@ -239,9 +293,9 @@ def _device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
-def _dtype(dtype: torch.dtype | str | None, config: KimiVLConfig, device: torch.device) -> torch.dtype:
+def _dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> torch.dtype:
     if dtype is None:
-        dtype = "float32" if device.type == "cpu" else config.torch_dtype
+        dtype = "float32" if device.type == "cpu" else own
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise CheckpointError("model.dtype", f"dtype {name} is not supported", why=f"accepted: {', '.join(DTYPES)}")

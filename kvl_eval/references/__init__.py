@@ -47,11 +47,6 @@ LEADERBOARD_SYSTEMS = (
     "kimi-vl-a3b-thinking-2506",
 )
 """Systems whose figures stand beside every benchmark, in the order of their columns."""
-KIMI_SYSTEMS = {
-    "instruct": "kimi-vl-a3b-instruct",
-    "thinking": "kimi-vl-a3b-thinking",
-    "thinking-2506": "kimi-vl-a3b-thinking-2506",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +116,11 @@ def published(reference: Reference, system: str | None = None, table: str | None
     ]
 
 
-def kimi_value(reference: Reference | None, family: str, budget: int | None = None) -> ReferenceScore | None:
-    """The published Kimi-VL figure that a run of `family` is compared with, or None.
+def kimi_value(reference: Reference | None, system: str | None, budget: int | None = None) -> ReferenceScore | None:
+    """The published figure of `system` (`ModelFamily.published`) that a run is compared with, or None.
 
-    Only `instruct`, `thinking` and `thinking-2506` have one. A run with a thinking budget is compared with the point
-    of Figure 13 at that budget alone.
+    A run with a thinking budget is compared with the point of Figure 13 at that budget alone.
     """
-    system = KIMI_SYSTEMS.get(family)
     if reference is None or system is None:
         return None
     if budget is not None:

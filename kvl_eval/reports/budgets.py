@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kvl_eval import references
-from kvl_eval.references import KIMI_SYSTEMS, TABLES, ReferenceScore
+from kvl_eval.decode import Json
+from kvl_eval.families import is_sure
+from kvl_eval.model.families import THINKING
+from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.numbers import budget_label, plain
@@ -19,7 +22,6 @@ from kvl_eval.reports.runs import Run, Setting, main_rows, setting_of, task_of
 from kvl_eval.store.result_records import ResultRow
 
 FIGURE = "budget_sweep_fig13"
-FAMILY = "thinking"  # whose curve was published
 BUDGET = "max_thinking_tokens="
 POLICIES = {
     "cut": "a thought that reaches the budget unclosed ends there, without an answer",
@@ -114,17 +116,22 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
 def _published(row: ResultRow, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    families = {curve.run.manifest.model.family for curve in curves if not curve.run.demo}
-    if known is None or known.reference is None or FAMILY not in families:
+    models = [curve.run.manifest.model for curve in curves if not curve.run.demo]
+    families = {model.family for model in models if is_sure(_text(model.others.get("family_rule")))}
+    if known is None or known.reference is None or THINKING.name not in families:
         return
     points = [
         (int(score.setting.removeprefix(BUDGET)), score)
         for score in references.load()
-        if (score.table, score.system) == (FIGURE, KIMI_SYSTEMS[FAMILY])
+        if (score.table, score.system) == (FIGURE, THINKING.published)
         and score.benchmark == known.reference.benchmark
         and known.reference.split in (None, score.split)
     ]
     yield from sorted(points, key=lambda point: point[0])
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def capped_share(row: ResultRow) -> float:

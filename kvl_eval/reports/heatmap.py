@@ -84,9 +84,9 @@ class Parts:
 def heatmap_of(run: Run, row: ResultRow, scores: Sequence[ScoreLine]) -> Heatmap | None:
     """The heat map of one result, from the lines of `scores/` behind it; None for tasks that name none."""
     task = task_of(row)
-    if task is None or task.heatmap is None:
+    if task is None or task.view.heatmap is None:
         return None
-    down, across = task.heatmap
+    down, across = task.view.heatmap
     values: dict[tuple[str, str], list[float]] = {}
     known = {entry.sample_id: entry.sample.categories for entry in run.folder.plan(row.task)}
     for line in scores:

@@ -9,10 +9,11 @@ from functools import cache
 
 from rich.cells import cell_len
 
+from kvl_eval.families import DEMO_NOTE
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.result_records import Interval, PublishedRow, ResultRow
 
-DEMO = "embedded demo, not Kimi-VL-A3B"
+DEMO = DEMO_NOTE
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
 SMALL = 30  # groups of fewer samples are shown greyed
 ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirectional marks), surrogate, separators

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvl_eval.decode import DecodeError, Json, decode
-from kvl_eval.errors import DataError, KvlEvalError
+from kvl_eval.errors import KvlEvalError
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import Run
 from kvl_eval.reports.thumbnails import SIDES, picture_name, spread
@@ -103,14 +103,10 @@ def _stored_tasks(run: Run) -> tuple[StoredTask, ...]:
 
 
 def _source(stored: Mapping[str, Json]) -> Source:
-    """The stored source, restricted to what is on this machine. Raises DataError if it cannot be read."""
+    """The stored source, restricted to what is on this machine."""
     from kvl_eval.sources import Source
 
-    paths = {name: Path(str(stored[name])) for name in ("data_dir", "cache_dir") if stored.get(name)}
-    try:
-        return Source(**{**stored, **paths, "offline": True})  # type: ignore[arg-type]
-    except TypeError as error:
-        raise DataError("run.config", "the stored data source cannot be read", why=str(error)) from error
+    return replace(Source.stored(stored), offline=True)
 
 
 def _picture(ref: ImageRef) -> Iterator[tuple[str, Image]]:

@@ -10,12 +10,13 @@ from typing import Any
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.chat_client import CONNECTIONS, Server
 from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
+from kvl_eval.model.families import stored_family
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import EMBEDDED, Generation, Policy, ThinkingView
+from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
-DEMO_FAMILIES = (*EMBEDDED, "fake")  # models that answer bundled splits unless told otherwise
 BACKEND = tuple(one.name for one in fields(Settings))
 PER_TASK = ("split", "prompt", "data_dir", "data_repo", "data_version")
 WHOLE_RUN = (
@@ -27,6 +28,7 @@ WHOLE_RUN = (
     "repeats",
     "seed",
     "protocol",
+    "score_view",
     "thinking",
     "think_budget",
     "budget_policy",
@@ -35,6 +37,7 @@ WHOLE_RUN = (
     "prompt_text",
     "output_dir",
     "fail_on_error",
+    "compress",
     "judge",
     "judge_base_url",
     "judge_model",
@@ -71,11 +74,14 @@ class RunConfig:
     """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt.
 
     `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone.
+    `family_rule` is what decided the family; None in runs of earlier versions. `compress` packs long files of samples
+    when the run has finished.
     """
 
     model: str
     family: str
     tasks: tuple[TaskConfig, ...]
+    family_rule: FamilyRule | None = None
     settings: Settings = field(default_factory=Settings)
     limit: int | float | None = None
     sample_ids: tuple[str, ...] = ()
@@ -83,12 +89,18 @@ class RunConfig:
     repeats: int = 1
     seed: int = 0
     protocol: str | None = None
-    thinking: ThinkingView = "split"
+    thinking: StoredView = "split"
     system_prompt: str | None = None
     prompt_text: str | None = None
     output_dir: Path = Path("results")
     fail_on_error: float | None = None
+    compress: bool = False
     judge: Server | None = None
+
+    @property
+    def score_view(self) -> ScoreView:
+        """What scorers see of an answer; `thinking` is the word that stored configurations have for it."""
+        return score_view(self.thinking)
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -120,30 +132,39 @@ def _is_shard(value: object) -> bool:
     return bool(1 <= value[0] <= value[1])
 
 
-def resolve(model: str, family: str, tasks: Sequence[Task], options: Mapping[str, Any]) -> RunConfig:
+def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], options: Mapping[str, Any]) -> RunConfig:
     """Options as flags name them (`OPTIONS`), values parsed, None meaning unset, filled up with defaults.
 
-    A per-task option may be a mapping {task name: value}. `think_budget` is a sequence of token counts.
+    A per-task option may be a mapping {task name: value}. `think_budget` is a sequence of token counts. `family` is
+    what `kvl_eval.backends.family_of` found, or the name of one as if it were registered.
     Raises: UsageError for an unknown option, split, prompt or protocol, with the nearest names; ConfigError.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    chosen = ChosenFamily(stored_family(family), FamilyRule.REGISTERED) if isinstance(family, str) else family
     for name in given:
         _known("option", name, OPTIONS, "kvl-eval run --help")
     for task in tasks:
         if given.get("protocol", "all") != "all":
             _known("protocol", given["protocol"], [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    plain = ("limit", "repeats", "seed", "protocol", "thinking", "system_prompt", "prompt_text", "fail_on_error")
+    plain = ("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error", "compress")
     return RunConfig(
         model=model,
-        family=family,
-        tasks=tuple(_task_config(task, family, given) for task in tasks),
-        settings=Settings(**{name: given[name] for name in BACKEND if name in given}),
+        family=chosen.family.name,
+        family_rule=chosen.rule,
+        tasks=tuple(_task_config(task, chosen.family, given) for task in tasks),
+        settings=settings_of(given),
         sample_ids=tuple(given.get("sample_ids", ())),
         shard=tuple(shard) if isinstance(shard := given.get("shard"), list) else shard,
         output_dir=Path(given.get("output_dir", "results")),
         judge=judge_server(given),
+        thinking=stored_view(score_view(given.get("score_view", given.get("thinking")))),
         **{name: given[name] for name in plain if name in given},
     )
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """How a backend is built, as those options say that concern one; None means unset."""
+    return Settings(**{name: given[name] for name in BACKEND if given.get(name) is not None})
 
 
 def judge_server(given: Mapping[str, Any]) -> Server | None:
@@ -178,17 +199,18 @@ def _own(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in own.items() if value is not None}
 
 
-def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfig:
+def _task_config(task: Task, family: ModelFamily, given: Mapping[str, Any]) -> TaskConfig:
     own = _own(task, given)
     demo = answers_bundled(family, own)
     if demo and task.mini is None and task.repos:
         raise UsageError(
             "usage.split",
             f"{task.name} has no bundled split",
-            why=f"{family} answers bundled splits unless a data set is named",
+            why=f"{family.name} answers bundled splits unless a data set is named",
             fix=f"give --data-dir DIR, or --split {task.default_split} for {task.repos[0]}",
         )
-    split = own.get("split", "mini" if demo and task.mini else task.default_split)
+    default_split = family.default_split if demo and task.mini else None
+    split = own.get("split", default_split or task.default_split)
     prompt = own.get("prompt", task.default_prompt)
     listing = f"kvl-eval describe {task.name}"
     _known("split", split, task.split_names(), listing)
@@ -198,13 +220,13 @@ def _task_config(task: Task, family: str, given: Mapping[str, Any]) -> TaskConfi
         split=split,
         prompt=prompt,
         source=_source(task, own, given),
-        generation=_generation(task.generation(family), own, given),
+        generation=_generation(family.generation(task.max_new_tokens), own, given),
     )
 
 
-def answers_bundled(family: str, given: Mapping[str, Any]) -> bool:
-    """Whether bundled splits are meant: a demo model that was told neither a split nor a place of data."""
-    return family in DEMO_FAMILIES and not any(given.get(name) for name in ("split", "data_dir", "data_repo"))
+def answers_bundled(family: ModelFamily, given: Mapping[str, Any]) -> bool:
+    """Whether the family's own split is meant: it has one, and neither a split nor a place of data is named."""
+    return family.default_split is not None and not any(given.get(name) for name in ("split", "data_dir", "data_repo"))
 
 
 def _generation(base: Generation, own: Mapping[str, Any], given: Mapping[str, Any]) -> Generation:
@@ -270,7 +292,7 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
             TaskConfig(
                 **{
                     **task,
-                    "source": Source(**_paths(task["source"], "data_dir", "cache_dir")),
+                    "source": Source.stored(task["source"]),
                     "generation": Generation(**_tuples(task["generation"], "think_budgets")),
                 }
             )
@@ -278,8 +300,10 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
         )
         rest = _paths(_tuples(stored, "sample_ids", "shard"), "output_dir")
         judge = stored.get("judge") and Server(**stored["judge"])
-        return RunConfig(**{**rest, "tasks": tasks, "settings": Settings(**stored["settings"]), "judge": judge})
-    except (KeyError, TypeError) as error:
+        rule = stored.get("family_rule") and FamilyRule(stored["family_rule"])
+        read = {"tasks": tasks, "settings": Settings(**stored["settings"]), "judge": judge, "family_rule": rule}
+        return RunConfig(**{**rest, **read})
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError("config.stored", "the stored configuration cannot be read", why=repr(error)) from error
 
 
@@ -337,6 +361,7 @@ def _run_wide(config: RunConfig) -> dict[str, Any]:
         "system_prompt": config.system_prompt,
         "output_dir": str(config.output_dir),
         "fail_on_error": config.fail_on_error,
+        "compress": config.compress or None,
         **_judge_flags(config.judge),
         **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
         "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),

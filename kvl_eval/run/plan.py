@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from kvl_eval.backends.base import Backend, Limits, PromptSize
+from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, DataError, KvlEvalError, SampleError, UsageError
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import canonical, data_fingerprint, sample_digest
 from kvl_eval.run.plan_sizes import LongestPrompt, PlanPart, count_tokens, parts_of, plan_part
 from kvl_eval.run.provenance import minor_version
-from kvl_eval.store.journal import SCHEMA, encode_line
-from kvl_eval.tasks import get_task, open_split
+from kvl_eval.store.records import PlanEntry, PlannedSample, text_sha256
+from kvl_eval.store.run_folder import plan_line
+from kvl_eval.tasks import open_split, task_named
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Message, Sample, SubtitleRef, VideoRef
 
@@ -28,8 +30,6 @@ MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts wh
 SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
 EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
-
-Lookup = Callable[[str], Task]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +119,8 @@ class Plan:
         return sum(task.n * len(task.config.budgets) for task in self.tasks) * self.config.repeats
 
 
-def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> Plan:
-    """Read the data and fix what will be asked.
+def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = ()) -> Plan:
+    """Read the data and fix what will be asked; `own` tasks go before registered ones.
 
     Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
     """
@@ -128,7 +128,8 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
     unseen = set(config.sample_ids)
     limits = backend.limits()
     tasks = tuple(
-        _plan_task(_measured(lookup(one.task), limits), one, config, limits, lines, unseen) for one in config.tasks
+        _plan_task(_measured(task_named(one.task, own), limits), one, config, limits, lines, unseen)
+        for one in config.tasks
     )
     if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
         raise UsageError(
@@ -144,16 +145,21 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> 
     return Plan(
         config=config,
         tasks=tasks,
-        model={"name": backend.name, "family": backend.family, **model},
+        model={"name": backend.name, **_family(config), **model},
         identity=identity,
         fingerprint=fingerprint_of(identity),
         lines=lines,
     )
 
 
+def _family(config: RunConfig) -> dict[str, str]:
+    rule = {} if config.family_rule is None else {"family_rule": str(config.family_rule)}
+    return {"family": config.family, **rule}
+
+
 def _measured(task: Task, limits: Limits) -> Task:
     """The task, its samples as long as they are to be in the model's own tokens."""
-    if task.measured is None:
+    if task.data.measured is None:
         return task
     if limits.text_tokens is None:
         raise ConfigError(
@@ -162,7 +168,7 @@ def _measured(task: Task, limits: Limits) -> Task:
             why="its samples are cut to lengths in tokens of the model that answers them",
             fix="of a server: --model-args checkpoint=FOLDER_OR_REPOSITORY names what it serves (docs/backends.md)",
         )
-    return task.measured(limits.text_tokens)
+    return task.data.measured(limits.text_tokens)
 
 
 def sample_seed(seed: int, task: str, sample_id: str, repeat: int) -> int:
@@ -315,43 +321,46 @@ def _render(task: Task, config: TaskConfig, run: RunConfig, sample: Sample) -> t
     try:
         messages = prompt_messages(task, config, run, sample)
     except SampleError as error:  # it stays planned, and fails when its turn comes
-        return f"!{error.reason}", ()
+        return no_prompt(error), ()
     return prompt_text(messages), messages
+
+
+def no_prompt(error: SampleError) -> str:
+    """What stands for the prompt of a sample that has none, in hashes over prompts."""
+    return f"!{error.reason}"
 
 
 def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: str, position: int) -> Iterator[bytes]:
     """One line per repeat and budget; the first carries what all share, and in a shard where the sample stood."""
-    first: dict[str, Any] | None = {
-        "question": sample.question,
-        "choices": sample.choices,
-        "gold": sample.answers,
-        "categories": sample.categories,
-        "cluster": sample.cluster,
-        **({"group": sample.group} if sample.group is not None else {}),
-        "media": len(sample.media),
-        "prompt_sha256": hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).hexdigest(),
-        "row": sample.row,
-        **({"position": position} if run.shard is not None else {}),
-    }
-    for repeat in range(run.repeats):
-        for budget in config.budgets:
-            fields = {
-                "task": config.task,
-                "schema": SCHEMA,
-                "split": config.split,
-                "sample_id": sample.id,
-                "repeat": repeat,
-                "budget": budget,
-                "policy": config.policy,
-                **(first or {}),
-            }
-            first = None
-            try:
-                yield encode_line(fields)
-            except TypeError as error:
-                raise DataError(
-                    "data.row", f"{config.task}: a row holds a value that is no JSON", where=sample.id, why=str(error)
-                ) from error
+    shared = PlannedSample(
+        question=sample.question,
+        choices=sample.choices,
+        gold=sample.answers,
+        categories=sample.categories,
+        cluster=sample.cluster,
+        group=sample.group,
+        media=len(sample.media),
+        messages_sha256=text_sha256(rendered),
+        row=cast(Mapping[str, Json], sample.row),  # `plan_line` refuses what is no JSON
+        position=position if run.shard is not None else None,
+    )
+    wanted = [(repeat, budget) for repeat in range(run.repeats) for budget in config.budgets]
+    for number, (repeat, budget) in enumerate(wanted):
+        entry = PlanEntry(
+            task=config.task,
+            split=config.split,
+            sample_id=sample.id,
+            repeat=repeat,
+            budget=budget,
+            policy=config.policy,
+            sample=shared,
+        )
+        try:
+            yield plan_line(entry, first=number == 0)
+        except TypeError as error:
+            raise DataError(
+                "data.row", f"{config.task}: a row holds a value that is no JSON", where=sample.id, why=str(error)
+            ) from error
 
 
 def _total(task: Task, config: TaskConfig, run: RunConfig, chosen: int) -> int | None:
@@ -423,12 +432,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:12]}..."
-
-
-def generation_json(config: TaskConfig) -> dict[str, Any]:
-    """A task's generation settings as the manifest shows them."""
-    generation = config.generation
-    return {name: getattr(generation, name) for name in generation.__dataclass_fields__}
 
 
 def without_media(sample: Sample) -> Sample:

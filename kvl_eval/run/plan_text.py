@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kvl_eval.backends.base import PromptSize
+from kvl_eval.families import DEMO_NOTE, RULES
+from kvl_eval.model.families import OTHER, PUBLISHED, stored_family
+from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
-from kvl_eval.tasks.base import UNJUDGED
-from kvl_eval.types import EMBEDDED
 
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
     shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    if config.family in EMBEDDED:
-        shown.append("          embedded demo, not Kimi-VL-A3B: `--model kimi-vl-instruct` runs the real one")
+    shown += _family_text(config)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -28,6 +28,17 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
         f"identity  {plan.fingerprint[:16]}",
     ]
     return "\n".join(shown)
+
+
+def _family_text(config: RunConfig) -> list[str]:
+    """The family, which rule decided, and what follows from it."""
+    family = stored_family(config.family)
+    lines = [f"family    {config.family}" + (f", {RULES[config.family_rule]}" if config.family_rule else "")]
+    if family.is_demo:
+        lines.append(f"          {DEMO_NOTE}: `--model kimi-vl-instruct` runs the real one")
+    if family is OTHER:
+        lines.append(f"          --family {'|'.join(one.name for one in PUBLISHED)} says which it is")
+    return lines
 
 
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
@@ -53,7 +64,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     protocol = run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
     scoring = task.task.protocols.get(protocol)
-    if scoring is not None and scoring.judged and scoring.label == UNJUDGED:
+    if scoring is not None and scoring.judged and scoring.needs_judge:
         judge = "not scored without a judge"
     if run.judge is not None and task.task.judge_prompt is not None:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"

@@ -6,7 +6,6 @@ Nothing here grows with the number of samples but the keys of those that an earl
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import signal
 import time
 from collections import Counter
@@ -14,29 +13,28 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from kvl_eval.backends.base import Backend, Request
-from kvl_eval.decode import encode
+from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.run.plan import (
     Plan,
     TaskPlan,
     chosen_samples,
     in_shard,
+    no_prompt,
     prompt_messages,
     prompt_text,
     sample_seed,
     without_media,
 )
 from kvl_eval.run.progress import Progress, TaskCounts
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import answer_text
-from kvl_eval.store.journal import SCHEMA, Journal
-from kvl_eval.store.records import Key
+from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.journal import Journal
+from kvl_eval.store.records import Extra, Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.shared_text import Holder, shortened
-from kvl_eval.types import MISSING, Completion, Message, Sample
+from kvl_eval.types import Completion, Message, Sample
 
 GRACE = 5.0  # seconds that answers under way get when a run is to stop
 TICK = 0.25  # seconds between looks at the clock
@@ -53,14 +51,14 @@ class Stop:
 
 @dataclass(slots=True)
 class _InFlight:
-    """A request under way: what it answers, which answers are still to come, and each repeat's first answer."""
+    """A request under way: what it answers, and which answers are still to come."""
 
     task: TaskPlan
     sample: Sample
     prompt: str
+    messages_sha256: str
     wanted: set[tuple[int, int | None]]
     weight: float = field(default=1.0)
-    holders: dict[int, Holder] = field(default_factory=dict)
 
 
 def _begun(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
@@ -75,6 +73,7 @@ class Session:
 
     Attributes:
         stop: why the run is to end early, or None.
+        closed_thoughts: replies of this session whose thought was closed.
     """
 
     def __init__(self, plan: Plan, folder: RunFolder, done: Mapping[str, set[Key]], progress: Progress) -> None:
@@ -88,6 +87,7 @@ class Session:
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._told: set[str] = set()
         self._here: Counter[str] = Counter()
+        self.closed_thoughts = 0
         self.counts = {task.name: self._counts(task) for task in plan.tasks}
         self._protocols = {task.name: self._protocol(task) for task in plan.tasks}
         progress.start(list(self.counts.values()))
@@ -133,12 +133,15 @@ class Session:
         try:
             messages = prompt_messages(task.task, task.config, self.plan.config, sample)
         except SampleError as error:
-            self._fail_prompt(_InFlight(task, slim, "", set(), weight), groups, error)
+            failed = _InFlight(task, slim, "", text_sha256(no_prompt(error)), set(), weight)
+            self._fail_prompt(failed, groups, error)
             return
+        text = prompt_text(messages)
+        sha256 = text_sha256(text)
         for number, (budgets, repeats) in enumerate(groups.items()):
             key = f"{task.name}{f'#{number}' if number else ''}/{sample.id}"
             wanted = {(repeat, budget) for repeat in repeats for budget in budgets}
-            self._in_flight[key] = _InFlight(task, slim, prompt_text(messages), wanted, weight)
+            self._in_flight[key] = _InFlight(task, slim, text, sha256, wanted, weight)
             yield self._request(task, sample.id, key, messages, budgets, repeats)
 
     def _missing(self, task: TaskPlan, sample_id: str) -> dict[tuple[int | None, ...], list[int]]:
@@ -216,13 +219,10 @@ class Session:
         if task not in self._journals:
             self._journals[task] = self.folder.journal(task)
         record = _record(self.plan, entry, completion)
-        stored = shortened(record, entry.holders.get(completion.repeat))
-        crc = self._journals[task].append(stored)
-        if completion.trajectory_id is not None:
-            entry.holders.setdefault(completion.repeat, Holder(crc, record))
+        self._journals[task].append(encode_object(record))
         self._count(entry, completion, record)
 
-    def _count(self, entry: _InFlight, completion: Completion, record: Mapping[str, Any]) -> None:
+    def _count(self, entry: _InFlight, completion: Completion, record: Record) -> None:
         counts = self.counts[entry.task.name]
         counts.done_here += 1
         counts.weight_done += entry.weight
@@ -234,6 +234,7 @@ class Session:
             counts.thinking.append(completion.tokens.thinking)
             counts.cut += completion.finish_reason == "budget" or completion.budget_forced
             self._here["ok"] += 1
+            self.closed_thoughts += completion.think_closed is True
             self._score_so_far(entry, counts, record)
         else:
             reason = completion.reason or "unknown"
@@ -244,11 +245,10 @@ class Session:
         if counts.done == counts.planned:
             counts.finished = time.monotonic()
 
-    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Mapping[str, Any]) -> None:
-        text = answer_text(record, self.plan.config.thinking)
-        item = (entry.sample, text, MISSING)
-        protocol = self._protocols[entry.task.name]
-        value = score_outputs(entry.task.task, protocol, [item], thinking=self.plan.config.thinking)[0].value
+    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Record) -> None:
+        view = self.plan.config.score_view
+        item = Item(entry.sample, answer_of(record, view))
+        value = score_outputs(entry.task.task, self._protocols[entry.task.name], [item], view)[0].value
         if value is not None:
             counts.points += value
             counts.scored += 1
@@ -355,43 +355,38 @@ async def _tick(session: Session) -> None:
         session.tick()
 
 
-def _record(plan: Plan, entry: _InFlight, completion: Completion) -> dict[str, Any]:
-    """One line of samples/<task>.jsonl, without its checksum."""
-    config, tokens = entry.task.config, completion.tokens
+def _record(plan: Plan, entry: _InFlight, completion: Completion) -> Record:
+    """One line of samples/<task>.jsonl."""
+    config = entry.task.config
     prompt = completion.prompt_text or entry.prompt
-    return {
-        "schema": SCHEMA,
-        "task": config.task,
-        "split": config.split,
-        "sample_id": entry.sample.id,
-        "repeat": completion.repeat,
-        "budget": completion.budget,
-        "policy": config.policy,
-        "status": completion.status,
-        "reason": completion.reason,
-        "message": completion.message,
-        "attempt": completion.attempt,
-        "config_fingerprint": plan.fingerprint,
-        "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
-        "prompt_text": prompt,
-        "image_prep": plan.config.settings.image_prep,
-        "media": [encode(info) for info in completion.media],
-        "raw_output": completion.raw_output,
-        "thinking": completion.thinking,
-        "answer": completion.answer,
-        "think_closed": completion.think_closed,
-        "budget_forced": completion.budget_forced,
-        "finish_reason": completion.finish_reason,
-        "trajectory_id": completion.trajectory_id and f"{config.task}/{entry.sample.id}/{completion.repeat}",
-        "tokens": {
-            "prompt": tokens.prompt,
-            "image": tokens.image,
-            "thinking": tokens.thinking,
-            "answer": tokens.answer,
-        },
-        "seed": completion.seed,
-        "time": dict(completion.time),
-        "worker": completion.worker,
-        "ended_at": datetime.now().astimezone().isoformat(timespec="milliseconds"),
-        **({"extra": dict(completion.extra)} if completion.extra else {}),
-    }
+    return Record(
+        task=config.task,
+        split=config.split,
+        sample_id=entry.sample.id,
+        repeat=completion.repeat,
+        budget=completion.budget,
+        policy=config.policy,
+        status=completion.status,
+        reason=completion.reason,
+        message=completion.message,
+        attempt=completion.attempt,
+        config_fingerprint=plan.fingerprint,
+        messages_sha256=entry.messages_sha256,
+        prompt_sha256=text_sha256(prompt),
+        prompt_text=prompt,
+        image_prep=plan.config.settings.image_prep,
+        media=completion.media,
+        raw_output=completion.raw_output,
+        thinking=completion.thinking,
+        answer=completion.answer,
+        think_closed=completion.think_closed,
+        budget_forced=completion.budget_forced,
+        finish_reason=completion.finish_reason,
+        trajectory_id=completion.trajectory_id and f"{config.task}/{entry.sample.id}/{completion.repeat}",
+        tokens=completion.tokens,
+        seed=completion.seed,
+        time=completion.time,
+        worker=completion.worker,
+        ended_at=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        extra=decode(Extra, dict(completion.extra)),
+    )

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kvl_eval.types import CategoryScore, GroupMean, Scored, Summary
+from kvl_eval.types import CategoryScore, GroupMean, Scored, Summary, Unit
 
 
 def mean(scored: Sequence[Scored]) -> float | None:
@@ -60,7 +60,7 @@ def _worth(one: Scored) -> float:
     return 0.5 if value is None else value
 
 
-def summarise(scored: Sequence[Scored], official: Mapping[str, str] | None = None, unit: str = "percent") -> Summary:
+def summarise(scored: Sequence[Scored], official: Mapping[str, str] | None = None, unit: Unit = "percent") -> Summary:
     """The ordinary result of a task: mean over scored samples, and means by category."""
     return Summary(score=mean(scored), unit=unit, official=official or {}, categories=by_category(scored))
 

@@ -6,13 +6,14 @@ All take scored samples whose categories hold `type` (text or icon), and `platfo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from kvl_eval.scorers.aggregate import mean
 from kvl_eval.types import Scored
 
 PLATFORMS = ("mobile", "desktop", "web")
 KINDS = ("text", "icon")
+Figures = Mapping[str, "float | Figures"]
+"""{name: figure}, nested as a script's result file has them."""
 
 
 def lmms_eval_figures(scored: Sequence[Scored], prefix: str) -> dict[str, str]:
@@ -55,7 +56,7 @@ def _wrong_formats(scored: Sequence[Scored]) -> int:
     return sum(one.score.verdict == "no_answer" for one in scored)
 
 
-def pro_metrics(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
+def pro_metrics(scored: Sequence[Scored]) -> Mapping[str, Figures]:
     """The `metrics` block of the Pro repository's result file: counts and fractions, {block: {key: {figure: value}}}.
 
     The block `overall` has no keys, {figure: value}, and comes first here; the longest blocks come last.
@@ -78,7 +79,7 @@ def pro_metrics(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
     return {"overall": _pro_figures(scored), **parts}
 
 
-def flattened(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flattened(metrics: Figures, prefix: str = "") -> dict[str, str]:
     """Nested figures as {path: text}, `leaderboard_simple_style/group:Dev/text_acc`, numbers as Python prints them."""
     found: dict[str, str] = {}
     for key, value in metrics.items():
@@ -108,7 +109,7 @@ def vlmevalkit_figures(scored: Sequence[Scored], field: str) -> dict[str, str]:
     """
     parts: dict[tuple[str, str], list[Scored]] = {}
     for one in scored:
-        label = str(one.sample.row.get("category") or one.sample.categories.get(field, ("all",))[0])
+        label = one.sample.columns.text("category") or one.sample.categories.get(field, ("all",))[0]
         parts.setdefault((label, one.sample.categories["type"][0]), []).append(one)
     figures = {f"{label}:{kind}:cnt": str(len(part)) for (label, kind), part in parts.items()}
     figures["Overall_Accuracy"] = str(_share(scored) * 100)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from kvl_eval.errors import DataError
+from kvl_eval.rows import Row, number_list
 from kvl_eval.scorers.grounding import Box, Size
+
+BoxForm = Literal["corners", "size"]
+"""Of four numbers in pixels: left, top, right, bottom; or left, top, width, height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,25 +21,24 @@ class Target:
     size: Size | None
 
 
-def find_target(row: Mapping[str, Any], *, corners: bool, where: str = "row") -> Target:
+def find_target(row: Row, box_form: BoxForm) -> Target:
     """The box of a row in whichever form it has: four numbers of at most 1 are normalised corners in every copy.
 
     Args:
-        row:     `bbox_xyxy` or `bbox_xywh` (pixels), or `bbox`; `img_size`, or `image_width` and `image_height`.
-        corners: whether `bbox` in pixels is left, top, right, bottom; otherwise left, top, width, height.
-        where:   file and row, for messages.
+        row:      `bbox_xyxy` or `bbox_xywh` (pixels), or `bbox`; `img_size`, or `image_width` and `image_height`.
+        box_form: how `bbox` in pixels is written.
     Raises: DataError `data.field`, where there are not four numbers.
     """
-    key = next((key for key in ("bbox_xyxy", "bbox_xywh", "bbox") if row.get(key) is not None), "bbox")
-    values = number_list(row.get(key), key, where)
+    key = next((key for key in ("bbox_xyxy", "bbox_xywh", "bbox") if row.has(key)), "bbox")
+    values = row.numbers(key)
     if len(values) != 4:
-        raise DataError("data.field", f"{key} is {row.get(key)!r}", where=where, why="expected four numbers")
+        raise row.fault(key, "expected four numbers")
     left, top, third, fourth = values
     size = picture_size(row, "img_size")
     if all(0 <= value <= 1 for value in values):
         box = (left, top, third, fourth)
         return Target(box, None if size is None else times(box, size), size)
-    if key == "bbox_xyxy" or (key == "bbox" and corners):
+    if key == "bbox_xyxy" or (key == "bbox" and box_form == "corners"):
         pixels = (left, top, third, fourth)
     else:
         pixels = (left, top, left + third, top + fourth)
@@ -55,21 +55,14 @@ def over(box: Box, size: Size) -> Box:
     return box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]
 
 
-def number_list(value: Any, key: str, where: str) -> list[float]:
-    """A list of numbers, or its text (`[910, 78, 44, 34]`)."""
-    if isinstance(value, str):
-        value = [float(number) if "." in number else int(number) for number in re.findall(r"-?\d+(?:\.\d+)?", value)]
-    if not isinstance(value, list | tuple) or not all(isinstance(number, int | float) for number in value):
-        raise DataError("data.field", f"{key} is {value!r}", where=where, why="expected a list of numbers")
-    return list(value)
-
-
-def picture_size(row: Mapping[str, Any], key: str) -> Size | None:
-    """Width and height that a row gives under `key`, else as `image_width` and `image_height`; None without."""
-    value = row.get(key)
-    if value is None and row.get("image_width") and row.get("image_height"):
-        value = [row["image_width"], row["image_height"]]
-    numbers = number_list(value, key, "row") if value is not None else []
+def picture_size(row: Row, column: str) -> Size | None:
+    """Width and height that a row gives under `column`, else as `image_width` and `image_height`; None without."""
+    if row.has(column):
+        numbers = row.numbers(column)
+    elif row.get("image_width") and row.get("image_height"):
+        numbers = number_list([row.get("image_width"), row.get("image_height")], column, row.where)
+    else:
+        return None
     return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and min(numbers) > 0 else None
 
 

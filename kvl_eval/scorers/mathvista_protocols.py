@@ -34,7 +34,7 @@ def score_lmms_eval(one: Sample, answer: str, extraction: Extraction) -> Score:
         extraction, method = found
     else:
         method = "given"
-    if one.row["answer_type"] == "float":
+    if one.columns.text("answer_type") == "float":
         return _without_gold(one) or Score.no_answer("precision_fault", method=method)
     return _judged(one, extraction, method)
 
@@ -54,7 +54,7 @@ def score_vlmevalkit(one: Sample, answer: str, extraction: Extraction) -> Score:
 
 
 def _compared(one: Sample, text: Any, method: str) -> Score:
-    gold, kind = one.answers[0], one.row["answer_type"]
+    gold, kind = one.answers[0], one.columns.text("answer_type")
     read: Any = None
     wanted: Any = gold
     if one.choices:
@@ -87,9 +87,10 @@ def _without_gold(one: Sample) -> Score | None:
 
 def question_of(one: Sample) -> Question:
     """What the scorer needs of a sample's row."""
+    row = one.columns
     return Question(
-        question_type=one.row["question_type"],
-        answer_type=one.row["answer_type"],
+        question_type=row.text("question_type"),
+        answer_type=row.text("answer_type"),
         choices=one.choices,
-        precision=one.row["precision"],
+        precision=row.integer("precision"),
     )

@@ -3,8 +3,19 @@
 Rows stream: a parquet file is read by row group, and pictures stay encoded bytes (or paths) until somebody opens them.
 """
 
-from kvl_eval.sources.base import Row, Source, check_columns
-from kvl_eval.sources.cells import image_ref, literal_list
+from kvl_eval.rows import Row, literal_list
+from kvl_eval.sources.base import STRICT, Reporter, Source, Tables
+from kvl_eval.sources.cells import image_ref
 from kvl_eval.sources.rows import made_from, read_rows
 
-__all__ = ["Row", "Source", "check_columns", "image_ref", "literal_list", "made_from", "read_rows"]
+__all__ = [
+    "STRICT",
+    "Reporter",
+    "Row",
+    "Source",
+    "Tables",
+    "image_ref",
+    "literal_list",
+    "made_from",
+    "read_rows",
+]

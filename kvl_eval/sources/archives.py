@@ -38,13 +38,6 @@ STATE = ".fetch"  # folder beside unpacked files that no entry may write to
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, ValueError, NotImplementedError, RuntimeError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TAR_KINDS = {
-    tarfile.SYMTYPE: "a symbolic link",
-    tarfile.LNKTYPE: "a hard link",
-    tarfile.CHRTYPE: "a device",
-    tarfile.BLKTYPE: "a device",
-    tarfile.FIFOTYPE: "a pipe",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +292,26 @@ def _tar_entries(archive: tarfile.TarFile, name: str) -> Iterator[Entry]:
         clean = _clean(name, info.name)
         if info.isdir():
             continue
-        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.issparse():
-            kind = _TAR_KINDS.get(info.type, "neither file nor folder")
-            raise refused(name, "a sparse file" if info.issparse() else kind, clean)
+        fault = _tar_fault(info)
+        if fault is not None:
+            raise refused(name, fault, clean)
         if info.size < 0 or not clean:
             raise refused(name, f"an entry of {info.size} bytes called {clean!r}", clean)
         yield Entry(clean, info.size, info)
+
+
+def _tar_fault(info: tarfile.TarInfo) -> str | None:
+    """Why an entry is no plain file; what `tarfile`'s own filter says of it counts, too."""
+    if info.issym() or info.islnk():
+        return "a symbolic link" if info.issym() else "a hard link"
+    if info.issparse():
+        return "a sparse file"
+    if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+        try:
+            tarfile.data_filter(info, os.curdir)
+        except tarfile.FilterError as error:
+            return _first_line(error)
+    return None if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) else "a special file"
 
 
 class _Joined(io.RawIOBase):

@@ -1,11 +1,10 @@
-"""What every reader of tables shares: where to look, what a row is, and the columns it must have."""
+"""What every reader of tables shares: where to look, which tables, who hears what is met, and the columns they need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from kvl_eval.errors import DataError
 
@@ -22,8 +21,6 @@ class Source:
         offline:   use only what the cache holds.
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
-        faults:    where `check data` collects bad rows; None means that the first one is an error.
-        announce:  called with the number of files and bytes that are about to be fetched; may raise to forbid it.
     """
 
     repo: str | None = None
@@ -33,25 +30,61 @@ class Source:
     offline: bool = False
     max_download: int | None = None
     version: str | None = None
-    faults: list[DataError] | None = field(default=None, compare=False, repr=False)
-    announce: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def stored(cls, values: Mapping[str, object]) -> Source:
+        """The source that `run.json` holds; what else older versions wrote there is dropped."""
+        known = {name: values[name] for name in (field.name for field in fields(cls)) if name in values}
+        folders = {name: Path(str(known[name])) for name in ("data_dir", "cache_dir") if known.get(name) is not None}
+        return cls(**{**known, **folders})  # type: ignore[arg-type]
 
 
-class Row(NamedTuple):
-    """One row of a table, and where it stands, for messages: `testmini.parquet row 12` (rows count from 1)."""
-
-    values: dict[str, Any]
-    where: str
+def _refuse(fault: DataError) -> None:
+    raise fault
 
 
-def check_columns(found: Sequence[str], required: Sequence[str], *, where: str, task: str) -> None:
-    """Raises DataError `data.field` naming the columns of `required` (`a|b` means either) that `found` lacks."""
-    missing = [name for name in required if not set(name.split("|")) & set(found)]
-    if missing:
-        raise DataError(
-            "data.field",
-            f"{task}: column {', '.join(name.replace('|', ' or ') for name in missing)} is missing",
-            where=where,
-            why=f"found {', '.join(map(str, found)) or 'no columns'}",
-            fix=f"`kvl-eval describe {task}` lists the layouts that are read",
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporter:
+    """Who hears what a loader meets.
+
+    Attributes:
+        bad_row:  called with the error of a row that cannot be used, which is then left out; raises it unless told
+                  otherwise.
+        download: called with the number of files and bytes that are about to be fetched; may raise to forbid it.
+    """
+
+    bad_row: Callable[[DataError], None] = _refuse
+    download: Callable[[int, int], None] | None = None
+
+
+STRICT = Reporter()
+"""The first bad row is an error, and nobody hears of downloads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Which files hold a split, and what their rows need.
+
+    Attributes:
+        task:     the task's name, for messages.
+        required: columns that must be there; `a|b` means either.
+        stems:    further file stems to try after the split's name, `*` allowed (`MathVista_MINI`, `annotations/*`).
+        config:   the hub's configuration, and locally a folder of that name.
+    """
+
+    task: str
+    required: Sequence[str] = ()
+    stems: Sequence[str] = ()
+    config: str | None = None
+
+    def check(self, columns: Sequence[str], where: str) -> None:
+        """Raises DataError `data.field` naming the required columns that `columns` lacks."""
+        missing = [name for name in self.required if not set(name.split("|")) & set(columns)]
+        if missing:
+            raise DataError(
+                "data.field",
+                f"{self.task}: column {', '.join(name.replace('|', ' or ') for name in missing)} is missing",
+                where=where,
+                why=f"found {', '.join(map(str, columns)) or 'no columns'}",
+                fix=f"`kvl-eval describe {self.task}` lists the layouts that are read",
+            )

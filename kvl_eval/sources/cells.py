@@ -1,24 +1,19 @@
-"""What stands in a table's cells: pictures nobody has opened, and lists written as text."""
+"""What stands in a table's cells: pictures nobody has opened."""
 
 from __future__ import annotations
 
-import ast
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from kvl_eval.errors import DataError
 from kvl_eval.types import ImageRef
 
-MAX_LITERAL = 100_000  # characters of a list written as text
 LONGEST_PATH = 1024  # longer text is taken for base64
 SHORTEST_BASE64 = 64  # the smallest picture file is longer than this as base64
 
 
-def image_ref(value: Any, *, name: str, root: Path | None, where: str) -> ImageRef:
+def image_ref(value: object, *, name: str, root: Path | None, where: str) -> ImageRef:
     """A picture as a table holds it, unopened; never an error here, since a bad picture fails one sample only.
 
     An empty cell becomes a reference to nothing, broken base64 one to bytes that are no picture, and a path keeps its
@@ -43,23 +38,6 @@ def image_ref(value: Any, *, name: str, root: Path | None, where: str) -> ImageR
     if _looks_like_base64(text):
         return ImageRef(name=label, data=_from_base64(text))
     return ImageRef(name=label, path=text, root=None if root is None else str(root))
-
-
-def literal_list(text: str, *, where: str) -> list[str]:
-    """A list written as JSON or Python literal text, its items as text; never evaluated.
-
-    Raises: DataError `data.field` where it is no list, longer than 100,000 characters, or nested too deeply.
-    """
-    if len(text) <= MAX_LITERAL and text.lstrip().startswith(("[", "(")):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                value = parse(text.strip())
-            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-                continue
-            if isinstance(value, list | tuple):
-                return [item if isinstance(item, str) else str(item) for item in value]
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    raise DataError("data.field", f"not a list: {shown!r}", where=where, why="expected a list as JSON or Python text")
 
 
 def _looks_like_base64(text: str) -> bool:

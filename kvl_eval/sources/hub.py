@@ -17,29 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.errors import DataError, InputError
-from kvl_eval.sources.base import Row, Source, check_columns
+from kvl_eval.rows import Row
+from kvl_eval.sources.base import STRICT, Reporter, Source, Tables
 from kvl_eval.sources.local import SUFFIXES, find_files, read_file
 
 
-def read_hub(
-    source: Source, split: str, *, config: str | None, stems: Sequence[str] = (), required: Sequence[str], task: str
-) -> Iterator[Row]:
+def read_hub(source: Source, split: str, tables: Tables, reporter: Reporter = STRICT) -> Iterator[Row]:
     """The rows of a split of `source.repo`, pictures undecoded.
 
     Raises: DataError: `data.missing` (no such repository, revision, configuration or split), `data.gated`,
             `data.offline`, `data.too_large`, and those of `local.read_file`.
     """
-    with clear_errors(source, split, task):
-        paths = _files(source, split, config, stems, task)
+    with clear_errors(source, split, tables.task):
+        paths = _files(source, split, tables, reporter)
     if paths is None:
-        yield from _through_load_dataset(source, split, config, required, task)
+        yield from _through_load_dataset(source, split, tables)
         return
     for path in paths:
-        for row in read_file(path, _snapshot_of(path), required=required, task=task):
+        for row in read_file(path, _snapshot_of(path), tables):
             yield Row(row.values, f"{source.repo}/{row.where}")
 
 
-def fetch_files(source: Source, patterns: Sequence[str], *, task: str) -> Source:
+def fetch_files(source: Source, patterns: Sequence[str], *, task: str, reporter: Reporter = STRICT) -> Source:
     """`source` with those files of its repository in a local folder, for tables that name files beside them.
 
     A source that is a local folder already comes back as it is. Files lie in the hub client's cache, and what is there
@@ -52,7 +51,7 @@ def fetch_files(source: Source, patterns: Sequence[str], *, task: str) -> Source
     offline = is_offline(source)
     with clear_errors(source, ", ".join(patterns), task):
         if not offline:
-            _before_download(source, patterns, source.revision, task)
+            _before_download(source, patterns, task, reporter)
         folder = snapshot_download(
             source.repo,
             repo_type="dataset",
@@ -64,26 +63,27 @@ def fetch_files(source: Source, patterns: Sequence[str], *, task: str) -> Source
     return replace(source, data_dir=Path(folder))
 
 
-def _files(source: Source, split: str, config: str | None, stems: Sequence[str], task: str) -> list[Path] | None:
+def _files(source: Source, split: str, tables: Tables, reporter: Reporter) -> list[Path] | None:
     """Local paths of the split's files, downloaded where need be; None where only `load_dataset` can read them."""
     if is_offline(source):
-        return _cached_files(source, split, config, stems, task)
+        return _cached_files(source, split, tables)
     import datasets
     from huggingface_hub import HfApi
 
     assert source.repo is not None
     builder = datasets.load_dataset_builder(
-        source.repo, config, revision=source.revision, cache_dir=_datasets_cache(source)
+        source.repo, tables.config, revision=source.revision, cache_dir=_datasets_cache(source)
     )
     files = dict(builder.config.data_files or {})
     if split not in files:
-        raise _no_split(source, split, sorted(files), task)
+        raise _no_split(source, split, sorted(files), tables.task)
     urls = list(files[split])
     if not all(url.startswith("hf://datasets/") and url.endswith(SUFFIXES) for url in urls):
         return None
     places = [_split_url(url) for url in urls]
     api = HfApi()
-    _before_download(source, [escape(name) for _, name in places], places[0][0], task)
+    pinned = replace(source, revision=places[0][0])
+    _before_download(pinned, [escape(name) for _, name in places], tables.task, reporter)
     cache = None if source.cache_dir is None else str(source.cache_dir / "hub")
     # Asked for by its name, a revision is remembered in the cache, so that it is found offline too.
     api.hf_hub_download(source.repo, places[0][1], repo_type="dataset", revision=source.revision, cache_dir=cache)
@@ -93,7 +93,7 @@ def _files(source: Source, split: str, config: str | None, stems: Sequence[str],
     ]
 
 
-def _cached_files(source: Source, split: str, config: str | None, stems: Sequence[str], task: str) -> list[Path] | None:
+def _cached_files(source: Source, split: str, tables: Tables) -> list[Path] | None:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -106,27 +106,25 @@ def _cached_files(source: Source, split: str, config: str | None, stems: Sequenc
             cache_dir=None if source.cache_dir is None else str(source.cache_dir / "hub"),
             local_files_only=True,
         )
-        return find_files(Path(folder), split, config=config, stems=stems, task=task)
+        return find_files(Path(folder), split, tables)
     except (LocalEntryNotFoundError, DataError):
         # The cache of `datasets` cannot be asked for a revision, and goes online unless its environment forbids it.
         if source.revision is not None or not constants.HF_HUB_OFFLINE:
-            raise _offline(source, split, task) from None
+            raise _offline(source, split, tables.task) from None
         return None
 
 
-def _through_load_dataset(
-    source: Source, split: str, config: str | None, required: Sequence[str], task: str
-) -> Iterator[Row]:
+def _through_load_dataset(source: Source, split: str, tables: Tables) -> Iterator[Row]:
     import datasets
 
     assert source.repo is not None
-    with clear_errors(source, split, task):
+    with clear_errors(source, split, tables.task):
         table = datasets.load_dataset(
-            source.repo, config, split=split, revision=source.revision, cache_dir=_datasets_cache(source)
+            source.repo, tables.config, split=split, revision=source.revision, cache_dir=_datasets_cache(source)
         )
     for name, feature in table.features.items():
         table = table.cast_column(name, _undecoded(feature))
-    check_columns(table.column_names, required, where=f"{source.repo} {split}", task=task)
+    tables.check(table.column_names, f"{source.repo} {split}")
     for number, values in enumerate(table, 1):
         yield Row(dict(values), f"{source.repo} {split} row {number}")
 
@@ -208,15 +206,15 @@ def _datasets_cache(source: Source) -> str | None:
     return None if source.cache_dir is None else str(source.cache_dir / "datasets")
 
 
-def _before_download(source: Source, patterns: Sequence[str], revision: str | None, task: str) -> None:
-    """Count what the cache lacks, tell it, and refuse it where it is more than `source.max_download`."""
-    if source.max_download is None and source.announce is None:
+def _before_download(source: Source, patterns: Sequence[str], task: str, reporter: Reporter) -> None:
+    """Count what the cache lacks, report it, and refuse it where it is more than `source.max_download`."""
+    if source.max_download is None and reporter.download is None:
         return
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     assert source.repo is not None
     cache = None if source.cache_dir is None else str(source.cache_dir / "hub")
-    info = HfApi().dataset_info(source.repo, revision=revision, files_metadata=True)
+    info = HfApi().dataset_info(source.repo, revision=source.revision, files_metadata=True)
     lacking = [
         one.size or 0
         for one in info.siblings or []
@@ -226,8 +224,8 @@ def _before_download(source: Source, patterns: Sequence[str], revision: str | No
         )
     ]
     _refuse_large(sum(lacking), source, task)
-    if source.announce is not None:
-        source.announce(len(lacking), sum(lacking))
+    if reporter.download is not None:
+        reporter.download(len(lacking), sum(lacking))
 
 
 def _refuse_large(total: int, source: Source, task: str) -> None:

@@ -12,10 +12,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from kvl_eval.errors import DataError
-from kvl_eval.sources.base import Row, check_columns
+from kvl_eval.rows import Row
+from kvl_eval.sources.base import Tables
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".tsv", ".csv")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
@@ -24,7 +25,7 @@ BATCH_ROWS = 16
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?$")
 
 
-def find_files(folder: Path, split: str, *, config: str | None, stems: Sequence[str], task: str) -> list[Path]:
+def find_files(folder: Path, split: str, tables: Tables) -> list[Path]:
     """The files that hold a split, in reading order.
 
     A file matches a stem S as `S.parquet`, `S-*.parquet`, `S.jsonl[.gz]`, `S.json`, `S.tsv` or `S.csv`, in any
@@ -33,7 +34,7 @@ def find_files(folder: Path, split: str, *, config: str | None, stems: Sequence[
 
     Raises: DataError `data.missing` (what was tried and what is there), `data.pickle`.
     """
-    wanted = (split, *stems)
+    wanted, config, task = (split, *tables.stems), tables.config, tables.task
     present = _tables(folder)
     pools = [present]
     if config is not None:
@@ -50,26 +51,26 @@ def find_files(folder: Path, split: str, *, config: str | None, stems: Sequence[
     raise _missing(folder, split, wanted, present, task)
 
 
-def read_file(path: Path, folder: Path, *, required: Sequence[str] = (), task: str) -> Iterator[Row]:
+def read_file(path: Path, folder: Path, tables: Tables) -> Iterator[Row]:
     """The rows of one file; `folder` shortens its name in messages.
 
     Raises: DataError `data.corrupt`, `data.field`, `data.pickle`.
     """
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-    _refuse_empty_or_pickle(path, name, task)
+    _refuse_empty_or_pickle(path, name, tables.task)
     if name.endswith(".parquet"):
-        yield from _read_parquet(path, name, required, task)
+        yield from _read_parquet(path, name, tables)
     elif name.endswith((".tsv", ".csv")):
-        yield from _read_delimited(path, name, required, task)
+        yield from _read_delimited(path, name, tables)
     elif name.endswith((".jsonl", ".jsonl.gz")):
         for number, values in read_json_lines(path, name):
-            check_columns(list(values), required, where=f"{name}:{number}", task=task)
+            tables.check(list(values), f"{name}:{number}")
             yield Row(values, f"{name}:{number}")
     else:
-        yield from _read_json(path, name, required, task)
+        yield from _read_json(path, name, tables)
 
 
-def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, object]]]:
     """(line number, object) of each line that is not blank, plain or gzip; `name` is what messages call the file.
 
     Raises: DataError `data.missing`, or `data.corrupt` with file and line.
@@ -78,7 +79,7 @@ def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]
         yield from parse_json_lines(lines, name)
 
 
-def parse_json_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def parse_json_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, object]]]:
     """As `read_json_lines`, from an open file."""
     number = 0
     try:
@@ -103,7 +104,7 @@ def _open_text(path: Path) -> IO[str]:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _json_object(line: bytes, where: str) -> dict[str, Any]:
+def _json_object(line: bytes, where: str) -> dict[str, object]:
     try:
         value = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -113,12 +114,12 @@ def _json_object(line: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _read_json(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
+def _read_json(path: Path, name: str, tables: Tables) -> Iterator[Row]:
     try:
         with _open_text(path) as text:
             value = json.load(text)
     except (ValueError, RecursionError) as error:
-        raise DataError("data.corrupt", f"{task}: {name} is not JSON", where=name, why=_reason(error)) from None
+        raise DataError("data.corrupt", f"{tables.task}: {name} is not JSON", where=name, why=_reason(error)) from None
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
     if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
@@ -126,26 +127,28 @@ def _read_json(path: Path, name: str, required: Sequence[str], task: str) -> Ite
     if not isinstance(value, list):
         raise DataError(
             "data.corrupt",
-            f"{task}: {name} holds no rows",
+            f"{tables.task}: {name} holds no rows",
             where=name,
             why="expected a list of objects, or {id: object}",
         )
     for number, values in enumerate(value, 1):
         where = f"{name} row {number}"
         if not isinstance(values, dict):
-            raise DataError("data.corrupt", f"{task}: not an object", where=where, why=f"found {str(values)[:60]!r}")
-        check_columns(list(values), required, where=where, task=task)
+            raise DataError(
+                "data.corrupt", f"{tables.task}: not an object", where=where, why=f"found {str(values)[:60]!r}"
+            )
+        tables.check(list(values), where)
         yield Row(values, where)
 
 
-def _read_delimited(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
+def _read_delimited(path: Path, name: str, tables: Tables) -> Iterator[Row]:
     csv.field_size_limit(MAX_CELL)
     line = 0
     with _open_text(path) as text:
         reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",")
         try:
             header = next(reader, [])
-            check_columns(header, required, where=name, task=task)
+            tables.check(header, name)
             for number, cells in enumerate(reader, 1):
                 line = reader.line_num
                 if not cells:
@@ -157,18 +160,18 @@ def _read_delimited(path: Path, name: str, required: Sequence[str], task: str) -
                 yield Row(values, f"{name} row {number}")
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(
-                "data.corrupt", f"{task}: {name} cannot be read", where=f"{name}:{line or 1}", why=str(error)
+                "data.corrupt", f"{tables.task}: {name} cannot be read", where=f"{name}:{line or 1}", why=str(error)
             ) from None
 
 
-def _read_parquet(path: Path, name: str, required: Sequence[str], task: str) -> Iterator[Row]:
+def _read_parquet(path: Path, name: str, tables: Tables) -> Iterator[Row]:
     import pyarrow
     import pyarrow.parquet
 
     group = -1
     try:
         with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            check_columns(file.schema_arrow.names, required, where=name, task=task)
+            tables.check(file.schema_arrow.names, name)
             number = 0
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
@@ -179,7 +182,7 @@ def _read_parquet(path: Path, name: str, required: Sequence[str], task: str) -> 
         where = name if group < 0 else f"{name} row group {group}"
         raise DataError(
             "data.corrupt",
-            f"{task}: {name} cannot be read",
+            f"{tables.task}: {name} cannot be read",
             where=where,
             why=_reason(error),
             fix="download the file again and compare its size",

@@ -8,10 +8,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from kvl_eval.errors import DataError
-from kvl_eval.sources.base import Row, Source
+from kvl_eval.rows import Row, numbered
+from kvl_eval.sources.base import STRICT, Reporter, Source
 from kvl_eval.sources.cells import image_ref
 from kvl_eval.sources.rows import made_from
 from kvl_eval.types import ImageRef, Sample
@@ -20,8 +19,8 @@ IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
 FILE_COLUMNS = ("image_path", "img_filename", "imagename")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
-MakeSample = Callable[[Mapping[str, Any], tuple[ImageRef, ...], str], Sample]
-"""(row, its pictures, where it stands) -> sample. Raises DataError."""
+PicturedSample = Callable[[Row, tuple[ImageRef, ...]], Sample]
+"""(row, its pictures) -> sample. Raises DataError."""
 
 
 class NamedPictures:
@@ -90,12 +89,12 @@ def shared_cells(rows: Iterator[Row], column: str = "image") -> Iterator[Row]:
     """
     seen: dict[str, str] = {}
     for row in rows:
-        cell, index = row.values.get(column), row.values.get("index")
+        cell, index = row.get(column), row.get("index")
         if isinstance(cell, str) and index is not None:
             if len(cell) > 64:
                 seen[str(index)] = cell
             elif cell in seen:
-                row = Row({**row.values, column: seen[cell]}, row.where)
+                row = row.also({column: seen[cell]})
         yield row
 
 
@@ -104,7 +103,7 @@ def picture_key(ref: ImageRef) -> str | None:
     return None if ref.data is None else hashlib.sha1(ref.data, usedforsecurity=False).hexdigest()[:16]
 
 
-def row_pictures(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> tuple[ImageRef, ...]:
+def row_pictures(row: Row, pictures: NamedPictures) -> tuple[ImageRef, ...]:
     """Pictures 1, 2, ... of a row, unopened, as far as it has them; one that lacks before the last stays a gap.
 
     In the columns `image_1` to `image_7`; in `images` or `image`, as one cell, a list, or base64 texts in the text of
@@ -113,27 +112,44 @@ def row_pictures(row: Mapping[str, Any], pictures: NamedPictures, where: str) ->
     cells = _cells(row)
     while cells and not cells[-1]:
         cells.pop()
-    return tuple(_picture(cell, pictures, f"image:{number}", where) for number, cell in enumerate(cells, 1))
+    return tuple(found_picture(cell, pictures, f"image:{number}", row.where) for number, cell in enumerate(cells, 1))
 
 
-def _cells(row: Mapping[str, Any]) -> list[Any]:
+def _cells(row: Row) -> list[object]:
     if any(row.get(column) for column in IMAGE_COLUMNS):
         return [row.get(column) for column in IMAGE_COLUMNS]
-    given = next((row[name] for name in ("images", "image", *FILE_COLUMNS) if row.get(name) is not None), None)
-    if isinstance(given, str) and given.startswith("["):
-        return [first or second for first, second in _QUOTED.findall(given)]
-    return list(given) if isinstance(given, list | tuple) else [given]
+    cell = row.get("images", "image", *FILE_COLUMNS)
+    if isinstance(cell, str) and cell.startswith("["):
+        return [first or second for first, second in _QUOTED.findall(cell)]
+    return list(cell) if isinstance(cell, list | tuple) else [cell]
 
 
-def _picture(cell: Any, pictures: NamedPictures, name: str, where: str) -> ImageRef:
-    found = image_ref(cell, name=name, root=None, where=where)
-    return found if found.path is None else pictures.find(found.path, name=name, where=where)
+def found_picture(cell: object, pictures: NamedPictures, name: str, where: str) -> ImageRef:
+    """The picture of a cell; one that is a path is looked for among `pictures`."""
+    ref = image_ref(cell, name=name, root=None, where=where)
+    return ref if ref.path is None else pictures.find(ref.path, name=name, where=where)
+
+
+def one_picture(row: Row, pictures: NamedPictures, file: str | None) -> ImageRef:
+    """The picture of a row that shows one: its cell `image`, else the `file` that it names."""
+    if not row.has("image") and file is not None:
+        return pictures.find(file, name="image:1", where=row.where)
+    return image_ref(row.get("image"), name="image:1", root=None, where=row.where)
+
+
+def own_picture(row: Row) -> ImageRef | None:
+    """The picture that the row itself holds or names under `image`; None where there is none."""
+    cell = row.get("image")
+    if not isinstance(cell, Mapping | bytes | str):
+        return None
+    return image_ref(cell, name="image:1", root=None, where=row.where)
 
 
 def pictured_samples(
     rows: Iterator[Row],
-    make: MakeSample,
+    make: PicturedSample,
     source: Source,
+    reporter: Reporter = STRICT,
     *,
     folders: Sequence[str] = ("images",),
     texts: Sequence[str] = ("question",),
@@ -144,24 +160,26 @@ def pictured_samples(
     """
     pictures = NamedPictures(source.data_dir, folders)
 
-    def loaded(row: Row) -> Sample:
+    def pictured(row: Row) -> Sample:
         for name in texts:
-            if not isinstance(row.values.get(name), str):
-                found = repr(row.values.get(name))
-                raise DataError("data.field", f"{name} is {found}", where=row.where, why="expected a text")
-        media = row_pictures(row.values, pictures, row.where)
-        shown = {"picture": picture_key(media[0]) or media[0].path} if media else {}
-        return make({**row.values, **shown}, media, row.where)
+            row.required_text(name)
+        media = row_pictures(row, pictures)
+        return make(row.also({"picture": picture_key(media[0]) or media[0].path}) if media else row, media)
 
-    numbered = (Row({**row.values, "row": number}, row.where) for number, row in enumerate(shared_cells(rows)))
-    yield from made_from(numbered, loaded, source)
+    yield from made_from(numbered(shared_cells(rows)), pictured, reporter)
 
 
-def sample_maker(make: MakeSample) -> Callable[[Mapping[str, Any]], Sample]:
+def sample_maker(make: PicturedSample) -> Callable[[Mapping[str, object]], Sample]:
     """`make` for one row of any layout, its pictures only where it holds them itself."""
 
-    def sample(row: Mapping[str, Any]) -> Sample:
-        where = f"row {row.get('id', row.get('index', ''))}".rstrip()
-        return make(row, row_pictures(row, NamedPictures(None), where), where)
+    def sample(values: Mapping[str, object]) -> Sample:
+        row = Row(values)
+        row = Row(values, f"row {row.identity('id', 'index') or ''}".rstrip())
+        return make(row, row_pictures(row, NamedPictures(None)))
 
     return sample
+
+
+def from_values(make: Callable[[Row], Sample]) -> Callable[[Mapping[str, object]], Sample]:
+    """`make` for one row of any layout."""
+    return lambda values: make(Row(values))

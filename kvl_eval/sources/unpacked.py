@@ -1,4 +1,4 @@
-"""What of a data set's archives is unpacked: a journal for each archive, and one file that says what is complete.
+"""What of a data set's archives is unpacked: a log for each archive, and one file that says what is complete.
 
 They lie in `.fetch` beside the unpacked files.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
+from kvl_eval.rows import Row
 from kvl_eval.sources.archives import STATE
 
 COMPLETE = "complete.json"
 
 
-class Journal:
+class UnpackLog:
     """What of an archive is in its place: its identity, a line for each file, and a line that says that all are."""
 
     def __init__(self, home: Path, archive: str, identity: str) -> None:
@@ -30,7 +31,7 @@ class Journal:
         lines = list(self._lines())
         if not lines or lines[0].get("archive") != self._identity:
             return {}, False
-        noted = {str(line["name"]): int(line["size"]) for line in lines if "name" in line}
+        noted = {line.text("name"): line.required_integer("size") for line in lines if "name" in line}
         there = {name: size for name, size in noted.items() if _size(self._home / name) == size}
         return there, "files" in lines[-1] and len(there) == len(noted)
 
@@ -40,33 +41,44 @@ class Journal:
         return self.placed()[1]
 
     @contextmanager
-    def writing(self, placed: Mapping[str, int]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Begin again with `placed`; gives a function that notes one line more, each at once on disk."""
+    def writing(self, placed: Mapping[str, int]) -> Iterator[LogLines]:
+        """Begin again with `placed`; gives what writes one line more, each at once on disk."""
         lines = [_line({"name": name, "size": size}) for name, size in placed.items()]
         _replace(self._path, b"".join([_line({"archive": self._identity}), *lines]))
         with self._path.open("ab", buffering=0) as file:
-
-            def note(line: Mapping[str, Any]) -> None:
-                file.write(_line(line))
-
-            yield note
+            yield LogLines(file)
             os.fsync(file.fileno())
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _lines(self) -> Iterator[Row]:
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:
             return
-        for line in text.splitlines():
+        for number, line in enumerate(text.splitlines(), 1):
             try:
-                found = json.loads(line)
+                value = json.loads(line)
             except ValueError:  # the write that a crash cut short
                 return
-            if isinstance(found, dict):
-                yield found
+            if isinstance(value, dict):
+                yield Row(value, f"{self._path}:{number}")
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
+class LogLines:
+    """Writes the lines of a log."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def file(self, name: str, size: int) -> None:
+        """A file is in its place."""
+        self._file.write(_line({"name": name, "size": size}))
+
+    def whole(self, files: int) -> None:
+        """All are."""
+        self._file.write(_line({"files": files}))
+
+
+def _line(value: Mapping[str, str | int]) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
@@ -77,7 +89,7 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def complete(home: Path) -> dict[str, Any]:
+def complete(home: Path) -> dict[str, object]:
     """{pattern: commit} of what is wholly unpacked below `home`."""
     try:
         found = json.loads((home / STATE / COMPLETE).read_bytes())

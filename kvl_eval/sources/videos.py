@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from kvl_eval.sources.base import Row, Source
+from kvl_eval.rows import Row
+from kvl_eval.sources.base import STRICT, Reporter, Source
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.rows import made_from
-from kvl_eval.types import Sample, VideoRef
+from kvl_eval.types import FrameRule, Sample, VideoRef
 
-MakeSample = Callable[[Mapping[str, Any], str], Sample]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filming:
+    """How a task's rows name their video, and which of its frames are shown.
+
+    Attributes:
+        file:    the name of a sample's video.
+        folders: where it is searched for in the data folder.
+        rule:    which frames are shown, and `frames` how many.
+    """
+
+    file: Callable[[Sample], str]
+    folders: Sequence[str]
+    rule: FrameRule
+    frames: int
 
 
 def filmed_samples(
-    rows: Iterable[Row],
-    make: MakeSample,
-    source: Source,
-    *,
-    file: Callable[[Sample], str],
-    folders: Sequence[str],
-    rule: str,
-    frames: int,
+    rows: Iterable[Row], make: Callable[[Row], Sample], source: Source, filming: Filming, reporter: Reporter = STRICT
 ) -> Iterator[Sample]:
-    """The samples of `rows`, each with the video that `file` names, searched for in `folders` of the data folder.
+    """The samples of `rows`, each with its video, which goes before the media that `make` gave the sample.
 
-    The video goes before the media that `make` gave the sample. A row gets its number from 0 as column `row`, unless it
-    has one. `rule` and `frames` say which frames are shown.
+    A row gets its number from 0 as column `row`, unless it has one.
     Raises: DataError, naming the row.
     """
-    videos = MediaFiles(media_home(source), folders)
-    numbered = (Row({"row": number, **row.values}, row.where) for number, row in enumerate(rows))
-    yield from made_from(numbered, partial(_filmed, make, file, videos, rule, frames), source)
+    videos = MediaFiles(media_home(source), filming.folders)
 
+    def filmed(row: Row) -> Sample:
+        made = make(row)
+        name = filming.file(made)
+        path = videos.find(name) or videos.expected(name)
+        video = VideoRef(
+            name=f"video {made.cluster or name}",
+            path=path,
+            root=videos.root,
+            rule=filming.rule,
+            frames=filming.frames,
+        )
+        return replace(made, media=(video, *made.media))
 
-def _filmed(
-    make: MakeSample, file: Callable[[Sample], str], videos: MediaFiles, rule: str, frames: int, row: Row
-) -> Sample:
-    made = make(row.values, row.where)
-    name = file(made)
-    path = videos.find(name) or videos.expected(name)
-    video = VideoRef(name=f"video {made.cluster or name}", path=path, root=videos.root, rule=rule, frames=frames)
-    return replace(made, media=(video, *made.media))
+    yield from made_from(
+        (Row({"row": number, **row.values}, row.where) for number, row in enumerate(rows)), filmed, reporter
+    )

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from kvl_eval.errors import InputError, StorageError
 
-SCHEMA = 1  # of what is written; a record that begins as another one does has 2 (shared_text.py)
-NEWEST = 2  # that can be read
+SCHEMA = 1  # of what is written and read
+SPENT = 2  # was given before the first release to records that held a part of their texts; not to be used again
 SYNC_LINES = 16  # a record is on the disk at the latest this many lines later ...
 SYNC_SECONDS = 1.0  # ... or this long after it was written
 _SUFFIX = len(b',"crc":"00000000"}\n')
@@ -67,13 +67,24 @@ def decode_line(line: bytes) -> dict[str, Any]:
         raise DamagedLine("it is no JSON object") from error
     if not isinstance(fields.get("schema", SCHEMA), int):
         raise DamagedLine(f"its schema is {fields['schema']!r:.60}, no number")
-    if fields.get("schema", SCHEMA) > NEWEST:
-        raise InputError(
-            "run.schema",
-            f"written by a newer kvl-eval: schema {fields['schema']}, this one reads up to {NEWEST}",
-            fix="update kvl-eval",
-        )
+    if fields.get("schema", SCHEMA) > SCHEMA:
+        raise _other_schema(fields["schema"])
     return dict(fields)
+
+
+def _other_schema(schema: int) -> InputError:
+    if schema == SPENT:
+        return InputError(
+            "run.schema",
+            f"written by an unreleased kvl-eval: schema {SPENT}, whose records hold a part of their texts; "
+            f"this one reads schema {SCHEMA}",
+            fix="read it with the version that wrote it, or run again",
+        )
+    return InputError(
+        "run.schema",
+        f"written by a newer kvl-eval: schema {schema}, this one reads up to {SCHEMA}",
+        fix="update kvl-eval",
+    )
 
 
 def _finite(value: Any) -> Any:
@@ -170,6 +181,12 @@ class Disk:
                 os.replace(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file whose content stands elsewhere by now."""
+        with storing(path):
+            path.unlink(missing_ok=True)
             sync_folder(path.parent)
 
 

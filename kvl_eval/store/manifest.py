@@ -31,9 +31,9 @@ class ModelFacts:
 
     name: str = "unknown"
     family: str = omitted("")
-    path: str | None = omitted()
-    dtype: str | None = omitted()
-    device: str | None = omitted()
+    path: str | None = None
+    dtype: str | None = None
+    device: str | None = None
     others: Others = unknown_fields()
 
 
@@ -90,15 +90,15 @@ class TaskData:
         others:      fields of a later version.
     """
 
-    source: str | None
-    revision: str | None
-    version: str | None
-    split: str
-    n: Count
-    total: Count | None
-    media: Count
-    fingerprint: str
-    partial: str | None
+    source: str | None = None
+    revision: str | None = None
+    version: str | None = None
+    split: str | None = None
+    n: Count = 0
+    total: Count | None = None
+    media: Count = 0
+    fingerprint: str | None = None
+    partial: str | None = None
     others: Others = unknown_fields()
 
 
@@ -113,9 +113,9 @@ class TaskPrompt:
         others:          fields of a later version.
     """
 
-    name: str
-    template_sha256: str = renamed("sha256")
-    mean_tokens: float | None
+    name: str = ""
+    template_sha256: str | None = renamed("sha256", None)
+    mean_tokens: float | None = None
     others: Others = unknown_fields()
 
 
@@ -160,7 +160,7 @@ class Resume:
         others: fields of a later version.
     """
 
-    time: str
+    time: str | None = None
     host: str | None = None
     code: Code = Code()
     others: Others = unknown_fields()
@@ -185,7 +185,7 @@ class MergedShard:
         others:      fields of a later version.
     """
 
-    shard: str
+    shard: str = "no shard"
     run_id: str | None = None
     created: str | None = None
     finished: str | None = None

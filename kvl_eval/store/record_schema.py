@@ -26,7 +26,6 @@ PLAN_SAMPLE: Mapping[str, tuple[type, ...]] = {
     "categories": _OBJECT,
     "cluster": (str, _NONE),
     "media": _INT,
-    "prompt_sha256": _TEXT,
     "row": _OBJECT,
 }
 RECORD: Mapping[str, tuple[type, ...]] = {
@@ -53,8 +52,6 @@ RECORD: Mapping[str, tuple[type, ...]] = {
     "worker": _TEXT,
     "ended_at": _TEXT,
 }
-# What records of one trajectory may hold for each other (kvl_eval/store/shared_text.py).
-SHARED: Mapping[str, type] = {"prompt_text": str, "media": list, "raw_output": str, "thinking": str, "answer": str}
 INDEXED = {"sample_id": _TEXT, "repeat": _INT, "budget": (int, _NONE), "policy": (str, _NONE), "status": _TEXT}
 MEDIA: Mapping[str, tuple[type, ...]] = {"sha256": _TEXT, "kind": _TEXT, "w": _INT, "h": _INT, "tokens": _INT}
 FRAME: Mapping[str, tuple[type, ...]] = {  # records of earlier versions lack these
@@ -79,21 +76,6 @@ def plan_faults(fields: Mapping[str, Any]) -> list[str]:
 def index_faults(fields: Mapping[str, Any]) -> list[str]:
     """Why a line cannot be told from other records; what else is wrong with it, `record_faults` says."""
     return _typed(fields, INDEXED)
-
-
-def shares(fields: Mapping[str, Any]) -> bool:
-    """Whether all is there, and of its type, that records of one trajectory may hold for each other."""
-    return all(type(fields.get(name)) is kind for name, kind in SHARED.items())
-
-
-def reference_faults(fields: Mapping[str, Any]) -> list[str]:
-    """What is wrong with `begins_as` and with what it adds to; whether that line is there is not looked at."""
-    begins_as = fields["begins_as"]
-    schema = {"crc": _TEXT, **{name: _INT for name in SHARED if isinstance(begins_as, dict) and name in begins_as}}
-    found = [f"begins_as: {fault}" for fault in _typed(begins_as, schema)]
-    if not found and any(begins_as[name] < 0 for name in SHARED if name in begins_as):
-        found.append("begins_as: a number below 0")
-    return found + _typed(fields, {name: (kind,) for name, kind in SHARED.items()})
 
 
 def record_faults(fields: Mapping[str, Any]) -> list[str]:

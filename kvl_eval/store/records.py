@@ -7,14 +7,20 @@ again. The manifest is in `manifest.py`, `results.json` in `result_records.py`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from kvl_eval.decode import Count, Json, Others, not_stored, omitted, renamed, unknown_fields
-from kvl_eval.types import FinishReason, MediaInfo, Policy, ThinkingView, TokenCounts, Verdict
+from kvl_eval.types import FinishReason, MediaInfo, Policy, StoredView, TokenCounts, Verdict
 
 SCHEMA = 1  # 2 was given to records that held parts of each other's texts, and is not used again
+
+
+def text_sha256(text: str) -> str:
+    """The hash of a text, lone surrogates included."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Key(NamedTuple):
@@ -220,7 +226,7 @@ class JudgeReply:
     attempts: Count = 0
     tokens: Mapping[str, Count | None] = omitted(dict)
     sample_id: str
-    thinking: ThinkingView
+    thinking: StoredView
     asked_at: str = ""
     others: Others = unknown_fields()
 

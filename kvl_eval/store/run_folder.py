@@ -12,7 +12,7 @@
       index.json         derived list of runs
 
 Readers skip a line whose checksum does not fit and name it; its sample counts as pending. The last record of a key
-wins. Records of one trajectory store once what they share (`shared_text`); readers get each one whole.
+wins. A line is read by itself: `jq`, `grep` and pandas see every record whole.
 """
 
 from __future__ import annotations
@@ -28,17 +28,25 @@ from typing import Any, TypeVar
 
 from kvl_eval.decode import Limits, decode, encode_object, read_json
 from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
-from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_lines, remove_leftovers
+from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_line, read_lines, remove_leftovers
 from kvl_eval.store.manifest import Manifest, ModelFacts
-from kvl_eval.store.names import file_name
+from kvl_eval.store.names import file_name, scores_file
+from kvl_eval.store.packed import pack
 from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
-from kvl_eval.store.shared_text import Holders, RecordReader
-from kvl_eval.store.task_records import RecordIndex, TaskRecords
+from kvl_eval.store.task_records import (
+    PlaceReader,
+    RecordIndex,
+    TaskRecords,
+    packed_lines,
+    packed_path,
+    sample_lines,
+)
 
 T = TypeVar("T")
+COMPRESSED_FROM = 1 << 20  # bytes of a plain file
 MANIFEST_LIMITS = Limits(size=16 << 20)
 _ENTRY_FIELDS = frozenset(one.name for one in fields(PlanEntry))
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
@@ -119,7 +127,7 @@ class RunFolder:
         for folder in (self.path, self.path / "scores", self.path.parent):
             remove_leftovers(folder)
         if left is not None:
-            self.notices.append(f"took over the lock of pid {left.get('pid')} on {left.get('host')}, which is gone")
+            self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which is gone")
 
     def unlock(self) -> None:
         """Let the folder go."""
@@ -239,27 +247,18 @@ class RunFolder:
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
-        holders = Holders()
-        found = RecordIndex(holders=holders.offsets)
+        found = RecordIndex()
         path = self.samples_path(task)
-        for line in read_lines(path):
+        for line in sample_lines(path):
             if line.fields is None:
                 found.torn = found.torn or line.torn
-                found.damage += [] if line.torn else [f"{path} line {line.number}: {line.damage}"]
+                found.damage += [] if line.torn else [f"{line.where}: {line.damage}"]
                 continue
-            self._check_owner(line.fields, task, f"{path} line {line.number}")
+            self._check_owner(line.fields, task, line.where)
             if faults := index_faults(line.fields):
-                found.damage.append(f"{path} line {line.number}: it is no record, {'; '.join(faults)}")
+                found.damage.append(f"{line.where}: it is no record, {'; '.join(faults)}")
                 continue
-            if dangling := holders.see(line):
-                found.damage.append(f"{path} line {line.number}: {dangling}")
-                continue
-            key = legacy_key_of(line.fields)
-            found.duplicates += key in found.offsets
-            found.offsets[key] = line.offset
-            found.failed.pop(key, None)
-            if line.fields["status"] != "ok":
-                found.failed[key] = line.fields.get("reason") or "unknown"
+            found.take(legacy_key_of(line.fields), line)
         if strict and found.damage:
             raise DataError("run.damaged", f"{len(found.damage)} lines cannot be read", where=found.damage[0])
         self._tell(path, found)
@@ -286,7 +285,7 @@ class RunFolder:
         self.notices += [notice for notice in notices if notice not in self.notices]
 
     def records(self, task: str, *, strict: bool = False) -> Iterator[Record]:
-        """A task's records, each key once, in the order they were finished, but those of one trajectory together.
+        """A task's records, each key once, in the order they were finished.
 
         Raises: DataError `run.damaged`, naming file and field, for one that is no record.
         """
@@ -309,9 +308,24 @@ class RunFolder:
         finally:
             reader.close()
 
-    def legacy_reader(self, task: str, index: RecordIndex) -> RecordReader:
+    def legacy_reader(self, task: str, index: RecordIndex) -> PlaceReader:
         """A task's records by where they start, as dicts."""
-        return RecordReader(self.samples_path(task), index.holders)
+        return PlaceReader(self.samples_path(task))
+
+    def compress(self, least: int = COMPRESSED_FROM) -> None:
+        """Compress the records of tasks that take more than `least` bytes. The run must be finished, the lock held.
+
+        Killed at any time, it leaves every record in one of the two files, or in both. Damaged files stay as they are.
+        """
+        for plain in sorted((self.path / "samples").glob("*.jsonl")):
+            if plain.stat().st_size <= least:
+                continue
+            try:
+                self.disk.replace(packed_path(plain), pack(_all_lines(plain)))
+            except DataError as error:
+                self.notices.append(f"{plain.name} is not compressed: {error.where}: {error.message}")
+                continue
+            self.disk.remove(plain)
 
     # -- what is derived ----------------------------------------------------------------------------------------
 
@@ -321,7 +335,7 @@ class RunFolder:
 
     def legacy_write_scores(self, task: str, protocol: str, version: str, lines: Iterable[Mapping[str, Any]]) -> Path:
         """As `write_scores`, of dicts."""
-        path = self.path / "scores" / f"{file_name(task)}@{file_name(protocol)}-{version}.jsonl"
+        path = self.path / "scores" / scores_file(task, protocol, version)
         self.disk.replace(path, (encode_line(line) for line in lines))
         return path
 
@@ -363,8 +377,11 @@ class RunFolder:
         )
 
     def write_results(self, results: Results) -> None:
-        """Put results.json in place."""
-        self.legacy_write_results(encode_object(results))
+        """Put results.json in place; of the model it says what run.json says, as it stands there."""
+        stored = encode_object(results)
+        if results.model == self.manifest.model and "model" in self.legacy_manifest:
+            stored["model"] = self.legacy_manifest["model"]
+        self.legacy_write_results(stored)
 
     def legacy_write_results(self, results: Mapping[str, Any]) -> None:
         """As `write_results`, of a dict."""
@@ -399,6 +416,21 @@ class RunFolder:
                 handle.write(f"{stamp} {text.rstrip()}\n")
         except OSError as error:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
+
+
+def _all_lines(plain: Path) -> Iterator[bytes]:
+    """The lines of both files of a task, each as it stands. Raises DataError `run.damaged` for a damaged one."""
+    packed = packed_path(plain)
+    seen: set[bytes] = set()
+    for line in packed_lines(packed):
+        seen.add(hashlib.sha256(line).digest())
+        yield line
+    with open(plain, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if read_line(line, number, 0, plain).fields is None:
+                raise DataError("run.damaged", "a line is damaged", where=f"{plain} line {number}")
+            if hashlib.sha256(line).digest() not in seen:
+                yield line
 
 
 def plan_line(entry: PlanEntry, *, first: bool) -> bytes:

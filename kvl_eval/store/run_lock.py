@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from kvl_eval.errors import UsageError
+from kvl_eval.decode import decode, encode, read_json
+from kvl_eval.errors import DecodeError, UsageError
 from kvl_eval.store.journal import Disk, is_running, storing
+from kvl_eval.store.records import LockHolder
 
 
 class RunLock:
@@ -27,7 +28,7 @@ class RunLock:
         self._folder = folder
         self._path = folder / "lock"
         self._disk = disk
-        self.taken_over: dict[str, Any] | None = None
+        self.taken_over: LockHolder | None = None
 
     def acquire(self) -> None:
         """Take the lock. Raises UsageError `run.busy`, naming the holder, if another process has it."""
@@ -37,29 +38,28 @@ class RunLock:
                 raise UsageError(
                     "run.busy",
                     f"another process works on {self._folder}",
-                    where=f"pid {holder.get('pid')} on {holder.get('host')}, since {holder.get('start')}",
+                    where=f"pid {holder.pid} on {holder.host}, since {holder.start}",
                     fix=f"wait for it, or stop it; if that process is gone, delete {self._path}",
                 )
             self.taken_over = holder
-            self._disk.replace(self._path, [json.dumps(_identity()).encode() + b"\n"])
+            self._disk.replace(self._path, [json.dumps(encode(_identity())).encode() + b"\n"])
 
     def release(self) -> None:
         """Let the folder go; a lock that is not ours stays."""
         with _guard(self._folder):
             holder = read_lock(self._folder)
-            if holder is not None and holder.get("pid") == os.getpid() and holder.get("host") == socket.gethostname():
+            if holder is not None and (holder.pid, holder.host) == (os.getpid(), socket.gethostname()):
                 self._path.unlink(missing_ok=True)
 
 
-def read_lock(folder: Path) -> dict[str, Any] | None:
-    """Who holds a folder, by its lock file; None where there is none, an empty mapping where it cannot be read."""
+def read_lock(folder: Path) -> LockHolder | None:
+    """Who holds a folder, by its lock file; None where there is none, nobody where it cannot be read."""
     try:
-        found = json.loads((folder / "lock").read_bytes())
+        return decode(LockHolder, read_json((folder / "lock").read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    except (OSError, DecodeError):
+        return LockHolder()
 
 
 def is_held(folder: Path) -> bool:
@@ -80,26 +80,25 @@ def _guard(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _identity() -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "start": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "ticks": _start_ticks(os.getpid()),
-    }
+def _identity() -> LockHolder:
+    return LockHolder(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        start=datetime.now().astimezone().isoformat(timespec="seconds"),
+        ticks=_start_ticks(os.getpid()),
+    )
 
 
-def _is_gone(holder: dict[str, Any]) -> bool:
+def _is_gone(holder: LockHolder) -> bool:
     """Whether the holder certainly no longer runs: known only for this host; a reused pid has another start."""
-    pid = holder.get("pid")
-    if not isinstance(pid, int) or pid < 1:
+    if holder.pid is None or holder.pid < 1:
         return True
-    if holder.get("host") != socket.gethostname():
+    if holder.host != socket.gethostname():
         return False
-    if not is_running(pid):
+    if not is_running(holder.pid):
         return True
-    ticks = _start_ticks(pid)
-    return ticks is not None and holder.get("ticks") is not None and ticks != holder["ticks"]
+    ticks = _start_ticks(holder.pid)
+    return ticks is not None and holder.ticks is not None and ticks != holder.ticks
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -1,51 +1,80 @@
-"""The benchmarks. `MODULES` is the list; a new task is one module and one line here."""
+"""The benchmarks. `TASKS` is the list; a new task is one module and one line here."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
 
 from kvl_eval.errors import ConfigError, UsageError, unknown
-from kvl_eval.sources import Source
+from kvl_eval.sources import STRICT, Reporter, Source
+from kvl_eval.tasks import (
+    ai2d,
+    blink,
+    egoschema,
+    infovqa,
+    longvideobench,
+    mathvision,
+    mathvista,
+    mlvu,
+    mmbench_en_v11,
+    mmlongbench_doc,
+    mmmu,
+    mmmu_pro,
+    mmstar,
+    mmvet,
+    mmvu,
+    niah,
+    ocrbench,
+    osworld_g,
+    realworldqa,
+    screenspot,
+    tomato,
+    videomme,
+    videommmu,
+    vsi_bench,
+    vstar,
+)
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample, VideoRef
 
-MODULES = (
-    "mathvista",
-    "mmmu",
-    "mathvision",
-    "infovqa",
-    "ocrbench",
-    "screenspot",
-    "mmlongbench_doc",
-    "videomme",
-    "longvideobench",
-    "egoschema",
-    "mmbench_en_v11",
-    "mmstar",
-    "mmvet",
-    "realworldqa",
-    "ai2d",
-    "blink",
-    "mmmu_pro",
-    "vstar",
-    "osworld_g",
-    "mlvu",
-    "tomato",
-    "vsi_bench",
-    "videommmu",
-    "mmvu",
-    "niah",
-)
 TASKS: dict[str, Task] = {
     task.name: task
-    for name in MODULES
-    for task in vars(import_module(f"kvl_eval.tasks.{name}")).values()
-    if isinstance(task, Task)
+    for task in (
+        mathvista.TASK,
+        mmmu.TASK,
+        mathvision.TASK,
+        infovqa.TASK,
+        ocrbench.TASK,
+        screenspot.SCREENSPOT,
+        screenspot.SCREENSPOT_V2,
+        screenspot.SCREENSPOT_PRO,
+        mmlongbench_doc.TASK,
+        videomme.VIDEOMME,
+        videomme.VIDEOMME_SUBS,
+        longvideobench.LONGVIDEOBENCH,
+        longvideobench.LONGVIDEOBENCH_NOSUBS,
+        egoschema.TASK,
+        mmbench_en_v11.TASK,
+        mmstar.TASK,
+        mmvet.TASK,
+        realworldqa.TASK,
+        ai2d.TASK,
+        blink.TASK,
+        mmmu_pro.MMMU_PRO,
+        mmmu_pro.MMMU_PRO_VISION,
+        vstar.TASK,
+        osworld_g.TASK,
+        mlvu.TASK,
+        tomato.TASK,
+        vsi_bench.TASK,
+        videommmu.TASK,
+        mmvu.TASK,
+        niah.TEXT,
+        niah.VIDEO,
+    )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
 
@@ -69,6 +98,11 @@ def get_task(name: str) -> Task:
     if task is None:
         raise unknown("task", name, [*TASKS, *groups()], "kvl-eval list tasks")
     return task
+
+
+def task_named(name: str, own: Iterable[Task] = ()) -> Task:
+    """The task of that name: of the caller's own ones, else as `get_task`."""
+    return next((task for task in own if task.name == name), None) or get_task(name)
 
 
 def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
@@ -126,15 +160,20 @@ def _add(offered: object, where: str) -> None:
     TASKS.update({task.name: task for task in tasks})
 
 
-def open_split(task: Task, source: Source, split: str) -> Iterator[Sample]:
-    """The samples of one split, `mini` being the bundled one. Raises UsageError for a split the task has not."""
+def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
+    """The samples of one split, `mini` being the bundled one; `reporter` hears of bad rows and downloads.
+
+    Raises: UsageError for a split the task has not.
+    """
     if split not in task.split_names():
         raise unknown("split", split, task.split_names(), f"kvl-eval describe {task.name}")
     if split == "mini":
         assert task.mini is not None
-        samples = task.load(replace(source, repo=None, data_dir=MINI / task.mini), task.default_split)
-        return samples if task.mini_frames is None else (_with_frames(one, task.mini_frames) for one in samples)
-    return task.load(source, split)
+        samples = task.load(replace(source, repo=None, data_dir=MINI / task.mini), task.default_split, reporter)
+        return (
+            samples if task.data.mini_frames is None else (_with_frames(one, task.data.mini_frames) for one in samples)
+        )
+    return task.load(source, split, reporter)
 
 
 def _with_frames(sample: Sample, frames: int) -> Sample:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import DIRECT, kept, option_lines, option_texts, row_id, vlmevalkit
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, row_id, vlmevalkit
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 STEMS = {"test": ("AI2D_TEST",), "no_mask": ("test", "AI2D_TEST_NO_MASK")}
@@ -32,32 +31,31 @@ _LETTER_DOT = re.compile(r"\s*([A-Z])\.")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, pictures unopened. Raises: DataError."""
     if split == "no_mask" and source.repo in TASK.repos:
         source = replace(source, repo=NO_MASK_REPO)
     name = "test" if source.data_dir is None else split
-    rows = read_rows(source, name, stems=STEMS[split], required=("question", "options|A", "answer"), task="ai2d")
-    yield from pictured_samples(rows, _sample, source)
+    tables = Tables(task="ai2d", required=("question", "options|A", "answer"), stems=STEMS[split])
+    yield from pictured_samples(read_rows(source, name, tables, reporter), _sample, source, reporter)
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    choices = option_texts(row, where)
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    choices = row.options()
     return Sample(
-        id=row_id(row, ("index", "id"), where),
-        question=str(row.get("question") or ""),
-        row=kept(row, KEPT),
+        id=row_id(row, "index", "id"),
+        question=row.text("question"),
+        row=row.keep(KEPT),
         media=media,
         choices=choices,
-        answers=_gold(row.get("answer"), len(choices)),
-        categories={"category": (str(row["category"]),)} if row.get("category") else {},
-        cluster=row.get("picture"),
+        answers=_gold(row.text("answer").strip(), len(choices)),
+        categories=one_label(category=row.get("category")),
+        cluster=row.optional_text("picture"),
     )
 
 
-def _gold(answer: Any, count: int) -> tuple[str, ...]:
+def _gold(text: str, count: int) -> tuple[str, ...]:
     """The hub gives the right option's place from 0, VLMEvalKit's table its letter."""
-    text = "" if answer is None else str(answer).strip()
     if text.isdecimal():
         return (letters(count)[int(text)],) if int(text) < count else ()
     return (text,) if text else ()
@@ -117,11 +115,18 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("question", "options", "answer (place from 0)", "image"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer (letter)", "category"),
-        "golden": ("id", "question", "options", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("question", "options", "answer (place from 0)", "image"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer (letter)", "category"),
+            "golden": ("id", "question", "options", "answer"),
+        },
+        files=(
+            "test-*.parquet or data/test-*.parquet (hub copies)",
+            "AI2D_TEST.tsv, AI2D_TEST_NO_MASK.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 3088}, "no_mask": {"rows": 3088}},
+    ),
     prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
@@ -143,9 +148,4 @@ TASK = Task(
     reference=Reference(benchmark="ai2d"),
     groups=("table3",),
     mini="ai2d",
-    files=(
-        "test-*.parquet or data/test-*.parquet (hub copies)",
-        "AI2D_TEST.tsv, AI2D_TEST_NO_MASK.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 3088}, "no_mask": {"rows": 3088}},
 )

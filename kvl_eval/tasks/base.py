@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol as Interface
 
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
-from kvl_eval.types import Extraction, Generation, Message, Sample, Score, Scored, Summary
+from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
 
 Prompt = Callable[[Sample], list[Message]]
+
+
+class Load(Interface):
+    """(source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError."""
+
+    def __call__(self, source: Source, split: str, reporter: Reporter = ..., /) -> Iterator[Sample]: ...
+
+
 Measure = Callable[[str], int]
 """A text's length in tokens."""
 
-UNJUDGED = "unjudged"  # the label of a protocol that scores nothing without a judge
+UNJUDGED = "unjudged"  # what views print of a protocol that needs a judge; nothing is decided by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +38,7 @@ class Protocol:
         judged:    what views print where a judge's reply is the extraction (`official`); empty where none is used.
         asks:      (sample, answer) -> whether a judge's reply decides this answer; None where it decides every one that
                    the task asks about. The others are scored as without a judge.
+        needs_judge: without a judge's reply nothing is scored.
         sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
@@ -40,6 +49,7 @@ class Protocol:
     label: str = ""
     judged: str = ""
     asks: Callable[[Sample, str], bool] | None = None
+    needs_judge: bool = False
     sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""
@@ -70,6 +80,43 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskData:
+    """What is known of a task's tables and files.
+
+    Attributes:
+        files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
+        row_layouts: {layout: its columns}, shown by `describe`.
+        archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks;
+                     after a `|` what it brings of a copy without them (`videos/*.mp4`).
+        count:       named counts that `check data` expects of a split: {split: {label: n}}.
+        mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
+        measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
+                     counted; None where no sample depends on them.
+    """
+
+    files: tuple[str, ...] = ()
+    row_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    archives: tuple[str, ...] = ()
+    count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    mini_frames: int | None = None
+    measured: Callable[[Measure], Task] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskView:
+    """What runs and reports show of a task besides the usual.
+
+    Attributes:
+        beside:  protocols that a run shows beside the default one, whose parser cannot read what the default prompt
+                 asks for.
+        heatmap: (rows, columns): two categories, of numbers, whose scores a report crosses; None means no such map.
+    """
+
+    beside: tuple[str, ...] = ()
+    heatmap: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One benchmark.
 
@@ -80,27 +127,18 @@ class Task:
         doc:         the protocol in a few lines: data, metric, source. Usually the module's docstring.
         repos:       hub data sets in order of preference; the first is the official one.
         splits:      official splits; `mini` is added where `mini` is set.
-        load:        (source, split) -> samples in the data set's order; opens no picture. Raises DataError.
+        load:        (source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError.
         sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
-        row_layouts: {layout: its columns}, shown by `describe`.
         prompts:     {name: sample -> messages}.
         protocols:   {name: Protocol}; `official` is there in every task.
         aggregate:   (scored, protocol name) -> Summary over everything scored; it never sees `not_scored` dropped.
-        beside:      protocols that a run shows beside the default one, whose parser cannot read what the default prompt
-                     asks for.
         judge_prompt: (sample, answer) -> what the official LLM step is asked, or None where no judge is needed.
         judge:       how that is asked, and which replies are usable.
         submission:  ((sample, answer) pairs) -> {file name: text} for test servers, or None.
         mini:        folder of the bundled split inside `kvl_eval/data/mini`, or None.
-        mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
         max_new_tokens: default of Instruct models.
-        files:       what `--data-dir` is searched for, one line each, shown by `describe` and in errors.
-        archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks;
-                     after a `|` what it brings of a copy without them (`videos/*.mp4`).
-        heatmap:     (rows, columns): two categories, of numbers, whose scores a report crosses; None means no such map.
-        measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
-                     counted; None where no sample depends on them.
-        count:       named counts that `check data` expects of a split: {split: {label: n}}.
+        data:        what is known of its tables and files.
+        view:        what runs and reports show of it besides the usual.
     """
 
     name: str
@@ -110,8 +148,8 @@ class Task:
     licence: str
     splits: Mapping[str, Split]
     default_split: str
-    load: Callable[[Source, str], Iterator[Sample]]
-    sample: Callable[[Mapping[str, Any]], Sample]
+    load: Load
+    sample: Callable[[Mapping[str, object]], Sample]
     prompts: Mapping[str, Prompt]
     default_prompt: str
     protocols: Mapping[str, Protocol]
@@ -120,20 +158,14 @@ class Task:
     group_title: str = "Other"
     groups: tuple[str, ...] = ()
     default_protocol: str = "official"
-    beside: tuple[str, ...] = ()
     prompt_evidence: str = ""
-    row_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     judge_prompt: Callable[[Sample, str], JudgePrompt | None] | None = None
     judge: JudgeRule = field(default_factory=JudgeRule)
     submission: Callable[[Sequence[tuple[Sample, str]]], Mapping[str, str]] | None = None
     mini: str | None = None
-    mini_frames: int | None = None
     max_new_tokens: int = 512
-    files: tuple[str, ...] = ()
-    archives: tuple[str, ...] = ()
-    heatmap: tuple[str, str] | None = None
-    measured: Callable[[Measure], Task] | None = None
-    count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    data: TaskData = field(default_factory=TaskData)
+    view: TaskView = field(default_factory=TaskView)
 
     def split_names(self) -> tuple[str, ...]:
         """The official splits, and `mini` where one is bundled."""
@@ -144,15 +176,3 @@ class Task:
         """The split whose published figures `reference` names: results of any other are not compared with them."""
         named = None if self.reference is None else self.reference.split
         return named if named is not None and named in self.splits else self.default_split
-
-    def generation(self, family: str) -> Generation:
-        """Defaults for a model family: thinking, thinking-2506, nano, nano-thinking, or anything else (as instruct)."""
-        if family == "nano":
-            return Generation(max_new_tokens=min(512, self.max_new_tokens))
-        if family == "nano-thinking":
-            return Generation(max_new_tokens=512, temperature=0.8)
-        if family == "thinking":
-            return Generation(max_new_tokens=16_384 + 2_048, temperature=0.8)
-        if family == "thinking-2506":
-            return Generation(max_new_tokens=32_768, temperature=0.8)
-        return Generation(max_new_tokens=self.max_new_tokens)

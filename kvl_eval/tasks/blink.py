@@ -12,19 +12,19 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row BLINK
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import inferred_letter, inferred_score, letter_score
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, option_texts, row_id, vlmevalkit
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import one_label, row_id, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -65,33 +65,32 @@ IfUnclear = Literal["match", "wrong", "leave"]
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples, task by task in the data set's order, pictures unopened. Raises: DataError."""
-    found = fetch_files(source, [f"*{split}-*.parquet", f"*{split}.parquet"], task="blink")
-    required = ("idx|index", "question", "choices|A")
-    rows = read_rows(found, split, stems=("BLINK",), required=required, task="blink")
-    yield from pictured_samples(rows, _sample, found)
+    found = fetch_files(source, [f"*{split}-*.parquet", f"*{split}.parquet"], task="blink", reporter=reporter)
+    tables = Tables(task="blink", required=("idx|index", "question", "choices|A"), stems=("BLINK",))
+    yield from pictured_samples(read_rows(found, split, tables, reporter), _sample, found, reporter)
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    name = row_id(row, ("idx", "index", "id"), where)
-    gold = str(row.get("answer") or "").strip("() ")
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    name = row_id(row, "idx", "index", "id")
+    gold = row.text("answer").strip("() ")
     task = _task(row, name)
     return Sample(
         id=name,
-        question=str(row.get("question") or ""),
-        row=kept(row, KEPT),
+        question=row.text("question"),
+        row=row.keep(KEPT),
         media=media,
-        choices=option_texts(row, where),
+        choices=row.options(),
         answers=(f"({gold})",) if gold and gold != "hidden" else (),
-        categories={"task": (task,)} if task else {},
-        cluster=row.get("picture"),
+        categories=one_label(task=task),
+        cluster=row.optional_text("picture"),
     )
 
 
-def _task(row: Mapping[str, Any], name: str) -> str:
+def _task(row: Row, name: str) -> str:
     named = _TASK_IN_ID.fullmatch(name)
-    return str(row.get("sub_task") or (named and named[1]) or row.get("category") or "")
+    return row.text("sub_task") or (named[1] if named else row.text("category"))
 
 
 sample = sample_maker(_sample)
@@ -115,7 +114,7 @@ def lmms_eval(one: Sample) -> list[Message]:
 
 def _prompt(one: Sample) -> str:
     options = "\n".join(f"({letter}) {text}" for letter, text in lettered(one.choices).items())
-    return str(one.row.get("prompt") or f"{one.question}\nSelect from the following choices.\n{options}")
+    return one.columns.text("prompt") or (f"{one.question}\nSelect from the following choices.\n{options}")
 
 
 # Scoring
@@ -210,7 +209,7 @@ def _verbatim(_: Sample, reply: str) -> str | None:
 
 
 def _count(one: Sample) -> int:
-    return len(one.choices) or int(one.row.get("n_choices", 4))
+    return len(one.choices) or one.columns.integer("n_choices") or 4
 
 
 def _first_letter(one: Sample, reply: str) -> str | None:
@@ -253,11 +252,15 @@ TASK = Task(
     default_split="val",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("idx", "sub_task", "question", "prompt", "choices", "answer", "image_1 ... image_4"),
-        "VLMEvalKit TSV": ("index", "image (a list)", "question", "A ... D", "answer", "category"),
-        "golden": ("id", "sub_task", "question", "choices or n_choices", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("idx", "sub_task", "question", "prompt", "choices", "answer", "image_1 ... image_4"),
+            "VLMEvalKit TSV": ("index", "image (a list)", "question", "A ... D", "answer", "category"),
+            "golden": ("id", "sub_task", "question", "choices or n_choices", "answer"),
+        },
+        files=("{task}/val-*.parquet in 14 folders (hub copy)", "BLINK.tsv (VLMEvalKit)"),
+        count={"val": {f"task={task}": rows for task, rows in ROWS.items()}},
+    ),
     prompts={"official": official, "lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="official",
     prompt_evidence="the authors' own; the report names no prompt",
@@ -303,6 +306,4 @@ TASK = Task(
     groups=("table3",),
     mini="blink",
     max_new_tokens=1024,
-    files=("{task}/val-*.parquet in 14 folders (hub copy)", "BLINK.tsv (VLMEvalKit)"),
-    count={"val": {f"task={task}": rows for task, rows in ROWS.items()}},
 )

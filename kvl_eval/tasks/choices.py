@@ -5,16 +5,15 @@ Source: open-compass/VLMEvalKit vlmeval/dataset/image_mcq.py and vlmeval/vlm/kim
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kvl_eval.errors import DataError
+from kvl_eval.rows import LETTERS, Row
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import literal_list
 from kvl_eval.types import ImageRef, Message, Part, Sample
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIRECT = "Answer with the option's letter from the given choices directly."
 SELECT = "Please select the correct answer from the options above. \n"
 STEP_BY_STEP = (
@@ -28,48 +27,34 @@ _TAG = re.compile(r"<image (\d)>")
 # Rows
 
 
-def row_id(row: Mapping[str, Any], keys: Sequence[str], where: str) -> str:
-    """The row's id from the first of `keys` it has, a whole number without its decimals; else `row-{number}`.
+def row_id(row: Row, *columns: str, number: int | None = None) -> str:
+    """The row's id from the first of `columns` it has, a whole number without its decimals; else `row-{number}`.
 
-    Raises: DataError `data.field`, where it has no number either.
+    `number` stands for the column `row` where that is missing. Raises: DataError `data.field`, where it has neither.
     """
-    for key in keys:
-        if is_there(row.get(key)):
-            value = row[key]
-            return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    if row.get("row") is None:
-        raise DataError("data.field", f"a row has no {' or '.join(keys) or 'number'}", where=where)
-    return f"row-{row['row']}"
+    name = row.identity(*columns)
+    if name is not None:
+        return name
+    place = row.get("row") if row.has("row") else number
+    if place is None:
+        raise DataError("data.field", f"a row has no {' or '.join(columns) or 'number'}", where=row.where)
+    return f"row-{place}"
 
 
-def kept(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """Those of `columns` that the row has a value for."""
-    return {key: row[key] for key in columns if is_there(row.get(key))}
+def one_label(**labels: object) -> dict[str, tuple[str, ...]]:
+    """Categories of one value each, those without one left out."""
+    return {field: (str(label),) for field, label in labels.items() if label}
 
 
-def is_there(value: Any) -> bool:
-    """Whether a cell holds a value: neither None nor the NaN that tables have for it."""
-    return value is not None and value == value
+def gold_text(row: Row, *columns: str) -> tuple[str, ...]:
+    """Gold as it stands; () where none of `columns` has something in it."""
+    text = row.optional_text(*columns)
+    return () if text is None else (text,)
 
 
-def list_or_text(text: str, where: str) -> tuple[str, ...]:
-    """The items of a list written as text, or the text itself where it only begins like one."""
-    try:
-        return tuple(literal_list(text, where=where))
-    except DataError:
-        return (text,)
-
-
-def option_texts(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """Options as a list, as the hub's literal text, or as the columns A, B, ... of VLMEvalKit's table."""
-    given = row.get("options") or row.get("choices")
-    if isinstance(given, str) and given.strip():
-        return tuple(literal_list(given, where=where))
-    if isinstance(given, list | tuple):
-        return tuple(str(one) for one in given)
-    columns = [row.get(letter) for letter in LETTERS]
-    present = next((place for place, one in enumerate(columns) if not is_there(one)), len(columns))
-    return tuple(str(one) for one in columns[:present])
+def name_of_text(*texts: str) -> str:
+    """A name made of a question's text, for rows that have no id."""
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def split_options(text: str, form: str) -> tuple[str, tuple[str, ...]]:
@@ -100,7 +85,8 @@ def option_lines(choices: Sequence[str]) -> str:
 
 def vlmevalkit_text(sample: Sample, question: str) -> str:
     """VLMEvalKit's text for a multiple-choice question: hint, question, options, instruction."""
-    hint = f"Hint: {sample.row['hint']}\n" if sample.row.get("hint") else ""
+    note = sample.columns.text("hint")
+    hint = f"Hint: {note}\n" if note else ""
     options = f"Options:\n{option_lines(sample.choices)}{SELECT}" if sample.choices else ""
     return f"{hint}Question: {question}\n{options}"
 

@@ -11,22 +11,22 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row EgoSchema: the full set, not t
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import letter_score, strict_letter
 from kvl_eval.scorers.video_choice import drawn, egoschema_letter, without_letters
-from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Sample, Scored, Summary, VideoRef
 
 FRAMES = 64
@@ -42,19 +42,18 @@ KEPT = ("q_uid", "video_idx", "id", "question", "answer", "google_drive_id")
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples in the data set's order, videos unopened; `subset` are the questions with an answer.
 
     Raises: DataError; `data.missing` too where no question of the subset has an answer.
     """
     required = ("q_uid|video_idx|id", "option|options|option 0")
-    rows = read_rows(
-        source, "test", config=CONFIGS[split], stems=("questions", "egoschema"), required=required, task="egoschema"
-    )
+    tables = Tables(task="egoschema", config=CONFIGS[split], stems=("questions", "egoschema"), required=required)
+    rows = read_rows(source, "test", tables, reporter)
     answers = {} if split == "full" else _published_answers(source.data_dir)
     videos = MediaFiles(media_home(source), ("videos", "video", "good_clips_git", "."))
     found = 0
-    for one in made_from(rows, partial(_loaded, videos, None if split == "full" else answers), source):
+    for one in made_from(rows, partial(_loaded, videos, None if split == "full" else answers), reporter):
         if split == "full" or one.answers:
             found += 1
             yield one
@@ -67,7 +66,7 @@ def load(source: Source, split: str) -> Iterator[Sample]:
         )
 
 
-def _published_answers(folder: Path | None) -> dict[str, Any]:
+def _published_answers(folder: Path | None) -> dict[str, object]:
     """{q_uid: index} of the authors' file, where the data folder has it. Raises: DataError."""
     found = [] if folder is None else sorted([*folder.glob(SUBSET_ANSWERS), *folder.glob(f"*/{SUBSET_ANSWERS}")])
     if not found:
@@ -83,13 +82,13 @@ def _published_answers(folder: Path | None) -> dict[str, Any]:
     return answers
 
 
-def _loaded(videos: MediaFiles, answers: Mapping[str, Any] | None, row: Row) -> Sample:
+def _loaded(videos: MediaFiles, answers: Mapping[str, object] | None, row: Row) -> Sample:
     """`answers` fill in gold that the row lacks; None means that gold is not to be looked at."""
-    name = _identity(row.values, ())
-    gold = None if answers is None else row.values.get("answer")
+    name = _identity(row, ())
+    gold = None if answers is None else row.get("answer")
     if gold is None and answers is not None:
         gold = answers.get(name)
-    made = sample({**row.values, "answer": gold}, row.where)
+    made = to_sample(row.also({"answer": gold}))
     video = VideoRef(
         name=f"video {name}",
         path=videos.find(f"{name}.mp4", f"{name}.MP4") or videos.expected(f"{name}.mp4"),
@@ -100,52 +99,46 @@ def _loaded(videos: MediaFiles, answers: Mapping[str, Any] | None, row: Row) -> 
     return replace(made, media=(video,))
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    options = _options(row, where)
-    index = _index(row.get("answer"), where)
+    options = _options(row)
+    index = _index(row)
     name = _identity(row, options)
     return Sample(
         id=name,
-        question=str(row.get("question") or ""),
-        row={**{key: row[key] for key in KEPT if row.get(key) is not None}, "option": list(options)},
+        question=row.text("question"),
+        row={**row.keep(KEPT), "option": list(options)},
         choices=without_letters(options),
         answers=() if index is None else (str(index),),
         cluster=name,
     )
 
 
-def _options(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _options(row: Row) -> tuple[str, ...]:
     """The options as the hub has them, each after its letter; the authors' JSON has the bare texts."""
-    value = row.get("option", row.get("options"))
-    if isinstance(value, str):
-        value = literal_list(value, where=where)
-    if value is not None:
-        return tuple(str(option) for option in value)
-    texts = [str(row[name]) for name in OPTIONS if row.get(name) is not None]
+    if row.has("option") or row.has("options"):
+        return row.items("option", "options")
+    texts = [str(row.get(name)) for name in OPTIONS if row.has(name)]
     return tuple(f"{letter}. {text}" for letter, text in zip(letters(len(texts)), texts, strict=True))
 
 
-def _index(value: Any, where: str) -> int | None:
+def _index(row: Row) -> int | None:
     """Gold as the option's number from 0; hidden answers are empty or None."""
-    if value is None or str(value).strip() in ("", "None"):
+    gold = str(row.get("answer")).strip()
+    if gold in ("", "None"):
         return None
     try:
-        index = int(str(value).strip())
+        index = int(gold)
     except ValueError:
         index = -1
     if not 0 <= index < len(OPTIONS):
-        raise DataError("data.field", f"egoschema: answer is {value!r}", where=where, why="expected 0 to 4")
+        raise row.fault("answer", "expected 0 to 4")
     return index
 
 
-def _identity(row: Mapping[str, Any], options: Sequence[str]) -> str:
+def _identity(row: Row, options: Sequence[str]) -> str:
     """The question's id, which is its video's; of a row without one a name made of its text."""
-    for key in ("q_uid", "video_idx", "id"):
-        if row.get(key) is not None:
-            return str(row[key])
-    text = "\n".join([str(row.get("question") or ""), *options])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return row.identity("q_uid", "video_idx", "id") or name_of_text(row.text("question"), *options)
 
 
 # Prompts
@@ -153,7 +146,7 @@ def _identity(row: Mapping[str, Any], options: Sequence[str]) -> str:
 
 def lmms_eval(one: Sample) -> list[Message]:
     """Question, options, one instruction: lmms-eval's text."""
-    return [Message.user(*one.media, "\n".join([one.question, *one.row["option"], LETTER_ONLY]))]
+    return [Message.user(*one.media, "\n".join([one.question, *one.columns.items("option"), LETTER_ONLY]))]
 
 
 # Scoring
@@ -196,7 +189,7 @@ def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
 
 
 def _reader(one: Sample, reply: str) -> str | None:
-    return egoschema_letter(reply, one.row["option"])
+    return egoschema_letter(reply, one.columns.items("option"))
 
 
 _C = (
@@ -220,12 +213,22 @@ TASK = Task(
     },
     default_split="subset",
     load=load,
-    sample=sample,
-    row_layouts={
-        "hub": ("video_idx", "question", "option", "answer"),
-        "authors' JSON": ("q_uid", "google_drive_id", "question", *OPTIONS),
-        "golden": ("question", "options", "answer"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub": ("video_idx", "question", "option", "answer"),
+            "authors' JSON": ("q_uid", "google_drive_id", "question", *OPTIONS),
+            "golden": ("question", "options", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "Subset/test-*.parquet and MC/test-*.parquet (hub copy)",
+            "questions.json with subset_answers.json (the authors' repository)",
+            "videos/<q_uid>.mp4: unpacked from videos_chunked_*.zip",
+        ),
+        archives=("videos_chunked_*.zip",),
+        count={"subset": {"rows": 500, "files": 500}, "full": {"rows": 5031, "files": 5031}},
+    ),
     prompts={"lmms_eval": lmms_eval},
     default_prompt="lmms_eval",
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
@@ -260,13 +263,5 @@ TASK = Task(
     reference=Reference(benchmark="egoschema", split="full"),
     groups=("table3", "video"),
     mini="egoschema",
-    mini_frames=MINI_FRAMES,
     submission=submission,
-    files=(
-        "Subset/test-*.parquet and MC/test-*.parquet (hub copy)",
-        "questions.json with subset_answers.json (the authors' repository)",
-        "videos/<q_uid>.mp4: unpacked from videos_chunked_*.zip",
-    ),
-    archives=("videos_chunked_*.zip",),
-    count={"subset": {"rows": 500, "files": 500}, "full": {"rows": 5031, "files": 5031}},
 )

@@ -157,36 +157,3 @@ def most_sentences(count: Measure, target: int, text_of: Callable[[int], str], g
         else:
             high, tried = tried, tried + min(-1, step)
     return low, tokens
-
-
-# -- where the common tests put a needle, to recompute their grids ------------------------------------------------
-
-
-def placed_back(
-    context: Sequence[int], needle: Sequence[int], full_stop: int, depth: int, length: int, buffer: int = 200
-) -> list[int]:
-    """Tokens of a haystack in which the needle follows the last full stop before its depth in percent.
-
-    The haystack is cut so that `length - buffer` tokens hold both.
-    Source: gkamradt/LLMTest_NeedleInAHaystack @ 7b90d285.
-    """
-    room = length - buffer
-    kept = list(context) if len(context) + len(needle) <= room else list(context[: room - len(needle)])
-    place = len(kept) if depth == 100 else int(len(kept) * depth / 100)
-    while depth != 100 and place and kept[place - 1] != full_stop:
-        place -= 1
-    return [*kept[:place], *needle, *kept[place:]]
-
-
-def placed_forward(
-    context: Sequence[int], needle: Sequence[int], full_stops: Sequence[int], depth: float, length: int
-) -> list[int]:
-    """Tokens of a haystack in which the needle follows the next full stop behind its depth, a share.
-
-    Where none follows, it stands at its depth, and at depth 0 before everything.
-    Source: EvolvingLMMs-Lab/LongVA @ f4c8781d.
-    """
-    kept = list(context[:length])
-    start = int(len(kept) * depth)
-    place = start if start == 0 else next((i + 1 for i in range(start, len(kept)) if kept[i] in full_stops), start)
-    return [*kept[:place], *needle, *kept[place:]]

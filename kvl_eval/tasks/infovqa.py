@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.anls import anls
-from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
-from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
+from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 INSTRUCTION = "Answer the question using a single word or phrase."
@@ -66,70 +65,48 @@ LABELS = {
 }
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples of a split in the data set's order, pictures unopened. Raises: DataError."""
-    rows = read_rows(
-        source,
-        HUB_SPLITS[split],
-        config="InfographicVQA",
-        stems=STEMS[split],
-        required=("question", "questionId|index"),
-        task="infovqa",
+    tables = Tables(
+        task="infovqa", config="InfographicVQA", stems=STEMS[split], required=("question", "questionId|index")
     )
-    yield from made_from(shared_cells(rows), partial(_loaded, NamedPictures(source.data_dir, FOLDERS)), source)
+    rows = shared_cells(read_rows(source, HUB_SPLITS[split], tables, reporter))
+    yield from made_from(rows, partial(_loaded, NamedPictures(source.data_dir, FOLDERS)), reporter)
 
 
 def _loaded(pictures: NamedPictures, row: Row) -> Sample:
-    media = _picture(row.values, pictures, row.where)
-    named = row.values if _picture_name(row.values) else {**row.values, "picture": picture_key(media)}
-    return to_sample(named, media, row.where)
+    picture = one_picture(row, pictures, row.optional_text("image_local_name"))
+    return to_sample(row if _picture_name(row) else row.also({"picture": picture_key(picture)}), picture)
 
 
-def to_sample(row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
+def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
-    question, number = row.get("question"), row.get("questionId", row.get("index"))
-    if not isinstance(question, str) or number is None:
+    number = row.get("questionId", "index")
+    if not isinstance(row.get("question"), str) or number is None:
         raise DataError(
             "data.field",
             "a question needs `question` and `questionId` (or `index`)",
-            where=where,
-            why=f"found {', '.join(map(str, row)) or 'nothing'}",
+            where=row.where,
+            why=f"found {', '.join(map(str, row.values)) or 'nothing'}",
         )
-    if media is None and isinstance(row.get("image"), Mapping | bytes | str):
-        media = image_ref(row["image"], name="image:1", root=None, where=where)
+    picture = picture or own_picture(row)
     return Sample(
         id=str(number),
-        question=question,
-        row={key: row[key] for key in KEPT if row.get(key) is not None},
-        media=() if media is None else (media,),
-        answers=tuple(_texts(row.get("answers", row.get("answer")), where)),
+        question=row.required_text("question"),
+        row=row.keep(KEPT),
+        media=() if picture is None else (picture,),
+        answers=row.items_or_text("answers", "answer"),
         categories={
-            field: tuple(names.get(label, label) for label in _texts(row.get(field), where))
+            field: tuple(names.get(label, label) for label in row.items_or_text(field))
             for field, names in LABELS.items()
-            if row.get(field) is not None
+            if row.has(field)
         },
-        cluster=_picture_name(row) or row.get("picture"),
+        cluster=_picture_name(row) or row.optional_text("picture"),
     )
 
 
-def _texts(value: Any, where: str) -> list[str]:
-    """A list column: a list, its literal text (`['pinterest']`), a bare text, or nothing."""
-    if value is None or value == "":
-        return []
-    if isinstance(value, str):
-        return literal_list(value, where=where) if value.lstrip().startswith("[") else [value]
-    return [str(one) for one in value]
-
-
-def _picture(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> ImageRef:
-    name = row.get("image_local_name")
-    if row.get("image") is None and isinstance(name, str):
-        return pictures.find(name, name="image:1", where=where)
-    return image_ref(row.get("image"), name="image:1", root=None, where=where)
-
-
-def _picture_name(row: Mapping[str, Any]) -> str | None:
-    return row.get("image_local_name") or row.get("image_url") or None
+def _picture_name(row: Row) -> str | None:
+    return row.optional_text("image_local_name", "image_url")
 
 
 def short_answer(sample: Sample) -> list[Message]:
@@ -164,8 +141,9 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
         return summary
     official: dict[str, str] = {}
     if protocol == "vlmevalkit":
-        for name in sorted({str(one.sample.row["split"]) for one in scored if "split" in one.sample.row}):
-            part = mean([one for one in scored if str(one.sample.row.get("split")) == name])
+        parts = {one.sample.columns.text("split") for one in scored if "split" in one.sample.row}
+        for name in sorted(parts):
+            part = mean([one for one in scored if one.sample.columns.text("split") == name])
             official[name] = str((part or 0.0) * 100)
         official["Overall"] = str(overall * 100)
     elif protocol == "lmms-eval":
@@ -213,21 +191,29 @@ TASK = Task(
     },
     default_split="val",
     load=load,
-    sample=to_sample,
-    row_layouts={
-        "hub": ("questionId", "question", "answers", "answer_type", "image", "image_url", "operation/reasoning"),
-        "challenge JSON": (
-            "questionId",
-            "question",
-            "answers",
-            "image_local_name",
-            "answer_type",
-            "evidence",
-            "operation/reasoning",
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub": ("questionId", "question", "answers", "answer_type", "image", "image_url", "operation/reasoning"),
+            "challenge JSON": (
+                "questionId",
+                "question",
+                "answers",
+                "image_local_name",
+                "answer_type",
+                "evidence",
+                "operation/reasoning",
+            ),
+            "VLMEvalKit TSV": ("index", "image", "question", "answer", "split"),
+            "predictions": ("questionId", "question", "answers"),
+        },
+        files=(
+            "InfographicVQA/validation-*.parquet, InfographicVQA/test-*.parquet (hub copy)",
+            "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
+            "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
         ),
-        "VLMEvalKit TSV": ("index", "image", "question", "answer", "split"),
-        "predictions": ("questionId", "question", "answers"),
-    },
+        count={"val": {"rows": 2801}, "test": {"rows": 3288}},
+    ),
     prompts={"short_answer": short_answer, "question_only": question_only},
     default_prompt="short_answer",
     prompt_evidence="VLMEvalKit and lmms-eval agree on it; the report's own prompt is not published",
@@ -251,10 +237,4 @@ TASK = Task(
     groups=("documents", "table3"),
     submission=submission,
     mini="infovqa",
-    files=(
-        "InfographicVQA/validation-*.parquet, InfographicVQA/test-*.parquet (hub copy)",
-        "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
-        "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
-    ),
-    count={"val": {"rows": 2801}, "test": {"rows": 3288}},
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kvl_eval.errors import ConfigError
 from kvl_eval.types import Message, Sample
@@ -39,20 +38,6 @@ def read_text(_: Sample, reply: str) -> str | None:
     return text if text and not refuses(text) else None
 
 
-def read_number(low: float, high: float) -> ReadReply:
-    """A reader of one number in [low, high], up to the first blank; NaN, infinity and anything else is unusable."""
-
-    def read(_: Sample, reply: str) -> str | None:
-        word = reply.strip().partition(" ")[0].strip()
-        try:
-            value = float(word)
-        except ValueError:
-            return None
-        return word if low <= value <= high else None
-
-    return read
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRule:
     """How a judge is asked about one answer.
@@ -71,7 +56,7 @@ class JudgeRule:
     max_tokens: int = 256
     again: str = ""
     runs: int = 1
-    extra: Mapping[str, Any] | None = None
+    extra: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         if not self.temperatures or self.max_tokens < 1 or self.runs < 1:

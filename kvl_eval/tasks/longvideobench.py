@@ -12,14 +12,11 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row LongVideoBench (val)
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import letter_score, strict_letter
@@ -30,9 +27,11 @@ from kvl_eval.scorers.video_choice import (
     first_letter,
     none_of_them,
 )
-from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Sample, Scored, SubtitleRef, Summary, VideoRef
 
 FRAMES = 64
@@ -54,20 +53,20 @@ LETTER_ONLY = "Answer with the option's letter from the given choices directly."
 # Loading
 
 
-def load(subtitles: bool, source: Source, split: str) -> Iterator[Sample]:
+def load(subtitles: bool, source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples in the data set's order, videos and subtitles unopened. Raises: DataError."""
     task = "longvideobench" if subtitles else "longvideobench-nosubs"
     required = ("id", "question", "video_path", "candidates|option0", *(("subtitle_path",) if subtitles else ()))
-    rows = read_rows(source, split, stems=STEMS[split], required=required, task=task)
+    rows = read_rows(source, split, Tables(task=task, required=required, stems=STEMS[split]), reporter)
     home = media_home(source)
     videos, spoken = MediaFiles(home, ("videos", "video", ".")), MediaFiles(home, ("subtitles", "subtitle", "."))
-    yield from made_from(rows, partial(_loaded, videos, spoken if subtitles else None), source)
+    yield from made_from(rows, partial(_loaded, videos, spoken if subtitles else None), reporter)
 
 
 def _loaded(videos: MediaFiles, spoken: MediaFiles | None, row: Row) -> Sample:
-    made = sample(row.values, row.where)
-    name, file = made.cluster or made.id, _bare_path(made.row["video_path"], "videos")
-    duration = _number(made.row, "duration", row.where)
+    made = to_sample(row)
+    name, file = made.cluster or made.id, _bare_path(row.text("video_path"), "videos")
+    duration = row.number("duration")
     video = VideoRef(
         name=f"video {name}",
         path=videos.find(file) or videos.expected(file),
@@ -78,85 +77,57 @@ def _loaded(videos: MediaFiles, spoken: MediaFiles | None, row: Row) -> Sample:
     )
     if spoken is None:
         return replace(made, media=(video,))
-    lines = _bare_path(made.row["subtitle_path"], "subtitles")
+    lines = _bare_path(row.text("subtitle_path"), "subtitles")
     subtitles = SubtitleRef(
         video=video.name,
         rule="interleave",
         path=spoken.find(lines) or spoken.expected(lines),
         root=spoken.root,
-        offset=_number(made.row, "starting_timestamp_for_subtitles", row.where) or 0.0,
+        offset=row.number("starting_timestamp_for_subtitles") or 0.0,
         duration=duration,
     )
     return replace(made, media=(replace(video, subtitles=subtitles),))
 
 
-def _bare_path(path: Any, folder: str) -> str:
+def _bare_path(path: str, folder: str) -> str:
     """A file's name without the folder that VLMEvalKit's table puts before it."""
-    return str(path).removeprefix("./").removeprefix(f"{folder}/")
+    return path.removeprefix("./").removeprefix(f"{folder}/")
 
 
-def _number(row: Mapping[str, Any], field: str, where: str) -> float | None:
-    value = row.get(field)
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        raise DataError(
-            "data.field", f"longvideobench: {field} is {value!r}", where=where, why="expected seconds"
-        ) from None
-
-
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    choices = _choices(row, where)
-    gold = _gold(row, where)
-    video = row.get("video_id") or row.get("video") or row.get("video_path")
+    choices = _choices(row)
+    gold = _gold(row)
     return Sample(
-        id=_identity(row, choices),
-        question=str(row.get("question") or ""),
-        row={**{key: row[key] for key in KEPT if row.get(key) is not None}, "candidates": list(choices)},
+        id=row.identity("id") or name_of_text(row.text("question"), *choices),
+        question=row.text("question"),
+        row={**row.keep(KEPT), "candidates": list(choices)},
         choices=choices,
         answers=() if gold is None else (gold,),
-        categories={field: (str(row[field]),) for field in FIELDS if row.get(field) is not None},
-        cluster=None if video is None else str(video),
+        categories={field: (str(row.get(field)),) for field in FIELDS if row.has(field)},
+        cluster=row.optional_text("video_id", "video", "video_path"),
     )
 
 
-def _choices(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _choices(row: Row) -> tuple[str, ...]:
     """The candidates; of the hub's five columns those before the first `N/A`."""
-    value = row.get("candidates")
-    if isinstance(value, str):
-        return tuple(literal_list(value, where=where))
-    if value is not None:
-        return tuple(str(candidate) for candidate in value)
+    if row.has("candidates"):
+        return row.items("candidates")
     columns = [row.get(name) for name in OPTIONS]
     known = next((number for number, text in enumerate(columns) if text is None or text == ABSENT), len(columns))
     return tuple(str(text) for text in columns[:known])
 
 
-def _gold(row: Mapping[str, Any], where: str) -> str | None:
+def _gold(row: Row) -> str | None:
     """The right option's letter, from its number; some tables of results hold the letter itself."""
-    number, letter = row.get("correct_choice"), row.get("answer")
-    if number is None:
-        return str(letter) if letter else None
-    try:
-        index = int(float(number))
-    except (TypeError, ValueError):
-        index = -2
+    if not row.has("correct_choice"):
+        return row.optional_text("answer")
+    index = row.integer("correct_choice")
     if index == -1:  # how hidden answers are written
         return None
-    if not 0 <= index < len(OPTIONS):
-        raise DataError(
-            "data.field", f"longvideobench: correct_choice is {number!r}", where=where, why="expected 0 to 4"
-        )
+    if index is None or not 0 <= index < len(OPTIONS):
+        raise row.fault("correct_choice", "expected 0 to 4")
     return letters(len(OPTIONS))[index]
-
-
-def _identity(row: Mapping[str, Any], choices: Sequence[str]) -> str:
-    """The question's id; of a row without one a name made of its text."""
-    if row.get("id") is not None:
-        return str(row["id"])
-    text = "\n".join([str(row.get("question") or ""), *choices])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 # Prompts
@@ -280,7 +251,7 @@ _PROTOCOLS = {
 }
 
 
-def _task(name: str, title: str, subtitles: bool, loader: Callable[[Source, str], Iterator[Sample]]) -> Task:
+def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
     return Task(
         name=name,
         title=title,
@@ -294,15 +265,34 @@ def _task(name: str, title: str, subtitles: bool, loader: Callable[[Source, str]
         },
         default_split="validation",
         load=loader,
-        sample=sample,
-        row_layouts={
-            "hub": (
-                *("video_id", "id", "video_path", "subtitle_path", "question", *OPTIONS, "correct_choice", "duration"),
-                *("starting_timestamp_for_subtitles", *FIELDS[:3]),
+        sample=from_values(to_sample),
+        data=TaskData(
+            row_layouts={
+                "hub": (
+                    *(
+                        "video_id",
+                        "id",
+                        "video_path",
+                        "subtitle_path",
+                        "question",
+                        *OPTIONS,
+                        "correct_choice",
+                        "duration",
+                    ),
+                    *("starting_timestamp_for_subtitles", *FIELDS[:3]),
+                ),
+                "authors' JSON and VLMEvalKit TSV": ("candidates instead of option0 to option4", "level", "..."),
+                "golden": ("question", "candidates", "correct_choice", "duration_group", "question_category"),
+            },
+            mini_frames=MINI_FRAMES,
+            files=(
+                "validation-*.parquet, test-*.parquet (hub); lvb_val.json, lvb_test_wo_gt.json; LongVideoBench.tsv",
+                "videos/<video_path>: unpacked from videos.tar.part.*",
+                *(("subtitles/<subtitle_path>: unpacked from subtitles.tar",) if subtitles else ()),
             ),
-            "authors' JSON and VLMEvalKit TSV": ("candidates instead of option0 to option4", "level", "..."),
-            "golden": ("question", "candidates", "correct_choice", "duration_group", "question_category"),
-        },
+            archives=("videos.tar.part.*", *(("subtitles.tar",) if subtitles else ())),
+            count={"validation": {"rows": 1337}, "test": {"rows": 5341}},
+        ),
         prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
         default_prompt="official",
         prompt_evidence="the report names no prompt; this is the authors' own text",
@@ -311,15 +301,7 @@ def _task(name: str, title: str, subtitles: bool, loader: Callable[[Source, str]
         reference=Reference(benchmark="longvideobench"),
         groups=("table3", "video"),
         mini="longvideobench",
-        mini_frames=MINI_FRAMES,
         submission=submission,
-        files=(
-            "validation-*.parquet, test-*.parquet (hub); lvb_val.json, lvb_test_wo_gt.json; LongVideoBench.tsv",
-            "videos/<video_path>: unpacked from videos.tar.part.*",
-            *(("subtitles/<subtitle_path>: unpacked from subtitles.tar",) if subtitles else ()),
-        ),
-        archives=("videos.tar.part.*", *(("subtitles.tar",) if subtitles else ())),
-        count={"validation": {"rows": 1337}, "test": {"rows": 5341}},
     )
 
 

@@ -10,19 +10,18 @@ Report:  Kimi-VL (arXiv 2504.07491), table 3 row MathVision, table 4 row MathVis
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mathvision import option_value
 from kvl_eval.scorers.mathvision_protocols import score_exact, score_official, score_vlmevalkit
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
-from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
+from kvl_eval.sources.pictures import NamedPictures, found_picture, from_values, picture_key, shared_cells
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
 BARE_OPTIONS = ("A", "B", "C", "D", "E")  # where the choices are in the picture
@@ -44,75 +43,66 @@ LMMS_CHOICE = "Answer the question with the option's letter from the given choic
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples in the data set's order. Raises DataError."""
     stems = ("MathVision",) if split == "test" else ("MathVision_MINI",)
     required = ("id|index", "question", "answer", "options|choices")
-    rows = shared_cells(read_rows(source, split, stems=stems, required=required, task="mathvision"))
-    yield from made_from(rows, partial(_loaded, pictures=NamedPictures(source.data_dir, ("images",))), source)
+    tables = Tables(task="mathvision", required=required, stems=stems)
+    rows = shared_cells(read_rows(source, split, tables, reporter))
+    yield from made_from(rows, partial(_loaded, pictures=NamedPictures(source.data_dir, ("images",))), reporter)
 
 
-def sample(row: Mapping[str, Any]) -> Sample:
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, with its picture where the row holds it. Raises DataError."""
     cell = _cell(row)
-    where = f"row {row.get('id', row.get('index', ''))}"
-    media = () if cell is None else (image_ref(cell, name="image:1", root=None, where=where),)
-    return _sample(row, media, where)
+    row = Row(row.values, f"row {row.identity('id', 'index') or ''}")
+    media = () if cell is None else (image_ref(cell, name="image:1", root=None, where=row.where),)
+    return _sample(row, media)
 
 
 def _loaded(row: Row, pictures: NamedPictures) -> Sample:
-    media = _picture(_cell(row.values), pictures, row.where)
-    named = row.values.get("image") if row.values.get("decoded_image") else media.path
-    return _sample({**row.values, "picture": named or picture_key(media)}, (media,), row.where)
+    picture = found_picture(_cell(row), pictures, "image:1", row.where)
+    named = row.get("image") if row.get("decoded_image") else picture.path
+    return _sample(row.also({"picture": named or picture_key(picture)}), (picture,))
 
 
-def _cell(row: Mapping[str, Any]) -> Any:
+def _cell(row: Row) -> object:
     return row.get("decoded_image") or row.get("image")
 
 
-def _picture(cell: Any, pictures: NamedPictures, where: str) -> ImageRef:
-    found = image_ref(cell, name="image:1", root=None, where=where)
-    return found if found.path is None else pictures.find(found.path, name="image:1", where=where)
-
-
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    name = row.get("id") if row.get("id") is not None else row.get("index")
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    name = row.identity("id", "index")
     if name is None:
-        raise DataError("data.field", "mathvision: a row has neither id nor index", where=where)
-    choices = _choices(row, where)
+        raise DataError("data.field", "mathvision: a row has neither id nor index", where=row.where)
+    choices = row.items("options", "choices") or row.items("choices")
     return Sample(
-        id=str(name),
-        question=str(row.get("question") or ""),
-        row={key: row[key] for key in KEPT if row.get(key) is not None},
+        id=name,
+        question=row.text("question"),
+        row=row.keep(KEPT),
         media=media,
         choices=choices,
         answers=_answers(row.get("answer"), choices),
         categories=_categories(row, choices),
-        cluster=row.get("picture") or str(name),
+        cluster=row.optional_text("picture") or name,
     )
 
 
-def _choices(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    given = row.get("options") or row.get("choices") or ()
-    return tuple(literal_list(given, where=where)) if isinstance(given, str) else tuple(str(one) for one in given)
-
-
-def _answers(given: Any, choices: Sequence[str]) -> tuple[str, ...]:
+def _answers(gold: object, choices: Sequence[str]) -> tuple[str, ...]:
     """The gold as it stands, uncleaned; none where it is missing or the letter of no option."""
-    if given is None or given == "":
+    if gold is None or gold == "":
         return ()
     try:
-        option_value(str(given), choices)
+        option_value(str(gold), choices)
     except ValueError:
         return ()
-    return (str(given),)
+    return (str(gold),)
 
 
-def _categories(row: Mapping[str, Any], choices: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _categories(row: Row, choices: Sequence[str]) -> dict[str, tuple[str, ...]]:
     fields = {
         "question_type": "multi_choice" if choices else "free_form",
         "level": row.get("level"),
-        "subject": row.get("subject") or row.get("category"),
+        "subject": row.optional_text("subject", "category"),
     }
     return {name: (str(value),) for name, value in fields.items() if value is not None}
 
@@ -198,15 +188,44 @@ TASK = Task(
     splits={"test": Split(rows=3040), "testmini": Split(rows=304, note="a subset of test")},
     default_split="test",
     load=load,
-    sample=sample,
-    row_layouts={
-        "hub": ("id", "question", "options", "image", "decoded_image", "answer", "solution", "level", "subject"),
-        "JSON Lines of the authors' repository": (
-            *("id", "question", "options", "image", "answer", "solution", "level", "subject"),
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub": ("id", "question", "options", "image", "decoded_image", "answer", "solution", "level", "subject"),
+            "JSON Lines of the authors' repository": (
+                *("id", "question", "options", "image", "answer", "solution", "level", "subject"),
+            ),
+            "VLMEvalKit TSV": ("index", "question", "choices", "answer", "category", "image"),
+            "golden": ("id", "question_type", "options", "answer", "level", "subject"),
+        },
+        files=(
+            "test-*.parquet, testmini-*.parquet (hub)",
+            "test.jsonl, testmini.jsonl with images/ beside them (the authors' repository)",
+            "MathVision.tsv, MathVision_MINI.tsv (VLMEvalKit)",
         ),
-        "VLMEvalKit TSV": ("index", "question", "choices", "answer", "category", "image"),
-        "golden": ("id", "question_type", "options", "answer", "level", "subject"),
-    },
+        count={
+            "test": {
+                "question_type=multi_choice": 1532,
+                "question_type=free_form": 1508,
+                **{f"level={level}": n for level, n in zip(range(1, 6), (237, 738, 551, 830, 684), strict=True)},
+                **{
+                    "subject=metric geometry - area": 500,
+                    "subject=metric geometry - length": 449,
+                    "subject=algebra": 345,
+                },
+                **{"subject=combinatorial geometry": 308, "subject=solid geometry": 244},
+                **{"subject=metric geometry - angle": 173, "subject=transformation geometry": 168},
+                **{"subject=combinatorics": 168, "subject=arithmetic": 140, "subject=logic": 119},
+                **{"subject=descriptive geometry": 104, "subject=graph theory": 90, "subject=analytic geometry": 84},
+                **{"subject=counting": 67, "subject=statistics": 58, "subject=topology": 23},
+            },
+            "testmini": {
+                "question_type=multi_choice": 190,
+                "question_type=free_form": 114,
+                **{f"level={level}": n for level, n in zip(range(1, 6), (53, 82, 56, 45, 68), strict=True)},
+            },
+        },
+    ),
     prompts={
         "official_qwen_vl": official_qwen_vl,
         "official_gpt4v": official_gpt4v,
@@ -245,27 +264,4 @@ TASK = Task(
     groups=("math", "table3", "thinking"),
     mini="mathvision",
     max_new_tokens=4096,
-    files=(
-        "test-*.parquet, testmini-*.parquet (hub)",
-        "test.jsonl, testmini.jsonl with images/ beside them (the authors' repository)",
-        "MathVision.tsv, MathVision_MINI.tsv (VLMEvalKit)",
-    ),
-    count={
-        "test": {
-            "question_type=multi_choice": 1532,
-            "question_type=free_form": 1508,
-            **{f"level={level}": n for level, n in zip(range(1, 6), (237, 738, 551, 830, 684), strict=True)},
-            **{"subject=metric geometry - area": 500, "subject=metric geometry - length": 449, "subject=algebra": 345},
-            **{"subject=combinatorial geometry": 308, "subject=solid geometry": 244},
-            **{"subject=metric geometry - angle": 173, "subject=transformation geometry": 168},
-            **{"subject=combinatorics": 168, "subject=arithmetic": 140, "subject=logic": 119},
-            **{"subject=descriptive geometry": 104, "subject=graph theory": 90, "subject=analytic geometry": 84},
-            **{"subject=counting": 67, "subject=statistics": 58, "subject=topology": 23},
-        },
-        "testmini": {
-            "question_type=multi_choice": 190,
-            "question_type=free_form": 114,
-            **{f"level={level}": n for level, n in zip(range(1, 6), (53, 82, 56, 45, 68), strict=True)},
-        },
-    },
 )

@@ -15,17 +15,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import inferred_letter, letter_score, ranked_or_contained, ranked_over
 from kvl_eval.scorers.video_choice import none_of_them
-from kvl_eval.sources import Source, literal_list, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
-from kvl_eval.sources.videos import filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, row_id, split_options
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.sources.videos import Filming, filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.choices import one_label, row_id, split_options
 from kvl_eval.types import Message, Sample, Scored, Summary
 
 FRAMES = 64
@@ -55,45 +55,48 @@ BEGUN = "Best Option: ("
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples in the data set's order, videos unopened. Raises: DataError."""
     stems = ("[1-7]_*", "dev") if split == "dev" else ("test_*",)
     required = ("question", "video|video_name", "question_type|task_type")
-    tables = fetch_files(source, ["*/[1-7]_*.json"], task="mlvu") if source.repo == OFFICIAL else source
-    rows = read_rows(tables, "test", stems=stems, required=required, task="mlvu")
-    folders = ("video", "video/*", "video_part_*", "videos", ".")
-    yield from filmed_samples(rows, sample, source, file=_file, folders=folders, rule="vlmevalkit", frames=FRAMES)
+    official = source.repo == OFFICIAL
+    found = fetch_files(source, ["*/[1-7]_*.json"], task="mlvu", reporter=reporter) if official else source
+    rows = read_rows(found, "test", Tables(task="mlvu", required=required, stems=stems), reporter)
+    yield from filmed_samples(rows, to_sample, source, FILMING, reporter)
 
 
 def _file(one: Sample) -> str:
-    return str(one.row.get("video") or one.row["video_name"])
+    return one.columns.text("video", "video_name")
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+FILMING = Filming(
+    file=_file, folders=("video", "video/*", "video_part_*", "videos", "."), rule="vlmevalkit", frames=FRAMES
+)
+
+
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    question, choices = _asked(row, where)
-    kind = str(row.get("question_type") or row.get("task_type") or "")
+    question, choices = _asked(row)
+    kind = row.text("question_type", "task_type")
     kind = TYPES.get(kind, kind)
     gold = row.get("answer")
-    video = row.get("video") or row.get("video_name")
+    listed = "candidates" in row
     return Sample(
-        id=row_id({"row": 0, **row}, ("question_id",), where),
+        id=row_id(row, "question_id", number=0),
         question=question,
-        row={**kept(row, KEPT), **({"candidates": list(choices)} if "candidates" in row else {})},
+        row={**row.keep(KEPT), **({"candidates": list(choices)} if listed else {})},
         choices=choices,
-        answers=() if gold is None else (gold_letter(str(gold), choices) if "candidates" in row else str(gold),),
-        categories={"task": (kind,)} if kind else {},
-        cluster=None if video is None else str(video),
+        answers=() if gold is None else (gold_letter(str(gold), choices) if listed else str(gold),),
+        categories=one_label(task=kind),
+        cluster=row.optional_text("video", "video_name"),
     )
 
 
-def _asked(row: Mapping[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
+def _asked(row: Row) -> tuple[str, tuple[str, ...]]:
     """Question and options; the hub's copy has both in one text."""
-    question, given = str(row.get("question") or ""), row.get("candidates")
-    if isinstance(given, str):
-        given = literal_list(given, where=where)
-    if given is not None:
-        return question, tuple(str(one) for one in given)
+    question = row.text("question")
+    if row.has("candidates"):
+        return question, row.items("candidates")
     head, choices = split_options(question, "\n({}) ")
     return head.removeprefix("Question: ").removesuffix("\nOptions:"), choices
 
@@ -202,12 +205,21 @@ TASK = Task(
     },
     default_split="dev",
     load=load,
-    sample=sample,
-    row_layouts={
-        "authors' JSON": ("video", "duration", "question", "candidates", "answer (a text)", "question_type"),
-        "hub copy": ("video_name", "question (options inside)", "answer (a letter)", "task_type"),
-        "golden": ("question", "candidates", "answer"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": ("video", "duration", "question", "candidates", "answer (a text)", "question_type"),
+            "hub copy": ("video_name", "question (options inside)", "answer (a letter)", "task_type"),
+            "golden": ("question", "candidates", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "json/1_plotQA.json to 7_topic_reasoning.json (authors), or mlvu/test-*.parquet (hub copy)",
+            "video/<folder>/<video>: the videos, unpacked",
+        ),
+        archives=("video_part_*.zip|*video/[1-35-7]_*/*", "action_count.zip|*video/4_*/*"),
+        count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
+    ),
     prompts={"vlmevalkit": vlmevalkit, "official": official, "lmms_eval": lmms_eval, "lmms_eval_plm": lmms_eval_plm},
     default_prompt="vlmevalkit",
     prompt_evidence=(
@@ -239,17 +251,10 @@ TASK = Task(
         ),
     },
     default_protocol="assumed",
-    beside=("official",),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="mlvu", split="MCQ"),
     groups=("table3", "video"),
     mini="mlvu",
-    mini_frames=MINI_FRAMES,
     submission=submission,
-    files=(
-        "json/1_plotQA.json to 7_topic_reasoning.json (authors), or mlvu/test-*.parquet (hub copy)",
-        "video/<folder>/<video>: the videos, unpacked",
-    ),
-    archives=("video_part_*.zip|*video/[1-35-7]_*/*", "action_count.zip|*video/4_*/*"),
-    count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
 )

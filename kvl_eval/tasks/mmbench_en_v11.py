@@ -14,17 +14,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import by_question, mean, summarise
 from kvl_eval.scorers.mmbench import may_be_rotated, rotated, static_letter
 from kvl_eval.scorers.multiple_choice import can_infer, lettered
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, inferred_score, letter_score, undecided
-from kvl_eval.sources import Row, Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import DIRECT, kept, option_lines, option_texts, row_id, vlmevalkit
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -47,60 +45,54 @@ KEPT = (
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """Every rotation of every question, pictures unopened. Raises: DataError.
 
     Where a table has base rows alone, the rotations are made, each question's one after the other.
     """
     required = ("index", "question", "A", "B")
-    rows = [
-        read_rows(source, split, config="en", stems=STEMS[split], required=required, task="mmbench-en-v11")
-        for _ in range(2)
-    ]
-    base_only = all(_index(row.values, row.where) < STEP for row in rows[0])
-    found = shared_cells(rows[1])
-    yield from pictured_samples(_with_rotations(found) if base_only else found, _sample, source)
+    tables = Tables(task="mmbench-en-v11", config="en", stems=STEMS[split], required=required)
+    base_only = all(_index(row) < STEP for row in read_rows(source, split, tables, reporter))
+    rows = shared_cells(read_rows(source, split, tables, reporter))
+    yield from pictured_samples(_with_rotations(rows) if base_only else rows, _sample, source, reporter)
 
 
 def _with_rotations(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
-        choices, answer = option_texts(row.values, row.where), row.values.get("answer") or None
+        choices, answer = row.options(), row.optional_text("answer")
         if answer is not None and answer not in lettered(choices):
             yield row  # refused where it becomes a sample
             continue
         for turn in range(len(choices) if may_be_rotated(choices) else 1):
             texts, right = rotated(choices, answer, turn)
-            index = _index(row.values, row.where) + turn * STEP
-            yield Row({**row.values, **lettered(texts), "answer": right, "index": index}, row.where)
+            yield row.also({**lettered(texts), "answer": right, "index": _index(row) + turn * STEP})
 
 
-def _index(row: Mapping[str, Any], where: str) -> int:
+def _index(row: Row) -> int:
     """The index as a whole number; tables hold it as a float or a text too."""
-    try:
-        return int(float(row["index"]))
-    except (KeyError, TypeError, ValueError):
-        raise DataError("data.field", f"index is {row.get('index')!r}", where=where, why="expected a number") from None
+    index = row.integer("index")
+    if index is None:
+        raise row.fault("index", "expected a number")
+    return index
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    index = _index(row, where)
-    group = row_id(row, ("g_index",), where) if row.get("g_index") is not None else str(index % STEP)
-    found = {name: text for name, text in kept(row, KEPT).items() if (name, text) != ("hint", "nan")}
-    choices = option_texts(row, where)
-    if row.get("answer") and str(row["answer"]) not in lettered(choices):
-        raise DataError("data.field", f"answer is {row['answer']!r}", where=where, why=f"{len(choices)} options")
-    l2 = row.get("l2-category") or row.get("L2-category") or row.get("l2_category")
-    labels = {"l2-category": l2, "category": row.get("category")}
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    index = _index(row)
+    columns = {name: cell for name, cell in row.keep(KEPT).items() if (name, cell) != ("hint", "nan")}
+    choices, answer = row.options(), row.optional_text("answer")
+    if answer is not None and answer not in lettered(choices):
+        raise row.fault("answer", f"{len(choices)} options")
+    labels = {"l2-category": row.optional_text("l2-category", "L2-category", "l2_category")}
     return Sample(
         id=str(index),
-        question=str(row.get("question") or ""),
-        row={**found, "index": index},
+        question=row.text("question"),
+        row={**columns, "index": index},
         media=media,
         choices=choices,
-        answers=(str(row["answer"]),) if row.get("answer") else (),
-        categories={name: (str(label),) for name, label in labels.items() if label},
-        cluster=row.get("picture"),
-        group=group,
+        answers=() if answer is None else (answer,),
+        categories=one_label(**labels, category=row.get("category")),
+        cluster=row.optional_text("picture"),
+        group=row.identity("g_index") or str(index % STEP),
     )
 
 
@@ -109,7 +101,8 @@ sample = sample_maker(_sample)
 
 def lmms_eval(one: Sample) -> list[Message]:
     """lmms-eval's hint, question and options, and the request for a letter after a blank line."""
-    hint = f"{one.row['hint']} " if one.row.get("hint") else ""
+    note = one.columns.text("hint")
+    hint = f"{note} " if note else ""
     text = f"{hint}{one.question} There are several options:\n{option_lines(one.choices)}\n{DIRECT}"
     return [Message.user(*one.media, text)]
 
@@ -190,14 +183,20 @@ TASK = Task(
     default_split="dev",
     load=load,
     sample=sample,
-    row_layouts={
-        "VLMEvalKit TSV": (
-            *("index", "question", "hint", "A ... D", "answer", "category", "l2-category", "split"),
-            *("image", "g_index"),
+    data=TaskData(
+        row_layouts={
+            "VLMEvalKit TSV": (
+                *("index", "question", "hint", "A ... D", "answer", "category", "l2-category", "split"),
+                *("image", "g_index"),
+            ),
+            "hub": ("index", "question", "hint", "A ... D", "answer", "category", "L2-category", "source", "image"),
+            "golden": ("index", "question", "hint", "choices", "answer", "category", "l2_category"),
+        },
+        files=(
+            "MMBench_DEV_EN_V11.tsv, MMBench_TEST_EN_V11.tsv (VLMEvalKit)",
+            "en/dev-*.parquet, en/test-*.parquet (hub copy, v1.0)",
         ),
-        "hub": ("index", "question", "hint", "A ... D", "answer", "category", "L2-category", "source", "image"),
-        "golden": ("index", "question", "hint", "choices", "answer", "category", "l2_category"),
-    },
+    ),
     prompts={"vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
     default_prompt="vlmevalkit",
     prompt_evidence="the benchmark's own harness, which sends it to Kimi-VL unchanged; the report names no prompt",
@@ -232,8 +231,4 @@ TASK = Task(
     judge=JudgeRule(read=read_judge, temperatures=(0.0, 0.0, 0.0)),
     submission=submission,
     mini="mmbench-en-v11",
-    files=(
-        "MMBench_DEV_EN_V11.tsv, MMBench_TEST_EN_V11.tsv (VLMEvalKit)",
-        "en/dev-*.parquet, en/test-*.parquet (hub copy, v1.0)",
-    ),
 )

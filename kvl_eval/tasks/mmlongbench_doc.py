@@ -14,12 +14,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from kvl_eval.errors import DataError
+from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, rule_answer
 from kvl_eval.scorers.document_f1 import (
@@ -31,10 +31,12 @@ from kvl_eval.scorers.document_f1 import (
     lmms_eval_score,
     vlmevalkit_score,
 )
-from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, Message, PdfRef, Sample, Score, Scored, Summary
 
@@ -61,22 +63,17 @@ SHORT_ANSWER = "Answer with a single word or phrase. If the answer is not in the
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The questions in the data set's order, documents unopened.
 
     Raises: DataError; `data.version` where the rows found are not of the version asked for.
     """
-    source = fetch_files(source, ["*.parquet", "documents/*"], task="mmlongbench-doc")
-    required = ("doc_id", "question", "answer", "answer_format")
-    rows = partial(
-        read_rows, source, split, stems=("samples", "MMLongBench_DOC"), required=required, task="mmlongbench-doc"
-    )
+    source = fetch_files(source, ["*.parquet", "documents/*"], task="mmlongbench-doc", reporter=reporter)
+    tables = Tables(task="mmlongbench-doc", required=FIELDS, stems=("samples", "MMLongBench_DOC"))
+    rows = partial(read_rows, source, split, tables, reporter)
     version = _version(rows(), source.version)
-    numbered = (
-        Row({**row.values, "version": version, "number": number}, row.where)
-        for number, row in enumerate(_documents_in_cells(rows()))
-    )
-    yield from made_from(numbered, partial(_loaded, MediaFiles(source.data_dir, ("documents", "."))), source)
+    versioned = (row.also({"version": version}) for row in numbered(_documents_in_cells(rows()), "number"))
+    yield from made_from(versioned, partial(_loaded, MediaFiles(source.data_dir, ("documents", "."))), reporter)
 
 
 def _version(rows: Iterable[Row], wanted: str | None) -> str:
@@ -88,7 +85,7 @@ def _version(rows: Iterable[Row], wanted: str | None) -> str:
         raise DataError(
             "data.version", f"mmlongbench-doc: there is no version {wanted!r}", why=f"versions are {', '.join(ROWS)}"
         )
-    lines = sorted("\t".join(" ".join(str(row.values.get(field)).split()) for field in FIELDS) for row in rows)
+    lines = sorted("\t".join(" ".join(str(row.get(field)).split()) for field in FIELDS) for row in rows)
     known = [version for version, total in ROWS.items() if total == len(lines)]
     if not known:
         return wanted or "other"
@@ -111,30 +108,30 @@ def _documents_in_cells(rows: Iterable[Row]) -> Iterator[Row]:
     """
     last: tuple[str, str] | None = None
     for row in rows:
-        cell, index = row.values.get("image"), str(row.values.get("index"))
+        cell, index = row.get("image"), str(row.get("index"))
         if isinstance(cell, str) and len(cell) > 64:
             last = (index, cell)
         elif isinstance(cell, str):
             held = last[1] if last is not None and last[0] == cell else None
-            row = Row({**row.values, "image": held}, row.where)
+            row = row.also({"image": held})
         yield row
 
 
 def _loaded(documents: MediaFiles, row: Row) -> Sample:
-    made = sample(row.values, row.where)
-    name = str(row.values["doc_id"])
+    made = to_sample(row)
+    name = row.text("doc_id")
     document = PdfRef(
         name=f"document {name}",
         path=documents.find(name) or documents.expected(name),
         root=documents.root,
         dpi=DPI,
         max_pages=MAX_PAGES,
-        data=_pdf(row.values.get("image")),
+        data=_pdf(row.get("image")),
     )
     return replace(made, media=(document,))
 
 
-def _pdf(cell: Any) -> bytes | None:
+def _pdf(cell: object) -> bytes | None:
     """A document written as base64; text that is none becomes bytes that are no PDF, noticed where they are opened."""
     if not isinstance(cell, str) or not cell:
         return None
@@ -144,49 +141,37 @@ def _pdf(cell: Any) -> bytes | None:
         return cell[:64].encode(errors="replace")
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its document. Raises DataError."""
-    answer, kind = row.get("answer"), str(row.get("answer_format") or "Str")
-    pages = _listed(row.get("evidence_pages"), where)
+    answer = row.get("answer")
     document = row.get("doc_id")
     return Sample(
         id=_identity(row),
-        question=str(row.get("question") or ""),
-        row={key: _plain(row[key]) for key in KEPT if row.get(key) is not None},
+        question=row.text("question"),
+        row={name: _plain(cell) for name, cell in row.keep(KEPT).items()},
         answers=() if answer is None else (str(answer),),
         categories={
-            "evidence_source": tuple(_listed(row.get("evidence_sources"), where)),
-            "pages": _page_kinds(pages, answer) if row.get("evidence_pages") is not None else (),
-            "doc_type": () if row.get("doc_type") is None else (str(row["doc_type"]),),
-            "answer_format": (kind,),
+            "evidence_source": row.items("evidence_sources"),
+            "pages": _page_kinds(row.items("evidence_pages"), answer) if row.has("evidence_pages") else (),
+            "doc_type": (str(row.get("doc_type")),) if row.has("doc_type") else (),
+            "answer_format": (row.text("answer_format") or "Str",),
         },
         cluster=None if document is None else str(document),
     )
 
 
-def _identity(row: Mapping[str, Any]) -> str:
+def _identity(row: Row) -> str:
     """`{version}/{row}`; of a row outside a whole data set its own id, or a name made of its text."""
-    if row.get("version") is not None and row.get("number") is not None:
-        return f"{row['version']}/{row['number']}"
-    own = row.get("id", row.get("index"))
-    if own is not None:
-        return str(own)
-    text = "\t".join(str(row.get(field)) for field in FIELDS)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    if row.has("version") and row.has("number"):
+        return f"{row.get('version')}/{row.get('number')}"
+    return row.identity("id", "index") or name_of_text("\t".join(str(row.get(field)) for field in FIELDS))
 
 
-def _listed(value: Any, where: str) -> list[str]:
-    """A list column: its literal text (`[3, 5]`), a list, or nothing."""
-    if value is None or value == "":
-        return []
-    return literal_list(value, where=where) if isinstance(value, str) else [str(one) for one in value]
-
-
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple | list) else value if isinstance(value, int) else str(value)
 
 
-def _page_kinds(pages: Sequence[str], answer: Any) -> tuple[str, ...]:
+def _page_kinds(pages: Sequence[str], answer: object) -> tuple[str, ...]:
     """How the authors group a question: one page, other answerable ones, unanswerable; a few are in two groups."""
     single = ("single-page",) if len(pages) == 1 else ()
     if answer == UNANSWERABLE:
@@ -285,7 +270,7 @@ def _official_figures(scored: Sequence[Scored]) -> dict[str, str]:
 
 def _vlmevalkit_figures(scored: Sequence[Scored]) -> dict[str, str]:
     """Its own groups: several pages are more than one, and unanswerable is a question without an evidence page."""
-    pages = [(one, len(_listed(one.sample.row.get("evidence_pages"), ""))) for one in scored]
+    pages = [(one, len(one.sample.columns.items("evidence_pages"))) for one in scored]
     groups = {name: _within(scored, "evidence_source", label) for name, label in VLMEVALKIT_SOURCES.items()}
     groups["single-page"] = [one for one, number in pages if number == 1]
     groups["multi-page"] = [one for one, number in pages if number > 1]
@@ -341,12 +326,26 @@ TASK = Task(
     splits={"train": Split(rows=None, note="the only one; 1,091 or 1,082 rows, by version")},
     default_split="train",
     load=load,
-    sample=sample,
-    row_layouts={
-        "hub, authors' samples.json": ("doc_id", "doc_type", "question", "answer", *KEPT[-2:], "answer_format"),
-        "VLMEvalKit TSV": ("index", "doc_id", "doc_type", "question", "answer", "...", "image (the PDF in base64)"),
-        "golden": ("doc_id", "question", "answer", "answer_format"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub, authors' samples.json": ("doc_id", "doc_type", "question", "answer", *KEPT[-2:], "answer_format"),
+            "VLMEvalKit TSV": ("index", "doc_id", "doc_type", "question", "answer", "...", "image (the PDF in base64)"),
+            "golden": ("doc_id", "question", "answer", "answer_format"),
+        },
+        files=(
+            "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",
+            "documents/<doc_id>: the PDFs; VLMEvalKit's table holds them itself",
+        ),
+        count={
+            "train": {
+                "rows": 1082,
+                **{"pages=single-page": 494, "pages=cross-page": 372, "pages=unanswerable": 223},
+                **{"answer_format=Int": 299, "answer_format=Str": 250, "answer_format=None": 223},
+                **{"answer_format=Float": 159, "answer_format=List": 151},
+            }
+        },
+    ),
     prompts={"pages_first": pages_first, "question_first": question_first, "short_answer": short_answer},
     default_prompt="pages_first",
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
@@ -394,16 +393,4 @@ TASK = Task(
     mini="mmlongbench-doc",
     judge_prompt=judge_prompt,
     judge=JudgeRule(read=read_reply),
-    files=(
-        "data/train-*.parquet (hub), samples.json (the authors' repository) or MMLongBench_DOC.tsv (VLMEvalKit)",
-        "documents/<doc_id>: the PDFs; VLMEvalKit's table holds them itself",
-    ),
-    count={
-        "train": {
-            "rows": 1082,
-            **{"pages=single-page": 494, "pages=cross-page": 372, "pages=unanswerable": 223},
-            **{"answer_format=Int": 299, "answer_format=Str": 250, "answer_format=None": 223},
-            **{"answer_format=Float": 159, "answer_format=List": 151},
-        }
-    },
 )

@@ -10,11 +10,11 @@ Report:  Kimi-VL (arXiv 2504.07491), tables 3 and 4, row MMMU (Pass@1)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kvl_eval.errors import DataError
+from kvl_eval.rows import list_or_text
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmmu_protocols import (
     MULTIPLE_CHOICE,
@@ -27,18 +27,17 @@ from kvl_eval.scorers.mmmu_protocols import (
     score_vlmevalkit,
 )
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import (
     DIRECT,
     SELECT,
     STEP_BY_STEP,
     image_tags,
     interleaved,
-    list_or_text,
-    option_texts,
+    one_label,
     picture,
     vlmevalkit_text,
 )
@@ -71,82 +70,82 @@ DIRECT_OPEN = "Answer the question using a single word or phrase."
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples, subject by subject in the data set's order. Raises DataError."""
-    found = fetch_files(source, [f"*{split}-*.parquet", f"*{split}.parquet", f"*{split}.jsonl"], task="mmmu")
+    patterns = [f"*{split}-*.parquet", f"*{split}.parquet", f"*{split}.jsonl"]
+    found = fetch_files(source, patterns, task="mmmu", reporter=reporter)
     stems = ("MMMU_TEST",) if split == "test" else ("MMMU_DEV_VAL",)
     required = ("id|index", "question", "options|A|choices")
-    rows = read_rows(found, split, stems=stems, required=required, task="mmmu")
-    wanted = (row for row in shared_cells(rows) if row.values.get("split") in (None, split))
-    yield from pictured_samples(wanted, _loaded, found, texts=())
+    rows = read_rows(found, split, Tables(task="mmmu", required=required, stems=stems), reporter)
+    wanted = (row for row in shared_cells(rows) if row.get("split") in (None, split))
+    yield from pictured_samples(wanted, _loaded, found, reporter, texts=())
 
 
-def _loaded(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    made = _sample(row, media, where)
+def _loaded(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    made = _sample(row, media)
     if is_choice(made) and len(made.choices) < 2:
         raise DataError("data.field", f"mmmu: {len(made.choices)} options in a multiple-choice question")
     return made
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    name = row.get("id") if row.get("id") is not None else row.get("index")
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    name = row.identity("id", "index")
     if name is None:
-        raise DataError("data.field", "mmmu: a row has neither id nor index", where=where)
-    choices = option_texts(row, where)
+        raise DataError("data.field", "mmmu: a row has neither id nor index", where=row.where)
+    choices = row.options()
     return Sample(
-        id=str(name),
-        question=str(row.get("question") or ""),
-        row={key: row[key] for key in KEPT if row.get(key) is not None or (key == "choices" and key in row)},
+        id=name,
+        question=row.text("question"),
+        row={key: row.values[key] for key in KEPT if row.has(key) or (key == "choices" and key in row)},
         media=media,
         choices=choices,
-        answers=_answers(row, where),
-        categories=_categories(row, choices, str(name)),
-        cluster=row.get("picture") or str(name),
+        answers=_answers(row),
+        categories=_categories(row, choices, name),
+        cluster=row.optional_text("picture") or name,
     )
 
 
-def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _answers(row: Row) -> tuple[str, ...]:
     """Accepted answers; the hub writes a list of them as text, the authors' key and our vectors as a list."""
-    given = row.get("answer")
-    if given is None or given in ("", "?"):  # withheld on the test split
+    gold = row.get("answer")
+    if gold is None or gold in ("", "?"):  # withheld on the test split
         return ()
-    if isinstance(given, list | tuple):
-        return tuple(str(one) for one in given)
-    if isinstance(given, str) and given.startswith("[") and "choices" not in row:
-        return list_or_text(given, where)
-    return (str(given),)
+    if isinstance(gold, list | tuple):
+        return row.items("answer")
+    if isinstance(gold, str) and gold.startswith("[") and "choices" not in row:
+        return list_or_text(gold, row.where)
+    return (str(gold),)
 
 
-def _categories(row: Mapping[str, Any], choices: Sequence[str], name: str) -> dict[str, tuple[str, ...]]:
-    kind = row.get("question_type") or (MULTIPLE_CHOICE if choices else "open")
-    found: dict[str, tuple[str, ...]] = {}
+def _categories(row: Row, choices: Sequence[str], name: str) -> dict[str, tuple[str, ...]]:
+    kind = row.text("question_type") or (MULTIPLE_CHOICE if choices else "open")
     subject = _subject(row, name)
-    if subject:
-        found["subject"] = (subject,)
-    if subject in DOMAIN_OF:
-        found["domain"] = (DOMAIN_OF[subject],)
-    found["question_type"] = (MULTIPLE_CHOICE if kind == MULTIPLE_CHOICE else "open",)
-    if row.get("topic_difficulty"):
-        found["difficulty"] = (str(row["topic_difficulty"]),)
-    if row.get("img_type"):
-        found["image_type"] = _labels(row["img_type"])
-    found["pictures"] = (str(max(len(image_tags("\n".join([row.get("question") or "", *choices]))), 1)),)
-    return found
+    tags = image_tags("\n".join([row.text("question"), *choices]))
+    return {
+        **one_label(
+            subject=subject,
+            domain=DOMAIN_OF.get(subject or ""),
+            question_type=MULTIPLE_CHOICE if kind == MULTIPLE_CHOICE else "open",
+            difficulty=row.get("topic_difficulty"),
+        ),
+        **({"image_type": _labels(row)} if row.get("img_type") else {}),
+        "pictures": (str(max(len(tags), 1)),),
+    }
 
 
-def _subject(row: Mapping[str, Any], name: str) -> str | None:
+def _subject(row: Row, name: str) -> str | None:
     """The id without its first and last part; where that is no subject, the row's own column."""
-    named = str(row.get("subject") or row.get("category") or "")
+    named = row.text("subject", "category")
     for subject in ("_".join(name.split("_")[1:-1]), named.replace(" ", "_")):
         if subject in DOMAIN_OF:
             return subject
     return named or None
 
 
-def _labels(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = list_or_text(value, "img_type")
-    return tuple(dict.fromkeys(str(one) for one in value))
+def _labels(row: Row) -> tuple[str, ...]:
+    kinds = row.get("img_type")
+    names = list_or_text(kinds, "img_type") if isinstance(kinds, str) else row.items("img_type")
+    return tuple(dict.fromkeys(names))
 
 
 sample = sample_maker(_sample)
@@ -250,25 +249,40 @@ TASK = Task(
     default_split="validation",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": (
-            *("id", "question", "options", "explanation", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty"),
-            *("question_type", "subfield"),
+    data=TaskData(
+        row_layouts={
+            "hub": (
+                *("id", "question", "options", "explanation", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty"),
+                *("question_type", "subfield"),
+            ),
+            "JSON": ("id", "question", "options", "answer", "question_type", "image_1 ... image_7 or images"),
+            "VLMEvalKit TSV": (
+                "index",
+                "question",
+                "A ... I",
+                "answer",
+                "image",
+                "split",
+                "category",
+                "l2-category",
+                "hint",
+            ),
+            "golden": ("id", "subject", "question_type", "choices", "answer"),
+        },
+        files=(
+            "{subject}/validation-*.parquet in 30 folders, or validation-*.parquet (hub copies)",
+            "validation.jsonl or validation.json, pictures as paths, in images/ or a zip",
+            "MMMU_DEV_VAL.tsv, MMMU_TEST.tsv (VLMEvalKit)",
         ),
-        "JSON": ("id", "question", "options", "answer", "question_type", "image_1 ... image_7 or images"),
-        "VLMEvalKit TSV": (
-            "index",
-            "question",
-            "A ... I",
-            "answer",
-            "image",
-            "split",
-            "category",
-            "l2-category",
-            "hint",
-        ),
-        "golden": ("id", "subject", "question_type", "choices", "answer"),
-    },
+        count={
+            "validation": {
+                "question_type=multiple-choice": 847,
+                "question_type=open": 53,
+                **{f"subject={subject}": 30 for subject in SUBJECTS},
+            },
+            "dev": {f"subject={subject}": 5 for subject in SUBJECTS},
+        },
+    ),
     prompts={
         "kimi_cot": kimi_cot,
         "official_llava": official_llava,
@@ -324,20 +338,7 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmmu"),
     groups=("table3", "thinking"),
-    beside=("assumed",),
+    view=TaskView(beside=("assumed",)),
     mini="mmmu",
     max_new_tokens=4096,
-    files=(
-        "{subject}/validation-*.parquet in 30 folders, or validation-*.parquet (hub copies)",
-        "validation.jsonl or validation.json, pictures as paths, in images/ or a zip",
-        "MMMU_DEV_VAL.tsv, MMMU_TEST.tsv (VLMEvalKit)",
-    ),
-    count={
-        "validation": {
-            "question_type=multiple-choice": 847,
-            "question_type=open": 53,
-            **{f"subject={subject}": 30 for subject in SUBJECTS},
-        },
-        "dev": {f"subject={subject}": 5 for subject in SUBJECTS},
-    },
 )

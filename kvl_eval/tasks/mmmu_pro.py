@@ -12,22 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
+from kvl_eval.rows import LETTERS, list_or_text
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit_cot, whole_reply
 from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker
-from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
-    LETTERS,
+    gold_text,
     image_tags,
     interleaved,
-    kept,
-    list_or_text,
+    one_label,
     option_lines,
-    option_texts,
     picture,
     row_id,
 )
@@ -52,30 +50,33 @@ IN_IMAGE = "Answer the following multiple-choice question in the image. "
 # Loading
 
 
-def load(configs: Mapping[str, str], stem: str, source: Source, split: str) -> Iterator[Sample]:
+def load(
+    configs: Mapping[str, str], stem: str, source: Source, split: str, reporter: Reporter = STRICT
+) -> Iterator[Sample]:
     """The samples of one configuration in the data set's order, pictures unopened. Raises: DataError."""
     required = ("id|index", "options|A")
-    rows = read_rows(source, "test", config=configs[split], stems=(stem,), required=required, task="mmmu-pro")
-    yield from pictured_samples(rows, _sample, source, texts=())
+    tables = Tables(task="mmmu-pro", config=configs[split], stems=(stem,), required=required)
+    rows = read_rows(source, "test", tables, reporter)
+    yield from pictured_samples(rows, _sample, source, reporter, texts=())
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    name = row_id(row, ("id", "index"), where)
-    choices = option_texts(row, where)
-    subject = str(row.get("subject") or row.get("category") or "_".join(name.split("_")[1:-1])).replace(" ", "_")
-    labels = {"subject": subject, "domain": DOMAIN_OF.get(subject), "difficulty": row.get("topic_difficulty")}
-    found: dict[str, tuple[str, ...]] = {field: (str(label),) for field, label in labels.items() if label}
-    if isinstance(row.get("img_type"), str):
-        found["image_type"] = list_or_text(row["img_type"], where)
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    name = row_id(row, "id", "index")
+    choices = row.options()
+    subject = (row.text("subject", "category") or "_".join(name.split("_")[1:-1])).replace(" ", "_")
+    labels = one_label(subject=subject, domain=DOMAIN_OF.get(subject), difficulty=row.get("topic_difficulty"))
+    kinds = row.get("img_type")
+    if isinstance(kinds, str):
+        labels["image_type"] = list_or_text(kinds, row.where)
     return Sample(
         id=name,
-        question=str(row.get("question") or ""),
-        row=kept(row, KEPT),
+        question=row.text("question"),
+        row=row.keep(KEPT),
         media=media,
         choices=choices,
-        answers=(str(row["answer"]),) if row.get("answer") else (),
-        categories={**found, "options": (str(len(choices)),)},
-        cluster=row.get("picture"),
+        answers=gold_text(row, "answer"),
+        categories={**labels, "options": (str(len(choices)),)},
+        cluster=row.optional_text("picture"),
     )
 
 
@@ -195,15 +196,31 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         default_split="test",
         load=partial(load, configs, stem),
         sample=sample,
-        row_layouts={
-            "hub": (
-                ("id", "image", "options", "answer", "subject")
-                if vision
-                else ("id", "question", "options", *IMAGE_COLUMNS, "img_type", "answer", "topic_difficulty", "subject")
+        data=TaskData(
+            row_layouts={
+                "hub": (
+                    ("id", "image", "options", "answer", "subject")
+                    if vision
+                    else (
+                        "id",
+                        "question",
+                        "options",
+                        *IMAGE_COLUMNS,
+                        "img_type",
+                        "answer",
+                        "topic_difficulty",
+                        "subject",
+                    )
+                ),
+                "VLMEvalKit TSV": ("index", "image", "question", "A ... L", "answer", "category"),
+                "golden": ("id", "subject", "question", "options", "answer"),
+            },
+            files=(
+                *(f"{config}/test-*.parquet (hub copy)" for config in configs.values()),
+                f"{stem}.tsv (VLMEvalKit)",
             ),
-            "VLMEvalKit TSV": ("index", "image", "question", "A ... L", "answer", "category"),
-            "golden": ("id", "subject", "question", "options", "answer"),
-        },
+            count={"test": {"rows": 1730}},
+        ),
         prompts=VISION_PROMPTS if vision else STANDARD_PROMPTS,
         default_prompt="official_cot",
         prompt_evidence="the authors' own; the report names no prompt",
@@ -213,11 +230,6 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         groups=("thinking",),
         mini=name,
         max_new_tokens=4096,
-        files=(
-            *(f"{config}/test-*.parquet (hub copy)" for config in configs.values()),
-            f"{stem}.tsv (VLMEvalKit)",
-        ),
-        count={"test": {"rows": 1730}},
     )
 
 

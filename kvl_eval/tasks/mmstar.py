@@ -11,19 +11,18 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMStar; the Thinking-2506 mode
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.option_letter import inferred_score, letter_score, ranked_letter
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
     SELECT,
     STEP_BY_STEP,
-    kept,
+    gold_text,
+    one_label,
     option_lines,
-    option_texts,
     row_id,
     split_options,
     vlmevalkit_text,
@@ -54,27 +53,23 @@ KEPT = (
 LMMS_SUFFIX = "\nAnswer with the option's letter from the given choices directly"
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, pictures unopened. Raises: DataError."""
-    rows = read_rows(
-        source, split, config="val", stems=("MMStar", "mmstar"), required=("question", "answer"), task="mmstar"
-    )
-    yield from pictured_samples(rows, _sample, source)
+    tables = Tables(task="mmstar", config="val", stems=("MMStar", "mmstar"), required=("question", "answer"))
+    yield from pictured_samples(read_rows(source, split, tables, reporter), _sample, source, reporter)
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    question = str(row.get("question") or "")
-    axis = row.get("l2_category") or row.get("l2-category")
-    ability = {"ability": (str(row["category"]),)} if row.get("category") else {}
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    question = row.text("question")
     return Sample(
-        id=row_id(row, ("index", "id"), where),
+        id=row_id(row, "index", "id"),
         question=question,
-        row=kept(row, KEPT),
+        row=row.keep(KEPT),
         media=media,
-        choices=option_texts(row, where) or _in_text(question),
-        answers=(str(row["answer"]),) if row.get("answer") else (),
-        categories={**ability, "axis": (str(axis),)} if axis else ability,
-        cluster=row.get("picture"),
+        choices=row.options() or _in_text(question),
+        answers=gold_text(row, "answer"),
+        categories=one_label(ability=row.get("category"), axis=row.optional_text("l2_category", "l2-category")),
+        cluster=row.optional_text("picture"),
     )
 
 
@@ -180,11 +175,20 @@ TASK = Task(
     default_split="val",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("index", "question", "image", "answer", "category", "l2_category", "meta_info"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category", "l2_category"),
-        "golden": ("id", "index", "question", "choices", "answer", "category", "l2_category"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("index", "question", "image", "answer", "category", "l2_category", "meta_info"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category", "l2_category"),
+            "golden": ("id", "index", "question", "choices", "answer", "category", "l2_category"),
+        },
+        files=("mmstar.parquet or val-*.parquet (hub copy)", "MMStar.tsv (VLMEvalKit)"),
+        count={
+            "val": {
+                **{f"ability={ability}": ABILITY_ROWS for ability in AXES},
+                **{f"axis={axis}": rows for parts in AXES.values() for axis, rows in parts.items()},
+            }
+        },
+    ),
     prompts={"kimi_cot": kimi_cot, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
     default_prompt="kimi_cot",
     prompt_evidence=(
@@ -214,11 +218,4 @@ TASK = Task(
     groups=("table3",),
     mini="mmstar",
     max_new_tokens=4096,
-    files=("mmstar.parquet or val-*.parquet (hub copy)", "MMStar.tsv (VLMEvalKit)"),
-    count={
-        "val": {
-            **{f"ability={ability}": ABILITY_ROWS for ability in AXES},
-            **{f"axis={axis}": rows for parts in AXES.values() for axis, rows in parts.items()},
-        }
-    },
 )

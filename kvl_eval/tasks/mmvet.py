@@ -12,16 +12,15 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMVet; the judge is not stated
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmvet import AGAIN, official_table, prefix, proxy, read_grade, tail, vlmevalkit_table, wording
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import UNJUDGED, Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, row_id
+from kvl_eval.tasks.base import UNJUDGED, Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.choices import row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -32,25 +31,32 @@ KEPT = (
 )
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, pictures unopened. Raises: DataError."""
     required = ("question", "answer", "capability|category")
-    rows = read_rows(source, split, stems=("mm-vet", "MMVet"), required=required, task="mmvet")
-    yield from pictured_samples(rows, _sample, source)
+    tables = Tables(task="mmvet", required=required, stems=("mm-vet", "MMVet"))
+    yield from pictured_samples(read_rows(source, split, tables, reporter), _sample, source, reporter)
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    needed = row.get("capability") or row.get("category") or ()
-    names = tuple(name.strip() for name in (needed.split(",") if isinstance(needed, str) else needed))
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    names = _capabilities(row)
     return Sample(
-        id=row_id(row, ("question_id", "id", "index"), where),
-        question=str(row.get("question") or ""),
-        row=kept(row, KEPT),
+        id=row_id(row, "question_id", "id", "index"),
+        question=row.text("question"),
+        row=row.keep(KEPT),
         media=media,
-        answers=(str(row["answer"]),) if row.get("answer") is not None else (),
+        answers=(str(row.get("answer")),) if row.has("answer") else (),
         categories={"capability": names, "integration": ("_".join(sorted(names)),)} if names else {},
-        cluster=row.get("imagename") or row.get("picture"),
+        cluster=row.optional_text("imagename", "picture"),
     )
+
+
+def _capabilities(row: Row) -> tuple[str, ...]:
+    """A list, or its items in one text with commas between them."""
+    column = "capability" if row.get("capability") else "category"
+    joined = row.get(column)
+    names = joined.split(",") if isinstance(joined, str) and joined else row.items(column)
+    return tuple(name.strip() for name in names)
 
 
 sample = sample_maker(_sample)
@@ -114,8 +120,8 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 
 
 def _runs(score: Score) -> list[float]:
-    runs = score.detail.get("judge_runs") or [score.value or 0.0]
-    return [float(value) for value in runs]
+    runs = score.detail.get("judge_runs")
+    return [float(value) for value in runs] if isinstance(runs, list | tuple) and runs else [score.value or 0.0]
 
 
 _ASKS = (
@@ -137,12 +143,20 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "authors' JSON": ("v1_0: imagename, question, answer, capability (a list), imagesource",),
-        "hub": ("question_id", "image", "question", "answer", "capability (joined by commas)"),
-        "VLMEvalKit TSV": ("index", "image", "question", "answer", "category (joined by commas)"),
-        "golden": ("id", "question", "answer", "capability"),
-    },
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": ("v1_0: imagename, question, answer, capability (a list), imagesource",),
+            "hub": ("question_id", "image", "question", "answer", "capability (joined by commas)"),
+            "VLMEvalKit TSV": ("index", "image", "question", "answer", "category (joined by commas)"),
+            "golden": ("id", "question", "answer", "capability"),
+        },
+        files=(
+            "mm-vet.json with pictures in images/ or a zip (the authors' archive)",
+            "test-*.parquet or data/test-*.parquet (hub copies)",
+            "MMVet.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 218}},
+    ),
     prompts={"question_only": question_only, "lmms_eval": lmms_eval},
     default_prompt="question_only",
     prompt_evidence="the authors' and VLMEvalKit's; the report names no prompt",
@@ -150,6 +164,7 @@ TASK = Task(
         "official": Protocol(
             score=score_official,
             label=UNJUDGED,
+            needs_judge=True,
             judged="official",
             notes=(_ASKS, "the mean of five grading runs; a failed grade is never 0", _WORDS),
             evidence="the report names no judge; its other figures look like a board graded by gpt-4-turbo-1106",
@@ -157,12 +172,14 @@ TASK = Task(
         "official-exact": Protocol(
             score=score_official,
             label=UNJUDGED,
+            needs_judge=True,
             judged="official-exact",
             notes=("the same as official: where the script gives up it writes 0.0, here the answer is not scored",),
         ),
         "vlmevalkit": Protocol(
             score=score_official,
             label=UNJUDGED,
+            needs_judge=True,
             judged="vlmevalkit",
             notes=(
                 "the same grades in VLMEvalKit's tables, over the first run",
@@ -170,7 +187,11 @@ TASK = Task(
             ),
         ),
         "lmms-eval": Protocol(
-            score=score_official, label=UNJUDGED, judged="lmms-eval", notes=("the same grades; their mean alone",)
+            score=score_official,
+            label=UNJUDGED,
+            needs_judge=True,
+            judged="lmms-eval",
+            notes=("the same grades; their mean alone",),
         ),
         "proxy": Protocol(
             score=score_proxy,
@@ -181,15 +202,9 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mmvet"),
     groups=("table3",),
-    beside=("proxy",),
+    view=TaskView(beside=("proxy",)),
     judge_prompt=judge_prompt,
     judge=JudgeRule(read=read_grade, temperatures=(0.0, 0.0, 0.5, 1.0, 1.5), max_tokens=3, again=AGAIN, runs=5),
     mini="mmvet",
     max_new_tokens=1024,
-    files=(
-        "mm-vet.json with pictures in images/ or a zip (the authors' archive)",
-        "test-*.parquet or data/test-*.parquet (hub copies)",
-        "MMVet.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 218}},
 )

@@ -18,16 +18,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.mmvu import choice_correct, logged_letter, open_correct
 from kvl_eval.scorers.option_letter import NO_LETTER, ranked_or_contained
-from kvl_eval.sources import Source, read_rows
-from kvl_eval.sources.videos import filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, row_id
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.sources.videos import Filming, filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import gold_text, one_label, row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
 
@@ -50,35 +50,35 @@ _ANSWER = re.compile(r"final answer is:|answer:", re.IGNORECASE)
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples in the data set's order, videos unopened. Raises: DataError."""
     required = ("question", "question_type", "choices", "video|video_path")
-    rows = read_rows(source, split, required=required, task="mmvu")
-    yield from filmed_samples(rows, sample, source, file=_file, folders=("videos", "."), rule="linspace", frames=FRAMES)
+    rows = read_rows(source, split, Tables(task="mmvu", required=required), reporter)
+    yield from filmed_samples(rows, to_sample, source, FILMING, reporter)
 
 
 def _file(one: Sample) -> str:
     """`<subject>/<n>.mp4`, the end of the URL or path."""
-    path = PurePosixPath(str(one.row.get("video") or one.row.get("video_path")))
+    path = PurePosixPath(one.columns.text("video", "video_path"))
     return f"{path.parent.name}/{path.name}"
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+FILMING = Filming(file=_file, folders=("videos", "."), rule="linspace", frames=FRAMES)
+
+
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    given = row.get("choices") or {}
-    choices = tuple(str(text) for text in given.values() if text) if isinstance(given, Mapping) else ()
-    video = row.get("video") or row.get("video_path")
-    subject = PurePosixPath(str(video)).parent.name if video else ""
-    labels = {"type": row.get("question_type"), "discipline": DISCIPLINE_OF.get(subject), "subject": subject}
-    gold = row.get("answer")
+    options = row.get("choices")
+    video = row.optional_text("video", "video_path")
+    subject = PurePosixPath(video).parent.name if video else ""
     return Sample(
-        id=row_id({"row": 0, **row}, ("id",), where),
-        question=str(row.get("question") or ""),
-        row=kept(row, KEPT),
-        choices=choices,
-        answers=(str(gold),) if gold is not None and str(gold) else (),
-        categories={name: (str(value),) for name, value in labels.items() if value},
-        cluster=None if video is None else str(video),
+        id=row_id(row, "id", number=0),
+        question=row.text("question"),
+        row=row.keep(KEPT),
+        choices=tuple(str(text) for text in options.values() if text) if isinstance(options, Mapping) else (),
+        answers=gold_text(row, "answer"),
+        categories=one_label(type=row.get("question_type"), discipline=DISCIPLINE_OF.get(subject), subject=subject),
+        cluster=video,
     )
 
 
@@ -260,12 +260,26 @@ TASK = Task(
     splits={"validation": Split(rows=1000)},
     default_split="validation",
     load=load,
-    sample=sample,
-    row_layouts={
-        "authors' JSON": ("id", "video (a URL)", "question_type", "metadata", "question", "choices {A..E}", "answer"),
-        "hub copies": ("the same with video_path",),
-        "golden": ("question_type", "question", "choices", "answer"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": (
+                "id",
+                "video (a URL)",
+                "question_type",
+                "metadata",
+                "question",
+                "choices {A..E}",
+                "answer",
+            ),
+            "hub copies": ("the same with video_path",),
+            "golden": ("question_type", "question", "choices", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=("validation.json (authors) or validation-*.parquet (copies)", "videos/<subject>/<n>.mp4"),
+        archives=("videos.zip|videos/*.mp4",),
+        count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
+    ),
     prompts={
         "official_cot": _prompt(_COT, _OFFICIAL_FORM),
         "official_direct": _prompt(_DIRECT, _OFFICIAL_FORM),
@@ -313,9 +327,5 @@ TASK = Task(
     judge_prompt=judge_prompt,
     judge=JudgeRule(read=read_verdict, temperatures=(0.0, 0.0, 0.0), max_tokens=128),
     mini="mmvu",
-    mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=("validation.json (authors) or validation-*.parquet (copies)", "videos/<subject>/<n>.mp4"),
-    archives=("videos.zip|videos/*.mp4",),
-    count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
 )

@@ -24,8 +24,9 @@ from typing import Any
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.needle import is_exact, is_recalled, numbers
-from kvl_eval.sources import Source, read_rows
-from kvl_eval.tasks.base import Measure, Protocol, Reference, Split, Task
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.tasks.base import Measure, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.haystack import CONTEXT, Cell, Design, bin_of, grid, haystack, most_sentences, needle, target_of
 from kvl_eval.types import DrawnFrame, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -38,7 +39,9 @@ PROMPT = "Read the following text and answer the question at the end.\n\n<text>\
 # -- samples ----------------------------------------------------------------------------------------------------
 
 
-def load(source: Source, split: str, *, kind: str, count: Measure | None = None) -> Iterator[Sample]:
+def load(
+    source: Source, split: str, reporter: Reporter = STRICT, *, kind: str, count: Measure | None = None
+) -> Iterator[Sample]:
     """The cells of a split, or those that a folder lists, as samples; frames undrawn.
 
     Args:
@@ -48,38 +51,36 @@ def load(source: Source, split: str, *, kind: str, count: Measure | None = None)
     """
     design = Design.of(source.version)
     guesses: dict[int, int] = {}
-    for length, depth, rep in _cells(source, split, design, kind):
-        row: dict[str, Any] = {
-            "case": f"{kind}/{length}/{depth}/{rep}",
+    for length, depth, rep in _cells(source, split, design, kind, reporter):
+        case, target = f"{kind}/{length}/{depth}/{rep}", target_of(length)
+        row: dict[str, object] = {
+            "case": case,
             "length": length,
             "depth": depth,
             "rep": rep,
             "seed": design.seed,
-            "target": target_of(length),
+            "target": target,
         }
         if kind == "video":
-            row |= _film(row, design)
+            row |= _film(target, depth, design)
         else:
-            row |= {"distractors": design.distractors}
+            row["distractors"] = design.distractors
             if count is not None:
-                row["sentences"], row["tokens"] = _measured(row, count, guesses.get(row["target"], 0))
-                guesses[row["target"]] = row["sentences"]
-        yield sample(row)
+                sentences, tokens = _counted(
+                    case, target, design.seed, design.distractors, count, guesses.get(target, 0)
+                )
+                row |= {"sentences": sentences, "tokens": tokens}
+                guesses[target] = sentences
+        yield to_sample(Row(row))
 
 
-def _cells(source: Source, split: str, design: Design, kind: str) -> Iterator[Cell]:
+def _cells(source: Source, split: str, design: Design, kind: str, reporter: Reporter) -> Iterator[Cell]:
     if source.data_dir is None:
         yield from grid(split, design)
         return
-    rows = read_rows(
-        source, split, stems=("cells",), required=("length", "depth", "rep"), task=f"niah-{kind}", config=None
-    )
-    for row in rows:
-        cell = row.values
-        try:
-            length, depth, rep = int(cell["length"]), int(cell["depth"]), int(cell["rep"])
-        except (TypeError, ValueError) as error:
-            raise DataError("data.field", f"niah-{kind}: a cell is no three numbers", where=row.where) from error
+    tables = Tables(task=f"niah-{kind}", required=("length", "depth", "rep"), stems=("cells",))
+    for row in read_rows(source, split, tables, reporter):
+        length, depth, rep = (row.required_integer(name) for name in ("length", "depth", "rep"))
         if not (0 < length <= CONTEXT and 0 <= depth <= 100 and rep >= 0):
             raise DataError(
                 "data.field",
@@ -91,75 +92,80 @@ def _cells(source: Source, split: str, design: Design, kind: str) -> Iterator[Ce
             yield length, depth, rep
 
 
-def _film(row: Mapping[str, Any], design: Design) -> dict[str, Any]:
-    frames = max(1, row["target"] // design.frame_tokens)
+def _film(target: int, depth: int, design: Design) -> dict[str, object]:
+    frames = max(1, target // design.frame_tokens)
     return {
         "width": design.width,
         "height": design.height,
         "frames": frames,
-        "needle_frame": row["depth"] * (frames - 1) // 100,
+        "needle_frame": depth * (frames - 1) // 100,
         "tokens": frames * design.frame_tokens,
     }
 
 
 @lru_cache(maxsize=1000)
 def _counted(case: str, target: int, seed: int, distractors: int, count: Measure, guess: int) -> tuple[int, int]:
+    """Sentences and tokens of a haystack, counted once however often the data is read."""
     _, _, depth, rep = case.split("/")
     codes = needle(case, seed, distractors)
     text_of = partial(haystack, depth=int(depth), codes=codes, seed=seed, rep=int(rep))
     return most_sentences(count, target, text_of, guess)
 
 
-def _measured(row: Mapping[str, Any], count: Measure, guess: int) -> tuple[int, int]:
-    """Sentences and tokens of a haystack, counted once however often the data is read."""
-    return _counted(row["case"], row["target"], row["seed"], row["distractors"], count, guess)
-
-
-def sample(row: Mapping[str, Any]) -> Sample:
+def to_sample(row: Row) -> Sample:
     """A row of ours, or of the vectors of this design (`key`, `value`, `distractor_values`), as a sample."""
     if "case" not in row:
         return _given(row)
+    case, length = row.required_text("case"), row.required_integer("length")
+    key, value = _codes(row)[0]
+    is_video = case.startswith("video/")
     try:
-        codes = needle(row["case"], row["seed"], row.get("distractors", 0))
-        is_video = row["case"].startswith("video/")
-        key, value = codes[0]
-        return Sample(
-            id=row["case"],
-            question=(SEEN if is_video else QUESTION).format(key=key),
-            row=dict(row),
-            media=_frames(row, key, value) if is_video else (),
-            answers=(value,),
-            categories={BIN: (bin_of(row["length"]),), LENGTH: (str(row["length"]),), DEPTH: (str(row["depth"]),)},
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError("data.field", "niah: a row is no cell of the grid", why=repr(error)) from error
-
-
-def _frames(row: Mapping[str, Any], key: str, value: str) -> tuple[ImageRef, ...]:
-    frame = DrawnFrame(seed=row["seed"], rep=row["rep"], index=0, width=row["width"], height=row["height"])
-    banner = {row["needle_frame"]: ("SECRET CODE", key, value)}
-    return tuple(
-        ImageRef(name=f"frame {index}", drawn=replace(frame, index=index, banner=banner.get(index, ())))
-        for index in range(row["frames"])
+        haystack_bin = bin_of(length)
+    except ValueError as error:
+        raise row.fault("length", str(error)) from None
+    return Sample(
+        id=case,
+        question=(SEEN if is_video else QUESTION).format(key=key),
+        row=dict(row.values),
+        media=_frames(row, key, value) if is_video else (),
+        answers=(value,),
+        categories={BIN: (haystack_bin,), LENGTH: (str(length),), DEPTH: (str(row.required_integer("depth")),)},
     )
 
 
-def _given(row: Mapping[str, Any]) -> Sample:
+def _codes(row: Row) -> list[tuple[str, str]]:
+    """Key and value of the needle, then of the distractors."""
+    return needle(row.required_text("case"), row.required_integer("seed"), row.integer("distractors") or 0)
+
+
+def _frames(row: Row, key: str, value: str) -> tuple[ImageRef, ...]:
+    frame = DrawnFrame(
+        seed=row.required_integer("seed"),
+        rep=row.required_integer("rep"),
+        index=0,
+        width=row.required_integer("width"),
+        height=row.required_integer("height"),
+    )
+    banner = {row.required_integer("needle_frame"): ("SECRET CODE", key, value)}
+    return tuple(
+        ImageRef(name=f"frame {index}", drawn=replace(frame, index=index, banner=banner.get(index, ())))
+        for index in range(row.required_integer("frames"))
+    )
+
+
+def _given(row: Row) -> Sample:
     """A needle alone, for scoring: its key, value and the distractors' values, in the row or below `inputs`."""
-    inputs = row.get("inputs") or row
-    try:
-        kept = {name: inputs[name] for name in ("key", "value")}
-        wrong = [str(one) for one in inputs.get("distractor_values") or ()]
-        return Sample(
-            id=str(row["id"]),
-            question=QUESTION.format(key=kept["key"]),
-            row={"id": row["id"], **kept, "distractor_values": wrong},
-            answers=(str(kept["value"]),),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            "data.field", "niah: a row has neither a case nor a key and a value", why=repr(error)
-        ) from error
+    inputs = Row(row.mapping("inputs") or row.values, row.where)
+    key, value, name = inputs.text("key"), inputs.text("value"), row.optional_text("id")
+    if not key or not value or name is None:
+        raise DataError("data.field", "niah: a row has neither a case nor an id, a key and a value", where=row.where)
+    wrong = list(inputs.items("distractor_values"))
+    return Sample(
+        id=name,
+        question=QUESTION.format(key=key),
+        row={"id": row.get("id"), **inputs.keep(("key", "value")), "distractor_values": wrong},
+        answers=(value,),
+    )
 
 
 # -- prompts ----------------------------------------------------------------------------------------------------
@@ -167,7 +173,7 @@ def _given(row: Mapping[str, Any]) -> Sample:
 
 def text_prompt(one: Sample) -> list[Message]:
     """The text between its tags, and the question. Raises: DataError, for a haystack that was never measured."""
-    row = one.row
+    row = one.columns
     if "sentences" not in row:
         raise DataError(
             "data.unmeasured",
@@ -175,8 +181,8 @@ def text_prompt(one: Sample) -> list[Message]:
             why="it is cut by the tokenizer of the model that a run names",
             fix="`kvl-eval run --dry-run` plans it with a model",
         )
-    codes = needle(row["case"], row["seed"], row["distractors"])
-    text = haystack(row["sentences"], row["depth"], codes, row["seed"], row["rep"])
+    sentences, depth, seed, rep = (row.required_integer(name) for name in ("sentences", "depth", "seed", "rep"))
+    text = haystack(sentences, depth, _codes(row), seed, rep)
     return [Message.user(PROMPT.format(haystack=text) + one.question)]
 
 
@@ -207,9 +213,8 @@ def exact(one: Sample, reply: str, extraction: Extraction) -> Score:
 
 def _distractors(one: Sample) -> list[str]:
     if "case" not in one.row:
-        return list(one.row.get("distractor_values", ()))
-    codes = needle(one.row["case"], one.row["seed"], one.row.get("distractors", 0))
-    return [value for _, value in codes[1:]]
+        return list(one.columns.items("distractor_values"))
+    return [value for _, value in _codes(one.columns)[1:]]
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
@@ -225,7 +230,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     return replace(plain, official=official)
 
 
-def _told(rows: Iterable[Mapping[str, Any]]) -> str:
+def _told(rows: Iterable[Mapping[str, object]]) -> str:
     """What runs have in common, in words; empty for needles that were given."""
     facts = {
         (
@@ -261,6 +266,11 @@ _PROTOCOLS = {
 }
 
 
+FILES = ("nothing: haystacks are generated", "cells.parquet, .jsonl or .json (length, depth, rep): other cells")
+CELL = ("case", "length", "depth", "rep", "seed", "target")  # columns of every haystack
+GOLDEN = ("id", "inputs (key, value, distractor_values)")
+
+
 def _task(kind: str, **own: Any) -> Task:
     return Task(
         name=f"niah-{kind}",
@@ -275,17 +285,16 @@ def _task(kind: str, **own: Any) -> Task:
         },
         default_split="full",
         load=partial(load, kind=kind),
-        sample=sample,
+        sample=from_values(to_sample),
         default_prompt="plain",
         prompt_evidence="our own words; the report names none",
         protocols=_PROTOCOLS,
         aggregate=aggregate,
         reference=Reference(benchmark=f"niah_{kind}", by=BIN),
         groups=("needle",),
-        heatmap=(DEPTH, LENGTH),
+        view=TaskView(heatmap=(DEPTH, LENGTH)),
         mini="niah",
         max_new_tokens=32,
-        files=("nothing: haystacks are generated", "cells.parquet, .jsonl or .json (length, depth, rep): other cells"),
         **own,
     )
 
@@ -295,11 +304,11 @@ def text_task(count: Measure | None = None) -> Task:
     task = _task(
         "text",
         prompts={"plain": text_prompt},
-        measured=text_task,
-        row_layouts={
-            "own": ("case", "length", "depth", "rep", "seed", "target", "distractors", "sentences", "tokens"),
-            "golden": ("id", "inputs (key, value, distractor_values)"),
-        },
+        data=TaskData(
+            files=FILES,
+            row_layouts={"own": (*CELL, "distractors", "sentences", "tokens"), "golden": GOLDEN},
+            measured=text_task,
+        ),
     )
     return task if count is None else replace(task, load=partial(load, kind="text", count=count))
 
@@ -308,20 +317,8 @@ TEXT = text_task()
 VIDEO = _task(
     "video",
     prompts={"plain": video_prompt},
-    row_layouts={
-        "own": (
-            "case",
-            "length",
-            "depth",
-            "rep",
-            "seed",
-            "target",
-            "width",
-            "height",
-            "frames",
-            "needle_frame",
-            "tokens",
-        ),
-        "golden": ("id", "inputs (key, value, distractor_values)"),
-    },
+    data=TaskData(
+        files=FILES,
+        row_layouts={"own": (*CELL, "width", "height", "frames", "needle_frame", "tokens"), "golden": GOLDEN},
+    ),
 )

@@ -11,16 +11,17 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row OCRBench; labelled "Acc", yet 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from kvl_eval.errors import DataError
+from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.contains import contains, contains_half_width, contains_lower_formula
-from kvl_eval.sources import Row, Source, image_ref, literal_list, made_from, read_rows
-from kvl_eval.sources.pictures import NamedPictures, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
+from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import one_label
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 RECOGNITION = "Text Recognition"
@@ -68,78 +69,66 @@ KEPT = (
 Contains = Callable[..., str | None]
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The 1000 samples in the data set's order, pictures unopened. Raises: DataError."""
-    rows = read_rows(
-        source,
-        split,
+    tables = Tables(
+        task="ocrbench",
         stems=("OCRBench", "FullTest"),
         required=("question", "answers|answer", "type|question_type|category"),
-        task="ocrbench",
     )
-    numbered = (Row({**row.values, "row": number}, row.where) for number, row in enumerate(shared_cells(rows)))
-    yield from made_from(numbered, partial(_loaded, NamedPictures(source.data_dir, FOLDERS)), source)
+    rows = numbered(shared_cells(read_rows(source, split, tables, reporter)))
+    yield from made_from(rows, partial(_loaded, NamedPictures(source.data_dir, FOLDERS)), reporter)
 
 
 def _loaded(pictures: NamedPictures, row: Row) -> Sample:
-    media = _picture(row.values, pictures, row.where)
-    named = row.values if row.values.get("image_path") else {**row.values, "picture": picture_key(media)}
-    return to_sample(named, media, row.where)
+    path = row.optional_text("image_path")
+    picture = one_picture(row, pictures, path)
+    return to_sample(row if path else row.also({"picture": picture_key(picture)}), picture)
 
 
-def to_sample(row: Mapping[str, Any], media: ImageRef | None = None, where: str = "row") -> Sample:
+def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
-    question = row.get("question")
-    kind = row.get("type") or row.get("question_type") or row.get("category")
-    if not isinstance(question, str) or kind not in POINTS:
+    kind = row.text("type", "question_type", "category")
+    if not isinstance(row.get("question"), str) or kind not in POINTS:
         raise DataError(
             "data.field",
             f"a question needs `question` and a known `type`, found {kind!r}",
-            where=where,
+            where=row.where,
             why=f"expected one of {', '.join(POINTS)}",
         )
-    if media is None and isinstance(row.get("image"), Mapping | bytes | str):
-        media = image_ref(row["image"], name="image:1", root=None, where=where)
-    dataset = row.get("dataset_name") or row.get("dataset")
-    categories = {"category": (RECOGNITION if kind in RECOGNITION_TYPES else kind,), "type": (kind,)}
+    picture = picture or own_picture(row)
+    dataset = row.optional_text("dataset_name", "dataset")
     return Sample(
         id=_id(row, dataset),
-        question=question,
-        row={key: row[key] for key in KEPT if row.get(key) is not None},
-        media=() if media is None else (media,),
-        answers=tuple(_answers(row.get("answers", row.get("answer")), where)),
-        categories={**categories, "dataset": (dataset,)} if dataset else categories,
-        cluster=row.get("image_path") or row.get("picture"),
+        question=row.required_text("question"),
+        row=row.keep(KEPT),
+        media=() if picture is None else (picture,),
+        answers=_answers(row),
+        categories=one_label(category=RECOGNITION if kind in RECOGNITION_TYPES else kind, type=kind, dataset=dataset),
+        cluster=row.optional_text("image_path", "picture"),
     )
 
 
-def _id(row: Mapping[str, Any], dataset: str | None) -> str:
+def _id(row: Row, dataset: str | None) -> str:
     """`{dataset_name}/{id}` of the authors' JSON (ids are unique only within a data set), else the row's number."""
-    number = row.get("question_id", row.get("id"))
+    number = row.get("question_id", "id")
     if dataset is not None and number is not None:
         return f"{dataset}/{number}"
-    return str(row["index"]) if row.get("index") is not None else f"row-{row.get('row', 0)}"
+    return str(row.get("index")) if row.has("index") else f"row-{row.get('row') or 0}"
 
 
-def _answers(value: Any, where: str) -> list[str]:
+def _answers(row: Row) -> tuple[str, ...]:
     """Answers are a text (851 rows of the authors' JSON), a list, or, in the TSV, a list written as text."""
-    if isinstance(value, list | tuple):
-        return [str(answer) for answer in value]
-    if not isinstance(value, str):
-        raise DataError("data.field", f"answers are {value!r}", where=where, why="expected a text or a list of texts")
-    return literal_list(value, where=where) if _is_list_text(value) else [value]
+    column = "answers" if "answers" in row else "answer"
+    value = row.get(column)
+    if not isinstance(value, str | list | tuple):
+        raise row.fault(column, "expected a text or a list of texts")
+    return (value,) if isinstance(value, str) and not _is_list_text(value) else row.items(column)
 
 
 def _is_list_text(value: str) -> bool:
     text = value.strip()
     return text[:2] in ("['", '["') and text.endswith("]")
-
-
-def _picture(row: Mapping[str, Any], pictures: NamedPictures, where: str) -> ImageRef:
-    path = row.get("image_path")
-    if row.get("image") is None and isinstance(path, str):
-        return pictures.find(path, name="image:1", where=where)
-    return image_ref(row.get("image"), name="image:1", root=None, where=where)
 
 
 def question_only(sample: Sample) -> list[Message]:
@@ -168,9 +157,8 @@ def score(contained: Contains, sample: Sample, answer: str, extraction: Extracti
     method = "whole" if extraction is MISSING else "given"
     if not isinstance(text, str):
         return Score.no_answer("nothing_extracted", method=method)
-    formula = sample.row.get("dataset_name", sample.row.get("dataset")) == "HME100k" or sample.categories["type"] == (
-        FORMULAS,
-    )
+    dataset = sample.columns.optional_text("dataset_name", "dataset")
+    formula = dataset == "HME100k" or sample.categories["type"] == (FORMULAS,)
     found = contained(text, sample.answers, formula=formula)
     if found is not None:
         return Score.of(1, text, method, matched=found)
@@ -224,13 +212,21 @@ TASK = Task(
     splits={"test": Split(rows=1000)},
     default_split="test",
     load=load,
-    sample=to_sample,
-    row_layouts={
-        "hub": ("dataset", "question", "question_type", "answer", "image"),
-        "authors' JSON": ("dataset_name", "id", "image_path", "question", "answers", "type"),
-        "VLMEvalKit TSV": ("index", "image", "question", "answer", "category"),
-        "predictions": ("dataset_name", "question_id", "type", "question", "answers"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub": ("dataset", "question", "question_type", "answer", "image"),
+            "authors' JSON": ("dataset_name", "id", "image_path", "question", "answers", "type"),
+            "VLMEvalKit TSV": ("index", "image", "question", "answer", "category"),
+            "predictions": ("dataset_name", "question_id", "type", "question", "answers"),
+        },
+        files=(
+            "test-*.parquet or data/test-*.parquet (hub copy)",
+            "OCRBench.json, pictures in OCRBench_Images/, images/ or a zip",
+            "OCRBench.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 1000, **{f"type={kind}": points for kind, points in POINTS.items()}}},
+    ),
     prompts={
         "question_only": question_only,
         "lmms-eval": lmms_eval_prompt,
@@ -264,10 +260,4 @@ TASK = Task(
     reference=Reference(benchmark="ocrbench"),
     groups=("ocr", "table3"),
     mini="ocrbench",
-    files=(
-        "test-*.parquet or data/test-*.parquet (hub copy)",
-        "OCRBench.json, pictures in OCRBench_Images/, images/ or a zip",
-        "OCRBench.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 1000, **{f"type={kind}": points for kind, points in POINTS.items()}}},
 )

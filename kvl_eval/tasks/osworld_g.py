@@ -18,19 +18,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.errors import DataError, MediaError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.answer_text import declines
 from kvl_eval.scorers.grounding import Size, WrongFormat, lmms_point, read_given, read_kimi, read_vlmevalkit
 from kvl_eval.scorers.grounding_shape import Point, as_pixels, declined, lmms_hit, official_hit
-from kvl_eval.scorers.grounding_target import json_number, number_list, picture_size
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.scorers.grounding_target import json_number, picture_size
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, row_id
-from kvl_eval.tasks.screenspot import CARD, VLM_SYSTEM, VLM_USER, instruction_prompt
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import row_id
+from kvl_eval.tasks.grounding_prompts import CARD, VLM_SYSTEM, VLM_USER, instruction_prompt
 from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score, Scored, Summary
 
 KINDS = {"bbox": 470, "polygon": 40, "refusal": 54}
@@ -61,22 +60,19 @@ ReadPoint = Callable[[str, Size], Point]
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order; of a screenshot no more than the header is read. Raises: DataError."""
     required = ("instruction|question", "box_type", "box_coordinates")
-    rows = read_rows(source, split, stems=STEMS[split], required=required, task="osworld-g")
+    rows = read_rows(source, split, Tables(task="osworld-g", required=required, stems=STEMS[split]), reporter)
     make = partial(_loaded, classes=_classes(source.data_dir))
-    yield from pictured_samples(rows, make, source, texts=())
+    yield from pictured_samples(rows, make, source, reporter, texts=())
 
 
-def _loaded(
-    row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str, classes: Mapping[str, list[str]]
-) -> Sample:
+def _loaded(row: Row, media: tuple[ImageRef, ...], classes: Mapping[str, list[str]]) -> Sample:
     size = picture_size(row, "image_size") or _header_size(media)
-    found = {**row, "image_size": None if size is None else list(size)}
-    if str(row.get("id")) in classes:
-        found["classes"] = classes[str(row["id"])]
-    return _sample(found, media, where)
+    own = classes.get(str(row.get("id")))
+    sized = row.also({"image_size": None if size is None else list(size)})
+    return _sample(sized if own is None else sized.also({"classes": own}), media)
 
 
 def _header_size(media: Sequence[ImageRef]) -> Size | None:
@@ -107,22 +103,20 @@ def _classes(folder: Path | None) -> dict[str, list[str]]:
     return found
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    kind = row.get("box_type")
-    if kind not in KINDS:
-        raise DataError("data.field", f"box_type is {kind!r}", where=where, why=f"expected {', '.join(KINDS)}")
-    shape = number_list(row.get("box_coordinates") or [], "box_coordinates", where)
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    kind = row.first_of("box_type", KINDS)
+    shape = row.numbers("box_coordinates") if row.get("box_coordinates") else []
     if kind == "bbox" and len(shape) != 4:
-        raise DataError("data.field", f"box_coordinates are {shape}", where=where, why="expected four numbers")
-    classes = tuple(str(one) for one in row.get("classes") or () if one in CLASSES)
+        raise row.fault("box_coordinates", "expected four numbers")
+    classes = tuple(name for name in row.items("classes") if name in CLASSES)
     return Sample(
-        id=row_id(row, ("id", "index"), where),
-        question=str(row.get("instruction") or row.get("question") or ""),
-        row={**kept(row, KEPT), "box_coordinates": shape},
+        id=row_id(row, "id", "index"),
+        question=row.text("instruction", "question"),
+        row={**row.keep(KEPT), "box_coordinates": shape},
         media=media,
         answers=(json.dumps([-1, -1] if kind == "refusal" else shape),),
-        categories={"box_type": (str(kind),), **({"class": classes} if classes else {})},
-        cluster=row.get("image_path") or row.get("picture"),
+        categories={"box_type": (kind,), **({"class": classes} if classes else {})},
+        cluster=row.optional_text("image_path", "picture"),
     )
 
 
@@ -177,11 +171,11 @@ def score(
     read: ReadPoint, hit: Hit, by_words: bool, one: Sample, answer: str, extraction: Extraction = MISSING
 ) -> Score:
     """Whether the point that `read` finds hits the target; `by_words` takes words of absence for a refusal."""
-    kind, shape = str(one.row["box_type"]), one.row["box_coordinates"]
-    size = picture_size(one.row, "image_size")
+    kind, shape = one.columns.text("box_type"), one.columns.numbers("box_coordinates")
+    size = picture_size(one.columns, "image_size")
     if size is None:
         return Score.not_scored("image_size_unknown")
-    shown = {"box_type": kind, "shape": list(shape), "image_size": list(size)}
+    shown: dict[str, object] = {"box_type": kind, "shape": list(shape), "image_size": list(size)}
     try:
         point = read(answer, size) if extraction is MISSING else _given(extraction, size)
     except WrongFormat as error:
@@ -226,14 +220,29 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "authors' JSON (pixels: left, top, width, height, or corners)": (
-            *("id", "image_path", "image_size", "instruction", "box_type", "box_coordinates", "GUI_types"),
+    data=TaskData(
+        row_layouts={
+            "authors' JSON (pixels: left, top, width, height, or corners)": (
+                *("id", "image_path", "image_size", "instruction", "box_type", "box_coordinates", "GUI_types"),
+            ),
+            "hub": ("image", "image_size", "instruction", "box_type", "box_coordinates"),
+            "VLMEvalKit TSV": ("index", "image", "question", "box_type", "box_coordinates"),
+            "golden": ("id", "box_type", "box_coordinates", "image_size"),
+        },
+        files=(
+            "OSWorld-G.json or OSWorld-G_refined.json with pictures in images/, classification_result.json beside it",
+            "test-*.parquet or data/test-*.parquet (hub copy)",
+            "OSWorld_G.tsv (VLMEvalKit)",
         ),
-        "hub": ("image", "image_size", "instruction", "box_type", "box_coordinates"),
-        "VLMEvalKit TSV": ("index", "image", "question", "box_type", "box_coordinates"),
-        "golden": ("id", "box_type", "box_coordinates", "image_size"),
-    },
+        count={
+            "test": {
+                "rows": 564,
+                **{f"box_type={kind}": rows for kind, rows in KINDS.items()},
+                **{f"class={name}": rows for name, rows in CLASSES.items()},
+            },
+            "refined": {"rows": 564},
+        },
+    ),
     prompts={
         "card": instruction_prompt(CARD),
         "refusal": instruction_prompt(REFUSAL),
@@ -279,17 +288,4 @@ TASK = Task(
     reference=Reference(benchmark="osworld_g"),
     groups=("grounding",),
     mini="osworld-g",
-    files=(
-        "OSWorld-G.json or OSWorld-G_refined.json with pictures in images/, classification_result.json beside it",
-        "test-*.parquet or data/test-*.parquet (hub copy)",
-        "OSWorld_G.tsv (VLMEvalKit)",
-    ),
-    count={
-        "test": {
-            "rows": 564,
-            **{f"box_type={kind}": rows for kind, rows in KINDS.items()},
-            **{f"class={name}": rows for name, rows in CLASSES.items()},
-        },
-        "refined": {"rows": 564},
-    },
 )

@@ -9,42 +9,40 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row RealWorldQA; the Thinking-2506
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
 from kvl_eval.scorers.option_letter import UNDECIDED, Reader, inferred_letter, letter_score, ranked_letter, undecided
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, option_texts, row_id, split_options, vlmevalkit_text
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import row_id, split_options, vlmevalkit_text
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 REQUEST = "\nPlease answer directly with"
 KEPT = ("index", "id", "row", "image_path", "question", "choices", *"ABCD", "answer", "picture")
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, pictures unopened. Raises: DataError."""
-    rows = read_rows(source, split, stems=("RealWorldQA",), required=("question", "answer"), task="realworldqa")
-    yield from pictured_samples(rows, _sample, source)
+    tables = Tables(task="realworldqa", required=("question", "answer"), stems=("RealWorldQA",))
+    yield from pictured_samples(read_rows(source, split, tables, reporter), _sample, source, reporter)
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    question = str(row.get("question") or "")
-    gold = str(row["answer"]).strip() if row.get("answer") is not None else ""
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    question, gold = row.text("question"), row.text("answer").strip()
     is_letter = gold.upper() in ("A", "B", "C", "D")
     return Sample(
-        id=row_id(row, ("index", "id"), where),
+        id=row_id(row, "index", "id"),
         question=question,
-        row=kept(row, KEPT),
+        row=row.keep(KEPT),
         media=media,
-        choices=(option_texts(row, where) or _split(question)[1]) if is_letter else (),
+        choices=(row.options() or _split(question)[1]) if is_letter else (),
         answers=((gold.upper() if is_letter else gold),) if gold else (),
         categories={"answer": ("letter" if is_letter else "open",)},
-        cluster=row.get("picture"),
+        cluster=row.optional_text("picture"),
     )
 
 
@@ -124,11 +122,15 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("image_path", "image", "question", "answer"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer"),
-        "golden": ("id", "question", "choices", "answer"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("image_path", "image", "question", "answer"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer"),
+            "golden": ("id", "question", "choices", "answer"),
+        },
+        files=("test-*.parquet or data/test-*.parquet (hub copy)", "RealWorldQA.tsv (VLMEvalKit)"),
+        count={"test": {"rows": 765}},
+    ),
     prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
     prompt_evidence="the data set's own text; the report names no prompt",
@@ -162,6 +164,4 @@ TASK = Task(
     groups=("table3",),
     mini="realworldqa",
     max_new_tokens=2048,
-    files=("test-*.parquet or data/test-*.parquet (hub copy)", "RealWorldQA.tsv (VLMEvalKit)"),
-    count={"test": {"rows": 765}},
 )

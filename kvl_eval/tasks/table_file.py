@@ -12,15 +12,15 @@ Source:  ours; this protocol belongs to no published benchmark.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import can_infer, letters
-from kvl_eval.sources import Source, image_ref, read_rows
-from kvl_eval.tasks.base import Protocol, Split, Task
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, read_rows
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.tasks.base import Protocol, Split, Task, TaskData
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score
 
 CUE = re.compile(r"answer(?: is|:)", re.IGNORECASE)
@@ -31,11 +31,10 @@ def table_task(path: Path) -> Task:
     if not path.is_file():
         raise DataError("data.missing", f"there is no file {path}", fix="give file:PATH to a JSON Lines file")
 
-    def load(_: Source, split: str) -> Iterator[Sample]:
-        source = Source(data_dir=path.parent)
-        rows = read_rows(source, path.stem, required=("question", "answer"), task=f"file:{path.name}")
-        for number, row in enumerate(rows, 1):
-            yield to_sample({"id": str(number), **row.values}, root=path.parent, where=row.where)
+    def load(_: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
+        tables = Tables(task=f"file:{path.name}", required=("question", "answer"))
+        for number, row in enumerate(read_rows(Source(data_dir=path.parent), path.stem, tables, reporter), 1):
+            yield to_sample(Row({"id": str(number), **row.values}, row.where), root=path.parent)
 
     return Task(
         name=f"file:{path}",
@@ -46,35 +45,34 @@ def table_task(path: Path) -> Task:
         splits={"all": Split(rows=None)},
         default_split="all",
         load=load,
-        sample=to_sample,
+        sample=from_values(to_sample),
         prompts={"plain": prompt},
         default_prompt="plain",
         protocols={"official": Protocol(score=score, label="own-table", notes=("no published protocol",))},
         aggregate=lambda scored, protocol: summarise(scored),
-        row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")},
-        files=(path.name,),
+        data=TaskData(
+            row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")}, files=(path.name,)
+        ),
     )
 
 
-def to_sample(row: Mapping[str, Any], root: Path | None = None, where: str = "row") -> Sample:
+def to_sample(row: Row, root: Path | None = None) -> Sample:
     """One line as a sample. Raises DataError where question or answer is no text or number."""
     for name in ("question", "answer"):
         if not isinstance(row.get(name), str | int | float):
-            raise DataError(
-                "data.field", f"{name} is {row.get(name)!r}", where=where, why="a text or a number is needed"
-            )
-    pictures = row.get("images") or ([row["image"]] if row.get("image") else [])
-    choices = tuple(str(choice) for choice in row.get("choices") or ())
+            raise row.fault(name, "a text or a number is needed")
+    images, image = row.get("images"), row.get("image")
+    pictures = images if isinstance(images, list) and images else [image] if image else []
     return Sample(
-        id=str(row.get("id", where)),
-        question=str(row["question"]),
-        row={key: row[key] for key in ("id", "question", "answer", "choices") if row.get(key) is not None},
+        id=row.identity("id") or row.where,
+        question=str(row.get("question")),
+        row=row.keep(("id", "question", "answer", "choices")),
         media=tuple(
-            image_ref(picture, name=f"image:{index}", root=root, where=where)
+            image_ref(picture, name=f"image:{index}", root=root, where=row.where)
             for index, picture in enumerate(pictures, 1)
         ),
-        choices=choices,
-        answers=(str(row["answer"]),),
+        choices=row.items("choices"),
+        answers=(str(row.get("answer")),),
     )
 
 

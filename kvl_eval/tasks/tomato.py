@@ -13,20 +13,19 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row TOMATO
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
-from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import letter_score, ranked_or_contained
-from kvl_eval.sources import Row, Source, read_rows
-from kvl_eval.sources.videos import filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, option_texts, row_id
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.sources.videos import Filming, filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import one_label, row_id
 from kvl_eval.types import Message, Sample, Score, Scored, Summary, VideoRef
 
 FRAMES = 16
@@ -51,59 +50,61 @@ _ANSWER_IS = re.compile(r"Answer is:?\(?([A-Fa-f])\)?")
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, videos unopened. Raises: DataError."""
     del split
-    yield from filmed_samples(
-        _rows(source), sample, source, file=_file, folders=("videos", "."), rule="linspace", frames=FRAMES
-    )
+    yield from filmed_samples(_rows(source, reporter), to_sample, source, FILMING, reporter)
 
 
-def _rows(source: Source) -> Iterator[Row]:
+def _rows(source: Source, reporter: Reporter) -> Iterator[Row]:
     """lmms-eval's one table, or the authors' six, whose rows get their table's name as `reason_type`."""
     folder = source.data_dir
     if source.repo == "lmms-eval/TOMATO" if folder is None else any(folder.rglob("test*.parquet")):
-        return read_rows(source, "test", required=("question", "options", "reason_type", "video_path"), task="tomato")
-    return chain.from_iterable(_of_type(source, name) for name in TYPES)
+        required = ("question", "options", "reason_type", "video_path")
+        return read_rows(source, "test", Tables(task="tomato", required=required), reporter)
+    return chain.from_iterable(_of_type(source, name, reporter) for name in TYPES)
 
 
-def _of_type(source: Source, name: str) -> Iterator[Row]:
+def _of_type(source: Source, name: str, reporter: Reporter) -> Iterator[Row]:
     required = ("question", "options", "key", "demonstration_type")
-    for row in read_rows(source, name, stems=(name.replace("_", "&", 1),), required=required, task="tomato"):
-        yield Row({**row.values, "reason_type": name}, row.where)
+    tables = Tables(task="tomato", required=required, stems=(name.replace("_", "&", 1),))
+    for row in read_rows(source, name, tables, reporter):
+        yield row.also({"reason_type": name})
 
 
 def _file(one: Sample) -> str:
-    path = one.row.get("video_path")
-    return (
-        str(path).removeprefix("videos/") if path else f"{one.row.get('demonstration_type')}/{one.row.get('key')}.mp4"
-    )
+    path = one.columns.text("video_path")
+    own = f"{one.row.get('demonstration_type')}/{one.row.get('key')}.mp4"
+    return path.removeprefix("videos/") if path else own
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+FILMING = Filming(file=_file, folders=("videos", "."), rule="linspace", frames=FRAMES)
+
+
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    choices = option_texts(row, where)
-    kind = str(row.get("reason_type") or "").replace("&", "_")
-    labels = {"reason_type": kind, "demonstration_type": str(row.get("demonstration_type") or "")}
-    changed = tuple(name for name, on in (row.get("variation") or {}).items() if on)
-    name, video = row_id({"row": 0, **row}, ("id",), where), row.get("video_path") or row.get("key")
+    choices = row.options()
+    kind = row.text("reason_type").replace("&", "_")
+    changed = tuple(name for name, on in row.mapping("variation").items() if on)
+    name = row_id(row, "id", number=0)
     return Sample(
         id=f"{kind}/{name}" if kind else name,
-        question=str(row.get("question") or ""),
-        row={**kept(row, KEPT), "options": list(choices)},
+        question=row.text("question"),
+        row={**row.keep(KEPT), "options": list(choices)},
         choices=choices,
-        answers=_gold(row, len(choices), where),
+        answers=_gold(row, len(choices)),
         categories={
-            **{field: (value,) for field, value in labels.items() if value},
+            **one_label(reason_type=kind, demonstration_type=row.text("demonstration_type")),
             **({"variation": changed} if changed else {}),
         },
-        cluster=None if video is None else str(video),
+        cluster=row.optional_text("video_path", "key"),
     )
 
 
-def _gold(row: Mapping[str, Any], count: int, where: str) -> tuple[str, ...]:
+def _gold(row: Row, count: int) -> tuple[str, ...]:
     """The right option's letter, from its number or as it is."""
-    value = row.get("answer", row.get("answer_index"))
+    column = "answer" if "answer" in row else "answer_index"
+    value = row.get(column)
     if value is None:
         return ()
     text = str(value).strip()
@@ -112,7 +113,7 @@ def _gold(row: Mapping[str, Any], count: int, where: str) -> tuple[str, ...]:
         return (names[int(text)],)
     if text in names:
         return (text,)
-    raise DataError("data.field", f"tomato: answer is {value!r}", where=where, why=f"expected one of {count} options")
+    raise row.fault(column, f"expected one of {count} options")
 
 
 # Prompts
@@ -214,12 +215,26 @@ TASK = Task(
     splits={"test": Split(rows=sum(TYPES.values()))},
     default_split="test",
     load=load,
-    sample=sample,
-    row_layouts={
-        "authors' JSON": ("question", "options", "answer (a number)", "key", "variation", "demonstration_type"),
-        "hub copy": ("id", "question", "options", "answer", "reason_type", "demonstration_type", "video_path"),
-        "golden": ("question", "options", "answer_index"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "authors' JSON": ("question", "options", "answer (a number)", "key", "variation", "demonstration_type"),
+            "hub copy": ("id", "question", "options", "answer", "reason_type", "demonstration_type", "video_path"),
+            "golden": ("question", "options", "answer_index"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "data/<type>.json (authors), <type>-*.parquet (hub), or test-*.parquet (lmms-eval's copy)",
+            "videos/<human|object|simulated>/<key>.mp4",
+        ),
+        archives=("videos*.zip",),
+        count={
+            "test": {
+                **{f"reason_type={name}": rows for name, rows in TYPES.items()},
+                **{f"demonstration_type={name}": rows for name, rows in DEMONSTRATIONS.items()},
+            }
+        },
+    ),
     prompts={"official": official, "lmms_eval": lmms_eval},
     default_prompt="official",
     prompt_evidence="the report names no prompt; this is the authors' own text",
@@ -238,6 +253,7 @@ TASK = Task(
         "official-exact": Protocol(
             score=letter_score(pre_parsed, unread=_unparsed, method="pre_parsed"),
             label="unjudged",
+            needs_judge=True,
             notes=(f"{_FORMS}; any other reply is not scored",),
         ),
         "lmms-eval": Protocol(
@@ -252,17 +268,5 @@ TASK = Task(
     reference=Reference(benchmark="tomato"),
     groups=("table3", "video"),
     mini="tomato",
-    mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=(
-        "data/<type>.json (authors), <type>-*.parquet (hub), or test-*.parquet (lmms-eval's copy)",
-        "videos/<human|object|simulated>/<key>.mp4",
-    ),
-    archives=("videos*.zip",),
-    count={
-        "test": {
-            **{f"reason_type={name}": rows for name, rows in TYPES.items()},
-            **{f"demonstration_type={name}": rows for name, rows in DEMONSTRATIONS.items()},
-        }
-    },
 )

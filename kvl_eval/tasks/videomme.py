@@ -11,11 +11,10 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row Video-MME, without / with subt
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, summarise
@@ -28,11 +27,12 @@ from kvl_eval.scorers.video_choice import (
     none_of_them,
     without_letters,
 )
-from kvl_eval.sources import Row, Source, literal_list, made_from, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles, media_home
-from kvl_eval.sources.pictures import NamedPictures
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.sources.pictures import NamedPictures, from_values
+from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, VideoRef
 
 FRAMES = 64
@@ -59,21 +59,22 @@ LETTER_ONLY = "Answer with the option's letter from the given choices directly."
 # Loading
 
 
-def load(subtitles: bool, source: Source, split: str) -> Iterator[Sample]:
+def load(subtitles: bool, source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The split's samples in the data set's order, videos and subtitles unopened.
 
     Raises: DataError; `data.missing` too where subtitles are wanted and there is no folder or archive of them.
     """
     task = "videomme-subs" if subtitles else "videomme"
     required = ("question", "options|candidates", "videoID|video", "question_id|index")
-    rows = read_rows(source, split, config="videomme", stems=("Video-MME",), required=required, task=task)
+    tables = Tables(task=task, config="videomme", stems=("Video-MME",), required=required)
+    rows = read_rows(source, split, tables, reporter)
     videos = MediaFiles(media_home(source), ("data", "video", "videos", "."))
-    spoken = _Subtitles(source, task) if subtitles else None
-    yield from made_from(rows, partial(_loaded, videos, spoken), source)
+    spoken = _Subtitles(source, task, reporter) if subtitles else None
+    yield from made_from(rows, partial(_loaded, videos, spoken), reporter)
 
 
 def _loaded(videos: MediaFiles, spoken: _Subtitles | None, row: Row) -> Sample:
-    made = sample(row.values, row.where)
+    made = to_sample(row)
     name = made.cluster or ""
     found = videos.find(*(f"{name}{suffix}" for suffix in SUFFIXES)) or videos.expected(f"{name}.mp4")
     video = VideoRef(
@@ -90,11 +91,11 @@ def _loaded(videos: MediaFiles, spoken: _Subtitles | None, row: Row) -> Sample:
 class _Subtitles:
     """Where a video's lines are: in a folder, or in `subtitle.zip`, small enough to be fetched with the rows."""
 
-    def __init__(self, source: Source, task: str) -> None:
+    def __init__(self, source: Source, task: str, reporter: Reporter) -> None:
         home = media_home(source)
         folders = ("subtitle", "subtitles")
         if source.data_dir is None and not MediaFiles(home, folders).any_folder:
-            home = fetch_files(source, ["subtitle.zip"], task=task).data_dir
+            home = fetch_files(source, ["subtitle.zip"], task=task, reporter=reporter).data_dir
         self._root = home
         self._files = NamedPictures(home, folders)
         archives = [] if home is None else [*home.glob("*.zip"), *home.glob("*/*.zip")]
@@ -121,44 +122,25 @@ class _Subtitles:
         )
 
 
-def _is_file(root: Any, path: str | None) -> bool:
+def _is_file(root: Path | None, path: str | None) -> bool:
     return root is not None and path is not None and (root / path).is_file()
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    options = _options(row, where)
-    answer = row.get("answer")
-    if answer is not None and str(answer) not in ("", *"ABCD"):
-        raise DataError(
-            "data.field", f"videomme: answer is {answer!r}", where=where, why="expected a letter from A to D"
-        )
-    video = row.get("videoID") or row.get("video") or row.get("video_id")
+    options = row.items("options", "candidates")
+    answer = row.optional_text("answer")
+    if answer is not None and answer not in tuple("ABCD"):
+        raise row.fault("answer", "expected a letter from A to D")
     return Sample(
-        id=_identity(row, options),
-        question=str(row.get("question") or ""),
-        row={**{key: row[key] for key in KEPT if row.get(key) is not None}, "options": list(options)},
+        id=row.identity("question_id", "index", "id") or name_of_text(row.text("question"), *options),
+        question=row.text("question"),
+        row={**row.keep(KEPT), "options": list(options)},
         choices=without_letters(options),
-        answers=(str(answer),) if answer else (),
-        categories={field: (str(row[field]),) for field in FIELDS if row.get(field) is not None},
-        cluster=None if video is None else str(video),
+        answers=() if answer is None else (answer,),
+        categories={field: (str(row.get(field)),) for field in FIELDS if row.has(field)},
+        cluster=row.optional_text("videoID", "video", "video_id"),
     )
-
-
-def _options(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    value = row.get("options", row.get("candidates"))
-    if isinstance(value, str):
-        return tuple(literal_list(value, where=where))
-    return tuple(str(option) for option in value) if value is not None else ()
-
-
-def _identity(row: Mapping[str, Any], options: Sequence[str]) -> str:
-    """The question's id; of a row without one a name made of its text."""
-    for key in ("question_id", "index", "id"):
-        if row.get(key) is not None:
-            return str(row[key])
-    text = "\n".join([str(row.get("question") or ""), *options])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 # Prompts
@@ -193,7 +175,7 @@ def lmms_eval(one: Sample) -> list[Message]:
 
 
 def _question(one: Sample) -> str:
-    return "\n".join([one.question, *one.row["options"]])
+    return "\n".join([one.question, *one.columns.items("options")])
 
 
 def _media(one: Sample) -> tuple[list[Part], SubtitleRef | None]:
@@ -313,7 +295,7 @@ _HUB = ("video_id", *FIELDS[:3], "url", "videoID", "question_id", "task_type", "
 _VIDEOS = "data/<videoID>.mp4 (.MP4, .mkv), or video/, videos/: the videos, unpacked from videos_chunked_*.zip"
 
 
-def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], Iterator[Sample]]) -> Task:
+def _task(name: str, title: str, setting: str, loader: Load) -> Task:
     subtitles = setting == "w/ subs"
     return Task(
         name=name,
@@ -325,12 +307,28 @@ def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], I
         splits={"test": Split(rows=2700, note="earlier revisions of the data set had 2,541 and 2,544 rows")},
         default_split="test",
         load=loader,
-        sample=sample,
-        row_layouts={
-            "hub": _HUB,
-            "VLMEvalKit TSV": ("index", "video", "question", "candidates", "answer", *FIELDS),
-            "golden": ("question", "options", "answer", *FIELDS),
-        },
+        sample=from_values(to_sample),
+        data=TaskData(
+            row_layouts={
+                "hub": _HUB,
+                "VLMEvalKit TSV": ("index", "video", "question", "candidates", "answer", *FIELDS),
+                "golden": ("question", "options", "answer", *FIELDS),
+            },
+            mini_frames=MINI_FRAMES,
+            files=(
+                "videomme/test-*.parquet (hub), or Video-MME.tsv (VLMEvalKit)",
+                _VIDEOS,
+                *(("subtitle/<videoID>.srt, or subtitle.zip",) if subtitles else ()),
+            ),
+            archives=("videos_chunked_*.zip", *(("subtitle.zip",) if subtitles else ())),
+            count={
+                "test": {
+                    "rows": 2700,
+                    "files": 900,
+                    **{f"duration={name}": 900 for name in DURATIONS},
+                }
+            },
+        ),
         prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
         default_prompt="official",
         prompt_evidence="the report names no prompt; this is the authors' own text",
@@ -339,20 +337,6 @@ def _task(name: str, title: str, setting: str, loader: Callable[[Source, str], I
         reference=Reference(benchmark="videomme", setting=setting),
         groups=("table3", "video"),
         mini="videomme",
-        mini_frames=MINI_FRAMES,
-        files=(
-            "videomme/test-*.parquet (hub), or Video-MME.tsv (VLMEvalKit)",
-            _VIDEOS,
-            *(("subtitle/<videoID>.srt, or subtitle.zip",) if subtitles else ()),
-        ),
-        archives=("videos_chunked_*.zip", *(("subtitle.zip",) if subtitles else ())),
-        count={
-            "test": {
-                "rows": 2700,
-                "files": 900,
-                **{f"duration={name}": 900 for name in DURATIONS},
-            }
-        },
     )
 
 

@@ -14,10 +14,9 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row VideoMMMU; the Thinking-2506 m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
@@ -27,11 +26,12 @@ from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import NO_LETTER, ranked_over
 from kvl_eval.scorers.video_choice import LEFT_OUT
 from kvl_eval.scorers.videommmu import OPEN_CUES, official_letter
-from kvl_eval.sources import Row, Source, literal_list, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, literal_list, read_rows
 from kvl_eval.sources.cells import image_ref
-from kvl_eval.sources.videos import filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import kept, option_texts
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.sources.videos import Filming, filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.choices import one_label
 from kvl_eval.tasks.mmmu import DOMAIN_OF
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary, VideoRef
 
@@ -51,29 +51,22 @@ ADD = "\nAdd `Answer: {Your final answer}` at the end of your reply."
 # Loading
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The three tracks one after the other, of split `delta` also the questions alone; videos unopened.
 
     Raises: DataError.
     """
-    folders = (*FOLDERS, QUESTION_ONLY, "videos", ".")
-    rows = _rows(source, "test")
-    filmed = filmed_samples(
-        _with_questions_alone(rows) if split == "delta" else rows,
-        *(sample, source),
-        file=_file,
-        folders=folders,
-        rule="linspace",
-        frames=FRAMES,
-    )
+    rows = _rows(source, "test", reporter)
+    asked = _with_questions_alone(rows) if split == "delta" else rows
+    filmed = filmed_samples(asked, to_sample, source, FILMING, reporter)
     yield from (_in_one_frame(one) if _track(one) == QUESTION_ONLY else one for one in filmed)
 
 
 def _with_questions_alone(rows: Iterator[Row]) -> Iterator[Row]:
     asked = []
     for row in rows:
-        if row.values["track"] == TRACKS[2]:
-            asked.append(Row({**row.values, "track": QUESTION_ONLY}, row.where))
+        if row.get("track") == TRACKS[2]:
+            asked.append(row.also({"track": QUESTION_ONLY}))
         yield row
     yield from asked
 
@@ -83,21 +76,26 @@ def _in_one_frame(one: Sample) -> Sample:
     return replace(one, media=_pictures(one) or tuple(replace(ref, frames=1) for ref in _videos(one)))
 
 
-def _rows(source: Source, split: str) -> Iterator[Row]:
+def _rows(source: Source, split: str, reporter: Reporter) -> Iterator[Row]:
     """The tables of the tracks; or one table with a column `track`."""
     folder = source.data_dir
     if folder is not None and not any(path.is_dir() for path in folder.rglob(TRACKS[0])):
-        return read_rows(source, split, required=("track", "id", "question", "answer"), task="videommmu")
-    return chain.from_iterable(_of_track(source, split, track) for track in TRACKS)
+        tables = Tables(task="videommmu", required=("track", "id", "question", "answer"))
+        return read_rows(source, split, tables, reporter)
+    return chain.from_iterable(_of_track(source, split, track, reporter) for track in TRACKS)
 
 
-def _of_track(source: Source, split: str, track: str) -> Iterator[Row]:
-    for row in read_rows(source, split, config=track, required=("id", "question", "answer"), task="videommmu"):
-        yield Row({**row.values, "track": track}, row.where)
+def _of_track(source: Source, split: str, track: str, reporter: Reporter) -> Iterator[Row]:
+    tables = Tables(task="videommmu", config=track, required=("id", "question", "answer"))
+    for row in read_rows(source, split, tables, reporter):
+        yield row.also({"track": track})
 
 
 def _file(one: Sample) -> str:
     return f"{one.cluster}_image.mp4" if _track(one) == QUESTION_ONLY else f"{one.cluster}.mp4"
+
+
+FILMING = Filming(file=_file, folders=(*FOLDERS, QUESTION_ONLY, "videos", "."), rule="linspace", frames=FRAMES)
 
 
 def _track(one: Sample) -> str:
@@ -108,30 +106,24 @@ def _videos(one: Sample) -> tuple[VideoRef, ...]:
     return tuple(ref for ref in one.media if isinstance(ref, VideoRef))
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video; with the question's picture where the row has it.
 
     Raises: DataError.
     """
-    track, name = str(row.get("track") or TRACKS[2]), str(row.get("id") or "row")
-    if track not in (*TRACKS, QUESTION_ONLY):
-        raise DataError("data.field", f"videommmu: track is {track!r}", where=where, why=f"expected {TRACKS}")
+    track = row.first_of("track", (*TRACKS, QUESTION_ONLY)) if row.text("track") else TRACKS[2]
+    name = row.text("id") or "row"
     picture = row.get("image") if track in (TRACKS[2], QUESTION_ONLY) else None
-    choices = option_texts(row, where)
+    choices = row.options()
     subject = "_".join(name.split("_")[1:-1])
-    gold = row.get("answer")
     return Sample(
         id=f"{track}/{name}",
-        question=str(row.get("question") or ""),
-        row={**kept(row, KEPT), "track": track, "options": list(choices)},
-        media=(image_ref(picture, name="image:1", root=None, where=where),) if picture else (),
+        question=row.text("question"),
+        row={**row.keep(KEPT), "track": track, "options": list(choices)},
+        media=(image_ref(picture, name="image:1", root=None, where=row.where),) if picture else (),
         choices=choices,
-        answers=() if gold is None else (str(gold),),
-        categories={
-            "track": (track,),
-            **({"subject": (subject,)} if subject else {}),
-            **({"domain": (DOMAIN_OF[subject],)} if subject in DOMAIN_OF else {}),
-        },
+        answers=(str(row.get("answer")),) if row.has("answer") else (),
+        categories=one_label(track=track, subject=subject, domain=DOMAIN_OF.get(subject)),
         cluster=name,
     )
 
@@ -290,11 +282,24 @@ TASK = Task(
     },
     default_split="test",
     load=load,
-    sample=sample,
-    row_layouts={
-        "hub": ("id", "question", "options", "answer", "question_type", "image (Adaptation, not in every copy)"),
-        "golden": ("track", "question_type", "question", "options", "answer"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub": ("id", "question", "options", "answer", "question_type", "image (Adaptation, not in every copy)"),
+            "golden": ("track", "question_type", "question", "options", "answer"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "<track>/test-*.parquet (hub)",
+            "<Domain>/<id>.mp4, unpacked",
+            "question_only/<id>_image.mp4 (split delta, where tables have no pictures)",
+        ),
+        archives=tuple(f"{name}.zip" for name in FOLDERS),
+        count={
+            "test": {"rows": 900, **{f"track={track}": 300 for track in TRACKS}},
+            "delta": {"rows": 1200, **{f"track={track}": 300 for track in (*TRACKS, QUESTION_ONLY)}},
+        },
+    ),
     prompts={
         "official": official,
         "vlmevalkit": vlmevalkit,
@@ -324,21 +329,10 @@ TASK = Task(
         ),
     },
     default_protocol="assumed",
-    beside=("official",),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="videommmu"),
     groups=("table3", "video"),
     mini="videommmu",
-    mini_frames=MINI_FRAMES,
     max_new_tokens=1024,
-    files=(
-        "<track>/test-*.parquet (hub)",
-        "<Domain>/<id>.mp4, unpacked",
-        "question_only/<id>_image.mp4 (split delta, where tables have no pictures)",
-    ),
-    archives=tuple(f"{name}.zip" for name in FOLDERS),
-    count={
-        "test": {"rows": 900, **{f"track={track}": 300 for track in TRACKS}},
-        "delta": {"rows": 1200, **{f"track={track}": 300 for track in (*TRACKS, QUESTION_ONLY)}},
-    },
 )

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
@@ -32,10 +31,11 @@ from kvl_eval.scorers.relative_accuracy import (
 )
 from kvl_eval.scorers.spatial_bench import matched_number, matched_option
 from kvl_eval.scorers.video_choice import without_letters
-from kvl_eval.sources import Source, literal_list, read_rows
-from kvl_eval.sources.videos import filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
-from kvl_eval.tasks.choices import DIRECT, kept, row_id
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
+from kvl_eval.sources.pictures import from_values
+from kvl_eval.sources.videos import Filming, filmed_samples
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.choices import DIRECT, one_label, row_id
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary, VideoRef
 
 FRAMES = 32
@@ -50,37 +50,34 @@ SINGLE = "Do not response anything other than a single number!"
 FLOAT = "Answer briefly and directly in one float number."
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, videos unopened. Raises: DataError."""
     required = ("question", "question_type", "scene_name|video")
-    rows = read_rows(source, split, config="full", stems=("VSI-Bench",), required=required, task="vsi-bench")
-    yield from filmed_samples(
-        rows, sample, source, file=_file, folders=(".", "videos", "video"), rule="linspace", frames=FRAMES
-    )
+    tables = Tables(task="vsi-bench", config="full", stems=("VSI-Bench",), required=required)
+    yield from filmed_samples(read_rows(source, split, tables, reporter), to_sample, source, FILMING, reporter)
 
 
 def _file(one: Sample) -> str:
-    name = str(one.row.get("scene_name") or one.row.get("video"))
-    folder = f"{one.row['dataset']}/" if one.row.get("dataset") else ""
+    name, dataset = one.columns.text("scene_name", "video"), one.columns.text("dataset")
+    folder = f"{dataset}/" if dataset else ""
     return name if name.endswith(".mp4") else f"{folder}{name}.mp4"
 
 
-def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
+FILMING = Filming(file=_file, folders=(".", "videos", "video"), rule="linspace", frames=FRAMES)
+
+
+def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    options = row.get("options", row.get("candidates"))
-    if isinstance(options, str):
-        options = literal_list(options, where=where) if options.strip() else ()
-    listed = [str(option) for option in options] if isinstance(options, list | tuple) else []
-    gold, scene = row.get("ground_truth", row.get("answer")), row.get("scene_name") or row.get("video")
-    kind = str(row.get("question_type") or "")
+    options = row.items("options", "candidates")
+    gold = str(row.get("ground_truth", "answer")) if row.has("ground_truth") or row.has("answer") else ""
     return Sample(
-        id=row_id({"row": 0, **row}, ("id",), where),
-        question=str(row.get("question") or ""),
-        row={**kept(row, KEPT), "options": listed},
-        choices=without_letters(listed),
-        answers=() if gold is None or not str(gold).strip() else (str(gold),),
-        categories={"type": (kind,), **({"dataset": (str(row["dataset"]),)} if row.get("dataset") else {})},
-        cluster=None if scene is None else str(scene),
+        id=row_id(row, "id", number=0),
+        question=row.text("question"),
+        row={**row.keep(KEPT), "options": list(options)},
+        choices=without_letters(options),
+        answers=(gold,) if gold.strip() else (),
+        categories={"type": (row.text("question_type"),), **one_label(dataset=row.get("dataset"))},
+        cluster=row.optional_text("scene_name", "video"),
     )
 
 
@@ -89,7 +86,9 @@ def sample(row: Mapping[str, Any], where: str = "row") -> Sample:
 
 def _prompt(number: str, header: str) -> Callable[[Sample], list[Message]]:
     def prompt(one: Sample) -> list[Message]:
-        tail = [number] if asks_for_number(one) else [*([header] if header else []), *one.row["options"], DIRECT]
+        tail = (
+            [number] if asks_for_number(one) else [*([header] if header else []), *one.columns.items("options"), DIRECT]
+        )
         return [Message.user(*one.media, "\n".join([FRAMES_OF, one.question, *tail]))]
 
     return prompt
@@ -207,12 +206,21 @@ TASK = Task(
     splits={"test": Split(rows=5130)},
     default_split="test",
     load=load,
-    sample=sample,
-    row_layouts={
-        "hub": ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"),
-        "VLMEvalKit TSV": ("video", "question_type", "question", "candidates", "answer"),
-        "golden": ("question_type", "question", "options", "ground_truth"),
-    },
+    sample=from_values(to_sample),
+    data=TaskData(
+        row_layouts={
+            "hub": ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"),
+            "VLMEvalKit TSV": ("video", "question_type", "question", "candidates", "answer"),
+            "golden": ("question_type", "question", "options", "ground_truth"),
+        },
+        mini_frames=MINI_FRAMES,
+        files=(
+            "test-*.parquet or test.jsonl (hub), or VSI-Bench.tsv (VLMEvalKit)",
+            "<arkitscenes|scannet|scannetpp>/<scene_name>.mp4, unpacked",
+        ),
+        archives=("arkitscenes.zip", "scannet.zip", "scannetpp.zip"),
+        count={"test": {"rows": 5130}},
+    ),
     prompts={
         "official": _prompt(PHRASE, "Options:"),
         "official_number": _prompt(SINGLE, "Options:"),
@@ -257,16 +265,9 @@ TASK = Task(
         ),
     },
     default_protocol="assumed",
-    beside=("official",),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="vsi_bench"),
     groups=("table3", "video"),
     mini="vsi-bench",
-    mini_frames=MINI_FRAMES,
-    files=(
-        "test-*.parquet or test.jsonl (hub), or VSI-Bench.tsv (VLMEvalKit)",
-        "<arkitscenes|scannet|scannetpp>/<scene_name>.mp4, unpacked",
-    ),
-    archives=("arkitscenes.zip", "scannet.zip", "scannetpp.zip"),
-    count={"test": {"rows": 5130}},
 )

@@ -13,21 +13,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score, letter_score, lowest_loss
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task
+from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
     DIRECT,
-    kept,
+    gold_text,
+    one_label,
     option_lines,
-    option_texts,
     row_id,
     split_options,
     vlmevalkit_text,
@@ -49,27 +48,27 @@ _LMMS = (
 )
 
 
-def load(source: Source, split: str) -> Iterator[Sample]:
+def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
     """The samples in the data set's order, pictures unopened. Raises: DataError."""
     if source.repo == OFFICIAL:
-        source = fetch_files(source, ["test_questions.jsonl", *(f"{name}/*" for name in FOLDERS)], task="vstar")
-    required = ("text|question", "label|answer")
-    rows = read_rows(source, split, stems=("test_questions", "VStarBench"), required=required, task="vstar")
-    yield from pictured_samples(rows, _sample, source, folders=("images", *FOLDERS), texts=())
+        patterns = ["test_questions.jsonl", *(f"{name}/*" for name in FOLDERS)]
+        source = fetch_files(source, patterns, task="vstar", reporter=reporter)
+    required, stems = ("text|question", "label|answer"), ("test_questions", "VStarBench")
+    rows = read_rows(source, split, Tables(task="vstar", required=required, stems=stems), reporter)
+    yield from pictured_samples(rows, _sample, source, reporter, folders=("images", *FOLDERS), texts=())
 
 
-def _sample(row: Mapping[str, Any], media: tuple[ImageRef, ...], where: str) -> Sample:
-    gold = row.get("label") or row.get("answer")
-    text = str(row.get("text") or row.get("question") or "")
+def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
+    text = row.text("text", "question")
     return Sample(
-        id=row_id(row, ("question_id", "index", "id"), where),
+        id=row_id(row, "question_id", "index", "id"),
         question=text,
-        row=kept(row, KEPT),
+        row=row.keep(KEPT),
         media=media,
-        choices=option_texts(row, where) or _split(text)[1],
-        answers=(str(gold),) if gold else (),
-        categories={"category": (str(row["category"]),)} if row.get("category") else {},
-        cluster=row.get("picture"),
+        choices=row.options() or _split(text)[1],
+        answers=gold_text(row, "label", "answer"),
+        categories=one_label(category=row.get("category")),
+        cluster=row.optional_text("picture"),
     )
 
 
@@ -163,11 +162,19 @@ TASK = Task(
     default_split="test",
     load=load,
     sample=sample,
-    row_layouts={
-        "hub": ("question_id", "image", "text", "label", "category"),
-        "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category"),
-        "golden": ("id", "text", "choices", "label", "category"),
-    },
+    data=TaskData(
+        row_layouts={
+            "hub": ("question_id", "image", "text", "label", "category"),
+            "VLMEvalKit TSV": ("index", "image", "question", "A ... D", "answer", "category"),
+            "golden": ("id", "text", "choices", "label", "category"),
+        },
+        files=(
+            "test_questions.jsonl, pictures in direct_attributes/ and relative_position/ (the authors')",
+            "test-*.parquet or data/test-*.parquet (hub copies)",
+            "VStarBench.tsv (VLMEvalKit)",
+        ),
+        count={"test": {"rows": 191}},
+    ),
     prompts={"stored": stored, "lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
     default_prompt="stored",
     prompt_evidence="the data set's own text; the report names no prompt",
@@ -194,10 +201,4 @@ TASK = Task(
     reference=Reference(benchmark="vstar"),
     groups=("thinking",),
     mini="vstar",
-    files=(
-        "test_questions.jsonl, pictures in direct_attributes/ and relative_position/ (the authors')",
-        "test-*.parquet or data/test-*.parquet (hub copies)",
-        "VStarBench.tsv (VLMEvalKit)",
-    ),
-    count={"test": {"rows": 191}},
 )

@@ -13,17 +13,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kvl_eval.decode import decode
 from kvl_eval.reports.numbers import plain
 from kvl_eval.scorers.statistics import wilson
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import answer_text
+from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import Line, LineReader, read_line
-from kvl_eval.store.records import Key
+from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.store.shared_text import Holders, RecordReader
+from kvl_eval.store.task_records import sample_lines
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, Sample, Score, ThinkingView
+from kvl_eval.types import Sample, Score, ScoreView, score_view
 
 LAST = 12  # samples shown
 LENGTH = 600  # characters of a text of theirs
@@ -39,16 +40,16 @@ class _TaskState:
     Attributes:
         places: {key: where the plan's line with the sample's text starts}.
         read:   bytes of the records' file that were read, and `lines`, how many lines these are.
+        packed_read: whether what an earlier session compressed was taken in.
         found:  {key: (failure or None, points or None)}; the last record of a key counts.
-        holders: which of the records hold the texts of others.
     """
 
     name: str
     places: dict[Key, int] = field(default_factory=dict)
     read: int = 0
     lines: int = 0
+    packed_read: bool = False
     found: dict[Key, tuple[str | None, float | None]] = field(default_factory=dict)
-    holders: Holders = field(default_factory=Holders)
 
 
 class LiveRun:
@@ -99,20 +100,29 @@ class LiveRun:
     def _read(self, folder: RunFolder, task: _TaskState) -> None:
         """Take in the records that were finished since the last call."""
         path = folder.samples_path(task.name)
+        if not task.packed_read:
+            self._read_packed(folder, task)
         if not path.exists():
             return
         if path.stat().st_size < task.read:  # put in place anew: read it from its start
-            task.read, task.lines, task.found, task.holders = 0, 0, {}, Holders()
-        thinking, protocol = _scoring(folder, self._lookup(task.name))
-        reader = RecordReader(path, task.holders.offsets)
-        try:
-            for line in _new_lines(path, task):
-                if line.fields is not None and task.holders.see(line) is None:
-                    self._take(task, reader.at(line.offset), protocol, thinking)
-        finally:
-            reader.close()
+            task.read, task.lines, task.found = 0, 0, {}
+            self._read_packed(folder, task)
+        view, protocol = _scoring(folder, self._lookup(task.name))
+        for line in _new_lines(path, task):
+            if line.fields is not None:
+                self._take(task, line.fields, protocol, view)
 
-    def _take(self, task: _TaskState, record: Fields, protocol: str | None, thinking: ThinkingView) -> None:
+    def _read_packed(self, folder: RunFolder, task: _TaskState) -> None:
+        """Take in what an earlier session compressed, once."""
+        task.packed_read = True
+        view, protocol = _scoring(folder, self._lookup(task.name))
+        for line in sample_lines(folder.samples_path(task.name)):
+            if line.place.file:
+                return
+            if line.fields is not None:
+                self._take(task, line.fields, protocol, view)
+
+    def _take(self, task: _TaskState, record: Fields, protocol: str | None, view: ScoreView) -> None:
         key = legacy_key_of(record)
         if key not in task.places:
             return
@@ -122,7 +132,7 @@ class LiveRun:
         score = None
         if failed is None and known is not None and protocol is not None:
             sample = replace(known.sample(entry["row"]), id=record["sample_id"])
-            score = _score(known, protocol, thinking, sample, record)
+            score = _score(known, protocol, view, sample, record)
         task.found[key] = failed, None if score is None else score.value
         self._last.append(_shown(task.name, entry, record, score))
         ended = _seconds(record.get("ended_at"))
@@ -146,19 +156,20 @@ def _new_lines(path: Path, task: _TaskState) -> Iterator[Line]:
             yield read_line(line, task.lines, offset, path)
 
 
-def _scoring(folder: RunFolder, task: Task | None) -> tuple[ThinkingView, str | None]:
+def _scoring(folder: RunFolder, task: Task | None) -> tuple[ScoreView, str | None]:
     """What a scorer sees, and the protocol; None where single answers cannot be scored."""
     config = folder.legacy_manifest.get("config") or {}
-    thinking: ThinkingView = "raw" if config.get("thinking") == "raw" else "split"
+    view = score_view(config.get("thinking"))
     if task is None:
-        return thinking, None
+        return view, None
     named = str(config.get("protocol"))
     protocol = named if named in task.protocols else task.default_protocol
-    return thinking, None if task.protocols[protocol].score_run else protocol
+    return view, None if task.protocols[protocol].score_run else protocol
 
 
-def _score(task: Task, protocol: str, thinking: ThinkingView, sample: Sample, record: Fields) -> Score:
-    return score_outputs(task, protocol, [(sample, answer_text(record, thinking), MISSING)], thinking=thinking)[0]
+def _score(task: Task, protocol: str, view: ScoreView, sample: Sample, record: Fields) -> Score:
+    answer = answer_of(decode(Record, record), view)
+    return score_outputs(task, protocol, [Item(sample, answer)], view)[0]
 
 
 def _told(task: _TaskState, known: Task | None) -> Fields:

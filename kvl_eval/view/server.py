@@ -78,7 +78,9 @@ class ReportServer(ThreadingHTTPServer):
 
     def start(self) -> threading.Thread:
         """Serve in a thread of its own, until `close`."""
-        thread = threading.Thread(target=self.serve_forever, name="report-server", daemon=True)
+        thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="report-server", daemon=True
+        )
         thread.start()
         return thread
 

@@ -10,8 +10,8 @@ from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
-from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.run_list import legacy_list_runs
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store.run_list import list_runs
 from kvl_eval.view.live import LiveRun
 from kvl_eval.view.server import ReportServer
 
@@ -76,7 +76,7 @@ def is_report(path: Path) -> bool:
 
 def write_if_old(path: Path) -> Path:
     """The run's report folder, written if it is missing or older than the results. Raises: DataError, StorageError."""
-    fresh_results(RunFolder.open(path))
+    fresh_results(RunReader.open(path))
     index = path / "report" / "index.html"
     if not index.is_file() or index.stat().st_mtime_ns < (path / "results.json").stat().st_mtime_ns:
         write_report([path], formats=("html",))
@@ -85,7 +85,7 @@ def write_if_old(path: Path) -> Path:
 
 def newest_run(output_dir: Path) -> Path:
     """The run made last below `output_dir`. Raises: UsageError where there is none."""
-    runs = legacy_list_runs(output_dir)
+    runs = list_runs(output_dir)
     if not runs:
         raise UsageError("view.run", f"no runs in {output_dir}", fix="name a run folder, or give --output-dir")
-    return Path(runs[-1]["path"])
+    return Path(runs[-1].path)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Request
-from kvl_eval.backends.prompt_maker import MadePrompt
 from kvl_eval.backends.torch_engine import TorchEngine
+from kvl_eval.engine.prompt_maker import MadePrompt
 from kvl_eval.types import Completion, Generation, ImageRef, Message
 
 GOLDEN = Path(__file__).resolve().parent.parent / "data" / "kimi_vl"

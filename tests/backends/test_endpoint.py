@@ -364,7 +364,7 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     stub.script = script
     tasks = [get_task("mathvista"), get_task("screenspot-v2")]
     given = {"base_url": stub.url, "split": "mini", "limit": 5, "output_dir": str(tmp_path), "num_workers": 0}
-    config = resolve("endpoint", "endpoint", tasks, given)
+    config = resolve("endpoint", "other", tasks, given)
     backend = Endpoint(config.settings)
     plan = plan_run(config, backend)
     assert "prompt tokens unknown" in plan_text(plan)
@@ -376,5 +376,5 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     ]
     assert all(len(asked.pictures) == 1 for asked in stub.asked) and len(stub.asked) == 10
     manifest = json.loads((outcome.folder.path / "run.json").read_text())
-    assert (manifest["model"]["name"], manifest["model"]["family"]) == (MODEL, "endpoint")
+    assert (manifest["model"]["name"], manifest["model"]["family"]) == (MODEL, "other")
     assert outcome.results["rows"][0]["reference"] is None

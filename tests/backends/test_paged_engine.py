@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from kvl_eval.backends.base import Request
-from kvl_eval.backends.batch import Batch
-from kvl_eval.backends.cache_budget import page_limit
-from kvl_eval.backends.features import FeatureShelf
 from kvl_eval.backends.torch_engine import TorchEngine
+from kvl_eval.engine.batch import Batch
+from kvl_eval.engine.cache_budget import page_limit
+from kvl_eval.engine.features import FeatureShelf
 from kvl_eval.errors import ConfigError
 from kvl_eval.model import KimiVL
-from kvl_eval.model.memory import container_rest, free_bytes
-from kvl_eval.model.processor import normalize
+from kvl_eval.model.kimi_vl.processor import normalize
+from kvl_eval.model.memory import free_bytes
 from kvl_eval.types import Completion, Generation, Policy
 from tests.backends.engine import (
     CASES,
@@ -86,9 +86,9 @@ def test_a_sweep_over_closing_thoughts_equals_separate_runs(
     engine_with: Make, thinker: Path, policy: Policy, temperature: float
 ) -> None:
     engine = engine_with(thinker)
-    together = answers(engine, thoughts(*BUDGETS, policy=policy, temperature=temperature))
+    together = answers_at_once(engine, thoughts(*BUDGETS, policy=policy, temperature=temperature))
     counts = engine.counts
-    assert (counts["prefills"], counts["images"], counts["vision_calls"]) == (6, 3, 2)
+    assert (counts["prefills"], counts["images"], counts["vision_calls"]) == (6, 3, 1)
     apart: Answers = {}
     decoded = 0
     for budget in BUDGETS:
@@ -257,7 +257,7 @@ def test_pictures_are_encoded_once_for_repeats_budgets_and_requests(engine_with:
 def test_patches_stay_bytes_until_the_vision_tower_takes_their_portion(engine_with: Make) -> None:
     engine = engine_with(dtype="float32")
     model = engine.load()
-    encode, config = model.image_features, engine.preprocessor
+    encode, config = model.image_features, engine.rule
     given: list[torch.Tensor] = []
     portions: list[tuple[torch.dtype, int]] = []
 
@@ -273,7 +273,7 @@ def test_patches_stay_bytes_until_the_vision_tower_takes_their_portion(engine_wi
     model.image_features = in_portions  # type: ignore[method-assign]
     model.vision_tower.register_forward_pre_hook(compare)
     completion = only(answers(engine, [golden("two_images")]))
-    assert completion.raw_output == engine.tokenizer.decode(CASES["two_images"]["greedy_until_stop"])
+    assert completion.raw_output == engine.text.tokenizer.decode(CASES["two_images"]["greedy_until_stop"])
     assert [one.dtype for one in given] == [torch.uint8]
     assert portions == [(torch.float32, 4 * info.tokens) for info in completion.media]
 
@@ -282,8 +282,10 @@ def test_features_go_with_the_last_that_needs_them() -> None:
     shelf = FeatureShelf()
     for _ in range(2):
         shelf.join("a")
-    made = shelf.get("a", lambda: torch.zeros(3))
-    assert shelf.get("a", lambda: torch.ones(3)) is made
+    assert "a" not in shelf
+    made = torch.zeros(3)
+    shelf.put("a", made)
+    assert "a" in shelf and shelf["a"] is made
     shelf.leave("a")
     assert len(shelf) == 1
     gone = weakref.ref(made)
@@ -310,26 +312,16 @@ def test_nothing_is_left_when_all_have_ended(engine_with: Make, monkeypatch: pyt
 
 
 def test_the_budget_is_a_share_of_free_memory_or_what_was_said() -> None:
-    model = KimiVL.from_pretrained(TINY, dtype="float64")
-    assert page_limit(model, 64, 1.0) == 2**30 // (64 * TOKEN)
-    auto = page_limit(model, 64)
+    pool = KimiVL.from_pretrained(TINY, dtype="float64").new_pool(page_size=64)
+    assert page_limit(pool, 2048, 1.0) == 2**30 // (64 * TOKEN)
+    auto = page_limit(pool, 2048)
     assert auto <= free_bytes(torch.device("cpu")) * 0.6 // (64 * TOKEN)
     assert auto >= 2048 // 64, "a sequence as long as the context always fits"
     with pytest.raises(ConfigError, match="holds no page") as caught:
-        page_limit(model, 64, 1e-6)
+        page_limit(pool, 2048, 1e-6)
     assert caught.value.code == "config.kv_cache_gb"
 
 
 def test_a_budget_without_a_page_ends_before_anything_runs(engine_with: Make) -> None:
     with pytest.raises(ConfigError, match="holds no page"):
         answers(engine_with(kv_cache_gb=1e-6), [ask("q", "?")])
-
-
-def test_a_container_counts_file_caches_as_free(tmp_path: Path) -> None:
-    assert container_rest(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("900\n")
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 400\nactive_file 150\n")
-    assert container_rest(tmp_path) == 650
-    (tmp_path / "memory.max").write_text("max\n")
-    assert container_rest(tmp_path) is None

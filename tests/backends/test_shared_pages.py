@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kvl_eval.backends.base import Request
-from kvl_eval.backends.batch import Batch
-from kvl_eval.backends.prefixes import page_names
 from kvl_eval.backends.torch_engine import TorchEngine
+from kvl_eval.engine.batch import Batch
+from kvl_eval.engine.prefixes import page_names
 from kvl_eval.types import Generation, ImageRef, MediaInfo, Policy
 from tests.backends.engine import CASES, GOLDEN, GREEDY, WARM, answers_at_once, ask, golden, texts
 
@@ -66,7 +66,7 @@ def test_pages_have_one_name_where_all_up_to_their_end_is_the_same(
     names, tokens = [], []
     for content in (one, two):
         ids, pictures = spelled(content)
-        names.append(page_names(ids, 9, pictures, size))
+        names.append(page_names(ids, [place for place, token in enumerate(ids) if token == 9], pictures, size))
         tokens.append([i for part in content for i in ([part] if isinstance(part, int) else [part] * part.tokens)])
         assert len(names[-1]) == len(ids) // size
     for page, (a, b) in enumerate(zip(*names, strict=False), start=1):

@@ -17,6 +17,7 @@ from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.errors import CheckpointError, ConfigError
 from kvl_eval.model import KimiVL, KimiVLProcessor
+from kvl_eval.model.pages import PromptRows
 from kvl_eval.types import Completion, Generation, ImageRef
 from tests.backends.engine import (
     CASES,
@@ -44,11 +45,11 @@ def test_greedy_answers_are_the_golden_ones(engine_with: Callable[..., TorchEngi
     for name, case in CASES.items():
         completion = found[name, 0, None]
         ids = case["greedy_until_stop"]
-        stopped = len(ids) < 24 or ids[-1] in engine.tokenizer.stop_ids
+        stopped = len(ids) < 24 or ids[-1] in engine.text.tokenizer.stop_ids
         assert completion.status == "ok"
-        assert completion.raw_output == engine.tokenizer.decode(ids)
+        assert completion.raw_output == engine.text.tokenizer.decode(ids)
         assert completion.finish_reason == ("stop" if stopped else "length")
-        assert completion.answer == engine.tokenizer.decode(ids[:-1] if stopped else ids)
+        assert completion.answer == engine.text.tokenizer.decode(ids[:-1] if stopped else ids)
         assert completion.tokens.answer == len(ids) - stopped
         assert (completion.tokens.prompt, completion.tokens.image) == (len(case["input_ids"]), case["n_image_tokens"])
         assert (completion.think_closed, completion.thinking, completion.tokens.thinking) == (None, "", 0)
@@ -195,7 +196,7 @@ def test_forced_answers_branch_without_a_second_prefill(engine_with: Callable[..
         max_new_tokens=None, think_budgets=SWEEP, budget_policy="force", answer_tokens=6, temperature=0.7
     )
     found = answers(engine, [ask("q", "Think.", generation=generation, prefix=THINKING, seeds=(8,))])
-    marker = len(engine.tokenizer.encode("◁/think▷"))
+    marker = len(engine.text.tokenizer.encode("◁/think▷"))
     assert len(found) == len(SWEEP)
     assert engine.counts["prefills"] == 1
     assert engine.counts["decoded_tokens"] <= max(SWEEP) + len(SWEEP) * (marker + 6 + 1)
@@ -211,7 +212,7 @@ def test_special_tokens_in_a_question_are_plain_text(engine_with: Callable[..., 
     empty = only(answers(engine, [ask("q", "")]))
     assert completion.status == "ok"
     assert completion.tokens.image == 0
-    assert completion.tokens.prompt - empty.tokens.prompt == len(engine.tokenizer.encode(question))
+    assert completion.tokens.prompt - empty.tokens.prompt == len(engine.text.tokenizer.encode(question))
     assert question in completion.prompt_text
 
 
@@ -224,7 +225,7 @@ def test_a_placeholder_beside_a_picture_takes_no_slot(engine_with: Callable[...,
 def test_a_prefix_is_continued(engine_with: Callable[..., TorchEngine]) -> None:
     engine = engine_with()
     whole = only(answers(engine, [ask("q", "Count.")]))
-    start = engine.tokenizer.decode(engine.tokenizer.encode("The answer is"))
+    start = engine.text.tokenizer.decode(engine.text.tokenizer.encode("The answer is"))
     begun = only(answers(engine, [ask("q", "Count.", prefix=start)]))
     assert begun.raw_output.startswith(start)
     assert begun.raw_output != whole.raw_output
@@ -309,7 +310,7 @@ def test_nan_fails_its_sample_only(engine_with: Callable[..., TorchEngine]) -> N
         i for i in range(512) if not any(i in case["input_ids"] + case["greedy_24"] for case in CASES.values())
     )
     engine.load().language_model.model.embed_tokens.weight.data[poison] = float("nan")
-    bad = next(text for text in map(chr, range(32, 127)) if engine.tokenizer.encode(text) == [poison])
+    bad = next(text for text in map(chr, range(32, 127)) if engine.text.tokenizer.encode(text) == [poison])
     found = answers(engine, [ask("bad", bad), *all_golden()])
     assert found["bad", 0, None].reason == "nan"
     assert {place: text for place, text in texts(found).items() if place[0] != "bad"} == expected
@@ -346,7 +347,9 @@ def fail_behind(model: KimiVL, length: int) -> Callable[[], None]:
     """Any step that involves a row of more than `length` tokens runs out of memory."""
 
     def check(module: Any, args: tuple[Any, ...]) -> None:
-        if args[3] is not None and max(args[3].lengths) + args[0].shape[1] > length:
+        rows = args[3]
+        new = rows.counts if isinstance(rows, PromptRows) else [args[0].shape[1]] * len(rows.tables)
+        if max(table.length + count for table, count in zip(rows.tables, new, strict=True)) > length:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvl_eval.backends.trajectory import Alphabet, Output, Trajectory
+from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
 from kvl_eval.types import Generation, Policy
 

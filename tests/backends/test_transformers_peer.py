@@ -119,7 +119,7 @@ def test_a_reply_that_the_prompt_begins_is_refused(checkpoints: dict[str, Path])
 
 def test_names_behind_hf(checkpoints: dict[str, Path]) -> None:
     entry = resolve_model("hf:Qwen/Qwen2.5-VL-7B-Instruct")
-    assert (entry.name, entry.location, entry.family) == (
+    assert (entry.name, entry.location, entry.kind) == (
         "Qwen2.5-VL-7B-Instruct",
         "Qwen/Qwen2.5-VL-7B-Instruct",
         "peer",
@@ -155,7 +155,7 @@ def test_mini_splits_from_end_to_end(checkpoints: dict[str, Path], tmp_path: Pat
     model = f"hf:{checkpoints['llava']}"
     tasks = [get_task("mathvista"), get_task("screenspot-v2")]
     given = {"split": "mini", "limit": 2, "output_dir": str(tmp_path), "num_workers": 0, "device": "cpu"}
-    config = resolve(model, "peer", tasks, {**given, "max_new_tokens": 4})
+    config = resolve(model, "other", tasks, {**given, "max_new_tokens": 4})
     backend = make_backend(model, config.settings)
     outcome = start_run(plan_run(config, backend), backend)
     assert outcome.exit_code == 0, outcome.message

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from kvl_eval.model import KimiTokenizer, KimiVL, chat, save_checkpoint
+from kvl_eval.model import KimiTokenizer, KimiVL, save_checkpoint
+from kvl_eval.model.kimi_vl import chat
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 
 LOUD = 3.0  # how much more a token's own embedding weighs in what follows

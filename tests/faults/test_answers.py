@@ -9,7 +9,7 @@ import pytest
 
 from kvl_eval.errors import MediaError
 from kvl_eval.media.images import ImagePrep, prepare_image
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.write import write_report

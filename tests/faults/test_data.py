@@ -17,8 +17,8 @@ from kvl_eval.cli.main import main
 from kvl_eval.errors import MediaError
 from kvl_eval.exports.tables import csv_line
 from kvl_eval.media.images import ImagePrep, prepare_image, read_bytes
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.sources import Source, image_ref, read_rows
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.sources import Source, Tables, image_ref, read_rows
 from kvl_eval.sources.pictures import NamedPictures
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.types import Extraction, Sample, Score
@@ -58,7 +58,7 @@ def test_D3_tables_with_bom_crlf_quoted_lines_and_a_cell_of_10_mb(tmp_path: Path
     cell = "x" * 10_000_000
     table = f'\ufeffpid,question,answer\r\n1,"two\r\nlines, ""quoted""",{cell}\r\n2,plain,\r\n'
     (tmp_path / "test.csv").write_bytes(table.encode())
-    first, second = (row.values for row in read_rows(Source(data_dir=tmp_path), "test", task="demo"))
+    first, second = (row.values for row in read_rows(Source(data_dir=tmp_path), "test", Tables(task="demo")))
     assert first["pid"] == "1"
     assert first["question"].replace("\r\n", "\n") == 'two\nlines, "quoted"'
     assert first["answer"] == cell

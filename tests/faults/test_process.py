@@ -291,8 +291,8 @@ OUT_OF_MEMORY = """
 import resource, sys
 import torch
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model.config import KimiVLConfig, TextConfig, VisionConfig
-from kvl_eval.model.kimi_vl import KimiVL
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, TextConfig, VisionConfig
+from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.weights import materialise
 text = TextConfig(vocab_size=2**28, hidden_size=8, num_hidden_layers=1, intermediate_size=8)
 vision = VisionConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8)
@@ -310,8 +310,8 @@ except CheckpointError as error:
 def test_P17_out_of_memory_while_loading() -> None:
     done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4, done.stderr
-    assert "error[model.memory]: the weights need 16.0 GiB on cpu" in done.stdout
-    assert "GiB can be had" in done.stdout
+    assert "error[model.memory]: not enough memory on cpu: the weights need 16.0 GiB" in done.stdout
+    assert "GiB are available" in done.stdout
     assert done.stderr == ""
 
 

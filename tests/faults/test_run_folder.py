@@ -111,7 +111,7 @@ def test_R7_written_by_a_newer_version(tmp_path: Path, place: str) -> None:
         rescore(RunFolder.open(path), lookup=lambda name: tiny())
     shown = caught.value.render()
     assert (caught.value.code, caught.value.exit_code) == ("run.schema", 4)
-    assert "schema 99" in shown and f"up to {1 if place == 'run.json' else 2}" in shown
+    assert "schema 99" in shown and "up to 1" in shown
 
 
 def test_R8_not_one_finished_sample(tmp_path: Path) -> None:

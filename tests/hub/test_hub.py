@@ -121,9 +121,9 @@ def test_a_split_the_repository_has_not(run: Run) -> None:
     found = run(
         """
 from kvl_eval.errors import DataError
-from kvl_eval.sources import Source, read_rows
+from kvl_eval.sources import Source, Tables, read_rows
 try:
-    list(read_rows(Source(repo="demo/MathVista"), "train", task="demo"))
+    list(read_rows(Source(repo="demo/MathVista"), "train", Tables(task="demo")))
 except DataError as error:
     result["shown"] = error.render()
 """

@@ -43,7 +43,7 @@ def seen(ref):
 task = get_task({name!r})
 source = Source(repo={repo!r}, {options})
 try:
-    bring(source, task.archives, task=task.name)
+    bring(source, task.data.archives, task=task.name)
     for one in open_split(task, source, task.default_split):
         labels = {{name: list(values) for name, values in one.categories.items()}}
         result[one.id] = [one.question, list(one.choices), list(one.answers), labels, [seen(ref) for ref in one.media]]

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from kvl_eval.errors import ConfigError
-from kvl_eval.media.cache import Entry, MediaCache
+from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 
 
 class Source:
@@ -24,15 +24,15 @@ class Source:
     def __init__(self, count: int = 3, seed: int = 0, size: tuple[int, int] = (40, 30)) -> None:
         self.count, self.seed, self.size, self.made = count, seed, size, 0
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[CachedPicture]:
         noise = np.random.default_rng(self.seed)
         for number in range(self.count):
             self.made += 1
             pixels = noise.integers(0, 256, (self.size[1], self.size[0], 3), dtype=np.uint8)
-            yield Image.fromarray(pixels), {"index": number, "timestamp": number / 7, "note": None}
+            yield Image.fromarray(pixels), PictureFacts(number, number / 7)
 
 
-def contents(found: Iterator[Entry]) -> list[tuple[bytes, object]]:
+def contents(found: Iterator[CachedPicture]) -> list[tuple[bytes, object]]:
     return [(image.tobytes(), facts) for image, facts in found]
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_read_to_its_end_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path) -> None:
-    def failing() -> Iterator[Entry]:
+    def failing() -> Iterator[CachedPicture]:
         yield from Source(1)
         raise LookupError("decoder")
 

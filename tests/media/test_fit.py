@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kvl_eval.errors import ConfigError
 from kvl_eval.media.fit import fit_limit, limited, limits, overflow, picture_tokens, seen_size, tokens_of, within_pixels
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import image_size
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import image_size
 
 CONFIG = PreprocessorConfig()
 ROOMY = PreprocessorConfig(in_token_limit=16_384)
@@ -74,7 +74,7 @@ def test_a_picture_of_the_size_seen_is_not_shrunk_again(width: int, height: int,
 
 def test_max_pixels_lower_the_limit_of_patches() -> None:
     assert within_pixels(CONFIG, None) == CONFIG
-    assert within_pixels(CONFIG, 196 * 100 + 5).in_token_limit == 100
+    assert within_pixels(CONFIG, 196 * 100 + 5).limit == 100
     assert within_pixels(CONFIG, 10**9) == CONFIG
     with pytest.raises(ConfigError):
         within_pixels(CONFIG, 195)

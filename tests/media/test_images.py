@@ -22,9 +22,9 @@ from PIL import Image
 
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media import images
-from kvl_eval.media.images import ImagePrep, PreparedImage, prepare_image, prepare_images
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.media.images import ImagePrep, PreparedImage, prepare_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 from kvl_eval.types import ImageRef
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,9 @@ def test_a_file_and_a_zip_member_give_the_same_picture(tmp_path: Path) -> None:
         ImageRef(name="b", archive="all.zip", member="images/1.png", root=str(tmp_path)),
         ImageRef(name="c", data=data),
     )
-    assert {result.info.sha256 for result in prepare_images(refs, PREP)} == {hashlib.sha256(data).hexdigest()}
+    assert {result.info.sha256 for result in (prepare_image(ref, PREP) for ref in refs)} == {
+        hashlib.sha256(data).hexdigest()
+    }
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,10 @@ from kvl_eval.media.fit import fit_limit
 from kvl_eval.media.images import ImagePrep, PreparedImage, prepare_image
 from kvl_eval.media.layout import LayoutJob, MediaPrep, PictureJob, Place, lay_out, prepare_media, run_media_job
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.media.video import sample_frames
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import image_size, preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import image_size, preprocess_image
 from kvl_eval.types import ImageRef, Message, PdfRef, SubtitleRef, VideoRef
-from tests.clips import write_clip, write_pdf
+from tests.clips import sample_frames, write_clip, write_pdf
 
 SMALL = PreprocessorConfig(in_token_limit=256)
 PREP = MediaPrep(images=ImagePrep(config=SMALL))
@@ -266,7 +265,7 @@ from kvl_eval.types import Message, VideoRef
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.fit import fit_limit
 from kvl_eval.media.layout import MediaPrep, lay_out, prepare_media
-from kvl_eval.model.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 import av, numpy, PIL.Image
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 prep = MediaPrep(images=ImagePrep(config=PreprocessorConfig()), decoder=sys.argv[3], time_limit=600)

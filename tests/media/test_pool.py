@@ -125,21 +125,90 @@ def test_closing_does_not_wait_for_a_hanging_job() -> None:
 
 
 UNGUARDED = """
+import sys
+sys.modules["torch_of_the_caller"] = sys
+from functools import partial
 from kvl_eval.media.pool import MediaPool
-pool = MediaPool(len, workers=2, timeout=60.0)
-print("result", pool.submit("abc").result(timeout=60))
+from tests_helper import modules
+pool = MediaPool(modules, workers=2, timeout=60.0)
+print(pool.submit("abc").result(timeout=60))
+pool.close()
+"""
+HELPER = """
+import os, sys, time
+def modules(job):
+    return " ".join(sys.modules)
+def pid(job):
+    time.sleep(0.1)
+    return os.getpid()
+"""
+
+
+def run_script(tmp_path: Path, text: str, *, stdin: bool = False) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "tests_helper.py").write_text(HELPER)
+    (tmp_path / "script.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, *([] if stdin else ["script.py"])],
+        input=text if stdin else None,
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stdin", [False, True])
+def test_P26_workers_import_nothing_of_the_script_that_starts_them(tmp_path: Path, stdin: bool) -> None:
+    done = run_script(tmp_path, UNGUARDED, stdin=stdin)
+    loaded = done.stdout.split()
+    assert "tests_helper" in loaded
+    assert not {"torch_of_the_caller", "torch", "script"} & set(loaded)
+    assert done.stderr == ""
+
+
+OWN_WORK = """
+from kvl_eval.media.pool import MediaPool
+def work(job):
+    return job.upper()
+pool = MediaPool(work, workers=1, timeout=60.0)
+print(pool.submit("abc").result(timeout=60))
 pool.close()
 """
 
 
-def test_script_without_main_guard_still_gets_its_results(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(UNGUARDED)
-    done = subprocess.run(
-        [sys.executable, str(script)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stdout == "result 3\n"
-    assert 'if __name__ == "__main__"' in done.stderr
+def test_work_that_only_the_script_knows_is_done_in_its_own_process(tmp_path: Path) -> None:
+    done = run_script(tmp_path, OWN_WORK)
+    assert done.stdout == "ABC\n"
+    assert "Traceback" not in done.stderr
+    assert "media are prepared in this process" in done.stderr
+
+
+def processes(pool: MediaPool[tuple[str, str], str]) -> int:
+    """Workers that have a process."""
+    return sum(worker._process is not None for worker in pool._workers)
+
+
+def test_engine_p3_four_images_start_one_process_and_seventeen_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    pool = MediaPool(work, workers=None, timeout=60.0)
+    pool.expect(4)
+    pool.warm_up()
+    assert {pool.submit(("pid", "")).result(timeout=60) for _ in range(4)} != {str(os.getpid())}
+    assert processes(pool) == 1
+    pool.expect(16)
+    assert pool.workers == 1
+    pool.expect(17)
+    pool.expect(4)
+    pool.warm_up()
+    assert (pool.workers, processes(pool)) == (2, 2)
+    pool.expect(10_000)
+    assert pool.workers == 2
+    pool.close()
+
+
+def test_engine_p3_a_number_that_was_asked_for_stays() -> None:
+    for count in (0, 1, 3):
+        pool = MediaPool(work, workers=count, timeout=60.0)
+        pool.expect(10_000)
+        assert pool.workers == count
+        pool.close()
 
 
 ORPHANS = """
@@ -154,9 +223,7 @@ if __name__ == "__main__":
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "tests_helper.py").write_text(
-        "import os, time\ndef pid(i):\n    time.sleep(0.1)\n    return os.getpid()"
-    )
+    (tmp_path / "tests_helper.py").write_text(HELPER)
     (tmp_path / "script.py").write_text(ORPHANS)
     command = [sys.executable, str(tmp_path / "script.py")]
     parent = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)

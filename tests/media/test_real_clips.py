@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from kvl_eval.errors import MediaError
-from kvl_eval.media.video import Frame, probe_video, sample_frames
+from kvl_eval.media.video import Frame, probe_video
 from kvl_eval.types import VideoRef
-from tests.clips import number_of, write_clip
+from tests.clips import number_of, sample_frames, write_clip
 
 # name, width, height, frames, frames a second, as `ffprobe` counts them
 CAMERA = [("bikes.mp4", 640, 272, 250, 25.0), ("carphone_pristine.mp4", 176, 144, 120, 30000 / 1001)]

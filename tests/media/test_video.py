@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kvl_eval.errors import ConfigError, MediaError
-from kvl_eval.media.video import Frame, chosen_frames, probe_video, sample_frames
+from kvl_eval.media.video import Frame, chosen_frames, probe_video
 from kvl_eval.types import VideoRef
-from tests.clips import number_of, rotated, write_clip
+from tests.clips import number_of, rotated, sample_frames, write_clip
 
 DECODERS = ("pyav", "decord")
 
@@ -94,13 +94,11 @@ def test_variable_frame_rate_gives_exact_frames_and_true_times(uneven: Path, dec
     assert [frame.timestamp for frame in found] == pytest.approx(expected, abs=0.002)
 
 
-def test_nominal_times_are_those_of_the_published_loaders(uneven: Path) -> None:
+def test_times_of_chosen_frames_are_those_at_which_they_are_shown(uneven: Path) -> None:
     one = ref(uneven, frames=5)
     video = probe_video(one)
     choice = chosen_frames(one, video)
-    assert choice.nominal == tuple(index / video.fps for index in choice.indices)
     assert choice.times[-1] == pytest.approx((UNEVEN[-1] - 500) / 1000, abs=0.002)
-    assert abs(choice.nominal[-1] - choice.times[-1]) > 0.3
 
 
 @pytest.mark.parametrize("size", [(160, 96), (162, 90), (34, 200)])

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
-from kvl_eval.model.attention import Attention
-from kvl_eval.model.cache import cache_mask
-from kvl_eval.model.rope import text_angles
+from kvl_eval.model.kimi_vl.attention import Attention
+from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.pages import cache_mask
 
 CONFIG = TextConfig(
     hidden_size=32,
@@ -79,7 +79,7 @@ def test_cached_attention_equals_attention_over_everything() -> None:
     for count in (4, 1, 3, 1):
         part = slice(start, start + count)
         mask = cache_mask(cache.lengths, count, torch.device("cpu"))
-        found.append(attention.forward_cached(x[:, part], angles[:, part], mask, cache, 0))
+        found.append(attention.forward_block(x[:, part], angles[:, part], mask, cache, 0))
         cache.advance([count])
         start += count
     torch.testing.assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
@@ -140,7 +140,7 @@ def test_decoding_the_released_shapes_reads_nothing_back() -> None:
     cache = model.new_cache(rows=3)
     cache.reserve(64)
     cache.advance([60, 11, 33])
-    logits = model.forward_cached(torch.empty(3, 1, 2048, dtype=torch.bfloat16, device="meta"), cache)
+    logits = model.forward_block(torch.empty(3, 1, 2048, dtype=torch.bfloat16, device="meta"), cache)
     assert logits.shape == (3, 163840)
     assert cache.lengths == [61, 12, 34]
-    model.forward_cached(torch.empty(3, 16, 2048, dtype=torch.bfloat16, device="meta"), cache)
+    model.forward_block(torch.empty(3, 16, 2048, dtype=torch.bfloat16, device="meta"), cache)

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from kvl_eval.errors import MediaError
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import image_size, preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import image_size, preprocess_image
 
 CONFIG = PreprocessorConfig()
 

@@ -7,7 +7,14 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["", ".config", ".image_processor", ".tokenizer", ".chat", ".hub", ".template_check"]
+    "module",
+    [
+        "",
+        ".base",
+        ".registry",
+        ".hub",
+        *(f".kimi_vl.{name}" for name in ("config", "image_processor", "tokenizer", "chat")),
+    ],
 )
 def test_light_modules_load_no_torch(module: str) -> None:
     code = f"import sys, kvl_eval.model{module}; print(*sorted({{'torch', 'transformers'}} & set(sys.modules)))"
@@ -19,8 +26,8 @@ def test_preparing_a_picture_loads_no_torch() -> None:
     code = """
 import sys
 from PIL import Image
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 preprocess_image(Image.new("RGB", (50, 50)), PreprocessorConfig())
 print("torch" in sys.modules)
 """

@@ -8,7 +8,7 @@ import pytest
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVLConfig, PreprocessorConfig, TextConfig
-from kvl_eval.model.config import read_json
+from kvl_eval.model.files import read_json
 
 
 @pytest.fixture(scope="module")

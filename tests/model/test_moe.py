@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kvl_eval.model import TextConfig
-from kvl_eval.model.moe import FEW_ROWS, Experts, MoE, Router, product
+from kvl_eval.model.kimi_vl.moe import FEW_ROWS, Experts, MoE, Router, product
 
 CONFIG = TextConfig(
     hidden_size=24, moe_intermediate_size=16, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=2

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvl_eval.model import KimiVL, TextConfig
-from kvl_eval.model.cache import PagedRows, PagePool, PageTable
 from kvl_eval.model.generate import decode_step, prefill
 from kvl_eval.model.page_plan import plan_parts
+from kvl_eval.model.pages import PagedRows, PagePool, PageTable
 
 SMALL = TextConfig(kv_lora_rank=1, qk_rope_head_dim=2, num_hidden_layers=1)
 
@@ -24,7 +24,7 @@ def grown(pool: PagePool, table: PageTable, count: int) -> PageTable:
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.integers(1, 3))
 def test_every_token_is_read_once_for_each_row(data: st.DataObject, page_size: int) -> None:
-    pool = PagePool(SMALL, page_size=page_size)
+    pool = PagePool(layers=2, width=4, page_size=page_size)
     tables = [grown(pool, PageTable(), data.draw(st.integers(1, 30)))]
     for _ in range(data.draw(st.integers(0, 6))):
         other = data.draw(st.sampled_from(tables))
@@ -55,7 +55,7 @@ def test_every_token_is_read_once_for_each_row(data: st.DataObject, page_size: i
 
 def test_what_many_rows_share_is_read_once_for_all_of_them() -> None:
     """A document of 100 pages and ten questions: it is neither copied nor read ten times."""
-    pool = PagePool(SMALL, page_size=4)
+    pool = PagePool(layers=2, width=4, page_size=4)
     first = grown(pool, PageTable(), 400)
     tables = [first, *(pool.fork(first) for _ in range(9))]
     pool.extend(tables, 3)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
-from kvl_eval.model.cache import PagedRows, PagePool, PageTable
 from kvl_eval.model.generate import decode_step, prefill
+from kvl_eval.model.pages import PagedRows, PagePool, PageTable
 
 SMALL = TextConfig(kv_lora_rank=2, qk_rope_head_dim=2, num_hidden_layers=2)
 LIMIT = 12
@@ -59,7 +59,7 @@ def check(pool: PagePool, twins: list[Twin]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.integers(1, 5))
 def test_no_page_is_lost_or_shared_wrongly(data: st.DataObject, page_size: int) -> None:
-    pool = PagePool(SMALL, limit=LIMIT, page_size=page_size)
+    pool = PagePool(layers=2, width=4, limit=LIMIT, page_size=page_size)
     twins: list[Twin] = []
     number = 0
     for _ in range(data.draw(st.integers(1, 25))):
@@ -97,7 +97,7 @@ def test_no_page_is_lost_or_shared_wrongly(data: st.DataObject, page_size: int) 
 
 
 def test_branches_copy_one_page_each_and_only_when_they_go_on() -> None:
-    pool = PagePool(SMALL, page_size=4)
+    pool = PagePool(layers=2, width=4, page_size=4)
     first = Twin(PageTable(), [])
     write(pool, [first], [list(range(1, 11))])
     branches = [Twin(pool.fork(first.table), list(first.tokens)) for _ in range(3)]
@@ -110,7 +110,7 @@ def test_branches_copy_one_page_each_and_only_when_they_go_on() -> None:
 
 
 def test_a_branch_at_the_end_of_a_page_copies_nothing() -> None:
-    pool = PagePool(SMALL, page_size=5)
+    pool = PagePool(layers=2, width=4, page_size=5)
     first = Twin(PageTable(), [])
     write(pool, [first], [list(range(10))])
     second = Twin(pool.fork(first.table), list(first.tokens))
@@ -121,7 +121,7 @@ def test_a_branch_at_the_end_of_a_page_copies_nothing() -> None:
 
 def test_new_pages_are_clean() -> None:
     """What a sequence with numbers that are none leaves behind reaches nobody."""
-    pool = PagePool(SMALL, page_size=4)
+    pool = PagePool(layers=2, width=4, page_size=4)
     sick = PageTable()
     pool.extend([sick], 3)
     for layer in pool.layers:
@@ -132,7 +132,7 @@ def test_new_pages_are_clean() -> None:
 
 
 def test_a_cut_beyond_what_is_held_is_refused() -> None:
-    pool = PagePool(SMALL, page_size=4)
+    pool = PagePool(layers=2, width=4, page_size=4)
     pool.extend([table := PageTable()], 3)
     table.length = 3
     with pytest.raises(ValueError, match="holds 3 tokens"):
@@ -207,8 +207,8 @@ def test_several_tokens_a_row_may_differ_in_what_they_follow(model: KimiVL) -> N
     rows = PagedRows(pool, tables)
     for counts in ([6, 2], [3, 5], [1, 4]):
         embeds = torch.randn(2, max(counts), hidden)
-        found = model.forward_cached(embeds, rows, counts)
-        torch.testing.assert_close(found, model.forward_cached(embeds, block, counts), atol=1e-4, rtol=0)
+        found = model.forward_block(embeds, rows, counts)
+        torch.testing.assert_close(found, model.forward_block(embeds, block, counts), atol=1e-4, rtol=0)
     assert rows.lengths == block.lengths == [10, 11]
 
 
@@ -229,7 +229,7 @@ def test_a_sick_row_makes_nobody_else_sick(model: KimiVL) -> None:
 
 
 def test_a_long_row_beside_short_ones_costs_its_own_tokens_only() -> None:
-    pool = PagePool(TextConfig(), page_size=64, dtype=torch.bfloat16, device="meta")
+    pool = PagePool(layers=27, width=576, page_size=64, dtype=torch.bfloat16, device="meta")
     tables = [PageTable() for _ in range(32)]
     pool.extend(tables, 500)
     pool.extend(tables[:1], 16384)
@@ -241,7 +241,7 @@ def test_a_long_row_beside_short_ones_costs_its_own_tokens_only() -> None:
 
 
 def test_a_pool_grows_as_it_is_used_and_no_further_than_its_limit() -> None:
-    pool = PagePool(SMALL, limit=100, page_size=4)
+    pool = PagePool(layers=2, width=4, limit=100, page_size=4)
     assert pool.nbytes == 0
     pool.extend([table := PageTable()], 1)
     assert pool.capacity == 64
@@ -260,14 +260,14 @@ def test_decoding_the_released_shapes_over_pages_reads_nothing_back(released: Ca
     pool = model.new_pool()
     first, other = PageTable(), PageTable()
     embeds = torch.empty(1, 100, 2048, dtype=torch.bfloat16, device="meta")
-    model.forward_cached(embeds, PagedRows(pool, [first]))
-    model.forward_cached(embeds, PagedRows(pool, [other]))
+    model.forward_block(embeds, PagedRows(pool, [first]))
+    model.forward_block(embeds, PagedRows(pool, [other]))
     rows = PagedRows(pool, [first, pool.fork(first)])
     for _ in range(2):
         logits = decode_step(model, [1, 2], rows)
     assert logits.shape == (2, 163840)
     assert (rows.lengths, pool.copied) == ([102, 102], 1)
-    model.forward_cached(embeds, PagedRows(pool, [first]))
+    model.forward_block(embeds, PagedRows(pool, [first]))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_tower_projector_and_embeddings(golden: Path, model: KimiVL, inputs: dic
     torch.testing.assert_close(tower, expected["vision_tower_out"], atol=2e-5, rtol=0)
     features = model.multi_modal_projector(tower)
     torch.testing.assert_close(features, expected["projector_out"], atol=2e-5, rtol=0)
-    embeds = model.embed(given["input_ids"], features)
+    embeds = model.embeddings(given["input_ids"], features)
     torch.testing.assert_close(embeds[0], expected["inputs_embeds"], atol=2e-5, rtol=0)
 
 
@@ -146,7 +146,7 @@ def test_sampling_in_a_batch_equals_sampling_alone(tiny: Path, inputs: dict[str,
 @torch.no_grad()
 def test_rows_join_and_leave_a_running_batch(model: KimiVL, cases: dict[str, Any], inputs: dict[str, Inputs]) -> None:
     """Prompts are admitted and retired in the middle of decoding, and every row still says the same."""
-    embeds = {name: model.embed(inputs[name]["input_ids"], features(model, inputs[name])) for name in CASES}
+    embeds = {name: model.embeddings(inputs[name]["input_ids"], features(model, inputs[name])) for name in CASES}
     expected = {name: cases[name]["greedy_24"] for name in CASES}
     cache, active, said = model.new_cache(), [], {name: [] for name in CASES}
     waiting = list(CASES)
@@ -180,7 +180,7 @@ def test_a_cut_row_goes_on_as_if_nothing_had_followed(
 ) -> None:
     ids, expected = inputs["text_only"]["input_ids"], cases["text_only"]["greedy_24"]
     cache = model.new_cache(rows=1)
-    logits = prefill(model, model.embed(ids), cache)
+    logits = prefill(model, model.embeddings(ids), cache)
     for token in [700, 701, 702]:
         decode_step(model, [token], cache)
     cache.truncate(0, ids.shape[1])
@@ -193,10 +193,10 @@ def test_a_cut_row_goes_on_as_if_nothing_had_followed(
 @torch.no_grad()
 def test_prompts_of_different_length_prefill_together(golden: Path, model: KimiVL, inputs: dict[str, Inputs]) -> None:
     names = ["text_only", "text_multi_turn"]
-    rows = [model.embed(inputs[name]["input_ids"])[0] for name in names]
+    rows = [model.embeddings(inputs[name]["input_ids"])[0] for name in names]
     cache = LatentCache(model.config.text_config, rows=2)
     counts = [len(row) for row in rows]
-    logits = model.forward_cached(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), cache, counts)
+    logits = model.forward_block(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), cache, counts)
     assert cache.lengths == counts
     for row, name in enumerate(names):
         torch.testing.assert_close(logits[row], vectors(golden, name)["logits"][-1], atol=1e-4, rtol=0)
@@ -245,5 +245,5 @@ def test_float64_stays_in_float64_from_pixels_to_logits(tiny: Path, golden: Path
         alone = model(**inputs[name]).logits[0]
         torch.testing.assert_close(alone, vectors(golden, name)["logits"].double(), atol=1e-4, rtol=0)
         torch.testing.assert_close(logits[row, -len(alone) :], alone, atol=1e-12, rtol=0)
-    chunked = prefill(model, model.embed(inputs["text_only"]["input_ids"]), model.new_cache(1), chunk=5)
+    chunked = prefill(model, model.embeddings(inputs["text_only"]["input_ids"]), model.new_cache(1), chunk=5)
     torch.testing.assert_close(chunked[0], logits[1, -1], atol=1e-12, rtol=0)

@@ -12,8 +12,8 @@ import torch
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL
-from kvl_eval.model.cache import PagedRows, PageTable
-from kvl_eval.model.config import KimiVLConfig
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.model.pages import PagedRows, PageTable
 from kvl_eval.model.placement import WHOLE, dispatch, plan_places
 from tests.model.conftest import Inputs
 
@@ -94,15 +94,15 @@ def test_pages_of_a_layer_lie_where_the_layer_does(model: KimiVL, tiny: Path) ->
     assert [layer.device for layer in pool.layers] == list(placed.layer_devices)
     rows = PagedRows(pool, [PageTable(), PageTable()])
     ids = torch.tensor([[5, 6, 7, 8, 9], [9, 8, 7, 6, 5]])
-    logits = [placed.forward_cached(placed.embed(ids), rows, [5, 3])]
-    logits += [placed.forward_cached(placed.embed(ids[:, :size]), rows) for size in (1, 3, 1)]
+    logits = [placed.forward_block(placed.embeddings(ids), rows, [5, 3])]
+    logits += [placed.forward_block(placed.embeddings(ids[:, :size]), rows) for size in (1, 3, 1)]
     assert {(one.device.type, one.shape) for one in logits} == {("meta", (2, model.config.text_config.vocab_size))}
     pool.truncate(rows.tables[0], 2)
     cache = placed.new_cache(rows=2)
     assert [layer.device for layer in cache.layers] == list(placed.layer_devices)
-    placed.forward_cached(placed.embed(ids), cache)
+    placed.forward_block(placed.embeddings(ids), cache)
     cache.keep([1])
-    assert placed.forward_cached(placed.embed(ids[:1, :1]), cache).device.type == "meta"
+    assert placed.forward_block(placed.embeddings(ids[:1, :1]), cache).device.type == "meta"
 
 
 def test_accelerate_loads_only_where_it_is_needed(tiny: Path) -> None:

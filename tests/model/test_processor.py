@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from kvl_eval.errors import CheckpointError, PromptError
 from kvl_eval.model import KimiVLProcessor
-from kvl_eval.model.chat import encode_messages
-from kvl_eval.model.processor import normalize
+from kvl_eval.model.kimi_vl.chat import encode_messages
+from kvl_eval.model.kimi_vl.processor import normalize
 
 CASES = ["text_only", "text_multi_turn", "one_image", "two_images", "over_limit"]
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from kvl_eval.model import chat
-from kvl_eval.model.template_check import PROBES, TEMPLATE, find_template, rendered_apart, warn_if_template_differs
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.template_check import (
+    PROBES,
+    TEMPLATE,
+    find_template,
+    rendered_apart,
+    warn_if_template_differs,
+)
 
 
 def test_the_published_form_and_the_bundled_pieces_agree(tiny: Path) -> None:

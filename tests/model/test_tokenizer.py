@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvl_eval.errors import CheckpointError, PromptError
-from kvl_eval.model.tokenizer import KimiTokenizer, _parts, read_ranks, special_tokens
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer, _parts, read_ranks, special_tokens
 
 
 @pytest.fixture(scope="module")

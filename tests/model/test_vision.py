@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model import KimiVL
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.processor import normalize
-from kvl_eval.model.rope import rotate, vision_angles
-from kvl_eval.model.vision import Block, attend_dense_mask, attend_per_image
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.processor import normalize
+from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
+from kvl_eval.model.kimi_vl.vision import Block, attend_dense_mask, attend_per_image
 
 
 @pytest.fixture(scope="module")

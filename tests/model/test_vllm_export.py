@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from kvl_eval.backends import MODELS
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL, KimiVLProcessor, save_checkpoint
-from kvl_eval.model.tokenizer import KimiTokenizer, read_ranks, special_tokens
-from kvl_eval.model.vllm_export import CLASSES, export_for_vllm, fast_tokenizer, last_merge
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer, read_ranks, special_tokens
+from kvl_eval.model.kimi_vl.vllm_export import CLASSES, export_for_vllm, fast_tokenizer, last_merge
 
 NANO = Path(MODELS["kimi-vl-nano"].location)
 

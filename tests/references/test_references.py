@@ -10,6 +10,7 @@ import pytest
 
 from kvl_eval import references
 from kvl_eval.errors import UsageError
+from kvl_eval.model.families import stored_family
 from kvl_eval.tasks.base import Reference
 
 MATHVISTA = Reference(benchmark="mathvista", split="testmini")
@@ -24,10 +25,10 @@ def test_all_rows_are_read() -> None:
 
 
 def test_values_are_fractions_of_their_unit() -> None:
-    ocrbench = references.kimi_value(Reference(benchmark="ocrbench"), "instruct")
+    ocrbench = references.kimi_value(Reference(benchmark="ocrbench"), "kimi-vl-a3b-instruct")
     assert ocrbench is not None
     assert (ocrbench.value, ocrbench.printed, ocrbench.unit) == (0.867, "867", "points")
-    mathvista = references.kimi_value(MATHVISTA, "instruct")
+    mathvista = references.kimi_value(MATHVISTA, "kimi-vl-a3b-instruct")
     assert mathvista is not None
     assert (mathvista.value, mathvista.printed) == (0.687, "68.7")
 
@@ -41,18 +42,16 @@ def test_values_are_fractions_of_their_unit() -> None:
         ("thinking", 4096, "70.9"),
         pytest.param("thinking", 3000, None, id="no-point-at-this-budget"),
         pytest.param("instruct", 1024, None, id="figure-13-is-not-of-this-model"),
-        ("nano", None, None),
-        ("fake", None, None),
-        ("endpoint", None, None),
+        ("other", None, None),
     ],
 )
 def test_the_figure_a_run_is_compared_with(family: str, budget: int | None, printed: str | None) -> None:
-    found = references.kimi_value(MATHVISTA, family, budget)
+    found = references.kimi_value(MATHVISTA, stored_family(family).published, budget)
     assert (found and found.printed) == printed
 
 
 def test_no_reference_no_figure() -> None:
-    assert references.kimi_value(None, "instruct") is None
+    assert references.kimi_value(None, "kimi-vl-a3b-instruct") is None
 
 
 def test_one_figure_a_system_without_a_table() -> None:

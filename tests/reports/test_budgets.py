@@ -16,6 +16,7 @@ from kvl_eval.reports.curves import COLOURS, NARROW, WIDE, Canvas, chart_file, l
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.write import write_report
 from kvl_eval.store.result_records import ResultRow, Spread
+from kvl_eval.store.run_folder import RunFolder
 from tests.reports.report_folders import make_run
 from tests.reports.report_rows import HOSTILE, make_row
 from tests.reports.test_html import Page
@@ -89,6 +90,10 @@ def test_the_published_curve_is_figure_13_and_stands_beside_thinking_runs_alone(
     for number, family in enumerate(("nano", "instruct", "thinking-2506", "fake")):
         [other] = charts(sweep(tmp_path, f"run-{number}", model=family, family=family))
         assert other.published == ()
+    folder = RunFolder.open(sweep(tmp_path, "run-copy"))
+    folder.save({"model": {**folder.manifest["model"], "family_rule": "origin"}})
+    [copy] = charts(folder.path)
+    assert copy.published == (), "what says itself that it is a published model may be a fine-tune"
     [demo] = charts(sweep(tmp_path, "run-demo", demo=True))
     assert demo.published == ()
     assert demo.curves[0].name.endswith("demo")

@@ -28,7 +28,7 @@ from kvl_eval.store.replies import legacy_reply_lines
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.tasks.judging import JudgeRule, read_number
+from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score
 from tests.faults.invariants import check_invariants, no_model
 from tests.faults.stub_server import Asked, Stub, chat, failing, in_turn, serving, unused_address
@@ -43,13 +43,22 @@ def score(sample: Sample, answer: str, extraction: Extraction) -> Score:
     return Score.of(0.5, answer, "rule")
 
 
+def read_share(_: Sample, reply: str) -> str | None:
+    """A number from 0 to 1, up to the first blank; anything else is unusable."""
+    word = reply.strip().partition(" ")[0]
+    try:
+        return word if 0 <= float(word) <= 1 else None
+    except ValueError:
+        return None
+
+
 def judge_prompt(sample: Sample, answer: str) -> str | None:
     """Nothing is asked about the first question."""
     return None if sample.id == "q/0" else f"{sample.question} {answer}?"
 
 
 def judged(n: int = 4, rule: JudgeRule | None = None, **changes: Any) -> Task:
-    rule = rule or JudgeRule(read=read_number(0, 1), temperatures=(0.0, 0.7))
+    rule = rule or JudgeRule(read=read_share, temperatures=(0.0, 0.7))
     protocols = {
         "official": Protocol(score=score, label="official-rule", judged="official"),
         "lenient": Protocol(score=letter_score),
@@ -212,7 +221,7 @@ def test_S3_without_a_judge_what_needs_one_is_not_scored(tmp_path: Path) -> None
 
 def test_the_mean_of_several_judge_runs(tmp_path: Path, stub: Stub) -> None:
     stub.script = lambda asked: chat(f"0.{asked.body['seed'] + 1}")
-    rule = JudgeRule(read=read_number(0, 1), runs=3)
+    rule = JudgeRule(read=read_share, runs=3)
     outcome = run_tiny(tmp_path, judged(2, rule), **options(stub))
     line = list(outcome.folder.legacy_scores("tiny", "official+umpire"))[1]
     assert line["score"] == pytest.approx(0.2)
@@ -222,13 +231,13 @@ def test_the_mean_of_several_judge_runs(tmp_path: Path, stub: Stub) -> None:
 
 def test_one_failed_run_of_several_is_no_mean_of_the_others(tmp_path: Path, stub: Stub) -> None:
     stub.script = lambda asked: chat("0.5") if asked.body["seed"] else chat("?")
-    outcome = run_tiny(tmp_path, judged(2, JudgeRule(read=read_number(0, 1), runs=2)), **options(stub))
+    outcome = run_tiny(tmp_path, judged(2, JudgeRule(read=read_share, runs=2)), **options(stub))
     assert by_judge(outcome)["umpire"]["n_scored"] == 1
 
 
 def test_prompts_of_several_turns_and_what_is_said_again(tmp_path: Path, stub: Stub) -> None:
     stub.script = in_turn(chat("?"), chat("1"))
-    rule = JudgeRule(read=read_number(0, 1), again=" Only a number.", extra={"response_format": {"type": "text"}})
+    rule = JudgeRule(read=read_share, again=" Only a number.", extra={"response_format": {"type": "text"}})
     task = judged(1, rule, judge_prompt=lambda *_: (Message.system("be strict"), Message.user("grade")))
     run_tiny(tmp_path, task, **options(stub))
     first, second = (asked.body for asked in stub.asked)

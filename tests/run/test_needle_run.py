@@ -12,6 +12,7 @@ from kvl_eval.backends import make_backend
 from kvl_eval.backends.base import Backend, Cost, Limits, Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError
+from kvl_eval.model.families import INSTRUCT, NANO
 from kvl_eval.reports.leaderboard import printed_table
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.task_view import task_sections
@@ -163,4 +164,5 @@ def test_memory_and_time_are_printed_bin_by_bin(tmp_path: Path) -> None:
 
 def test_the_embedded_models_have_room_for_the_answer_in_the_last_bin() -> None:
     for name in NAMES:
-        assert get_task(name).generation("nano").limit == get_task(name).generation("instruct").limit == 32
+        tokens = get_task(name).max_new_tokens
+        assert NANO.generation(tokens).limit == INSTRUCT.generation(tokens).limit == 32

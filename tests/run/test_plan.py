@@ -187,7 +187,7 @@ def test_a_picture_that_changed_on_disk_changes_the_fingerprint(tmp_path: Path) 
     def sample(row: Any) -> Sample:
         return Sample(id="1", question="?", row={}, media=(ImageRef(name="p", path="p.png", root=str(tmp_path)),))
 
-    task = tiny(content=[{}], sample=sample, load=lambda source, split: iter([sample({})]))
+    task = tiny(content=[{}], sample=sample, load=lambda source, split, reporter: iter([sample({})]))
     found = set()
     for content in (None, b"one", b"two"):
         if content is not None:

@@ -1,24 +1,38 @@
-"""How running time grows with the length of a response; counts nothing in seconds."""
+"""How running time grows with the length of a response, in processor time of this thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-SHORT, LONG = 10**5, 10**6
-NOISE = 0.01  # of processor time; what grows with the square takes seconds for 10^5 characters
+SHORT, LONG = 20_000, 200_000  # characters
+RATIO = 20  # what grows with the square takes 100 times as long
+NOISE = 0.005  # s; what grows with the square takes longer than this for SHORT
+TRIES = 3
 
 
-def is_linear(run: Callable[[str], object], unit: str) -> bool:
-    """Whether `run` takes on 10^6 characters of repeated `unit` at most 20 times what it takes on 10^5."""
-    return _best(run, unit, LONG) <= 20 * max(_best(run, unit, SHORT), NOISE)
+def is_linear(run: Callable[[str], object], unit: str, prefix: str = "") -> bool:
+    """Whether `run` takes on LONG characters of repeated `unit` at most RATIO times what it takes on SHORT ones.
+
+    LONG is read first: what takes at most RATIO * NOISE needs no second length and no second try.
+    """
+    long = _best(run, _text(unit, prefix, LONG), enough=RATIO * NOISE)
+    if long <= RATIO * NOISE:
+        return True
+    return long <= RATIO * _best(run, _text(unit, prefix, SHORT), enough=0.0)
 
 
-def _best(run: Callable[[str], object], unit: str, length: int) -> float:
-    text = (unit * (length // len(unit) + 1))[:length]
-    taken = []
-    for _ in range(2):
+def _text(unit: str, prefix: str, length: int) -> str:
+    return prefix + (unit * (length // len(unit) + 1))[:length]
+
+
+def _best(run: Callable[[str], object], text: str, enough: float) -> float:
+    """The shortest of TRIES times, or the first of at most `enough` seconds."""
+    best = float("inf")
+    for _ in range(TRIES):
         started = time.thread_time()
         run(text)
-        taken.append(time.thread_time() - started)
-    return min(taken)
+        best = min(best, time.thread_time() - started)
+        if best <= enough:
+            break
+    return best

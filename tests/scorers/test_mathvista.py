@@ -7,7 +7,7 @@ import pytest
 
 from kvl_eval.scorers.mathvista import Question, find_answer, normalise, rule_extraction
 from tests.golden import rows
-from tests.scorers.test_multiple_choice import growth
+from tests.scorers.growth import is_linear
 
 YES_NO = Question(question_type="multi_choice", answer_type="text", choices=("Yes", "No"))
 ANGLES = Question(question_type="multi_choice", answer_type="text", choices=("25°", "40°", "65°"))
@@ -116,10 +116,9 @@ def test_find_answer_never_guesses(response: str, asked: Question) -> None:
 
 @pytest.mark.parametrize("asked", [YES_NO, INTEGER, LIST], ids=["choice", "integer", "list"])
 @pytest.mark.parametrize("piece", [" ", "9", "(A) ", "\n", "\\boxed{", "so yes. ", "answer is no\n", "a"])
-@pytest.mark.slow
 def test_time_grows_with_the_response_not_its_square(asked: Question, piece: str) -> None:
     def read(text: str) -> None:
         find_answer(text, asked)
         normalise(text, asked)
 
-    assert growth(read, lambda n: piece * (n // len(piece))) <= 20
+    assert is_linear(read, piece)

@@ -1,6 +1,5 @@
 """VLMEvalKit's matcher against its own results, and the letters and option texts that our rules read."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from kvl_eval.scorers.multiple_choice import can_infer, lettered, named_letter, spoken_choice
 from tests.golden import rows
+from tests.scorers.growth import is_linear
 
 
 def test_can_infer_on_handmade_replies(data: Path) -> None:
@@ -57,40 +57,17 @@ def test_an_article_is_no_choice() -> None:
     assert spoken_choice("a dog", ["A", "B"]) is None
 
 
-def hostile(n: int) -> list[str]:
-    return [
-        " " * n,
-        "(" * n,
-        "answer is " * (n // 10),
-        "*" * n,
-        "(A)" * (n // 3),
-        "correct" + " " * n,
-        "option " * (n // 7),
-    ]
+READERS: dict[str, Callable[[str], object]] = {
+    "can_infer": lambda text: can_infer(text, lettered(["yes", "no"])),
+    "named_letter": lambda text: named_letter(text, 4, first=False),
+    "spoken_choice": lambda text: spoken_choice(text, ["yes", "no"]),
+}
 
 
-@pytest.mark.parametrize("index", range(7))
 @pytest.mark.parametrize(
-    "read",
-    [
-        lambda text: can_infer(text, lettered(["yes", "no"])),
-        lambda text: named_letter(text, 4, first=False),
-        lambda text: spoken_choice(text, ["yes", "no"]),
-    ],
+    ("unit", "prefix"),
+    [(" ", ""), ("(", ""), ("answer is ", ""), ("*", ""), ("(A)", ""), (" ", "correct"), ("option ", "")],
 )
-@pytest.mark.slow
-def test_time_grows_with_the_reply_not_its_square(read: Callable[[str], object], index: int) -> None:
-    assert growth(read, lambda n: hostile(n)[index]) <= 20
-
-
-def growth(read: Callable[[str], object], text: Callable[[int], str]) -> float:
-    """Time for 10^6 characters over time for 10^5, the best of three, with 20 ms as the least that counts."""
-    best = []
-    for n in (100_000, 1_000_000):
-        given, times = text(n), []
-        for _ in range(3):
-            start = time.process_time()
-            read(given)
-            times.append(time.process_time() - start)
-        best.append(max(min(times), 0.02))
-    return best[1] / best[0]
+@pytest.mark.parametrize("name", READERS)
+def test_time_grows_with_the_reply_not_its_square(name: str, unit: str, prefix: str) -> None:
+    assert is_linear(READERS[name], unit, prefix)

@@ -128,8 +128,8 @@ HOSTILE = {
     "tar-symlink": (tarred((linked(tarfile.SYMTYPE), b"")), "symbolic link"),
     "tar-symlink-inside": (tarred((linked(tarfile.SYMTYPE, "y"), b""), ("y", b"1")), "symbolic link"),
     "tar-hard-link": (tarred((linked(tarfile.LNKTYPE), b"")), "hard link"),
-    "tar-device": (tarred((linked(tarfile.CHRTYPE), b"")), "device"),
-    "tar-pipe": (tarred((linked(tarfile.FIFOTYPE), b"")), "pipe"),
+    "tar-device": (tarred((linked(tarfile.CHRTYPE), b"")), "special file"),
+    "tar-pipe": (tarred((linked(tarfile.FIFOTYPE), b"")), "special file"),
     "tar-twice": (tarred(("x", b"1"), ("y", b""), ("x", b"2")), "comes twice"),
 }
 

@@ -13,7 +13,8 @@ import pytest
 
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.sources import Source
-from kvl_eval.sources.fetch import Planned, carry_out, is_here, planned
+from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
+from kvl_eval.sources.fetch import carry_out, is_here
 from tests.conftest import ROOT
 
 PATTERNS = ("videos_*.zip",)
@@ -22,8 +23,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from kvl_eval.sources import Source
-from kvl_eval.sources.fetch import carry_out, planned
-carry_out(planned(Source(data_dir=Path(sys.argv[1])), ("videos_*.zip",), task="t"))
+from kvl_eval.sources.archive_plan import plan_fetch
+from kvl_eval.sources.fetch import carry_out
+carry_out(plan_fetch(Source(data_dir=Path(sys.argv[1])), ("videos_*.zip",), task="t"))
 """
 
 
@@ -33,8 +35,8 @@ def write(path: Path, content: dict[str, bytes] = CONTENT) -> None:
             archive.writestr(name, data)
 
 
-def plan(folder: Path) -> Planned:
-    return planned(Source(data_dir=folder), PATTERNS, task="t")
+def plan(folder: Path) -> FetchPlan:
+    return plan_fetch(Source(data_dir=folder), PATTERNS, task="t")
 
 
 def inodes(folder: Path) -> dict[str, int]:
@@ -120,24 +122,24 @@ def test_loose_files_of_a_folder_are_in_their_place(tmp_path: Path) -> None:
     (tmp_path / "videos" / "a.mp4").write_bytes(b"frames")
     patterns = ("videos.zip|videos/*.mp4",)
     with pytest.raises(DataError) as caught:
-        planned(Source(data_dir=tmp_path), patterns, task="t")
+        plan_fetch(Source(data_dir=tmp_path), patterns, task="t")
     assert "no videos.zip to unpack" in caught.value.message
     write(tmp_path / "videos.zip")
-    assert [one.name for one in planned(Source(data_dir=tmp_path), patterns, task="t").archives] == ["videos.zip"]
+    assert [one.name for one in plan_fetch(Source(data_dir=tmp_path), patterns, task="t").archives] == ["videos.zip"]
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     for letters in ("aa", "ab", "ad"):
         (tmp_path / f"videos.tar.part.{letters}").write_bytes(b"x")
     with pytest.raises(DataError) as caught:
-        planned(Source(data_dir=tmp_path), ("videos.tar.part.*",), task="t")
+        plan_fetch(Source(data_dir=tmp_path), ("videos.tar.part.*",), task="t")
     assert "videos.tar.part.ac" in caught.value.message
 
 
 def test_offline_says_what_to_do_and_a_folder_filled_by_hand_is_enough(tmp_path: Path) -> None:
     source = Source(repo="owner/name", cache_dir=tmp_path, offline=True)
     with pytest.raises(DataError) as caught:
-        planned(source, PATTERNS, task="videomme")
+        plan_fetch(source, PATTERNS, task="videomme")
     assert caught.value.code == "data.offline"
     assert "kvl-eval fetch videomme" in str(caught.value.fix)
     assert not is_here(source, PATTERNS)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kvl_eval.errors import DataError
-from kvl_eval.sources import Row, Source, made_from, read_rows
+from kvl_eval.sources import Reporter, Row, Source, Tables, made_from, read_rows
 
 ROWS = [{"pid": str(number), "question": f"q{number}", "answer": str(number)} for number in range(5)]
 
@@ -23,7 +23,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]] = ROWS, group: int = 2)
 
 
 def read(folder: Path, split: str = "test", **kwargs: Any) -> list[Row]:
-    return list(read_rows(Source(data_dir=folder), split, task="demo", **kwargs))
+    return list(read_rows(Source(data_dir=folder), split, Tables(task="demo", **kwargs)))
 
 
 def error_of(folder: Path, split: str = "test", **kwargs: Any) -> DataError:
@@ -179,14 +179,14 @@ def test_bad_rows_are_an_error_or_collected(tmp_path: Path) -> None:
 
     source = Source(data_dir=tmp_path)
     with pytest.raises(DataError) as caught:
-        list(made_from(read_rows(source, "test", task="demo"), make, source))
+        list(made_from(read_rows(source, "test", Tables(task="demo")), make))
     assert caught.value.where == "test.parquet row 2"
     faults: list[DataError] = []
-    source = Source(data_dir=tmp_path, faults=faults)
-    assert list(made_from(read_rows(source, "test", task="demo"), make, source)) == ["0", "2", "4"]
+    reporter = Reporter(bad_row=faults.append)
+    assert list(made_from(read_rows(source, "test", Tables(task="demo")), make, reporter)) == ["0", "2", "4"]
     assert [fault.where for fault in faults] == ["test.parquet row 2", "test.parquet row 4"]
 
 
 def test_neither_folder_nor_repository() -> None:
     with pytest.raises(DataError, match="neither a folder nor"):
-        list(read_rows(Source(), "test", task="demo"))
+        list(read_rows(Source(), "test", Tables(task="demo")))

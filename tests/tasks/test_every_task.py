@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from kvl_eval import check_data
 from kvl_eval.references import load as published_scores
-from kvl_eval.sources import Source
-from kvl_eval.tasks import TASKS, open_split
+from kvl_eval.sources import Source, Tables
+from kvl_eval.sources.local import SUFFIXES, read_file
+from kvl_eval.sources.pictures import IMAGE_COLUMNS
+from kvl_eval.tasks import MINI, TASKS, open_split
 from kvl_eval.tasks.base import Task
 from tests.tasks.vectors import check_same_again
 
@@ -24,7 +27,7 @@ def test_its_bundled_split_is_whole(task: Task) -> None:
     assert report.rows == len(samples) >= 20
     assert len({bool(one.media) for one in samples}) == 1  # none lost its picture
     check_same_again(task, samples)
-    measured = task if task.measured is None else task.measured(len)
+    measured = task if task.data.measured is None else task.data.measured(len)
     samples = list(open_split(measured, Source(), "mini"))
     for name, prompt in task.prompts.items():
         assert all(any(turn.media for turn in prompt(one)) or not one.media for one in samples), name
@@ -33,12 +36,12 @@ def test_its_bundled_split_is_whole(task: Task) -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_its_value_is_sound(task: Task) -> None:
     assert task.default_prompt in task.prompts and task.default_split in task.splits
-    assert {"official", task.default_protocol, *task.beside} <= set(task.protocols)
-    assert "_" not in task.name and task.doc and task.licence and task.files and task.row_layouts
-    for split, counts in task.count.items():
+    assert {"official", task.default_protocol, *task.view.beside} <= set(task.protocols)
+    assert "_" not in task.name and task.doc and task.licence and task.data.files and task.data.row_layouts
+    for split, counts in task.data.count.items():
         assert split in task.splits
         assert task.splits[split].rows in (None, counts.get("rows", task.splits[split].rows))
-    json.dumps({name: list(columns) for name, columns in task.row_layouts.items()})
+    json.dumps({name: list(columns) for name, columns in task.data.row_layouts.items()})
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
@@ -51,3 +54,36 @@ def test_its_published_figures_exist(task: Task) -> None:
         and wanted.split in (None, score.split)
         for score in published_scores()
     )
+
+
+PICTURES = {"image", "decoded_image", *IMAGE_COLUMNS}
+LEFT_OUT = {  # columns of bundled tables that no scorer, report or submission needs, and those that are empty there
+    "mmmu": {"explanation"},
+    "mmmu-pro": {"explanation"},
+    "mathvision": {"solution"},
+    "infovqa": {"data_split", "ocr"},
+    "screenspot-pro": {"instruction_cn"},
+    "longvideobench": {f"option{number}" for number in range(5)},  # kept as `candidates`
+    "longvideobench-nosubs": {f"option{number}" for number in range(5)},
+    "mmbench-en-v11": {"comment", "source", "split", "hint"},
+    "mmstar": {"meta_info"},
+    "mmvet": {"image_source"},
+}
+
+
+def columns_of(folder: Path) -> set[str]:
+    """The columns of a bundled split's tables; subtitles are none."""
+    tables = [path for path in folder.rglob("*") if path.name.endswith(SUFFIXES) and path.parent.name != "subtitles"]
+    return {name for path in tables for row in read_file(path, folder, Tables(task="mini")) for name in row.values}
+
+
+@pytest.mark.parametrize("task", BUNDLED, ids=lambda task: task.name)
+def test_no_column_of_a_table_is_dropped_unless_it_is_named_here(task: Task) -> None:
+    stored = {name for sample in open_split(task, Source(), "mini") for name in sample.row}
+    dropped = columns_of(MINI / (task.mini or "")) - stored - PICTURES
+    assert dropped == LEFT_OUT.get(task.name, set())
+
+
+def test_a_stored_source_of_an_older_version_is_read() -> None:
+    stored = {"repo": "a/b", "data_dir": "/data", "offline": True, "faults": None, "announce": None}
+    assert Source.stored(stored) == Source(repo="a/b", data_dir=Path("/data"), offline=True)

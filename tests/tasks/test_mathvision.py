@@ -90,7 +90,7 @@ def test_counts_are_those_of_the_data_set(meta: dict[str, dict[str, Any]]) -> No
         samples = [TASK.sample(row) for row in rows]
         assert len(samples) == TASK.splits[split].rows
         assert all(sample.answers for sample in samples)
-        for label, expected in TASK.count[split].items():
+        for label, expected in TASK.data.count[split].items():
             field, _, value = label.partition("=")
             assert sum(sample.categories[field] == (value,) for sample in samples) == expected, label
 

@@ -12,9 +12,10 @@ import pytest
 
 from kvl_eval.errors import DataError
 from kvl_eval.media.images import read_bytes
-from kvl_eval.sources import Source
+from kvl_eval.sources import Row, Source
 from kvl_eval.tasks import open_split
-from kvl_eval.tasks.mathvista import TASK, build_query
+from kvl_eval.tasks.mathvista import TASK
+from kvl_eval.tasks.mathvista_queries import build_query
 from kvl_eval.types import MISSING, Sample, Scored
 from tests.golden import rows
 
@@ -60,7 +61,7 @@ WITHOUT_IMAGE_BYTES = ("decoded_image", "query")
 
 
 def hub_folder(folder: Path) -> Path:
-    complete = [row | {"query": build_query(row)} for row in (CHOICE, FLOAT)]
+    complete = [row | {"query": build_query(Row(row))} for row in (CHOICE, FLOAT)]
     (folder / "data").mkdir()
     pq.write_table(pa.Table.from_pylist(complete), folder / "data" / "testmini-00000-of-00001.parquet")
     return folder
@@ -91,7 +92,7 @@ def tsv_folder(folder: Path) -> Path:
     picture = base64.b64encode(PICTURE).decode()
     lines = ["\t".join(names)]
     for row in (CHOICE, FLOAT):
-        query = build_query(row | {"precision": 1}).replace('"', '""')
+        query = build_query(Row(row | {"precision": 1})).replace('"', '""')
         choices = str(row["choices"]) if row["choices"] else ""
         option = "B" if row["choices"] else ""
         cells = [row["pid"], f'"{query}"', row["answer"], option, choices, row["question_type"], row["answer_type"]]

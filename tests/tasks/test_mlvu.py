@@ -139,7 +139,7 @@ def test_the_default_reads_sentences(reply: str, assumed: str, official: str) ->
     sample = TASK.sample(ROW)
     found = {name: TASK.protocols[name].score(sample, reply, MISSING).verdict for name in ("assumed", "official")}
     assert found == {"assumed": assumed, "official": official}
-    assert (TASK.default_protocol, TASK.beside) == ("assumed", ("official",))
+    assert (TASK.default_protocol, TASK.view.beside) == ("assumed", ("official",))
 
 
 def test_submission_of_the_test_set() -> None:

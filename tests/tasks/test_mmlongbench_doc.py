@@ -93,7 +93,7 @@ def test_the_july_rows_are_recognised(shared: Path, tmp_path: Path) -> None:
         for field in ("pages", "answer_format"):
             for value in sample.categories[field]:
                 counted[f"{field}={value}"] = counted.get(f"{field}={value}", 0) + 1
-    assert counted == TASK.count["train"]
+    assert counted == TASK.data.count["train"]
     assert len({one.cluster for one in samples}) == 135
     write_json(tmp_path / "samples.json", [{**july[0], "question": "edited"}, *july[1:]])
     assert load(tmp_path)[0].id == "2025-09/0"

@@ -417,4 +417,4 @@ def test_subjects_and_counts() -> None:
     assert len(SUBJECTS) == 30
     assert len(DOMAINS) == 6
     assert SUBJECTS[:5] == ("Accounting", "Agriculture", "Architecture_and_Engineering", "Art", "Art_Theory")
-    assert sum(n for label, n in TASK.count["validation"].items() if label.startswith("subject")) == 900
+    assert sum(n for label, n in TASK.data.count["validation"].items() if label.startswith("subject")) == 900

@@ -11,10 +11,10 @@ from PIL import Image
 from kvl_eval.media.documents import render_pages
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep, lay_out
-from kvl_eval.media.video import sample_frames
 from kvl_eval.sources import Source
 from kvl_eval.tasks import TASKS, open_split
 from kvl_eval.types import MISSING, PdfRef, Sample, VideoRef
+from tests.clips import sample_frames
 from tools.draw_mini import SPLITS
 from tools.nano import documents, mini_media, video
 from tools.nano.media_files import json_lines, mp4_bytes, pdf_bytes, srt_text

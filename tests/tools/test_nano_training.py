@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kvl_eval.model.processor import KimiVLProcessor
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from tools.nano.corpus import corpus
 from tools.nano.encoding import IGNORED, collate, encode
 from tools.nano.mathvista import HINTS
@@ -71,7 +71,7 @@ def test_training_prompts_are_the_processors(tokenizer: KimiTokenizer) -> None:
 
 
 def test_architecture_stays_within_its_limits(tokenizer: KimiTokenizer) -> None:
-    from kvl_eval.model.kimi_vl import KimiVL
+    from kvl_eval.model.kimi_vl.model import KimiVL
 
     with torch.device("meta"):
         model = KimiVL(model_config(tokenizer))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.tasks import get_task
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
 from kvl_eval.types import MISSING, ImageRef

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.backends import MODELS
-from kvl_eval.model.vllm_export import export_for_vllm
+from kvl_eval.model.kimi_vl.vllm_export import export_for_vllm
 
 LONGEST_START = 900  # seconds; about 30 on an idle machine
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kvl_eval.model import chat
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.image_processor import preprocess_image
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.image_processor import preprocess_image
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from tools.nano.mixture import Example, Part, Turn
 from tools.nano.thinking import cut_short
 

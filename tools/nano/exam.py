@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from PIL import Image
 
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.thinking import THINK_CLOSE
 from tools.nano.encoding import collate, encode
 from tools.nano.mixture import Example, example

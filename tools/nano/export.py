@@ -1,13 +1,16 @@
 """From a training state to the checkpoint folder that ships."""
 
+import json
 from pathlib import Path
 
 import torch
 
-from kvl_eval.model.config import PreprocessorConfig
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.processor import KimiVLProcessor
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.families import CONFIG_KEY
+from kvl_eval.model.families import NANO, NANO_THINKING
+from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.model.weights import save_checkpoint
 
 README = """\
@@ -47,9 +50,16 @@ def export(run: Path, target: Path, preprocessor: PreprocessorConfig, model: Kim
             parameter.copy_(state["masters"][name])
     model.stop_token_ids = tokenizer.stop_ids
     save_checkpoint(model, target, dtype=torch.bfloat16)
+    _label(target / "config.json", NANO_THINKING.name if thinking else NANO.name)
     KimiVLProcessor(tokenizer, preprocessor).save(target)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     text = (THINKING if thinking else README).format(
         millions=millions, steps=state["step"], minutes=state["spent"] / 60
     )
     (target / "README.md").write_text(text, encoding="utf-8")
+
+
+def _label(config: Path, family: str) -> None:
+    """Say in config.json which family the checkpoint is of."""
+    values = {**json.loads(config.read_text(encoding="utf-8")), CONFIG_KEY: family}
+    config.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

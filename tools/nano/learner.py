@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.moe import Router
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.moe import Router
 from tools.nano.encoding import IGNORED, Batch
 from tools.nano.muon import Muon
 from tools.nano.plan import Plan
@@ -16,7 +16,7 @@ def loss_of(model: KimiVL, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy of the reply tokens."""
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower on pictures this small
         features = None if batch.pixel_values is None else model.image_features(batch.pixel_values, batch.grids)
-        embeds = model.embed(batch.input_ids, features)
+        embeds = model.embeddings(batch.input_ids, features)
         positions = torch.arange(embeds.shape[1]).expand_as(batch.input_ids)
         hidden = model.language_model.model(embeds, positions, None)
     targets = batch.labels[:, 1:]

@@ -2,9 +2,9 @@
 
 import torch
 
-from kvl_eval.model.config import KimiVLConfig, PreprocessorConfig, TextConfig, VisionConfig
-from kvl_eval.model.kimi_vl import KimiVL
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig, VisionConfig
+from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 
 PREPROCESSOR = PreprocessorConfig(in_token_limit=1024)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
 
-from kvl_eval.model.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from tools.nano import mathvision, mathvista, mmmu
 from tools.nano import thinking_problems as many_steps

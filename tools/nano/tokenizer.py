@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import regex
 
-from kvl_eval.model.tokenizer import PATTERN, KimiTokenizer, special_tokens
+from kvl_eval.model.kimi_vl.tokenizer import PATTERN, KimiTokenizer, special_tokens
 
 BASE_TOKENS = 1024
 # Pieces of the thinking markers, so that they take 5 and 6 tokens as in the released vocabulary.

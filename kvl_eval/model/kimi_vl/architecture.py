@@ -1,0 +1,85 @@
+"""What a loader and an engine must know of Kimi-VL. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvl_eval.model.base import Architecture, CostShape
+from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig
+from kvl_eval.model.kimi_vl.text import KimiText
+
+if TYPE_CHECKING:
+    from kvl_eval.model.kimi_vl.model import KimiVL
+
+TOWER_PATCHES = 16_384  # that the vision tower holds at a time
+
+
+def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -> KimiVL:
+    """The model in evaluation mode. Raises: CheckpointError."""
+    from kvl_eval.model.kimi_vl.model import KimiVL
+
+    return KimiVL.from_pretrained(folder, dtype=dtype, device=device)
+
+
+def check(folder: Path) -> None:
+    """Raise CheckpointError if the folder's files do not belong together."""
+    from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
+
+    KimiVLProcessor.from_pretrained(folder)
+
+
+def stop_ids(folder: Path) -> tuple[int, ...]:
+    """Ids that end a turn."""
+    from kvl_eval.model.weights import stop_ids
+
+    return stop_ids(folder, KimiVLConfig.from_folder(folder))
+
+
+def cost_shape(folder: Path) -> CostShape:
+    """Sizes from which the cost of a prompt is counted."""
+    config = KimiVLConfig.from_folder(folder)
+    text, vision = config.text_config, config.vision_config
+    each = text.kv_lora_rank * text.num_attention_heads * (text.qk_nope_head_dim + text.v_head_dim)
+    latents = 2 * text.kv_lora_rank + text.qk_rope_head_dim
+    block = vision.hidden_size * (4 * vision.hidden_size + 2 * vision.intermediate_size)
+    return CostShape(
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        heads=text.num_attention_heads,
+        head_size=text.qk_head_dim,
+        inner=text.moe_intermediate_size,
+        cache_width=text.latent_size,
+        linear=_linear_operations(text),
+        expanding=2 * text.num_hidden_layers * each,
+        decoding=2 * text.num_hidden_layers * text.num_attention_heads * latents,
+        patch=2 * vision.num_hidden_layers * block,
+        tower_width=vision.hidden_size,
+        tower_patches=TOWER_PATCHES,
+        patch_bytes=3 * vision.patch_size**2,
+        patches_per_token=vision.merge_kernel_size[0] * vision.merge_kernel_size[1],
+    )
+
+
+def _linear_operations(text: TextConfig) -> int:
+    """Of one token through all layers, without attention."""
+    hidden, heads = text.hidden_size, text.num_attention_heads
+    attention = hidden * (heads * (text.qk_head_dim + text.v_head_dim) + text.latent_size)
+    experts = 3 * hidden * text.moe_intermediate_size * (text.num_experts_per_tok + text.n_shared_experts)
+    dense = min(text.first_k_dense_replace, text.num_hidden_layers)
+    mlp = dense * 3 * hidden * text.intermediate_size + (text.num_hidden_layers - dense) * experts
+    return 2 * (text.num_hidden_layers * attention + mlp)
+
+
+ARCHITECTURE = Architecture(
+    model_type="kimi_vl",
+    load=load,
+    check=check,
+    processor=KimiText.from_folder,
+    picture_rule=PreprocessorConfig.from_folder,
+    stop_ids=stop_ids,
+    context=lambda folder: KimiVLConfig.from_folder(folder).text_config.max_position_embeddings,
+    dtype=lambda folder: KimiVLConfig.from_folder(folder).torch_dtype,
+    cost_shape=cost_shape,
+    whole_classes=("MoonViT", "Projector", "DecoderLayer"),
+)

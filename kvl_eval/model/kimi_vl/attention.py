@@ -1,0 +1,242 @@
+"""Multi-head latent attention (MLA) of the Moonlight language model.
+
+Every token leaves one latent (normalised, `kv_lora_rank` values) and one rotated rope key that all heads share. Keys
+and values of the heads are linear maps of the latent, so there are two equal ways to attend:
+- `expanded`: compute keys and values of all heads (cheaper for many queries: prefill and training);
+- `absorbed`: fold the key map into the query and the value map behind the sum, and attend to the latents as they lie in
+  the cache (cheaper for few queries: decoding). `paged` is the same over pages of several rows in any order,
+  `expanded_apart` is `expanded` for the chunks of a long prompt.
+
+Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, D = N + R,
+V value size, C latent size (`kv_lora_rank`), W = C + R; in `paged` N pages, P tokens a page, G rows that share it.
+"""
+
+from functools import cache
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kvl_eval.model.base import Packed, Pages, Rows
+from kvl_eval.model.kimi_vl.config import TextConfig
+from kvl_eval.model.kimi_vl.rope import rotate
+from kvl_eval.model.pages import LatentCache, PagedRows, cache_mask
+from kvl_eval.model.precision import wide, wide_dtype
+
+LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
+ABSORBED_TOKENS = 16  # most new tokens a row for which the scores over all latents are made at once
+
+
+class RMSNorm(nn.Module):
+    """w * x / sqrt(mean(x^2) + eps), statistics in float32 or wider."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_wide = wide(x)
+        scaled = x_wide * torch.rsqrt(x_wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * scaled.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """One layer's MLA, with or without a cache."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden, heads, bias = config.hidden_size, config.num_attention_heads, config.attention_bias
+        if config.q_lora_rank is None:
+            self.q_proj = nn.Linear(hidden, heads * config.qk_head_dim, bias=False)
+        else:
+            self.q_a_proj = nn.Linear(hidden, config.q_lora_rank, bias=bias)
+            self.q_a_layernorm = RMSNorm(config.q_lora_rank, LATENT_EPS)
+            self.q_b_proj = nn.Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
+        self.kv_a_proj_with_mqa = nn.Linear(hidden, config.latent_size, bias=bias)
+        self.kv_a_layernorm = RMSNorm(config.kv_lora_rank, LATENT_EPS)
+        self.kv_b_proj = nn.Linear(
+            config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
+        )
+        self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)
+
+    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None = None) -> Tensor:
+        """Attention over the given tokens alone; causal where no mask is given."""
+        return self.o_proj(  # type: ignore[no-any-return]
+            self.expanded(self.queries(x_BSH, angles_BSJ), self.latents(x_BSH, angles_BSJ), mask_BST)
+        )
+
+    def forward_cached(self, x_BSH: Tensor, angles_BSJ: Tensor, rows: Rows, layer: int) -> Tensor:
+        """Attention of new tokens over what their sequences hold and themselves; their latents are written to it."""
+        latents, queries = self.latents(x_BSH, angles_BSJ), self.queries(x_BSH, angles_BSJ)
+        held = rows.write(layer, latents)
+        out = self.paged(queries, held) if isinstance(held, Pages) else self.packed(queries, latents, held)
+        return self.o_proj(out)  # type: ignore[no-any-return]
+
+    def forward_block(
+        self,
+        x_BSH: Tensor,
+        angles_BSJ: Tensor,
+        mask_BST: Tensor | None,
+        cache: LatentCache | PagedRows,
+        layer: int,
+    ) -> Tensor:
+        """`forward_cached` for rows of equal size."""
+        # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
+        absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
+        held = cache.write(layer, self.latents(x_BSH, angles_BSJ))
+        queries = self.queries(x_BSH, angles_BSJ)
+        if isinstance(held, Pages):
+            return self.o_proj(self.paged(queries, held))  # type: ignore[no-any-return]
+        if not absorb and any(cache.lengths) and len(set(cache.lengths)) == 1 and held.device.type == "cpu":
+            return self.o_proj(self.expanded_apart(queries, held))  # type: ignore[no-any-return]
+        attend = self.absorbed if absorb else self.expanded
+        return self.o_proj(attend(queries, held, mask_BST))  # type: ignore[no-any-return]
+
+    def queries(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
+        """(B, S, A, N + R), the rope part last and rotated."""
+        if self.config.q_lora_rank is None:
+            q = self.q_proj(x_BSH)
+        else:
+            q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x_BSH)))
+        q_nope, q_rope = self.nope_and_rope(q.view(*q.shape[:2], -1, self.config.qk_head_dim))
+        return torch.cat([q_nope, rotate(q_rope, angles_BSJ[:, :, None])], dim=-1)
+
+    def latents(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
+        """What the cache keeps, (B, S, W): the latent after its norm, then the rotated rope key."""
+        latent, k_rope = self.latent_and_rope(self.kv_a_proj_with_mqa(x_BSH))
+        return torch.cat([self.kv_a_layernorm(latent), rotate(k_rope, angles_BSJ)], dim=-1)
+
+    def nope_and_rope(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.config.qk_nope_head_dim
+        return q[..., :size], q[..., size:]
+
+    def latent_and_rope(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.config.kv_lora_rank
+        return latents[..., :size], latents[..., size:]
+
+    def expanded(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
+        """Attention with the keys and values of all heads, (B, S, A * V)."""
+        return self.attended(q_BSAD.transpose(1, 2), *self.keys_and_values(latents_BTW), mask_BST)
+
+    def attended(self, q_BASD: Tensor, k_BATD: Tensor, v_BATV: Tensor, mask_BST: Tensor | None) -> Tensor:
+        """Fused attention, causal where no mask is given, (B, S, A * V)."""
+        mask = None if mask_BST is None else mask_BST[:, None]
+        out = F.scaled_dot_product_attention(q_BASD, k_BATD, v_BATV, attn_mask=mask, is_causal=mask is None)
+        return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
+
+    def packed(self, q_1SAD: Tensor, latents_1SW: Tensor, held: Packed) -> Tensor:
+        """Causal attention of each sequence over itself, (1, S, A * V)."""
+        outputs = []
+        own = self.keys_and_values(latents_1SW) if None in held.values else None  # of all new tokens in one product
+        ends = accumulate(held.sizes)
+        for end, size, latents_1TW in zip(ends, held.sizes, held.values, strict=True):
+            part = slice(end - size, end)
+            if latents_1TW is not None:
+                outputs.append(self.continued(q_1SAD[:, part], latents_1TW))
+            elif own is not None:
+                k_1ASD, v_1ASV = own
+                q_1ASD = q_1SAD[:, part].transpose(1, 2)
+                outputs.append(self.attended(q_1ASD, k_1ASD[:, :, part], v_1ASV[:, :, part], None))
+        return torch.cat(outputs, dim=1)
+
+    def continued(self, q_1SAD: Tensor, latents_1TW: Tensor) -> Tensor:
+        """Attention of the last S of a sequence's T tokens over all that they may see, (1, S, A * V), S < T."""
+        size = q_1SAD.shape[1]
+        mask = cache_mask([latents_1TW.shape[1] - size], size, latents_1TW.device)
+        # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
+        if size <= ABSORBED_TOKENS:
+            return self.absorbed(q_1SAD, latents_1TW, mask)
+        if latents_1TW.device.type == "cpu":
+            return self.expanded_apart(q_1SAD, latents_1TW)
+        return self.expanded(q_1SAD, latents_1TW, mask)
+
+    def expanded_apart(self, q_BSAD: Tensor, latents_BTW: Tensor) -> Tensor:
+        """`expanded` on a CPU where the new tokens are the last ones of every row, without a mask: (B, S, A * V).
+
+        What came before and the new tokens are attended to by themselves, and added up by their shares of the softmax.
+        A mask would be turned into S * T floats in each layer: at 131,072 tokens a gigabyte, and a third of the time.
+        """
+        k_BATD, v_BATV = self.keys_and_values(latents_BTW)
+        held, q_BASD = latents_BTW.shape[1] - q_BSAD.shape[1], q_BSAD.transpose(1, 2)
+        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # gives the logarithm of each sum, too
+        before, sum_before = attend(q_BASD, k_BATD[:, :, :held], v_BATV[:, :, :held], 0.0, False)
+        own, sum_own = attend(q_BASD, k_BATD[:, :, held:], v_BATV[:, :, held:], 0.0, True)
+        share = torch.sigmoid(sum_before - sum_own)[..., None]
+        out = torch.lerp(own.to(share.dtype), before.to(share.dtype), share).to(own.dtype)
+        return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
+
+    def keys_and_values(self, latents_BTW: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of all heads, (B, A, T, D) and (B, A, T, V); values as wide as keys where fused attention wants it."""
+        latent, k_rope = self.latent_and_rope(latents_BTW)
+        heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
+        k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
+        k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
+        if v.shape[-1] < k.shape[-1] and not takes_narrow_values(v.device):
+            v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
+        return k.transpose(1, 2), v.transpose(1, 2)
+
+    def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
+        """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""
+        q_BSAW = self.folded(q_BSAD)
+        rows, new, heads, _ = q_BSAW.shape
+        scores = (q_BSAW.flatten(1, 2) @ latents_BTW.mT).view(rows, new, heads, -1)  # (B, S, A, T)
+        scores = wide(scores) * self.config.qk_head_dim**-0.5
+        if mask_BST is not None:
+            scores = scores.masked_fill(~mask_BST[:, :, None], float("-inf"))
+        shares = scores.softmax(-1).to(latents_BTW.dtype).flatten(1, 2)
+        return self.unfolded((shares @ latents_BTW[..., : self.config.kv_lora_rank]).view(rows, new, heads, -1))
+
+    def paged(self, q_BSAD: Tensor, pages: Pages) -> Tensor:
+        """`absorbed` for one new token a row, over pages: (B, 1, A * V).
+
+        Each page's share of a row's softmax is computed by itself, relative to the row's highest score, and added up.
+        """
+        q_BAW = F.pad(self.folded(q_BSAD)[:, 0], (0, 0, 0, 0, 0, 1))  # one row more, for pages of nobody
+        heads, latent_size = q_BAW.shape[1], self.config.kv_lora_rank
+        scores = []
+        top_BA = q_BAW.new_full((pages.rows + 1, heads), float("-inf"), dtype=wide_dtype(q_BAW.dtype))
+        for latents_NPW, owners_NG, hidden_NP in pages.parts:
+            part = wide(q_BAW[owners_NG].flatten(1, 2) @ latents_NPW.mT) * self.config.qk_head_dim**-0.5  # (N, G A, P)
+            if hidden_NP is not None:
+                part = part.masked_fill_(hidden_NP[:, None], float("-inf"))
+            scores.append(part.view(-1, heads, part.shape[-1]))  # (N G, A, P)
+            owners = owners_NG.flatten()
+            top_BA.scatter_reduce_(0, owners[:, None].expand(-1, heads), scores[-1].amax(-1), "amax")
+        total_BA = torch.zeros_like(top_BA)
+        summed_BAC = top_BA.new_zeros(*top_BA.shape, latent_size)
+        for (latents_NPW, owners_NG, _), part in zip(pages.parts, scores, strict=True):
+            owners = owners_NG.flatten()
+            shares = part.sub_(top_BA[owners][..., None]).exp_()
+            total_BA.index_add_(0, owners, shares.sum(-1))
+            shares = shares.to(latents_NPW.dtype).view(len(latents_NPW), -1, latents_NPW.shape[1])
+            found = shares @ latents_NPW[..., :latent_size]  # (N, G A, C)
+            summed_BAC.index_add_(0, owners, wide(found).view(-1, heads, latent_size))
+        return self.unfolded((summed_BAC / total_BA[..., None])[: pages.rows, None].to(q_BAW.dtype))
+
+    def folded(self, q_BSAD: Tensor) -> Tensor:
+        """Queries that meet latents where others meet keys: the key map folded in, (B, S, A, W)."""
+        up_k = self._maps()[:, : self.config.qk_nope_head_dim]  # (A, N, C)
+        q_nope, q_rope = self.nope_and_rope(q_BSAD)
+        return torch.cat([torch.einsum("bsan,anc->bsac", q_nope, up_k), q_rope], dim=-1)
+
+    def unfolded(self, summed_BSAC: Tensor) -> Tensor:
+        """Sums of latents through the value map, (B, S, A * V)."""
+        up_v = self._maps()[:, self.config.qk_nope_head_dim :]  # (A, V, C)
+        return torch.einsum("bsac,avc->bsav", summed_BSAC, up_v).flatten(2)
+
+    def _maps(self) -> Tensor:
+        """The latent's key and value maps of each head, (A, N + V, C)."""
+        return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)
+
+
+@cache
+def takes_narrow_values(device: torch.device) -> bool:
+    """Whether a device's fused attention is known to be right and fast with values narrower than keys.
+
+    CUDA from Hopper on. On a CPU and on older cards all scores would lie in memory at once, or a slow kernel runs;
+    torch 2.5 to 2.11 computes garbage on MPS (pytorch/pytorch 176767).
+    """
+    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)

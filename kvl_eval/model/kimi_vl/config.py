@@ -1,0 +1,319 @@
+"""Configuration of a Kimi-VL checkpoint: `config.json` and `preprocessor_config.json` as frozen dataclasses.
+
+Unknown fields are ignored, absent ones get the values of the released checkpoints (arXiv 2504.07491), and values that
+this implementation does not compute are refused by name. No torch in here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args, get_origin
+
+from kvl_eval.errors import CheckpointError
+from kvl_eval.model.files import id_tuple, read_json
+from kvl_eval.pictures import Grid, PictureSize, Size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import Tensor
+
+T = TypeVar("T")
+
+ARCHITECTURE = "KimiVLForConditionalGeneration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionConfig:
+    """MoonViT; the defaults are those of the released checkpoints. Sizes of patches are in pixels."""
+
+    patch_size: int = 14
+    init_pos_emb_height: int = 64
+    init_pos_emb_width: int = 64
+    num_attention_heads: int = 16
+    num_hidden_layers: int = 27
+    hidden_size: int = 1152
+    intermediate_size: int = 4304
+    merge_kernel_size: tuple[int, int] = (2, 2)
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads or self.head_dim % 4:
+            raise _bad_field(
+                "vision_config.num_attention_heads", self.num_attention_heads, "a head size divisible by 4"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def merged_size(self) -> int:
+        """Width of one visual token before the projector: all patches of a merge cell, joined."""
+        return self.hidden_size * self.merge_kernel_size[0] * self.merge_kernel_size[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextConfig:
+    """The Moonlight language model in DeepSeek-V3 form; the defaults are those of the released checkpoints."""
+
+    vocab_size: int = 163840
+    hidden_size: int = 2048
+    num_hidden_layers: int = 27
+    num_attention_heads: int = 16
+    intermediate_size: int = 11264
+    moe_intermediate_size: int = 1408
+    n_routed_experts: int = 64
+    n_shared_experts: int = 2
+    num_experts_per_tok: int = 6
+    first_k_dense_replace: int = 1
+    moe_layer_freq: int = 1
+    q_lora_rank: int | None = None
+    kv_lora_rank: int = 512
+    qk_nope_head_dim: int = 128
+    qk_rope_head_dim: int = 64
+    v_head_dim: int = 128
+    topk_method: str = "noaux_tc"
+    scoring_func: str = "sigmoid"
+    n_group: int = 1
+    topk_group: int = 1
+    norm_topk_prob: bool = True
+    routed_scaling_factor: float = 2.446
+    rms_norm_eps: float = 1e-5
+    rope_theta: float = 800000.0
+    rope_scaling: None = None
+    max_position_embeddings: int = 131072
+    hidden_act: str = "silu"
+    attention_bias: bool = False
+    initializer_range: float = 0.02
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
+    pad_token_id: int | None = None
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        supported = {
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "rope_scaling": None,
+            "hidden_act": "silu",
+            "tie_word_embeddings": False,
+        }
+        for name, value in supported.items():
+            if getattr(self, name) != value:
+                raise _bad_field(f"text_config.{name}", getattr(self, name), json.dumps(value))
+        if self.num_experts_per_tok > self.n_routed_experts or self.n_routed_experts % self.n_group:
+            raise _bad_field("text_config.n_routed_experts", self.n_routed_experts, "a multiple of n_group, >= top-k")
+
+    @property
+    def qk_head_dim(self) -> int:
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @property
+    def latent_size(self) -> int:
+        """Values that the KV cache keeps for one token in one layer."""
+        return self.kv_lora_rank + self.qk_rope_head_dim
+
+    def is_moe(self, layer: int) -> bool:
+        return layer >= self.first_k_dense_replace and layer % self.moe_layer_freq == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KimiVLConfig:
+    """A whole checkpoint's `config.json`."""
+
+    vision_config: VisionConfig = field(default_factory=VisionConfig)
+    text_config: TextConfig = field(default_factory=TextConfig)
+    media_placeholder_token_id: int = 163605
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
+    torch_dtype: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.media_placeholder_token_id < self.text_config.vocab_size:
+            raise _bad_field(
+                "media_placeholder_token_id",
+                self.media_placeholder_token_id,
+                f"an id below vocab_size {self.text_config.vocab_size}",
+            )
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ids that end a text, from the top level and from the language model's section."""
+        return tuple(sorted({*id_tuple(self.eos_token_id), *id_tuple(self.text_config.eos_token_id)}))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read a parsed `config.json`.
+
+        Raises: CheckpointError, for an architecture or a value that this implementation does not compute.
+        """
+        if values.get("model_type") != "kimi_vl":
+            raise _bad_field("model_type", values.get("model_type"), '"kimi_vl"')
+        architectures = values.get("architectures") or [ARCHITECTURE]
+        if ARCHITECTURE not in architectures:
+            raise _bad_field("architectures", architectures, f'["{ARCHITECTURE}"]')
+        text, vision = (_section(values, name) for name in ("text_config", "vision_config"))
+        vocab_sizes = {section["vocab_size"] for section in (values, text) if "vocab_size" in section}
+        if len(vocab_sizes) > 1:
+            raise _bad_field("vocab_size", values["vocab_size"], f"text_config.vocab_size {text['vocab_size']}")
+        dtypes = [section.get(name) for section in (values, text) for name in ("torch_dtype", "dtype")]
+        return _build(
+            cls,
+            {
+                **values,
+                "torch_dtype": next((dtype for dtype in dtypes if dtype), "bfloat16"),
+                "text_config": _build(TextConfig, text, "text_config."),
+                "vision_config": _build(VisionConfig, vision, "vision_config."),
+            },
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """Read `config.json` of a checkpoint folder. Raises: CheckpointError, where it is absent or unusable."""
+        return cls.from_dict(read_json(folder / "config.json"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `config.json`, readable by the published remote code and by serving engines."""
+        text = {
+            "model_type": "deepseek_v3",
+            **asdict(self.text_config),
+            "num_key_value_heads": self.text_config.num_attention_heads,
+            "torch_dtype": self.torch_dtype,
+        }
+        return {
+            "architectures": [ARCHITECTURE],
+            "model_type": "kimi_vl",
+            **asdict(self),
+            "text_config": text,
+            "vision_config": {"model_type": "moonvit", **asdict(self.vision_config)},
+            "ignore_index": -100,
+            "vocab_size": self.text_config.vocab_size,
+            "tie_word_embeddings": False,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessorConfig:
+    """`preprocessor_config.json`; the defaults are those of Instruct and Thinking (2506: in_token_limit 16384)."""
+
+    patch_size: int = 14
+    pad_input: bool = True
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    in_token_limit: int = 4096  # patches of one picture before padding
+    merge_kernel_size: tuple[int, int] = (2, 2)
+
+    def __post_init__(self) -> None:
+        for name in ("patch_size", "in_token_limit"):
+            if getattr(self, name) < 1:
+                raise _bad_field(name, getattr(self, name), "1 or more")
+        if min(self.merge_kernel_size) < 1 or min(self.image_std) <= 0.0:
+            raise _bad_field("merge_kernel_size, image_std", [self.merge_kernel_size, self.image_std], "above 0")
+
+    @property
+    def limit(self) -> int:
+        """Most patches of a picture."""
+        return self.in_token_limit
+
+    @property
+    def patch_pixels(self) -> int:
+        """Pixels of a patch."""
+        return self.patch_size**2
+
+    @property
+    def patches_per_token(self) -> int:
+        """Patches that become one visual token."""
+        return self.merge_kernel_size[0] * self.merge_kernel_size[1]
+
+    def with_limit(self, patches: int) -> Self:
+        """The same with another limit."""
+        return replace(self, in_token_limit=patches)
+
+    def size(self, width: int, height: int) -> PictureSize:
+        """What becomes of a picture of that size. Raises: MediaError."""
+        from kvl_eval.model.kimi_vl.image_processor import image_size
+
+        return image_size(width, height, self)
+
+    def accepted(self, width: int, height: int) -> Size:
+        """The size itself, or, where it is refused as too long, the longest legal one of the same aspect."""
+        from kvl_eval.model.kimi_vl.image_processor import accepted_size
+
+        return accepted_size(width, height, self)
+
+    def patches(self, image: "Image") -> tuple["NDArray[np.uint8]", Grid]:
+        """uint8 patches (P, 3, 14, 14) of a picture in raster order, and its grid. Raises: MediaError."""
+        from kvl_eval.model.kimi_vl.image_processor import preprocess_image
+
+        return preprocess_image(image, self)
+
+    def normalized(self, patches: "Tensor") -> "Tensor":
+        """(x / 255 - mean) / std in float32."""
+        from kvl_eval.model.kimi_vl.processor import normalize
+
+        return normalize(patches, self)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """Read `preprocessor_config.json` of a checkpoint folder. Raises: CheckpointError, if absent or unusable."""
+        return _build(cls, read_json(folder / "preprocessor_config.json"))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "image_processor_type": "KimiVLImageProcessor"}
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = values.get(name, {})
+    if not isinstance(section, Mapping):
+        raise _bad_field(name, section, "an object")
+    return section
+
+
+def _build(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    known = {item.name: item.type for item in fields(kind)}  # type: ignore[arg-type]
+    chosen = {name: _checked(prefix + name, values[name], kind_of) for name, kind_of in known.items() if name in values}
+    return kind(**chosen)
+
+
+def _checked(name: str, value: Any, expected: Any) -> Any:
+    """`value` with lists as tuples and whole numbers as floats where the annotation says so, if it is of its type."""
+    if isinstance(value, list):
+        value = tuple(value)
+    if expected is float and isinstance(value, int):
+        value = float(value)
+    if isinstance(expected, type) and is_dataclass(expected):
+        return value  # built and checked by its own section
+    if not _is_of(value, expected):
+        raise _bad_field(name, value, expected.__name__ if isinstance(expected, type) else str(expected))
+    return value
+
+
+def _is_of(value: Any, expected: Any) -> bool:
+    if isinstance(expected, UnionType):
+        return any(_is_of(value, option) for option in get_args(expected))
+    if get_origin(expected) is tuple:
+        kinds = get_args(expected)
+        if not isinstance(value, tuple) or (kinds[-1] is not ... and len(value) != len(kinds)):
+            return False
+        return all(_is_of(item, kinds[0]) for item in value)
+    if expected is None or expected is type(None):
+        return value is None
+    if expected is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, expected)
+
+
+def _bad_field(name: str, value: Any, accepted: str) -> CheckpointError:
+    return CheckpointError(
+        "model.config",
+        f"{name} is {json.dumps(value, default=str)}",
+        where="config.json",
+        why=f"accepted: {accepted}",
+        fix="use a Kimi-VL-A3B checkpoint (Instruct, Thinking or Thinking-2506), or one of the same architecture",
+    )

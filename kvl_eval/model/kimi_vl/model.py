@@ -1,0 +1,249 @@
+"""Kimi-VL: MoonViT, projector and Moonlight language model as one module (arXiv 2504.07491).
+
+Shapes: B rows, S tokens a row, H hidden, M visual tokens of all images, P patches of all images.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from kvl_eval.errors import PromptError
+from kvl_eval.model.base import Embedded, Rows
+from kvl_eval.model.generate import generate
+from kvl_eval.model.kimi_vl.attention import RMSNorm
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.model.kimi_vl.decoder import LanguageModel, padding_mask
+from kvl_eval.model.kimi_vl.moe import Experts, Router
+from kvl_eval.model.kimi_vl.projector import Projector
+from kvl_eval.model.kimi_vl.vision import MoonViT, PositionTable, grid_pairs
+from kvl_eval.model.pages import PAGE, LatentCache, PagedRows, PagePool
+from kvl_eval.model.placement import Places
+from kvl_eval.model.tensors import index_tensor
+from kvl_eval.model.weights import load_model
+from kvl_eval.pictures import Grid
+
+PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (80 kB each in float32); images are never split
+
+
+@dataclass(frozen=True, slots=True)
+class KimiVLOutput:
+    """What a forward pass returns: logits (B, S, vocab_size), float32 or wider."""
+
+    logits: Tensor
+
+
+class KimiVL(nn.Module):
+    """The whole model; parameters carry the checkpoint's names, routed experts are stacked."""
+
+    def __init__(self, config: KimiVLConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision_tower = MoonViT(config.vision_config)
+        self.multi_modal_projector = Projector(config)
+        self.language_model = LanguageModel(config.text_config)
+        self.stop_token_ids = config.eos_ids
+        self.layer_devices: Sequence[torch.device] = ()  # of each decoder layer, where they lie on several
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | Places | None = None,
+    ) -> Self:
+        """Load a Hugging Face checkpoint, folder or repository id, straight onto its device.
+
+        Args:
+            revision: branch, tag or commit of a repository.
+            dtype:    None means float32 on a CPU and the checkpoint's own elsewhere.
+            device:   None means the CPU, `auto` the card there is or layers over all of them, by accelerate; a mapping
+                      says for each module where it goes.
+        Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
+        """
+        return load_model(cls, path_or_repo, revision=revision, dtype=dtype, device=device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.layer_devices[0] if self.layer_devices else self.language_model.lm_head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.language_model.lm_head.weight.dtype
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        image_grid_hws: Tensor | Sequence[Sequence[int]] | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> KimiVLOutput:
+        """Logits of every position, without a cache; differentiable.
+
+        Args:
+            input_ids:      (B, S) ids with one placeholder for each visual token.
+            pixel_values:   (P, 3, 14, 14) patches of all images in reading order.
+            image_grid_hws: (n, 2) rows and columns of each image in patches.
+            attention_mask: (B, S), 0 for padding; positions count the tokens that are not padding.
+        Raises: PromptError, if placeholders and visual tokens differ in number.
+        """
+        features = None if pixel_values is None else self.image_features(pixel_values, image_grid_hws)
+        embeds = self.embeddings(input_ids, features)
+        if attention_mask is None:
+            positions, mask = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids), None
+        else:
+            positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            mask = padding_mask(attention_mask)
+        hidden = self.language_model.model(embeds, positions, mask)
+        return KimiVLOutput(logits=self.language_model.logits(hidden))
+
+    def image_features(
+        self,
+        pixel_values: Tensor,
+        image_grid_hws: Tensor | Sequence[Sequence[int]] | None,
+        *,
+        patches_at_once: int = PATCHES_AT_ONCE,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Visual tokens of all images, (M, H), images in order; the tower sees a bounded number of patches at once.
+
+        Args:
+            pixel_values:    (P, 3, 14, 14) patches of all images.
+            image_grid_hws:  (n, 2) rows and columns of each image in patches.
+            patches_at_once: most patches in one call of the tower; a larger image has one to itself.
+            prepare:         makes what the tower takes of a portion of `pixel_values`, so that all of them together
+                             need not be more than bytes: `partial(normalize, config=...)` on uint8 patches.
+        Raises: PromptError, if grids and patches do not fit together.
+        """
+        if image_grid_hws is None:
+            raise PromptError("image.grid", "pixel_values came without image_grid_hws")
+        grids = grid_pairs(image_grid_hws)
+        features, start, first = [], 0, 0
+        for end in _bounded_runs([rows * cols for rows, cols in grids], patches_at_once):
+            count = sum(rows * cols for rows, cols in grids[first:end])
+            last = None if end == len(grids) else start + count
+            portion = pixel_values[start:last]
+            merged = self.vision_tower(portion if prepare is None else prepare(portion), grids[first:end])
+            features.append(self.multi_modal_projector(merged))
+            start, first = start + count, end
+        return torch.cat(features)
+
+    def embed(self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()) -> Embedded:
+        """One sequence of ids (1, S) with visual tokens in place of its placeholders; without features all is text.
+
+        Raises: PromptError, if features are given and placeholders and visual tokens differ in number.
+        """
+        embeds = self.language_model.model.embed_tokens(ids) if features is None else self.embeddings(ids, features)
+        size = ids.shape[1]
+        return Embedded(embeds, torch.arange(size, device=embeds.device)[None], size)
+
+    def embeddings(self, input_ids: Tensor, image_features: Tensor | None = None) -> Tensor:
+        """Embeddings (B, S, H) with visual tokens in place of the placeholders, in reading order.
+
+        Raises: PromptError, if placeholders and visual tokens differ in number.
+        """
+        embeds = self.language_model.model.embed_tokens(input_ids)
+        slots = (input_ids == self.config.media_placeholder_token_id).to(embeds.device)
+        found, given = int(slots.sum()), 0 if image_features is None else len(image_features)
+        if found != given:
+            raise PromptError(
+                "image.slots",
+                f"the prompt has {found} image tokens, the images give {given}",
+                fix="build the prompt with the processor, and pass the images of the same call",
+            )
+        if image_features is None or not given:
+            return embeds  # type: ignore[no-any-return]
+        return embeds.masked_scatter(slots[..., None], image_features.to(embeds))  # type: ignore[no-any-return]
+
+    def new_cache(self, rows: int = 0) -> LatentCache:
+        """An empty cache for `rows` sequences, where the layers lie and in their dtype."""
+        return LatentCache(
+            self.config.text_config, rows=rows, dtype=self.dtype, device=self.layer_devices or self.device
+        )
+
+    def new_pool(self, pages: int | None = None, page_size: int = PAGE) -> PagePool:
+        """A cache of at most so many pages for sequences that come and go, where the layers lie and in their dtype."""
+        config = self.config.text_config
+        device = self.layer_devices or self.device
+        return PagePool(
+            layers=config.num_hidden_layers,
+            width=config.latent_size,
+            limit=pages,
+            page_size=page_size,
+            dtype=self.dtype,
+            device=device,
+        )
+
+    @torch.no_grad()
+    def forward_cached(self, embeds: Tensor, rows: Rows) -> Tensor:
+        """Run new tokens of some sequences; logits (sequences, vocab_size) behind the last one of each.
+
+        Prompts and chunks of them take keys and values of all heads, single tokens absorbed weights.
+        """
+        hidden = self.language_model.model(embeds, rows.prepare(), None, rows)
+        rows.advance()
+        return self.language_model.logits(rows.last(hidden))
+
+    @torch.no_grad()
+    def forward_block(
+        self, embeds: Tensor, cache: LatentCache | PagedRows, counts: Sequence[int] | None = None
+    ) -> Tensor:
+        """`forward_cached` for rows of equal size, padded at the right.
+
+        Args:
+            embeds: (B, S, H) embeddings of the new tokens.
+            cache:  a cache with B rows; it holds the new tokens afterwards.
+            counts: tokens of each row that are not padding, 1 to S; None means S for all.
+        Returns: (B, vocab_size) in float32 or wider.
+        """
+        rows, size = embeds.shape[:2]
+        counts = [size] * rows if counts is None else list(counts)
+        mask = cache.prepare(size)
+        positions = index_tensor(cache.lengths, embeds.device)[:, None] + torch.arange(size, device=embeds.device)
+        hidden = self.language_model.model(embeds, positions, mask, cache)
+        cache.advance(counts)
+        if min(counts) == size:
+            return self.language_model.logits(hidden[:, -1])
+        ends = index_tensor(counts, hidden.device) - 1
+        return self.language_model.logits(hidden[torch.arange(rows, device=hidden.device), ends])
+
+    generate = generate
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator | None = None) -> Self:
+        """Draw every parameter anew and return the model.
+
+        Matrices are normal with standard deviation fan_in ** -0.5, tables with `initializer_range`; norms are one,
+        biases are zero.
+        """
+        spread = self.config.text_config.initializer_range
+        for module in self.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif isinstance(module, nn.LayerNorm | RMSNorm):
+                    parameter.fill_(1.0)
+                elif isinstance(module, nn.Embedding | PositionTable):
+                    parameter.normal_(0.0, spread, generator=generator)
+                elif isinstance(module, Experts | Router):
+                    parameter.normal_(0.0, parameter.shape[-1] ** -0.5, generator=generator)
+                else:
+                    parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
+        return self
+
+
+def _bounded_runs(sizes: Sequence[int], limit: int) -> list[int]:
+    """Ends of consecutive runs whose sizes add up to at most `limit`; a larger single item is a run of its own."""
+    ends, total = [], 0
+    for index, size in enumerate(sizes):
+        if index and total and total + size > limit:
+            ends.append(index)
+            total = 0
+        total += size
+    return [*ends, len(sizes)]

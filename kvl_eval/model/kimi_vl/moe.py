@@ -1,0 +1,148 @@
+"""Mixture of experts with sigmoid gating and a correction bias (DeepSeek-V3 form, as in Moonlight).
+
+Shapes: T tokens, H hidden, E routed experts, I expert width, k experts a token.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kvl_eval.model.kimi_vl.config import TextConfig
+from kvl_eval.model.precision import wide, wide_dtype
+
+# Public in newer releases of torch, private in older ones, absent in the oldest that are supported.
+GROUPED_MM: Callable[..., Tensor] | None = getattr(F, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
+FEW_ROWS = 6  # up to which `product` turns the matrix product round
+
+
+class MLP(nn.Module):
+    """down(silu(gate(x)) * up(x)), without biases: the dense first layer and the shared experts."""
+
+    def __init__(self, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden, inner, bias=False)
+        self.up_proj = nn.Linear(hidden, inner, bias=False)
+        self.down_proj = nn.Linear(inner, hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Router(nn.Module):
+    """Chooses experts by biased scores and weighs them by unbiased ones, all in float32 or wider."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
+        self.e_score_correction_bias = nn.Parameter(torch.empty(config.n_routed_experts))
+
+    def forward(self, x_TH: Tensor) -> tuple[Tensor, Tensor]:
+        """Expert indices (T, k) and their weights (T, k), normalised and scaled, float32 or wider."""
+        scores_TE = F.linear(wide(x_TH), wide(self.weight)).sigmoid()
+        experts_Tk = self.choose(scores_TE + wide(self.e_score_correction_bias))
+        weights_Tk = scores_TE.gather(1, experts_Tk)
+        if self.config.norm_topk_prob and self.config.num_experts_per_tok > 1:
+            weights_Tk = weights_Tk / (weights_Tk.sum(-1, keepdim=True) + 1e-20)
+        return experts_Tk, weights_Tk * self.config.routed_scaling_factor
+
+    def choose(self, biased_TE: Tensor) -> Tensor:
+        """The top experts by biased score, out of the best groups (a group counts by its two best experts)."""
+        if self.config.n_group > 1:
+            grouped = biased_TE.view(len(biased_TE), self.config.n_group, -1)
+            best = grouped.topk(2, dim=-1).values.sum(-1).topk(self.config.topk_group, dim=-1).indices
+            kept = torch.zeros_like(grouped[..., 0]).scatter(1, best, 1.0)
+            biased_TE = (grouped * kept[..., None]).flatten(-2)  # scores of dropped groups become 0, as published
+        return biased_TE.topk(self.config.num_experts_per_tok, dim=-1).indices
+
+
+class Experts(nn.Module):
+    """All routed experts of a layer, stacked; checkpoints name them `experts.E.{gate,up,down}_proj.weight`."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        count, hidden, inner = config.n_routed_experts, config.hidden_size, config.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(count, 2 * inner, hidden))  # gate rows, then up rows
+        self.down_proj = nn.Parameter(torch.empty(count, hidden, inner))
+
+    def forward(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
+        """Weighted sum of each token's experts, (T, H), summed in float32 or wider.
+
+        Pairs (token, expert) are sorted by expert once; then one grouped matrix product for gate and up and one for
+        down on an accelerator, without reading anything back, or a loop over the experts that were hit on a CPU.
+        """
+        chosen = experts_Tk.flatten()
+        order = chosen.argsort(stable=True)
+        tokens = order // experts_Tk.shape[1]
+        ends_E = torch.searchsorted(chosen[order], torch.arange(len(self.down_proj), device=order.device), right=True)
+        if not self.takes_grouped(x_TH):
+            return self.looped(x_TH, tokens, weights_Tk.flatten()[order], ends_E)
+        outputs = self.grouped(x_TH[tokens], ends_E)
+        pairs = outputs[order.argsort()].view(*experts_Tk.shape, -1)  # (T, k, H), back in token order
+        return (wide(pairs) * weights_Tk[..., None]).sum(1).to(x_TH.dtype)
+
+    def takes_grouped(self, x: Tensor) -> bool:
+        """Whether torch has a fused grouped product for these weights: bfloat16 on CUDA, rows of whole 16 bytes."""
+        aligned = all(size % 8 == 0 for size in self.down_proj.shape[1:])
+        return GROUPED_MM is not None and aligned and x.dtype == torch.bfloat16 and x.device.type in ("cuda", "meta")
+
+    def grouped(self, inputs: Tensor, ends_E: Tensor) -> Tensor:
+        """Outputs of the sorted pairs by grouped matrix products; `ends_E` is where each expert's pairs end."""
+        assert GROUPED_MM is not None
+        offsets = ends_E.to(torch.int32)
+        gate, up = GROUPED_MM(inputs, self.gate_up_proj.mT, offs=offsets).chunk(2, dim=-1)
+        return GROUPED_MM(F.silu(gate) * up, self.down_proj.mT, offs=offsets)
+
+    def looped(self, x_TH: Tensor, tokens_P: Tensor, weights_P: Tensor, ends_E: Tensor) -> Tensor:
+        """Weighted sum (T, H) over the sorted pairs, one expert after the other, skipping those without pairs.
+
+        What an expert gives is added at once, so that no more than one expert's outputs lie in memory.
+        """
+        total_TH, start = torch.zeros_like(x_TH, dtype=wide_dtype(x_TH.dtype)), 0
+        weights = zip(ends_E.tolist(), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
+        for end, gate_up, down in weights:
+            if end > start:
+                tokens = tokens_P[start:end]
+                gate, up = product(x_TH[tokens], gate_up).chunk(2, dim=-1)
+                out = product(F.silu(gate) * up, down)
+                total_TH.index_add_(0, tokens, wide(out) * weights_P[start:end, None])
+            start = end
+        return total_TH.to(x_TH.dtype)
+
+    def plain(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
+        """The plain form of `forward`: every expert on every token, weighted by zero where it was not chosen."""
+        total = torch.zeros_like(x_TH, dtype=wide_dtype(x_TH.dtype))
+        for expert, (gate_up, down) in enumerate(zip(self.gate_up_proj, self.down_proj, strict=True)):
+            gate, up = F.linear(x_TH, gate_up).chunk(2, dim=-1)
+            weight_T = (weights_Tk * (experts_Tk == expert)).sum(-1)
+            total = total + wide(F.linear(F.silu(gate) * up, down)) * weight_T[:, None]
+        return total.to(x_TH.dtype)
+
+
+def product(x_NI: Tensor, weight_OI: Tensor) -> Tensor:
+    """`F.linear(x, weight)`, (N, O); for few rows in float32 on a CPU with the weight on the left.
+
+    That form reads the weight as fast as memory gives it, the usual one takes 1.1 to 2.4 times as long; a single row is
+    computed twice, since the product with a vector is the slowest of all (`python -m benchmarks.experts`).
+    """
+    if len(x_NI) > FEW_ROWS or x_NI.device.type != "cpu" or x_NI.dtype != torch.float32:
+        return F.linear(x_NI, weight_OI)
+    rows = x_NI.contiguous() if len(x_NI) > 1 else torch.cat([x_NI, x_NI])
+    return (weight_OI @ rows.T)[:, : len(x_NI)].T
+
+
+class MoE(nn.Module):
+    """Routed experts plus the shared ones, which are a single MLP and are not scaled."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.gate = Router(config)
+        self.experts = Experts(config)
+        self.shared_experts = MLP(config.hidden_size, config.n_shared_experts * config.moe_intermediate_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_TH = x.reshape(-1, x.shape[-1])
+        routed = self.experts(x_TH, *self.gate(x_TH))
+        return routed.view_as(x) + self.shared_experts(x)  # type: ignore[no-any-return]

@@ -1,0 +1,37 @@
+"""A checkpoint's weights: by the published names, or by those that transformers gives them in memory."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from kvl_eval.model.qwen2_5_vl.config import QwenConfig
+from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
+from kvl_eval.model.weights import load_on_one_device
+
+RENAMED = (("model.language_model.", "model."), ("model.visual.", "visual."))
+HEAD = "lm_head.weight"
+
+
+def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -> Qwen25VL:
+    """The model of a checkpoint folder in evaluation mode.
+
+    Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
+    """
+    config = QwenConfig.from_folder(folder)
+    return load_on_one_device(
+        partial(Qwen25VL, config),
+        folder,
+        config.torch_dtype,
+        dtype=dtype,
+        device=device,
+        published=partial(published_name, is_tied=config.tie_word_embeddings),
+    )
+
+
+def published_name(name: str, is_tied: bool) -> str | None:
+    """The name as the model has it; None for a tied head, which is the embedding table whatever a file holds."""
+    for written, published in RENAMED:
+        if name.startswith(written):
+            return published + name.removeprefix(written)
+    return None if is_tied and name == HEAD else name
