@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from kvl_eval.decode import encode
 from kvl_eval.errors import UsageError
+from kvl_eval.view.live import RunProgress
 
 HERE = Path(__file__).resolve().parent
 OWN = {"live.html", "live.js"}  # pages of this package, beside those of the report
@@ -45,7 +47,7 @@ HEADERS = {
 }
 IDLE = 30.0  # seconds after which a silent connection is closed
 
-State = Callable[[], Mapping[str, Any]]
+State = Callable[[], RunProgress]
 
 
 class ReportServer(ThreadingHTTPServer):
@@ -159,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.state is None:
             self._short(HTTPStatus.NOT_FOUND, "nothing is going on")
             return
-        content = json.dumps(self.server.state()).encode("ascii")
+        content = json.dumps(encode(self.server.state())).encode("ascii")
         self._head(HTTPStatus.OK, TYPES[".json"], len(content))
         if body:
             self.wfile.write(content)

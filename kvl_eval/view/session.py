@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.reports.numbers import plain
@@ -12,13 +12,13 @@ from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_list import list_runs
-from kvl_eval.view.live import LiveRun
+from kvl_eval.view.live import LiveRun, RunProgress
 from kvl_eval.view.server import ReportServer
 
 CHECK = 1.0  # seconds between two looks at whether a run is over
 
 
-class View:
+class RunView:
     """A server for one run or report, and the thread that writes a run's report when the run is over."""
 
     def __init__(self, path: Path, port: int = 0) -> None:
@@ -54,9 +54,9 @@ class View:
         if self._live is not None:
             self._live.close()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> RunProgress:
         assert self._live is not None
-        return {**self._live.state(), "report": self._written.is_set(), "problem": self._problem}
+        return replace(self._live.state(), report=self._written.is_set(), problem=self._problem)
 
     def _wait_for_end(self, path: Path, live: LiveRun) -> None:
         while not self._closed.wait(CHECK):
