@@ -88,7 +88,7 @@ def evaluate(
 def _tasks(tasks: Sequence[str | Task] | str, bundled: bool) -> list[Task]:
     if isinstance(tasks, str):
         return select([tasks], bundled=bundled)
-    found: list[Task] = []
+    chosen: list[Task] = []
     for task in tasks:
-        found += [task] if isinstance(task, Task) else select([task], bundled=bundled)
-    return list({task.name: task for task in found}.values())
+        chosen += [task] if isinstance(task, Task) else select([task], bundled=bundled)
+    return list({task.name: task for task in chosen}.values())

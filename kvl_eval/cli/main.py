@@ -330,13 +330,13 @@ def version(as_json: bool) -> int:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    found = {"kvl-eval": __version__, "python": sys.version.split()[0]}
+    versions = {"kvl-eval": __version__, "python": sys.version.split()[0]}
     for name in ("torch", "transformers", "datasets", "numpy", "pillow", "tiktoken", "safetensors", "av", "decord"):
         try:
-            found[name] = installed(name)
+            versions[name] = installed(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    click.echo(json.dumps(found) if as_json else "\n".join(f"{name:<14}{text}" for name, text in found.items()))
+            versions[name] = "not installed"
+    click.echo(json.dumps(versions) if as_json else "\n".join(f"{name:<14}{text}" for name, text in versions.items()))
     return 0
 
 

@@ -23,7 +23,7 @@ from kvl_eval.types import MediaInfo
 CHUNK_BYTES = 400_000
 CHUNK_SAMPLES = 200
 LONGEST = 200_000  # characters of one text that the page shows; the run folder holds the whole
-UNJUDGED = ("failed", "pending")
+UNANSWERED = ("failed", "pending")
 PREVIEW = 80  # characters of the question in the list
 
 
@@ -126,7 +126,7 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
         row for run in runs for task in task_names([run]) for row in _task_rows(run, task, chunks, names, thumbnails)
     ]
     chunks.flush()
-    _mark_flips(rows, {names.known.get(name) for name in UNJUDGED})
+    _mark_flips(rows, {names.known.get(name) for name in UNANSWERED})
     columns = [column.name for column in fields(IndexRow)]
     index = {
         "runs": [{"id": run.run_id, "model": run.model, "demo": run.demo} for run in runs],
@@ -180,6 +180,7 @@ def _index_row(
         verdict = record.status if record.status != "ok" else "not_scored" if score is None else score.verdict
         reason = record.reason or (score.reason if score is not None else None) or ""
     labels = [f"{name}: {value}" for name, values in entry.sample.categories.items() for value in values]
+    categories = [names.number(numbers.plain(label)) for label in labels]
     return IndexRow(
         run=run.number,
         task=names.number(numbers.plain(entry.task)),
@@ -190,16 +191,16 @@ def _index_row(
         truncated=int(record is not None and record.finish_reason in ("length", "budget")),
         repeat=entry.repeat,
         budget=names.number("" if entry.budget is None else numbers.budget(entry)),
-        categories=[names.number(numbers.plain(label)) for label in labels],
+        categories=categories,
         question=numbers.plain(" ".join(entry.sample.question.split())[:PREVIEW]),
         chunk=place[0],
         place=place[1],
     )
 
 
-def _mark_flips(rows: Sequence[IndexRow], unjudged: set[int | None]) -> None:
+def _mark_flips(rows: Sequence[IndexRow], unanswered: set[int | None]) -> None:
     """Set `flipped` where two runs that both answered a sample have different verdicts on it."""
-    judged = [row for row in rows if row.verdict not in unjudged]
+    judged = [row for row in rows if row.verdict not in unanswered]
     verdicts: dict[str, set[int]] = {}
     for row in judged:
         verdicts.setdefault(row.across, set()).add(row.verdict)

@@ -113,7 +113,7 @@ class FlipList:
 
     what: str
     n: int
-    shown: list[FlipTexts]
+    samples: list[FlipTexts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def _task(pair: Comparison, task: ComparedTask) -> TaskTexts:
         p="" if not known or task.p_value is None else f"{task.p_value:.4f}",
         detectable="" if not known or task.detectable is None else f"{100 * task.detectable:.1f}",
         flips=[
-            FlipList(what=what, n=len(samples), shown=[_flip(pair, task, sample) for sample in samples[:MOST]])
+            FlipList(what=what, n=len(samples), samples=[_flip(pair, task, sample) for sample in samples[:MOST]])
             for what, samples in directions
             if samples
         ],

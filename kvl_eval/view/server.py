@@ -110,9 +110,9 @@ def find_file(root: Path, path: str) -> Path | None:
     base = HERE / "assets" if parts[0] in OWN else root
     if parts[0] == "assets" and not (root / "assets").is_dir():
         base = REPORT_ASSETS.parent
-    found = base.joinpath(*parts)
+    file = base.joinpath(*parts)
     try:
-        resolved = found.resolve(strict=True)
+        resolved = file.resolve(strict=True)
     except (OSError, ValueError):
         return None
     inside = resolved.is_relative_to(base.resolve())
