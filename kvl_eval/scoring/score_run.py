@@ -6,6 +6,7 @@ Memory grows only by what aggregation needs: a sample's row is read again from t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -30,10 +31,12 @@ class ScoredRun:
     """One task of a run under one protocol.
 
     Attributes:
-        lines: one for each answer, in plan order; of a protocol that scores whole passes, pass after pass.
-        rows:  one result for each thinking budget.
+        version: of kvl-eval.
+        lines:   one for each answer, in plan order; of a protocol that scores whole passes, pass after pass.
+        rows:    one result for each thinking budget.
     """
 
+    version: str
     lines: tuple[ScoreLine, ...]
     rows: tuple[ResultRow, ...]
 
@@ -46,13 +49,15 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
         judge: whose stored replies stand in the place of the protocol's own extraction, and what it was shown.
     Raises: DataError for a plan that cannot be read.
     """
-    scoring = Scoring(task, protocol, view, None if judge is None else run.replies(task.name), judge)
+    replies = None if judge is None else run.replies(task.name)
     tallies: dict[tuple[int | None, Policy | None], Tally] = {}
     categories: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
     lines: list[ScoreLine] = []
-    with PlanRows(run.folder) as rows:
-        for outcome, verdict in scoring.verdicts(outcomes(run, task, view)):
-            tally = tallies.setdefault(outcome.budget, Tally(*outcome.budget))
+    with PlanRows(run.folder) as rows, closing(replies) if replies else nullcontext():
+        for outcome, verdict in Scoring(task, protocol, view, replies, judge).verdicts(outcomes(run, task, view)):
+            if outcome.budget not in tallies:
+                tallies[outcome.budget] = Tally(*outcome.budget)
+            tally = tallies[outcome.budget]
             tally.count(outcome)
             if outcome.item is not None and verdict is not None:
                 sample, entry = outcome.item.sample, outcome.entry
@@ -61,7 +66,7 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
                 tally.scored.append(Scored(sample=slim, score=verdict.score, repeat=entry.repeat))
                 lines.append(_line(entry, slim, verdict, protocol))
         about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
-        return ScoredRun(tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
+        return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
 
 
 def _line(entry: PlanEntry, sample: Sample, verdict: Verdict, protocol: str) -> ScoreLine:
