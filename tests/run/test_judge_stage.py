@@ -339,13 +339,11 @@ def test_two_judges_or_none_of_one_run_are_compared(tmp_path: Path, stub: Stub) 
     stub.script = in_turn(chat("0.0"))
     again(folder, task, stub.url, "second")
     found = compare(RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official", "official+umpire"))
-    [one] = found["comparisons"]
+    [one] = found.as_json()["comparisons"]
     assert [one[side]["protocol"] for side in ("a", "b")] == ["official", "official+umpire"]
     assert (one["score_a"], one["score_b"]) == (0.5, (0.5 + 3) / 4)
     assert "official against official+umpire" in as_text(found)
-    [one] = compare(
-        RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official+umpire", "official+second")
-    ).as_json()["comparisons"]
+    [one] = compared(folder, folder, task, protocols=("official+umpire", "official+second"))
     assert [flip["sample_id"] for flip in one["lost"]] == ["q/1", "q/2", "q/3"]
     with pytest.raises(UsageError, match="'third' was not asked") as caught:
         compare(RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official", "official+third"))
@@ -363,9 +361,7 @@ def test_two_runs_are_compared_by_the_newest_judge_that_both_asked(tmp_path: Pat
     assert {one[side]["protocol"] for side in ("a", "b")} == {"official+umpire"}
     [one] = compared(a, bare, task)
     assert {one[side]["protocol"] for side in ("a", "b")} == {"official"}
-    [one] = compare(RunReader(a, [task]), RunReader(bare, [task]), protocols=("lenient+umpire", "lenient")).as_json()[
-        "comparisons"
-    ]
+    [one] = compared(a, bare, task, protocols=("lenient+umpire", "lenient"))
     assert {one[side]["protocol"] for side in ("a", "b")} == {"lenient"}  # which no judge reads
 
 
