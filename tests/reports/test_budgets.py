@@ -87,7 +87,7 @@ def test_the_published_curve_is_figure_13_and_stands_beside_thinking_runs_alone(
         [other] = charts(sweep(tmp_path, f"run-{number}", model=family, family=family))
         assert other.published == ()
     folder = RunFolder.open(sweep(tmp_path, "run-copy"))
-    folder.save({"model": {**folder.manifest["model"], "family_rule": "origin"}})
+    folder.legacy_save({"model": {**folder.legacy_manifest["model"], "family_rule": "origin"}})
     [copy] = charts(folder.path)
     assert copy.published == (), "what says itself that it is a published model may be a fine-tune"
     [demo] = charts(sweep(tmp_path, "run-demo", demo=True))

@@ -21,7 +21,7 @@ from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
@@ -513,7 +513,7 @@ def test_a_run_inside_a_running_event_loop(tmp_path: Path) -> None:
 def test_loading_that_breaks_in_the_middle_ends_the_run_with_its_error(tmp_path: Path) -> None:
     reads = []
 
-    def load(source: Source, split: str) -> Iterator[Sample]:
+    def load(source: Source, split: str, reporter: Reporter) -> Iterator[Sample]:
         reads.append(1)
         for number, row in enumerate(rows(10)):
             if len(reads) == 2 and number == 5:
