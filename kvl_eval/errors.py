@@ -110,7 +110,7 @@ class SampleError(KvlEvalError):
 
     @property
     def reason(self) -> str:
-        """The last part of the code: `media.corrupt` and `media_corrupt` both give `media_corrupt`."""
+        """The code with `_` for its dot: `media.corrupt` and `media_corrupt` both give `media_corrupt`."""
         return self.code.replace(".", "_")
 
 

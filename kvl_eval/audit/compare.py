@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from kvl_eval.audit.paired import Lines, PairedLines, SampleKey, paired
+from kvl_eval.audit.paired import LinesBySample, PairedLines, SampleKey, paired
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import UsageError, unknown
 from kvl_eval.run.plan import differences
@@ -123,7 +123,7 @@ class _Side:
 
     run: RunReader
     scorer: str
-    lines: Mapping[Budget, Lines]
+    lines: Mapping[Budget, LinesBySample]
 
     def setting(self, budget: Budget) -> ComparedSetting:
         return ComparedSetting(protocol=self.scorer, budget=budget.budget, policy=budget.policy)

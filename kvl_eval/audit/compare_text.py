@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kvl_eval.audit.compare import ComparedSetting, RunComparison, TaskComparison
-from kvl_eval.audit.paired import ChangedSample, PairCounts, PairedScores, Reading
+from kvl_eval.audit.paired import ChangedSample, PairCounts, PairedScores, SideScore
 from kvl_eval.decode import Json
 from kvl_eval.reports.numbers import plain
 
@@ -92,14 +92,14 @@ def _changed(title: str, samples: Sequence[ChangedSample]) -> list[str]:
     lines = [f"  {title} ({len(samples)}):"]
     for sample in samples[:SHOWN]:
         repeat = f" repeat {sample.repeat}" if sample.repeat else ""
-        readings = " → ".join(map(_reading, (sample.a, sample.b)))
+        readings = " → ".join(map(_side_score, (sample.a, sample.b)))
         lines.append(f"    {plain(sample.sample_id)}{repeat}: {readings}, gold {_cut(list(sample.gold))}")
     if len(samples) > SHOWN:
         lines.append(f"    and {len(samples) - SHOWN} more; --json lists all")
     return lines
 
 
-def _reading(side: Reading) -> str:
+def _side_score(side: SideScore) -> str:
     return f"nothing ({side.reason})" if side.extracted is None else _cut(side.extracted)
 
 

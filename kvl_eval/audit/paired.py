@@ -15,11 +15,11 @@ from kvl_eval.types import Verdict
 
 SampleKey = tuple[str, int]
 """Sample id and repeat."""
-Lines = Mapping[SampleKey, ScoreLine]
+LinesBySample = Mapping[SampleKey, ScoreLine]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class SideScore:
     """What one side made of an answer; fields as in `ScoreLine`."""
 
     extracted: Json
@@ -35,8 +35,8 @@ class ChangedSample:
     sample_id: str
     repeat: int
     gold: tuple[str, ...]
-    a: Reading
-    b: Reading
+    a: SideScore
+    b: SideScore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class _Pair(NamedTuple):
         return float(self.a.score), float(self.b.score)
 
 
-def paired(a: Lines, b: Lines, changed: AbstractSet[str]) -> PairedLines:
+def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> PairedLines:
     """How B differs from A on what both have scored, without `changed` samples."""
     shared = [_Pair(line, b[key]) for key, line in a.items() if key in b and key[0] not in changed]
     scored = [pair for pair in shared if pair.a.score is not None and pair.b.score is not None]
@@ -158,8 +158,8 @@ def _worst(pairs: Sequence[_Pair]) -> _Pair:
 
 def _changed(pair: _Pair) -> ChangedSample:
     a = pair.a
-    return ChangedSample(sample_id=a.sample_id, repeat=a.repeat, gold=a.gold, a=_reading(a), b=_reading(pair.b))
+    return ChangedSample(sample_id=a.sample_id, repeat=a.repeat, gold=a.gold, a=_side_score(a), b=_side_score(pair.b))
 
 
-def _reading(line: ScoreLine) -> Reading:
-    return Reading(extracted=line.extracted, verdict=line.verdict, reason=line.reason, score=line.score)
+def _side_score(line: ScoreLine) -> SideScore:
+    return SideScore(extracted=line.extracted, verdict=line.verdict, reason=line.reason, score=line.score)

@@ -16,7 +16,7 @@ STATES = ("ok", "failed", "pending")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """One thing that is not as it should be: a stable code, file and line, and what is wrong."""
 
     severity: Severity
@@ -36,14 +36,14 @@ class Verification:
 
     path: Path
     strict: bool = False
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[AuditFinding] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     proven: list[str] = field(default_factory=list)
 
     def add(self, severity: Severity, code: str, where: object, what: str) -> None:
         """Note one thing; under `strict` a trace is damage."""
         level: Severity = "damaged" if severity == "trace" and self.strict else severity
-        self.findings.append(Finding(level, code, str(where), what))
+        self.findings.append(AuditFinding(level, code, str(where), what))
 
     def has(self, severity: Severity) -> bool:
         """Whether anything that severe was found."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from kvl_eval.store.journal import read_lines
 from kvl_eval.store.records import Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.task_records import SampleLine, packed_path, sample_lines
+from kvl_eval.types import TokenCounts
 
 Planned = Mapping[str, set[Key]]
 """{task: its planned keys}."""
@@ -65,7 +67,7 @@ def _check_task(
             proof.add("damaged", "record.fault", line.where, error.message)
             continue
         fingerprint = fingerprint or record.config_fingerprint
-        faults = [*_faults(record), *_foreign(record, task, fingerprint)]
+        faults = [*_uncounted(line.fields), *_faults(record), *_foreign(record, task, fingerprint)]
         for fault in faults:
             proof.add("damaged", "record.fault", line.where, fault)
         if faults:
@@ -95,6 +97,14 @@ def _readable(folder: RunFolder, path: Path, damaged: list[Damage], proof: Verif
             damaged.append(Damage("record.damaged", line.where, line.damage))
         else:
             yield line
+
+
+def _uncounted(stored: object) -> Iterator[str]:
+    """Counts that a record lacks, whose types would read them as 0."""
+    tokens = stored.get("tokens") if isinstance(stored, dict) else None
+    for count in fields(TokenCounts):
+        if isinstance(tokens, dict) and count.name not in tokens:
+            yield f"tokens.{count.name} is missing"
 
 
 def _faults(record: Record) -> Iterator[str]:

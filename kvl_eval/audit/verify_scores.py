@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 
-from kvl_eval import __version__
 from kvl_eval.audit.verification import Verification
 from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import DataError, KvlEvalError
@@ -69,7 +68,7 @@ def _score_again(
         for judge in judges(run, task, protocol, view):
             again = score_run(run, task, protocol, view, judge)
             scorer = scores_name(protocol, view, None if judge is None else judge.judge)
-            path = run.folder.path / "scores" / scores_file(name, scorer, __version__)
+            path = run.folder.path / "scores" / scores_file(name, scorer, again.version)
             if unread.pop(path.name, None) is None:
                 proof.add("incomplete", "scores.missing", path, "is missing; `kvl-eval score` makes it")
             elif change := _first_change(path, again.lines):

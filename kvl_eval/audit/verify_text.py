@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from kvl_eval.audit.verification import EXIT_CODES, Finding, Verification
+from kvl_eval.audit.verification import EXIT_CODES, AuditFinding, Verification
 
 SHOWN = 20  # findings of one kind
 
@@ -19,7 +19,7 @@ def as_text(proof: Verification) -> str:
     return "\n".join([*lines, f"{proof.verdict:<11} {proof.path}{f': {counts}' if counts else ''}"])
 
 
-def _kinds(findings: Iterable[Finding]) -> Iterator[str]:
+def _kinds(findings: Iterable[AuditFinding]) -> Iterator[str]:
     numbers: Counter[str] = Counter()
     for finding in findings:
         numbers[finding.code] += 1

@@ -3,7 +3,7 @@
     messages -> lay_out -> Layout (texts and places for pictures, with their sizes)      opens files, decodes no frame
     layout's references, a limit of patches -> prepare_media -> pictures                  decodes, one at a time
 
-Between them the engine counts the text's tokens and finds the limit (`media_fit.fit_limit`). Frames and pages reach
+Between them the engine counts the text's tokens and finds the limit (`fit.fit_limit`). Frames and pages reach
 their final size as they are decoded, exactly as the checkpoint's processor would shrink them; only patches are kept.
 """
 

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pickle import PickleError
 from typing import Any, TypeVar
 
 from kvl_eval.errors import KvlEvalError, MediaError, SampleError
@@ -51,7 +50,7 @@ def serve(pipe: Connection) -> None:
     try:
         try:
             work = pipe.recv()
-        except (AttributeError, ImportError, PickleError) as error:
+        except (AttributeError, ImportError, ValueError) as error:
             pipe.send(f"{type(error).__name__}: {error}")
             return
         pipe.send(READY)

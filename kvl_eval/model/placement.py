@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
 
 Model = TypeVar("Model", bound="KimiVL")
+Module = TypeVar("Module", bound=nn.Module)
 Places = Mapping[str, int | str]
 """{name of a module, "" being the model: a device as accelerate names it: the number of a card, `cpu` or `disk`}."""
 
@@ -71,7 +72,7 @@ def wanted_places(model: nn.Module, device: torch.device | str | Places | None) 
     return plan_places(model) if device == "auto" and torch.cuda.device_count() > 1 else None
 
 
-def allocate(model: Model, places: Places, materialise: Callable[[nn.Module, torch.device], nn.Module]) -> Model:
+def allocate(model: Module, places: Places, materialise: Callable[[nn.Module, torch.device], nn.Module]) -> Module:
     """The model with uninitialised memory for every parameter, each in its place. Raises: CheckpointError."""
     for name, place in places.items():
         materialise(model.get_submodule(name), torch.device("cpu" if place == "disk" else place))

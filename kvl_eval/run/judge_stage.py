@@ -19,9 +19,9 @@ from kvl_eval.errors import ConfigError, EndpointError, SampleError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.event_loop import run_async
 from kvl_eval.run.progress import Progress, TaskCounts
-from kvl_eval.scoring.judged import FAILED_REPLY, Question, question_about
+from kvl_eval.scoring.judged import FAILED_REPLY, JudgeQuestion, question_about
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.stored_answers import outcomes
+from kvl_eval.scoring.stored_answers import planned_answers
 from kvl_eval.store.replies import JudgeView, Replies, ReplyKey
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ScoreView, stored_view
@@ -121,10 +121,10 @@ def _has_unasked(run: RunReader, server: Server, view: ScoreView) -> bool:
 
 def open_questions(
     run: RunReader, task: Task, judge: JudgeView, replies: Replies, again: bool
-) -> Iterator[tuple[Question, ReplyKey]]:
+) -> Iterator[tuple[JudgeQuestion, ReplyKey]]:
     """The prompts without a usable reply, each judge run by itself, no prompt twice."""
     seen: set[ReplyKey] = set()
-    for answered in outcomes(run, task, judge.view):
+    for answered in planned_answers(run, task, judge.view):
         question = None if answered.item is None else question_about(task, answered.item, judge.view)
         for key in [] if question is None else question.keys(judge.judge, task.judge.runs):
             done = replies.usable(key) if again else replies.asked(key)
@@ -164,7 +164,7 @@ async def _judge_tasks(run: RunReader, client: ChatClient, stages: Sequence[_Sta
         await client.close()
 
 
-async def _ask_all(stage: _Stage, questions: Iterator[tuple[Question, ReplyKey]], progress: Progress) -> None:
+async def _ask_all(stage: _Stage, questions: Iterator[tuple[JudgeQuestion, ReplyKey]], progress: Progress) -> None:
     """Ask with as many calls under way as the server may get; stop taking new ones when told to."""
     loop = asyncio.get_running_loop()
     stage.counts.started = loop.time()
@@ -210,7 +210,7 @@ def _count(stage: _Stage, fields: Mapping[str, Any], progress: Progress) -> None
     stage.outcome.failed += 1
 
 
-async def _ask(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, Any]:
+async def _ask(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> dict[str, Any]:
     """The line about one prompt. A judge that is unusable is asked nothing more."""
     about = {"sample_id": question.sample.id, "thinking": stored_view(stage.judge.view)}
     try:
@@ -225,7 +225,7 @@ async def _ask(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, An
     return {**fields, **about, "asked_at": datetime.now().astimezone().isoformat(timespec="milliseconds")}
 
 
-async def _converse(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, Any]:
+async def _converse(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> dict[str, Any]:
     """Calls about one prompt until a reply is usable. Raises: SampleError, EndpointError."""
     rule, said, attempts = stage.task.judge, "", 0
     for number, temperature in enumerate(rule.temperatures):
@@ -251,7 +251,7 @@ async def _converse(stage: _Stage, question: Question, key: ReplyKey) -> dict[st
     return {**_failed(unusable, attempts), "reply": said}
 
 
-def _turns(question: Question, again: str) -> list[dict[str, str]]:
+def _turns(question: JudgeQuestion, again: str) -> list[dict[str, str]]:
     turns = [
         {"role": message.role, "content": "".join(part for part in message.parts if isinstance(part, str))}
         for message in question.messages

@@ -24,7 +24,7 @@ FAILED_REPLY = "judge_error"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AnswerScore:
     """The score of an answer, and what it owes to a judge; None where none was needed."""
 
     score: Score
@@ -32,7 +32,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class JudgeQuestion:
     """What a judge is asked about one answer."""
 
     sample: Sample
@@ -48,7 +48,7 @@ class Question:
 class _Asked:
     """A question with the last word of each judge run; None where nobody asked."""
 
-    question: Question
+    question: JudgeQuestion
     replies: tuple[JudgeReply | None, ...]
 
     @property
@@ -70,7 +70,7 @@ def scorer_parts(name: str) -> tuple[str, ScoreView, str | None]:
     return protocol, "answer" if protocol == head else "raw", judge if plus else None
 
 
-def question_about(task: Task, item: Item, view: ScoreView) -> Question | None:
+def question_about(task: Task, item: Item, view: ScoreView) -> JudgeQuestion | None:
     """What the judge is to be asked about an answer; None where its reply could change nothing.
 
     That is so without gold, for an output that no protocol is shown, and where the task's own rules suffice.
@@ -82,7 +82,7 @@ def question_about(task: Task, item: Item, view: ScoreView) -> Question | None:
     if prompt is None:
         return None
     messages = (Message.user(prompt),) if isinstance(prompt, str) else prompt
-    return Question(item.sample, messages, prompt_sha256(task, messages))
+    return JudgeQuestion(item.sample, messages, prompt_sha256(task, messages))
 
 
 def prompt_sha256(task: Task, messages: Sequence[Message]) -> str:
@@ -101,7 +101,7 @@ def prompt_sha256(task: Task, messages: Sequence[Message]) -> str:
 
 def judged_scores(
     task: Task, protocol: str, items: Sequence[Item], replies: Replies, judge: JudgeView
-) -> list[Verdict]:
+) -> list[AnswerScore]:
     """The scores of answers where a judge was asked about them, and what it said.
 
     An answer about which nothing needs to be asked is scored as without a judge. One whose reply is missing or
@@ -112,7 +112,8 @@ def judged_scores(
     flat = score_outputs(task, protocol, [item for group in extracted for item in group], judge.view)
     scores = iter(flat)
     return [
-        _verdict([next(scores) for _ in group], about, judge) for group, about in zip(extracted, asked, strict=True)
+        _answer_score([next(scores) for _ in group], about, judge)
+        for group, about in zip(extracted, asked, strict=True)
     ]
 
 
@@ -134,9 +135,9 @@ def _with_replies(item: Item, asked: _Asked | None) -> list[Item]:
     return [replace(item, extraction=cast("Extraction", reply.verdict)) for reply in asked.usable]
 
 
-def _verdict(scores: Sequence[Score], asked: _Asked | None, judge: JudgeView) -> Verdict:
+def _answer_score(scores: Sequence[Score], asked: _Asked | None, judge: JudgeView) -> AnswerScore:
     if asked is None:
-        return Verdict(scores[0])
+        return AnswerScore(scores[0])
     replies = [reply for reply in asked.replies if reply is not None]
     note = JudgeNote(
         judge=judge.judge,
@@ -145,10 +146,10 @@ def _verdict(scores: Sequence[Score], asked: _Asked | None, judge: JudgeView) ->
         reply="\n---\n".join(reply.reply or "" for reply in replies) or None,
     )
     if scores:
-        return Verdict(_mean(scores), note)
+        return AnswerScore(_mean(scores), note)
     fault = next((reply for reply in replies if reply.status != "ok"), None)
     reason = f"{FAILED_REPLY}: {fault.message}"[:300] if fault is not None else MISSING_REPLY
-    return Verdict(Score.not_scored(reason), note)
+    return AnswerScore(Score.not_scored(reason), note)
 
 
 def _mean(scores: Sequence[Score]) -> Score:

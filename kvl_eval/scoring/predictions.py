@@ -16,8 +16,8 @@ from kvl_eval.decode import Json
 from kvl_eval.errors import DataError, StorageError, unknown
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
+from kvl_eval.scoring.loop import Scoring
 from kvl_eval.scoring.outputs import Answer, Item
-from kvl_eval.scoring.verdicts import Scoring
 from kvl_eval.sources import Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
 from kvl_eval.tasks import get_task, open_split
@@ -29,7 +29,7 @@ CHUNK = 256  # answers scored under one protocol after the other, so that long a
 
 FindSample = Callable[[str], Sample | None]
 """id -> the sample of a line without `row`."""
-Line = Mapping[str, object]
+PredictionLine = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ def score_file(
 
 def score_predictions(
     task: Task,
-    lines: Iterable[tuple[str, Line]],
+    lines: Iterable[tuple[str, PredictionLine]],
     *,
     find: FindSample | None = None,
     protocol: str | None = None,
@@ -185,9 +185,9 @@ def score_predictions(
     predictions = read_predictions(task, lines, find)
     while chunk := list(islice(predictions, None if needs_run else CHUNK)):
         for result in results:
-            for prediction, verdict in Scoring(task, result.protocol, view).verdicts(chunk):
-                if verdict is not None:
-                    scored = Scored(sample=prediction.item.sample, score=verdict.score)
+            for prediction, answer in Scoring(task, result.protocol, view).scores(chunk):
+                if answer is not None:
+                    scored = Scored(sample=prediction.item.sample, score=answer.score)
                     result.scores.append(ScoredPrediction(prediction.id, scored))
     for result in results:
         result.summary = summary(task, result.protocol, [score.scored for score in result.scores], view)
@@ -195,7 +195,9 @@ def score_predictions(
     return PredictionScores(task=task.name, view=view, protocols=tuple(results))
 
 
-def read_predictions(task: Task, lines: Iterable[tuple[str, Line]], find: FindSample | None) -> Iterator[Prediction]:
+def read_predictions(
+    task: Task, lines: Iterable[tuple[str, PredictionLine]], find: FindSample | None
+) -> Iterator[Prediction]:
     """The predictions of located lines. Raises: DataError naming the place."""
     places: dict[str, str] = {}
     for where, line in lines:
@@ -269,7 +271,7 @@ def _open_for_writing(path: Path, *, packed: bool) -> IO[str]:
     return gzip.open(path, "wt", encoding="utf-8") if packed else path.open("w", encoding="utf-8")
 
 
-def _located(name: str) -> Iterator[tuple[str, Line]]:
+def _located(name: str) -> Iterator[tuple[str, PredictionLine]]:
     """(file:line, object) of a predictions file, or of standard input for `-`."""
     if name == "-":
         numbered, name = parse_json_lines(sys.stdin.buffer, "<stdin>"), "<stdin>"
@@ -316,14 +318,14 @@ def _sample_of(task: Task, line: Mapping[str, Any], where: str, find: FindSample
     return sample
 
 
-def _response(line: Line, where: str) -> str:
+def _response(line: PredictionLine, where: str) -> str:
     response = line.get("response", "" if "extraction" in line else None)
     if not isinstance(response, str):
         raise DataError("data.field", "`response` must be text", where=where, why=f"found {str(response)[:60]!r}")
     return response
 
 
-def _extraction(line: Line) -> Extraction:
+def _extraction(line: PredictionLine) -> Extraction:
     """What replaces the protocol's own extraction: text, or null for an answer in which nothing was found."""
     return cast("Extraction", line["extraction"]) if "extraction" in line else MISSING
 

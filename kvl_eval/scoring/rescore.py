@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from kvl_eval import __version__
 from kvl_eval.errors import DataError, unknown
 from kvl_eval.scoring.judged import can_be_judged
 from kvl_eval.scoring.run_reader import RunReader
@@ -39,7 +38,7 @@ def rescore(
             for judge in judges(run, task, rule, view):
                 scored = score_run(run, task, rule, view, judge)
                 scorer = scores_name(rule, view, None if judge is None else judge.judge)
-                folder.write_scores(name, scorer, __version__, scored.lines)
+                folder.write_scores(name, scorer, scored.version, scored.lines)
                 rows += scored.rows
     fresh = {row_key(row) for row in rows}
     older = [row for row in _stored_rows(run) if row_key(row) not in fresh]

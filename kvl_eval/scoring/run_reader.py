@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from kvl_eval.store.replies import Replies
 from kvl_eval.store.run_folder import RunFolder
@@ -32,19 +31,6 @@ class RunReader:
     def open(path: Path | str, tasks: Iterable[Task] = ()) -> RunReader:
         """The run in that folder. Raises as `RunFolder.open`."""
         return RunReader(RunFolder.open(path), tasks)
-
-    def __enter__(self) -> RunReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of files."""
-        while self._replies:
-            self._replies.popitem()[1].close()
 
     @property
     def task_names(self) -> list[str]:

@@ -6,18 +6,19 @@ Memory grows only by what aggregation needs: a sample's row is read again from t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
 from kvl_eval import __version__
 from kvl_eval.decode import Json
-from kvl_eval.scoring.judged import Verdict
+from kvl_eval.scoring.judged import AnswerScore
+from kvl_eval.scoring.loop import Scoring
 from kvl_eval.scoring.plan_rows import PlanRows
 from kvl_eval.scoring.result_rows import result_row
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.stored_answers import outcomes
+from kvl_eval.scoring.stored_answers import planned_answers
 from kvl_eval.scoring.tally import Tally
-from kvl_eval.scoring.verdicts import Scoring
 from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.store.result_records import ResultRow
@@ -30,10 +31,12 @@ class ScoredRun:
     """One task of a run under one protocol.
 
     Attributes:
-        lines: one for each answer, in plan order; of a protocol that scores whole passes, pass after pass.
-        rows:  one result for each thinking budget.
+        version: of kvl-eval.
+        lines:   one for each answer, in plan order; of a protocol that scores whole passes, pass after pass.
+        rows:    one result for each thinking budget.
     """
 
+    version: str
     lines: tuple[ScoreLine, ...]
     rows: tuple[ResultRow, ...]
 
@@ -46,26 +49,28 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
         judge: whose stored replies stand in the place of the protocol's own extraction, and what it was shown.
     Raises: DataError for a plan that cannot be read.
     """
-    scoring = Scoring(task, protocol, view, None if judge is None else run.replies(task.name), judge)
+    replies = None if judge is None else run.replies(task.name)
     tallies: dict[tuple[int | None, Policy | None], Tally] = {}
     categories: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
     lines: list[ScoreLine] = []
-    with PlanRows(run.folder) as rows:
-        for outcome, verdict in scoring.verdicts(outcomes(run, task, view)):
-            tally = tallies.setdefault(outcome.budget, Tally(*outcome.budget))
-            tally.count(outcome)
-            if outcome.item is not None and verdict is not None:
-                sample, entry = outcome.item.sample, outcome.entry
+    with PlanRows(run.folder) as rows, closing(replies) if replies else nullcontext():
+        for answer, score in Scoring(task, protocol, view, replies, judge).scores(planned_answers(run, task, view)):
+            if answer.budget not in tallies:
+                tallies[answer.budget] = Tally(*answer.budget)
+            tally = tallies[answer.budget]
+            tally.count(answer)
+            if answer.item is not None and score is not None:
+                sample, entry = answer.item.sample, answer.entry
                 shared = categories.setdefault(tuple(sample.categories.items()), sample.categories)
                 slim = replace(sample, row=rows.row(entry.sample.offset), categories=shared)
-                tally.scored.append(Scored(sample=slim, score=verdict.score, repeat=entry.repeat))
-                lines.append(_line(entry, slim, verdict, protocol))
+                tally.scored.append(Scored(sample=slim, score=score.score, repeat=entry.repeat))
+                lines.append(_line(entry, slim, score, protocol))
         about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
-        return ScoredRun(tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
+        return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
 
 
-def _line(entry: PlanEntry, sample: Sample, verdict: Verdict, protocol: str) -> ScoreLine:
-    score = verdict.score
+def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, protocol: str) -> ScoreLine:
+    score = answer.score
     return ScoreLine(
         sample_id=entry.sample_id,
         repeat=entry.repeat,
@@ -82,7 +87,7 @@ def _line(entry: PlanEntry, sample: Sample, verdict: Verdict, protocol: str) -> 
         categories=sample.categories,
         cluster=sample.cluster,
         group=sample.group,
-        judge=verdict.judge,
+        judge=answer.judge,
         scorer=f"{entry.task}@{protocol}",
         scorer_version=__version__,
     )

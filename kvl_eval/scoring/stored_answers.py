@@ -15,7 +15,7 @@ from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Policy, Sample, ScoreView
 
 
-class Output(Protocol):
+class StoredOutput(Protocol):
     """An answer as backends give it and records hold it."""
 
     @property
@@ -56,7 +56,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PlannedAnswer:
     """One planned answer.
 
     Attributes:
@@ -81,7 +81,7 @@ class Outcome:
         return self.entry.budget, self.entry.policy, self.entry.repeat
 
 
-def outcomes(run: RunReader, task: Task, view: ScoreView) -> Iterator[Outcome]:
+def planned_answers(run: RunReader, task: Task, view: ScoreView) -> Iterator[PlannedAnswer]:
     """What became of each planned answer of a task. Raises: DataError for a damaged plan."""
     index = run.index(task.name)
     sample: Sample | None = None
@@ -90,14 +90,14 @@ def outcomes(run: RunReader, task: Task, view: ScoreView) -> Iterator[Outcome]:
         for entry in run.folder.plan(task.name):
             key = entry.key
             if key in index.failed:
-                yield Outcome(entry, failure=index.failed[key])
+                yield PlannedAnswer(entry, failure=index.failed[key])
             elif key not in index:
-                yield Outcome(entry)
+                yield PlannedAnswer(entry)
             else:
                 if sample is None or entry.sample is not planned:
                     sample, planned = sample_of(task, entry), entry.sample
                 record = records.at(key)
-                yield Outcome(entry, item=Item(sample, answer_of(record, view)), usage=Usage.of(record))
+                yield PlannedAnswer(entry, item=Item(sample, answer_of(record, view)), usage=Usage.of(record))
 
 
 def sample_of(task: Task, entry: PlanEntry) -> Sample:
@@ -106,7 +106,7 @@ def sample_of(task: Task, entry: PlanEntry) -> Sample:
     return sample if sample.id == entry.sample_id else replace(sample, id=entry.sample_id)
 
 
-def answer_of(output: Output, view: ScoreView) -> Answer:
+def answer_of(output: StoredOutput, view: ScoreView) -> Answer:
     """A stored output in its parts: those that the record has, or, for scorers of raw outputs, as it was written.
 
     Under `answer` the thought stands between Kimi-VL's markers in `raw`, whatever markers the model used.

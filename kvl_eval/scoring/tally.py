@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from kvl_eval.scoring.stored_answers import Outcome, Usage
+from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage
 from kvl_eval.types import Policy, Scored
 
 TOKENS = ("thinking", "answer", "prompt", "image")
@@ -36,15 +36,15 @@ class Tally:
     seconds: float = 0.0
     models: Counter[str] = field(default_factory=Counter)
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, answer: PlannedAnswer) -> None:
         """Take in one planned answer, whatever became of it."""
         self.planned += 1
-        if outcome.entry.sample.group is not None:
-            self.groups[outcome.entry.sample.group, outcome.entry.repeat] += 1
-        if outcome.failure is not None:
-            self.failed[outcome.failure] += 1
-        if outcome.usage is not None:
-            self._spend(outcome.usage)
+        if answer.entry.sample.group is not None:
+            self.groups[answer.entry.sample.group, answer.entry.repeat] += 1
+        if answer.failure is not None:
+            self.failed[answer.failure] += 1
+        if answer.usage is not None:
+            self._spend(answer.usage)
 
     def _spend(self, usage: Usage) -> None:
         self.ok += 1

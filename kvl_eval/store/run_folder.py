@@ -331,12 +331,8 @@ class RunFolder:
 
     def write_scores(self, task: str, protocol: str, version: str, lines: Iterable[ScoreLine]) -> Path:
         """Put a task's scores in place; those of another version stay. `protocol` is as `scores_name` gives it."""
-        return self.legacy_write_scores(task, protocol, version, map(encode_object, lines))
-
-    def legacy_write_scores(self, task: str, protocol: str, version: str, lines: Iterable[Mapping[str, Any]]) -> Path:
-        """As `write_scores`, of dicts."""
         path = self.path / "scores" / scores_file(task, protocol, version)
-        self.disk.replace(path, (encode_line(line) for line in lines))
+        self.disk.replace(path, (encode_line(encode_object(line)) for line in lines))
         return path
 
     def scores(self, task: str, protocol: str) -> Iterator[ScoreLine]:

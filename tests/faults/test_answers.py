@@ -13,14 +13,13 @@ from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.write import write_report
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.outputs import Answer, Item, score_outputs
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
-from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score
+from kvl_eval.types import Extraction, ImageRef, Sample, Score
 from tests.faults.invariants import check_invariants
-from tests.tiny_task import rows, run_tiny, sample_of, tiny
+from tests.tiny_task import rescored, rows, run_tiny, sample_of, tiny
 
 A = "The answer is A"
 OUTPUTS = {
@@ -39,7 +38,7 @@ OUTPUTS = {
 def test_C12_what_a_model_may_emit(raw: str, thinking: str, answer: str, closed: bool | None) -> None:
     split = split_thinking(raw)
     assert (split.thinking, split.answer, split.closed) == (thinking, answer, closed)
-    [score] = score_outputs(tiny(), "official", [(sample_of(rows(1)[0]), raw, MISSING)])
+    [score] = score_outputs(tiny(), "official", [Item(sample_of(rows(1)[0]), Answer.of(raw))])
     if closed is False:
         assert (score.verdict, score.reason) == ("no_answer", "think_unclosed")
     elif len(answer) > 100_000:
@@ -80,8 +79,8 @@ def test_S9_another_version_of_a_scorer_writes_its_own_file(tmp_path: Path, monk
     path = run_tiny(tmp_path).folder.path
     [before] = (path / "scores").glob("tiny@official-*.jsonl")
     content = before.read_bytes()
-    monkeypatch.setattr("kvl_eval.scoring.rescore.__version__", "99.0.0")
-    rescore(RunFolder.open(path), lookup=lambda name: tiny())
+    monkeypatch.setattr("kvl_eval.scoring.score_run.__version__", "99.0.0")
+    rescored(RunFolder.open(path), [tiny()])
     assert before.read_bytes() == content
     newer = path / "scores" / "tiny@official-99.0.0.jsonl"
     assert {json.loads(line)["scorer_version"] for line in newer.read_bytes().splitlines()} == {"99.0.0"}

@@ -67,8 +67,8 @@ def run(tmp_path: Path, url: str, n: int = 10, **options: Any) -> tuple[RunOutco
     given = {"base_url": url, "max_connections": 4, "num_workers": 0, **options}
     config = config_of(task, tmp_path, **given)
     backend, progress = quick(config), Notices()
-    plan = plan_run(config, backend, lambda name: task)
-    return start_run(plan, backend, progress, lookup=lambda name: task), backend, progress
+    plan = plan_run(config, backend, [task])
+    return start_run(plan, backend, progress), backend, progress
 
 
 def only(question: str, otherwise: Answer) -> Any:
@@ -200,7 +200,7 @@ def test_E6_the_server_refuses_everybody(
     assert KEY not in caught.value.render() and "***" in caught.value.render()
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     stub.script = in_turn(chat("B"))
-    outcome = resume_run(path, quick, lookup=lambda name: words())
+    outcome = resume_run(path, quick, own=[words()])
     assert outcome.exit_code == 0 and not failures(outcome), "nothing was counted as answered or failed"
 
 

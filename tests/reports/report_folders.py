@@ -170,9 +170,9 @@ def make_run(
         journal.append(make_record(i, task, text, **change))
     journal.close()
     scored = [(i, verdicts[i % len(verdicts)]) for i in range(answered - failed)]
-    run.legacy_write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
+    run.write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
     lenient = [(i, "correct" if verdict == "no_answer" else verdict) for i, verdict in scored]
-    run.legacy_write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
+    run.write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
     run.write_results(make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name))
     run.unlock()
     return run.path

@@ -138,7 +138,7 @@ def test_the_yaml_file_speaks_in_flags() -> None:
 def test_the_yaml_file_names_flags_that_exist() -> None:
     from kvl_eval.cli.main import run
 
-    known = {parameter.name for parameter in run.params}
+    known = {option.lstrip("-").replace("-", "_") for parameter in run.params for option in parameter.opts}
     asked = config(
         limit=3, sample_ids=("a",), think_budget=(8,), model_args={"think": 3}, data_repo=("a/b",), blind=True, frames=3
     )

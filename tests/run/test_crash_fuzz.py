@@ -20,6 +20,7 @@ from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_folder import RunFolder
 from tests.run.mortal import HANG, MOST, SIGNALS, Death, Nursery, at_the_end, drawn
 from tests.tiny_task import comparable
@@ -85,7 +86,7 @@ class Run:
         assert code in allowed, self.log.read_text()
         assert no_process_of(pid), "a worker outlived its run"
         if self.folder is not None:
-            found = verify(RunFolder.open(self.folder))
+            found = verify(RunReader.open(self.folder))
             assert found.exit_code in (0, 3), [str(one) for one in found.findings if one.severity == "damaged"]
         return code
 
@@ -126,7 +127,7 @@ def check_readable(folder: Path | None, place: Path) -> None:
     if folder is not None:
         copy = place / "copy" / folder.name
         shutil.copytree(folder, copy)
-        fresh_results(RunFolder.open(copy))
+        fresh_results(RunReader.open(copy))
         assert all(path.stat().st_size for path in write_report([copy], pictures=False))
         shutil.rmtree(copy.parent)
 
@@ -176,7 +177,7 @@ def check_equal(path: Path, other: Path) -> None:
     """The same records and results, and nothing left over."""
     assert said(path) == said(other)
     assert comparable(path) == comparable(other)
-    found = verify(RunFolder.open(path))
+    found = verify(RunReader.open(path))
     assert (found.exit_code, found.counts["pending"]) == (0, 0)
     folder, expected = RunFolder.open(path), RunFolder.open(other)
     assert folder.legacy_manifest["counts"] == expected.legacy_manifest["counts"]

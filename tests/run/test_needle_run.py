@@ -22,7 +22,7 @@ from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Lines
 from kvl_eval.run.runner import start_run
-from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef
 
@@ -75,7 +75,7 @@ def test_recall_is_what_the_model_can_read(run: Path) -> None:
 
 
 def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -> None:
-    found = verify(RunFolder.open(run))
+    found = verify(RunReader.open(run))
     assert found.verdict == "whole", found.findings
     texts = [text for text in found.proven if text.startswith("data set")]
     assert texts == [f"data set of {name}: unchanged since the run" for name in NAMES]

@@ -20,6 +20,7 @@ from kvl_eval.reports.numbers import counted
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers.aggregate import by_question
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
@@ -122,14 +123,14 @@ def test_shards_never_part_a_question(tmp_path: Path) -> None:
 
 def test_the_plan_says_how_many_requests_there_are(tmp_path: Path) -> None:
     task: Task = get_task(TASK)
-    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings(model_args={})), lambda _: task)
+    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings(model_args={})), [task])
     assert plan.requests == len(GOLD)
     assert f"{len(GOLD)} samples ({QUESTIONS} questions, each asked several times)" in plan_text(plan)
 
 
 def test_runs_are_compared_by_question(tmp_path: Path) -> None:
     a, b = (RunFolder.open(Path(run(tmp_path / n, wrong=w).path)) for n, w in (("a", ["0"]), ("b", ["0", TURNED, "1"])))
-    (found,) = compare(a, b, task=TASK)["comparisons"]
+    (found,) = compare(RunReader(a), RunReader(b), task=TASK).as_json()["comparisons"]
     assert found["n"] == QUESTIONS
     assert found["difference"] == pytest.approx(-1 / QUESTIONS), "question 0 is lost in both"
     assert [flip["sample_id"] for flip in found["lost"]] == ["1"]

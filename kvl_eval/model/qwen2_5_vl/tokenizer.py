@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kvl_eval.errors import CheckpointError, PromptError
+from kvl_eval.errors import CheckpointError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,12 +67,10 @@ class QwenTokenizer:
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """Bytes of one token; of a special token, its name. Raises: PromptError, for an id outside the vocabulary."""
+        """Bytes of one token; of a special token, its name; nothing of an id that only fills up the embedding table."""
         if token in self._added:
             return self._added[token].encode()
-        letters = self._tokenizer.id_to_token(token)
-        if letters is None:
-            raise PromptError("tokenizer.id", f"there is no token {token}", why=f"ids are 0 to {self.size - 1}")
+        letters = self._tokenizer.id_to_token(token) or ""
         return bytes(self._byte_of[letter] for letter in letters)
 
     @cached_property

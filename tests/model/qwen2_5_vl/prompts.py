@@ -33,6 +33,7 @@ class Case:
     """A prompt as ids, and its pictures as they are and as patches."""
 
     ids: list[int]
+    places: list[int]
     images: list[Image.Image]
     patches: Tensor | None
     grids: list[Grid]
@@ -50,6 +51,7 @@ def make_case(folder: Path, sizes: Sequence[Size], text: str = "What is shown in
     bytes_of = [torch.from_numpy(patches) for patches, _ in prepared]
     return Case(
         ids=prompt.ids,
+        places=prompt.places,
         images=images,
         patches=rule.normalized(torch.cat(bytes_of)) if images else None,
         grids=[grid for _, grid in prepared],

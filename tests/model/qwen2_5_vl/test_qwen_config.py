@@ -12,7 +12,7 @@ from transformers import Qwen2_5_VLConfig
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.qwen2_5_vl.config import PictureConfig, QwenConfig
 from kvl_eval.model.qwen2_5_vl.processor import check_folder
-from tests.model.qwen2_5_vl.tiny import SHAPES, make_checkpoint
+from tests.model.qwen2_5_vl.tiny import SHAPES, make_checkpoint, make_tokenizer
 
 PUBLISHED: dict[str, Any] = {
     "architectures": ["Qwen2_5_VLForConditionalGeneration"],
@@ -165,6 +165,7 @@ def test_files_of_one_checkpoint_agree(folder: Path) -> None:
     ("file", "values", "name"),
     [
         ("config.json", {"image_token_id": 5}, "image_token_id is 5"),
+        ("tokenizer.json", {"added_tokens": "more"}, "vocab_size is 384"),
         ("preprocessor_config.json", {"patch_size": 16}, "vision_config.patch_size is 14"),
         ("preprocessor_config.json", {"merge_size": 1}, "vision_config.spatial_merge_size is 2"),
     ],
@@ -172,6 +173,11 @@ def test_files_of_one_checkpoint_agree(folder: Path) -> None:
 def test_files_of_two_checkpoints_are_refused(tmp_path: Path, file: str, values: dict[str, Any], name: str) -> None:
     folder = make_checkpoint(tmp_path, SHAPES["tied"])
     path = folder / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    if values.get("added_tokens") == "more":
+        tokenizer = make_tokenizer()
+        tokenizer.add_tokens([f"word{number}" for number in range(50)])
+        tokenizer.save(str(path))
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
     with pytest.raises(CheckpointError, match=name):
         check_folder(folder)

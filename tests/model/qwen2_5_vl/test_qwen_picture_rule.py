@@ -73,3 +73,19 @@ def test_an_empty_picture_is_refused() -> None:
     with pytest.raises(MediaError) as caught:
         RULE.patches(Image.new("RGB", (0, 5)))
     assert caught.value.code == "media.empty"
+
+
+def test_a_picture_may_be_two_hundred_times_as_long_as_wide() -> None:
+    assert PUBLISHED.size(2000, 10).tokens > 0
+    with pytest.raises(MediaError):
+        PUBLISHED.size(2001, 10)
+    assert PUBLISHED.accepted(2001, 10) == (2000, 10)
+
+
+def test_a_limit_below_the_least_pixels_holds() -> None:
+    assert RULE.with_limit(8).size(500, 400).tokens <= 2
+
+
+def test_a_picture_of_just_the_most_pixels_keeps_its_size() -> None:
+    rule = QwenPictures(config=PictureConfig(max_pixels=280 * 140))
+    assert rule.size(285, 138).resized == (280, 140)

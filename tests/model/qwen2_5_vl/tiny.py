@@ -43,6 +43,9 @@ TEMPLATE = (
 )  # of the published checkpoints
 
 
+LOUDNESS = {"embed_tokens": 0.3, "q_proj": 2.0, "k_proj": 2.0, "o_proj": 2.0, "down_proj": 2.0}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """One configuration; windows are in pixels."""
@@ -139,11 +142,16 @@ def make_checkpoint(folder: Path, shape: Shape, dtype: torch.dtype = torch.float
 
 @torch.no_grad()
 def randomize(model: torch.nn.Module) -> None:
-    """Weights that make every part count: no norm is one, no bias zero."""
+    """Weights that make every part count: no norm is one, no bias zero, and what is written depends on all before."""
     generator = torch.Generator().manual_seed(7)
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
             parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
+            if "language_model" in name:
+                parameter.mul_(next((size for part, size in LOUDNESS.items() if part in name), 1.0))
+            if "lm_head" in name or "embed_tokens" in name:
+                parameter[LETTERS : LETTERS + 3] *= 0.5  # so that replies do not end at once
+                parameter[LETTERS + SPECIAL.index("<|image_pad|>") :] *= 0.1  # transformers would ask for an image
         elif name.endswith("bias"):
             parameter.normal_(0.0, 0.3, generator=generator)
         else:

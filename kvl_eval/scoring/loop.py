@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from kvl_eval.scoring.judged import Verdict, judged_scores
+from kvl_eval.scoring.judged import AnswerScore, judged_scores
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.store.replies import JudgeView, Replies
 from kvl_eval.tasks.base import Task
@@ -38,23 +38,23 @@ class Scoring:
     replies: Replies | None = None
     judge: JudgeView | None = None
 
-    def verdicts(self, outcomes: Iterable[T]) -> Iterator[tuple[T, Verdict | None]]:
-        """Each outcome with what became of its answer; None without one. Every answer is scored once."""
-        for attempt in self._attempts(outcomes):
-            verdicts = iter(self._score([outcome.item for outcome in attempt if outcome.item is not None]))
-            for outcome in attempt:
-                yield outcome, None if outcome.item is None else next(verdicts)
+    def scores(self, answers: Iterable[T]) -> Iterator[tuple[T, AnswerScore | None]]:
+        """Each answer with its score; None where there is none to score. Every answer is scored once."""
+        for attempt in self._attempts(answers):
+            scores = iter(self._score([answer.item for answer in attempt if answer.item is not None]))
+            for answer in attempt:
+                yield answer, None if answer.item is None else next(scores)
 
-    def _attempts(self, outcomes: Iterable[T]) -> Iterable[list[T]]:
+    def _attempts(self, answers: Iterable[T]) -> Iterable[list[T]]:
         """What is scored at once: one answer, or a whole pass where draws depend on the data set's order."""
         if self.task.protocols[self.protocol].score_run is None:
-            return ([outcome] for outcome in outcomes)
+            return ([answer] for answer in answers)
         passes: dict[Hashable, list[T]] = {}
-        for outcome in outcomes:
-            passes.setdefault(outcome.attempt, []).append(outcome)
+        for answer in answers:
+            passes.setdefault(answer.attempt, []).append(answer)
         return passes.values()
 
-    def _score(self, items: Sequence[Item]) -> list[Verdict]:
+    def _score(self, items: Sequence[Item]) -> list[AnswerScore]:
         if self.judge is None or self.replies is None:
-            return [Verdict(score) for score in score_outputs(self.task, self.protocol, items, self.view)]
+            return [AnswerScore(score) for score in score_outputs(self.task, self.protocol, items, self.view)]
         return judged_scores(self.task, self.protocol, items, self.replies, self.judge)
