@@ -240,6 +240,10 @@ def test_the_plan_says_what_will_be_done() -> None:
         assert expected in text
 
 
+def test_house_d7_the_plan_calls_a_protocol_what_results_call_it() -> None:
+    assert "score   lenient rule, no judge needed" in plan_text(plan_of(protocol="lenient"))
+
+
 def test_media_are_counted_in_the_prompt_as_text() -> None:
     picture = ImageRef(name="p", data=b"")
     messages = [Message.system("Be brief."), Message.user(picture, "and", picture, "?")]

@@ -210,7 +210,7 @@ def test_twenty_failures_of_one_kind_end_the_run(tmp_path: Path) -> None:
     [row] = outcome.results["rows"]
     assert (row["failed"], row["n_pending"], row["score"], row["ci95"]) == ({"oom": 20}, 30, None, None)
     assert row["bounds"] == [0.0, 1.0]
-    assert "the first 20 samples all failed oom" in outcome.message
+    assert "\nstopped     the first 20 samples all failed oom\n" in outcome.message
     check_invariants(outcome.folder.path, resumable=False)  # it would end the same way
 
 
@@ -545,6 +545,27 @@ class Watching:
 
     def close(self) -> None:
         pass
+
+
+class Listening(Watching):
+    """A progress that keeps the notices."""
+
+    def __init__(self, output_dir: Path) -> None:
+        super().__init__(output_dir)
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def test_house_d8_why_a_run_stops_is_told_without_blanks_for_columns(tmp_path: Path) -> None:
+    task, listening = tiny(50), Listening(tmp_path)
+    config = config_of(task, tmp_path, model_args={"fail": "oom:1000"})
+    backend = FakeBackend(config.settings)
+    start_run(plan_run(config, backend, [task]), backend, listening)
+    (notice,) = [text for text in listening.notices if "the first 20 samples" in text]
+    assert notice.startswith("stopped: the first 20 samples all failed oom; ")
+    assert "  " not in notice
 
 
 def test_what_progress_shows_is_in_the_file(tmp_path: Path) -> None:
