@@ -17,7 +17,7 @@ JsonObject = dict[str, object]  # about to be written: `clean` makes its values 
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedAnswer:
+class ExportedAnswer:
     """One planned answer: its entry of the plan, its record if there is one, its score if it was scored."""
 
     entry: PlanEntry
@@ -58,7 +58,7 @@ class TaskAnswers:
         """What its scores are called: the protocol, and the judge where one was asked."""
         return scorer_of(self.row)
 
-    def answers(self) -> Iterator[PlannedAnswer]:
+    def answers(self) -> Iterator[ExportedAnswer]:
         """Its answers in plan order."""
         place = self.row.budget, self.row.policy
         return (answer for answer in answers(self.folder, self.task, self.scorer) if answer.key[2:] == place)
@@ -134,14 +134,14 @@ def _default_protocol(task: str, rows: list[ResultRow]) -> str:
     return known.default_protocol if known is not None else rows[0].protocol
 
 
-def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[PlannedAnswer]:
+def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[ExportedAnswer]:
     """All planned answers of a task in order, with their scores."""
     index = folder.index(task)
     scores = {line.key: line for line in folder.scores(task, scorer)}
     with folder.reader(task, index) as reader:
         for entry in folder.plan(task):
             record = reader.at(entry.key) if entry.key in index else None
-            yield PlannedAnswer(entry, record, scores.get(entry.key))
+            yield ExportedAnswer(entry, record, scores.get(entry.key))
 
 
 def clean(value: Any) -> Any:

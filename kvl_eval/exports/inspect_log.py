@@ -25,7 +25,7 @@ from typing import IO
 
 from kvl_eval import __version__
 from kvl_eval.decode import encode, encode_object
-from kvl_eval.exports.answers import JsonObject, PlannedAnswer, TaskAnswers, clean, parts, scorer_of
+from kvl_eval.exports.answers import ExportedAnswer, JsonObject, TaskAnswers, clean, parts, scorer_of
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import PlanEntry, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow
@@ -244,7 +244,7 @@ def _samples(part: TaskAnswers, scorers: Results) -> Iterator[EvalSample]:
             yield _sample(part, answer, answer.record, {**mine, **others})
 
 
-def _sample(part: TaskAnswers, answer: PlannedAnswer, record: Record, scores: Mapping[str, ScoreLine]) -> EvalSample:
+def _sample(part: TaskAnswers, answer: ExportedAnswer, record: Record, scores: Mapping[str, ScoreLine]) -> EvalSample:
     sample, key = answer.entry.sample, answer.key
     identity = _id(part.folder, part.name, key.sample_id, str(key.repeat))
     failed = record.status == "failed"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kvl_eval import __version__
 from kvl_eval.decode import Json, encode_object
-from kvl_eval.exports.answers import JsonObject, PlannedAnswer, TaskAnswers, clean, parts
+from kvl_eval.exports.answers import ExportedAnswer, JsonObject, TaskAnswers, clean, parts
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import Record
 from kvl_eval.store.run_folder import RunFolder
@@ -55,7 +55,7 @@ def _model(folder: RunFolder) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleLine:
+class HashedLine:
     """One line of a sample file, and what goes into the hash of its task."""
 
     fields: JsonObject
@@ -75,8 +75,8 @@ def _lines(part: TaskAnswers, digest: hashlib._Hash) -> Iterator[bytes]:
 
 
 def _sample(
-    number: int, answered: Sequence[tuple[PlannedAnswer, Record]], scorer: str, generation: JsonObject
-) -> SampleLine:
+    number: int, answered: Sequence[tuple[ExportedAnswer, Record]], scorer: str, generation: JsonObject
+) -> HashedLine:
     entry, record = answered[0][0].entry, answered[0][1]
     sample, scores = entry.sample, [answer.score for answer, _ in answered]
     doc = {
@@ -107,7 +107,7 @@ def _sample(
         METRIC: sum(points) / len(points) if points else None,
         "verdicts": [None if score is None else score.verdict for score in scores],
     }
-    return SampleLine(fields, "".join(hashes.values()))
+    return HashedLine(fields, "".join(hashes.values()))
 
 
 def _text(value: Json) -> str:

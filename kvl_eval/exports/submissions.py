@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kvl_eval.errors import UsageError
-from kvl_eval.exports.answers import PlannedAnswer, TaskAnswers, clean, parts
+from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.run_folder import RunFolder
@@ -46,7 +46,7 @@ def _files(part: TaskAnswers) -> Mapping[str, str]:
     return task.submission(list(_pairs(task, part.answers())))
 
 
-def _pairs(task: Task, answers: Iterator[PlannedAnswer]) -> Iterator[tuple[Sample, str]]:
+def _pairs(task: Task, answers: Iterator[ExportedAnswer]) -> Iterator[tuple[Sample, str]]:
     for answer in answers:
         if answer.record is not None and answer.status == "ok" and answer.key.repeat == 0:
             yield _sample(task, answer.entry), answer.record.answer

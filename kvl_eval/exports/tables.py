@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvl_eval.exports.answers import PlannedAnswer, TaskAnswers, clean, parts
+from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.run_folder import RunFolder
 
@@ -79,7 +79,7 @@ def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Cells]:
             yield {**dict.fromkeys(COLUMNS), **run, **_planned(part, answer), **_answered(answer), **_scored(answer)}
 
 
-def _planned(part: TaskAnswers, answer: PlannedAnswer) -> Cells:
+def _planned(part: TaskAnswers, answer: ExportedAnswer) -> Cells:
     entry, sample = answer.entry, answer.entry.sample
     return {
         "task": entry.task,
@@ -98,7 +98,7 @@ def _planned(part: TaskAnswers, answer: PlannedAnswer) -> Cells:
     }
 
 
-def _answered(answer: PlannedAnswer) -> Cells:
+def _answered(answer: ExportedAnswer) -> Cells:
     record = answer.record
     if record is None:
         return {}
@@ -121,7 +121,7 @@ def _answered(answer: PlannedAnswer) -> Cells:
     }
 
 
-def _scored(answer: PlannedAnswer) -> Cells:
+def _scored(answer: ExportedAnswer) -> Cells:
     score = answer.score
     if score is None:
         return {}
