@@ -17,6 +17,7 @@ from kvl_eval.audit.verify import verify
 from kvl_eval.backends.chat_client import Server
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.main import main
+from kvl_eval.decode import decode
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
 from kvl_eval.reports.numbers import protocol_name
 from kvl_eval.reports.write import write_report
@@ -26,6 +27,7 @@ from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
 from kvl_eval.store.replies import legacy_reply_lines
+from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Protocol, Task
@@ -96,7 +98,10 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
     outcome = run_tiny(tmp_path, judged(), **options(stub))
     found = by_judge(outcome)
     assert (found[None]["score"], found["umpire"]["score"]) == (0.5, (0.5 + 3) / 4)
-    assert [protocol_name(row) for row in found.values()] == ["official-rule", "official (judge umpire)"]
+    assert [protocol_name(decode(ResultRow, row)) for row in found.values()] == [
+        "official-rule",
+        "official (judge umpire)",
+    ]
     assert outcome.exit_code == 0
     assert len(stub.asked) == 3, "nothing is asked where the task's rule suffices"
     lines = list(outcome.folder.legacy_scores("tiny", "official+umpire"))

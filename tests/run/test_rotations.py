@@ -16,12 +16,14 @@ from kvl_eval.audit.compare import compare
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.run import resume_verb
+from kvl_eval.decode import decode
 from kvl_eval.reports.numbers import counted
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
+from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
@@ -65,7 +67,7 @@ def test_one_wrong_rotation_loses_the_question(tmp_path: Path) -> None:
     assert row["score"] == pytest.approx(1 - 1 / QUESTIONS)
     assert (row["n_planned"], row["n_scored"], row["n_questions"]) == (len(GOLD), len(GOLD), QUESTIONS)
     assert row["bounds"] == pytest.approx([row["score"]] * 2)
-    assert row["complete"] and counted(row) == f"{len(GOLD)} ({QUESTIONS} questions)"
+    assert row["complete"] and counted(decode(ResultRow, row)) == f"{len(GOLD)} ({QUESTIONS} questions)"
     assert float(row["official"]["all rotations, each for itself"]) == pytest.approx(1 - 1 / len(GOLD))
     assert sum(part["n"] for part in row["categories"]["l2-category"].values()) == QUESTIONS
 
