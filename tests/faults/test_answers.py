@@ -19,6 +19,7 @@ from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
 from kvl_eval.types import Extraction, ImageRef, Sample, Score
 from tests.faults.invariants import check_invariants
+from tests.records import make_media, make_record
 from tests.tiny_task import rescored, rows, run_tiny, sample_of, tiny
 
 A = "The answer is A"
@@ -69,9 +70,9 @@ def test_S6_a_scorer_that_raises(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, task)
     found = {one["sample_id"]: one for one in outcome.folder.legacy_scores("tiny", "official")}
     assert found["q/4"]["reason"].startswith("scorer_error: ZeroDivisionError")
-    [row] = outcome.results["rows"]
-    assert (found["q/4"]["score"], row["n_scored"], row["complete"]) == (None, 9, False)
-    assert "1 not scored of 10" in row_notes(row)[0]
+    [row] = outcome.folder.results().rows
+    assert (found["q/4"]["score"], row.n_scored, row.complete) == (None, 9, False)
+    assert "1 not scored of 10" in row_notes(row, demo=False)[0]
     check_invariants(outcome.folder.path, task, exit_code=3)
 
 
@@ -99,7 +100,7 @@ def test_H4_active_content_offered_as_a_picture(tmp_path: Path, content: bytes) 
     stored, sha = tmp_path / "stored", "a" * 64
     stored.mkdir()
     (stored / f"{sha}.webp").write_bytes(content)
-    assert Thumbnails(tmp_path / "media").store({"media": [{"sha256": sha}]}, stored) == set()
+    assert Thumbnails(tmp_path / "media").store(make_record(media=(make_media(sha256=sha),)), stored) == set()
     assert not (tmp_path / "media").exists()
 
 

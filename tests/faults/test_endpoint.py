@@ -266,9 +266,9 @@ def test_E9_an_answer_cut_by_the_limit(tmp_path: Path, stub: Stub) -> None:
 def test_E10_another_model_answers(tmp_path: Path, stub: Stub) -> None:
     stub.script = only("3", chat("B", model="somebody-else"))
     outcome, _, _ = run(tmp_path, stub.url, n=5)
-    [row] = outcome.results["rows"]
-    assert row["answered_by"] == {"somebody-else": 1}
-    assert "another model than the one asked for answered: somebody-else (1)" in row_notes(row)[0]
+    [row] = outcome.folder.results().rows
+    assert row.answered_by == {"somebody-else": 1}
+    assert "another model than the one asked for answered: somebody-else (1)" in row_notes(row, demo=False)[0]
     written = write_report([outcome.folder.path])
     assert "somebody-else" in written[0].read_text()
     check(outcome, 5)

@@ -65,13 +65,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_recall_is_what_the_model_can_read(run: Path) -> None:
     (found,) = open_runs([run])
     for row in found.rows:
-        assert (row["n_scored"], row["score"]) == (10, 0.8)
-        assert {name: one["score"] for name, one in row["categories"]["depth"].items()} == {
+        assert (row.n_scored, row.score) == (10, 0.8)
+        assert {name: part.score for name, part in row.categories["depth"].items()} == {
             "0": 0.0,
             **dict.fromkeys(("25", "50", "75", "100"), 1.0),
         }
-        assert row["official"]["recall (0,2048]"] == "80.0 (4 of 5)"
-        assert row["categories"]["haystack_tokens"]["(0,2048]"]["ci95"] == pytest.approx([0.3755, 0.9638], abs=1e-4)
+        assert row.official["recall (0,2048]"] == "80.0 (4 of 5)"
+        assert row.categories["haystack_tokens"]["(0,2048]"].ci95 == pytest.approx([0.3755, 0.9638], abs=1e-4)
 
 
 def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -> None:
