@@ -60,7 +60,7 @@ def evaluated(model: str, task: str, batch: int, limit: int) -> tuple[dict[Any, 
         given = options([task], place, limit=limit, batch_size=batch, num_workers=1, model_args={"threads": 1})
         done = kvl_eval.evaluate(model, **given)
         spent = time.process_time() - begin
-        return {one["sample_id"]: one["raw_output"] for one in done.folder.records(task)}, spent
+        return {record.sample_id: record.raw_output for record in done.folder.records(task)}, spent
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def timed(folder: Path, task: str, samples: int, **options: Any) -> tuple[float,
         tasks=[task], limit=samples, split="mini", max_new_tokens=TASKS[task], output_dir=folder, **options
     )
     seconds = time.perf_counter() - start
-    return seconds, {record["sample_id"]: record["answer"] for record in result.folder.records(task)}
+    return seconds, {record.sample_id: record.answer for record in result.folder.records(task)}
 
 
 def loaded(concurrency: int, threads: int) -> Backend:

@@ -92,10 +92,10 @@ def one(kind: str, length: int, chunk: int, dtype: str) -> Measured:
     (found,) = answers(backend, [request]).values()
     spent, peak = time.process_time() - begin, peak_bytes() - before
     assert found.status == "ok", found.message
-    tokens, text = found.tokens.prompt, backend.config.text_config
+    tokens, shape = found.tokens.prompt, backend.architecture.cost_shape(NANO)
     assert limits.cost is not None
     planned = limits.cost(tokens, found.tokens.image, generation)
-    latents = (8 if dtype == "float64" else 4) * text.num_hidden_layers * text.latent_size * tokens
+    latents = (8 if dtype == "float64" else 4) * shape.layers * shape.cache_width * tokens
     return Measured(
         tokens=tokens,
         seconds=spent,

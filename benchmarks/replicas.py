@@ -40,7 +40,7 @@ def answers(folder: Path, limit: int, **options: Any) -> tuple[float, Answers]:
     )
     seconds = time.perf_counter() - start
     return seconds, {
-        (task, record["sample_id"]): record["answer"] for task in TASKS for record in result.folder.records(task)
+        (task, record.sample_id): record.answer for task in TASKS for record in result.folder.records(task)
     }
 
 

@@ -94,8 +94,8 @@ def real_way(model: str, name: str, limit: int) -> Way:
             done = kvl_eval.evaluate(model, backend=backend, **given)
             spent = time.process_time() - begin
             records = list(done.folder.records(task.name))
-        found = {(one["sample_id"], one["repeat"], one["budget"]): one["raw_output"] for one in records}
-        lengths = [one["tokens"]["thinking"] for one in records if one["budget"] == max(budgets)]
+        found = {(record.sample_id, record.repeat, record.budget): record.raw_output for record in records}
+        lengths = [record.tokens.thinking for record in records if record.budget == max(budgets)]
         return Cost(backend.counts["decoded_tokens"], spent, found, lengths)
 
     return run

@@ -94,6 +94,7 @@ def options(port: int) -> list[str]:
     return [
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "nano", "--dtype", "float32"),
         *("--max-model-len", "4096", "--max-num-seqs", "16", "--enforce-eager", "--trust-remote-code"),
+        *("--attention-backend", "CPU_MLA"),  # the one for AMX takes no float32
         *("--compilation-config", '{"custom_ops":["all","-rotary_embedding"]}'),
         *("--limit-mm-per-prompt", '{"image":16}', "--max-logprobs", "20"),
         *("--reasoning-config", '{"reasoning_start_str": "◁think▷", "reasoning_end_str": "◁/think▷"}'),
