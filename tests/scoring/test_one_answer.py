@@ -89,9 +89,12 @@ def counting_task(counts: Counter[str]) -> Task:
     return tiny(4, protocols={"official": Protocol(score=score)}, prompts={"plain": prompt})
 
 
+@pytest.mark.parametrize("think", [0, 3])
 @pytest.mark.parametrize("view", ["answer", "raw"])
-def test_house_row_4_scoring_again_scores_each_answer_once(tmp_path: Path, splits: Counter[str], view: str) -> None:
-    path = run_tiny(tmp_path, tiny(4), model_args={"think": 3, "answers": "hash"}).folder.path
+def test_house_row_4_scoring_again_scores_each_answer_once(
+    tmp_path: Path, splits: Counter[str], view: str, think: int
+) -> None:
+    path = run_tiny(tmp_path, tiny(4), model_args={"think": think, "answers": "hash"}).folder.path
     splits.clear()
     counts: Counter[str] = Counter()
     rescore(RunReader.open(path, [counting_task(counts)]), view="raw" if view == "raw" else "answer")
