@@ -11,6 +11,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import DataError, MediaError, SampleError
@@ -25,68 +26,103 @@ UNDER_WAY = 32  # files that wait for a worker
 File = VideoRef | PdfRef
 
 
-def check(task: Task, source: Source, split: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong, or odd, and where: a row with its id, a file."""
+
+    code: str
+    where: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountCheck:
+    """A count that the task expects, and the one that is there; `what` is `rows` or `field=value`."""
+
+    what: str
+    expected: int
+    found: int
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataReport:
+    """What is right and wrong with a split. `asdict` gives what `check data --json` prints.
+
+    Attributes:
+        problems: every bad row and file; `notes` say what is odd about a file that can be used.
+        pictures: how many there are; `files` counts videos and documents.
+    """
+
+    task: str
+    split: str
+    place: str
+    ok: bool
+    rows: int
+    pictures: int
+    files: int
+    counts: list[CountCheck]
+    problems: list[Problem]
+    notes: list[Problem]
+
+
+def check(task: Task, source: Source, split: str) -> DataReport:
     """What is right and wrong with a split; pictures, videos and documents are opened as far as their header.
 
-    Returns: {"task", "split", "place", "ok", "rows", "pictures", "files", "counts": [{"what", "expected", "found",
-             "ok"}], "problems": [{"code", "where", "problem"}], "notes": the same form}, every bad row among the
-             problems; notes say what is odd about a file that can be used.
     Raises: UsageError for a split the task has not.
     """
     faults: list[DataError] = []
-    seen: dict[str, int] = {}
-    counted: Counter[str] = Counter()
-    problems: list[dict[str, str]] = []
+    places: dict[str, int] = {}
+    labels: Counter[str] = Counter()
+    problems: list[Problem] = []
     pictures = 0
     files = _Files()
     try:
         for number, sample in enumerate(open_split(task, source, split, Reporter(bad_row=faults.append)), 1):
-            counted.update(_labels(sample))
-            pictures += sum(isinstance(one, ImageRef) for one in sample.media)
-            problems += _row_problems(task, split, sample, number, seen)
-            seen.setdefault(sample.id, number)
-            for one in sample.media:
-                if isinstance(one, VideoRef | PdfRef):
-                    files.open(one, f"row {number}, id {sample.id[:80]}")
+            labels.update(_labels(sample))
+            pictures += sum(isinstance(medium, ImageRef) for medium in sample.media)
+            problems += _row_problems(task, split, sample, number, places)
+            places.setdefault(sample.id, number)
+            for medium in sample.media:
+                if isinstance(medium, VideoRef | PdfRef):
+                    files.open(medium, f"row {number}, id {sample.id[:80]}")
     except DataError as error:
         faults.append(error)
     finally:
         files.close()
-    problems += files.problems
-    counted["files"] = files.count
-    problems = [_problem(fault.code, fault.where or "", _told(fault)) for fault in faults] + problems
-    counts = list(_counts(task, split, counted))
-    return {
-        "task": task.name,
-        "split": split,
-        "place": _place(source, split),
-        "ok": not problems and all(one["ok"] for one in counts),
-        "rows": counted["rows"],
-        "pictures": pictures,
-        "files": files.count,
-        "counts": counts,
-        "problems": problems,
-        "notes": files.notes,
-    }
+    labels["files"] = files.count
+    problems = [*(_problem(fault, fault.where or "") for fault in faults), *problems, *files.problems]
+    counts = list(_counts(task, split, labels))
+    return DataReport(
+        task=task.name,
+        split=split,
+        place=_place(source, split),
+        ok=not problems and all(count.ok for count in counts),
+        rows=labels["rows"],
+        pictures=pictures,
+        files=files.count,
+        counts=counts,
+        problems=problems,
+        notes=files.notes,
+    )
 
 
-def as_text(report: Mapping[str, Any]) -> str:
+def as_text(report: DataReport) -> str:
     """The report for a terminal."""
-    media = [f"{report['pictures']} pictures"] if report["pictures"] or not report["files"] else []
-    media += [f"{report['files']} videos or documents"] if report["files"] else []
-    found = ", ".join([f"{report['rows']} rows", *media])
-    lines = [f"{report['task']} {report['split']} in {report['place']}: {found}"]
+    media = [f"{report.pictures} pictures"] if report.pictures or not report.files else []
+    media += [f"{report.files} videos or documents"] if report.files else []
+    lines = [f"{report.task} {report.split} in {report.place}: {', '.join([f'{report.rows} rows', *media])}"]
     lines += [
-        f"  {'ok ' if one['ok'] else 'BAD'} {one['what']}: {one['found']}"
-        + ("" if one["ok"] else f", expected {one['expected']}")
-        for one in report["counts"]
+        f"  {'ok ' if count.ok else 'BAD'} {count.what}: {count.found}"
+        + ("" if count.ok else f", expected {count.expected}")
+        for count in report.counts
     ]
-    problems = report["problems"]
-    lines += [f"  BAD {one['where']}: {one['problem']} [{one['code']}]" for one in problems[:SHOWN]]
+    problems = report.problems
+    lines += [f"  BAD {entry.where}: {entry.problem} [{entry.code}]" for entry in problems[:SHOWN]]
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
-    lines += [f"  note {one['where']}: {one['problem']}" for one in report["notes"][:SHOWN]]
-    lines.append("everything is as expected" if report["ok"] else f"{len(problems)} problems")
+    lines += [f"  note {entry.where}: {entry.problem}" for entry in report.notes[:SHOWN]]
+    lines.append("everything is as expected" if report.ok else f"{len(problems)} problems")
     return "\n".join(lines)
 
 
@@ -116,24 +152,24 @@ class _Files:
     """Opens each file once in worker processes, and keeps what is wrong with it, in the order of the rows."""
 
     def __init__(self) -> None:
-        self.problems: list[dict[str, str]] = []
-        self.notes: list[dict[str, str]] = []
-        self._seen: set[Hashable] = set()
+        self.problems: list[Problem] = []
+        self.notes: list[Problem] = []
+        self._keys: set[Hashable] = set()
         self._pool: Any = None
         self._waiting: deque[tuple[str, Future[tuple[str, ...]]]] = deque()
 
     @property
     def count(self) -> int:
         """Files opened."""
-        return len(self._seen)
+        return len(self._keys)
 
     def open(self, file: File, where: str) -> None:
         """Queue a file, unless it was opened before."""
         data = file.data if isinstance(file, PdfRef) else None
         key = (file.root, file.path) if data is None else hashlib.sha256(data).digest()
-        if key in self._seen:
+        if key in self._keys:
             return
-        self._seen.add(key)
+        self._keys.add(key)
         if self._pool is None:
             from kvl_eval.media.pool import MediaPool
 
@@ -155,9 +191,9 @@ class _Files:
     def _take(self) -> None:
         where, answer = self._waiting.popleft()
         try:
-            self.notes += [_problem("media.note", where, note) for note in answer.result()]
+            self.notes += [Problem(code="media.note", where=where, problem=note) for note in answer.result()]
         except SampleError as error:
-            self.problems.append(_problem(error.code, where, _told(error)))
+            self.problems.append(_problem(error, where))
 
 
 def _labels(sample: Sample) -> Iterator[str]:
@@ -166,11 +202,11 @@ def _labels(sample: Sample) -> Iterator[str]:
         yield from (f"{field}={value}" for value in values)
 
 
-def _counts(task: Task, split: str, counted: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _counts(task: Task, split: str, labels: Mapping[str, int]) -> Iterator[CountCheck]:
     """Named counts the task expects: `rows`, or `field=value` of its categories, where this layout has the field."""
-    if not counted.get("rows"):
+    if not labels.get("rows"):
         return
-    fields = {label.partition("=")[0] for label in counted if counted[label]}
+    fields = {label.partition("=")[0] for label in labels if labels[label]}
     expected = dict(task.data.count.get(split, {}))
     known = task.splits.get(split)
     if known is not None and known.rows is not None:
@@ -178,39 +214,36 @@ def _counts(task: Task, split: str, counted: Mapping[str, int]) -> Iterator[dict
     for what, number in expected.items():
         if what.partition("=")[0] not in fields:
             continue
-        found = counted.get(what, 0)
-        yield {"what": what, "expected": number, "found": found, "ok": found == number}
+        count = labels.get(what, 0)
+        yield CountCheck(what=what, expected=number, found=count, ok=count == number)
 
 
-def _row_problems(
-    task: Task, split: str, sample: Sample, number: int, seen: Mapping[str, int]
-) -> Iterator[dict[str, str]]:
+def _row_problems(task: Task, split: str, sample: Sample, number: int, places: Mapping[str, int]) -> Iterator[Problem]:
+    """`places` are the rows of the ids before this one."""
     where = f"row {number}, id {sample.id[:80]}"
-    if sample.id in seen:
-        yield _problem("data.duplicate", where, f"the id stands at row {seen[sample.id]} too")
+    if sample.id in places:
+        again = f"the id stands at row {places[sample.id]} too"
+        yield Problem(code="data.duplicate", where=where, problem=again)
     has_gold = split not in task.splits or task.splits[split].has_gold
     if has_gold and not sample.answers:
-        yield _problem("data.no_gold", where, "the row has no answer")
+        yield Problem(code="data.no_gold", where=where, problem="the row has no answer")
     for picture in sample.media:
         if isinstance(picture, ImageRef):
             yield from _picture_problems(picture, where)
 
 
-def _picture_problems(picture: ImageRef, where: str) -> Iterator[dict[str, str]]:
+def _picture_problems(picture: ImageRef, where: str) -> Iterator[Problem]:
     from kvl_eval.media.images import header_size
 
     try:
         header_size(picture)
     except MediaError as error:
-        yield _problem(error.code, where, _told(error))
+        yield _problem(error, where)
 
 
-def _problem(code: str, where: str, problem: str) -> dict[str, str]:
-    return {"code": code, "where": where, "problem": problem}
-
-
-def _told(error: DataError | SampleError) -> str:
-    return f"{error.message}: {error.why}" if error.why else error.message
+def _problem(error: DataError | SampleError, where: str) -> Problem:
+    text = f"{error.message}: {error.why}" if error.why else error.message
+    return Problem(code=error.code, where=where, problem=text)
 
 
 def _place(source: Source, split: str) -> str:

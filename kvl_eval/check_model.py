@@ -7,9 +7,8 @@ are also looked through for NaN and infinity.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
@@ -23,7 +22,7 @@ from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ModelFinding:
     """What one check found; `warning` marks what does not keep the checkpoint from being used."""
 
     check: str
@@ -35,47 +34,53 @@ class Finding:
     warning: bool = False
 
 
-Check = Callable[[Path], str | Finding]
+Check = Callable[[Path], str | ModelFinding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReport:
+    """Whether a checkpoint can be used. `asdict` gives what `check model --json` prints."""
+
+    ok: bool
+    path: str
+    findings: list[ModelFinding]
 
 
 def check(
     path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False, family: str | None = None
-) -> dict[str, Any]:
-    """{"ok", "path", "findings": [Finding as a dict]} of a checkpoint folder or hub repository (weights are fetched).
+) -> ModelReport:
+    """What every check says of a checkpoint folder or hub repository (weights are fetched).
 
     `family` is what `--family` says.
     Raises: CheckpointError, if there is no such folder or repository; UsageError, for a family that there is not.
     """
     folder = checkpoint_folder(path_or_repo, revision, offline=offline)
     checks = {"family": lambda folder: _family(folder, str(path_or_repo), family), **CHECKS}
-    findings = [_made(name, made, folder) for name, made in checks.items()]
-    return {
-        "ok": all(finding.ok or finding.warning for finding in findings),
-        "path": str(folder),
-        "findings": [asdict(finding) for finding in findings],
-    }
+    findings = [_finding(name, look, folder) for name, look in checks.items()]
+    ok = all(finding.ok or finding.warning for finding in findings)
+    return ModelReport(ok=ok, path=str(folder), findings=findings)
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(report: ModelReport) -> str:
     """A report a person can read: one line a check, details below those that failed."""
-    lines = [str(found["path"])]
-    for finding in found["findings"]:
-        mark = "ok  " if finding["ok"] else "warn" if finding["warning"] else "FAIL"
-        lines.append(f"  {mark}  {finding['check']:<14}{finding['text']}")
-        if not finding["ok"]:
-            details = [(label, finding[label]) for label in ("where", "why", "fix") if finding[label]]
-            lines += [f"{'':22}{label}: {line}" for label, text in details for line in str(text).splitlines()]
-    bad = sum(not finding["ok"] and not finding["warning"] for finding in found["findings"])
-    lines.append("usable" if found["ok"] else f"not usable: {bad} of {len(found['findings'])} checks failed")
+    lines = [report.path]
+    for finding in report.findings:
+        mark = "ok  " if finding.ok else "warn" if finding.warning else "FAIL"
+        lines.append(f"  {mark}  {finding.check:<14}{finding.text}")
+        if not finding.ok:
+            details = (("where", finding.where), ("why", finding.why), ("fix", finding.fix))
+            lines += [f"{'':22}{label}: {line}" for label, text in details for line in (text or "").splitlines()]
+    bad = sum(not finding.ok and not finding.warning for finding in report.findings)
+    lines.append("usable" if report.ok else f"not usable: {bad} of {len(report.findings)} checks failed")
     return "\n".join(lines)
 
 
-def _made(name: str, made: Check, folder: Path) -> Finding:
+def _finding(name: str, look: Check, folder: Path) -> ModelFinding:
     try:
-        result = made(folder)
+        result = look(folder)
     except CheckpointError as error:
-        return Finding(name, False, error.message, error.where, error.why, error.fix)
-    return result if isinstance(result, Finding) else Finding(name, True, result)
+        return ModelFinding(name, False, error.message, error.where, error.why, error.fix)
+    return result if isinstance(result, ModelFinding) else ModelFinding(name, True, result)
 
 
 def _family(folder: Path, place: str, option: str | None) -> str:
@@ -150,7 +155,7 @@ def _processor(folder: Path) -> str:
     return f"pictures {shape}, shrunk above {config.in_token_limit:,} patches of {config.patch_size} pixels"
 
 
-def _template(folder: Path) -> str | Finding:
+def _template(folder: Path) -> str | ModelFinding:
     """A foreign template is only compared, in a sandboxed process of its own; the bundled one is always used."""
     template = find_template(folder)
     if template is None:
@@ -160,7 +165,7 @@ def _template(folder: Path) -> str | Finding:
     for probe, theirs in zip(PROBES, rendered_apart(template), strict=True):
         ours = chat.render(probe)
         if ours != theirs:
-            return Finding(
+            return ModelFinding(
                 "chat template",
                 False,
                 "differs from the published one, which is used",

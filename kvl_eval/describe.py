@@ -3,19 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 from kvl_eval.model.families import KIMI_VL
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
-from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
+from kvl_eval.tasks.base import Split, Task
+from kvl_eval.types import Generation, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 
-def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
-    """What a task is, as JSON values; its prompts are rendered on the first sample of `split`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolDescription:
+    """A protocol: what views call it, its departures from the authors' code, what speaks for its being the report's."""
+
+    label: str
+    notes: list[str]
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureDescription:
+    """A published figure: `value` is a fraction, `table` and `source` say where it stands."""
+
+    system: str
+    label: str
+    setting: str
+    value: float
+    printed: str
+    unit: str
+    table: str
+    source: str
+    note: str
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDescription:
+    """What a task is. `asdict` gives what `describe --json` prints.
+
+    Attributes:
+        sample:     id of the sample that the prompts are rendered on; None where there is none.
+        prompts:    {name: text}; None without a sample.
+        generation: {model family: settings}.
+        judge:      whether an LLM step may read answers; `submission`, whether a server scores them.
+    """
+
+    task: str
+    title: str
+    doc: str
+    groups: list[str]
+    repos: list[str]
+    licence: str
+    default_split: str
+    splits: Mapping[str, Split]
+    files: list[str]
+    row_layouts: Mapping[str, list[str]]
+    sample: str | None
+    default_prompt: str
+    prompt_evidence: str
+    prompts: Mapping[str, str | None]
+    generation: Mapping[str, Generation]
+    default_protocol: str
+    protocols: Mapping[str, ProtocolDescription]
+    judge: bool
+    submission: bool
+    references: list[FigureDescription]
+
+
+def describe(task: Task, source: Source, split: str) -> TaskDescription:
+    """What a task is; its prompts are rendered on the first sample of `split`.
 
     Nothing is downloaded for that: without a folder, a task's bundled split serves, or no sample at all.
     Raises: DataError, UsageError.
@@ -23,41 +80,41 @@ def describe(task: Task, source: Source, split: str) -> dict[str, Any]:
     if task.data.measured is not None:
         task = task.data.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
     sample = _first_sample(task, source, split)
-    return {
-        "task": task.name,
-        "title": task.title,
-        "doc": task.doc.strip(),
-        "groups": list(task.groups),
-        "repos": list(task.repos),
-        "licence": task.licence,
-        "default_split": task.default_split,
-        "splits": {name: asdict(one) for name, one in task.splits.items()} | _mini(task),
-        "files": list(task.data.files),
-        "row_layouts": {name: list(columns) for name, columns in task.data.row_layouts.items()},
-        "sample": None if sample is None else sample.id,
-        "default_prompt": task.default_prompt,
-        "prompt_evidence": task.prompt_evidence,
-        "prompts": {name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
-        "generation": {
-            name: asdict(family.generation(task.max_new_tokens))
+    return TaskDescription(
+        task=task.name,
+        title=task.title,
+        doc=task.doc.strip(),
+        groups=list(task.groups),
+        repos=list(task.repos),
+        licence=task.licence,
+        default_split=task.default_split,
+        splits={**task.splits, **_mini(task)},
+        files=list(task.data.files),
+        row_layouts={name: list(columns) for name, columns in task.data.row_layouts.items()},
+        sample=None if sample is None else sample.id,
+        default_prompt=task.default_prompt,
+        prompt_evidence=task.prompt_evidence,
+        prompts={name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
+        generation={
+            name: family.generation(task.max_new_tokens)
             for name, family in KIMI_VL.records.items()
             if family is not KIMI_VL.other
         },
-        "default_protocol": task.default_protocol,
-        "protocols": {
-            name: {"label": one.label or name, "notes": list(one.notes), "evidence": one.evidence}
-            for name, one in task.protocols.items()
+        default_protocol=task.default_protocol,
+        protocols={
+            name: ProtocolDescription(label=entry.label or name, notes=list(entry.notes), evidence=entry.evidence)
+            for name, entry in task.protocols.items()
         },
-        "judge": task.judge_prompt is not None,
-        "submission": task.submission is not None,
-        "references": [_reference(score) for score in _references(task)],
-    }
+        judge=task.judge_prompt is not None,
+        submission=task.submission is not None,
+        references=[_figure(score) for score in _references(task)],
+    )
 
 
 def rendered(messages: Sequence[Message]) -> str:
     """Messages as text, pictures as `<image:1>`, videos as `<video:1>`, documents as `<document:1>`."""
     counts: dict[str, int] = {}
-    shown = []
+    turns = []
     for message in messages:
         parts = []
         for part in message.parts:
@@ -70,24 +127,24 @@ def rendered(messages: Sequence[Message]) -> str:
             kind = _KINDS[type(part)]
             counts[kind] = counts.get(kind, 0) + 1
             parts.append(f"<{kind}:{counts[kind]}>")
-        shown.append(f"[{message.role}] " + "".join(parts))
-    return "\n".join(shown)
+        turns.append(f"[{message.role}] " + "".join(parts))
+    return "\n".join(turns)
 
 
 _KINDS = {ImageRef: "image", VideoRef: "video", PdfRef: "document"}
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(task: TaskDescription) -> str:
     """The description for a terminal."""
     blocks = [
-        f"{found['title']} ({found['task']})\n\n{found['doc']}",
-        _block("Source", _source_lines(found)),
-        _block("Files that --data-dir may hold", found["files"]),
-        _block("Columns of a row", [f"{name}: {', '.join(cols)}" for name, cols in found["row_layouts"].items()]),
-        _block(f"Prompts (default {found['default_prompt']}: {found['prompt_evidence']})", _prompt_lines(found)),
-        _block("Generation", [f"{family}: {_settings(one)}" for family, one in found["generation"].items()]),
-        _block(f"Protocols (default {found['default_protocol']})", _protocol_lines(found)),
-        _block("Published figures", _reference_lines(found)),
+        f"{task.title} ({task.task})\n\n{task.doc}",
+        _block("Source", _source_lines(task)),
+        _block("Files that --data-dir may hold", task.files),
+        _block("Columns of a row", [f"{name}: {', '.join(names)}" for name, names in task.row_layouts.items()]),
+        _block(f"Prompts (default {task.default_prompt}: {task.prompt_evidence})", _prompt_lines(task)),
+        _block("Generation", [f"{family}: {_settings(settings)}" for family, settings in task.generation.items()]),
+        _block(f"Protocols (default {task.default_protocol})", _protocol_lines(task)),
+        _block("Published figures", _reference_lines(task)),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -98,8 +155,8 @@ def _first_sample(task: Task, source: Source, split: str) -> Sample | None:
     return next(iter(open_split(task, source, split)), None) if split else None
 
 
-def _mini(task: Task) -> dict[str, Any]:
-    return {"mini": {"rows": None, "has_gold": True, "note": "bundled"}} if task.mini else {}
+def _mini(task: Task) -> dict[str, Split]:
+    return {"mini": Split(rows=None, note="bundled")} if task.mini else {}
 
 
 def _references(task: Task) -> list[ReferenceScore]:
@@ -115,62 +172,62 @@ def _references(task: Task) -> list[ReferenceScore]:
     ]
 
 
-def _reference(score: ReferenceScore) -> dict[str, Any]:
-    return {
-        "system": score.system,
-        "label": score.system_label,
-        "setting": score.setting,
-        "value": score.value,
-        "printed": score.printed,
-        "unit": score.unit,
-        "table": TABLES.get(score.table, score.table),
-        "source": score.source,
-        "note": score.note,
-        "is_default": score.is_default,
-    }
+def _figure(score: ReferenceScore) -> FigureDescription:
+    return FigureDescription(
+        system=score.system,
+        label=score.system_label,
+        setting=score.setting,
+        value=score.value,
+        printed=score.printed,
+        unit=score.unit,
+        table=TABLES.get(score.table, score.table),
+        source=score.source,
+        note=score.note,
+        is_default=score.is_default,
+    )
 
 
 def _block(title: str, lines: Sequence[str]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines)]) if lines else ""
 
 
-def _source_lines(found: Mapping[str, Any]) -> list[str]:
+def _source_lines(task: TaskDescription) -> list[str]:
     splits = []
-    for name, one in found["splits"].items():
-        rows = f"{one['rows']} rows" if one["rows"] else ""
-        facts = [rows, "" if one["has_gold"] else "no published answers", one["note"]]
+    for name, split in task.splits.items():
+        rows = f"{split.rows} rows" if split.rows else ""
+        facts = [rows, "" if split.has_gold else "no published answers", split.note]
         splits.append(f"split {name}: {', '.join(fact for fact in facts if fact)}")
-    repos = [f"hub data set {repo}" for repo in found["repos"]]
-    return [*repos, *splits, f"default split {found['default_split']}", f"licence {found['licence']}"]
+    repos = [f"hub data set {repo}" for repo in task.repos]
+    return [*repos, *splits, f"default split {task.default_split}", f"licence {task.licence}"]
 
 
-def _prompt_lines(found: Mapping[str, Any]) -> list[str]:
+def _prompt_lines(task: TaskDescription) -> list[str]:
     lines = []
-    for name, text in found["prompts"].items():
+    for name, text in task.prompts.items():
         lines.append(f"{name}:" if text is not None else name)
         lines += [f"  | {line}" for line in (text or "").splitlines()]
     return lines
 
 
-def _settings(generation: Mapping[str, Any]) -> str:
-    temperature = generation["temperature"]
-    return f"{generation['max_new_tokens']} new tokens, " + (f"temperature {temperature}" if temperature else "greedy")
+def _settings(generation: Generation) -> str:
+    sampling = f"temperature {generation.temperature}" if generation.temperature else "greedy"
+    return f"{generation.max_new_tokens} new tokens, {sampling}"
 
 
-def _protocol_lines(found: Mapping[str, Any]) -> list[str]:
+def _protocol_lines(task: TaskDescription) -> list[str]:
     lines = []
-    for name, one in found["protocols"].items():
-        label = "" if one["label"] == name else f" (shown as {one['label']})"
-        evidence = f"; evidence: {one['evidence']}" if one["evidence"] else ""
+    for name, protocol in task.protocols.items():
+        label = "" if protocol.label == name else f" (shown as {protocol.label})"
+        evidence = f"; evidence: {protocol.evidence}" if protocol.evidence else ""
         lines.append(f"{name}{label}{evidence}")
-        lines += [f"  - {note}" for note in one["notes"]]
+        lines += [f"  - {note}" for note in protocol.notes]
     return lines
 
 
-def _reference_lines(found: Mapping[str, Any]) -> list[str]:
+def _reference_lines(task: TaskDescription) -> list[str]:
     return [
-        f"{one['label']}{' at ' + one['setting'] if one['setting'] else ''}: {one['printed']}"
-        f"{'%' if one['unit'] == 'percent' else ' ' + one['unit']} ({one['table']})"
-        for one in found["references"]
-        if one["is_default"]
+        f"{figure.label}{' at ' + figure.setting if figure.setting else ''}: {figure.printed}"
+        f"{'%' if figure.unit == 'percent' else ' ' + figure.unit} ({figure.table})"
+        for figure in task.references
+        if figure.is_default
     ]

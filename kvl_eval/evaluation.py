@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
+from kvl_eval.decode import Json, decode
 from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.families import stored_family
 from kvl_eval.run.config import answers_bundled, resolve, settings_of
 from kvl_eval.run.large_data import bring_large
-from kvl_eval.run.plan import Lookup
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
 from kvl_eval.run.warm_plan import plan_warm
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.tasks import get_task, select
+from kvl_eval.tasks import select
 from kvl_eval.tasks.base import Task
 
 
@@ -32,7 +32,7 @@ class EvaluationResult:
         message:   what happened and what to do next.
     """
 
-    results: dict[str, Any]
+    results: dict[str, Json]
     folder: RunFolder
     exit_code: int
     message: str
@@ -45,8 +45,9 @@ class EvaluationResult:
     def table(self) -> str:
         """The final table as plain text."""
         from kvl_eval.reports.table import final_table
+        from kvl_eval.store.result_records import Results
 
-        return final_table(self.results)
+        return final_table(decode(Results, self.results))
 
 
 def evaluate(
@@ -77,19 +78,17 @@ def evaluate(
     else:
         family = ChosenFamily(stored_family(backend.family), FamilyRule.REGISTERED)
     chosen = _tasks(tasks, answers_bundled(family.family, options))
-    own = {task.name: task for task in chosen}
     config = resolve(model, family, chosen, options)
-    lookup: Lookup = lambda name: own.get(name) or get_task(name)  # noqa: E731 - a name would say no more
-    bring_large(config, lookup)
+    bring_large(config, chosen)
     backend = backend or make_backend(model, config.settings)
-    outcome = start_run(plan_warm(config, backend, lookup), backend, progress, lookup=lookup)
+    outcome = start_run(plan_warm(config, backend, chosen), backend, progress)
     return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 
 def _tasks(tasks: Sequence[str | Task] | str, bundled: bool) -> list[Task]:
     if isinstance(tasks, str):
         return select([tasks], bundled=bundled)
-    found: list[Task] = []
+    chosen: list[Task] = []
     for task in tasks:
-        found += [task] if isinstance(task, Task) else select([task], bundled=bundled)
-    return list({task.name: task for task in found}.values())
+        chosen += [task] if isinstance(task, Task) else select([task], bundled=bundled)
+    return list({task.name: task for task in chosen}.values())

@@ -13,7 +13,8 @@ from kvl_eval.rows import Row
 Role = Literal["system", "user", "assistant"]
 Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
 Policy = Literal["cut", "force"]
-ThinkingView = Literal["split", "raw"]  # what a scorer sees: the answer alone, or thought and answer
+ScoreView = Literal["answer", "raw"]  # what a scorer sees: the text after the thought, or the whole output
+StoredView = Literal["split", "raw"]  # the words that stored documents have for them, under `thinking`
 FinishReason = Literal["stop", "length", "budget", "error"]
 FrameRule = Literal["vlmevalkit", "uniform_tail", "chunk_center", "linspace", "uniform_capped", "longvideobench"]
 SubtitleRule = Literal["vlmevalkit", "lmms-eval", "interleave", "interleave-lmms-eval"]
@@ -299,6 +300,16 @@ class Completion:
     time: Mapping[str, float] = field(default_factory=dict)  # seconds: queue, load, prefill, decode, total
     worker: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def score_view(stored: object) -> ScoreView:
+    """The view that a stored document names; `split`, and what names none, mean the answer."""
+    return "raw" if stored == "raw" else "answer"
+
+
+def stored_view(view: ScoreView) -> StoredView:
+    """The word that stored documents have for a view."""
+    return "raw" if view == "raw" else "split"
 
 
 class _Missing:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,13 +19,13 @@ from tests.tasks.tables import write_json, write_parquet
 FIVE = [f"{letter}. x" for letter in "ABCDE"]
 
 
-def checked(name: str, folder: Path) -> dict[str, Any]:
+def checked(name: str, folder: Path) -> check_data.DataReport:
     task = get_task(name)
     return check_data.check(task, Source(data_dir=folder), task.default_split)
 
 
-def found(report: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(one["code"], one["where"]) for one in report["problems"]]
+def found(report: check_data.DataReport) -> list[tuple[str, str]]:
+    return [(one.code, one.where) for one in report.problems]
 
 
 @pytest.fixture
@@ -47,10 +46,10 @@ def test_egoschema(tmp_path: Path, clip: bytes) -> None:
         ("media.corrupt", "row 3, id empty, videos/empty.mp4"),
         ("media.corrupt", "row 5, id text, videos/text.mp4"),
     ]
-    (note,) = report["notes"]
-    assert note["where"] == "row 4, id cut, videos/cut.mp4"
-    assert "header names 30 frames" in note["problem"]
-    assert {"what": "files", "expected": 500, "found": 5, "ok": False} in report["counts"]
+    (note,) = report.notes
+    assert note.where == "row 4, id cut, videos/cut.mp4"
+    assert "header names 30 frames" in note.problem
+    assert check_data.CountCheck(what="files", expected=500, found=5, ok=False) in report.counts
     text = check_data.as_text(report)
     assert "5 videos or documents" in text
     assert "BAD row 2, id gone, videos/gone.mp4: " in text
@@ -61,7 +60,7 @@ def test_a_video_of_several_questions_is_opened_and_told_once(tmp_path: Path, cl
     row = {"videoID": "v", "question": "?", "options": FIVE[:4], "answer": "A"}
     write_parquet(tmp_path / "videomme" / "test.parquet", [{**row, "question_id": f"1-{n}"} for n in range(3)])
     report = checked("videomme", tmp_path)
-    assert report["files"] == 1
+    assert report.files == 1
     assert found(report) == [("media.missing", "row 1, id 1-0, data/v.mp4")]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "v.mp4").write_bytes(clip)
@@ -97,7 +96,7 @@ def test_documents(tmp_path: Path) -> None:
         ("media.missing", "row 2, id other/1, documents/gone.pdf"),
         ("media.corrupt", "row 3, id other/2, documents/broken.pdf"),
     ]
-    assert report["files"] == 3
+    assert report.files == 3
 
 
 def test_the_command_exits_4_and_names_the_file(tmp_path: Path) -> None:

@@ -46,6 +46,36 @@ def test_wrong_use_is_answered_in_one_block(arguments: tuple[str, ...], expected
     assert "Traceback" not in done.stderr
 
 
+def test_the_older_words_for_what_a_scorer_sees_are_accepted(tmp_path: Path) -> None:
+    line = {"id": "1", "response": "◁think▷14", "row": {"pid": "1", "question_type": "free_form", "answer": "14"}}
+    line["row"] |= {"answer_type": "integer", "image": "1.jpg"}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(line))
+    scores = []
+    for options in (
+        (),
+        ("--score-view", "answer"),
+        ("--thinking", "split"),
+        ("--score_view", "raw"),
+        ("--thinking", "raw"),
+    ):
+        done = kvl("score", "--task", "mathvista", "--predictions", "answers.jsonl", "--json", *options, cwd=tmp_path)
+        found = json.loads(done.stdout)
+        scores.append((found["thinking"], found["score"]))
+    assert scores == [*[("split", 0.0)] * 3, *[("raw", 1.0)] * 2]
+    help_text = kvl("run", "--help", cwd=tmp_path).stdout
+    assert "--score-view [answer|raw]" in help_text and "--thinking" not in help_text
+
+
+def test_a_stored_configuration_keeps_its_word_for_what_a_scorer_sees(tmp_path: Path) -> None:
+    options = ("--task", "mathvista", "--model", "fake", "--limit", "1", "--json", "--no-resume")
+    first = kvl("run", *options, "--score-view", "raw", cwd=tmp_path)
+    folder = tmp_path / json.loads(first.stdout)["folder"]
+    assert "thinking: raw" in (folder / "config.yaml").read_text()
+    assert json.loads((folder / "run.json").read_text())["config"]["thinking"] == "raw"
+    again = kvl("run", "--config", str(folder / "config.yaml"), "--json", "--no-resume", cwd=tmp_path)
+    assert [row["thinking"] for row in json.loads(again.stdout)["rows"]] == ["raw"], again.stderr
+
+
 def test_both_spellings_and_aliases_mean_the_same(tmp_path: Path) -> None:
     plans = [
         kvl("run", *options, "--model", "fake", "--dry-run", cwd=tmp_path).stdout

@@ -1,6 +1,7 @@
 """`describe` and `check data`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,24 +19,24 @@ from tests.tasks.test_mathvista import hub_folder, tsv_folder
 def test_every_task_describes_itself(name: str) -> None:
     task = TASKS[name]
     found = describe(task, Source(repo=next(iter(task.repos), None)), "mini" if task.mini else task.default_split)
-    json.dumps(found)
+    json.dumps(asdict(found))
     text = as_text(found)
     for part in (*task.prompts, *task.protocols, *task.repos, task.licence):
         assert part in text
-    assert found["default_prompt"] in found["prompts"] and found["default_protocol"] in found["protocols"]
+    assert found.default_prompt in found.prompts and found.default_protocol in found.protocols
 
 
 def test_mathvista_shows_prompts_protocols_and_figures() -> None:
     found = describe(TASK, Source(repo=TASK.repos[0]), "mini")
-    assert found["prompts"]["query"].startswith("[user] <image:1>Hint: Please answer")
-    kimi = [one for one in found["references"] if one["system"] == "kimi-vl-a3b-instruct" and one["is_default"]]
-    assert [(one["value"], one["printed"]) for one in kimi] == [(0.687, "68.7")]
+    assert found.prompts["query"].startswith("[user] <image:1>Hint: Please answer")
+    kimi = [one for one in found.references if one.system == "kimi-vl-a3b-instruct" and one.is_default]
+    assert [(one.value, one.printed) for one in kimi] == [(0.687, "68.7")]
     text = as_text(found)
     assert "official (shown as official-rule)" in text and "Kimi-VL-A3B-Instruct: 68.7%" in text
 
 
 def test_nothing_is_fetched_to_describe() -> None:
-    assert describe(TASK, Source(repo="nobody/nothing"), "testmini")["sample"] == "1"
+    assert describe(TASK, Source(repo="nobody/nothing"), "testmini").sample == "1"
 
 
 def test_pictures_are_numbered() -> None:
@@ -46,8 +47,8 @@ def test_pictures_are_numbered() -> None:
 
 def test_the_bundled_split_is_fine() -> None:
     report = check_data.check(TASK, Source(), "mini")
-    assert report["ok"], report["problems"]
-    assert report["rows"] == report["pictures"] >= 60
+    assert report.ok, report.problems
+    assert report.rows == report.pictures >= 60
     assert check_data.as_text(report).endswith("everything is as expected")
 
 
@@ -63,8 +64,8 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
     (tmp_path / "testmini.json").write_text(json.dumps(rows))
     (tmp_path / "1.png").write_bytes(b"no picture")
     report = check_data.check(TASK, Source(data_dir=tmp_path), "testmini")
-    assert not report["ok"] and report["rows"] == 4
-    assert sorted((one["code"], one["where"][:19]) for one in report["problems"]) == [
+    assert not report.ok and report.rows == 4
+    assert sorted((one.code, one.where[:19]) for one in report.problems) == [
         ("data.duplicate", "row 3, id 1"),
         ("data.field", "testmini.json row 3"),
         ("data.no_gold", "row 3, id 1"),
@@ -73,20 +74,20 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
         ("media.missing", "row 2, id 2"),
         ("media.path_outside", "row 4, id 5"),
     ]
-    assert {"what": "rows", "expected": 1000, "found": 4, "ok": False} in report["counts"]
+    assert check_data.CountCheck(what="rows", expected=1000, found=4, ok=False) in report.counts
     text = check_data.as_text(report)
     assert "BAD rows: 4, expected 1000" in text and "7 problems" in text
 
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     report = check_data.check(TASK, Source(data_dir=tmp_path), "testmini")
-    assert [one["code"] for one in report["problems"]] == ["data.missing"]
-    assert (report["ok"], report["counts"]) == (False, [])
+    assert [one.code for one in report.problems] == ["data.missing"]
+    assert (report.ok, report.counts) == (False, [])
 
 
 def test_counts_are_only_of_fields_the_layout_has(tmp_path: Path) -> None:
     report = check_data.check(TASK, Source(data_dir=tsv_folder(tmp_path)), "testmini")
-    fields = {one["what"].partition("=")[0] for one in report["counts"]}
+    fields = {one.what.partition("=")[0] for one in report.counts}
     assert "language" not in fields and {"rows", "task", "skills"} <= fields
 
 
@@ -95,7 +96,7 @@ def test_rows_that_cannot_be_decoded_end_the_list(tmp_path: Path) -> None:
     path = next(folder.glob("data/*.parquet"))
     path.write_bytes(path.read_bytes()[:-8])
     report = check_data.check(TASK, Source(data_dir=folder), "testmini")
-    assert [one["code"] for one in report["problems"]] == ["data.corrupt"]
+    assert [one.code for one in report.problems] == ["data.corrupt"]
 
 
 def test_mini_folders_exist() -> None:

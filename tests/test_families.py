@@ -33,10 +33,12 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
-from kvl_eval.scoring.rescore import answer_text, rescore
+from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
-from tests.tiny_task import config_of, gold_answer, run_tiny, tiny
+from tests.records import make_record
+from tests.tiny_task import config_of, gold_answer, rescored, run_tiny, tiny
 
 BUNDLED = Path(kvl_eval.__file__).parent / "data"
 REPOSITORY = "moonshotai/Kimi-VL-A3B-Thinking"
@@ -226,8 +228,8 @@ class Heard(Silent):
 def test_thoughts_that_nobody_expected_are_a_warning(tmp_path: Path, family: str, think: int, is_told: bool) -> None:
     task, progress = tiny(), Heard()
     config = resolve("fake", family, [task], {"output_dir": str(tmp_path), "model_args": {"think": think}})
-    plan = plan_run(config, FakeBackend(config.settings), lambda name: task)
-    start_run(plan, FakeBackend(config.settings), progress, lookup=lambda name: task)
+    plan = plan_run(config, FakeBackend(config.settings), [task])
+    start_run(plan, FakeBackend(config.settings), progress)
     warnings = [text for text in progress.notices if "--family thinking or thinking-2506" in text]
     assert len(warnings) == is_told
 
@@ -240,7 +242,7 @@ def published(**changes: Any) -> Any:
 def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: Path, rule: FamilyRule) -> None:
     folder = run_tiny(tmp_path, published()).folder
     folder.save({"model": {"name": "my-copy", "family": "instruct", "family_rule": str(rule)}})
-    [row, *_] = rescore(RunFolder.open(folder.path), lookup=lambda name: published())["rows"]
+    [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]
     assert (row["reference"] is not None) is (rule in (FamilyRule.OPTION, FamilyRule.REGISTERED))
 
 
@@ -248,25 +250,23 @@ def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> Non
     for family, note in (("instruct", None), ("nano", "embedded demo, not Kimi-VL-A3B"), ("fake", "scripted answers")):
         folder = run_tiny(tmp_path / family, published()).folder
         folder.save({"model": {"name": "m", "family": family}, "demo": family == "nano"})
-        [row, *_] = rescore(RunFolder.open(folder.path), lookup=lambda name: published())["rows"]
+        [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]
         assert (row["reference"]["system"], row["reference"]["note"]) == ("kimi-vl-a3b-instruct", note)
     for family in ("endpoint", "peer"):
         folder.save({"model": {"name": "m", "family": family}})
-        assert rescore(RunFolder.open(folder.path), lookup=lambda name: published())["rows"][0]["reference"] is None
+        assert rescored(RunFolder.open(folder.path), [published()])["rows"][0]["reference"] is None
 
 
 def test_a_stored_configuration_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path).folder
-    stored = dict(folder.legacy_manifest["config"])
+    stored = json.loads((folder.path / "run.json").read_bytes())["config"]
     del stored["family_rule"], stored["settings"]["family"]
     (folder.path / "samples" / "tiny.jsonl").write_text("")
     (folder.path / "results.json").unlink()
-    folder.legacy_save({"config": stored, "status": "interrupted"})
+    folder.save(replace(folder.manifest, config=stored, status="interrupted"))
     config = from_json(stored)
     assert (config.family, config.family_rule) == ("fake", None)
-    outcome = resume_run(
-        folder.path, lambda config: FakeBackend(config.settings, answer=gold_answer), lookup=lambda name: tiny()
-    )
+    outcome = resume_run(folder.path, lambda config: FakeBackend(config.settings, answer=gold_answer), own=[tiny()])
     assert (outcome.exit_code, outcome.results["rows"][0]["n_ok"]) == (0, 10)
 
 
@@ -293,7 +293,7 @@ def test_the_rule_survives_being_stored(tmp_path: Path) -> None:
 def test_house_d3_scorers_never_see_the_token_that_ended_a_reply(
     raw: str, extra: dict[str, str], expected: str
 ) -> None:
-    assert answer_text({"raw_output": raw, "extra": extra}, "raw") == expected
+    assert answer_of(make_record("1", raw_output=raw, extra=Extra(**extra)), "raw").raw == expected
 
 
 def test_house_d3_the_engine_says_which_token_ended_a_reply(tmp_path: Path) -> None:

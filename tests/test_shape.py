@@ -22,16 +22,10 @@ UNTYPED = 273  # lines with a dict of anything; to become 60
 # Functions whose options are the interface, and those of today, each of which is to go.
 INTERFACES = {"evaluate", "generate"}
 MANY_PARAMETERS: set[str] = {
-    "_carry_out",
-    "_judge_tasks",
-    "_score_lines",
-    "_score_task",
     "filmed_samples",
     "frame_indices",
-    "judge_run",
     "resume_run",
     "sample_frames",
-    "score_file",
 }
 # Class names and type aliases that stand for several things today; to become empty.
 SEVERAL_THINGS: dict[str, int] = {

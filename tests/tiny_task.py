@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,11 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import Lines
 from kvl_eval.run.runner import RunOutcome, resume_run, start_run
 from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import Disk
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Split, Task
 from kvl_eval.types import Extraction, ImageRef, Message, Sample, Score
 
@@ -104,8 +107,14 @@ def run_tiny(output_dir: Path, task: Task | None = None, disk: Disk | None = Non
     task = task or tiny()
     config = config_of(task, output_dir, **options)
     backend = FakeBackend(config.settings, answer=None if "answers" in config.settings.model_args else gold_answer)
-    plan = plan_run(config, backend, lambda name: task)
-    return start_run(plan, backend, lookup=lambda name: task, disk=disk)
+    plan = plan_run(config, backend, [task])
+    return start_run(plan, backend, disk=disk)
+
+
+def rescored(folder: RunFolder, own: Sequence[Task], *options: Any, **more: Any) -> dict[str, Any]:
+    """results.json as it is written when a run is scored again."""
+    rescore(RunReader(folder, own), *options, **more)
+    return dict(json.loads((folder.path / "results.json").read_bytes()))
 
 
 def make_fake(config: RunConfig) -> FakeBackend:
@@ -143,12 +152,12 @@ def main(verb: str, where: str, options_json: str) -> int:
     disk = Deadly(options.pop("die_after"), options.pop("torn", False)) if "die_after" in options else None
     progress = Lines(seconds=0.01)
     if verb == "resume":
-        outcome = resume_run(Path(where), make_fake, progress, lookup=lambda name: task, disk=disk, handle_signals=True)
+        outcome = resume_run(Path(where), make_fake, progress, own=[task], disk=disk, handle_signals=True)
     else:
         config = config_of(task, Path(where), **options)
         backend = make_fake(config)
-        plan = plan_run(config, backend, lambda name: task)
-        outcome = start_run(plan, backend, progress, lookup=lambda name: task, disk=disk, handle_signals=True)
+        plan = plan_run(config, backend, [task])
+        outcome = start_run(plan, backend, progress, disk=disk, handle_signals=True)
     print(outcome.message)
     return outcome.exit_code
 

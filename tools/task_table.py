@@ -135,13 +135,10 @@ def _unrun() -> list[str]:
     for score in references.load():
         if score.benchmark not in ours and score.system in systems and score.is_default:
             found.setdefault(score.benchmark, []).append(score)
-    return [f"- {scores[0].benchmark_label} ({_printed(scores)}): {_why(scores)}" for scores in found.values()]
-
-
-def _why(scores: list[ReferenceScore]) -> str:
-    if {score.table for score in scores} == {"thinking2506_card_text"}:
-        return "text alone, no benchmark of vision"
-    return NOT_RUN.get(scores[0].benchmark, "no task yet")
+    return [
+        f"- {scores[0].benchmark_label} ({_printed(scores)}): {NOT_RUN[name].why if name in NOT_RUN else 'no task yet'}"
+        for name, scores in found.items()
+    ]
 
 
 def _printed(scores: list[ReferenceScore]) -> str:

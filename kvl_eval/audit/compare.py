@@ -7,59 +7,132 @@ McNemar test for 0/1 scores, and every sample that one side got right and the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import fsum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kvl_eval.audit.shadow import score_again, shadow
+from kvl_eval.audit.paired import LinesBySample, PairedLines, SampleKey, paired
+from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import UsageError, unknown
-from kvl_eval.reports.figures import plain
 from kvl_eval.run.fingerprint import differences
-from kvl_eval.scorers.statistics import paired_difference
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
-from kvl_eval.store.journal import encode_line
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.scoring.score_run import score_run
 from kvl_eval.store.names import scores_name
-from kvl_eval.store.replies import Replies, View
-from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.tasks import get_task
+from kvl_eval.store.records import PlanEntry, ScoreLine
+from kvl_eval.store.replies import JudgeView
 from kvl_eval.tasks.base import Task
+from kvl_eval.types import Policy
 
-Lookup = Callable[[str], Task]
-Line = Mapping[str, Any]
-SHOWN = 20  # flips in each direction in the text
+Protocols = tuple[str | None, str | None]
+"""Of A and of B, as `scores/` calls them; None means the default."""
 
 
-class _Pair(NamedTuple):
-    a: Line
-    b: Line
+class Budget(NamedTuple):
+    """Most thinking tokens and what happens there; None without a limit."""
 
-    @property
-    def cluster(self) -> str:
-        shared = self.a["cluster"]
-        return f"sample {self.a['sample_id']}" if shared is None else f"cluster {shared}"
+    budget: int | None
+    policy: Policy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun:
+    """One of the runs."""
+
+    run: str
+    path: str
+    model: str | None
+    demo: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedSetting:
+    """Protocol, as `scores/` calls it, and thinking budget of one side."""
+
+    protocol: str
+    budget: int | None
+    policy: Policy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskComparison:
+    """One task of both runs, at one budget each."""
+
+    task: str
+    title: str
+    a: ComparedSetting
+    b: ComparedSetting
+    pairs: PairedLines
+
+    def as_json(self) -> dict[str, Json]:
+        """Counts, means, difference with its interval and test, and the samples lost and gained."""
+        pairs, scores = self.pairs, self.pairs.scores
+        setting = {"task": self.task, "title": self.title, "a": encode(self.a), "b": encode(self.b)}
+        counts = encode_object(pairs.counts)
+        if scores is None:
+            return {**setting, **counts, "difference": None, "lost": [], "gained": []}
+        found = scores.difference
+        return {
+            **setting,
+            **counts,
+            "score_a": scores.score_a,
+            "score_b": scores.score_b,
+            "difference": found.mean,
+            "ci95": list(found.ci95),
+            "ci_method": found.method,
+            "stderr": found.stderr,
+            "p_value": found.p_value,
+            "detectable": found.detectable,
+            "n_lower": scores.n_lower,
+            "n_higher": scores.n_higher,
+            "lost": [encode(sample) for sample in pairs.lost],
+            "gained": [encode(sample) for sample in pairs.gained],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """How run B differs from run A.
+
+    Attributes:
+        settings:      what can change an answer and differs, `name of A → of B`; and which samples were chosen.
+        circumstances: what should change no answer, and differs.
+    """
+
+    a: ComparedRun
+    b: ComparedRun
+    settings: tuple[str, ...]
+    circumstances: tuple[str, ...]
+    comparisons: tuple[TaskComparison, ...]
+
+    def as_json(self) -> dict[str, Json]:
+        """Everything, as JSON values; scores are fractions."""
+        return {
+            "a": encode(self.a),
+            "b": encode(self.b),
+            "settings": list(self.settings),
+            "circumstances": list(self.circumstances),
+            "comparisons": [comparison.as_json() for comparison in self.comparisons],
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One task of one run under one protocol and judge, its score lines by (budget, policy) and (sample, repeat)."""
+    """One task of one run under one protocol and judge: its score lines by budget and by sample."""
 
-    folder: RunFolder
-    protocol: str
-    lines: Mapping[tuple[Any, ...], Mapping[tuple[str, int], Line]]
+    run: RunReader
+    scorer: str
+    lines: Mapping[Budget, LinesBySample]
+
+    def setting(self, budget: Budget) -> ComparedSetting:
+        return ComparedSetting(protocol=self.scorer, budget=budget.budget, policy=budget.policy)
 
 
 def compare(
-    a: RunFolder,
-    b: RunFolder,
-    *,
-    task: str | None = None,
-    protocols: tuple[str | None, str | None] = (None, None),
-    lookup: Lookup = get_task,
-) -> dict[str, Any]:
-    """How B differs from A, as JSON values; scores are fractions.
+    a: RunReader, b: RunReader, *, task: str | None = None, protocols: Protocols = (None, None)
+) -> RunComparison:
+    """How B differs from A.
 
     Args:
         task:      one task; None means every task that both runs have.
@@ -74,51 +147,57 @@ def compare(
             "a run is compared with itself",
             fix="give two runs, or `--protocol P,Q` for two protocols (or judges: P,P+JUDGE) of one run",
         )
-    with ExitStack() as stack:
-        comparisons = [one for name in names for one in _of_task(stack, a, b, lookup(name), protocols)]
-    return {
-        "a": _named(a),
-        "b": _named(b),
-        "settings": settings(a, b, names),
-        "circumstances": circumstances(a, b),
-        "comparisons": comparisons,
-    }
+    return RunComparison(
+        a=_about(a),
+        b=_about(b),
+        settings=tuple(settings(a, b, names)),
+        circumstances=tuple(circumstances(a, b)),
+        comparisons=tuple(pair for name in names for pair in _of_task(a, b, name, protocols)),
+    )
 
 
-def settings(a: RunFolder, b: RunFolder, tasks: Sequence[str]) -> list[str]:
+def settings(a: RunReader, b: RunReader, tasks: Sequence[str]) -> list[str]:
     """What can change an answer of these tasks and differs, `name of A → of B`; and which samples were chosen."""
-    left, right = (dict(folder.legacy_manifest.get("identity", {})) for folder in (a, b))
-    by_task = (left.pop("tasks", {}), right.pop("tasks", {}))
-    found = differences(left, right)
+    left, right = (dict(run.folder.manifest.identity) for run in (a, b))
+    left_tasks, right_tasks = (_mapping(identity.pop("tasks", None)) for identity in (left, right))
+    lines = differences(left, right)
     changed: dict[str, list[str]] = {}
     for task in tasks:
-        for change in differences(*(one.get(task, {}) for one in by_task)):
+        for change in differences(_mapping(left_tasks.get(task)), _mapping(right_tasks.get(task))):
             changed.setdefault(change, []).append(task)
     for change, where in changed.items():
-        found.append(f"{'every task' if len(where) == len(tasks) > 1 else ', '.join(where)}: {change}")
-    return found + differences(a.legacy_manifest.get("selection", {}), b.legacy_manifest.get("selection", {}))
+        lines.append(f"{'every task' if len(where) == len(tasks) > 1 else ', '.join(where)}: {change}")
+    selections = (encode_object(run.folder.manifest.selection) for run in (a, b))
+    return lines + differences(next(selections), next(selections))
 
 
-def circumstances(a: RunFolder, b: RunFolder) -> list[str]:
+def circumstances(a: RunReader, b: RunReader) -> list[str]:
     """What should change no answer, and differs: code, device, libraries."""
 
-    def told(folder: RunFolder) -> dict[str, Any]:
-        manifest = folder.legacy_manifest
-        model = {"device": (manifest.get("model") or {}).get("device")}
-        batch = {"batch_size": ((manifest.get("config") or {}).get("settings") or {}).get("batch_size")}
-        return {"code": manifest.get("code", {}), "environment": manifest.get("environment", {}), **model, **batch}
+    def about(run: RunReader) -> dict[str, Json]:
+        manifest = run.folder.manifest
+        settings = _mapping(manifest.config.get("settings"))
+        return {
+            "code": encode(manifest.code),
+            "environment": dict(manifest.environment),
+            "device": manifest.model.device,
+            "batch_size": settings.get("batch_size"),
+        }
 
-    return differences(told(a), told(b))
-
-
-def _named(folder: RunFolder) -> dict[str, Any]:
-    manifest = folder.legacy_manifest
-    model = (manifest.get("model") or {}).get("name")
-    return {"run": folder.run_id, "path": str(folder.path), "model": model, "demo": bool(manifest.get("demo"))}
+    return differences(about(a), about(b))
 
 
-def _tasks(a: RunFolder, b: RunFolder, task: str | None) -> list[str]:
-    both = [list(folder.legacy_manifest.get("data") or {}) for folder in (a, b)]
+def _mapping(value: Json) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _about(run: RunReader) -> ComparedRun:
+    manifest = run.folder.manifest
+    return ComparedRun(run=run.folder.run_id, path=str(run.folder.path), model=manifest.model.name, demo=manifest.demo)
+
+
+def _tasks(a: RunReader, b: RunReader, task: str | None) -> list[str]:
+    both = [list(run.folder.manifest.data) for run in (a, b)]
     shared = [name for name in both[0] if name in both[1]]
     if task is not None and task not in shared:
         raise unknown("task", task, shared or [*both[0], *both[1]], "kvl-eval list runs")
@@ -129,90 +208,83 @@ def _tasks(a: RunFolder, b: RunFolder, task: str | None) -> list[str]:
     return shared if task is None else [task]
 
 
-def _is_same(a: RunFolder, b: RunFolder) -> bool:
-    return a.path.resolve() == b.path.resolve()
+def _is_same(a: RunReader, b: RunReader) -> bool:
+    return a.folder.path.resolve() == b.folder.path.resolve()
 
 
-def _sweeps(folder: RunFolder) -> bool:
-    tasks = (folder.legacy_manifest.get("config") or {}).get("tasks", [])
-    return any(len(one["generation"]["think_budgets"]) > 1 for one in tasks)
+def _sweeps(run: RunReader) -> bool:
+    return any(len(generation.think_budgets) > 1 for generation in run.folder.manifest.generation.values())
 
 
 # -- one task ---------------------------------------------------------------------------------------------------
 
 
-def _of_task(
-    stack: ExitStack, a: RunFolder, b: RunFolder, task: Task, protocols: tuple[str | None, str | None]
-) -> Iterator[dict[str, Any]]:
-    default = _default_scorer(a, b, task)
-    left, right = (
-        _side(stack, folder, task, protocol or default, lambda name: task)
-        for folder, protocol in zip((a, b), protocols, strict=True)
-    )
-    changed = _changed_samples(a, b, task.name)
-    for before, after in _budgets(left, right, task.name):
-        yield {
-            "task": task.name,
-            "title": task.title,
-            "a": {"protocol": left.protocol, "budget": before[0], "policy": before[1]},
-            "b": {"protocol": right.protocol, "budget": after[0], "policy": after[1]},
-            **_paired(left.lines.get(before, {}), right.lines.get(after, {}), changed),
-        }
+def _of_task(a: RunReader, b: RunReader, name: str, protocols: Protocols) -> Iterator[TaskComparison]:
+    default = _default_scorer(a, b, a.task(name))
+    left, right = (_side(run, name, scorer or default) for run, scorer in zip((a, b), protocols, strict=True))
+    changed = _changed_samples(a, b, name)
+    for before, after in _budgets(left, right, name):
+        yield TaskComparison(
+            task=name,
+            title=a.task(name).title,
+            a=left.setting(before),
+            b=right.setting(after),
+            pairs=paired(left.lines.get(before, {}), right.lines.get(after, {}), changed),
+        )
 
 
-def _default_scorer(a: RunFolder, b: RunFolder, task: Task) -> str:
+def _default_scorer(a: RunReader, b: RunReader, task: Task) -> str:
     """The task's default protocol, read by the newest judge of A that B has asked, too."""
     name = task.default_protocol
     if not can_be_judged(task, task.protocols[name]):
         return name
-    known = Replies(b, task.name).views
-    shared = [view for view in Replies(a, task.name).views if view.thinking == "split" and view in known]
+    known = b.replies(task.name).views
+    shared = [judge for judge in a.replies(task.name).views if judge.view == "answer" and judge in known]
     return scores_name(name, judge=shared[-1].judge if shared else None)
 
 
-def _side(stack: ExitStack, folder: RunFolder, task: Task, scorer: str, lookup: Lookup) -> _Side:
-    """Stored scores; where a run is unfinished or was not scored so, its answers scored now, beside the folder."""
-    protocol, view, judge = scorer_parts(scorer)
+def _side(run: RunReader, name: str, scorer: str) -> _Side:
+    """Stored scores; where a run is unfinished or was not scored so, its answers scored now."""
+    task = run.task(name)
+    protocol, view, reader = scorer_parts(scorer)
     if protocol not in task.protocols:
-        raise unknown("protocol", protocol, list(task.protocols), f"kvl-eval describe {task.name}")
-    if judge is not None and can_be_judged(task, task.protocols[protocol]):
-        _check_asked(folder, task, View(judge, view))
+        raise unknown("protocol", protocol, list(task.protocols), f"kvl-eval describe {name}")
+    judge = None
+    if reader is not None and can_be_judged(task, task.protocols[protocol]):
+        judge = JudgeView(reader, view)
+        _check_asked(run, name, judge)
     else:
         scorer = scores_name(protocol, view)  # a task that needs no judge reads the same with one
-    lines = list(folder.legacy_scores(task.name, scorer)) if folder.status == "finished" else []
-    if not lines:
-        again = stack.enter_context(shadow(folder))
-        score_again(again, [(task.name, protocol, view)], lookup)
-        lines = list(again.legacy_scores(task.name, scorer))
-    grouped: dict[tuple[Any, ...], dict[tuple[str, int], Line]] = {}
-    for line in lines:
-        group = grouped.setdefault((line["budget"], line["policy"]), {})
-        group[line["sample_id"], line["repeat"]] = line
-    return _Side(folder, scorer, grouped)
+    lines: Sequence[ScoreLine] = list(run.folder.scores(name, scorer)) if run.folder.status == "finished" else ()
+    grouped: dict[Budget, dict[SampleKey, ScoreLine]] = {}
+    for line in lines or score_run(run, task, protocol, view, judge).lines:
+        grouped.setdefault(Budget(line.budget, line.policy), {})[line.sample_id, line.repeat] = line
+    return _Side(run, scorer, grouped)
 
 
-def _check_asked(folder: RunFolder, task: Task, view: View) -> None:
+def _check_asked(run: RunReader, task: str, judge: JudgeView) -> None:
     """Raises UsageError `usage.judge` for a judge that a run did not ask."""
-    views = Replies(folder, task.name).views
-    if view not in views:
-        named = dict.fromkeys(one.judge for one in views if one.thinking == view.thinking)
+    views = run.replies(task).views
+    if judge not in views:
+        named = dict.fromkeys(known.judge for known in views if known.view == judge.view)
         raise UsageError(
             "usage.judge",
-            f"the judge {view.judge!r} was not asked about {task.name}",
-            where=str(folder.path),
+            f"the judge {judge.judge!r} was not asked about {task}",
+            where=str(run.folder.path),
             why=f"asked: {', '.join(named) or 'nobody'}",
-            fix=f"kvl-eval score {folder.path} --judge endpoint --judge-base-url URL --judge-model {view.judge}",
+            fix=f"kvl-eval score {run.folder.path} --judge endpoint --judge-base-url URL --judge-model {judge.judge}",
         )
 
 
-def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """Which (budget, policy) of A stands against which of B: equal ones, or, where a side has but one, that one."""
-    if _is_same(a.folder, b.folder) and a.protocol == b.protocol:  # budgets of one sweep against its largest
-        ordered = sorted(a.lines, key=lambda one: (one[0] is None, one[0] or 0))
-        return [(one, ordered[-1]) for one in ordered[:-1]]
+def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[Budget, Budget]]:
+    """Which budget of A stands against which of B: equal ones, or, where a side has but one, that one."""
+    if _is_same(a.run, b.run) and a.scorer == b.scorer:  # budgets of one sweep against its largest
+        ordered = sorted(a.lines, key=lambda budget: (budget.budget is None, budget.budget or 0))
+        return [(budget, ordered[-1]) for budget in ordered[:-1]]
     if len(a.lines) <= 1 or len(b.lines) <= 1:
-        return list(product(a.lines or [(None, None)], b.lines or [(None, None)]))
-    shared = [(one, one) for one in a.lines if one in b.lines]
+        unlimited = [Budget(None, None)]
+        return list(product(a.lines or unlimited, b.lines or unlimited))
+    shared = [(budget, budget) for budget in a.lines if budget in b.lines]
     if not shared:
         raise UsageError(
             "usage.compare",
@@ -222,184 +294,18 @@ def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[tuple[Any, ...], tuple
     return shared
 
 
-def _listed(budgets: Iterable[tuple[Any, ...]]) -> str:
-    return ", ".join("none" if budget is None else f"{budget} ({policy})" for budget, policy in budgets)
+def _listed(budgets: Iterable[Budget]) -> str:
+    return ", ".join("none" if budget.budget is None else f"{budget.budget} ({budget.policy})" for budget in budgets)
 
 
-def _changed_samples(a: RunFolder, b: RunFolder, task: str) -> set[str]:
+def _changed_samples(a: RunReader, b: RunReader, task: str) -> frozenset[str]:
     """Samples of the same id whose question, options or gold are not the same in both runs."""
-    prints = [((one.legacy_manifest.get("data") or {}).get(task) or {}).get("fingerprint") for one in (a, b)]
-    if _is_same(a, b) or (prints[0] is not None and prints[0] == prints[1]):
-        return set()
-    texts = [
-        {
-            entry["sample_id"]: encode_line({name: entry[name] for name in ("question", "choices", "gold")})
-            for entry in folder.legacy_plan(task)
-        }
-        for folder in (a, b)
-    ]
-    return {name for name, text in texts[0].items() if name in texts[1] and texts[1][name] != text}
+    prints = [data.fingerprint for run in (a, b) if (data := run.folder.manifest.data.get(task)) is not None]
+    if _is_same(a, b) or (len(prints) == 2 and prints[0] == prints[1]):
+        return frozenset()
+    texts = [{entry.sample_id: _texts(entry) for entry in run.folder.plan(task)} for run in (a, b)]
+    return frozenset(name for name, text in texts[0].items() if texts[1].get(name, text) != text)
 
 
-def _paired(a: Mapping[tuple[str, int], Line], b: Mapping[tuple[str, int], Line], changed: set[str]) -> dict[str, Any]:
-    shared = [_Pair(line, b[key]) for key, line in a.items() if key in b and key[0] not in changed]
-    scored = [pair for pair in shared if pair.a["score"] is not None and pair.b["score"] is not None]
-    pairs = _by_question(scored, [*a.values(), *b.values()])
-    counts = {
-        "n": len(pairs),
-        "n_samples": len({pair.a["sample_id"] for pair in pairs}),
-        "n_clusters": len({pair.cluster for pair in pairs}),
-        "only_a": len(a.keys() - b.keys()),
-        "only_b": len(b.keys() - a.keys()),
-        "not_scored": len(shared) - len(scored),
-        "changed_samples": sorted(changed),
-        "scorer_versions": _versions(pairs),
-    }
-    if not pairs:
-        return {**counts, "difference": None, "lost": [], "gained": []}
-    before, after = ([float(line["score"]) for line in side] for side in zip(*pairs, strict=True))
-    found = paired_difference(before, after, [pair.cluster for pair in pairs])
-    return {
-        **counts,
-        "score_a": fsum(before) / len(pairs),
-        "score_b": fsum(after) / len(pairs),
-        "difference": found.mean,
-        "ci95": list(found.ci95),
-        "ci_method": found.method,
-        "stderr": found.stderr,
-        "p_value": found.p_value,
-        "detectable": found.detectable,
-        "n_lower": sum(y < x for x, y in zip(before, after, strict=True)),
-        "n_higher": sum(y > x for x, y in zip(before, after, strict=True)),
-        "lost": [_flip(pair) for pair in pairs if pair.a["score"] >= 1 > pair.b["score"]],
-        "gained": [_flip(pair) for pair in pairs if pair.b["score"] >= 1 > pair.a["score"]],
-    }
-
-
-def _by_question(pairs: Sequence[_Pair], lines: Iterable[Line]) -> list[_Pair]:
-    """One pair for each question that is asked several times: each side's worst, where both answered all of them."""
-    times: dict[tuple[str, int], set[str]] = {}
-    for line in lines:
-        if line.get("group") is not None:
-            times.setdefault((line["group"], line["repeat"]), set()).add(line["sample_id"])
-    folded: dict[tuple[str, int], list[_Pair]] = {}
-    for pair in pairs:
-        if pair.a.get("group") is not None:
-            folded.setdefault((pair.a["group"], pair.a["repeat"]), []).append(pair)
-    whole = [found for key, found in folded.items() if len(found) == len(times[key])]
-    return [pair for pair in pairs if pair.a.get("group") is None] + [_worst(found) for found in whole]
-
-
-def _worst(pairs: Sequence[_Pair]) -> _Pair:
-    a, b = (min((pair[side] for pair in pairs), key=lambda line: float(line["score"])) for side in (0, 1))
-    return _Pair(*({**line, "sample_id": line["group"]} for line in (a, b)))
-
-
-def _versions(pairs: Iterable[_Pair]) -> list[str]:
-    return sorted({line["scorer_version"] for pair in pairs for line in pair})
-
-
-def _flip(pair: _Pair) -> dict[str, Any]:
-    def told(line: Line) -> dict[str, Any]:
-        return {name: line[name] for name in ("extracted", "verdict", "reason", "score")}
-
-    a = pair.a
-    return {
-        "sample_id": a["sample_id"],
-        "repeat": a["repeat"],
-        "gold": a["gold"],
-        "a": told(a),
-        "b": told(pair.b),
-    }
-
-
-# -- as text ----------------------------------------------------------------------------------------------------
-
-
-def as_text(found: Mapping[str, Any]) -> str:
-    """Settings, then a block for each task; percent with one decimal."""
-    lines = [f"{name.upper()}  {found[name]['run']}  ({plain(found[name]['model'])})" for name in ("a", "b")]
-    lines += _block("settings that can change an answer", found["settings"], "none differ")
-    lines += _block("circumstances", found["circumstances"], "none differ")
-    for one in found["comparisons"]:
-        lines += ["", *_comparison(one)]
-    paths = list(dict.fromkeys(found[name]["path"] for name in ("a", "b")))
-    return "\n".join([*lines, "", f"see each sample: kvl-eval report {' '.join(map(plain, paths))}"])
-
-
-def _block(title: str, lines: Iterable[str], nothing: str) -> list[str]:
-    shown = [f"  {plain(line)}" for line in lines]
-    return [f"{title}:", *shown] if shown else [f"{title}: {nothing}"]
-
-
-def _comparison(one: Mapping[str, Any]) -> list[str]:
-    sides = " against ".join(_of_side(one[side]) for side in ("a", "b"))
-    lines = [f"{plain(one['task'])}  {sides}", f"  same samples        {one['n']}{_left_out(one)}"]
-    if one["difference"] is None:
-        return [*lines, "  nothing to compare: no sample is scored in both"]
-    low, high = (_points(bound) for bound in one["ci95"])
-    test = "" if one["p_value"] is None else f", exact McNemar p = {one['p_value']:.4f}"
-    lines += [
-        f"  score               {100 * one['score_a']:.1f} → {100 * one['score_b']:.1f}",
-        f"  difference B - A    {_points(one['difference'])} [{low}, {high}] ({one['ci_method']}){test}",
-        f"  could be shown      {_detectable(one)}",
-        f"  changed             {one['n_higher']} higher, {one['n_lower']} lower; "
-        f"{len(one['gained'])} gained, {len(one['lost'])} lost",
-    ]
-    if one["p_value"] is not None and one["n_clusters"] < one["n"]:
-        lines.append("  note                p takes every answer for independent; trust the interval, which does not")
-    if len(one["scorer_versions"]) > 1:
-        lines.append(f"  note                scored by kvl-eval {' and '.join(one['scorer_versions'])}")
-    for name, title in (("gained", "only B right"), ("lost", "only A right")):
-        lines += _flips(title, one[name])
-    return lines
-
-
-def _of_side(side: Mapping[str, Any]) -> str:
-    budget = "" if side["budget"] is None else f" at {side['budget']} ({side['policy']})"
-    return f"{side['protocol']}{budget}"
-
-
-def _left_out(one: Mapping[str, Any]) -> str:
-    parts = [
-        f"{number} {text}"
-        for number, text in (
-            (one["only_a"], "scored only in A"),
-            (one["only_b"], "scored only in B"),
-            (one["not_scored"], "without a score"),
-            (len(one["changed_samples"]), "whose question or gold changed"),
-        )
-        if number
-    ]
-    repeated = [f"{one['n_samples']} questions"] if one["n_samples"] != one["n"] else []
-    return f" ({', '.join([*repeated, *(f'left out: {part}' for part in parts)])})" if parts or repeated else ""
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
-
-
-def _detectable(one: Mapping[str, Any]) -> str:
-    if one["detectable"] is None:
-        return "unknown: no sample differs" if one["n"] > 1 else "unknown: one sample shows no spread"
-    return f"a difference of {100 * one['detectable']:.1f} (four times in five, at 5 %)"
-
-
-def _flips(title: str, flips: list[Mapping[str, Any]]) -> list[str]:
-    if not flips:
-        return []
-    lines = [f"  {title} ({len(flips)}):"]
-    for flip in flips[:SHOWN]:
-        repeat = f" repeat {flip['repeat']}" if flip["repeat"] else ""
-        read = " → ".join(_read(flip[side]) for side in ("a", "b"))
-        lines.append(f"    {plain(flip['sample_id'])}{repeat}: {read}, gold {_cut(flip['gold'])}")
-    return [*lines, *([f"    and {len(flips) - SHOWN} more; --json lists all"] if len(flips) > SHOWN else [])]
-
-
-def _read(side: Mapping[str, Any]) -> str:
-    return f"nothing ({side['reason']})" if side["extracted"] is None else _cut(side["extracted"])
-
-
-def _cut(value: Any) -> str:
-    text = plain(value if isinstance(value, str) else repr(value))
-    return repr(text[:60]) + ("..." if len(text) > 60 else "") if isinstance(value, str) else text[:80]
+def _texts(entry: PlanEntry) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    return entry.sample.question, entry.sample.choices, entry.sample.gold

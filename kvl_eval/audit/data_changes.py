@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from kvl_eval.decode import decode
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.run.config import RunConfig, TaskConfig, from_json
 from kvl_eval.run.data_digest import data_fingerprint, media_digest, sample_digest
 from kvl_eval.run.selection import chosen_samples, in_shard
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import LineReader, encode_line
+from kvl_eval.store.records import PlannedSample
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Sample
-
-TEXTS = ("question", "choices", "gold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class DataChanges:
     elsewhere: bool = False
 
 
-def data_changes(folder: RunFolder, lookup: Callable[[str], Task]) -> Iterator[DataChanges]:
+def data_changes(run: RunReader) -> Iterator[DataChanges]:
     """One entry for each task of the run. Raises ConfigError where the manifest holds no configuration."""
-    run = from_json(folder.legacy_manifest["config"])
-    for config in run.tasks:
-        offline = replace(config, source=replace(config.source, offline=True))
+    config = from_json(dict(run.folder.manifest.config))
+    for task in config.tasks:
+        offline = replace(task, source=replace(task.source, offline=True))
         try:
-            yield _of_task(folder, lookup(config.task), offline, run)
+            yield _of_task(run.folder, run.task(task.task), offline, config)
         except KvlEvalError as error:
-            yield DataChanges(config.task, unreachable=error.message)
+            yield DataChanges(task.task, unreachable=error.message)
 
 
 def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) -> DataChanges:
-    stored = {entry["sample_id"]: entry["offset"] for entry in folder.legacy_plan(config.task)}
+    stored = {entry.sample_id: entry.sample.offset for entry in folder.plan(config.task)}
     digests: dict[str, bytes] = {}
     media: dict[str, list[str]] = {}
     changed: dict[str, str] = {}
@@ -57,7 +57,7 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
             if in_shard(sample.question_id, run.shard):
                 media[sample.id] = [media_digest(ref) for ref in sample.media if not _is_drawn(ref)]
                 texts = (
-                    _text_changes(reader.at(stored[sample.id]), sample, measured=task.data.measured is not None)
+                    _text_changes(_planned(reader, stored[sample.id]), sample, measured=task.data.measured is not None)
                     if sample.id in stored
                     else "new in the data"
                 )
@@ -65,18 +65,26 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
     finally:
         reader.close()
     changed |= {sample_id: "gone from the data" for sample_id in stored if sample_id not in media}
-    if data_fingerprint(digests) == folder.legacy_manifest["data"][config.task]["fingerprint"]:
+    if data_fingerprint(digests) == folder.manifest.data[config.task].fingerprint:
         return DataChanges(config.task, samples=changed)
     changed = {**_media_changes(folder, config.task, media), **changed}
     return DataChanges(config.task, samples=changed, elsewhere=not changed)
 
 
-def _text_changes(stored: Mapping[str, Any], sample: Sample, *, measured: bool) -> str:
+def _planned(reader: LineReader, offset: int) -> PlannedSample:
+    return decode(PlannedSample, reader.at(offset))
+
+
+def _text_changes(stored: PlannedSample, sample: Sample, *, measured: bool) -> str:
     """The names of what differs, columns of the row as `row.NAME`, but for those that only a model can measure."""
-    now = {"question": sample.question, "choices": sample.choices, "gold": sample.answers}
-    names = [name for name in TEXTS if _bytes(stored[name]) != _bytes(now[name])]
-    columns = dict.fromkeys(sample.row if measured else (*stored["row"], *sample.row))
-    names += [f"row.{name}" for name in columns if _bytes(stored["row"].get(name)) != _bytes(sample.row.get(name))]
+    texts = {
+        "question": (stored.question, sample.question),
+        "choices": (stored.choices, sample.choices),
+        "gold": (stored.gold, sample.answers),
+    }
+    names = [name for name, (before, now) in texts.items() if _bytes(before) != _bytes(now)]
+    columns = dict.fromkeys(sample.row if measured else (*stored.row, *sample.row))
+    names += [f"row.{name}" for name in columns if _bytes(stored.row.get(name)) != _bytes(sample.row.get(name))]
     return ", ".join(names)
 
 
@@ -85,16 +93,16 @@ def _is_drawn(ref: MediaRef) -> bool:
     return isinstance(ref, ImageRef) and ref.drawn is not None
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     return encode_line({"value": value})
 
 
 def _media_changes(folder: RunFolder, task: str, media: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Samples whose records name other pictures than the data holds now."""
-    found: dict[str, str] = {}
-    for record in folder.legacy_records(task):
-        seen = [one["sha256"] for one in record["media"] if one["kind"] == "image"]
-        now = media.get(record["sample_id"])
-        if seen and now is not None and len(seen) == len(now) and seen != now:
-            found[record["sample_id"]] = "media"
-    return found
+    changed: dict[str, str] = {}
+    for record in folder.records(task):
+        before = [picture.sha256 for picture in record.media if picture.kind == "image"]
+        now = media.get(record.sample_id)
+        if before and now is not None and len(before) == len(now) and before != now:
+            changed[record.sample_id] = "media"
+    return changed

@@ -9,29 +9,30 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-from kvl_eval.decode import encode_object
+from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.manifest import partial_note
-from kvl_eval.run.plan import Lookup
 from kvl_eval.run.runner import RunOutcome, outcome_of, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.manifest import Counts, Manifest, MergedShard, TaskData
 from kvl_eval.store.names import run_name
-from kvl_eval.store.replies import legacy_reply_lines, replies_path
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.tasks import get_task
+from kvl_eval.store.records import PlanEntry
+from kvl_eval.store.replies import replies_path, reply_lines
+from kvl_eval.store.run_folder import RunFolder, plan_line
+from kvl_eval.tasks.base import Task
 
-Group = list[dict[str, Any]]  # the plan's lines of one sample
-OWN = ("task", "schema", "split", "sample_id", "repeat", "budget", "policy")  # what each line of a sample repeats
+Group = list[PlanEntry]  # the plan's entries of one sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Shard:
     @property
     def name(self) -> str:
         """`1/2`, or `no shard`."""
-        return str((self.folder.legacy_manifest.get("selection") or {}).get("shard") or "no shard")
+        return self.folder.manifest.selection.shard or "no shard"
 
     def __str__(self) -> str:
         text = f"shard {self.name}  {self.folder.path}: {self.answered} of {self.planned} answers"
@@ -56,9 +57,11 @@ class Shard:
 
 
 def merge(
-    paths: Sequence[Path], output_dir: Path, lookup: Lookup = get_task, *, compress: bool = False
+    paths: Sequence[Path], output_dir: Path, own: Sequence[Task] = (), *, compress: bool = False
 ) -> tuple[RunOutcome, list[Shard]]:
     """A new run folder below `output_dir` with everything the shards hold, scored; and what each shard held.
+
+    `own` tasks go before registered ones.
 
     Raises: UsageError `merge.*` for runs that do not belong together, naming both, and for missing shards; DataError.
     """
@@ -67,20 +70,20 @@ def merge(
         raise UsageError("merge.one", "merge needs at least two runs", fix="name the folder of every shard")
     _check_alike(shards)
     _check_apart(shards)
-    config = replace(from_json(shards[0].folder.legacy_manifest["config"]), shard=None, output_dir=output_dir)
+    config = replace(from_json(dict(shards[0].folder.manifest.config)), shard=None, output_dir=output_dir)
     _check_whole(shards, config)
     created = datetime.now().astimezone()
-    first = shards[0].folder.legacy_manifest
-    name = run_name(created, str(first["model"]["name"]), list(first["data"]), first["config_fingerprint"])
+    first = shards[0].folder.manifest
+    name = run_name(created, first.model.name, list(first.data), str(first.config_fingerprint))
     folder = RunFolder.create(output_dir, name, _manifest(shards, config, created), _plan_lines(shards, config))
     try:
         write_config(folder, config)
-        for task in first["data"]:
+        for task in first.data:
             folder.disk.replace(folder.samples_path(task), _records(shards, task))
             if any(replies_path(shard.folder, task).exists() for shard in shards):
                 folder.disk.replace(replies_path(folder, task), _replies(shards, task))
-        results = rescore(folder, config.protocol, config.thinking, lookup)
-        save_end(folder, results, first["model"])
+        results = rescore(RunReader(folder, own), config.protocol, config.score_view)
+        save_end(folder, results, encode_object(first.model))
         if compress and folder.status == "finished":
             folder.compress()
     finally:
@@ -89,15 +92,18 @@ def merge(
 
 
 def _shard(folder: RunFolder) -> Shard:
-    if folder.problem is not None or "config" not in folder.legacy_manifest:
+    if folder.problem is not None or not folder.manifest.config:
         raise DataError("run.manifest", folder.problem or f"{folder.path / 'run.json'} holds no configuration")
     if folder.status == "running":
         raise UsageError("run.busy", f"{folder.path} is still running", fix="wait for it, or stop it")
     folder.check_plan()
-    planned = [(entry["task"], legacy_key_of(entry)) for entry in folder.legacy_plan()]
-    there = {(task, key) for task in folder.legacy_manifest["data"] for key in folder.index(task).offsets}
-    missing = [(task, key.sample_id) for task, key in planned if (task, key) not in there]
-    return Shard(folder, len(planned), len(planned) - len(missing), len(set(missing)))
+    indexes = {task: folder.index(task) for task in folder.manifest.data}
+    planned, missing = 0, list[tuple[str, str]]()
+    for entry in folder.plan():
+        planned += 1
+        if entry.key not in indexes[entry.task]:
+            missing.append((entry.task, entry.sample_id))
+    return Shard(folder, planned, planned - len(missing), len(set(missing)))
 
 
 # -- whether they belong together -------------------------------------------------------------------------------
@@ -107,9 +113,9 @@ def _check_alike(shards: Sequence[Shard]) -> None:
     """Raises UsageError, naming both runs and what differs, unless all have one configuration."""
     first = shards[0].folder
     for other in (shard.folder for shard in shards[1:]):
-        changes = differences(first.legacy_manifest["identity"], other.legacy_manifest["identity"])
+        changes = differences(first.manifest.identity, other.manifest.identity)
         changes += differences(_choice(first), _choice(other))
-        if changes or first.legacy_manifest["config_fingerprint"] != other.legacy_manifest["config_fingerprint"]:
+        if changes or first.manifest.config_fingerprint != other.manifest.config_fingerprint:
             raise UsageError(
                 "merge.fingerprint",
                 "runs of different configurations cannot be joined",
@@ -119,17 +125,22 @@ def _check_alike(shards: Sequence[Shard]) -> None:
             )
 
 
-def _choice(folder: RunFolder) -> dict[str, Any]:
+def _choice(folder: RunFolder) -> dict[str, Json]:
     """Which samples were chosen before they were dealt out, and into how many shards."""
-    selection = folder.legacy_manifest.get("selection") or {}
-    return {**selection, "shard": str(selection.get("shard") or "1/1").partition("/")[2]}
+    selection = folder.manifest.selection
+    return {**encode_object(selection), "shard": str(_shards(folder))}
+
+
+def _shards(folder: RunFolder) -> int:
+    """Into how many shards the samples were dealt."""
+    return int((folder.manifest.selection.shard or "1/1").partition("/")[2])
 
 
 def _check_apart(shards: Sequence[Shard]) -> None:
     """Raises UsageError, naming sample and both runs, if a sample lies in two of them."""
     seen: dict[tuple[str, str], Shard] = {}
     for shard in shards:
-        for sample in dict.fromkeys((entry["task"], entry["sample_id"]) for entry in shard.folder.legacy_plan()):
+        for sample in dict.fromkeys((entry.task, entry.sample_id) for entry in shard.folder.plan()):
             other = seen.setdefault(sample, shard)
             if other is not shard:
                 raise UsageError(
@@ -142,13 +153,13 @@ def _check_apart(shards: Sequence[Shard]) -> None:
 
 def _check_whole(shards: Sequence[Shard], config: RunConfig) -> None:
     """Raises UsageError, naming the missing shards, unless all samples are there: the hash over all prompts says so."""
-    tasks = shards[0].folder.legacy_manifest["identity"]["tasks"]
+    identity = shards[0].folder.manifest.identity["tasks"]
     for task in config.tasks:
         prompts = hashlib.sha256()
         for group in _groups(shards, task.task):
-            prompts.update(bytes.fromhex(group[0].get("messages_sha256") or group[0]["prompt_sha256"]))
-        if prompts.hexdigest() != tasks[task.task]["prompt_text"]:
-            number = int(_choice(shards[0].folder)["shard"])
+            prompts.update(bytes.fromhex(group[0].sample.messages_sha256))
+        if prompts.hexdigest() != _prompts_sha256(identity, task.task):
+            number = _shards(shards[0].folder)
             absent = sorted(set(range(1, number + 1)) - {int(shard.name.partition("/")[0]) for shard in shards})
             raise UsageError(
                 "merge.shards",
@@ -159,10 +170,16 @@ def _check_whole(shards: Sequence[Shard], config: RunConfig) -> None:
             )
 
 
+def _prompts_sha256(identity: Json, task: str) -> Json:
+    """The hash over all prompts of a task that an identity holds."""
+    own = identity.get(task) if isinstance(identity, dict) else None
+    return own.get("prompt_text") if isinstance(own, dict) else None
+
+
 def _missing(shards: Sequence[Shard], task: str, absent: Sequence[str]) -> str:
-    data = [shard.folder.legacy_manifest["data"][task] for shard in shards]
-    held, total = sum(one["n"] for one in data), data[0]["total"]
-    number = "" if total is None or total <= held else f"{total - held} of {total} samples are missing"
+    parts = [shard.folder.manifest.data[task] for shard in shards]
+    n, total = sum(part.n for part in parts), parts[0].total
+    number = "" if total is None or total <= n else f"{total - n} of {total} samples are missing"
     return "; ".join(text for text in (f"no run of shard {', '.join(absent)}" if absent else "", number) if text)
 
 
@@ -172,34 +189,35 @@ def _missing(shards: Sequence[Shard], task: str, absent: Sequence[str]) -> str:
 def _groups(shards: Sequence[Shard], task: str) -> Iterator[Group]:
     """The plan's lines of one task by sample, in the data set's order."""
     streams = (_positioned(shard.folder, task) for shard in shards)
-    for _, group in heapq.merge(*streams, key=lambda one: one[0]):
+    for _, group in heapq.merge(*streams, key=itemgetter(0)):
         yield group
 
 
 def _positioned(folder: RunFolder, task: str) -> Iterator[tuple[int, Group]]:
     group: Group = []
-    for entry in folder.legacy_plan(task):
-        if "position" not in entry:
+    position = 0
+    for entry in folder.plan(task):
+        if entry.sample.position is None:
             raise DataError(
                 "merge.order",
                 f"{folder.path / 'plan.jsonl'} does not say where its samples stood",
                 why="it is no shard",
             )
-        if group and group[0]["sample_id"] != entry["sample_id"]:
-            yield group[0]["position"], group
+        if group and group[0].sample_id != entry.sample_id:
+            yield position, group
             group = []
         group.append(entry)
+        position = entry.sample.position
     if group:
-        yield group[0]["position"], group
+        yield position, group
 
 
 def _plan_lines(shards: Sequence[Shard], config: RunConfig) -> Iterator[bytes]:
     for task in config.tasks:
         for group in _groups(shards, task.task):
             for number, entry in enumerate(group):
-                fields = {name: entry[name] for name in OWN}
-                rest = {name: value for name, value in entry.items() if name not in ("position", "offset")}
-                yield encode_line({**fields, **rest} if number == 0 else fields)
+                whole = replace(entry, sample=replace(entry.sample, position=None))
+                yield plan_line(whole, first=number == 0)
 
 
 def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
@@ -211,50 +229,59 @@ def _records(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
 
 def _replies(shards: Sequence[Shard], task: str) -> Iterator[bytes]:
     """Everything that judges said, shard after shard; usable replies last, as the last line of a prompt counts."""
-    lines = [line for shard in shards for line in legacy_reply_lines(shard.folder, task)]
-    return (encode_line(line) for line in sorted(lines, key=lambda line: line["status"] == "ok"))
+    replies = [reply for shard in shards for reply in reply_lines(shard.folder, task)]
+    return (encode_line(encode_object(reply)) for reply in sorted(replies, key=lambda reply: reply.status == "ok"))
 
 
-def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> dict[str, Any]:
-    manifests = [shard.folder.legacy_manifest for shard in shards]
-    own = {name: value for name, value in manifests[0].items() if name not in ("sha256", "plan_sha256", "finished")}
-    planned = sum(shard.planned for shard in shards)
-    return {
-        **own,
-        "status": "interrupted",
-        "created": created.isoformat(timespec="seconds"),
-        "finished": None,
-        "command": provenance.command(),
-        "config": to_json(config),
-        "selection": {**own["selection"], "shard": None},
-        "data": {name: _data(name, manifests, config) for name in own["data"]},
-        "counts": {"planned": planned, "ok": 0, "failed": {}, "pending": planned},
-        "resumes": [],
-        "merged": [_origin(shard) for shard in shards],
-    }
+def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> Manifest:
+    manifests = [shard.folder.manifest for shard in shards]
+    first, planned = manifests[0], sum(shard.planned for shard in shards)
+    return replace(
+        first,
+        status="interrupted",
+        created=created.isoformat(timespec="seconds"),
+        finished=None,
+        command=tuple(provenance.command()),
+        config=to_json(config),
+        selection=replace(first.selection, shard=None),
+        data={name: _data(name, manifests, config) for name in first.data},
+        counts=Counts(planned=planned, pending=planned),
+        resumes=(),
+        merged=tuple(map(_origin, shards)),
+    )
 
 
-def _data(task: str, manifests: Sequence[Mapping[str, Any]], config: RunConfig) -> dict[str, Any]:
-    parts = [manifest["data"][task] for manifest in manifests]
-    n = sum(part["n"] for part in parts)
-    media = sum(part["media"] for part in parts)
-    return {**parts[0], "n": n, "media": media, "partial": partial_note(n, parts[0]["total"], config)}
+def _data(task: str, manifests: Sequence[Manifest], config: RunConfig) -> TaskData:
+    parts = [manifest.data[task] for manifest in manifests]
+    n = sum(part.n for part in parts)
+    return replace(
+        parts[0],
+        n=n,
+        media=sum(part.media for part in parts),
+        partial=partial_note(n, parts[0].total, config),
+    )
 
 
-def _origin(shard: Shard) -> dict[str, Any]:
+def _origin(shard: Shard) -> MergedShard:
     """Where a part came from: a merged run says so for good."""
-    manifest = shard.folder.legacy_manifest
-    kept = ("run_id", "created", "finished", "command", "code", "environment", "plan_sha256", "resumes")
-    return {
-        "shard": shard.name,
-        **{name: manifest.get(name) for name in kept},
-        "device": (manifest.get("model") or {}).get("device"),
-        "lacking": shard.lacking,
-    }
+    manifest = shard.folder.manifest
+    return MergedShard(
+        shard=shard.name,
+        run_id=manifest.run_id,
+        created=manifest.created,
+        finished=manifest.finished,
+        command=manifest.command,
+        code=manifest.code,
+        environment=manifest.environment,
+        plan_sha256=manifest.plan_sha256,
+        resumes=manifest.resumes,
+        device=manifest.model.device,
+        lacking=shard.lacking,
+    )
 
 
-def told(shards: Sequence[Shard]) -> list[str]:
+def shard_lines(shards: Sequence[Shard]) -> list[str]:
     """One line for each shard, and one for differences that no fingerprint holds."""
-    devices = Counter(str((shard.folder.legacy_manifest.get("model") or {}).get("device")) for shard in shards)
+    devices = Counter(str(shard.folder.manifest.model.device) for shard in shards)
     notice = [f"notice: the shards ran on different devices: {', '.join(devices)}"] if len(devices) > 1 else []
     return [*map(str, shards), *notice]

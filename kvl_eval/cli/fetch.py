@@ -5,36 +5,60 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from kvl_eval.backends import MODELS, ModelEntry, resolve_model
+from kvl_eval.cli.check import FAULTY
 from kvl_eval.cli.run import LARGE
-from kvl_eval.cli.show import FOUND_FAULTS, task_and_source
+from kvl_eval.cli.task_data import task_and_source
+from kvl_eval.decode import encode
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
 from kvl_eval.sources.fetch import carry_out
-from kvl_eval.tasks import include, open_split, select
+from kvl_eval.tasks import open_split, select
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import PdfRef, Sample, VideoRef
 
 SHOWN = 5  # missing files that are named
 
 
-def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) -> int:
-    """Bring what the named tasks and models need. Exit 4 where files are missing afterwards."""
-    include(flags.get("include_path") or ())
+@dataclass(frozen=True, slots=True)
+class FetchedTask:
+    """A split that was brought, where its archives were unpacked, and the files its rows name that are not there."""
+
+    task: str
+    split: str
+    samples: int
+    folder: str | None
+    missing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedModel:
+    """A checkpoint that was brought, and its folder; None for a model without files."""
+
+    model: str
+    folder: str | None
+
+
+def fetch_verb(
+    names: Sequence[str], data: Mapping[str, object], *, revision: str | None, yes: bool, keep: bool, as_json: bool
+) -> int:
+    """Bring what the named tasks and models need. Exit 4 where files are missing afterwards.
+
+    `data` are the options that say where data comes from; `keep` leaves archives where they are.
+    """
     tasks, models = _named(names)
-    offline = bool(flags["offline"])
-    if not flags["data_dir"] and (offline or _hub_is_offline()):
+    if not data["data_dir"] and (data["offline"] or _hub_is_offline()):
         raise DataError(
             "data.offline", "nothing can be fetched offline", why="--offline, or HF_HUB_OFFLINE, forbids connections"
         )
-    consent = _Consent(bool(flags["yes"]))
-    sources = [(task, *task_and_source(task.name, flags)[1:]) for task in tasks]
+    consent = _Consent(yes)
+    sources = [(task, *task_and_source(task.name, data)[1:]) for task in tasks]
     plans = {
         task.name: plan_fetch(source, task.data.archives, task=task.name)
         for task, source, split in sources
@@ -43,11 +67,11 @@ def fetch_verb(names: Sequence[str], flags: Mapping[str, Any], as_json: bool) ->
     _show(plans, consent)
     for task in tasks:
         click.echo(f"{task.name}: licence: {task.licence}", err=True)
-    found = [_task(task, source, split, plans.get(task.name), consent, flags) for task, source, split in sources]
-    found += [_model(entry, flags["revision"], consent) for entry in models]
+    brought = [_task(task, source, split, plans.get(task.name), consent, keep) for task, source, split in sources]
+    checkpoints = [_model(entry, revision, consent) for entry in models]
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
-    return FOUND_FAULTS if any(one.get("missing") for one in found) else 0
+        click.echo(json.dumps(encode([*brought, *checkpoints]), ensure_ascii=False))
+    return FAULTY if any(entry.missing for entry in brought) else 0
 
 
 def size_text(size: int) -> str:
@@ -61,15 +85,15 @@ def size_text(size: int) -> str:
 class _Consent:
     """Asks before a download above 2 GB, unless `--yes` was given."""
 
-    def __init__(self, given: bool) -> None:
-        self._given = given
+    def __init__(self, allowed: bool) -> None:
+        self._allowed = allowed
 
     def to(self, size: int, what: str) -> None:
         """Return if the download may begin. Raises: DataError `data.too_large`."""
-        if size <= LARGE or self._given:
+        if size <= LARGE or self._allowed:
             return
         if sys.stdin.isatty() and click.confirm(f"fetch {size_text(size)}?", err=True):
-            self._given = True
+            self._allowed = True
             return
         raise DataError(
             "data.too_large",
@@ -111,9 +135,7 @@ def _show(plans: Mapping[str, FetchPlan], consent: _Consent) -> None:
     consent.to(sum(lacking.values()), ", ".join(plans))
 
 
-def _task(
-    task: Task, source: Source, split: str, plan: FetchPlan | None, consent: _Consent, flags: Mapping[str, Any]
-) -> dict[str, Any]:
+def _task(task: Task, source: Source, split: str, plan: FetchPlan | None, consent: _Consent, keep: bool) -> FetchedTask:
     """Archives, then tables; and whether every file that a row names is there."""
 
     def announce(files: int, size: int) -> None:
@@ -124,7 +146,7 @@ def _task(
             consent.to(size, task.name)
 
     if plan is not None:
-        carry_out(plan, keep=flags["keep_archives"])
+        carry_out(plan, keep=keep)
     samples = 0
     media: dict[str, bool] = {}
     for sample in open_split(task, source, split, Reporter(download=announce)):
@@ -135,7 +157,7 @@ def _task(
         f"{task.name}: {samples} samples" + (f", {len(media)} files" if media else "") + _gaps(missing), err=True
     )
     home = None if plan is None else str(plan.home)
-    return {"task": task.name, "split": split, "samples": samples, "folder": home, "missing": missing}
+    return FetchedTask(task.name, split, samples, home, missing)
 
 
 def _files(sample: Sample) -> dict[str, bool]:
@@ -154,7 +176,7 @@ def _gaps(missing: Sequence[str]) -> str:
     )
 
 
-def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> dict[str, Any]:
+def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> FetchedModel:
     from kvl_eval.model.hub import checkpoint_folder
 
     def announce(files: int, size: int) -> None:
@@ -162,7 +184,7 @@ def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> dict[s
         consent.to(size, entry.name)
 
     if entry.kind == "fake":
-        return {"model": entry.name, "folder": None}
+        return FetchedModel(entry.name, None)
     folder = checkpoint_folder(entry.location, revision, announce=announce)
     click.echo(f"{entry.name}: in {folder}", err=True)
-    return {"model": entry.name, "folder": str(folder)}
+    return FetchedModel(entry.name, str(folder))

@@ -8,6 +8,7 @@ import click
 
 from kvl_eval.cli import options
 from kvl_eval.cli.options import Command, spelled
+from kvl_eval.types import ScoreView, score_view
 
 
 def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
@@ -44,6 +45,21 @@ def data_options(command: Command) -> Command:
     return command
 
 
+def _view(_: click.Context, __: click.Parameter, value: str) -> ScoreView:
+    return score_view(value)
+
+
+score_view_option = spelled(
+    ("--score-view", "--thinking"),
+    type=click.Choice(["answer", "raw", "split"]),
+    metavar="[answer|raw]",
+    callback=_view,
+    default="answer",
+    show_default=True,
+    help="What a scorer sees: the text after the thought, or the whole output.",
+)
+"""`--score-view`; `--thinking split` is an older form of `--score-view answer`."""
+
 JUDGE_OPTIONS = (
     spelled(("--judge",), type=click.Choice(["endpoint", "none"]), help="Who reads answers where the authors ask one."),
     spelled(("--judge-base-url",), help="Its address, up to /v1."),
@@ -75,7 +91,7 @@ RUN_OPTIONS = (
     spelled(("--system-prompt",), help="System turn instead of the model's default."),
     spelled(("--prompt-file",), type=click.Path(), help="File whose text follows the question."),
     spelled(("--protocol",), help="How answers are scored, `all` for every; default: each task's own."),
-    spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", help="What a scorer sees."),
+    score_view_option,
     spelled(("--batch-size", "-b", "--eval-batch-size"), default="auto", show_default=True, help="Sequences at once."),
     spelled(
         ("--kv-cache-gb",),

@@ -16,7 +16,15 @@ import click
 
 from kvl_eval import __version__
 from kvl_eval.cli import options
-from kvl_eval.cli.flags import data_options, family_option, include_option, json_option, judge_options, run_options
+from kvl_eval.cli.flags import (
+    data_options,
+    family_option,
+    include_option,
+    json_option,
+    judge_options,
+    run_options,
+    score_view_option,
+)
 from kvl_eval.cli.options import spelled
 from kvl_eval.errors import KvlEvalError, UsageError
 
@@ -109,16 +117,18 @@ def resume(
 @spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
 @spelled(("--protocol",), help="Protocol by name, or `all`; default: each task's own.")
-@spelled(("--thinking",), type=click.Choice(["split", "raw"]), default="split", show_default=True)
+@score_view_option
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)
 @judge_options
 @data_options
 @json_option
-def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
+def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], **flags: Any) -> int:
     """Score stored answers again, or answers from anywhere. Never loads a model."""
     from kvl_eval.cli.score import score_predictions_verb, score_runs_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     if flags["predictions"] is not None:
         if runs or not flags["task"]:
             raise UsageError("usage.score", "--predictions goes with --task and without a run folder")
@@ -139,11 +149,18 @@ def score(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
 )
 @include_option
 @json_option
-def report(as_json: bool, runs: tuple[str, ...], **flags: Any) -> int:
+def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write Markdown and HTML reports of runs, beside the published figures."""
-    from kvl_eval.cli.score import report_verb
+    from kvl_eval.cli.report import report_verb, table_verb
+    from kvl_eval.tasks import include
 
-    return report_verb([Path(name) for name in runs], flags, as_json)
+    include(include_path)
+    paths = [Path(name) for name in runs]
+    if table is not None:
+        return table_verb(table, paths, flags["include_demo"])
+    out = Path(flags["out"]) if flags["out"] else None
+    switches = {"pictures": not flags["no_pictures"], "demo": flags["include_demo"], "as_json": flags["as_json"]}
+    return report_verb(paths, out, flags["format"], **switches)
 
 
 @cli.command()
@@ -177,7 +194,7 @@ def export(
     run_or_model: str, folder: str | None, out: str | None, include_path: tuple[str, ...], format: str, **flags: Any
 ) -> int:
     """Write a run for other tools (pandas, inspect_ai, lm-evaluation-harness, a benchmark's server), or a model."""
-    from kvl_eval.cli.tools import export_model_verb, export_verb
+    from kvl_eval.cli.export import export_model_verb, export_verb
     from kvl_eval.tasks import include
 
     if format == "vllm":
@@ -193,7 +210,7 @@ def export(
 @json_option
 def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool) -> int:
     """Prove a run whole: every answer accounted for, nothing changed, the same scores when scored again."""
-    from kvl_eval.cli.tools import verify_verb
+    from kvl_eval.cli.verify import verify_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -209,7 +226,7 @@ def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json
 @json_option
 def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Compare two runs on the same samples, or two protocols of one run (--protocol P,Q)."""
-    from kvl_eval.cli.tools import compare_verb
+    from kvl_eval.cli.compare import compare_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -224,7 +241,7 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
 @json_option
 def merge(runs: tuple[str, ...], output_dir: str, compress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
     """Join the shards of one configuration (--shard i/n) into one run folder."""
-    from kvl_eval.cli.tools import merge_verb
+    from kvl_eval.cli.merge import merge_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -238,11 +255,14 @@ def merge(runs: tuple[str, ...], output_dir: str, compress: bool, include_path: 
 @spelled(("--keep-archives",), is_flag=True, help="Leave fetched archives where they are once they are unpacked.")
 @data_options
 @json_option
-def fetch(names: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+def fetch(names: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Download and unpack what tasks and models need, from where it stopped; with --data-dir unpack what lies there."""
     from kvl_eval.cli.fetch import fetch_verb
+    from kvl_eval.tasks import include
 
-    return fetch_verb(names, flags, as_json)
+    include(include_path)
+    own = {"revision": flags.pop("revision"), "yes": flags.pop("yes"), "keep": flags.pop("keep_archives")}
+    return fetch_verb(names, flags, **own, as_json=as_json)
 
 
 @cli.command("list")
@@ -252,19 +272,23 @@ def fetch(names: tuple[str, ...], as_json: bool, **flags: Any) -> int:
 @json_option
 def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
     """List tasks, models, references or runs, one line each."""
-    from kvl_eval.cli.show import list_verb
+    from kvl_eval.cli.list import list_verb
+    from kvl_eval.tasks import include
 
-    return list_verb(what, Path(output_dir), include_path, as_json)
+    include(include_path)
+    return list_verb(what, Path(output_dir), as_json)
 
 
 @cli.command()
 @click.argument("task")
 @data_options
 @json_option
-def describe(task: str, as_json: bool, **flags: Any) -> int:
+def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Show a task: data, splits, prompts on one sample, protocols, published figures."""
-    from kvl_eval.cli.show import describe_verb
+    from kvl_eval.cli.describe import describe_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     return describe_verb(task, flags, as_json)
 
 
@@ -277,10 +301,12 @@ def check() -> None:
 @click.argument("task")
 @data_options
 @json_option
-def check_data(task: str, as_json: bool, **flags: Any) -> int:
+def check_data(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Layout, counts, ids, and the header of every picture."""
-    from kvl_eval.cli.show import check_data_verb
+    from kvl_eval.cli.check import check_data_verb
+    from kvl_eval.tasks import include
 
+    include(include_path)
     return check_data_verb(task, flags, as_json)
 
 
@@ -292,7 +318,7 @@ def check_data(task: str, as_json: bool, **flags: Any) -> int:
 @json_option
 def check_model(location: str, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
     """Shards, tensor names and shapes, tokenizer, chat template."""
-    from kvl_eval.cli.show import check_model_verb
+    from kvl_eval.cli.check import check_model_verb
 
     return check_model_verb(location, revision=revision, family=family, offline=offline, as_json=as_json)
 
@@ -304,13 +330,13 @@ def version(as_json: bool) -> int:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    found = {"kvl-eval": __version__, "python": sys.version.split()[0]}
+    versions = {"kvl-eval": __version__, "python": sys.version.split()[0]}
     for name in ("torch", "transformers", "datasets", "numpy", "pillow", "tiktoken", "safetensors", "av", "decord"):
         try:
-            found[name] = installed(name)
+            versions[name] = installed(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    click.echo(json.dumps(found) if as_json else "\n".join(f"{name:<14}{text}" for name, text in found.items()))
+            versions[name] = "not installed"
+    click.echo(json.dumps(versions) if as_json else "\n".join(f"{name:<14}{text}" for name, text in versions.items()))
     return 0
 
 

@@ -11,15 +11,16 @@ import click
 from kvl_eval.errors import ConfigError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Scalar = str | int | float | bool | None  # what a text on the command line may stand for
 
 
 def spelled(names: tuple[str, ...], **attributes: Any) -> Callable[[Command], Command]:
     """An option shown under its first name; further names are accepted, not documented."""
-    shown = [name for name in names if not name.startswith("--") or name == _first_long(names)]
-    hidden = [name for name in names if name not in shown]
+    listed = [name for name in names if not name.startswith("--") or name == _first_long(names)]
+    hidden = [name for name in names if name not in listed]
 
     def decorate(command: Command) -> Command:
-        return click.option(*shown, *hidden, _parameter(names), cls=_FirstName, **attributes)(command)
+        return click.option(*listed, *hidden, _parameter(names), cls=_FirstName, **attributes)(command)
 
     return decorate
 
@@ -46,18 +47,18 @@ class _FirstName(click.Option):
             self.opts, self.secondary_opts = opts, secondary
 
 
-def pairs(texts: tuple[str, ...], option: str) -> dict[str, Any]:
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, Scalar]:
     """`k=v,k=v` texts as a mapping; numbers, true, false and none become values. Raises UsageError."""
-    found: dict[str, Any] = {}
+    values: dict[str, Scalar] = {}
     for item in [part for text in texts for part in text.split(",") if part.strip()]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise UsageError("usage.value", f"{option} {item!r} is not key=value")
-        found[key.strip().replace("-", "_")] = scalar(value.strip())
-    return found
+        values[key.strip().replace("-", "_")] = scalar(value.strip())
+    return values
 
 
-def scalar(text: str) -> Any:
+def scalar(text: str) -> Scalar:
     """A number, true, false, none or the text itself."""
     named = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in named:
@@ -74,27 +75,15 @@ def budgets(text: str | None) -> tuple[int, ...]:
     """`1k,2k,4k` in tokens, `1k` being 1024; `none` or nothing means no limit. Raises ConfigError."""
     if text is None or text.strip().lower() == "none":
         return ()
-    found = []
+    tokens = set()
     for part in text.replace(" ", ",").split(","):
         digits, unit = (part[:-1], 1024) if part[-1:] in "kK" else (part, 1)
         if not digits.isdecimal():
             raise ConfigError(
                 "config.budget", f"--think-budget {part!r} is no number of tokens", fix="such as 1k,2k,4k"
             )
-        found.append(int(digits) * unit)
-    return tuple(sorted(set(found)))
-
-
-def limit(text: str | None) -> int | float | None:
-    """`--limit`: a count, or a fraction between 0 and 1. Raises ConfigError."""
-    if text is None:
-        return None
-    value = scalar(text)
-    if isinstance(value, int) and value >= 1:
-        return value
-    if isinstance(value, float) and 0 < value < 1:
-        return value
-    raise ConfigError("config.limit", f"--limit {text!r} is neither a count from 1 on nor a fraction between 0 and 1")
+        tokens.add(int(digits) * unit)
+    return tuple(sorted(tokens))
 
 
 def sample_ids(text: str | None) -> tuple[str, ...]:
@@ -107,17 +96,12 @@ def sample_ids(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def shard(text: str | None) -> tuple[int, int] | None:
-    """`--shard i/n` with 1 <= i <= n. Raises ConfigError."""
-    if text is None:
-        return None
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise ConfigError("config.shard", f"--shard {text!r} is not i/n with 1 <= i <= n", fix="such as --shard 1/4")
-    return int(index), int(count)
+def shard(text: str | None) -> tuple[Scalar, ...] | None:
+    """The parts of `--shard i/n`; the run's configuration says whether they are one."""
+    return None if text is None else tuple(scalar(part) for part in text.split("/"))
 
 
-def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, Any]:
+def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, object]:
     """The keys of a YAML file, as flags. `known` says of each whether it may be repeated.
 
     Raises: UsageError for unknown keys, ConfigError for what is no mapping.
@@ -132,10 +116,10 @@ def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, Any]:
         raise ConfigError("config.file", f"cannot read {path}", why=str(error)) from error
     if not isinstance(loaded, dict):
         raise ConfigError("config.file", f"{path} holds no mapping of options")
-    found = {}
+    values: dict[str, object] = {}
     for key, value in loaded.items():
-        name = str(key).replace("-", "_")
+        name = "score_view" if key == "thinking" else str(key).replace("-", "_")  # files have the older name
         if name not in known:
             raise unknown("option", str(key), sorted(known), "kvl-eval run --help")
-        found[name] = [value] if known[name] and not isinstance(value, list) else value
-    return found
+        values[name] = [value] if known[name] and not isinstance(value, list) else value
+    return values

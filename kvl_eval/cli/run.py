@@ -11,6 +11,7 @@ import click
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
+from kvl_eval.decode import decode
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.families import stored_family
@@ -24,7 +25,7 @@ SAME = (
     "data_dir",
     "data_version",
     "system_prompt",
-    "thinking",
+    "score_view",
     "protocol",
     "seed",
     "repeats",
@@ -123,11 +124,12 @@ def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool,
 def show(outcome: RunOutcome, as_json: bool) -> int:
     """Print the final table (or results.json) and what to do next; returns the exit code."""
     from kvl_eval.reports.table import final_table
+    from kvl_eval.store.result_records import Results
 
     if as_json:
         click.echo(json.dumps({**outcome.results, "folder": str(outcome.folder.path), "exit_code": outcome.exit_code}))
     else:
-        click.echo(final_table(outcome.results))
+        click.echo(final_table(decode(Results, outcome.results)))
     click.echo(outcome.message, err=True)
     return outcome.exit_code
 
@@ -166,7 +168,7 @@ def _options(flags: Mapping[str, Any]) -> dict[str, Any]:
         "offline": flags["offline"] or None,
         "blind": flags["blind"] or None,
         "no_cache": flags["no_cache"] or None,
-        "limit": options.limit(flags["limit"]),
+        "limit": None if flags["limit"] is None else options.scalar(flags["limit"]),
         "sample_ids": options.sample_ids(flags["sample_ids"]) or None,
         "shard": options.shard(flags["shard"]),
         "think_budget": options.budgets(flags["think_budget"]) or None,

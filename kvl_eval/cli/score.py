@@ -1,20 +1,22 @@
-"""The verbs that work on stored answers: score, report. Neither loads a model."""
+"""The verb that scores stored answers again, or answers from anywhere. Loads no model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import UsageError
 
 if TYPE_CHECKING:
-    from kvl_eval.reports.comparison import Comparison
     from kvl_eval.scoring.predictions import PredictionScores
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
+    from kvl_eval.store.result_records import ResultRow
 
 SHOWN = 20  # official figures, and flips of each protocol
 GAPS = 3  # exit code: some answers have no score
@@ -22,8 +24,8 @@ GAPS = 3  # exit code: some answers have no score
 
 def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
     """Score answers from a JSON Lines file."""
-    from kvl_eval.cli.show import task_and_source
-    from kvl_eval.scoring.predictions import score_file
+    from kvl_eval.cli.task_data import task_and_source
+    from kvl_eval.scoring.predictions import score_file, write_rows
 
     if flags["judge"] not in (None, "none"):
         raise UsageError(
@@ -41,16 +43,17 @@ def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
         source=source,
         split=split,
         protocol=flags["protocol"],
-        thinking=flags["thinking"],
-        out=Path(flags["out"]) if flags["out"] else None,
+        view=flags["score_view"],
     )
+    if flags["out"]:
+        write_rows(Path(flags["out"]), result)
     click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else predictions_text(result))
     return 0 if result.complete else GAPS
 
 
 def predictions_text(result: PredictionScores) -> str:
     """Score, interval and counts under each protocol, the official script's figures, and what flips."""
-    from kvl_eval.reports import figures
+    from kvl_eval.reports import numbers
 
     lines = [["protocol", "n", "score", "95 % CI", "no-answer", "not scored", "differs"]]
     for one in result.protocols:
@@ -69,46 +72,44 @@ def predictions_text(result: PredictionScores) -> str:
         )
     official = [f"  {key}: {text}" for key, text in list(result.first.summary["official"].items())[:SHOWN]]
     flips = [
-        figures.plain(f"  {one.label}: {flip.id}: {flip.reason}")
+        numbers.plain(f"  {one.label}: {flip.id}: {flip.reason}")
         for one in result.protocols
         for flip in one.flips[:SHOWN]
     ]
-    return "\n".join([figures.columns(lines), *official, *flips])
+    return "\n".join([numbers.columns(lines), *official, *flips])
 
 
 def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
     """Score the answers of run folders again, under one protocol or all of them."""
-    from kvl_eval.tasks import include
-
-    include(flags["include_path"])
     from kvl_eval.reports.runs import main_rows, open_runs
     from kvl_eval.reports.table import final_table, protocol_table
     from kvl_eval.reports.task_view import protocol_views
     from kvl_eval.scoring.rescore import rescore
-    from kvl_eval.store.run_folder import RunFolder
+    from kvl_eval.scoring.run_reader import RunReader
 
-    code, found = 0, []
+    code, scored = 0, []
     for path in paths:
-        folder = RunFolder.open(path)
-        _ask_judge(folder, flags, quiet=as_json)
-        results = rescore(folder, flags["protocol"], flags["thinking"])
-        wanted = [row for row in results["rows"] if (flags["protocol"] or _own(row)) in (row["protocol"], "all")]
-        found.append({**results, "rows": wanted})
+        run = RunReader.open(path)
+        _ask_judge(run, flags, quiet=as_json)
+        results = rescore(run, flags["protocol"], flags["score_view"])
+        wanted = [row for row in results.rows if (flags["protocol"] or _own(row)) in (row.protocol, "all")]
+        scored.append(replace(results, rows=tuple(wanted)))
         code = max(code, _exit_code(wanted, flags["protocol"]))
         if as_json:
             continue
         if flags["protocol"] == "all":
-            for run in open_runs([path]):
-                for row in main_rows(run):
-                    click.echo(protocol_table(protocol_views(run, row)))
+            for opened in open_runs([path]):
+                for row in main_rows(opened):
+                    click.echo(protocol_table(protocol_views(opened, row)))
         else:
-            click.echo(final_table({**results, "rows": wanted}))
+            click.echo(final_table(scored[-1]))
     if as_json:
-        click.echo(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False))
+        stored = [encode_object(results) for results in scored]
+        click.echo(json.dumps(stored[0] if len(stored) == 1 else stored, ensure_ascii=False))
     return code
 
 
-def _ask_judge(folder: RunFolder, flags: Mapping[str, Any], *, quiet: bool) -> None:
+def _ask_judge(run: RunReader, flags: Mapping[str, Any], *, quiet: bool) -> None:
     """Ask the judge that the flags name, or, with --only-failed, the run's own, for the replies that are still open.
 
     Raises: UsageError `usage.judge`, `run.busy`.
@@ -118,84 +119,32 @@ def _ask_judge(folder: RunFolder, flags: Mapping[str, Any], *, quiet: bool) -> N
     from kvl_eval.run.progress import make_progress
 
     server = judge_server({name: value for name, value in flags.items() if name.startswith("judge")})
-    if server is None and flags["only_failed"] and folder.legacy_manifest.get("config"):
-        server = from_json(folder.legacy_manifest["config"]).judge
+    if server is None and flags["only_failed"] and run.folder.manifest.config:
+        server = from_json(dict(run.folder.manifest.config)).judge
     if server is None:
         return
-    folder.lock()
+    run.folder.lock()
     try:
         progress = make_progress(quiet=quiet or flags["no_progress"])
-        outcome = judge_run(folder, server, flags["thinking"], progress)
+        outcome = judge_run(run, server, flags["score_view"], progress)
     finally:
-        folder.unlock()
+        run.folder.unlock()
     for notice in outcome.notices():
         click.echo(f"notice: {notice}", err=True)
 
 
-def _own(row: Mapping[str, Any]) -> str:
+def _own(row: ResultRow) -> str:
     """The default protocol of a result's task."""
     from kvl_eval.reports.runs import task_of
 
     task = task_of(row)
-    return str(row["protocol"]) if task is None else task.default_protocol
+    return row.protocol if task is None else task.default_protocol
 
 
-def _exit_code(rows: Sequence[Mapping[str, Any]], protocol: str | None) -> int:
+def _exit_code(rows: Sequence[ResultRow], protocol: str | None) -> int:
     """3 where an answer has no score; of all protocols the tasks' default ones decide, as others may need a judge."""
     from kvl_eval.reports.runs import is_default_protocol
     from kvl_eval.scoring.result_rows import decisive_rows
 
     decisive = [row for row in decisive_rows(rows) if protocol != "all" or is_default_protocol(row)]
-    return 0 if decisive and all(row["n_scored"] == row["n_planned"] for row in decisive) else GAPS
-
-
-def report_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
-    """Write reports, or print one table of the report beside our column."""
-    from kvl_eval.tasks import include
-
-    include(flags["include_path"])
-    if flags["table"]:
-        from kvl_eval.reports.leaderboard import printed_table
-        from kvl_eval.reports.runs import open_runs
-
-        click.echo(printed_table(flags["table"], open_runs(paths) if paths else [], flags["include_demo"]))
-        return 0
-    from kvl_eval.reports.write import Format, write_report
-
-    if not paths:
-        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
-    from kvl_eval.scoring.rescore import fresh_results
-    from kvl_eval.store.run_folder import RunFolder
-
-    for path in paths:
-        fresh_results(RunFolder.open(path))
-    out = Path(flags["out"]) if flags["out"] else None
-    formats: Sequence[Format] = flags["format"] or ("markdown", "html")
-    written = write_report(
-        paths,
-        out,
-        formats,
-        pictures=not flags["no_pictures"],
-        include_demo=flags["include_demo"],
-        comparisons=_comparisons(paths),
-    )
-    names = [str(path) for path in written]
-    click.echo(json.dumps(names) if as_json else "\n".join(names))
-    return 0
-
-
-def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
-    """Each run beside the first one."""
-    from kvl_eval.audit.compare import compare
-    from kvl_eval.reports.comparison import Comparison
-    from kvl_eval.store.run_folder import RunFolder
-
-    found = []
-    for number, path in enumerate(paths[1:], 1):
-        try:
-            compared = compare(RunFolder.open(paths[0]), RunFolder.open(path))
-        except UsageError as error:  # no task or budget in common
-            found.append(Comparison(a=0, b=number, found=None, problem=error.message))
-        else:
-            found.append(Comparison(a=0, b=number, found=compared))
-    return found
+    return 0 if decisive and all(row.n_scored == row.n_planned for row in decisive) else GAPS

@@ -11,16 +11,16 @@ import click
 
 def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
     """Serve a run or a report until Ctrl-C, which is how one stops looking and no fault."""
-    from kvl_eval.view.session import View, newest_run
+    from kvl_eval.view.session import RunView, newest_run
 
-    shown = newest_run(output_dir) if path is None else path
+    place = newest_run(output_dir) if path is None else path
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # set here, since a background job starts with SIGINT ignored
         signal.signal(number, lambda *_: stopped.set())
-    view = View(shown, port)
+    view = RunView(place, port)
     try:
         click.echo(view.url)
-        click.echo(f"showing {shown}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
+        click.echo(f"showing {place}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
         stopped.wait()
         click.echo("stopped", err=True)
     finally:

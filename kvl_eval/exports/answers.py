@@ -9,66 +9,67 @@ from typing import Any
 
 from kvl_eval.errors import UsageError
 from kvl_eval.store.names import scores_name
-from kvl_eval.store.records import Key
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
+from kvl_eval.store.result_records import ResultRow
+from kvl_eval.store.run_folder import RunFolder
 
-Fields = Mapping[str, Any]
+JsonObject = dict[str, object]  # about to be written: `clean` makes its values fit for JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One planned answer: its line of the plan, its record if there is one, its score if it was scored."""
+class ExportedAnswer:
+    """One planned answer: its entry of the plan, its record if there is one, its score if it was scored."""
 
-    entry: Fields
-    record: Fields | None
-    score: Fields | None
+    entry: PlanEntry
+    record: Record | None
+    score: ScoreLine | None
 
     @property
     def key(self) -> Key:
         """Sample, repeat, budget and policy."""
-        return legacy_key_of(self.entry)
+        return self.entry.key
 
     @property
     def status(self) -> str:
         """`ok`, `failed` or `pending`."""
-        return "pending" if self.record is None else str(self.record["status"])
+        return "pending" if self.record is None else self.record.status
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TaskAnswers:
     """The answers of one task at one budget, and their result: a row of results.json."""
 
     folder: RunFolder
-    row: Fields
+    row: ResultRow
 
     @property
     def task(self) -> str:
         """The task's name."""
-        return str(self.row["task"])
+        return self.row.task
 
     @property
     def name(self) -> str:
         """`mathvista`, `mathvista-mini`, `mathvision-test-4096-cut`: differs from part to part of a run."""
-        budget = [] if self.row["budget"] is None else [self.row["budget"], self.row["policy"]]
-        return "-".join(str(part) for part in (self.task, self.row["split"], *budget) if part is not None)
+        budget = [] if self.row.budget is None else [self.row.budget, self.row.policy]
+        return "-".join(str(part) for part in (self.task, self.row.split, *budget) if part is not None)
 
     @property
     def scorer(self) -> str:
         """What its scores are called: the protocol, and the judge where one was asked."""
         return scorer_of(self.row)
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[ExportedAnswer]:
         """Its answers in plan order."""
-        place = self.row["budget"], self.row["policy"]
-        return (one for one in answers(self.folder, self.task, self.scorer) if one.key[2:] == place)
+        place = self.row.budget, self.row.policy
+        return (answer for answer in answers(self.folder, self.task, self.scorer) if answer.key[2:] == place)
 
 
-def scorer_of(row: Fields) -> str:
+def scorer_of(row: ResultRow) -> str:
     """How `scores/` calls what is behind a result."""
-    return scores_name(row["protocol"], row["thinking"], row.get("judge"))
+    return scores_name(row.protocol, row.thinking, row.judge)
 
 
-def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
+def parts(folder: RunFolder, protocol: str | None = None) -> list[TaskAnswers]:
     """The results of a run under one protocol, or under each task's default one.
 
     Args:
@@ -78,28 +79,28 @@ def parts(folder: RunFolder, protocol: str | None = None) -> list[Part]:
 
     Raises: UsageError `export.protocol` where a task was not scored so; DataError without results.
     """
-    rows = folder.legacy_results()["rows"]
-    found = []
-    for task in dict.fromkeys(row["task"] for row in rows):
-        ours = [row for row in rows if row["task"] == task]
-        chosen = _default_rows(task, ours) if protocol is None else _named_rows(task, ours, protocol)
-        if not chosen:
+    rows = folder.results().rows
+    chosen: list[TaskAnswers] = []
+    for task in dict.fromkeys(row.task for row in rows):
+        ours = [row for row in rows if row.task == task]
+        fitting = _default_rows(task, ours) if protocol is None else _named_rows(task, ours, protocol)
+        if not fitting:
             raise _not_scored(folder, task, ours, protocol or _default_protocol(task, ours))
-        newest = {(row["budget"], row["policy"]): row for row in chosen}  # of several judges the last one asked
-        found += [Part(folder, row) for row in newest.values()]
-    return found
+        newest = {(row.budget, row.policy): row for row in fitting}  # of several judges the last one asked
+        chosen += [TaskAnswers(folder, row) for row in newest.values()]
+    return chosen
 
 
-def _default_rows(task: str, rows: list[Fields]) -> list[Fields]:
+def _default_rows(task: str, rows: list[ResultRow]) -> list[ResultRow]:
     protocol = _default_protocol(task, rows)
-    return [row for row in rows if (row["protocol"], row["thinking"]) == (protocol, "split")]
+    return [row for row in rows if (row.protocol, row.thinking) == (protocol, "split")]
 
 
-def _named_rows(task: str, rows: list[Fields], name: str) -> list[Fields]:
+def _named_rows(task: str, rows: list[ResultRow], name: str) -> list[ResultRow]:
     """The rows of a name in `scores/`; where no judge is needed, those without one in a judge's place."""
-    found = [row for row in rows if scorer_of(row) == name]
+    named = [row for row in rows if scorer_of(row) == name]
     unjudged, judge, _ = name.partition("+")
-    return found if found or not judge or _can_be_judged(task, unjudged) else _named_rows(task, rows, unjudged)
+    return named if named or not judge or _can_be_judged(task, unjudged) else _named_rows(task, rows, unjudged)
 
 
 def _can_be_judged(task: str, protocol: str) -> bool:
@@ -112,39 +113,35 @@ def _can_be_judged(task: str, protocol: str) -> bool:
     return bool(known.protocols[name].judged)
 
 
-def _not_scored(folder: RunFolder, task: str, rows: list[Fields], name: str) -> UsageError:
+def _not_scored(folder: RunFolder, task: str, rows: list[ResultRow], name: str) -> UsageError:
     protocol, _, judge = name.partition("+")
-    asked = f" --judge endpoint --judge-base-url URL --judge-model {judge}" if judge else ""
+    flags = f" --judge endpoint --judge-base-url URL --judge-model {judge}" if judge else ""
     raw = " --thinking raw" if protocol.endswith(".raw") else ""
     return UsageError(
         "export.protocol",
         f"{task} was not scored under {name!r}",
         where=str(folder.path),
         why=f"scored: {', '.join(dict.fromkeys(map(scorer_of, rows)))}",
-        fix=f"kvl-eval score {folder.path} --protocol {protocol.removesuffix('.raw')}{raw}{asked}",
+        fix=f"kvl-eval score {folder.path} --protocol {protocol.removesuffix('.raw')}{raw}{flags}",
     )
 
 
-def _default_protocol(task: str, rows: list[Fields]) -> str:
+def _default_protocol(task: str, rows: list[ResultRow]) -> str:
     """The task's default protocol; the first one stored of a task that this version does not know."""
     from kvl_eval.tasks import TASKS
 
     known = TASKS.get(task)
-    return known.default_protocol if known is not None else str(rows[0]["protocol"])
+    return known.default_protocol if known is not None else rows[0].protocol
 
 
-def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[Answer]:
+def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[ExportedAnswer]:
     """All planned answers of a task in order, with their scores."""
     index = folder.index(task)
-    scores = {legacy_key_of(line): line for line in folder.legacy_scores(task, scorer)}
-    reader = folder.legacy_reader(task, index)
-    try:
-        for entry in folder.legacy_plan(task):
-            key = legacy_key_of(entry)
-            record = reader.at(index.offsets[key]) if key in index.offsets else None
-            yield Answer(entry, record, scores.get(key))
-    finally:
-        reader.close()
+    scores = {line.key: line for line in folder.scores(task, scorer)}
+    with folder.reader(task, index) as reader:
+        for entry in folder.plan(task):
+            record = reader.at(entry.key) if entry.key in index else None
+            yield ExportedAnswer(entry, record, scores.get(entry.key))
 
 
 def clean(value: Any) -> Any:
@@ -154,7 +151,7 @@ def clean(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {clean(key): clean(one) for key, one in value.items()}
+        return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [clean(one) for one in value]
+        return [clean(item) for item in value]
     return value

@@ -17,23 +17,65 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO
 
 from kvl_eval import __version__
-from kvl_eval.exports.answers import Answer, Part, clean, parts, scorer_of
+from kvl_eval.decode import encode, encode_object
+from kvl_eval.exports.answers import ExportedAnswer, JsonObject, TaskAnswers, clean, parts, scorer_of
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.records import Key
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.records import PlanEntry, Record, ScoreLine
+from kvl_eval.store.result_records import ResultRow
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.types import TokenCounts
 
 LOG_VERSION = 2
 PIECE = 1 << 20  # bytes copied at once
 STOPS = {"stop": "stop", "length": "max_tokens", "budget": "max_tokens", "error": "unknown"}
 
-Fields = dict[str, Any]
-Scores = Mapping[str, Mapping[Key, Mapping[str, Any]]]  # {protocol: {key: line of scores/}}
+Results = Mapping[str, ResultRow]  # by scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalSample:
+    """One answer or failure under the names of inspect_ai; a file of `samples/` holds its fields."""
+
+    id: str
+    epoch: int
+    uuid: str
+    input: str
+    choices: list[str] | None
+    target: str | list[str]
+    messages: list[JsonObject]
+    output: JsonObject
+    scores: dict[str, JsonObject]
+    metadata: JsonObject
+    model_usage: dict[str, dict[str, int]]
+    completed_at: str | None
+    total_time: float | None
+    error: dict[str, str] | None
+
+    def summary(self) -> JsonObject:
+        """What lists show of it."""
+        return {
+            "id": self.id,
+            "epoch": self.epoch,
+            "uuid": self.uuid,
+            "input": self.input,
+            "choices": self.choices,
+            "target": self.target,
+            "scores": self.scores,
+            "model_usage": self.model_usage,
+            "completed_at": self.completed_at,
+            "total_time": self.total_time,
+            "metadata": {name: self.metadata[name] for name in ("finish_reason", "budget", "cluster")},
+            "error": None if self.error is None else self.error["message"],
+            "completed": True,
+            "message_count": len(self.messages),
+        }
 
 
 def write_inspect(folder: RunFolder, out: Path, protocol: str | None = None) -> list[Path]:
@@ -52,7 +94,7 @@ def write_inspect(folder: RunFolder, out: Path, protocol: str | None = None) -> 
     return written
 
 
-def _write_log(file: IO[bytes], part: Part) -> None:
+def _write_log(file: IO[bytes], part: TaskAnswers) -> None:
     scorers = _scorers(part)
     with ExitStack() as stack:
         archive = stack.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED))
@@ -60,26 +102,28 @@ def _write_log(file: IO[bytes], part: Part) -> None:
         _put(archive, "_journal/start.json", {"version": LOG_VERSION, "eval": spec, "plan": plan})
         summaries, usage = [], Counter[str]()
         for sample in _samples(part, scorers):
-            _put(archive, f"samples/{sample['id']}_epoch_{sample['epoch']}.json", sample)
-            summaries.append(_summary(sample))
-            usage.update(_usage_of(sample))
+            stored = {field.name: getattr(sample, field.name) for field in fields(sample)}
+            _put(archive, f"samples/{sample.id}_epoch_{sample.epoch}.json", stored)
+            summaries.append(sample.summary())
+            for tokens in sample.model_usage.values():
+                usage.update(tokens)
         _put(archive, "summaries.json", summaries)
         header = {
             "version": LOG_VERSION,
-            "status": "cancelled" if part.row["n_pending"] else "success",
+            "status": "cancelled" if part.row.n_pending else "success",
             "eval": spec,
             "plan": plan,
             "results": _results(part, scorers),
             "stats": {
-                "started_at": _utc(part.folder.legacy_manifest.get("created")),
-                "completed_at": _utc(part.folder.legacy_manifest.get("finished")),
+                "started_at": _utc(part.folder.manifest.created),
+                "completed_at": _utc(part.folder.manifest.finished),
                 "model_usage": {_model(part): dict(usage)} if usage else {},
             },
         }
         _put(archive, "header.json", header)
 
 
-def _put(archive: zipfile.ZipFile, name: str, value: Any) -> None:
+def _put(archive: zipfile.ZipFile, name: str, value: object) -> None:
     archive.writestr(clean(name), json.dumps(clean(value), ensure_ascii=False))
 
 
@@ -92,10 +136,10 @@ def _id(folder: RunFolder, *names: str) -> str:
 
 
 def _stamp(folder: RunFolder) -> str:
-    return _utc(folder.legacy_manifest.get("created")).replace(":", "-") or "1970-01-01T00-00-00+00-00"
+    return _utc(folder.manifest.created).replace(":", "-") or "1970-01-01T00-00-00+00-00"
 
 
-def _utc(text: Any) -> str:
+def _utc(text: str | None) -> str:
     """An ISO time in UTC; an empty text where it is not known."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC).isoformat(timespec="seconds")
@@ -103,197 +147,195 @@ def _utc(text: Any) -> str:
         return ""
 
 
-def _model(part: Part) -> str:
-    return str((part.folder.legacy_manifest.get("model") or {}).get("name") or "unknown")
+def _model(part: TaskAnswers) -> str:
+    return part.folder.manifest.model.name or "unknown"
 
 
-def _scorers(part: Part) -> Fields:
+def _scorers(part: TaskAnswers) -> dict[str, ResultRow]:
     """{scorer: its result}, that of the part first."""
-    same = ("task", "split", "budget", "policy", "thinking")
-    rows = [row for row in part.folder.legacy_results()["rows"] if all(row[name] == part.row[name] for name in same)]
+    rows = [row for row in part.folder.results().rows if _place(row) == _place(part.row)]
     return {part.scorer: part.row} | {scorer_of(row): row for row in rows}
 
 
-def _spec(part: Part, scorers: Fields) -> Fields:
-    folder, row = part.folder, part.row
-    manifest = folder.legacy_manifest
-    data = (manifest.get("data") or {}).get(part.task) or {}
-    code = manifest.get("code") or {}
-    generation = (manifest.get("generation") or {}).get(part.task) or {}
-    config = manifest.get("config") or {}
-    limits = {"max_tokens": generation.get("max_new_tokens"), "reasoning_tokens": row["budget"]}
-    sampling = {name: generation.get(name) for name in ("temperature", "top_p")}
-    kept = ("config_fingerprint", "command", "selection", "data", "prompt", "code", "environment", "merged")
+def _place(row: ResultRow) -> tuple[object, ...]:
+    return row.task, row.split, row.budget, row.policy, row.thinking
+
+
+def _spec(part: TaskAnswers, scorers: Results) -> JsonObject:
+    folder, row, manifest = part.folder, part.row, part.folder.manifest
+    data, generation = manifest.data.get(part.task), manifest.generation.get(part.task)
+    code, stored = manifest.code, encode_object(manifest)
+    names = ("config_fingerprint", "command", "selection", "data", "prompt", "code", "environment", "merged")
+    limit = manifest.selection.limit
     return {
         "eval_id": _id(folder, part.name, "eval"),
         "run_id": _id(folder),
-        "created": _utc(manifest.get("created")) or "1970-01-01T00:00:00+00:00",
+        "created": _utc(manifest.created) or "1970-01-01T00:00:00+00:00",
         "task": part.name,
         "task_id": _id(folder, part.name),
-        "task_version": str(code.get("version", __version__)),
-        "task_display_name": row.get("title") or part.task,
-        "task_args": {name: row[name] for name in ("split", "budget", "policy", "protocol")},
-        "dataset": {"name": data.get("source"), "samples": data.get("n"), "shuffled": False},
+        "task_version": code.version or __version__,
+        "task_display_name": row.title or part.task,
+        "task_args": {"split": row.split, "budget": row.budget, "policy": row.policy, "protocol": row.protocol},
+        "dataset": {
+            "name": None if data is None else data.source,
+            "samples": None if data is None else data.n,
+            "shuffled": False,
+        },
         "model": _model(part),
-        "model_generate_config": {**limits, **sampling, "seed": config.get("seed")},
-        "config": {"epochs": config.get("repeats", 1), "limit": _limit(manifest)},
-        "revision": {"type": "git", "origin": "", "commit": code["commit"], "dirty": bool(code.get("dirty"))}
-        if code.get("commit")
+        "model_generate_config": {
+            "max_tokens": None if generation is None else generation.max_new_tokens,
+            "reasoning_tokens": row.budget,
+            "temperature": None if generation is None else generation.temperature,
+            "top_p": None if generation is None else generation.top_p,
+            "seed": manifest.config.get("seed"),
+        },
+        "config": {"epochs": manifest.config.get("repeats", 1), "limit": limit if isinstance(limit, int) else None},
+        "revision": {"type": "git", "origin": "", "commit": code.commit, "dirty": bool(code.dirty)}
+        if code.commit
         else None,
-        "packages": {"kvl_eval": str(code.get("version", __version__))},
-        "metadata": {"kvl_eval_run": folder.run_id, "demo": bool(manifest.get("demo"))}
-        | {name: manifest[name] for name in kept if name in manifest},
+        "packages": {"kvl_eval": code.version or __version__},
+        "metadata": {"kvl_eval_run": folder.run_id, "demo": manifest.demo}
+        | {name: stored[name] for name in names if name in stored},
         "scorers": [{"name": name, "metrics": [{"name": "mean"}, {"name": "stderr"}]} for name in scorers],
     }
 
 
-def _limit(manifest: Mapping[str, Any]) -> int | None:
-    limit = (manifest.get("selection") or {}).get("limit")
-    return limit if isinstance(limit, int) else None
-
-
-def _results(part: Part, scorers: Fields) -> Fields:
+def _results(part: TaskAnswers, scorers: Results) -> JsonObject:
     return {
-        "total_samples": part.row["n_planned"],
-        "completed_samples": part.row["n_ok"],
+        "total_samples": part.row.n_planned,
+        "completed_samples": part.row.n_ok,
         "scores": [_eval_score(name, row) for name, row in scorers.items()],
     }
 
 
-def _eval_score(name: str, row: Mapping[str, Any]) -> Fields:
-    stderr = row.get("stderr") if row.get("stderr_clustered") is None else row["stderr_clustered"]
-    metrics = {"mean": row["score"], "stderr": stderr}
+def _eval_score(name: str, row: ResultRow) -> JsonObject:
+    metrics = {"mean": row.score, "stderr": row.stderr if row.stderr_clustered is None else row.stderr_clustered}
     return {
         "name": name,
         "scorer": name,
-        "scored_samples": row["n_scored"],
-        "unscored_samples": row["n_ok"] - row["n_scored"],
+        "scored_samples": row.n_scored,
+        "unscored_samples": row.n_ok - row.n_scored,
         "metrics": {metric: {"name": metric, "value": value} for metric, value in metrics.items() if value is not None},
-        "metadata": {key: row.get(key) for key in ("ci95", "ci_method", "verdicts", "official", "categories", "unit")},
+        "metadata": {
+            "ci95": row.ci95,
+            "ci_method": row.ci_method,
+            "verdicts": row.verdicts,
+            "official": row.official,
+            "categories": encode(row.categories),
+            "unit": row.unit,
+        },
     }
 
 
 # -- samples ----------------------------------------------------------------------------------------------------
 
 
-def _samples(part: Part, scorers: Fields) -> Iterator[Fields]:
+def _samples(part: TaskAnswers, scorers: Results) -> Iterator[EvalSample]:
     """One for each answer and failure, in plan order."""
-    lines: Scores = {
-        name: {legacy_key_of(line): line for line in part.folder.legacy_scores(part.task, name)}
+    lines = {
+        name: {line.key: line for line in part.folder.scores(part.task, name)}
         for name in scorers
         if name != part.scorer
     }
     for answer in part.answers():
         if answer.record is not None:
-            others = {name: found[answer.key] for name, found in lines.items() if answer.key in found}
-            mine = {part.scorer: answer.score} if answer.score else {}
-            yield _sample(part, answer, {**mine, **others})
+            others = {name: by_key[answer.key] for name, by_key in lines.items() if answer.key in by_key}
+            mine = {part.scorer: answer.score} if answer.score is not None else {}
+            yield _sample(part, answer, answer.record, {**mine, **others})
 
 
-def _sample(part: Part, answer: Answer, scores: Mapping[str, Mapping[str, Any]]) -> Fields:
-    entry, record = answer.entry, answer.record or {}
-    key = answer.key
+def _sample(part: TaskAnswers, answer: ExportedAnswer, record: Record, scores: Mapping[str, ScoreLine]) -> EvalSample:
+    sample, key = answer.entry.sample, answer.key
     identity = _id(part.folder, part.name, key.sample_id, str(key.repeat))
-    gold = [str(value) for value in entry["gold"]]
-    seconds = record["time"].get("total")
-    usage = {_model(part): _usage(record["tokens"])}
-    failed = answer.status == "failed"
-    return {
-        "id": key.sample_id,
-        "epoch": key.repeat + 1,
-        "uuid": identity,
-        "input": entry["question"],
-        "choices": list(entry["choices"]) or None,
-        "target": gold[0] if len(gold) == 1 else gold,
-        "messages": [
-            {"id": f"{identity}-q", "role": "user", "source": "input", "content": record["prompt_text"]},
-            *([] if failed else [_reply(part, record, identity)]),
-        ],
-        "output": {} if failed else _output(part, record, identity, seconds),
-        "scores": {name: one for name, line in scores.items() if (one := _score(line)) is not None},
-        "metadata": _metadata(entry, record),
-        "model_usage": {} if failed else usage,
-        "completed_at": _utc(record["ended_at"]) or None,
-        "total_time": seconds,
-        "error": _error(record) if failed else None,
-    }
+    failed = record.status == "failed"
+    question: JsonObject = {"id": f"{identity}-q", "role": "user", "source": "input", "content": record.prompt_text}
+    return EvalSample(
+        id=key.sample_id,
+        epoch=key.repeat + 1,
+        uuid=identity,
+        input=sample.question,
+        choices=list(sample.choices) or None,
+        target=sample.gold[0] if len(sample.gold) == 1 else list(sample.gold),
+        messages=[question] if failed else [question, _reply(part, record, identity)],
+        output={} if failed else _output(part, record, identity),
+        scores={name: score for name, line in scores.items() if (score := _score(line)) is not None},
+        metadata=_metadata(answer.entry, record),
+        model_usage={} if failed else {_model(part): _usage(record.tokens)},
+        completed_at=_utc(record.ended_at) or None,
+        total_time=record.time.get("total"),
+        error=_error(record) if failed else None,
+    )
 
 
-def _reply(part: Part, record: Mapping[str, Any], identity: str) -> Fields:
-    thought = [{"type": "reasoning", "reasoning": record["thinking"]}] if record["thinking"] else []
-    text = {"type": "text", "text": record["answer"]}
-    content = [*thought, text] if thought else record["answer"]
+def _reply(part: TaskAnswers, record: Record, identity: str) -> JsonObject:
+    text = {"type": "text", "text": record.answer}
     return {
         "id": f"{identity}-a",
         "role": "assistant",
         "source": "generate",
         "model": _model(part),
-        "content": content,
+        "content": [{"type": "reasoning", "reasoning": record.thinking}, text] if record.thinking else record.answer,
     }
 
 
-def _output(part: Part, record: Mapping[str, Any], identity: str, seconds: float | None) -> Fields:
-    stop = STOPS.get(record["finish_reason"], "unknown")
+def _output(part: TaskAnswers, record: Record, identity: str) -> JsonObject:
+    stop = STOPS.get(record.finish_reason, "unknown")
     return {
         "model": _model(part),
         "choices": [{"message": _reply(part, record, identity), "stop_reason": stop}],
-        "completion": record["answer"],
-        "usage": _usage(record["tokens"]),
-        "time": seconds,
+        "completion": record.answer,
+        "usage": _usage(record.tokens),
+        "time": record.time.get("total"),
     }
 
 
-def _usage(tokens: Mapping[str, int]) -> dict[str, int]:
-    made = tokens["thinking"] + tokens["answer"]
+def _usage(tokens: TokenCounts) -> dict[str, int]:
+    written = tokens.thinking + tokens.answer
     return {
-        "input_tokens": tokens["prompt"],
-        "output_tokens": made,
-        "total_tokens": tokens["prompt"] + made,
-        "reasoning_tokens": tokens["thinking"],
+        "input_tokens": tokens.prompt,
+        "output_tokens": written,
+        "total_tokens": tokens.prompt + written,
+        "reasoning_tokens": tokens.thinking,
     }
 
 
-def _usage_of(sample: Fields) -> dict[str, int]:
-    return next(iter(sample["model_usage"].values()), {})
-
-
-def _score(line: Mapping[str, Any]) -> Fields | None:
+def _score(line: ScoreLine) -> JsonObject | None:
     """A score of inspect_ai; None for an answer that was not scored."""
-    if line["score"] is None:
+    if line.score is None:
         return None
-    extracted = line["extracted"]
-    told = [line["verdict"].replace("_", " "), line["reason"], line["extract_method"]]
+    extracted = line.extracted
+    reasons = (line.verdict.replace("_", " "), line.reason, line.extract_method)
     return {
-        "value": line["score"],
+        "value": line.score,
         "answer": extracted if isinstance(extracted, str | None) else json.dumps(extracted, ensure_ascii=False),
-        "explanation": ", ".join(str(text) for text in told if text),
-        "metadata": {name: line.get(name) for name in ("verdict", "reason", "extract_method", "detail", "judge")},
+        "explanation": ", ".join(text for text in reasons if text),
+        "metadata": {
+            "verdict": line.verdict,
+            "reason": line.reason,
+            "extract_method": line.extract_method,
+            "detail": line.detail,
+            "judge": encode(line.judge),
+        },
     }
 
 
-def _metadata(entry: Mapping[str, Any], record: Mapping[str, Any]) -> Fields:
-    kept = ("budget", "policy", "seed", "finish_reason", "think_closed", "budget_forced", "attempt", "worker", "media")
+def _metadata(entry: PlanEntry, record: Record) -> JsonObject:
     return {
-        "categories": entry["categories"],
-        "cluster": entry["cluster"],
-        **{name: record.get(name) for name in kept},
-        "raw_output": record["raw_output"],
+        "categories": entry.sample.categories,
+        "cluster": entry.sample.cluster,
+        "budget": record.budget,
+        "policy": record.policy,
+        "seed": record.seed,
+        "finish_reason": record.finish_reason,
+        "think_closed": record.think_closed,
+        "budget_forced": record.budget_forced,
+        "attempt": record.attempt,
+        "worker": record.worker,
+        "media": encode(record.media),
+        "raw_output": record.raw_output,
     }
 
 
-def _error(record: Mapping[str, Any]) -> Fields:
-    message = f"{record['reason']}: {record.get('message') or ''}".rstrip(": ")
+def _error(record: Record) -> dict[str, str]:
+    message = f"{record.reason}: {record.message or ''}".rstrip(": ")
     return {"message": message, "traceback": message, "traceback_ansi": message}
-
-
-def _summary(sample: Fields) -> Fields:
-    """What lists show of a sample."""
-    same = ("id", "epoch", "uuid", "input", "choices", "target", "scores", "model_usage", "completed_at", "total_time")
-    shown = ("finish_reason", "budget", "cluster")
-    return {
-        **{name: sample[name] for name in same},
-        "metadata": {name: sample["metadata"][name] for name in shown},
-        "error": sample["error"]["message"] if sample["error"] else None,
-        "completed": True,
-        "message_count": len(sample["messages"]),
-    }

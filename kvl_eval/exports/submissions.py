@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.errors import UsageError
-from kvl_eval.exports.answers import Answer, Part, clean, parts
+from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
 from kvl_eval.store.journal import Disk
+from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import TASKS, get_task
 from kvl_eval.tasks.base import Task
@@ -40,17 +40,17 @@ def write_submissions(folder: RunFolder, out: Path) -> list[Path]:
     return written
 
 
-def _files(part: Part) -> Mapping[str, str]:
+def _files(part: TaskAnswers) -> Mapping[str, str]:
     task = get_task(part.task)
     assert task.submission is not None
     return task.submission(list(_pairs(task, part.answers())))
 
 
-def _pairs(task: Task, found: Iterator[Answer]) -> Iterator[tuple[Sample, str]]:
-    for answer in found:
+def _pairs(task: Task, answers: Iterator[ExportedAnswer]) -> Iterator[tuple[Sample, str]]:
+    for answer in answers:
         if answer.record is not None and answer.status == "ok" and answer.key.repeat == 0:
-            yield _sample(task, answer.entry), answer.record["answer"]
+            yield _sample(task, answer.entry), answer.record.answer
 
 
-def _sample(task: Task, entry: Mapping[str, Any]) -> Sample:
-    return replace(task.sample(entry["row"]), id=entry["sample_id"])
+def _sample(task: Task, entry: PlanEntry) -> Sample:
+    return replace(task.sample(entry.sample.row), id=entry.sample_id)

@@ -11,9 +11,9 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kvl_eval.exports.answers import Answer, Part, clean, parts
+from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.run_folder import RunFolder
 
@@ -66,71 +66,83 @@ COLUMNS = {
     "ended_at": TEXT,
 }
 
-Row = dict[str, Any]
+Cell = str | int | float | list[str] | None
+Cells = dict[str, Cell]  # by column
 
 
-def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Row]:
+def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Cells]:
     """One row for each planned answer, task by task, with all of `COLUMNS`; what is not known is None."""
-    manifest = folder.legacy_manifest
-    run = {
-        "run_id": folder.run_id,
-        "model": (manifest.get("model") or {}).get("name"),
-        "demo": bool(manifest.get("demo")),
-    }
+    manifest = folder.manifest
+    run: Cells = {"run_id": folder.run_id, "model": manifest.model.name, "demo": manifest.demo}
     for part in parts(folder, protocol):
         for answer in part.answers():
             yield {**dict.fromkeys(COLUMNS), **run, **_planned(part, answer), **_answered(answer), **_scored(answer)}
 
 
-def _planned(part: Part, answer: Answer) -> Row:
-    entry = answer.entry
+def _planned(part: TaskAnswers, answer: ExportedAnswer) -> Cells:
+    entry, sample = answer.entry, answer.entry.sample
     return {
-        **{name: entry[name] for name in ("task", "split", "sample_id", "repeat", "budget", "policy", "cluster")},
+        "task": entry.task,
+        "split": entry.split,
+        "sample_id": entry.sample_id,
+        "repeat": entry.repeat,
+        "budget": entry.budget,
+        "policy": entry.policy,
+        "cluster": sample.cluster,
         "protocol": part.scorer,
         "status": answer.status,
-        "question": clean(entry["question"]),
-        "choices": _texts(entry["choices"]),
-        "gold": _texts(entry["gold"]),
-        "categories": _json(entry["categories"]),
+        "question": clean(sample.question),
+        "choices": _texts(sample.choices),
+        "gold": _texts(sample.gold),
+        "categories": _json(sample.categories),
     }
 
 
-def _answered(answer: Answer) -> Row:
+def _answered(answer: ExportedAnswer) -> Cells:
     record = answer.record
     if record is None:
         return {}
-    same = ("thinking", "answer", "raw_output", "finish_reason", "think_closed", "budget_forced", "seed", "ended_at")
     return {
-        **{name: clean(record[name]) for name in same},
-        "failure": record["reason"],
-        "prompt": clean(record["prompt_text"]),
-        **{f"tokens_{name}": count for name, count in record["tokens"].items()},
-        "seconds": record["time"].get("total"),
+        "thinking": clean(record.thinking),
+        "answer": clean(record.answer),
+        "raw_output": clean(record.raw_output),
+        "finish_reason": record.finish_reason,
+        "think_closed": record.think_closed,
+        "budget_forced": record.budget_forced,
+        "seed": record.seed,
+        "ended_at": clean(record.ended_at),
+        "failure": record.reason,
+        "prompt": clean(record.prompt_text),
+        "tokens_prompt": record.tokens.prompt,
+        "tokens_image": record.tokens.image,
+        "tokens_thinking": record.tokens.thinking,
+        "tokens_answer": record.tokens.answer,
+        "seconds": record.time.get("total"),
     }
 
 
-def _scored(answer: Answer) -> Row:
+def _scored(answer: ExportedAnswer) -> Cells:
     score = answer.score
     if score is None:
         return {}
-    extracted, judge = score["extracted"], score["judge"] or {}
+    extracted, judge = score.extracted, score.judge
     return {
         "extracted": clean(extracted) if isinstance(extracted, str | None) else _json(extracted),
-        "score": score["score"],
-        "verdict": score["verdict"],
-        "reason": clean(score["reason"]),
-        "method": score["extract_method"],
-        "detail": _json(score["detail"]),
-        "judge": judge.get("judge"),
-        "judge_reply": clean(judge.get("reply")),
+        "score": score.score,
+        "verdict": score.verdict,
+        "reason": clean(score.reason),
+        "method": score.extract_method,
+        "detail": _json(score.detail),
+        "judge": None if judge is None else judge.judge,
+        "judge_reply": None if judge is None else clean(judge.reply),
     }
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
+def _texts(values: Sequence[str]) -> list[str]:
     return [str(clean(value)) for value in values]
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(clean(value), ensure_ascii=False)
 
 
@@ -144,20 +156,20 @@ def write_csv(folder: RunFolder, out: Path, protocol: str | None = None) -> Path
     return path
 
 
-def _csv_lines(found: Iterator[Row]) -> Iterator[bytes]:
+def _csv_lines(table: Iterator[Cells]) -> Iterator[bytes]:
     yield csv_line(list(COLUMNS))
-    for row in found:
+    for row in table:
         yield csv_line([row[name] for name in COLUMNS])
 
 
-def csv_line(cells: Sequence[Any]) -> bytes:
+def csv_line(cells: Sequence[object]) -> bytes:
     """One line of a CSV file in which no text acts as a formula; None is an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow([_cell(cell) for cell in cells])
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, list | Mapping):
         value = _json(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
@@ -175,7 +187,7 @@ def write_parquet(folder: RunFolder, out: Path, protocol: str | None = None) -> 
     schema = _schema()
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
-        batch: list[Row] = []
+        batch: list[Cells] = []
         for row in rows(folder, protocol):
             batch.append(row)
             if len(batch) == BATCH:

@@ -34,6 +34,19 @@ TABLES = {
     "independent": "independent figure",
 }
 MEAN_NOTE = "the published figure is the mean of "  # a result alone is a part of it
+LEADERBOARD_SYSTEMS = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "qwen2.5-vl-7b",
+    "qwen2.5-vl-72b",
+    "llama-3.2-11b-inst",
+    "gemma-3-12b-it",
+    "deepseek-vl2",
+    "kimi-vl-a3b-instruct",
+    "kimi-vl-a3b-thinking",
+    "kimi-vl-a3b-thinking-2506",
+)
+"""Systems whose figures stand beside every benchmark, in the order of their columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,43 +7,42 @@ themselves. Texts are ASCII-only JSON in which control and direction characters 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
-from kvl_eval.reports import figures
+from kvl_eval.decode import Json, encode
+from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
-from kvl_eval.reports.runs import Run, task_names
-from kvl_eval.reports.thumbnails import Medium, Thumbnails, picture_name, spread
+from kvl_eval.reports.runs import Run, main_rows, scores_of, task_names
+from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.run_folder import legacy_key_of
+from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
+from kvl_eval.types import MediaInfo
 
 CHUNK_BYTES = 400_000
 CHUNK_SAMPLES = 200
 LONGEST = 200_000  # characters of one text that the page shows; the run folder holds the whole
-UNJUDGED = ("failed", "pending")
+UNANSWERED = ("failed", "pending")
 PREVIEW = 80  # characters of the question in the list
-
-Fields = dict[str, Any]
 
 
 def text(value: object) -> str:
     """A text as the page shows it, cut at `LONGEST` with a notice."""
-    shown = str(value if value is not None else "")
-    cut = f"\n[... {len(shown) - LONGEST:,} more characters in the run folder]" if len(shown) > LONGEST else ""
-    return figures.plain(shown[:LONGEST], keep="\n\t") + cut
+    whole = str(value if value is not None else "")
+    cut = f"\n[... {len(whole) - LONGEST:,} more characters in the run folder]" if len(whole) > LONGEST else ""
+    return numbers.plain(whole[:LONGEST], keep="\n\t") + cut
 
 
-def literal(value: Any) -> str:
+def literal(value: object) -> str:
     """`value` as ASCII JSON that is a script expression too, which no markup or line end inside it can leave."""
-    found = json.dumps(value, separators=(",", ":"))
+    script = json.dumps(value, separators=(",", ":"))
     for char in "<>&":
-        found = found.replace(char, f"\\u{ord(char):04x}")
-    return found
+        script = script.replace(char, f"\\u{ord(char):04x}")
+    return script
 
 
-def parsed(value: Any) -> str:
+def parsed(value: object) -> str:
     """`value` as a script expression that browsers read faster than a literal when it is large."""
     return "JSON.parse('{}')".format(literal(value).replace("\\", "\\\\").replace("'", "\\'"))
 
@@ -68,7 +67,7 @@ class Chunks:
     _lines: list[str] = field(default_factory=list)
     _size: int = 0
 
-    def add(self, sample: Fields) -> tuple[int, int]:
+    def add(self, sample: Mapping[str, object]) -> tuple[int, int]:
         """Chunk and place of `sample`."""
         line = literal(sample)
         if self._lines and (self._size + len(line) > CHUNK_BYTES or len(self._lines) >= CHUNK_SAMPLES):
@@ -86,6 +85,36 @@ class Chunks:
             self.number, self._lines, self._size = self.number + 1, [], 0
 
 
+@dataclass(slots=True, kw_only=True)
+class IndexRow:
+    """What lists and filters need of one sample. The page reads the columns by these names; texts are numbers there.
+
+    Attributes:
+        truncated: 1 where the text was cut off, and `flipped` where runs have different verdicts on it; else 0.
+        place:     within the chunk.
+    """
+
+    run: int
+    task: int
+    id: str
+    key: str
+    verdict: int
+    reason: int
+    truncated: int
+    flipped: int = 0
+    repeat: int
+    budget: int
+    categories: list[int]
+    question: str
+    chunk: int
+    place: int
+
+    @property
+    def across(self) -> str:
+        """The key without the run: the same for the same sample of all runs."""
+        return self.key.partition("/")[2]
+
+
 def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int:
     """Write `data/` below `out` and return the number of samples in it. Samples never answered are listed too."""
     folder = out / "data"
@@ -97,192 +126,190 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
         row for run in runs for task in task_names([run]) for row in _task_rows(run, task, chunks, names, thumbnails)
     ]
     chunks.flush()
-    _mark_flips(rows, {names.known.get(name) for name in UNJUDGED})
+    _mark_flips(rows, {names.known.get(name) for name in UNANSWERED})
+    columns = [column.name for column in fields(IndexRow)]
     index = {
         "runs": [{"id": run.run_id, "model": run.model, "demo": run.demo} for run in runs],
         "names": list(names.known),
-        "rows": [list(row.values()) for row in rows],
-        "columns": list(rows[0]) if rows else [],
+        "rows": [[getattr(row, column) for column in columns] for row in rows],
+        "columns": columns if rows else [],
     }
     Disk().replace(folder / "index.js", [f"kvl.index({parsed(index)});\n".encode("ascii")])
     return len(rows)
 
 
-def _task_rows(run: Run, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[Fields]:
+def _task_rows(run: Run, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[IndexRow]:
     """Index rows of one task of one run in plan order; its samples go to `chunks` in the order they were answered."""
-    plan = {legacy_key_of(entry): entry for entry in _slim_plan(run, task)}
+    plan = {entry.key: _slim(entry) for entry in run.folder.plan(task)}
     scores = {protocol: _scores(run, task, protocol) for protocol in _protocols(run, task)}
-    rows: dict[Any, Fields] = {}
-    for record in run.folder.legacy_records(task):
-        key = legacy_key_of(record)
-        entry = plan.get(key)
+    rows: dict[Key, IndexRow] = {}
+    for record in run.folder.records(task):
+        entry = plan.get(record.key)
         if entry is not None:
-            found = {protocol: lines[key] for protocol, lines in scores.items() if key in lines}
+            ours = {protocol: lines[record.key] for protocol, lines in scores.items() if record.key in lines}
             stored = thumbnails.store(record, run.folder.path / "report" / "media")
-            place = chunks.add(_sample(run, entry, record, found, stored))
-            rows[key] = _index_row(run, entry, record, next(iter(found.values()), {}), place, names)
+            place = chunks.add(_sample(run, entry, record, ours, stored))
+            rows[record.key] = _index_row(run, entry, record, next(iter(ours.values()), None), place, names)
     for key, entry in plan.items():
         if key not in rows:
-            rows[key] = _index_row(run, entry, None, {}, chunks.add(_sample(run, entry, None, {}, set())), names)
+            place = chunks.add(_pending(run, entry, {}))
+            rows[key] = _index_row(run, entry, None, None, place, names)
     return [rows[key] for key in plan]
 
 
-def _slim_plan(run: Run, task: str) -> Iterator[Fields]:
-    wanted = ("task", "sample_id", "repeat", "budget", "policy", "question", "choices", "gold", "categories", "cluster")
-    for entry in run.folder.legacy_plan():
-        if entry["task"] == task:
-            yield {name: entry.get(name) for name in wanted}
+def _slim(entry: PlanEntry) -> PlanEntry:
+    """The entry without its row, which may be large."""
+    return replace(entry, sample=replace(entry.sample, row={}))
 
 
 def _protocols(run: Run, task: str) -> list[str]:
     """Their names in `scores/`, the default one first."""
-    from kvl_eval.reports.runs import main_rows, scores_of
-
     rows = [*main_rows(run), *run.rows]
-    return list(dict.fromkeys(scores_of(row) for row in rows if row["task"] == task))
+    return list(dict.fromkeys(scores_of(row) for row in rows if row.task == task))
 
 
-def _scores(run: Run, task: str, protocol: str) -> Mapping[Any, Fields]:
-    return {legacy_key_of(line): line for line in run.folder.legacy_scores(task, protocol)}
+def _scores(run: Run, task: str, protocol: str) -> Mapping[Key, ScoreLine]:
+    return {line.key: line for line in run.folder.scores(task, protocol)}
 
 
 def _index_row(
-    run: Run, entry: Fields, record: Fields | None, score: Fields, place: tuple[int, int], names: Names
-) -> Fields:
-    """What lists and filters need of one sample. The page reads the columns by name."""
-    status = "pending" if record is None else record["status"]
-    verdict = score.get("verdict") if status == "ok" else status
-    reason = (record or {}).get("reason") or score.get("reason") or ""
-    finish = (record or {}).get("finish_reason")
-    categories = [
-        names.number(figures.plain(f"{name}: {value}"))
-        for name, values in (entry["categories"] or {}).items()
-        for value in ([values] if isinstance(values, str) else values)
-    ]
-    return {
-        "run": run.number,
-        "task": names.number(figures.plain(entry["task"])),
-        "id": figures.plain(entry["sample_id"]),
-        "key": sample_key(run.number, entry),
-        "verdict": names.number(figures.plain(verdict or "not_scored")),
-        "reason": names.number(figures.plain(reason)),
-        "truncated": int(finish in ("length", "budget")),
-        "flipped": 0,
-        "repeat": entry["repeat"],
-        "budget": names.number("" if entry["budget"] is None else figures.budget(entry)),
-        "categories": categories,
-        "question": figures.plain(" ".join(str(entry["question"] or "").split())[:PREVIEW]),
-        "chunk": place[0],
-        "place": place[1],
-    }
+    run: Run, entry: PlanEntry, record: Record | None, score: ScoreLine | None, place: tuple[int, int], names: Names
+) -> IndexRow:
+    verdict, reason = "pending", ""
+    if record is not None:
+        verdict = record.status if record.status != "ok" else "not_scored" if score is None else score.verdict
+        reason = record.reason or (score.reason if score is not None else None) or ""
+    labels = [f"{name}: {value}" for name, values in entry.sample.categories.items() for value in values]
+    categories = [names.number(numbers.plain(label)) for label in labels]
+    return IndexRow(
+        run=run.number,
+        task=names.number(numbers.plain(entry.task)),
+        id=numbers.plain(entry.sample_id),
+        key=sample_key(run.number, entry.task, entry.key),
+        verdict=names.number(numbers.plain(verdict)),
+        reason=names.number(numbers.plain(reason)),
+        truncated=int(record is not None and record.finish_reason in ("length", "budget")),
+        repeat=entry.repeat,
+        budget=names.number("" if entry.budget is None else numbers.budget(entry)),
+        categories=categories,
+        question=numbers.plain(" ".join(entry.sample.question.split())[:PREVIEW]),
+        chunk=place[0],
+        place=place[1],
+    )
 
 
-def _mark_flips(rows: Sequence[Fields], unjudged: set[int | None]) -> None:
+def _mark_flips(rows: Sequence[IndexRow], unanswered: set[int | None]) -> None:
     """Set `flipped` where two runs that both answered a sample have different verdicts on it."""
-    judged = [row for row in rows if row["verdict"] not in unjudged]
-    seen: dict[str, set[int]] = {}
+    judged = [row for row in rows if row.verdict not in unanswered]
+    verdicts: dict[str, set[int]] = {}
     for row in judged:
-        seen.setdefault(row["key"].partition("/")[2], set()).add(row["verdict"])
+        verdicts.setdefault(row.across, set()).add(row.verdict)
     for row in judged:
-        row["flipped"] = int(len(seen[row["key"].partition("/")[2]]) > 1)
+        row.flipped = int(len(verdicts[row.across]) > 1)
 
 
-def _sample(run: Run, entry: Fields, record: Fields | None, scores: Mapping[str, Fields], stored: set[str]) -> Fields:
-    """Everything the page shows of one sample."""
-    shown: Fields = {
-        "key": sample_key(run.number, entry),
-        "question": text(entry["question"]),
-        "choices": [text(choice) for choice in entry["choices"] or ()],
-        "gold": _gold(entry["gold"]),
-        "cluster": text(entry["cluster"]),
-        "scores": [_score(protocol, line) for protocol, line in scores.items()],
-    }
-    if record is None:
-        return {**shown, "status": "pending"}
-    raw = record["raw_output"] if not (record["answer"] or record["thinking"]) else ""
-    facts = ("budget", "policy", "finish_reason", "seed", "worker", "ended_at")
-    marks = {"thought": "closed by force"} if record.get("budget_forced") else {}
-    marks |= {name: text(record[name]) for name, usual in (("repeat", 0), ("attempt", 1)) if record[name] != usual}
-    marks |= {"thought": "never closed"} if record.get("think_closed") is False else {}
+def _pending(run: Run, entry: PlanEntry, scores: Mapping[str, ScoreLine]) -> dict[str, object]:
+    """What the page shows of a sample without an answer."""
+    sample = entry.sample
     return {
-        **shown,
-        "status": text(record["status"]),
-        "reason": text(record.get("reason")),
-        "message": text(record.get("message")),
-        "prompt": text(record.get("prompt_text")),
-        "thinking": text(record["thinking"]),
-        "answer": text(record["answer"]),
-        "raw": text(raw),
-        "tokens": record.get("tokens") or {},
-        "time": {name: _rounded(seconds) for name, seconds in (record.get("time") or {}).items()},
-        "facts": {**{name: text(record[name]) for name in facts if record.get(name) not in (None, "")}, **marks},
-        **_media(record.get("media") or (), stored),
+        "key": sample_key(run.number, entry.task, entry.key),
+        "question": text(sample.question),
+        "choices": [text(choice) for choice in sample.choices],
+        "gold": " | ".join(text(answer) for answer in sample.gold),
+        "cluster": text(sample.cluster),
+        "scores": [_score(protocol, line) for protocol, line in scores.items()],
+        "status": "pending",
     }
 
 
-def _rounded(seconds: Any) -> Any:
-    return round(seconds, 4) if isinstance(seconds, float) else seconds
+def _sample(
+    run: Run, entry: PlanEntry, record: Record, scores: Mapping[str, ScoreLine], stored: set[str]
+) -> dict[str, object]:
+    """Everything the page shows of one sample."""
+    return {
+        **_pending(run, entry, scores),
+        "status": text(record.status),
+        "reason": text(record.reason),
+        "message": text(record.message),
+        "prompt": text(record.prompt_text),
+        "thinking": text(record.thinking),
+        "answer": text(record.answer),
+        "raw": text("" if record.answer or record.thinking else record.raw_output),
+        "tokens": encode(record.tokens),
+        "time": {name: seconds and round(seconds, 4) for name, seconds in record.time.items()},
+        "facts": _facts(record),
+        **_media(record.media, stored),
+    }
 
 
-def _gold(gold: Any) -> str:
-    if isinstance(gold, list | tuple):
-        return " | ".join(text(one) for one in gold)
-    return text(gold)
+def _facts(record: Record) -> dict[str, str]:
+    """What is known of how an answer came about, and what is odd about it."""
+    facts = {
+        "budget": record.budget,
+        "policy": record.policy,
+        "finish_reason": record.finish_reason,
+        "seed": record.seed,
+        "worker": record.worker,
+        "ended_at": record.ended_at,
+    }
+    marks = {"thought": "closed by force"} if record.budget_forced else {}
+    marks |= {"repeat": f"{record.repeat}"} if record.repeat != 0 else {}
+    marks |= {"attempt": f"{record.attempt}"} if record.attempt != 1 else {}
+    marks |= {"thought": "never closed"} if record.think_closed is False else {}
+    return {**{name: text(value) for name, value in facts.items() if value not in (None, "")}, **marks}
 
 
-def _score(protocol: str, line: Fields) -> Fields:
-    detail = line.get("detail") or {}
+def _score(protocol: str, line: ScoreLine) -> dict[str, object]:
     return {
         "protocol": text(protocol),
-        "verdict": text(line["verdict"]),
-        "score": line["score"],
-        "extracted": None if line.get("extracted") is None else text(line["extracted"]),
-        "method": text(line.get("extract_method")),
-        "reason": text(line.get("reason")),
-        "detail": {text(name): value if _is_numbers(value) else text(value) for name, value in detail.items()},
-        "judge": text((line.get("judge") or {}).get("reply")),
+        "verdict": text(line.verdict),
+        "score": line.score,
+        "extracted": None if line.extracted is None else text(line.extracted),
+        "method": text(line.extract_method),
+        "reason": text(line.reason),
+        "detail": {text(name): value if _is_numbers(value) else text(value) for name, value in line.detail.items()},
+        "judge": text(None if line.judge is None else line.judge.reply),
     }
 
 
-def _is_numbers(value: Any) -> bool:
+def _is_numbers(value: Json) -> bool:
     """Coordinates stay numbers, for drawing."""
-    return isinstance(value, list) and all(isinstance(one, int | float) for one in value)
+    return isinstance(value, list) and all(isinstance(part, int | float) for part in value)
 
 
-def _media(media: Sequence[Medium], stored: set[str]) -> Fields:
+def _media(media: Sequence[MediaInfo], stored: set[str]) -> dict[str, object]:
     """The pictures that are shown, and, where that is not every one, how many there are and which, in words."""
-    shown = spread(media)
-    return {"media": [_medium(one, stored) for one in shown], "more": _more(media, len(shown))}
+    chosen = spread(media)
+    return {"media": [_medium(medium, stored) for medium in chosen], "more": _more(media, len(chosen))}
 
 
-def _medium(one: Medium, stored: set[str]) -> Fields:
-    name = picture_name(one)
-    kind, index, timestamp = one.get("kind"), one.get("index"), one.get("timestamp")
-    number = f" {index + 1}" if isinstance(index, int) and kind == "page" else ""
-    at = f" {index} at {timestamp:.1f} s" if isinstance(index, int) and timestamp is not None else ""
+def _medium(medium: MediaInfo, stored: set[str]) -> dict[str, object]:
+    name = picture_name(medium)
+    number = f" {medium.index + 1}" if medium.index is not None and medium.kind == "page" else ""
+    timed = medium.index is not None and medium.timestamp is not None
+    at = f" {medium.index} at {medium.timestamp:.1f} s" if timed else ""
     return {
-        "sha": "" if name in stored else text(one.get("sha256")),
+        "sha": "" if name in stored else text(medium.sha256),
         "file": name if name in stored else "",
-        "kind": text(kind),
-        "label": text(f"{kind}{at or number}" if at or number else ""),
-        "size": [one.get("w"), one.get("h")],
-        "seen": list(one.get("resized_to") or ()),
-        "tokens": one.get("tokens"),
-        "note": text(one.get("note")),
+        "kind": text(medium.kind),
+        "label": text(f"{medium.kind}{at or number}" if at or number else ""),
+        "size": [medium.w, medium.h],
+        "seen": list(medium.resized_to),
+        "tokens": medium.tokens,
+        "note": text(medium.note),
     }
 
 
-def _more(media: Sequence[Medium], shown: int) -> list[str]:
+def _more(media: Sequence[MediaInfo], count: int) -> list[str]:
     """`64 frames were seen, 12 are shown` and `0 (0.0 s), 7 (0.3 s), ...`; nothing where all are shown."""
-    if shown == len(media):
+    if count == len(media):
         return []
-    kinds = {f"{one.get('kind')}" for one in media}
+    kinds = {medium.kind for medium in media}
     what = f"{kinds.pop()}s" if len(kinds) == 1 else "pictures"
-    return [text(f"{len(media)} {what} were seen, {shown} are shown"), text(", ".join(map(_place, media)))]
+    return [text(f"{len(media)} {what} were seen, {count} are shown"), text(", ".join(map(_place, media)))]
 
 
-def _place(one: Medium) -> str:
-    index, timestamp = one.get("index"), one.get("timestamp")
-    if not isinstance(index, int):
-        return str(one.get("sha256"))[:12]
-    return f"{index} ({timestamp:.1f} s)" if timestamp is not None else f"{index + 1}"
+def _place(medium: MediaInfo) -> str:
+    if medium.index is None:
+        return medium.sha256[:12]
+    return f"{medium.index} ({medium.timestamp:.1f} s)" if medium.timestamp is not None else f"{medium.index + 1}"

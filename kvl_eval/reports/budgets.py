@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from kvl_eval import references
+from kvl_eval.decode import Json
 from kvl_eval.families import is_sure
 from kvl_eval.model.families import THINKING
 from kvl_eval.references import TABLES, ReferenceScore
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, budget_label, plain
+from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table
-from kvl_eval.reports.runs import Run, main_rows, task_of
+from kvl_eval.reports.numbers import budget_label, plain
+from kvl_eval.reports.runs import Run, Setting, main_rows, setting_of, task_of
+from kvl_eval.store.result_records import ResultRow
 
 FIGURE = "budget_sweep_fig13"
 BUDGET = "max_thinking_tokens="
@@ -35,21 +36,21 @@ class Curve:
 
     run: Run
     policy: str
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
 
     @property
     def name(self) -> str:
         """`kimi-vl-thinking, cut`, with what sets the run apart."""
-        marks = ["blind"] if self.rows[0].get("blind") else []
+        marks = ["blind"] if self.rows[0].blind else []
         marks += ["demo"] if self.run.demo else []
-        marks += ["partial"] if any(row.get("partial") for row in self.rows) else []
-        marks += [] if all(row.get("complete", True) for row in self.rows) else ["incomplete"]
+        marks += ["partial"] if any(row.partial for row in self.rows) else []
+        marks += [] if all(row.complete for row in self.rows) else ["incomplete"]
         return ", ".join([self.run.model, self.policy, *marks])
 
     @property
     def repeats(self) -> int:
         """Answers per question; 1 without repeats."""
-        return max((row["repeats"]["n"] for row in self.rows if row.get("repeats")), default=1)
+        return max((row.repeats.n for row in self.rows if row.repeats is not None), default=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,22 +76,28 @@ class Chart:
 
 def budget_charts(runs: Sequence[Run]) -> list[Chart]:
     """One chart for each task and split that any run answered within budgets, in order of first appearance."""
-    found: dict[tuple[str, Any], list[Curve]] = {}
+    curves: dict[tuple[str, str | None], list[Curve]] = {}
     for run in runs:
         for where, rows in _rows_by_place(run).items():
-            task, split, policy, _ = where
-            ordered = tuple(sorted(rows, key=lambda row: int(row["budget"])))
-            found.setdefault((task, split), []).append(Curve(run=run, policy=plain(policy or "cut"), rows=ordered))
-    return [_chart(number, task, curves) for number, ((task, _), curves) in enumerate(found.items(), 1)]
+            ordered = tuple(sorted(rows, key=budget_of))
+            curve = Curve(run=run, policy=plain(where.policy or "cut"), rows=ordered)
+            curves.setdefault((where.task, where.split), []).append(curve)
+    return [_chart(number, task, group) for number, ((task, _), group) in enumerate(curves.items(), 1)]
 
 
-def _rows_by_place(run: Run) -> dict[tuple[str, Any, Any, bool], list[Row]]:
-    places: dict[tuple[str, Any, Any, bool], list[Row]] = {}
+def _rows_by_place(run: Run) -> dict[Setting, list[ResultRow]]:
+    """Results within budgets by what they have in common but for the budget."""
+    places: dict[Setting, list[ResultRow]] = {}
     for row in main_rows(run):
-        if row.get("budget") is not None:
-            place = row["task"], row.get("split"), row.get("policy"), bool(row.get("blind"))
-            places.setdefault(place, []).append(row)
+        if row.budget is not None:
+            places.setdefault(setting_of(row)._replace(budget=None), []).append(row)
     return places
+
+
+def budget_of(row: ResultRow) -> int:
+    """The budget of a row of a curve, in tokens."""
+    assert row.budget is not None, "a curve has results within budgets only"
+    return row.budget
 
 
 def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
@@ -99,18 +106,18 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
     slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:40]
     return Chart(
         key=f"{number}-{slug}" if slug else f"{number}",
-        name=figures.task_name({**row, "blind": False}),
-        title=plain(row.get("title") or (known.title if known else task)),
+        name=numbers.task_name(replace(row, blind=False)),
+        title=plain(row.title or (known.title if known else task)),
         curves=tuple(curves),
         published=tuple(_published(row, curves)),
     )
 
 
-def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
+def _published(row: ResultRow, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    models = [curve.run.legacy_manifest.get("model") or {} for curve in curves if not curve.run.demo]
-    families = {model.get("family") for model in models if is_sure(model.get("family_rule"))}
+    models = [curve.run.manifest.model for curve in curves if not curve.run.demo]
+    families = {model.family for model in models if is_sure(_text(model.others.get("family_rule")))}
     if known is None or known.reference is None or THINKING.name not in families:
         return
     points = [
@@ -123,15 +130,19 @@ def _published(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[int, Referen
     yield from sorted(points, key=lambda point: point[0])
 
 
-def capped_share(row: Row) -> float | None:
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def capped_share(row: ResultRow) -> float:
     """Share of outputs whose thought the budget ended: unclosed under `cut`, closed by force under `force`."""
-    return row.get("forced_share") if row.get("policy") == "force" else row.get("unclosed_share")
+    return row.forced_share if row.policy == "force" else row.unclosed_share
 
 
-def thinking_mean(row: Row) -> float | None:
+def thinking_mean(row: ResultRow) -> float | None:
     """Mean thinking tokens, markers included; None where nothing was answered."""
-    spent = (row.get("tokens") or {}).get("thinking")
-    return spent["mean"] if spent and row.get("n_ok") else None
+    tokens = row.tokens.get("thinking")
+    return tokens.mean if tokens is not None and row.n_ok else None
 
 
 def header_of(curve: Curve) -> list[str]:
@@ -140,29 +151,31 @@ def header_of(curve: Curve) -> list[str]:
     return [*HEADER, *([f"pass@{n}", f"maj@{n}"] if n > 1 else [])]
 
 
-def cells_of(curve: Curve, row: Row) -> list[str]:
+def cells_of(curve: Curve, row: ResultRow) -> list[str]:
     """One budget of a curve as texts, under `header_of`."""
-    spent, repeats = thinking_mean(row), row.get("repeats") or {}
+    spent = thinking_mean(row)
     cells = [
-        budget_label(int(row["budget"])),
-        figures.counted(row),
-        figures.headline(row),
-        figures.interval(row),
-        figures.published_value(row),
-        figures.delta(row),
-        _share(row, row.get("unclosed_share")),
-        _share(row, row.get("forced_share")),
+        budget_label(budget_of(row)),
+        numbers.counted(row),
+        numbers.headline(row),
+        numbers.interval(row),
+        numbers.published_value(row, curve.run.demo),
+        numbers.delta(row),
+        _share(row, row.unclosed_share),
+        _share(row, row.forced_share),
         "-" if spent is None else f"{spent:,.1f}",
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        numbers.no_answer_share(row),
     ]
     n = curve.repeats
     if n > 1:
-        cells += [figures.percent(repeats.get("pass_at", {}).get(str(n))), figures.percent(repeats.get("majority"))]
+        repeats = row.repeats
+        passed = None if repeats is None else repeats.pass_at.get(str(n))
+        cells += [numbers.percent(passed), numbers.percent(None if repeats is None else repeats.majority)]
     return cells
 
 
-def _share(row: Row, value: float | None) -> str:
-    return "-" if value is None or not row.get("n_ok") else figures.share(value, 1)
+def _share(row: ResultRow, value: float) -> str:
+    return "-" if not row.n_ok else numbers.share(value, 1)
 
 
 def budgets_markdown(charts: Sequence[Chart]) -> str:
@@ -185,7 +198,7 @@ def budgets_markdown(charts: Sequence[Chart]) -> str:
 
 
 def _demo(curve: Curve) -> str:
-    return f": {figures.DEMO}" if curve.run.demo else ""
+    return f": {numbers.DEMO}" if curve.run.demo else ""
 
 
 def picture_file(chart: Chart, narrow: bool = False) -> str:

@@ -4,137 +4,147 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row
+from kvl_eval.decode import Json, encode, encode_object
+from kvl_eval.reports import numbers
 from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, scores_of, task_names
 from kvl_eval.reports.table import grouped, row_notes
+from kvl_eval.store.manifest import Code
+from kvl_eval.store.result_records import ResultRow
 
-# Fields of run.json that differ between any two runs and say nothing about their answers.
 FEW = 3  # results that each get a line of their own
 LISTED = 5  # of those that share one
+# Fields of run.json that differ between any two runs and say nothing about their answers.
 PASSING = ("run_id", "created", "finished", "status", "sha256", "plan_sha256", "counts", "resumes", "command", "pid")
 
 
 def cautions(runs: Sequence[Run]) -> list[str]:
     """One sentence for each thing that sets these results apart from whole, clean, comparable ones."""
-    found: list[str] = []
+    sentences: list[str] = []
     for run in runs:
         prefix = f"{run.run_id}: " if len(runs) > 1 else ""
-        found += [prefix + text for text in (*_of_run(run), *_of_rows(run))]
-    return list(dict.fromkeys([*found, *_mixed(runs)]))
+        sentences += [prefix + text for text in (*_of_run(run), *_of_rows(run))]
+    return list(dict.fromkeys([*sentences, *_mixed(runs)]))
 
 
 def _of_run(run: Run) -> Iterator[str]:
     if run.demo:
-        yield f"{figures.DEMO}: these scores show the harness at work and compare with nothing published"
+        yield f"{numbers.DEMO}: these scores show the harness at work and compare with nothing published"
     if run.folder.status != "finished":
-        yield f"the run is {figures.plain(run.folder.status)}: scores are those so far"
-    code = run.legacy_manifest.get("code") or {}
-    if code.get("dirty"):
-        yield f"run from a checkout with uncommitted changes (commit {figures.plain(code.get('commit'))[:10]})"
-    versions = {_version(resume.get("code")) for resume in run.legacy_manifest.get("resumes") or []} - {
-        _version(code),
-        None,
-    }
+        yield f"the run is {numbers.plain(run.folder.status)}: scores are those so far"
+    code = run.manifest.code
+    if code.dirty:
+        yield f"run from a checkout with uncommitted changes (commit {numbers.plain(code.commit)[:10]})"
+    versions = {_version(resume.code) for resume in run.manifest.resumes if resume.code != Code()} - {_version(code)}
     if versions:
-        yield f"resumed with other code: {_version(code)} → {', '.join(sorted(map(str, versions)))}"
+        yield f"resumed with other code: {_version(code)} → {', '.join(sorted(versions))}"
     yield from _of_shards(shards(run))
     for notice in run.folder.notices:
-        yield figures.plain(notice)
+        yield numbers.plain(notice)
 
 
-def _of_shards(merged: Sequence[Mapping[str, str]]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardText:
+    """A part of a merged run as texts: where it comes from, how often it was resumed, samples it lacks."""
+
+    shard: str
+    run_id: str
+    created: str
+    finished: str
+    device: str
+    code: str
+    resumes: str
+    lacking: str
+
+
+def _of_shards(merged: Sequence[ShardText]) -> Iterator[str]:
     """That a run was joined from shards, and what sets them apart."""
     if not merged:
         return
-    yield f"joined from {len(merged)} runs: shards {', '.join(one['shard'] for one in merged)}"
-    for name, what in (("device", "devices"), ("code", "code")):
-        values = list(dict.fromkeys(one[name] for one in merged))
+    yield f"joined from {len(merged)} runs: shards {', '.join(shard.shard for shard in merged)}"
+    devices, code = (dict.fromkeys(values) for values in zip(*((one.device, one.code) for one in merged), strict=True))
+    for what, values in (("devices", devices), ("code", code)):
         if len(values) > 1:
             yield f"its shards ran with different {what}: {', '.join(values)}"
-    lacking = [f"{one['shard']} ({one['lacking']})" for one in merged if one["lacking"] != "0"]
+    lacking = [f"{shard.shard} ({shard.lacking})" for shard in merged if shard.lacking != "0"]
     if lacking:
         yield f"shards that were joined unfinished, with samples they lack: {', '.join(lacking)}"
 
 
-def shards(run: Run) -> list[dict[str, str]]:
-    """Where the parts of a merged run come from, as texts; none for any other run."""
-    merged = run.legacy_manifest.get("merged")
-    return [_shard(one) for one in merged if isinstance(one, Mapping)] if isinstance(merged, list) else []
+def shards(run: Run) -> list[ShardText]:
+    """Where the parts of a merged run come from; none for any other run."""
+    return [
+        ShardText(
+            shard=_known(shard.shard),
+            run_id=_known(shard.run_id),
+            created=_known(shard.created),
+            finished=_known(shard.finished),
+            device=_known(shard.device),
+            code=_known(None if shard.code is None else _version(shard.code)),
+            resumes=str(len(shard.resumes or ())),
+            lacking=f"{shard.lacking}",
+        )
+        for shard in run.manifest.merged
+    ]
 
 
-def _shard(one: Mapping[str, Any]) -> dict[str, str]:
-    known = {name: figures.plain(one.get(name) or "unknown") for name in ("shard", "run_id", "created", "finished")}
-    return {
-        **known,
-        "device": figures.plain(one.get("device") or "unknown"),
-        "code": figures.plain(_version(one.get("code")) or "unknown"),
-        "resumes": str(len(one.get("resumes") or ())),
-        "lacking": figures.plain(one.get("lacking") or 0),
-    }
+def _known(text: str | None) -> str:
+    return numbers.plain(text or "unknown")
 
 
-def _version(code: Any) -> str | None:
-    return f"{code.get('version')} {str(code.get('commit') or '')[:10]}".strip() if isinstance(code, Mapping) else None
+def _version(code: Code) -> str:
+    return f"{code.version} {(code.commit or '')[:10]}".strip()
 
 
 def _of_rows(run: Run) -> Iterator[str]:
     rows = main_rows(run)
-    yield from grouped((_name(row), text) for row in rows for text in (*row_notes(row), *_of_protocol(row)))
-    silent = [(_name(row), row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)) for row in rows]
+    yield from grouped((_name(row), text) for row in rows for text in (*row_notes(row, run.demo), *_of_protocol(row)))
+    silent = [(_name(row), row.verdicts.get("no_answer", 0), row.n_scored) for row in rows]
     yield from _shares(silent, "nothing could be extracted from {} answers ({})", "nothing could be extracted")
     for limit in ("their budget", "the token limit"):
-        cut = [(_name(row), _truncated(row), row.get("n_ok", 0)) for row in rows if _limit(row) == limit]
+        cut = [(_name(row), round(row.truncated_share * row.n_ok), row.n_ok) for row in rows if _limit(row) == limit]
         yield from _shares(cut, f"{{}} outputs ({{}}) hit {limit}", f"outputs hit {limit}")
 
 
-def _of_protocol(row: Row) -> Iterator[str]:
+def _of_protocol(row: ResultRow) -> Iterator[str]:
     if not is_default_protocol(row):
-        yield f"scored with {figures.protocol_name(row)}, which is not this task's default protocol"
+        yield f"scored with {numbers.protocol_name(row)}, which is not this task's default protocol"
 
 
-def _truncated(row: Row) -> int:
-    return round(float(row.get("truncated_share") or 0.0) * int(row.get("n_ok", 0)))
+def _limit(row: ResultRow) -> str:
+    return "the token limit" if row.budget is None else "their budget"
 
 
-def _limit(row: Row) -> str:
-    return "their budget" if row.get("budget") is not None else "the token limit"
-
-
-def _shares(counts: Sequence[tuple[str, int, int]], one: str, many: str) -> list[str]:
+def _shares(counts: Sequence[tuple[str, int, int]], single: str, many: str) -> list[str]:
     """A line for each result of which too large a share is concerned; a single line where they are many."""
-    found = [
-        (name, f"{part} of {whole}", figures.share(part, whole))
+    concerned = [
+        (name, f"{part} of {whole}", numbers.share(part, whole))
         for name, part, whole in counts
-        if whole and part / whole > figures.MANY
+        if whole and part / whole > numbers.MANY
     ]
-    if len(found) <= FEW:
-        return grouped((name, one.format(count, share)) for name, count, share in found)
-    listed = [f"{name} {count} ({share})" for name, count, share in found[:LISTED]]
-    rest = [f"and {len(found) - LISTED} more; the table has all"] if len(found) > LISTED else []
+    if len(concerned) <= FEW:
+        return grouped((name, single.format(count, share)) for name, count, share in concerned)
+    listed = [f"{name} {count} ({share})" for name, count, share in concerned[:LISTED]]
+    rest = [f"and {len(concerned) - LISTED} more; the table has all"] if len(concerned) > LISTED else []
     return [f"{many}: {', '.join([*listed, *rest])}"]
 
 
-def _name(row: Row) -> str:
-    return f"{figures.task_name(row)}{_at_budget(row)}"
-
-
-def _at_budget(row: Row) -> str:
-    return "" if row.get("budget") is None else f" at {figures.budget(row)}"
+def _name(row: ResultRow) -> str:
+    at = "" if row.budget is None else f" at {numbers.budget(row)}"
+    return f"{numbers.task_name(row)}{at}"
 
 
 def _mixed(runs: Sequence[Run]) -> Iterator[str]:
     """Differences that make columns of one report unlike each other."""
-    versions = {str((run.legacy_manifest.get("code") or {}).get("version")) for run in runs}
+    versions = {str(run.manifest.code.version) for run in runs}
     if len(versions) > 1:
-        yield f"these runs come from different versions of kvl-eval: {', '.join(sorted(map(figures.plain, versions)))}"
+        yield f"these runs come from different versions of kvl-eval: {', '.join(sorted(map(numbers.plain, versions)))}"
     for task in task_names(runs):
-        ours = [run for run in runs if any(row["task"] == task for row in run.rows)]
-        name = figures.plain(task)
+        ours = [run for run in runs if any(row.task == task for row in run.rows)]
+        name = numbers.plain(task)
         for field, what in (("data", "data"), ("prompt", "prompts"), ("generation", "generation settings")):
-            values = {json.dumps((run.legacy_manifest.get(field) or {}).get(task), sort_keys=True) for run in ours}
+            values = {json.dumps(encode(getattr(run.manifest, field).get(task)), sort_keys=True) for run in ours}
             if len(values) > 1:
                 yield f"{name}: these runs used different {what}; see provenance"
         scorers = {version for run in ours if (version := _scorer_version(run, task))}
@@ -143,26 +153,27 @@ def _mixed(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _scorer_version(run: Run, task: str) -> str | None:
-    row = next(row for row in main_rows(run) if row["task"] == task)
-    line = next(iter(run.folder.legacy_scores(task, scores_of(row))), None)
-    return figures.plain(line.get("scorer_version")) if line else None
+    row = next(row for row in main_rows(run) if row.task == task)
+    line = next(iter(run.folder.scores(task, scores_of(row))), None)
+    return None if line is None else numbers.plain(line.scorer_version)
 
 
-def flatten(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """run.json as {dotted name: text}; lists stay on one line."""
+def flatten(stored: Mapping[str, Json]) -> dict[str, str]:
+    """An object such as run.json as {dotted name: text}; lists stay on one line."""
     flat: dict[str, str] = {}
-    for key, value in manifest.items():
-        if isinstance(value, Mapping) and value:
-            flat |= {f"{figures.plain(key)}.{name}": text for name, text in flatten(value).items()}
+    for key, value in stored.items():
+        if isinstance(value, dict) and value:
+            flat |= {f"{numbers.plain(key)}.{name}": text for name, text in flatten(value).items()}
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[figures.plain(key)] = figures.plain(text)
+            flat[numbers.plain(key)] = numbers.plain(text)
     return flat
 
 
 def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Settings whose value is not the same in all runs, with each run's value ("" where it has none)."""
-    flat = [flatten({key: value for key, value in run.legacy_manifest.items() if key not in PASSING}) for run in runs]
-    names = dict.fromkeys(name for one in flat for name in one)
-    rows = [(name, [one.get(name, "") for one in flat]) for name in names]
+    stored = [encode_object(run.manifest) for run in runs]
+    flat = [flatten({key: value for key, value in fields.items() if key not in PASSING}) for fields in stored]
+    names = dict.fromkeys(name for texts in flat for name in texts)
+    rows = [(name, [texts.get(name, "") for texts in flat]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]

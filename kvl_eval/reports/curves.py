@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.budgets import Chart, Curve, capped_share
-from kvl_eval.reports.figures import Row, budget_label
+from kvl_eval.reports import numbers
+from kvl_eval.reports.budgets import Chart, Curve, budget_of, capped_share
+from kvl_eval.reports.numbers import budget_label
+from kvl_eval.store.result_records import ResultRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ SETTINGS: dict[Any, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class Canvas:
     """Size of a drawing in inches, of its text in points, and what fits into it."""
 
     width: float
@@ -64,11 +65,11 @@ class Format:
     ticks: float  # least distance of two labels on the axis of budgets, as a share of it
 
 
-WIDE = Format(width=7.6, height=4.6, text=10.0, label=80, ticks=0.06)
-NARROW = Format(width=3.6, height=4.4, text=9.0, label=44, ticks=0.14)
+WIDE = Canvas(width=7.6, height=4.6, text=10.0, label=80, ticks=0.06)
+NARROW = Canvas(width=3.6, height=4.4, text=9.0, label=44, ticks=0.14)
 
 
-def chart_file(chart: Chart, form: Format = WIDE) -> str:
+def chart_file(chart: Chart, form: Canvas = WIDE) -> str:
     """The chart as the text of an SVG file that needs nothing else: styles, title and legend inside."""
     import matplotlib
 
@@ -81,14 +82,14 @@ def chart_file(chart: Chart, form: Format = WIDE) -> str:
 
 def spoken(chart: Chart) -> str:
     """What the picture shows, in words."""
-    told = [f"{chart.title}: score by thinking budget."]
+    sentences = [f"{chart.title}: score by thinking budget."]
     for curve in chart.curves:
-        points = ", ".join(f"{figures.headline(row)} at {budget_label(int(row['budget']))}" for row in curve.rows)
-        told.append(f"{curve.name}: {points}.")
+        points = ", ".join(f"{numbers.headline(row)} at {budget_label(budget_of(row))}" for row in curve.rows)
+        sentences.append(f"{curve.name}: {points}.")
     if chart.published:
         points = ", ".join(f"{score.printed} at {budget_label(tokens)}" for tokens, score in chart.published)
-        told.append(f"Published: {points}.")
-    return " ".join([*told, "The tables below hold all values."])
+        sentences.append(f"Published: {points}.")
+    return " ".join([*sentences, "The tables below hold all values."])
 
 
 def themed(svg: str) -> str:
@@ -111,7 +112,7 @@ def colour_of(name: str) -> str:
     return COLOURS[name][0]
 
 
-def _draw(chart: Chart, form: Format) -> Figure:
+def _draw(chart: Chart, form: Canvas) -> Figure:
     from matplotlib.figure import Figure
 
     named = [curve.name for curve in chart.curves] + ([chart.source] if chart.published else [])
@@ -119,7 +120,7 @@ def _draw(chart: Chart, form: Format) -> Figure:
     figure = Figure(figsize=(form.width, form.height + legend), facecolor=colour_of("paper"), layout="constrained")
     figure.suptitle(f"{chart.title}: score by thinking budget", color=colour_of("ink"), fontsize=form.text * 1.15)
     scores, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    budgets = sorted({int(row["budget"]) for row in _rows(chart)} | {tokens for tokens, _ in chart.published})
+    budgets = sorted({budget_of(row) for row in _rows(chart)} | {tokens for tokens, _ in chart.published})
     x = log_axis(budgets)
     _prepare(scores, "score, %", _score_range(chart))
     _prepare(shares, "ended by\nbudget, %", (0.0, 1.0))
@@ -130,15 +131,15 @@ def _draw(chart: Chart, form: Format) -> Figure:
     for number, curve in enumerate(chart.curves):
         look = LOOKS[number % len(LOOKS)]
         _band(scores, look, curve, x, f"band-{number}")
-        found = [(x(row["budget"]), row["score"]) for row in curve.rows if row.get("score") is not None]
-        _line(scores, look, found, f"scores-{number}")
-        capped = [(x(row["budget"]), capped_share(row)) for row in curve.rows if row.get("n_ok")]
-        _line(shares, look, [(at, share) for at, share in capped if share is not None], f"shares-{number}")
+        points = [(x(budget_of(row)), row.score) for row in curve.rows if row.score is not None]
+        _line(scores, look, points, f"scores-{number}")
+        capped = [(x(budget_of(row)), capped_share(row)) for row in curve.rows if row.n_ok]
+        _line(shares, look, capped, f"shares-{number}")
     _legend(figure, chart, named, form)
     return figure
 
 
-def _rows(chart: Chart) -> Iterable[Row]:
+def _rows(chart: Chart) -> Iterable[ResultRow]:
     return (row for curve in chart.curves for row in curve.rows)
 
 
@@ -152,7 +153,7 @@ def _score_range(chart: Chart) -> tuple[float, float]:
     """Whole tens of percent around every score, interval and published figure, at least twenty apart."""
     values = [score.value for _, score in chart.published]
     for row in _rows(chart):
-        values += [*(row.get("ci95") or ()), *([row["score"]] if row.get("score") is not None else [])]
+        values += [*(row.ci95 or ()), *([] if row.score is None else [row.score])]
     low, high = min(values, default=0.0), max(values, default=1.0)
     low, high = math.floor(low * 10 + 1e-9), math.ceil(high * 10 - 1e-9)
     while high - low < 2:
@@ -179,7 +180,7 @@ def _prepare(axes: Axes, label: str, span: tuple[float, float]) -> None:
         spine.set_visible(side == "bottom")
 
 
-def _budget_axis(axes: Axes, budgets: Sequence[int], x: Callable[[float], float], form: Format) -> None:
+def _budget_axis(axes: Axes, budgets: Sequence[int], x: Callable[[float], float], form: Canvas) -> None:
     places = [x(tokens) for tokens in budgets]
     width = max(places[-1] - places[0], 1e-9) if places else 1.0
     labels, last = [], -math.inf
@@ -213,7 +214,7 @@ def _line(axes: Axes, look: tuple[str, str, Any], points: Sequence[tuple[float, 
 
 def _band(axes: Axes, look: tuple[str, str, Any], curve: Curve, x: Callable[[float], float], name: str) -> None:
     """The intervals as an area, and as whiskers, which alone are seen where a curve has one point."""
-    ends = [(x(row["budget"]), *row["ci95"]) for row in curve.rows if row.get("ci95")]
+    ends = [(x(budget_of(row)), *row.ci95) for row in curve.rows if row.ci95 is not None]
     if not ends:
         return
     places, low, high = (list(values) for values in zip(*ends, strict=True))
@@ -224,15 +225,15 @@ def _band(axes: Axes, look: tuple[str, str, Any], curve: Curve, x: Callable[[flo
     axes.errorbar(places, middle, yerr=reach, fmt="none", ecolor=colour, elinewidth=0.9, capsize=3, alpha=0.6)
 
 
-def _legend(figure: Figure, chart: Chart, named: Sequence[str], form: Format) -> None:
+def _legend(figure: Figure, chart: Chart, named: Sequence[str], form: Canvas) -> None:
     from matplotlib.lines import Line2D
 
     looks = [LOOKS[number % len(LOOKS)] for number in range(len(chart.curves))]
     looks += [PUBLISHED] if chart.published else []
     handles = []
     for (colour, marker, dashes), name in zip(looks, named, strict=True):
-        shown = name if len(name) <= form.label else f"{name[: form.label - 1]}…"
-        line = Line2D([], [], color=colour_of(colour), linestyle=dashes, linewidth=1.8, marker=marker, label=shown)
+        label = name if len(name) <= form.label else f"{name[: form.label - 1]}…"
+        line = Line2D([], [], color=colour_of(colour), linestyle=dashes, linewidth=1.8, marker=marker, label=label)
         line.set_markerfacecolor(colour_of("paper" if colour == "published" else colour))
         handles.append(line)
     figure.legend(

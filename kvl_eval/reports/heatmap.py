@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from kvl_eval import references
 from kvl_eval.references import TABLES, ReferenceScore
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports import numbers
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import Run, task_of
+from kvl_eval.store.records import ScoreLine
+from kvl_eval.store.result_records import ResultRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +50,14 @@ class Heatmap:
 
     def text(self, row: str, column: str) -> str:
         """Percent, or nothing."""
-        return figures.percent(self.cells.get((row, column)), 0)
+        return numbers.percent(self.cells.get((row, column)), 0)
 
     @property
     def spoken(self) -> str:
         """What the picture shows, in words."""
         low, high = min(self.cells.values()), max(self.cells.values())
         return (
-            f"{self.title}. {len(self.cells)} cells, from {figures.percent(low)} to {figures.percent(high)} percent. "
+            f"{self.title}. {len(self.cells)} cells, from {numbers.percent(low)} to {numbers.percent(high)} percent. "
             "The table below holds all values."
         )
 
@@ -79,18 +81,18 @@ class Parts:
     source: str
 
 
-def heatmap_of(run: Run, row: Row, scores: Sequence[Row]) -> Heatmap | None:
+def heatmap_of(run: Run, row: ResultRow, scores: Sequence[ScoreLine]) -> Heatmap | None:
     """The heat map of one result, from the lines of `scores/` behind it; None for tasks that name none."""
     task = task_of(row)
     if task is None or task.view.heatmap is None:
         return None
     down, across = task.view.heatmap
     values: dict[tuple[str, str], list[float]] = {}
-    known = {entry["sample_id"]: entry["categories"] for entry in run.folder.legacy_plan(row["task"])}
+    known = {entry.sample_id: entry.sample.categories for entry in run.folder.plan(row.task)}
     for line in scores:
-        if line.get("score") is not None:
-            for place in _places(known.get(line["sample_id"]) or {}, down, across):
-                values.setdefault(place, []).append(line["score"])
+        if line.score is not None:
+            for place in _places(known.get(line.sample_id) or {}, down, across):
+                values.setdefault(place, []).append(line.score)
     if not values:
         return None
     return Heatmap(
@@ -100,7 +102,7 @@ def heatmap_of(run: Run, row: Row, scores: Sequence[Row]) -> Heatmap | None:
         across=plain(across),
         rows=_ordered(place[0] for place in values),
         columns=_ordered(place[1] for place in values),
-        cells={place: sum(found) / len(found) for place, found in values.items()},
+        cells={place: sum(points) / len(points) for place, points in values.items()},
     )
 
 
@@ -116,36 +118,35 @@ def _ordered(names: Iterator[str]) -> tuple[str, ...]:
     )
 
 
-def _key(run: Run, row: Row) -> str:
-    parts = (run.number + 1, row["task"], row.get("split"), row.get("budget"), row.get("policy"))
-    text = "-".join(str(part) for part in (*parts, "blind" if row.get("blind") else None) if part is not None)
+def _key(run: Run, row: ResultRow) -> str:
+    parts = (run.number + 1, row.task, row.split, row.budget, row.policy, "blind" if row.blind else None)
+    text = "-".join(str(part) for part in parts if part is not None)
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
-def parts_of(row: Row) -> Parts | None:
+def parts_of(row: ResultRow) -> Parts | None:
     """The scores of a result by the category its task's figures were published by; None for other tasks."""
     task = task_of(row)
     if task is None or task.reference is None or task.reference.by is None:
         return None
-    by, found = task.reference.by, (row.get("categories") or {}).get(task.reference.by) or {}
-    published = [one for one in references.load() if one.benchmark == task.reference.benchmark and by in one.setting]
-    settings = {one.setting.removeprefix(f"{by}="): None for one in published}
-    values = tuple(dict.fromkeys((*settings, *found)))
+    by, benchmark = task.reference.by, task.reference.benchmark
+    ours = row.categories.get(by) or {}
+    published = [score for score in references.load() if score.benchmark == benchmark and by in score.setting]
+    settings = {score.setting.removeprefix(f"{by}="): None for score in published}
+    values = tuple(dict.fromkeys((*settings, *ours)))
+    cells = [ours.get(value) for value in values]
     rows = [
-        ("ours", tuple(figures.percent(found[value]["score"]) if value in found else "" for value in values)),
-        ("95 % CI", tuple(_bounds((found.get(value) or {}).get("ci95")) for value in values)),
-        ("answers", tuple(f"{found[value]['n']}" if value in found else "0" for value in values)),
+        ("ours", tuple("" if cell is None else numbers.percent(cell.score) for cell in cells)),
+        ("95 % CI", tuple("" if cell is None else numbers.percent_interval(cell.ci95) for cell in cells)),
+        ("answers", tuple("0" if cell is None else f"{cell.n}" for cell in cells)),
         *((system, tuple(texts)) for system, texts in _published(published, by, values)),
     ]
-    tables = dict.fromkeys(f"{TABLES[one.table]}: {one.source}" for one in published)
+    tables = dict.fromkeys(f"{TABLES[score.table]}: {score.source}" for score in published)
     return Parts(name=plain(by.replace("_", " ")), values=values, rows=tuple(rows), source="; ".join(tables))
 
 
 def _published(scores: Sequence[ReferenceScore], by: str, values: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    for system in dict.fromkeys(one.system_label for one in scores):
-        printed = {one.setting.removeprefix(f"{by}="): one.printed for one in scores if one.system_label == system}
+    for system in dict.fromkeys(score.system_label for score in scores):
+        figures = [score for score in scores if score.system_label == system]
+        printed = {score.setting.removeprefix(f"{by}="): score.printed for score in figures}
         yield system, [printed.get(value, "") for value in values]
-
-
-def _bounds(ci95: Sequence[float] | None) -> str:
-    return f"[{figures.percent(ci95[0])}, {figures.percent(ci95[1])}]" if ci95 else ""

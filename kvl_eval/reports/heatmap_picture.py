@@ -6,9 +6,9 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
-from kvl_eval.reports.curves import SETTINGS, WIDE, Format, colour_of, themed
-from kvl_eval.reports.figures import budget_label
+from kvl_eval.reports.curves import SETTINGS, WIDE, Canvas, colour_of, themed
 from kvl_eval.reports.heatmap import Heatmap
+from kvl_eval.reports.numbers import budget_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ FAINT, SPAN = 0.06, 0.44  # opacity of 0 percent, and what 100 percent adds: let
 LETTER = 0.62 / 72  # inches that a letter of one point is wide
 
 
-def heatmap_file(heatmap: Heatmap, form: Format = WIDE) -> str:
+def heatmap_file(heatmap: Heatmap, form: Canvas = WIDE) -> str:
     """The map as the text of an SVG file that needs nothing else."""
     import matplotlib
 
@@ -30,7 +30,7 @@ def heatmap_file(heatmap: Heatmap, form: Format = WIDE) -> str:
     return themed(drawn.getvalue())
 
 
-def _draw(heatmap: Heatmap, form: Format) -> Figure:
+def _draw(heatmap: Heatmap, form: Canvas) -> Figure:
     from matplotlib.figure import Figure
 
     height = HEAD_INCHES + ROW_INCHES * len(heatmap.rows)
@@ -45,7 +45,7 @@ def _draw(heatmap: Heatmap, form: Format) -> Figure:
     return figure
 
 
-def _letters(heatmap: Heatmap, form: Format) -> float:
+def _letters(heatmap: Heatmap, form: Canvas) -> float:
     """Points of the text in a cell; 0 where it would not fit."""
     room = 0.85 * (form.width - 1.0) / max(1, len(heatmap.columns))
     longest = max(len(heatmap.text(row, column)) for row, column in heatmap.cells)
@@ -68,7 +68,7 @@ def _cells(axes: Axes, heatmap: Heatmap, points: float) -> None:
                 axes.text(x + 0.5, y + 0.52, text, ha="center", va="center", color=colour_of("ink"), fontsize=points)
 
 
-def _axis_labels(axes: Axes, heatmap: Heatmap, form: Format) -> None:
+def _axis_labels(axes: Axes, heatmap: Heatmap, form: Canvas) -> None:
     room = 72 * (form.width - 1.0) / max(1, len(heatmap.columns))  # points of a column
     names = [budget_label(int(name)) if name.isdecimal() else name for name in heatmap.columns]
     turned = len(names) > 8

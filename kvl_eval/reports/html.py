@@ -7,28 +7,31 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from kvl_eval import __version__
+from kvl_eval.decode import encode_object
 from kvl_eval.references import TABLES
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
-from kvl_eval.reports.cautions import cautions, differences, flatten, shards
+from kvl_eval.reports.cautions import ShardText, cautions, differences, flatten, shards
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
-from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
-from kvl_eval.reports.table import Flip, row_notes, short
+from kvl_eval.reports.table import ProtocolFlip, row_notes, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.store.journal import Disk
+from kvl_eval.store.result_records import PublishedRow, ResultRow
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,18 +57,18 @@ def write_html(
     charts = budget_charts(runs)
     pages = _pages(runs, bool(comparisons), bool(charts))
     environment = _environment()
-    environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": figures.DEMO}
+    environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": numbers.DEMO}
     out.mkdir(parents=True, exist_ok=True)
     shutil.copytree(HERE / "assets", out / "assets", dirs_exist_ok=True)
     media = DataSetPictures(runs) if pictures else None
     write_browser(runs, out, Thumbnails(out / "media", media))
-    views: dict[str, tuple[str, Mapping[str, Any]]] = {
+    views: dict[str, tuple[str, Mapping[str, object]]] = {
         "index.html": ("index.html.j2", _index(runs, include_demo, media.notices if media else [])),
         "samples.html": ("samples.html.j2", {"title": "Samples"}),
         "provenance.html": ("provenance.html.j2", _provenance(runs)),
     }
-    for task, found in sections.items():
-        views[task_file(task)] = ("task.html.j2", {"title": _title(runs, task), "sections": found})
+    for task, results in sections.items():
+        views[task_file(task)] = ("task.html.j2", {"title": _title(runs, task), "sections": results})
     if comparisons:
         views["compare.html"] = ("compare.html.j2", comparison_page(runs, comparisons))
     if charts:
@@ -81,24 +84,24 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    def shown(value: object) -> object:
+    def visible(value: object) -> object:
         return plain(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=shown,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals |= {
         "version": __version__,
-        "show": show,
-        "percent": figures.percent,
-        "share": figures.share,
-        "reasons": figures.reasons,
-        "small": figures.SMALL,
+        "show": result_texts,
+        "percent": numbers.percent,
+        "share": numbers.share,
+        "reasons": numbers.reasons,
+        "small": numbers.SMALL,
         "flips_shown": FLIPS_SHOWN,
         "link": _filter_link,
         "sample_link": _sample_link,
@@ -107,34 +110,59 @@ def _environment() -> Environment:
     return environment
 
 
-def show(row: Row) -> dict[str, Any]:
-    """The texts of one result as pages print them."""
-    reference = row.get("reference") or {}
-    published = figures.published_value(row)
-    spoken = f"{figures.headline(row)}, interval {figures.interval(row)}" + (
-        f", published {published}" if published else ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultTexts:
+    """One result as pages print it.
+
+    Attributes:
+        reference: the published figure as a fraction, where it is drawn beside the score: only where comparable.
+        source:    where the published figure stands.
+        spoken:    score, interval and published figure, in words.
+    """
+
+    name: str
+    budget: str
+    n: str
+    score: str
+    interval: str
+    published: str
+    reference: float | None
+    source: str
+    delta: str
+    no_answer: str
+    failed: int
+    protocol: str
+    notes: list[str]
+    spoken: str
+
+
+def result_texts(row: ResultRow, demo: bool) -> ResultTexts:
+    """The texts of one result; `demo` says whether a demo model gave it."""
+    reference = row.reference
+    published = numbers.published_value(row, demo)
+    comparable = reference is not None and reference.delta is not None
+    spoken = f"{numbers.headline(row)}, interval {numbers.interval(row)}"
+    return ResultTexts(
+        name=numbers.task_name(row),
+        budget=numbers.budget(row),
+        n=numbers.counted(row),
+        score=numbers.headline(row),
+        interval=numbers.interval(row),
+        published=published,
+        reference=reference.value if reference is not None and comparable else None,
+        source=_source(reference) if reference is not None and published else "",
+        delta=numbers.delta(row),
+        no_answer=numbers.no_answer_share(row),
+        failed=row.n_failed,
+        protocol=numbers.protocol_name(row),
+        notes=row_notes(row, demo),
+        spoken=f"{spoken}, published {published}" if published else spoken,
     )
-    return {
-        "name": figures.task_name(row),
-        "budget": figures.budget(row),
-        "n": figures.counted(row),
-        "score": figures.headline(row),
-        "interval": figures.interval(row),
-        "published": published,
-        "reference": reference.get("value") if reference.get("delta") is not None else None,  # drawn where comparable
-        "source": _source(reference) if published else "",
-        "delta": figures.delta(row),
-        "no_answer": figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
-        "failed": row.get("n_failed", 0),
-        "protocol": figures.protocol_name(row),
-        "notes": row_notes(row),
-        "spoken": spoken,
-    }
 
 
-def _source(reference: Row) -> str:
+def _source(reference: PublishedRow) -> str:
     """`kimi-vl-a3b-instruct, report, Table 3`."""
-    return f"{reference.get('system')}, {TABLES.get(str(reference.get('table')), reference.get('source'))}"
+    return f"{reference.system}, {TABLES.get(str(reference.table), reference.source)}"
 
 
 def task_file(task: str) -> str:
@@ -157,35 +185,52 @@ def _pages(runs: Sequence[Run], with_comparison: bool, with_budgets: bool) -> li
         ("provenance.html", "Provenance"),
     ]
     kinds = {"first": [("index.html", "Leaderboard")], "task": tasks, "last": last}
-    return [{"kind": kind, "file": file, "label": label} for kind, found in kinds.items() for file, label in found]
+    return [{"kind": kind, "file": file, "label": label} for kind, group in kinds.items() for file, label in group]
 
 
 def _title(runs: Sequence[Run], task: str) -> str:
-    row = next(row for run in runs for row in run.rows if row["task"] == task)
+    row = next(row for run in runs for row in run.rows if row.task == task)
     known = task_of(row)
-    return plain(row.get("title") or (known.title if known else task))
+    return plain(row.title or (known.title if known else task))
 
 
-def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLine:
+    """A line of the first page's table: a result, its texts, its task's page and what is odd about it."""
+
+    run: Run
+    row: ResultRow
+    texts: ResultTexts
+    page: str
+    marks: list[str]
+
+
+def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> dict[str, object]:
     board = leaderboard(runs, include_demo)
     results = [
-        {**show(row), "run": run, "row": row, "page": task_file(row["task"]), "marks": _marks(run, row, runs)}
+        ResultLine(
+            run=run,
+            row=row,
+            texts=result_texts(row, run.demo),
+            page=task_file(row.task),
+            marks=_marks(run, row, runs),
+        )
         for run in runs
         for row in main_rows(run)
     ]
-    sources = [f"{one['name']}: published figure of {one['source']}" for one in results if one["source"]]
+    texts = [line.texts for line in results if line.texts.source]
     models = list(dict.fromkeys(run.model for run in runs))
     return {
         "title": f"Results of {', '.join(models)}",
         "cautions": [*cautions(runs), *notices],
         "results": results,
-        "result_sources": list(dict.fromkeys(sources)),
+        "result_sources": list(dict.fromkeys(f"{one.name}: published figure of {one.source}" for one in texts)),
         "board": board,
         "groups": [(group, list(rows)) for group, rows in groupby(board.rows, key=lambda row: row.group)],
     }
 
 
-def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
+def _budgets(charts: Sequence[Chart]) -> dict[str, object]:
     return {
         "title": "Thinking budgets",
         "charts": charts,
@@ -194,39 +239,49 @@ def _budgets(charts: Sequence[Chart]) -> dict[str, Any]:
         "spoken": spoken,
         "header": header_of,
         "cells": cells_of,
-        "label": figures.budget_label,
+        "label": numbers.budget_label,
     }
 
 
-def _marks(run: Run, row: Row, runs: Sequence[Run]) -> list[str]:
+def _marks(run: Run, row: ResultRow, runs: Sequence[Run]) -> list[str]:
     """What is odd about a result; that it is a demo's only beside others, as the page says it once for all."""
-    marks = [figures.DEMO] if run.demo and not all(other.demo for other in runs) else []
-    marks += [f"partial, {plain(row['partial'])}"] if row.get("partial") else []
-    return marks + ([] if row.get("complete", True) else ["incomplete"])
+    marks = [numbers.DEMO] if run.demo and not all(other.demo for other in runs) else []
+    marks += [f"partial, {plain(row.partial)}"] if row.partial else []
+    return marks + ([] if row.complete else ["incomplete"])
 
 
-def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
-    shown = [
-        {
-            "run_id": run.run_id,
-            "config": shlex.quote(f"{run.run_id}/config.yaml"),
-            "command": shlex.join(str(part) for part in run.legacy_manifest.get("command") or ["kvl-eval", "run"]),
-            "manifest": flatten(run.legacy_manifest),
-            "merged": shards(run),
-        }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where one run's numbers come from: how to repeat it, its manifest as {name: text}, its parts if it was merged."""
+
+    run_id: str
+    config: str
+    command: str
+    manifest: dict[str, str]
+    merged: list[ShardText]
+
+
+def _provenance(runs: Sequence[Run]) -> dict[str, object]:
+    origins = [
+        Provenance(
+            run_id=run.run_id,
+            config=shlex.quote(f"{run.run_id}/config.yaml"),
+            command=shlex.join(run.manifest.command or ("kvl-eval", "run")),
+            manifest=flatten(encode_object(run.manifest)),
+            merged=shards(run),
+        )
         for run in runs
     ]
     changed = differences(runs) if len(runs) > 1 else []
-    return {"title": "Provenance", "runs": runs, "provenance": shown, "differences": changed}
+    return {"title": "Provenance", "runs": runs, "provenance": origins, "differences": changed}
 
 
 def _filter_link(section: TaskSection, **filters: str) -> str:
     """Address of the sample browser with filters set."""
-    budget = {} if section.row.get("budget") is None else {"budget": figures.budget(section.row)}
-    wanted = {"run": str(section.run.number), "task": plain(section.row["task"]), **budget, **filters}
+    budget = {} if section.row.budget is None else {"budget": numbers.budget(section.row)}
+    wanted = {"run": str(section.run.number), "task": plain(section.row.task), **budget, **filters}
     return f"samples.html#{urlencode({name: plain(value) for name, value in wanted.items()})}"
 
 
-def _sample_link(section: TaskSection, flip: Flip) -> str:
-    entry = {"task": section.row["task"], "sample_id": flip.sample_id, "repeat": flip.repeat, "budget": flip.budget}
-    return sample_address(section.run.number, {**entry, "policy": section.row.get("policy")})
+def _sample_link(section: TaskSection, flip: ProtocolFlip) -> str:
+    return sample_address(section.run.number, section.row.task, flip.key)

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from string import ascii_lowercase
 
 from kvl_eval import references
 from kvl_eval.errors import UsageError
-from kvl_eval.references import ReferenceScore
-from kvl_eval.reports import figures
+from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
+from kvl_eval.reports import numbers
 from kvl_eval.reports.averages import mean_result, part_result
-from kvl_eval.reports.figures import Row
 from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
+from kvl_eval.store.result_records import ResultRow
 
-GROUPS = {
-    "College-level": ("mmmu", "mmmu_pro", "videommmu", "mmvu"),
-    "General": ("mmbench_en_v11", "mmstar", "mmvet", "realworldqa", "ai2d", "blink", "vstar"),
-    "Math": ("mathvista", "mathvision"),
-    "OCR": ("infovqa", "ocrbench"),
-    "Agent grounding": ("screenspot_v2", "screenspot_pro", "osworld_g", "osworld", "windowsagentarena"),
-    "Long document": ("mmlongbench_doc",),
-    "Long video": ("videomme", "mlvu", "longvideobench"),
-    "Video perception": ("egoschema", "vsi_bench", "tomato"),
-}
-LEADERBOARD_SYSTEMS = (
-    "gpt-4o",
-    "gpt-4o-mini",
-    "qwen2.5-vl-7b",
-    "qwen2.5-vl-72b",
-    "llama-3.2-11b-inst",
-    "gemma-3-12b-it",
-    "deepseek-vl2",
-    "kimi-vl-a3b-instruct",
-    "kimi-vl-a3b-thinking",
-    "kimi-vl-a3b-thinking-2506",
-)
 PRINTED = {
     "table3": ("instruct_main", "Kimi-VL-A3B-Instruct (report, Table 3, as its model card prints it)"),
     "thinking": ("thinking_table4", "Kimi-VL-A3B-Thinking (report, Table 4)"),
@@ -43,8 +22,22 @@ PRINTED = {
     "niah": ("niah_table2", "Kimi-VL: recall of a needle by tokens of the haystack (report, Table 2)"),
     "2506": ("thinking2506_card_efficient", "Kimi-VL-A3B-Thinking-2506 (model card, efficient models)"),
 }
-NOT_RUN = dict.fromkeys(("osworld", "windowsagentarena"), "needs a live desktop; not run here")
 BUDGET = "max_thinking_tokens="
+OTHER = "Other"  # heading over benchmarks that nothing here knows
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """Of a published benchmark without a task: the heading over its row (empty: it has none), and why it is not run."""
+
+    group: str
+    why: str
+
+
+NOT_RUN = {
+    **dict.fromkeys(("osworld", "windowsagentarena"), NotRun("Agent grounding", "needs a live desktop; not run here")),
+    **dict.fromkeys(("mmlu", "mmlu_pro", "math", "gpqa_diamond"), NotRun("", "text alone, no benchmark of vision")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +59,7 @@ class OurCell:
     """One of our results in a published row; `rank` counts published systems too and is None where it means nothing."""
 
     run: Run
-    row: Row
+    row: ResultRow
     marks: tuple[str, ...]
     rank: int | None
     blind: float | None
@@ -107,14 +100,17 @@ class PublishedTable:
 def leaderboard(runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
     """All published rows, each figure the one shown by default, beside our runs."""
     labels = {score.system: score.system_label for score in references.load()}
+    groups = benchmark_groups(references.load())
     chosen = [
         score
         for score in references.load()
-        if score.is_default and score.system in LEADERBOARD_SYSTEMS
-        if _group(score.benchmark) and BUDGET not in score.setting
+        if score.is_default and score.system in LEADERBOARD_SYSTEMS and BUDGET not in score.setting
     ]
+    rows = [score for score in chosen if groups[score.benchmark]]
+    without = [score for score in chosen if not groups[score.benchmark]]
     systems = {system: labels[system] for system in LEADERBOARD_SYSTEMS}
-    return _table("Leaderboard", chosen, systems, runs, include_demo)
+    table = _table("Leaderboard", rows, systems, runs, include_demo)
+    return replace(table, left_out=(*table.left_out, *_not_run(without)))
 
 
 def published_table(name: str, runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
@@ -137,7 +133,7 @@ def printed_table(name: str, runs: Sequence[Run], include_demo: bool = False) ->
         published = [_published_text(cell) for cell in row.published]
         lines.append([row.label, *published, *([our_text(cell) for cell in row.ours] or [""])])
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
-    return "\n".join([table.title, "", figures.columns(lines), "", *notes, *table.left_out]).rstrip()
+    return "\n".join([table.title, "", numbers.columns(lines), "", *notes, *table.left_out]).rstrip()
 
 
 def _published_text(cell: PublishedCell | None) -> str:
@@ -149,7 +145,7 @@ def our_text(cell: OurCell | None) -> str:
     if cell is None:
         return ""
     marks = f"({'; '.join(cell.marks)})" if cell.marks else ""
-    parts = (figures.headline(cell.row), figures.interval(cell.row), figures.delta(cell.row), marks)
+    parts = (numbers.headline(cell.row), numbers.interval(cell.row), numbers.delta(cell.row), marks)
     return " ".join(part for part in parts if part)
 
 
@@ -157,43 +153,61 @@ def _table(
     title: str, chosen: Sequence[ReferenceScore], systems: dict[str, str], runs: Sequence[Run], include_demo: bool
 ) -> PublishedTable:
     columns = [run for run in runs if (include_demo or not run.demo) and not _all_blind(run)]
-    sources = {table: chr(ord("a") + place) for place, table in enumerate(dict.fromkeys(s.table for s in chosen))}
+    tables = {score.table for score in chosen}
+    letters = dict(zip((table for table in references.TABLES if table in tables), ascii_lowercase, strict=False))
     notes: list[str] = []
     rows = []
-    for key in sorted(dict.fromkeys(score.row for score in chosen), key=lambda key: _order(key[0])):
+    groups = benchmark_groups(references.load())
+    places = {benchmark: place for place, benchmark in enumerate(groups)}
+    for key in sorted(dict.fromkeys(score.row for score in chosen), key=lambda key: places[key[0]]):
         cells = {score.system: score for score in chosen if score.row == key}
         first = next(iter(cells.values()))
-        published = tuple(_cell(cells.get(system), sources, notes) for system in systems)
+        published = tuple(_cell(cells.get(system), letters, notes) for system in systems)
         ours = tuple(_our_cell(run, first, list(cells.values()), runs) for run in columns)
         rows.append(
-            TableRow(label=_label(first), group=_group(key[0]), unit=first.unit, published=published, ours=ours)
+            TableRow(label=_label(first), group=groups[key[0]], unit=first.unit, published=published, ours=ours)
         )
-    letters = {letter: references.TABLES[table] for table, letter in sources.items()}
     return PublishedTable(
         title=title,
         systems=tuple(systems.values()),
         columns=tuple(columns),
         rows=tuple(rows),
-        sources=letters,
+        sources={letter: references.TABLES[table] for table, letter in letters.items()},
         notes=tuple(notes),
         left_out=(
-            *(f"{run.run_id}: {figures.DEMO}; left out" for run in runs if run.demo and not include_demo),
-            *(f"{label}: {NOT_RUN[key]}" for key, label in _labels(chosen).items() if key in NOT_RUN),
+            *(f"{run.run_id}: {numbers.DEMO}; left out" for run in runs if run.demo and not include_demo),
+            *_not_run(chosen),
         ),
     )
 
 
-def _labels(chosen: Sequence[ReferenceScore]) -> dict[str, str]:
-    return {score.benchmark: score.benchmark_label for score in chosen}
+def _not_run(scores: Sequence[ReferenceScore]) -> list[str]:
+    """Which of these benchmarks are not run here, and why."""
+    labels = {score.benchmark: score.benchmark_label for score in scores}
+    return [f"{label}: {NOT_RUN[name].why}" for name, label in labels.items() if name in NOT_RUN]
 
 
-def _cell(score: ReferenceScore | None, sources: dict[str, str], notes: list[str]) -> PublishedCell | None:
+def benchmark_groups(scores: Iterable[ReferenceScore]) -> dict[str, str]:
+    """{published benchmark: the heading over its row}, in the order of rows: heading by heading, as the figures come.
+
+    An empty heading means that the leaderboard has no row for it.
+    """
+    from kvl_eval.tasks import TASKS
+
+    titles = {name: entry.group for name, entry in NOT_RUN.items()}
+    titles |= {task.reference.benchmark: task.group_title for task in TASKS.values() if task.reference is not None}
+    groups = {score.benchmark: titles.get(score.benchmark, OTHER) for score in scores}
+    headings = list(dict.fromkeys([*filter(None, groups.values()), ""]))
+    return dict(sorted(groups.items(), key=lambda item: headings.index(item[1])))
+
+
+def _cell(score: ReferenceScore | None, letters: Mapping[str, str], notes: list[str]) -> PublishedCell | None:
     if score is None:
         return None
     text = references.disagreement(score)
     if text:
         notes.append(f"{score.system_label}, {score.row_label}: {score.printed} shown; {text}")
-    return PublishedCell(score=score, source=sources[score.table], note=len(notes) if text else 0)
+    return PublishedCell(score=score, source=letters[score.table], note=len(notes) if text else 0)
 
 
 def _our_cell(
@@ -207,8 +221,8 @@ def _our_cell(
     row = _of_part(fitting[0], wanted) if parts is None else mean_result(parts, wanted)
     marks = _marks(run, row)
     rank = None
-    if not marks and row.get("score") is not None:
-        rank = 1 + sum(score.value > row["score"] for score in published)
+    if not marks and row.score is not None:
+        rank = 1 + sum(score.value > row.score for score in published)
     blind = (
         [None] if row is not fitting[0] and parts is None else [blind_score(runs, run, one) for one in parts or [row]]
     )
@@ -217,74 +231,63 @@ def _our_cell(
     return OurCell(run=run, row=row, marks=marks, rank=rank, blind=mean_blind)
 
 
-def _parts(fitting: Sequence[Row]) -> list[Row] | None:
+def _parts(fitting: Sequence[ResultRow]) -> list[ResultRow] | None:
     """The results, one a task, whose mean the published figure is; None where it is of one task, or one is missing."""
     task = task_of(fitting[0])
     names = () if task is None or task.reference is None else task.reference.mean_of
-    found = {row["task"]: row for row in fitting}
-    return [found[name] for name in names] if names and set(names) <= set(found) else None
+    by_task = {row.task: row for row in fitting}
+    return [by_task[name] for name in names] if names and set(names) <= set(by_task) else None
 
 
-def _of_part(row: Row, wanted: ReferenceScore) -> Row:
+def _of_part(row: ResultRow, wanted: ReferenceScore) -> ResultRow:
     """The result itself, or what it says of the category's value that the figure was published for."""
     task = task_of(row)
     by = None if task is None or task.reference is None else task.reference.by
     return row if by is None else part_result(row, by, wanted) or row
 
 
-def _fits(row: Row, wanted: ReferenceScore, demo: bool) -> bool:
+def _fits(row: ResultRow, wanted: ReferenceScore, demo: bool) -> bool:
     task = task_of(row)
-    if task is None or task.reference is None or row.get("blind"):
+    if task is None or task.reference is None or row.blind:
         return False
     reference, setting = task.reference, task.reference.setting or ""
     if wanted.setting.startswith(BUDGET):
-        setting = f"{BUDGET}{row.get('budget')}"
-    elif row.get("budget") is not None:
+        setting = f"{BUDGET}{row.budget}"
+    elif row.budget is not None:
         return False
     elif reference.by is not None and part_result(row, reference.by, wanted) is not None:
         setting = wanted.setting
     by_part = reference.by is not None  # of haystacks drawn more or less densely: a mark says which
-    same_split = reference.split in (None, wanted.split) and (
-        demo or by_part or row.get("split") == task.published_split
-    )
+    same_split = reference.split in (None, wanted.split) and (demo or by_part or row.split == task.published_split)
     return (reference.benchmark, setting) == (wanted.benchmark, wanted.setting) and same_split
 
 
-def _marks(run: Run, row: Row) -> tuple[str, ...]:
+def _marks(run: Run, row: ResultRow) -> tuple[str, ...]:
     """What sets a result apart from a whole, comparable one; a marked result has no rank."""
     tests: tuple[tuple[Callable[[], bool], str], ...] = (
-        (lambda: run.demo, figures.DEMO),
-        (lambda: _is_other_split(row), f"split {row.get('split')}"),
-        (lambda: bool(row.get("partial")), f"partial, {figures.plain(row.get('partial'))}"),
-        (lambda: not row.get("complete", True), f"incomplete, {figures.counted(row)} scored"),
-        (lambda: not is_default_protocol(row), f"other protocol: {figures.protocol_name(row)}"),
+        (lambda: run.demo, numbers.DEMO),
+        (lambda: _is_other_split(row), f"split {row.split}"),
+        (lambda: bool(row.partial), f"partial, {numbers.plain(row.partial)}"),
+        (lambda: not row.complete, f"incomplete, {numbers.counted(row)} scored"),
+        (lambda: not is_default_protocol(row), f"other protocol: {numbers.protocol_name(row)}"),
     )
     marks = tuple(text for test, text in tests if test())
-    reference = row.get("reference") or {}
-    return marks or ((figures.plain(reference["note"]),) if reference.get("note") else ())
+    note = "" if row.reference is None else row.reference.note
+    return marks or ((numbers.plain(note),) if note else ())
 
 
-def _is_other_split(row: Row) -> bool:
+def _is_other_split(row: ResultRow) -> bool:
     """Whether a result that stands beside figures by category is of another split than the whole one."""
     task = task_of(row)
     by = None if task is None or task.reference is None else task.reference.by
-    return task is not None and by is not None and row.get("split") != task.published_split
+    return task is not None and by is not None and row.split != task.published_split
 
 
 def _all_blind(run: Run) -> bool:
-    return bool(run.rows) and all(row.get("blind") for row in run.rows)
+    return bool(run.rows) and all(row.blind for row in run.rows)
 
 
 def _label(score: ReferenceScore) -> str:
     if score.setting.startswith(BUDGET):
         return f"{score.benchmark_label}, {int(score.setting.removeprefix(BUDGET)) // 1024}k"
     return score.row_label
-
-
-def _group(benchmark: str) -> str:
-    return next((group for group, members in GROUPS.items() if benchmark in members), "")
-
-
-def _order(benchmark: str) -> int:
-    places = [member for members in GROUPS.values() for member in members]
-    return places.index(benchmark) if benchmark in places else len(places)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kvl_eval.reports import figures
+from kvl_eval.reports import numbers
 from kvl_eval.reports.cautions import cautions
-from kvl_eval.reports.figures import Row, plain
 from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import Run, main_rows
-from kvl_eval.reports.table import HEADER
+from kvl_eval.reports.table import HEADER, result_cells
 from kvl_eval.reports.task_view import Sections, TaskSection
+from kvl_eval.store.result_records import ResultRow
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$]|^[#+=-])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -32,13 +33,13 @@ def cell(text: object) -> str:
 def markdown(runs: Sequence[Run], sections: Sections, include_demo: bool = False, budgets: str = "") -> str:
     """The whole report: cautions, results, `budgets`, published tables beside ours, then each task's sub-scores."""
     parts = [f"# Results of {', '.join(dict.fromkeys(escape(run.model) for run in runs))}"]
-    found = cautions(runs)
-    if found:
-        parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in found))
+    warnings = cautions(runs)
+    if warnings:
+        parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in warnings))
     parts.append("## Results\n\n" + _results(runs))
     parts += [budgets] if budgets else []
     parts.append("## Beside the published figures\n\n" + _board(leaderboard(runs, include_demo)))
-    parts += ["\n\n".join(_section(section)) for found in sections.values() for section in found]
+    parts += ["\n\n".join(_section(section)) for results in sections.values() for section in results]
     return "\n\n".join(parts) + "\n"
 
 
@@ -49,23 +50,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 def _results(runs: Sequence[Run]) -> str:
-    rows = [[escape(run.model), *_result(row)] for run in runs for row in main_rows(run)]
+    rows = [[escape(run.model), *_result(row, run.demo)] for run in runs for row in main_rows(run)]
     return table(["model", *HEADER], rows, right=(3, 4, 6, 7, 8, 9))
 
 
-def _result(row: Row) -> list[str]:
-    return [
-        escape(figures.task_name(row)),
-        figures.budget(row),
-        figures.counted(row),
-        f"**{figures.headline(row)}**",
-        figures.interval(row),
-        figures.published_value(row),
-        figures.delta(row),
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
-        f"{row.get('n_failed', 0)}",
-        escape(figures.protocol_name(row)),
-    ]
+def _result(row: ResultRow, demo: bool) -> list[str]:
+    name, budget, n, score, *figures, protocol = result_cells(row, demo)
+    return [escape(name), budget, n, f"**{score}**", *figures, escape(protocol)]
 
 
 def _board(board: PublishedTable) -> str:
@@ -73,9 +64,10 @@ def _board(board: PublishedTable) -> str:
     rows = []
     for row in board.rows:
         published = [
-            "" if one is None else _published(one.score.printed, one.source, one.note) for one in row.published
+            "" if entry is None else _published(entry.score.printed, entry.source, entry.note)
+            for entry in row.published
         ]
-        rows.append([cell(row.label), *published, *(escape(our_text(one)) for one in row.ours)])
+        rows.append([cell(row.label), *published, *(escape(our_text(entry)) for entry in row.ours)])
     notes = [f"{letter}: {cell(text)}" for letter, text in board.sources.items()]
     notes += [f"{number}: {cell(text)}" for number, text in enumerate(board.notes, 1)]
     notes += [escape(text) for text in board.left_out]
@@ -88,14 +80,14 @@ def _published(printed: str, source: str, note: int) -> str:
 
 def _section(section: TaskSection) -> Iterator[str]:
     row = section.row
-    yield f"## {escape(figures.task_name(row))}: {escape(section.run.model)}" + (
-        "" if row.get("budget") is None else f", budget {figures.budget(row)}"
+    yield f"## {escape(numbers.task_name(row))}: {escape(section.run.model)}" + (
+        "" if row.budget is None else f", budget {numbers.budget(row)}"
     )
     if section.run.demo:
-        yield f"**{figures.DEMO}**"
-    blind = "" if section.blind is None else f"; blind {figures.percent(section.blind)}"
+        yield f"**{numbers.DEMO}**"
+    blind = "" if section.blind is None else f"; blind {numbers.percent(section.blind)}"
     verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in section.verdicts)
-    yield f"**{figures.headline(row)}** {figures.interval(row)} ({cell(row.get('ci_method', ''))}{blind}): {verdicts}"
+    yield f"**{numbers.headline(row)}** {numbers.interval(row)} ({cell(row.ci_method)}{blind}): {verdicts}"
     if section.unread:
         reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in section.unread)
         yield f"Nothing extracted: {reasons}"
@@ -110,23 +102,24 @@ def _section(section: TaskSection) -> Iterator[str]:
         yield table([escape(heatmap.corner), *map(escape, heatmap.columns)], lines, right=range(len(lines[0])))
     for field, values in section.categories.items():
         lines = [
-            [escape(value), f"{n}" + (" (few)" if n < figures.SMALL else ""), figures.percent(score), _bounds(ci95)]
+            [
+                escape(value),
+                f"{n}" + (" (few)" if n < numbers.SMALL else ""),
+                numbers.percent(score),
+                numbers.percent_interval(ci95),
+            ]
             for value, n, score, ci95 in values
         ]
         yield table([escape(field), "n", "score", "95 % CI"], lines, right=(1, 2))
     if len(section.protocols) > 1:
         lines = [
             [
-                escape(figures.protocol_name(view.row)),
-                figures.counted(view.row),
-                figures.headline(view.row),
-                figures.interval(view.row),
+                escape(numbers.protocol_name(view.row)),
+                numbers.counted(view.row),
+                numbers.headline(view.row),
+                numbers.interval(view.row),
                 "" if view is section.protocols[0] else f"{len(view.flips)}",
             ]
             for view in section.protocols
         ]
         yield table(["protocol", "n", "score", "95 % CI", "judged differently"], lines, right=(1, 2, 4))
-
-
-def _bounds(ci95: Sequence[float] | None) -> str:
-    return f"[{figures.percent(ci95[0])}, {figures.percent(ci95[1])}]" if ci95 else ""

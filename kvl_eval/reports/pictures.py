@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kvl_eval.decode import DecodeError, Json, decode
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import Run
-from kvl_eval.reports.thumbnails import SIDES, Medium, picture_name, spread
-from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
+from kvl_eval.reports.thumbnails import SIDES, picture_name, spread
+from kvl_eval.types import ImageRef, MediaInfo, PdfRef, Sample, VideoRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from kvl_eval.sources import Source
+
 FILES = 60  # videos and documents of one task that are opened for a report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTask:
+    """What a report needs of a task in a run's stored configuration."""
+
+    task: str
+    split: str
+    source: Mapping[str, Json]
 
 
 class DataSetPictures:
@@ -38,12 +50,12 @@ class DataSetPictures:
         self._ahead: dict[str, dict[str, Sample]] = {}
         self._opened: dict[str, set[str]] = {}
         for run in runs:
-            for entry in run.folder.legacy_plan():
-                self._wanted.setdefault(entry["task"], set()).add(entry["sample_id"])
-            for task in (run.legacy_manifest.get("config") or {}).get("tasks", ()):
-                self._left.setdefault(task["task"], self._samples(task))
+            for entry in run.folder.plan():
+                self._wanted.setdefault(entry.task, set()).add(entry.sample_id)
+            for task in _stored_tasks(run):
+                self._left.setdefault(task.task, self._samples(task))
 
-    def __call__(self, task: str, sample_id: str, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
+    def __call__(self, task: str, sample_id: str, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
         """Names and pictures of `media`; none where data set, sample or file cannot be reached or have changed."""
         sample = self._find(task, sample_id)
         refs = sample.media if sample is not None else ()
@@ -72,17 +84,25 @@ class DataSetPictures:
         self.notices += [] if notice in self.notices else [notice]
         return False
 
-    def _samples(self, config: Mapping[str, Any]) -> Iterator[Sample]:
+    def _samples(self, stored: StoredTask) -> Iterator[Sample]:
         """The samples of one task's data set, in order; where it cannot be read, none and a notice."""
         from kvl_eval.tasks import get_task, open_split
 
         try:
-            yield from open_split(get_task(config["task"]), _source(config["source"]), config["split"])
+            yield from open_split(get_task(stored.task), _source(stored.source), stored.split)
         except KvlEvalError as error:
-            self.notices.append(f"{plain(config['task'])}: pictures are not shown: {plain(error.message)}")
+            self.notices.append(f"{plain(stored.task)}: pictures are not shown: {plain(error.message)}")
 
 
-def _source(stored: Mapping[str, Any]) -> Any:
+def _stored_tasks(run: Run) -> tuple[StoredTask, ...]:
+    """The tasks of the run's configuration; none where it is lost."""
+    try:
+        return decode(tuple[StoredTask, ...], run.manifest.config.get("tasks") or [])
+    except DecodeError:
+        return ()
+
+
+def _source(stored: Mapping[str, Json]) -> Source:
     """The stored source, restricted to what is on this machine."""
     from kvl_eval.sources import Source
 
@@ -96,7 +116,7 @@ def _picture(ref: ImageRef) -> Iterator[tuple[str, Image]]:
     yield hashlib.sha256(data).hexdigest(), open_image(data, ref.name)[0]
 
 
-def _frames(ref: VideoRef, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
+def _frames(ref: VideoRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
     """The frames that records name, if the video is the one they were taken from."""
     from kvl_eval.media.video import decode_frames, probe_video, video_file
 
@@ -108,7 +128,7 @@ def _frames(ref: VideoRef, media: Sequence[Medium]) -> Iterator[tuple[str, Image
             yield named[frame.index], frame.image
 
 
-def _pages(ref: PdfRef, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
+def _pages(ref: PdfRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
     from kvl_eval.media.documents import read_document, render_pages
 
     named = _named(media, "page", hashlib.sha256(read_document(ref)).hexdigest())
@@ -116,10 +136,10 @@ def _pages(ref: PdfRef, media: Sequence[Medium]) -> Iterator[tuple[str, Image]]:
         yield named[page.index], page.image
 
 
-def _named(media: Sequence[Medium], kind: str, sha: str) -> dict[int, str]:
+def _named(media: Sequence[MediaInfo], kind: str, sha: str) -> dict[int, str]:
     """{number: name} of the entries that come from this file."""
-    found = (one for one in media if one["kind"] == kind and one["sha256"] == sha)
-    return {one["index"]: name for one in found if (name := picture_name(one)) and isinstance(one.get("index"), int)}
+    ours = (medium for medium in media if medium.kind == kind and medium.sha256 == sha)
+    return {one.index: name for one in ours if (name := picture_name(one)) and one.index is not None}
 
 
 def _small(kind: str) -> Any:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvl_eval.errors import UsageError
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.reports.numbers import plain
+from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import scores_name
+from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ class Run:
 
     number: int
     folder: RunFolder
-    results: Mapping[str, Any]
+    results: Results
 
     @property
-    def legacy_manifest(self) -> Mapping[str, Any]:
+    def manifest(self) -> Manifest:
         """run.json."""
-        return self.folder.legacy_manifest
+        return self.folder.manifest
 
     @property
     def run_id(self) -> str:
@@ -38,18 +39,17 @@ class Run:
     @property
     def model(self) -> str:
         """The model's name, fit to be shown."""
-        named = self.legacy_manifest.get("model") or self.results.get("model") or {}
-        return plain(named.get("name") or "unknown model")
+        return plain(self.manifest.model.name or "unknown model")
 
     @property
     def demo(self) -> bool:
         """Whether this run shows the harness rather than Kimi-VL."""
-        return bool(self.results.get("demo"))
+        return self.results.demo
 
     @property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Sequence[ResultRow]:
         """Rows of results.json: one per task, split, budget, policy and protocol."""
-        return self.results.get("rows") or []
+        return self.results.rows
 
 
 def open_runs(folders: Sequence[Path]) -> list[Run]:
@@ -57,72 +57,82 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     opened = [RunFolder.open(folder) for folder in folders]
-    return [Run(number, folder, figures.with_demo(folder.legacy_results())) for number, folder in enumerate(opened)]
+    return [Run(number, folder, folder.results()) for number, folder in enumerate(opened)]
 
 
-def task_of(row: Row) -> Task | None:
+class Setting(NamedTuple):
+    """What results have in common that differ in protocol alone."""
+
+    task: str
+    split: str | None
+    budget: int | None
+    policy: str | None
+    blind: bool
+
+
+def task_of(row: ResultRow) -> Task | None:
     """The task of a result; None for one this version does not know."""
     from kvl_eval.tasks import TASKS
 
-    return TASKS.get(row["task"])
+    return TASKS.get(row.task)
 
 
-def is_default_protocol(row: Row) -> bool:
+def is_default_protocol(row: ResultRow) -> bool:
     """Whether a result was scored as the task does by default; a task nobody knows has only one way."""
     task = task_of(row)
-    return row.get("thinking", "split") == "split" and (task is None or task.default_protocol == str(row["protocol"]))
+    return row.thinking == "split" and (task is None or task.default_protocol == row.protocol)
 
 
-def scores_of(row: Row) -> str:
+def scores_of(row: ResultRow) -> str:
     """How `scores/` calls what is behind a result."""
-    return scores_name(str(row["protocol"]), row.get("thinking", "split"), row.get("judge"))
+    return scores_name(row.protocol, row.thinking, row.judge)
 
 
-def setting_of(row: Row) -> tuple[Any, ...]:
-    """What results have in common that differ in protocol alone."""
-    return row["task"], row.get("split"), row.get("budget"), row.get("policy"), bool(row.get("blind"))
+def setting_of(row: ResultRow) -> Setting:
+    """Task, split, budget and pictures of a result."""
+    return Setting(row.task, row.split, row.budget, row.policy, row.blind)
 
 
-def main_rows(run: Run) -> list[Row]:
+def main_rows(run: Run) -> list[ResultRow]:
     """One result for each task, split and budget: that of the default protocol, or the first there is.
 
     Where judges were asked, the newest one's.
     """
-    chosen: dict[tuple[Any, ...], Row] = {}
+    chosen: dict[Setting, ResultRow] = {}
     for row in run.rows:
         if setting_of(row) not in chosen or is_default_protocol(row):
             chosen[setting_of(row)] = row
     return list(chosen.values())
 
 
-def protocol_rows(run: Run, main: Row) -> list[Row]:
+def protocol_rows(run: Run, main: ResultRow) -> list[ResultRow]:
     """All protocols' results of one setting, the main one first."""
     others = [row for row in run.rows if setting_of(row) == setting_of(main) and row is not main]
     return [main, *others]
 
 
-def results_of(runs: Sequence[Run], task: str) -> Iterator[tuple[Run, Row]]:
+def results_of(runs: Sequence[Run], task: str) -> Iterator[tuple[Run, ResultRow]]:
     """The main results of one task, run by run."""
     for run in runs:
         for row in main_rows(run):
-            if row["task"] == task:
+            if row.task == task:
                 yield run, row
 
 
 def task_names(runs: Sequence[Run]) -> list[str]:
     """Names of the tasks with results, in order of first appearance."""
-    return list(dict.fromkeys(row["task"] for run in runs for row in run.rows))
+    return list(dict.fromkeys(row.task for run in runs for row in run.rows))
 
 
-def blind_score(runs: Sequence[Run], run: Run, row: Row) -> float | None:
+def blind_score(runs: Sequence[Run], run: Run, row: ResultRow) -> float | None:
     """The score of the same model on the same split with every picture grey, where such a run is given."""
-    if row.get("blind"):
+    if row.blind:
         return None
     for other in runs:
         if other.model != run.model:
             continue
         for candidate in main_rows(other):
-            same = all(candidate.get(key) == row.get(key) for key in ("task", "split", "budget", "policy", "protocol"))
-            if same and candidate.get("blind"):
-                return candidate.get("score")
+            same = setting_of(candidate) == setting_of(row)._replace(blind=True)
+            if same and candidate.protocol == row.protocol:
+                return candidate.score
     return None

@@ -2,175 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row, plain
+from kvl_eval.decode import Json
+from kvl_eval.reports import numbers
+from kvl_eval.reports.numbers import plain
+from kvl_eval.store.records import Key, ScoreLine
+from kvl_eval.store.result_records import ResultRow, Results
 
 HEADER = ("task", "budget", "n", "score", "95 % CI", "paper", "Δ", "no-answer", "failed", "protocol")
 
 
-def final_table(results: Mapping[str, Any]) -> str:
+def final_table(results: Results) -> str:
     """The table a run ends with: one line a result, then what a reader must know about it."""
-    rows = figures.with_demo(results)["rows"]
-    if not rows:
+    if not results.rows:
         return "no results"
-    table = figures.columns([HEADER, *(_cells(row) for row in rows)])
+    table = numbers.columns([HEADER, *(result_cells(row, results.demo) for row in results.rows)])
     return "\n".join([table, *notes(results)])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def result_cells(row: ResultRow, demo: bool) -> tuple[str, ...]:
+    """One result as texts, under `HEADER`."""
     return (
-        figures.task_name(row),
-        figures.budget(row),
-        figures.counted(row),
-        figures.headline(row),
-        figures.interval(row),
-        figures.published_value(row),
-        figures.delta(row),
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
-        f"{row.get('n_failed', 0)}",
-        figures.protocol_name(row),
+        numbers.task_name(row),
+        numbers.budget(row),
+        numbers.counted(row),
+        numbers.headline(row),
+        numbers.interval(row),
+        numbers.published_value(row, demo),
+        numbers.delta(row),
+        numbers.no_answer_share(row),
+        f"{row.n_failed}",
+        numbers.protocol_name(row),
     )
 
 
-def notes(results: Mapping[str, Any]) -> list[str]:
+def notes(results: Results) -> list[str]:
     """Sentences under the table: demo mark, incomplete and partial results, why a comparison is missing."""
-    lines = [figures.DEMO] if results.get("demo") else []
-    rows = figures.with_demo(results)["rows"]
-    return lines + grouped((figures.task_name(row), text) for row in rows for text in row_notes(row))
+    lines = [numbers.DEMO] if results.demo else []
+    pairs = ((numbers.task_name(row), text) for row in results.rows for text in row_notes(row, results.demo))
+    return lines + grouped(pairs)
 
 
-def grouped(said: Iterable[tuple[str, str]]) -> list[str]:
+def grouped(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """(name, text) pairs as lines `name, name: text`, each text once, in order of first appearance."""
     names: dict[str, dict[str, None]] = {}
-    for name, text in said:
+    for name, text in pairs:
         names.setdefault(text, {})[name] = None
-    return [f"{', '.join(found)}: {text}" for text, found in names.items()]
+    return [f"{', '.join(members)}: {text}" for text, members in names.items()]
 
 
-def row_notes(row: Row) -> list[str]:
-    """What must be said about one result beside its score."""
+def row_notes(row: ResultRow, demo: bool) -> list[str]:
+    """What must be said about one result beside its score; of a demo model's not why nothing is compared with it."""
     lines = []
-    if not row.get("complete", True):
+    if not row.complete:
         lines.append(_incomplete(row))
-    if row.get("partial"):
-        lines.append(f"partial, {plain(row['partial'])}; no rank")
-    if row.get("blind"):
+    if row.partial:
+        lines.append(f"partial, {plain(row.partial)}; no rank")
+    if row.blind:
         lines.append("every picture was grey: measures what can be answered without looking; no comparison")
-    if row.get("answered_by"):
-        names = ", ".join(f"{plain(name)} ({count})" for name, count in row["answered_by"].items())
+    if row.answered_by:
+        names = ", ".join(f"{plain(name)} ({count})" for name, count in row.answered_by.items())
         lines.append(f"the server says that another model than the one asked for answered: {names}")
-    reference = row.get("reference")
-    note = reference.get("note") if reference else None
-    if reference and note and not row.get("demo") and figures.reference_mark(reference) == "?":
-        lines.append(f"no Δ: {plain(note)}")
+    reference = row.reference
+    if reference is not None and reference.note and reference.delta is None and not demo:
+        lines.append(f"no Δ: {plain(reference.note)}")
     return lines
 
 
-def _incomplete(row: Row) -> str:
-    counts = [f"{row['n_failed']} failed ({figures.reasons(row.get('failed', {}))})"] if row.get("n_failed") else []
-    counts += [f"{row['n_pending']} pending"] if row.get("n_pending") else []
-    unscored = row.get("verdicts", {}).get("not_scored", 0)
+def _incomplete(row: ResultRow) -> str:
+    counts = [f"{row.n_failed} failed ({numbers.reasons(row.failed)})"] if row.n_failed else []
+    counts += [f"{row.n_pending} pending"] if row.n_pending else []
+    unscored = row.verdicts.get("not_scored", 0)
     counts += [f"{unscored} not scored"] if unscored else []
-    low, high = row.get("bounds") or (0.0, 1.0)
+    low, high = row.bounds
     return (
-        f"incomplete, {', '.join(counts) or 'not all planned samples were scored'} of {row.get('n_planned', 0)}; "
-        f"between {figures.percent(low)} and {figures.percent(high)} if all of them were wrong or right"
+        f"incomplete, {', '.join(counts) or 'not all planned samples were scored'} of {row.n_planned}; "
+        f"between {numbers.percent(low)} and {numbers.percent(high)} if all of them were wrong or right"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
+class ProtocolFlip:
     """An answer that two protocols judge differently: verdicts, scores and what each of them read."""
 
-    sample_id: str
-    repeat: int
-    budget: int | None
+    key: Key
     verdicts: tuple[str, str]
     scores: tuple[float | None, float | None]
-    extracted: tuple[Any, Any]
+    extracted: tuple[Json, Json]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolView:
     """One protocol's result on stored answers, and where it departs from the default protocol."""
 
-    row: Row
-    flips: tuple[Flip, ...]
+    row: ResultRow
+    flips: tuple[ProtocolFlip, ...]
 
 
-def find_flips(default: Iterable[Row], other: Iterable[Row]) -> tuple[Flip, ...]:
+def find_flips(default: Iterable[ScoreLine], other: Iterable[ScoreLine]) -> tuple[ProtocolFlip, ...]:
     """Answers whose verdict or score differs between two scorings of one run (lines of `scores/`), in order."""
-    first = {_key(line): line for line in default}
-    found = []
-    for line in other:
-        base = first.get(_key(line))
-        if base is not None and (base["verdict"], base["score"]) != (line["verdict"], line["score"]):
-            found.append(
-                Flip(
-                    sample_id=line["sample_id"],
-                    repeat=line.get("repeat", 0),
-                    budget=line.get("budget"),
-                    verdicts=(base["verdict"], line["verdict"]),
-                    scores=(base["score"], line["score"]),
-                    extracted=(base.get("extracted"), line.get("extracted")),
-                )
-            )
-    return tuple(found)
+    first = {line.key: line for line in default}
+    pairs = [(first[line.key], line) for line in other if line.key in first]
+    return tuple(
+        ProtocolFlip(
+            key=line.key,
+            verdicts=(base.verdict, line.verdict),
+            scores=(base.score, line.score),
+            extracted=(base.extracted, line.extracted),
+        )
+        for base, line in pairs
+        if (base.verdict, base.score) != (line.verdict, line.score)
+    )
 
 
-def _key(line: Row) -> tuple[Any, ...]:
-    return line["sample_id"], line.get("repeat", 0), line.get("budget"), line.get("policy")
-
-
-def protocol_table(views: Sequence[ProtocolView], shown: int = 20) -> str:
-    """Protocol, score and number of differing verdicts; then at most `shown` flips of each protocol.
+def protocol_table(views: Sequence[ProtocolView], most: int = 20) -> str:
+    """Protocol, score and number of differing verdicts; then at most `most` flips of each protocol.
 
     The first view is the default that the others are compared with.
     """
     if not views:
         return "no results"
     header = ("task", "budget", "protocol", "n", "score", "95 % CI", "no-answer", "differs")
-    lines = [figures.columns([header, *(_protocol_cells(view, view is views[0]) for view in views)])]
+    lines = [numbers.columns([header, *(_protocol_cells(view, view is views[0]) for view in views)])]
     for view in views:
-        lines += _flip_lines(view, shown)
+        lines += _flip_lines(view, most)
     return "\n".join(lines)
 
 
 def _protocol_cells(view: ProtocolView, is_default: bool) -> tuple[str, ...]:
     row = view.row
     return (
-        figures.task_name(row),
-        figures.budget(row),
-        figures.protocol_name(row),
-        figures.counted(row),
-        figures.headline(row),
-        figures.interval(row),
-        figures.share(row.get("verdicts", {}).get("no_answer", 0), row.get("n_scored", 0)),
+        numbers.task_name(row),
+        numbers.budget(row),
+        numbers.protocol_name(row),
+        numbers.counted(row),
+        numbers.headline(row),
+        numbers.interval(row),
+        numbers.no_answer_share(row),
         "default" if is_default else f"{len(view.flips)}",
     )
 
 
-def _flip_lines(view: ProtocolView, shown: int) -> list[str]:
+def _flip_lines(view: ProtocolView, most: int) -> list[str]:
     if not view.flips:
         return []
     header = ("sample", "verdict", "extracted")
     cells = [
         (_sample_name(flip), " → ".join(flip.verdicts), " → ".join(short(value) for value in flip.extracted))
-        for flip in view.flips[:shown]
+        for flip in view.flips[:most]
     ]
-    more = [f"... and {len(view.flips) - shown} more"] if len(view.flips) > shown else []
-    return ["", f"{figures.protocol_name(view.row)} against the default:", figures.columns([header, *cells]), *more]
+    more = [f"... and {len(view.flips) - most} more"] if len(view.flips) > most else []
+    return ["", f"{numbers.protocol_name(view.row)} against the default:", numbers.columns([header, *cells]), *more]
 
 
-def _sample_name(flip: Flip) -> str:
-    return plain(flip.sample_id) + (f" (repeat {flip.repeat})" if flip.repeat else "")
+def _sample_name(flip: ProtocolFlip) -> str:
+    return plain(flip.key.sample_id) + (f" (repeat {flip.key.repeat})" if flip.key.repeat else "")
 
 
-def short(value: Any, width: int = 40) -> str:
+def short(value: Json, width: int = 40) -> str:
     """What was extracted, as a few words: `nothing` for None, `""` for an empty text."""
     text = "nothing" if value is None else plain(value) or '""'
     return text if len(text) <= width else f"{text[: width - 1]}…"

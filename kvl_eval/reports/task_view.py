@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from kvl_eval.reports import figures
-from kvl_eval.reports.figures import Row
+from kvl_eval.reports import numbers
 from kvl_eval.reports.heatmap import Heatmap, Parts, heatmap_of, parts_of
 from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, scores_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
+from kvl_eval.store.records import ScoreLine
+from kvl_eval.store.result_records import Interval, ResultRow
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
 
@@ -46,10 +46,10 @@ class TaskSection:
     """
 
     run: Run
-    row: Row
+    row: ResultRow
     verdicts: tuple[tuple[str, int], ...]
     unread: tuple[tuple[str, int], ...]
-    categories: Mapping[str, Sequence[tuple[str, int, float, Sequence[float] | None]]]
+    categories: Mapping[str, Sequence[tuple[str, int, float, Interval | None]]]
     lengths: tuple[Histogram, ...]
     protocols: tuple[ProtocolView, ...]
     blind: float | None
@@ -66,17 +66,17 @@ def task_sections(runs: Sequence[Run]) -> dict[str, list[TaskSection]]:
     return {task: [_section(runs, run, row) for run, row in results_of(runs, task)] for task in task_names(runs)}
 
 
-def _section(runs: Sequence[Run], run: Run, row: Row) -> TaskSection:
+def _section(runs: Sequence[Run], run: Run, row: ResultRow) -> TaskSection:
     scores = _lines(run, row)
-    unread = Counter(str(line.get("reason") or "no reason given") for line in scores if line["verdict"] == "no_answer")
+    unread = Counter(line.reason or "no reason given" for line in scores if line.verdict == "no_answer")
     return TaskSection(
         run=run,
         row=row,
-        verdicts=tuple((verdict, n) for verdict in VERDICTS if (n := row.get("verdicts", {}).get(verdict))),
+        verdicts=tuple((verdict, n) for verdict in VERDICTS if (n := row.verdicts.get(verdict))),
         unread=tuple(unread.most_common()),
         categories={
-            field: [(value, one["n"], one["score"], one.get("ci95")) for value, one in values.items()]
-            for field, values in (row.get("categories") or {}).items()
+            field: [(value, part.n, part.score, part.ci95) for value, part in values.items()]
+            for field, values in row.categories.items()
         },
         lengths=_lengths(run, row),
         protocols=protocol_views(run, row, scores),
@@ -86,8 +86,8 @@ def _section(runs: Sequence[Run], run: Run, row: Row) -> TaskSection:
     )
 
 
-def protocol_views(run: Run, row: Row, scores: Sequence[Row] | None = None) -> tuple[ProtocolView, ...]:
-    """The stored answers of one result under each protocol it was scored with, the given one first.
+def protocol_views(run: Run, row: ResultRow, scores: Sequence[ScoreLine] | None = None) -> tuple[ProtocolView, ...]:
+    """The stored answers of one result under each protocol it was scored with, that of `row` first.
 
     `scores` are the lines of `row`'s own protocol, if they were read already.
     """
@@ -96,24 +96,23 @@ def protocol_views(run: Run, row: Row, scores: Sequence[Row] | None = None) -> t
         return (ProtocolView(row=row, flips=()),)
     default = _lines(run, row) if scores is None else scores
     return tuple(
-        ProtocolView(row=one, flips=() if one is row else find_flips(default, _lines(run, one))) for one in rows
+        ProtocolView(row=other, flips=() if other is row else find_flips(default, _lines(run, other))) for other in rows
     )
 
 
-def _lines(run: Run, row: Row) -> list[dict[str, Any]]:
+def _lines(run: Run, row: ResultRow) -> list[ScoreLine]:
     """The lines of `scores/` behind a result."""
-    lines = run.folder.legacy_scores(row["task"], scores_of(row))
-    return [
-        line for line in lines if (line.get("budget"), line.get("policy")) == (row.get("budget"), row.get("policy"))
-    ]
+    lines = run.folder.scores(row.task, scores_of(row))
+    return [line for line in lines if (line.budget, line.policy) == (row.budget, row.policy)]
 
 
-def _lengths(run: Run, row: Row) -> tuple[Histogram, ...]:
-    counts: dict[str, list[int]] = {"thinking": [], "answer": []}
-    for record in run.folder.legacy_records(row["task"]):
-        if record["status"] == "ok" and (record["budget"], record["policy"]) == (row.get("budget"), row.get("policy")):
-            for name, values in counts.items():
-                values.append(record["tokens"][name])
+def _lengths(run: Run, row: ResultRow) -> tuple[Histogram, ...]:
+    thinking, answer = [], []
+    for record in run.folder.records(row.task):
+        if record.status == "ok" and (record.budget, record.policy) == (row.budget, row.policy):
+            thinking.append(record.tokens.thinking)
+            answer.append(record.tokens.answer)
+    counts = {"thinking": thinking, "answer": answer}
     return tuple(histogram(name, values) for name, values in counts.items() if any(values))
 
 
@@ -130,4 +129,4 @@ def histogram(name: str, values: Sequence[int]) -> Histogram:
 
 def _bin(bits: int) -> str:
     low, high = (1 << bits) >> 1, (1 << bits) - 1
-    return figures.plain(f"{low:,}" if low == high else f"{low:,}–{high:,}")
+    return numbers.plain(f"{low:,}" if low == high else f"{low:,}–{high:,}")

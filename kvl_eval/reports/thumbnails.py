@@ -7,13 +7,15 @@ sample at most `MOST_OF_SAMPLE` are kept, spread evenly; a report holds at most 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.store.journal import Disk
+from kvl_eval.store.records import Record
+from kvl_eval.types import MediaInfo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,18 +28,16 @@ FEW_COLOURS = 4096
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 P = TypeVar("P")
-Medium = Mapping[str, Any]  # one entry of a record's `media`
-Media = Callable[[str, str, Sequence[Medium]], "Iterator[tuple[str, Image]]"]
+Media = Callable[[str, str, Sequence[MediaInfo]], "Iterator[tuple[str, Image]]"]
 """(task, sample id, entries of its record) -> (name, picture) of those that can be reached."""
 
 
-def picture_name(medium: Medium) -> str | None:
+def picture_name(medium: MediaInfo) -> str | None:
     """The name of a picture's small copy, without its ending; None where its hash is none."""
-    sha = str(medium.get("sha256"))
-    if not _SHA256.fullmatch(sha):
+    if not _SHA256.fullmatch(medium.sha256):
         return None
-    index = medium.get("index")
-    return f"{sha}-{index}" if isinstance(index, int) and medium.get("kind") in SIDES else sha
+    numbered = medium.index is not None and medium.kind in SIDES
+    return f"{medium.sha256}-{medium.index}" if numbered else medium.sha256
 
 
 def spread(media: Sequence[P]) -> list[P]:
@@ -54,16 +54,16 @@ class Thumbnails:
     def __init__(self, folder: Path, media: Media | None = None) -> None:
         self._folder = folder
         self._media = media
-        self._kept = 0
+        self._count = 0
 
-    def store(self, record: Mapping[str, Any], stored: Path) -> set[str]:
+    def store(self, record: Record, stored: Path) -> set[str]:
         """Names of the record's pictures that `media/` holds now; `stored` is where the run may keep thumbnails."""
-        wanted = {name: one for one in spread(record["media"]) if (name := picture_name(one)) is not None}
+        wanted = {name: one for one in spread(record.media) if (name := picture_name(one)) is not None}
         missing = [one for name, one in wanted.items() if not self._have(name, stored)]
-        if missing and self._media is not None and self._kept < MOST:
-            sides = {name: SIDES.get(one["kind"], SIDE) for name, one in wanted.items()}
+        if missing and self._media is not None and self._count < MOST:
+            sides = {name: SIDES.get(one.kind, SIDE) for name, one in wanted.items()}
             try:
-                for name, picture in self._media(record["task"], record["sample_id"], missing):
+                for name, picture in self._media(record.task, record.sample_id, missing):
                     if name in sides:
                         self._write(picture, name, sides[name])
             except KvlEvalError:  # a broken picture: the page shows a placeholder with its hash
@@ -80,18 +80,18 @@ class Thumbnails:
         small = picture.convert("RGB")
         small.thumbnail((side, side))
         Disk().replace(self._folder / f"{name}.webp", [_encoded(small)])
-        self._kept += 1
+        self._count += 1
 
 
 def _encoded(picture: Image) -> bytes:
     """The picture as WebP: exact where it has so few colours that this is small too."""
-    found = []
+    forms = []
     drawn = picture.getcolors(FEW_COLOURS) is not None
     for options in ({"quality": 75}, {"lossless": True}) if drawn else ({"quality": 75},):
         encoded = BytesIO()
         picture.save(encoded, "WEBP", **options)
-        found.append(encoded.getvalue())
-    return min(found, key=len)
+        forms.append(encoded.getvalue())
+    return min(forms, key=len)
 
 
 def _is_webp(path: Path) -> bool:

@@ -54,7 +54,8 @@ def write_report(
         for chart in charts:
             for narrow, form in ((False, WIDE), (True, NARROW)):
                 Disk().replace(out / picture_file(chart, narrow), [chart_file(chart, form).encode()])
-        for heatmap in (one.heatmap for found in sections.values() for one in found if one.heatmap is not None):
+        results = [section for group in sections.values() for section in group]
+        for heatmap in (section.heatmap for section in results if section.heatmap is not None):
             for narrow, form in ((False, WIDE), (True, NARROW)):
                 Disk().replace(out / heatmap.file(narrow), [heatmap_file(heatmap, form).encode()])
         if "markdown" in formats:

@@ -15,7 +15,7 @@ from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.families import stored_family
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Generation, Policy, ThinkingView
+from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
 BACKEND = tuple(one.name for one in fields(Settings))
@@ -29,6 +29,7 @@ WHOLE_RUN = (
     "repeats",
     "seed",
     "protocol",
+    "score_view",
     "thinking",
     "think_budget",
     "budget_policy",
@@ -89,7 +90,7 @@ class RunConfig:
     repeats: int = 1
     seed: int = 0
     protocol: str | None = None
-    thinking: ThinkingView = "split"
+    thinking: StoredView = "split"
     system_prompt: str | None = None
     prompt_text: str | None = None
     output_dir: Path = Path("results")
@@ -97,17 +98,39 @@ class RunConfig:
     compress: bool = False
     judge: Server | None = None
 
+    @property
+    def score_view(self) -> ScoreView:
+        """What scorers see of an answer; `thinking` is the word that stored configurations have for it."""
+        return score_view(self.thinking)
+
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError("config.repeats", f"--repeats is {self.repeats}", fix="give at least 1")
         if not self.tasks:
             raise ConfigError("config.task", "no task is named", fix="give --task NAME")
-        if self.limit is not None and not (0 < self.limit < 1 or (self.limit >= 1 and self.limit == int(self.limit))):
-            raise ConfigError("config.limit", f"--limit {self.limit} is neither a count nor a fraction below 1")
-        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
-            raise ConfigError("config.shard", f"--shard {self.shard[0]}/{self.shard[1]}: i lies in 1 to n")
+        if self.limit is not None and not _is_limit(self.limit):
+            raise ConfigError(
+                "config.limit", f"--limit {self.limit} is neither a count from 1 on nor a fraction between 0 and 1"
+            )
+        if self.shard is not None and not _is_shard(self.shard):
+            text = "/".join(map(str, self.shard)) if isinstance(self.shard, tuple) else self.shard
+            raise ConfigError("config.shard", f"--shard {text} is not i/n with 1 <= i <= n", fix="such as --shard 1/4")
         if self.fail_on_error is not None and self.fail_on_error < 0:
             raise ConfigError("config.fail_on_error", f"--fail-on-error is {self.fail_on_error}", fix="0 or more")
+
+
+def _is_limit(value: object) -> bool:
+    """Whether `value` is a count of samples or a fraction of them; callers and flags may give anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < 1 or (value >= 1 and value == value // 1)
+
+
+def _is_shard(value: object) -> bool:
+    """Whether `value` is a pair of whole numbers, place and count."""
+    if not isinstance(value, tuple) or [type(part) for part in value] != [int, int]:
+        return False
+    return bool(1 <= value[0] <= value[1])
 
 
 def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], options: Mapping[str, Any]) -> RunConfig:
@@ -124,17 +147,7 @@ def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], optio
     for task in tasks:
         if given.get("protocol", "all") != "all":
             _known("protocol", given["protocol"], [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    plain = (
-        "limit",
-        "repeats",
-        "seed",
-        "protocol",
-        "thinking",
-        "system_prompt",
-        "prompt_text",
-        "fail_on_error",
-        "compress",
-    )
+    plain = ("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error", "compress")
     return RunConfig(
         model=model,
         family=chosen.family.name,
@@ -142,10 +155,11 @@ def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], optio
         tasks=tuple(_task_config(task, chosen.family, given) for task in tasks),
         settings=settings_of(given),
         sample_ids=tuple(given.get("sample_ids", ())),
-        shard=_pair(given.get("shard")),
+        shard=tuple(shard) if isinstance(shard := given.get("shard"), list) else shard,
         output_dir=Path(given.get("output_dir", "results")),
         judge=judge_server(given),
-        **{name: given[name] for name in (*plain, "compress") if name in given},
+        thinking=stored_view(score_view(given.get("score_view", given.get("thinking")))),
+        **{name: given[name] for name in plain if name in given},
     )
 
 

@@ -1,6 +1,6 @@
 """Asking a judge: what a run's answers still lack of replies is asked for and written down, reply by reply.
 
-    judge_run(folder, server, ...) -> JudgeOutcome      then scoring.rescore gives the judged results
+    judge_run(run, server, ...) -> JudgeOutcome      then scoring.rescore gives the judged results
 
 A usable reply is never asked for again. A judge that cannot be used leaves a failed line for every prompt that is
 open, so that the folder says so; whoever asks later finds what is left.
@@ -9,7 +9,7 @@ open, so that the folder says so; whoever asks later finds what is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,13 +19,12 @@ from kvl_eval.errors import ConfigError, EndpointError, SampleError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.event_loop import run_async
 from kvl_eval.run.progress import Progress, TaskCounts
-from kvl_eval.scoring.judged import FAILED_REPLY, Question, question_about
-from kvl_eval.scoring.rescore import Lookup, stored_answers
-from kvl_eval.store.replies import Replies, ReplyKey, View
-from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.tasks import get_task
+from kvl_eval.scoring.judged import FAILED_REPLY, JudgeQuestion, question_about
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.scoring.stored_answers import planned_answers
+from kvl_eval.store.replies import JudgeView, Replies, ReplyKey
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ThinkingView
+from kvl_eval.types import ScoreView, stored_view
 
 TICK = 0.25  # seconds between looks at the clock and at whether to stop
 
@@ -51,33 +50,41 @@ class _Stage:
 
     task: Task
     replies: Replies
-    view: View
+    judge: JudgeView
     client: ChatClient
     outcome: JudgeOutcome
     counts: TaskCounts
     stop: Callable[[], bool]
+    again: bool
     seen: set[ReplyKey] = field(default_factory=set)
 
 
 def judge_run(
-    folder: RunFolder,
+    run: RunReader,
     server: Server,
-    thinking: ThinkingView,
+    view: ScoreView,
     progress: Progress,
     *,
-    lookup: Lookup = get_task,
     stop: Callable[[], bool] = lambda: False,
     again: bool = True,
 ) -> JudgeOutcome:
     """Ask about every stored answer that a judge serves and has given no usable reply to.
 
     Args:
-        thinking: what the judge sees of an answer, as scorers do.
-        stop:     asked four times a second; once true, nothing new is asked.
-        again:    whether prompts whose last call failed are asked about again.
+        view:  what the judge sees of an answer, as scorers do.
+        stop:  asked four times a second; once true, nothing new is asked.
+        again: whether prompts whose last call failed are asked about again.
     Raises: StorageError; UsageError for a key that is not there.
     """
-    return run_async(_judge_tasks(folder, server, thinking, progress, lookup, stop, again))
+    judge, outcome, client = JudgeView(judge_name(server), view), JudgeOutcome(), ChatClient(server)
+    stages = []
+    for task in judged_tasks(run):
+        replies = Replies(run.folder, task.name)
+        planned = sum(1 for _ in open_questions(run, task, judge, replies, again))
+        counts = TaskCounts(f"{task.name}, judge {judge.judge}", planned, float(planned), weight_left=float(planned))
+        stages.append(_Stage(task, replies, judge, client, outcome, counts, stop, again))
+    run_async(_judge_tasks(run, client, stages, progress))
+    return outcome
 
 
 def check_judge(config: RunConfig, tasks: Iterable[Task]) -> None:
@@ -90,49 +97,45 @@ def check_judge(config: RunConfig, tasks: Iterable[Task]) -> None:
 
 
 def finish_judging(
-    folder: RunFolder,
-    config: RunConfig,
-    progress: Progress,
-    lookup: Lookup = get_task,
-    stop: Callable[[], bool] = lambda: False,
+    run: RunReader, config: RunConfig, progress: Progress, stop: Callable[[], bool] = lambda: False
 ) -> bool:
     """Ask the run's own judge, if it has one, about answers that it was never asked about; whether there were any.
 
     What fails is a line in the folder and a notice, no error.
     """
-    if config.judge is None or not _has_unasked(folder, config.judge, config.thinking, lookup):
+    if config.judge is None or not _has_unasked(run, config.judge, config.score_view):
         return False
     progress.close()
-    outcome = judge_run(folder, config.judge, config.thinking, progress, lookup=lookup, stop=stop, again=False)
-    folder.notices += outcome.notices()
+    outcome = judge_run(run, config.judge, config.score_view, progress, stop=stop, again=False)
+    run.folder.notices += outcome.notices()
     return True
 
 
-def _has_unasked(folder: RunFolder, server: Server, thinking: ThinkingView, lookup: Lookup) -> bool:
-    view = View(judge_name(server), thinking)
+def _has_unasked(run: RunReader, server: Server, view: ScoreView) -> bool:
+    judge = JudgeView(judge_name(server), view)
     return any(
-        next(open_questions(folder, task, view, Replies(folder, task.name), again=False), None) is not None
-        for task in judged_tasks(folder, lookup)
+        next(open_questions(run, task, judge, Replies(run.folder, task.name), again=False), None) is not None
+        for task in judged_tasks(run)
     )
 
 
 def open_questions(
-    folder: RunFolder, task: Task, view: View, replies: Replies, again: bool
-) -> Iterator[tuple[Question, ReplyKey]]:
+    run: RunReader, task: Task, judge: JudgeView, replies: Replies, again: bool
+) -> Iterator[tuple[JudgeQuestion, ReplyKey]]:
     """The prompts without a usable reply, each judge run by itself, no prompt twice."""
     seen: set[ReplyKey] = set()
-    for sample, raw in stored_answers(folder, task, view.thinking):
-        question = question_about(task, sample, raw, view)
-        for key in [] if question is None else question.keys(view.judge, task.judge.runs):
+    for answered in planned_answers(run, task, judge.view):
+        question = None if answered.item is None else question_about(task, answered.item, judge.view)
+        for key in [] if question is None else question.keys(judge.judge, task.judge.runs):
             done = replies.usable(key) if again else replies.asked(key)
             if question is not None and not done and key not in seen:
                 seen.add(key)
                 yield question, key
 
 
-def judged_tasks(folder: RunFolder, lookup: Lookup) -> list[Task]:
+def judged_tasks(run: RunReader) -> list[Task]:
     """The run's tasks that have a judge's prompt."""
-    tasks = (lookup(name) for name in folder.legacy_manifest.get("data") or {})
+    tasks = (run.task(name) for name in run.folder.manifest.data)
     return [task for task in tasks if task.judge_prompt is not None]
 
 
@@ -148,35 +151,20 @@ def judge_name(server: Server) -> str:
     return server.model
 
 
-async def _judge_tasks(
-    folder: RunFolder,
-    server: Server,
-    thinking: ThinkingView,
-    progress: Progress,
-    lookup: Lookup,
-    stop: Callable[[], bool],
-    again: bool,
-) -> JudgeOutcome:
-    view, outcome, client = View(judge_name(server), thinking), JudgeOutcome(), ChatClient(server)
-    stages = []
-    for task in judged_tasks(folder, lookup):
-        replies = Replies(folder, task.name)
-        planned = sum(1 for _ in open_questions(folder, task, view, replies, again))
-        counts = TaskCounts(f"{task.name}, judge {view.judge}", planned, float(planned), weight_left=float(planned))
-        stages.append(_Stage(task, replies, view, client, outcome, counts, stop))
+async def _judge_tasks(run: RunReader, client: ChatClient, stages: Sequence[_Stage], progress: Progress) -> None:
     progress.start([stage.counts for stage in stages])
     try:
         for stage in stages:
-            await _ask_all(stage, open_questions(folder, stage.task, view, stage.replies, again), progress)
+            questions = open_questions(run, stage.task, stage.judge, stage.replies, stage.again)
+            await _ask_all(stage, questions, progress)
     finally:
         for stage in stages:
             stage.replies.close()
         progress.close()
         await client.close()
-    return outcome
 
 
-async def _ask_all(stage: _Stage, questions: Iterator[tuple[Question, ReplyKey]], progress: Progress) -> None:
+async def _ask_all(stage: _Stage, questions: Iterator[tuple[JudgeQuestion, ReplyKey]], progress: Progress) -> None:
     """Ask with as many calls under way as the server may get; stop taking new ones when told to."""
     loop = asyncio.get_running_loop()
     stage.counts.started = loop.time()
@@ -222,9 +210,9 @@ def _count(stage: _Stage, fields: Mapping[str, Any], progress: Progress) -> None
     stage.outcome.failed += 1
 
 
-async def _ask(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, Any]:
+async def _ask(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> dict[str, Any]:
     """The line about one prompt. A judge that is unusable is asked nothing more."""
-    about = {"sample_id": question.sample.id, "thinking": stage.view.thinking}
+    about = {"sample_id": question.sample.id, "thinking": stored_view(stage.judge.view)}
     try:
         if stage.outcome.error is not None:
             raise _unusable(stage.outcome.error)
@@ -237,12 +225,12 @@ async def _ask(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, An
     return {**fields, **about, "asked_at": datetime.now().astimezone().isoformat(timespec="milliseconds")}
 
 
-async def _converse(stage: _Stage, question: Question, key: ReplyKey) -> dict[str, Any]:
+async def _converse(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> dict[str, Any]:
     """Calls about one prompt until a reply is usable. Raises: SampleError, EndpointError."""
     rule, said, attempts = stage.task.judge, "", 0
     for number, temperature in enumerate(rule.temperatures):
         body = {
-            "model": stage.view.judge,
+            "model": stage.judge.judge,
             "messages": _turns(question, rule.again if number else ""),
             "temperature": temperature,
             "max_tokens": rule.max_tokens,
@@ -263,7 +251,7 @@ async def _converse(stage: _Stage, question: Question, key: ReplyKey) -> dict[st
     return {**_failed(unusable, attempts), "reply": said}
 
 
-def _turns(question: Question, again: str) -> list[dict[str, str]]:
+def _turns(question: JudgeQuestion, again: str) -> list[dict[str, str]]:
     turns = [
         {"role": message.role, "content": "".join(part for part in message.parts if isinstance(part, str))}
         for message in question.messages

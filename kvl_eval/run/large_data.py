@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from kvl_eval.run.config import RunConfig
 from kvl_eval.sources.fetch import bring, is_here
-from kvl_eval.tasks import get_task
+from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 
 
-def bring_large(config: RunConfig, lookup: Callable[[str], Task] = get_task) -> None:
+def bring_large(config: RunConfig, own: Iterable[Task] = ()) -> None:
     """Fetch and unpack what the tasks' archives hold and is not here, as far as `--yes` or their size allows.
 
     Raises: DataError `data.too_large`, `data.offline` and those of `sources.fetch.bring`.
     """
     for task in config.tasks:
         if task.split != "mini":
-            bring(task.source, lookup(task.task).data.archives, task=task.task)
+            bring(task.source, task_named(task.task, own).data.archives, task=task.task)
 
 
-def not_here(config: RunConfig, lookup: Callable[[str], Task] = get_task) -> list[str]:
+def not_here(config: RunConfig) -> list[str]:
     """The tasks whose large files are not here."""
-    absent = (
-        one for one in config.tasks if one.split != "mini" and not is_here(one.source, lookup(one.task).data.archives)
-    )
-    return [one.task for one in absent]
+    return [
+        task.task
+        for task in config.tasks
+        if task.split != "mini" and not is_here(task.source, task_named(task.task).data.archives)
+    ]

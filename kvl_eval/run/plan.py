@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -27,14 +27,12 @@ from kvl_eval.run.selection import Walk, has_share, in_shard, names_of, question
 from kvl_eval.store.manifest import Selection
 from kvl_eval.store.records import PlanEntry, PlannedSample, text_sha256
 from kvl_eval.store.run_folder import plan_line
-from kvl_eval.tasks import get_task
+from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
 
 EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
-
-Lookup = Callable[[str], Task]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +106,10 @@ class Plan:
         return sum(task.n * len(task.config.budgets) for task in self.tasks) * self.config.repeats
 
 
-def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task, *, draft_dir: Path | None = None) -> Plan:
-    """Read the data and fix what will be asked; what waits in files does so in `draft_dir`, or near the output folder.
+def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, draft_dir: Path | None = None) -> Plan:
+    """Read the data and fix what will be asked; `own` tasks go before registered ones.
+
+    What waits in files does so in `draft_dir`, or near the output folder.
 
     Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
     """
@@ -117,7 +117,8 @@ def plan_run(config: RunConfig, backend: Backend, lookup: Lookup = get_task, *, 
     unseen = set(config.sample_ids)
     limits = backend.limits()
     tasks = tuple(
-        _Planner(_measured(lookup(one.task), limits), one, config, limits).plan(lines, unseen) for one in config.tasks
+        _Planner(_measured(task_named(one.task, own), limits), one, config, limits).plan(lines, unseen)
+        for one in config.tasks
     )
     if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
         raise UsageError(

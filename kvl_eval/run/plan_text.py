@@ -76,7 +76,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
         *_sizes_text(task.sizes),
         *_parts_text(task.parts),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
-        f"  score   {protocol}, {judge}",
+        f"  score   {protocol if scoring is None else scoring.label or protocol}, {judge}",
     ]
 
 

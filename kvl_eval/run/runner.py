@@ -3,7 +3,7 @@
     plan_run(config, backend) -> Plan        kvl_eval.run.plan
     start_run(plan, backend)  -> RunOutcome  a new run folder
     resume_run(path, make)    -> RunOutcome  what a run still lacks, with its stored configuration
-    rescore(folder, protocol) -> results     kvl_eval.scoring.rescore
+    rescore(run, protocol)    -> Results     kvl_eval.scoring.rescore
 
 The order in which answers finish changes nothing but the order of lines in `samples/`.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,19 +30,21 @@ from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.former_plan import former_sha256
 from kvl_eval.run.judge_stage import check_judge, finish_judging
 from kvl_eval.run.manifest import manifest_of
-from kvl_eval.run.plan import Lookup, Plan, plan_run
+from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.manifest import Counts, ModelFacts
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
+from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.store.run_list import legacy_list_runs, write_index
-from kvl_eval.tasks import get_task
+from kvl_eval.tasks.base import Task
 
 MakeBackend = Callable[[RunConfig], Backend]
 
@@ -69,7 +71,6 @@ def start_run(
     backend: Backend,
     progress: Progress | None = None,
     *,
-    lookup: Lookup = get_task,
     disk: Disk | None = None,
     handle_signals: bool = False,
 ) -> RunOutcome:
@@ -91,7 +92,7 @@ def start_run(
         disk,
     )
     write_config(folder, plan.config)
-    return _carry_out(folder, plan, backend, {}, progress or Silent(), lookup, handle_signals)
+    return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
 
 
 def resume_run(
@@ -101,7 +102,7 @@ def resume_run(
     *,
     changes: Mapping[str, Any] | None = None,
     rerun: str | Iterable[str] | None = None,
-    lookup: Lookup = get_task,
+    own: Sequence[Task] = (),
     disk: Disk | None = None,
     handle_signals: bool = False,
 ) -> RunOutcome:
@@ -110,6 +111,7 @@ def resume_run(
     Args:
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
+        own:     tasks that go before registered ones.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
     """
     progress = progress or Silent()
@@ -127,16 +129,16 @@ def resume_run(
         done = {name: _kept(folder, name, rerun) for name in folder.legacy_manifest["data"]}
         pending = sum(1 for entry in folder.legacy_plan() if legacy_key_of(entry) not in done[entry["task"]])
         if not pending:
-            return _finished(folder, changes or {}, progress, lookup)
+            return _finished(RunReader(folder, own), changes or {}, progress)
         config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
         backend = make(config)
-        plan = plan_run(config, backend, lookup, draft_dir=folder.path)
+        plan = plan_run(config, backend, own, draft_dir=folder.path)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
         folder.unlock()
         raise
-    return _carry_out(folder, plan, backend, done, progress, lookup, handle_signals)
+    return _carry_out(folder, plan, backend, done, progress, handle_signals)
 
 
 def find_resumable(plan: Plan) -> Path | None:
@@ -177,10 +179,10 @@ def _carry_out(
     backend: Backend,
     done: Mapping[str, set[Key]],
     progress: Progress,
-    lookup: Lookup,
     handle_signals: bool,
 ) -> RunOutcome:
     session = Session(plan, folder, done, progress)
+    own = [task.task for task in plan.tasks]
     try:
         with on_signals(session, enabled=handle_signals):
             folder.legacy_save({"status": "running"})
@@ -189,8 +191,8 @@ def _carry_out(
             with _logged(folder):
                 run_async(drive(session, backend))
                 if session.stop is None:
-                    finish_judging(folder, plan.config, progress, lookup, lambda: session.stop is not None)
-                results = rescore(folder, plan.config.protocol, plan.config.thinking, lookup)
+                    finish_judging(RunReader(folder, own), plan.config, progress, lambda: session.stop is not None)
+                results = rescore(RunReader(folder, own), plan.config.protocol, plan.config.score_view)
                 folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
                 _tell(folder, progress, told)
                 progress.close()
@@ -224,7 +226,7 @@ def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
     return len(folder.notices)
 
 
-def save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+def save_end(folder: RunFolder, results: Results, model: Mapping[str, Any]) -> None:
     """Write status, counts and model into the manifest, and the list of runs anew."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -240,13 +242,13 @@ def save_end(folder: RunFolder, results: Mapping[str, Any], model: Mapping[str, 
     write_index(folder.path.parent, folder.disk)
 
 
-def _counts(results: Mapping[str, Any]) -> dict[str, Any]:
+def _counts(results: Results) -> dict[str, Any]:
     """Planned, ok, failed by reason and pending over all tasks and budgets, each counted under one protocol."""
-    rows = {(row["task"], row["budget"], row["policy"]): row for row in results["rows"]}.values()
+    rows = {(row.task, row.budget, row.policy): row for row in results.rows}.values()
     failed: Counter[str] = Counter()
     for row in rows:
-        failed.update(row["failed"])
-    planned, ok = sum(row["n_planned"] for row in rows), sum(row["n_ok"] for row in rows)
+        failed.update(row.failed)
+    planned, ok = sum(row.n_planned for row in rows), sum(row.n_ok for row in rows)
     return {
         "planned": planned,
         "ok": ok,
@@ -267,60 +269,62 @@ def _logged(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _finished(folder: RunFolder, changes: Mapping[str, Any], progress: Progress, lookup: Lookup) -> RunOutcome:
+def _finished(run: RunReader, changes: Mapping[str, Any], progress: Progress) -> RunOutcome:
     """A run that lacks nothing: only what is derived may have to be made again."""
+    folder = run.folder
     try:
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
         config = from_json(folder.legacy_manifest["config"])
-        if finish_judging(folder, config, progress, lookup) or not done_before:
-            save_end(folder, rescore(folder, config.protocol, config.thinking, lookup), folder.legacy_manifest["model"])
+        if finish_judging(run, config, progress) or not done_before:
+            save_end(folder, rescore(run, config.protocol, config.score_view), folder.legacy_manifest["model"])
         if changes.get("compress", config.compress):
             folder.compress()
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
-        return outcome_of(folder, folder.legacy_results(), None)
+        return outcome_of(folder, folder.results(), None)
     finally:
         folder.unlock()
 
 
-def _pending(results: Mapping[str, Any]) -> int:
-    return sum(row["n_pending"] for row in results["rows"])
+def _pending(results: Results) -> int:
+    return sum(row.n_pending for row in results.rows)
 
 
-def outcome_of(folder: RunFolder, results: Mapping[str, Any], stop: Stop | None) -> RunOutcome:
+def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOutcome:
     """How a run with these results ended, and what to do next."""
-    rows = decisive_rows(results["rows"])
+    rows = decisive_rows(results.rows)
     pending = _pending(results)
     gaps = [
-        f"{row['task']}{'' if row['budget'] is None else ' at ' + str(row['budget'])}: {_gap(row)}"
+        f"{row.task}{'' if row.budget is None else ' at ' + str(row.budget)}: {_gap(row)}"
         for row in rows
-        if row["n_scored"] < row["n_planned"]
+        if row.n_scored < row.n_planned
     ]
     code = 3 if gaps else 0
-    lines = [f"run folder  {folder.path}"]
+    lines = [("run folder", str(folder.path))]
     if stop is not None and pending:
         code = stop.exit_code
-        lines.append(stop.text)
-    lines += [f"gaps        {gap}" for gap in gaps]
+        lines.append(("stopped", stop.reason))
+    lines += [("gaps", gap) for gap in gaps]
     if pending:
-        lines.append(f"next        kvl-eval resume {folder.path}")
-    elif any(row["n_failed"] for row in rows):
-        lines.append(f"next        kvl-eval resume {folder.path} --rerun failed")
-    elif any(row.get("judge") and row["n_scored"] < row["n_planned"] for row in rows):
-        lines.append(f"next        kvl-eval score {folder.path} --only-failed")
+        lines.append(("next", f"kvl-eval resume {folder.path}"))
+    elif any(row.n_failed for row in rows):
+        lines.append(("next", f"kvl-eval resume {folder.path} --rerun failed"))
+    elif any(row.judge and row.n_scored < row.n_planned for row in rows):
+        lines.append(("next", f"kvl-eval score {folder.path} --only-failed"))
     else:
-        lines.append(f"next        kvl-eval report {folder.path}")
-    return RunOutcome(code, folder, results, "\n".join(lines))
+        lines.append(("next", f"kvl-eval report {folder.path}"))
+    message = "\n".join(f"{label:<12}{text}" for label, text in lines)
+    return RunOutcome(code, folder, encode_object(results), message)
 
 
-def _gap(row: Mapping[str, Any]) -> str:
-    failed = ", ".join(f"{reason} {count}" for reason, count in row["failed"].items())
-    unscored = row["n_ok"] - row["n_scored"]
+def _gap(row: ResultRow) -> str:
+    failed = ", ".join(f"{reason} {count}" for reason, count in row.failed.items())
+    unscored = row.n_ok - row.n_scored
     parts = [
-        f"{row['n_failed']} failed ({failed})" if failed else "",
-        f"{row['n_pending']} pending" if row["n_pending"] else "",
+        f"{row.n_failed} failed ({failed})" if failed else "",
+        f"{row.n_pending} pending" if row.n_pending else "",
         f"{unscored} answered but not scored" if unscored else "",
     ]
-    return ", ".join(part for part in parts if part) + f" of {row['n_planned']} ({row['protocol']})"
+    return ", ".join(part for part in parts if part) + f" of {row.n_planned} ({row.protocol})"
 
 
 # -- configuration and resuming --------------------------------------------------------------------------------------

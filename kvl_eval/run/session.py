@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from kvl_eval.backends.base import Backend, Request
 from kvl_eval.decode import decode, encode_object
@@ -21,12 +20,12 @@ from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import answer_text
+from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import Journal
 from kvl_eval.store.records import Extra, Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.types import MISSING, Completion, Message, Sample
+from kvl_eval.types import Completion, Message, Sample
 
 GRACE = 5.0  # seconds that answers under way get when a run is to stop
 TICK = 0.25  # seconds between looks at the clock
@@ -38,7 +37,7 @@ class Stop:
     """Why a run ends before its plan does."""
 
     exit_code: int
-    text: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -209,11 +208,11 @@ class Session:
         task = entry.task.name
         if task not in self._journals:
             self._journals[task] = self.folder.journal(task)
-        stored = encode_object(_record(self.plan, entry, completion))
-        self._journals[task].append(stored)
-        self._count(entry, completion, stored)
+        record = _record(self.plan, entry, completion)
+        self._journals[task].append(encode_object(record))
+        self._count(entry, completion, record)
 
-    def _count(self, entry: _InFlight, completion: Completion, record: Mapping[str, Any]) -> None:
+    def _count(self, entry: _InFlight, completion: Completion, record: Record) -> None:
         counts = self.counts[entry.task.name]
         counts.done_here += 1
         counts.weight_done += entry.weight
@@ -237,11 +236,10 @@ class Session:
         if counts.done == counts.planned:
             counts.finished = time.monotonic()
 
-    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Mapping[str, Any]) -> None:
-        text = answer_text(record, self.plan.config.thinking)
-        item = (entry.sample, text, MISSING)
-        protocol = self._protocols[entry.task.name]
-        value = score_outputs(entry.task.task, protocol, [item], thinking=self.plan.config.thinking)[0].value
+    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Record) -> None:
+        view = self.plan.config.score_view
+        item = Item(entry.sample, answer_of(record, view))
+        value = score_outputs(entry.task.task, self._protocols[entry.task.name], [item], view)[0].value
         if value is not None:
             counts.points += value
             counts.scored += 1
@@ -258,11 +256,9 @@ class Session:
         kinds = [kind for kind in self._here if self._here[kind]]
         allowed = self.plan.config.fail_on_error
         if done == failed == FIRST_FAILURES and len(kinds) == 1:
-            self.request_stop(Stop(4, f"stopped     the first {FIRST_FAILURES} samples all {kinds[0]}"))
+            self.request_stop(Stop(4, f"the first {FIRST_FAILURES} samples all {kinds[0]}"))
         elif allowed is not None and failed > (allowed * self.plan.requests if 0 < allowed < 1 else allowed):
-            self.request_stop(
-                Stop(3, f"stopped     {failed} samples failed, more than --fail-on-error {allowed:g} allows")
-            )
+            self.request_stop(Stop(3, f"{failed} samples failed, more than --fail-on-error {allowed:g} allows"))
 
     # -- stopping -----------------------------------------------------------------------------------------------
 
@@ -280,7 +276,7 @@ class Session:
             return False
         name = signal.Signals(number).name
         self.stop = None
-        self.request_stop(Stop(128 + number, f"stopped     by {name}; what is finished is stored"))
+        self.request_stop(Stop(128 + number, f"by {name}; what is finished is stored"))
         return True
 
     def leave(self) -> None:
@@ -292,7 +288,7 @@ class Session:
         """Say that the run is stopping (not from a signal handler, which may interrupt a print)."""
         if self.stop is not None:
             hint = "; the same signal again stops at once" if self.stop.exit_code > 128 else ""
-            self._progress.notice(f"{self.stop.text}; answers under way get {GRACE:.0f} s{hint}")
+            self._progress.notice(f"stopped: {self.stop.reason}; answers under way get {GRACE:.0f} s{hint}")
 
     def listen(self, event: asyncio.Event) -> None:
         """Set `event` when the run is to stop."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kvl_eval.backends.base import Backend
 from kvl_eval.run.config import RunConfig
-from kvl_eval.run.plan import Lookup, Plan, plan_run
-from kvl_eval.tasks import TASKS, get_task
+from kvl_eval.run.plan import Plan, plan_run
+from kvl_eval.tasks import TASKS
+from kvl_eval.tasks.base import Task
 
 
-def plan_warm(config: RunConfig, backend: Backend, lookup: Lookup = get_task) -> Plan:
-    """`plan_run` for a run that will be carried out.
+def plan_warm(config: RunConfig, backend: Backend, own: Sequence[Task] = ()) -> Plan:
+    """`plan_run` for a run that will be carried out; `own` tasks go before registered ones.
 
     The first worker starts before the plan where a task is known to have media (the bundled ones do), and as many as
     the planned images need start behind it.
     """
     if any(one.task in TASKS for one in config.tasks):
         backend.warm_up(1)
-    plan = plan_run(config, backend, lookup)
+    plan = plan_run(config, backend, own)
     if images := sum(task.media for task in plan.tasks):
         backend.warm_up(images)
     return plan

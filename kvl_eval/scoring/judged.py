@@ -9,36 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 from kvl_eval.scoring.outputs import Item, score_outputs, visible
-from kvl_eval.store.replies import Replies, ReplyKey, View
+from kvl_eval.store.records import JudgeNote, JudgeReply
+from kvl_eval.store.replies import JudgeView, Replies, ReplyKey
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.types import MISSING, Message, Sample, Score, ThinkingView
+from kvl_eval.types import Extraction, Message, Sample, Score, ScoreView
 
 MISSING_REPLY = "judge_missing"
 FAILED_REPLY = "judge_error"
 
-JudgeFields = Mapping[str, Any] | None
-"""What a line of `scores/` says: `judge`, `model`, `prompt_sha256`, `reply`; None where no judge was needed."""
 
+@dataclass(frozen=True, slots=True)
+class AnswerScore:
+    """The score of an answer, and what it owes to a judge; None where none was needed."""
 
-def can_be_judged(task: Task, protocol: Protocol) -> bool:
-    """Whether a judge's reply would change anything under this protocol."""
-    return task.judge_prompt is not None and bool(protocol.judged) and protocol.score_run is None
-
-
-def scorer_parts(name: str) -> tuple[str, ThinkingView, str | None]:
-    """Protocol, what a scorer saw, and judge of a name in `scores/`: `official`, `official.raw`, `official+JUDGE`."""
-    head, plus, judge = name.partition("+")
-    protocol = head.removesuffix(".raw")
-    return protocol, "split" if protocol == head else "raw", judge if plus else None
+    score: Score
+    judge: JudgeNote | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class JudgeQuestion:
     """What a judge is asked about one answer."""
 
     sample: Sample
@@ -50,19 +44,45 @@ class Question:
         return [ReplyKey(judge, self.prompt_sha256, run) for run in range(runs)]
 
 
-def question_about(task: Task, sample: Sample, raw: str, view: View) -> Question | None:
-    """What the judge is to be asked about an output; None where its reply could change nothing.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question with the last word of each judge run; None where nobody asked."""
+
+    question: JudgeQuestion
+    replies: tuple[JudgeReply | None, ...]
+
+    @property
+    def usable(self) -> list[JudgeReply]:
+        """The replies, if each of them can be used."""
+        usable = [reply for reply in self.replies if reply is not None and reply.status == "ok"]
+        return usable if len(usable) == len(self.replies) else []
+
+
+def can_be_judged(task: Task, protocol: Protocol) -> bool:
+    """Whether a judge's reply would change anything under this protocol."""
+    return task.judge_prompt is not None and bool(protocol.judged) and protocol.score_run is None
+
+
+def scorer_parts(name: str) -> tuple[str, ScoreView, str | None]:
+    """Protocol, what a scorer saw, and judge of a name in `scores/`: `official`, `official.raw`, `official+JUDGE`."""
+    head, plus, judge = name.partition("+")
+    protocol = head.removesuffix(".raw")
+    return protocol, "answer" if protocol == head else "raw", judge if plus else None
+
+
+def question_about(task: Task, item: Item, view: ScoreView) -> JudgeQuestion | None:
+    """What the judge is to be asked about an answer; None where its reply could change nothing.
 
     That is so without gold, for an output that no protocol is shown, and where the task's own rules suffice.
     """
-    if task.judge_prompt is None or not sample.answers:
+    if task.judge_prompt is None or not item.sample.answers:
         return None
-    text, refused = visible(raw, view.thinking)
-    prompt = None if refused else task.judge_prompt(sample, text)
+    text, refusal = visible(item.answer, view)
+    prompt = None if refusal else task.judge_prompt(item.sample, text)
     if prompt is None:
         return None
     messages = (Message.user(prompt),) if isinstance(prompt, str) else prompt
-    return Question(sample, messages, prompt_sha256(task, messages))
+    return JudgeQuestion(item.sample, messages, prompt_sha256(task, messages))
 
 
 def prompt_sha256(task: Task, messages: Sequence[Message]) -> str:
@@ -80,65 +100,56 @@ def prompt_sha256(task: Task, messages: Sequence[Message]) -> str:
 
 
 def judged_scores(
-    task: Task, protocol: str, items: Sequence[Item], replies: Replies, view: View
-) -> list[tuple[Score, JudgeFields]]:
-    """The scores of outputs where a judge was asked about them, and what it said.
+    task: Task, protocol: str, items: Sequence[Item], replies: Replies, judge: JudgeView
+) -> list[AnswerScore]:
+    """The scores of answers where a judge was asked about them, and what it said.
 
-    An output about which nothing needs to be asked is scored as without a judge. One whose reply is missing or
+    An answer about which nothing needs to be asked is scored as without a judge. One whose reply is missing or
     unusable is `not_scored`: a failure never becomes a score. With several judge runs the value is their mean.
     """
-    asks = task.protocols[protocol].asks
-    questions = [
-        question_about(task, sample, raw, view)
-        if asks is None or asks(sample, visible(raw, view.thinking)[0])
-        else None
-        for sample, raw, _ in items
-    ]
-    lines = [_lines(task, question, replies, view) for question in questions]
-    extracted = [_with_replies(item, found) for item, found in zip(items, lines, strict=True)]
-    flat = score_outputs(task, protocol, [one for group in extracted for one in group], thinking=view.thinking)
+    asked = [_asked(task, protocol, item, replies, judge) for item in items]
+    extracted = [_with_replies(item, about) for item, about in zip(items, asked, strict=True)]
+    flat = score_outputs(task, protocol, [item for group in extracted for item in group], judge.view)
     scores = iter(flat)
     return [
-        _joined([next(scores) for _ in group], question, found, view)
-        for group, question, found in zip(extracted, questions, lines, strict=True)
+        _answer_score([next(scores) for _ in group], about, judge)
+        for group, about in zip(extracted, asked, strict=True)
     ]
 
 
-def _lines(
-    task: Task, question: Question | None, replies: Replies, view: View
-) -> list[Mapping[str, Any] | None] | None:
-    """A line of the replies for each judge run; None where nothing needs to be asked."""
+def _asked(task: Task, protocol: str, item: Item, replies: Replies, judge: JudgeView) -> _Asked | None:
+    """What the judge was asked about an answer and said; None where nothing needs to be asked."""
+    asks = task.protocols[protocol].asks
+    if asks is not None and not asks(item.sample, visible(item.answer, judge.view)[0]):
+        return None
+    question = question_about(task, item, judge.view)
     if question is None:
         return None
-    return [replies.legacy_at(key) for key in question.keys(view.judge, task.judge.runs)]
+    return _Asked(question, tuple(replies.reply(key) for key in question.keys(judge.judge, task.judge.runs)))
 
 
-def _with_replies(item: Item, lines: Sequence[Mapping[str, Any] | None] | None) -> Iterator[Item] | list[Item]:
+def _with_replies(item: Item, asked: _Asked | None) -> list[Item]:
     """The item with each run's extraction; without one where no judge is needed, nothing where a reply is missing."""
-    sample, raw, _ = item
-    if lines is None:
-        return [(sample, raw, MISSING)]
-    usable = [line for line in lines if line is not None and line["status"] == "ok"]
-    return [(sample, raw, line["verdict"]) for line in usable] if len(usable) == len(lines) else []
+    if asked is None:
+        return [Item(item.sample, item.answer)]
+    return [replace(item, extraction=cast("Extraction", reply.verdict)) for reply in asked.usable]
 
 
-def _joined(
-    scores: Sequence[Score], question: Question | None, lines: Sequence[Mapping[str, Any] | None] | None, view: View
-) -> tuple[Score, JudgeFields]:
-    if question is None or lines is None:
-        return scores[0], None
-    said = [line for line in lines if line is not None]
-    fields = {
-        "judge": view.judge,
-        "model": next((line["model"] for line in said if line.get("model")), None),
-        "prompt_sha256": question.prompt_sha256,
-        "reply": "\n---\n".join(line["reply"] or "" for line in said) or None,
-    }
-    if not scores:
-        wrong = next((line for line in said if line["status"] != "ok"), None)
-        reason = f"{FAILED_REPLY}: {wrong['message']}"[:300] if wrong is not None else MISSING_REPLY
-        return Score.not_scored(reason), fields
-    return _mean(scores), fields
+def _answer_score(scores: Sequence[Score], asked: _Asked | None, judge: JudgeView) -> AnswerScore:
+    if asked is None:
+        return AnswerScore(scores[0])
+    replies = [reply for reply in asked.replies if reply is not None]
+    note = JudgeNote(
+        judge=judge.judge,
+        model=next((reply.model for reply in replies if reply.model), None),
+        prompt_sha256=asked.question.prompt_sha256,
+        reply="\n---\n".join(reply.reply or "" for reply in replies) or None,
+    )
+    if scores:
+        return AnswerScore(_mean(scores), note)
+    fault = next((reply for reply in replies if reply.status != "ok"), None)
+    reason = f"{FAILED_REPLY}: {fault.message}"[:300] if fault is not None else MISSING_REPLY
+    return AnswerScore(Score.not_scored(reason), note)
 
 
 def _mean(scores: Sequence[Score]) -> Score:
@@ -150,8 +161,9 @@ def _mean(scores: Sequence[Score]) -> Score:
     if len(values) < len(scores):
         return next(score for score in scores if score.value is None)
     mean = math.fsum(values) / len(values)
-    shown = [score.extracted for score in scores]
-    detail = {**first.detail, "judge_runs": values, "judge_extracted": shown}
+    extracted = [score.extracted for score in scores]
+    detail = {**first.detail, "judge_runs": values, "judge_extracted": extracted}
     if {score.verdict for score in scores} == {"no_answer"}:
         return replace(first, detail=detail)
-    return Score.of(mean, first.extracted if len(set(map(str, shown))) == 1 else shown, first.method, **detail)
+    same = len(set(map(str, extracted))) == 1
+    return Score.of(mean, first.extracted if same else extracted, first.method, **detail)

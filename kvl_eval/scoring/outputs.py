@@ -3,37 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.thinking import split_thinking
-from kvl_eval.types import Extraction, Sample, Score
+from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
 
 SCORER_ERROR = "scorer_error"  # how the reason of a score begins that a fault in a scorer cost
 LONGEST_ANSWER = 100_000  # characters after the thought
 
-Item = tuple[Sample, str, Extraction]
-Thinking = Literal["split", "raw"]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An output in its parts.
+
+    Attributes:
+        thinking: the thought, without its markers.
+        text:     what follows the thought; the whole output where there is none.
+        closed:   whether the thought ended; None where there is none.
+        raw:      the whole output, for scorers of raw outputs and protocols whose reader drops the thought itself.
+    """
+
+    thinking: str
+    text: str
+    closed: bool | None
+    raw: str
+
+    @staticmethod
+    def of(raw: str) -> Answer:
+        """An output as it was written, split at its markers."""
+        split = split_thinking(raw)
+        return Answer(split.thinking, split.answer, split.closed, raw)
 
 
-def score_outputs(task: Task, protocol: str, items: Sequence[Item], *, thinking: Thinking = "split") -> list[Score]:
-    """One score for each (sample, raw output, extraction), in order.
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An answer to be scored; an `extraction` other than MISSING replaces the protocol's own."""
 
-    With `split` a protocol sees the text after the thought (unless its own reader drops the thought), with `raw` the
-    whole output. An unclosed thought (`think_unclosed`, under `split`) and more than 100,000 characters after the
+    sample: Sample
+    answer: Answer
+    extraction: Extraction = MISSING
+
+
+def score_outputs(task: Task, protocol: str, items: Sequence[Item], view: ScoreView = "answer") -> list[Score]:
+    """One score for each item, in order.
+
+    Under `answer` a protocol sees the text after the thought (unless its own reader drops the thought), under `raw` the
+    whole output. An unclosed thought (`think_unclosed`, under `answer`) and more than 100,000 characters after the
     thought (`answer_too_long`) are `no_answer` under every protocol. A scorer that raises leaves that one sample
     `not_scored`.
     """
-    chosen = task.protocols[protocol]
-    seen: list[Item] = []
-    refused: list[str | None] = []
-    for sample, raw, extraction in items:
-        text, reason = visible(raw, thinking, chosen.sees_raw)
-        seen.append((sample, "" if reason else text, extraction))
-        refused.append(reason)
-    scores = [_scored(chosen, item) for item in seen] if chosen.score_run is None else _scored_run(chosen, seen)
-    return [_refused(score, reason) for score, reason in zip(scores, refused, strict=True)]
+    rule = task.protocols[protocol]
+    texts, refusals = [], []
+    for item in items:
+        text, refusal = visible(item.answer, view, rule.sees_raw)
+        texts.append((item.sample, text, item.extraction))
+        refusals.append(refusal)
+    scores = [_scored(rule, *text) for text in texts] if rule.score_run is None else _scored_run(rule, texts)
+    return [_refused(score, refusal) for score, refusal in zip(scores, refusals, strict=True)]
+
+
+def visible(answer: Answer, view: ScoreView, sees_raw: bool = False) -> tuple[str, str | None]:
+    """What a protocol or a judge sees of an answer, and why it must not see it, or None."""
+    if view == "answer" and answer.closed is False:
+        return "", "think_unclosed"
+    if len(answer.text) > LONGEST_ANSWER:
+        return "", "answer_too_long"
+    return (answer.raw if view == "raw" or sees_raw else answer.text), None
 
 
 def _refused(score: Score, reason: str | None) -> Score:
@@ -44,29 +80,19 @@ def _refused(score: Score, reason: str | None) -> Score:
     return replace(score, value=0.0, verdict="no_answer", extracted=nothing, reason=reason)
 
 
-def visible(raw: str, thinking: Thinking, sees_raw: bool = False) -> tuple[str, str | None]:
-    """What a protocol or a judge sees of an output, and why it must not see it, or None."""
-    split = split_thinking(raw)
-    if thinking == "split" and split.closed is False:
-        return "", "think_unclosed"
-    if len(split.answer) > LONGEST_ANSWER:
-        return "", "answer_too_long"
-    return (raw if thinking == "raw" or sees_raw else split.answer), None
-
-
-def _scored(protocol: Protocol, item: Item) -> Score:
+def _scored(protocol: Protocol, sample: Sample, text: str, extraction: Extraction) -> Score:
     try:
-        return protocol.score(*item)
+        return protocol.score(sample, text, extraction)
     except Exception as error:  # one sample's boundary: the others are scored, and this one says why
         return Score.not_scored(_fault(error))
 
 
-def _scored_run(protocol: Protocol, items: Sequence[Item]) -> list[Score]:
+def _scored_run(protocol: Protocol, texts: Sequence[tuple[Sample, str, Extraction]]) -> list[Score]:
     assert protocol.score_run is not None
     try:
-        return protocol.score_run(items)
+        return protocol.score_run(texts)
     except Exception as error:  # a draw depends on the whole run, so without it nothing is scored
-        return [Score.not_scored(_fault(error)) for _ in items]
+        return [Score.not_scored(_fault(error)) for _ in texts]
 
 
 def _fault(error: Exception) -> str:

@@ -7,35 +7,38 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import DataError, StorageError, unknown
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
-from kvl_eval.scoring.outputs import Item, Thinking, score_outputs
+from kvl_eval.scoring.loop import Scoring
+from kvl_eval.scoring.outputs import Answer, Item
 from kvl_eval.sources import Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored
+from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored, ScoreView, stored_view
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
-CHUNK = 256  # answers scored at once, so that long answers do not pile up
+CHUNK = 256  # answers scored under one protocol after the other, so that long answers do not pile up
 
-Lookup = Callable[[str], Sample | None]
+FindSample = Callable[[str], Sample | None]
+"""id -> the sample of a line without `row`."""
+PredictionLine = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One line: an answer, and the question it belongs to. `sample` carries no media."""
+    """One line: an answer, and the question it belongs to, without media."""
 
     id: str
-    response: str
-    sample: Sample
-    extraction: Extraction
+    item: Item
+    attempt: None = None  # all lines are one pass over the questions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +48,29 @@ class Flip:
     id: str
     default: str
     other: str
-    default_extracted: Any
-    other_extracted: Any
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPrediction:
+    """What a protocol made of a prediction."""
+
+    id: str
+    scored: Scored
+
+    def as_json(self) -> dict[str, Json]:
+        """The line that `--out` writes."""
+        score, gold = self.scored.score, self.scored.sample.answers
+        return {
+            "id": self.id,
+            "extracted": cast("Json", score.extracted),
+            "score": score.value,
+            "verdict": score.verdict,
+            "method": score.method,
+            "reason": score.reason,
+            "gold": gold[0] if len(gold) == 1 else list(gold) or None,
+            **({"detail": cast("Json", dict(score.detail))} if score.detail else {}),
+        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +80,7 @@ class ProtocolScores:
     Attributes:
         protocol: its name.
         label:    as views print it.
-        rows:     one dict per prediction: id, extracted, score, verdict, method, reason, gold, detail.
+        scores:   one for each prediction.
         summary:  the `--json` object: task, protocol, thinking, n, n_scored, score (0 to 1), unit, ci95, official,
                   categories, verdicts.
         flips:    where its verdicts differ from the default protocol's; empty unless several were asked for.
@@ -65,10 +88,14 @@ class ProtocolScores:
 
     protocol: str
     label: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[ScoredPrediction] = field(default_factory=list, repr=False)
     summary: dict[str, Any] = field(default_factory=dict)
     flips: list[Flip] = field(default_factory=list)
-    scored: list[Scored] = field(default_factory=list, repr=False)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One JSON object for each prediction: id, extracted, score, verdict, method, reason, gold, detail."""
+        return [score.as_json() for score in self.scores]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +103,7 @@ class PredictionScores:
     """The result of scoring a file: one entry per protocol, the default one first where all were asked for."""
 
     task: str
-    thinking: Thinking
+    view: ScoreView
     protocols: tuple[ProtocolScores, ...]
 
     @property
@@ -87,22 +114,22 @@ class PredictionScores:
     @property
     def complete(self) -> bool:
         """Whether every prediction was scored under the first protocol."""
-        return bool(self.first.rows) and self.first.summary["n"] == self.first.summary["n_scored"]
+        return bool(self.first.scores) and self.first.summary["n"] == self.first.summary["n_scored"]
 
     def as_json(self) -> dict[str, Any]:
         """The `--json` object; with several protocols each one's under `protocols`, with its flips."""
         if len(self.protocols) == 1:
             return self.first.summary
-        listed = [
+        protocols = [
             {
-                **one.summary,
-                "label": one.label,
-                "differs": len(one.flips),
-                "flips": [{name: getattr(flip, name) for name in Flip.__slots__} for flip in one.flips],
+                **scores.summary,
+                "label": scores.label,
+                "differs": len(scores.flips),
+                "flips": [asdict(flip) for flip in scores.flips],
             }
-            for one in self.protocols
+            for scores in self.protocols
         ]
-        return {"task": self.task, "thinking": self.thinking, "protocols": listed}
+        return {"task": self.task, "thinking": stored_view(self.view), "protocols": protocols}
 
 
 def score(
@@ -110,15 +137,15 @@ def score(
     rows: Iterable[Mapping[str, Any]],
     *,
     protocol: str | None = None,
-    thinking: Thinking = "split",
+    score_view: ScoreView = "answer",
 ) -> PredictionScores:
     """Score answers held in memory: each {"id", "response", "row": the data set's columns, "extraction": optional}.
 
     Raises: UsageError for an unknown task or protocol, DataError for a line that cannot be scored.
     """
-    chosen = get_task(task) if isinstance(task, str) else task
+    task = get_task(task) if isinstance(task, str) else task
     located = ((f"rows[{number}]", row) for number, row in enumerate(rows))
-    return score_predictions(chosen, located, protocol=protocol, thinking=thinking)
+    return score_predictions(task, located, protocol=protocol, view=score_view)
 
 
 def score_file(
@@ -128,60 +155,53 @@ def score_file(
     source: Source,
     split: str,
     protocol: str | None = None,
-    thinking: Thinking = "split",
-    out: Path | None = None,
+    view: ScoreView = "answer",
 ) -> PredictionScores:
-    """Score a JSON Lines file (`.gz` too, `-` for standard input), and write the scored lines to `out`.
+    """Score a JSON Lines file (`.gz` too, `-` for standard input); `write_rows` writes the scored lines.
 
     Each line is {"id", "response", "row": the data set's columns in any layout, "extraction": replaces that step}.
     A line without `row` is looked up by id in `split` of `source`. `protocol` None means the task's default, `all`
     each of them.
 
     Raises: DataError with file and line (`data.corrupt`, `data.field`, `data.duplicate`, `data.unknown_id`),
-            UsageError for an unknown protocol, StorageError.
+            UsageError for an unknown protocol.
     """
-    numbered = _located(str(predictions))
-    result = score_predictions(
-        task, numbered, lookup=lookup_in(task, source, split), protocol=protocol, thinking=thinking
-    )
-    if out is not None:
-        write_rows(out, result)
-    return result
+    find = sample_finder(task, source, split)
+    return score_predictions(task, _located(str(predictions)), find=find, protocol=protocol, view=view)
 
 
 def score_predictions(
     task: Task,
-    lines: Iterable[tuple[str, Mapping[str, Any]]],
+    lines: Iterable[tuple[str, PredictionLine]],
     *,
-    lookup: Lookup | None = None,
+    find: FindSample | None = None,
     protocol: str | None = None,
-    thinking: Thinking = "split",
+    view: ScoreView = "answer",
 ) -> PredictionScores:
-    """Score (where it stands, line) pairs; see `score_file`. `lookup` finds the sample of a line without `row`."""
+    """Score (where it stands, line) pairs; see `score_file`. `find` gives the sample of a line without `row`."""
     names = _protocol_names(task, protocol)
-    found = [ProtocolScores(protocol=name, label=task.protocols[name].label or name) for name in names]
+    results = [ProtocolScores(protocol=name, label=task.protocols[name].label or name) for name in names]
     needs_run = any(task.protocols[name].score_run for name in names)
-    predictions = read_predictions(task, lines, lookup)
+    predictions = read_predictions(task, lines, find)
     while chunk := list(islice(predictions, None if needs_run else CHUNK)):
-        items: list[Item] = [(one.sample, one.response, one.extraction) for one in chunk]
-        for one in found:
-            scores = score_outputs(task, one.protocol, items, thinking=thinking)
-            for prediction, score in zip(chunk, scores, strict=True):
-                one.rows.append(_out_row(prediction, score))
-                one.scored.append(Scored(sample=prediction.sample, score=score))
-    for one in found:
-        one.summary = summary(task, one.protocol, one.scored, thinking)
-        one.flips = _flips(found[0], one)
-    return PredictionScores(task=task.name, thinking=thinking, protocols=tuple(found))
+        for result in results:
+            for prediction, answer in Scoring(task, result.protocol, view).scores(chunk):
+                if answer is not None:
+                    scored = Scored(sample=prediction.item.sample, score=answer.score)
+                    result.scores.append(ScoredPrediction(prediction.id, scored))
+    for result in results:
+        result.summary = summary(task, result.protocol, [score.scored for score in result.scores], view)
+        result.flips = _flips(results[0], result)
+    return PredictionScores(task=task.name, view=view, protocols=tuple(results))
 
 
 def read_predictions(
-    task: Task, lines: Iterable[tuple[str, Mapping[str, Any]]], lookup: Lookup | None
+    task: Task, lines: Iterable[tuple[str, PredictionLine]], find: FindSample | None
 ) -> Iterator[Prediction]:
     """The predictions of located lines. Raises: DataError naming the place."""
     places: dict[str, str] = {}
     for where, line in lines:
-        sample = _sample_of(task, line, where, lookup)
+        sample = _sample_of(task, line, where, find)
         name = str(line.get("id", sample.id))
         if name in places:
             raise DataError(
@@ -190,40 +210,38 @@ def read_predictions(
         places[name] = where
         yield Prediction(
             id=name,
-            response=_response(line, where),
-            sample=replace(sample, media=()),
-            extraction=line.get("extraction", MISSING),
+            item=Item(replace(sample, media=()), Answer.of(_response(line, where)), _extraction(line)),
         )
 
 
-def lookup_in(task: Task, source: Source, split: str) -> Lookup:
+def sample_finder(task: Task, source: Source, split: str) -> FindSample:
     """A function from id to sample that reads the split on its first call; pictures are let go."""
     index: dict[str, Sample] = {}
 
-    def lookup(name: str) -> Sample | None:
+    def find(name: str) -> Sample | None:
         if not index:
-            index.update((one.id, replace(one, media=())) for one in open_split(task, source, split))
+            index.update((sample.id, replace(sample, media=())) for sample in open_split(task, source, split))
         return index.get(name)
 
-    return lookup
+    return find
 
 
-def summary(task: Task, protocol: str, scored: Sequence[Scored], thinking: Thinking) -> dict[str, Any]:
+def summary(task: Task, protocol: str, scored: Sequence[Scored], view: ScoreView) -> dict[str, Any]:
     """The `--json` object of one protocol: scores as fractions, `official` as the official script prints it."""
-    known = [one for one in by_question(scored) if one.score.value is not None]
-    clusters = [one.sample.cluster or f"\0{index}" for index, one in enumerate(known)]
+    known = [answer for answer in by_question(scored) if answer.score.value is not None]
+    clusters = [answer.sample.cluster or f"\0{index}" for index, answer in enumerate(known)]
     result = task.aggregate(scored, protocol)
-    found = headline_interval(result, known, clusters)
-    verdicts: Counter[str] = Counter(one.score.verdict for one in scored)
+    interval = headline_interval(result, known, clusters)
+    verdicts: Counter[str] = Counter(answer.score.verdict for answer in scored)
     return {
         "task": task.name,
         "protocol": protocol,
-        "thinking": thinking,
+        "thinking": stored_view(view),
         "n": len(scored),
-        "n_scored": sum(one.score.value is not None for one in scored),
+        "n_scored": sum(answer.score.value is not None for answer in scored),
         "score": result.score,
         "unit": result.unit,
-        "ci95": None if found is None else list(found[:2]),
+        "ci95": None if interval is None else list(interval[:2]),
         "official": dict(result.official),
         "categories": {
             field: {value: {"n": group.n, "score": group.score} for value, group in groups.items()}
@@ -240,9 +258,9 @@ def write_rows(out: Path, result: PredictionScores) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(out.name + ".part")
         with _open_for_writing(partial, packed=out.suffix == ".gz") as file:
-            for one in result.protocols:
-                for row in one.rows:
-                    line = {**row, "protocol": one.protocol} if several else row
+            for scores in result.protocols:
+                for score in scores.scores:
+                    line = {**score.as_json(), "protocol": scores.protocol} if several else score.as_json()
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
         partial.replace(out)
     except OSError as error:
@@ -253,7 +271,7 @@ def _open_for_writing(path: Path, *, packed: bool) -> IO[str]:
     return gzip.open(path, "wt", encoding="utf-8") if packed else path.open("w", encoding="utf-8")
 
 
-def _located(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _located(name: str) -> Iterator[tuple[str, PredictionLine]]:
     """(file:line, object) of a predictions file, or of standard input for `-`."""
     if name == "-":
         numbered, name = parse_json_lines(sys.stdin.buffer, "<stdin>"), "<stdin>"
@@ -272,7 +290,7 @@ def _protocol_names(task: Task, protocol: str | None) -> list[str]:
     return [name]
 
 
-def _sample_of(task: Task, line: Mapping[str, Any], where: str, lookup: Lookup | None) -> Sample:
+def _sample_of(task: Task, line: Mapping[str, Any], where: str, find: FindSample | None) -> Sample:
     row = line.get("row")
     if isinstance(row, Mapping):
         try:
@@ -288,8 +306,8 @@ def _sample_of(task: Task, line: Mapping[str, Any], where: str, lookup: Lookup |
             where=where,
             why=f"found {', '.join(line) or 'nothing'}",
         )
-    found = lookup(str(line["id"])) if lookup else None
-    if found is None:
+    sample = find(str(line["id"])) if find else None
+    if sample is None:
         raise DataError(
             "data.unknown_id",
             f"{task.name}: there is no question {str(line['id'])!r}",
@@ -297,46 +315,35 @@ def _sample_of(task: Task, line: Mapping[str, Any], where: str, lookup: Lookup |
             why="the line has no `row`, and the data set has no such id",
             fix="add `row`, or name the data set with --split, --data-dir or --data-repo",
         )
-    return found
+    return sample
 
 
-def _response(line: Mapping[str, Any], where: str) -> str:
+def _response(line: PredictionLine, where: str) -> str:
     response = line.get("response", "" if "extraction" in line else None)
     if not isinstance(response, str):
         raise DataError("data.field", "`response` must be text", where=where, why=f"found {str(response)[:60]!r}")
     return response
 
 
-def _out_row(prediction: Prediction, score: Score) -> dict[str, Any]:
-    gold = prediction.sample.answers
-    return {
-        "id": prediction.id,
-        "extracted": score.extracted,
-        "score": score.value,
-        "verdict": score.verdict,
-        "method": score.method,
-        "reason": score.reason,
-        "gold": gold[0] if len(gold) == 1 else list(gold) or None,
-        **({"detail": dict(score.detail)} if score.detail else {}),
-    }
+def _extraction(line: PredictionLine) -> Extraction:
+    """What replaces the protocol's own extraction: text, or null for an answer in which nothing was found."""
+    return cast("Extraction", line["extraction"]) if "extraction" in line else MISSING
 
 
 def _flips(default: ProtocolScores, other: ProtocolScores) -> list[Flip]:
     return [
         Flip(
-            id=mine["id"],
-            default=base["verdict"],
-            other=mine["verdict"],
-            default_extracted=base["extracted"],
-            other_extracted=mine["extracted"],
-            reason=f"{_why(base)} -> {_why(mine)}",
+            id=after.id,
+            default=before.scored.score.verdict,
+            other=after.scored.score.verdict,
+            reason=f"{_why(before.scored.score)} -> {_why(after.scored.score)}",
         )
-        for base, mine in zip(default.rows, other.rows, strict=True)
-        if base["verdict"] != mine["verdict"]
+        for before, after in zip(default.scores, other.scores, strict=True)
+        if before.scored.score.verdict != after.scored.score.verdict
     ]
 
 
-def _why(row: Mapping[str, Any]) -> str:
+def _why(score: Score) -> str:
     """How a verdict came about, in a few words."""
-    how = row["reason"] or row["method"] or "compared"
-    return f"{row['verdict']} ({how}: {str(row['extracted'])[:40]})"
+    how = score.reason or score.method or "compared"
+    return f"{score.verdict} ({how}: {str(score.extracted)[:40]})"

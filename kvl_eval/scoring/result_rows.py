@@ -5,137 +5,121 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from kvl_eval.families import DEMO_NOTE, is_sure
-from kvl_eval.model.families import SCRIPTED, stored_family
-from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
 from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.scoring.judged import FAILED_REPLY, MISSING_REPLY
 from kvl_eval.scoring.outputs import SCORER_ERROR
+from kvl_eval.scoring.published import published_row
+from kvl_eval.scoring.tally import Tally
+from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.result_records import CategoryRow, Repeats, ResultRow, Seconds, Spread
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Policy, Sample, Scored, Summary, ThinkingView
+from kvl_eval.types import Sample, Scored, ScoreView, Summary, stored_view
 
-SETTING = ("task", "split", "budget", "policy", "protocol", "thinking", "blind")
 BROKEN = (SCORER_ERROR, MISSING_REPLY, FAILED_REPLY)  # reasons of a missing score that can be mended
 
-Row = dict[str, Any]
 
+@dataclass(frozen=True, slots=True)
+class _Uncertainty:
+    """How sure a score is; fields as in `ResultRow`."""
 
-@dataclass(slots=True)
-class Part:
-    """What is known of one task at one budget: counts over everything planned, and what was scored.
-
-    `groups` counts the samples planned of each question that is asked several times, by (group, repeat).
-    """
-
-    budget: int | None
-    policy: Policy | None
-    planned: int = 0
-    groups: Counter[tuple[str, int]] = field(default_factory=Counter)
-    ok: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    scored: list[Scored] = field(default_factory=list)
-    tokens: dict[str, array[int]] = field(
-        default_factory=lambda: {name: array("q") for name in ("thinking", "answer", "prompt", "image")}
-    )
-    truncated: int = 0
-    unclosed: int = 0
-    forced: int = 0
-    seconds: float = 0.0
-    others: Counter[str] = field(default_factory=Counter)  # answers by models other than the one asked for
+    bounds: tuple[float, float]
+    ci95: tuple[float, float] | None
+    ci_method: str | None
+    stderr: float | None
+    stderr_clustered: float | None
 
 
 def result_row(
-    manifest: Mapping[str, Any],
-    task: Task,
-    part: Part,
-    protocol: str,
-    thinking: ThinkingView,
-    judge: str | None = None,
-) -> Row:
+    tally: Tally, manifest: Manifest, task: Task, protocol: str, view: ScoreView, judge: str | None = None
+) -> ResultRow:
     """One row of `results.json`: task x split x budget x policy x protocol, and the judge, if one was asked."""
-    data = (manifest.get("data") or {}).get(task.name, {})
-    settled = _settled(part)
+    data = manifest.data.get(task.name)
+    settled = _settled(tally)
     asked = by_question(settled)
-    known = [one for one in asked if one.score.value is not None]
+    known = [scored for scored in asked if scored.score.value is not None]
     summary = task.aggregate(settled, protocol) if settled else Summary(score=None)
-    questions = part.planned - part.groups.total() + len(part.groups)
+    questions = tally.planned - tally.groups.total() + len(tally.groups)
     if not known:
         summary = replace(summary, score=None)
-    verdicts = Counter(one.score.verdict for one in part.scored)
-    failed = part.failed.total()
-    row = {
-        "task": task.name,
-        "title": task.title,
-        "split": data.get("split"),
-        "budget": part.budget,
-        "policy": part.policy,
-        "protocol": protocol,
-        "label": _label(task, protocol, judge),
-        "judge": judge,
-        "thinking": thinking,
-        "n_planned": part.planned,
-        "n_ok": part.ok,
-        "n_failed": failed,
-        "n_pending": part.planned - part.ok - failed,
-        "failed": dict(sorted(part.failed.items())),
-        "n_scored": sum(one.score.value is not None for one in part.scored),
-        **({"n_questions": questions} if part.groups else {}),
-        "n_unextracted": verdicts["no_answer"],
-        "verdicts": dict(sorted(verdicts.items())),
-        "score": summary.score,
-        "unit": summary.unit,
-        "complete": part.ok == part.planned and not any(_is_broken(one.score.reason) for one in part.scored),
-        "partial": data.get("partial"),
-        **_uncertainty(summary, known, questions),
-        "official": dict(summary.official),
-        "categories": _categories(summary, asked),
-        "tokens": {name: _spread(counted) for name, counted in part.tokens.items()},
-        "truncated_share": part.truncated / part.ok if part.ok else 0.0,
-        "unclosed_share": part.unclosed / part.ok if part.ok else 0.0,
-        "forced_share": part.forced / part.ok if part.ok else 0.0,
-        "blind": bool(manifest.get("blind")),
-        "time": {"total": part.seconds, "mean": part.seconds / part.ok if part.ok else 0.0},
-        "repeats": _repeats(asked),
-        **({"answered_by": dict(sorted(part.others.items()))} if part.others else {}),
-    }
-    return {**row, "reference": _reference(task, row, manifest)}
+    verdicts = Counter(scored.score.verdict for scored in tally.scored)
+    failed, answered = tally.failed.total(), max(1, tally.ok)
+    about = _uncertainty(summary, known, questions)
+    row = ResultRow(
+        task=task.name,
+        title=task.title,
+        split=None if data is None else data.split,
+        budget=tally.budget,
+        policy=tally.policy,
+        protocol=protocol,
+        label=_label(task, protocol, judge),
+        judge=judge,
+        thinking=stored_view(view),
+        n_planned=tally.planned,
+        n_ok=tally.ok,
+        n_failed=failed,
+        n_pending=tally.planned - tally.ok - failed,
+        failed=dict(sorted(tally.failed.items())),
+        n_scored=sum(scored.score.value is not None for scored in tally.scored),
+        n_questions=questions if tally.groups else None,
+        n_unextracted=verdicts["no_answer"],
+        verdicts=dict(sorted(verdicts.items())),
+        score=summary.score,
+        unit=summary.unit,
+        complete=tally.ok == tally.planned and not any(_is_broken(scored.score.reason) for scored in tally.scored),
+        partial=None if data is None else data.partial,
+        bounds=about.bounds,
+        ci95=about.ci95,
+        ci_method=about.ci_method,
+        stderr=about.stderr,
+        stderr_clustered=about.stderr_clustered,
+        official=dict(summary.official),
+        categories=_categories(summary, asked),
+        tokens={name: _spread(counts) for name, counts in tally.tokens.items()},
+        truncated_share=tally.truncated / answered,
+        unclosed_share=tally.unclosed / answered,
+        forced_share=tally.forced / answered,
+        blind=manifest.blind,
+        time=Seconds(total=tally.seconds, mean=tally.seconds / answered),
+        repeats=_repeats(asked),
+        answered_by=dict(sorted(tally.models.items())),
+    )
+    return replace(row, reference=published_row(task, row, manifest))
 
 
-def _settled(part: Part) -> list[Scored]:
+def decisive_rows(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Of results that differ in their judge alone, the last one's: the newest judge, or none where none was asked."""
+    keyed = {(row.task, row.split, row.budget, row.policy, row.protocol, row.thinking, row.blind): row for row in rows}
+    return list(keyed.values())
+
+
+def _settled(tally: Tally) -> list[Scored]:
     """What was scored, without the samples of questions whose outcome is open: not all of them scored, none wrong."""
-    if not part.groups:
-        return part.scored
-    scored: Counter[tuple[str, int]] = Counter()
+    if not tally.groups:
+        return tally.scored
+    times: Counter[tuple[str, int]] = Counter()
     lost: set[tuple[str, int]] = set()
-    for one in part.scored:
-        if one.score.value is not None:
-            scored[one.sample.question_id, one.repeat] += 1
-            if one.score.value < 1:
-                lost.add((one.sample.question_id, one.repeat))
+    for scored in tally.scored:
+        if scored.score.value is not None:
+            times[scored.sample.question_id, scored.repeat] += 1
+            if scored.score.value < 1:
+                lost.add((scored.sample.question_id, scored.repeat))
     return [
-        one
-        for one in part.scored
-        if one.sample.group is None
-        or (one.sample.group, one.repeat) in lost
-        or scored[one.sample.group, one.repeat] == part.groups[one.sample.group, one.repeat]
+        scored
+        for scored in tally.scored
+        if scored.sample.group is None
+        or (question := (scored.sample.group, scored.repeat)) in lost
+        or times[question] == tally.groups[question]
     ]
 
 
 def _label(task: Task, protocol: str, judge: str | None) -> str:
-    chosen = task.protocols[protocol]
-    return (chosen.judged if judge is not None else chosen.label) or protocol
-
-
-def decisive_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of results that differ in their judge alone, the last one's: the newest judge, or none where none was asked."""
-    keyed = {tuple(row.get(name) for name in SETTING): row for row in rows}
-    return list(keyed.values())
+    rule = task.protocols[protocol]
+    return (rule.judged if judge is not None else rule.label) or protocol
 
 
 def _is_broken(reason: str | None) -> bool:
@@ -147,139 +131,92 @@ def _cluster(sample: Sample) -> str:
     return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
 
 
-def _uncertainty(summary: Summary, known: Sequence[Scored], planned: int) -> Row:
+def _uncertainty(summary: Summary, known: Sequence[Scored], planned: int) -> _Uncertainty:
     """Bounds, interval and standard errors of the score over questions that have one; of a macro mean over its groups.
 
     A score that is neither has no interval. Bounds of one that is no plain mean are itself once every question has a
     score, and until then nothing.
     """
-    values = [one.score.value for one in known if one.score.value is not None]
-    clusters = [_cluster(one.sample) for one in known]
-    found = headline_interval(summary, known, clusters)
+    values = [scored.score.value for scored in known if scored.score.value is not None]
+    clusters = [_cluster(scored.sample) for scored in known]
+    headline = headline_interval(summary, known, clusters)
     bounds = _bounds(values, planned)
     if summary.score is not None and not (summary.over is None and is_plain_mean(summary.score, values)):
-        bounds = [summary.score, summary.score] if len(values) == planned else [0.0, 1.0]
+        bounds = (summary.score, summary.score) if len(values) == planned else (0.0, 1.0)
     errors = stderr(values), stderr_clustered(values, clusters)
     if summary.over is not None:
-        shown, groups, shared = grouped(summary.over, known, clusters)
+        points, groups, shared = grouped(summary.over, known, clusters)
         weights = summary.over.weights
-        errors = macro_stderr(shown, groups, weights), macro_stderr(shown, groups, weights, shared)
-    return {
-        "bounds": bounds,
-        "ci95": None if found is None else list(found[:2]),
-        "ci_method": found[2] if found else "none: no plain mean" if values else None,
-        "stderr": errors[0],
-        "stderr_clustered": errors[1],
-    }
+        errors = macro_stderr(points, groups, weights), macro_stderr(points, groups, weights, shared)
+    return _Uncertainty(
+        bounds=bounds,
+        ci95=None if headline is None else headline[:2],
+        ci_method=headline[2] if headline else "none: no plain mean" if values else None,
+        stderr=errors[0],
+        stderr_clustered=errors[1],
+    )
 
 
-def _bounds(values: Sequence[float], planned: int) -> list[float]:
+def _bounds(values: Sequence[float], planned: int) -> tuple[float, float]:
     """The mean over everything planned if all that has no score were wrong, and if it were right."""
     total = math.fsum(values)
-    return [total / planned, min(1.0, (total + planned - len(values)) / planned)]
+    return total / planned, min(1.0, (total + planned - len(values)) / planned)
 
 
-def _categories(summary: Summary, scored: Sequence[Scored]) -> dict[str, dict[str, Row]]:
+def _categories(summary: Summary, asked: Sequence[Scored]) -> dict[str, dict[str, CategoryRow]]:
     values: dict[tuple[str, str], tuple[list[float], list[str]]] = {}
-    for one in scored:
-        if one.score.value is None:
+    for scored in asked:
+        if scored.score.value is None:
             continue
-        for name, labels in one.sample.categories.items():
+        for name, labels in scored.sample.categories.items():
             for label in labels:
-                found = values.setdefault((name, label), ([], []))
-                found[0].append(one.score.value)
-                found[1].append(_cluster(one.sample))
+                cell = values.setdefault((name, label), ([], []))
+                cell[0].append(scored.score.value)
+                cell[1].append(_cluster(scored.sample))
     return {
         name: {label: _category(cell.n, cell.score, values.get((name, label))) for label, cell in cells.items()}
         for name, cells in summary.categories.items()
     }
 
 
-def _category(n: int, score: float, found: tuple[list[float], list[str]] | None) -> Row:
-    ci95 = list(interval(*found)[:2]) if found is not None and len(found[0]) == n else None
-    return {"n": n, "score": score, "ci95": ci95}
+def _category(n: int, score: float, cell: tuple[list[float], list[str]] | None) -> CategoryRow:
+    ci95 = interval(*cell)[:2] if cell is not None and len(cell[0]) == n else None
+    return CategoryRow(n=n, score=score, ci95=ci95)
 
 
-def _spread(counted: array[int]) -> dict[str, float]:
+def _spread(counts: array[int]) -> Spread:
     """Mean, median and 95th percentile (nearest rank)."""
-    if not counted:
-        return {"mean": 0.0, "median": 0.0, "p95": 0.0}
-    ordered = sorted(counted)
+    if not counts:
+        return Spread(mean=0.0, median=0.0, p95=0.0)
+    ordered = sorted(counts)
     middle = len(ordered) // 2
     median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
     p95 = ordered[max(0, math.ceil(0.95 * len(ordered)) - 1)]
-    return {"mean": sum(ordered) / len(ordered), "median": float(median), "p95": float(p95)}
+    return Spread(mean=sum(ordered) / len(ordered), median=float(median), p95=float(p95))
 
 
-def _repeats(scored: Sequence[Scored]) -> Row | None:
+def _repeats(asked: Iterable[Scored]) -> Repeats | None:
     """Mean, pass@k and majority vote over questions of which all repeats were scored; None without repeats."""
     questions: dict[str, list[Scored]] = {}  # a protocol with draws scores repeat by repeat
-    for one in scored:
-        questions.setdefault(one.sample.id, []).append(one)
+    for scored in asked:
+        questions.setdefault(scored.sample.id, []).append(scored)
     groups = list(questions.values())
     most = max(map(len, groups), default=0)
     if most < 2:
         return None
-    whole = [group for group in groups if len(group) == most and all(one.score.value is not None for one in group)]
+    whole = [
+        group for group in groups if len(group) == most and all(scored.score.value is not None for scored in group)
+    ]
     if not whole:
         return None
-    right = [sum(one.score.value == 1 for one in group) for group in whole]
+    right = [sum(scored.score.value == 1 for scored in group) for group in whole]
     ks = sorted({*(2**power for power in range(most.bit_length()) if 2**power <= most), most})
-    voted = [majority([one.score.extracted for one in group]) for group in whole]
-    votes = [0.0 if chosen is None else group[chosen].score.value for group, chosen in zip(whole, voted, strict=True)]
-    return {
-        "n": most,
-        "questions": len(whole),
-        "mean": math.fsum(one.score.value or 0.0 for group in whole for one in group) / (most * len(whole)),
-        "pass_at": {str(k): math.fsum(pass_at_k(most, count, k) for count in right) / len(whole) for k in ks},
-        "majority": math.fsum(vote or 0.0 for vote in votes) / len(whole),
-    }
-
-
-def _reference(task: Task, row: Row, manifest: Mapping[str, Any]) -> Row | None:
-    """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
-    model = manifest.get("model") or {}
-    if not is_sure(model.get("family_rule")):
-        return None
-    family = stored_family(str(model.get("family", "")))
-    found = kimi_value(task.reference, family.published, row["budget"])
-    if found is None:
-        return None
-    note = _why_no_delta(task, row, manifest, bool(model.get("scripted", family is SCRIPTED)))
-    low, high = row["ci95"] or (0.0, 1.0)
-    comparable = note is None and row["score"] is not None
-    return {
-        "system": found.system,
-        "value": found.value,
-        "unit": found.unit,
-        "source": found.source,
-        "table": found.table,
-        "delta": row["score"] - found.value if comparable else None,
-        "inside_ci": low <= found.value <= high if comparable and row["ci95"] else None,
-        "note": note,
-    }
-
-
-def _why_no_delta(task: Task, row: Row, manifest: Mapping[str, Any], scripted: bool) -> str | None:
-    if manifest.get("demo"):
-        return DEMO_NOTE
-    if scripted:
-        return "scripted answers"
-    if row["blind"]:
-        return "blind: pictures were grey"
-    if row["split"] == "mini":
-        return "the bundled mini split"
-    if row["split"] != task.published_split:
-        return f"split {row['split']}; the published figure is of {task.published_split}"
-    if row["partial"]:
-        return f"partial: {row['partial']}"
-    declared = task.splits[row["split"]].rows if row["split"] in task.splits else None
-    total = (manifest.get("data") or {}).get(row["task"], {}).get("total")
-    if declared is not None and total is not None and total != declared:
-        return f"{total:,} rows of data; the split has {declared:,}"
-    if not row["complete"]:
-        return "incomplete"
-    if row["thinking"] == "raw" or row["protocol"] != task.default_protocol:
-        return "other protocol"
-    parts = () if task.reference is None else task.reference.mean_of
-    return MEAN_NOTE + " and ".join(parts) if parts else None
+    winners = [majority([scored.score.extracted for scored in group]) for group in whole]
+    votes = [0.0 if best is None else group[best].score.value for group, best in zip(whole, winners, strict=True)]
+    return Repeats(
+        n=most,
+        questions=len(whole),
+        mean=math.fsum(scored.score.value or 0.0 for group in whole for scored in group) / (most * len(whole)),
+        pass_at={str(k): math.fsum(pass_at_k(most, count, k) for count in right) / len(whole) for k in ks},
+        majority=math.fsum(vote or 0.0 for vote in votes) / len(whole),
+    )

@@ -7,9 +7,14 @@ from datetime import datetime
 from urllib.parse import quote
 
 
-def scores_name(protocol: str, thinking: str = "split", judge: str | None = None) -> str:
+def scores_name(protocol: str, view: str = "answer", judge: str | None = None) -> str:
     """How `scores/` calls a protocol: `official`, `official.raw` (shown the thought too), `official+JUDGE`."""
-    return protocol + ("" if thinking == "split" else f".{thinking}") + (f"+{judge}" if judge is not None else "")
+    return protocol + (".raw" if view == "raw" else "") + (f"+{judge}" if judge is not None else "")
+
+
+def scores_file(task: str, scorer: str, version: str) -> str:
+    """The file in `scores/` of a task's scores; `scorer` as `scores_name` gives it, `version` of kvl-eval."""
+    return f"{file_name(task)}@{file_name(scorer)}-{version}.jsonl"
 
 
 def file_name(name: str) -> str:

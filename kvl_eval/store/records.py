@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from kvl_eval.decode import Count, Json, Others, not_stored, omitted, renamed, unknown_fields
-from kvl_eval.types import FinishReason, MediaInfo, Policy, ThinkingView, TokenCounts, Verdict
+from kvl_eval.types import FinishReason, MediaInfo, Policy, StoredView, TokenCounts, Verdict
 
 SCHEMA = 1  # 2 was given to records that held parts of each other's texts, and is not used again
 
@@ -226,7 +226,7 @@ class JudgeReply:
     attempts: Count = 0
     tokens: Mapping[str, Count | None] = omitted(dict)
     sample_id: str
-    thinking: ThinkingView
+    thinking: StoredView
     asked_at: str = ""
     others: Others = unknown_fields()
 

@@ -25,7 +25,7 @@ from kvl_eval.store.journal import SCHEMA, Journal, LineReader, read_lines
 from kvl_eval.store.names import file_name
 from kvl_eval.store.records import JudgeReply
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.types import ThinkingView
+from kvl_eval.types import ScoreView, score_view
 
 
 class ReplyKey(NamedTuple):
@@ -36,11 +36,11 @@ class ReplyKey(NamedTuple):
     run: int
 
 
-class View(NamedTuple):
+class JudgeView(NamedTuple):
     """A judge, and what it was shown of the answers."""
 
     judge: str
-    thinking: ThinkingView
+    view: ScoreView
 
 
 class Replies:
@@ -58,7 +58,7 @@ class Replies:
         self.damage: list[str] = []
         self._folder = folder
         self._offsets: dict[ReplyKey, int] = {}
-        self._views: dict[View, None] = {}
+        self._views: dict[JudgeView, None] = {}
         self._reader: LineReader | None = None
         self._journal: Journal | None = None
         for line in read_lines(self.path):
@@ -66,14 +66,14 @@ class Replies:
                 self.damage += [] if line.torn else [f"{self.path} line {line.number}: {line.damage}"]
                 continue
             key = _key(line.fields)
-            self._views[View(line.fields["judge"], line.fields["thinking"])] = None
+            self._views[JudgeView(line.fields["judge"], score_view(line.fields["thinking"]))] = None
             self._offsets[key] = line.offset
             self.failed.pop(key, None)
             if line.fields["status"] != "ok":
                 self.failed[key] = line.fields.get("reason") or "judge_error"
 
     @property
-    def views(self) -> tuple[View, ...]:
+    def views(self) -> tuple[JudgeView, ...]:
         """Judges and what they were shown, in order of first appearance."""
         return tuple(self._views)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kvl_eval.decode import Count, Others, omitted, unknown_fields
 from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import SCHEMA
-from kvl_eval.types import Policy, ThinkingView
+from kvl_eval.types import Policy, StoredView
 
 Interval = tuple[float, float]
 
@@ -145,7 +145,7 @@ class ResultRow:
     protocol: str
     label: str
     judge: str | None = None
-    thinking: ThinkingView
+    thinking: StoredView
     n_planned: Count
     n_ok: Count
     n_failed: Count

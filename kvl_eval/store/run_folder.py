@@ -30,7 +30,7 @@ from kvl_eval.decode import Limits, decode, encode_object, read_json
 from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_line, read_lines, remove_leftovers
 from kvl_eval.store.manifest import Manifest, ModelFacts
-from kvl_eval.store.names import file_name
+from kvl_eval.store.names import file_name, scores_file
 from kvl_eval.store.packed import pack
 from kvl_eval.store.record_schema import index_faults
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
@@ -331,12 +331,8 @@ class RunFolder:
 
     def write_scores(self, task: str, protocol: str, version: str, lines: Iterable[ScoreLine]) -> Path:
         """Put a task's scores in place; those of another version stay. `protocol` is as `scores_name` gives it."""
-        return self.legacy_write_scores(task, protocol, version, map(encode_object, lines))
-
-    def legacy_write_scores(self, task: str, protocol: str, version: str, lines: Iterable[Mapping[str, Any]]) -> Path:
-        """As `write_scores`, of dicts."""
-        path = self.path / "scores" / f"{file_name(task)}@{file_name(protocol)}-{version}.jsonl"
-        self.disk.replace(path, (encode_line(line) for line in lines))
+        path = self.path / "scores" / scores_file(task, protocol, version)
+        self.disk.replace(path, (encode_line(encode_object(line)) for line in lines))
         return path
 
     def scores(self, task: str, protocol: str) -> Iterator[ScoreLine]:
@@ -377,8 +373,11 @@ class RunFolder:
         )
 
     def write_results(self, results: Results) -> None:
-        """Put results.json in place."""
-        self.legacy_write_results(encode_object(results))
+        """Put results.json in place; of the model it says what run.json says, as it stands there."""
+        stored = encode_object(results)
+        if results.model == self.manifest.model and "model" in self.legacy_manifest:
+            stored["model"] = self.legacy_manifest["model"]
+        self.legacy_write_results(stored)
 
     def legacy_write_results(self, results: Mapping[str, Any]) -> None:
         """As `write_results`, of a dict."""

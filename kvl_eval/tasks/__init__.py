@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -98,6 +98,11 @@ def get_task(name: str) -> Task:
     if task is None:
         raise unknown("task", name, [*TASKS, *groups()], "kvl-eval list tasks")
     return task
+
+
+def task_named(name: str, own: Iterable[Task] = ()) -> Task:
+    """The task of that name: of the caller's own ones, else as `get_task`."""
+    return next((task for task in own if task.name == name), None) or get_task(name)
 
 
 def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:

@@ -104,6 +104,7 @@ _SHORT = "options of one letter: a text like `a` stands in nearly every reply, s
 TASK = Task(
     name="ai2d",
     title="AI2D",
+    group_title="General",
     doc=__doc__ or "",
     repos=("lmms-lab/ai2d", "lmms-lab-encoder/ai2d"),
     licence="CC BY-SA (pictures, as remembered; not read on the card)",

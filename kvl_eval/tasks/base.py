@@ -123,6 +123,7 @@ class Task:
     Attributes:
         name:        id on the command line.
         title:       as the report prints it.
+        group_title: heading over its row in the leaderboard; empty where its figures stand in a table of their own.
         doc:         the protocol in a few lines: data, metric, source. Usually the module's docstring.
         repos:       hub data sets in order of preference; the first is the official one.
         splits:      official splits; `mini` is added where `mini` is set.
@@ -154,6 +155,7 @@ class Task:
     protocols: Mapping[str, Protocol]
     aggregate: Callable[[Sequence[Scored], str], Summary]
     reference: Reference | None = None
+    group_title: str = "Other"
     groups: tuple[str, ...] = ()
     default_protocol: str = "official"
     prompt_evidence: str = ""

@@ -244,6 +244,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 TASK = Task(
     name="blink",
     title="BLINK",
+    group_title="General",
     doc=__doc__ or "",
     repos=("BLINK-Benchmark/BLINK",),
     licence="Apache-2.0",

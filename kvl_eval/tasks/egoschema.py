@@ -203,6 +203,7 @@ _DRAW = (
 TASK = Task(
     name="egoschema",
     title="EgoSchema",
+    group_title="Video perception",
     doc=__doc__ or "",
     repos=("lmms-lab/egoschema", "lmms-eval/egoschema"),
     licence="MIT (questions); the clips come from Ego4D, whose own licence applies",

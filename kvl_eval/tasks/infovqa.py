@@ -181,6 +181,7 @@ def submission(answers: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
 TASK = Task(
     name="infovqa",
     title="InfoVQA",
+    group_title="OCR",
     doc=__doc__ or "",
     repos=("lmms-lab/DocVQA", "lmms-lab-encoder/DocVQA"),
     licence="apache-2.0 (hub copy); the infographics are web pictures under the challenge's terms",

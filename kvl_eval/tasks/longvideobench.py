@@ -255,6 +255,7 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
     return Task(
         name=name,
         title=title,
+        group_title="Long video",
         doc=__doc__ or "",
         repos=("longvideobench/LongVideoBench", "longvideobench/LongVideoBench-Meta"),
         licence="CC BY-NC-SA 4.0, non-commercial; gated: accept the terms on the hub and set HF_TOKEN",

@@ -181,6 +181,7 @@ def _printed(correct: int, total: int) -> str:
 TASK = Task(
     name="mathvision",
     title="MathVision",
+    group_title="Math",
     doc=__doc__ or "",
     repos=("MathLLMs/MathVision",),
     licence="MIT",

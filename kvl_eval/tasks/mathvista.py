@@ -222,6 +222,7 @@ _RULE_NOTE = (
 TASK = Task(
     name="mathvista",
     title="MathVista",
+    group_title="Math",
     doc=__doc__ or "",
     repos=("AI4Math/MathVista",),
     licence="CC BY-SA 4.0 (authors' part); pictures and questions belong to 31 source data sets",

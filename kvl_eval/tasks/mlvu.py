@@ -195,6 +195,7 @@ _UNREACHABLE = "two rows of the dev set have a gold text that is no candidate: n
 TASK = Task(
     name="mlvu",
     title="MLVU (multiple choice)",
+    group_title="Long video",
     doc=__doc__ or "",
     repos=("sy1998/MLVU_dev", OFFICIAL),
     licence="CC BY-NC-SA 4.0, research only; the authors' sets are gated by a form",

@@ -172,6 +172,7 @@ _ALL = "a question counts as right only if every rotation that was asked is; a r
 TASK = Task(
     name="mmbench-en-v11",
     title="MMBench-EN v1.1",
+    group_title="General",
     doc=__doc__ or "",
     repos=("lmms-lab/MMBench", "lmms-lab-encoder/MMBench"),
     licence="Apache-2.0",

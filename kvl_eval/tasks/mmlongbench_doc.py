@@ -319,6 +319,7 @@ _LITERAL = "lists are read as literals; the authors evaluate them as code"
 TASK = Task(
     name="mmlongbench-doc",
     title="MMLongBench-Doc",
+    group_title="Long document",
     doc=__doc__ or "",
     repos=("yubo2333/MMLongBench-Doc",),
     licence="CC BY-NC 4.0",

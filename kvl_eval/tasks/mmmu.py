@@ -237,6 +237,7 @@ _NO_GUESS = "a reply without a letter is wrong (no_answer) instead of a random l
 TASK = Task(
     name="mmmu",
     title="MMMU",
+    group_title="College-level",
     doc=__doc__ or "",
     repos=("MMMU/MMMU", "lmms-lab/MMMU", "lmms-lab-encoder/MMMU"),
     licence="Apache-2.0",

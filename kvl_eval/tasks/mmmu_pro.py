@@ -188,6 +188,7 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
     return Task(
         name=name,
         title=title,
+        group_title="College-level",
         doc=__doc__ or "",
         repos=("MMMU/MMMU_Pro",),
         licence="Apache-2.0",

@@ -167,6 +167,7 @@ _FIRST = "the reply's first letter counts, be it part of a word; a sentence that
 TASK = Task(
     name="mmstar",
     title="MMStar",
+    group_title="General",
     doc=__doc__ or "",
     repos=("Lin-Chen/MMStar",),
     licence="not stated in the authors' repository",

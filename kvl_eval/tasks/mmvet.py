@@ -135,6 +135,7 @@ _WORDS = (
 TASK = Task(
     name="mmvet",
     title="MM-Vet",
+    group_title="General",
     doc=__doc__ or "",
     repos=("whyu/mm-vet", "lmms-lab/MMVet", "lmms-lab-encoder/MMVet"),
     licence="CC BY-NC 4.0 (data), Apache-2.0 (code)",

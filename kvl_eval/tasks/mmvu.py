@@ -253,6 +253,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 TASK = Task(
     name="mmvu",
     title="MMVU (val)",
+    group_title="College-level",
     doc=__doc__ or "",
     repos=("yale-nlp/MMVU", "lmms-eval/MMVU", "lmms-lab/MMVU"),
     licence="not stated on the data set's page",

@@ -205,6 +205,7 @@ def _plain(value: float) -> str:
 TASK = Task(
     name="ocrbench",
     title="OCRBench",
+    group_title="OCR",
     doc=__doc__ or "",
     repos=("echo840/OCRBench",),
     licence="not stated on the card (code: MIT)",

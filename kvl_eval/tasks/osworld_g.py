@@ -209,6 +209,7 @@ _NO_POINT = "a reply without a point is a wrong format: wrong for every kind of 
 TASK = Task(
     name="osworld-g",
     title="OSWorld-G",
+    group_title="Agent grounding",
     doc=__doc__ or "",
     repos=("MMInstruction/OSWorld-G",),
     licence="not read",

@@ -114,6 +114,7 @@ _RULE = "a reply that VLMEvalKit's matcher leaves undecided goes to a judge ther
 TASK = Task(
     name="realworldqa",
     title="RealWorldQA",
+    group_title="General",
     doc=__doc__ or "",
     repos=("lmms-lab/RealWorldQA", "lmms-lab-encoder/RealWorldQA"),
     licence="CC BY-ND 4.0 (as remembered; not read on the card)",

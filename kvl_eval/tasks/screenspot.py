@@ -159,6 +159,7 @@ LAYOUTS = {
 SCREENSPOT = _task(
     ORIGINAL,
     title="ScreenSpot",
+    group_title="Agent grounding",
     groups=("grounding",),
     repos=("rootsautomation/ScreenSpot",),
     licence="apache-2.0 (hub copy)",
@@ -189,6 +190,7 @@ SCREENSPOT = _task(
 SCREENSPOT_V2 = _task(
     V2,
     title="ScreenSpot-V2",
+    group_title="Agent grounding",
     groups=("grounding", "table3"),
     repos=(V2.repo, "HongxinLi/ScreenSpot_v2"),
     licence="apache-2.0",
@@ -208,6 +210,7 @@ SCREENSPOT_V2 = _task(
 SCREENSPOT_PRO = _task(
     PRO,
     title="ScreenSpot-Pro",
+    group_title="Agent grounding",
     groups=("grounding", "table3"),
     repos=(PRO.repo, "TIGER-Lab/ScreenSpot-Pro"),
     licence="MIT (TIGER-Lab copy); see the card of likaixin/ScreenSpot-Pro for the original",

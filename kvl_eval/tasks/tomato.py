@@ -208,6 +208,7 @@ _FORMS = "only `B`, `A: 3` and `Answer is:B` are read without a language model"
 TASK = Task(
     name="tomato",
     title="TOMATO",
+    group_title="Video perception",
     doc=__doc__ or "",
     repos=("lmms-eval/TOMATO", "yale-nlp/TOMATO"),
     licence="CC BY-SA 4.0",

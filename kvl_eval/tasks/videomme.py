@@ -300,6 +300,7 @@ def _task(name: str, title: str, setting: str, loader: Load) -> Task:
     return Task(
         name=name,
         title=title,
+        group_title="Long video",
         doc=__doc__ or "",
         repos=("lmms-lab/Video-MME", "lmms-eval/Video-MME"),
         licence="academic research only: no commercial use, no redistribution",

@@ -272,6 +272,7 @@ _NOT_SURE = "`I am not sure` is option I of rows with nine or more options"
 TASK = Task(
     name="videommmu",
     title="VideoMMMU",
+    group_title="College-level",
     doc=__doc__ or "",
     repos=("lmms-lab/VideoMMMU", "lmms-eval/VideoMMMU"),
     licence="gated: terms on the hub; rights stay with the videos' owners",

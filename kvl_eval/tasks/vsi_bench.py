@@ -199,6 +199,7 @@ _ZERO = "a gold 0 is met by 0 alone, where the script stops; a negative one coun
 TASK = Task(
     name="vsi-bench",
     title="VSI-Bench",
+    group_title="Video perception",
     doc=__doc__ or "",
     repos=("nyu-visionx/VSI-Bench", "lmms-eval/VSI-Bench"),
     licence="Apache-2.0 (questions); the videos come from ScanNet, ScanNet++ and ARKitScenes, with their own terms",

@@ -154,6 +154,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 TASK = Task(
     name="vstar",
     title="V* Bench",
+    group_title="General",
     doc=__doc__ or "",
     repos=(OFFICIAL, "lmms-lab/vstar-bench", "lmms-lab-encoder/vstar-bench"),
     licence="not stated for the data (code: MIT)",

@@ -11,25 +11,86 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from kvl_eval.reports.figures import plain
+from kvl_eval.decode import DecodeError, decode
+from kvl_eval.reports.numbers import DEMO, plain
 from kvl_eval.scorers.statistics import wilson
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import answer_text
+from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import Line, LineReader, read_line
-from kvl_eval.store.records import Key
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.records import Key, PlannedSample, Record
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.task_records import sample_lines
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, Sample, Score, ThinkingView
+from kvl_eval.types import Score, ScoreView, score_view
 
 LAST = 12  # samples shown
 LENGTH = 600  # characters of a text of theirs
 PACE = 64  # answers whose times give the pace
 
-Fields = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an answer: why it failed, or its points where it could be scored."""
+
+    failure: str | None
+    points: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskProgress:
+    """How far one task is, as the page shows it. `reasons` are (failure, count), most frequent first."""
+
+    task: str
+    title: str
+    planned: int
+    ok: int
+    failed: int
+    reasons: list[tuple[str, int]]
+    scored: int
+    score: float | None
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerText:
+    """An answer as the page shows it; `tokens` are those of thought and answer."""
+
+    task: str
+    id: str
+    repeat: int
+    budget: int | None
+    question: str
+    gold: str
+    answer: str
+    verdict: str
+    reason: str
+    seconds: float | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """Everything the page shows of a run; texts of others are fit to be shown. `live.json` holds it.
+
+    Attributes:
+        demo_text: what is to be said of a demo model; empty for others.
+        last:      the newest answer first.
+        report:    whether the report is written; `problem`, why it cannot be.
+    """
+
+    run_id: str
+    model: str
+    demo_text: str
+    status: str
+    created: str | None
+    left: int
+    seconds_left: float | None
+    tasks: list[TaskProgress]
+    last: list[AnswerText]
+    report: bool = False
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -37,10 +98,10 @@ class _TaskState:
     """What is known of one task.
 
     Attributes:
-        places: {key: where the plan's line with the sample's text starts}.
-        read:   bytes of the records' file that were read, and `lines`, how many lines these are.
+        places:      {key: where the plan's line with the sample's text starts}.
+        read:        bytes of the records' file that were read, and `lines`, how many lines these are.
         packed_read: whether what an earlier session compressed was taken in.
-        found:  {key: (failure or None, points or None)}; the last record of a key counts.
+        outcomes:    {key: what came of it}; the last record of a key counts.
     """
 
     name: str
@@ -48,7 +109,7 @@ class _TaskState:
     read: int = 0
     lines: int = 0
     packed_read: bool = False
-    found: dict[Key, tuple[str | None, float | None]] = field(default_factory=dict)
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
 
 
 class LiveRun:
@@ -60,11 +121,11 @@ class LiveRun:
         self._lookup = lookup
         self._lock = threading.Lock()
         self._tasks: dict[str, _TaskState] = {}
-        for entry in folder.legacy_plan():
-            state = self._tasks.setdefault(entry["task"], _TaskState(entry["task"]))
-            state.places[legacy_key_of(entry)] = entry["offset"]
+        for entry in folder.plan():
+            state = self._tasks.setdefault(entry.task, _TaskState(entry.task))
+            state.places[entry.key] = entry.sample.offset
         self._plan = LineReader(path / "plan.jsonl")
-        self._last: deque[Fields] = deque(maxlen=LAST)
+        self._last: deque[AnswerText] = deque(maxlen=LAST)
         self._ends: deque[float] = deque(maxlen=PACE)
 
     @property
@@ -76,25 +137,26 @@ class LiveRun:
         """Let go of the plan."""
         self._plan.close()
 
-    def state(self) -> Fields:
-        """Everything the page shows, as JSON values; texts of others are fit to be shown."""
+    def state(self) -> RunProgress:
+        """How far the run is now."""
         with self._lock:
             folder = RunFolder.open(self._path)
             for task in self._tasks.values():
                 self._read(folder, task)
-            tasks = [_told(task, self._lookup(task.name)) for task in self._tasks.values()]
-            left = sum(task["planned"] - task["ok"] - task["failed"] for task in tasks)
-            return {
-                "run_id": plain(folder.run_id),
-                "model": plain((folder.legacy_manifest.get("model") or {}).get("name") or "unknown model"),
-                "demo": bool(folder.legacy_manifest.get("demo")),
-                "status": folder.status,
-                "created": folder.legacy_manifest.get("created"),
-                "left": left,
-                "seconds_left": self._seconds_left(left),
-                "tasks": tasks,
-                "last": list(reversed(self._last)),
-            }
+            tasks = [_progress(task, self._lookup(task.name)) for task in self._tasks.values()]
+            left = sum(task.planned - task.ok - task.failed for task in tasks)
+            manifest = folder.manifest
+            return RunProgress(
+                run_id=plain(folder.run_id),
+                model=plain(manifest.model.name or "unknown model"),
+                demo_text=DEMO if manifest.demo else "",
+                status=folder.status,
+                created=manifest.created,
+                left=left,
+                seconds_left=self._seconds_left(left),
+                tasks=tasks,
+                last=list(reversed(self._last)),
+            )
 
     def _read(self, folder: RunFolder, task: _TaskState) -> None:
         """Take in the records that were finished since the last call."""
@@ -104,37 +166,36 @@ class LiveRun:
         if not path.exists():
             return
         if path.stat().st_size < task.read:  # put in place anew: read it from its start
-            task.read, task.lines, task.found = 0, 0, {}
+            task.read, task.lines, task.outcomes = 0, 0, {}
             self._read_packed(folder, task)
-        thinking, protocol = _scoring(folder, self._lookup(task.name))
+        view, protocol = _scoring(folder, self._lookup(task.name))
         for line in _new_lines(path, task):
-            if line.fields is not None:
-                self._take(task, line.fields, protocol, thinking)
+            if (record := _record(line.fields)) is not None:
+                self._take(task, record, protocol, view)
 
     def _read_packed(self, folder: RunFolder, task: _TaskState) -> None:
         """Take in what an earlier session compressed, once."""
         task.packed_read = True
-        thinking, protocol = _scoring(folder, self._lookup(task.name))
+        view, protocol = _scoring(folder, self._lookup(task.name))
         for line in sample_lines(folder.samples_path(task.name)):
             if line.place.file:
                 return
-            if line.fields is not None:
-                self._take(task, line.fields, protocol, thinking)
+            if (record := _record(line.fields)) is not None:
+                self._take(task, record, protocol, view)
 
-    def _take(self, task: _TaskState, record: Fields, protocol: str | None, thinking: ThinkingView) -> None:
-        key = legacy_key_of(record)
-        if key not in task.places:
+    def _take(self, task: _TaskState, record: Record, protocol: str | None, view: ScoreView) -> None:
+        if record.key not in task.places:
             return
-        entry = self._plan.at(task.places[key])
-        failed = None if record["status"] == "ok" else str(record.get("reason") or "unknown")
+        sample = decode(PlannedSample, self._plan.at(task.places[record.key]))
+        failure = None if record.status == "ok" else record.reason or "unknown"
         known = self._lookup(task.name)
         score = None
-        if failed is None and known is not None and protocol is not None:
-            sample = replace(known.sample(entry["row"]), id=record["sample_id"])
-            score = _score(known, protocol, thinking, sample, record)
-        task.found[key] = failed, None if score is None else score.value
-        self._last.append(_shown(task.name, entry, record, score))
-        ended = _seconds(record.get("ended_at"))
+        if failure is None and known is not None and protocol is not None:
+            item = Item(replace(known.sample(sample.row), id=record.sample_id), answer_of(record, view))
+            score = score_outputs(known, protocol, [item], view)[0]
+        task.outcomes[record.key] = Outcome(failure, None if score is None else score.value)
+        self._last.append(_answer_text(task.name, sample, record, score))
+        ended = _seconds(record.ended_at)
         if ended is not None:
             self._ends.append(ended)
 
@@ -155,61 +216,64 @@ def _new_lines(path: Path, task: _TaskState) -> Iterator[Line]:
             yield read_line(line, task.lines, offset, path)
 
 
-def _scoring(folder: RunFolder, task: Task | None) -> tuple[ThinkingView, str | None]:
+def _record(stored: object) -> Record | None:
+    """The record of a line; None for what is none, which the run folder's own readers report."""
+    try:
+        return decode(Record, stored)
+    except DecodeError:
+        return None
+
+
+def _scoring(folder: RunFolder, task: Task | None) -> tuple[ScoreView, str | None]:
     """What a scorer sees, and the protocol; None where single answers cannot be scored."""
-    config = folder.legacy_manifest.get("config") or {}
-    thinking: ThinkingView = "raw" if config.get("thinking") == "raw" else "split"
+    config = folder.manifest.config
+    view = score_view(config.get("thinking"))
     if task is None:
-        return thinking, None
+        return view, None
     named = str(config.get("protocol"))
     protocol = named if named in task.protocols else task.default_protocol
-    return thinking, None if task.protocols[protocol].score_run else protocol
+    return view, None if task.protocols[protocol].score_run else protocol
 
 
-def _score(task: Task, protocol: str, thinking: ThinkingView, sample: Sample, record: Fields) -> Score:
-    return score_outputs(task, protocol, [(sample, answer_text(record, thinking), MISSING)], thinking=thinking)[0]
+def _progress(task: _TaskState, known: Task | None) -> TaskProgress:
+    failed = Counter(outcome.failure for outcome in task.outcomes.values() if outcome.failure is not None)
+    points = [outcome.points for outcome in task.outcomes.values() if outcome.points is not None]
+    return TaskProgress(
+        task=plain(task.name),
+        title=plain(known.title if known else task.name),
+        planned=len(task.places),
+        ok=len(task.outcomes) - failed.total(),
+        failed=failed.total(),
+        reasons=[(plain(reason), count) for reason, count in failed.most_common()],
+        scored=len(points),
+        score=sum(points) / len(points) if points else None,
+        ci95=wilson(sum(points), len(points)) if points else None,
+    )
 
 
-def _told(task: _TaskState, known: Task | None) -> Fields:
-    failed = Counter(reason for reason, _ in task.found.values() if reason is not None)
-    points = [value for _, value in task.found.values() if value is not None]
-    return {
-        "task": plain(task.name),
-        "title": plain(known.title if known else task.name),
-        "planned": len(task.places),
-        "ok": len(task.found) - failed.total(),
-        "failed": failed.total(),
-        "reasons": [[plain(reason), count] for reason, count in failed.most_common()],
-        "scored": len(points),
-        "score": sum(points) / len(points) if points else None,
-        "ci95": list(wilson(sum(points), len(points))) if points else None,
-    }
+def _answer_text(task: str, sample: PlannedSample, record: Record, score: Score | None) -> AnswerText:
+    return AnswerText(
+        task=plain(task),
+        id=plain(record.sample_id),
+        repeat=record.repeat,
+        budget=record.budget,
+        question=_text(sample.question),
+        gold=_text(" | ".join(sample.gold)),
+        answer=_text(record.answer or record.raw_output),
+        verdict=record.status if score is None else score.verdict,
+        reason=plain(record.reason or (score.reason if score else None) or ""),
+        seconds=record.time.get("total"),
+        tokens=record.tokens.thinking + record.tokens.answer,
+    )
 
 
-def _shown(task: str, entry: Fields, record: Fields, score: Score | None) -> Fields:
-    key = legacy_key_of(record)
-    return {
-        "task": plain(task),
-        "id": plain(key.sample_id),
-        "repeat": key.repeat,
-        "budget": key.budget,
-        "question": _text(entry["question"]),
-        "gold": _text(" | ".join(str(one) for one in entry["gold"])),
-        "answer": _text(record["answer"] or record["raw_output"]),
-        "verdict": record["status"] if score is None else score.verdict,
-        "reason": plain(record.get("reason") or (score.reason if score else None) or ""),
-        "seconds": record["time"].get("total"),
-        "tokens": record["tokens"].get("thinking", 0) + record["tokens"].get("answer", 0),
-    }
+def _text(value: str) -> str:
+    text = plain(value[: LENGTH + 1], keep="\n\t")
+    return text if len(text) <= LENGTH else f"{text[:LENGTH]}…"
 
 
-def _text(value: object) -> str:
-    shown = plain(str(value)[: LENGTH + 1], keep="\n\t")
-    return shown if len(shown) <= LENGTH else f"{shown[:LENGTH]}…"
-
-
-def _seconds(text: Any) -> float | None:
+def _seconds(text: str) -> float | None:
     try:
-        return datetime.fromisoformat(str(text)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return None

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from kvl_eval.decode import encode
 from kvl_eval.errors import UsageError
+from kvl_eval.view.live import RunProgress
 
 HERE = Path(__file__).resolve().parent
 OWN = {"live.html", "live.js"}  # pages of this package, beside those of the report
@@ -45,7 +47,7 @@ HEADERS = {
 }
 IDLE = 30.0  # seconds after which a silent connection is closed
 
-State = Callable[[], Mapping[str, Any]]
+State = Callable[[], RunProgress]
 
 
 class ReportServer(ThreadingHTTPServer):
@@ -108,9 +110,9 @@ def find_file(root: Path, path: str) -> Path | None:
     base = HERE / "assets" if parts[0] in OWN else root
     if parts[0] == "assets" and not (root / "assets").is_dir():
         base = REPORT_ASSETS.parent
-    found = base.joinpath(*parts)
+    file = base.joinpath(*parts)
     try:
-        resolved = found.resolve(strict=True)
+        resolved = file.resolve(strict=True)
     except (OSError, ValueError):
         return None
     inside = resolved.is_relative_to(base.resolve())
@@ -159,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.state is None:
             self._short(HTTPStatus.NOT_FOUND, "nothing is going on")
             return
-        content = json.dumps(self.server.state()).encode("ascii")
+        content = json.dumps(encode(self.server.state())).encode("ascii")
         self._head(HTTPStatus.OK, TYPES[".json"], len(content))
         if body:
             self.wfile.write(content)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kvl_eval.errors import KvlEvalError, UsageError
-from kvl_eval.reports.figures import plain
+from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
-from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.run_list import legacy_list_runs
-from kvl_eval.view.live import LiveRun
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store.run_list import list_runs
+from kvl_eval.view.live import LiveRun, RunProgress
 from kvl_eval.view.server import ReportServer
 
 CHECK = 1.0  # seconds between two looks at whether a run is over
 
 
-class View:
+class RunView:
     """A server for one run or report, and the thread that writes a run's report when the run is over."""
 
     def __init__(self, path: Path, port: int = 0) -> None:
@@ -54,9 +54,9 @@ class View:
         if self._live is not None:
             self._live.close()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> RunProgress:
         assert self._live is not None
-        return {**self._live.state(), "report": self._written.is_set(), "problem": self._problem}
+        return replace(self._live.state(), report=self._written.is_set(), problem=self._problem)
 
     def _wait_for_end(self, path: Path, live: LiveRun) -> None:
         while not self._closed.wait(CHECK):
@@ -76,7 +76,7 @@ def is_report(path: Path) -> bool:
 
 def write_if_old(path: Path) -> Path:
     """The run's report folder, written if it is missing or older than the results. Raises: DataError, StorageError."""
-    fresh_results(RunFolder.open(path))
+    fresh_results(RunReader.open(path))
     index = path / "report" / "index.html"
     if not index.is_file() or index.stat().st_mtime_ns < (path / "results.json").stat().st_mtime_ns:
         write_report([path], formats=("html",))
@@ -85,7 +85,7 @@ def write_if_old(path: Path) -> Path:
 
 def newest_run(output_dir: Path) -> Path:
     """The run made last below `output_dir`. Raises: UsageError where there is none."""
-    runs = legacy_list_runs(output_dir)
+    runs = list_runs(output_dir)
     if not runs:
         raise UsageError("view.run", f"no runs in {output_dir}", fix="name a run folder, or give --output-dir")
-    return Path(runs[-1]["path"])
+    return Path(runs[-1].path)

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.audit.compare import as_text, compare
+from kvl_eval.audit.compare import RunComparison, compare
+from kvl_eval.audit.compare_text import as_text
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import UsageError
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Extraction, Sample, Score
@@ -36,8 +38,13 @@ def run(folder: Path, said: dict[str, Any], task: Task | None = None, **options:
     return run_tiny(folder, task, model_args=args, **options).folder
 
 
-def compared(a: RunFolder, b: RunFolder, own: Task | None = None, **options: Any) -> dict[str, Any]:
-    return compare(a, b, lookup=lambda name: own or tiny(), **options)
+def compared_runs(a: RunFolder, b: RunFolder, *own: Task, **options: Any) -> RunComparison:
+    tasks = own or [tiny()]
+    return compare(RunReader(a, tasks), RunReader(b, tasks), **options)
+
+
+def compared(a: RunFolder, b: RunFolder, *own: Task, **options: Any) -> dict[str, Any]:
+    return compared_runs(a, b, *own, **options).as_json()
 
 
 def names(flips: list[dict[str, Any]]) -> list[str]:
@@ -69,9 +76,9 @@ def test_paired_difference_with_test_and_flips(tmp_path: Path) -> None:
 
 def test_differing_settings_come_first(tmp_path: Path) -> None:
     a, b = run_tiny(tmp_path).folder, run_tiny(tmp_path, seed=1, limit=9).folder
-    found = compared(a, b)
-    assert "seed 0 → 1" in found["settings"]
-    assert "limit null → 9" in found["settings"]
+    found = compared_runs(a, b)
+    assert "seed 0 → 1" in list(found.settings)
+    assert "limit null → 9" in list(found.settings)
     lines = as_text(found).splitlines()
     assert lines[2] == "settings that can change an answer:"
     assert lines.index("  seed 0 → 1") < next(number for number, line in enumerate(lines) if "same samples" in line)
@@ -83,13 +90,13 @@ def test_settings_of_tasks_stand_together(tmp_path: Path) -> None:
     def two(**options: Any) -> RunFolder:
         config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path), **options})
         backend = FakeBackend(config.settings, answer=gold_answer)
-        return start_run(plan_run(config, backend, tasks.__getitem__), backend, lookup=tasks.__getitem__).folder
+        return start_run(plan_run(config, backend, list(tasks.values())), backend).folder
 
     a, b = two(), two(max_new_tokens=9, prompt={"ant": "short"})
-    found = compare(a, b, lookup=tasks.__getitem__)["settings"]
+    found = compared(a, b, *tasks.values())["settings"]
     assert "every task: max_new_tokens 512 → 9" in found
     assert "ant: prompt plain → short" in found
-    only = compare(a, b, lookup=tasks.__getitem__, task="zebra")
+    only = compared(a, b, *tasks.values(), task="zebra")
     assert (only["settings"], len(only["comparisons"])) == (["zebra: max_new_tokens 512 → 9"], 1)
 
 
@@ -99,7 +106,7 @@ def test_only_samples_of_both_runs_count(tmp_path: Path) -> None:
     [one] = compared(a, b)["comparisons"]
     assert (one["n"], one["only_a"], one["only_b"]) == (5, 1, 4)
     assert names(one["lost"]) == ["q/2"]
-    assert "(left out: 1 scored only in A, left out: 4 scored only in B)" in as_text(compared(a, b))
+    assert "(left out: 1 scored only in A, left out: 4 scored only in B)" in as_text(compared_runs(a, b))
 
 
 def test_samples_whose_question_or_gold_changed_are_left_out(tmp_path: Path) -> None:
@@ -116,7 +123,7 @@ def test_samples_of_one_page_count_together(tmp_path: Path) -> None:
     [one] = compared(a, b, task)["comparisons"]
     assert (one["n"], one["n_clusters"], one["ci_method"]) == (10, 5, "cluster bootstrap")
     assert one["ci95"] == [0.5, 0.5]  # on each page one of two answers is gained
-    assert "trust the interval" in as_text(compared(a, b, task))
+    assert "trust the interval" in as_text(compared_runs(a, b, task))
 
 
 def test_repeats_are_paired_and_count_together(tmp_path: Path) -> None:
@@ -125,7 +132,7 @@ def test_repeats_are_paired_and_count_together(tmp_path: Path) -> None:
     [one] = compared(a, b)["comparisons"]
     assert (one["n"], one["n_samples"], one["n_clusters"]) == (20, 10, 10)
     assert [(flip["sample_id"], flip["repeat"]) for flip in one["lost"]] == [("q/3", 1)]
-    assert "q/3 repeat 1: 'B' → 'A', gold ['B']" in as_text(compared(a, b))
+    assert "q/3 repeat 1: 'B' → 'A', gold ['B']" in as_text(compared_runs(a, b))
 
 
 def test_equal_runs_show_no_difference_and_no_false_certainty(tmp_path: Path) -> None:
@@ -163,9 +170,9 @@ def test_two_protocols_of_one_run(tmp_path: Path) -> None:
     task = tiny(protocols=TWO)
     folder = run(tmp_path / "a", gold(), task)
     before = sorted(path.name for path in (folder.path / "scores").iterdir())
-    found = compared(folder, folder, task, protocols=("official", "never-b"))
-    [one] = found["comparisons"]
-    assert (found["settings"], one["a"]["protocol"], one["b"]["protocol"]) == ([], "official", "never-b")
+    found = compared_runs(folder, folder, task, protocols=("official", "never-b"))
+    [one] = found.as_json()["comparisons"]
+    assert (found.settings, one["a"]["protocol"], one["b"]["protocol"]) == ((), "official", "never-b")
     assert names(one["lost"]) == ["q/1", "q/3", "q/5", "q/7", "q/9"]
     assert "q/1: 'B' → nothing (not_a), gold ['B']" in as_text(found)
     assert sorted(path.name for path in (folder.path / "scores").iterdir()) == before
@@ -226,8 +233,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 def test_runs_without_a_common_sample_say_so(tmp_path: Path) -> None:
     a = run(tmp_path / "a", gold(), sample_ids=("q/1",))
     b = run(tmp_path / "b", gold(), sample_ids=("q/2",))
-    found = compared(a, b)
-    assert found["comparisons"][0]["n"] == 0
+    found = compared_runs(a, b)
+    assert found.comparisons[0].pairs.counts.n == 0
     assert "nothing to compare" in as_text(found)
 
 
@@ -238,7 +245,7 @@ def test_hostile_answers_stay_text(tmp_path: Path) -> None:
     task = tiny(protocols={"official": Protocol(score=read)})
     a = run(tmp_path / "a", dict.fromkeys(gold(), "A"), task)
     b = run(tmp_path / "b", dict.fromkeys(gold(), "\x1b[2J\u202e" + "x" * 500), task)
-    text = as_text(compared(a, b, task))
+    text = as_text(compared_runs(a, b, task))
     assert "\x1b" not in text and "\u202e" not in text
     assert max(map(len, text.splitlines())) < 250
 

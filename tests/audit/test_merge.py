@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.audit.merge import merge, told
+from kvl_eval.audit.merge import merge, shard_lines
 from kvl_eval.audit.verify import verify
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.runner import RunOutcome, resume_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
@@ -27,8 +28,8 @@ def shards(output_dir: Path, n: int = 3, task: Task | None = None, **options: An
 
 
 def merged(paths: Sequence[Path], output_dir: Path, task: Task | None = None) -> tuple[RunOutcome, list[str]]:
-    outcome, found = merge(paths, output_dir, lambda name: task or tiny())
-    return outcome, told(found)
+    outcome, found = merge(paths, output_dir, [task or tiny()])
+    return outcome, shard_lines(found)
 
 
 def said(path: Path) -> dict[Any, dict[str, Any]]:
@@ -67,7 +68,7 @@ def test_joined_shards_equal_the_run_that_was_never_split(options: dict[str, Any
         assert manifest[name] == expected[name], name
     assert sorted(one["shard"] for one in manifest["merged"]) == ["1/3", "2/3", "3/3"]
     assert outcome.exit_code == 0
-    found = verify(RunFolder.open(path), lambda name: tiny(), strict=True)
+    found = verify(RunReader.open(path, [tiny()]), strict=True)
     assert (found.findings, found.exit_code) == ([], 0)
     assert not (path / "lock").exists()
 
@@ -85,7 +86,7 @@ def test_the_last_answer_of_a_shard_is_the_joined_one(tmp_path: Path, policy: st
     assert said(folder.path) == {key: one for part in parts for key, one in said(part).items()}
     assert [record.answer for record in folder.records("tiny") if record.others] == ["another"]
     assert len(list(folder.records("tiny"))) == 10 * 2 * 3
-    assert verify(folder, lambda name: tiny()).exit_code == 0
+    assert verify(RunReader(folder, [tiny()])).exit_code == 0
 
 
 def test_several_tasks_keep_the_order_asked(tmp_path: Path) -> None:
@@ -100,11 +101,11 @@ def test_several_tasks_keep_the_order_asked(tmp_path: Path) -> None:
     def run(**options: Any) -> Path:
         config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path / "runs"), **options})
         backend = FakeBackend(config.settings, answer=gold_answer)
-        plan = plan_run(config, backend, tasks.__getitem__)
-        return start_run(plan, backend, lookup=tasks.__getitem__).folder.path
+        plan = plan_run(config, backend, list(tasks.values()))
+        return start_run(plan, backend).folder.path
 
     parts = [run(shard=(part, 2)) for part in (2, 1)]
-    outcome, _ = merge(parts, tmp_path / "joined", tasks.__getitem__)
+    outcome, _ = merge(parts, tmp_path / "joined", list(tasks.values()))
     assert comparable(outcome) == comparable(run())
 
 
@@ -136,7 +137,7 @@ def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     assert outcome.exit_code == 3
     assert outcome.results["rows"][0]["n_pending"] == planned - 2
     assert RunFolder.open(outcome.folder.path).status == "interrupted"
-    finished = resume_run(outcome.folder.path, make_fake, lookup=lambda name: tiny())
+    finished = resume_run(outcome.folder.path, make_fake, own=[tiny()])
     assert finished.exit_code == 0
     assert comparable(finished) == comparable(run_tiny(tmp_path / "whole", repeats=2))
 

@@ -12,21 +12,26 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.audit.verify import Verification, as_json, as_text, verify
+from kvl_eval.audit.verification import Verification
+from kvl_eval.audit.verify import verify
+from kvl_eval.audit.verify_text import as_text
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import DataError, InputError, KvlEvalError
 from kvl_eval.run.runner import resume_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Sample
+from tests.records import make_media
 from tests.tiny_task import make_fake, rows, run_tiny, sample_of, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
 
 
 def verified(path: Path, task: Task | None = None, **options: Any) -> Verification:
-    return verify(RunFolder.open(path), lambda name: task or tiny(), **options)
+    return verify(RunReader.open(path, [task or tiny()]), **options)
 
 
 def finished(output_dir: Path, **options: Any) -> Path:
@@ -92,7 +97,7 @@ def test_failed_answers_are_accounted_for(tmp_path: Path) -> None:
 
 def test_records_answered_again_are_told_and_no_damage(tmp_path: Path) -> None:
     path = finished(tmp_path)
-    resume_run(path, make_fake, rerun=("q/3",), lookup=lambda name: tiny())
+    resume_run(path, make_fake, rerun=("q/3",), own=[tiny()])
     found = verified(path, strict=True)
     assert (found.exit_code, codes(found, "note")) == (0, {"record.replaced"})
 
@@ -166,7 +171,7 @@ def test_a_killed_run_is_incomplete_and_its_torn_end_is_strict_damage(tmp_path: 
     assert [one.what for one in missing] == [f"q/{number} has no record" for number in range(4, 10)]
     assert found.counts == {"planned": 10, "ok": 4, "failed": 0, "pending": 6}
     assert verified(path, strict=True).exit_code == 4
-    resume_run(path, make_fake, lookup=lambda name: tiny())
+    resume_run(path, make_fake, own=[tiny()])
     assert verified(path, strict=True).findings == []
 
 
@@ -174,7 +179,7 @@ def test_damage_that_was_answered_again_is_a_trace(tmp_path: Path) -> None:
     path = finished(tmp_path)
     flip(path / "samples" / "tiny.jsonl", 60, 3)
     assert verified(path).exit_code == 4
-    resume_run(path, make_fake, lookup=lambda name: tiny())
+    resume_run(path, make_fake, own=[tiny()])
     found = verified(path)
     assert (found.exit_code, codes(found, "trace")) == (0, {"record.damaged"})
     assert verified(path, strict=True).exit_code == 4
@@ -209,7 +214,7 @@ def test_a_lost_record_costs_none_of_its_trajectory(tmp_path: Path, how: str) ->
     found = verified(path)
     assert found.exit_code == 4
     assert found.counts == {"planned": 30, "ok": 29, "failed": 0, "pending": 1}
-    resume_run(path, make_fake, lookup=lambda name: tiny())
+    resume_run(path, make_fake, own=[tiny()])
     found = verified(path)
     assert (found.exit_code, found.counts["ok"]) == (0, 30)
     assert codes(found, "trace") == ({"record.damaged"} if left else set()), found.findings
@@ -223,13 +228,15 @@ def test_a_lost_record_costs_none_of_its_trajectory(tmp_path: Path, how: str) ->
         pytest.param({"task": "other"}, "record.fault", "record of task 'other'", id="other-task"),
         pytest.param({"sample_id": "q/99"}, "record.unplanned", "q/99 is not in the plan", id="unplanned"),
         pytest.param({"repeat": 7}, "record.unplanned", "q/0 repeat 7", id="unplanned-repeat"),
-        pytest.param({"answer": None}, "record.fault", "answer is None, expected text", id="type"),
-        pytest.param({"seed": True}, "record.fault", "seed is True, expected a whole number", id="truth-is-no-number"),
-        pytest.param({"status": "fine"}, "record.fault", "expected one of ok, failed", id="value"),
+        pytest.param({"answer": None}, "record.fault", "answer: null, wanted text", id="type"),
+        pytest.param({"seed": True}, "record.fault", "seed: true, wanted an integer", id="truth-is-no-number"),
+        pytest.param({"status": "fine"}, "record.fault", 'status: "fine", wanted one of ok, failed', id="value"),
         pytest.param({"status": "failed"}, "record.fault", "has no reason", id="reason"),
-        pytest.param({"tokens": {"prompt": 1}}, "record.fault", "tokens: image is missing", id="tokens"),
-        pytest.param({"time": {"total": "long"}}, "record.fault", "time: total is 'long'", id="time"),
-        pytest.param({"media": ["x"]}, "record.fault", "media: 'x' is no object", id="media"),
+        pytest.param({"tokens": {"prompt": 1}}, "record.fault", "tokens.image is missing", id="tokens"),
+        pytest.param(
+            {"time": {"total": "long"}}, "record.fault", 'time.total: "long", wanted a finite number', id="time"
+        ),
+        pytest.param({"media": ["x"]}, "record.fault", 'media[0]: "x", wanted an object', id="media"),
         pytest.param({"prompt_text": "Which?"}, "record.fault", "not the hash of prompt_text", id="prompt"),
     ],
 )
@@ -249,7 +256,8 @@ def test_a_record_without_a_field(tmp_path: Path) -> None:
     del records[4]["raw_output"]
     write_records(path, records)
     [fault] = [one for one in verified(path).findings if one.code == "record.fault"]
-    assert (fault.what, fault.where) == ("raw_output is missing", f"{path / 'samples' / 'tiny.jsonl'} line 5")
+    assert fault.what == "raw_output is missing, wanted text"
+    assert fault.where == f"{path / 'samples' / 'tiny.jsonl'} line 5"
 
 
 def test_records_of_a_task_nobody_planned(tmp_path: Path) -> None:
@@ -372,7 +380,7 @@ def test_D21_changed_pictures_are_named_where_records_tell(tmp_path: Path) -> No
     path = finished(tmp_path)
     [finding] = verified(path, other_picture(tiny())).findings
     assert (finding.where, finding.code) == ("tiny", "data.changed")
-    info = {"sha256": hashlib.sha256(b"not a picture").hexdigest(), "kind": "image", "w": 1, "h": 1, "tokens": 1}
+    info = encode_object(make_media(sha256=hashlib.sha256(b"not a picture").hexdigest()))
     write_records(path, [{**one, "media": [info] * (one["sample_id"] in "q/0 q/3")} for one in records_of(path)])
     [finding] = verified(path, other_picture(tiny())).findings
     assert (finding.where, finding.what) == ("tiny q/3", "changed since the run: media")
@@ -400,7 +408,7 @@ def test_text_shows_twenty_of_a_kind_and_json_all(tmp_path: Path) -> None:
     assert text.count("record.missing  /") == 20
     assert "record.missing  and 19 more" in text
     assert text.splitlines()[-1] == f"incomplete  {path}: 40 planned, 1 ok, 0 failed, 39 pending"
-    assert sum(one["code"] == "record.missing" for one in as_json(found)["findings"]) == 39
+    assert sum(one["code"] == "record.missing" for one in found.as_json()["findings"]) == 39
 
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ import pytest
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.evaluation import evaluate
 from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
@@ -29,7 +30,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model_args={"think": 60, "fail": "oom:1"},
         output_dir=str(tmp_path_factory.mktemp("sweep")),
     )
-    rescore(RunFolder.open(done.path), "all", "split")
+    rescore(RunReader.open(done.path), "all")
     return done.path
 
 
@@ -45,7 +46,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     records = RunFolder.open(done.path).samples_path("infovqa")
     records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-3]))
-    rescore(RunFolder.open(done.path))
+    rescore(RunReader.open(done.path))
     return done.path
 
 

@@ -18,11 +18,13 @@ import pytest
 import yaml
 
 from kvl_eval.backends.base import Backend
+from kvl_eval.decode import encode_object
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.result_rows import decisive_rows
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import is_running
 from kvl_eval.store.run_folder import RunFolder, legacy_key_of
 from kvl_eval.tasks.base import Task
@@ -58,7 +60,7 @@ def check_invariants(
         copy = Path(place) / run_folder.name
         shutil.copytree(run_folder, copy)
         with nothing_outside(Path(place)):
-            fresh_results(RunFolder.open(copy), lambda name: chosen)  # I4: what `score` and `report` do
+            fresh_results(RunReader.open(copy, [chosen]))  # I4: what `score` and `report` do
             assert all(path.stat().st_size for path in write_report([copy], pictures=False))
             accounted(copy, chosen)
             return resumed(copy, chosen, make or quick_fake, whole) if resumable else None
@@ -75,18 +77,18 @@ def accounted(path: Path, task: Task, exit_code: int | None = None) -> None:
     pending = len(planned) - len(index.offsets)
     if not (path / "results.json").exists():
         return
-    rows = folder.legacy_results()["rows"]
+    rows = folder.results().rows
     for row in rows:
-        honest(row)
-    counted = decisive_rows([row for row in rows if row["protocol"] == rows[0]["protocol"]])
+        honest(encode_object(row))
+    counted = decisive_rows([row for row in rows if row.protocol == rows[0].protocol])
     if (
         folder.legacy_manifest.get("status") != "running"
     ):  # results older than the last records are made anew when asked for
-        assert sum(row["n_planned"] for row in counted) == len(planned)
-        assert sum(row["n_failed"] for row in counted) == len(index.failed)
-        assert sum(row["n_pending"] for row in counted) == pending
+        assert sum(row.n_planned for row in counted) == len(planned)
+        assert sum(row.n_failed for row in counted) == len(index.failed)
+        assert sum(row.n_pending for row in counted) == pending
     if exit_code is not None:
-        done = all(row["n_scored"] == row["n_planned"] for row in counted)
+        done = all(row.n_scored == row.n_planned for row in counted)
         assert (exit_code == 0) == done
 
 
@@ -117,7 +119,7 @@ def no_half_files(path: Path) -> None:
 
 def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole: Path | None) -> RunOutcome:
     """I4, I8, I9: a resume ends the run, and a second one does nothing at all."""
-    outcome = resume_run(copy, make, lookup=lambda name: task)
+    outcome = resume_run(copy, make, own=[task])
     assert all(row["n_pending"] == 0 for row in outcome.results["rows"])
     accounted(copy, task, outcome.exit_code)
     assert not list(copy.rglob("*.tmp")) and not (copy / "lock").exists()
@@ -126,7 +128,7 @@ def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole:
         assert comparable(copy) == comparable(whole)
     before = contents(copy)
     told = Notices()
-    again = resume_run(copy, no_model, told, lookup=lambda name: task)
+    again = resume_run(copy, no_model, told, own=[task])
     assert again.exit_code == outcome.exit_code
     assert contents(copy) == before, "resuming a finished run changed it"
     assert any("nothing is left to run" in text for text in told.texts)

@@ -13,14 +13,14 @@ from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.write import write_report
-from kvl_eval.scoring.outputs import score_outputs
-from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.outputs import Answer, Item, score_outputs
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
-from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score
+from kvl_eval.types import Extraction, ImageRef, Sample, Score
 from tests.faults.invariants import check_invariants
-from tests.tiny_task import rows, run_tiny, sample_of, tiny
+from tests.records import make_media, make_record
+from tests.tiny_task import rescored, rows, run_tiny, sample_of, tiny
 
 A = "The answer is A"
 OUTPUTS = {
@@ -39,7 +39,7 @@ OUTPUTS = {
 def test_C12_what_a_model_may_emit(raw: str, thinking: str, answer: str, closed: bool | None) -> None:
     split = split_thinking(raw)
     assert (split.thinking, split.answer, split.closed) == (thinking, answer, closed)
-    [score] = score_outputs(tiny(), "official", [(sample_of(rows(1)[0]), raw, MISSING)])
+    [score] = score_outputs(tiny(), "official", [Item(sample_of(rows(1)[0]), Answer.of(raw))])
     if closed is False:
         assert (score.verdict, score.reason) == ("no_answer", "think_unclosed")
     elif len(answer) > 100_000:
@@ -70,9 +70,9 @@ def test_S6_a_scorer_that_raises(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, task)
     found = {one["sample_id"]: one for one in outcome.folder.legacy_scores("tiny", "official")}
     assert found["q/4"]["reason"].startswith("scorer_error: ZeroDivisionError")
-    [row] = outcome.results["rows"]
-    assert (found["q/4"]["score"], row["n_scored"], row["complete"]) == (None, 9, False)
-    assert "1 not scored of 10" in row_notes(row)[0]
+    [row] = outcome.folder.results().rows
+    assert (found["q/4"]["score"], row.n_scored, row.complete) == (None, 9, False)
+    assert "1 not scored of 10" in row_notes(row, demo=False)[0]
     check_invariants(outcome.folder.path, task, exit_code=3)
 
 
@@ -80,8 +80,8 @@ def test_S9_another_version_of_a_scorer_writes_its_own_file(tmp_path: Path, monk
     path = run_tiny(tmp_path).folder.path
     [before] = (path / "scores").glob("tiny@official-*.jsonl")
     content = before.read_bytes()
-    monkeypatch.setattr("kvl_eval.scoring.rescore.__version__", "99.0.0")
-    rescore(RunFolder.open(path), lookup=lambda name: tiny())
+    monkeypatch.setattr("kvl_eval.scoring.score_run.__version__", "99.0.0")
+    rescored(RunFolder.open(path), [tiny()])
     assert before.read_bytes() == content
     newer = path / "scores" / "tiny@official-99.0.0.jsonl"
     assert {json.loads(line)["scorer_version"] for line in newer.read_bytes().splitlines()} == {"99.0.0"}
@@ -100,7 +100,7 @@ def test_H4_active_content_offered_as_a_picture(tmp_path: Path, content: bytes) 
     stored, sha = tmp_path / "stored", "a" * 64
     stored.mkdir()
     (stored / f"{sha}.webp").write_bytes(content)
-    assert Thumbnails(tmp_path / "media").store({"media": [{"sha256": sha}]}, stored) == set()
+    assert Thumbnails(tmp_path / "media").store(make_record(media=(make_media(sha256=sha),)), stored) == set()
     assert not (tmp_path / "media").exists()
 
 

@@ -67,8 +67,8 @@ def run(tmp_path: Path, url: str, n: int = 10, **options: Any) -> tuple[RunOutco
     given = {"base_url": url, "max_connections": 4, "num_workers": 0, **options}
     config = config_of(task, tmp_path, **given)
     backend, progress = quick(config), Notices()
-    plan = plan_run(config, backend, lambda name: task)
-    return start_run(plan, backend, progress, lookup=lambda name: task), backend, progress
+    plan = plan_run(config, backend, [task])
+    return start_run(plan, backend, progress), backend, progress
 
 
 def only(question: str, otherwise: Answer) -> Any:
@@ -200,7 +200,7 @@ def test_E6_the_server_refuses_everybody(
     assert KEY not in caught.value.render() and "***" in caught.value.render()
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     stub.script = in_turn(chat("B"))
-    outcome = resume_run(path, quick, lookup=lambda name: words())
+    outcome = resume_run(path, quick, own=[words()])
     assert outcome.exit_code == 0 and not failures(outcome), "nothing was counted as answered or failed"
 
 
@@ -266,9 +266,9 @@ def test_E9_an_answer_cut_by_the_limit(tmp_path: Path, stub: Stub) -> None:
 def test_E10_another_model_answers(tmp_path: Path, stub: Stub) -> None:
     stub.script = only("3", chat("B", model="somebody-else"))
     outcome, _, _ = run(tmp_path, stub.url, n=5)
-    [row] = outcome.results["rows"]
-    assert row["answered_by"] == {"somebody-else": 1}
-    assert "another model than the one asked for answered: somebody-else (1)" in row_notes(row)[0]
+    [row] = outcome.folder.results().rows
+    assert row.answered_by == {"somebody-else": 1}
+    assert "another model than the one asked for answered: somebody-else (1)" in row_notes(row, demo=False)[0]
     written = write_report([outcome.folder.path])
     assert "somebody-else" in written[0].read_text()
     check(outcome, 5)

@@ -25,14 +25,15 @@ from kvl_eval.errors import KvlEvalError, StorageError, UsageError
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
-from kvl_eval.scoring.rescore import fresh_results, rescore
+from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import legacy_list_runs
 from kvl_eval.types import Completion
 from tests.faults import children
 from tests.faults.invariants import check_invariants, contents
-from tests.tiny_task import Deadly, comparable, config_of, make_fake, run_tiny, tiny
+from tests.tiny_task import Deadly, comparable, config_of, make_fake, rescored, run_tiny, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,7 +70,7 @@ def test_P3_killed_while_scores_replace_older_ones(tmp_path: Path) -> None:
     before = (path / "results.json").read_bytes()
 
     def again() -> None:
-        rescore(RunFolder.open(path, children.DeadlyReplace("results.json")), lookup=lambda name: tiny())
+        rescored(RunFolder.open(path, children.DeadlyReplace("results.json")), [tiny()])
 
     assert children.run(again) == -signal.SIGKILL
     assert (path / "results.json").read_bytes() == before
@@ -98,11 +99,11 @@ def test_P3_a_report_of_a_killed_run_makes_the_results_it_needs(tmp_path: Path) 
     children.run(lambda: run_tiny(tmp_path, disk=Deadly(4)))
     path = only_run(tmp_path)
     assert not (path / "results.json").exists()
-    [row] = fresh_results(RunFolder.open(path), lambda name: tiny())["rows"]
-    assert (row["n_ok"], row["n_pending"]) == (4, 6)
-    resume_run(path, make_fake, lookup=lambda name: tiny())
-    [row] = fresh_results(RunFolder.open(path), lambda name: tiny())["rows"]
-    assert (row["n_ok"], row["n_pending"]) == (10, 0)
+    [row] = fresh_results(RunReader.open(path, [tiny()])).rows
+    assert (row.n_ok, row.n_pending) == (4, 6)
+    resume_run(path, make_fake, own=[tiny()])
+    [row] = fresh_results(RunReader.open(path, [tiny()])).rows
+    assert (row.n_ok, row.n_pending) == (10, 0)
 
 
 class Asked(FakeBackend):
@@ -141,14 +142,14 @@ def test_P8_disk_full_while_appending(tmp_path: Path) -> None:
     """A limit of the system on the size of files, so that a record is cut by a real failure of `write`."""
     whole = run_tiny(tmp_path / "whole", tiny(40)).folder.path
     config = config_of(tiny(40), tmp_path / "run")
-    plan = plan_run(config, make_fake(config), lambda name: tiny(40))
+    plan = plan_run(config, make_fake(config), [tiny(40)])
 
     def limited() -> None:
         size = (whole / "samples" / "tiny.jsonl").stat().st_size - 2000
         assert (whole / "plan.jsonl").stat().st_size < size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         try:
-            start_run(plan, make_fake(config), lookup=lambda name: tiny(40))
+            start_run(plan, make_fake(config))
         except StorageError as error:
             assert (error.code, "bytes free" in str(error.where)) == ("storage.full", True)
             assert "tiny.jsonl" in error.message
@@ -205,7 +206,7 @@ def test_P8_disk_full_on_a_file_system_of_its_own(tmp_path: Path, monkeypatch: p
     assert re.search(r"storage.full.*/samples/.*\n.*bytes free", done.stderr)
     [path] = (tmp_path / "kept").glob("*/run.json")
     folder = RunFolder.open(path.parent)
-    found = verify(folder)
+    found = verify(RunReader(folder))
     assert (found.exit_code, found.counts["pending"], found.counts["ok"]) == (0, 0, 60), found.findings
     assert [folder.index(name).duplicates for name in folder.legacy_manifest["data"]] == [0]
     assert folder.legacy_manifest["resumes"]
@@ -218,7 +219,7 @@ def test_P9_disk_full_while_writing_results(tmp_path: Path) -> None:
     path = only_run(tmp_path)
     records = (path / "samples" / "tiny.jsonl").read_bytes()
     check_invariants(path)
-    [row] = rescore(RunFolder.open(path), lookup=lambda name: tiny())["rows"]
+    [row] = rescored(RunFolder.open(path), [tiny()])["rows"]
     assert (row["n_ok"], row["complete"]) == (10, True)
     assert (path / "samples" / "tiny.jsonl").read_bytes() == records
 
@@ -238,9 +239,9 @@ def test_P10_output_folder_that_cannot_be(tmp_path: Path, kind: str) -> None:
     )  # nothing is closed to root but what is no disk
     output = {"a-file": tmp_path / "file", "below-a-file": tmp_path / "file" / "x", "read-only": closed / "x"}[kind]
     task, config = tiny(), config_of(tiny(), output)
-    plan = plan_run(config, NoModel(), lambda name: task)
+    plan = plan_run(config, NoModel(), [task])
     with pytest.raises(UsageError) as caught:
-        start_run(plan, NoModel(), lookup=lambda name: task)
+        start_run(plan, NoModel())
     assert (caught.value.code, caught.value.exit_code) == ("output.unusable", 2)
     assert str(output) in caught.value.message
 

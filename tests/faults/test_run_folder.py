@@ -13,12 +13,11 @@ from kvl_eval.errors import DataError, InputError
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import start_run
-from kvl_eval.scoring.rescore import rescore
 from kvl_eval.store.journal import encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import Message, Sample
 from tests.faults.invariants import check_invariants, no_model
-from tests.tiny_task import comparable, config_of, make_fake, run_tiny, sample_of, tiny
+from tests.tiny_task import comparable, config_of, make_fake, rescored, run_tiny, sample_of, tiny
 
 
 def records_file(path: Path) -> Path:
@@ -67,7 +66,7 @@ def test_R2_garbage_in_the_middle(tmp_path: Path, damage: Any) -> None:
     assert any("tiny.jsonl line 4" in notice for notice in folder.notices) == bool(changed)
     if changed:
         with pytest.raises(DataError) as caught:
-            rescore(RunFolder.open(path), lookup=lambda name: tiny(), strict=True)
+            rescored(RunFolder.open(path), [tiny()], strict=True)
         assert caught.value.exit_code == 4
     check_invariants(path, whole=whole)
 
@@ -77,7 +76,7 @@ def test_R3_duplicate_records(tmp_path: Path) -> None:
     lines = lines_of(path)
     records_file(path).write_bytes(b"".join([*lines, lines[2], lines[5]]))
     folder = RunFolder.open(path)
-    [row] = rescore(folder, lookup=lambda name: tiny())["rows"]
+    [row] = rescored(folder, [tiny()])["rows"]
     assert (row["n_ok"], row["n_scored"]) == (10, 10)
     assert any("2 records were replaced" in notice for notice in folder.notices)
     check_invariants(path)
@@ -93,7 +92,7 @@ def test_R6_manifest_missing_or_unreadable(tmp_path: Path, content: bytes | None
     (path / "results.json").unlink()
     folder = RunFolder.open(path)
     assert str(path / "run.json") in str(folder.problem)
-    [row] = rescore(folder, lookup=lambda name: tiny())["rows"]
+    [row] = rescored(folder, [tiny()])["rows"]
     assert row["score"] == scored
     report = write_report([path], pictures=False)[0].read_text()
     assert "unknown" in report
@@ -108,7 +107,7 @@ def test_R7_written_by_a_newer_version(tmp_path: Path, place: str) -> None:
         newer = {**RunFolder.open(path).legacy_manifest, "schema": 99}
         (path / place).write_bytes((path / place).read_bytes() + encode_line(newer))
     with pytest.raises(InputError) as caught:
-        rescore(RunFolder.open(path), lookup=lambda name: tiny())
+        rescored(RunFolder.open(path), [tiny()])
     shown = caught.value.render()
     assert (caught.value.code, caught.value.exit_code) == ("run.schema", 4)
     assert "schema 99" in shown and "up to 1" in shown
@@ -117,7 +116,7 @@ def test_R7_written_by_a_newer_version(tmp_path: Path, place: str) -> None:
 def test_R8_not_one_finished_sample(tmp_path: Path) -> None:
     path = running(run_tiny(tmp_path).folder.path)
     records_file(path).write_bytes(b"")
-    [row] = rescore(RunFolder.open(path), lookup=lambda name: tiny())["rows"]
+    [row] = rescored(RunFolder.open(path), [tiny()])["rows"]
     assert (row["score"], row["n_pending"], row["bounds"], row["complete"]) == (None, 10, [0.0, 1.0], False)
     report = write_report([path], pictures=False)[0].read_text()
     assert "10 pending" in report
@@ -152,7 +151,7 @@ def test_D19_hostile_ids_name_no_file(tmp_path: Path) -> None:
     task, config = tiny(content=content), config_of(tiny(content=content), tmp_path / "out" / "runs")
     backend = make_fake(config)
     backend._answer = lambda request, repeat: "A"
-    outcome = start_run(plan_run(config, backend, lambda name: task), backend, lookup=lambda name: task)
+    outcome = start_run(plan_run(config, backend, [task]), backend)
     assert outcome.results["rows"][0]["n_ok"] == len(IDS)
     assert {record["sample_id"] for record in outcome.folder.legacy_records("tiny")} == set(IDS)
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
@@ -180,9 +179,7 @@ def test_D17_hostile_texts_go_through_a_run(tmp_path: Path) -> None:
     ]
     task = tiny(content=content, prompts={"plain": hostile_prompt, "short": hostile_prompt})
     config = config_of(task, tmp_path, model_args={"answers": "constant:<script>alert(1)</script>\x1b[2J{{ 7*7 }}"})
-    outcome = start_run(
-        plan_run(config, make_fake(config), lambda name: task), make_fake(config), lookup=lambda name: task
-    )
+    outcome = start_run(plan_run(config, make_fake(config), [task]), make_fake(config))
     check_invariants(outcome.folder.path, task, make=no_model, exit_code=0)
     for page in write_report([outcome.folder.path], pictures=False):
         text = page.read_text()

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright import sync_api as playwright
 
 from kvl_eval.evaluation import evaluate
 from kvl_eval.reports.write import write_report
 from tests.reports.report_folders import make_run, report_verb
 from tests.reports.report_rows import HOSTILE, make_row
 
+if TYPE_CHECKING:
+    from playwright import sync_api as playwright
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[playwright.Browser]:
+    from playwright.sync_api import sync_playwright
+
     path = shutil.which("chromium") or shutil.which("google-chrome")
     assert path, "install Chromium: apt-get install chromium"
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
@@ -45,7 +50,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stacked, hebrew = "Z" + "\u0335\u0336" * 300, "\u05d0\u05d1\u05d2"
     text = f"{HOSTILE} {'W' * 3000} {stacked} {hebrew}"
     row = make_row(categories={text: {text: {"n": 3, "score": 0.5, "ci95": [0.1, 0.9]}}}, label=text, title=text)
-    row |= {"official": {text: text}, "failed": {text: 2}, "n_failed": 2, "complete": False, "partial": text}
+    row = replace(row, official={text: text}, failed={text: 2}, n_failed=2, complete=False, partial=text)
     run = make_run(folder, name="run-x", model=text, text=text, rows=[row], failed=2, missing=1, n=8)
     write_report([run], folder / "out")
     return folder / "out"

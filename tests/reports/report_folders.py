@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from kvl_eval.cli.main import main
 from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from tests.reports.report_rows import make_results, make_row
 
+DATA = {"revision": None, "version": None, "total": None, "media": 0, "partial": None}
 VERDICTS = ("correct", "wrong", "no_answer", "correct", "partial")
 SCORES = {"correct": 1.0, "wrong": 0.0, "no_answer": 0.0, "partial": 0.5, "not_scored": None}
 
@@ -36,6 +40,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
     record = {
         "schema": 1,
         "task": task,
+        "split": "testmini",
         "sample_id": sample_id(number),
         "repeat": 0,
         "budget": None,
@@ -47,6 +52,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
         "config_fingerprint": "7f3a",
         "prompt_sha256": "0" * 64,
         "prompt_text": f"<image:1>What is drawn in picture {number}? {text}",
+        "image_prep": "reference",
         "media": [
             {
                 "sha256": picture_shas()[number % len(picture_shas())],
@@ -65,6 +71,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
         "think_closed": True,
         "budget_forced": False,
         "finish_reason": "stop",
+        "trajectory_id": None,
         "tokens": {"prompt": 40, "image": 12, "thinking": 5 * number + 1, "answer": 3 + number},
         "seed": 11 * number,
         "time": {"queue": 0.0, "load": 0.1, "prefill": 0.2, "decode": 0.7, "total": 1.0},
@@ -98,10 +105,13 @@ def make_score(number: int, verdict: str, text: str) -> dict[str, Any]:
 def make_plan(number: int, task: str, text: str) -> dict[str, Any]:
     return {
         "task": task,
+        "split": "testmini",
         "sample_id": sample_id(number),
         "repeat": 0,
         "budget": None,
         "policy": None,
+        "media": 1,
+        "messages_sha256": "0" * 64,
         "row": {"pid": sample_id(number)},
         "question": f"What is drawn in picture {number}? {text}".strip(),
         "gold": [f"{number}"],
@@ -124,7 +134,7 @@ def make_run(
     missing: int = 0,
     failed: int = 0,
     verdicts: tuple[str, ...] = VERDICTS,
-    rows: list[dict[str, Any]] | None = None,
+    rows: Sequence[ResultRow] | None = None,
     **manifest: Any,
 ) -> Path:
     """A run folder of `n` samples: the last `missing` have no answer, the `failed` before failed.
@@ -140,11 +150,11 @@ def make_run(
         "config_fingerprint": "7f3a",
         "code": {"version": "0.1.0", "commit": "0123456789abcdef", "dirty": False, "files_sha256": "ab" * 32},
         "model": {"name": model, "family": family, "dtype": "float32", "device": "cpu"},
-        "data": {task: {"source": "AI4Math/MathVista", "split": "testmini", "n": n, "fingerprint": "cd" * 32}},
-        "prompt": {task: {"protocol": "default", "sha256": "ef" * 32}},
+        "data": {task: {"source": "AI4Math/MathVista", "split": "testmini", "n": n, **DATA, "fingerprint": "cd" * 32}},
+        "prompt": {task: {"name": "default", "template_sha256": "ef" * 32, "mean_tokens": None}},
         "generation": {task: {"max_new_tokens": 4096, "temperature": 0.0}},
         "environment": {"python": "3.11.7", "torch": "2.13.0", "variables": {"TZ": "UTC"}},
-        "seeds": {"seed": 0},
+        "seeds": {"seed": 0, "rule": ""},
         "counts": {"planned": n, "ok": n - missing - failed, "failed": {"oom": failed}, "pending": missing},
         "resumes": [],
         "config": {"tasks": [{"task": task, "split": "mini", "source": {"repo": "AI4Math/MathVista"}}]},
@@ -160,12 +170,10 @@ def make_run(
         journal.append(make_record(i, task, text, **change))
     journal.close()
     scored = [(i, verdicts[i % len(verdicts)]) for i in range(answered - failed)]
-    run.legacy_write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
+    run.write_scores(task, "official", "1", [make_score(i, verdict, text) for i, verdict in scored])
     lenient = [(i, "correct" if verdict == "no_answer" else verdict) for i, verdict in scored]
-    run.legacy_write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
-    run.legacy_write_results(
-        make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name)
-    )
+    run.write_scores(task, "vlmevalkit", "1", [make_score(i, verdict, text) for i, verdict in lenient])
+    run.write_results(make_results(*(rows or default_rows(task, n, missing, failed, scored)), demo=demo, run_id=name))
     run.unlock()
     return run.path
 
@@ -177,7 +185,7 @@ def report_verb(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def default_rows(task: str, n: int, missing: int, failed: int, scored: list[tuple[int, str]]) -> list[dict[str, Any]]:
+def default_rows(task: str, n: int, missing: int, failed: int, scored: list[tuple[int, str]]) -> list[ResultRow]:
     verdicts: dict[str, int] = {}
     for _, verdict in scored:
         verdicts[verdict] = verdicts.get(verdict, 0) + 1
@@ -197,4 +205,4 @@ def default_rows(task: str, n: int, missing: int, failed: int, scored: list[tupl
         bounds=[0.4, 0.6],
         ci95=[0.3, 0.8],
     )
-    return [row, {**row, "protocol": "vlmevalkit", "label": "vlmevalkit", "reference": None}]
+    return [row, replace(row, protocol="vlmevalkit", label="vlmevalkit", reference=None)]

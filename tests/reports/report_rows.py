@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kvl_eval.decode import decode
+from kvl_eval.store.result_records import ResultRow, Results
+
 HOSTILE = (
     "<script>alert(1)</script></script><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}javascript:alert(3) "
     "\x1b[31mred\x1b[0m \u202egnp.exe \x00 &amp; \"quoted\" 'single' `code` | pipe | [link](javascript:alert(4))\n"
@@ -11,8 +14,19 @@ HOSTILE = (
 )
 
 
-def make_row(**changes: Any) -> dict[str, Any]:
-    """One row of results.json: a whole MathVista run of 1,000 questions."""
+PUBLISHED = {
+    "system": "Kimi-VL-A3B-Instruct",
+    "unit": "percent",
+    "source": "Kimi-VL-A3B-Instruct model card (report, Table 3)",
+    "table": None,
+    "delta": None,
+    "inside_ci": None,
+    "note": "",
+}
+
+
+def make_row(**changes: Any) -> ResultRow:
+    """One row of results.json: a whole MathVista run of 1,000 questions. `changes` are JSON values."""
     row: dict[str, Any] = {
         "task": "mathvista",
         "title": "MathVista",
@@ -53,22 +67,18 @@ def make_row(**changes: Any) -> dict[str, Any]:
             "image": {"mean": 500.0, "median": 480, "p95": 1024},
         },
         "truncated_share": 0.0,
+        "unclosed_share": 0.0,
+        "forced_share": 0.0,
         "blind": False,
         "time": {"total": 840.0, "mean": 0.84},
         "repeats": None,
-        "reference": {
-            "system": "Kimi-VL-A3B-Instruct",
-            "value": 0.687,
-            "unit": "percent",
-            "source": "Kimi-VL-A3B-Instruct model card (report, Table 3)",
-            "delta": -0.008,
-            "inside_ci": True,
-            "note": "",
-        },
+        "reference": {"value": 0.687, "delta": -0.008, "inside_ci": True},
     }
-    return {**row, **changes}
+    row |= changes
+    reference = row["reference"]
+    return decode(ResultRow, {**row, "reference": None if reference is None else {**PUBLISHED, **reference}})
 
 
-def make_results(*rows: dict[str, Any], demo: bool = False, run_id: str = "run-a") -> dict[str, Any]:
+def make_results(*rows: ResultRow, demo: bool = False, run_id: str = "run-a") -> Results:
     """The whole of results.json."""
-    return {"schema": 1, "run_id": run_id, "created": "2026-08-11T14:22:33Z", "model": {}, "demo": demo, "rows": rows}
+    return Results(run_id=run_id, created="2026-08-11T14:22:33Z", demo=demo, rows=rows)

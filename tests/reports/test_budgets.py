@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kvl_eval.reports.budgets import Chart, budget_charts, budgets_markdown, cells_of, header_of, picture_file
-from kvl_eval.reports.curves import COLOURS, NARROW, WIDE, Format, chart_file, log_axis, spoken
+from kvl_eval.reports.curves import COLOURS, NARROW, WIDE, Canvas, chart_file, log_axis, spoken
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.write import write_report
+from kvl_eval.store.result_records import ResultRow, Spread
 from kvl_eval.store.run_folder import RunFolder
 from tests.reports.report_folders import make_run
 from tests.reports.report_rows import HOSTILE, make_row
@@ -23,19 +25,21 @@ THINKING = {"model": "kimi-vl-thinking", "family": "thinking"}
 SCORES = {1024: 0.655, 4096: 0.7, 16384: 0.72}
 
 
-def budget_rows(scores: dict[int, float | None], policy: str = "cut", **changes: Any) -> list[dict[str, Any]]:
+def budget_rows(scores: dict[int, float | None], policy: str = "cut", **changes: Any) -> list[ResultRow]:
     """Rows of a sweep; the smaller the budget, the more thoughts it ended."""
     rows = []
     for place, (budget, score) in enumerate(scores.items()):
         ended = round(0.4 / (place + 1), 3)
         ci95 = None if score is None else [max(0.0, score - 0.03), min(1.0, score + 0.03)]
         row = make_row(budget=budget, policy=policy, score=score, ci95=ci95, reference=None, **changes)
-        row |= {
-            "unclosed_share": ended if policy == "cut" else 0.0,
-            "forced_share": ended if policy == "force" else 0.0,
-        }
-        row["tokens"] = {**row["tokens"], "thinking": {"mean": budget / 2, "median": 1, "p95": 2}}
-        rows.append(row)
+        rows.append(
+            replace(
+                row,
+                unclosed_share=ended if policy == "cut" else 0.0,
+                forced_share=ended if policy == "force" else 0.0,
+                tokens={**row.tokens, "thinking": Spread(mean=budget / 2, median=1, p95=2)},
+            )
+        )
     return rows
 
 
@@ -52,7 +56,7 @@ def test_only_results_within_budgets_make_a_curve(tmp_path: Path) -> None:
     assert charts(make_run(tmp_path)) == []
     [chart] = charts(sweep(tmp_path, name="run-b"))
     [curve] = chart.curves
-    assert [row["budget"] for row in curve.rows] == [1024, 4096, 16384]
+    assert [row.budget for row in curve.rows] == [1024, 4096, 16384]
     assert (chart.name, curve.name) == ("mathvista/testmini", "kimi-vl-thinking, cut")
 
 
@@ -87,7 +91,8 @@ def test_the_published_curve_is_figure_13_and_stands_beside_thinking_runs_alone(
         [other] = charts(sweep(tmp_path, f"run-{number}", model=family, family=family))
         assert other.published == ()
     folder = RunFolder.open(sweep(tmp_path, "run-copy"))
-    folder.legacy_save({"model": {**folder.legacy_manifest["model"], "family_rule": "origin"}})
+    model = replace(folder.manifest.model, others={"family_rule": "origin"})
+    folder.save(replace(folder.manifest, model=model))
     [copy] = charts(folder.path)
     assert copy.published == (), "what says itself that it is a published model may be a fine-tune"
     [demo] = charts(sweep(tmp_path, "run-demo", demo=True))
@@ -96,10 +101,10 @@ def test_the_published_curve_is_figure_13_and_stands_beside_thinking_runs_alone(
 
 
 def test_cells_say_what_a_budget_did(tmp_path: Path) -> None:
-    reference = {"system": "x", "value": 0.709, "delta": -0.009, "inside_ci": True}
+    reference = make_row(reference={"system": "x", "value": 0.709, "delta": -0.009, "inside_ci": True}).reference
     rows = budget_rows({0: 0.2, 1000: 0.7, 4096: None})
-    rows[1]["reference"] = reference
-    rows[2] |= {"n_ok": 0, "n_scored": 0, "verdicts": {}, "n_failed": 1000}
+    rows[1] = replace(rows[1], reference=reference)
+    rows[2] = replace(rows[2], n_ok=0, n_scored=0, verdicts={}, n_failed=1000)
     [chart] = charts(make_run(tmp_path, rows=rows, **THINKING))
     [curve] = chart.curves
     assert header_of(curve)[6:9] == ["unclosed", "forced", "thinking tokens"]
@@ -146,7 +151,7 @@ def labels(drawn: ET.Element) -> list[str]:
 
 
 @pytest.mark.parametrize("form", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_the_drawing_has_every_point_band_and_name(tmp_path: Path, form: Format) -> None:
+def test_the_drawing_has_every_point_band_and_name(tmp_path: Path, form: Canvas) -> None:
     [chart] = charts(sweep(tmp_path), sweep(tmp_path, "run-b", policy="force"))
     drawn = ET.fromstring(chart_file(chart, form))
     for number in (0, 1):
@@ -250,9 +255,9 @@ def test_markdown_has_tables_and_a_picture_that_exists(tmp_path: Path) -> None:
 
 def test_a_demo_is_said_to_be_one_and_gets_no_published_curve(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    reference = {"system": "x", "value": 0.7, "delta": None, "note": "embedded demo, not Kimi-VL-A3B"}
+    reference = make_row(reference={"system": "x", "value": 0.7, "delta": None, "inside_ci": None}).reference
     rows = budget_rows(SCORES, split="mini")
-    rows[0]["reference"] = reference
+    rows[0] = replace(rows[0], reference=reference)
     write_report([make_run(tmp_path, rows=rows, demo=True, model="nano", family="nano")], out)
     page = Page(out / "budgets.html")
     assert "No curve was published for these runs." in page.text
@@ -265,7 +270,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     out = tmp_path / "out"
     rows = budget_rows({64: 0.3, 128: 0.4}, title=HOSTILE, split=HOSTILE, label=HOSTILE)
     write_report(
-        [make_run(tmp_path, model=HOSTILE, task=HOSTILE, rows=[{**row, "task": HOSTILE} for row in rows])], out
+        [make_run(tmp_path, model=HOSTILE, task=HOSTILE, rows=[replace(row, task=HOSTILE) for row in rows])], out
     )
     found = list(out.glob("budgets-*.svg"))
     assert len(found) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from kvl_eval.reports.cautions import cautions, differences
 from kvl_eval.reports.runs import open_runs
-from tests.reports.report_folders import make_run
+from tests.reports.report_folders import DATA, make_run
 from tests.reports.report_rows import make_row
 
 CLEAN = make_row()
@@ -54,7 +54,7 @@ def test_five_percent_is_still_quiet(tmp_path: Path, row: dict[str, Any]) -> Non
         ({"status": "interrupted"}, "the run is interrupted"),
         ({"code": {"version": "0.1.0", "commit": "abc", "dirty": True}}, "uncommitted changes (commit abc)"),
         (
-            {"resumes": [{"code": {"version": "0.2.0", "commit": "fedcba987654"}}]},
+            {"resumes": [{"time": "2026-08-12T00:00:00Z", "code": {"version": "0.2.0", "commit": "fedcba987654"}}]},
             "resumed with other code: 0.1.0 0123456789 → 0.2.0 fedcba9876",
         ),
     ],
@@ -74,9 +74,15 @@ def test_a_damaged_manifest_is_said(tmp_path: Path) -> None:
     ("changes", "text"),
     [
         ({"code": {"version": "0.2.0"}}, "different versions of kvl-eval: 0.1.0, 0.2.0"),
-        ({"data": {"mathvista": {"fingerprint": "other"}}}, "mathvista: these runs used different data"),
-        ({"prompt": {"mathvista": {"sha256": "other"}}}, "mathvista: these runs used different prompts"),
-        ({"generation": {"mathvista": {"temperature": 0.8}}}, "different generation settings"),
+        (
+            {"data": {"mathvista": {**DATA, "source": None, "split": "testmini", "n": 10, "fingerprint": "other"}}},
+            "mathvista: these runs used different data",
+        ),
+        (
+            {"prompt": {"mathvista": {"name": "default", "sha256": "other", "mean_tokens": None}}},
+            "mathvista: these runs used different prompts",
+        ),
+        ({"generation": {"mathvista": {"max_new_tokens": 4096, "temperature": 0.8}}}, "different generation settings"),
     ],
 )
 def test_runs_unlike_each_other(tmp_path: Path, changes: dict[str, Any], text: str) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_every_page_is_self_contained_and_strict(tmp_path: Path) -> None:
 def test_hostile_text_stays_text_in_every_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     row = make_row(categories={HOSTILE: {HOSTILE: {"n": 3, "score": 0.5, "ci95": [0.1, 0.9]}}}, failed={HOSTILE: 1})
-    row |= {"label": HOSTILE, "partial": HOSTILE, "official": {HOSTILE: HOSTILE}, "complete": False, "title": HOSTILE}
+    row = replace(row, label=HOSTILE, partial=HOSTILE, official={HOSTILE: HOSTILE}, complete=False, title=HOSTILE)
     write_report([make_run(tmp_path, model=HOSTILE, text=HOSTILE, rows=[row], failed=2, code={"commit": HOSTILE})], out)
     for path in [*out.glob("*.html"), *out.glob("data/*.js"), out / "report.md"]:
         text = path.read_text(encoding="utf-8")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kvl_eval import references
 from kvl_eval.errors import UsageError
-from kvl_eval.reports.leaderboard import leaderboard, printed_table, published_table
+from kvl_eval.reports.leaderboard import benchmark_groups, leaderboard, printed_table, published_table
 from kvl_eval.reports.runs import open_runs
 from tests.reports.report_folders import make_run
 from tests.reports.report_rows import make_row
@@ -118,3 +120,30 @@ def test_leaderboard_shows_default_figures_with_source_and_notes() -> None:
 def test_unknown_table() -> None:
     with pytest.raises(UsageError, match="tabel3"):
         printed_table("tabel3", [])
+
+
+def test_every_figure_of_the_leaderboards_systems_is_shown_or_said_to_be_missing() -> None:
+    board = leaderboard([])
+    shown = {one.score.benchmark_label for row in board.rows for one in row.published if one is not None}
+    said = {line.partition(":")[0] for line in board.left_out}
+    own_table = {"Needle-in-a-Haystack, text", "Needle-in-a-Haystack, video"}
+    published = {one.benchmark_label for one in references.load() if one.is_default}
+    assert published <= shown | said | own_table
+    assert shown & said == {"OSWorld", "WindowsAgentArena"}
+
+
+def test_rows_stand_under_the_heading_their_task_names() -> None:
+    groups = benchmark_groups(references.load())
+    assert (groups["mathvista"], groups["mmmu_pro"], groups["osworld"], groups["niah_text"]) == (
+        "Math",
+        "College-level",
+        "Agent grounding",
+        "",
+    )
+    headings = [row.group for row in leaderboard([]).rows]
+    assert headings == sorted(headings, key=headings.index), "each heading once"
+
+
+def test_a_benchmark_that_nothing_knows_has_a_row_under_other() -> None:
+    stranger = replace(references.load()[0], benchmark="stranger")
+    assert benchmark_groups([*references.load(), stranger])["stranger"] == "Other"

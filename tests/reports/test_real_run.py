@@ -15,7 +15,7 @@ from kvl_eval.reports.table import protocol_table
 from kvl_eval.reports.task_view import protocol_views
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import rescore
-from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.scoring.run_reader import RunReader
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model_args={"think": 60, "fail": "oom:1"},
         output_dir=str(tmp_path_factory.mktemp("results")),
     )
-    rescore(RunFolder.open(done.path), "all", "split")
+    rescore(RunReader.open(done.path), "all")
     return done.path
 
 
@@ -57,7 +57,7 @@ def test_the_sample_browser_holds_every_planned_answer_once(run: Path, tmp_path:
 def test_protocols_in_the_terminal(run: Path) -> None:
     (opened,) = open_runs([run])
     rows = main_rows(opened)
-    assert [row["budget"] for row in rows] == [16, 1024]
+    assert [row.budget for row in rows] == [16, 1024]
     text = protocol_table(protocol_views(opened, rows[1]))
     assert text.splitlines()[1].endswith("default")
     assert "vlmevalkit" in text

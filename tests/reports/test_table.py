@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-from kvl_eval.reports.figures import budget, columns, plain
+from kvl_eval.reports.numbers import budget, columns, plain
 from kvl_eval.reports.table import ProtocolView, final_table, find_flips, protocol_table
+from kvl_eval.store.records import ScoreLine
+from tests.records import make_score
 from tests.reports.report_rows import HOSTILE, make_results, make_row
 
 
@@ -28,9 +30,15 @@ def test_the_whole_table() -> None:
         reference=reference,
     )
     ocrbench = make_row(
-        task="ocrbench", split="test", unit="points", score=0.861, ci95=[0.8382, 0.8811], label="official", verdicts={}
+        task="ocrbench",
+        split="test",
+        unit="points",
+        score=0.861,
+        ci95=[0.8382, 0.8811],
+        label="official",
+        verdicts={},
+        reference={"value": 0.867, "delta": -0.006, "inside_ci": True},
     )
-    ocrbench["reference"] = {"value": 0.867, "delta": -0.006, "inside_ci": True}
     assert final_table(make_results(make_row(), budgeted, ocrbench)).splitlines() == [
         "task                budget  n     score     95 % CI       paper  Δ       no-answer  failed  protocol",
         "mathvista/testmini  none    1000  67.9      [64.9, 70.7]  68.7   -0.8 ≈  0.4 %      0       official-rule",
@@ -93,7 +101,7 @@ def test_demo_and_blind_are_marked() -> None:
 
 
 def test_no_rows_is_said() -> None:
-    assert final_table({"rows": []}) == "no results"
+    assert final_table(make_results()) == "no results"
 
 
 def test_foreign_text_cannot_act_in_a_terminal() -> None:
@@ -114,22 +122,14 @@ def test_columns_allow_for_wide_characters() -> None:
     assert columns([("数学", "x"), ("abcd", "y")]) == "数学  x\nabcd  y"
 
 
-def line(sample_id: str, verdict: str, score: float | None, extracted: object = "A") -> dict[str, object]:
-    return {
-        "sample_id": sample_id,
-        "repeat": 0,
-        "budget": None,
-        "policy": None,
-        "verdict": verdict,
-        "score": score,
-        "extracted": extracted,
-    }
+def line(sample_id: str, verdict: str, score: float | None, extracted: object = "A") -> ScoreLine:
+    return make_score(sample_id, verdict=verdict, score=score, extracted=extracted)
 
 
 def test_protocols_differ_where_verdict_or_score_does() -> None:
     default = [line("1", "correct", 1.0), line("2", "wrong", 0.0), line("3", "partial", 0.5), line("4", "wrong", 0.0)]
     other = [line("4", "wrong", 0.0, "B"), line("3", "partial", 0.6), line("2", "correct", 1.0), line("9", "wrong", 0)]
-    assert [flip.sample_id for flip in find_flips(default, other)] == ["3", "2"]
+    assert [flip.key.sample_id for flip in find_flips(default, other)] == ["3", "2"]
 
 
 def test_protocol_table_lists_flips() -> None:
@@ -139,7 +139,7 @@ def test_protocol_table_lists_flips() -> None:
         ProtocolView(row=make_row(), flips=()),
         ProtocolView(row=make_row(protocol="vlmevalkit", label="vlmevalkit"), flips=find_flips(default, other)),
     ]
-    text = protocol_table(views, shown=2)
+    text = protocol_table(views, most=2)
     assert text.splitlines()[1].endswith("default")
     assert text.splitlines()[2].endswith("3")
     assert "no_answer → correct  nothing → <script>" in text
@@ -166,14 +166,15 @@ def test_tables_need_no_heavy_module() -> None:
     ],
 )
 def test_a_budget_is_named_with_its_policy(tokens: int | None, policy: str | None, expected: str) -> None:
-    assert budget({"budget": tokens, "policy": policy}) == expected
+    assert budget(make_row(budget=tokens, policy=policy)) == expected
 
 
 def test_no_published_figure_stands_beside_a_demo_or_a_mini_split() -> None:
-    reference = {"system": "x", "value": 0.687, "delta": None, "note": "another sentence"}
-    assert "68.7" not in final_table(make_results(make_row(split="mini", reference=reference)))
-    assert "68.7" not in final_table(make_results(make_row(reference=reference), demo=True))
+    reference = {"system": "x", "value": 0.687, "delta": None, "inside_ci": None, "note": "any"}
     assert "68.7" in final_table(make_results(make_row(reference=reference)))
+    assert "68.7" not in final_table(make_results(make_row(split="mini", reference=reference)))
+    demo = final_table(make_results(make_row(reference=reference), demo=True))
+    assert "68.7" not in demo and "no Δ" not in demo
 
 
 def test_what_holds_for_several_results_is_said_once() -> None:

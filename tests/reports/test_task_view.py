@@ -42,6 +42,6 @@ def test_protocols_compare_with_the_default(tmp_path: Path) -> None:
     (run,) = open_runs([make_run(tmp_path, n=10)])
     (row,) = main_rows(run)
     default, other = protocol_views(run, row)
-    assert (default.row["protocol"], default.flips) == ("official", ())
-    assert [flip.sample_id for flip in other.flips] == ["3", "8"]
+    assert (default.row.protocol, default.flips) == ("official", ())
+    assert [flip.key.sample_id for flip in other.flips] == ["3", "8"]
     assert {flip.verdicts for flip in other.flips} == {("no_answer", "correct")}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.cli.options import budgets, config_file, limit, pairs, sample_ids, shard
+from kvl_eval.cli.options import budgets, config_file, pairs, sample_ids, scalar, shard
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.store.journal import encode_line
@@ -55,11 +55,16 @@ def test_any_run_config_survives_the_manifest(options: dict[str, Any]) -> None:
 
 @given(TEXTS)
 def test_any_text_of_an_option_is_read_or_refused(text: str) -> None:
-    for read in (budgets, limit, shard, lambda given: pairs((given,), "--model-args")):
+    for read in (budgets, lambda given: pairs((given,), "--model-args")):
         try:
             read(text)
         except KvlEvalError as error:
             assert error.code.startswith(("config.", "usage."))
+    for option in ({"limit": scalar(text)}, {"shard": shard(text)}):
+        try:
+            resolve("fake", "fake", [tiny()], option)
+        except KvlEvalError as error:
+            assert error.code in ("config.limit", "config.shard")
     if "\0" not in text:
         assert isinstance(sample_ids(text), tuple)
 

@@ -84,7 +84,13 @@ def test_unknown_names_are_answered_with_the_nearest(options: dict[str, Any], co
         {"repeats": 0},
         {"limit": 0},
         {"limit": 1.5},
+        {"limit": True},
+        {"limit": "many"},
+        {"limit": float("inf")},
         {"shard": (3, 2)},
+        {"shard": (0, 2)},
+        {"shard": (1, 2, 3)},
+        {"shard": ("a", 2)},
         {"fail_on_error": -1},
         {"temperature": -0.1},
         {"top_p": 0.0},
@@ -132,7 +138,7 @@ def test_the_yaml_file_speaks_in_flags() -> None:
 def test_the_yaml_file_names_flags_that_exist() -> None:
     from kvl_eval.cli.main import run
 
-    known = {parameter.name for parameter in run.params}
+    known = {option.lstrip("-").replace("-", "_") for parameter in run.params for option in parameter.opts}
     asked = config(
         limit=3, sample_ids=("a",), think_budget=(8,), model_args={"think": 3}, data_repo=("a/b",), blind=True, frames=3
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.audit.verify import verify
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_folder import RunFolder
 from tests.run.test_sweep import by_key, newest, records
 from tests.tiny_task import comparable
@@ -66,10 +67,10 @@ def test_P4_a_sweep_of_the_engine_killed_in_its_middle_ends_as_an_undisturbed_on
     left = by_key(records(path), "worker")
     assert left == {key: expected[key] for key in left}
     assert (len(left), finished.count(b"\n"), torn != b"") == (KEPT, KEPT - 1, True)
-    assert verify(RunFolder.open(path)).exit_code == 3
+    assert verify(RunReader.open(path)).exit_code == 3
 
     assert kvl("resume", str(path)) == 0
     assert file.read_bytes().startswith(finished + b"\n"), "nothing finished was answered again"
     assert by_key(records(path), "worker") == expected
     assert comparable(path) == comparable(undisturbed)
-    assert verify(RunFolder.open(path)).exit_code == 0
+    assert verify(RunReader.open(path)).exit_code == 0

@@ -10,21 +10,24 @@ from typing import Any
 import pytest
 
 import kvl_eval
-from kvl_eval.audit.compare import as_text, compare
+from kvl_eval.audit.compare import compare
+from kvl_eval.audit.compare_text import as_text
 from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.backends.chat_client import Server
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.main import main
+from kvl_eval.decode import decode
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
-from kvl_eval.reports.figures import protocol_name
+from kvl_eval.reports.numbers import protocol_name
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.judge_stage import judge_run
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import RunOutcome, resume_run
-from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
 from kvl_eval.store.replies import legacy_reply_lines
+from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Protocol, Task
@@ -32,7 +35,7 @@ from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score
 from tests.faults.invariants import check_invariants, no_model
 from tests.faults.stub_server import Asked, Stub, chat, failing, in_turn, serving, unused_address
-from tests.tiny_task import comparable, rows, run_tiny, tiny
+from tests.tiny_task import comparable, rescored, rows, run_tiny, tiny
 from tests.tiny_task import score as letter_score
 
 
@@ -76,8 +79,13 @@ def by_judge(outcome: RunOutcome) -> dict[str | None, dict[str, Any]]:
 
 def again(folder: RunFolder, task: Task, url: str, name: str = "umpire") -> dict[str, Any]:
     server = Server(base_url=url, model=name, max_retries=0, pause=0.01)
-    judge_run(folder, server, "split", Silent(), lookup=lambda _: task)
-    return rescore(folder, lookup=lambda _: task)
+    judge_run(RunReader(folder, [task]), server, "answer", Silent())
+    return rescored(folder, [task])
+
+
+def compared(a: RunFolder, b: RunFolder, task: Task, **options: Any) -> list[Any]:
+    comparison = compare(RunReader(a, [task]), RunReader(b, [task]), **options)
+    return [pair.as_json() for pair in comparison.comparisons]
 
 
 @pytest.fixture
@@ -90,7 +98,10 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
     outcome = run_tiny(tmp_path, judged(), **options(stub))
     found = by_judge(outcome)
     assert (found[None]["score"], found["umpire"]["score"]) == (0.5, (0.5 + 3) / 4)
-    assert [protocol_name(row) for row in found.values()] == ["official-rule", "official (judge umpire)"]
+    assert [protocol_name(decode(ResultRow, row)) for row in found.values()] == [
+        "official-rule",
+        "official (judge umpire)",
+    ]
     assert outcome.exit_code == 0
     assert len(stub.asked) == 3, "nothing is asked where the task's rule suffices"
     lines = list(outcome.folder.legacy_scores("tiny", "official+umpire"))
@@ -103,7 +114,7 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
         "judge",
     )
     assert (lines[1]["extracted"], lines[1]["verdict"]) == ("1.0", "correct")
-    assert verify(outcome.folder, lambda _: judged()).verdict == "whole"
+    assert verify(RunReader(outcome.folder, [judged()])).verdict == "whole"
     assert write_report([outcome.folder.path])
 
 
@@ -152,7 +163,7 @@ def test_S5_another_judge_is_asked_and_shown_beside_the_first(tmp_path: Path, st
     results = again(outcome.folder, task, stub.url, "referee")
     shown = [(row["judge"], row["score"]) for row in results["rows"]]
     assert shown == [(None, 0.5), ("umpire", 0.875), ("referee", 0.125)]
-    assert verify(outcome.folder, lambda _: task).verdict == "whole"
+    assert verify(RunReader(outcome.folder, [task])).verdict == "whole"
 
 
 @pytest.mark.parametrize("reply", ["", "I'm sorry, but I cannot grade this.", "nan", "inf", "1.5", "-0.1", "good"])
@@ -178,13 +189,13 @@ def test_S4_a_judge_that_recovers_finishes_later(tmp_path: Path, stub: Stub) -> 
     outcome = run_tiny(tmp_path, task, **options(stub))
     assert by_judge(outcome)["umpire"]["n_scored"] == 3 and outcome.exit_code == 3
     asked = len(stub.asked)
-    assert resume_run(outcome.folder.path, no_model, lookup=lambda _: task).exit_code == 3
+    assert resume_run(outcome.folder.path, no_model, own=[task]).exit_code == 3
     assert len(stub.asked) == asked, "a resume asks about what was never asked, not about what failed"
     stub.script = in_turn(chat("0.0"))
     results = again(outcome.folder, task, stub.url)
     assert len(stub.asked) == asked + 1
     assert [row["n_scored"] for row in results["rows"]] == [4, 4]
-    assert verify(outcome.folder, lambda _: task).verdict == "whole"
+    assert verify(RunReader(outcome.folder, [task])).verdict == "whole"
 
 
 @pytest.mark.parametrize("status", [401, 404])
@@ -281,11 +292,11 @@ def test_replies_that_no_result_knows_yet_are_incomplete_not_damaged(tmp_path: P
     task = judged()
     outcome = run_tiny(tmp_path, task)
     server = Server(base_url=stub.url, model="umpire")
-    judge_run(outcome.folder, server, "split", Silent(), lookup=lambda _: task)  # and then the process is killed
-    found = verify(RunFolder.open(outcome.folder.path), lambda _: task)
+    judge_run(RunReader(outcome.folder, [task]), server, "answer", Silent())  # and then the process is killed
+    found = verify(RunReader.open(outcome.folder.path, [task]))
     assert found.verdict == "incomplete", found.findings
-    rescore(outcome.folder, lookup=lambda _: task)
-    assert verify(RunFolder.open(outcome.folder.path), lambda _: task).verdict == "whole"
+    rescored(outcome.folder, [task])
+    assert verify(RunReader.open(outcome.folder.path, [task])).verdict == "whole"
 
 
 def test_shards_bring_what_their_judges_said(tmp_path: Path, stub: Stub) -> None:
@@ -293,7 +304,7 @@ def test_shards_bring_what_their_judges_said(tmp_path: Path, stub: Stub) -> None
     whole = run_tiny(tmp_path / "whole", task, **options(stub))
     shards = [run_tiny(tmp_path / "parts", task, shard=(part, 2), **options(stub)).folder.path for part in (1, 2)]
     asked = len(stub.asked)
-    outcome, _ = merge(shards, tmp_path / "joined", lambda _: task)
+    outcome, _ = merge(shards, tmp_path / "joined", [task])
     assert len(stub.asked) == asked
     assert [(row["judge"], row["score"], row["n_scored"]) for row in outcome.results["rows"]] == [
         (row["judge"], row["score"], row["n_scored"]) for row in whole.results["rows"]
@@ -332,17 +343,15 @@ def test_two_judges_or_none_of_one_run_are_compared(tmp_path: Path, stub: Stub) 
     folder = run_tiny(tmp_path, task, **options(stub)).folder
     stub.script = in_turn(chat("0.0"))
     again(folder, task, stub.url, "second")
-    found = compare(folder, folder, protocols=("official", "official+umpire"), lookup=lambda _: task)
-    [one] = found["comparisons"]
+    found = compare(RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official", "official+umpire"))
+    [one] = found.as_json()["comparisons"]
     assert [one[side]["protocol"] for side in ("a", "b")] == ["official", "official+umpire"]
     assert (one["score_a"], one["score_b"]) == (0.5, (0.5 + 3) / 4)
     assert "official against official+umpire" in as_text(found)
-    [one] = compare(folder, folder, protocols=("official+umpire", "official+second"), lookup=lambda _: task)[
-        "comparisons"
-    ]
+    [one] = compared(folder, folder, task, protocols=("official+umpire", "official+second"))
     assert [flip["sample_id"] for flip in one["lost"]] == ["q/1", "q/2", "q/3"]
     with pytest.raises(UsageError, match="'third' was not asked") as caught:
-        compare(folder, folder, protocols=("official", "official+third"), lookup=lambda _: task)
+        compare(RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official", "official+third"))
     assert caught.value.why == "asked: umpire, second"
 
 
@@ -353,11 +362,11 @@ def test_two_runs_are_compared_by_the_newest_judge_that_both_asked(tmp_path: Pat
         for number, (name, given) in enumerate({"a": options(stub), "b": options(stub), "bare": {}}.items())
     )
     again(a, task, stub.url, "only-here")
-    [one] = compare(a, b, lookup=lambda _: task)["comparisons"]
+    [one] = compared(a, b, task)
     assert {one[side]["protocol"] for side in ("a", "b")} == {"official+umpire"}
-    [one] = compare(a, bare, lookup=lambda _: task)["comparisons"]
+    [one] = compared(a, bare, task)
     assert {one[side]["protocol"] for side in ("a", "b")} == {"official"}
-    [one] = compare(a, bare, protocols=("lenient+umpire", "lenient"), lookup=lambda _: task)["comparisons"]
+    [one] = compared(a, bare, task, protocols=("lenient+umpire", "lenient"))
     assert {one[side]["protocol"] for side in ("a", "b")} == {"lenient"}  # which no judge reads
 
 

@@ -22,7 +22,7 @@ from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Lines
 from kvl_eval.run.runner import start_run
-from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef
 
@@ -65,17 +65,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_recall_is_what_the_model_can_read(run: Path) -> None:
     (found,) = open_runs([run])
     for row in found.rows:
-        assert (row["n_scored"], row["score"]) == (10, 0.8)
-        assert {name: one["score"] for name, one in row["categories"]["depth"].items()} == {
+        assert (row.n_scored, row.score) == (10, 0.8)
+        assert {name: part.score for name, part in row.categories["depth"].items()} == {
             "0": 0.0,
             **dict.fromkeys(("25", "50", "75", "100"), 1.0),
         }
-        assert row["official"]["recall (0,2048]"] == "80.0 (4 of 5)"
-        assert row["categories"]["haystack_tokens"]["(0,2048]"]["ci95"] == pytest.approx([0.3755, 0.9638], abs=1e-4)
+        assert row.official["recall (0,2048]"] == "80.0 (4 of 5)"
+        assert row.categories["haystack_tokens"]["(0,2048]"].ci95 == pytest.approx([0.3755, 0.9638], abs=1e-4)
 
 
 def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -> None:
-    found = verify(RunFolder.open(run))
+    found = verify(RunReader.open(run))
     assert found.verdict == "whole", found.findings
     texts = [text for text in found.proven if text.startswith("data set")]
     assert texts == [f"data set of {name}: unchanged since the run" for name in NAMES]

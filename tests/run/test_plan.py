@@ -26,9 +26,7 @@ from tests.tiny_task import config_of, rows, tiny
 
 def plan_of(task: Task | None = None, args: dict[str, Any] | None = None, **options: Any) -> Plan:
     task = task or tiny()
-    return plan_run(
-        config_of(task, Path("results"), **options), FakeBackend(Settings(model_args=args or {})), lambda _: task
-    )
+    return plan_run(config_of(task, Path("results"), **options), FakeBackend(Settings(model_args=args or {})), [task])
 
 
 def lines(plan: Plan) -> list[dict[str, Any]]:
@@ -243,6 +241,10 @@ def test_the_plan_says_what_will_be_done() -> None:
         "time      unknown",
     ):
         assert expected in text
+
+
+def test_house_d7_the_plan_calls_a_protocol_what_results_call_it() -> None:
+    assert "score   lenient rule, no judge needed" in plan_text(plan_of(protocol="lenient"))
 
 
 def test_media_are_counted_in_the_prompt_as_text() -> None:

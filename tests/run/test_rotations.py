@@ -16,11 +16,14 @@ from kvl_eval.audit.compare import compare
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.run import resume_verb
-from kvl_eval.reports.figures import counted
+from kvl_eval.decode import decode
+from kvl_eval.reports.numbers import counted
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers.aggregate import by_question
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
+from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
@@ -64,7 +67,7 @@ def test_one_wrong_rotation_loses_the_question(tmp_path: Path) -> None:
     assert row["score"] == pytest.approx(1 - 1 / QUESTIONS)
     assert (row["n_planned"], row["n_scored"], row["n_questions"]) == (len(GOLD), len(GOLD), QUESTIONS)
     assert row["bounds"] == pytest.approx([row["score"]] * 2)
-    assert row["complete"] and counted(row) == f"{len(GOLD)} ({QUESTIONS} questions)"
+    assert row["complete"] and counted(decode(ResultRow, row)) == f"{len(GOLD)} ({QUESTIONS} questions)"
     assert float(row["official"]["all rotations, each for itself"]) == pytest.approx(1 - 1 / len(GOLD))
     assert sum(part["n"] for part in row["categories"]["l2-category"].values()) == QUESTIONS
 
@@ -122,14 +125,14 @@ def test_shards_never_part_a_question(tmp_path: Path) -> None:
 
 def test_the_plan_says_how_many_requests_there_are(tmp_path: Path) -> None:
     task: Task = get_task(TASK)
-    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings(model_args={})), lambda _: task)
+    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings(model_args={})), [task])
     assert plan.requests == len(GOLD)
     assert f"{len(GOLD)} samples ({QUESTIONS} questions, each asked several times)" in plan_text(plan)
 
 
 def test_runs_are_compared_by_question(tmp_path: Path) -> None:
     a, b = (RunFolder.open(Path(run(tmp_path / n, wrong=w).path)) for n, w in (("a", ["0"]), ("b", ["0", TURNED, "1"])))
-    (found,) = compare(a, b, task=TASK)["comparisons"]
+    (found,) = compare(RunReader(a), RunReader(b), task=TASK).as_json()["comparisons"]
     assert found["n"] == QUESTIONS
     assert found["difference"] == pytest.approx(-1 / QUESTIONS), "question 0 is lost in both"
     assert [flip["sample_id"] for flip in found["lost"]] == ["1"]

@@ -35,7 +35,7 @@ RECORD_TIMES = ("time", "ended_at", "crc")
 
 def resume(path: Path, task: Task | None = None, **options: Any) -> RunOutcome:
     chosen = task or tiny()
-    return resume_run(path, make_fake, lookup=lambda name: chosen, **options)
+    return resume_run(path, make_fake, own=[chosen], **options)
 
 
 def no_model(config: RunConfig) -> Backend:
@@ -120,7 +120,7 @@ def test_several_tasks_stand_in_the_order_asked(tmp_path: Path) -> None:
 
     config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path), "protocol": "all"})
     backend = FakeBackend(config.settings, answer=gold_answer)
-    outcome = start_run(plan_run(config, backend, tasks.__getitem__), backend, lookup=tasks.__getitem__)
+    outcome = start_run(plan_run(config, backend, list(tasks.values())), backend)
     assert [(row["task"], row["protocol"]) for row in outcome.results["rows"]] == [
         ("zebra", "official"),
         ("zebra", "lenient"),
@@ -210,7 +210,7 @@ def test_twenty_failures_of_one_kind_end_the_run(tmp_path: Path) -> None:
     [row] = outcome.results["rows"]
     assert (row["failed"], row["n_pending"], row["score"], row["ci95"]) == ({"oom": 20}, 30, None, None)
     assert row["bounds"] == [0.0, 1.0]
-    assert "the first 20 samples all failed oom" in outcome.message
+    assert "\nstopped     the first 20 samples all failed oom\n" in outcome.message
     check_invariants(outcome.folder.path, resumable=False)  # it would end the same way
 
 
@@ -249,9 +249,9 @@ class Broken(FakeBackend):
 @pytest.mark.parametrize("error", [CheckpointError("checkpoint.shard", "gone"), RuntimeError("a bug")], ids=repr)
 def test_a_backend_that_breaks_leaves_a_run_that_resumes(tmp_path: Path, error: Exception) -> None:
     task, backend = tiny(), Broken(error)
-    plan = plan_run(config_of(task, tmp_path), backend, lambda name: task)
+    plan = plan_run(config_of(task, tmp_path), backend, [task])
     with pytest.raises(type(error)):
-        start_run(plan, backend, lookup=lambda name: task)
+        start_run(plan, backend)
     assert backend.closed
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert RunFolder.open(path).status == "interrupted"
@@ -268,9 +268,9 @@ def test_an_answer_that_nobody_asked_for_is_an_error(tmp_path: Path) -> None:
                 yield request.key, Completion(repeat=7)
 
     task, backend = tiny(), Confused()
-    plan = plan_run(config_of(task, tmp_path), backend, lambda name: task)
+    plan = plan_run(config_of(task, tmp_path), backend, [task])
     with pytest.raises(KvlEvalError, match="not asked for"):
-        start_run(plan, backend, lookup=lambda name: task)
+        start_run(plan, backend)
 
 
 def test_answers_that_never_came_stay_pending(tmp_path: Path) -> None:
@@ -281,8 +281,8 @@ def test_answers_that_never_came_stay_pending(tmp_path: Path) -> None:
                     yield key, completion
 
     task, backend = tiny(), Lazy(answer=gold_answer)
-    plan = plan_run(config_of(task, tmp_path), backend, lambda name: task)
-    outcome = start_run(plan, backend, lookup=lambda name: task)
+    plan = plan_run(config_of(task, tmp_path), backend, [task])
+    outcome = start_run(plan, backend)
     assert (outcome.exit_code, outcome.results["rows"][0]["n_pending"]) == (3, 1)
     assert "kvl-eval resume" in outcome.message
     assert resume(outcome.folder.path).exit_code == 0
@@ -328,7 +328,7 @@ def test_a_disk_that_is_full_when_results_are_written_keeps_every_record(tmp_pat
         run_tiny(tmp_path, disk=Full(name="results.json"))
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert len(record_lines(path)) == 10
-    outcome = resume_run(path, no_model, lookup=lambda name: tiny())
+    outcome = resume_run(path, no_model, own=[tiny()])
     assert outcome.exit_code == 0
     check_invariants(path)
 
@@ -379,14 +379,14 @@ def test_a_sweep_with_repeats_resumes_from_any_record(tmp_path: Path, kept: int)
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    outcome = resume_run(path, no_model, lookup=lambda name: tiny())
+    outcome = resume_run(path, no_model, own=[tiny()])
     assert outcome.exit_code == 0
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Path) -> None:
     path = interrupted(tmp_path, 10)
-    outcome = resume_run(path, no_model, lookup=lambda name: tiny())
+    outcome = resume_run(path, no_model, own=[tiny()])
     assert outcome.exit_code == 0
     assert RunFolder.open(path).legacy_manifest["status"] == "finished"
     check_invariants(path)
@@ -395,10 +395,8 @@ def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Pa
 def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
     task = tiny()
     config = config_of(task, tmp_path, model_args={"fail": "oom:4"})
-    path = start_run(
-        plan_run(config, make_fake(config), lambda name: task), make_fake(config), lookup=lambda name: task
-    ).folder.path
-    untouched = resume_run(path, no_model, lookup=lambda name: task)
+    path = start_run(plan_run(config, make_fake(config), [task]), make_fake(config)).folder.path
+    untouched = resume_run(path, no_model, own=[task])
     assert untouched.exit_code == 3
 
     class Repaired(FakeBackend):
@@ -406,11 +404,11 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
             async for answered in FakeBackend(answer=gold_answer).generate(requests):
                 yield answered
 
-    outcome = resume_run(path, lambda config: Repaired(config.settings), rerun="failed", lookup=lambda name: task)
+    outcome = resume_run(path, lambda config: Repaired(config.settings), rerun="failed", own=[task])
     assert (outcome.exit_code, len(record_lines(path))) == (0, 14)
-    chosen = resume_run(path, lambda config: Repaired(config.settings), rerun=["q/5"], lookup=lambda name: task)
+    chosen = resume_run(path, lambda config: Repaired(config.settings), rerun=["q/5"], own=[task])
     assert (chosen.exit_code, len(record_lines(path))) == (0, 15)
-    again = resume_run(path, lambda config: Repaired(config.settings), rerun="all", lookup=lambda name: task)
+    again = resume_run(path, lambda config: Repaired(config.settings), rerun="all", own=[task])
     assert (again.exit_code, len(record_lines(path))) == (0, 25)
     check_invariants(path)
 
@@ -443,7 +441,7 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
 
     path = interrupted(tmp_path, 4)
     with pytest.raises(UsageError) as caught:
-        resume_run(path, lambda config: Other(config.settings), lookup=lambda name: tiny())
+        resume_run(path, lambda config: Other(config.settings), own=[tiny()])
     assert "model.weights_sha256" in str(caught.value.why)
 
 
@@ -460,7 +458,7 @@ def test_another_device_is_a_notice(tmp_path: Path) -> None:
             return {**super().describe(), "device": "cuda:0"}
 
     path = interrupted(tmp_path, 4)
-    outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), lookup=lambda name: tiny())
+    outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), own=[tiny()])
     assert outcome.exit_code == 0
     assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
     assert outcome.folder.legacy_manifest["model"]["device"] == "cuda:0"
@@ -493,7 +491,7 @@ def test_the_newest_unfinished_run_that_fits_is_found(tmp_path: Path) -> None:
 
     def plan(**options: Any) -> Any:
         config = config_of(task, tmp_path, **options)
-        return plan_run(config, make_fake(config), lambda name: task)
+        return plan_run(config, make_fake(config), [task])
 
     run_tiny(tmp_path)
     assert find_resumable(plan()) is None
@@ -549,11 +547,32 @@ class Watching:
         pass
 
 
+class Listening(Watching):
+    """A progress that keeps the notices."""
+
+    def __init__(self, output_dir: Path) -> None:
+        super().__init__(output_dir)
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def test_house_d8_why_a_run_stops_is_told_without_blanks_for_columns(tmp_path: Path) -> None:
+    task, listening = tiny(50), Listening(tmp_path)
+    config = config_of(task, tmp_path, model_args={"fail": "oom:1000"})
+    backend = FakeBackend(config.settings)
+    start_run(plan_run(config, backend, [task]), backend, listening)
+    (notice,) = [text for text in listening.notices if "the first 20 samples" in text]
+    assert notice.startswith("stopped: the first 20 samples all failed oom; ")
+    assert "  " not in notice
+
+
 def test_what_progress_shows_is_in_the_file(tmp_path: Path) -> None:
     task, watching = tiny(), Watching(tmp_path)
     config = config_of(task, tmp_path)
     backend = FakeBackend(config.settings, gold_answer)
-    start_run(plan_run(config, backend, lambda name: task), backend, watching, lookup=lambda name: task)
+    start_run(plan_run(config, backend, [task]), backend, watching)
     assert len(watching.seen) >= 10
     assert all(shown <= on_disk for shown, on_disk in watching.seen)
 

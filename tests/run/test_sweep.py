@@ -23,6 +23,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
@@ -289,7 +290,7 @@ def test_a_resumed_sweep_asks_for_the_missing_budgets_alone(tmp_path: Path) -> N
         made.append(Watched(config.settings))
         return made[0]
 
-    outcome = resume_run(newest(tmp_path), make, lookup=lambda name: tiny())
+    outcome = resume_run(newest(tmp_path), make, own=[tiny()])
     assert outcome.exit_code == 0
     assert made[0].asked[:3] == [
         ("tiny/q/1", (0,), (4,)),  # killed between the second and the third budget of the first repeat
@@ -315,9 +316,9 @@ def test_P4_a_sweep_killed_inside_every_third_record_loses_nothing(tmp_path: Pat
         left = by_key(records(path))
         assert left == {key: whole[key] for key in left}
         assert len(left) == 2 * kills
-        found = verify(RunFolder.open(path), lambda name: tiny())
+        found = verify(RunReader.open(path, [tiny()]))
         assert (found.exit_code, found.has("damaged")) == (3, False)
-        code = children.run(lambda: resume_run(path, make_fake, lookup=lambda name: tiny(), disk=Deadly(2, torn=True)))
+        code = children.run(lambda: resume_run(path, make_fake, own=[tiny()], disk=Deadly(2, torn=True)))
         if code == 0:
             break
         assert code == -signal.SIGKILL
@@ -341,12 +342,12 @@ def test_where_the_largest_budget_failed_it_alone_is_answered_again(tmp_path: Pa
     options = {"think_budget": (32, 64, 128, 256), "model_args": {"think": 200, "answers": "hash"}}
     config = config_of(task, tmp_path / "unlucky", **options)
     backend = Unlucky(config.settings)
-    plan = plan_run(config, backend, lambda name: task)
-    outcome = start_run(plan, backend, lookup=lambda name: task)
+    plan = plan_run(config, backend, [task])
+    outcome = start_run(plan, backend)
     folder = outcome.folder
     assert (outcome.exit_code, len(folder.index("tiny").failed)) == (3, 2)
     before = folder.samples_path("tiny").read_bytes()
-    again = resume_run(folder.path, make_fake, rerun="failed", lookup=lambda name: task)
+    again = resume_run(folder.path, make_fake, rerun="failed", own=[task])
     assert again.exit_code == 0
     assert folder.samples_path("tiny").read_bytes().removeprefix(before).count(b"\n") == 2
     whole = run_tiny(tmp_path / "whole", task, **options).folder.path

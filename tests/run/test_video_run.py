@@ -16,6 +16,7 @@ from kvl_eval.evaluation import EvaluationResult, evaluate
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import get_task
 from tests.clips import write_clip, write_pdf
 from tests.tasks.tables import write_json, write_parquet
@@ -121,7 +122,7 @@ def test_pages_keep_their_size_where_they_fit(done: EvaluationResult) -> None:
 
 
 def test_the_run_proves_whole(done: EvaluationResult) -> None:
-    found = verify(done.folder)
+    found = verify(RunReader(done.folder))
     assert not found.has("damaged"), found.findings
 
 

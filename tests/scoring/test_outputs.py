@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from kvl_eval.scoring.outputs import LONGEST_ANSWER, Item, score_outputs
+from kvl_eval.scoring.outputs import LONGEST_ANSWER, Answer, Item, score_outputs
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.tasks.mathvista import TASK
-from kvl_eval.types import MISSING, Extraction, Sample, Score
+from kvl_eval.types import Extraction, Sample, Score
 
 SAMPLE = TASK.sample({"pid": "1", "question_type": "free_form", "answer_type": "integer", "answer": "14"})
 
 
 def item(text: str) -> Item:
-    return SAMPLE, text, MISSING
+    return Item(SAMPLE, Answer.of(text))
 
 
 def task_with(protocol: Protocol) -> Task:
@@ -28,17 +28,17 @@ def echo(sample: Sample, answer: str, extraction: Extraction) -> Score:
 
 
 @pytest.mark.parametrize(
-    ("raw", "thinking", "verdict", "extracted"),
+    ("raw", "view", "verdict", "extracted"),
     [
-        pytest.param("◁think▷is it 3?◁/think▷14", "split", "correct", "14", id="after-the-thought"),
-        pytest.param("is it 3?◁/think▷14", "split", "correct", "14", id="opening-marker-swallowed"),
-        pytest.param("◁think▷it is 14", "split", "no_answer", None, id="unclosed"),
+        pytest.param("◁think▷is it 3?◁/think▷14", "answer", "correct", "14", id="after-the-thought"),
+        pytest.param("is it 3?◁/think▷14", "answer", "correct", "14", id="opening-marker-swallowed"),
+        pytest.param("◁think▷it is 14", "answer", "no_answer", None, id="unclosed"),
         pytest.param("◁think▷it is 14", "raw", "correct", "14", id="unclosed-raw"),
-        pytest.param("14◁think▷", "split", "correct", "14", id="a-marker-in-the-answer-is-text"),
+        pytest.param("14◁think▷", "answer", "correct", "14", id="a-marker-in-the-answer-is-text"),
     ],
 )
-def test_what_a_scorer_sees(raw: str, thinking: str, verdict: str, extracted: str | None) -> None:
-    (score,) = score_outputs(TASK, "official", [item(raw)], thinking=thinking)  # type: ignore[arg-type]
+def test_what_a_scorer_sees(raw: str, view: str, verdict: str, extracted: str | None) -> None:
+    (score,) = score_outputs(TASK, "official", [item(raw)], view)  # type: ignore[arg-type]
     assert (score.verdict, score.extracted) == (verdict, extracted)
 
 
@@ -56,7 +56,7 @@ def test_a_scorer_that_raises_fails_one_sample() -> None:
 
 
 def test_a_whole_run_protocol_sees_every_sample_in_order() -> None:
-    def score_run(items: Sequence[Item]) -> list[Score]:
+    def score_run(items: Sequence[tuple[Sample, str, Extraction]]) -> list[Score]:
         return [Score.of(1.0, f"{number} of {len(items)}: {text}") for number, (_, text, _) in enumerate(items, 1)]
 
     task = task_with(Protocol(score=echo, score_run=score_run))
@@ -66,7 +66,7 @@ def test_a_whole_run_protocol_sees_every_sample_in_order() -> None:
 
 
 def test_a_whole_run_protocol_that_raises_scores_nothing() -> None:
-    def score_run(items: Sequence[Item]) -> list[Score]:
+    def score_run(items: Sequence[tuple[Sample, str, Extraction]]) -> list[Score]:
         raise LookupError("no order")
 
     scores = score_outputs(task_with(Protocol(score=echo, score_run=score_run)), "official", [item("a"), item("b")])

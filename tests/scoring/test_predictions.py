@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kvl_eval.errors import DataError, StorageError, UsageError
-from kvl_eval.scoring.predictions import PredictionScores, score_file
+from kvl_eval.scoring.predictions import PredictionScores, score_file, write_rows
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.mathvista import TASK
@@ -35,8 +35,12 @@ def written(folder: Path, lines: list[Any], name: str = "answers.jsonl") -> Path
 
 
 def score(path: Path | str, **kwargs: Any) -> PredictionScores:
+    out = kwargs.pop("out", None)
     kwargs = {"source": Source(), "split": "mini", **kwargs}
-    return score_file(TASK, path, **kwargs)
+    result = score_file(TASK, path, **kwargs)
+    if out is not None:
+        write_rows(out, result)
+    return result
 
 
 @pytest.mark.parametrize("name", ["answers.jsonl", "answers.jsonl.gz"])
@@ -87,7 +91,7 @@ def test_lines_without_row_are_looked_up(tmp_path: Path) -> None:
 def test_raw_thinking(tmp_path: Path) -> None:
     path = written(tmp_path, [{"response": "◁think▷14", "row": {"pid": "1", **ROW}}])
     assert score(path).as_json()["score"] == 0.0
-    assert score(path, thinking="raw").as_json()["score"] == 1.0
+    assert score(path, view="raw").as_json()["score"] == 1.0
 
 
 def test_all_protocols_show_where_they_differ(tmp_path: Path) -> None:
@@ -177,6 +181,6 @@ def test_a_published_run_by_the_rule(shared: Path, tmp_path: Path) -> None:
     meta = {row["pid"]: row for row in rows(shared / "mathvista" / "testmini_meta.jsonl.gz")}
     run = rows(shared / "mathvista" / "whole_bard.jsonl.gz")
     lines = [{"id": row["pid"], "response": row["response"], "row": meta[row["pid"]]} for row in run]
-    result = score(written(tmp_path, lines, "bard.jsonl.gz"), thinking="raw").as_json()
+    result = score(written(tmp_path, lines, "bard.jsonl.gz"), view="raw").as_json()
     assert result["n"] == 1000
     assert abs(result["score"] - 0.348) < 0.02  # the figure published with GPT-4's extractions

@@ -12,15 +12,17 @@ import pytest
 
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
-from kvl_eval.scoring.rescore import answer_text, rescore
+from kvl_eval.scoring.outputs import Answer
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
-from tests.tiny_task import comparable, rows, run_tiny, sample_of, score, tiny
+from tests.records import make_record
+from tests.tiny_task import comparable, rescored, rows, run_tiny, sample_of, score, tiny
 
 
 def again(path: Path, task: Task | None = None, **options: Any) -> dict[str, Any]:
-    return rescore(RunFolder.open(path), lookup=lambda name: task or tiny(), **options)
+    return rescored(RunFolder.open(path), [task or tiny()], **options)
 
 
 def test_scoring_again_gives_the_same_results(tmp_path: Path) -> None:
@@ -36,7 +38,7 @@ def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     assert [row["protocol"] for row in again(path, protocol="lenient")["rows"]] == ["official", "lenient"]
     assert [row["protocol"] for row in again(path, protocol="all")["rows"]] == ["official", "lenient"]
-    kinds = [(row["protocol"], row["thinking"]) for row in again(path, thinking="raw")["rows"]]
+    kinds = [(row["protocol"], row["thinking"]) for row in again(path, view="raw")["rows"]]
     assert kinds == [("official", "raw"), ("official", "split"), ("lenient", "split")]
     assert sorted(file.name for file in (path / "scores").iterdir()) == [
         "tiny@lenient-0.1.0.jsonl",
@@ -70,26 +72,36 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
     assert reasons == {"think_unclosed"}
     assert set(seen) == {""}
     seen.clear()
-    again(path, task, thinking="raw")
+    again(path, task, view="raw")
     assert all(text.startswith("◁think▷") for text in seen) and len(seen) == 10
 
 
 @pytest.mark.parametrize(
-    ("record", "split", "raw"),
+    ("record", "answer", "raw"),
     [
-        ({"raw_output": " B<|im_end|>", "answer": "B", "think_closed": None}, "B", " B"),
-        ({"raw_output": "B[EOS]", "answer": "B", "think_closed": None}, "B", "B"),
+        ({"raw_output": " B<|im_end|>", "answer": "B"}, Answer("", "B", None, "B"), " B"),
+        ({"raw_output": "B[EOS]", "answer": "B"}, Answer("", "B", None, "B"), "B"),
         (
-            {"raw_output": "◁think▷so◁/think▷B<|im_end|>", "thinking": "so", "answer": "B", "think_closed": True},
-            "◁think▷so◁/think▷B",
-            "◁think▷so◁/think▷B",
+            {"raw_output": "◁think▷so◁/think▷ B<|im_end|>", "thinking": "so", "answer": "B", "think_closed": True},
+            Answer("so", "B", True, "◁think▷so◁/think▷B"),
+            "◁think▷so◁/think▷ B",
         ),
-        ({"raw_output": "◁think▷so", "thinking": "so", "answer": "", "think_closed": False}, "◁think▷so", "◁think▷so"),
+        (
+            {"raw_output": "<think>so</think>B", "thinking": "so", "answer": "B", "think_closed": True},
+            Answer("so", "B", True, "◁think▷so◁/think▷B"),
+            "<think>so</think>B",
+        ),
+        (
+            {"raw_output": "◁think▷so", "thinking": "so", "answer": "", "think_closed": False},
+            Answer("so", "", False, "◁think▷so"),
+            "◁think▷so",
+        ),
     ],
 )
-def test_what_a_scorer_is_given(record: dict[str, Any], split: str, raw: str) -> None:
-    assert answer_text(record, "split") == split
-    assert answer_text(record, "raw") == raw
+def test_what_a_scorer_is_given(record: dict[str, Any], answer: Answer, raw: str) -> None:
+    stored = make_record("1", **{"think_closed": None, **record})
+    assert answer_of(stored, "answer") == answer
+    assert answer_of(stored, "raw") == Answer.of(raw)
 
 
 def test_a_protocol_with_draws_sees_each_repeat_as_a_whole_run_in_order(tmp_path: Path) -> None:
@@ -189,10 +201,10 @@ def test_another_protocol_gets_no_delta(tmp_path: Path) -> None:
 def test_scoring_again_loads_no_model_and_no_data(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from tiny_task import tiny;"
-        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.run_folder import RunFolder;"
+        "import sys; sys.path.insert(0, 'tests'); from tiny_task import rescored, tiny;"
+        "from kvl_eval.store.run_folder import RunFolder;"
         "from dataclasses import replace; task = replace(tiny(), load=None);"
-        f"rescore(RunFolder.open({str(path)!r}), lookup=lambda name: task);"
+        f"rescored(RunFolder.open({str(path)!r}), [task]);"
         "names = ('torch', 'transformers', 'datasets', 'pandas', 'numpy', 'pyarrow', 'PIL');"
         "print([name for name in names if name in sys.modules])"
     )
@@ -204,9 +216,9 @@ def test_scoring_again_loads_no_model_and_no_data(tmp_path: Path) -> None:
 def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
     path = run_tiny(tmp_path, repeats=2).folder.path
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from tiny_task import tiny;"
-        "from kvl_eval.scoring.rescore import rescore; from kvl_eval.store.run_folder import RunFolder;"
-        f"rescore(RunFolder.open({str(path)!r}), lookup=lambda name: tiny())"
+        "import sys; sys.path.insert(0, 'tests'); from tiny_task import rescored, tiny;"
+        "from kvl_eval.store.run_folder import RunFolder;"
+        f"rescored(RunFolder.open({str(path)!r}), [tiny()])"
     )
     root = Path(__file__).resolve().parents[2]
     found = set()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kvl_eval.audit.verify import verify
 from kvl_eval.decode import encode_object
 from kvl_eval.run.runner import resume_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk, encode_line
 from kvl_eval.store.packed import MEMBER, member_at, members, pack
 from kvl_eval.store.records import Record
@@ -189,12 +190,12 @@ def test_a_compressed_run_is_scored_verified_and_resumed_like_a_plain_one(tmp_pa
     folder = run_tiny(tmp_path / "packed", tiny()).folder
     folder.compress(least=0)
     assert sorted(path.name for path in (folder.path / "samples").iterdir()) == ["tiny.jsonl.gz"]
-    found = verify(RunFolder.open(folder.path), lambda name: tiny(), strict=True)
+    found = verify(RunReader.open(folder.path, [tiny()]), strict=True)
     assert (found.findings, found.exit_code) == ([], 0)
-    outcome = resume_run(folder.path, make_fake, rerun=["q/3"], lookup=lambda name: tiny())
+    outcome = resume_run(folder.path, make_fake, rerun=["q/3"], own=[tiny()])
     assert outcome.exit_code == 0
     appended = (folder.path / "samples" / "tiny.jsonl").read_bytes()
     assert [json.loads(line)["sample_id"] for line in appended.splitlines()] == ["q/3"]
     answers = [{record.sample_id: record.answer for record in run.records("tiny")} for run in (plain, folder)]
     assert answers[0] == answers[1]
-    assert verify(RunFolder.open(folder.path), lambda name: tiny()).exit_code == 0
+    assert verify(RunReader.open(folder.path, [tiny()])).exit_code == 0

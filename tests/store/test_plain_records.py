@@ -162,5 +162,5 @@ def test_a_run_whose_plan_has_the_former_name_is_resumed(tmp_path: Path) -> None
     samples = folder.samples_path("tiny")
     samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:4]))
     assert [entry.sample.messages_sha256 for entry in folder.plan()] == [line["messages_sha256"] for line in lines]
-    assert resume_run(path, make_fake, lookup=lambda name: tiny()).exit_code == 0
+    assert resume_run(path, make_fake, own=[tiny()]).exit_code == 0
     assert len(list(RunFolder.open(path).records("tiny"))) == 10

@@ -218,9 +218,9 @@ def test_an_output_folder_that_cannot_be_is_a_usage_error(tmp_path: Path) -> Non
 
 def test_scores_are_read_from_the_version_written_last(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    folder.legacy_write_scores("t", "official", "0.1.0", [{"score": 0.0}])
-    folder.legacy_write_scores("t", "official-exact", "0.1.0", [{"score": 0.25}])
-    path = folder.legacy_write_scores("t", "official", "0.2.0", [{"score": 1.0}])
+    folder.write_scores("t", "official", "0.1.0", [{"score": 0.0}])
+    folder.write_scores("t", "official-exact", "0.1.0", [{"score": 0.25}])
+    path = folder.write_scores("t", "official", "0.2.0", [{"score": 1.0}])
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
     assert [line["score"] for line in folder.legacy_scores("t", "official")] == [1.0]
     assert [line["score"] for line in folder.legacy_scores("t", "official-exact")] == [0.25]

@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
-from kvl_eval.scoring.result_rows import Part, result_row
+from kvl_eval.scoring.result_rows import result_row
+from kvl_eval.scoring.tally import Tally
 from kvl_eval.sources import Source
+from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.tasks.egoschema import TASK, index_of
 from kvl_eval.types import MISSING, Sample, Score, Scored, VideoRef
 from tests.golden import rows
+from tests.records import make_data, make_manifest
 from tests.tasks.tables import write_json, write_parquet
 
 TEXTS = ["C cooks.", "C cleans.", "C reads.", "C sleeps.", "C walks."]
@@ -104,13 +107,16 @@ def test_the_full_set_is_pending_until_the_server_scored_it() -> None:
 
 def test_the_subset_is_never_compared_with_the_published_figure() -> None:
     assert (TASK.default_split, TASK.published_split) == ("subset", "full")
-    part = Part(budget=None, policy=None, planned=1, ok=1)
-    part.scored.append(Scored(sample=TASK.sample(HUB), score=Score.of(1.0, 3)))
+    tally = Tally(budget=None, policy=None, planned=1, ok=1)
+    tally.scored.append(Scored(sample=TASK.sample(HUB), score=Score.of(1.0, 3)))
     for split, note in (("subset", "split subset; the published figure is of full"), ("full", None)):
-        manifest = {"model": {"family": "instruct"}, "data": {"egoschema": {"split": split}}}
-        reference = result_row(manifest, TASK, part, "official", "split")["reference"]
-        assert (reference["value"], reference["note"]) == (0.785, note)
-        assert (reference["delta"] is None) is (split == "subset")
+        manifest = make_manifest(
+            model=ModelFacts(family="instruct"), data={"egoschema": make_data(split=split, total=None)}
+        )
+        reference = result_row(tally, manifest, TASK, "official", "answer").reference
+        assert reference is not None
+        assert (reference.value, reference.note) == (0.785, note)
+        assert (reference.delta is None) is (split == "subset")
 
 
 def test_submission() -> None:

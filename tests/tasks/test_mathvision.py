@@ -39,7 +39,7 @@ def scored(row: dict[str, Any], answer: str, protocol: str = "official", extract
 def run(rows: list[dict[str, Any]], protocol: str) -> Any:
     """Rows of a golden file scored as raw text."""
     lines = ((row["id"], {"id": row["id"], "row": row, "response": row["response"]}) for row in rows)
-    return score_predictions(TASK, lines, protocol=protocol, thinking="raw").first
+    return score_predictions(TASK, lines, protocol=protocol, view="raw").first
 
 
 # Golden rows

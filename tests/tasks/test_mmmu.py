@@ -50,7 +50,7 @@ def run(rows: list[dict[str, Any]], protocol: str, extraction: str | None = None
         (row["id"], {"id": row["id"], "row": row, "response": row.get("response", "")} | _given(row, extraction))
         for row in rows
     )
-    return score_predictions(TASK, lines, protocol=protocol, thinking="raw").first
+    return score_predictions(TASK, lines, protocol=protocol, view="raw").first
 
 
 def _given(row: dict[str, Any], extraction: str | None) -> dict[str, Any]:

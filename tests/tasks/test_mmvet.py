@@ -19,8 +19,8 @@ from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers import mmvet as grades
 from kvl_eval.scorers.mmvet import AGAIN, VARIABLE, proxy, read_grade, tail
 from kvl_eval.scoring.judged import prompt_sha256, question_about
+from kvl_eval.scoring.outputs import Answer, Item
 from kvl_eval.sources import Source
-from kvl_eval.store.replies import View
 from kvl_eval.tasks.mmvet import TASK, judge_prompt
 from kvl_eval.types import MISSING, Score, Scored
 from tests.tasks.tables import base64_png, png, read_lines, write_json, write_parquet, write_pictures, write_tsv
@@ -97,7 +97,7 @@ def test_our_prompt_has_the_form_of_the_authors() -> None:
 
 
 def test_the_seam_asks_about_every_answer() -> None:
-    question = question_about(TASK, TASK.sample(ROW), "◁think▷hm◁/think▷x = 3", View("judge", "split"))
+    question = question_about(TASK, Item(TASK.sample(ROW), Answer.of("◁think▷hm◁/think▷x = 3")), "answer")
     assert question is not None
     assert question.prompt_sha256 == prompt_sha256(TASK, question.messages)
     assert question.messages[0].parts[0].endswith("| x = 3 | ")  # type: ignore[union-attr]
@@ -229,5 +229,5 @@ def test_vlmevalkit_table(tmp_path: Path) -> None:
 
 def test_the_plan_says_that_a_judge_is_needed(tmp_path: Path) -> None:
     config = config_of(TASK, tmp_path, split="mini", limit=1)
-    plan = plan_run(config, FakeBackend(Settings(model_args={})), lambda _: TASK)
-    assert "score   official, not scored without a judge" in plan_text(plan)
+    plan = plan_run(config, FakeBackend(Settings(model_args={})), [TASK])
+    assert "score   unjudged, not scored without a judge" in plan_text(plan)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from kvl_eval.errors import DataError
 from kvl_eval.media.images import read_bytes
 from kvl_eval.scorers.grounding_figures import pro_metrics
-from kvl_eval.scoring.outputs import score_outputs
+from kvl_eval.scoring.outputs import Answer, Item, score_outputs
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.screenspot import SCREENSPOT, SCREENSPOT_PRO, SCREENSPOT_V2
-from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored
+from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, ScoreView
 from tests.tasks.tables import (
     base64_png,
     png,
@@ -55,7 +55,7 @@ CORRECTNESS = {"correct": "correct", "wrong": "wrong", "no_answer": "wrong_forma
 def scored(
     task: Task, row: dict[str, Any], output: str, protocol: str = "official", extraction: Any = MISSING
 ) -> Score:
-    (score,) = score_outputs(task, protocol, [(task.sample(row), output, extraction)])
+    (score,) = score_outputs(task, protocol, [Item(task.sample(row), Answer.of(output), extraction)])
     return score
 
 
@@ -121,7 +121,9 @@ def test_published_runs_give_the_official_metrics(shared: Path, run: str, differ
     samples = [SCREENSPOT_PRO.sample(row) for row in rows]
     assert len({sample.id for sample in samples}) == 1581
     scores = score_outputs(
-        SCREENSPOT_PRO, "official", [(one, "", normalised(row)) for one, row in zip(samples, rows, strict=True)]
+        SCREENSPOT_PRO,
+        "official",
+        [Item(one, Answer.of(""), normalised(row)) for one, row in zip(samples, rows, strict=True)],
     )
     assert sum(CORRECTNESS[score.verdict] != row["correctness"] for score, row in zip(scores, rows, strict=True)) == (
         differing
@@ -156,7 +158,7 @@ def test_whole_synthetic_run(shared: Path, protocol: str, parser: str) -> None:
     whole = json.loads((shared / "screenspot" / "run_screenspot_synthetic.summary.json").read_text())
     expected = whole[parser]
     samples = [SCREENSPOT.sample(row) for row in rows]
-    items = [(one, row["response"], MISSING) for one, row in zip(samples, rows, strict=True)]
+    items = [Item(one, Answer.of(row["response"])) for one, row in zip(samples, rows, strict=True)]
     scores = score_outputs(SCREENSPOT, protocol, items)
     results = [Scored(sample=one, score=score) for one, score in zip(samples, scores, strict=True)]
     summary = SCREENSPOT.aggregate(results, protocol)
@@ -224,11 +226,11 @@ def test_bare_numbers_as_thousandths_are_a_protocol_of_their_own() -> None:
         pytest.param("◁think▷a◁/think▷x=0.5, y=0.25◁/think▷x=0.1, y=0.1", "correct", "correct", id="closed-twice"),
     ],
 )
-@pytest.mark.parametrize("thinking", ["split", "raw"])
-def test_thoughts(output: str, official: str, assumed: str, thinking: Any) -> None:
+@pytest.mark.parametrize("view", ["answer", "raw"])
+def test_thoughts(output: str, official: str, assumed: str, view: ScoreView) -> None:
     for protocol, expected in (("official", official), ("assumed", assumed)):
-        item = (SCREENSPOT.sample(WITH_SIZE), output, MISSING)
-        (score,) = score_outputs(SCREENSPOT, protocol, [item], thinking=thinking)
+        item = Item(SCREENSPOT.sample(WITH_SIZE), Answer.of(output))
+        (score,) = score_outputs(SCREENSPOT, protocol, [item], view)
         assert score.verdict == expected
 
 
@@ -346,7 +348,7 @@ def test_authors_layout(tmp_path: Path, task: Task, files: str, folder: str, pac
     assert json.loads(samples[0].answers[0]) == [40, 10, 60, 20]
     check_picture(samples[3], png(1, SCREEN))
     check_again(task, samples[3])
-    (score,) = score_outputs(task, "official", [(samples[0], "x=0.5, y=0.3", MISSING)])
+    (score,) = score_outputs(task, "official", [Item(samples[0], Answer.of("x=0.5, y=0.3"))])
     assert score.verdict == "correct"
 
 

@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.scoring.outputs import Thinking
 from kvl_eval.scoring.predictions import ProtocolScores, score_predictions
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.types import MISSING, ImageRef, Message, Sample
+from kvl_eval.types import MISSING, ImageRef, Message, Sample, ScoreView
 from tests.scorers.growth import is_linear
 from tests.tasks.tables import read_lines
 
@@ -30,11 +29,11 @@ def scored(task: Task, rows: Sequence[dict[str, Any]], protocol: str, **fields: 
 
 def scored_split(task: Task, rows: Sequence[dict[str, Any]], protocol: str) -> ProtocolScores:
     """Rows with `response_raw` scored as a model would have written them, thought included."""
-    return _scored(task, [row for row in rows if "response_raw" in row], protocol, "split", "response_raw", {})
+    return _scored(task, [row for row in rows if "response_raw" in row], protocol, "answer", "response_raw", {})
 
 
 def _scored(
-    task: Task, rows: Iterable[dict[str, Any]], protocol: str, thinking: Thinking, key: str, fields: dict[str, str]
+    task: Task, rows: Iterable[dict[str, Any]], protocol: str, view: ScoreView, key: str, fields: dict[str, str]
 ) -> ProtocolScores:
     lines = (
         (
@@ -43,7 +42,7 @@ def _scored(
         )
         for row in rows
     )
-    return score_predictions(task, lines, protocol=protocol, thinking=thinking).first
+    return score_predictions(task, lines, protocol=protocol, view=view).first
 
 
 def numbered(task: Task, row: dict[str, Any], pictures: int = 1) -> Sample:

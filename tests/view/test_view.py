@@ -19,7 +19,7 @@ from kvl_eval.evaluation import evaluate
 from kvl_eval.reports.write import write_report
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.view.live import LiveRun
-from kvl_eval.view.session import View, newest_run
+from kvl_eval.view.session import RunView, newest_run
 
 HANG = 120  # seconds after which something that should have happened counts as hanging
 
@@ -35,7 +35,7 @@ def wait_for(found: Callable[[], Any]) -> Any:
     raise AssertionError("it did not happen")
 
 
-def get(view: View, path: str) -> bytes:
+def get(view: RunView, path: str) -> bytes:
     with urlopen(view.url + path, timeout=HANG) as reply:
         return bytes(reply.read())
 
@@ -63,7 +63,7 @@ def test_a_run_is_followed_to_its_end(runner: subprocess.Popen[str], tmp_path: P
         return found[0].parent if found else None
 
     run = wait_for(going_on)
-    view = View(run)
+    view = RunView(run)
     try:
         assert view.live
         assert b"live.js" in get(view, "")  # the first page is the progress
@@ -83,7 +83,7 @@ def test_a_run_is_followed_to_its_end(runner: subprocess.Popen[str], tmp_path: P
         assert runner.wait(HANG) == 0
         last = wait_for(lambda: found if (found := state())["report"] else None)
         assert (last["status"], last["tasks"][0]["ok"], last["left"]) == ("finished", 20, 0)
-        stored = RunFolder.open(run).legacy_results()["rows"][0]["score"]
+        stored = RunFolder.open(run).results().rows[0].score
         assert last["tasks"][0]["score"] == pytest.approx(stored)
         assert b"Leaderboard" in get(view, "index.html")
     finally:
@@ -91,7 +91,7 @@ def test_a_run_is_followed_to_its_end(runner: subprocess.Popen[str], tmp_path: P
 
 
 def test_a_finished_run_shows_its_report(finished: Path) -> None:
-    view = View(finished)
+    view = RunView(finished)
     try:
         assert not view.live
         assert b"Leaderboard" in get(view, "")
@@ -99,13 +99,13 @@ def test_a_finished_run_shows_its_report(finished: Path) -> None:
     finally:
         view.close()
     written = (finished / "report" / "index.html").stat().st_mtime_ns
-    View(finished).close()
+    RunView(finished).close()
     assert (finished / "report" / "index.html").stat().st_mtime_ns == written  # not written again
 
 
 def test_a_report_folder_can_be_shown_alone(finished: Path, tmp_path: Path) -> None:
     write_report([finished], tmp_path / "out", formats=("html",))
-    view = View(tmp_path / "out")
+    view = RunView(tmp_path / "out")
     try:
         assert b"Leaderboard" in get(view, "")
     finally:
@@ -114,7 +114,7 @@ def test_a_report_folder_can_be_shown_alone(finished: Path, tmp_path: Path) -> N
 
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        View(tmp_path)
+        RunView(tmp_path)
 
 
 def test_the_newest_run_is_taken(finished: Path, tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ def test_half_a_line_and_a_damaged_one_are_no_answers(finished: Path, tmp_path: 
     copy = tmp_path / "samples" / "infovqa.jsonl"
     copy.write_bytes(lines[0] + lines[1].replace(b"infovqa", b"infovqA") + lines[2][:40])
     live = LiveRun(tmp_path)
-    assert [one["id"] for one in live.state()["last"]] == [json.loads(lines[0])["sample_id"]]
+    assert [answer.id for answer in live.state().last] == [json.loads(lines[0])["sample_id"]]
     with copy.open("ab") as file:
         file.write(lines[2][40:] + lines[0])  # the rest of the line, and a sample answered again
     state = live.state()
-    assert state["tasks"][0]["ok"] == 2
-    assert len(state["last"]) == 3
+    assert state.tasks[0].ok == 2
+    assert len(state.last) == 3
     live.close()
 
 
@@ -148,17 +148,17 @@ def test_a_sweep_is_followed_though_each_thought_is_stored_once(tmp_path: Path) 
     (copy / "samples").mkdir(parents=True)
     for name in ("run.json", "plan.jsonl"):
         (copy / name).write_bytes((done.path / name).read_bytes())
-    records = list(RunFolder.open(done.path).legacy_records("infovqa"))
+    records = list(RunFolder.open(done.path).records("infovqa"))
     lines = (done.path / "samples" / "infovqa.jsonl").read_bytes().splitlines(keepends=True)
     live = LiveRun(copy)
     for number, line in enumerate(lines):  # how a record begins may have been read by an earlier look
         with (copy / "samples" / "infovqa.jsonl").open("ab") as file:
             file.write(line)
-        shown = live.state()["last"][0]
-        whole = records[number]["answer"] or records[number]["raw_output"]
-        assert (shown["id"], shown["budget"]) == (records[number]["sample_id"], records[number]["budget"])
-        assert shown["answer"] == (whole if len(whole) <= 600 else f"{whole[:600]}…")
-    assert live.state()["tasks"][0]["ok"] == len(lines) == 12
+        shown = live.state().last[0]
+        whole = records[number].answer or records[number].raw_output
+        assert (shown.id, shown.budget) == records[number].key[::2]
+        assert shown.answer == (whole if len(whole) <= 600 else f"{whole[:600]}…")
+    assert live.state().tasks[0].ok == len(lines) == 12
     live.close()
 
 

@@ -50,7 +50,8 @@ function show(state) {
   const left = state.status === "running" && state.seconds_left !== null && state.left ? `, about ${duration(state.seconds_left)} left` : "";
   document.title = `${done}/${planned} ${state.model}`;
   byId("title").textContent = state.model;
-  byId("demo").hidden = !state.demo;
+  byId("demo").hidden = !state.demo_text;
+  byId("demo-text").textContent = state.demo_text;
   byId("status").textContent = `${state.run_id}: ${state.status}, ${done} of ${planned} answers${left}.`;
   byId("tasks").replaceChildren(...state.tasks.map(taskRow));
   byId("last").replaceChildren(...state.last.map(card));

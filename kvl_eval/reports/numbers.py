@@ -6,9 +6,12 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+
+from rich.cells import cell_len
 
 from kvl_eval.families import DEMO_NOTE
+from kvl_eval.store.records import PlanEntry
+from kvl_eval.store.result_records import Interval, PublishedRow, ResultRow
 
 DEMO = DEMO_NOTE
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
@@ -17,19 +20,17 @@ ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirec
 _ODD = re.compile(r"[^ -~]")  # all but printable ASCII
 JOINERS = "\u200c\u200d"  # needed inside words of some scripts and inside emoji
 
-Row = Mapping[str, Any]
-
 
 def plain(text: object, keep: str = "") -> str:
     r"""`text` as it can be shown anywhere: control and direction characters other than `keep` become `\x1b`, `\u202e`.
 
     Terminal escapes, NUL, right-to-left overrides and lone surrogates cannot act any more and stay readable.
     """
-    return _ODD.sub(lambda found: found[0] if found[0] in keep else _shown(found[0]), str(text))
+    return _ODD.sub(lambda match: match[0] if match[0] in keep else _visible(match[0]), str(text))
 
 
 @cache
-def _shown(char: str) -> str:
+def _visible(char: str) -> str:
     if char in JOINERS or unicodedata.category(char) not in ESCAPED:
         return char
     code = ord(char)
@@ -41,14 +42,19 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{100 * value:.{digits}f}"
 
 
+def percent_interval(bounds: Interval | None) -> str:
+    """`[65.0, 70.7]` in percent, or an empty text."""
+    return "" if bounds is None else f"[{percent(bounds[0])}, {percent(bounds[1])}]"
+
+
 def share(part: float, whole: float) -> str:
     """`0.4 %`; `-` where there is nothing to take a share of."""
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
-def in_points(row: Row) -> bool:
+def in_points(row: ResultRow) -> bool:
     """Whether a result is printed in points: a points task, and the whole set was answered."""
-    return row.get("unit") == "points" and bool(row.get("complete")) and not row.get("partial")
+    return row.unit == "points" and row.complete and not row.partial
 
 
 def figure(value: float | None, points: bool = False, signed: bool = False) -> str:
@@ -59,65 +65,61 @@ def figure(value: float | None, points: bool = False, signed: bool = False) -> s
     return text if signed else text.lstrip("+")
 
 
-def with_demo(results: Row) -> dict[str, Any]:
-    """results.json, each row of which says as `demo` whether its run is of a demo model."""
-    demo = bool(results.get("demo"))
-    return {**results, "rows": [{**row, "demo": demo} for row in results.get("rows") or []]}
-
-
-def headline(row: Row) -> str:
+def headline(row: ResultRow) -> str:
     """The score of a result as tables show it: `67.9`, `861/1000`, or `-` where nothing was scored."""
-    if row.get("score") is None:
+    if row.score is None:
         return "-"
-    return f"{figure(row['score'], True)}/1000" if in_points(row) else figure(row["score"])
+    return f"{figure(row.score, True)}/1000" if in_points(row) else figure(row.score)
 
 
-def interval(row: Row) -> str:
+def interval(row: ResultRow) -> str:
     """`[65.0, 70.7]` of a result, or an empty text."""
-    bounds = row.get("ci95")
-    return "" if not bounds else "[" + ", ".join(figure(bound, in_points(row)) for bound in bounds) + "]"
+    return "" if row.ci95 is None else "[" + ", ".join(figure(bound, in_points(row)) for bound in row.ci95) + "]"
 
 
-def reference_mark(reference: Row | None) -> str:
+def reference_mark(reference: PublishedRow | None) -> str:
     """`≈` reference inside the interval, `▲` `▼` our score outside it, `?` not comparable, or nothing to compare."""
-    if not reference or reference.get("value") is None:
+    if reference is None:
         return ""
-    if reference.get("delta") is None:
+    if reference.delta is None:
         return "?"
-    return "≈" if reference.get("inside_ci") else "▲" if reference["delta"] > 0 else "▼"
+    return "≈" if reference.inside_ci else "▲" if reference.delta > 0 else "▼"
 
 
-def delta(row: Row) -> str:
+def delta(row: ResultRow) -> str:
     """`-0.8 ≈`: the difference to the published figure and its mark; `?` where they cannot be compared."""
-    reference = row.get("reference")
-    mark = reference_mark(reference)
-    if not reference or mark in ("", "?"):
+    mark = reference_mark(row.reference)
+    if row.reference is None or row.reference.delta is None:
         return mark
-    return f"{figure(reference['delta'], in_points(row), signed=True)} {mark}"
+    return f"{figure(row.reference.delta, in_points(row), signed=True)} {mark}"
 
 
-def published_value(row: Row) -> str:
+def published_value(row: ResultRow, demo: bool) -> str:
     """The published figure of a result's reference, in the unit of the result.
 
-    Empty beside the demo model and the mini splits: a figure of another model or other questions would only mislead.
+    Empty beside a demo model and the mini splits: a figure of another model or other questions would only mislead.
     """
-    reference = row.get("reference")
-    if row.get("split") == "mini" or row.get("demo"):
+    if demo or row.split == "mini" or row.reference is None:
         return ""
-    return figure(reference["value"], in_points(row)) if reference and reference.get("value") is not None else ""
+    return figure(row.reference.value, in_points(row))
 
 
-def counted(row: Row) -> str:
+def no_answer_share(row: ResultRow) -> str:
+    """`0.4 %`: of the scored answers, those from which nothing could be read."""
+    return share(row.verdicts.get("no_answer", 0), row.n_scored)
+
+
+def counted(row: ResultRow) -> str:
     """`1000`, or `980/1000` where samples failed or are pending; `4329 (1164 questions)` where some are asked again."""
-    scored, planned = row.get("n_scored", 0), row.get("n_planned", 0)
-    text = f"{planned}" if scored == planned else f"{scored}/{planned}"
-    return f"{text} ({row['n_questions']} questions)" if row.get("n_questions") else text
+    text = f"{row.n_planned}" if row.n_scored == row.n_planned else f"{row.n_scored}/{row.n_planned}"
+    return f"{text} ({row.n_questions} questions)" if row.n_questions else text
 
 
-def budget(row: Row) -> str:
+def budget(place: ResultRow | PlanEntry) -> str:
     """`none`, `8k cut`, `1000 force`."""
-    tokens = row.get("budget")
-    return "none" if tokens is None else f"{budget_label(int(tokens))} {plain(row.get('policy') or '')}".rstrip()
+    if place.budget is None:
+        return "none"
+    return f"{budget_label(place.budget)} {plain(place.policy or '')}".rstrip()
 
 
 def budget_label(tokens: int) -> str:
@@ -125,17 +127,17 @@ def budget_label(tokens: int) -> str:
     return f"{tokens // 1024}k" if tokens and tokens % 1024 == 0 else f"{tokens}"
 
 
-def task_name(row: Row) -> str:
+def task_name(row: ResultRow) -> str:
     """`mathvista/testmini`, with `blind` where the model saw grey pictures."""
-    name = f"{row.get('task')}/{row.get('split')}" if row.get("split") else f"{row.get('task')}"
-    return plain(f"{name} blind" if row.get("blind") else name)
+    name = f"{row.task}/{row.split}" if row.split else row.task
+    return plain(f"{name} blind" if row.blind else name)
 
 
-def protocol_name(row: Row) -> str:
+def protocol_name(row: ResultRow) -> str:
     """`official-rule`; `official (raw)` where the scorer saw the thought too; `official (judge NAME)`."""
-    name = row.get("label") or row.get("protocol") or ""
-    marks = [] if row.get("thinking", "split") == "split" else [str(row["thinking"])]
-    marks += [f"judge {row['judge']}"] if row.get("judge") else []
+    marks: list[str] = [] if row.thinking == "split" else [row.thinking]
+    marks += [f"judge {row.judge}"] if row.judge else []
+    name = row.label or row.protocol
     return plain(f"{name} ({', '.join(marks)})" if marks else name)
 
 
@@ -147,14 +149,8 @@ def reasons(failed: Mapping[str, int]) -> str:
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as left-aligned text columns, two spaces apart."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def _width(text: str) -> int:
-    """Terminal columns of `text`: wide East Asian characters take two, combining marks none."""
-    marks = sum(unicodedata.combining(char) > 0 for char in text)
-    return len(text) - marks + sum(unicodedata.east_asian_width(char) in "WF" for char in text)

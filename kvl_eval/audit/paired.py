@@ -1,0 +1,165 @@
+"""Two sets of scores of the same questions, side by side: how they differ, and on which samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import NamedTuple
+
+from kvl_eval.decode import Json
+from kvl_eval.scorers.statistics import PairedDifference, paired_difference
+from kvl_eval.store.records import ScoreLine
+from kvl_eval.types import Verdict
+
+SampleKey = tuple[str, int]
+"""Sample id and repeat."""
+LinesBySample = Mapping[SampleKey, ScoreLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideScore:
+    """What one side made of an answer; fields as in `ScoreLine`."""
+
+    extracted: Json
+    verdict: Verdict
+    reason: str | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedSample:
+    """A sample that one side got right and the other did not."""
+
+    sample_id: str
+    repeat: int
+    gold: tuple[str, ...]
+    a: SideScore
+    b: SideScore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairCounts:
+    """What was paired, and what was left out.
+
+    Attributes:
+        n:               pairs: questions and their repeats.
+        n_samples:       questions.
+        n_clusters:      documents, videos, pictures or single questions that count as one.
+        only_a:          answers scored in A alone; `only_b` in B alone.
+        not_scored:      answers of both without a score in one of them.
+        changed_samples: samples whose question, options or gold differ; left out.
+        scorer_versions: versions of kvl-eval that scored.
+    """
+
+    n: int
+    n_samples: int
+    n_clusters: int
+    only_a: int
+    only_b: int
+    not_scored: int
+    changed_samples: tuple[str, ...]
+    scorer_versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedScores:
+    """Means of both sides and their difference B - A, in fractions.
+
+    Attributes:
+        n_lower:  pairs in which B scores less than A; `n_higher` more.
+    """
+
+    score_a: float
+    score_b: float
+    difference: PairedDifference
+    n_lower: int
+    n_higher: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedLines:
+    """Two sides of one task: counts, the difference (None where nothing is scored in both), samples lost and gained."""
+
+    counts: PairCounts
+    scores: PairedScores | None
+    lost: tuple[ChangedSample, ...] = ()
+    gained: tuple[ChangedSample, ...] = ()
+
+
+class _Pair(NamedTuple):
+    a: ScoreLine
+    b: ScoreLine
+
+    @property
+    def cluster(self) -> str:
+        return f"sample {self.a.sample_id}" if self.a.cluster is None else f"cluster {self.a.cluster}"
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """The scores of both sides; they have one."""
+        assert self.a.score is not None and self.b.score is not None
+        return float(self.a.score), float(self.b.score)
+
+
+def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> PairedLines:
+    """How B differs from A on what both have scored, without `changed` samples."""
+    shared = [_Pair(line, b[key]) for key, line in a.items() if key in b and key[0] not in changed]
+    scored = [pair for pair in shared if pair.a.score is not None and pair.b.score is not None]
+    pairs = _by_question(scored, [*a.values(), *b.values()])
+    counts = PairCounts(
+        n=len(pairs),
+        n_samples=len({pair.a.sample_id for pair in pairs}),
+        n_clusters=len({pair.cluster for pair in pairs}),
+        only_a=len(a.keys() - b.keys()),
+        only_b=len(b.keys() - a.keys()),
+        not_scored=len(shared) - len(scored),
+        changed_samples=tuple(sorted(changed)),
+        scorer_versions=tuple(sorted({line.scorer_version for pair in pairs for line in pair})),
+    )
+    if not pairs:
+        return PairedLines(counts=counts, scores=None)
+    values = [pair.values for pair in pairs]
+    before, after = ([pair[side] for pair in values] for side in (0, 1))
+    return PairedLines(
+        counts=counts,
+        scores=PairedScores(
+            score_a=fsum(before) / len(pairs),
+            score_b=fsum(after) / len(pairs),
+            difference=paired_difference(before, after, [pair.cluster for pair in pairs]),
+            n_lower=sum(y < x for x, y in values),
+            n_higher=sum(y > x for x, y in values),
+        ),
+        lost=tuple(_changed(pair) for pair in pairs if pair.values[0] >= 1 > pair.values[1]),
+        gained=tuple(_changed(pair) for pair in pairs if pair.values[1] >= 1 > pair.values[0]),
+    )
+
+
+def _by_question(pairs: Sequence[_Pair], lines: Iterable[ScoreLine]) -> list[_Pair]:
+    """One pair for each question that is asked several times: each side's worst, where both answered all of them."""
+    times: dict[SampleKey, set[str]] = {}
+    for line in lines:
+        if line.group is not None:
+            times.setdefault((line.group, line.repeat), set()).add(line.sample_id)
+    folded: dict[SampleKey, list[_Pair]] = {}
+    for pair in pairs:
+        if pair.a.group is not None:
+            folded.setdefault((pair.a.group, pair.a.repeat), []).append(pair)
+    whole = [group for key, group in folded.items() if len(group) == len(times[key])]
+    return [pair for pair in pairs if pair.a.group is None] + [_worst(group) for group in whole]
+
+
+def _worst(pairs: Sequence[_Pair]) -> _Pair:
+    a = min((pair.a for pair in pairs), key=lambda line: float(line.score or 0))
+    b = min((pair.b for pair in pairs), key=lambda line: float(line.score or 0))
+    return _Pair(*(replace(line, sample_id=str(line.group)) for line in (a, b)))
+
+
+def _changed(pair: _Pair) -> ChangedSample:
+    a = pair.a
+    return ChangedSample(sample_id=a.sample_id, repeat=a.repeat, gold=a.gold, a=_side_score(a), b=_side_score(pair.b))
+
+
+def _side_score(line: ScoreLine) -> SideScore:
+    return SideScore(extracted=line.extracted, verdict=line.verdict, reason=line.reason, score=line.score)

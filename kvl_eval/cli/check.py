@@ -1,0 +1,33 @@
+"""The verbs that check data or a checkpoint without running anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import click
+
+from kvl_eval.cli.task_data import task_and_source
+
+FAULTY = 4  # exit code of a check that found something
+
+
+def check_data_verb(name: str, flags: Mapping[str, object], as_json: bool) -> int:
+    """Check a data set; exit 4 where something is wrong."""
+    from kvl_eval.check_data import as_text, check
+
+    task, source, split = task_and_source(name, flags)
+    report = check(task, source, split)
+    click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
+    return 0 if report.ok else FAULTY
+
+
+def check_model_verb(location: str, *, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
+    """Check a checkpoint; exit 4 where something is wrong."""
+    from kvl_eval.backends import resolve_model
+    from kvl_eval.check_model import as_text, check
+
+    report = check(resolve_model(location).location, revision=revision, offline=offline, family=family)
+    click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
+    return 0 if report.ok else FAULTY

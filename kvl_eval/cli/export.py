@@ -1,0 +1,42 @@
+"""The verb that writes a run, or a model, for another tool."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from kvl_eval.errors import UsageError
+
+GAPS = 3  # exit code: answers are missing
+
+
+def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None, as_json: bool) -> int:
+    """Write a run for another tool; the exit code says whether answers are missing from it."""
+    from kvl_eval.exports import export_run
+    from kvl_eval.scoring.rescore import fresh_results
+    from kvl_eval.scoring.run_reader import RunReader
+
+    reader = RunReader.open(run)
+    rows = fresh_results(reader).rows
+    written = export_run(reader.folder, format, Path(out) if out else run / "export" / format, protocol)
+    names = [str(path) for path in written]
+    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
+    if lacking:
+        click.echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
+    return GAPS if lacking else 0
+
+
+def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
+    """Write a model in the form vLLM serves, and say how to start the server."""
+    from kvl_eval.backends import resolve_model
+    from kvl_eval.model.kimi_vl.vllm_export import export_for_vllm
+
+    if out is None:
+        raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")
+    export_for_vllm(resolve_model(name).location, out)
+    click.echo(json.dumps([out], ensure_ascii=False) if as_json else out)
+    click.echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
+    return 0

@@ -1,0 +1,69 @@
+"""The verb that writes reports of runs, or prints one table beside the published figures. Loads no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kvl_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from kvl_eval.reports.comparison import Comparison
+    from kvl_eval.reports.write import Format
+
+
+def table_verb(name: str, paths: Sequence[Path], include_demo: bool) -> int:
+    """Print one table of the report beside our column."""
+    from kvl_eval.reports.leaderboard import printed_table
+    from kvl_eval.reports.runs import open_runs
+
+    click.echo(printed_table(name, open_runs(paths) if paths else [], include_demo))
+    return 0
+
+
+def report_verb(
+    paths: Sequence[Path], out: Path | None, formats: Sequence[Format], *, pictures: bool, demo: bool, as_json: bool
+) -> int:
+    """Write reports of runs, in every format without `formats`."""
+    from kvl_eval.reports.write import write_report
+
+    if not paths:
+        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
+    from kvl_eval.scoring.rescore import fresh_results
+    from kvl_eval.scoring.run_reader import RunReader
+
+    for path in paths:
+        fresh_results(RunReader.open(path))
+    written = write_report(
+        paths,
+        out,
+        formats or ("markdown", "html"),
+        pictures=pictures,
+        include_demo=demo,
+        comparisons=_comparisons(paths),
+    )
+    names = [str(path) for path in written]
+    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    return 0
+
+
+def _comparisons(paths: Sequence[Path]) -> list[Comparison]:
+    """Each run beside the first one."""
+    from kvl_eval.audit.compare import compare
+    from kvl_eval.decode import decode
+    from kvl_eval.reports.comparison import ComparedRuns, Comparison
+    from kvl_eval.scoring.run_reader import RunReader
+
+    pairs = []
+    for number, path in enumerate(paths[1:], 1):
+        try:
+            compared = compare(RunReader.open(paths[0]), RunReader.open(path)).as_json()
+        except UsageError as error:  # no task or budget in common
+            pairs.append(Comparison(a=0, b=number, result=None, problem=error.message))
+        else:
+            pairs.append(Comparison(a=0, b=number, result=decode(ComparedRuns, compared)))
+    return pairs

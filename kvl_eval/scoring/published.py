@@ -1,0 +1,61 @@
+"""The published result beside a row, and what forbids to compare the two."""
+
+from __future__ import annotations
+
+from kvl_eval.families import DEMO_NOTE, is_sure
+from kvl_eval.model.families import SCRIPTED, stored_family
+from kvl_eval.references import MEAN_NOTE, kimi_value
+from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.result_records import PublishedRow, ResultRow
+from kvl_eval.tasks.base import Task
+
+
+def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRow | None:
+    """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
+    facts = manifest.model.others
+    rule = facts.get("family_rule")
+    if not is_sure(rule if isinstance(rule, str) else None):
+        return None
+    family = stored_family(manifest.model.family)
+    figure = kimi_value(task.reference, family.published, row.budget)
+    if figure is None:
+        return None
+    note = _why_no_delta(task, row, manifest, bool(facts.get("scripted", family is SCRIPTED)))
+    is_comparable = note is None and row.score is not None
+    low, high = row.ci95 or (0.0, 1.0)
+    return PublishedRow(
+        system=figure.system,
+        value=figure.value,
+        unit=figure.unit,
+        source=figure.source,
+        table=figure.table,
+        delta=row.score - figure.value if is_comparable and row.score is not None else None,
+        inside_ci=low <= figure.value <= high if is_comparable and row.ci95 else None,
+        note=note,
+    )
+
+
+def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: bool) -> str | None:
+    if manifest.demo:
+        return DEMO_NOTE
+    if is_scripted:
+        return "scripted answers"
+    if row.blind:
+        return "blind: pictures were grey"
+    if row.split == "mini":
+        return "the bundled mini split"
+    if row.split != task.published_split:
+        return f"split {row.split}; the published figure is of {task.published_split}"
+    if row.partial:
+        return f"partial: {row.partial}"
+    declared = task.splits[row.split].rows if row.split in task.splits else None
+    data = manifest.data.get(row.task)
+    total = None if data is None else data.total
+    if declared is not None and total is not None and total != declared:
+        return f"{total:,} rows of data; the split has {declared:,}"
+    if not row.complete:
+        return "incomplete"
+    if row.thinking == "raw" or row.protocol != task.default_protocol:
+        return "other protocol"
+    parts = () if task.reference is None else task.reference.mean_of
+    return MEAN_NOTE + " and ".join(parts) if parts else None

@@ -1,0 +1,93 @@
+"""Scores of a run as a pure function: `score_run` gives lines and results back, and whoever wants them stored writes.
+
+Memory grows only by what aggregation needs: a sample's row is read again from the plan if an aggregate asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import cast
+
+from kvl_eval import __version__
+from kvl_eval.decode import Json
+from kvl_eval.scoring.judged import AnswerScore
+from kvl_eval.scoring.loop import Scoring
+from kvl_eval.scoring.plan_rows import PlanRows
+from kvl_eval.scoring.result_rows import result_row
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.scoring.stored_answers import planned_answers
+from kvl_eval.scoring.tally import Tally
+from kvl_eval.store.records import PlanEntry, ScoreLine
+from kvl_eval.store.replies import JudgeView
+from kvl_eval.store.result_records import ResultRow
+from kvl_eval.tasks.base import Task
+from kvl_eval.types import Policy, Sample, Scored, ScoreView
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """One task of a run under one protocol.
+
+    Attributes:
+        version: of kvl-eval.
+        lines:   one for each answer, in plan order; of a protocol that scores whole passes, pass after pass.
+        rows:    one result for each thinking budget.
+    """
+
+    version: str
+    lines: tuple[ScoreLine, ...]
+    rows: tuple[ResultRow, ...]
+
+
+def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge: JudgeView | None = None) -> ScoredRun:
+    """What a protocol makes of a run's answers, each scored once; nothing is written.
+
+    Args:
+        view:  what the protocol sees of an answer.
+        judge: whose stored replies stand in the place of the protocol's own extraction, and what it was shown.
+    Raises: DataError for a plan that cannot be read.
+    """
+    replies = None if judge is None else run.replies(task.name)
+    tallies: dict[tuple[int | None, Policy | None], Tally] = {}
+    categories: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
+    lines: list[ScoreLine] = []
+    with PlanRows(run.folder) as rows, closing(replies) if replies else nullcontext():
+        for answer, score in Scoring(task, protocol, view, replies, judge).scores(planned_answers(run, task, view)):
+            if answer.budget not in tallies:
+                tallies[answer.budget] = Tally(*answer.budget)
+            tally = tallies[answer.budget]
+            tally.count(answer)
+            if answer.item is not None and score is not None:
+                sample, entry = answer.item.sample, answer.entry
+                shared = categories.setdefault(tuple(sample.categories.items()), sample.categories)
+                slim = replace(sample, row=rows.row(entry.sample.offset), categories=shared)
+                tally.scored.append(Scored(sample=slim, score=score.score, repeat=entry.repeat))
+                lines.append(_line(entry, slim, score, protocol))
+        about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
+        return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
+
+
+def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, protocol: str) -> ScoreLine:
+    score = answer.score
+    return ScoreLine(
+        sample_id=entry.sample_id,
+        repeat=entry.repeat,
+        budget=entry.budget,
+        policy=entry.policy,
+        extracted=cast("Json", score.extracted),
+        extract_ok=score.verdict not in ("no_answer", "not_scored"),
+        extract_method=score.method,
+        gold=entry.sample.gold,
+        score=score.value,
+        verdict=score.verdict,
+        reason=score.reason,
+        detail=cast("Mapping[str, Json]", score.detail),
+        categories=sample.categories,
+        cluster=sample.cluster,
+        group=sample.group,
+        judge=answer.judge,
+        scorer=f"{entry.task}@{protocol}",
+        scorer_version=__version__,
+    )

@@ -1,0 +1,127 @@
+"""What became of each answer that a run planned, in plan order: the answer with its sample, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from kvl_eval.model.families import OTHER
+from kvl_eval.scoring.outputs import Answer, Item
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store.records import Extra, PlanEntry, PlannedSample, Record
+from kvl_eval.tasks.base import Task
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
+from kvl_eval.types import Policy, Sample, ScoreView
+
+
+class StoredOutput(Protocol):
+    """An answer as backends give it and records hold it."""
+
+    @property
+    def raw_output(self) -> str: ...
+    @property
+    def thinking(self) -> str: ...
+    @property
+    def answer(self) -> str: ...
+    @property
+    def think_closed(self) -> bool | None: ...
+    @property
+    def extra(self) -> Extra: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer cost, and how it ended. Times are seconds; tokens as in `TokenCounts`."""
+
+    tokens: tuple[int, int, int, int]
+    truncated: bool
+    unclosed: bool
+    forced: bool
+    seconds: float
+    model: str | None  # who answered, where a server named it
+
+    @staticmethod
+    def of(record: Record) -> Usage:
+        """The usage that a record tells of."""
+        tokens, unclosed = record.tokens, record.think_closed is False
+        return Usage(
+            tokens=(tokens.thinking, tokens.answer, tokens.prompt, tokens.image),
+            truncated=unclosed or record.finish_reason in ("length", "budget"),
+            unclosed=unclosed,
+            forced=record.budget_forced,
+            seconds=record.time.get("total") or 0.0,
+            model=record.extra.model,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAnswer:
+    """One planned answer.
+
+    Attributes:
+        failure: the reason of one that failed.
+        item:    the answer with its sample, without media; None where it failed or is pending.
+        usage:   what the answer cost.
+    """
+
+    entry: PlanEntry
+    failure: str | None = None
+    item: Item | None = None
+    usage: Usage | None = None
+
+    @property
+    def budget(self) -> tuple[int | None, Policy | None]:
+        """Budget and policy: what has a result of its own."""
+        return self.entry.budget, self.entry.policy
+
+    @property
+    def attempt(self) -> tuple[int | None, Policy | None, int]:
+        """What the answers of one pass over the questions share."""
+        return self.entry.budget, self.entry.policy, self.entry.repeat
+
+
+def planned_answers(run: RunReader, task: Task, view: ScoreView) -> Iterator[PlannedAnswer]:
+    """What became of each planned answer of a task. Raises: DataError for a damaged plan."""
+    index = run.index(task.name)
+    sample: Sample | None = None
+    planned: PlannedSample | None = None
+    with run.folder.reader(task.name, index) as records:
+        for entry in run.folder.plan(task.name):
+            key = entry.key
+            if key in index.failed:
+                yield PlannedAnswer(entry, failure=index.failed[key])
+            elif key not in index:
+                yield PlannedAnswer(entry)
+            else:
+                if sample is None or entry.sample is not planned:
+                    sample, planned = sample_of(task, entry), entry.sample
+                record = records.at(key)
+                yield PlannedAnswer(entry, item=Item(sample, answer_of(record, view)), usage=Usage.of(record))
+
+
+def sample_of(task: Task, entry: PlanEntry) -> Sample:
+    """The sample of a plan's entry, without media."""
+    sample = task.sample(entry.sample.row)
+    return sample if sample.id == entry.sample_id else replace(sample, id=entry.sample_id)
+
+
+def answer_of(output: StoredOutput, view: ScoreView) -> Answer:
+    """A stored output in its parts: those that the record has, or, for scorers of raw outputs, as it was written.
+
+    Under `answer` the thought stands between Kimi-VL's markers in `raw`, whatever markers the model used.
+    """
+    if view == "raw":
+        return Answer.of(_without_stop(output.raw_output, output.extra.stop_token))
+    closed, text = output.think_closed, output.answer
+    if closed is None:
+        return Answer("", text, None, text)
+    ending = THINK_CLOSE + text if closed else ""
+    return Answer(output.thinking, text if closed else "", closed, f"{THINK_OPEN}{output.thinking}{ending}")
+
+
+def _without_stop(text: str, stop: str | None) -> str:
+    """`text` without the special token that ended it; where a record does not say which, without one of Kimi-VL's."""
+    if stop is None:
+        stop = next((token for token in OTHER.stop_texts if text.endswith(token)), "")
+    return text.removesuffix(stop)

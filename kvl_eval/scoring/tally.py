@@ -1,0 +1,58 @@
+"""What is known of one task at one budget, counted answer by answer."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage
+from kvl_eval.types import Policy, Scored
+
+TOKENS = ("thinking", "answer", "prompt", "image")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over everything planned, and what was scored.
+
+    Attributes:
+        groups: samples planned of each question that is asked several times, by (group, repeat).
+        failed: answers that failed, by reason.
+        models: answers by models that a server named.
+    """
+
+    budget: int | None
+    policy: Policy | None
+    planned: int = 0
+    groups: Counter[tuple[str, int]] = field(default_factory=Counter)
+    ok: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    scored: list[Scored] = field(default_factory=list)
+    tokens: dict[str, array[int]] = field(default_factory=lambda: {name: array("q") for name in TOKENS})
+    truncated: int = 0
+    unclosed: int = 0
+    forced: int = 0
+    seconds: float = 0.0
+    models: Counter[str] = field(default_factory=Counter)
+
+    def count(self, answer: PlannedAnswer) -> None:
+        """Take in one planned answer, whatever became of it."""
+        self.planned += 1
+        if answer.entry.sample.group is not None:
+            self.groups[answer.entry.sample.group, answer.entry.repeat] += 1
+        if answer.failure is not None:
+            self.failed[answer.failure] += 1
+        if answer.usage is not None:
+            self._spend(answer.usage)
+
+    def _spend(self, usage: Usage) -> None:
+        self.ok += 1
+        for counts, count in zip(self.tokens.values(), usage.tokens, strict=True):
+            counts.append(count)
+        self.truncated += usage.truncated
+        self.unclosed += usage.unclosed
+        self.forced += usage.forced
+        self.seconds += usage.seconds
+        if usage.model is not None:
+            self.models[usage.model] += 1

@@ -1,0 +1,88 @@
+"""A run folder that version 0.1.0 wrote scores to what that version stored.
+
+`tests/data/release_run`: MathVista and MMMU, three samples of each, two budgets, two repeats, failed samples, replies
+of a judge (one unusable); scored under every protocol, and by `--thinking raw`. Written at commit 5e316bf.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kvl_eval.audit.verify import verify
+from kvl_eval.scoring.rescore import judges, rescore
+from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.scoring.score_run import score_run
+from kvl_eval.store.names import scores_name
+from kvl_eval.types import score_view
+
+RELEASE = Path(__file__).resolve().parents[1] / "data" / "release_run"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A copy of the run under the name it was written with."""
+    copy = tmp_path / str(json.loads((RELEASE / "run.json").read_text())["run_id"])
+    shutil.copytree(RELEASE, copy)
+    return copy
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def of_release(name: str) -> bytes:
+    return (RELEASE / name).read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines name the version that scored them."""
+    monkeypatch.setattr("kvl_eval.scoring.score_run.__version__", "0.1.0")
+
+
+def test_scoring_again_writes_the_same_bytes(path: Path) -> None:
+    expected = files(path)
+    for stored in (path / "results.json", *(path / "scores").iterdir()):
+        stored.unlink()
+    rescore(RunReader.open(path), "all")
+    rescore(RunReader.open(path), "official", "raw")
+    assert files(path) == expected
+
+
+def test_a_score_is_a_function_of_the_run_and_writes_nothing(path: Path) -> None:
+    shutil.rmtree(path / "scores")
+    before = files(path)
+    run = RunReader.open(path)
+    stored = run.folder.results().rows
+    for name in run.task_names:
+        task = run.task(name)
+        scored = dict.fromkeys((row.protocol, score_view(row.thinking)) for row in stored if row.task == name)
+        for protocol, view in scored:
+            for judge in judges(run, task, protocol, view):
+                first, second = (score_run(run, task, protocol, view, judge) for _ in range(2))
+                assert first == second
+                reader = None if judge is None else judge.judge
+                scorer = scores_name(protocol, view, reader)
+                old = [json.loads(line) for line in of_release(f"scores/{name}@{scorer}-0.1.0.jsonl").splitlines()]
+                assert [(line.sample_id, line.repeat, line.budget, line.score) for line in first.lines] == [
+                    (line["sample_id"], line["repeat"], line["budget"], line["score"]) for line in old
+                ]
+                assert list(first.rows) == [
+                    row
+                    for row in stored
+                    if (row.task, row.protocol, row.judge) == (name, protocol, reader)
+                    and score_view(row.thinking) == view
+                ]
+    assert files(path) == before
+
+
+def test_it_is_verified_whole(path: Path) -> None:
+    before = files(path)
+    proof = verify(RunReader.open(path))
+    assert (proof.exit_code, proof.has("damaged"), proof.has("incomplete")) == (0, False, False)
+    assert any("equal when scored again" in text for text in proof.proven)
+    assert files(path) == before
