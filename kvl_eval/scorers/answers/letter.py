@@ -1,0 +1,324 @@
+"""The letter of an option: read from a label, from the option's text, or from both."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kvl_eval.scorers.answers import languages as words
+from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, folded, unwrapped
+from kvl_eval.scorers.answers.polarity import polarity
+from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
+from kvl_eval.scorers.answers.view import undress
+from kvl_eval.scorers.answers.wordings import refuses
+
+ALONE_LIMIT = 800  # characters of a line that can be an answer alone
+_OPTION_WORD = r"(?:(?:the )?(?:correct |right |best |final )?(?:options?|choices?|letters?|answers?|opción|opção|opzione|optie)" \
+    r"\s?[:#]?\s*|选项\s*|選項\s*|第)"
+LABEL = re.compile(
+    rf"(?P<word>{_OPTION_WORD})?(?P<open>[(\[{{<【]\s*)?[{QUOTES}]?(?P<letter>[A-Za-z])[{QUOTES}]?"
+    r"(?P<close>\s?[)\]}>】]|[.:、](?!\w)|[.:](?=[A-Z][a-z])|\s?(?:项|選項|选项))?(?![\w+#'’°]|\.\w)",
+    re.IGNORECASE,
+)
+LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
+_JOIN = re.compile(
+    r"\s*(?:[/&+,;、|]|,?\s*(?:and|or|or maybe|and/or|oder|und|ou|y|o|et)(?=[\s(\[\"'])|和|或者?|及)\s*", re.IGNORECASE
+)
+_JOINED_LETTERS = re.compile(r"[A-Z]{2,26}(?![\w'’-])")
+_BOTH = re.compile(
+    r"\b(?:either|both|torn between|between|could be|might be|may be|hesitat\w+ between)\s+(?:the\s+)?(?=\S)", re.IGNORECASE
+)
+_IT_IS = re.compile(
+    r"(?:it(?: is|'s| was)|that(?: is|'s)|this is|they are|there (?:is|are)|he is|she is|i see)\s+(?:the |an? )?|(?:the|an?)\s+",
+    re.IGNORECASE,
+)
+_WORD_AFTER_A = re.compile(
+    r"\s*(?:$|[.!?。,;:\n()\[\]–—-]|(?:because|since|as|which|for|due|given|based|is|was|with|where|so|but|not|and|or|from"
+    r"|considering|according|instead|rather|over|in (?:this|the)|although|though|while)\b)",
+    re.IGNORECASE,
+)
+_INITIAL = re.compile(
+    r"[A-Z]\.\s*(?!(?:There|It|This|The|That|He|She|They|What|Both|None|All|One|No|Yes|Not)\b)[A-Z][a-z]+"
+    r"(?:\s(?:was|is|were|has|had|said|wrote|and|et al)\b|\s\()"
+)
+_GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A letter that stands where a label may stand; `is_set` tells that a bracket, a dot or a word sets it apart."""
+
+    index: int
+    start: int
+    end: int
+    is_set: bool
+    is_small: bool
+    has_word: bool
+
+
+class Options:
+    """The options of a question, and where one of them stands in a text."""
+
+    def __init__(self, options: tuple[str, ...]) -> None:
+        options = _without_letters(options)
+        self.count = len(options)
+        self.texts = [folded(undress(option).text) for option in options]
+        self.longest = max(map(len, self.texts), default=0)
+        self.are_yesno = {"yes", "no"} <= set(self.texts)
+
+    def equal(self, text: str) -> int | None:
+        """The first option whose text a text is."""
+        wanted = folded(text)
+        return self.texts.index(wanted) if wanted and wanted in self.texts else None
+
+    def at(self, text: str, start: int, end: int) -> tuple[int, int] | None:
+        """The longest option that begins at a place as whole words, and where it ends."""
+        best: tuple[int, int] | None = None
+        window = text[start : min(end, start + self.longest + 8)].casefold().replace("’", "'").replace("\n", " ")
+        for index, option in enumerate(self.texts):
+            if option and window.startswith(option) and (best is None or len(option) > best[1] - start):
+                stop = start + len(option)
+                if _is_boundary(text, stop, end, option):
+                    best = (index, stop)
+        return best
+
+    def inside(self, text: str, start: int, end: int) -> list[tuple[int, int, int]]:
+        """(option, start, end) of the options in a part of a text as whole words, without those inside longer ones."""
+        window = text[start:end].casefold().replace("’", "'").replace("\n", " ")
+        places: list[tuple[int, int, int]] = []
+        for index, option in enumerate(self.texts):
+            if not option or self.texts.index(option) != index:
+                continue
+            at = window.find(option)
+            while at >= 0 and len(places) < 60:
+                is_word = not (at and window[at - 1].isalnum() and option[0].isalnum())
+                if is_word and _is_boundary(window, at + len(option), len(window), option) and not _mid_number(window, at):
+                    places.append((index, start + at, start + at + len(option)))
+                at = window.find(option, at + 1)
+        return [p for p in places if not any(q != p and q[1] <= p[1] and p[2] <= q[2] for q in places)]
+
+
+def _without_letters(options: tuple[str, ...]) -> tuple[str, ...]:
+    """The options without their letters, if all have them in order."""
+    labels = [_GIVEN_LETTERS.match(option) for option in options]
+    letters = "".join(label[1].upper() for label in labels if label)
+    if letters != "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(options)]:
+        return options
+    return tuple(option[label.end() :] for option, label in zip(options, labels, strict=True) if label)
+
+
+def _is_boundary(text: str, stop: int, end: int, option: str) -> bool:
+    after = text[stop : min(end, stop + 2)]
+    if not after or not option[-1].isalnum():
+        return True
+    if option[-1].isdigit() and (after[0] in "%°" or (after[0] in ".,/:^" and after[1:].isdigit())):
+        return False
+    return not (after[0].isalnum() and after[0].isascii() or after[0] == "-" and after[1:].isalnum() or after[0] == "_")
+
+
+def _mid_number(text: str, at: int) -> bool:
+    before = text[max(0, at - 2) : at]
+    return text[at].isdigit() and bool(before) and (before[-1] in ".,/^-" and before[:-1].isdigit() or before[-1] in "-−.$")
+
+
+class LetterReader:
+    """Reads one letter; see the tables of `spec` in docs/answers.md."""
+
+    def __init__(self, options: tuple[str, ...]) -> None:
+        self.options = Options(options)
+
+    def label(self, text: str, start: int, end: int) -> Label | None:
+        """The label at a place, whatever its letter."""
+        match = LABEL.match(text, start, end)
+        if match is None:
+            return None
+        letter = match["letter"]
+        closed = match["close"] is not None
+        is_set = closed or match["word"] is not None
+        if match["open"] and not (match["close"] or "").strip(" )]}>】") == "" or (match["open"] and not closed):
+            return None
+        index = ord(letter.upper()) - ord("A")
+        return Label(index, match.start("letter"), match.end(), is_set, letter.islower(), match["word"] is not None)
+
+    def hit(self, index: int, start: int, end: int) -> Hit | Fault:
+        if index >= self.options.count:
+            return Fault("not_an_option")
+        return Hit(chr(ord("A") + index), start, end)
+
+    def lead(self, text: str, start: int, end: int) -> Outcome:
+        """The letter that a mark's content begins with."""
+        start = after_bullet(text, start, end)
+        line_end = _first_line_end(text, start, end)
+        label = self.label(text, start, end)
+        option = self.options.at(text, start, end)
+        if label is not None and option is not None and self._is_text(label, option, text, line_end):
+            return self._option_hit(text, start, option, end)
+        if label is not None and self._is_label(label, text, end):
+            return self._label_hit(text, label, end)
+        if option is not None:
+            return self._option_hit(text, start, option, end)
+        return self._otherwise(text, start, line_end)
+
+    def _otherwise(self, text: str, start: int, end: int) -> Outcome:
+        """What remains of a content that begins with neither a label nor an option."""
+        both = _BOTH.match(text, start, end)
+        if both and isinstance(outcome := self.lead(text, both.end(), end), Fault):
+            return outcome
+        if self.options.are_yesno and (said := polarity(text, start, end)) is not None:
+            value, first, last = said
+            return self.hit(self.options.texts.index(value), first, last)
+        if joined := _JOINED_LETTERS.match(text, start, end):
+            letters = joined.group()
+            fits = all(ord(letter) - ord("A") < self.options.count for letter in letters)
+            if fits and list(letters) == sorted(set(letters)) and _WORD_AFTER_A.match(text, joined.end(), end):
+                return Fault("two_answers")
+        it_is = _IT_IS.match(text, start, end)
+        if it_is:
+            option = self.options.at(text, it_is.end(), end)
+            if option is not None:
+                return self._option_hit(text, it_is.end(), option, end)
+            label = self.label(text, it_is.end(), end)
+            if label is not None and not label.is_small and self._is_label(label, text, end):
+                return self._label_hit(text, label, end)
+        return Fault("refusal") if refuses(text[start:end]) else None
+
+    def _is_text(self, label: Label, option: tuple[int, int], text: str, end: int) -> bool:
+        """Whether a place that begins like a label is an option's text: "A and B", "B only", a numeral."""
+        index, stop = option
+        if label.index < self.options.count and len(self.options.texts[index]) == 1:
+            return False
+        if stop <= label.end or label.has_word:
+            return label.index >= self.options.count
+        return not label.is_set or text[label.end - 1] not in ")]}.:>"
+
+    def _is_label(self, label: Label, text: str, end: int) -> bool:
+        """Whether the letter is a label and not a word of its sentence."""
+        if label.has_word:
+            return True
+        rest = text[label.end : min(end, label.end + 40)]
+        if label.is_small:
+            is_closed = text[label.end - 1] in ")]}>" and label.is_set
+            return is_closed or not rest.strip(" .\n" + QUOTES) or rest[:1] == "\n" or (
+                label.index not in (0, 8) and _WORD_AFTER_A.match(rest) is not None
+            )
+        if label.is_set:
+            return not _INITIAL.match(text, label.start, end)
+        if label.index in (0, 8):
+            return _WORD_AFTER_A.match(rest) is not None or not rest[:1].isascii()
+        return label.index < self.options.count or _WORD_AFTER_A.match(rest) is not None
+
+    def _label_hit(self, text: str, label: Label, end: int) -> Outcome:
+        hit = self.hit(label.index, label.start, label.start + 1)
+        if isinstance(hit, Fault):
+            return hit
+        if self._joined(text, label.index, label.end, end):
+            return Fault("two_answers")
+        rest = _skipped(text, label.end, end, " \t:.,-–—=)\n" + QUOTES)
+        if "\n" in text[label.end : rest] and self.label(text, rest, end) is not None:
+            return hit
+        other = self.options.at(text, rest, end)
+        if other is not None and self.options.texts[other[0]] != self.options.texts[label.index]:
+            own = self.options.texts[label.index]
+            is_label = len(self.options.texts[other[0]]) == 1 and own != ""
+            if not (own and text[rest:end].casefold().startswith(own)) and self._is_whole(text, other, end) and not (
+                is_label and not label.is_set
+            ):
+                return Fault("letter_and_text_differ")
+        return hit
+
+    def _is_whole(self, text: str, option: tuple[int, int], end: int) -> bool:
+        """Whether a clause ends behind an option's text, so that the text is named and not merely begun."""
+        return _WORD_AFTER_A.match(text, option[1], end) is not None
+
+    def _option_hit(self, text: str, start: int, option: tuple[int, int], end: int) -> Outcome:
+        index, stop = option
+        join = _JOIN.match(text, stop, end)
+        if join and (other := self.options.at(text, join.end(), end)) and other[0] != index:
+            return Fault("two_answers")
+        if join and (second := self.label(text, join.end(), end)) and second.is_set and second.index < self.options.count:
+            if second.index != index:
+                return Fault("two_answers")
+        after = _skipped(text, stop, end, " .," + QUOTES)
+        label = self.label(text, after, end) if text[after : after + 1] in ("(", "[") else None
+        if label is not None and label.index < self.options.count and not label.is_small and label.index != index:
+            return Fault("letter_and_text_differ")
+        return self.hit(index, start, stop)
+
+    def _joined(self, text: str, index: int, position: int, end: int) -> bool:
+        """Whether a second letter follows, joined by and, or, a comma or a slash."""
+        join = _JOIN.match(text, position, end)
+        if join is None:
+            return False
+        second = self.label(text, join.end(), end)
+        if second is None:
+            return False
+        if second.index == index or second.index >= self.options.count:
+            return False
+        if second.is_small and text[position - 1 : position].isupper():
+            return False
+        rest = text[second.end : min(end, second.end + 30)]
+        return second.is_set or _WORD_AFTER_A.match(rest) is not None or _JOIN.match(rest) is not None
+
+    def alone(self, text: str, start: int, end: int) -> Outcome:
+        """The letter of a text that is nothing but the answer."""
+        if end - start > ALONE_LIMIT:
+            return None
+        start, end = unwrapped(text, after_bullet(text, start, end), end)
+        if start >= end:
+            return None
+        equal = self.options.equal(text[start:end])
+        label = self.label(text, start, end)
+        is_bare = label is not None and label.end >= end
+        if equal is not None and not (is_bare and label is not None and label.index < self.options.count):
+            return self.hit(equal, start, end)
+        if label is None:
+            return self._joined_alone(text, start, end) or self._text_and_letter(text, start, end)
+        if is_bare:
+            return self.hit(label.index, label.start, label.start + 1)
+        if self._joined(text, label.index, label.end, end) and label.index < self.options.count:
+            rest = text[label.end : end]
+            return Fault("two_answers") if len(rest) < 60 else None
+        if not label.is_set or label.is_small and not label.has_word and text[label.start - 1 : label.start] != "(":
+            return self._text_and_letter(text, start, end)
+        if label.index >= self.options.count or _INITIAL.match(text, label.start, end):
+            return None
+        return self._label_hit(text, label, end)
+
+    def _joined_alone(self, text: str, start: int, end: int) -> Outcome:
+        joined = _JOINED_LETTERS.fullmatch(text, start, end)
+        if joined is None:
+            return None
+        letters = joined.group()
+        fits = all(ord(letter) - ord("A") < self.options.count for letter in letters)
+        return Fault("two_answers") if fits and list(letters) == sorted(set(letters)) else None
+
+    def _text_and_letter(self, text: str, start: int, end: int) -> Outcome:
+        """`T (X)`, and `It is T`."""
+        it_is = _IT_IS.match(text, start, end)
+        for first in (start, *([it_is.end()] if it_is else [])):
+            option = self.options.at(text, first, end)
+            if option is None:
+                continue
+            rest = text[option[1] : end].strip(" .," + QUOTES)
+            label = self.label(rest, 0, len(rest))
+            if not rest or (label is not None and label.end == len(rest) and label.is_set):
+                return self._option_hit(text, first, option, end)
+        return None
+
+    def same(self, one: Hit, other: Hit) -> bool:
+        """Whether two readings are one answer."""
+        return one.value == other.value
+
+
+def _skipped(text: str, start: int, end: int, characters: str) -> int:
+    while start < end and text[start] in characters:
+        start += 1
+    return start
+
+
+def _first_line_end(text: str, start: int, end: int) -> int:
+    line = text.find("\n", start, end)
+    return end if line < 0 else line
+
+
+_SKIP = words.EXPLAINED
