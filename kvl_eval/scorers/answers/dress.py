@@ -7,7 +7,8 @@ import re
 QUOTES = "\"'“”„‘’«»‹›「」『』`"
 PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "《": "》"}
 _LEADING = re.compile(rf"[\s{QUOTES}]*")
-_BULLET = re.compile(r"(?:[-*•·‣▪–—>☑✅✓✔→∴]|\u2611\ufe0f?)\s*")
+_BULLET = re.compile(r"[-*•·‣▪–—>]\s+|[☑✅✓✔→∴]\s*|\u2611\ufe0f?\s*")
+_ALIKE = str.maketrans({"’": "'", "‘": "'", "−": "-", "–": "-", "—": "-", "“": '"', "”": '"'})
 _BLANKS = re.compile(r"\s+")
 
 
@@ -50,7 +51,13 @@ def after_bullet(text: str, start: int, end: int) -> int:
     return bullet.end() if bullet else start
 
 
+def alike(text: str) -> str:
+    """A text as its words are looked for: no case, one sort of quotes and dashes, no line ends; as long as before."""
+    lowered = text.lower()
+    return (lowered if len(lowered) == len(text) else text).translate(_ALIKE).replace("\n", " ")
+
+
 def folded(text: str) -> str:
     """A text as it is compared: no case, no dress, no final full stop, single blanks."""
     start, end = trimmed(text, 0, len(text), ends=".。!;,:")
-    return _BLANKS.sub(" ", text[start:end]).casefold().replace("’", "'")
+    return _BLANKS.sub(" ", text[start:end]).casefold().translate(_ALIKE)

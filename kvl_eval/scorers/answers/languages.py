@@ -110,6 +110,14 @@ FILLER_LINE = re.compile(
 )
 """A line that accompanies an answer and is none."""
 
+INSTRUCTION = re.compile(
+    r"^\W*(?:please )?(?:select|choose|answer|respond|pick|provide|give|output|return|write) (?:the|with|by|in|using|only|one|an?"
+    r"|your|from|directly|this|just)\b[^.\n]{0,80}"
+    r"\b(?:options?|letters?|question|choices?|answer|above|below|box(?:ed)?|format|words?|phrase)\b[^.\n]{0,80}[.:]?\W*$",
+    re.IGNORECASE,
+)
+"""A line that asks for an answer, copied from the question."""
+
 EXPLAINED = re.compile(
     r"\s*(?:[,;:]?\s*(?:because|since|as|which|where|due to|given|for|based on|according to|so|thus|that is|i\.e\.|meaning"
     r"|but|though|although|while|whereas|from|in (?:the|this)|with|when|after|not|rather than|instead of|considering|considered"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kvl_eval.scorers.answers import languages as words
-from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, folded, unwrapped
+from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, folded, unwrapped
 from kvl_eval.scorers.answers.polarity import polarity
 from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
 from kvl_eval.scorers.answers.view import undress
@@ -17,7 +17,7 @@ _OPTION_WORD = r"(?:(?:the )?(?:correct |right |best |final )?(?:options?|choice
     r"\s?[:#]?\s*|选项\s*|選項\s*|第)"
 LABEL = re.compile(
     rf"(?P<word>{_OPTION_WORD})?(?P<open>[(\[{{<【]\s*)?[{QUOTES}]?(?P<letter>[A-Za-z])[{QUOTES}]?"
-    r"(?P<close>\s?[)\]}>】]|[.:、](?!\w)|[.:](?=[A-Z][a-z])|\s?(?:项|選項|选项))?(?![\w+#'’°]|\.\w)",
+    r"(?P<close>\s?[)\]}>】]|[.:、](?!\w)|[.:](?=[A-Z][a-z])|\s?(?:项|選項|选项))?(?![A-Za-z0-9_À-ɏ+#'’°]|\.\w)",
     re.IGNORECASE,
 )
 LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
@@ -37,10 +37,12 @@ _WORD_AFTER_A = re.compile(
     r"|considering|according|instead|rather|over|in (?:this|the)|although|though|while)\b)",
     re.IGNORECASE,
 )
+_TEXT_END = re.compile(r"[\s\"'”]*(?:$|[.!?。;)\]\n]|[-–—(]|(?:because|since|as|which)\b)")
 _INITIAL = re.compile(
     r"[A-Z]\.\s*(?!(?:There|It|This|The|That|He|She|They|What|Both|None|All|One|No|Yes|Not)\b)[A-Z][a-z]+"
-    r"(?:\s(?:was|is|were|has|had|said|wrote|and|et al)\b|\s\()"
+    r"(?:\s(?:was|is|were|has|had|said|wrote|et al)\b|\s\()"
 )
+_SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？\n]")
 _GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
 
 
@@ -74,7 +76,7 @@ class Options:
     def at(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """The longest option that begins at a place as whole words, and where it ends."""
         best: tuple[int, int] | None = None
-        window = text[start : min(end, start + self.longest + 8)].casefold().replace("’", "'").replace("\n", " ")
+        window = alike(text[start : min(end, start + self.longest + 8)])
         for index, option in enumerate(self.texts):
             if option and window.startswith(option) and (best is None or len(option) > best[1] - start):
                 stop = start + len(option)
@@ -84,7 +86,7 @@ class Options:
 
     def inside(self, text: str, start: int, end: int) -> list[tuple[int, int, int]]:
         """(option, start, end) of the options in a part of a text as whole words, without those inside longer ones."""
-        window = text[start:end].casefold().replace("’", "'").replace("\n", " ")
+        window = alike(text[start:end])
         places: list[tuple[int, int, int]] = []
         for index, option in enumerate(self.texts):
             if not option or self.texts.index(option) != index:
@@ -155,9 +157,15 @@ class LetterReader:
             return self._option_hit(text, start, option, end)
         if label is not None and self._is_label(label, text, end):
             return self._label_hit(text, label, end)
-        if option is not None:
+        if option is not None and self._is_said(text, start, option, end):
             return self._option_hit(text, start, option, end)
         return self._otherwise(text, start, line_end)
+
+    def _is_said(self, text: str, start: int, option: tuple[int, int], end: int) -> bool:
+        """Whether an option that begins a text is meant: "no" before "idea" is not a no."""
+        if self.options.texts[option[0]] not in ("yes", "no"):
+            return True
+        return polarity(text, start, end) is not None
 
     def _otherwise(self, text: str, start: int, end: int) -> Outcome:
         """What remains of a content that begins with neither a label nor an option."""
@@ -180,7 +188,7 @@ class LetterReader:
             label = self.label(text, it_is.end(), end)
             if label is not None and not label.is_small and self._is_label(label, text, end):
                 return self._label_hit(text, label, end)
-        return Fault("refusal") if refuses(text[start:end]) else None
+        return Fault("refusal") if refuses(first_sentence(text, start, end)[:90]) else None
 
     def _is_text(self, label: Label, option: tuple[int, int], text: str, end: int) -> bool:
         """Whether a place that begins like a label is an option's text: "A and B", "B only", a numeral."""
@@ -202,33 +210,74 @@ class LetterReader:
                 label.index not in (0, 8) and _WORD_AFTER_A.match(rest) is not None
             )
         if label.is_set:
-            return not _INITIAL.match(text, label.start, end)
+            return not self._is_initial(text, label, end)
         if label.index in (0, 8):
             return _WORD_AFTER_A.match(rest) is not None or not rest[:1].isascii()
         return label.index < self.options.count or _WORD_AFTER_A.match(rest) is not None
+
+    def _is_initial(self, text: str, label: Label, end: int) -> bool:
+        """Whether a letter with a dot begins a name."""
+        if _INITIAL.match(text, label.start, end) is None:
+            return False
+        return label.index >= self.options.count or self._behind_text(text, label, end) is None
 
     def _label_hit(self, text: str, label: Label, end: int) -> Outcome:
         hit = self.hit(label.index, label.start, label.start + 1)
         if isinstance(hit, Fault):
             return hit
-        if self._joined(text, label.index, label.end, end):
+        named = self._behind_text(text, label, end)
+        if self._joined(text, label.index, label.end, end) or (named and self._joined(text, label.index, named, end)):
             return Fault("two_answers")
+        if named:
+            return Fault("two_answers") if self._is_listed(text, label, named, end) else hit
         rest = _skipped(text, label.end, end, " \t:.,-–—=)\n" + QUOTES)
         if "\n" in text[label.end : rest] and self.label(text, rest, end) is not None:
             return hit
         other = self.options.at(text, rest, end)
         if other is not None and self.options.texts[other[0]] != self.options.texts[label.index]:
-            own = self.options.texts[label.index]
-            is_label = len(self.options.texts[other[0]]) == 1 and own != ""
-            if not (own and text[rest:end].casefold().startswith(own)) and self._is_whole(text, other, end) and not (
-                is_label and not label.is_set
-            ):
+            is_label = len(self.options.texts[other[0]]) == 1 and self.options.texts[label.index] != ""
+            if self._is_whole(text, other, end) and not (is_label and not label.is_set):
                 return Fault("letter_and_text_differ")
         return hit
 
+    def _behind_text(self, text: str, label: Label, end: int) -> int | None:
+        """Where a label's own text ends that stands beside it; None where it does not."""
+        own = self.options.texts[label.index]
+        if not own:
+            return None
+        first = _skipped(text, label.end, end, " \t\n.:,)(=" + QUOTES)
+        if text.startswith("for ", first, end):
+            first = _skipped(text, first + 4, end, " (" + QUOTES)
+        for start in (first, _skipped(text, first, end, "-–— ")):
+            window = alike(text[start : min(end, start + len(own) + 1)])
+            if window.startswith(own) and _is_boundary(text, start + len(own), end, own):
+                longer = self.options.at(text, start, end)
+                is_own = longer is None or self.options.texts[longer[0]] == own
+                return _skipped(text, start + len(own), end, QUOTES + ")") if is_own else None
+        return None
+
+    def _is_listed(self, text: str, label: Label, position: int, end: int) -> bool:
+        """Whether the next line names another option in full: the answer is a list of options."""
+        line = re.compile(r"[.,;]?[ \t]*\n(?!\s*\n)").match(text, position, end)
+        if line is None:
+            return False
+        second = self.label(text, after_bullet(text, line.end(), end), end)
+        if second is None or not second.is_set or not 0 <= second.index < self.options.count:
+            return False
+        return second.index != label.index and self._behind_text(text, second, end) is not None
+
+    def is_exact(self, text: str, start: int, end: int) -> bool:
+        """Whether a line that reads as an answer is a label, an option, or both, and no sentence."""
+        start, end = unwrapped(text, after_bullet(text, start, end), end)
+        label = self.label(text, start, end)
+        if label is None or label.index >= self.options.count:
+            return True
+        behind = self._behind_text(text, label, end)
+        return not text[label.end : end].strip(" .*") or (behind is not None and not text[behind:end].strip(" .*)"))
+
     def _is_whole(self, text: str, option: tuple[int, int], end: int) -> bool:
         """Whether a clause ends behind an option's text, so that the text is named and not merely begun."""
-        return _WORD_AFTER_A.match(text, option[1], end) is not None
+        return _TEXT_END.match(text, option[1], end) is not None
 
     def _option_hit(self, text: str, start: int, option: tuple[int, int], end: int) -> Outcome:
         index, stop = option
@@ -262,7 +311,7 @@ class LetterReader:
     def alone(self, text: str, start: int, end: int) -> Outcome:
         """The letter of a text that is nothing but the answer."""
         if end - start > ALONE_LIMIT:
-            return None
+            return self._begun(text, start, end)
         start, end = unwrapped(text, after_bullet(text, start, end), end)
         if start >= end:
             return None
@@ -271,18 +320,36 @@ class LetterReader:
         is_bare = label is not None and label.end >= end
         if equal is not None and not (is_bare and label is not None and label.index < self.options.count):
             return self.hit(equal, start, end)
+        if self.options.are_yesno and (said := polarity(text, start, end)) is not None:
+            return self.hit(self.options.texts.index(said[0]), said[1], said[2])
         if label is None:
-            return self._joined_alone(text, start, end) or self._text_and_letter(text, start, end)
+            outcome = self._joined_alone(text, start, end) or self._text_and_letter(text, start, end)
+            return outcome or self._begun(text, start, end)
         if is_bare:
             return self.hit(label.index, label.start, label.start + 1)
         if self._joined(text, label.index, label.end, end) and label.index < self.options.count:
             rest = text[label.end : end]
             return Fault("two_answers") if len(rest) < 60 else None
         if not label.is_set or label.is_small and not label.has_word and text[label.start - 1 : label.start] != "(":
-            return self._text_and_letter(text, start, end)
-        if label.index >= self.options.count or _INITIAL.match(text, label.start, end):
+            return self._text_and_letter(text, start, end) or self._begun(text, start, end)
+        if label.index >= self.options.count or self._is_initial(text, label, end):
+            return None
+        is_closed = text[label.end - 1] in ")]}>.:、项" or text[label.end : label.end + 2] in (" -", " –", " —")
+        own = self.options.texts[label.index]
+        if not is_closed and self._behind_text(text, label, end) is None:
             return None
         return self._label_hit(text, label, end)
+
+    def _begun(self, text: str, start: int, end: int) -> Outcome:
+        """The letter of a long text that begins with a label and its own text, or with an option as a sentence."""
+        start = after_bullet(text, start, end)
+        label = self.label(text, start, end)
+        if label is not None and label.index < self.options.count and label.is_set:
+            return self._label_hit(text, label, end) if self._behind_text(text, label, end) is not None else None
+        option = self.options.at(text, start, end)
+        if option is None or not self._is_said(text, start, option, end) or len(self.options.texts[option[0]]) < 3:
+            return None
+        return self._option_hit(text, start, option, end) if re.match(r"[.!\n]", text[option[1] : option[1] + 1]) else None
 
     def _joined_alone(self, text: str, start: int, end: int) -> Outcome:
         joined = _JOINED_LETTERS.fullmatch(text, start, end)
@@ -305,9 +372,19 @@ class LetterReader:
                 return self._option_hit(text, first, option, end)
         return None
 
+    def has_own_text(self, text: str, label: Label, end: int) -> bool:
+        """Whether an option's text stands beside its letter."""
+        return self._behind_text(text, label, end) is not None
+
     def same(self, one: Hit, other: Hit) -> bool:
         """Whether two readings are one answer."""
         return one.value == other.value
+
+
+def first_sentence(text: str, start: int, end: int) -> str:
+    """The first sentence of a part of a text."""
+    match = _SENTENCE_END.search(text, start, end)
+    return text[start : match.end() if match else end]
 
 
 def _skipped(text: str, start: int, end: int, characters: str) -> int:

@@ -10,10 +10,10 @@ from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
 from kvl_eval.scorers.answers.wordings import refuses
 
 _ONE = rf"(?:(?:options?|choices?|选项)\s+)?[(\[{{]?[{QUOTES}]?(?P<letter>[A-Z])[{QUOTES}]?[)\]}}.]?"
-_LETTER = re.compile(_ONE + r"(?![\w'’])")
-_JOIN = re.compile(r"\s*(?:[/&+,;、|]|\n)?\s*(?:\b(?:and|und|et|y|e|en)\b|&|和|及|[-*•])?\s*", re.IGNORECASE)
+_LETTER = re.compile(_ONE + r"(?![A-Za-z0-9_'’])")
+_JOIN = re.compile(r"\s*(?:[/&+,;、|]|\n)?\s*(?:\b(?:and|AND|und|et|y)\b|&|和|及|[-*•])?\s*")
 _TO = re.compile(r"\s*(?:-|–|—|\bto\b|\bthrough\b)\s*")
-_RUN = re.compile(r"[A-Z]{2,26}(?![\w'’])")
+_RUN = re.compile(r"[A-Z]{2,26}(?![A-Za-z0-9_'’])")
 _INTRO = re.compile(
     r"\s*(?:(?:both|the|only|correct|right|options?|choices?|answers?|letters?|all of (?:them|the above)|are|is|选项)\b[\s:]*){0,5}[\[({]?\s*",
     re.IGNORECASE,

@@ -29,7 +29,7 @@ _SEPARATORS = (
     re.compile(r"(?<!\d),\s*(?:(?:and|und|et|y|e|&)\s+)?|,\s+(?:(?:and|und|et|y|e|&)\s+)?|,(?!\d{3}(?!\d))(?:and\s+)?|(?<=\d{4}),(?=\d)"),
 )
 _AND = re.compile(r"\s+(?:and|&|und|et|y)\s+|\s*(?:和|以及|及)\s*", re.IGNORECASE)
-_INTRO = re.compile(r"^[^\n:]{0,160}:\s+")
+_INTRO = re.compile(r"^[^\n:,]{0,160}:\s+")
 _VERB = re.compile(
     r"^(?:the|these|those|its|their|they|there)\b[^\n.,:;]{0,120}?\b(?:are|is|were|was|include|includes)(?: listed as)?:?\s+", re.IGNORECASE
 )
@@ -88,6 +88,8 @@ class ListReader:
         """The items of a text as they stand."""
         lines = [line for line in body.split("\n") if line.strip()]
         bullets = [line for line in lines if _BULLET.match(line)]
+        if len(lines) == 1 and (numbered := _numbered(lines[0])):
+            return numbered
         if len(bullets) > 1 or (len(bullets) == 1 and len(lines) <= 2 and _BULLET.match(lines[-1])):
             return [_BULLET.sub("", line, count=1) for line in bullets]
         for opening, closing in ("[]", "()", "{}"):
@@ -100,14 +102,10 @@ class ListReader:
             if len(lines) > 1:
                 return lines
         line = lines[0].strip() if lines else ""
-        inline = list(_INLINE.finditer(line))
-        if len(inline) > 1 and not line[: inline[0].start()].strip():
-            cuts = [*(match.start() for match in inline[1:]), len(line)]
-            return [line[match.end() : cut].strip(" ,;") for match, cut in zip(inline, cuts, strict=True)]
         return self._line_items(self._after_intro(line))
 
     def _after_intro(self, line: str) -> str:
-        intro = _VERB.match(line) or _INTRO.match(line)
+        intro = _INTRO.match(line) or _VERB.match(line)
         if intro and line[intro.end() :].strip() and not line[:1] in "\"'":
             return line[intro.end() :].rstrip(".")
         return line
@@ -160,6 +158,16 @@ class ListReader:
         if not isinstance(first, tuple) or not isinstance(second, tuple):
             return first == second
         return [folded(str(item)) for item in first] == [folded(str(item)) for item in second]
+
+
+def _numbered(line: str) -> list[str]:
+    """The items of a line like `1) red 2) blue`; none where it is no such line."""
+    line = line.strip()
+    inline = list(_INLINE.finditer(line))
+    if len(inline) < 2 or inline[0].start():
+        return []
+    cuts = [*(match.start() for match in inline[1:]), len(line)]
+    return [line[match.end() : cut].strip(" ,;") for match, cut in zip(inline, cuts, strict=True)]
 
 
 def _bracketed(body: str, opening: str, closing: str) -> str | None:

@@ -40,9 +40,10 @@ _BARE = re.compile(r"[ \t]+(?=\(?[A-Z]\)?(?:[.)\s]*$|[.):]\s))", re.MULTILINE)
 _PRAISED = re.compile(rf"\b{words.PRAISE}(?: \w{{1,10}})? ?$", re.IGNORECASE)
 _DISPRAISED = re.compile(
     r"\b(?:wrong|incorrect|other|another|possible|alternative|no|an?|any|each|every|given|all|sample|example|initial|first"
-    r"|previous|tempting|plausible|old|your|user's|student's) ?$",
+    r"|previous|this|that|which|whose|tempting|plausible|old|your|user's|student's) ?$",
     re.IGNORECASE,
 )
+_NO_SUCH = re.compile(rf"\b(?:no|not the|neither|isn't the|never the)(?: (?:{words.PRAISE}|single|definitive|one|clear)){{0,3}} ?$", re.IGNORECASE)
 _CHOOSING = re.compile(rf"{words.CHOOSING}{_FILL}[ \t]*:?|{words.CONCLUDING}[ \t]*:?", re.IGNORECASE)
 _OTHER_LINE = re.compile(rf"(?:{'|'.join(words.LINES)})[ \t]{{0,3}}[:=]", re.IGNORECASE)
 _OTHER_SENTENCE = re.compile(rf"(?:{'|'.join(words.SENTENCES)})[ \t]*[:,]?", re.IGNORECASE)
@@ -96,6 +97,8 @@ def _json_end(text: str, start: int) -> int:
 
 def _gsm(text: str) -> Iterator[Mark]:
     for match in _GSM.finditer(text):
+        if _HEADING.match(text, match.start()):
+            continue
         yield Mark("gsm", match.start(), match.end(), _line_end(text, match.end()))
 
 
@@ -111,7 +114,7 @@ def _nouns(text: str) -> Iterator[Mark]:
         praised = _PRAISED.search(before) is not None
         if noun["choice"] and not praised:
             continue
-        if not praised and _DISPRAISED.search(before):
+        if (not praised and _DISPRAISED.search(before)) or _NO_SUCH.search(before):
             continue
         if after := _LINE.match(text, noun.end()):
             how = "answer_line"

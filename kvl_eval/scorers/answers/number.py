@@ -34,7 +34,7 @@ _BETWEEN = re.compile(r"\b(?:between|from|zwischen|von|entre|介于)\s*$", re.IG
 _BOTH = re.compile(r"\b(?:either|both|torn between|could be|might be|may be)\s*$", re.IGNORECASE)
 _EQUALS = re.compile(r"(?<![<>!=])=(?!=)|≈|→|⇒|=>|->|\b(?:equals|makes|gives|yields|comes to|amounts to|is equal to)\b", re.IGNORECASE)
 _CLAUSE_END = re.compile(
-    r"\n|[!?。！？;]|\.(?=\s|$)|[,;]?\s+(?:because|since|as shown|as seen|as can|as per|as the|based on|according to|due to|given"
+    r"\n|±|[!?。！？;]|\.(?=\s|$)|[,;]?\s+(?:because|since|as shown|as seen|as can|as per|as the|based on|according to|due to|given"
     r"|which|where|considering|weil|parce|car|porque|rather than|not)\b|因为|由于|\s[-–—]\s(?=[^\d\s])|\s?\((?!\s*[-−]?\d+\s*\))",
     re.IGNORECASE,
 )
@@ -83,7 +83,7 @@ class NumberReader:
         start = after_bullet(text, start, end)
         stop = self._clause_end(text, start, end)
         outcome = self._claimed(text, start, stop)
-        if outcome is None and refuses(text[start:stop]):
+        if outcome is None and refuses(text[start:stop][:300]):
             return Fault("refusal")
         return outcome
 

@@ -12,7 +12,7 @@ from kvl_eval.scorers.answers.view import View
 from kvl_eval.scorers.answers.wordings import denies, hedges, refuses
 
 _N = r"[-−]?\d{0,9}\.?\d{1,12}%?"
-_GAP = r"\s{0,4}[,;]?\s{0,4}"
+_GAP = r"(?:\s{0,4}[,;]\s{0,4}|\s{1,4})"
 _PLACES_LIMIT = 400
 
 
@@ -65,7 +65,7 @@ _CORNERS = rf"{_OPEN}{_TWO}{_CLOSE}[\s,;to-]{{0,6}}(?:(?:and|bottom-right|to)\s{
 _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), build, scale)
     for pattern, build, scale in (
-        (rf"[\"']?box_2d[\"']?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,3}}{_FOUR}\s{{0,3}}\]", _y_first, 1000),
+        (rf"(?<![a-z])[\"']?\bbox_2d[\"']?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,3}}{_FOUR}\s{{0,3}}\]", _y_first, 1000),
         (rf"[\"']?bbox_2d[\"']?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,3}}{_FOUR}\s{{0,3}}\]", _in_order, 1000),
         (rf"[\"']?point_2d[\"']?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,3}}{_TWO}\s{{0,3}}\]", _in_order, 1000),
         (r"<loc(\d{1,4})>\s?<loc(\d{1,4})>\s?<loc(\d{1,4})>\s?<loc(\d{1,4})>", _y_first, 1024),

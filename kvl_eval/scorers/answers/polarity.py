@@ -25,7 +25,7 @@ _NOT_NO = (
     r"|sufficient|enough|visible|further|more|longer|person|people)\b)"
 )
 _OPENING = re.compile(
-    rf"[\s{QUOTES}(\[]*(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is|clearly|definitely"
+    rf"[\s{QUOTES}(\[{{]*(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is|clearly|definitely"
     r"|probably|most likely)[,:]?\s+)?"
     r"(?:(?:it|that|this)(?: is|'s|’s)(?: (?:actually|indeed|probably|clearly|therefore))?\s+"
     r"|(?:the|this|that) (?:\w{1,16} )?(?:statement|claim|sentence|assertion|proposition|premise|hypothesis|inequality"

@@ -115,6 +115,8 @@ class _Places:
         """The reading of the best rank."""
         if self._is_empty():
             return Reading(reason="empty")
+        if words.INSTRUCTION.match(self.text):
+            return self._without("none")
         for rank in (self._marked, self._denied, self._alone, self._declined, self._stated, self._contained):
             reading = rank()
             if reading is not None:
@@ -209,9 +211,9 @@ class _Places:
         if not lines:
             return None
         first = self._line_outcome(lines[0])
-        last = self._line_outcome(lines[-1]) if len(lines) > 1 else None
+        last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
         if isinstance(first, Hit):
-            if isinstance(last, Hit) and not self.kind.same(first, last) and self._is_label_kind():
+            if isinstance(last, Hit) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
                 if not are_apart_by_word(self.text, first.end, last.start):
                     return self._without("two_answers")
                 return self._with(last, "last_line")
@@ -224,8 +226,12 @@ class _Places:
                 return self._without(outcome.reason)
         return None
 
-    def _is_label_kind(self) -> bool:
-        return self.wanted.kind in ("letter", "yesno")
+    def _is_exact(self, span: Span) -> bool:
+        return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.text, *span)
+
+    def _is_bare(self, span: Span) -> bool:
+        """Whether a line is a letter or yes or no and nothing else."""
+        return self.wanted.kind in ("letter", "yesno") and len(re.findall(r"\w+", self.text[span[0] : span[1]])) <= 2
 
     def _read_alone(self, how: str, start: int, end: int) -> Reading | None:
         if "\n" in self.text[start:end].strip() and self.wanted.kind not in ("list", "letters"):
@@ -246,7 +252,7 @@ class _Places:
         """The one line that is nothing but an answer."""
         only: Hit | None = None
         for span in [*lines[:_LINES_LIMIT], *lines[max(_LINES_LIMIT, len(lines) - _LINES_LIMIT) :]]:
-            outcome = self._line_outcome(span)
+            outcome = self._line_outcome(span) if self._is_exact(span) else None
             if isinstance(outcome, Hit):
                 if only is not None and not self.kind.same(only, outcome):
                     return None

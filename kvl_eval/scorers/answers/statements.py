@@ -14,7 +14,7 @@ _RIGHT = (
 _LETTER = r"[(\[]?(?P<{name}>[A-Z])[)\]]?"
 _IS_RIGHT = re.compile(
     rf"(?:(?:\b(?:option|choice|answer|statement|letter)\s+|(?<![\w'’.-])){_LETTER.format(name='letter')}"
-    r"(?P<text>[.):,]?[^.\n]{0,120}?)?\s*"
+    r"(?P<text>[.):]?\s(?:(?!\b(?:is|are|was|were|would|not)\b)[^.\n]){0,100}?)?\s*"
     rf"\b(?:is|are|would be|must be|seems|appears|looks|should be|was)\s+(?P<not>not\s+|n't\s+|in)?(?:to be\s+)?{_RIGHT}\b)",
 )
 _NAMED = re.compile(
@@ -30,6 +30,14 @@ _FITS = re.compile(
 )
 _CHINESE = re.compile(r"(?<![A-Za-z])(?P<letter>[A-Z])\s?(?:项|选项|選項)?(?:是|为)?(?P<not>不|错)?(?:正确|对的?)")
 _NEGATED_TEXT = re.compile(r"(?:\b(?:not|isn't|n't|nor|neither|without|rather than|instead of|unlike|than|excluding|except)|不是)\s+(?:\w+\s+)?$", re.IGNORECASE)
+_CALLED = re.compile(
+    r"(?P<word>\b(?:[Oo]ptions?|[Cc]hoices?|[Ll]etters?|[Aa]nswers?)\s+)?(?P<open>[(\[])?(?<![A-Za-z0-9'’.-])(?P<letter>[A-Z])"
+    r"(?(open)[)\]]|(?![A-Za-z0-9'’-]))"
+)
+_DENIED = re.compile(r"\b(?:not|cannot|can't|never|n't|rather than|instead of|rule out|eliminate|exclude|if|neither|nor)\b[^.\n]*$", re.IGNORECASE)
+_DENIED_AFTER = re.compile(
+    r"[^.\n]{0,60}?\b(?:is|are|would be|seems|does|was)(?:n't| not|\s+(?:in)correct\b| wrong| false)|\s*(?:,|and|or|/|&)\s*[(\[]?[A-Z]\b"
+)
 _SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
@@ -50,7 +58,22 @@ def stated(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
     values = {hit.value for hit in hits}
     if len(values) == 1:
         return hits[-1]
-    return Fault("two_answers") if values else None
+    return Fault("two_answers") if values else _only_named(reader, text, start, end)
+
+
+def _only_named(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
+    """The one option that a reply calls by its letter, with the word for it, in brackets or beside its text."""
+    hits: list[Hit] = []
+    for match in list(_CALLED.finditer(text, start, end))[-60:]:
+        at = match.start("letter")
+        if _DENIED.search(text[max(start, at - 60) : at]) or _DENIED_AFTER.match(text, match.end(), end):
+            return None
+        label = reader.label(text, at, end)
+        has_word = match["word"] is not None or match["open"] is not None
+        if label is None or label.index >= reader.options.count or not (has_word or reader.has_own_text(text, label, end)):
+            continue
+        hits.append(Hit(match["letter"], at, at + 1))
+    return hits[-1] if len({hit.value for hit in hits}) == 1 else None
 
 
 def _is_word(text: str, match: re.Match[str]) -> bool:
@@ -84,6 +107,8 @@ def contained(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
     if not sentences:
         return None
     if len(sentences) > 2 or end - start > 600:
+        if not re.search(r"[.!?。！？)\"'”]\s*$", sentences[-1]):
+            return None  # cut off
         first = text.rfind(sentences[-1], start, end)
         start = max(start, first)
     if end - start > 1_000:

@@ -42,9 +42,9 @@ REFUSALS = (
     r"\bnone of (?:the|these|those) (?:\w{1,12} )?(?:options?|choices|answers?|above|listed|given|provided|following)\b",
     r"^\W*n/?a\W*$",
     r"^\W*(?:unknown|undetermined|none|nothing|null|no answer|no response|unspecified|not applicable)\W*$",
-    r"\b(?:decline|refuse|prefer not) to\b|\b(?:won't|will not) (?:be able to|answer|help|provide)\b",
-    r"\bfailed to obtain answer\b|\bno (?:correct|valid|right|clear|definitive|suitable|conclusive) "
-    r"(?:answer|option|choice)s?\b",
+    r"\bi (?:\w{1,10} ){0,2}(?:decline|refuse|prefer not) to\b|\b(?:won't|will not) (?:be able to|answer|help|provide)\b",
+    r"\bfailed to obtain answer\b|\bno (?:correct|valid|right|clear|definitive|suitable|conclusive|single) "
+    r"(?:answer|option|choice)s?\b|\bno (?:option|answer|choice)s? (?:is|are|was|given|listed|provided|fits?|matches)\b",
     r"\b(?:do|does|did)(?: not|n't) (?:\w{1,12} )?(?:give|show|provide|mention|contain|state|specify|include|say|have (?:access"
     r"|enough|any|information)|match any)\b(?! (?:a |any |the )?(?:problem|difference|sign))",
     r"\b(?:is|are|was|were) (?:\w{1,12} )?not (?:\w{1,12} )?(?:given|provided|specified|stated|mentioned|available|shown|"
