@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import deque
 from dataclasses import dataclass
 
 THINK_OPEN = "◁think▷"
@@ -111,7 +112,9 @@ FAMILIES = (
     ThoughtFamily("seed", r"<seed:think>", r"</seed:think>"),
     ThoughtFamily("begin_of_thought", r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
     ThoughtFamily("gemma", r"<\|channel>thought", r"<channel\|>"),
-    ThoughtFamily("harmony", r"<\|channel\|>(?!final\b)\w+[^<>\n]{0,100}<\|message\|>", r"<\|channel\|>final<\|message\|>"),
+    ThoughtFamily(
+        "harmony", r"<\|channel\|>(?!final\b)\w+[^<>\n]{0,100}<\|message\|>", r"<\|channel\|>final<\|message\|>"
+    ),
     ThoughtFamily("harmony_bare", r"(?-i:analysis)(?=[A-Z])", "assistantfinal"),
 )
 """The one table of thought markers. A family is one line here and one vector in the tests."""
@@ -211,11 +214,10 @@ def _opening(raw: str, position: int) -> tuple[str, int] | None:
 
 def _closing(raw: str, family: str, position: int) -> re.Match[str] | None:
     """The marker that ends a thought of a family; for harmony the last one."""
-    last = None
-    for last in _CLOSINGS[family].finditer(raw, position):
-        if family not in _LAST_CLOSE:
-            break
-    return last
+    if family in _LAST_CLOSE:
+        closings = deque(_CLOSINGS[family].finditer(raw, position), maxlen=1)
+        return closings[0] if closings else None
+    return _CLOSINGS[family].search(raw, position)
 
 
 def _closed(thinking: str, raw: str, position: int, family: str) -> Thought:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterable
 
 QUOTES = "\"'“”„‘’«»‹›「」『』`"
 PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "《": "》"}
@@ -10,6 +12,12 @@ _LEADING = re.compile(rf"[\s{QUOTES}]*")
 _BULLET = re.compile(r"[-*•·‣▪–—>]\s+|[☑✅✓✔→∴]\s*|\u2611\ufe0f?\s*")
 _ALIKE = str.maketrans({"’": "'", "‘": "'", "−": "-", "–": "-", "—": "-", "“": '"', "”": '"'})
 _BLANKS = re.compile(r"\s+")
+
+
+def last_of(matches: Iterable[re.Match[str]]) -> re.Match[str] | None:
+    """The last of some matches, or None."""
+    kept = deque(matches, maxlen=1)
+    return kept[0] if kept else None
 
 
 def trimmed(text: str, start: int, end: int, *, ends: str = ".。") -> tuple[int, int]:

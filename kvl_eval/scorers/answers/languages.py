@@ -57,16 +57,19 @@ ANSWER_NOUN = r"(?:answers?|ans|solution)"
 CHOICE_NOUN = r"(?:options?|choices?|letters?|conclusion|statement|selection)"
 PRAISE = r"(?:correct|right|best|final|proper|appropriate|suitable|accurate|true|fitting|my|chosen|selected|likely)"
 COPULA = (
-    r"(?:is|are|was|were|should be|would be|will be|must be|has to be|could only be|can only be|seems to be|appears to be"
+    r"(?:is|are|was|were|should be|would be|will be|must be|has to be|could only be|can only be|seems to be"
+    r"|appears to be"
     r"|likely is|probably is|equals|becomes|remains)"
 )
 ADVERBS = (
     r"(?:most likely|likely|probably|clearly|therefore|thus|then|hence|indeed|actually|simply|definitely|obviously"
-    r"|certainly|also|still|as follows|in fact|that|going to be|(?:the )?(?:letter|option|choice|answer)(?=\s*[:(]?\s*[A-Z]\b)"
+    r"|certainly|also|still|as follows|in fact|that|going to be|(?:the )?(?:letter|option|choice"
+    r"|answer)(?=\s*[:(]?\s*[A-Z]\b)"
     r"|approximately(?=\s+[A-Z]\b)|equal to|given by)"
 )
 CHOOSING = (
-    r"\bI(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely|therefore|also|now))?"
+    r"\bI(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely"
+    r"|therefore|also|now))?"
     r" (?:choose|chose|chosen|select|selected|pick|picked|go with|went with|opt for|answer with)(?: with)?"
 )
 CONCLUDING = r"\b(?:I|we) (?:can |therefore |thus )?conclude(?: that)?(?: the answer is)?"
@@ -78,17 +81,18 @@ CORRECTION = re.compile(
 )
 """A word between two marks that makes the later one the answer."""
 
-SUPPOSED = re.compile(
-    r"\b(?:if|suppose|supposing|assuming|had|unless|wenn|si)\b|如果|若|もし", re.IGNORECASE
-)
+SUPPOSED = re.compile(r"\b(?:if|suppose|supposing|assuming|had|unless|wenn|si)\b|如果|若|もし", re.IGNORECASE)
 UNREAL = re.compile(r"\b(?:would|were|might have|could have|wäre|serait|sería)\b|会是|就会", re.IGNORECASE)
 LOOKING = re.compile(
-    r"\bif (?:we|you|one|i) (?:look|count|compare|consider|check|read|add|see|take|assume|apply|use|sum|follow|had to)\b",
+    r"\bif (?:we|you|one|i) (?:look|count|compare|consider|check|read|add|see|take|assume|apply|use|sum|follow"
+    r"|had to)\b",
     re.IGNORECASE,
 )
 OTHERS = re.compile(
-    r"\b(?:some|others?|someone|somebody|people|one|many|they|he|she|students?|readers?|viewers?|you)(?: \w{1,12}){0,2} "
-    r"(?:say|says|said|think|thinks|thought|argue|argues|believe|believes|claim|claims|guess|choose|chose|answer|assume)\b",
+    r"\b(?:some|others?|someone|somebody|people|one|many|they|he|she|students?|readers?|viewers?|you)(?:"
+    r" \w{1,12}){0,2} "
+    r"(?:say|says|said|think|thinks|thought|argue|argues|believe|believes|claim|claims|guess|choose|chose|answer"
+    r"|assume)\b",
     re.IGNORECASE,
 )
 BUT = re.compile(r"\b(?:but|however|yet|though|aber|mais|pero)\b|但|しかし", re.IGNORECASE)
@@ -97,30 +101,37 @@ BUT = re.compile(r"\b(?:but|however|yet|though|aber|mais|pero)\b|但|しかし",
 CONCLUSION = re.compile(
     r"(?:^|(?<=[.!?。;:,]\s)|(?<=\n)|(?<=, and )|(?<=,\s)|(?<=[。，;]))"
     r"(?:and )?(?:so|thus|hence|therefore|in conclusion|in summary|overall|in total|altogether|consequently|accordingly"
-    r"|as a result|to conclude|finally|therefore the|also|daher|also|donc|por lo tanto|因此|所以|综上所述|综上|故|したがって)\b[,:]?",
+    r"|as a result|to conclude|finally|also|daher|donc|por lo tanto"
+    r"|因此|所以|综上所述|综上|故|したがって)\b[,:]?",
     re.IGNORECASE,
 )
 """What opens the sentence that concludes."""
 
 FILLER_LINE = re.compile(
-    r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|great|here (?:is|are|you|'s)|let me know|i hope|hope (?:this|it)"
-    r"|feel free|please let|explanation|reason(?:ing)?|note|because|justification|rationale|analysis|thank|based on|step \d"
+    r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|great|here (?:is|are|you|'s)|let me know|i hope|hope"
+    r" (?:this|it)"
+    r"|feel free|please let|explanation|reason(?:ing)?|note|because|justification|rationale|analysis|thank|based"
+    r" on|step \d"
     r"|looking|to (?:answer|determine|find|solve)|let(?:'s| us)|first|we |the following|if you)\b",
     re.IGNORECASE,
 )
 """A line that accompanies an answer and is none."""
 
 INSTRUCTION = re.compile(
-    r"^\W*(?:please )?(?:select|choose|answer|respond|pick|provide|give|output|return|write) (?:the|with|by|in|using|only|one|an?"
+    r"^\W*(?:please )?(?:select|choose|answer|respond|pick|provide|give|output|return|write) (?:the|with|by|in"
+    r"|using|only|one|an?"
     r"|your|from|directly|this|just)\b[^.\n]{0,80}"
-    r"\b(?:options?|letters?|question|choices?|answer|above|below|box(?:ed)?|format|words?|phrase)\b[^.\n]{0,80}[.:]?\W*$",
+    r"\b(?:options?|letters?|question|choices?|answer|above|below|box(?:ed)?|format|words?"
+    r"|phrase)\b[^.\n]{0,80}[.:]?\W*$",
     re.IGNORECASE,
 )
 """A line that asks for an answer, copied from the question."""
 
 EXPLAINED = re.compile(
-    r"\s*(?:[,;:]?\s*(?:because|since|as|which|where|due to|given|for|based on|according to|so|thus|that is|i\.e\.|meaning"
-    r"|but|though|although|while|whereas|from|in (?:the|this)|with|when|after|not|rather than|instead of|considering|considered"
+    r"\s*(?:[,;:]?\s*(?:because|since|as|which|where|due to|given|for|based on|according to|so|thus|that is"
+    r"|i\.e\.|meaning"
+    r"|but|though|although|while|whereas|from|in (?:the|this)|with|when|after|not|rather than|instead of"
+    r"|considering|considered"
     r"|assuming|per|following|weil|da|parce|car|porque|perché|因为|由于)\b|[-–—(\[\n;]|[.!?。](?:\s|$)|,|$)",
     re.IGNORECASE,
 )

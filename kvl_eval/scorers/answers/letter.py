@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from kvl_eval.scorers.answers import languages as words
-from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, folded, unwrapped
+from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
+from kvl_eval.scorers.answers.options import Options, is_boundary
 from kvl_eval.scorers.answers.polarity import polarity
 from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
-from kvl_eval.scorers.answers.view import undress
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 800  # characters of a line that can be an answer alone
-_OPTION_WORD = r"(?:(?:the )?(?:correct |right |best |final )?(?:options?|choices?|letters?|answers?|opción|opção|opzione|optie)" \
+_OPTION_WORD = (
+    r"(?:(?:the )?(?:correct |right |best |final )?(?:options?|choices?|letters?|answers?|opción|opção|opzione|optie)"
     r"\s?[:#]?\s*|选项\s*|選項\s*|第)"
+)
 LABEL = re.compile(
     rf"(?P<word>{_OPTION_WORD})?(?P<open>[(\[{{<【]\s*)?[{QUOTES}]?(?P<letter>[A-Za-z])[{QUOTES}]?"
     r"(?P<close>\s?[)\]}>】]|[.:、](?!\w)|[.:](?=[A-Z][a-z])|\s?(?:项|選項|选项))?(?![A-Za-z0-9_À-ɏ+#'’°]|\.\w)",
@@ -26,14 +27,17 @@ _JOIN = re.compile(
 )
 _JOINED_LETTERS = re.compile(r"[A-Z]{2,26}(?![\w'’-])")
 _BOTH = re.compile(
-    r"\b(?:either|both|torn between|between|could be|might be|may be|hesitat\w+ between)\s+(?:the\s+)?(?=\S)", re.IGNORECASE
+    r"\b(?:either|both|torn between|between|could be|might be|may be|hesitat\w+ between)\s+(?:the\s+)?(?=\S)",
+    re.IGNORECASE,
 )
 _IT_IS = re.compile(
-    r"(?:it(?: is|'s| was)|that(?: is|'s)|this is|they are|there (?:is|are)|he is|she is|i see)\s+(?:the |an? )?|(?:the|an?)\s+",
+    r"(?:it(?: is|'s| was)|that(?: is|'s)|this is|they are|there (?:is|are)|he is|she is|i see)\s+(?:the |an? )?"
+    r"|(?:the|an?)\s+",
     re.IGNORECASE,
 )
 _WORD_AFTER_A = re.compile(
-    r"\s*(?:$|[.!?。,;:\n()\[\]–—-]|(?:because|since|as|which|for|due|given|based|is|was|with|where|so|but|not|and|or|from"
+    r"\s*(?:$|[.!?。,;:\n()\[\]–—-]|(?:because|since|as|which|for|due|given|based|is|was|with|where|so|but|not"
+    r"|and|or|from"
     r"|considering|according|instead|rather|over|in (?:this|the)|although|though|while)\b)",
     re.IGNORECASE,
 )
@@ -43,7 +47,6 @@ _INITIAL = re.compile(
     r"(?:\s(?:was|is|were|has|had|said|wrote|et al)\b|\s\()"
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？\n]")
-_GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,71 +59,6 @@ class Label:
     is_set: bool
     is_small: bool
     has_word: bool
-
-
-class Options:
-    """The options of a question, and where one of them stands in a text."""
-
-    def __init__(self, options: tuple[str, ...]) -> None:
-        options = _without_letters(options)
-        self.count = len(options)
-        self.texts = [folded(undress(option).text) for option in options]
-        self.longest = max(map(len, self.texts), default=0)
-        self.are_yesno = {"yes", "no"} <= set(self.texts)
-
-    def equal(self, text: str) -> int | None:
-        """The first option whose text a text is."""
-        wanted = folded(text)
-        return self.texts.index(wanted) if wanted and wanted in self.texts else None
-
-    def at(self, text: str, start: int, end: int) -> tuple[int, int] | None:
-        """The longest option that begins at a place as whole words, and where it ends."""
-        best: tuple[int, int] | None = None
-        window = alike(text[start : min(end, start + self.longest + 8)])
-        for index, option in enumerate(self.texts):
-            if option and window.startswith(option) and (best is None or len(option) > best[1] - start):
-                stop = start + len(option)
-                if _is_boundary(text, stop, end, option):
-                    best = (index, stop)
-        return best
-
-    def inside(self, text: str, start: int, end: int) -> list[tuple[int, int, int]]:
-        """(option, start, end) of the options in a part of a text as whole words, without those inside longer ones."""
-        window = alike(text[start:end])
-        places: list[tuple[int, int, int]] = []
-        for index, option in enumerate(self.texts):
-            if not option or self.texts.index(option) != index:
-                continue
-            at = window.find(option)
-            while at >= 0 and len(places) < 60:
-                is_word = not (at and window[at - 1].isalnum() and option[0].isalnum())
-                if is_word and _is_boundary(window, at + len(option), len(window), option) and not _mid_number(window, at):
-                    places.append((index, start + at, start + at + len(option)))
-                at = window.find(option, at + 1)
-        return [p for p in places if not any(q != p and q[1] <= p[1] and p[2] <= q[2] for q in places)]
-
-
-def _without_letters(options: tuple[str, ...]) -> tuple[str, ...]:
-    """The options without their letters, if all have them in order."""
-    labels = [_GIVEN_LETTERS.match(option) for option in options]
-    letters = "".join(label[1].upper() for label in labels if label)
-    if letters != "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(options)]:
-        return options
-    return tuple(option[label.end() :] for option, label in zip(options, labels, strict=True) if label)
-
-
-def _is_boundary(text: str, stop: int, end: int, option: str) -> bool:
-    after = text[stop : min(end, stop + 2)]
-    if not after or not option[-1].isalnum():
-        return True
-    if option[-1].isdigit() and (after[0] in "%°" or (after[0] in ".,/:^" and after[1:].isdigit())):
-        return False
-    return not (after[0].isalnum() and after[0].isascii() or after[0] == "-" and after[1:].isalnum() or after[0] == "_")
-
-
-def _mid_number(text: str, at: int) -> bool:
-    before = text[max(0, at - 2) : at]
-    return text[at].isdigit() and bool(before) and (before[-1] in ".,/^-" and before[:-1].isdigit() or before[-1] in "-−.$")
 
 
 class LetterReader:
@@ -137,7 +75,7 @@ class LetterReader:
         letter = match["letter"]
         closed = match["close"] is not None
         is_set = closed or match["word"] is not None
-        if match["open"] and not (match["close"] or "").strip(" )]}>】") == "" or (match["open"] and not closed):
+        if match["open"] and (not closed or match["close"].strip(" )]}>】")):
             return None
         index = ord(letter.upper()) - ord("A")
         return Label(index, match.start("letter"), match.end(), is_set, letter.islower(), match["word"] is not None)
@@ -206,8 +144,11 @@ class LetterReader:
         rest = text[label.end : min(end, label.end + 40)]
         if label.is_small:
             is_closed = text[label.end - 1] in ")]}>" and label.is_set
-            return is_closed or not rest.strip(" .\n" + QUOTES) or rest[:1] == "\n" or (
-                label.index not in (0, 8) and _WORD_AFTER_A.match(rest) is not None
+            return (
+                is_closed
+                or not rest.strip(" .\n" + QUOTES)
+                or rest[:1] == "\n"
+                or (label.index not in (0, 8) and _WORD_AFTER_A.match(rest) is not None)
             )
         if label.is_set:
             return not self._is_initial(text, label, end)
@@ -250,7 +191,7 @@ class LetterReader:
             first = _skipped(text, first + 4, end, " (" + QUOTES)
         for start in (first, _skipped(text, first, end, "-–— ")):
             window = alike(text[start : min(end, start + len(own) + 1)])
-            if window.startswith(own) and _is_boundary(text, start + len(own), end, own):
+            if window.startswith(own) and is_boundary(text, start + len(own), end, own):
                 longer = self.options.at(text, start, end)
                 is_own = longer is None or self.options.texts[longer[0]] == own
                 return _skipped(text, start + len(own), end, QUOTES + ")") if is_own else None
@@ -284,9 +225,14 @@ class LetterReader:
         join = _JOIN.match(text, stop, end)
         if join and (other := self.options.at(text, join.end(), end)) and other[0] != index:
             return Fault("two_answers")
-        if join and (second := self.label(text, join.end(), end)) and second.is_set and second.index < self.options.count:
-            if second.index != index:
-                return Fault("two_answers")
+        if (
+            join
+            and (second := self.label(text, join.end(), end))
+            and second.is_set
+            and second.index < self.options.count
+            and second.index != index
+        ):
+            return Fault("two_answers")
         after = _skipped(text, stop, end, " .," + QUOTES)
         label = self.label(text, after, end) if text[after : after + 1] in ("(", "[") else None
         if label is not None and label.index < self.options.count and not label.is_small and label.index != index:
@@ -330,12 +276,11 @@ class LetterReader:
         if self._joined(text, label.index, label.end, end) and label.index < self.options.count:
             rest = text[label.end : end]
             return Fault("two_answers") if len(rest) < 60 else None
-        if not label.is_set or label.is_small and not label.has_word and text[label.start - 1 : label.start] != "(":
+        if not label.is_set or (label.is_small and not label.has_word and text[label.start - 1 : label.start] != "("):
             return self._text_and_letter(text, start, end) or self._begun(text, start, end)
         if label.index >= self.options.count or self._is_initial(text, label, end):
             return None
         is_closed = text[label.end - 1] in ")]}>.:、项" or text[label.end : label.end + 2] in (" -", " –", " —")
-        own = self.options.texts[label.index]
         if not is_closed and self._behind_text(text, label, end) is None:
             return None
         return self._label_hit(text, label, end)
@@ -349,7 +294,9 @@ class LetterReader:
         option = self.options.at(text, start, end)
         if option is None or not self._is_said(text, start, option, end) or len(self.options.texts[option[0]]) < 3:
             return None
-        return self._option_hit(text, start, option, end) if re.match(r"[.!\n]", text[option[1] : option[1] + 1]) else None
+        return (
+            self._option_hit(text, start, option, end) if re.match(r"[.!\n]", text[option[1] : option[1] + 1]) else None
+        )
 
     def _joined_alone(self, text: str, start: int, end: int) -> Outcome:
         joined = _JOINED_LETTERS.fullmatch(text, start, end)
@@ -396,6 +343,3 @@ def _skipped(text: str, start: int, end: int, characters: str) -> int:
 def _first_line_end(text: str, start: int, end: int) -> int:
     line = text.find("\n", start, end)
     return end if line < 0 else line
-
-
-_SKIP = words.EXPLAINED

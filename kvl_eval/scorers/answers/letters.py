@@ -15,11 +15,13 @@ _JOIN = re.compile(r"\s*(?:[/&+,;、|]|\n)?\s*(?:\b(?:and|AND|und|et|y)\b|&|和|
 _TO = re.compile(r"\s*(?:-|–|—|\bto\b|\bthrough\b)\s*")
 _RUN = re.compile(r"[A-Z]{2,26}(?![A-Za-z0-9_'’])")
 _INTRO = re.compile(
-    r"\s*(?:(?:both|the|only|correct|right|options?|choices?|answers?|letters?|all of (?:them|the above)|are|is|选项)\b[\s:]*){0,5}[\[({]?\s*",
+    r"\s*(?:(?:both|the|only|correct|right|options?|choices?|answers?|letters?|all of (?:them|the above)|are|is"
+    r"|选项)\b[\s:]*){0,5}[\[({]?\s*",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"[\s\])}.。!*\"'”]*(?:$|\n|(?:are|is|because|since|as|which|both|all|only|were)\b|[,;]\s|[-–—(]|正确|都)", re.IGNORECASE
+    r"[\s\])}.。!*\"'”]*(?:$|\n|(?:are|is|because|since|as|which|both|all|only|were)\b|[,;]\s|[-–—(]|正确|都)",
+    re.IGNORECASE,
 )
 _SAID = re.compile(r"\b(?:are|is)\s+(?:all |both |also |the )*(?:correct|right|true|the answers?|valid)", re.IGNORECASE)
 
@@ -46,7 +48,11 @@ class LettersReader:
 
     def _letters(self, text: str, start: int, end: int) -> Outcome:
         run = _RUN.match(text, start, end)
-        if run and all(ord(letter) - ord("A") < self.count for letter in run.group()) and len(set(run.group())) == len(run.group()):
+        if (
+            run
+            and all(ord(letter) - ord("A") < self.count for letter in run.group())
+            and len(set(run.group())) == len(run.group())
+        ):
             return Hit(tuple(sorted(run.group())), start, run.end()) if _AFTER.match(text, run.end(), end) else None
         found: list[str] = []
         position = last = start
@@ -67,7 +73,11 @@ class LettersReader:
             return None
         if any(ord(letter) - ord("A") >= self.count for letter in found):
             return Fault("not_an_option")
-        if found in (["A"], ["I"]) and re.match(r"\s+[a-z]", text[last:end]) and not re.match(r"\s+(?:is|because|since|as)\b", text[last:end]):
+        if (
+            found in (["A"], ["I"])
+            and re.match(r"\s+[a-z]", text[last:end])
+            and not re.match(r"\s+(?:is|because|since|as)\b", text[last:end])
+        ):
             return None
         return Hit(tuple(sorted(set(found))), start, last)
 
@@ -85,7 +95,11 @@ class LettersReader:
         if isinstance(outcome, Hit):
             rest = text[outcome.end : end].strip(" .。)]}*" + QUOTES)
             single = isinstance(outcome.value, tuple) and len(outcome.value) == 1
-            return outcome if not rest or _SAID.match(rest) or (single and "\n" not in rest and self._one_alone(text, start, end)) else None
+            return (
+                outcome
+                if not rest or _SAID.match(rest) or (single and "\n" not in rest and self._one_alone(text, start, end))
+                else None
+            )
         return outcome if isinstance(outcome, Fault) and outcome.reason == "not_an_option" else None
 
     def _one_alone(self, text: str, start: int, end: int) -> bool:

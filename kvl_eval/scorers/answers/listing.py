@@ -14,7 +14,7 @@ _LIMIT = 20_000  # characters of a list
 _ITEMS_LIMIT = 1_000
 _BULLET = re.compile(r"^[ \t]*(?:[-*•·‣▪◦–]|[(\[]?\d{1,3}[.)\]])[ \t]+", re.MULTILINE)
 _INLINE = re.compile(r"(?:^|[\s,;])[(\[]?\d{1,2}[)\]]\s*|(?:^|\s)\d{1,2}\.\s+(?=\D)")
-_QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.|'(?=\w))*)'(?!\w)|“([^”]*)”|‘([^’]*)’(?!\w)")
+_QUOTED = re.compile(r"\"((?:[^\"\\]|\\.){0,300})\"|'((?:[^'\\]|\\.|'(?=\w)){0,300})'(?!\w)|“([^”]*)”|‘([^’]*)’(?!\w)")
 _PAGE = re.compile(
     r"\s*[(\[]\s*(?:see |on )?(?:p|pp|page|pages|figure|table|slide)s?\.?\s*[\d\s,–-]+[)\]]\s*\.?$"
     r"|,?\s+(?:on|from|see) (?:page|pages|slide|table|figure) [\d\s,–-]+\.?$",
@@ -26,12 +26,17 @@ _SEPARATORS = (
     re.compile(r"\s*(?:;|；)\s*(?:and\s+|und\s+)?"),
     re.compile(r"\s+\|\s+|\s*\|\s*"),
     re.compile(r"\s*[、，]\s*(?:和|以及)?"),
-    re.compile(r"(?<!\d),\s*(?:(?:and|und|et|y|e|&)\s+)?|,\s+(?:(?:and|und|et|y|e|&)\s+)?|,(?!\d{3}(?!\d))(?:and\s+)?|(?<=\d{4}),(?=\d)"),
+    re.compile(
+        r"(?<!\d),\s*(?:(?:and|und|et|y|e|&)\s+)?|,\s+(?:(?:and|und|et|y|e|&)\s+)?|,(?!\d{3}(?!\d))(?:and\s+)?"
+        r"|(?<=\d{4}),(?=\d)"
+    ),
 )
 _AND = re.compile(r"\s+(?:and|&|und|et|y)\s+|\s*(?:和|以及|及)\s*", re.IGNORECASE)
 _INTRO = re.compile(r"^[^\n:,]{0,160}:\s+")
 _VERB = re.compile(
-    r"^(?:the|these|those|its|their|they|there)\b[^\n.,:;]{0,120}?\b(?:are|is|were|was|include|includes)(?: listed as)?:?\s+", re.IGNORECASE
+    r"^(?:the|these|those|its|their|they|there)\b[^\n.,:;]{0,120}?\b(?:are|is|were|was|include|includes)(?:"
+    r" listed as)?:?\s+",
+    re.IGNORECASE,
 )
 
 
@@ -50,7 +55,7 @@ class ListReader:
     def alone(self, text: str, start: int, end: int) -> Outcome:
         """The list of a text that is nothing but one."""
         line = text[start:end].strip()
-        if not line or len(line) > _LIMIT or words.FILLER_LINE.match(line) and "\n" not in line:
+        if not line or len(line) > _LIMIT or (words.FILLER_LINE.match(line) and "\n" not in line):
             return None
         return self._read(text, start, end)
 
@@ -106,7 +111,7 @@ class ListReader:
 
     def _after_intro(self, line: str) -> str:
         intro = _INTRO.match(line) or _VERB.match(line)
-        if intro and line[intro.end() :].strip() and not line[:1] in "\"'":
+        if intro and line[intro.end() :].strip() and line[:1] not in "\"'":
             return line[intro.end() :].rstrip(".")
         return line
 
@@ -137,7 +142,7 @@ class ListReader:
         return _AND.split(line)
 
     def _item(self, part: str) -> Item | None:
-        """An item without its dress and its note; "" where nothing is left; None where it is no number and should be."""
+        """An item without dress and note; "" where nothing is left; None where it is no number and should be."""
         part = re.sub(r"^(?:and|und|et)\s+", "", part.strip())
         part = _NOTE.sub("", part) if _NOTE.search(part) and _NOTE.sub("", part).strip() else part
         start, end = trimmed(part, 0, len(part), ends=".。,;")
@@ -177,7 +182,9 @@ def _bracketed(body: str, opening: str, closing: str) -> str | None:
     end = body.rfind(closing)
     if end <= 0 or "\n\n" in body[:end]:
         return None
-    if body[end + 1 :].strip(" .;") and not re.match(r"\s*[\[(,.\n]|\s+(?:on|because|as|which|are|from)\b", body[end + 1 :]):
+    if body[end + 1 :].strip(" .;") and not re.match(
+        r"\s*[\[(,.\n]|\s+(?:on|because|as|which|are|from)\b", body[end + 1 :]
+    ):
         return None
     inner = body[1:end]
     return None if opening == "(" and inner.count("(") != inner.count(")") else inner

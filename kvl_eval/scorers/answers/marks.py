@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvl_eval.scorers.answers import languages as words
+from kvl_eval.scorers.answers.dress import last_of
 from kvl_eval.scorers.answers.reading import Span
 from kvl_eval.scorers.answers.view import View
 
 CONTENT_LIMIT = 2_000  # characters of a mark that are read
-MARKS_LIMIT = 200  # the last marks of a reply that are looked at
+MARKS_LIMIT = 60  # the last marks of a reply that are looked at
 _LOOK_BACK = 240  # characters before a mark that are searched for the begin of its sentence
 
 
@@ -39,11 +40,15 @@ _IS = re.compile(rf"{_PLACE}[,]?[ ]{words.COPULA}\b{_FILL}[ \t]*[:=,]?", re.IGNO
 _BARE = re.compile(r"[ \t]+(?=\(?[A-Z]\)?(?:[.)\s]*$|[.):]\s))", re.MULTILINE)
 _PRAISED = re.compile(rf"\b{words.PRAISE}(?: \w{{1,10}})? ?$", re.IGNORECASE)
 _DISPRAISED = re.compile(
-    r"\b(?:wrong|incorrect|other|another|possible|alternative|no|an?|any|each|every|given|all|sample|example|initial|first"
+    r"\b(?:wrong|incorrect|other|another|possible|alternative|no|an?|any|each|every|given|all|sample|example"
+    r"|initial|first"
     r"|previous|this|that|which|whose|tempting|plausible|old|your|user's|student's) ?$",
     re.IGNORECASE,
 )
-_NO_SUCH = re.compile(rf"\b(?:no|not the|neither|isn't the|never the)(?: (?:{words.PRAISE}|single|definitive|one|clear)){{0,3}} ?$", re.IGNORECASE)
+_NO_SUCH = re.compile(
+    rf"\b(?:no|not the|neither|isn't the|never the)(?: (?:{words.PRAISE}|single|definitive|one|clear)){{0,3}} ?$",
+    re.IGNORECASE,
+)
 _CHOOSING = re.compile(rf"{words.CHOOSING}{_FILL}[ \t]*:?|{words.CONCLUDING}[ \t]*:?", re.IGNORECASE)
 _OTHER_LINE = re.compile(rf"(?:{'|'.join(words.LINES)})[ \t]{{0,3}}[:=]", re.IGNORECASE)
 _OTHER_SENTENCE = re.compile(rf"(?:{'|'.join(words.SENTENCES)})[ \t]*[:,]?", re.IGNORECASE)
@@ -54,12 +59,14 @@ _HEADING = re.compile(
 )
 _GSM = re.compile(r"^[ \t]*#{4}[ \t]*(?=\S)", re.MULTILINE)
 _JSON = re.compile(
-    r"[\"'](?:final_?answer|final answer|answer|choice|option|selected_option|answer_letter)[\"'][ \t]*:\s{0,4}", re.IGNORECASE
+    r"[\"'](?:final_?answer|final answer|answer|choice|option|selected_option|answer_letter)[\"'][ \t]*:\s{0,4}",
+    re.IGNORECASE,
 )
 _NEXT_LINE = re.compile(r"\s*\n\s*")
 _SENTENCE_END = re.compile(r"[.!?。！？;\n]|, (?=but\b|so\b)")
 _ECHO = re.compile(
-    r"[\s\"'(\[<{]*(?:one of|your|LETTER|the (?:option )?letter|option letter|a single|X\b|\.\.\.|_{2,}|\[(?:letter|your)|yes/no"
+    r"[\s\"'(\[<{]*(?:one of|your|LETTER|the (?:option )?letter|option letter|a single|X\b|\.\.\.|_{2,}"
+    r"|\[(?:letter|your)|yes/no"
     r"|xxx|<|the correct option['’]s)",
 )
 _NOT_FIRST = re.compile(r"[\s:]*\b(?:not|neither|never|nicht|pas|不是)\b", re.IGNORECASE)
@@ -67,7 +74,7 @@ _NOT_BUT = re.compile(r"[\s:]*not\b[^.\n]{0,60}?\bbut\b(?: rather)?", re.IGNOREC
 
 
 def marks(view: View, question: str = "") -> list[Mark]:
-    """The marks of a reply by their places, those that do not count included; at most the last MARKS_LIMIT of a sort."""
+    """The marks of a reply by their places, also those that do not count; of each sort the last MARKS_LIMIT."""
     candidates = [Mark("boxed", start, start, end) for start, end in view.boxes[-MARKS_LIMIT:]]
     candidates += [Mark("tag", start, start, end) for start, end in view.tags[-MARKS_LIMIT:]]
     for sort in (_json, _gsm, _headings, _nouns, _choosing, _others):
@@ -110,7 +117,7 @@ def _headings(text: str) -> Iterator[Mark]:
 
 def _nouns(text: str) -> Iterator[Mark]:
     for noun in _NOUN.finditer(text):
-        before = text[max(0, noun.start() - 30) : noun.start()]
+        before = text[max(0, noun.start() - 30) : noun.start()].rpartition("\n")[2]
         praised = _PRAISED.search(before) is not None
         if noun["choice"] and not praised:
             continue
@@ -120,16 +127,12 @@ def _nouns(text: str) -> Iterator[Mark]:
             how = "answer_line"
         elif after := _IS.match(text, noun.end()):
             how = "answer_is"
-        elif noun["answer"] and _starts_line(before) and (after := _BARE.match(text, noun.end())):
+        elif noun["answer"] and not before.strip() and (after := _BARE.match(text, noun.end())):
             how = "answer_line"
         else:
             continue
         start = _content_start(text, after.end())
         yield Mark(how, noun.start(), start, _paragraph_end(text, start))
-
-
-def _starts_line(before: str) -> bool:
-    return not before.rpartition("\n")[2].strip()
 
 
 def _choosing(text: str) -> Iterator[Mark]:
@@ -139,7 +142,9 @@ def _choosing(text: str) -> Iterator[Mark]:
 
 
 def _others(text: str) -> Iterator[Mark]:
-    if text.isascii() and not re.search("antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap", text, re.IGNORECASE):
+    if text.isascii() and not re.search(
+        "antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap", text, re.IGNORECASE
+    ):
         return
     for how, pattern in (("answer_line", _OTHER_LINE), ("answer_is", _OTHER_SENTENCE)):
         for match in pattern.finditer(text):
@@ -183,9 +188,7 @@ def _why_not(mark: Mark, text: str, question: str) -> str:
         return "negated"
     sentence = text[_sentence_start(text, mark.begin) : mark.begin]
     tail = text[mark.begin : mark.start]
-    last_but = None
-    for last_but in words.BUT.finditer(sentence):
-        pass
+    last_but = last_of(words.BUT.finditer(sentence))
     if last_but is not None:
         sentence = sentence[last_but.end() :]
     if question and len(sentence + tail) > 20 and (sentence + tail).strip() in question:

@@ -6,7 +6,7 @@ import math
 import re
 
 from kvl_eval.scorers.answers import number_words
-from kvl_eval.scorers.answers.dress import after_bullet, unwrapped
+from kvl_eval.scorers.answers.dress import after_bullet, last_of, unwrapped
 from kvl_eval.scorers.answers.numerals import Numeral, factorial, numerals
 from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
 from kvl_eval.scorers.answers.wordings import refuses
@@ -14,7 +14,8 @@ from kvl_eval.scorers.answers.wordings import refuses
 ALONE_LIMIT = 300
 SENTENCE_LIMIT = 600  # characters in which the only number is looked for
 _ABOUT = (
-    r"(?:about|approximately|approx\.?|around|roughly|nearly|almost|circa|ca\.|some|exactly|only|just|precisely|a total of"
+    r"(?:about|approximately|approx\.?|around|roughly|nearly|almost|circa|ca\.|some|exactly|only|just|precisely"
+    r"|a total of"
     r"|at least|at most|up to|equal to|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约|[~≈∼≃∴=:])"
 )
 _BEFORE = re.compile(rf"(?:[\s=:(\[{{]|{_ABOUT}(?![a-z]))*", re.IGNORECASE)
@@ -24,49 +25,69 @@ _IT_IS = re.compile(
     re.IGNORECASE,
 )
 _BOUND = re.compile(
-    r"(?:\b(?:more|less|fewer|greater|larger|smaller|higher|lower|bigger) than|\b(?:over|under|above|below|beyond|exceeds"
+    r"(?:\b(?:more|less|fewer|greater|larger|smaller|higher|lower|bigger) than|\b(?:over|under|above|below"
+    r"|beyond|exceeds"
     r"|exceeding)|(?<![-=<])[<>])\s*(?:about\s+|approximately\s+)?$",
     re.IGNORECASE,
 )
 _TO = re.compile(r"\s*(?:-{1,3}|–|—|−|~|\bto\b|\buntil\b|\bthrough\b|\bbis\b|\bà\b|至|到)\s*", re.IGNORECASE)
-_OR = re.compile(r"[\s)]*(?:,\s*)?(?:\b(?:or|and|oder|und|ou|et)\b(?:\s+(?:maybe|perhaps|possibly))?|/|&|,|或者?|和|、)[\s(]*", re.IGNORECASE)
+_OR = re.compile(
+    r"[\s)]*(?:,\s*)?(?:\b(?:or|and|oder|und|ou|et)\b(?:\s+(?:maybe|perhaps|possibly))?|/|&|,|或者?|和|、)[\s(]*",
+    re.IGNORECASE,
+)
 _BETWEEN = re.compile(r"\b(?:between|from|zwischen|von|entre|介于)\s*$", re.IGNORECASE)
 _BOTH = re.compile(r"\b(?:either|both|torn between|could be|might be|may be)\s*$", re.IGNORECASE)
-_EQUALS = re.compile(r"(?<![<>!=])=(?!=)|≈|→|⇒|=>|->|\b(?:equals|makes|gives|yields|comes to|amounts to|is equal to)\b", re.IGNORECASE)
+_EQUALS = re.compile(
+    r"(?<![<>!=])=(?!=)|≈|→|⇒|=>|->|\b(?:equals|makes|gives|yields|comes to|amounts to|is equal to)\b", re.IGNORECASE
+)
 _CLAUSE_END = re.compile(
-    r"\n|±|[!?。！？;]|\.(?=\s|$)|[,;]?\s+(?:because|since|as shown|as seen|as can|as per|as the|based on|according to|due to|given"
-    r"|which|where|considering|weil|parce|car|porque|rather than|not)\b|因为|由于|\s[-–—]\s(?=[^\d\s])|\s?\((?!\s*[-−]?\d+\s*\))",
+    r"\n|±|[!?。！？;]|\.(?=\s|$)|[,;]?\s+(?:because|since|as shown|as seen|as can|as per|as the|based on|according"
+    r" to|due to|given"
+    r"|which|where|considering|weil|parce|car|porque|rather than|not)\b|因为|由于|\s[-–—]\s(?=[^\d\s])"
+    r"|\s?\((?!\s*[-−]?\d+\s*\))",
     re.IGNORECASE,
 )
 _SO = re.compile(
-    r"\b(?:so|thus|hence|therefore|making(?: it)?|which (?:makes|gives)|for a total of|totall?ing|in total|total(?: is)?)\b|∴|因此|所以",
+    r"\b(?:so|thus|hence|therefore|making(?: it)?|which (?:makes|gives)|for a total of|totall?ing|in total"
+    r"|total(?: is)?)\b|∴|因此|所以",
     re.IGNORECASE,
 )
 _PLACES = re.compile(
-    r"(?:\b(?:page|p|pp|figure|fig|table|step|image|picture|photo|frame|object|chart|section|row|line|point|position|option"
-    r"|question|slide|item|example|part|case|appendix|chapter|note|panel|column|version|no|number|series|room|group|level|day"
-    r"|box|label|choice|problem|method|equation|eq|stage|phase|type|class|grade|footnote|scenario|cell|bar|node|angle)s?\.?"
+    r"(?:\b(?:page|p|pp|figure|fig|table|step|image|picture|photo|frame|object|chart|section|row|line|point"
+    r"|position|option"
+    r"|question|slide|item|example|part|case|appendix|chapter|note|panel|column|version|no|number|series|room"
+    r"|group|level|day"
+    r"|box|label|choice|problem|method|equation|eq|stage|phase|type|class|grade|footnote|scenario|cell|bar|node"
+    r"|angle)s?\.?"
     r"|#|第)\s*[(\[]?$",
     re.IGNORECASE,
 )
 _PLACES_JOINED = re.compile(r"\s*(?:,|-|–|and|to|&|through|or)\s*$")
 _OUT_OF = re.compile(
-    r"(?:\bout of(?: the| all| a total of)?|(?:\d|%|percent|rows?|half|some|many|most|none|all|each|one)\s+of(?: the| all| these)?)"
+    r"(?:\bout of(?: the| all| a total of)?|(?:\d|%|percent|rows?|half|some|many|most|none|all|each|one)\s+of(?:"
+    r" the| all| these)?)"
     r"\s+$",
     re.IGNORECASE,
 )
-_AMONG = re.compile(r"\b(?:in|of|from|over|across|among|through|throughout|within|all)(?: (?:the|all|these|those))?\s+$", re.IGNORECASE)
-_FRAMES = re.compile(r"\s*(?:\w+ )?(?:frames?|images?|pictures?|photos?|pages?|slides?|clips?|videos?|sentences?|steps?|options?)\b", re.IGNORECASE)
-_YEAR_BEFORE = re.compile(r"\b(?:in|since|of|by|from|until|till|year|for|during|to|and|between|fy|q[1-4]|early|late|mid)[\s-]$", re.IGNORECASE)
-_MONTH = re.compile(
-    r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?\s*$", re.IGNORECASE
+_AMONG = re.compile(
+    r"\b(?:in|of|from|over|across|among|through|throughout|within|all)(?: (?:the|all|these|those))?\s+$", re.IGNORECASE
 )
+_FRAMES = re.compile(
+    r"\s*(?:\w+ )?(?:frames?|images?|pictures?|photos?|pages?|slides?|clips?|videos?|sentences?|steps?|options?)\b",
+    re.IGNORECASE,
+)
+_YEAR_BEFORE = re.compile(
+    r"\b(?:in|since|of|by|from|until|till|year|for|during|to|and|between|fy|q[1-4]|early|late|mid)[\s-]$", re.IGNORECASE
+)
+_MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?\s*$", re.IGNORECASE)
 _ITEM = re.compile(r"(?:^|\n)[ \t]*[(\[]?$")
 _ITEM_END = re.compile(r"[.)\]:](?!\d)[ \t]*\S")
 _STATED = re.compile(
     r"\b(?:there (?:are|is|were|was|will be)|there're|i (?:can )?(?:see|count|counted|found|find|identified|observe)"
-    r"|we (?:can )?(?:see|count|get|have|find|obtain)|(?:total|sum|result|number|count|value|answer|height|width|length|distance"
-    r"|size|area|difference|ratio|average|mean|percentage|age|price|amount|area)(?: (?:of|for|in|between)\b[^.\n]{0,60}?)? "
+    r"|we (?:can )?(?:see|count|get|have|find|obtain)|(?:total|sum|result|number|count|value|answer|height|width"
+    r"|length|distance"
+    r"|size|area|difference|ratio|average|mean|percentage|age|price|amount|area)(?: (?:of|for|in"
+    r"|between)\b[^.\n]{0,60}?)? "
     r"(?:is|are|was|were|comes to|equals|would be)|makes?|contains?|shows?|hay|es sind|es gibt|il y en a|il y a)\s+"
     r"|(?:一共有?|共有|总共有?|全部で|合計|合计|총)\s*",
     re.IGNORECASE,
@@ -101,17 +122,13 @@ class NumberReader:
 
     def _claimed(self, text: str, start: int, end: int) -> Outcome:
         """The number of a clause: after its last equation sign, else at its begin, else the only one."""
-        equals = None
-        for equals in _EQUALS.finditer(text, start, end):
-            pass
+        equals = last_of(_EQUALS.finditer(text, start, end))
         if equals is not None and numerals(text, equals.end(), end):
             start = equals.end()
         found = numerals(text, start, end)
         if not found:
             return self._worded(text, start, end)
-        said = None
-        for said in _SO.finditer(text, found[0].end, end):
-            pass
+        said = last_of(_SO.finditer(text, found[0].end, end))
         if said is not None and (after := numerals(text, said.end(), end)):
             return self._hit(text, after[0], start)
         before = _BEFORE.match(text, start, found[0].start)
@@ -185,10 +202,13 @@ class NumberReader:
     def _hedged_begin(self, text: str, first: int, found: list[Numeral]) -> bool:
         """Whether before the first number stands only what makes it a range, a bound or one of two."""
         before = text[first : found[0].start].strip().lower()
-        return bool(re.fullmatch(
-            r"(?:it (?:is|could be|might be|may be) )?(?:between|from|either|both|(?:more|less|fewer|greater) than|over|under|[<>])",
-            before,
-        ))
+        return bool(
+            re.fullmatch(
+                r"(?:it (?:is|could be|might be|may be) )?(?:between|from|either|both|(?:more|less|fewer"
+                r"|greater) than|over|under|[<>])",
+                before,
+            )
+        )
 
     def _is_formula(self, text: str, start: int, end: int) -> bool:
         """Whether a text is an equation and no prose."""
@@ -247,7 +267,7 @@ class NumberReader:
     def _picked(self, text: str, start: int, end: int) -> Outcome:
         found = numerals(text, start, end)
         left: list[int] = []
-        for index, numeral in enumerate(found):
+        for index in range(len(found)):
             if not self._is_noise(text, found, index, left, start, end):
                 left.append(index)
         if len(left) > 1:
@@ -281,7 +301,9 @@ class NumberReader:
         opened = before.rfind("(")
         if opened > before.rfind(")") and bool(left):
             return True
-        cause = re.search(r"\b(?:because|since|as shown|as seen|based on|according to|due to)\b[^.\n]*$", before, re.IGNORECASE)
+        cause = re.search(
+            r"\b(?:because|since|as shown|as seen|based on|according to|due to)\b[^.\n]*$", before, re.IGNORECASE
+        )
         return cause is not None and bool(left)
 
     def same(self, one: Hit, other: Hit) -> bool:

@@ -15,20 +15,47 @@ _UNITS = (
 )
 _SCALES = "hundred|thousand|million|billion|trillion"
 _WORD = rf"(?:{_UNITS}|{_SCALES})"
-_FRACTIONS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourths": 4, "fifth": 5, "fifths": 5}
+_FRACTIONS = {
+    "half": 2,
+    "halves": 2,
+    "third": 3,
+    "thirds": 3,
+    "quarter": 4,
+    "quarters": 4,
+    "fourths": 4,
+    "fifth": 5,
+    "fifths": 5,
+}
 _FRACTION = "|".join(_FRACTIONS)
 
 RUN = re.compile(
     rf"\b(?:(?P<sign>minus|negative)\s+)?(?:"
-    rf"(?P<article>an?\s+)?(?P<number>(?:(?<=a )|(?<=an )|(?=\w))(?:{_WORD})(?:(?:\s+and\s+|[\s-]+|\s+point\s+){_WORD}){{0,12}})"
-    rf"(?P<tail>\s+dozens?\b|\s+and\s+(?:a|one)\s+(?:{_FRACTION})\b|[\s-]+(?:{_FRACTION})\b(?!\s+(?:row|column|place|floor)))?"
-    rf"|(?P<dozen>(?:a|one)\s+dozen\b|(?:half\s+)?a\s+dozen\b)|(?P<part>(?:an?\s+)?(?:half|quarter)(?=\s*[.!]?\s*$|\s+(?:a|an|of)\b)))"
+    rf"(?P<article>an?\s+)?(?P<number>(?:(?<=a )|(?<=an )|(?=\w))(?:{_WORD})(?:(?:\s+and\s+|[\s-]+"
+    rf"|\s+point\s+){_WORD}){{0,12}})"
+    rf"(?P<tail>\s+dozens?\b|\s+and\s+(?:a|one)\s+(?:{_FRACTION})\b|[\s-]+(?:{_FRACTION})\b(?!\s+(?:row|column"
+    rf"|place|floor)))?"
+    rf"|(?P<dozen>(?:a|one)\s+dozen\b|(?:half\s+)?a\s+dozen\b)|(?P<part>(?:an?\s+)?(?:half"
+    rf"|quarter)(?=\s*[.!]?\s*$|\s+(?:a|an|of)\b)))"
     rf"(?!\w)",
     re.IGNORECASE,
 )
 """A run of English number words."""
 
-_CHINESE = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "兩": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
+_CHINESE = {
+    "零": 0,
+    "〇": 0,
+    "一": 1,
+    "二": 2,
+    "两": 2,
+    "兩": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
+}
 _CHINESE_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
 CHINESE_RUN = re.compile(f"[{''.join(_CHINESE)}{''.join(_CHINESE_SCALES)}]{{1,12}}")
 

@@ -16,16 +16,18 @@ _FACTORS = {
     "trillion": 1e12, "hundred": 100, "dozen": 12, "百": 100, "千": 1e3, "万": 1e4, "萬": 1e4, "亿": 1e8, "億": 1e8,
 }  # fmt: skip
 _VULGAR = {
-    "½": 1 / 2, "⅓": 1 / 3, "⅔": 2 / 3, "¼": 1 / 4, "¾": 3 / 4, "⅕": 1 / 5, "⅖": 2 / 5, "⅗": 3 / 5, "⅘": 4 / 5, "⅙": 1 / 6,
-    "⅚": 5 / 6, "⅛": 1 / 8, "⅜": 3 / 8, "⅝": 5 / 8, "⅞": 7 / 8,
+    "½": 1 / 2, "⅓": 1 / 3, "⅔": 2 / 3, "¼": 1 / 4, "¾": 3 / 4, "⅕": 1 / 5, "⅖": 2 / 5, "⅗": 3 / 5, "⅘": 4 / 5,
+    "⅙": 1 / 6, "⅚": 5 / 6, "⅛": 1 / 8, "⅜": 3 / 8, "⅝": 5 / 8, "⅞": 7 / 8,
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_UNIT_STOPS = frozenset(
-    "because since as which where for given and or but so thus hence in on of to at by from with is are was were be the"
-    " a an that this it if when while after before between than not no we i you they he she there then into per out over"
-    " und oder et ou y o plus minus times equals divided makes leaves gives have has had can do does did all such so"
-    " also only just respectively each left right overall total".split()
-)
+_UNIT_STOPS = frozenset((
+    "because", "since", "as", "which", "where", "for", "given", "and", "or", "but", "so", "thus", "hence", "in",
+    "on", "of", "to", "at", "by", "from", "with", "is", "are", "was", "were", "be", "the", "a", "an", "that", "this",
+    "it", "if", "when", "while", "after", "before", "between", "than", "not", "no", "we", "i", "you", "they", "he",
+    "she", "there", "then", "into", "per", "out", "over", "und", "oder", "et", "ou", "y", "o", "plus", "minus",
+    "times", "equals", "divided", "makes", "leaves", "gives", "have", "has", "had", "can", "do", "does", "did",
+    "all", "such", "so", "also", "only", "just", "respectively", "each", "left", "right", "overall", "total",
+))  # fmt: skip
 
 _GROUPED = (
     r"\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?(?![\d]|,\d)"
@@ -38,14 +40,17 @@ _PLAIN = r"(?<![,\d])\d+,\d{1,2}(?!\d|,\d|\.\d)|\d+\.\d+|(?<!\d)\.\d+|\d+"
 _POWER = r"(?:\s{0,2}\^\s{0,2}\{?\s?[-−–+]?\d{1,4}\s?\}?|[⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4}(?=\D|$))"
 NUMERAL = re.compile(
     rf"""
-    (?:(?P<word>\b(?:minus|negative|neg\.)\s+)|(?P<sign>(?<![\w)\]}}%]) [-−–]\s?(?=[$€£¥]?\s?[\d.\\½¼¾⅓⅔])|(?<![\w)])\+(?=[\d.$]))|)
+    (?:(?P<word>\b(?:minus|negative|neg\.)\s+)|(?P<sign>
+        (?<![A-Za-z0-9_)\]}}%]) [-−–]\s?(?=[$€£¥]?\s?[\d.\\½¼¾⅓⅔])
+        |(?<![A-Za-z0-9_)])\+(?=[\d.$]))|)
     (?:(?P<currency>(?:US)?\$|[€£¥₹])\s?(?P<late_sign>[-−–](?=\d))?)?
     (?:
         (?P<latex>(?P<latex_whole>\d{{1,9}}\s{{0,2}})?\\frac\s{{0,2}}(?:\{{\s?(?P<a>[-−]?\d{{1,15}}(?:\.\d{{1,9}})?)\s?\}}\s?\{{\s?(?P<b>\d{{1,15}}(?:\.\d{{1,9}})?)\s?\}}
             |\s?(?P<a1>\d)\s?(?P<b1>\d)))
       | (?P<mixed>(?P<mixed_whole>\d{{1,9}})[ ](?P<mixed_a>\d{{1,4}})/(?P<mixed_b>\d{{1,4}})(?![\d/]))
-      | (?P<vulgar>\d{{0,9}}\s?[{''.join(_VULGAR)}])
-      | (?P<fraction>(?P<over>\d{{1,15}}(?:\.\d{{1,9}})?)\s?[/⁄]\s?(?P<under>\d{{1,15}}(?:\.\d{{1,9}})?)(?![\d/]|\s?[/]))
+      | (?P<vulgar>\d{{0,9}}\s?[{"".join(_VULGAR)}])
+      | (?P<fraction>(?P<over>\d{{1,15}}(?:\.\d{{1,9}})?)\s?[/⁄]
+            \s?(?P<under>\d{{1,15}}(?:\.\d{{1,9}})?)(?![\d/]|\s?[/]))
       | (?P<digits>(?<![\d.,])(?:{_GROUPED})|{_PLAIN})
         (?:(?P<exponent>[eE][+-]?\d{{1,3}}(?!\w))
           |(?P<ten>\s{{0,2}}(?:[×⋅·*x]|\bby\b)\s{{0,2}}10(?P<ten_power>{_POWER}))|(?P<power>{_POWER}))?
@@ -59,12 +64,14 @@ _UNIT = re.compile(
     r"|[A-Za-zµμΩÅ]+(?:[·/*^-]?[A-Za-z0-9µμ²³]+){0,4}[²³]?)"
 )
 _WORDS_BEFORE_ONE = re.compile(
-    r"(?:\b(?:are|is|see|count|only|exactly|just|has|have|contains?|shows?|was|were|be|approximately|about|total of|answer:?)"
+    r"(?:\b(?:are|is|see|count|only|exactly|just|has|have|contains?|shows?|was|were|be|approximately|about|total"
+    r" of|answer:?)"
     r"|^|[:=])\s*$",
     re.IGNORECASE,
 )
 _WORDS_AFTER_ONE = re.compile(
-    r"\s+(?:of|can|could|would|may|might|should|is|are|that|who|which|another|has|in|on|with|at|to|must|will|by|shown)\b",
+    r"\s+(?:of|can|could|would|may|might|should|is|are|that|who|which|another|has|in|on|with|at|to|must|will|by"
+    r"|shown)\b",
     re.IGNORECASE,
 )
 
@@ -119,8 +126,8 @@ def _value(match: re.Match[str]) -> Number | None:
     if match["factor"]:
         factor = _FACTORS[match["factor"].strip().lower()]
         value = value * factor if isinstance(value, float) or factor != int(factor) else value * int(factor)
-    negative = match["word"] or (match["sign"] or "").strip() in ("-", "−", "–") and match["sign"] or match["late_sign"]
-    return -value if negative else value
+    sign = (match["sign"] or match["late_sign"] or "").strip()
+    return -value if match["word"] or sign in ("-", "−", "–") else value
 
 
 def _unsigned(match: re.Match[str]) -> Number | None:
@@ -156,7 +163,7 @@ def _times(value: Number, factor: Number | None) -> Number | None:
 def _raised(base: Number, power: str) -> Number | None:
     digits = re.sub(r"[\s^{}+]", "", power.translate(_SUPERSCRIPTS)).replace("−", "-").replace("–", "-")
     exponent = int(digits)
-    if abs(exponent) > 300 or abs(base) > 1e6 or not base and exponent < 0:
+    if abs(exponent) > 300 or abs(base) > 1e6 or (not base and exponent < 0):
         return None
     try:
         return base**exponent
@@ -213,7 +220,21 @@ def _chinese(text: str, start: int, end: int) -> Iterator[Numeral]:
     for match in number_words.CHINESE_RUN.finditer(text, start, end):
         near = text[match.end() : match.end() + 1]
         before = text[match.start() - 1 : match.start()]
-        if before in ("第", "唯") or near in ("样", "般", "起", "定", "些", "切", "致", "下", "共", "直", "旦", "步", "点"):
+        if before in ("第", "唯") or near in (
+            "样",
+            "般",
+            "起",
+            "定",
+            "些",
+            "切",
+            "致",
+            "下",
+            "共",
+            "直",
+            "旦",
+            "步",
+            "点",
+        ):
             continue
         if before.isdigit() or (len(match.group()) == 1 and match.group() in "十百千万萬" and before.isdigit()):
             continue

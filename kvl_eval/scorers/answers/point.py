@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kvl_eval.scorers.answers.dress import last_of
 from kvl_eval.scorers.answers.reading import NOT_ANSWERABLE, Reading, Wanted
 from kvl_eval.scorers.answers.view import View
 from kvl_eval.scorers.answers.wordings import denies, hedges, refuses
@@ -54,13 +55,17 @@ def _y_equals_first(match: re.Match[str]) -> tuple[float, ...]:
 
 def _named(*names: str) -> str:
     """Values by their names, in a sentence, a call or JSON."""
-    return r"[\s,;}]{0,6}".join(rf"[\"']?\b(?:{name})[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?({_N})[\"']?(?:px)?" for name in names)
+    return r"[\s,;}]{0,6}".join(
+        rf"[\"']?\b(?:{name})[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?({_N})[\"']?(?:px)?" for name in names
+    )
 
 
 _FOUR = rf"({_N}){_GAP}({_N}){_GAP}({_N}){_GAP}({_N})"
 _TWO = rf"({_N}){_GAP}({_N})"
 _OPEN, _CLOSE = r"[(\[{<]\s{0,3}", r"\s{0,3}[)\]}>]"
-_CORNERS = rf"{_OPEN}{_TWO}{_CLOSE}[\s,;to-]{{0,6}}(?:(?:and|bottom-right|to)\s{{0,3}}:?\s{{0,3}})?{_OPEN}{_TWO}{_CLOSE}"
+_CORNERS = (
+    rf"{_OPEN}{_TWO}{_CLOSE}[\s,;to-]{{0,6}}(?:(?:and|bottom-right|to)\s{{0,3}}:?\s{{0,3}})?{_OPEN}{_TWO}{_CLOSE}"
+)
 
 _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), build, scale)
@@ -71,14 +76,22 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
         (r"<loc(\d{1,4})>\s?<loc(\d{1,4})>\s?<loc(\d{1,4})>\s?<loc(\d{1,4})>", _y_first, 1024),
         (rf"<\|box_start\|>\s?(?:{_CORNERS}|{_OPEN}{_FOUR}{_CLOSE}|{_OPEN}{_TWO}{_CLOSE})", _in_order, 1000),
         (rf"<(?:box|\|det\|)>\s?(?:\[{{1,2}}\s?{_FOUR}|{_CORNERS}|{_FOUR})", _in_order, 1000),
-        (rf"start_box\s?=\s?[\"']?(?:<\|box_start\|>)?(?:{_CORNERS}|{_OPEN}{_FOUR}{_CLOSE}|{_OPEN}{_TWO}{_CLOSE})", _in_order, 1000),
+        (
+            rf"start_box\s?=\s?[\"']?(?:<\|box_start\|>)?(?:{_CORNERS}|{_OPEN}{_FOUR}{_CLOSE}|{_OPEN}{_TWO}{_CLOSE})",
+            _in_order,
+            1000,
+        ),
         (rf"<points>\s?{_TWO}", _in_order, 1000),
         (rf"point\s?=\s?[\"']?<point>\s?{_TWO}", _in_order, -1),
         (rf"<point>\s?{_TWO}", _in_order, -1),
         (rf"<points?\s[^<>\n]{{0,60}}?\bx1?=[\"']({_N})[\"']\s+y1?=[\"']({_N})[\"']", _in_order, 100),
         (rf"[\"']coordinate[\"']\s{{0,3}}:\s{{0,3}}\[\s{{0,3}}{_TWO}\s{{0,3}}\]", _in_order, -1),
         (_named("x", "y", "w(?:idth)?", "h(?:eight)?"), _corner_and_size, 0),
-        (_named("x1|x_?min|xmin|x0|left", "y1|y_?min|y0|top", "x2|x_?max|x1|right", "y2|y_?max|y1|bottom"), _in_order, 0),
+        (
+            _named("x1|x_?min|xmin|x0|left", "y1|y_?min|y0|top", "x2|x_?max|x1|right", "y2|y_?max|y1|bottom"),
+            _in_order,
+            0,
+        ),
         (_CORNERS, _in_order, 0),
         (rf"{_OPEN}{_FOUR}{_CLOSE}", _in_order, 0),
         (_named("x", "y"), _in_order, 0),
@@ -86,12 +99,18 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
         (rf"{_OPEN}{_TWO}{_CLOSE}", _in_order, 0),
         (rf"^[\s\"'`*$]*{_FOUR}[\s.\"'`*$]*$", _in_order, 0),
         (rf"^[\s\"'`*$]*{_TWO}[\s.\"'`*$]*$", _in_order, 0),
-        (rf"(?:click|tap|coordinates?|position|point|at)\s?[(:=]?\s{{0,3}}({_N})\s{{0,3}},\s{{0,3}}({_N})(?![\d,])", _in_order, 0),
+        (
+            rf"(?:click|tap|coordinates?|position|point|at)\s?[(:=]?\s{{0,3}}({_N})\s{{0,3}},\s{{0,3}}({_N})(?![\d,])",
+            _in_order,
+            0,
+        ),
     )
 )
 _ACTION = re.compile(r"\b(?:action\s?:|pyautogui\.|click\s?\(|tap\s?\()", re.IGNORECASE)
 _CORNER_WORDS = re.compile(
-    rf"\btop[- ]left\b[^\d(\[]{{0,20}}{_OPEN}{_TWO}{_CLOSE}[^\d(\[]{{0,40}}bottom[- ]right\b[^\d(\[]{{0,20}}{_OPEN}{_TWO}{_CLOSE}", re.IGNORECASE
+    rf"\btop[- ]left\b[^\d(\[]{{0,20}}{_OPEN}{_TWO}{_CLOSE}[^\d(\[]{{0,40}}"
+    rf"bottom[- ]right\b[^\d(\[]{{0,20}}{_OPEN}{_TWO}{_CLOSE}",
+    re.IGNORECASE,
 )
 
 
@@ -130,9 +149,7 @@ def _chosen(text: str, places: list[Place], values: list[tuple[float, ...] | Non
     action = _ACTION.search(text)
     if action is not None:
         return next((i for i, place in enumerate(places) if place.end > action.start()), 0)
-    mark = None
-    for mark in re.finditer(r"\\boxed|<answer>|\banswer\s?(?:is|:)|\*\*answer", text, re.IGNORECASE):
-        pass
+    mark = last_of(re.finditer(r"\\boxed|<answer>|\banswer\s?(?:is|:)|\*\*answer", text, re.IGNORECASE))
     if mark is not None:
         later = [i for i, place in enumerate(places) if place.start >= mark.start()]
         if later:

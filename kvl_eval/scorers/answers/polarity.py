@@ -7,25 +7,31 @@ import re
 from kvl_eval.scorers.answers.dress import QUOTES
 
 YES = (
-    "yes", "yeah", "yep", "yup", "true", "correct", "right", "indeed", "affirmative", "是的", "是", "对的", "对", "正确", "對",
-    "ja", "jawohl", "oui", "sí", "si", "vrai", "wahr", "richtig", "verdadero", "はい", "네", "예", "да", "sim", "hai", "नहीं जी",
+    "yes", "yeah", "yep", "yup", "true", "correct", "right", "indeed", "affirmative",
+    "是的", "是", "对的", "对", "正确", "對",
+    "ja", "jawohl", "oui", "sí", "si", "vrai", "wahr", "richtig", "verdadero",
+    "はい", "네", "예", "да", "sim", "hai", "नहीं जी",
     "हाँ", "نعم", "tak", "evet",
 )  # fmt: skip
 """First words that say yes."""
 
 NO = (
-    "no", "nope", "nah", "false", "incorrect", "wrong", "negative", "untrue", "否", "不是", "不对", "不對", "错误", "错", "不", "nein",
+    "no", "nope", "nah", "false", "incorrect", "wrong", "negative", "untrue",
+    "否", "不是", "不对", "不對", "错误", "错", "不", "nein",
     "falsch", "non", "faux", "falso", "いいえ", "아니요", "아니오", "нет", "não", "nee", "नहीं", "لا", "nie", "hayır",
 )  # fmt: skip
 """First words that say no."""
 
 _NOT_NO = (
-    r"(?:\s+(?:one|body|image|images|idea|information|info|such|target|picture|video|figure|data|answer|clue|context|document"
-    r"|option|options|way|text|object|objects|element|sé|se|puedo|way to|clear|definit\w+|specific|mention|evidence|clear"
+    r"(?:\s+(?:one|body|image|images|idea|information|info|such|target|picture|video|figure|data|answer|clue"
+    r"|context|document"
+    r"|option|options|way|text|object|objects|element|sé|se|puedo|way to|clear|definit\w+|specific|mention"
+    r"|evidence|clear"
     r"|sufficient|enough|visible|further|more|longer|person|people)\b)"
 )
 _OPENING = re.compile(
-    rf"[\s{QUOTES}(\[{{]*(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is|clearly|definitely"
+    rf"[\s{QUOTES}(\[{{]*(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is"
+    rf"|clearly|definitely"
     r"|probably|most likely)[,:]?\s+)?"
     r"(?:(?:it|that|this)(?: is|'s|’s)(?: (?:actually|indeed|probably|clearly|therefore))?\s+"
     r"|(?:the|this|that) (?:\w{1,16} )?(?:statement|claim|sentence|assertion|proposition|premise|hypothesis|inequality"
@@ -48,7 +54,8 @@ def _is_joined(name: str) -> bool:
 
 _POLARITY = re.compile(rf"(?P<no>{_pattern(NO)}(?!{_NOT_NO}))|(?P<yes>{_pattern(YES)})", re.IGNORECASE)
 _UNDONE = re.compile(
-    rf"[\s{QUOTES}]*(?:and|or|/|&|und|et|y|和|或)\s*[{QUOTES}]*(?:yes|no|nein|non|true|false|是|否|ja|oui|sí)\b|\s*(?:answer|idea)\b",
+    rf"[\s{QUOTES}]*(?:and|or|/|&|und|et|y|和|或)\s*[{QUOTES}]*(?:yes|no|nein|non|true|false|是|否|ja|oui|sí)\b"
+    rf"|\s*(?:answer|idea)\b",
     re.IGNORECASE,
 )
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers import statements
+from kvl_eval.scorers.answers.dress import last_of
 from kvl_eval.scorers.answers.letter import LABELLED_LINE, LetterReader
 from kvl_eval.scorers.answers.letters import LettersReader
 from kvl_eval.scorers.answers.listing import ListReader
@@ -24,7 +25,10 @@ from kvl_eval.thinking import split_thought
 _PASSED_LIMIT = 8
 _LINES_LIMIT = 2_000  # lines of a reply in which the one that answers is looked for, from both ends
 _NOTHING = re.compile(r"[\s\W_]*")
-_EMPTY_MARK = re.compile(rf"\s*(?:the )?(?:final )?{words.ANSWER_NOUN}(?: is)?\s*[:=]?\s*|\s*(?:{'|'.join(words.LINES)})\s*[:=]?\s*", re.IGNORECASE)
+_EMPTY_MARK = re.compile(
+    rf"\s*(?:the )?(?:final )?{words.ANSWER_NOUN}(?: is)?\s*[:=]?\s*|\s*(?:{'|'.join(words.LINES)})\s*[:=]?\s*",
+    re.IGNORECASE,
+)
 _NUMBERED = re.compile(r"\s*[(\[]?\d{1,3}[.)\]]\s+\S")
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
@@ -84,7 +88,9 @@ def _moved(reading: Reading, offset: int) -> Reading:
 
     passed: tuple[Passed, ...] = tuple((moved(span), how, why) for span, how, why in reading.passed)
     span = moved(reading.span) if reading.span else None
-    return Reading(value=reading.value, how=reading.how, reason=reading.reason, span=span, unit=reading.unit, passed=passed)
+    return Reading(
+        value=reading.value, how=reading.how, reason=reading.reason, span=span, unit=reading.unit, passed=passed
+    )
 
 
 class _Places:
@@ -182,7 +188,7 @@ class _Places:
         return None
 
     def _unanswerable_text(self, hit: Hit) -> bool:
-        return isinstance(hit.value, str) and denies(hit.value) or (
+        return (isinstance(hit.value, str) and denies(hit.value)) or (
             isinstance(hit.value, tuple) and len(hit.value) == 1 and denies(str(hit.value[0]))
         )
 
@@ -331,7 +337,9 @@ class _Places:
     def _hedged(self) -> str:
         """A hedge that names two values is two answers."""
         if self.wanted.kind in ("letter", "integer", "float"):
-            outcome = self.kind.stated(self.text, 0, len(self.text)) or self.kind.concluded(self.text, 0, len(self.text))
+            outcome = self.kind.stated(self.text, 0, len(self.text)) or self.kind.concluded(
+                self.text, 0, len(self.text)
+            )
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return outcome.reason
         return "hedge"
@@ -339,9 +347,7 @@ class _Places:
     # ranks 3 and 4
 
     def _stated(self) -> Reading | None:
-        last = None
-        for last in words.CONCLUSION.finditer(self.text):
-            pass
+        last = last_of(words.CONCLUSION.finditer(self.text))
         places = [("conclusion", last.end(), self._paragraph_end(last.end()))] if last else []
         for how, start, end in [*places, ("statement", 0, len(self.text))]:
             read_there = self.kind.concluded if how == "conclusion" else self.kind.stated

@@ -11,28 +11,44 @@ from kvl_eval.scorers.answers.wordings import hedges, refuses
 
 SHORT = 12  # words of a reply that is an answer whole
 _CAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as (?:shown|seen|stated|indicated|mentioned|the|it|can)|which|according to|based on|weil|parce que|car"
+    r"[,;]?\s+(?:because|since|as (?:shown|seen|stated|indicated|mentioned|the|it|can)|which|according to|based"
+    r" on|weil|parce que|car"
     r"|porque)\b|\s[-–—]\s(?=(?:it|this|the|that|as)\b)|因为|由于",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[^\W\d_]{2})[.!?](?=\s+[A-Z\"'(])|(?<=[\d%)\]\"'”])[.!?](?=\s+[A-Z])|[。！？]|;\s(?=[a-z])")
+_SENTENCE = re.compile(
+    r"(?<=[^\W\d_]{2})[.!?](?=\s+[A-Z\"'(])|(?<=[\d%)\]\"'”])[.!?](?=\s+[A-Z])|[。！？]|;\s(?=[a-z])"
+)
 _ABBREVIATION = re.compile(
-    r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Inc|Ltd|Co|Corp|Jr|Sr|vs|No|Vol|Fig|Gen|Gov|Sen|Rep|Rev|Col|Lt|Mt|Ft|approx|etc|e\.g|i\.e|U\.S)$"
+    r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Inc|Ltd|Co|Corp|Jr|Sr|vs|No|Vol|Fig|Gen|Gov|Sen|Rep|Rev|Col|Lt|Mt|Ft|approx|etc"
+    r"|e\.g|i\.e|U\.S)$"
 )
-_NOTE = re.compile(r"\s*[(\[](?:see|cf|page|p\.|pp\.|figure|table|section|from|as|on|in|source|pages)\b[^()\[\]]*[)\]]\s*\.?$", re.IGNORECASE)
-_PAGE = re.compile(r",?\s+(?:on|in|from|at) (?:page|slide|figure|table|section) \d+\.?$", re.IGNORECASE)
-_LEADING = re.compile(
-    r"(?:it|that|this|he|she|they)(?: is|'s|’s| was| are| were)\s+(?:called\s+|named\s+)?|(?:most likely|probably)\s+", re.IGNORECASE
-)
-_OR = re.compile(r"^(?:either\s+)?(?P<one>[^,.;\n]{1,60}?)\s+(?:or|oder)\s+(?P<two>[^,.;\n]{1,60})$|^[^,。\n]{1,30}或者?[^,。\n]{1,30}$", re.IGNORECASE)
-_LABEL = re.compile(r"^\s*(?:[^\s:]{1,24}[ ]){0,2}[^\s:]{1,24}:\s+(?=\S)")
-_COPULA = re.compile(
-    r"^(?:the|this|that|its|his|her|their)\s+(?:[^\s,.:;]+\s+){1,8}?(?:is|are|was|were|reads|says|shows|states)(?: called| named)?:?\s+(?=\S)",
+_NOTE = re.compile(
+    r"\s*[(\[](?:see|cf|page|p\.|pp\.|figure|table|section|from|as|on|in|source|pages)\b[^()\[\]]*[)\]]\s*\.?$",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|«([^»\n]{1,200})»|「([^」\n]{1,200})」|(?<!\w)['‘]([^'’\n]{1,200})['’](?!\w)")
+_PAGE = re.compile(r",?\s+(?:on|in|from|at) (?:page|slide|figure|table|section) \d+\.?$", re.IGNORECASE)
+_LEADING = re.compile(
+    r"(?:it|that|this|he|she|they)(?: is|'s|’s| was| are| were)\s+(?!not\b|no\b)(?:called\s+|named\s+)?|(?:most"
+    r" likely|probably)\s+",
+    re.IGNORECASE,
+)
+_OR = re.compile(
+    r"^(?:either\s+)?(?P<one>[^,.;\n]{1,60}?)\s+(?:or|oder)\s+(?P<two>[^,.;\n]{1,60})$|^[^,。\n]{1,30}或者?[^,。\n]{1,30}$",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"^\s*(?:[^\s:]{1,24}[ ]){0,2}[^\s:]{1,24}:\s+(?=\S)")
+_COPULA = re.compile(
+    r"^(?:the|this|that|its|his|her|their)\s+(?:[^\s,.:;]+\s+){1,8}?(?:is|are|was|were|reads|says|shows"
+    r"|states)(?: called| named)?:?\s+(?=\S)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(
+    r"\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|«([^»\n]{1,200})»|「([^」\n]{1,200})」|(?<!\w)['‘]([^'’\n]{1,200})['’](?!\w)"
+)
 _COURTESY = re.compile(
-    r"[\s,]*(?:let me know|i hope|hope (?:this|that)|feel free|please|explanation|reason|note|is there anything)\b", re.IGNORECASE
+    r"[\s,]*(?:let me know|i hope|hope (?:this|that)|feel free|please|explanation|reason|note|is there anything)\b",
+    re.IGNORECASE,
 )
 
 
@@ -80,7 +96,10 @@ class TextReader:
     def _outer(self, text: str, start: int, end: int) -> tuple[int, int]:
         full_stop = text[start:end].rstrip().endswith(".")
         first, last = unwrapped(text, start, end)
-        is_own = full_stop and re.search(r"(?:\b[A-Z]|\.\w|\b(?:Inc|Ltd|Co|Corp|Jr|Sr|St|Dr|etc))$", text[first:last]) is not None
+        is_own = (
+            full_stop
+            and re.search(r"(?:\b[A-Z]|\.\w|\b(?:Inc|Ltd|Co|Corp|Jr|Sr|St|Dr|etc))$", text[first:last]) is not None
+        )
         return first, last + 1 if is_own and last < end and text[last] == "." else last
 
     def alone(self, text: str, start: int, end: int) -> Outcome:

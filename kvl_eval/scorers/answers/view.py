@@ -28,7 +28,8 @@ TRAILERS = (
 """Special tokens that servers leave in an answer."""
 
 _CHARACTERS = re.compile(
-    "|".join(re.escape(text) for text in TRAILERS)
+    r"(?P<blanks>\s{9,})|"
+    + "|".join(re.escape(text) for text in TRAILERS)
     + "|\r\n?|[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|[\u00ad\u200b-\u200f\u2060\ufeff]"
     + "|[\uff01-\uff5e]|[\u24b6-\u24e9]|[\U0001f130-\U0001f189]"
 )
@@ -37,7 +38,7 @@ _CHARACTERS = re.compile(
 class Text:
     """A text made from another by edits; `origin` leads back to the first one."""
 
-    __slots__ = ("_ends", "_parent", "_shifts", "_starts", "_widths", "text")
+    __slots__ = ("_begins", "_ends", "_parent", "_shifts", "_starts", "_widths", "text")
 
     def __init__(self, text: str, parent: Text | None = None, edits: Iterable[Edit] = ()) -> None:
         self._parent = parent
@@ -48,13 +49,14 @@ class Text:
             position = end
         kept.append(text[position:])
         self.text = "".join(kept)
+        self._begins = [start for start, _, _ in edits]
         self._ends = [end for _, end, _ in edits]
         self._widths = [len(new) for _, _, new in edits]
         self._shifts = list(accumulate(len(new) - (end - start) for start, end, new in edits))
         self._starts = [start + shift for (start, _, _), shift in zip(edits, [0, *self._shifts], strict=False)]
 
     def edited(self, edits: Iterable[Edit]) -> Text:
-        """This text with edits, which are sorted and do not overlap."""
+        """The text with edits, which are sorted and do not overlap."""
         return Text(self.text, self, edits)
 
     def moved(self, position: int) -> int:
@@ -71,7 +73,8 @@ class Text:
         last = index - 1
         inside = position - self._starts[last] - self._widths[last]
         if inside < 0:
-            return self._ends[last] if is_end else self._ends[last] - max(1, -inside)
+            begin, stop = self._begins[last], self._ends[last]
+            return stop if is_end else min(stop, begin + position - self._starts[last])
         return self._ends[last] + inside
 
     def origin(self, start: int, end: int) -> Span:
@@ -83,11 +86,11 @@ class Text:
 
 @dataclass(slots=True)
 class View:
-    """The plain text, and what its dress said.
+    r"""The plain text, and what its dress said.
 
     Attributes:
         text:  the reply without dress.
-        boxes: contents of `\\boxed{}` and of its like, in order.
+        boxes: contents of `\boxed{}` and of its like, in order.
         tags:  contents of `<answer>` and of its like.
         bolds: what stood in `**`.
         plain: the reply with its dress and plain characters, for readers of coordinates.
@@ -108,6 +111,8 @@ def plain_characters(reply: str) -> Text:
 
 def _plain(found: str) -> str:
     code = ord(found[0])
+    if len(found) > 8 and found.isspace():
+        return "\n" * min(2, found.count("\n")) or "  "  # so that no pattern meets a long run of blanks
     if found[0] == "\r":
         return "\n"
     if len(found) > 1 or found in "\u00ad\u2060\ufeff" or 0x200B <= code <= 0x200F:
@@ -136,7 +141,8 @@ _TOKENS = re.compile(
   | (?P<nothing>\\!|\\[()\[\]]|\$\$)
   | (?P<escaped>\\[%$#&_{}*])
   | (?P<openbox><\|begin_of_box\|>)|(?P<closebox><\|end_of_box\|>)
-  | (?P<opentag><(?:answer|final_answer|solution|output)\s?>)|(?P<closetag></(?:answer|final_answer|solution|output)\s?>)
+  | (?P<opentag><(?:answer|final_answer|solution|output)\s?>)
+  | (?P<closetag></(?:answer|final_answer|solution|output)\s?>)
   | (?P<stars>\*+)|(?P<lows>_+)|(?P<ticks>`+)|(?P<dollar>\$)
   | (?P<open>\{)|(?P<close>\})|(?P<line>\n)
     """,
@@ -206,7 +212,8 @@ class _Undresser:
         self._drop(start, end, " " if self.text[start - 1 : start].isalnum() else "")
 
     def _on_frac(self, start: int, end: int) -> None:
-        self.edits.append((start, end, "\\frac"))
+        if end - start == len("\\dfrac"):
+            self.edits.append((start + 1, start + 2, ""))
 
     def _on_sign(self, start: int, end: int) -> None:
         self.edits.append((start, end, _SIGNS.get(self.text[start + 1 : end].lower(), "")))
@@ -281,9 +288,8 @@ class _Undresser:
             self.edits += [(*opened, ""), (start, end, "")]
             del self._line["$"]
         elif after and not after.isspace():
-            if after.isdigit() or after in ".-":
-                self._line["$"] = (start, end)
-            elif opened is None and "$" in self.text[end : self._line_end_near(end)]:
+            is_paired = opened is None and "$" in self.text[end : self._line_end_near(end)]
+            if after.isdigit() or after in ".-" or is_paired:
                 self._line["$"] = (start, end)
             else:
                 self.edits.append((start, end, ""))

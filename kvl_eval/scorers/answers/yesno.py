@@ -10,13 +10,16 @@ from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
 from kvl_eval.scorers.answers.wordings import hedges, refuses
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_STOP = frozenset(
-    "the and are was were has have had does did can could will would this that there these those its his her their with for from"
-    " than then but not any all more most which what who whom whose how when where why into onto over under about between".split()
-)
+_STOP = frozenset((
+    "the", "and", "are", "was", "were", "has", "have", "had", "does", "did", "can", "could", "will", "would", "this",
+    "that", "there", "these", "those", "its", "his", "her", "their", "with", "for", "from", "than", "then", "but",
+    "not", "any", "all", "more", "most", "which", "what", "who", "whom", "whose", "how", "when", "where", "why",
+    "into", "onto", "over", "under", "about", "between",
+))  # fmt: skip
 _NEGATION = re.compile(r"\b(?:not|n't|no|never|none|neither|cannot|without)\b|n't\b", re.IGNORECASE)
 _STATED = re.compile(
-    r"\b(?:statement|claim|it|this|that|answer|premise|hypothesis)\s+(?:is|would be|must be)\s+(?:therefore |thus |clearly |actually )?",
+    r"\b(?:statement|claim|it|this|that|answer|premise|hypothesis)\s+(?:is|would be|must be)\s+(?:therefore "
+    r"|thus |clearly |actually )?",
     re.IGNORECASE,
 )
 
@@ -39,7 +42,7 @@ class YesNoReader:
         """The polarity of a text that begins with it and does not ask."""
         start = after_bullet(text, start, end)
         said = polarity(text, start, end)
-        if said is None or text[said[2] : end].rstrip(" \"'”*").endswith("?") and "\n" not in text[said[2] : end]:
+        if said is None or (text[said[2] : end].rstrip(" \"'”*").endswith("?") and "\n" not in text[said[2] : end]):
             return None
         return Hit(said[0], said[1], said[2])
 
