@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
 from kvl_eval.scorers.answers.options import Options, is_boundary
 from kvl_eval.scorers.answers.polarity import polarity
-from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
+from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 800  # characters of a line that can be an answer alone
@@ -80,12 +80,12 @@ class LetterReader:
         index = ord(letter.upper()) - ord("A")
         return Label(index, match.start("letter"), match.end(), is_set, letter.islower(), match["word"] is not None)
 
-    def hit(self, index: int, start: int, end: int) -> Hit | Fault:
+    def hit(self, index: int, start: int, end: int) -> FoundValue | Fault:
         if index >= self.options.count:
             return Fault("not_an_option")
-        return Hit(chr(ord("A") + index), start, end)
+        return FoundValue(chr(ord("A") + index), start, end)
 
-    def lead(self, text: str, start: int, end: int) -> Outcome:
+    def lead(self, text: str, start: int, end: int) -> Attempt:
         """The letter that a mark's content begins with."""
         start = after_bullet(text, start, end)
         line_end = _first_line_end(text, start, end)
@@ -105,7 +105,7 @@ class LetterReader:
             return True
         return polarity(text, start, end) is not None
 
-    def _otherwise(self, text: str, start: int, end: int) -> Outcome:
+    def _otherwise(self, text: str, start: int, end: int) -> Attempt:
         """What remains of a content that begins with neither a label nor an option."""
         both = _BOTH.match(text, start, end)
         if both and isinstance(outcome := self.lead(text, both.end(), end), Fault):
@@ -162,7 +162,7 @@ class LetterReader:
             return False
         return label.index >= self.options.count or self._behind_text(text, label, end) is None
 
-    def _label_hit(self, text: str, label: Label, end: int) -> Outcome:
+    def _label_hit(self, text: str, label: Label, end: int) -> Attempt:
         hit = self.hit(label.index, label.start, label.start + 1)
         if isinstance(hit, Fault):
             return hit
@@ -220,7 +220,7 @@ class LetterReader:
         """Whether a clause ends behind an option's text, so that the text is named and not merely begun."""
         return _TEXT_END.match(text, option[1], end) is not None
 
-    def _option_hit(self, text: str, start: int, option: tuple[int, int], end: int) -> Outcome:
+    def _option_hit(self, text: str, start: int, option: tuple[int, int], end: int) -> Attempt:
         index, stop = option
         join = _JOIN.match(text, stop, end)
         if join and (other := self.options.at(text, join.end(), end)) and other[0] != index:
@@ -254,7 +254,7 @@ class LetterReader:
         rest = text[second.end : min(end, second.end + 30)]
         return second.is_set or _WORD_AFTER_A.match(rest) is not None or _JOIN.match(rest) is not None
 
-    def alone(self, text: str, start: int, end: int) -> Outcome:
+    def alone(self, text: str, start: int, end: int) -> Attempt:
         """The letter of a text that is nothing but the answer."""
         if end - start > ALONE_LIMIT:
             return self._begun(text, start, end)
@@ -285,7 +285,7 @@ class LetterReader:
             return None
         return self._label_hit(text, label, end)
 
-    def _begun(self, text: str, start: int, end: int) -> Outcome:
+    def _begun(self, text: str, start: int, end: int) -> Attempt:
         """The letter of a long text that begins with a label and its own text, or with an option as a sentence."""
         start = after_bullet(text, start, end)
         label = self.label(text, start, end)
@@ -298,7 +298,7 @@ class LetterReader:
             self._option_hit(text, start, option, end) if re.match(r"[.!\n]", text[option[1] : option[1] + 1]) else None
         )
 
-    def _joined_alone(self, text: str, start: int, end: int) -> Outcome:
+    def _joined_alone(self, text: str, start: int, end: int) -> Attempt:
         joined = _JOINED_LETTERS.fullmatch(text, start, end)
         if joined is None:
             return None
@@ -306,7 +306,7 @@ class LetterReader:
         fits = all(ord(letter) - ord("A") < self.options.count for letter in letters)
         return Fault("two_answers") if fits and list(letters) == sorted(set(letters)) else None
 
-    def _text_and_letter(self, text: str, start: int, end: int) -> Outcome:
+    def _text_and_letter(self, text: str, start: int, end: int) -> Attempt:
         """`T (X)`, and `It is T`."""
         it_is = _IT_IS.match(text, start, end)
         for first in (start, *([it_is.end()] if it_is else [])):
@@ -323,7 +323,7 @@ class LetterReader:
         """Whether an option's text stands beside its letter."""
         return self._behind_text(text, label, end) is not None
 
-    def same(self, one: Hit, other: Hit) -> bool:
+    def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""
         return one.value == other.value
 

@@ -6,7 +6,7 @@ import re
 
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, unwrapped
 from kvl_eval.scorers.answers.letter import LetterReader
-from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
+from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
 from kvl_eval.scorers.answers.wordings import refuses
 
 _ONE = rf"(?:(?:options?|choices?|选项)\s+)?[(\[{{]?[{QUOTES}]?(?P<letter>[A-Z])[{QUOTES}]?[)\]}}.]?"
@@ -33,7 +33,7 @@ class LettersReader:
         self.one = LetterReader(options)
         self.count = self.one.options.count
 
-    def lead(self, text: str, start: int, end: int) -> Outcome:
+    def lead(self, text: str, start: int, end: int) -> Attempt:
         """The letters that a content begins with."""
         start = after_bullet(text, start, end)
         intro = _INTRO.match(text, start, end)
@@ -42,18 +42,20 @@ class LettersReader:
             if outcome is not None:
                 return outcome
         single = self.one.lead(text, start, end)
-        if isinstance(single, Hit):
-            return Hit((str(single.value),), single.start, single.end)
+        if isinstance(single, FoundValue):
+            return FoundValue((str(single.value),), single.start, single.end)
         return Fault("refusal") if refuses(text[start:end]) else None
 
-    def _letters(self, text: str, start: int, end: int) -> Outcome:
+    def _letters(self, text: str, start: int, end: int) -> Attempt:
         run = _RUN.match(text, start, end)
         if (
             run
             and all(ord(letter) - ord("A") < self.count for letter in run.group())
             and len(set(run.group())) == len(run.group())
         ):
-            return Hit(tuple(sorted(run.group())), start, run.end()) if _AFTER.match(text, run.end(), end) else None
+            return (
+                FoundValue(tuple(sorted(run.group())), start, run.end()) if _AFTER.match(text, run.end(), end) else None
+            )
         found: list[str] = []
         position = last = start
         is_range = False
@@ -79,9 +81,9 @@ class LettersReader:
             and not re.match(r"\s+(?:is|because|since|as)\b", text[last:end])
         ):
             return None
-        return Hit(tuple(sorted(set(found))), start, last)
+        return FoundValue(tuple(sorted(set(found))), start, last)
 
-    def alone(self, text: str, start: int, end: int) -> Outcome:
+    def alone(self, text: str, start: int, end: int) -> Attempt:
         """The letters of a text that is nothing but them, or that says which are correct."""
         if end - start > 800:
             return None
@@ -89,10 +91,10 @@ class LettersReader:
         if re.fullmatch(r"\[.*\]", bare, re.DOTALL) or re.fullmatch(r"\(.*\)", bare, re.DOTALL):
             inner = unwrapped(text, start, end)
             outcome = self._letters(text, *inner)
-            if isinstance(outcome, Hit) and outcome.end >= inner[1] - 2:
+            if isinstance(outcome, FoundValue) and outcome.end >= inner[1] - 2:
                 return outcome
         outcome = self.lead(text, start, end)
-        if isinstance(outcome, Hit):
+        if isinstance(outcome, FoundValue):
             rest = text[outcome.end : end].strip(" .。)]}*" + QUOTES)
             single = isinstance(outcome.value, tuple) and len(outcome.value) == 1
             return (
@@ -103,26 +105,26 @@ class LettersReader:
         return outcome if isinstance(outcome, Fault) and outcome.reason == "not_an_option" else None
 
     def _one_alone(self, text: str, start: int, end: int) -> bool:
-        return isinstance(self.one.alone(text, start, end), Hit)
+        return isinstance(self.one.alone(text, start, end), FoundValue)
 
-    def stated(self, text: str, start: int, end: int) -> Outcome:
+    def stated(self, text: str, start: int, end: int) -> Attempt:
         """The letters behind a colon: "All of them: A, B, C"; or before "are correct"."""
         for match in _SAID.finditer(text, start, end):
             line = max(text.rfind("\n", start, match.start()), text.rfind(". ", start, match.start())) + 1
             outcome = self.lead(text, max(start, line), match.start())
-            if isinstance(outcome, Hit):
+            if isinstance(outcome, FoundValue):
                 return outcome
         colon = text.rfind(": ", start, end)
         return self._letters(text, colon + 2, end) if colon >= 0 else None
 
-    def concluded(self, text: str, start: int, end: int) -> Outcome:
+    def concluded(self, text: str, start: int, end: int) -> Attempt:
         """The letters of a concluding sentence."""
         return self.lead(text, start, end)
 
-    def contained(self, text: str, start: int, end: int) -> Outcome:
+    def contained(self, text: str, start: int, end: int) -> Attempt:
         """Letters are never looked for inside sentences."""
         return None
 
-    def same(self, one: Hit, other: Hit) -> bool:
+    def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""
         return one.value == other.value

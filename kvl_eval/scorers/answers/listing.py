@@ -7,7 +7,7 @@ import re
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers.dress import QUOTES, folded, trimmed, unwrapped
 from kvl_eval.scorers.answers.number import NumberReader
-from kvl_eval.scorers.answers.reading import Fault, Hit, Item, Kind, Outcome
+from kvl_eval.scorers.answers.reading import Fault, FoundValue, ListItem, Kind, Attempt
 from kvl_eval.scorers.answers.wordings import refuses
 
 _LIMIT = 20_000  # characters of a list
@@ -48,28 +48,28 @@ class ListReader:
         self.bolds = bolds
         self._numbers = NumberReader()
 
-    def lead(self, text: str, start: int, end: int) -> Outcome:
+    def lead(self, text: str, start: int, end: int) -> Attempt:
         """The list of a mark: the lines up to a blank one, or up to an explanation."""
         return self._read(text, start, min(end, start + _LIMIT))
 
-    def alone(self, text: str, start: int, end: int) -> Outcome:
+    def alone(self, text: str, start: int, end: int) -> Attempt:
         """The list of a text that is nothing but one."""
         line = text[start:end].strip()
         if not line or len(line) > _LIMIT or (words.FILLER_LINE.match(line) and "\n" not in line):
             return None
         return self._read(text, start, end)
 
-    def stated(self, text: str, start: int, end: int) -> Outcome:
+    def stated(self, text: str, start: int, end: int) -> Attempt:
         """A sentence's list reads like any other."""
         return None
 
     concluded = stated
 
-    def contained(self, text: str, start: int, end: int) -> Outcome:
+    def contained(self, text: str, start: int, end: int) -> Attempt:
         """What a reply holds when nothing in it is marked: all of it."""
         return self._read(text, start, min(end, start + _LIMIT))
 
-    def _read(self, text: str, start: int, end: int) -> Outcome:
+    def _read(self, text: str, start: int, end: int) -> Attempt:
         first, last = trimmed(text, start, end, ends=".。 ")
         page = _PAGE.search(text[first:last])
         if page and page.start() > 0:
@@ -80,14 +80,14 @@ class ListReader:
         if refuses(body) and len(body.split()) <= 40 and body[0] not in "[({":
             return Fault("refusal")
         parts = self._parts(body, first)
-        values: list[Item] = []
+        values: list[ListItem] = []
         for part in parts[:_ITEMS_LIMIT]:
             value = self._item(part)
             if value is None:
                 return None
             if value != "":
                 values.append(value)
-        return Hit(tuple(values), first, last) if values else None
+        return FoundValue(tuple(values), first, last) if values else None
 
     def _parts(self, body: str, offset: int) -> list[str]:
         """The items of a text as they stand."""
@@ -141,7 +141,7 @@ class ListReader:
                 return [*parts[:-1], *(last if len(last) == 2 and separator is not _SEPARATORS[0] else parts[-1:])]
         return _AND.split(line)
 
-    def _item(self, part: str) -> Item | None:
+    def _item(self, part: str) -> ListItem | None:
         """An item without dress and note; "" where nothing is left; None where it is no number and should be."""
         part = re.sub(r"^(?:and|und|et)\s+", "", part.strip())
         part = _NOTE.sub("", part) if _NOTE.search(part) and _NOTE.sub("", part).strip() else part
@@ -154,10 +154,10 @@ class ListReader:
         part = " ".join(part[start:end].strip(QUOTES).split())
         if self.items in ("integer", "float"):
             outcome = self._numbers.lead(part, 0, len(part))
-            return outcome.value if isinstance(outcome, Hit) and isinstance(outcome.value, int | float) else None
+            return outcome.value if isinstance(outcome, FoundValue) and isinstance(outcome.value, int | float) else None
         return part
 
-    def same(self, one: Hit, other: Hit) -> bool:
+    def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""
         first, second = one.value, other.value
         if not isinstance(first, tuple) or not isinstance(second, tuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers.dress import last_of
-from kvl_eval.scorers.answers.reading import Span
+from kvl_eval.scorers.answers.reading import CharSpan
 from kvl_eval.scorers.answers.view import View
 
 CONTENT_LIMIT = 2_000  # characters of a mark that are read
@@ -27,7 +27,7 @@ class Mark:
     why_not: str = ""  # why it does not count
 
     @property
-    def content(self) -> Span:
+    def content(self) -> CharSpan:
         return self.start, self.end
 
 

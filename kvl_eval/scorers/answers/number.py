@@ -8,7 +8,7 @@ import re
 from kvl_eval.scorers.answers import number_words
 from kvl_eval.scorers.answers.dress import after_bullet, last_of, unwrapped
 from kvl_eval.scorers.answers.numerals import Numeral, factorial, numerals
-from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
+from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 300
@@ -99,7 +99,7 @@ _UNIT_ONLY = re.compile(r"[\s°%]*(?:[^\W\d_][\w²³·/^%°-]*[\s,]*){0,4}[.!。
 class NumberReader:
     """Reads an integer or a float exactly as it is written."""
 
-    def lead(self, text: str, start: int, end: int) -> Outcome:
+    def lead(self, text: str, start: int, end: int) -> Attempt:
         """The number that a mark's content gives."""
         start = after_bullet(text, start, end)
         stop = self._clause_end(text, start, end)
@@ -120,7 +120,7 @@ class NumberReader:
                 return match.start()
         return end
 
-    def _claimed(self, text: str, start: int, end: int) -> Outcome:
+    def _claimed(self, text: str, start: int, end: int) -> Attempt:
         """The number of a clause: after its last equation sign, else at its begin, else the only one."""
         equals = last_of(_EQUALS.finditer(text, start, end))
         if equals is not None and numerals(text, equals.end(), end):
@@ -141,11 +141,11 @@ class NumberReader:
             return self._hit(text, found[0], start)
         return self._picked(text, start, end)
 
-    def _worded(self, text: str, start: int, end: int) -> Outcome:
+    def _worded(self, text: str, start: int, end: int) -> Attempt:
         """A content that is one number word of another language, with a unit at most."""
         first, last = unwrapped(text, start, end)
         value = number_words.in_any_language(text[first:last]) if last - first <= 60 else None
-        return None if value is None else Hit(value, first, last)
+        return None if value is None else FoundValue(value, first, last)
 
     def _fault(self, text: str, found: list[Numeral], index: int, start: int) -> Fault | None:
         """What is wrong with the number at an index: a bound, a range, a second answer."""
@@ -166,13 +166,13 @@ class NumberReader:
                 return Fault("range")
         return Fault("bound") if _BOUND.search(before) else None
 
-    def _hit(self, text: str, numeral: Numeral, start: int) -> Outcome:
+    def _hit(self, text: str, numeral: Numeral, start: int) -> Attempt:
         found = numerals(text, numeral.start, min(len(text), numeral.stop + 60))
         if fault := self._fault(text, found, 0, start) if found else None:
             return fault
-        return Hit(numeral.value, numeral.start, numeral.end, numeral.unit)
+        return FoundValue(numeral.value, numeral.start, numeral.end, numeral.unit)
 
-    def alone(self, text: str, start: int, end: int) -> Outcome:
+    def alone(self, text: str, start: int, end: int) -> Attempt:
         """The number of a text that is nothing but the answer, with a unit, an equation or an explanation at most."""
         if end - start > ALONE_LIMIT:
             return None
@@ -186,7 +186,7 @@ class NumberReader:
             return self._worded(text, start, end)
         if text[found[0].end : end] == "!" and found[0].start == first:
             value = factorial(found[0].value)
-            return None if value is None else Hit(value, found[0].start, end)
+            return None if value is None else FoundValue(value, found[0].start, end)
         if self._is_formula(text, start, end):
             return self._claimed(text, start, end)
         if found[0].start > first and not self._hedged_begin(text, first, found):
@@ -197,7 +197,11 @@ class NumberReader:
         if len(found) > 1 and found[1].start < stop:
             return None
         rest = text[found[0].end : stop]
-        return Hit(found[0].value, found[0].start, found[0].end, found[0].unit) if _UNIT_ONLY.fullmatch(rest) else None
+        return (
+            FoundValue(found[0].value, found[0].start, found[0].end, found[0].unit)
+            if _UNIT_ONLY.fullmatch(rest)
+            else None
+        )
 
     def _hedged_begin(self, text: str, first: int, found: list[Numeral]) -> bool:
         """Whether before the first number stands only what makes it a range, a bound or one of two."""
@@ -216,7 +220,7 @@ class NumberReader:
             return False
         return len(re.findall(r"[A-Za-z]{3,}", text[start:end])) <= 4
 
-    def stated(self, text: str, start: int, end: int) -> Outcome:
+    def stated(self, text: str, start: int, end: int) -> Attempt:
         """The number that a reply states: its last equation, "there are 12", "the total is 12", "12 in total"."""
         last = None
         for equals in list(_EQUALS.finditer(text, start, end))[-20:]:
@@ -226,24 +230,24 @@ class NumberReader:
                 last = self._hit(text, found[0], equals.end())
         if last is not None:
             return last
-        values: list[Hit] = []
+        values: list[FoundValue] = []
         for match in list(_STATED.finditer(text, start, end))[-50:]:
             before = _BEFORE.match(text, match.end(), end)
             first = before.end() if before else match.end()
             found = numerals(text, match.end(), min(end, first + 60))
             if found and found[0].start <= first:
                 outcome = self._hit(text, found[0], match.start())
-                if not isinstance(outcome, Hit):
+                if not isinstance(outcome, FoundValue):
                     return outcome
                 values.append(outcome)
         return self._agreed(values) or self._in_total(text, start, end)
 
-    def _in_total(self, text: str, start: int, end: int) -> Outcome:
+    def _in_total(self, text: str, start: int, end: int) -> Attempt:
         window = max(start, end - 4 * SENTENCE_LIMIT)
         hits = [n for n in numerals(text, window, end) if _IN_TOTAL.match(text, n.end, end)]
         return self._hit(text, hits[-1], start) if hits else None
 
-    def _agreed(self, values: list[Hit]) -> Outcome:
+    def _agreed(self, values: list[FoundValue]) -> Attempt:
         if values and all(self.same(values[0], value) for value in values):
             return values[-1]
         return None
@@ -252,19 +256,19 @@ class NumberReader:
         line = text.find("\n", start, end)
         return end if line < 0 else line
 
-    def concluded(self, text: str, start: int, end: int) -> Outcome:
+    def concluded(self, text: str, start: int, end: int) -> Attempt:
         """The number of a concluding sentence."""
         stop = self._clause_end(text, start, end)
         outcome = self.stated(text, start, stop)
         return outcome if outcome is not None else self._claimed(text, start, stop)
 
-    def contained(self, text: str, start: int, end: int) -> Outcome:
+    def contained(self, text: str, start: int, end: int) -> Attempt:
         """The only number of a reply that is left without noise."""
         if end - start > 4 * SENTENCE_LIMIT:
             return None
         return self._picked(text, start, end)
 
-    def _picked(self, text: str, start: int, end: int) -> Outcome:
+    def _picked(self, text: str, start: int, end: int) -> Attempt:
         found = numerals(text, start, end)
         left: list[int] = []
         for index in range(len(found)):
@@ -306,7 +310,7 @@ class NumberReader:
         )
         return cause is not None and bool(left)
 
-    def same(self, one: Hit, other: Hit) -> bool:
+    def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""
         if isinstance(one.value, int | float) and isinstance(other.value, int | float):
             return math.isclose(one.value, other.value, rel_tol=1e-6)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvl_eval.scorers.answers import number_words
-from kvl_eval.scorers.answers.reading import Number
+from kvl_eval.scorers.answers.reading import Numeric
 
 _LONGEST = 40  # digits of a numeral; longer ones are no answers
 _FACTORS = {
@@ -80,7 +80,7 @@ _WORDS_AFTER_ONE = re.compile(
 class Numeral:
     """A number of a text: where it stands with its factor, and behind its unit (`stop`)."""
 
-    value: Number
+    value: Numeric
     start: int
     end: int
     unit: str
@@ -119,7 +119,7 @@ def _digits_begin(match: re.Match[str]) -> int:
     return match.start()
 
 
-def _value(match: re.Match[str]) -> Number | None:
+def _value(match: re.Match[str]) -> Numeric | None:
     value = _unsigned(match)
     if value is None:
         return None
@@ -130,7 +130,7 @@ def _value(match: re.Match[str]) -> Number | None:
     return -value if match["word"] or sign in ("-", "−", "–") else value
 
 
-def _unsigned(match: re.Match[str]) -> Number | None:
+def _unsigned(match: re.Match[str]) -> Numeric | None:
     if match["latex"]:
         over, under = match["a"] or match["a1"], match["b"] or match["b1"]
         return _ratio(match["latex_whole"], over, under)
@@ -151,16 +151,16 @@ def _unsigned(match: re.Match[str]) -> Number | None:
     return _raised(value, match["power"]) if match["power"] else value
 
 
-def _ratio(whole: str | None, over: str, under: str) -> Number | None:
+def _ratio(whole: str | None, over: str, under: str) -> Numeric | None:
     top, bottom = float(over.replace("−", "-")), float(under)
     return (float(whole) if whole else 0) + top / bottom if bottom else None
 
 
-def _times(value: Number, factor: Number | None) -> Number | None:
+def _times(value: Numeric, factor: Numeric | None) -> Numeric | None:
     return None if factor is None else value * factor
 
 
-def _raised(base: Number, power: str) -> Number | None:
+def _raised(base: Numeric, power: str) -> Numeric | None:
     digits = re.sub(r"[\s^{}+]", "", power.translate(_SUPERSCRIPTS)).replace("−", "-").replace("–", "-")
     exponent = int(digits)
     if abs(exponent) > 300 or abs(base) > 1e6 or (not base and exponent < 0):
@@ -171,7 +171,7 @@ def _raised(base: Number, power: str) -> Number | None:
         return None
 
 
-def _decimal(digits: str) -> Number | None:
+def _decimal(digits: str) -> Numeric | None:
     if len(digits) > _LONGEST:
         return None
     digits = re.sub(r"[ '’_]|\{,\}", "", digits) if "{,}" in digits or re.search(r"[ '’_]", digits) else digits
@@ -243,6 +243,6 @@ def _chinese(text: str, start: int, end: int) -> Iterator[Numeral]:
             yield Numeral(value, match.start(), match.end(), near if near.isalpha() else "", match.end())
 
 
-def factorial(value: Number) -> Number | None:
+def factorial(value: Numeric) -> Numeric | None:
     """`value!` for whole numbers up to 170."""
     return math.factorial(value) if isinstance(value, int) and 0 <= value <= 170 else None

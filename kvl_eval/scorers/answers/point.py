@@ -18,7 +18,7 @@ _PLACES_LIMIT = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Spot:
     """Numbers of a point (2) or a box (4 as two corners), where they stand, and their fixed scale or 0."""
 
     numbers: tuple[float, ...]
@@ -139,12 +139,12 @@ def read_place(view: View, wanted: Wanted) -> Reading:
     return Reading(value=value, how=_how(text, places[index]), span=span)
 
 
-def _how(text: str, place: Place) -> str:
+def _how(text: str, place: Spot) -> str:
     outside = text[: place.start].strip() + text[place.end :].strip()
     return "whole" if not re.sub(r"[\W_]", "", outside) else "statement"
 
 
-def _chosen(text: str, places: list[Place], values: list[tuple[float, ...] | None]) -> int | None:
+def _chosen(text: str, places: list[Spot], values: list[tuple[float, ...] | None]) -> int | None:
     """The place that counts: the first behind an action, else the marked one, else the one that all agree on."""
     action = _ACTION.search(text)
     if action is not None:
@@ -163,21 +163,21 @@ def _close(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bo
     return len(one) == len(other) and all(math.isclose(a, b, abs_tol=0.002) for a, b in zip(one, other, strict=True))
 
 
-def _places(text: str) -> Iterator[Place]:
+def _places(text: str) -> Iterator[Spot]:
     """The places of a text in order; a place inside an earlier, more special one is dropped."""
-    found: list[Place] = []
+    found: list[Spot] = []
     for match in list(_CORNER_WORDS.finditer(text))[:_PLACES_LIMIT]:
-        found.append(Place(_in_order(match), match.start(), match.end()))
+        found.append(Spot(_in_order(match), match.start(), match.end()))
     for pattern, build, scale in _FORMS:
         for count, match in enumerate(pattern.finditer(text)):
             if count >= _PLACES_LIMIT:
                 break
             if not any(match.start() < place.end and place.start < match.end() for place in found[: 3 * _PLACES_LIMIT]):
-                found.append(Place(build(match), match.start(), match.end(), scale))
+                found.append(Spot(build(match), match.start(), match.end(), scale))
     return iter(sorted(found, key=lambda place: place.start))
 
 
-def _fractions(place: Place, wanted: Wanted, text: str) -> tuple[float, ...] | None:
+def _fractions(place: Spot, wanted: Wanted, text: str) -> tuple[float, ...] | None:
     """Fractions of width and height; None where pixels are meant and the size is not known."""
     width, height = _divisors(place, wanted, text)
     if not width or not height:
@@ -191,7 +191,7 @@ def _fractions(place: Place, wanted: Wanted, text: str) -> tuple[float, ...] | N
     return values
 
 
-def _divisors(place: Place, wanted: Wanted, text: str) -> tuple[float, float]:
+def _divisors(place: Spot, wanted: Wanted, text: str) -> tuple[float, float]:
     if "%" in text[place.start : place.end]:
         return 100, 100
     pixels = wanted.size if wanted.size is not None else (0, 0)

@@ -15,7 +15,16 @@ from kvl_eval.scorers.answers.listing import ListReader
 from kvl_eval.scorers.answers.marks import Mark, are_apart, marks
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.point import read_place
-from kvl_eval.scorers.answers.reading import NOT_ANSWERABLE, Fault, Hit, Outcome, Passed, Reading, Span, Wanted
+from kvl_eval.scorers.answers.reading import (
+    NOT_ANSWERABLE,
+    Fault,
+    FoundValue,
+    Attempt,
+    Passed,
+    Reading,
+    CharSpan,
+    Wanted,
+)
 from kvl_eval.scorers.answers.text import TextReader
 from kvl_eval.scorers.answers.view import View, undress
 from kvl_eval.scorers.answers.wordings import denies, hedges, refuses
@@ -36,24 +45,24 @@ _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "b
 class KindReader(Protocol):
     """Reads one kind of value at the places that ranks 1 to 4 offer."""
 
-    def lead(self, text: str, start: int, end: int) -> Outcome: ...
-    def alone(self, text: str, start: int, end: int) -> Outcome: ...
-    def stated(self, text: str, start: int, end: int) -> Outcome: ...
-    def concluded(self, text: str, start: int, end: int) -> Outcome: ...
-    def contained(self, text: str, start: int, end: int) -> Outcome: ...
-    def same(self, one: Hit, other: Hit) -> bool: ...
+    def lead(self, text: str, start: int, end: int) -> Attempt: ...
+    def alone(self, text: str, start: int, end: int) -> Attempt: ...
+    def stated(self, text: str, start: int, end: int) -> Attempt: ...
+    def concluded(self, text: str, start: int, end: int) -> Attempt: ...
+    def contained(self, text: str, start: int, end: int) -> Attempt: ...
+    def same(self, one: FoundValue, other: FoundValue) -> bool: ...
 
 
 class _OneLetter(LetterReader):
     """Ranks 3 and 4 of a letter live in `statements`."""
 
-    def stated(self, text: str, start: int, end: int) -> Outcome:
+    def stated(self, text: str, start: int, end: int) -> Attempt:
         return statements.stated(self, text, start, end)
 
-    def concluded(self, text: str, start: int, end: int) -> Outcome:
+    def concluded(self, text: str, start: int, end: int) -> Attempt:
         return statements.concluded(self, text, start, end)
 
-    def contained(self, text: str, start: int, end: int) -> Outcome:
+    def contained(self, text: str, start: int, end: int) -> Attempt:
         return statements.contained(self, text, start, end)
 
 
@@ -83,7 +92,7 @@ def _moved(reading: Reading, offset: int) -> Reading:
     if not offset:
         return reading
 
-    def moved(span: Span) -> Span:
+    def moved(span: CharSpan) -> CharSpan:
         return span[0] + offset, span[1] + offset
 
     passed: tuple[Passed, ...] = tuple((moved(span), how, why) for span, how, why in reading.passed)
@@ -134,7 +143,7 @@ class _Places:
             len(self.text) < 100 and _EMPTY_MARK.fullmatch(self.text) is not None
         )
 
-    def _with(self, hit: Hit, how: str) -> Reading:
+    def _with(self, hit: FoundValue, how: str) -> Reading:
         span = self.view.body.origin(hit.start, hit.end)
         return Reading(value=hit.value, how=how, span=span, unit=hit.unit, passed=tuple(self.passed[-_PASSED_LIMIT:]))
 
@@ -161,13 +170,13 @@ class _Places:
             if isinstance(outcome, Fault):
                 return self._unanswerable(mark) or self._without(outcome.reason)
             if self.wanted.unanswerable and self._unanswerable_text(outcome):
-                return self._with(Hit(NOT_ANSWERABLE, outcome.start, outcome.end), mark.how)
+                return self._with(FoundValue(NOT_ANSWERABLE, outcome.start, outcome.end), mark.how)
             if self._conflicts(places[:index], mark, outcome):
                 return self._without("two_answers")
             return self._with(outcome, mark.how)
         return None
 
-    def _of_mark(self, mark: Mark) -> Outcome:
+    def _of_mark(self, mark: Mark) -> Attempt:
         start, end = mark.content
         end = min(end, start + 2_000) if self.wanted.kind != "list" else end
         if start >= end:
@@ -184,22 +193,22 @@ class _Places:
     def _unanswerable(self, mark: Mark) -> Reading | None:
         content = self.text[mark.start : mark.end]
         if self.wanted.unanswerable and denies(content):
-            return self._with(Hit(NOT_ANSWERABLE, mark.start, mark.end), mark.how)
+            return self._with(FoundValue(NOT_ANSWERABLE, mark.start, mark.end), mark.how)
         return None
 
-    def _unanswerable_text(self, hit: Hit) -> bool:
+    def _unanswerable_text(self, hit: FoundValue) -> bool:
         return (isinstance(hit.value, str) and denies(hit.value)) or (
             isinstance(hit.value, tuple) and len(hit.value) == 1 and denies(str(hit.value[0]))
         )
 
-    def _conflicts(self, earlier: list[Mark], mark: Mark, hit: Hit) -> bool:
+    def _conflicts(self, earlier: list[Mark], mark: Mark, hit: FoundValue) -> bool:
         """Whether a mark shortly before says something else, with neither a blank line nor a correction between."""
         begin = mark.begin
         for other in reversed(earlier[-12:]):
             if other.why_not or other.end <= other.start or other.start >= mark.begin:
                 continue
             outcome = self._of_mark(other)
-            if not isinstance(outcome, Hit):
+            if not isinstance(outcome, FoundValue):
                 continue
             if are_apart(self.text, outcome.end, begin):
                 return False
@@ -218,24 +227,24 @@ class _Places:
             return None
         first = self._line_outcome(lines[0])
         last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
-        if isinstance(first, Hit):
-            if isinstance(last, Hit) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
+        if isinstance(first, FoundValue):
+            if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
                 if not are_apart_by_word(self.text, first.end, last.start):
                     return self._without("two_answers")
                 return self._with(last, "last_line")
             return self._with(first, "first_line")
         for outcome, how in ((last, "last_line"), (self._own_line(lines), "own_line"), (self._bold(), "bold")):
-            if isinstance(outcome, Hit):
+            if isinstance(outcome, FoundValue):
                 return self._with(outcome, how)
         for outcome in (first, last):
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return self._without(outcome.reason)
         return None
 
-    def _is_exact(self, span: Span) -> bool:
+    def _is_exact(self, span: CharSpan) -> bool:
         return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.text, *span)
 
-    def _is_bare(self, span: Span) -> bool:
+    def _is_bare(self, span: CharSpan) -> bool:
         """Whether a line is a letter or yes or no and nothing else."""
         return self.wanted.kind in ("letter", "yesno") and len(re.findall(r"\w+", self.text[span[0] : span[1]])) <= 2
 
@@ -243,52 +252,52 @@ class _Places:
         if "\n" in self.text[start:end].strip() and self.wanted.kind not in ("list", "letters"):
             return None
         outcome = self.kind.alone(self.text, start, end)
-        if isinstance(outcome, Hit):
+        if isinstance(outcome, FoundValue):
             return self._with(outcome, how)
         if isinstance(outcome, Fault):
             return self._without(outcome.reason)
         return None
 
-    def _line_outcome(self, span: Span) -> Outcome:
+    def _line_outcome(self, span: CharSpan) -> Attempt:
         if self.wanted.kind == "list":
             return None
         return self.kind.alone(self.text, *span)
 
-    def _own_line(self, lines: list[Span]) -> Outcome:
+    def _own_line(self, lines: list[CharSpan]) -> Attempt:
         """The one line that is nothing but an answer."""
-        only: Hit | None = None
+        only: FoundValue | None = None
         for span in [*lines[:_LINES_LIMIT], *lines[max(_LINES_LIMIT, len(lines) - _LINES_LIMIT) :]]:
             outcome = self._line_outcome(span) if self._is_exact(span) else None
-            if isinstance(outcome, Hit):
+            if isinstance(outcome, FoundValue):
                 if only is not None and not self.kind.same(only, outcome):
                     return None
                 only = only or outcome
         return only
 
-    def _bold(self) -> Outcome:
+    def _bold(self) -> Attempt:
         """The one bold span that is nothing but an answer."""
-        only: Hit | None = None
+        only: FoundValue | None = None
         for start, end in self.view.bolds[-_LINES_LIMIT:]:
             if self.text[end : end + 1] == ":" or self.text[start:end].rstrip().endswith(":"):
                 continue
             outcome = self.kind.alone(self.text, start, end) if self.wanted.kind != "list" else None
-            if isinstance(outcome, Hit):
+            if isinstance(outcome, FoundValue):
                 if only is not None and not self.kind.same(only, outcome):
                     return Fault("two_answers") if self.wanted.kind == "text" else None
                 only = only or outcome
         return only
 
-    def _is_filler(self, span: Span) -> bool:
+    def _is_filler(self, span: CharSpan) -> bool:
         line = self.text[span[0] : min(span[1], span[0] + 80)]
         return self.wanted.kind == "text" and words.FILLER_LINE.match(line) is not None
 
-    def _lines(self) -> list[Span]:
+    def _lines(self) -> list[CharSpan]:
         """The lines that are not blank, without copied lists of options and numbered steps."""
         spans = [(m.start(), m.end()) for m in re.finditer(r"[^\n]*\S[^\n]*", self.text)]
         dropped = set(self._listed(spans))
         return [span for index, span in enumerate(spans) if index not in dropped]
 
-    def _listed(self, spans: list[Span]) -> Iterator[int]:
+    def _listed(self, spans: list[CharSpan]) -> Iterator[int]:
         """Indices of adjoining labelled lines, as many as there are options, and of numbered steps."""
         count = len(self.wanted.options) if self.wanted.kind in ("letter", "letters") else 0
         run: list[int] = []
@@ -322,9 +331,9 @@ class _Places:
         inner = re.search(r"\([^()]*\)", sentences[0])
         if inner and not denies(sentences[0].replace(inner.group(), "")):
             return None
-        return self._with(Hit(NOT_ANSWERABLE, *self._trimmed()), "whole")
+        return self._with(FoundValue(NOT_ANSWERABLE, *self._trimmed()), "whole")
 
-    def _trimmed(self) -> Span:
+    def _trimmed(self) -> CharSpan:
         return len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
 
     def _declined(self) -> Reading | None:
@@ -352,7 +361,7 @@ class _Places:
         for how, start, end in [*places, ("statement", 0, len(self.text))]:
             read_there = self.kind.concluded if how == "conclusion" else self.kind.stated
             outcome = read_there(self.text, start, end)
-            if isinstance(outcome, Hit):
+            if isinstance(outcome, FoundValue):
                 return self._with(outcome, how)
             if isinstance(outcome, Fault):
                 return self._without(outcome.reason)
@@ -364,13 +373,13 @@ class _Places:
 
     def _contained(self) -> Reading | None:
         outcome = self.kind.contained(self.text, 0, len(self.text))
-        if isinstance(outcome, Hit):
+        if isinstance(outcome, FoundValue):
             return self._with(outcome, "contained")
         if isinstance(outcome, Fault):
             return self._without(outcome.reason)
         if isinstance(self.kind, YesNoReader) and self.wanted.question:
             restated = self.kind.restated(self.text, 0, len(self.text), self.wanted.question)
-            return self._with(restated, "restated") if isinstance(restated, Hit) else None
+            return self._with(restated, "restated") if isinstance(restated, FoundValue) else None
         return None
 
 

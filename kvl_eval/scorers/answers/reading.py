@@ -9,8 +9,8 @@ from typing import Literal
 Kind = Literal["letter", "letters", "yesno", "integer", "float", "text", "list", "point", "box"]
 Coords = Literal["auto", "unit", "thousand", "pixel"]
 
-Span = tuple[int, int]
-Number = int | float
+CharSpan = tuple[int, int]
+Numeric = int | float
 
 
 class NotAnswerable(enum.Enum):
@@ -24,9 +24,9 @@ class NotAnswerable(enum.Enum):
 
 NOT_ANSWERABLE = NotAnswerable.NOT_ANSWERABLE
 
-Item = str | int | float
-Value = str | int | float | tuple[Item, ...] | NotAnswerable
-Passed = tuple[Span, str, str]  # a place that was looked at and not taken: where, how, why
+ListItem = str | int | float
+Value = str | int | float | tuple[ListItem, ...] | NotAnswerable
+Passed = tuple[CharSpan, str, str]  # a place that was looked at and not taken: where, how, why
 
 REASONS = (
     "empty",
@@ -103,13 +103,13 @@ class Reading:
     value: Value | None = None
     how: str = ""
     reason: str = ""
-    span: Span | None = None
+    span: CharSpan | None = None
     unit: str = ""
     passed: tuple[Passed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class FoundValue:
     """A value read at a place; offsets are those of the text that was parsed."""
 
     value: Value
@@ -125,4 +125,4 @@ class Fault:
     reason: str
 
 
-Outcome = Hit | Fault | None  # None: the place says nothing of the wanted kind
+Attempt = FoundValue | Fault | None  # None: the place says nothing of the wanted kind

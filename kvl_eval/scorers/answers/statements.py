@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kvl_eval.scorers.answers.letter import LetterReader
-from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
+from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
 
 _RIGHT = (
     r"(?:the |a |an |most |more |clearly |also |therefore |thus |definitely |indeed |likely |only |one |that is )*"
@@ -56,10 +56,10 @@ _STATED_LIMIT = 20_000  # characters at the end of a reply in which it states
 _SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
-def stated(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
+def stated(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
     """The one option that a reply calls right; two that it calls right are two answers."""
     start = max(start, end - _STATED_LIMIT)
-    hits: list[Hit] = []
+    hits: list[FoundValue] = []
     denied: set[str] = set()
     for pattern in (_IS_RIGHT, _NAMED, _FITS, _CHINESE):
         for match in list(pattern.finditer(text, start, end))[-60:]:
@@ -69,10 +69,10 @@ def stated(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
             if match.groupdict().get("not"):
                 denied.add(letter)
             else:
-                hits.append(Hit(letter, match.start("letter"), match.start("letter") + 1))
+                hits.append(FoundValue(letter, match.start("letter"), match.start("letter") + 1))
     last = _LAST_WORD.search(text, max(start, end - 40), end)
     if last and ord(last["letter"]) - ord("A") < reader.options.count and not _is_word(text, last):
-        hits.append(Hit(last["letter"], last.start("letter"), last.start("letter") + 1))
+        hits.append(FoundValue(last["letter"], last.start("letter"), last.start("letter") + 1))
     hits = [hit for hit in hits if hit.value not in denied]
     values = {hit.value for hit in hits}
     if len(values) == 1:
@@ -80,9 +80,9 @@ def stated(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
     return Fault("two_answers") if values else _only_named(reader, text, start, end)
 
 
-def _only_named(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
+def _only_named(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
     """The one option that a reply calls by its letter, with the word for it, in brackets or beside its text."""
-    hits: list[Hit] = []
+    hits: list[FoundValue] = []
     for match in list(_CALLED.finditer(text, start, end))[-60:]:
         at = match.start("letter")
         if _DENIED.search(text[max(start, at - 60) : at]) or _DENIED_AFTER.match(text, match.end(), end):
@@ -95,7 +95,7 @@ def _only_named(reader: LetterReader, text: str, start: int, end: int) -> Outcom
             or not (has_word or reader.has_own_text(text, label, end))
         ):
             continue
-        hits.append(Hit(match["letter"], at, at + 1))
+        hits.append(FoundValue(match["letter"], at, at + 1))
     return hits[-1] if len({hit.value for hit in hits}) == 1 else None
 
 
@@ -114,10 +114,12 @@ def _is_word(text: str, match: re.Match[str]) -> bool:
     return re.search(r"(?:[Vv]itamin|[Dd]r\.|[Mm]r\.|[A-Z]\.)\s?$", text[max(0, at - 8) : at]) is not None
 
 
-def concluded(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
+def concluded(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
     """The option that a concluding sentence begins with or calls right."""
     outcome = reader.lead(text, start, end)
-    if isinstance(outcome, Hit) or (isinstance(outcome, Fault) and outcome.reason in ("two_answers", "not_an_option")):
+    if isinstance(outcome, FoundValue) or (
+        isinstance(outcome, Fault) and outcome.reason in ("two_answers", "not_an_option")
+    ):
         return outcome
     stop = _sentence_end(text, start, end)
     return stated(reader, text, start, stop) or contained(reader, text, start, stop)
@@ -128,7 +130,7 @@ def _sentence_end(text: str, start: int, end: int) -> int:
     return match.start() if match else end
 
 
-def contained(reader: LetterReader, text: str, start: int, end: int) -> Outcome:
+def contained(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
     """The only option whose text a short reply names, or the last sentence of a longer one."""
     sentences = [part for part in _SENTENCES.split(text[max(start, end - 4_000) : end]) if part.strip()]
     if not sentences:

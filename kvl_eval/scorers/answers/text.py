@@ -6,7 +6,7 @@ import re
 
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers.dress import QUOTES, folded, unwrapped
-from kvl_eval.scorers.answers.reading import Fault, Hit, Outcome
+from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
 from kvl_eval.scorers.answers.wordings import hedges, refuses
 
 SHORT = 12  # words of a reply that is an answer whole
@@ -58,7 +58,7 @@ class TextReader:
     def __init__(self, bolds: tuple[tuple[int, int], ...] = ()) -> None:
         self.bolds = bolds
 
-    def lead(self, text: str, start: int, end: int) -> Outcome:
+    def lead(self, text: str, start: int, end: int) -> Attempt:
         """The text of a mark: its first line, without explanation and notes."""
         stop = _line_end(text, start, end)
         return self._bare(text, start, self._claim_end(text, start, stop))
@@ -71,7 +71,7 @@ class TextReader:
                 return sentence.start() if text[sentence.start()] == ";" else sentence.end()
         return end
 
-    def _bare(self, text: str, start: int, end: int) -> Outcome:
+    def _bare(self, text: str, start: int, end: int) -> Attempt:
         """A span without quotes, notes, a leading "it is" and a full stop that is not its own."""
         inner = [(first, last) for first, last in self.bolds if start <= first and last <= end]
         if len({folded(text[first:last]) for first, last in inner}) == 1 and not _is_label(text, *inner[0]):
@@ -91,7 +91,7 @@ class TextReader:
             return Fault("two_answers")
         if re.match(r"either\b", value, re.IGNORECASE) or value.casefold() in ("maybe", "it depends"):
             return Fault("hedge")
-        return Hit(value, start, end)
+        return FoundValue(value, start, end)
 
     def _outer(self, text: str, start: int, end: int) -> tuple[int, int]:
         full_stop = text[start:end].rstrip().endswith(".")
@@ -102,7 +102,7 @@ class TextReader:
         )
         return first, last + 1 if is_own and last < end and text[last] == "." else last
 
-    def alone(self, text: str, start: int, end: int) -> Outcome:
+    def alone(self, text: str, start: int, end: int) -> Attempt:
         """The text of a line that is a phrase and no sentence."""
         line = text[start:end].strip()
         if not line or len(line.split()) > SHORT or line.endswith((":", "?")) or words.FILLER_LINE.match(line):
@@ -111,7 +111,7 @@ class TextReader:
             return None
         return self._bare(text, start, self._claim_end(text, start, end))
 
-    def stated(self, text: str, start: int, end: int) -> Outcome:
+    def stated(self, text: str, start: int, end: int) -> Attempt:
         """`Label: VALUE` and "The .. is VALUE", where one line is all there is."""
         first, last = start, end
         while first < last and text[first].isspace():
@@ -125,11 +125,11 @@ class TextReader:
             return None
         return self._bare(text, first + match.end(), self._claim_end(text, first + match.end(), last))
 
-    def concluded(self, text: str, start: int, end: int) -> Outcome:
+    def concluded(self, text: str, start: int, end: int) -> Attempt:
         """A concluding sentence says no more of a text than the reply does."""
         return None
 
-    def contained(self, text: str, start: int, end: int) -> Outcome:
+    def contained(self, text: str, start: int, end: int) -> Attempt:
         """The only quoted span; else a short reply whole; else the whole reply."""
         quoted = [m for m in _QUOTED.finditer(text, start, end) if len(m.group()) < 0.95 * len(text[start:end].strip())]
         if len({folded(m.group()) for m in quoted}) > 1 and len(text[start:end].split()) <= 3 * SHORT:
@@ -140,7 +140,7 @@ class TextReader:
             return Fault("hedge")
         return self._bare(text, start, end)
 
-    def same(self, one: Hit, other: Hit) -> bool:
+    def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""
         return folded(str(one.value)) == folded(str(other.value))
 

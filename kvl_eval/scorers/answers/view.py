@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from kvl_eval.scorers.answers.reading import Span
+from kvl_eval.scorers.answers.reading import CharSpan
 
 Edit = tuple[int, int, str]  # characters from a place to another become a text
 
@@ -77,7 +77,7 @@ class Text:
             return stop if is_end else min(stop, begin + position - self._starts[last])
         return self._ends[last] + inside
 
-    def origin(self, start: int, end: int) -> Span:
+    def origin(self, start: int, end: int) -> CharSpan:
         """A span of this text as a span of the first text."""
         first, last = self._before(start, False), self._before(end, True)
         first, last = min(first, last), max(first, last)
@@ -99,9 +99,9 @@ class View:
     text: str
     body: Text
     plain: Text
-    boxes: list[Span] = field(default_factory=list)
-    tags: list[Span] = field(default_factory=list)
-    bolds: list[Span] = field(default_factory=list)
+    boxes: list[CharSpan] = field(default_factory=list)
+    tags: list[CharSpan] = field(default_factory=list)
+    bolds: list[CharSpan] = field(default_factory=list)
 
 
 def plain_characters(reply: str) -> Text:
@@ -173,9 +173,9 @@ class _Undresser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.edits: list[Edit] = []
-        self.boxes: list[Span] = []
-        self.tags: list[Span] = []
-        self.bolds: list[Span] = []
+        self.boxes: list[CharSpan] = []
+        self.tags: list[CharSpan] = []
+        self.bolds: list[CharSpan] = []
         self._braces: list[tuple[str, int]] = []
         self._tag: int | None = None
         self._tag_is_box = False
@@ -315,7 +315,7 @@ def undress(reply: str) -> View:
     pass_over.run()
     body = plain.edited(pass_over.edits)
 
-    def moved(spans: list[Span]) -> list[Span]:
+    def moved(spans: list[CharSpan]) -> list[CharSpan]:
         return [(body.moved(start), body.moved(end)) for start, end in spans]
 
     return View(
