@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
 from kvl_eval.scorers.answers.options import Options, is_boundary
 from kvl_eval.scorers.answers.polarity import polarity
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 800  # characters of a line that can be an answer alone

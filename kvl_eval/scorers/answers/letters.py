@@ -6,7 +6,7 @@ import re
 
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, unwrapped
 from kvl_eval.scorers.answers.letter import LetterReader
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
 
 _ONE = rf"(?:(?:options?|choices?|选项)\s+)?[(\[{{]?[{QUOTES}]?(?P<letter>[A-Z])[{QUOTES}]?[)\]}}.]?"

@@ -7,7 +7,7 @@ import re
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers.dress import QUOTES, folded, trimmed, unwrapped
 from kvl_eval.scorers.answers.number import NumberReader
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, ListItem, Kind, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue, Kind, ListItem
 from kvl_eval.scorers.answers.wordings import refuses
 
 _LIMIT = 20_000  # characters of a list

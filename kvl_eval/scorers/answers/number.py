@@ -8,7 +8,7 @@ import re
 from kvl_eval.scorers.answers import number_words
 from kvl_eval.scorers.answers.dress import after_bullet, last_of, unwrapped
 from kvl_eval.scorers.answers.numerals import Numeral, factorial, numerals
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 300

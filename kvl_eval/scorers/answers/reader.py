@@ -17,12 +17,12 @@ from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.point import read_place
 from kvl_eval.scorers.answers.reading import (
     NOT_ANSWERABLE,
+    Attempt,
+    CharSpan,
     Fault,
     FoundValue,
-    Attempt,
     Passed,
     Reading,
-    CharSpan,
     Wanted,
 )
 from kvl_eval.scorers.answers.text import TextReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kvl_eval.scorers.answers.letter import LetterReader
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 
 _RIGHT = (
     r"(?:the |a |an |most |more |clearly |also |therefore |thus |definitely |indeed |likely |only |one |that is )*"

@@ -6,7 +6,7 @@ import re
 
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers.dress import QUOTES, folded, unwrapped
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import hedges, refuses
 
 SHORT = 12  # words of a reply that is an answer whole

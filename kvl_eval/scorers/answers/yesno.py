@@ -6,7 +6,7 @@ import re
 
 from kvl_eval.scorers.answers.dress import after_bullet
 from kvl_eval.scorers.answers.polarity import polarity
-from kvl_eval.scorers.answers.reading import Fault, FoundValue, Attempt
+from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import hedges, refuses
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
