@@ -23,8 +23,22 @@ LABEL = re.compile(
 )
 LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
 _JOIN = re.compile(
-    r"\s*(?:[/&+,;、|]|,?\s*(?:and|or|or maybe|and/or|oder|und|ou|y|o|et)(?=[\s(\[\"'])|和|或者?|及)\s*", re.IGNORECASE
+    r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather|else))?)"
+    r"(?=[\s(\[\"'])|和|或者?|及)\s*",
+    re.IGNORECASE,
 )
+_CORRECTED = re.compile(
+    r"[\s.,;:—–-]{0,6}\b(?:actually|no|wait|sorry|correction|i mean|rather|make that)\b[\s,.:—-]{1,4}"
+    r"(?:(?:actually|no|wait|sorry|it's|it is|make that|the answer is)[\s,.:]{1,3}){0,3}(?=[(\[]?[A-Z]\b)",
+    re.IGNORECASE,
+)
+_SURELY = re.compile(
+    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would be)|definitely|probably"
+    r"|most likely|likely|surely|clearly|certainly|obviously|i(?:'m| am) (?:going with|sure it(?:'s| is)))\s+"
+    r"(?:(?:most likely|probably|definitely|clearly)\s+)?(?=[(\[]?[A-Z][)\]]?[\s.!,;:]|[(\[]?[A-Z][)\]]?$)",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(r"\s*(?:[(–—-](?!\w)|,\s*(?!and\b|or\b)[a-z]|,?\s+(?:because|since|due to|not)\b|\(not\b|\()")
 _JOINED_LETTERS = re.compile(r"[A-Z]{2,26}(?![\w'’-])")
 _BOTH = re.compile(
     r"\b(?:either|both|torn between|between|could be|might be|may be|hesitat\w+ between)\s+(?:the\s+)?(?=\S)",
@@ -166,6 +180,9 @@ class LetterReader:
         hit = self.hit(label.index, label.start, label.start + 1)
         if isinstance(hit, Fault):
             return hit
+        corrected = _CORRECTED.match(text, label.end, end)
+        if corrected and (second := self.label(text, corrected.end(), end)) and not second.is_small:
+            return self._label_hit(text, second, end)
         named = self._behind_text(text, label, end)
         if self._joined(text, label.index, label.end, end) or (named and self._joined(text, label.index, named, end)):
             return Fault("two_answers")
@@ -259,6 +276,9 @@ class LetterReader:
         if end - start > ALONE_LIMIT:
             return self._begun(text, start, end)
         start, end = unwrapped(text, after_bullet(text, start, end), end)
+        end = len(text[:end].rstrip("! "))
+        surely = _SURELY.match(text, start, end)
+        start = surely.end() if surely else start
         if start >= end:
             return None
         equal = self.options.equal(text[start:end])
@@ -277,6 +297,8 @@ class LetterReader:
             rest = text[label.end : end]
             return Fault("two_answers") if len(rest) < 60 else None
         if not label.is_set or (label.is_small and not label.has_word and text[label.start - 1 : label.start] != "("):
+            if not label.is_small and label.index not in (0, 8) and _REMARK.match(text, label.end, end):
+                return self._label_hit(text, label, end)
             return self._text_and_letter(text, start, end) or self._begun(text, start, end)
         if label.index >= self.options.count or self._is_initial(text, label, end):
             return None

@@ -210,6 +210,12 @@ def _sentence_start(text: str, position: int) -> int:
     return last
 
 
+def sentence_end(text: str, start: int, end: int) -> int:
+    """Where the sentence that a mark's content begins with ends."""
+    match = _SENTENCE_END.search(text, start, end)
+    return match.end() if match else end
+
+
 def are_apart(text: str, first_end: int, second_begin: int) -> bool:
     """Whether two marks cannot be a conflict: a blank line or a word of correction lies between them."""
     between = text[first_end : min(second_begin, first_end + CONTENT_LIMIT)]

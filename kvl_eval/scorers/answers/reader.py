@@ -12,7 +12,7 @@ from kvl_eval.scorers.answers.dress import last_of
 from kvl_eval.scorers.answers.letter import LABELLED_LINE, LetterReader
 from kvl_eval.scorers.answers.letters import LettersReader
 from kvl_eval.scorers.answers.listing import ListReader
-from kvl_eval.scorers.answers.marks import Mark, are_apart, marks
+from kvl_eval.scorers.answers.marks import Mark, are_apart, marks, sentence_end
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.point import read_place
 from kvl_eval.scorers.answers.reading import (
@@ -84,7 +84,7 @@ def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
     view = undress(reply[start:end])
     if wanted.kind in ("point", "box"):
         return _moved(read_place(view, wanted), start)
-    return _moved(_Places(view, wanted).read(), start)
+    return _moved(_Ranks(view, wanted).read(), start)
 
 
 def _moved(reading: Reading, offset: int) -> Reading:
@@ -102,7 +102,7 @@ def _moved(reading: Reading, offset: int) -> Reading:
     )
 
 
-class _Places:
+class _Ranks:
     """The places of one reply, by rank."""
 
     def __init__(self, view: View, wanted: Wanted) -> None:
@@ -110,6 +110,7 @@ class _Places:
         self.text = view.text
         self.wanted = wanted
         self.kind = self._kind_reader()
+        self.rest = view.text  # without sentences whose marks do not count; as long as `text`
         self.passed: list[Passed] = []
         self.weak = ""  # a reason that a place gave without being decisive
 
@@ -162,6 +163,7 @@ class _Places:
             mark = places[index]
             if mark.why_not:
                 self._pass(mark.begin, mark.end, mark.how, mark.why_not)
+                self._leave_out(mark)
                 continue
             outcome = self._of_mark(mark)
             if outcome is None:
@@ -175,6 +177,15 @@ class _Places:
                 return self._without("two_answers")
             return self._with(outcome, mark.how)
         return None
+
+    def _leave_out(self, mark: Mark) -> None:
+        """Blank the sentence of a mark that does not count, so that no later rank reads it."""
+        if mark.why_not == "somebody else's" and words.BUT.search(
+            self.text, mark.start, min(mark.end, mark.start + 200)
+        ):
+            return
+        end = sentence_end(self.text, mark.start, mark.end)
+        self.rest = self.rest[: mark.begin] + " " * (end - mark.begin) + self.rest[end:]
 
     def _of_mark(self, mark: Mark) -> Attempt:
         start, end = mark.content
@@ -219,7 +230,7 @@ class _Places:
     # rank 2
 
     def _alone(self) -> Reading | None:
-        hit = self._read_alone("whole", 0, len(self.text))
+        hit = self._read_alone("whole", 0, len(self.rest))
         if hit is not None:
             return hit
         lines = [span for span in self._lines() if not self._is_filler(span)]
@@ -229,7 +240,7 @@ class _Places:
         last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
         if isinstance(first, FoundValue):
             if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
-                if not are_apart_by_word(self.text, first.end, last.start):
+                if not are_apart_by_word(self.rest, first.end, last.start):
                     return self._without("two_answers")
                 return self._with(last, "last_line")
             return self._with(first, "first_line")
@@ -242,16 +253,16 @@ class _Places:
         return None
 
     def _is_exact(self, span: CharSpan) -> bool:
-        return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.text, *span)
+        return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.rest, *span)
 
     def _is_bare(self, span: CharSpan) -> bool:
         """Whether a line is a letter or yes or no and nothing else."""
-        return self.wanted.kind in ("letter", "yesno") and len(re.findall(r"\w+", self.text[span[0] : span[1]])) <= 2
+        return self.wanted.kind in ("letter", "yesno") and len(re.findall(r"\w+", self.rest[span[0] : span[1]])) <= 2
 
     def _read_alone(self, how: str, start: int, end: int) -> Reading | None:
-        if "\n" in self.text[start:end].strip() and self.wanted.kind not in ("list", "letters"):
+        if "\n" in self.rest[start:end].strip() and self.wanted.kind not in ("list", "letters"):
             return None
-        outcome = self.kind.alone(self.text, start, end)
+        outcome = self.kind.alone(self.rest, start, end)
         if isinstance(outcome, FoundValue):
             return self._with(outcome, how)
         if isinstance(outcome, Fault):
@@ -261,7 +272,7 @@ class _Places:
     def _line_outcome(self, span: CharSpan) -> Attempt:
         if self.wanted.kind == "list":
             return None
-        return self.kind.alone(self.text, *span)
+        return self.kind.alone(self.rest, *span)
 
     def _own_line(self, lines: list[CharSpan]) -> Attempt:
         """The one line that is nothing but an answer."""
@@ -278,9 +289,9 @@ class _Places:
         """The one bold span that is nothing but an answer."""
         only: FoundValue | None = None
         for start, end in self.view.bolds[-_LINES_LIMIT:]:
-            if self.text[end : end + 1] == ":" or self.text[start:end].rstrip().endswith(":"):
+            if self.rest[end : end + 1] == ":" or self.rest[start:end].rstrip().endswith(":"):
                 continue
-            outcome = self.kind.alone(self.text, start, end) if self.wanted.kind != "list" else None
+            outcome = self.kind.alone(self.rest, start, end) if self.wanted.kind != "list" else None
             if isinstance(outcome, FoundValue):
                 if only is not None and not self.kind.same(only, outcome):
                     return Fault("two_answers") if self.wanted.kind == "text" else None
@@ -288,12 +299,12 @@ class _Places:
         return only
 
     def _is_filler(self, span: CharSpan) -> bool:
-        line = self.text[span[0] : min(span[1], span[0] + 80)]
+        line = self.rest[span[0] : min(span[1], span[0] + 80)]
         return self.wanted.kind == "text" and words.FILLER_LINE.match(line) is not None
 
     def _lines(self) -> list[CharSpan]:
         """The lines that are not blank, without copied lists of options and numbered steps."""
-        spans = [(m.start(), m.end()) for m in re.finditer(r"[^\n]*\S[^\n]*", self.text)]
+        spans = [(m.start(), m.end()) for m in re.finditer(r"[^\n]*\S[^\n]*", self.rest)]
         dropped = set(self._listed(spans))
         return [span for index, span in enumerate(spans) if index not in dropped]
 
@@ -303,7 +314,7 @@ class _Places:
         run: list[int] = []
         label = ""
         for index, (start, end) in enumerate(spans):
-            match = LABELLED_LINE.match(self.text, start, end) if count else None
+            match = LABELLED_LINE.match(self.rest, start, end) if count else None
             letter = match[1].upper() if match else ""
             follows = bool(run) and letter != "" and ord(letter) == ord(label) + 1
             if run and not follows:
@@ -316,7 +327,7 @@ class _Places:
         if len(run) >= max(2, count) and count:
             yield from run
         if not count:
-            numbered = [index for index, (start, end) in enumerate(spans) if _NUMBERED.match(self.text, start, end)]
+            numbered = [index for index, (start, end) in enumerate(spans) if _NUMBERED.match(self.rest, start, end)]
             yield from numbered if len(numbered) > 1 else []
 
     # refusals
@@ -356,11 +367,11 @@ class _Places:
     # ranks 3 and 4
 
     def _stated(self) -> Reading | None:
-        last = last_of(words.CONCLUSION.finditer(self.text))
+        last = last_of(words.CONCLUSION.finditer(self.rest))
         places = [("conclusion", last.end(), self._paragraph_end(last.end()))] if last else []
-        for how, start, end in [*places, ("statement", 0, len(self.text))]:
+        for how, start, end in [*places, ("statement", 0, len(self.rest))]:
             read_there = self.kind.concluded if how == "conclusion" else self.kind.stated
-            outcome = read_there(self.text, start, end)
+            outcome = read_there(self.rest, start, end)
             if isinstance(outcome, FoundValue):
                 return self._with(outcome, how)
             if isinstance(outcome, Fault):
@@ -368,17 +379,17 @@ class _Places:
         return None
 
     def _paragraph_end(self, start: int) -> int:
-        end = self.text.find("\n\n", start)
-        return len(self.text) if end < 0 else end
+        end = self.rest.find("\n\n", start)
+        return len(self.rest) if end < 0 else end
 
     def _contained(self) -> Reading | None:
-        outcome = self.kind.contained(self.text, 0, len(self.text))
+        outcome = self.kind.contained(self.rest, 0, len(self.rest))
         if isinstance(outcome, FoundValue):
             return self._with(outcome, "contained")
         if isinstance(outcome, Fault):
             return self._without(outcome.reason)
         if isinstance(self.kind, YesNoReader) and self.wanted.question:
-            restated = self.kind.restated(self.text, 0, len(self.text), self.wanted.question)
+            restated = self.kind.restated(self.rest, 0, len(self.rest), self.wanted.question)
             return self._with(restated, "restated") if isinstance(restated, FoundValue) else None
         return None
 

@@ -38,6 +38,8 @@ _NEGATED_TEXT = re.compile(
     r"|不是)\s+(?:\w+\s+)?$",
     re.IGNORECASE,
 )
+_ASKED = re.compile(r"[^.!?\n]{0,120}\?")
+_LISTED = re.compile(r"[)\]]?\s*(?:,|/|&|,?\s*and\b|,?\s*or\b)\s*[(\[]?[A-Z]\b(?!\.?\s+[a-z])")
 _LAST_WORD = re.compile(r"(?<=[.!?。:])\s+[(\[]?(?P<letter>[A-Z])[)\]]?[.]?\s*$")
 _CALLED = re.compile(
     r"(?P<word>\b(?:[Oo]ptions?|[Cc]hoices?|[Ll]etters?"
@@ -66,6 +68,8 @@ def stated(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
             letter = match["letter"]
             if ord(letter) - ord("A") >= reader.options.count or _is_word(text, match):
                 continue
+            if _ASKED.match(text, match.end(), end) or _LISTED.match(text, match.end("letter"), end):
+                continue
             if match.groupdict().get("not"):
                 denied.add(letter)
             else:
@@ -85,6 +89,8 @@ def _only_named(reader: LetterReader, text: str, start: int, end: int) -> Attemp
     hits: list[FoundValue] = []
     for match in list(_CALLED.finditer(text, start, end))[-60:]:
         at = match.start("letter")
+        if _ASKED.match(text, match.end(), end):
+            continue
         if _DENIED.search(text[max(start, at - 60) : at]) or _DENIED_AFTER.match(text, match.end(), end):
             return None
         label = reader.label(text, at, end)
