@@ -132,7 +132,7 @@ EXPLAINED = re.compile(
     r"|i\.e\.|meaning"
     r"|but|though|although|while|whereas|from|in (?:the|this)|with|when|after|not|rather than|instead of"
     r"|considering|considered"
-    r"|assuming|per|following|weil|da|parce|car|porque|perché|因为|由于)\b|[-–—(\[\n;]|[.!?。](?:\s|$)|,|$)",
+    r"|assuming|per|following|weil|da|parce|porque|perché|因为|由于)\b|[-–—(\[\n;]|[.!?。](?:\s|$)|,|$)",
     re.IGNORECASE,
 )
 """What may follow a value without changing it."""

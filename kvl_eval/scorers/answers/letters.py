@@ -61,8 +61,14 @@ class LettersReader:
         is_range = False
         while len(found) < 27 and (match := _LETTER.match(text, position, end)) is not None:
             if found and (position == last or is_range):
-                if not is_range:
+                if not is_range and text[last - 1 : last + 1] not in (")(", "]["):
                     break
+                if not is_range:
+                    found.append(match["letter"])
+                    last = match.end()
+                    join = _JOIN.match(text, last, end)
+                    position = join.end() if join else last
+                    continue
                 found += [chr(code) for code in range(ord(found[-1]) + 1, ord(match["letter"]) + 1)]
             else:
                 found.append(match["letter"])
@@ -93,6 +99,8 @@ class LettersReader:
             outcome = self._letters(text, *inner)
             if isinstance(outcome, FoundValue) and outcome.end >= inner[1] - 2:
                 return outcome
+        if listed := self._labelled_lines(text, start, end):
+            return listed
         outcome = self.lead(text, start, end)
         if isinstance(outcome, FoundValue):
             rest = text[outcome.end : end].strip(" .。)]}*" + QUOTES)
@@ -103,6 +111,26 @@ class LettersReader:
                 else None
             )
         return outcome if isinstance(outcome, Fault) and outcome.reason == "not_an_option" else None
+
+    def _labelled_lines(self, text: str, start: int, end: int) -> FoundValue | None:
+        """The letters of two lines or more, each a letter with its own text, that are not all options."""
+        letters: list[str] = []
+        position = start
+        for line in text[start:end].splitlines(keepends=True):
+            first, last = position, position + len(line)
+            position = last
+            if not line.strip():
+                continue
+            first = after_bullet(text, first, last)
+            label = self.one.label(text, first, last)
+            if label is None or not label.is_set or label.index >= self.count:
+                return None
+            if not self.one.has_own_text(text, label, last):
+                return None
+            letters.append(chr(ord("A") + label.index))
+        if not 1 < len(set(letters)) < self.count:
+            return None
+        return FoundValue(tuple(sorted(set(letters))), start, end)
 
     def _one_alone(self, text: str, start: int, end: int) -> bool:
         return isinstance(self.one.alone(text, start, end), FoundValue)

@@ -16,7 +16,7 @@ SENTENCE_LIMIT = 600  # characters in which the only number is looked for
 _ABOUT = (
     r"(?:about|approximately|approx\.?|around|roughly|nearly|almost|circa|ca\.|some|exactly|only|just|precisely"
     r"|a total of"
-    r"|at least|at most|up to|equal to|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约|[~≈∼≃∴=:])"
+    r"|at least|at most|up to|equal to|#|no\.|nr\.|number|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约|[~≈∼≃∴=:])"
 )
 _BEFORE = re.compile(rf"(?:[\s=:(\[{{]|{_ABOUT}(?![a-z]))*", re.IGNORECASE)
 _IT_IS = re.compile(
@@ -32,6 +32,7 @@ _BOUND = re.compile(
 )
 _TO = re.compile(r"\s*(?:-{1,3}|–|—|−|~|\bto\b|\buntil\b|\bthrough\b|\bbis\b|\bà\b|至|到)\s*", re.IGNORECASE)
 _OR = re.compile(
+    r"\s*;\s*|"
     r"[\s)]*(?:,\s*)?(?:\b(?:or|and|oder|und|ou|et)\b(?:\s+(?:maybe|perhaps|possibly))?|/|&|,|或者?|和|、)[\s(]*",
     re.IGNORECASE,
 )
@@ -43,7 +44,7 @@ _EQUALS = re.compile(
 _CLAUSE_END = re.compile(
     r"\n|±|[!?。！？;]|\.(?=\s|$)|[,;]?\s+(?:because|since|as shown|as seen|as can|as per|as the|based on|according"
     r" to|due to|given"
-    r"|which|where|considering|weil|parce|car|porque|rather than|not)\b|因为|由于|\s[-–—]\s(?=[^\d\s])"
+    r"|which|where|considering|weil|parce|porque|rather than|not)\b|因为|由于|\s[-–—]\s(?=[^\d\s])"
     r"|\s?\((?!\s*[-−]?\d+\s*\))",
     re.IGNORECASE,
 )
@@ -79,6 +80,7 @@ _FRAMES = re.compile(
 _YEAR_BEFORE = re.compile(
     r"\b(?:in|since|of|by|from|until|till|year|for|during|to|and|between|fy|q[1-4]|early|late|mid)[\s-]$", re.IGNORECASE
 )
+_NEGATED = re.compile(r"(?:\b(?:not|never|nicht|pas|rather than|instead of|unlike)|n't)\s+(?:be\s+)?$", re.IGNORECASE)
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?\s*$", re.IGNORECASE)
 _ITEM = re.compile(r"(?:^|\n)[ \t]*[(\[]?$")
 _ITEM_END = re.compile(r"[.)\]:](?!\d)[ \t]*\S")
@@ -89,10 +91,12 @@ _STATED = re.compile(
     r"|size|area|difference|ratio|average|mean|percentage|age|price|amount|area)(?: (?:of|for|in"
     r"|between)\b[^.\n]{0,60}?)? "
     r"(?:is|are|was|were|comes to|equals|would be)|makes?|contains?|shows?|hay|es sind|es gibt|il y en a|il y a)\s+"
+    r"|\b(?:total|sum|result|count)(?: [^:.\n]{0,40})?:\s*|\ba total of\s+"
     r"|(?:一共有?|共有|总共有?|全部で|合計|合计|총)\s*",
     re.IGNORECASE,
 )
-_IN_TOTAL = re.compile(r"(?:\s+\w+){0,3}\s+(?:in total|in all|altogether|total|overall)\b", re.IGNORECASE)
+_OPERATOR = re.compile(r"\s*(?:[+×*÷·^]|\bx\b|\bplus\b|\btimes\b|\bminus\b)\s*[(]?\s*", re.IGNORECASE)
+_IN_TOTAL = re.compile(r"(?:[ ]\w+){0,3}[ ](?:in total|in all|altogether|total|overall)\b", re.IGNORECASE)
 _UNIT_ONLY = re.compile(r"[\s°%]*(?:[^\W\d_][\w²³·/^%°-]*[\s,]*){0,4}[.!。]*$")
 
 
@@ -123,8 +127,10 @@ class NumberReader:
     def _claimed(self, text: str, start: int, end: int) -> Attempt:
         """The number of a clause: after its last equation sign, else at its begin, else the only one."""
         equals = last_of(_EQUALS.finditer(text, start, end))
-        if equals is not None and numerals(text, equals.end(), end):
-            start = equals.end()
+        if equals is not None and (right := numerals(text, equals.end(), end)):
+            left = numerals(text, start, equals.start())
+            is_open = len(right) > 1 and isinstance(self._fault(text, right, 0, equals.end()), Fault)
+            start, end = (start, equals.start()) if is_open and len(left) == 1 else (equals.end(), end)
         found = numerals(text, start, end)
         if not found:
             return self._worded(text, start, end)
@@ -161,6 +167,8 @@ class NumberReader:
                     return Fault("range")
                 if _OR.fullmatch(gap) and following.value != numeral.value:
                     return Fault("range" if _BETWEEN.search(before) else "two_answers")
+            if _OPERATOR.fullmatch(tight) or (tight.isspace() and text[following.start] == "+"):
+                return Fault("none")  # a sum that is not worked out
             signed = text[following.start] in "-−–" and not between.strip()
             if signed:
                 return Fault("range")
@@ -231,15 +239,18 @@ class NumberReader:
         if last is not None:
             return last
         values: list[FoundValue] = []
+        fault: Fault | None = None
         for match in list(_STATED.finditer(text, start, end))[-50:]:
             before = _BEFORE.match(text, match.end(), end)
             first = before.end() if before else match.end()
             found = numerals(text, match.end(), min(end, first + 60))
             if found and found[0].start <= first:
                 outcome = self._hit(text, found[0], match.start())
-                if not isinstance(outcome, FoundValue):
-                    return outcome
-                values.append(outcome)
+                if isinstance(outcome, FoundValue):
+                    values.append(outcome)
+                fault = outcome if isinstance(outcome, Fault) else fault
+        if not values and fault is not None:
+            return fault
         return self._agreed(values) or self._in_total(text, start, end)
 
     def _in_total(self, text: str, start: int, end: int) -> Attempt:
@@ -294,7 +305,7 @@ class NumberReader:
         """Whether a number names or counts places, stands in a note, or numbers an item."""
         numeral = found[index]
         before = text[max(start, numeral.start - 60) : numeral.start]
-        if _PLACES.search(before) or _MONTH.search(before):
+        if _PLACES.search(before) or _MONTH.search(before) or _NEGATED.search(before):
             return True
         if index and index - 1 not in left and _PLACES_JOINED.fullmatch(text[found[index - 1].end : numeral.start]):
             return True
@@ -309,6 +320,10 @@ class NumberReader:
             r"\b(?:because|since|as shown|as seen|based on|according to|due to)\b[^.\n]*$", before, re.IGNORECASE
         )
         return cause is not None and bool(left)
+
+    def is_bare(self, text: str, start: int, end: int) -> bool:
+        """Whether a line is a number with no more than its unit sign."""
+        return not re.search(r"[^\W\d_]{2,}", text[start:end])
 
     def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""

@@ -63,6 +63,7 @@ _UNIT = re.compile(
     r"\s{0,2}(?P<unit>%|℃|℉|°\s?[CFK]?(?![a-zA-Z])|percent(?:age)?\b(?!\s+points?)|per\s?cent\b|[$€£¥₹]"
     r"|[A-Za-zµμΩÅ]+(?:[·/*^-]?[A-Za-z0-9µμ²³]+){0,4}[²³]?)"
 )
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
 _WORDS_BEFORE_ONE = re.compile(
     r"(?:\b(?:are|is|see|count|only|exactly|just|has|have|contains?|shows?|was|were|be|approximately|about|total"
     r" of|answer:?)"
@@ -103,7 +104,7 @@ def _digits(text: str, start: int, end: int) -> Iterator[Numeral]:
         first, last = _digits_begin(match), match.end()
         if text[first - 1 : first].isalpha() and text[first - 1].isascii() and first > start:
             continue  # inside a word: B2, x1
-        if text[last : last + 1].isdigit() or text[last : last + 2] == "th":
+        if text[last : last + 1].isdigit() or _ORDINAL.match(text, last):
             continue
         value = _value(match)
         if value is not None:

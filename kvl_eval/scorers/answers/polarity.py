@@ -30,7 +30,8 @@ _NOT_NO = (
     r"|sufficient|enough|visible|further|more|longer|person|people)\b)"
 )
 _OPENING = re.compile(
-    rf"[\s{QUOTES}(\[{{]*(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is"
+    rf"[\s{QUOTES}(\[{{]*(?:(?:based on|according to|looking at|from|in|judging by)\b[^,.\n]{{1,60}},\s*)?"
+    r"(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is"
     rf"|clearly|definitely"
     r"|probably|most likely)[,:]?\s+)?"
     r"(?:(?:it|that|this)(?: is|'s|’s)(?: (?:actually|indeed|probably|clearly|therefore))?\s+"
@@ -55,7 +56,7 @@ def _is_joined(name: str) -> bool:
 _POLARITY = re.compile(rf"(?P<no>{_pattern(NO)}(?!{_NOT_NO}))|(?P<yes>{_pattern(YES)})", re.IGNORECASE)
 _UNDONE = re.compile(
     rf"[\s{QUOTES}]*(?:and|or|/|&|und|et|y|和|或)\s*[{QUOTES}]*(?:yes|no|nein|non|true|false|是|否|ja|oui|sí)\b"
-    rf"|\s*(?:answer|idea)\b",
+    rf"|[ ]?(?:answer|idea)\b",
     re.IGNORECASE,
 )
 

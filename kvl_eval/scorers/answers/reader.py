@@ -27,7 +27,7 @@ from kvl_eval.scorers.answers.reading import (
 )
 from kvl_eval.scorers.answers.text import TextReader
 from kvl_eval.scorers.answers.view import View, undress
-from kvl_eval.scorers.answers.wordings import denies, hedges, refuses
+from kvl_eval.scorers.answers.wordings import declines, denies, hedges, refuses
 from kvl_eval.scorers.answers.yesno import YesNoReader
 from kvl_eval.thinking import split_thought
 
@@ -125,7 +125,7 @@ class _Ranks:
         if kind in ("integer", "float"):
             return NumberReader()
         bolds = tuple(self.view.bolds)
-        return ListReader(self.wanted.items, bolds) if kind == "list" else TextReader(bolds)
+        return ListReader(self.wanted.items, bolds) if kind == "list" else TextReader(bolds, self.wanted.question)
 
     def read(self) -> Reading:
         """The reading of the best rank."""
@@ -238,7 +238,12 @@ class _Ranks:
             return None
         first = self._line_outcome(lines[0])
         last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
+        if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
+            last = None  # the last of several lines that belong together
         if isinstance(first, FoundValue):
+            if isinstance(last, FoundValue) and isinstance(self.kind, NumberReader | TextReader):
+                if not self.kind.is_bare(self.rest, *lines[0]) and self.kind.is_bare(self.rest, *lines[-1]):
+                    return self._with(last, "last_line")
             if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
                 if not are_apart_by_word(self.rest, first.end, last.start):
                     return self._without("two_answers")
@@ -251,6 +256,10 @@ class _Ranks:
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return self._without(outcome.reason)
         return None
+
+    def _is_apart(self, span: CharSpan) -> bool:
+        """Whether a blank line stands before a line."""
+        return self.rest[: span[0]].rstrip(" \t").endswith("\n\n")
 
     def _is_exact(self, span: CharSpan) -> bool:
         return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.rest, *span)
@@ -348,11 +357,17 @@ class _Ranks:
         return len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
 
     def _declined(self) -> Reading | None:
-        if refuses(self.text):
+        if self._refuses():
             return self._without("two_answers" if self.weak == "two_answers" else "refusal")
         if self.wanted.kind not in ("text", "list") and hedges(self.text):
             return self._without(self._hedged())
         return None
+
+    def _refuses(self) -> bool:
+        """Whether the reply refuses; of a text or a list it may also say what is missing, once it has begun."""
+        if self.wanted.kind not in ("text", "list"):
+            return refuses(self.text)
+        return declines(self.text) or refuses(self.text[: sentence_end(self.text, self._trimmed()[0], len(self.text))])
 
     def _hedged(self) -> str:
         """A hedge that names two values is two answers."""

@@ -7,12 +7,12 @@ import re
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers.dress import QUOTES, folded, unwrapped
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
-from kvl_eval.scorers.answers.wordings import hedges, refuses
+from kvl_eval.scorers.answers.wordings import declines, hedges, refuses
 
 SHORT = 12  # words of a reply that is an answer whole
 _CAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as (?:shown|seen|stated|indicated|mentioned|the|it|can)|which|according to|based"
-    r" on|weil|parce que|car"
+    r"[,;]?\s+(?:because|since|as (?:shown|seen|stated|indicated|mentioned|can be)|according to|based"
+    r" on|weil|parce que"
     r"|porque)\b|\s[-–—]\s(?=(?:it|this|the|that|as)\b)|因为|由于",
     re.IGNORECASE,
 )
@@ -43,6 +43,16 @@ _COPULA = re.compile(
     r"|states)(?: called| named)?:?\s+(?=\S)",
     re.IGNORECASE,
 )
+_READS = re.compile(
+    r"(?:^|:|\b(?:is|are|was|were|be|reads?|says?|said|states?|called|named|titled|label(?:l?ed)?|written|shows?|displays?|spells?"
+    r"|the words?|the text|the phrase|as))\s*$",
+    re.IGNORECASE,
+)
+_PARTICIPLE = re.compile(
+    r"(?:(?:also|first|originally|sometimes|usually|widely|then|later|commonly|generally|often|most|primarily|mainly|not|now|still|being|been) )*"
+    r"(?:[a-z]{2,14}ed|known|given|made|written|set|found|shown|sung|won|built|born|done|seen|held|taken|driven|in|on|at|by|from"
+    r"|of|to|for|with|located|about|when|where|that)\b"
+)
 _QUOTED = re.compile(
     r"\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|«([^»\n]{1,200})»|「([^」\n]{1,200})」|(?<!\w)['‘]([^'’\n]{1,200})['’](?!\w)"
 )
@@ -55,8 +65,9 @@ _COURTESY = re.compile(
 class TextReader:
     """Reads a text without its dress."""
 
-    def __init__(self, bolds: tuple[tuple[int, int], ...] = ()) -> None:
+    def __init__(self, bolds: tuple[tuple[int, int], ...] = (), question: str = "") -> None:
         self.bolds = bolds
+        self.question = folded(question)
 
     def lead(self, text: str, start: int, end: int) -> Attempt:
         """The text of a mark: its first line, without explanation and notes."""
@@ -85,9 +96,9 @@ class TextReader:
         if start >= end:
             return None
         value = " ".join(text[start:end].split())
-        if refuses(value):
+        if declines(value) or (len(value.split()) <= 3 * SHORT and refuses(value)):
             return Fault("refusal")
-        if _OR.match(value):
+        if _OR.match(value) and len(value.split()) <= SHORT:
             return Fault("two_answers")
         if re.match(r"either\b", value, re.IGNORECASE) or value.casefold() in ("maybe", "it depends"):
             return Fault("hedge")
@@ -123,22 +134,43 @@ class TextReader:
         match = _LABEL.match(text[first:last]) or _COPULA.match(text[first:last])
         if match is None:
             return None
-        return self._bare(text, first + match.end(), self._claim_end(text, first + match.end(), last))
+        stop = self._claim_end(text, first + match.end(), last)
+        value = text[first + match.end() : stop]
+        if text[stop:last].strip(" .") or len(value.split()) > SHORT or _PARTICIPLE.match(value):
+            return None  # more is said, or something is said of the subject
+        return self._bare(text, first + match.end(), stop)
 
     def concluded(self, text: str, start: int, end: int) -> Attempt:
         """A concluding sentence says no more of a text than the reply does."""
         return None
 
     def contained(self, text: str, start: int, end: int) -> Attempt:
-        """The only quoted span; else a short reply whole; else the whole reply."""
-        quoted = [m for m in _QUOTED.finditer(text, start, end) if len(m.group()) < 0.95 * len(text[start:end].strip())]
-        if len({folded(m.group()) for m in quoted}) > 1 and len(text[start:end].split()) <= 3 * SHORT:
-            return Fault("two_answers")
-        if quoted and len({folded(m.group()) for m in quoted}) == 1:
-            return self._bare(text, quoted[0].start(), quoted[0].end())
-        if hedges(text[start:end]) and len(text[start:end].split()) <= SHORT:
+        """The only quoted span, where it ends a short reply; else the whole reply."""
+        reply = text[start:end].strip()
+        if len(reply.split()) <= 3 * SHORT:
+            quoted = [match for match in _QUOTED.finditer(text, start, end) if not self._is_copied(match.group())]
+            values = {folded(match.group()) for match in quoted}
+            if len(values) > 1 and len(reply.split()) <= SHORT:
+                return Fault("two_answers")
+            is_last = bool(quoted) and not text[quoted[-1].end() : end].strip(" .!\n")
+            if (
+                len(values) == 1
+                and is_last
+                and _READS.search(text[max(start, quoted[-1].start() - 40) : quoted[-1].start()])
+            ):
+                return self._bare(text, quoted[-1].start(), quoted[-1].end())
+        if hedges(reply) and len(reply.split()) <= SHORT:
             return Fault("hedge")
         return self._bare(text, start, end)
+
+    def _is_copied(self, quoted: str) -> bool:
+        """Whether a quoted span stands in the question and is no answer to it."""
+        return folded(quoted) in self.question
+
+    def is_bare(self, text: str, start: int, end: int) -> bool:
+        """Whether a line is a phrase and no sentence."""
+        line = text[start:end].rstrip()
+        return not line.endswith((".", "!")) or len(line.split()) <= 4
 
     def same(self, one: FoundValue, other: FoundValue) -> bool:
         """Whether two readings are one answer."""

@@ -56,17 +56,6 @@ REFUSALS = (
     r"\bfailed to obtain answer\b|\bno (?:correct|valid|right|clear|definitive|suitable|conclusive|single) "
     r"(?:answer|option|choice)s?\b|\bno (?:option|answer|choice)s? (?:is|are|was|given|listed|provided|fits?"
     r"|matches)\b",
-    r"\b(?:do|does|did)(?: not|n't) (?:\w{1,12} )?(?:give|show|provide|mention|contain|state|specify|include|say"
-    r"|have (?:access"
-    r"|enough|any|information)|match any)\b(?! (?:a |any |the )?(?:problem|difference|sign))",
-    r"\b(?:is|are|was|were) (?:\w{1,12} )?not (?:\w{1,12} )?(?:given|provided|specified|stated|mentioned"
-    r"|available|shown|"
-    r"present(?:ed)?|depicted|known|listed|included|displayed)\b|\b(?:isn't|aren't|wasn't) (?:given|provided|specified|"
-    r"mentioned|available|shown)\b",
-    r"\bthere (?:is|are|was) no such\b|\bno (?:such )?(?:target|element|icon|button|match|object)\b(?: (?:was|is"
-    r"|were))?"
-    r" ?(?:found|visible|here|exists?)?",
-    r"\bno information\b|\binformation is (?:missing|unavailable|lacking)\b",
     r"\b(?:not|n't|neither) (?:answerable|determinable)\b|\bunanswerable\b",
     r"\bwould need (?:to see|more)\b|\bplease (?:provide|upload|share|give|attach|specify|clarify|send)\b",
     r"无法|不知道|不清楚|不能确定|不能確定|無法|没有提供|看不清|抱歉|信息不足|不确定|以上都不",
@@ -83,6 +72,21 @@ REFUSALS = (
 )
 """A reply that declines."""
 
+ABSENCES = (
+    r"\b(?:do|does|did)(?: not|n't) (?:\w{1,12} )?(?:give|show|provide|mention|contain|state|specify|include|say"
+    r"|have (?:access"
+    r"|enough|any|information)|match any)\b(?! (?:a |any |the )?(?:problem|difference|sign))",
+    r"\b(?:is|are|was|were) (?:\w{1,12} )?not (?:\w{1,12} )?(?:given|provided|specified|stated|mentioned"
+    r"|available|shown|"
+    r"present(?:ed)?|depicted|known|listed|included|displayed)\b|\b(?:isn't|aren't|wasn't) (?:given|provided|specified|"
+    r"mentioned|available|shown)\b",
+    r"\bthere (?:is|are|was) no such\b|\bno (?:such )?(?:target|element|icon|button|match|object)\b(?: (?:was|is"
+    r"|were))?"
+    r" ?(?:found|visible|here|exists?)?",
+    r"\bno information\b|\binformation is (?:missing|unavailable|lacking)\b",
+)
+"""A reply that misses what is asked for; where that is an answer, `UNANSWERABLE` tells."""
+
 HEDGES = (
     r"\b(?:maybe|perhaps)\b",
     r"\bpossibly\b",
@@ -94,7 +98,7 @@ HEDGES = (
     r"\b(?:could|might|may) be (?:either|any|\(?[A-Z]\)? or)\b",
     r"\bhard to (?:say|tell)\b",
     r"\bcannot be compared\b",
-    r"也许|可能是?.{0,10}或|或许|取决于|vielleicht|kommt darauf an|peut-être|ça dépend|quizás|depende",
+    r"也许|可能是?.{0,10}或|或许|取决于|vielleicht|kommt darauf an|peut-être|ça dépend|quizás|\bdepende\b",
 )
 """A reply that leaves it open."""
 
@@ -146,7 +150,9 @@ def _table(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE | re.MULTILINE)
 
 
-_REFUSAL, _HEDGE, _UNANSWERABLE, _NOT_MEANT = map(_table, (REFUSALS, HEDGES, UNANSWERABLE, NOT_MEANT))
+_REFUSAL, _ABSENCE, _HEDGE, _UNANSWERABLE, _NOT_MEANT = map(
+    _table, (REFUSALS, ABSENCES, HEDGES, UNANSWERABLE, NOT_MEANT)
+)
 
 
 def _meant(text: str) -> str:
@@ -154,9 +160,15 @@ def _meant(text: str) -> str:
     return _NOT_MEANT.sub(" ", text.replace("’", "'").replace("‘", "'"))
 
 
-def refuses(text: str) -> bool:
-    """Whether a text declines to answer."""
+def declines(text: str) -> bool:
+    """Whether a text says that its author cannot answer."""
     return _REFUSAL.search(_meant(text)) is not None
+
+
+def refuses(text: str) -> bool:
+    """Whether a text declines to answer, or misses what it is asked for."""
+    meant = _meant(text)
+    return _REFUSAL.search(meant) is not None or _ABSENCE.search(meant) is not None
 
 
 def hedges(text: str) -> bool:
