@@ -23,7 +23,8 @@ LABEL = re.compile(
 )
 LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
 _JOIN = re.compile(
-    r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather|else))?)"
+    r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather"
+    r"|else))?)"
     r"(?=[\s(\[\"'])|和|或者?|及)\s*",
     re.IGNORECASE,
 )
@@ -33,7 +34,8 @@ _CORRECTED = re.compile(
     re.IGNORECASE,
 )
 _SURELY = re.compile(
-    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would be)|definitely|probably"
+    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would"
+    r" be)|definitely|probably"
     r"|most likely|likely|surely|clearly|certainly|obviously|i(?:'m| am) (?:going with|sure it(?:'s| is)))\s+"
     r"(?:(?:most likely|probably|definitely|clearly)\s+)?(?=[(\[]?[A-Z][)\]]?[\s.!,;:]|[(\[]?[A-Z][)\]]?$)",
     re.IGNORECASE,

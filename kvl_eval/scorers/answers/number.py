@@ -16,7 +16,8 @@ SENTENCE_LIMIT = 600  # characters in which the only number is looked for
 _ABOUT = (
     r"(?:about|approximately|approx\.?|around|roughly|nearly|almost|circa|ca\.|some|exactly|only|just|precisely"
     r"|a total of"
-    r"|at least|at most|up to|equal to|#|no\.|nr\.|number|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约|[~≈∼≃∴=:])"
+    r"|at least|at most|up to|equal to|#|no\.|nr\.|number|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约"
+    r"|[~≈∼≃∴=:])"
 )
 _BEFORE = re.compile(rf"(?:[\s=:(\[{{]|{_ABOUT}(?![a-z]))*", re.IGNORECASE)
 _IT_IS = re.compile(

@@ -241,9 +241,8 @@ class _Ranks:
         if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
             last = None  # the last of several lines that belong together
         if isinstance(first, FoundValue):
-            if isinstance(last, FoundValue) and isinstance(self.kind, NumberReader | TextReader):
-                if not self.kind.is_bare(self.rest, *lines[0]) and self.kind.is_bare(self.rest, *lines[-1]):
-                    return self._with(last, "last_line")
+            if isinstance(last, FoundValue) and self._is_barer(lines[-1], lines[0]):
+                return self._with(last, "last_line")
             if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
                 if not are_apart_by_word(self.rest, first.end, last.start):
                     return self._without("two_answers")
@@ -256,6 +255,12 @@ class _Ranks:
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return self._without(outcome.reason)
         return None
+
+    def _is_barer(self, span: CharSpan, other: CharSpan) -> bool:
+        """Whether a line is a number or a phrase alone, and another one says more."""
+        if not isinstance(self.kind, NumberReader | TextReader):
+            return False
+        return self.kind.is_bare(self.rest, *span) and not self.kind.is_bare(self.rest, *other)
 
     def _is_apart(self, span: CharSpan) -> bool:
         """Whether a blank line stands before a line."""
