@@ -201,8 +201,8 @@ class Generation:
     """
 
     max_new_tokens: int | None = 512  # thinking included; None where budgets set the limit
-    temperature: float = 0.0  # 0 means greedy
-    top_p: float = 1.0
+    temperature: int | float = 0.0  # 0 means greedy; numbers stay as they were given, as the fingerprint holds them
+    top_p: int | float = 1.0
     top_k: int = 0  # 0 means no limit
     think_budgets: tuple[int, ...] = ()  # most thinking tokens, markers included; () means no limit
     budget_policy: Policy = "cut"
