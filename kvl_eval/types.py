@@ -21,6 +21,7 @@ SubtitleRule = Literal["vlmevalkit", "lmms-eval", "interleave", "interleave-lmms
 PictureKind = Literal["image", "frame", "page"]
 ImageStyle = Literal["reference", "vlmevalkit"]
 Unit = Literal["percent", "points"]
+Interval = tuple[float, float]  # lower and upper end of a share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

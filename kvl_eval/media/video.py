@@ -22,7 +22,7 @@ import os
 import stat
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -38,7 +38,7 @@ from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
 from kvl_eval.types import VideoRef
 
 if TYPE_CHECKING:
-    Shrink = Callable[[int, int], tuple[int, int]]
+    from kvl_eval.pictures import Shrink
 
 T = TypeVar("T")
 

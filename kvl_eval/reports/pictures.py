@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kvl_eval.decode import DecodeError, decode
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import Run
+from kvl_eval.reports.runs import ReportRun
 from kvl_eval.reports.thumbnails import SIDES, picture_name, spread
 from kvl_eval.sources import Source
 from kvl_eval.types import ImageRef, MediaInfo, PdfRef, Sample, VideoRef
@@ -42,7 +42,7 @@ class DataSetPictures:
         notices: why pictures of a task cannot be shown, one text a task.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[ReportRun]) -> None:
         self.notices: list[str] = []
         self._wanted: dict[str, set[str]] = {}
         self._left: dict[str, Iterator[Sample]] = {}
@@ -93,7 +93,7 @@ class DataSetPictures:
             self.notices.append(f"{plain(stored.task)}: pictures are not shown: {plain(error.message)}")
 
 
-def _stored_tasks(run: Run) -> tuple[StoredTask, ...]:
+def _stored_tasks(run: ReportRun) -> tuple[StoredTask, ...]:
     """The tasks of the run's configuration; none where it is lost."""
     try:
         return decode(tuple[StoredTask, ...], run.manifest.config.get("tasks") or [])
