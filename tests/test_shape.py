@@ -21,12 +21,7 @@ UNTYPED = 103  # lines with a dict of anything; to become 60
 
 # Functions whose options are the interface, and those of today, each of which is to go.
 INTERFACES = {"evaluate", "generate"}
-MANY_PARAMETERS: set[str] = {
-    "filmed_samples",
-    "frame_indices",
-    "resume_run",
-    "sample_frames",
-}
+MANY_PARAMETERS = {"resume_run"}
 # Class names and type aliases that stand for several things today; to become empty.
 SEVERAL_THINGS: dict[str, int] = {
     "Counts": 2,

@@ -21,7 +21,7 @@ from PIL import Image
 from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 from kvl_eval.media.documents import Document, Page, probe_document, render_pages
 from kvl_eval.media.fit import limited, seen_size, within_pixels
-from kvl_eval.media.frame_rules import frame_indices, with_flags
+from kvl_eval.media.frame_rules import FrameSampling, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
 from kvl_eval.media.subtitles import Clip, ShownFrame, spelled_out
 from kvl_eval.media.video import (
@@ -69,7 +69,7 @@ class MediaPrep:
         """Raises ConfigError for what no sample could be prepared with."""
         check_decoder(self.decoder)
         if self.frames is not None or self.fps is not None:
-            frame_indices("vlmevalkit", total=1, video_fps=1.0, n=self.frames, fps=self.fps)
+            FrameSampling(rule="vlmevalkit", n=self.frames, fps=self.fps)
         within_pixels(self.images.config, self.max_pixels)
 
     @property
