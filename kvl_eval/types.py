@@ -326,6 +326,9 @@ MISSING: Final = _Missing()
 Extraction = str | None | _Missing
 
 
+GIVEN = "given"  # `Score.method` where a caller or judge brought the extraction
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What a protocol made of one answer.
