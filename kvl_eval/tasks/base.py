@@ -10,7 +10,7 @@ from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
 
-Prompt = Callable[[Sample], list[Message]]
+PromptFunction = Callable[[Sample], list[Message]]
 
 
 class Load(Interface):
@@ -150,7 +150,7 @@ class Task:
     default_split: str
     load: Load
     sample: Callable[[Mapping[str, object]], Sample]
-    prompts: Mapping[str, Prompt]
+    prompts: Mapping[str, PromptFunction]
     default_prompt: str
     protocols: Mapping[str, Protocol]
     aggregate: Callable[[Sequence[Scored], str], Summary]

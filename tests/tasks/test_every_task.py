@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval import check_data
+from kvl_eval.decode import decode
 from kvl_eval.references import load as published_scores
 from kvl_eval.sources import Source, Tables
 from kvl_eval.sources.local import SUFFIXES, read_file
@@ -45,9 +46,10 @@ def test_its_value_is_sound(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-def test_its_published_figures_exist(task: Task) -> None:
-    assert task.reference is not None
+def test_a_published_figure_that_it_names_exists(task: Task) -> None:
     wanted = task.reference
+    if wanted is None:  # nobody published one; see `test_no_published_figure.py`
+        return
     assert any(
         score.benchmark == wanted.benchmark
         and (score.setting == (wanted.setting or "") or score.setting.startswith(f"{wanted.by}="))
@@ -86,4 +88,4 @@ def test_no_column_of_a_table_is_dropped_unless_it_is_named_here(task: Task) -> 
 
 def test_a_stored_source_of_an_older_version_is_read() -> None:
     stored = {"repo": "a/b", "data_dir": "/data", "offline": True, "faults": None, "announce": None}
-    assert Source.stored(stored) == Source(repo="a/b", data_dir=Path("/data"), offline=True)
+    assert decode(Source, stored) == Source(repo="a/b", data_dir=Path("/data"), offline=True)
