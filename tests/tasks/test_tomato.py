@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Row, Source, Tables
+from kvl_eval.tasks import tomato
 from kvl_eval.tasks.tomato import TASK, TYPES, pre_parsed
 from kvl_eval.types import MISSING, Scored, VideoRef
 from tests.golden import rows
@@ -104,6 +106,27 @@ def test_hub_copy(tmp_path: Path) -> None:
     (sample,) = TASK.load(Source(data_dir=tmp_path), "test")
     assert (sample.id, sample.media[0].path) == ("shape_trend/12", "videos/human/a.mp4")
     check_same_again(TASK, [sample])
+
+
+@pytest.mark.parametrize(
+    ("repo", "splits", "sample_id"),
+    [("lmms-eval/TOMATO", ["test"], "shape_trend/12"), ("yale-nlp/TOMATO", list(TYPES), "count/12")],
+)
+def test_each_repository_is_read_in_its_own_layout(
+    repo: str, splits: list[str], sample_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {**ROW, "id": "12", "reason_type": "shape&trend", "video_path": "videos/human/a.mp4"}
+    read = []
+
+    def read_rows(source: Source, split: str, tables: Tables, reporter: Reporter) -> Iterator[Row]:
+        read.append(split)
+        yield Row(row, f"{source.repo}, {split}")
+
+    monkeypatch.setattr(tomato, "read_rows", read_rows)
+    monkeypatch.setattr(tomato, "filmed_samples", lambda rows, to_sample, *others: map(to_sample, rows))
+    samples = list(TASK.load(Source(repo=repo), "test"))
+    assert read == splits
+    assert samples[0].id == sample_id
 
 
 @pytest.mark.parametrize("answer", [3, "D", -1])
