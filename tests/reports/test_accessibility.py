@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kvl_eval.view.server import ReportServer
+
+if TYPE_CHECKING:
+    from playwright import sync_api as playwright
 
 pytest.importorskip("axe_playwright_python")
 pytestmark = pytest.mark.browser

@@ -30,7 +30,7 @@ ROW = {
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "tomato" / "answers.jsonl"):
         expected, sample = row["expected"], TASK.sample(row["inputs"])
         score = TASK.protocols[row["source"]].score(sample, row["response"], MISSING)
@@ -47,7 +47,7 @@ def test_answers(data: Path) -> None:
             assert (exact.value == 1) is expected["correct"], row["id"]
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "tomato" / "aggregate.jsonl"):
         expected = row["expected"]
         scored = []
@@ -66,7 +66,7 @@ def test_aggregates(data: Path) -> None:
                 assert shown is not None and float(shown[1]) == pytest.approx(float(found), abs=1e-6), row["id"]
 
 
-def test_prompts(data: Path) -> None:
+def test_prompts_are_word_for_word_those_of_their_harness(data: Path) -> None:
     for row in rows(data / "tomato" / "prompts.jsonl"):
         given_, expected = row["inputs"], row["expected"]
         sample = TASK.sample(given_)
