@@ -22,7 +22,7 @@ from queue import LifoQueue
 from typing import Any, Generic, TypeVar
 
 from kvl_eval.errors import SampleError
-from kvl_eval.media.worker import READY, Outcome, outcome
+from kvl_eval.media.worker import READY, WorkerOutcome, outcome
 
 log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -155,7 +155,7 @@ class _Worker:
                 pipe.send(self._work)
             return self._pipe
 
-    def ask(self, job: object, timeout: float) -> Outcome:
+    def ask(self, job: object, timeout: float) -> WorkerOutcome:
         """(True, result) or (False, error) of the job. Raises: _WorkerDied; SampleError `timeout`."""
         try:
             pipe = self.start()
@@ -164,7 +164,7 @@ class _Worker:
             self._ready = self.ever_ready = True
             pipe.send(job)
             if pipe.poll(timeout):
-                answer: Outcome = pipe.recv()
+                answer: WorkerOutcome = pipe.recv()
                 return answer
         except (EOFError, OSError):
             code = self.stop(grace=0.2)  # one that died by itself keeps its own exit code
@@ -208,7 +208,7 @@ def _started(pipe: Connection) -> subprocess.Popen[bytes]:
     )
 
 
-def _unwrapped(result: Outcome) -> Any:
+def _unwrapped(result: WorkerOutcome) -> Any:
     succeeded, value = result
     if succeeded:
         return value

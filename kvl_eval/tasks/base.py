@@ -31,7 +31,7 @@ class Protocol:
 
     Attributes:
         score:     pure: (sample, answer, extraction) -> Score. `answer` is the text after the thought, or the raw
-                   output under `--thinking raw`. An `extraction` other than MISSING replaces the extraction step.
+                   output under `--score-view raw`. An `extraction` other than MISSING replaces the extraction step.
         score_run: scores a whole run at once, in the data set's order, where the official script's draws depend on
                    it; None means `score` alone decides.
         label:     what views print, where it differs from the name (`official-rule`).
@@ -39,7 +39,7 @@ class Protocol:
         asks:      (sample, answer) -> whether a judge's reply decides this answer; None where it decides every one that
                    the task asks about. The others are scored as without a judge.
         needs_judge: without a judge's reply nothing is scored.
-        sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
+        sees_raw:  `score` gets the raw output under either `--score-view`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
     """

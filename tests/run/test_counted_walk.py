@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from kvl_eval.run.runner import start_run
 from kvl_eval.scoring import outputs
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, Message, Sample, Score
+from kvl_eval.types import DrawnFrame, ImageRef, Message, PdfRef, Sample, Score, SubtitleRef, VideoRef
 from tests.tiny_task import config_of, make_fake, tiny
 
 PER_PASS = 2  # passes over the data that a run may take
@@ -90,8 +90,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 def run(task: Task, folder: Path, progress: Progress | None = None, **options: Any) -> int:
     config = config_of(task, folder, **options)
     backend = make_fake(config)
-    plan = plan_run(config, backend, lambda name: task)
-    start_run(plan, backend, progress, lookup=lambda name: task)
+    plan = plan_run(config, backend, [task])
+    start_run(plan, backend, progress)
     return plan.tasks[0].n
 
 
@@ -164,14 +164,21 @@ def test_samples_that_cannot_be_put_aside_are_read_again(tmp_path: Path, counts:
 def test_a_plan_leaves_nothing_behind(tmp_path: Path) -> None:
     task = tiny(40)
     config = config_of(task, tmp_path / "not" / "there", limit=0.2)
-    plan = plan_run(config, FakeBackend(config.settings), lambda name: task)
+    plan = plan_run(config, FakeBackend(config.settings), [task])
     assert b"".join(plan.lines.chunks()) == b"".join(plan.lines.chunks()) != b""
     assert plan.lines.size == len(b"".join(plan.lines.chunks()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_can_be_made_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    make = tempfile.TemporaryFile
+
+    def full(dir: Path) -> Any:
+        if dir == tmp_path:
+            raise PermissionError
+        return make(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     lines = PlanLines(tmp_path)
     lines.add(b"one\n")
     assert lines.folder != tmp_path and b"".join(lines.chunks()) == b"one\n"
@@ -179,9 +186,19 @@ def test_a_plan_can_be_made_where_nothing_can_be_written(tmp_path: Path, monkeyp
 
 def test_samples_put_aside_come_back_whole_and_as_often_as_wanted(tmp_path: Path) -> None:
     chosen = ChosenSamples(tmp_path)
+    spoken = SubtitleRef(video="v", rule="lmms-eval", path="s.srt", offset=0.1)
+    media = (
+        VideoRef(name="v", path="v.mp4", fps=0.1, subtitles=spoken),
+        PdfRef(name="d", path="d.pdf", data=bytes(range(256))),
+        ImageRef(name="f", drawn=DrawnFrame(seed=1, rep=2, index=3, width=4, height=5, banner=("b",))),
+    )
+    row = {"text": "\ud800 \n", "list": [1, 1.0, None, {"deep": [True]}], "nan": float("inf"), "tuple": ((), [()])}
     samples = [
-        Sample(id=str(n), question="?", row={"n": n}, media=(ImageRef(name="p", data=b"x" * n),)) for n in range(5)
+        Sample(id=str(n), question="?", row={"n": n, **row}, media=(*media, ImageRef(name="p", data=b"x" * n)))
+        for n in range(5)
     ]
     for sample in samples:
         chosen.add(sample)
     assert list(chosen) == samples == list(chosen)
+    assert repr(list(chosen)) == repr(samples)  # 1 is no 1.0, a list no tuple
+    assert chosen.is_complete
