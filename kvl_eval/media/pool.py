@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 ATTEMPTS = 2
 START_SECONDS = 120.0  # most time a new process may take until it answers
 WORKERS = 2  # most processes where nothing else is asked for
-IMAGES = 16  # for which one process is enough
+IMAGES = 128  # for which one process is enough: starting another takes as long as preparing many of them
 
 
 def wanted_workers(images: int) -> int:

@@ -317,6 +317,7 @@ def text_task(count: Measure | None = None) -> Task:
         data=TaskData(
             files=FILES,
             row_layouts={"own": (*CELL, "distractors", "sentences", "tokens"), "golden": GOLDEN},
+            has_media=False,
             measured=text_task,
         ),
     )
