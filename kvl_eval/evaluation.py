@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.decode import Json, decode
+from kvl_eval.decode import Json, decode, encode_object
 from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.families import stored_family
 from kvl_eval.run.config import answers_bundled, resolve
@@ -84,7 +84,7 @@ def evaluate(
     bring_large(config, chosen)
     backend = backend or make_backend(model, config.settings)
     outcome = start_run(plan_warm(config, backend, chosen), backend, progress)
-    return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
+    return EvaluationResult(encode_object(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 
 def _tasks(tasks: Sequence[str | Task] | str, bundled: bool) -> list[Task]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from kvl_eval.decode import Others, omitted, unknown_fields
+from kvl_eval.decode import Json, Others, omitted, unknown_fields
 from kvl_eval.errors import ConfigError
 from kvl_eval.rows import Row
 
@@ -300,7 +300,7 @@ class Completion:
     trajectory_id: str | None = None
     time: Mapping[str, float] = field(default_factory=dict)  # seconds: queue, load, prefill, decode, total
     worker: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 def score_view(stored: object) -> ScoreView:

@@ -10,7 +10,7 @@ import click
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
 from kvl_eval.cli.options import Flags
-from kvl_eval.decode import decode
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.families import stored_family
@@ -127,12 +127,12 @@ def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool,
 def show(outcome: RunOutcome, as_json: bool) -> int:
     """Print the final table (or results.json) and what to do next; returns the exit code."""
     from kvl_eval.reports.table import final_table
-    from kvl_eval.store.result_records import Results
 
     if as_json:
-        click.echo(json.dumps({**outcome.results, "folder": str(outcome.folder.path), "exit_code": outcome.exit_code}))
+        about = {"folder": str(outcome.folder.path), "exit_code": outcome.exit_code}
+        click.echo(json.dumps({**encode_object(outcome.results), **about}))
     else:
-        click.echo(final_table(decode(Results, outcome.results)))
+        click.echo(final_table(outcome.results))
     click.echo(outcome.message, err=True)
     return outcome.exit_code
 
