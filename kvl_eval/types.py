@@ -25,17 +25,14 @@ Unit = Literal["percent", "points"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnFrame:
-    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`.
-
-    `banner` holds the lines of text across it; () means none.
-    """
+    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`."""
 
     seed: int
     rep: int
     index: int
     width: int
     height: int
-    banner: tuple[str, ...] = ()
+    banner: tuple[str, ...] = ()  # lines of text across it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +84,7 @@ class VideoRef:
     """A video nobody has opened yet, and the rule that samples its frames.
 
     Attributes:
-        rule:      `vlmevalkit` (equal steps, neither first nor last frame), `longvideobench` (whole steps from frame 0
-                   over `duration`), `linspace` (first and last frame included).
+        rule:      which frames; `media.frame_rules` says what each rule means.
         frames:    how many frames; with `fps` the most.
         fps:       frames a second, where the rule goes by time.
         start:     seconds where the clip begins; None means at the start of the file.
@@ -229,10 +225,7 @@ class Generation:
     @property
     def limit(self) -> int:
         """Most new tokens of one answer."""
-        if self.think_budgets:
-            return max(self.think_budgets) + self.answer_tokens
-        assert self.max_new_tokens is not None
-        return self.max_new_tokens
+        return max(self.think_budgets) + self.answer_tokens if self.max_new_tokens is None else self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
