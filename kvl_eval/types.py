@@ -21,6 +21,7 @@ SubtitleRule = Literal["vlmevalkit", "lmms-eval", "interleave", "interleave-lmms
 PictureKind = Literal["image", "frame", "page"]
 ImageStyle = Literal["reference", "vlmevalkit"]
 Unit = Literal["percent", "points"]
+Interval = tuple[float, float]  # lower and upper end of a share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +198,8 @@ class Generation:
     """
 
     max_new_tokens: int | None = 512  # thinking included; None where budgets set the limit
-    temperature: float = 0.0  # 0 means greedy
-    top_p: float = 1.0
+    temperature: int | float = 0.0  # 0 means greedy; numbers stay as they were given, as the fingerprint holds them
+    top_p: int | float = 1.0
     top_k: int = 0  # 0 means no limit
     think_budgets: tuple[int, ...] = ()  # most thinking tokens, markers included; () means no limit
     budget_policy: Policy = "cut"
@@ -316,6 +317,9 @@ MISSING: Final = _Missing()
 """No extraction was given: the protocol runs its own. A given extraction, even None, replaces that step."""
 
 Extraction = str | None | _Missing
+
+
+GIVEN = "given"  # `Score.method` where a caller or judge brought the extraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

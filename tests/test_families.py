@@ -205,8 +205,8 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 def test_check_model_says_family_and_rule() -> None:
     for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, as --family says")):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
-        assert found["ok"]
-        assert [one["text"] for one in found["findings"] if one["check"] == "family"] == [text]
+        assert found.ok
+        assert [one.text for one in found.findings if one.check == "family"] == [text]
 
 
 # -- runs -------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from kvl_eval.run.runner import RunOutcome, outcome_of, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.manifest import Counts, Manifest, MergedShard, TaskData
+from kvl_eval.store.manifest import Counts, Manifest, MergedShard, PlannedData
 from kvl_eval.store.names import run_name
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry
@@ -252,7 +252,7 @@ def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> 
     )
 
 
-def _data(task: str, manifests: Sequence[Manifest], config: RunConfig) -> TaskData:
+def _data(task: str, manifests: Sequence[Manifest], config: RunConfig) -> PlannedData:
     parts = [manifest.data[task] for manifest in manifests]
     n = sum(part.n for part in parts)
     return replace(

@@ -32,7 +32,11 @@ OPTIONS = st.fixed_dictionaries(
         "limit": st.integers(1, 10**6) | st.floats(0.01, 0.99),
         "seed": st.integers(0, 2**63),
         "repeats": st.integers(1, 64),
-        "temperature": st.floats(0, 2),
+        "temperature": st.floats(0, 2) | st.integers(0, 2),
+        "top_p": st.just(1) | st.floats(0.1, 1),
+        "fps": st.floats(0.1, 30) | st.integers(1, 30),
+        "timeout": st.floats(1, 600) | st.integers(1, 600),
+        "fail_on_error": st.floats(0, 1) | st.integers(0, 9),
         "think_budget": st.lists(st.integers(0, 2**17), min_size=1, max_size=5).map(tuple),
         "budget_policy": st.sampled_from(["cut", "force"]),
         "answer_tokens": st.integers(1, 4096),
@@ -50,9 +54,9 @@ def test_any_run_config_survives_the_manifest(options: dict[str, Any]) -> None:
         config = resolve("fake", "fake", [tiny()], options)
     except KvlEvalError:
         return
-    stored = json.loads(json.dumps(to_json(config)))
-    assert from_json(stored) == config
-    assert json.loads(json.dumps(to_json(from_json(stored)))) == stored
+    text = json.dumps(to_json(config))
+    assert from_json(json.loads(text)) == config
+    assert json.dumps(to_json(from_json(json.loads(text)))) == text, "1 stays 1 and 1.0 stays 1.0"
 
 
 @given(TEXTS)
