@@ -38,17 +38,14 @@ class DrawnFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one).
+    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
 
-    `root` is the folder that `path` may not leave. `name` is what messages call the picture.
-    """
-
-    name: str
+    name: str  # what messages call the picture
     path: str | None = None
     data: bytes | None = field(default=None, repr=False)
     archive: str | None = None
     member: str | None = None
-    root: str | None = None
+    root: str | None = None  # the folder that `path` may not leave
     drawn: DrawnFrame | None = None
 
 
