@@ -38,7 +38,7 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.manifest import Code, Counts, ModelFacts, Resume
+from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
@@ -242,14 +242,16 @@ def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
     write_index(folder.path.parent, folder.disk)
 
 
-def _counts(results: Results) -> Counts:
+def _counts(results: Results) -> AnswerCounts:
     """Planned, ok, failed by reason and pending over all tasks and budgets, each counted under one protocol."""
     rows = {(row.task, row.budget, row.policy): row for row in results.rows}.values()
     failed: Counter[str] = Counter()
     for row in rows:
         failed.update(row.failed)
     planned, ok = sum(row.n_planned for row in rows), sum(row.n_ok for row in rows)
-    return Counts(planned=planned, ok=ok, failed=dict(sorted(failed.items())), pending=planned - ok - failed.total())
+    return AnswerCounts(
+        planned=planned, ok=ok, failed=dict(sorted(failed.items())), pending=planned - ok - failed.total()
+    )
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def _finite(value: object) -> object:
     return value
 
 
-class Line(NamedTuple):
+class StoredLine(NamedTuple):
     """One line of a file: its number from 1, where it starts, its fields and checksum, or why it cannot be read."""
 
     number: int
@@ -116,7 +116,7 @@ class Line(NamedTuple):
 Parse = Callable[[bytes], dict[str, Json]]
 
 
-def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> Iterator[Line]:
+def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> Iterator[StoredLine]:
     """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file."""
     if not path.exists():
         return
@@ -124,19 +124,19 @@ def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> I
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n"):
-                yield Line(number, offset, None, "it has no end", torn=True)
+                yield StoredLine(number, offset, None, "it has no end", torn=True)
                 return
             if line.startswith(prefix):
                 yield read_line(line, number, offset, path, parse)
             offset += len(line)
 
 
-def read_line(line: bytes, number: int, offset: int, path: Path, parse: Parse = decode_line) -> Line:
+def read_line(line: bytes, number: int, offset: int, path: Path, parse: Parse = decode_line) -> StoredLine:
     """A line that has its end. Raises InputError `run.schema`, naming file and line."""
     try:
-        return Line(number, offset, parse(line), crc=checksum_of(line))
+        return StoredLine(number, offset, parse(line), crc=checksum_of(line))
     except DamagedLine as error:
-        return Line(number, offset, None, str(error))
+        return StoredLine(number, offset, None, str(error))
     except InputError as error:
         error.where = f"{path} line {number}"
         raise

@@ -21,7 +21,7 @@ from kvl_eval.run.runner import resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import decode_line, encode_line
-from kvl_eval.store.manifest import Counts
+from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Sample
@@ -273,7 +273,7 @@ def test_a_manifest_rewritten_with_its_hash_still_contradicts_itself(tmp_path: P
     folder.save(replace(folder.manifest, identity={**folder.manifest.identity, "seed": 5}))
     assert codes(verified(path)) == {"manifest.fingerprint"}
     identity = {**folder.manifest.identity, "seed": 0}
-    folder.save(replace(folder.manifest, identity=identity, counts=Counts(planned=11)))
+    folder.save(replace(folder.manifest, identity=identity, counts=AnswerCounts(planned=11)))
     assert "plan.count" in codes(verified(path))
 
 

@@ -24,7 +24,7 @@ from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
-from kvl_eval.store.manifest import Counts
+from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
@@ -163,7 +163,7 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     assert (row.n_ok, row.score, row.complete) == (7, 3 / 7, False)
     assert row.bounds == (0.3, 0.6)
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
-    counts = Counts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
+    counts = AnswerCounts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
     assert RunFolder.open(outcome.folder.path).manifest.counts == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
