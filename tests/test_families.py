@@ -33,6 +33,7 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import Extra
@@ -268,7 +269,9 @@ def test_a_stored_configuration_of_an_earlier_version_is_resumed(tmp_path: Path)
     folder.save(replace(folder.manifest, config=stored, status="interrupted"))
     config = from_json(stored)
     assert (config.family, config.family_rule) == ("fake", None)
-    outcome = resume_run(folder.path, lambda config: FakeBackend(config.settings, answer=gold_answer), own=[tiny()])
+    outcome = resume_run(
+        RunReader.open(folder.path, [tiny()]), lambda config: FakeBackend(config.settings, answer=gold_answer)
+    )
     assert (outcome.exit_code, outcome.results.rows[0].n_ok) == (0, 10)
 
 

@@ -152,7 +152,9 @@ def main(verb: str, where: str, options_json: str) -> int:
     disk = Deadly(options.pop("die_after"), options.pop("torn", False)) if "die_after" in options else None
     progress = Lines(seconds=0.01)
     if verb == "resume":
-        outcome = resume_run(Path(where), make_fake, progress, own=[task], disk=disk, handle_signals=True)
+        outcome = resume_run(
+            RunReader(RunFolder.open(Path(where), disk), [task]), make_fake, progress, handle_signals=True
+        )
     else:
         config = config_of(task, Path(where), **options)
         backend = make_fake(config)

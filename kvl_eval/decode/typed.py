@@ -151,7 +151,11 @@ def _bounded(read: Reader, bounds: Between, kind: Any) -> Reader:
     span += [f"up to {_power(largest)}"] if largest != math.inf else []
     wanted = " ".join([noun, *span]) + (", not below 0" if least == 0 and largest == math.inf else "")
 
+    is_integer, lowest, highest = kind is int, max(least, -LARGEST), min(largest, LARGEST)
+
     def checked(value: Any) -> Any:
+        if is_integer and type(value) is int and lowest <= value <= highest:
+            return value
         if type(value) is bool or not isinstance(value, int | float):
             raise _Wrong(value, wanted)
         number = value if type(value) is int and not least <= value <= largest else read(value)
@@ -171,9 +175,11 @@ def _power(number: float) -> str:
 
 def _literal(values: tuple[Any, ...]) -> Reader:
     wanted = f"one of {', '.join('null' if value is None else str(value) for value in values)}"
+    kinds = frozenset(map(type, values))
+    known = frozenset((type(value), value) for value in values)
 
     def read(value: Any) -> Any:
-        if not any(value == known and type(value) is type(known) for known in values):
+        if type(value) not in kinds or (type(value), value) not in known:
             raise _Wrong(value, wanted)
         return value
 
@@ -385,13 +391,10 @@ def _same(value: Any) -> Any:
 @cache
 def _writer(kind: Any) -> Writer:
     """`_same` for what is JSON already: big rows are not copied."""
-    arguments = typing.get_args(kind)
-    if kind in (str, bool, int) or _is_json(kind):
-        return _same
-    if typing.get_origin(kind) in (dict, Mapping) and _is_json(arguments[1]):
-        return _same
-    if typing.get_origin(kind) in (Union, types.UnionType) and all(
-        argument in (str, bool, int, type(None)) for argument in arguments
-    ):
-        return _same
-    return _write
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _writer(arguments[0])
+    is_plain = kind in (str, bool, int, type(None)) or origin is Literal or _is_json(kind)
+    is_plain = is_plain or (origin in (dict, Mapping) and _is_json(arguments[1]))
+    is_union = origin in (Union, types.UnionType)
+    return _same if is_plain or (is_union and all(_writer(argument) is _same for argument in arguments)) else _write

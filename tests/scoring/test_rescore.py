@@ -14,7 +14,7 @@ from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scoring.outputs import Answer
 from kvl_eval.scoring.stored_answers import answer_of
-from kvl_eval.store.manifest import ModelFacts, TaskData
+from kvl_eval.store.manifest import ModelFacts, PlannedData
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
@@ -179,8 +179,8 @@ def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
         ({}, None),
         ({"demo": True}, "embedded demo, not Kimi-VL-A3B"),
         ({"blind": True}, "blind: pictures were grey"),
-        ({"data": {"tiny": TaskData(split="test", partial="limit 20 of 1000")}}, "partial: limit 20 of 1000"),
-        ({"data": {"tiny": TaskData(split="mini")}}, "the bundled mini split"),
+        ({"data": {"tiny": PlannedData(split="test", partial="limit 20 of 1000")}}, "partial: limit 20 of 1000"),
+        ({"data": {"tiny": PlannedData(split="mini")}}, "the bundled mini split"),
     ],
     ids=str,
 )
