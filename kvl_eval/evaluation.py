@@ -74,7 +74,7 @@ def evaluate(
     if isinstance(backend, str):
         backend, options["backend"] = None, backend
     if backend is None or options.get("family"):
-        family = family_of(model, settings_of(options))
+        family = family_of(model, settings_of(options).engine)
     else:
         family = ChosenFamily(stored_family(backend.family), FamilyRule.REGISTERED)
     chosen = _tasks(tasks, answers_bundled(family.family, options))

@@ -20,11 +20,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kvl_eval import __version__
+from kvl_eval.backends.chat_gate import Gate
 from kvl_eval.backends.chat_reply import Reply, bad_response, parse_reply, quoted, without_key
+from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, EndpointError, SampleError, UsageError
 
 if TYPE_CHECKING:
@@ -136,48 +138,6 @@ class NoAnswer(SampleError):
         super().__init__("endpoint_error", f"no answer after {times} in {seconds:.1f} s: {last}")
 
 
-class Gate:
-    """How many requests may be under way: half as many after a sign of overload, one more after a round of successes.
-
-    Requests that were under way together with the one that failed do not halve again.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.in_flight = 0
-        self._room = float(most)
-        self._epoch = 0
-        self._changed = asyncio.Condition()
-
-    @property
-    def limit(self) -> int:
-        """Most requests under way now."""
-        return max(1, int(self._room))
-
-    async def enter(self) -> int:
-        """Wait for a place; the value belongs into `overloaded`."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.in_flight < self.limit)
-            self.in_flight += 1
-            return self._epoch
-
-    async def leave(self) -> None:
-        """Give the place back."""
-        async with self._changed:
-            self.in_flight -= 1
-            self._changed.notify_all()
-
-    def overloaded(self, epoch: int) -> None:
-        """The server could not keep up."""
-        if epoch == self._epoch:
-            self._epoch += 1
-            self._room = max(1.0, self._room / 2)
-
-    def succeeded(self) -> None:
-        """The server answered."""
-        self._room = min(float(self.most), self._room + 1 / self._room)
-
-
 @dataclass(slots=True)
 class ChatClient:
     """Asks one server; belongs to one event loop. `counts` holds calls, `limited` (429), timeouts and retries."""
@@ -192,7 +152,7 @@ class ChatClient:
         self.gate = Gate(self.server.max_connections)
         self._key = self.server.key()
 
-    async def complete(self, body: Mapping[str, Any]) -> Reply:
+    async def complete(self, body: Mapping[str, Json]) -> Reply:
         """The reply to one chat completion.
 
         Raises: EndpointError, if the server cannot be used by anybody (401, 403, 404, a redirect); SampleError
@@ -297,11 +257,12 @@ def new_client(server: Server, key: str) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=server.max_connections, max_keepalive_connections=server.max_connections)
     timeout = httpx2.Timeout(None, connect=min(PROBE_SECONDS, server.request_timeout))
     return httpx2.AsyncClient(
-        headers=_headers(key), timeout=timeout, limits=limits, follow_redirects=False, trust_env=False
+        headers=headers_for(key), timeout=timeout, limits=limits, follow_redirects=False, trust_env=False
     )
 
 
-def _headers(key: str) -> dict[str, str]:
+def headers_for(key: str) -> dict[str, str]:
+    """What is sent with every call."""
     login = {"authorization": f"Bearer {key}"} if key else {}
     return {
         "accept": "application/json",
@@ -310,68 +271,6 @@ def _headers(key: str) -> dict[str, str]:
         "user-agent": f"kvl-eval/{__version__}",
         **login,
     }
-
-
-def list_models(server: Server) -> list[dict[str, Any]]:
-    """What the server says it serves, by `GET /models`; empty where it has no such list.
-
-    Raises: EndpointError, if it cannot be reached, refuses, or answers something else.
-    """
-    import httpx2
-
-    key, end, data = server.key(), time.monotonic() + PROBE_SECONDS, bytearray()
-    try:
-        with (
-            httpx2.Client(
-                headers=_headers(key), timeout=PROBE_SECONDS / 3, follow_redirects=False, trust_env=False
-            ) as client,
-            client.stream("GET", server.url("models")) as response,
-        ):
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > MAX_BODY or time.monotonic() > end:
-                    raise httpx2.ReadTimeout(f"no whole list of models within {PROBE_SECONDS:g} s")
-    except (httpx2.TransportError, httpx2.DecodingError) as error:
-        raise EndpointError(
-            "endpoint.unreachable",
-            f"cannot reach {server.base_url}",
-            why=f"{type(error).__name__}: {without_key(str(error), key)}",
-            fix="start the server, or correct the address; nothing was asked yet",
-        ) from None
-    status, text = response.status_code, quoted(data, key)
-    if status in (404, 405, 501):
-        return []
-    if not 200 <= status < 300:
-        raise refused(server, status, text)
-    return _listed(server, bytes(data), text)
-
-
-def _listed(server: Server, data: bytes, text: str) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(data)["data"]
-        return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise EndpointError(
-            "endpoint.models",
-            f"{server.url('models')} answers no list of models",
-            why=text,
-            fix="give the address up to /v1 of an OpenAI-compatible server",
-        ) from None
-
-
-def chosen_model(server: Server, listed: list[dict[str, Any]]) -> str:
-    """The name to ask for: the one given, else the only one listed. Raises EndpointError where that is not clear."""
-    if server.model is not None:
-        return server.model
-    names = [str(one["id"]) for one in listed]
-    if len(names) != 1:
-        raise EndpointError(
-            "endpoint.model",
-            f"which of the models of {server.base_url} is meant?",
-            why=f"it lists {', '.join(names[:10]) or 'none'}",
-            fix="name it with --served-model",
-        )
-    return names[0]
 
 
 def refused(server: Server, status: int, text: str) -> EndpointError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import SampleError
 
 SHOWN = 200  # characters of a body that an error quotes
@@ -33,7 +34,7 @@ class Reply:
     reasoning_field: str | None
     finish: str
     model: str
-    usage: Mapping[str, Any]
+    usage: Mapping[str, Json]
     tokens: tuple[bytes, ...] | None
     refusal: str | None = None
     tries: int = 1

@@ -6,13 +6,14 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
 from kvl_eval.backends.chat_reply import Reply
+from kvl_eval.backends.jobs import AnswerParts
+from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import Alphabet, Trajectory
 from kvl_eval.errors import EndpointError, SampleError
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking, unfinished_close
-from kvl_eval.types import FinishReason, Policy
+from kvl_eval.types import FinishReason, Policy, TokenCounts
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -25,19 +26,6 @@ REPLACED = "\ufffd".encode()  # what stands in a text for bytes that make no cha
 OTHER_OPEN, OTHER_CLOSE = "<think>", "</think>"  # how other families than Kimi-VL mark a thought
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitReply:
-    """A reply as thought and answer; `closed` as in `Completion.think_closed`, `notes` for the record's `extra`."""
-
-    raw: str
-    thinking: str
-    answer: str
-    closed: bool | None
-    thinking_tokens: int
-    answer_tokens: int
-    notes: Mapping[str, Any]
-
-
 def finish_of(reply: Reply) -> FinishReason:
     """Why a reply ended. Raises SampleError `content_filter`, `bad_response` for a word that means neither."""
     if reply.finish == "content_filter" or reply.refusal:
@@ -47,14 +35,14 @@ def finish_of(reply: Reply) -> FinishReason:
     return FINISH[reply.finish]
 
 
-def answer_of(reply: Reply) -> SplitReply:
+def answer_of(reply: Reply) -> AnswerParts:
     """Thought and answer, wherever the server puts the thought.
 
     A thought in a field of its own (`reasoning_content`, `reasoning`) is written between Kimi-VL's markers in `raw`. It
     counts as closed if an answer follows: a server that splits by markers gives none to a thought that never ended.
     """
     content = reply.content or ""
-    notes: dict[str, Any] = {}
+    notes: dict[str, Json] = {}
     if reply.reasoning:
         closed = bool(content)
         notes["thinking_field"] = reply.reasoning_field
@@ -66,14 +54,14 @@ def answer_of(reply: Reply) -> SplitReply:
     total = reply.count("completion_tokens")
     if counted is not None:
         notes["tokens_split"] = counted
-    return SplitReply(
+    return AnswerParts(
         raw=raw,
         thinking=split.thinking,
         answer=split.answer,
         closed=split.closed,
-        thinking_tokens=thinking,
-        answer_tokens=total - thinking,
-        notes=notes,
+        finish=finish_of(reply),
+        tokens=TokenCounts(thinking=thinking, answer=total - thinking),
+        extra=notes,
     )
 
 
@@ -202,41 +190,37 @@ def marks_of(tokens: Sequence[bytes]) -> Marks | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What came of a budget that a server kept itself: its reply, no longer than the answer may be, and its tokens."""
+class KeptBudget:
+    """What came of a budget that a server kept itself: its reply, no longer than the answer may be, and its parts."""
 
     reply: Reply
-    thinking: int
-    answer: int
-    forced: bool
-    notes: dict[str, Any]
+    parts: AnswerParts
 
 
-def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Kept:
+def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> KeptBudget:
     """A reply of a server that closes thoughts by itself, counted as budgets are counted here.
 
     A closing marker that ends behind the budget was the server's, and counts in neither part. vLLM writes the whole
-    marker also behind one that the model had begun; `notes` say where that happened.
+    marker also behind one that the model had begun; `extra` says where that happened.
 
     Raises: SampleError `budget`, where the thought went on past its budget; `bad_response`.
     """
     tokens = spelled_tokens(reply)
-    found = marks_of(tokens)
-    if found is None:
-        found = Marks(0, None, None) if reply.reasoning else None
-    start = 0 if found is None else len(tokens) if found.closed is None else found.closed
-    forced = found is not None and found.closed is not None and found.closed > budget
-    thinking = (found.closes or 0) if found is not None and forced else start
+    marks = marks_of(tokens)
+    if marks is None:
+        marks = Marks(0, None, None) if reply.reasoning else None
+    start = 0 if marks is None else len(tokens) if marks.closed is None else marks.closed
+    forced = marks is not None and marks.closed is not None and marks.closed > budget
+    thinking = (marks.closes or 0) if marks is not None and forced else start
     if thinking > budget:
         raise SampleError("budget", f"the server let a thought go on for {thinking} tokens, its budget being {budget}")
-    unfinished = forced and unfinished_close(b"".join(tokens[:thinking])) > 0
-    return Kept(
-        reply=_shortened(reply, tokens, start, answer_tokens),
-        thinking=thinking,
-        answer=min(len(tokens) - start, answer_tokens),
-        forced=forced,
-        notes={"unfinished_marker": True} if unfinished else {},
-    )
+    reply = _shortened(reply, tokens, start, answer_tokens)
+    parts = answer_of(reply)
+    extra = {name: note for name, note in parts.extra.items() if name != "tokens_split"}
+    if forced and unfinished_close(b"".join(tokens[:thinking])):
+        extra["unfinished_marker"] = True
+    counts = TokenCounts(thinking=thinking, answer=min(len(tokens) - start, answer_tokens))
+    return KeptBudget(reply=reply, parts=replace(parts, budget=budget, forced=forced, tokens=counts, extra=extra))
 
 
 def spelled_tokens(reply: Reply) -> Sequence[bytes]:

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.base import Turn
 from kvl_eval.model.sampling import sample_rows
 from kvl_eval.types import Generation
 
@@ -34,7 +35,7 @@ from kvl_eval.types import Generation
 class PeerRow:
     """One answer wanted: the turns for the chat template, its pictures in order, and how it is sampled."""
 
-    turns: list[dict[str, Any]]
+    turns: Sequence[Turn]
     pictures: Sequence[Image.Image]
     generation: Generation
     seed: int
@@ -60,7 +61,7 @@ class PeerModel:
 
     def __init__(self, folder: Path, dtype: str, device: str) -> None:
         try:
-            here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            here = {"local_files_only": True, "trust_remote_code": False}
             self.processor: Any = AutoProcessor.from_pretrained(folder, **here)  # type: ignore[no-untyped-call]
             self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=getattr(torch, dtype), **here)
         except (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -153,7 +153,7 @@ def configuration(flags: Mapping[str, Any]) -> RunConfig:
     include(flags["include_path"])
     chosen = _options(flags)
     named = select(flags["task"])
-    family = family_of(flags["model"], settings_of(chosen))
+    family = family_of(flags["model"], settings_of(chosen).engine)
     tasks = select(flags["task"], bundled=answers_bundled(family.family, flags))
     if left_out := [task.name for task in named if task not in tasks]:
         click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)

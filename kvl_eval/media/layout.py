@@ -23,6 +23,7 @@ from kvl_eval.media.documents import Document, Page, probe_document, render_page
 from kvl_eval.media.fit import Size, limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import frame_indices, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
+from kvl_eval.media.settings import MediaSettings
 from kvl_eval.media.subtitles import Clip, spelled_out
 from kvl_eval.media.subtitles import Frame as FramePlace
 from kvl_eval.media.video import (
@@ -73,6 +74,19 @@ class MediaPrep:
         if self.frames is not None or self.fps is not None:
             frame_indices("vlmevalkit", total=1, video_fps=1.0, n=self.frames, fps=self.fps)
         within_pixels(self.images.config, self.max_pixels)
+
+    @classmethod
+    def of(cls, rule: PictureRule, settings: MediaSettings, cache: MediaCache | None = None) -> MediaPrep:
+        """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
+        return cls(
+            images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
+            decoder=settings.video_decoder,
+            frames=settings.frames,
+            fps=settings.fps,
+            max_pixels=settings.max_pixels,
+            cache=cache,
+            time_limit=settings.timeout,
+        )
 
     @property
     def config(self) -> PictureRule:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import SETTINGS, Settings
 from kvl_eval.backends.chat_client import CONNECTIONS, Server
-from kvl_eval.decode import Json, encode, encode_object
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.decode import Json, decode, encode, encode_object
+from kvl_eval.errors import ConfigError, DecodeError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.families import stored_family
 from kvl_eval.sources import Source
@@ -18,7 +18,7 @@ from kvl_eval.tasks.base import Task
 from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
-BACKEND = tuple(one.name for one in fields(Settings))
+BACKEND = SETTINGS
 PER_TASK = ("split", "prompt", "data_dir", "data_repo", "data_version")
 WHOLE_RUN = (
     "model",
@@ -165,7 +165,7 @@ def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], optio
 
 def settings_of(given: Mapping[str, Any]) -> Settings:
     """How a backend is built, as those options say that concern one; None means unset."""
-    return Settings(**{name: given[name] for name in BACKEND if given.get(name) is not None})
+    return Settings.of(**{name: given[name] for name in BACKEND if given.get(name) is not None})
 
 
 def judge_server(given: Mapping[str, Any]) -> Server | None:
@@ -306,9 +306,14 @@ def from_json(stored: Mapping[str, Any]) -> RunConfig:
         rest = _paths(_tuples(stored, "sample_ids", "shard"), "output_dir")
         judge = stored.get("judge") and Server(**stored["judge"])
         rule = stored.get("family_rule") and FamilyRule(stored["family_rule"])
-        read = {"tasks": tasks, "settings": Settings(**stored["settings"]), "judge": judge, "family_rule": rule}
+        read = {
+            "tasks": tasks,
+            "settings": decode(Settings, stored["settings"], "settings"),
+            "judge": judge,
+            "family_rule": rule,
+        }
         return RunConfig(**{**rest, **read})
-    except (KeyError, TypeError, ValueError) as error:
+    except (DecodeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError("config.stored", "the stored configuration cannot be read", why=repr(error)) from error
 
 
@@ -368,9 +373,9 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         "fail_on_error": config.fail_on_error,
         "compress": config.compress or None,
         **_judge_flags(config.judge),
-        **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
-        "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
-        "batch_size": settings.batch_size or "auto",
+        **{name: value for name, value in encode_object(settings).items() if name != "max_download"},
+        "model_args": ",".join(f"{key}={value}" for key, value in settings.engine.model_args.items()),
+        "batch_size": settings.engine.batch_size or "auto",
     }
 
 

@@ -26,7 +26,9 @@ from tests.tiny_task import config_of, rows, tiny
 
 def plan_of(task: Task | None = None, args: dict[str, Any] | None = None, **options: Any) -> Plan:
     task = task or tiny()
-    return plan_run(config_of(task, Path("results"), **options), FakeBackend(Settings(model_args=args or {})), [task])
+    return plan_run(
+        config_of(task, Path("results"), **options), FakeBackend(Settings.of(model_args=args or {})), [task]
+    )
 
 
 def lines(plan: Plan) -> list[dict[str, Any]]:
