@@ -373,7 +373,9 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         "fail_on_error": config.fail_on_error,
         "compress": config.compress or None,
         **_judge_flags(config.judge),
-        **{name: value for name, value in encode_object(settings).items() if name != "max_download"},
+        **{
+            name: value for name, value in encode_object(settings).items() if name not in ("model_args", "max_download")
+        },
         "model_args": ",".join(f"{key}={value}" for key, value in settings.engine.model_args.items()),
         "batch_size": settings.engine.batch_size or "auto",
     }
