@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from kvl_eval.backends.jobs import Job
-from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt, encode_prompt
+from kvl_eval.media.encoded import EncodedPicture, EncodedTurns, encode_prompt
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
 from kvl_eval.media.settings import MediaSettings
@@ -16,14 +16,14 @@ from kvl_eval.model.base import Turn
 from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.types import Message, Role
 
-NO_PROMPT = EncodedPrompt(())
+NO_PROMPT = EncodedTurns(())
 
 
 @dataclass(slots=True)
 class EncodedJob(Job):
     """A request under way whose prompt has been encoded."""
 
-    prompt: EncodedPrompt = NO_PROMPT
+    prompt: EncodedTurns = NO_PROMPT
 
 
 def chat_turn(role: Role, parts: Sequence[str | EncodedPicture]) -> Turn:
@@ -37,7 +37,7 @@ class PromptEncoder:
 
     def __init__(self, settings: MediaSettings) -> None:
         self._prep = MediaPrep.of(SERVED_RULE, settings)
-        self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
+        self._pool: MediaPool[tuple[Message, ...], EncodedTurns] = MediaPool(
             partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
 

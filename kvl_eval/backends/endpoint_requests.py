@@ -12,7 +12,7 @@ from kvl_eval.backends.endpoint_answers import no_means, served_budget
 from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import LONGEST_MARKER
 from kvl_eval.errors import SampleError
-from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt
+from kvl_eval.media.encoded import EncodedPicture, EncodedTurns
 from kvl_eval.types import Generation, Policy
 
 SEED_BITS = 0x7FFF_FFFF  # what every server takes
@@ -82,7 +82,7 @@ class Asker:
             raise no_means("force", "it does not continue an answer that was begun (continue_final_message)")
 
 
-def turns(prompt: EncodedPrompt) -> list[Json]:
+def turns(prompt: EncodedTurns) -> list[Json]:
     """A prompt as chat completions take it: texts that touch become one, turns of text alone are plain strings."""
     messages: list[Json] = []
     for role, parts in prompt.turns:

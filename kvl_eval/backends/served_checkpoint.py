@@ -10,7 +10,7 @@ from functools import partial
 
 from kvl_eval.backends.base import EngineSettings, Limits
 from kvl_eval.backends.encoding import chat_turn
-from kvl_eval.media.encoded import EncodedPrompt
+from kvl_eval.media.encoded import EncodedTurns
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of
@@ -32,7 +32,7 @@ class ServedCheckpoint:
             text_tokens=lambda text: len(self._text.encode(text)),
         )
 
-    def count(self, prompt: EncodedPrompt) -> int:
+    def count(self, prompt: EncodedTurns) -> int:
         """Tokens of a prompt, template and pictures included."""
         sizes = [tokens_of(*info.resized_to, self._pictures) for info in prompt.media]
         return len(self._text.encode_turns([chat_turn(role, parts) for role, parts in prompt.turns], sizes).ids)

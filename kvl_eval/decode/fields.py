@@ -49,7 +49,7 @@ def inlined(kind: type) -> Any:
     return field(default_factory=kind, metadata={"inlined": True})
 
 
-def _field(default: Any, metadata: dict[str, Any], *, compare: bool = True) -> Any:
+def _field(default: Any, metadata: dict[str, object], *, compare: bool = True) -> Any:
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata, compare=compare)
     return field(default=default, metadata=metadata, compare=compare)
