@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from kvl_eval.backends.base import Backend, EngineSettings, Settings
+from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.errors import CheckpointError, ConfigError, UsageError, unknown
 from kvl_eval.families import (
     CONFIG_KEY,
@@ -20,7 +21,6 @@ from kvl_eval.families import (
 )
 from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
 from kvl_eval.model.files import read_json
-from kvl_eval.model.hub import checkpoint_folder
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -125,13 +125,7 @@ def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
         return ChosenFamily(entry.family, FamilyRule.REGISTERED)
     if entry.kind != "checkpoint":
         return ChosenFamily(OTHER, FamilyRule.NONE)
-    folder = checkpoint_folder(
-        entry.location,
-        settings.revision,
-        weights=False,
-        offline=settings.offline,
-        max_download=settings.max_download,
-    )
+    folder = Checkpoint(location=entry.location, settings=settings).folder(weights=False)
     return choose_family(KIMI_VL, entry.location, family_facts(folder))
 
 

@@ -38,12 +38,12 @@ from kvl_eval.backends.endpoint_answers import (
 )
 from kvl_eval.backends.endpoint_flags import EndpointArgs, endpoint_args, served_checkpoint, server_of
 from kvl_eval.backends.endpoint_requests import Asker
-from kvl_eval.backends.jobs import AnswerParts, failed, finished, output_parts
+from kvl_eval.backends.jobs import failed, finished, finished_output
 from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import LONGEST_MARKER, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.model.families import OTHER
-from kvl_eval.types import Completion, TokenCounts
+from kvl_eval.types import Completion
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
 
@@ -173,7 +173,7 @@ class Endpoint:
         """One answer without a budget."""
         request = job.request
         reply = await self._asker.ask(job, job.seeds[repeat], request.generation.limit, prefix=request.prefix)
-        yield self._completion(job, repeat, reply, answer_of(reply))
+        yield self._completion(job, reply, self._finished(job, repeat, answer_of(reply)))
 
     async def _served(self, job: EncodedJob, repeat: int) -> AsyncIterator[Completion]:
         """One request for each budget, which the server itself keeps."""
@@ -181,8 +181,8 @@ class Endpoint:
         await self._asker.check_means(generation)
         for budget in generation.think_budgets:
             reply = await self._ask_served(job, job.seeds[repeat], budget)
-            kept = kept_budget(reply, budget, generation.answer_tokens)
-            yield self._completion(job, repeat, kept.reply, kept.parts)
+            answer = kept_budget(reply, budget, generation.answer_tokens)
+            yield self._completion(job, reply, self._finished(job, repeat, answer))
 
     async def _ask_served(self, job: EncodedJob, seed: int, budget: int) -> Reply:
         """The reply under the server's own budget, which begins behind the opening marker."""
@@ -210,8 +210,7 @@ class Endpoint:
         pieces.feed(trajectory, check_tokens(reply), finish_of(reply))
         while True:
             for output in trajectory.outputs:
-                counts = TokenCounts(thinking=output.thinking, answer=output.answer)
-                yield self._completion(job, repeat, reply, output_parts(output, pieces.alphabet, prefix, counts))
+                yield self._completion(job, reply, finished_output(job, repeat, output, pieces.alphabet))
             trajectory.outputs = []
             if trajectory.finished:
                 return
@@ -223,28 +222,30 @@ class Endpoint:
 
     # -- completions
 
-    def _completion(self, job: EncodedJob, repeat: int, reply: Reply, parts: AnswerParts) -> Completion:
-        """The completion of a reply; `extra` names another model than the one asked for."""
+    def _finished(self, job: EncodedJob, repeat: int, answer: Completion) -> Completion:
+        return finished(job, repeat, replace(answer, raw_output=job.request.prefix + answer.raw_output))
+
+    def _completion(self, job: EncodedJob, reply: Reply, answer: Completion) -> Completion:
+        """A finished answer with what its reply says; `extra` names another model than the one asked for."""
         prefix, prompt_tokens = job.request.prefix, reply.count("prompt_tokens")
         other: dict[str, Json] = {"model": reply.model} if reply.model and reply.model != self.name else {}
         if self._served_checkpoint is not None and not prefix:
             ours = self._served_checkpoint.count(job.prompt)
             other |= {"prompt_tokens_ours": ours} if ours != prompt_tokens else {}
         total = job.seconds
-        seconds = {
-            "load": job.load,
-            "queue": reply.waited,
-            "decode": max(0.0, total - job.load - reply.waited),
-            "total": total,
-        }
-        completion = finished(job, repeat, parts, seconds, self.server.base_url)
         return replace(
-            completion,
-            raw_output=parts.raw if parts.branch else prefix + parts.raw,
-            tokens=replace(parts.tokens, prompt=prompt_tokens),
-            prompt_text=job.prompt_text + prefix,
+            answer,
             attempt=reply.tries,
-            extra={**other, **parts.extra, **self._traffic()},
+            tokens=replace(answer.tokens, prompt=prompt_tokens),
+            prompt_text=job.prompt_text + prefix,
+            time={
+                "load": job.load,
+                "queue": reply.waited,
+                "decode": max(0.0, total - job.load - reply.waited),
+                "total": total,
+            },
+            worker=self.server.base_url,
+            extra={**other, **answer.extra, **self._traffic()},
         )
 
     def _traffic(self) -> Mapping[str, Json]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from kvl_eval.backends.chat_reply import Reply
-from kvl_eval.backends.jobs import AnswerParts
 from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import Alphabet, Trajectory
 from kvl_eval.errors import EndpointError, SampleError
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking, unfinished_close
-from kvl_eval.types import FinishReason, Policy, TokenCounts
+from kvl_eval.types import Completion, FinishReason, Policy, TokenCounts
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -35,7 +34,7 @@ def finish_of(reply: Reply) -> FinishReason:
     return FINISH[reply.finish]
 
 
-def answer_of(reply: Reply) -> AnswerParts:
+def answer_of(reply: Reply) -> Completion:
     """Thought and answer, wherever the server puts the thought.
 
     A thought in a field of its own (`reasoning_content`, `reasoning`) is written between Kimi-VL's markers in `raw`. It
@@ -54,12 +53,12 @@ def answer_of(reply: Reply) -> AnswerParts:
     total = reply.count("completion_tokens")
     if counted is not None:
         notes["tokens_split"] = counted
-    return AnswerParts(
-        raw=raw,
+    return Completion(
+        raw_output=raw,
         thinking=split.thinking,
         answer=split.answer,
-        closed=split.closed,
-        finish=finish_of(reply),
+        think_closed=split.closed,
+        finish_reason=finish_of(reply),
         tokens=TokenCounts(thinking=thinking, answer=total - thinking),
         extra=notes,
     )
@@ -189,15 +188,7 @@ def marks_of(tokens: Sequence[bytes]) -> Marks | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptBudget:
-    """What came of a budget that a server kept itself: its reply, no longer than the answer may be, and its parts."""
-
-    reply: Reply
-    parts: AnswerParts
-
-
-def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> KeptBudget:
+def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Completion:
     """A reply of a server that closes thoughts by itself, counted as budgets are counted here.
 
     A closing marker that ends behind the budget was the server's, and counts in neither part. vLLM writes the whole
@@ -214,13 +205,12 @@ def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> KeptBudget:
     thinking = (marks.closes or 0) if marks is not None and forced else start
     if thinking > budget:
         raise SampleError("budget", f"the server let a thought go on for {thinking} tokens, its budget being {budget}")
-    reply = _shortened(reply, tokens, start, answer_tokens)
-    parts = answer_of(reply)
-    extra = {name: note for name, note in parts.extra.items() if name != "tokens_split"}
+    answer = answer_of(_shortened(reply, tokens, start, answer_tokens))
+    extra = {name: note for name, note in answer.extra.items() if name != "tokens_split"}
     if forced and unfinished_close(b"".join(tokens[:thinking])):
         extra["unfinished_marker"] = True
     counts = TokenCounts(thinking=thinking, answer=min(len(tokens) - start, answer_tokens))
-    return KeptBudget(reply=reply, parts=replace(parts, budget=budget, forced=forced, tokens=counts, extra=extra))
+    return replace(answer, budget=budget, budget_forced=forced, tokens=counts, extra=extra)
 
 
 def spelled_tokens(reply: Reply) -> Sequence[bytes]:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvl_eval.backends.base import Description, Limits, Request, Settings
-from kvl_eval.backends.jobs import Job, failed, finished, output_parts
+from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.decode import Json, decode
 from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, DecodeError, SampleError, UsageError
@@ -177,8 +177,7 @@ class FakeBackend:
         words = _Words()
         trajectory = Trajectory(request.generation, words.alphabet, prefix=request.prefix)
         for output in _play(trajectory, words, tokens, answer):
-            counts = job.tokens(output.thinking, output.answer)
-            yield finished(job, repeat, output_parts(output, words.alphabet, request.prefix, counts), {}, "fake")
+            yield finished_output(job, repeat, output, words.alphabet)
 
     def _failing(self, request: Request) -> str | None:
         for failure in self._failures:

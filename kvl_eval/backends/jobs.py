@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from kvl_eval.backends.base import Request
-from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import Alphabet, Output
 from kvl_eval.errors import SampleError
-from kvl_eval.types import Completion, FinishReason, MediaInfo, Policy, TokenCounts
+from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 
 @dataclass(slots=True)
@@ -56,67 +55,34 @@ class Job:
         return TokenCounts(prompt=self.prompt_tokens, image=image, thinking=thinking, answer=answer)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerParts:
-    """What a model wrote for one repeat and budget, taken apart.
-
-    Attributes:
-        raw:    all of it, special tokens visible.
-        closed: as `Completion.think_closed`.
-        branch: whether the answers of several budgets share one thought.
-        extra:  for the record's `extra`.
-    """
-
-    raw: str
-    thinking: str
-    answer: str
-    closed: bool | None
-    finish: FinishReason
-    tokens: TokenCounts
-    budget: int | None = None
-    forced: bool = False
-    branch: bool = False
-    extra: Mapping[str, Json] = field(default_factory=dict)
-
-
-def output_parts(output: Output, alphabet: Alphabet, prefix: str, tokens: TokenCounts) -> AnswerParts:
-    """The parts of a trajectory's output; `prefix` is what the request had written already."""
-    raw, thinking, answer = output.texts(alphabet, prefix)
-    return AnswerParts(
-        raw=raw,
-        thinking=thinking,
-        answer=answer,
-        closed=output.closed,
-        finish=output.finish,
-        tokens=tokens,
-        budget=output.budget,
-        forced=output.forced,
-        branch=output.budget is not None,
-    )
-
-
-def finished(job: Job, repeat: int, parts: AnswerParts, time: Mapping[str, float], worker: str) -> Completion:
-    """The completion of an answer, which the job waits for no longer."""
-    job.open.discard((repeat, parts.budget))
-    return Completion(
+def finished(job: Job, repeat: int, answer: Completion) -> Completion:
+    """What a model wrote, with what its job knows; the job waits for it no longer."""
+    job.open.discard((repeat, answer.budget))
+    return replace(
+        answer,
         repeat=repeat,
-        budget=parts.budget,
-        policy=job.policy(parts.budget),
-        raw_output=parts.raw,
-        thinking=parts.thinking,
-        answer=parts.answer,
-        think_closed=parts.closed,
-        budget_forced=parts.forced,
-        finish_reason=parts.finish,
-        tokens=parts.tokens,
+        policy=job.policy(answer.budget),
         media=job.media,
         prompt_text=job.prompt_text,
         seed=job.seeds[repeat],
-        trajectory_id=f"{job.request.key}/{repeat}" if parts.branch else None,
-        time=time,
-        worker=worker,
-        extra=parts.extra,
     )
+
+
+def finished_output(job: Job, repeat: int, output: Output, alphabet: Alphabet) -> Completion:
+    """The same of a trajectory's output."""
+    raw, thinking, text = output.texts(alphabet, job.request.prefix)
+    answer = Completion(
+        budget=output.budget,
+        raw_output=raw,
+        thinking=thinking,
+        answer=text,
+        think_closed=output.closed,
+        budget_forced=output.forced,
+        finish_reason=output.finish,
+        tokens=job.tokens(output.thinking, output.answer),
+        trajectory_id=None if output.budget is None else f"{job.request.key}/{repeat}",
+    )
+    return finished(job, repeat, answer)
 
 
 def failed(job: Job, error: SampleError, *, repeat: int | None = None, worker: str = "") -> Iterator[Completion]:

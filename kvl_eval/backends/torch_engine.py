@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from kvl_eval.backends.base import Description, Limits, Request, Settings
 from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
-from kvl_eval.backends.jobs import Job, failed, finished, output_parts
+from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.decode import Json
 from kvl_eval.engine.cost import CostRule
@@ -319,8 +319,6 @@ class TorchEngine:
 
     def _completion(self, job: EngineJob, stream: Stream, output: Output) -> Completion:
         assert self._alphabet is not None
-        parts = output_parts(output, self._alphabet, job.request.prefix, job.tokens(output.thinking, output.answer))
-        parts = replace(parts, extra=output.ended_by(self._alphabet))
         prompt = stream.prompt
         seconds = {
             "queue": prompt.begun - job.pulled - job.load,
@@ -329,7 +327,9 @@ class TorchEngine:
             "decode": time.perf_counter() - stream.started,
             "total": job.seconds,
         }
-        return finished(job, stream.repeat, parts, seconds, self._worker())
+        completion = finished_output(job, stream.repeat, output, self._alphabet)
+        extra = output.ended_by(self._alphabet)
+        return replace(completion, time=seconds, worker=self._worker(), extra=extra)
 
     def _worker(self) -> str:
         return f"{self._device()}:{os.getpid()}"

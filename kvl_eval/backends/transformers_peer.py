@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -22,11 +22,10 @@ from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.backends.encoding import EncodedJob, PromptEncoder, chat_turn
 from kvl_eval.backends.endpoint_answers import in_our_markers
 from kvl_eval.backends.fingerprint import checkpoint_facts, files_sha256
-from kvl_eval.backends.jobs import AnswerParts, failed, finished
+from kvl_eval.backends.jobs import failed, finished
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.errors import ConfigError, SampleError
 from kvl_eval.media.encoded import EncodedPicture
-from kvl_eval.model.base import Turn
 from kvl_eval.model.families import OTHER
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
 from kvl_eval.types import Completion, TokenCounts
@@ -44,30 +43,8 @@ FILES = (
 ROW_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError, MemoryError)
 
 
-@dataclass(slots=True)
-class PeerJob(EncodedJob):
-    """A request for one answer: its only repeat."""
-
-    @property
-    def repeat(self) -> int:
-        """Which one."""
-        return self.request.repeats[0]
-
-    def row(self) -> PeerRow:
-        """The request as the model takes it."""
-        from PIL import Image
-
-        from kvl_eval.backends.peer_model import PeerRow
-
-        turns, pictures = list[Turn](), []
-        for role, parts in self.prompt.turns:
-            pictures += [Image.open(BytesIO(part.png)) for part in parts if isinstance(part, EncodedPicture)]
-            turns.append(chat_turn(role, parts))
-        request = self.request
-        return PeerRow(turns=turns, pictures=pictures, generation=request.generation, seed=request.seeds[0])
-
-
 Answered = tuple[str, Completion]
+Wanted = tuple[EncodedJob, int]  # an answer: its request and its repeat
 
 
 class TransformersPeer:
@@ -159,15 +136,16 @@ class TransformersPeer:
     def _rows(self) -> int:
         return self.settings.batch_size or (ROWS if self._checkpoint.device() == "cpu" else ROWS_ELSEWHERE)
 
-    async def _prepared(self, pulled: Iterator[Request], rows: int) -> tuple[list[PeerJob], list[Answered]]:
-        """The next requests, a job for each answer; and what failed of them."""
-        prepared = await asyncio.gather(*map(self._prepare, islice(pulled, rows)))
-        return [job for jobs, _ in prepared for job in jobs], [
-            answer for _, failures in prepared for answer in failures
-        ]
+    async def _prepared(self, pulled: Iterator[Request], rows: int) -> tuple[list[Wanted], list[Answered]]:
+        """The answers that the next requests want, and what failed of them."""
+        jobs = [EncodedJob(request) for request in islice(pulled, rows)]
+        failures = await asyncio.gather(*map(self._prepare, jobs))
+        wanted = [(job, repeat) for job in jobs for repeat in job.request.repeats if job.open]
+        return wanted, [answer for answers in failures for answer in answers]
 
-    async def _prepare(self, request: Request) -> tuple[list[PeerJob], list[Answered]]:
-        """A job for each repeat, or the failures of all."""
+    async def _prepare(self, job: EncodedJob) -> list[Answered]:
+        """Have a job's prompt encoded; the failures of its answers where that cannot be."""
+        request = job.request
         if request.generation.think_budgets:
             raise ConfigError(
                 "config.budget",
@@ -180,67 +158,75 @@ class TransformersPeer:
                 f"{self.name} runs through transformers, which goes on with no reply that a prompt has begun",
                 fix="choose another --prompt, or serve the model and use --model endpoint",
             )
-        whole = EncodedJob(request)
         try:
-            await self._encoder.encode(whole)
+            await self._encoder.encode(job)
         except SampleError as error:
-            return [], [(request.key, completion) for completion in failed(whole, error)]
-        jobs = [PeerJob(replace(request, repeats=(repeat,), seeds=(seed,))) for repeat, seed in whole.seeds.items()]
-        for job in jobs:
-            job.pulled, job.load, job.prompt = whole.pulled, whole.load, whole.prompt
-            job.media, job.prompt_text = whole.media, whole.prompt_text
-        return jobs, []
+            return [(request.key, completion) for completion in failed(job, error)]
+        return []
 
-    def _answer(self, model: PeerModel, jobs: Sequence[PeerJob]) -> list[Answered]:
-        """The jobs' answers; a batch that cannot be computed is halved until one row is to blame."""
+    def _answer(self, model: PeerModel, wanted: Sequence[Wanted]) -> list[Answered]:
+        """The answers; a batch that cannot be computed is halved until one row is to blame."""
         begun = time.perf_counter()
         try:
-            outputs = model.answer([job.row() for job in jobs], lambda: self._halted)
+            outputs = model.answer([_row(job, repeat) for job, repeat in wanted], lambda: self._halted)
         except ROW_ERRORS as error:
-            if len(jobs) == 1:
-                return _failures(jobs[0], _row_error(error))
-            half = len(jobs) // 2
-            return self._answer(model, jobs[:half]) + self._answer(model, jobs[half:])
+            if len(wanted) == 1:
+                return [_failure(*wanted[0], _row_error(error))]
+            half = len(wanted) // 2
+            return self._answer(model, wanted[:half]) + self._answer(model, wanted[half:])
         seconds = time.perf_counter() - begun
         return [
-            answered
-            for job, output in zip(jobs, outputs, strict=True)
-            for answered in self._completions(model, job, output, seconds)
+            self._completion(model, job, repeat, output, seconds)
+            for (job, repeat), output in zip(wanted, outputs, strict=True)
         ]
 
-    def _completions(self, model: PeerModel, job: PeerJob, output: PeerOutput, seconds: float) -> list[Answered]:
-        """The answer of an output, or its failure."""
+    def _completion(
+        self, model: PeerModel, job: EncodedJob, repeat: int, output: PeerOutput, seconds: float
+    ) -> Answered:
         if output.failed is not None:
-            return _failures(job, _output_error(output, model.context))
+            return _failure(job, repeat, _output_error(output, model.context))
         kept = output.ids[:-1] if output.stopped else output.ids
         split = split_thinking(in_our_markers(model.text(kept, special=False)))
         thinking = 0 if not split.thinking else _tokens_until_closed(model, kept)
-        job.prompt_text = output.prompt
-        parts = AnswerParts(
-            raw=model.text(output.ids, special=True),
+        answer = Completion(
+            raw_output=model.text(output.ids, special=True),
             thinking=split.thinking,
             answer=split.answer,
-            closed=split.closed,
-            finish="stop" if output.stopped else "length",
+            think_closed=split.closed,
+            finish_reason="stop" if output.stopped else "length",
             tokens=TokenCounts(
                 prompt=output.prompt_tokens,
                 image=output.image_tokens,
                 thinking=thinking,
                 answer=len(kept) - thinking,
             ),
+            time={"load": job.load, "decode": seconds, "total": job.seconds},
+            worker=f"{self._checkpoint.device()}:{os.getpid()}",
             extra={"stop_token": model.text(output.ids[-1:], special=True)} if output.stopped else {},
         )
-        times = {"load": job.load, "decode": seconds, "total": job.seconds}
-        return [
-            (job.request.key, finished(job, job.repeat, parts, times, f"{self._checkpoint.device()}:{os.getpid()}"))
-        ]
+        return job.request.key, replace(finished(job, repeat, answer), prompt_text=output.prompt)
 
 
-def _alike(jobs: Sequence[PeerJob], most: int) -> Iterator[Sequence[PeerJob]]:
-    """Jobs that can be computed together: of one limit, with pictures or without, at most so many."""
-    groups: dict[tuple[int, bool], list[PeerJob]] = {}
-    for job in jobs:
-        groups.setdefault((job.request.generation.limit, bool(job.media)), []).append(job)
+def _row(job: EncodedJob, repeat: int) -> PeerRow:
+    """An answer as the model is asked for it."""
+    from PIL import Image
+
+    from kvl_eval.backends.peer_model import PeerRow
+
+    parts = [part for _, parts in job.prompt.turns for part in parts]
+    return PeerRow(
+        turns=[chat_turn(role, parts) for role, parts in job.prompt.turns],
+        pictures=[Image.open(BytesIO(part.png)) for part in parts if isinstance(part, EncodedPicture)],
+        generation=job.request.generation,
+        seed=job.seeds[repeat],
+    )
+
+
+def _alike(wanted: Sequence[Wanted], most: int) -> Iterator[Sequence[Wanted]]:
+    """Answers that can be computed together: of one limit, with pictures or without, at most so many."""
+    groups: dict[tuple[int, bool], list[Wanted]] = {}
+    for job, repeat in wanted:
+        groups.setdefault((job.request.generation.limit, bool(job.media)), []).append((job, repeat))
     for group in groups.values():
         for start in range(0, len(group), most):
             yield group[start : start + most]
@@ -256,8 +242,9 @@ def _tokens_until_closed(model: PeerModel, ids: Sequence[int]) -> int:
     return low
 
 
-def _failures(job: PeerJob, error: SampleError) -> list[Answered]:
-    return [(job.request.key, completion) for completion in failed(job, error)]
+def _failure(job: EncodedJob, repeat: int, error: SampleError) -> Answered:
+    (completion,) = failed(job, error, repeat=repeat)
+    return job.request.key, completion
 
 
 def _row_error(error: Exception) -> SampleError:

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.backends.chat_client import ChatClient, retry_after
-from kvl_eval.backends.chat_gate import Gate
+from kvl_eval.backends.chat_client import ChatClient, Gate, retry_after
 from kvl_eval.backends.endpoint import Endpoint
 from kvl_eval.errors import ConfigError, EndpointError
 from kvl_eval.reports.table import row_notes
