@@ -131,7 +131,7 @@ class Settings:
     def of(**values: Any) -> Settings:
         """Settings by name, whatever their concern. Raises TypeError for a name that none has."""
         parts = {
-            concern: kind(**{one.name: values.pop(one.name) for one in fields(kind) if one.name in values})
+            concern: kind(**{option.name: values.pop(option.name) for option in fields(kind) if option.name in values})
             for concern, kind in CONCERNS.items()
         }
         return Settings(**parts, **values)
@@ -143,7 +143,7 @@ CONCERNS: Mapping[str, type] = {
     "server": ServerSettings,
     "cluster": ClusterSettings,
 }
-SETTINGS = tuple(one.name for kind in CONCERNS.values() for one in fields(kind))
+SETTINGS = tuple(option.name for kind in CONCERNS.values() for option in fields(kind))
 """Names of all settings, as options have them."""
 
 

@@ -103,15 +103,15 @@ class Server:
         """The key, or nothing where none is named. Raises UsageError for a variable that is not set."""
         if self.key_env is None:
             return ""
-        found = os.environ.get(self.key_env, "").strip()
-        if not found or not found.isascii() or not found.isprintable():
+        key = os.environ.get(self.key_env, "").strip()
+        if not key or not key.isascii() or not key.isprintable():
             raise UsageError(
                 "usage.api_key",
                 f"the environment variable {self.key_env} holds no key",
-                why="not set, empty, or not plain text" if not found else "a key is plain ASCII text",
+                why="not set, empty, or not plain text" if not key else "a key is plain ASCII text",
                 fix=f"export {self.key_env}=...",
             )
-        return found
+        return key
 
 
 class _Again(Exception):

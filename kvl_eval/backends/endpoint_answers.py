@@ -98,10 +98,10 @@ def check_tokens(reply: Reply) -> Sequence[bytes]:
             why=f"it came as {reply.reasoning_field}",
             fix="start it without a reasoning parser, or use --model-args budget=thinking_token_budget",
         )
-    found = spelling(reply.tokens or (), (reply.content or "").encode())
-    if found is None:
+    pieces = spelling(reply.tokens or (), (reply.content or "").encode())
+    if pieces is None:
         raise SampleError("bad_response", "the tokens of the reply do not spell its text, so they cannot be counted")
-    return found
+    return pieces
 
 
 def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
@@ -110,7 +110,7 @@ def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
     Of a character that takes several tokens vLLM shows all bytes with the last one: each token before it gets a byte
     of it. Tokens that made no character at all stand in the text as U+FFFD.
     """
-    found, place, hidden = list[bytes](), 0, 0
+    pieces, place, hidden = list[bytes](), 0, 0
     for token in tokens:
         if not token:
             hidden += 1
@@ -118,12 +118,12 @@ def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
         lost = _replaced(text, place, token) if hidden else 0
         if not text.startswith(token, place + lost):
             break
-        found += [text[place : place + lost], *[b""] * (hidden - 1), token] if lost else _shared(token, hidden)
+        pieces += [text[place : place + lost], *[b""] * (hidden - 1), token] if lost else _shared(token, hidden)
         place, hidden = place + lost + len(token), 0
     rest = text[place:]
     if rest and (not hidden or rest.replace(REPLACED, b"")):
         return None
-    return [*found, *([rest, *[b""] * (hidden - 1)] if hidden else [])]
+    return [*pieces, *([rest, *[b""] * (hidden - 1)] if hidden else [])]
 
 
 def _replaced(text: bytes, place: int, token: bytes) -> int:
@@ -136,8 +136,8 @@ def _replaced(text: bytes, place: int, token: bytes) -> int:
 
 def _shared(token: bytes, hidden: int) -> list[bytes]:
     """A token's bytes, the first ones given to the `hidden` tokens before it, one each as far as they go."""
-    given = min(hidden, len(token) - 1)
-    return [*(token[place : place + 1] for place in range(given)), *[b""] * (hidden - given), token[given:]]
+    shares = min(hidden, len(token) - 1)
+    return [*(token[place : place + 1] for place in range(shares)), *[b""] * (hidden - shares), token[shares:]]
 
 
 def no_means(policy: str, why: str) -> EndpointError:
@@ -227,8 +227,8 @@ def _shortened(reply: Reply, tokens: Sequence[bytes], start: int, answer_tokens:
     end = start + answer_tokens
     if len(tokens) <= end:
         return reply
-    kept = tokens[start if reply.reasoning else 0 : end]
-    return replace(reply, content=b"".join(kept).decode("utf-8", errors="replace"), finish="length")
+    tokens_left = tokens[start if reply.reasoning else 0 : end]
+    return replace(reply, content=b"".join(tokens_left).decode("utf-8", errors="replace"), finish="length")
 
 
 def _is_done(trajectory: Trajectory) -> bool:
@@ -256,7 +256,7 @@ class Pieces:
         trajectory.push(0)
         if finish == "length":
             trajectory.outputs = [
-                replace(one, finish="length") if one.stop_id == 0 else one for one in trajectory.outputs
+                replace(output, finish="length") if output.stop_id == 0 else output for output in trajectory.outputs
             ]
 
     def _id(self, token: bytes) -> int:

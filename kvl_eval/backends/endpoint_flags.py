@@ -48,10 +48,10 @@ def served_checkpoint(settings: EngineSettings) -> ServedCheckpoint | None:
     return ServedCheckpoint(resolve_model(str(named)).location, settings)
 
 
-def endpoint_args(given: Mapping[str, Json]) -> EndpointArgs:
+def endpoint_args(values: Mapping[str, Json]) -> EndpointArgs:
     """The model arguments, defaults filled in. Raises: UsageError, ConfigError."""
     words: dict[str, str] = {}
-    for name, value in given.items():
+    for name, value in values.items():
         if name == "checkpoint":
             continue
         if name not in MODEL_ARGS:

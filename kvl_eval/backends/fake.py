@@ -265,7 +265,7 @@ def _thought(words: int, seed: int) -> str:
     return "".join(draw.choice(("so ", "then ", "wait, ", "hence ", "look: ")) for _ in range(words))
 
 
-def _parse(given: Mapping[str, Json]) -> FakeArgs:
+def _parse(values: Mapping[str, Json]) -> FakeArgs:
     known: dict[str, type] = {
         "answers": str,
         "think": int,
@@ -274,13 +274,13 @@ def _parse(given: Mapping[str, Json]) -> FakeArgs:
         "concurrency": int,
         "fail": str,
     }
-    for name in given:
+    for name in values:
         if name not in known:
             from kvl_eval.errors import unknown
 
             raise unknown("model argument", name, list(known), "kvl-eval list models")
     try:
-        return FakeArgs(**{name: known[name](value) for name, value in given.items()})
+        return FakeArgs(**{name: known[name](value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError("config.model_args", "fake cannot read its arguments", why=str(error)) from error
 

@@ -60,19 +60,19 @@ class Line:
 
     async def take(self, replica: int) -> Request | None:
         """The longest request that waits; None where none will come, or what the replica holds is to be done first."""
-        held = self._held.setdefault(replica, {})
+        requests = self._held.setdefault(replica, {})
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting or self._closed or (self._suspects and not held))
+            await self._changed.wait_for(lambda: self._waiting or self._closed or (self._suspects and not requests))
             if replica in self._alone:
                 return None
             if self._waiting:
                 request = heapq.heappop(self._waiting)[2]
-            elif self._suspects and not held:
+            elif self._suspects and not requests:
                 request = self._suspects.pop()
                 self._alone.add(replica)
             else:
                 return None
-            held[request.key] = request
+            requests[request.key] = request
             self._changed.notify_all()
             return request
 
@@ -182,8 +182,8 @@ class RayPool:
 
     def describe(self) -> Description:
         """As one replica describes itself."""
-        one = self._local.describe()
-        return replace(one, facts={**one.facts, "replicas": self._settings.num_replicas})
+        description = self._local.describe()
+        return replace(description, facts={**description.facts, "replicas": self._settings.num_replicas})
 
     def limits(self) -> Limits:
         return self._local.limits()
@@ -298,7 +298,7 @@ class _Run:
         Raises: KvlEvalError, if replicas keep dying before anything is answered.
         """
         self._deaths += 1
-        held = await self.line.lose.remote(number)
+        requests = await self.line.lose.remote(number)
         if self._deaths > MAX_ATTEMPTS * self._num_replicas:
             raise KvlEvalError(
                 "ray.replicas",
@@ -306,7 +306,7 @@ class _Run:
                 why=str(error).strip().splitlines()[0],
                 fix="look at Ray's logs; try `--backend local` with --limit 1",
             )
-        for request in held:
+        for request in requests:
             if request.key in self._under.jobs:
                 await self._again(request)
 

@@ -251,30 +251,34 @@ class TorchEngine:
     def _wants_more(self, batch: Batch, preparing: Iterable[EngineJob]) -> bool:
         """Whether there is room for another request: in the batch, in memory and in the workers' queue."""
         jobs = list(preparing)
-        held = sum(job.bytes for job in self._jobs.values() if not job.prompt or job.prompt.pixel_values)
+        waiting = sum(job.bytes for job in self._jobs.values() if not job.prompt or job.prompt.pixel_values)
         streams = sum(len(job.request.repeats) for job in jobs)
         if batch.room <= streams:
             return False
         if not jobs:
-            return held < BYTES_AHEAD or not batch.busy
+            return waiting < BYTES_AHEAD or not batch.busy
         pictures = sum(max(1, self._prompts.pictures(job.request.messages)) for job in jobs)
-        return held < BYTES_AHEAD and (pictures < MEDIA_AHEAD or len(jobs) < self._prompts.workers)
+        return waiting < BYTES_AHEAD and (pictures < MEDIA_AHEAD or len(jobs) < self._prompts.workers)
 
     async def _prepare(self, job: EngineJob) -> Prompt:
         """Pictures and ids of one request. Raises: SampleError."""
         request = job.request
-        made = await self._prompts.make(request)
+        prepared = await self._prompts.make(request)
         job.load = job.seconds
-        job.media = tuple(image.info for image in made.images)
-        job.bytes = sum(image.patches.nbytes for image in made.images)
-        job.prompt_text = made.text
-        job.prompt_tokens = len(made.ids)
+        job.media = tuple(image.info for image in prepared.images)
+        job.bytes = sum(image.patches.nbytes for image in prepared.images)
+        job.prompt_text = prepared.text
+        job.prompt_tokens = len(prepared.ids)
         self._check_context(job)
         prompt = Prompt(
-            request.key, made.ids, made.places, grids=[image.grid for image in made.images], pictures=job.media
+            request.key,
+            prepared.ids,
+            prepared.places,
+            grids=[image.grid for image in prepared.images],
+            pictures=job.media,
         )
-        if made.images:
-            prompt.pixel_values = self._pixels(made.images)
+        if prepared.images:
+            prompt.pixel_values = self._pixels(prepared.images)
         assert self._alphabet is not None
         for repeat, seed in zip(request.repeats, request.seeds, strict=True):
             trajectory = Trajectory(request.generation, self._alphabet, prefix=request.prefix)
@@ -344,11 +348,11 @@ def _run_a_while(batch: Batch) -> list[Event]:
     return events
 
 
-def _engine_args(given: Mapping[str, Json]) -> EngineArgs:
+def _engine_args(values: Mapping[str, Json]) -> EngineArgs:
     """The arguments, checked. Raises: ConfigError."""
-    names = [one.name for one in fields(EngineArgs)]
+    names = [argument.name for argument in fields(EngineArgs)]
     counts: dict[str, int] = {}
-    for name, value in given.items():
+    for name, value in values.items():
         if name not in names:
             near = get_close_matches(name, names)
             raise ConfigError(

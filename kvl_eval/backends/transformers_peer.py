@@ -185,9 +185,9 @@ class TransformersPeer:
     ) -> Answered:
         if output.failed is not None:
             return _failure(job, repeat, _output_error(output, model.context))
-        kept = output.ids[:-1] if output.stopped else output.ids
-        split = split_thinking(in_our_markers(model.text(kept, special=False)))
-        thinking = 0 if not split.thinking else _tokens_until_closed(model, kept)
+        ids = output.ids[:-1] if output.stopped else output.ids
+        split = split_thinking(in_our_markers(model.text(ids, special=False)))
+        thinking = 0 if not split.thinking else _tokens_until_closed(model, ids)
         answer = Completion(
             raw_output=model.text(output.ids, special=True),
             thinking=split.thinking,
@@ -198,7 +198,7 @@ class TransformersPeer:
                 prompt=output.prompt_tokens,
                 image=output.image_tokens,
                 thinking=thinking,
-                answer=len(kept) - thinking,
+                answer=len(ids) - thinking,
             ),
             time={"load": job.load, "decode": seconds, "total": job.seconds},
             worker=f"{self._checkpoint.device()}:{os.getpid()}",
