@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.run.config import RunConfig
@@ -439,8 +439,9 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     class Other(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "weights_sha256": "0" * 64}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, identity={**description.identity, "weights_sha256": "0" * 64})
 
     path = interrupted(tmp_path, 4)
     with pytest.raises(UsageError) as caught:
@@ -457,8 +458,9 @@ def test_another_shard_is_refused(tmp_path: Path) -> None:
 
 def test_another_device_is_a_notice(tmp_path: Path) -> None:
     class Elsewhere(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "device": "cuda:0"}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, facts={**description.facts, "device": "cuda:0"})
 
     path = interrupted(tmp_path, 4)
     outcome = resume_run(RunReader.open(path, [tiny()]), lambda config: Elsewhere(config.settings, gold_answer))
