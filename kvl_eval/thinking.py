@@ -15,7 +15,7 @@ _CLOSE = THINK_CLOSE.encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitOutput:
     """The two parts of an output; `closed` is None where there is no thought."""
 
     thinking: str
@@ -23,7 +23,7 @@ class Split:
     closed: bool | None
 
 
-def split_thinking(raw: str) -> Split:
+def split_thinking(raw: str) -> SplitOutput:
     """The thought and the answer of `raw`; an unclosed thought leaves an empty answer.
 
     A closing marker ends the thought at its first occurrence, whether or not an opening marker stands before it
@@ -34,10 +34,10 @@ def split_thinking(raw: str) -> Split:
     opened = raw.lstrip().startswith(THINK_OPEN)
     before, close, after = raw.partition(THINK_CLOSE)
     if close:
-        return Split(_without_open(before), after.strip(), True)
+        return SplitOutput(_without_open(before), after.strip(), True)
     if opened:
-        return Split(_without_open(raw), "", False)
-    return Split("", raw, None)
+        return SplitOutput(_without_open(raw), "", False)
+    return SplitOutput("", raw, None)
 
 
 def _without_open(text: str) -> str:
