@@ -61,7 +61,7 @@ def judge(tmp_path: Path) -> Judge:
         for run, reply in enumerate(said):
             if reply is not None and question is not None:
                 fields = reply if isinstance(reply, dict) else {"verdict": reply, "reply": f"I say {reply}"}
-                written.write(make_reply(prompt_sha256=question.prompt_sha256, run=run, **fields))
+                written.append(make_reply(prompt_sha256=question.prompt_sha256, run=run, **fields))
         written.close()
         replies = Replies(folder, task.name)
         (score,) = judged_scores(task, "official", [item], replies, UMPIRE)
