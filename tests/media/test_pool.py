@@ -13,6 +13,7 @@ import pytest
 
 from kvl_eval.errors import MediaError, SampleError
 from kvl_eval.media.pool import IMAGES, MediaPool
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -226,12 +227,9 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "tests_helper.py").write_text(HELPER)
     (tmp_path / "script.py").write_text(ORPHANS)
     command = [sys.executable, str(tmp_path / "script.py")]
-    parent = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    workers = [int(text) for text in parent.stdout.readline().split()]
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
+    with running(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(text) for text in parent.stdout.readline().split()]
     deadline = time.monotonic() + 30
     while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,0 +1,18 @@
+"""Processes that tests start: whatever becomes of the test, they end with it, and their pipes are closed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process, killed at the end of the block if it still runs; `options` are those of `Popen`."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
