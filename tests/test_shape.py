@@ -27,7 +27,6 @@ SEVERAL_THINGS: dict[str, int] = {
     "Counts": 2,
     "Grid": 2,
     "Job": 3,
-    "Limits": 2,
     "Line": 2,
     "Message": 2,
     "Part": 2,
