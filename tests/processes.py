@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from kvl_eval.backends.base import Backend
+
+B = TypeVar("B", bound=Backend)
 
 
 @contextmanager
@@ -16,3 +21,12 @@ def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def closed_after(backend: B) -> Iterator[B]:
+    """The backend, closed at the end of the block with the media processes that it may have started for a plan."""
+    try:
+        yield backend
+    finally:
+        asyncio.run(backend.close())
