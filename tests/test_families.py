@@ -39,6 +39,7 @@ from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
+from tests.processes import closed_after
 from tests.records import make_record
 from tests.tiny_task import config_of, gold_answer, rescored, run_tiny, tiny
 
@@ -62,7 +63,8 @@ def plan_of(folder: Path) -> tuple[dict[str, Any], str]:
     """What is planned with a checkpoint, without the folder's name: the identity, and the text."""
     family = family_of(str(folder), EngineSettings())
     config = resolve(str(folder), family, [get_task("mathvista")], {"limit": 2})
-    plan = plan_run(config, make_backend(str(folder), config.settings))
+    with closed_after(make_backend(str(folder), config.settings)) as backend:
+        plan = plan_run(config, backend)
     tree = {**plan.identity, "model": {**plan.identity["model"], "name": ""}}
     lines = [line for line in plan_text(plan).splitlines() if not line.startswith("identity")]
     lines[0] = lines[0].replace(folder.name, "")
