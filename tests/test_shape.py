@@ -26,7 +26,6 @@ MANY_PARAMETERS: set[str] = set()
 SEVERAL_THINGS: dict[str, int] = {
     "Grid": 2,
     "Job": 3,
-    "Limits": 2,
     "Message": 2,
     "Part": 2,
     "Plan": 2,

@@ -163,7 +163,7 @@ def configuration(flags: Flags) -> RunConfig:
     chosen = _options(flags)
     model, names = str(flags.text("model")), flags.texts("task")
     named = select(names)
-    family = family_of(model, chosen.settings)
+    family = family_of(model, chosen.settings.engine)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
     if left_out := [task.name for task in named if task not in tasks]:
         click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)

@@ -289,6 +289,7 @@ class _Slot(NamedTuple):
     write: Writer
     required: bool
     omit: object  # the value that is not written; _ABSENT where each is
+    inlined: bool  # its own fields stand beside it
 
 
 class _Layout(NamedTuple):
@@ -312,8 +313,10 @@ def _layout(kind: Any) -> _Layout:
             required = one.default is MISSING and one.default_factory is MISSING
             default = one.default if one.default_factory is MISSING else one.default_factory()
             omit = default if one.metadata.get("omit") else _ABSENT
-            hint = hints[one.name]
-            slots.append(_Slot(one.name, one.metadata.get("former"), _reader(hint), _writer(hint), required, omit))
+            hint, inlined = hints[one.name], one.metadata.get("inlined", False)
+            known |= _layout(hint).known if inlined else set()
+            former = one.metadata.get("former")
+            slots.append(_Slot(one.name, former, _reader(hint), _writer(hint), required, omit, inlined))
     return _Layout(tuple(slots), frozenset(known), rest)
 
 
@@ -323,7 +326,10 @@ def _object(kind: Any) -> Reader:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
         found: dict[str, object] = {}
-        for name, former, read_field, _, required, _ in layout.slots:
+        for name, former, read_field, _, required, _, inlined in layout.slots:
+            if inlined:
+                found[name] = read_field(value)
+                continue
             item = value.get(name, _ABSENT)
             if item is _ABSENT and former is not None:
                 item = value.get(former, _ABSENT)
@@ -375,9 +381,11 @@ def _write(value: Any) -> Any:
 def _write_object(value: Any) -> dict[str, Json]:
     layout = _layout(cast("Any", type(value)))
     written: dict[str, Json] = {}
-    for name, _, _, write, _, omit in layout.slots:
+    for name, _, _, write, _, omit, inlined in layout.slots:
         item = getattr(value, name)
-        if omit is _ABSENT or item != omit:
+        if inlined:
+            written.update(write(item))
+        elif omit is _ABSENT or item != omit:
             written[name] = write(item)
     if layout.rest is not None:
         written.update(getattr(value, layout.rest))

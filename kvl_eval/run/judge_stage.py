@@ -14,7 +14,9 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server, list_models
+from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server
+from kvl_eval.backends.chat_models import list_models
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import ConfigError, EndpointError, SampleError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.event_loop import run_async
@@ -245,7 +247,7 @@ async def _converse(stage: _Stage, question: JudgeQuestion, blank: JudgeReply) -
             "seed": blank.run,
             **(rule.extra or {}),
         }
-        reply = await stage.client.complete(body)
+        reply = await stage.client.complete(encode_object(body))
         attempts += reply.tries
         said = reply.content or reply.refusal or ""
         refused = reply.refusal is not None or reply.finish == "content_filter"

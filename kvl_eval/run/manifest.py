@@ -19,7 +19,7 @@ def manifest_of(plan: Plan, created: datetime) -> Manifest:
         status="planned",
         created=created.isoformat(timespec="seconds"),
         demo=stored_family(config.family).is_demo,
-        blind=config.settings.blind,
+        blind=config.settings.media.blind,
         command=tuple(provenance.command()),
         config_fingerprint=plan.fingerprint,
         identity=encode_object(plan.identity),

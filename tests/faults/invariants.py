@@ -140,8 +140,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def quick_fake(config: RunConfig) -> Backend:
     """The fake backend of a run with the same answers, at once and in order."""
-    args = {name: value for name, value in config.settings.model_args.items() if name not in DELAYS}
-    return make_fake(replace(config, settings=replace(config.settings, model_args=args)))
+    args = {name: value for name, value in config.settings.engine.model_args.items() if name not in DELAYS}
+    engine = replace(config.settings.engine, model_args=args)
+    return make_fake(replace(config, settings=replace(config.settings, engine=engine)))
 
 
 def no_model(config: RunConfig) -> Backend:

@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.run.config import RunConfig
@@ -30,6 +31,7 @@ from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
 from tests.faults.invariants import check_invariants
+from tests.processes import running
 from tests.tiny_task import comparable, config_of, gold_answer, make_fake, rows, run_tiny, sample_of, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
@@ -439,8 +441,9 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     class Other(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "weights_sha256": "0" * 64}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, identity={**description.identity, "weights_sha256": "0" * 64})
 
     path = interrupted(tmp_path, 4)
     with pytest.raises(UsageError) as caught:
@@ -457,8 +460,9 @@ def test_another_shard_is_refused(tmp_path: Path) -> None:
 
 def test_another_device_is_a_notice(tmp_path: Path) -> None:
     class Elsewhere(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "device": "cuda:0"}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, facts={**description.facts, "device": "cuda:0"})
 
     path = interrupted(tmp_path, 4)
     outcome = resume_run(RunReader.open(path, [tiny()]), lambda config: Elsewhere(config.settings, gold_answer))
@@ -584,12 +588,21 @@ def test_what_progress_shows_is_in_the_file(tmp_path: Path) -> None:
 # -- killed from outside ----------------------------------------------------------------------------------------
 
 
-def child(verb: str, where: Path, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)]
-    root = str(SCRIPT.parent.parent)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
-    )
+Child = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """Starts `tiny_task.py VERB WHERE` with options; what still runs at the end of the test is killed."""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+
+        def start(verb: str, where: Path, **options: Any) -> subprocess.Popen[str]:
+            command = [sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)]
+            return stack.enter_context(running(command, env=environment, **pipes))
+
+        yield start
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -609,7 +622,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
 
 @pytest.mark.parametrize("torn", [False, True], ids=["between", "inside"])
 @pytest.mark.parametrize("after", [0, 1, 7, 9])
-def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool) -> None:
+def test_kill_minus_nine_then_resume(
+    child: Child, tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool
+) -> None:
     code, _, _ = ended(child("run", tmp_path, die_after=after, torn=torn))
     assert code == -signal.SIGKILL
     path = only_run(tmp_path)
@@ -625,7 +640,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     check_invariants(path)
 
 
-def test_killed_again_and_again(tmp_path: Path, uninterrupted: RunOutcome) -> None:
+def test_killed_again_and_again(child: Child, tmp_path: Path, uninterrupted: RunOutcome) -> None:
     ended(child("run", tmp_path, die_after=2))
     path = only_run(tmp_path)
     for _ in range(3):
@@ -646,7 +661,7 @@ def wait_for_records(output_dir: Path, count: int, process: subprocess.Popen[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_a_run_in_order(child: Child, tmp_path: Path, number: signal.Signals) -> None:
     process = child("run", tmp_path, n=200, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 3, process)
     process.send_signal(number)
@@ -662,7 +677,7 @@ def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) 
     check_invariants(path)
 
 
-def test_what_is_under_way_is_given_up_after_its_grace(tmp_path: Path) -> None:
+def test_what_is_under_way_is_given_up_after_its_grace(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=4, model_args={"delay": 3.0, "concurrency": 2, "jitter": 1.0})
     wait_for_records(tmp_path, 1, process)
     process.send_signal(signal.SIGINT)
@@ -670,7 +685,7 @@ def test_what_is_under_way_is_given_up_after_its_grace(tmp_path: Path) -> None:
     check_invariants(only_run(tmp_path))
 
 
-def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_run_at_once(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=50, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 2, process)
     process.send_signal(signal.SIGSTOP)  # both signals are there when it wakes
@@ -687,7 +702,7 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
     check_invariants(path)
 
 
-def test_a_second_process_on_one_run_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_on_one_run_is_refused(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=100, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 1, process)
     path = only_run(tmp_path)
@@ -699,12 +714,12 @@ def test_a_second_process_on_one_run_is_refused(tmp_path: Path) -> None:
     assert ended(process)[0] == 130
 
 
-def test_a_closed_standard_error_ends_nothing(tmp_path: Path) -> None:
-    with child("run", tmp_path, n=30, model_args={"delay": 0.01}) as process:
-        assert process.stderr is not None and process.stdout is not None
-        process.stderr.close()
-        assert "run folder" in process.stdout.read()
-        assert process.wait(timeout=60) == 0
+def test_a_closed_standard_error_ends_nothing(child: Child, tmp_path: Path) -> None:
+    process = child("run", tmp_path, n=30, model_args={"delay": 0.01})
+    assert process.stderr is not None and process.stdout is not None
+    process.stderr.close()
+    assert "run folder" in process.stdout.read()
+    assert process.wait(timeout=60) == 0
     check_invariants(only_run(tmp_path))
 
 

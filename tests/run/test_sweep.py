@@ -30,6 +30,7 @@ from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, Extraction, Sample, Score
 from tests.faults import children
+from tests.processes import running
 from tests.test_cli import kvl
 from tests.tiny_task import Deadly, comparable, config_of, make_fake, run_tiny, score, tiny
 
@@ -232,13 +233,9 @@ def test_an_unclosed_thought_is_never_searched_for_an_answer(folder: Path) -> No
 def test_a_killed_sweep_goes_on_where_it_was(folder: Path, policy: str) -> None:
     out = f"killed-{policy}"
     args = "answers=script.jsonl,delay=0.05"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kvl_eval", "sweep", *arguments(out, policy, "0,5,6", args)],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    kill_after(process, folder / out, 4)
+    command = [sys.executable, "-m", "kvl_eval", "sweep", *arguments(out, policy, "0,5,6", args)]
+    with running(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        kill_after(process, folder / out, 4)
     run = newest(folder / out)
     [path] = (run / "samples").glob("*.jsonl")
     kept = path.read_bytes()
