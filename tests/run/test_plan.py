@@ -21,6 +21,7 @@ from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
+from tests.refusals import refused
 from tests.tiny_task import config_of, rows, tiny
 
 
@@ -88,14 +89,14 @@ def test_the_first_line_of_a_sample_carries_what_a_scorer_needs() -> None:
 
 
 def test_an_id_that_nobody_has_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="q/99") as caught:
+    with refused(UsageError, "usage.sample_ids", "q/99") as caught:
         plan_of(sample_ids=("q/1", "q/99"))
     assert caught.value.code == "usage.sample_ids"
 
 
 def test_duplicate_ids_are_refused_with_both_positions() -> None:
     content = [*rows(4), rows(4)[1]]
-    with pytest.raises(DataError, match="two samples") as caught:
+    with refused(DataError, "data.duplicate", "two samples") as caught:
         plan_of(tiny(content=content))
     assert caught.value.where == "samples 2 and 5"
 

@@ -23,6 +23,7 @@ from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs, write_index
 from kvl_eval.store.run_lock import read_lock
 from tests.records import make_entry, make_manifest, make_record, make_row, make_sample, make_score
+from tests.refusals import refused
 
 FIRST, SECOND, OTHER = (make_sample(row={"q": number}) for number in (1, 2, 3))
 PLAN = [
@@ -101,7 +102,7 @@ def test_a_damaged_plan_line_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path)
     path = folder.path / "plan.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"q":2', b'"q":7'))
-    with pytest.raises(DataError, match="damaged") as caught:
+    with refused(DataError, "run.plan") as caught:
         list(folder.plan())
     assert caught.value.where == f"{path} line 3"
 
@@ -291,7 +292,7 @@ def test_a_lock_whose_pid_was_given_to_another_process_is_taken_over(tmp_path: P
 def test_a_lock_of_another_host_is_respected_and_never_removed(tmp_path: Path) -> None:
     folder = make(tmp_path)
     lock_of(folder, host="elsewhere", pid=dead_pid())
-    with pytest.raises(UsageError, match="another process"):
+    with refused(UsageError, "run.busy"):
         RunFolder.open(folder.path).lock()
     folder.unlock()
     assert read_lock(folder.path) is not None
