@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
-from kvl_eval.store.manifest import Counts
+from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
@@ -40,7 +41,7 @@ RECORD_TIMES = ("time", "ended_at", "crc")
 
 def resume(path: Path, task: Task | None = None, **options: Any) -> RunOutcome:
     chosen = task or tiny()
-    return resume_run(path, make_fake, own=[chosen], **options)
+    return resume_run(RunReader.open(path, [chosen]), make_fake, **options)
 
 
 def no_model(config: RunConfig) -> Backend:
@@ -166,7 +167,7 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     assert (row.n_ok, row.score, row.complete) == (7, 3 / 7, False)
     assert row.bounds == (0.3, 0.6)
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
-    counts = Counts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
+    counts = AnswerCounts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
     assert RunFolder.open(outcome.folder.path).manifest.counts == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
@@ -333,7 +334,7 @@ def test_a_disk_that_is_full_when_results_are_written_keeps_every_record(tmp_pat
         run_tiny(tmp_path, disk=Full(name="results.json"))
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert len(record_lines(path)) == 10
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     check_invariants(path)
 
@@ -384,14 +385,14 @@ def test_a_sweep_with_repeats_resumes_from_any_record(tmp_path: Path, kept: int)
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Path) -> None:
     path = interrupted(tmp_path, 10)
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     assert RunFolder.open(path).manifest.status == "finished"
     check_invariants(path)
@@ -401,7 +402,7 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
     task = tiny()
     config = config_of(task, tmp_path, model_args={"fail": "oom:4"})
     path = start_run(plan_run(config, make_fake(config), [task]), make_fake(config)).folder.path
-    untouched = resume_run(path, no_model, own=[task])
+    untouched = resume_run(RunReader.open(path, [task]), no_model)
     assert untouched.exit_code == 3
 
     class Repaired(FakeBackend):
@@ -409,11 +410,11 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
             async for answered in FakeBackend(answer=gold_answer).generate(requests):
                 yield answered
 
-    outcome = resume_run(path, lambda config: Repaired(config.settings), rerun="failed", own=[task])
+    outcome = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun="failed")
     assert (outcome.exit_code, len(record_lines(path))) == (0, 14)
-    chosen = resume_run(path, lambda config: Repaired(config.settings), rerun=["q/5"], own=[task])
+    chosen = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun=["q/5"])
     assert (chosen.exit_code, len(record_lines(path))) == (0, 15)
-    again = resume_run(path, lambda config: Repaired(config.settings), rerun="all", own=[task])
+    again = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun="all")
     assert (again.exit_code, len(record_lines(path))) == (0, 25)
     check_invariants(path)
 
@@ -441,12 +442,13 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     class Other(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "weights_sha256": "0" * 64}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, identity={**description.identity, "weights_sha256": "0" * 64})
 
     path = interrupted(tmp_path, 4)
     with pytest.raises(UsageError) as caught:
-        resume_run(path, lambda config: Other(config.settings), own=[tiny()])
+        resume_run(RunReader.open(path, [tiny()]), lambda config: Other(config.settings))
     assert "model.weights_sha256" in str(caught.value.why)
 
 
@@ -459,11 +461,12 @@ def test_another_shard_is_refused(tmp_path: Path) -> None:
 
 def test_another_device_is_a_notice(tmp_path: Path) -> None:
     class Elsewhere(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "device": "cuda:0"}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, facts={**description.facts, "device": "cuda:0"})
 
     path = interrupted(tmp_path, 4)
-    outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), lambda config: Elsewhere(config.settings, gold_answer))
     assert outcome.exit_code == 0
     assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
     assert outcome.folder.manifest.model.device == "cuda:0"
