@@ -168,6 +168,10 @@ def test_a_video_without_subtitles() -> None:
         (b"not json", "interleave"),
         (b'{"a": 1}', "interleave"),
         (b'[{"timestamp": 5}]', "interleave-lmms-eval"),
+        (b'[{"start": 5, "end": "00:00:06", "line": "x"}]', "interleave"),
+        (b'[{"start": "00:00:05", "end": null, "line": "x"}]', "interleave"),
+        (b'[{"start": "5", "end": "6", "line": "x"}]', "interleave"),
+        (b'[{"start": "00:00:05", "end": "00:00:06", "line": ["x"]}]', "interleave"),
     ],
 )
 def test_a_broken_file_is_a_media_error(tmp_path: Path, content: bytes, rule: str) -> None:
