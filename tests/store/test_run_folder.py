@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.decode import encode_object
+from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import file_name, run_name
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import Record
@@ -326,3 +327,9 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
     index = json.loads((tmp_path / "index.json").read_text())
     assert [run["path"] for run in index["runs"]] == ["one", "another", "killed", "newer"]
     assert list_runs(tmp_path / "nothing") == []
+
+
+def test_a_manifest_of_which_nothing_is_known_counts_nothing() -> None:
+    counts = decode(Manifest, {}).counts
+    assert (counts.planned, counts.ok, counts.failed, counts.pending) == (0, 0, {}, 0)
+    assert encode_object(decode(Manifest, {"counts": {"planned": 3}}))["counts"]["planned"] == 3
