@@ -85,7 +85,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
 
 
 def make_score(number: int, verdict: str, text: str) -> ScoreLine:
-    fields = {
+    line = {
         "sample_id": sample_id(number),
         "repeat": 0,
         "budget": None,
@@ -103,7 +103,7 @@ def make_score(number: int, verdict: str, text: str) -> ScoreLine:
         "scorer": "official",
         "scorer_version": "1",
     }
-    return decode(ScoreLine, fields)
+    return decode(ScoreLine, line)
 
 
 def make_plan(number: int, task: str, text: str) -> dict[str, Any]:
