@@ -71,7 +71,7 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
 
 
 def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, scorer: str) -> ScoreLine:
-    """The line of one answer; it holds the sample's own values where the plan has equal ones, so that none lie twice."""
+    """The line of one answer; id and gold are the sample's own where the plan's are equal, so that none lie twice."""
     score, gold = answer.score, entry.sample.gold
     return ScoreLine(
         sample_id=sample.id,
