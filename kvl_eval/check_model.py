@@ -13,12 +13,12 @@ from pathlib import Path
 from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
 from kvl_eval.families import RULES, choose_family
-from kvl_eval.model.families import KIMI_VL
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import chat
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
 from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
+from kvl_eval.model.registry import families, family_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ def _finding(name: str, look: Check, folder: Path) -> ModelFinding:
 
 
 def _family(folder: Path, place: str, option: str | None) -> str:
-    chosen = choose_family(KIMI_VL, place, family_facts(folder), option)
+    facts = family_facts(folder)
+    named = None if option is None else family_named(option)
+    chosen = choose_family(families(facts.model_type), place, facts, named)
     return f"{chosen.family.name}, {RULES[chosen.rule]}"
 
 

@@ -17,10 +17,10 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
 from kvl_eval.errors import UsageError
-from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, choose_family
-from kvl_eval.model.families import (
+from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, ModelFamily, choose_family
+from kvl_eval.model.kimi_vl.families import (
+    FAMILIES,
     INSTRUCT,
-    KIMI_VL,
     NANO,
     NANO_THINKING,
     OTHER,
@@ -105,7 +105,7 @@ def test_registered_names_and_repositories_are_what_they_say(entry: Any) -> None
     assert (chosen.family, chosen.rule) == (expected, rule)
     if expected.published is not None and not expected.is_demo and expected is not SCRIPTED:
         assert family_of(entry.location, Settings()) == chosen
-        assert KIMI_VL.repositories[entry.location] == expected.name
+        assert FAMILIES.repositories[entry.location] == expected.name
 
 
 ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", image_limit=16_384)
@@ -114,7 +114,7 @@ ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", ima
 @pytest.mark.parametrize(
     ("place", "facts", "option", "family", "rule"),
     [
-        (REPOSITORY, ALL, "instruct", INSTRUCT, FamilyRule.OPTION),
+        (REPOSITORY, ALL, INSTRUCT, INSTRUCT, FamilyRule.OPTION),
         (REPOSITORY, ALL, None, THINKING, FamilyRule.REGISTERED),
         ("me/Kimi-VL-A3B-Thinking", ALL, None, NANO, FamilyRule.CONFIG),
         ("folder", replace(ALL, label=None), None, THINKING, FamilyRule.ORIGIN),
@@ -125,9 +125,9 @@ ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", ima
     ],
 )
 def test_the_first_rule_that_applies_decides(
-    place: str, facts: CheckpointFacts, option: str | None, family: Any, rule: FamilyRule
+    place: str, facts: CheckpointFacts, option: ModelFamily | None, family: Any, rule: FamilyRule
 ) -> None:
-    chosen = choose_family(KIMI_VL, place, facts, option)
+    chosen = choose_family(FAMILIES, place, facts, option)
     assert (chosen.family, chosen.rule) == (family, rule)
 
 
@@ -175,7 +175,7 @@ def test_a_family_that_there_is_not_is_named_with_the_nearest() -> None:
 def test_every_family_gives_the_settings_of_before() -> None:
     found = {
         name: [(made.max_new_tokens, made.temperature) for made in map(family.generation, (128, 4096))]
-        for name, family in KIMI_VL.records.items()
+        for name, family in FAMILIES.records.items()
     }
     assert found == {
         "instruct": [(128, 0.0), (4096, 0.0)],

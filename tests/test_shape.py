@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 FILES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 FILE_LINES = 446  # to become 400
-LONG_FILES = {"engine/batch.py": 492, "model/pages.py": 489, "store/run_folder.py": 515}  # to become empty
+LONG_FILES = {"store/run_folder.py": 515}  # to become empty
 FUNCTION_LINES = 60
 PARAMETERS = 6  # `self` and `cls` are none
 UNTYPED = 273  # lines with a dict of anything; to become 60

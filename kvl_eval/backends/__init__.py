@@ -18,9 +18,10 @@ from kvl_eval.families import (
     ModelFamily,
     choose_family,
 )
-from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
 from kvl_eval.model.files import read_json
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.registry import families, family_named
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -118,7 +119,7 @@ def family_of(model: str, settings: Settings) -> ChosenFamily:
     """
     entry, option = resolve_model(model), settings.family
     if option is not None:
-        named = KIMI_VL.named(option)
+        named = family_named(option)
         split = SCRIPTED.default_split if entry.kind == "fake" else named.default_split
         return ChosenFamily(replace(named, default_split=split), FamilyRule.OPTION)
     if entry.family is not None:
@@ -132,7 +133,8 @@ def family_of(model: str, settings: Settings) -> ChosenFamily:
         offline=settings.offline,
         max_download=settings.max_download,
     )
-    return choose_family(KIMI_VL, entry.location, family_facts(folder))
+    facts = family_facts(folder)
+    return choose_family(families(facts.model_type), entry.location, facts)
 
 
 def family_facts(folder: Path) -> CheckpointFacts:

@@ -46,7 +46,7 @@ from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.families import OTHER
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.types import Completion, Generation, Message, Policy, TokenCounts
 

@@ -36,7 +36,7 @@ from typing import Any
 from kvl_eval.backends.base import Limits, Request, Settings
 from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, UsageError
-from kvl_eval.model.families import SCRIPTED
+from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, TokenCounts
 

@@ -30,9 +30,8 @@ from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
-from kvl_eval.model.families import stored_family
 from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.registry import architecture_of
+from kvl_eval.model.registry import architecture_of, stored_family
 from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.families import OTHER
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.model.registry import SERVED_RULE
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
 from kvl_eval.types import Completion, Message, TokenCounts

@@ -14,7 +14,7 @@ from kvl_eval.cli import options
 from kvl_eval.decode import decode
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run.config import RunConfig, answers_bundled, resolve, settings_of
 from kvl_eval.run.runner import RunOutcome
 

@@ -8,7 +8,7 @@ prepared at once, and a second time with smaller ones only where the first do no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -180,7 +180,7 @@ def _flat(groups: Groups) -> tuple[PreparedImage, ...]:
     return tuple(image for group in groups for image in group)
 
 
-def _chat_message(role: str, parts: Iterable[object]) -> Mapping[str, Any]:
+def _chat_message(role: str, parts: Iterable[object]) -> Turn:
     """A turn for the chat template; whatever is no text is a picture."""
     content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
     return {"role": role, "content": content}

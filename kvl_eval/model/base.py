@@ -43,6 +43,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from kvl_eval.families import Families
 from kvl_eval.model.held import Packed as Packed
 from kvl_eval.model.held import Pages as Pages
 from kvl_eval.pictures import Grid, PictureRule
@@ -209,6 +210,7 @@ class Architecture:
 
     Attributes:
         model_type:    of config.json.
+        families:      what tells its checkpoints apart, and the facts that each kind shares.
         load:          weights and all; imports late.
         check:         whether the folder's configuration, tokenizer and processor files belong together.
         processor:     tokenizer and chat template.
@@ -221,6 +223,7 @@ class Architecture:
     """
 
     model_type: str
+    families: Families
     load: Loader
     check: Callable[[Path], None]
     processor: Callable[[Path], TextProcessor]

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, TextConfig, VisionConfig, save_checkpoint
-from kvl_eval.model.weights import INDEX, checkpoint_tensors, load_model, materialise
+from kvl_eval.model.kimi_vl.weights import load_model
+from kvl_eval.model.weights import INDEX, checkpoint_tensors, materialise
+from tools.nano.network import random_weights
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 
@@ -118,8 +120,8 @@ def test_saved_configuration_is_the_given_one(tiny: Path, tmp_path: Path, model:
 
 
 def test_a_new_model_can_be_trained_and_saved(model: KimiVL, inputs: dict[str, Any], tmp_path: Path) -> None:
-    fresh = KimiVL(model.config).init_weights(torch.Generator().manual_seed(0)).train()
-    twin = KimiVL(model.config).init_weights(torch.Generator().manual_seed(0))
+    fresh = random_weights(KimiVL(model.config), torch.Generator().manual_seed(0)).train()
+    twin = random_weights(KimiVL(model.config), torch.Generator().manual_seed(0))
     assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), twin.parameters(), strict=True))
     optimizer = torch.optim.AdamW(fresh.parameters(), lr=3e-3)
     batch = inputs["one_image"]
