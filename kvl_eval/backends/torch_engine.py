@@ -32,6 +32,7 @@ from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of, stored_family
+from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class TorchEngine:
         self.context = self.architecture.context(folder)
         self._own_dtype = self.architecture.dtype(folder)
         self._cost_shape = self.architecture.cost_shape(folder)
-        self._prompts = PromptMaker(self.rule, self.text, self.context, settings)
+        self._markers = stored_family(family).think or MARKERS
+        self._prompts = PromptMaker(self.rule, self.text, self.context, settings, self._markers)
         self._thread = ModelThread()
         self._facts: dict[str, Any] | None = None
         self._model: VisionLanguageModel | None = None
@@ -256,7 +258,10 @@ class TorchEngine:
             torch.set_num_threads(self._args["threads"])
         model = self.load()
         self._alphabet = Alphabet(
-            self.text.token_bytes, self.text.encode, frozenset(self.architecture.stop_ids(self._folder()))
+            self.text.token_bytes,
+            self.text.encode,
+            frozenset(self.architecture.stop_ids(self._folder())),
+            self._markers,
         )
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
         page_size = self._args["page_size"]

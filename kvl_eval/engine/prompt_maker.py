@@ -24,7 +24,7 @@ from kvl_eval.media.pool import MediaPool
 from kvl_eval.model.base import EncodedPrompt, TextProcessor, Turn
 from kvl_eval.pictures import PictureRule
 from kvl_eval.sources.media_files import cache_home
-from kvl_eval.thinking import THINK_CLOSE
+from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
 
 USUAL_PAGES = 32  # of a document nobody has opened yet
@@ -54,13 +54,22 @@ class PromptMaker:
         text:     its tokenizer and chat template.
         context:  most tokens of prompt and answer together.
         settings: image preparation, `--blind`, sampling of frames, workers, time limit, cache.
+        markers:  of a thought; the closing one is written where a budget is forced.
     Raises: ConfigError, for settings that no sample could be prepared with.
     """
 
-    def __init__(self, rule: PictureRule, text: TextProcessor, context: int, settings: Settings) -> None:
+    def __init__(
+        self,
+        rule: PictureRule,
+        text: TextProcessor,
+        context: int,
+        settings: Settings,
+        markers: tuple[str, str] = MARKERS,
+    ) -> None:
         self.prep = media_prep(rule, settings)
         self._text = text
         self._context = context
+        self._closing = markers[1]
         self._pool: MediaPool[Job, Any] = MediaPool(
             partial(run_media_job, prep=self.prep), workers=settings.num_workers, timeout=settings.timeout
         )
@@ -131,7 +140,7 @@ class PromptMaker:
     def new_tokens(self, generation: Generation) -> int:
         """Most tokens an answer adds to the prompt."""
         forced = bool(generation.think_budgets) and generation.budget_policy == "force"
-        return generation.limit + (len(self._text.encode(THINK_CLOSE)) if forced else 0)
+        return generation.limit + (len(self._text.encode(self._closing)) if forced else 0)
 
     def pictures(self, messages: Iterable[Message]) -> int:
         """How many pictures a prompt will have, as far as that can be said before its files are opened."""

@@ -47,9 +47,9 @@ def read_json_if_there(path: Path) -> dict[str, Json]:
     return read_json(path) if path.is_file() else {}
 
 
-def id_tuple(ids: Json) -> tuple[int, ...]:
+def id_tuple(ids: Json | tuple[int, ...]) -> tuple[int, ...]:
     """Token ids that a JSON file gives as one number, a list or null."""
-    values = ids if isinstance(ids, list) else [ids]
+    values = ids if isinstance(ids, list | tuple) else [ids]
     return tuple(number for number in values if type(number) is int)
 
 

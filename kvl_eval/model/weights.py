@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kvl_eval.errors import CheckpointError
+from kvl_eval.decode import decode
+from kvl_eval.errors import CheckpointError, DecodeError
 from kvl_eval.model.files import read_json
 from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import allocate, main_device
@@ -165,10 +166,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises: CheckpointError, if shards named by the index are missing, or if only pickled weights are there.
     """
     if (folder / INDEX).is_file():
-        weight_map = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(weight_map, dict) or not all(_is_file_name(name) for name in weight_map.values()):
-            raise CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(folder / INDEX))
-        paths = [folder / name for name in sorted(set(weight_map.values()))]
+        paths = [folder / name for name in sorted(_indexed_files(folder / INDEX))]
         absent = [path.name for path in paths if not path.is_file()]
         if absent:
             raise CheckpointError(
@@ -191,8 +189,19 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _is_file_name(name: object) -> bool:
-    return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
+def _indexed_files(index: Path) -> set[str]:
+    """Names of the files that an index says hold tensors. Raises: CheckpointError."""
+    try:
+        names = set(decode(dict[str, str], read_json(index).get("weight_map"), "weight_map").values())
+    except DecodeError as error:
+        raise _bad_index(index, error.message) from None
+    if not all(name.endswith(".safetensors") and Path(name).name == name for name in names):
+        raise _bad_index(index, "a file that it names is no safetensors file of this folder")
+    return names
+
+
+def _bad_index(index: Path, why: str) -> CheckpointError:
+    return CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(index), why=why)
 
 
 def _opened(path: Path) -> Any:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kvl_eval.decode import Json
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
@@ -128,6 +127,6 @@ def _scale_latents(model: KimiVL) -> None:
                 weight.mul_(factor)
 
 
-def _change(path: Path, changes: Mapping[str, Json]) -> None:
+def _change(path: Path, changes: Mapping[str, object]) -> None:
     values = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps({**values, **changes}, indent=1) + "\n", "utf-8")
