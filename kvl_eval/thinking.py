@@ -15,7 +15,7 @@ MARKERS = (THINK_OPEN, THINK_CLOSE)
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitOutput:
     """The two parts of an output; `closed` is None where there is no thought."""
 
     thinking: str
@@ -23,7 +23,7 @@ class Split:
     closed: bool | None
 
 
-def split_thinking(raw: str, markers: tuple[str, str] = MARKERS) -> Split:
+def split_thinking(raw: str, markers: tuple[str, str] = MARKERS) -> SplitOutput:
     """The thought and the answer of `raw`; an unclosed thought leaves an empty answer.
 
     A closing marker ends the thought at its first occurrence, whether or not an opening marker stands before it
@@ -34,10 +34,10 @@ def split_thinking(raw: str, markers: tuple[str, str] = MARKERS) -> Split:
     opening, closing = markers
     before, close, after = raw.partition(closing)
     if close:
-        return Split(_without(opening, before), after.strip(), True)
+        return SplitOutput(_without(opening, before), after.strip(), True)
     if raw.lstrip().startswith(opening):
-        return Split(_without(opening, raw), "", False)
-    return Split("", raw, None)
+        return SplitOutput(_without(opening, raw), "", False)
+    return SplitOutput("", raw, None)
 
 
 def _without(opening: str, text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from kvl_eval.decode import Others, omitted, unknown_fields
+from kvl_eval.decode import Json, Others, omitted, unknown_fields
 from kvl_eval.errors import ConfigError
 from kvl_eval.rows import Row
 
@@ -21,6 +21,7 @@ SubtitleRule = Literal["vlmevalkit", "lmms-eval", "interleave", "interleave-lmms
 PictureKind = Literal["image", "frame", "page"]
 ImageStyle = Literal["reference", "vlmevalkit"]
 Unit = Literal["percent", "points"]
+Interval = tuple[float, float]  # lower and upper end of a share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +202,8 @@ class Generation:
     """
 
     max_new_tokens: int | None = 512  # thinking included; None where budgets set the limit
-    temperature: float = 0.0  # 0 means greedy
-    top_p: float = 1.0
+    temperature: int | float = 0.0  # 0 means greedy; numbers stay as they were given, as the fingerprint holds them
+    top_p: int | float = 1.0
     top_k: int = 0  # 0 means no limit
     think_budgets: tuple[int, ...] = ()  # most thinking tokens, markers included; () means no limit
     budget_policy: Policy = "cut"
@@ -299,7 +300,7 @@ class Completion:
     trajectory_id: str | None = None
     time: Mapping[str, float] = field(default_factory=dict)  # seconds: queue, load, prefill, decode, total
     worker: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 def score_view(stored: object) -> ScoreView:
@@ -323,6 +324,9 @@ MISSING: Final = _Missing()
 """No extraction was given: the protocol runs its own. A given extraction, even None, replaces that step."""
 
 Extraction = str | None | _Missing
+
+
+GIVEN = "given"  # `Score.method` where a caller or judge brought the extraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ def test_unknown_options_are_answered_with_the_nearest(tmp_path: Path) -> None:
 
 def test_where_it_runs_is_an_option_like_the_others(tmp_path: Path) -> None:
     result = evaluate("fake", ["mathvista"], backend="local", limit=2, output_dir=str(tmp_path))
-    assert result.folder.legacy_manifest["config"]["settings"]["backend"] == "local"
+    assert result.folder.manifest.config["settings"]["backend"] == "local"
     with pytest.raises(UsageError, match="there is no") as caught:
         evaluate("fake", ["mathvista"], backend="rya", limit=2, output_dir=str(tmp_path))
     assert "ray" in (caught.value.why or "")

@@ -34,6 +34,7 @@ from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
@@ -204,8 +205,8 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 def test_check_model_says_family_and_rule() -> None:
     for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, as --family says")):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
-        assert found["ok"]
-        assert [one["text"] for one in found["findings"] if one["check"] == "family"] == [text]
+        assert found.ok
+        assert [one.text for one in found.findings if one.check == "family"] == [text]
 
 
 # -- runs -------------------------------------------------------------------------------------------------------
@@ -241,7 +242,8 @@ def published(**changes: Any) -> Any:
 @pytest.mark.parametrize("rule", list(FamilyRule))
 def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: Path, rule: FamilyRule) -> None:
     folder = run_tiny(tmp_path, published()).folder
-    folder.save({"model": {"name": "my-copy", "family": "instruct", "family_rule": str(rule)}})
+    model = ModelFacts(name="my-copy", family="instruct", others={"family_rule": str(rule)})
+    folder.save(replace(folder.manifest, model=model))
     [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]
     assert (row["reference"] is not None) is (rule in (FamilyRule.OPTION, FamilyRule.REGISTERED))
 
@@ -249,11 +251,11 @@ def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: P
 def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> None:
     for family, note in (("instruct", None), ("nano", "embedded demo, not Kimi-VL-A3B"), ("fake", "scripted answers")):
         folder = run_tiny(tmp_path / family, published()).folder
-        folder.save({"model": {"name": "m", "family": family}, "demo": family == "nano"})
+        folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family), demo=family == "nano"))
         [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]
         assert (row["reference"]["system"], row["reference"]["note"]) == ("kimi-vl-a3b-instruct", note)
     for family in ("endpoint", "peer"):
-        folder.save({"model": {"name": "m", "family": family}})
+        folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family)))
         assert rescored(RunFolder.open(folder.path), [published()])["rows"][0]["reference"] is None
 
 
@@ -267,7 +269,7 @@ def test_a_stored_configuration_of_an_earlier_version_is_resumed(tmp_path: Path)
     config = from_json(stored)
     assert (config.family, config.family_rule) == ("fake", None)
     outcome = resume_run(folder.path, lambda config: FakeBackend(config.settings, answer=gold_answer), own=[tiny()])
-    assert (outcome.exit_code, outcome.results["rows"][0]["n_ok"]) == (0, 10)
+    assert (outcome.exit_code, outcome.results.rows[0].n_ok) == (0, 10)
 
 
 def test_the_rule_survives_being_stored(tmp_path: Path) -> None:

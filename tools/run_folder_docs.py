@@ -21,7 +21,7 @@ FILES: tuple[tuple[str, str, tuple[type, ...]], ...] = (
             manifest.ModelFacts,
             manifest.Code,
             manifest.Selection,
-            manifest.TaskData,
+            manifest.PlannedData,
             manifest.TaskPrompt,
             Generation,
             manifest.Seeds,

@@ -94,13 +94,13 @@ class Settings:
     offline: bool = False
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
-    kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
+    kv_cache_gb: int | float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
     num_workers: int | None = None  # processes that prepare media; None: one, and a second for more than 16 images
-    timeout: float = 300.0  # seconds to prepare the media of one sample
+    timeout: int | float = 300.0  # seconds to prepare the media of one sample
     image_prep: ImageStyle = "reference"
     blind: bool = False
     frames: int | None = None  # of a video; None means as the task says
-    fps: float | None = None  # frames a second, instead or as a further limit
+    fps: int | float | None = None  # frames a second, instead or as a further limit
     max_pixels: int | None = None  # of a picture, frame or page as the model sees it
     video_decoder: str = "auto"
     cache_dir: str | None = None
@@ -110,10 +110,10 @@ class Settings:
     api_key_env: str | None = None  # the variable's name; keys are stored nowhere
     max_connections: int | None = None
     max_retries: int | None = None
-    request_timeout: float | None = None  # seconds of one try
+    request_timeout: int | float | None = None  # seconds of one try
     backend: str = "local"  # or `ray`: replicas over a cluster, which what follows concerns
     num_replicas: int = 1
-    gpus_per_replica: float = 0
+    gpus_per_replica: int | float = 0
     ray_address: str | None = None  # None: a cluster on this machine
 
 

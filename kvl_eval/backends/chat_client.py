@@ -60,9 +60,9 @@ class Server:
     model: str | None = None
     key_env: str | None = None
     max_connections: int = CONNECTIONS
-    request_timeout: float = REQUEST_SECONDS
+    request_timeout: int | float = REQUEST_SECONDS
     max_retries: int = RETRIES
-    pause: float = 0.5
+    pause: int | float = 0.5
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an address that cannot be, or that holds a secret; it is not repeated then."""

@@ -42,7 +42,7 @@ from kvl_eval.backends.endpoint_answers import (
 from kvl_eval.backends.endpoint_flags import model_args, served_checkpoint, server_of
 from kvl_eval.engine.trajectory import LONGEST_MARKER, Output, Trajectory
 from kvl_eval.errors import SampleError
-from kvl_eval.media.encoded import EncodedPrompt, encode_prompt
+from kvl_eval.media.encoded import EncodedTurns, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
@@ -64,7 +64,7 @@ class _Job:
 
     request: Request
     pulled: float
-    prompt: EncodedPrompt = field(default_factory=lambda: EncodedPrompt(()))
+    prompt: EncodedTurns = field(default_factory=lambda: EncodedTurns(()))
     load: float = 0.0
     open: set[tuple[int, int | None]] = field(default_factory=set)
 
@@ -97,7 +97,7 @@ class Endpoint:
             max_pixels=settings.max_pixels,
             time_limit=settings.timeout,
         )
-        self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
+        self._pool: MediaPool[tuple[Message, ...], EncodedTurns] = MediaPool(
             partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
         self._listed: list[dict[str, Any]] | None = None
@@ -196,7 +196,7 @@ class Endpoint:
         finally:
             answers.put_nowait(task)
 
-    async def _prepare(self, messages: tuple[Message, ...]) -> EncodedPrompt:
+    async def _prepare(self, messages: tuple[Message, ...]) -> EncodedTurns:
         if all(isinstance(part, str) for message in messages for part in message.parts):
             return encode_prompt(messages, self._prep)
         return await asyncio.wrap_future(self._pool.submit(messages))
@@ -425,7 +425,7 @@ class Endpoint:
             )
 
 
-def turns(prompt: EncodedPrompt) -> list[dict[str, Any]]:
+def turns(prompt: EncodedTurns) -> list[dict[str, Any]]:
     """A prompt as chat completions take it: texts that touch become one, turns of text alone are plain strings."""
     found: list[dict[str, Any]] = []
     for role, parts in prompt.turns:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from kvl_eval.backends.base import Limits, Settings
-from kvl_eval.media.encoded import EncodedPrompt
+from kvl_eval.media.encoded import EncodedTurns
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of
@@ -36,7 +36,7 @@ class ServedCheckpoint:
             supports=supports,
         )
 
-    def count(self, prompt: EncodedPrompt) -> int:
+    def count(self, prompt: EncodedTurns) -> int:
         """Tokens of a prompt, template and pictures included."""
         sizes = [tokens_of(*info.resized_to, self._pictures) for info in prompt.media]
         return len(self._text.encode_turns([_turn(role, parts) for role, parts in prompt.turns], sizes).ids)

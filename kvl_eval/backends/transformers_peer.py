@@ -23,7 +23,7 @@ from kvl_eval.backends.endpoint_answers import in_our_markers
 from kvl_eval.backends.fingerprint import checkpoint_facts, files_sha256
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.errors import ConfigError, SampleError
-from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt, encode_prompt
+from kvl_eval.media.encoded import EncodedPicture, EncodedTurns, encode_prompt
 from kvl_eval.media.images import ImagePrep
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
@@ -53,7 +53,7 @@ class _Row:
     request: Request
     repeat: int
     seed: int
-    prompt: EncodedPrompt
+    prompt: EncodedTurns
     pulled: float
     load: float
 
@@ -99,7 +99,7 @@ class TransformersPeer:
             max_pixels=settings.max_pixels,
             time_limit=settings.timeout,
         )
-        self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
+        self._pool: MediaPool[tuple[Message, ...], EncodedTurns] = MediaPool(
             partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )
 
@@ -216,7 +216,7 @@ class TransformersPeer:
                 fix="choose another --prompt, or serve the model and use --model endpoint",
             )
         start = time.perf_counter()
-        rows = [_Row(request, repeat, seed, EncodedPrompt(()), start, 0.0) for repeat, seed in _repeats(request)]
+        rows = [_Row(request, repeat, seed, EncodedTurns(()), start, 0.0) for repeat, seed in _repeats(request)]
         try:
             prompt = await asyncio.wrap_future(self._pool.submit(request.messages))
         except SampleError as error:

@@ -86,14 +86,14 @@ def read_yaml(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Json:
 def _yaml_loader() -> Any:
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class PlainLoader(yaml.SafeLoader):
         """SafeLoader that leaves dates as text."""
 
-    Loader.yaml_implicit_resolvers = {
+    PlainLoader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    return Loader
+    return PlainLoader
 
 
 def _text(data: bytes, limits: Limits) -> str:

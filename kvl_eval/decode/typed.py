@@ -316,7 +316,7 @@ def _object(kind: Any) -> Reader:
         if type(value) is not dict:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for name, former, read_field, _, required, _ in layout.slots:
             item = value.get(name, _ABSENT)
             if item is _ABSENT and former is not None:
@@ -366,9 +366,9 @@ def _write(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _write_object(value: Any) -> dict[str, Any]:
+def _write_object(value: Any) -> dict[str, Json]:
     layout = _layout(cast("Any", type(value)))
-    written = {}
+    written: dict[str, Json] = {}
     for name, _, _, write, _, omit in layout.slots:
         item = getattr(value, name)
         if omit is _ABSENT or item != omit:

@@ -16,13 +16,13 @@ from typing import Any
 
 from kvl_eval.backends.base import PromptSize, Request, Settings
 from kvl_eval.media.cache import MediaCache
-from kvl_eval.media.fit import LADDER, Size, fit_limit, limited, overflow, picture_tokens
+from kvl_eval.media.fit import LADDER, fit_limit, limited, overflow, picture_tokens
 from kvl_eval.media.frame_rules import DEFAULT_FRAMES
 from kvl_eval.media.images import ImagePrep, PreparedImage
-from kvl_eval.media.layout import Layout, LayoutJob, MediaPrep, PictureJob, run_media_job
+from kvl_eval.media.layout import LayoutJob, MediaPrep, PictureJob, PromptLayout, run_media_job
 from kvl_eval.media.pool import MediaPool
 from kvl_eval.model.base import EncodedPrompt, TextProcessor, Turn
-from kvl_eval.pictures import PictureRule
+from kvl_eval.pictures import PictureRule, Size
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
@@ -112,7 +112,7 @@ class PromptMaker:
 
     async def _laid_out(self, request: Request) -> MadePrompt:
         """Videos and documents as frames and pages under the largest limit of patches that fits."""
-        layout: Layout = await asyncio.wrap_future(self._pool.submit(LayoutJob(request.messages)))
+        layout: PromptLayout = await asyncio.wrap_future(self._pool.submit(LayoutJob(request.messages)))
         messages = [_chat_message(role, parts) for role, parts in layout.turns]
         text = len(self._encoded(request, messages, [0] * len(layout.places)).ids)
         limit = self._limit(request.generation, layout.sizes, text)
@@ -123,7 +123,7 @@ class PromptMaker:
 
     def size(self, messages: Sequence[Message], generation: Generation) -> PromptSize:
         """What a prompt takes, its files looked at by a worker process; no frame is decoded. Raises: SampleError."""
-        layout: Layout = self._pool.submit(LayoutJob(tuple(messages))).result()
+        layout: PromptLayout = self._pool.submit(LayoutJob(tuple(messages))).result()
         shown = [_chat_message(role, parts) for role, parts in layout.turns]
         text = len(self._text.encode_turns(shown, [0] * len(layout.places)).ids)
         limit = self._limit(generation, layout.sizes, text)

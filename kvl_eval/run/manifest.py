@@ -9,7 +9,7 @@ from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, to_json
 from kvl_eval.run.plan import Plan, TaskPlan
-from kvl_eval.store.manifest import Code, Counts, Manifest, ModelFacts, Seeds, TaskData, TaskPrompt
+from kvl_eval.store.manifest import Code, Counts, Manifest, ModelFacts, PlannedData, Seeds, TaskPrompt
 
 
 def manifest_of(plan: Plan, created: datetime) -> Manifest:
@@ -41,10 +41,10 @@ def manifest_of(plan: Plan, created: datetime) -> Manifest:
     )
 
 
-def _data(task: TaskPlan, plan: Plan) -> TaskData:
+def _data(task: TaskPlan, plan: Plan) -> PlannedData:
     source = task.config.source
     bundled = task.config.split == "mini"
-    return TaskData(
+    return PlannedData(
         source="bundled" if bundled else str(source.data_dir) if source.data_dir else source.repo,
         revision=None if bundled else source.revision,
         version=source.version,

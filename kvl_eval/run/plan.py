@@ -25,8 +25,8 @@ from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt, PlanPart, coun
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
 from kvl_eval.run.selection import Walk, has_share, in_shard, names_of, question_limit
 from kvl_eval.store.manifest import Selection
+from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry, PlannedSample, text_sha256
-from kvl_eval.store.run_folder import plan_line
 from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample

@@ -217,7 +217,8 @@ class Session:
         counts.done_here += 1
         counts.weight_done += entry.weight
         counts.load += completion.time.get("load", 0.0)
-        counts.server = completion.extra.get("server", counts.server)
+        server = record.extra.others.get("server")
+        counts.server = server if isinstance(server, dict) else counts.server
         counts.model += completion.time.get("prefill", 0.0) + completion.time.get("decode", 0.0)
         if completion.status == "ok":
             counts.ok += 1

@@ -16,8 +16,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import InputError, StorageError
 
 SCHEMA = 1  # of what is written and read
@@ -35,7 +36,7 @@ class DamagedLine(ValueError):
     """A line whose checksum does not fit."""
 
 
-def encode_line(fields: Mapping[str, Any]) -> bytes:
+def encode_line(fields: Mapping[str, object]) -> bytes:
     """One JSON line with its checksum, line break included. NaN and infinity become null.
 
     Raises: TypeError for values that JSON has no form for.
@@ -56,7 +57,7 @@ def checksum_of(line: bytes) -> str:
     return line[-_SUFFIX:][8:16].decode("ascii", "replace")
 
 
-def decode_line(line: bytes) -> dict[str, Any]:
+def decode_line(line: bytes) -> dict[str, Json]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
     body = line[:-_SUFFIX]
     if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
@@ -87,7 +88,7 @@ def _other_schema(schema: int) -> InputError:
     )
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -102,7 +103,7 @@ class Line(NamedTuple):
 
     number: int
     offset: int
-    fields: dict[str, Any] | None
+    fields: dict[str, Json] | None
     damage: str = ""
     torn: bool = False
     crc: str = ""
@@ -140,7 +141,7 @@ class LineReader:
     def __init__(self, path: Path) -> None:
         self._handle = open(path, "rb")  # noqa: SIM115 - closed by `close`
 
-    def at(self, offset: int) -> dict[str, Any]:
+    def at(self, offset: int) -> dict[str, Json]:
         """The fields of the line that starts at `offset`. Raises DamagedLine."""
         self._handle.seek(offset)
         return decode_line(self._handle.readline())
@@ -263,7 +264,7 @@ class Journal:
             os.fsync(self._descriptor)
             sync_folder(path.parent)
 
-    def append(self, fields: Mapping[str, Any]) -> str:
+    def append(self, fields: Mapping[str, object]) -> str:
         """Write one line and give its checksum; a crash of this process after the call cannot lose it."""
         line = encode_line(fields)
         self._disk.append(self._descriptor, line, self.path)

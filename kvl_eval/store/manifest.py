@@ -74,7 +74,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskData:
+class PlannedData:
     """The data of one task.
 
     Attributes:
@@ -245,7 +245,7 @@ class Manifest:
     config: Mapping[str, Json] = field(default_factory=dict)
     code: Code = Code()
     model: ModelFacts = ModelFacts()
-    data: Mapping[str, TaskData] = field(default_factory=dict)
+    data: Mapping[str, PlannedData] = field(default_factory=dict)
     prompt: Mapping[str, TaskPrompt] = field(default_factory=dict)
     generation: Mapping[str, Generation] = field(default_factory=dict)
     environment: Mapping[str, Json] = field(default_factory=dict)

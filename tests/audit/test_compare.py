@@ -201,7 +201,7 @@ def test_stored_scores_of_an_unfinished_run_are_not_trusted(tmp_path: Path) -> N
     [scores] = (b.path / "scores").iterdir()
     scores.write_bytes(b"".join(scores.read_bytes().splitlines(keepends=True)[:2]))
     assert compared(a, b)["comparisons"][0]["n"] == 2
-    b.legacy_save({"status": "interrupted"})
+    b.save_status("interrupted")
     [one] = compared(a, b)["comparisons"]
     assert (one["n"], names(one["lost"])) == (10, ["q/3"])
 

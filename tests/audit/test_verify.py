@@ -21,6 +21,7 @@ from kvl_eval.run.runner import resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import decode_line, encode_line
+from kvl_eval.store.manifest import Counts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Sample
@@ -269,9 +270,10 @@ def test_records_of_a_task_nobody_planned(tmp_path: Path) -> None:
 def test_a_manifest_rewritten_with_its_hash_still_contradicts_itself(tmp_path: Path) -> None:
     path = finished(tmp_path)
     folder = RunFolder.open(path)
-    folder.legacy_save({"identity": {**folder.legacy_manifest["identity"], "seed": 5}})
+    folder.save(replace(folder.manifest, identity={**folder.manifest.identity, "seed": 5}))
     assert codes(verified(path)) == {"manifest.fingerprint"}
-    folder.legacy_save({"identity": {**folder.legacy_manifest["identity"], "seed": 0}, "counts": {"planned": 11}})
+    identity = {**folder.manifest.identity, "seed": 0}
+    folder.save(replace(folder.manifest, identity=identity, counts=Counts(planned=11)))
     assert "plan.count" in codes(verified(path))
 
 

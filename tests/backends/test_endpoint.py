@@ -370,11 +370,11 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     assert "prompt tokens unknown" in plan_text(plan)
     outcome = start_run(plan, backend)
     assert outcome.exit_code == 0
-    assert [(row["task"], row["n_scored"]) for row in outcome.results["rows"][:2]] == [
+    assert [(row.task, row.n_scored) for row in outcome.results.rows[:2]] == [
         ("mathvista", 5),
         ("screenspot-v2", 5),
     ]
     assert all(len(asked.pictures) == 1 for asked in stub.asked) and len(stub.asked) == 10
     manifest = json.loads((outcome.folder.path / "run.json").read_text())
     assert (manifest["model"]["name"], manifest["model"]["family"]) == (MODEL, "other")
-    assert outcome.results["rows"][0]["reference"] is None
+    assert outcome.results.rows[0].reference is None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.errors import MediaError, SampleError
-from kvl_eval.media.pool import MediaPool
+from kvl_eval.media.pool import IMAGES, MediaPool
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -185,16 +185,16 @@ def processes(pool: MediaPool[tuple[str, str], str]) -> int:
     return sum(worker._process is not None for worker in pool._workers)
 
 
-def test_engine_p3_four_images_start_one_process_and_seventeen_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_p3_few_images_start_one_process_and_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     pool = MediaPool(work, workers=None, timeout=60.0)
     pool.expect(4)
     pool.warm_up()
     assert {pool.submit(("pid", "")).result(timeout=60) for _ in range(4)} != {str(os.getpid())}
     assert processes(pool) == 1
-    pool.expect(16)
+    pool.expect(IMAGES)
     assert pool.workers == 1
-    pool.expect(17)
+    pool.expect(IMAGES + 1)
     pool.expect(4)
     pool.warm_up()
     assert (pool.workers, processes(pool)) == (2, 2)

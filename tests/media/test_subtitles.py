@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kvl_eval.errors import MediaError
 from kvl_eval.media.subtitles import (
     Clip,
-    Frame,
+    ShownFrame,
     even_times,
     interleave,
     lines_at_frames,
@@ -115,7 +115,7 @@ def test_a_message_is_spelled_out_once_its_frames_are_known(tmp_path: Path) -> N
     (tmp_path / "v.srt").write_text(SRT)
     parts = [video(), "Lines:\n", ref(tmp_path, "v.srt", "vlmevalkit"), "\nWhy?"]
     assert spelled_out(parts, {"v": CLIP}) == [
-        *(Frame("v", number) for number in range(3)),
+        *(ShownFrame("v", number) for number in range(3)),
         "Lines:\n",
         "hello {\\i1}there{\\i0}\ngood bye",
         "\nWhy?",

@@ -109,8 +109,8 @@ def test_a_limit_counts_questions_and_takes_all_their_rotations(tmp_path: Path) 
     result = run(tmp_path, limit=2)
     row = row_of(result)
     assert (row["n_planned"], row["n_questions"]) == (8, 2)
-    entries = list(RunFolder.open(Path(result.path)).legacy_plan())
-    assert {entry["group"] for entry in entries} == {"0", "1"}
+    entries = list(RunFolder.open(Path(result.path)).plan())
+    assert {entry.sample.group for entry in entries} == {"0", "1"}
 
 
 def test_a_question_is_asked_for_by_its_own_id(tmp_path: Path) -> None:

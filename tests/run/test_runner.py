@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
+from kvl_eval.store.manifest import Counts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
@@ -62,18 +64,18 @@ def said(path: Path) -> dict[tuple[Any, ...], Any]:
 def test_a_run_answers_scores_and_says_where_it_lies(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path)
     assert outcome.exit_code == 0
-    [row] = outcome.results["rows"]
+    [row] = outcome.results.rows
     right = sum(
         record["raw_output"] == "AB"[number % 2] for number, record in enumerate(record_lines(outcome.folder.path))
     )
-    assert (row["score"], row["n_planned"], row["n_ok"], row["n_scored"]) == (right / 10, 10, 10, 10)
-    assert row["complete"] and row["partial"] is None
-    assert row["verdicts"] == {"correct": right, "wrong": 10 - right}
-    assert row["categories"]["parity"]["odd"]["n"] == 5
-    assert row["ci95"][0] <= row["score"] <= row["ci95"][1]
+    assert (row.score, row.n_planned, row.n_ok, row.n_scored) == (right / 10, 10, 10, 10)
+    assert row.complete and row.partial is None
+    assert row.verdicts == {"correct": right, "wrong": 10 - right}
+    assert row.categories["parity"]["odd"].n == 5
+    assert row.ci95[0] <= row.score <= row.ci95[1]
     assert str(outcome.folder.path) in outcome.message
-    manifest = RunFolder.open(outcome.folder.path).legacy_manifest
-    assert (manifest["status"], manifest["counts"]["ok"]) == ("finished", 10)
+    manifest = RunFolder.open(outcome.folder.path).manifest
+    assert (manifest.status, manifest.counts.ok) == ("finished", 10)
     assert json.loads((tmp_path / "index.json").read_text())["runs"][0]["run_id"] == outcome.folder.run_id
     check_invariants(outcome.folder.path)
 
@@ -97,21 +99,21 @@ def test_the_same_run_gives_the_same_records_and_results(tmp_path: Path) -> None
 
 def test_repeats_and_budgets(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, repeats=3, think_budget=(4, 8), model_args={"think": 5, "answers": "hash"})
-    cut, whole = outcome.results["rows"]
-    assert (cut["budget"], whole["budget"], cut["policy"]) == (4, 8, "cut")
-    assert (cut["n_planned"], whole["n_planned"]) == (30, 30)
-    assert cut["verdicts"] == {"no_answer": 30}
-    assert cut["truncated_share"] == 1.0
-    assert whole["repeats"]["n"] == 3
-    assert whole["repeats"]["pass_at"]["3"] >= whole["repeats"]["pass_at"]["1"] == pytest.approx(whole["score"])
-    assert whole["ci_method"] == "cluster bootstrap"
+    cut, whole = outcome.results.rows
+    assert (cut.budget, whole.budget, cut.policy) == (4, 8, "cut")
+    assert (cut.n_planned, whole.n_planned) == (30, 30)
+    assert cut.verdicts == {"no_answer": 30}
+    assert cut.truncated_share == 1.0
+    assert whole.repeats.n == 3
+    assert whole.repeats.pass_at["3"] >= whole.repeats.pass_at["1"] == pytest.approx(whole.score)
+    assert whole.ci_method == "cluster bootstrap"
     check_invariants(outcome.folder.path)
 
 
 def test_forced_budgets_are_answered_and_counted(tmp_path: Path) -> None:
     args = {"think": 5, "answers": "constant:B"}
-    [row] = run_tiny(tmp_path, think_budget=(4,), budget_policy="force", model_args=args).results["rows"]
-    assert (row["forced_share"], row["score"], row["tokens"]["thinking"]["mean"]) == (1.0, 0.5, 4.0)
+    [row] = run_tiny(tmp_path, think_budget=(4,), budget_policy="force", model_args=args).results.rows
+    assert (row.forced_share, row.score, row.tokens["thinking"].mean) == (1.0, 0.5, 4.0)
 
 
 def test_several_tasks_stand_in_the_order_asked(tmp_path: Path) -> None:
@@ -121,19 +123,19 @@ def test_several_tasks_stand_in_the_order_asked(tmp_path: Path) -> None:
     config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path), "protocol": "all"})
     backend = FakeBackend(config.settings, answer=gold_answer)
     outcome = start_run(plan_run(config, backend, list(tasks.values())), backend)
-    assert [(row["task"], row["protocol"]) for row in outcome.results["rows"]] == [
+    assert [(row.task, row.protocol) for row in outcome.results.rows] == [
         ("zebra", "official"),
         ("zebra", "lenient"),
         ("ant", "official"),
         ("ant", "lenient"),
     ]
-    assert outcome.results["rows"][1]["label"] == "lenient rule"
+    assert outcome.results.rows[1].label == "lenient rule"
 
 
 def test_a_part_of_a_split_is_marked(tmp_path: Path) -> None:
-    assert run_tiny(tmp_path, limit=4).results["rows"][0]["partial"] == "limit 4 of 10"
-    assert run_tiny(tmp_path, sample_ids=("q/3",)).results["rows"][0]["partial"] == "1 chosen samples of 10"
-    assert run_tiny(tmp_path, shard=(1, 2)).results["rows"][0]["partial"].startswith("shard 1/2: ")
+    assert run_tiny(tmp_path, limit=4).results.rows[0].partial == "limit 4 of 10"
+    assert run_tiny(tmp_path, sample_ids=("q/3",)).results.rows[0].partial == "1 chosen samples of 10"
+    assert run_tiny(tmp_path, shard=(1, 2)).results.rows[0].partial.startswith("shard 1/2: ")
 
 
 def test_output_folders_that_cannot_be_are_refused_before_the_model_works(tmp_path: Path) -> None:
@@ -156,13 +158,13 @@ def test_a_planted_key_is_nowhere_in_the_run_folder(tmp_path: Path, monkeypatch:
 def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, model_args={"answers": "constant:A", "fail": "oom:@q/1+timeout:@q/2+timeout:@q/4"})
     assert outcome.exit_code == 3
-    [row] = outcome.results["rows"]
-    assert row["failed"] == {"oom": 1, "timeout": 2}
-    assert (row["n_ok"], row["score"], row["complete"]) == (7, 3 / 7, False)
-    assert row["bounds"] == [0.3, 0.6]
+    [row] = outcome.results.rows
+    assert row.failed == {"oom": 1, "timeout": 2}
+    assert (row.n_ok, row.score, row.complete) == (7, 3 / 7, False)
+    assert row.bounds == (0.3, 0.6)
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
-    counts = {"planned": 10, "ok": 7, "failed": {"oom": 1, "timeout": 2}, "pending": 0}
-    assert RunFolder.open(outcome.folder.path).legacy_manifest["counts"] == counts
+    counts = Counts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
+    assert RunFolder.open(outcome.folder.path).manifest.counts == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
     check_invariants(outcome.folder.path)
@@ -185,8 +187,8 @@ def test_a_prompt_that_raises_fails_its_sample_only(tmp_path: Path) -> None:
         return [Message.user(sample.question)]
 
     outcome = run_tiny(tmp_path, tiny(prompts={"plain": prompt}), repeats=2)
-    [row] = outcome.results["rows"]
-    assert (row["failed"], row["n_ok"]) == ({"prompt_failed": 2}, 18)
+    [row] = outcome.results.rows
+    assert (row.failed, row.n_ok) == ({"prompt_failed": 2}, 18)
     failed = next(record for record in record_lines(outcome.folder.path) if record["status"] == "failed")
     assert failed["message"] == "IndexError: no such picture"
 
@@ -198,32 +200,32 @@ def test_a_scorer_that_raises_leaves_its_sample_unscored(tmp_path: Path) -> None
         return Score.of(1.0, answer)
 
     outcome = run_tiny(tmp_path, tiny(protocols={"official": Protocol(score=score)}))
-    [row] = outcome.results["rows"]
+    [row] = outcome.results.rows
     assert outcome.exit_code == 3
-    assert (row["n_ok"], row["n_scored"], row["verdicts"]) == (10, 9, {"correct": 9, "not_scored": 1})
+    assert (row.n_ok, row.n_scored, row.verdicts) == (10, 9, {"correct": 9, "not_scored": 1})
     assert "1 answered but not scored of 10" in outcome.message
 
 
 def test_twenty_failures_of_one_kind_end_the_run(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, tiny(50), model_args={"fail": "oom:1000"})
     assert outcome.exit_code == 4
-    [row] = outcome.results["rows"]
-    assert (row["failed"], row["n_pending"], row["score"], row["ci95"]) == ({"oom": 20}, 30, None, None)
-    assert row["bounds"] == [0.0, 1.0]
+    [row] = outcome.results.rows
+    assert (row.failed, row.n_pending, row.score, row.ci95) == ({"oom": 20}, 30, None, None)
+    assert row.bounds == (0.0, 1.0)
     assert "\nstopped     the first 20 samples all failed oom\n" in outcome.message
     check_invariants(outcome.folder.path, resumable=False)  # it would end the same way
 
 
 def test_failures_of_several_kinds_do_not(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, tiny(30), model_args={"fail": "oom:10+timeout:1000"})
-    assert (outcome.exit_code, outcome.results["rows"][0]["n_failed"]) == (3, 30)
+    assert (outcome.exit_code, outcome.results.rows[0].n_failed) == (3, 30)
 
 
 @pytest.mark.parametrize(("allowed", "failed"), [(0, 1), (2, 3), (0.1, 4)])
 def test_fail_on_error_stops_after_so_many(tmp_path: Path, allowed: float, failed: int) -> None:
     outcome = run_tiny(tmp_path, tiny(30), model_args={"fail": "oom:10"}, fail_on_error=allowed)
     assert outcome.exit_code == 3
-    assert outcome.results["rows"][0]["n_failed"] == failed
+    assert outcome.results.rows[0].n_failed == failed
     assert "--fail-on-error" in outcome.message
 
 
@@ -283,7 +285,7 @@ def test_answers_that_never_came_stay_pending(tmp_path: Path) -> None:
     task, backend = tiny(), Lazy(answer=gold_answer)
     plan = plan_run(config_of(task, tmp_path), backend, [task])
     outcome = start_run(plan, backend)
-    assert (outcome.exit_code, outcome.results["rows"][0]["n_pending"]) == (3, 1)
+    assert (outcome.exit_code, outcome.results.rows[0].n_pending) == (3, 1)
     assert "kvl-eval resume" in outcome.message
     assert resume(outcome.folder.path).exit_code == 0
 
@@ -357,7 +359,7 @@ def interrupted(tmp_path: Path, kept: int, **options: Any) -> Path:
     (path / "results.json").unlink()
     file = path / "samples" / "tiny.jsonl"
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]))
-    RunFolder.open(path).legacy_save({"status": "running"})
+    RunFolder.open(path).save_status("running")
     return path
 
 
@@ -388,7 +390,7 @@ def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Pa
     path = interrupted(tmp_path, 10)
     outcome = resume_run(path, no_model, own=[tiny()])
     assert outcome.exit_code == 0
-    assert RunFolder.open(path).legacy_manifest["status"] == "finished"
+    assert RunFolder.open(path).manifest.status == "finished"
     check_invariants(path)
 
 
@@ -461,8 +463,8 @@ def test_another_device_is_a_notice(tmp_path: Path) -> None:
     outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), own=[tiny()])
     assert outcome.exit_code == 0
     assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
-    assert outcome.folder.legacy_manifest["model"]["device"] == "cuda:0"
-    assert len(outcome.folder.legacy_manifest["resumes"]) == 1
+    assert outcome.folder.manifest.model.device == "cuda:0"
+    assert len(outcome.folder.manifest.resumes) == 1
 
 
 @pytest.mark.parametrize("name", ["run.json", "plan.jsonl"])
@@ -496,7 +498,8 @@ def test_the_newest_unfinished_run_that_fits_is_found(tmp_path: Path) -> None:
     run_tiny(tmp_path)
     assert find_resumable(plan()) is None
     older, newer = interrupted(tmp_path, 2), interrupted(tmp_path, 3)
-    RunFolder.open(older).legacy_save({"created": "2020-01-01T00:00:00+00:00"})
+    folder = RunFolder.open(older)
+    folder.save(replace(folder.manifest, created="2020-01-01T00:00:00+00:00"))
     assert find_resumable(plan()) == newer
     assert find_resumable(plan(batch_size=7)) == newer
     assert find_resumable(plan(seed=1)) is None
@@ -610,7 +613,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     assert code == -signal.SIGKILL
     path = only_run(tmp_path)
     assert RunFolder.open(path).status == "interrupted"
-    assert len(list(RunFolder.open(path).legacy_records("tiny"))) == after
+    assert len(list(RunFolder.open(path).records("tiny"))) == after
     outcome = resume(path)
     assert outcome.exit_code == 0
     assert any("took over the lock" in notice for notice in outcome.folder.notices)
@@ -652,7 +655,7 @@ def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) 
     assert f"kvl-eval resume {path}" in out
     assert f"by {number.name}" in err
     assert "Traceback" not in err
-    assert RunFolder.open(path).legacy_manifest["status"] == "interrupted"
+    assert RunFolder.open(path).manifest.status == "interrupted"
     [row] = json.loads((path / "results.json").read_text())["rows"]
     assert row["n_ok"] >= 3 and row["n_pending"] > 100 and row["n_ok"] + row["n_pending"] == 200
     check_invariants(path)

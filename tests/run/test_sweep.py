@@ -20,6 +20,7 @@ import pytest
 from kvl_eval.audit.verify import verify
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.decode import encode_object
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
@@ -122,8 +123,8 @@ def arguments(out: str, policy: str, budgets: str, args: str = "answers=script.j
 
 def records(run: Path) -> list[Record]:
     folder = RunFolder.open(run)
-    [task] = folder.legacy_manifest["data"]
-    return list(folder.legacy_records(task))
+    [task] = folder.manifest.data
+    return [encode_object(record) for record in folder.records(task)]
 
 
 def by_key(found: Iterable[Record], *without: str) -> dict[tuple[Any, ...], Record]:
@@ -398,7 +399,7 @@ def test_repeats_are_counted_too_where_a_protocol_needs_the_whole_run(tmp_path: 
     task = tiny(protocols={"official": Protocol(score=score), "exact": Protocol(score=score, score_run=score_run)})
     args = {"think": 3, "answers": "hash"}
     outcome = run_tiny(tmp_path, task, repeats=3, think_budget=(4, 8), model_args=args, protocol="all")
-    rows = {(row["protocol"], row["budget"]): row["repeats"] for row in outcome.results["rows"]}
+    rows = {(row.protocol, row.budget): row.repeats for row in outcome.results.rows}
     assert rows["exact", 8] == rows["official", 8]
     assert rows["exact", 4] == rows["official", 4]
-    assert rows["exact", 8]["n"] == 3
+    assert rows["exact", 8].n == 3

@@ -27,7 +27,7 @@ OFFICIAL = {"q_uid": "uid-1", "google_drive_id": "x", "question": "What is c doi
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "egoschema" / "answers.jsonl"):
         expected, sample = row["expected"], TASK.sample(row["inputs"])
         for name in ("official", "official-exact", "lmms-eval"):
@@ -40,7 +40,7 @@ def test_answers(data: Path) -> None:
                 assert (score.value == 1) is expected["correct"], row["id"]
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "egoschema" / "aggregate.jsonl"):
         scored = []
         for result in row["inputs"]["results"]:
@@ -52,7 +52,7 @@ def test_aggregates(data: Path) -> None:
         assert float(summary.official["accuracy"]) == pytest.approx(row["expected"]["accuracy"]), row["id"]
 
 
-def test_prompts(data: Path) -> None:
+def test_prompts_are_word_for_word_those_of_their_harness(data: Path) -> None:
     for row in rows(data / "egoschema" / "prompts.jsonl"):
         (message,) = TASK.prompts[TASK.default_prompt](TASK.sample(row["inputs"]))
         assert message.parts == (row["expected"]["text"],), row["id"]

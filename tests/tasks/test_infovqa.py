@@ -181,7 +181,7 @@ def test_answers_that_are_code_are_refused() -> None:
         TASK.sample({"questionId": 1, "question": "What?", "answer": "[__import__('os').getcwd()]"})
 
 
-def test_prompts() -> None:
+def test_each_prompt_puts_media_and_words_in_its_order() -> None:
     sample = TASK.sample(HUB)
     question = "Which social platform has heavy female audience?"
     request = "Answer the question using a single word or phrase."

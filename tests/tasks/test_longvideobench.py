@@ -41,7 +41,7 @@ HUB_ROW = {
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "longvideobench" / "answers.jsonl"):
         expected, response = row["expected"], row["response"]
         sample = LONGVIDEOBENCH.sample(row["inputs"])
@@ -70,7 +70,7 @@ def test_drawn_letters_depend_on_the_question_alone() -> None:
     )
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "longvideobench" / "aggregate.jsonl"):
         for name in ("vlmevalkit",) if row["source"] == "vlmevalkit" else ("official", "official-exact", "lmms-eval"):
             scored = scored_items([{**item, "response": item["parsed_pred"]} for item in row["inputs"]["items"]], name)
@@ -97,7 +97,7 @@ def test_drawn_letters_are_reported_apart() -> None:
     assert figures["accuracy, drawn letters counted wrong"] == "0.50000"
 
 
-def test_prompts(data: Path) -> None:
+def test_prompts_are_word_for_word_those_of_their_harness(data: Path) -> None:
     for row in rows(data / "longvideobench" / "prompts.jsonl"):
         sample = LONGVIDEOBENCH.sample(row["inputs"])
         (message,) = LONGVIDEOBENCH.prompts[row["source"].replace("-", "_")](sample)

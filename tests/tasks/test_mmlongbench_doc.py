@@ -41,7 +41,7 @@ def check_vectors(vectors: list[dict[str, Any]]) -> None:
             assert score.value == pytest.approx(expected["score"], abs=1e-12), row["id"]
             assert score.extracted == expected["extracted"], row["id"]
             raised = score.reason == NOT_COMPARABLE
-            assert raised is (expected["raises"] is not None) or row["id"] == LITERAL, row["id"]
+            assert raised is (expected["raises"] is not None or row["id"] == LITERAL), row["id"]
         compared = TASK.protocols["lmms-eval"].score(sample, row["response"], MISSING)
         assert compared.value == pytest.approx(expected["lmms_eval_score_on_extracted"], abs=1e-12), row["id"]
 
@@ -177,7 +177,7 @@ def test_groups_by_pages(pages: str, answer: str, kinds: tuple[str, ...]) -> Non
     assert TASK.sample({**ROW, "evidence_pages": pages, "answer": answer}).categories["pages"] == kinds
 
 
-def test_prompts() -> None:
+def test_each_prompt_puts_media_and_words_in_its_order() -> None:
     sample = TASK.sample({**ROW, "question": "How many? "})
     document = PdfRef(name="d", path="d.pdf")
     sample = Sample(id=sample.id, question=sample.question, row=sample.row, media=(document,))

@@ -187,7 +187,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
         list(TASK.load(Source(data_dir=tmp_path), "test"))
 
 
-def test_prompts() -> None:
+def test_each_prompt_puts_media_and_words_in_its_order() -> None:
     sample = TASK.sample({**WORD, "image": {"bytes": png(), "path": None}})
     question = WORD["question"]
     expected = {

@@ -429,7 +429,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 # --- prompts -----------------------------------------------------------------------------------------------------
 
 
-def test_prompts() -> None:
+def test_each_prompt_puts_media_and_words_in_its_order() -> None:
     sample = SCREENSPOT.sample({**WITH_SIZE, "instruction": 'say "{}"', "image": {"bytes": png(), "path": None}})
     assert SCREENSPOT.default_prompt == "card"
     card = "Please observe the screenshot, please locate the following elements with action and point.<instruction> "
