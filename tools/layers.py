@@ -149,7 +149,7 @@ LAYERS = (
     Layer(
         "check_model",
         "what `check model` shows",
-        ("families", "backends", "model", "model.__init__", "model.registry", ARCHITECTURE),
+        ("families", "backends", "model", "model.registry"),
     ),
     Layer(
         "cli", "`main` (the verbs), options to values, one module a group of verbs; errors to exit codes", EVERYTHING

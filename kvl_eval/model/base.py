@@ -194,6 +194,17 @@ class CostShape:
     patches_per_token: int
 
 
+class CheckWarning(NamedTuple):
+    """What a check found that does not keep a checkpoint from being used."""
+
+    text: str
+    why: str
+
+
+Check = Callable[[Path], str | CheckWarning]
+"""What is to be said of one side of a checkpoint folder. Raises: CheckpointError, where it cannot be used."""
+
+
 class Loader(Protocol):
     """Loads a checkpoint's weights."""
 
@@ -213,6 +224,7 @@ class Architecture:
         families:      what tells its checkpoints apart, and the facts that each kind shares.
         load:          weights and all; imports late.
         check:         whether the folder's configuration, tokenizer and processor files belong together.
+        checks:        of `kvl-eval check model`: config, tensors, tokenizer, processor, chat template.
         processor:     tokenizer and chat template.
         picture_rule:  how its pictures become patches.
         stop_ids:      ids that end a reply.
@@ -226,6 +238,7 @@ class Architecture:
     families: Families
     load: Loader
     check: Callable[[Path], None]
+    checks: Mapping[str, Check]
     processor: Callable[[Path], TextProcessor]
     picture_rule: Callable[[Path], PictureRule]
     stop_ids: Callable[[Path], tuple[int, ...]]

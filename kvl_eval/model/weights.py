@@ -86,10 +86,7 @@ def read_weights(
 ) -> Module:
     """A model that lies on the meta device, with memory on `target` or in its places, and a checkpoint's weights."""
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-        sources = _sources(files, published)
-        slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+        sources, slots = _opened_tensors(stack, folder, model, published)
         if places is None:
             require_room(weight_bytes(model), target)
         model = materialise(model, target) if places is None else allocate(model, places, materialise)
@@ -99,25 +96,42 @@ def read_weights(
     return model
 
 
-def _sources(files: Iterable[Any], published: Callable[[str], str | None] = str) -> dict[str, tuple[Any, str]]:
+def _sources(files: Iterable[Any], published: Callable[[str], str | None]) -> dict[str, tuple[Any, str]]:
     """Tensors by their name in the model: the file that holds them, and their name there."""
     keys = [(file, key) for file in files for key in sorted(file.keys()) if not key.endswith(SKIPPED)]
     return {name: (file, key) for file, key in keys if (name := published(key)) is not None}
 
 
-def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) -> int:
+def check_tensors(
+    model: nn.Module, folder: Path, check_finite: bool = False, published: Callable[[str], str | None] = str
+) -> int:
     """Compare the weight files of a folder with a model, which may lie on the meta device; how many tensors there are.
 
-    Raises: CheckpointError as `load_model` does; with `check_finite` also for the first tensor with NaN or infinity.
+    Raises: CheckpointError as `read_weights` does; with `check_finite` also for the first tensor with NaN or infinity.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-        sources = _sources(files)
-        slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+        sources, slots = _opened_tensors(stack, folder, model, published)
         for name, (file, key) in sources.items() if check_finite else ():
             _require_finite(folder, name, file.get_tensor(key))
     return len(slots)
+
+
+def checked_tensors(model: nn.Module, folder: Path, published: Callable[[str], str | None] = str) -> str:
+    """What `check model` says of the weight files of a model on the meta device. Raises: CheckpointError."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    count = check_tensors(model, folder, check_finite=parameters <= SMALL, published=published)
+    finite = ", all finite" if parameters <= SMALL else ", values not looked at"
+    return f"{count:,} tensors, {parameters:,} parameters, names and shapes as config.json says{finite}"
+
+
+def _opened_tensors(
+    stack: ExitStack, folder: Path, model: nn.Module, published: Callable[[str], str | None]
+) -> tuple[dict[str, tuple[Any, str]], dict[str, Tensor]]:
+    """{name in the model: its file, its name there} and {name: its place in the model}, which agree."""
+    files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
+    sources, slots = _sources(files, published), checkpoint_tensors(model)
+    _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+    return sources, slots
 
 
 def weight_bytes(model: nn.Module) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
 from kvl_eval.model.files import id_tuple, read_json_if_there
+from kvl_eval.model.kimi_vl.checks import CHECKS
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig
 from kvl_eval.model.kimi_vl.families import FAMILIES
 from kvl_eval.model.kimi_vl.text import KimiText
@@ -81,6 +82,7 @@ ARCHITECTURE = Architecture(
     families=FAMILIES,
     load=load,
     check=check,
+    checks=CHECKS,
     processor=KimiText.from_folder,
     picture_rule=PreprocessorConfig.from_folder,
     stop_ids=stop_ids,

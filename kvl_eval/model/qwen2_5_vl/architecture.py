@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
 from kvl_eval.model.files import id_tuple, read_json_if_there
+from kvl_eval.model.qwen2_5_vl.checks import CHECKS
 from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, QwenConfig
 from kvl_eval.model.qwen2_5_vl.families import FAMILIES
 from kvl_eval.model.qwen2_5_vl.image_processor import QwenPictures
@@ -63,6 +64,7 @@ ARCHITECTURE = Architecture(
     families=FAMILIES,
     load=load,
     check=check_folder,
+    checks=CHECKS,
     processor=QwenProcessor.from_folder,
     picture_rule=QwenPictures.from_folder,
     stop_ids=stop_ids,
