@@ -17,7 +17,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
 from kvl_eval.errors import UsageError
-from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, ModelFamily, choose_family
+from kvl_eval.families import CONFIG_KEY, CheckpointFacts, ChosenFamily, FamilyRule, ModelFamily, choose_family
 from kvl_eval.model.kimi_vl.families import (
     FAMILIES,
     INSTRUCT,
@@ -28,6 +28,8 @@ from kvl_eval.model.kimi_vl.families import (
     THINKING,
     THINKING_2506,
 )
+from kvl_eval.model.registry import PACKAGES, families, family_named, stored_family
+from kvl_eval.references import load
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
@@ -165,6 +167,48 @@ def test_the_option_names_the_family_of_any_model(model: str) -> None:
     chosen = family_of(model, Settings(family="thinking"))
     assert (chosen.family.name, chosen.family.temperature, chosen.rule) == ("thinking", 0.8, FamilyRule.OPTION)
     assert (chosen.family.default_split == "mini") is (model == "fake")
+
+
+def test_every_architecture_has_families_of_its_own() -> None:
+    names = [name for model_type in PACKAGES for name in families(model_type).records]
+    assert len(names) == len(set(names))
+    for model_type in PACKAGES:
+        known = families(model_type)
+        assert {family.model_type for family in known.records.values()} == {model_type}
+        assert all(stored_family(name) is family_named(name) is family for name, family in known.records.items())
+
+
+def test_a_checkpoint_of_another_architecture_is_of_its_families(tmp_path: Path) -> None:
+    tuned = checkpoint(tmp_path / "tuned", {"model_type": "qwen2_5_vl"}, preprocessor_config={"in_token_limit": 16_384})
+    copied = checkpoint(tmp_path / "b", {"model_type": "qwen2_5_vl", "_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct"})
+    for folder, name, rule in ((tuned, "qwen2.5-vl", FamilyRule.NONE), (copied, "qwen2.5-vl-7b", FamilyRule.ORIGIN)):
+        chosen = family_of(str(folder), Settings())
+        assert (chosen.family.name, chosen.rule) == (name, rule)
+        assert "<|im_end|>" in chosen.family.stop_texts
+    facts = CheckpointFacts(model_type="qwen2_5_vl")
+    published = choose_family(families("qwen2_5_vl"), "Qwen/Qwen2.5-VL-7B-Instruct", facts)
+    assert (published.rule, published.family.published) == (FamilyRule.REGISTERED, "qwen2.5-vl-7b")
+    assert published.family.published in {score.system for score in load()}
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("other", "--family instruct|thinking|thinking-2506 says"),
+        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b says"),
+        ("qwen2.5-vl-7b", None),
+        ("instruct", None),
+    ],
+)
+def test_the_plan_offers_the_families_of_the_architecture(name: str, offered: str | None) -> None:
+    config = resolve(
+        "fake",
+        ChosenFamily(stored_family(name), FamilyRule.NONE),
+        [get_task("mathvista")],
+        {"limit": 2, "split": "mini"},
+    )
+    text = plan_text(plan_run(config, FakeBackend(config.settings)))
+    assert (offered in text) if offered else ("--family" not in text)
 
 
 def test_a_family_that_there_is_not_is_named_with_the_nearest() -> None:

@@ -17,7 +17,7 @@ FILE_LINES = 446  # to become 400
 LONG_FILES = {"store/run_folder.py": 515}  # to become empty
 FUNCTION_LINES = 60
 PARAMETERS = 6  # `self` and `cls` are none
-UNTYPED = 103  # lines with a dict of anything; to become 60
+UNTYPED = 60  # lines with a dict of anything
 
 # Functions whose options are the interface, and those of today, each of which is to go.
 INTERFACES = {"evaluate", "generate"}
