@@ -24,14 +24,10 @@ INTERFACES = {"evaluate", "generate"}
 MANY_PARAMETERS = {"resume_run"}
 # Class names and type aliases that stand for several things today; to become empty.
 SEVERAL_THINGS: dict[str, int] = {
-    "Counts": 2,
-    "Grid": 2,
     "Job": 3,
     "Limits": 2,
     "Line": 2,
     "Message": 2,
-    "Part": 2,
-    "Plan": 2,
     "Row": 2,
     "Run": 2,
     "Turn": 2,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kvl_eval.engine.batch import Batch
-    from kvl_eval.engine.requests import Counts
+    from kvl_eval.engine.requests import BatchCounts
     from kvl_eval.model.base import VisionLanguageModel
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
@@ -103,7 +103,7 @@ class TorchEngine:
         self._thread = ModelThread()
         self._facts: dict[str, Any] | None = None
         self._model: VisionLanguageModel | None = None
-        self._counts: Counts | None = None
+        self._counts: BatchCounts | None = None
         self._alphabet: Alphabet | None = None
         self._jobs: dict[str, _Job] = {}
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from kvl_eval.engine.requests import Counts, Event, Filling, Prompt, Ready, Stream, Waiting, not_finite
+from kvl_eval.engine.requests import BatchCounts, Event, Filling, Prompt, Ready, Stream, Waiting, not_finite
 from kvl_eval.engine.schedule import Schedule
 from kvl_eval.engine.shortage import within_memory
 from kvl_eval.errors import SampleError
@@ -50,7 +50,7 @@ class Batch:
         self.model = model
         self.prepare = prepare
         self.chunk = chunk
-        self.counts = Counts()
+        self.counts = BatchCounts()
         self.pool: PagePool = model.new_pool(pages, page_size)
         self.schedule = Schedule(self.pool, rows, self.counts)
         self.features = self.schedule.features

@@ -81,7 +81,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class Counts:
+class BatchCounts:
     """What the model was asked to do; tests and benchmarks read it."""
 
     prefills: int = 0

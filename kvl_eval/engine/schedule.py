@@ -24,7 +24,17 @@ from torch import Tensor
 
 from kvl_eval.engine.features import FeatureShelf
 from kvl_eval.engine.prefixes import page_names
-from kvl_eval.engine.requests import Counts, Event, Filling, Prompt, Ready, Stream, Waiting, out_of_memory, overflow
+from kvl_eval.engine.requests import (
+    BatchCounts,
+    Event,
+    Filling,
+    Prompt,
+    Ready,
+    Stream,
+    Waiting,
+    out_of_memory,
+    overflow,
+)
 from kvl_eval.errors import SampleError
 from kvl_eval.model.base import Embedded
 from kvl_eval.model.pages import PagePool, PageTable
@@ -46,7 +56,7 @@ class Schedule:
         events:   what ended and was not handed out yet.
     """
 
-    def __init__(self, pool: PagePool, rows: int, counts: Counts) -> None:
+    def __init__(self, pool: PagePool, rows: int, counts: BatchCounts) -> None:
         self.pool = pool
         self.counts = counts
         self.configured_rows = rows

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kvl_eval.model.held import Packed, Pages
-from kvl_eval.model.page_plan import Part, plan_parts
+from kvl_eval.model.page_plan import PageGroup, plan_parts
 from kvl_eval.model.pages import PagePool, PageTable
 from kvl_eval.model.tensors import index_tensor
 
@@ -75,7 +75,7 @@ class StepRows:
     def __init__(self, pool: PagePool, tables: Sequence[PageTable]) -> None:
         self.pool = pool
         self.tables = list(tables)
-        self._plan: _Plan | None = None
+        self._plan: _ReadPlan | None = None
         self._reads: dict[torch.device, _Reads] = {}  # of the step under way; brought to a device once
 
     @property
@@ -89,7 +89,7 @@ class StepRows:
         device, page_size = self.pool.layers[0].device, self.pool.page_size
         if self._plan is None or self._plan.changes != self.pool.changes:
             pages = [table.pages for table in self.tables]
-            self._plan = _Plan(self.pool.changes, plan_parts(pages, self.pool.used, page_size, device))
+            self._plan = _ReadPlan(self.pool.changes, plan_parts(pages, self.pool.used, page_size, device))
         seen = index_tensor([*(length + 1 for length in self.lengths), 0], device)
         parts = [(part, part.hidden(seen, page_size)) for part in self._plan.parts]
         self._reads = {device: _Reads(_new_slots(self.pool, self.tables, [1] * len(self.tables)), parts)}
@@ -118,18 +118,18 @@ class _Reads(NamedTuple):
     """Places that new tokens go to, and the parts that are read with what is hidden in each."""
 
     slots: Tensor
-    parts: list[tuple[Part, Tensor | None]]
+    parts: list[tuple[PageGroup, Tensor | None]]
 
     def to(self, device: torch.device) -> _Reads:
         parts = [(part.to(device), None if hidden is None else hidden.to(device)) for part, hidden in self.parts]
         return _Reads(self.slots.to(device), parts)
 
 
-class _Plan(NamedTuple):
+class _ReadPlan(NamedTuple):
     """How the pages of some rows are read; it holds as long as the pool's `changes` stay the same."""
 
     changes: int
-    parts: list[Part]
+    parts: list[PageGroup]
 
 
 def _new_slots(pool: PagePool, tables: Sequence[PageTable], counts: Sequence[int]) -> Tensor:

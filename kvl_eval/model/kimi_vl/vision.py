@@ -15,8 +15,8 @@ from kvl_eval.errors import PromptError
 from kvl_eval.model.kimi_vl.config import VisionConfig
 from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
 from kvl_eval.model.precision import wide
+from kvl_eval.pictures import Grid
 
-Grid = tuple[int, int]  # (rows, columns) in patches
 MAX_SIDE = 512  # patches
 EPS = 1e-5
 
