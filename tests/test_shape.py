@@ -25,7 +25,6 @@ MANY_PARAMETERS = {"resume_run"}
 # Class names and type aliases that stand for several things today; to become empty.
 SEVERAL_THINGS: dict[str, int] = {
     "Job": 3,
-    "Limits": 2,
     "Line": 2,
     "Message": 2,
     "Row": 2,

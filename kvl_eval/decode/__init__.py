@@ -12,7 +12,7 @@ made special by `omitted`, `unknown_fields`, `renamed` and `not_stored`.
 from __future__ import annotations
 
 from kvl_eval.decode.fields import Between, Count, Others, not_stored, omitted, renamed, unknown_fields
-from kvl_eval.decode.text import DEFAULT_LIMITS, Json, Limits, join_path, read_json, read_yaml, shown
+from kvl_eval.decode.text import DEFAULT_LIMITS, Json, ReadLimits, join_path, read_json, read_yaml, shown
 from kvl_eval.decode.typed import decode, encode, encode_object
 from kvl_eval.errors import DecodeError
 
@@ -22,8 +22,8 @@ __all__ = [
     "Count",
     "DecodeError",
     "Json",
-    "Limits",
     "Others",
+    "ReadLimits",
     "decode",
     "encode",
     "encode_object",

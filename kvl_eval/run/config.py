@@ -13,7 +13,7 @@ from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
-from kvl_eval.run.options import BACKEND, Options, TaskOptions, given, judge_server, known_name
+from kvl_eval.run.options import BACKEND, Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
@@ -130,7 +130,7 @@ def resolve(
         output_dir=Path(options.output_dir),
         judge=judge_server(options),
         thinking=stored_view(score_view(options.score_view or options.thinking)),
-        **given(options, plain),
+        **values_given(options, plain),
     )
 
 
@@ -170,7 +170,7 @@ def answers_bundled(family: ModelFamily, options: Options | TaskOptions) -> bool
 
 
 def _generation(base: Generation, own: TaskOptions, options: Options) -> Generation:
-    changes = given(own, SAMPLING) | given(options, ("budget_policy", "answer_tokens"))
+    changes = values_given(own, SAMPLING) | values_given(options, ("budget_policy", "answer_tokens"))
     if budgets := tuple(sorted(set(options.think_budget))):
         changes = {"max_new_tokens": None, **changes, "think_budgets": budgets}
     return replace(base, **changes)

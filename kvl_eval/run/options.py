@@ -103,7 +103,7 @@ def options_among(values: Mapping[str, object], names: Sequence[str] = OPTIONS) 
     return Options.of({name: value for name, value in values.items() if value and name in names})
 
 
-def given(record: Options | TaskOptions, names: Iterable[str]) -> dict[str, Any]:
+def values_given(record: Options | TaskOptions, names: Iterable[str]) -> dict[str, Any]:
     """Those of the named options that are given."""
     values = {name: getattr(record, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

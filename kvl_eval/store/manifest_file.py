@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kvl_eval.decode import Json, Limits, decode, encode_object, read_json
+from kvl_eval.decode import Json, ReadLimits, decode, encode_object, read_json
 from kvl_eval.errors import DecodeError, InputError
 from kvl_eval.store.journal import SCHEMA
 from kvl_eval.store.manifest import Manifest
 
-MANIFEST_LIMITS = Limits(size=16 << 20)
+MANIFEST_LIMITS = ReadLimits(size=16 << 20)
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
 
 
