@@ -75,8 +75,8 @@ def evaluate(
     if isinstance(backend, str):
         backend, options["backend"] = None, backend
     asked = Options.of(options)
-    if backend is None or asked.settings.family:
-        family = family_of(model, asked.settings)
+    if backend is None or asked.settings.engine.family:
+        family = family_of(model, asked.settings.engine)
     else:
         family = ChosenFamily(stored_family(backend.family), FamilyRule.REGISTERED)
     chosen = _tasks(tasks, answers_bundled(family.family, asked))

@@ -26,32 +26,26 @@ Interval = tuple[float, float]  # lower and upper end of a share
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnFrame:
-    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`.
-
-    `banner` holds the lines of text across it; () means none.
-    """
+    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`."""
 
     seed: int
     rep: int
     index: int
     width: int
     height: int
-    banner: tuple[str, ...] = ()
+    banner: tuple[str, ...] = ()  # lines of text across it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one).
+    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
 
-    `root` is the folder that `path` may not leave. `name` is what messages call the picture.
-    """
-
-    name: str
+    name: str  # what messages call the picture
     path: str | None = None
     data: bytes | None = field(default=None, repr=False)
     archive: str | None = None
     member: str | None = None
-    root: str | None = None
+    root: str | None = None  # the folder that `path` may not leave
     drawn: DrawnFrame | None = None
 
 
@@ -88,8 +82,7 @@ class VideoRef:
     """A video nobody has opened yet, and the rule that samples its frames.
 
     Attributes:
-        rule:      `vlmevalkit` (equal steps, neither first nor last frame), `longvideobench` (whole steps from frame 0
-                   over `duration`), `linspace` (first and last frame included).
+        rule:      which frames; `media.frame_rules` says what each rule means.
         frames:    how many frames; with `fps` the most.
         fps:       frames a second, where the rule goes by time.
         start:     seconds where the clip begins; None means at the start of the file.
@@ -230,10 +223,7 @@ class Generation:
     @property
     def limit(self) -> int:
         """Most new tokens of one answer."""
-        if self.think_budgets:
-            return max(self.think_budgets) + self.answer_tokens
-        assert self.max_new_tokens is not None
-        return self.max_new_tokens
+        return max(self.think_budgets) + self.answer_tokens if self.max_new_tokens is None else self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import pytest
 
 import kvl_eval
 from kvl_eval.backends import MODELS, family_of, make_backend
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import EngineSettings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
@@ -35,11 +35,13 @@ from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
+from tests.processes import closed_after
 from tests.records import make_record
 from tests.tiny_task import config_of, gold_answer, rescored, run_tiny, tiny
 
@@ -61,9 +63,10 @@ def checkpoint(folder: Path, config: dict[str, Any], **files: dict[str, Any]) ->
 
 def plan_of(folder: Path) -> tuple[dict[str, Any], str]:
     """What is planned with a checkpoint, without the folder's name: the identity, and the text."""
-    family = family_of(str(folder), Settings())
+    family = family_of(str(folder), EngineSettings())
     config = resolve(str(folder), family, [get_task("mathvista")], {"limit": 2})
-    plan = plan_run(config, make_backend(str(folder), config.settings))
+    with closed_after(make_backend(str(folder), config.settings)) as backend:
+        plan = plan_run(config, backend)
     tree = {**plan.identity, "model": {**plan.identity["model"], "name": ""}}
     lines = [line for line in plan_text(plan).splitlines() if not line.startswith("identity")]
     lines[0] = lines[0].replace(folder.name, "")
@@ -86,7 +89,7 @@ def test_house_d1_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["my-nanotube-vl-thinking", "Kimi-VL-A3B-Instruct", "2506"])
 def test_house_d1_a_full_size_checkpoint_is_other_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
     folder = checkpoint(tmp_path / name, {})
-    family = family_of(str(folder), Settings())
+    family = family_of(str(folder), EngineSettings())
     assert (family.family, family.rule) == (OTHER, FamilyRule.NONE)
     task = resolve(str(folder), family, [get_task("mathvista")], {}).tasks[0]
     assert (task.split, task.generation.temperature) == ("testmini", 0.0)
@@ -104,10 +107,10 @@ def test_registered_names_and_repositories_are_what_they_say(entry: Any) -> None
         "endpoint": OTHER,
     }[entry.name]
     rule = FamilyRule.NONE if expected is OTHER else FamilyRule.REGISTERED
-    chosen = family_of(entry.name, Settings())
+    chosen = family_of(entry.name, EngineSettings())
     assert (chosen.family, chosen.rule) == (expected, rule)
     if expected.published is not None and not expected.is_demo and expected is not SCRIPTED:
-        assert family_of(entry.location, Settings()) == chosen
+        assert family_of(entry.location, EngineSettings()) == chosen
         assert FAMILIES.repositories[entry.location] == expected.name
 
 
@@ -135,7 +138,7 @@ def test_the_first_rule_that_applies_decides(
 
 
 def test_facts_are_read_from_the_files(tmp_path: Path) -> None:
-    settings = Settings()
+    settings = EngineSettings()
     tuned = checkpoint(tmp_path / "a", {CONFIG_KEY: "nano-thinking"})
     copied = checkpoint(tmp_path / "b", {"_name_or_path": REPOSITORY})
     large = checkpoint(tmp_path / "c", {}, preprocessor_config={"in_token_limit": 16_384})
@@ -158,13 +161,13 @@ def test_other_follows_its_generation_config(
     tmp_path: Path, stated: dict[str, Any], temperature: float, tokens: int
 ) -> None:
     folder = checkpoint(tmp_path / "tuned", {}, generation_config=stated)
-    made = family_of(str(folder), Settings()).family.generation(512)
+    made = family_of(str(folder), EngineSettings()).family.generation(512)
     assert (made.temperature, made.max_new_tokens) == (temperature, tokens)
 
 
 @pytest.mark.parametrize("model", ["endpoint", "hf:org/name", "fake", "me/no-such-repository"])
 def test_the_option_names_the_family_of_any_model(model: str) -> None:
-    chosen = family_of(model, Settings(family="thinking"))
+    chosen = family_of(model, EngineSettings(family="thinking"))
     assert (chosen.family.name, chosen.family.temperature, chosen.rule) == ("thinking", 0.8, FamilyRule.OPTION)
     assert (chosen.family.default_split == "mini") is (model == "fake")
 
@@ -182,7 +185,7 @@ def test_a_checkpoint_of_another_architecture_is_of_its_families(tmp_path: Path)
     tuned = checkpoint(tmp_path / "tuned", {"model_type": "qwen2_5_vl"}, preprocessor_config={"in_token_limit": 16_384})
     copied = checkpoint(tmp_path / "b", {"model_type": "qwen2_5_vl", "_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct"})
     for folder, name, rule in ((tuned, "qwen2.5-vl", FamilyRule.NONE), (copied, "qwen2.5-vl-7b", FamilyRule.ORIGIN)):
-        chosen = family_of(str(folder), Settings())
+        chosen = family_of(str(folder), EngineSettings())
         assert (chosen.family.name, chosen.rule) == (name, rule)
         assert "<|im_end|>" in chosen.family.stop_texts
     facts = CheckpointFacts(model_type="qwen2_5_vl")
@@ -213,7 +216,7 @@ def test_the_plan_offers_the_families_of_the_architecture(name: str, offered: st
 
 def test_a_family_that_there_is_not_is_named_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="there is no family 'thinkng'") as caught:
-        family_of("fake", Settings(family="thinkng"))
+        family_of("fake", EngineSettings(family="thinkng"))
     assert "thinking" in (caught.value.why or "")
 
 
@@ -312,7 +315,9 @@ def test_a_stored_configuration_of_an_earlier_version_is_resumed(tmp_path: Path)
     folder.save(replace(folder.manifest, config=stored, status="interrupted"))
     config = from_json(stored)
     assert (config.family, config.family_rule) == ("fake", None)
-    outcome = resume_run(folder.path, lambda config: FakeBackend(config.settings, answer=gold_answer), own=[tiny()])
+    outcome = resume_run(
+        RunReader.open(folder.path, [tiny()]), lambda config: FakeBackend(config.settings, answer=gold_answer)
+    )
     assert (outcome.exit_code, outcome.results.rows[0].n_ok) == (0, 10)
 
 

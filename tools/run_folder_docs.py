@@ -25,7 +25,7 @@ FILES: tuple[tuple[str, str, tuple[type, ...]], ...] = (
             manifest.TaskPrompt,
             Generation,
             manifest.Seeds,
-            manifest.Counts,
+            manifest.AnswerCounts,
             manifest.Resume,
             manifest.MergedShard,
         ),

@@ -25,7 +25,7 @@ from kvl_eval.run.runner import RunOutcome, outcome_of, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.manifest import Counts, Manifest, MergedShard, PlannedData
+from kvl_eval.store.manifest import AnswerCounts, Manifest, MergedShard, PlannedData
 from kvl_eval.store.names import run_name
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry
@@ -246,7 +246,7 @@ def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> 
         config=to_json(config),
         selection=replace(first.selection, shard=None),
         data={name: _data(name, manifests, config) for name in first.data},
-        counts=Counts(planned=planned, pending=planned),
+        counts=AnswerCounts(planned=planned, pending=planned),
         resumes=(),
         merged=tuple(map(_origin, shards)),
     )

@@ -79,6 +79,7 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import find_resumable, resume_run, start_run
     from kvl_eval.run.warm_plan import plan_warm
+    from kvl_eval.scoring.run_reader import RunReader
 
     config = configuration(flags)
     dry, resume = flags.switch("dry_run"), flags.values["resume"]
@@ -101,7 +102,11 @@ def run_verb(flags: Flags, as_json: bool) -> int:
         click.echo(f"notice: {unfinished} is unfinished and fits; --resume continues it", err=True)
     if unfinished is not None and resume:
         outcome = resume_run(
-            unfinished, lambda _: backend, progress, rerun=_rerun(flags.text("rerun")), handle_signals=True
+            RunReader.open(unfinished),
+            lambda _: backend,
+            progress,
+            rerun=_rerun(flags.text("rerun")),
+            handle_signals=True,
         )
     else:
         outcome = start_run(plan, backend, progress, handle_signals=True)
@@ -112,9 +117,10 @@ def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool,
     """Finish a run with its stored configuration."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
+    from kvl_eval.scoring.run_reader import RunReader
 
     outcome = resume_run(
-        path,
+        RunReader.open(path),
         make,
         make_progress(quiet=not progress or as_json),
         changes={"compress": True} if compress else None,
@@ -157,7 +163,7 @@ def configuration(flags: Flags) -> RunConfig:
     chosen = _options(flags)
     model, names = str(flags.text("model")), flags.texts("task")
     named = select(names)
-    family = family_of(model, chosen.settings)
+    family = family_of(model, chosen.settings.engine)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
     if left_out := [task.name for task in named if task not in tasks]:
         click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)

@@ -44,6 +44,11 @@ def not_stored(default: Any = None) -> Any:
     return _field(default, {"stored": False}, compare=False)
 
 
+def inlined(kind: type) -> Any:
+    """A field of another dataclass whose own fields stand among those of the object it belongs to."""
+    return field(default_factory=kind, metadata={"inlined": True})
+
+
 def _field(default: Any, metadata: dict[str, object], *, compare: bool = True) -> Any:
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata, compare=compare)

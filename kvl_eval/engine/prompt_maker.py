@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import PromptSize, Request, Settings
+from kvl_eval.backends.base import PromptSize, Request
 from kvl_eval.media.cache import MediaCache
 from kvl_eval.media.fit import LADDER, fit_limit, limited, overflow, picture_tokens
 from kvl_eval.media.frame_rules import DEFAULT_FRAMES
-from kvl_eval.media.images import ImagePrep, PreparedImage
+from kvl_eval.media.images import PreparedImage
 from kvl_eval.media.layout import LayoutJob, MediaPrep, PictureJob, PromptLayout, run_media_job
 from kvl_eval.media.pool import MediaPool
+from kvl_eval.media.settings import MediaSettings
 from kvl_eval.model.base import EncodedPrompt, TextProcessor, Turn
 from kvl_eval.pictures import PictureRule, Size
 from kvl_eval.sources.media_files import cache_home
@@ -63,10 +64,10 @@ class PromptMaker:
         rule: PictureRule,
         text: TextProcessor,
         context: int,
-        settings: Settings,
+        settings: MediaSettings,
         markers: tuple[str, str] = MARKERS,
     ) -> None:
-        self.prep = media_prep(rule, settings)
+        self.prep = MediaPrep.of(rule, settings, _cache(settings))
         self._text = text
         self._context = context
         self._closing = markers[1]
@@ -168,17 +169,8 @@ class PromptMaker:
         return MadePrompt(ids, places, images, self._text.rendered(messages) + request.prefix)
 
 
-def media_prep(rule: PictureRule, settings: Settings) -> MediaPrep:
-    """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
-    return MediaPrep(
-        images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
-        decoder=settings.video_decoder,
-        frames=settings.frames,
-        fps=settings.fps,
-        max_pixels=settings.max_pixels,
-        cache=None if settings.no_cache else MediaCache(cache_home(_path(settings.cache_dir)) / "media"),
-        time_limit=settings.timeout,
-    )
+def _cache(settings: MediaSettings) -> MediaCache | None:
+    return None if settings.no_cache else MediaCache(cache_home(_path(settings.cache_dir)) / "media")
 
 
 def _path(text: str | None) -> Path | None:

@@ -23,6 +23,7 @@ from kvl_eval.media.documents import Document, Page, probe_document, render_page
 from kvl_eval.media.fit import limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import FrameSampling, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
+from kvl_eval.media.settings import MediaSettings
 from kvl_eval.media.subtitles import Clip, ShownFrame, spelled_out
 from kvl_eval.media.video import (
     Frame,
@@ -71,6 +72,19 @@ class MediaPrep:
         if self.frames is not None or self.fps is not None:
             FrameSampling(rule="vlmevalkit", n=self.frames, fps=self.fps)
         within_pixels(self.images.config, self.max_pixels)
+
+    @classmethod
+    def of(cls, rule: PictureRule, settings: MediaSettings, cache: MediaCache | None = None) -> MediaPrep:
+        """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
+        return cls(
+            images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
+            decoder=settings.video_decoder,
+            frames=settings.frames,
+            fps=settings.fps,
+            max_pixels=settings.max_pixels,
+            cache=cache,
+            time_limit=settings.timeout,
+        )
 
     @property
     def config(self) -> PictureRule:

@@ -13,7 +13,7 @@ from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
-from kvl_eval.run.options import BACKEND, Options, TaskOptions, judge_server, known_name, values_given
+from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
@@ -183,9 +183,9 @@ def _source(task: Task, own: TaskOptions, settings: Settings) -> Source:
         repo=None if own.data_dir else repo or next(iter(task.repos), None),
         revision=revision or None,
         data_dir=_folder(str(own.data_dir)) if own.data_dir else None,
-        cache_dir=None if settings.cache_dir is None else Path(settings.cache_dir),
-        offline=settings.offline,
-        max_download=settings.max_download,
+        cache_dir=None if settings.media.cache_dir is None else Path(settings.media.cache_dir),
+        offline=settings.engine.offline,
+        max_download=settings.engine.max_download,
         version=own.data_version,
     )
 
@@ -269,9 +269,11 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         "fail_on_error": config.fail_on_error,
         "compress": config.compress or None,
         **_judge_flags(config.judge),
-        **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
-        "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
-        "batch_size": settings.batch_size or "auto",
+        **{
+            name: value for name, value in encode_object(settings).items() if name not in ("model_args", "max_download")
+        },
+        "model_args": ",".join(f"{key}={value}" for key, value in settings.engine.model_args.items()),
+        "batch_size": settings.engine.batch_size or "auto",
     }
 
 

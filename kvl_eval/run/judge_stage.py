@@ -9,11 +9,14 @@ open, so that the folder says so; whoever asks later finds what is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server, list_models
+from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server
+from kvl_eval.backends.chat_models import list_models
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import ConfigError, EndpointError, SampleError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.event_loop import run_async
@@ -113,15 +116,16 @@ def finish_judging(
 
 def _has_unasked(run: RunReader, server: Server, view: ScoreView) -> bool:
     judge = JudgeView(judge_name(server), view)
-    return any(
-        next(open_questions(run, task, judge, Replies(run.folder, task.name), again=False), None) is not None
-        for task in judged_tasks(run)
-    )
+    for task in judged_tasks(run):
+        with closing(open_questions(run, task, judge, Replies(run.folder, task.name), again=False)) as questions:
+            if next(questions, None) is not None:
+                return True
+    return False
 
 
 def open_questions(
     run: RunReader, task: Task, judge: JudgeView, replies: Replies, again: bool
-) -> Iterator[tuple[JudgeQuestion, ReplyKey]]:
+) -> Generator[tuple[JudgeQuestion, ReplyKey], None, None]:
     """The prompts without a usable reply, each judge run by itself, no prompt twice."""
     seen: set[ReplyKey] = set()
     for answered in planned_answers(run, task, judge.view):
@@ -152,16 +156,15 @@ def judge_name(server: Server) -> str:
 
 
 async def _judge_tasks(run: RunReader, client: ChatClient, stages: Sequence[_Stage], progress: Progress) -> None:
-    progress.start([stage.counts for stage in stages])
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        stack.callback(progress.close)
         for stage in stages:
-            questions = open_questions(run, stage.task, stage.judge, stage.replies, stage.again)
-            await _ask_all(stage, questions, progress)
-    finally:
+            stack.callback(stage.replies.close)
+        progress.start([stage.counts for stage in stages])
         for stage in stages:
-            stage.replies.close()
-        progress.close()
-        await client.close()
+            with closing(open_questions(run, stage.task, stage.judge, stage.replies, stage.again)) as questions:
+                await _ask_all(stage, questions, progress)
 
 
 async def _ask_all(stage: _Stage, questions: Iterator[tuple[JudgeQuestion, ReplyKey]], progress: Progress) -> None:
@@ -244,7 +247,7 @@ async def _converse(stage: _Stage, question: JudgeQuestion, blank: JudgeReply) -
             "seed": blank.run,
             **(rule.extra or {}),
         }
-        reply = await stage.client.complete(body)
+        reply = await stage.client.complete(encode_object(body))
         attempts += reply.tries
         said = reply.content or reply.refusal or ""
         refused = reply.refusal is not None or reply.finish == "content_filter"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import SETTINGS, Settings
 from kvl_eval.backends.chat_client import CONNECTIONS, Server
 from kvl_eval.errors import UsageError, unknown
 from kvl_eval.types import Policy, ScoreView
@@ -77,7 +77,7 @@ class Options:
         for name in values:
             known_name("option", name, OPTIONS, "kvl-eval run --help")
         by_task = {name: value for name, value in values.items() if name in BY_TASK}
-        settings = Settings(**{name: value for name, value in values.items() if name in BACKEND})
+        settings = Settings.of(**{name: value for name, value in values.items() if name in BACKEND})
         rest = {name: value for name, value in values.items() if name not in by_task and name not in BACKEND}
         return cls(by_task=by_task, settings=settings, **rest)
 
@@ -91,7 +91,7 @@ class Options:
         return TaskOptions(**{name: _of_task(value, task) for name, value in self.by_task.items()})
 
 
-BACKEND = tuple(option.name for option in fields(Settings))
+BACKEND = SETTINGS
 BY_TASK = tuple(option.name for option in fields(TaskOptions))
 WHOLE_RUN = tuple(option.name for option in fields(Options) if option.name not in ("by_task", "settings"))
 OPTIONS = (*WHOLE_RUN, *BY_TASK, *BACKEND)

@@ -129,13 +129,13 @@ def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, d
         )
     if not sum(task.n for task in tasks):
         raise UsageError("usage.empty", "no sample is left to run", why="limit, sample ids or shard leave none")
-    model = dict(backend.describe())
+    model = backend.describe()
     hashes = {task.name: task_identity(task.config, task.data_sha256, task.prompt_sha256) for task in tasks}
-    identity = identity_of(config, {"name": backend.name, **model}, hashes)
+    identity = identity_of(config, {"name": backend.name, **model.identity}, hashes)
     return Plan(
         config=config,
         tasks=tasks,
-        model={"name": backend.name, **_family(config), **model},
+        model={"name": backend.name, **_family(config), **model.identity, **model.facts},
         identity=identity,
         fingerprint=fingerprint_of(identity),
         lines=lines,

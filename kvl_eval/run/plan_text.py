@@ -21,7 +21,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
         shown += _task_text(task, plan)
     shown += [
         f"requests  {plan.requests:,}" + (f", {reused:,} already answered" if reused else ""),
-        f"seed      {config.seed}" + (", every picture grey (--blind)" if config.settings.blind else ""),
+        f"seed      {config.seed}" + (", every picture grey (--blind)" if config.settings.media.blind else ""),
         "time      unknown until the first samples are answered",
         f"disk      about {_megabytes(plan)} MB: plan, answers, scores",
         f"files     {config.output_dir}/<run>/: run.json config.yaml plan.jsonl samples/ scores/ results.json log.txt",

@@ -2,7 +2,7 @@
 
     plan_run(config, backend) -> Plan        kvl_eval.run.plan
     start_run(plan, backend)  -> RunOutcome  a new run folder
-    resume_run(path, make)    -> RunOutcome  what a run still lacks, with its stored configuration
+    resume_run(run, make)     -> RunOutcome  what a run still lacks, with its stored configuration
     rescore(run, protocol)    -> Results     kvl_eval.scoring.rescore
 
 The order in which answers finish changes nothing but the order of lines in `samples/`.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,13 +39,12 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.manifest import Code, Counts, ModelFacts, Resume
+from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs, write_index
-from kvl_eval.tasks.base import Task
 
 MakeBackend = Callable[[RunConfig], Backend]
 
@@ -97,14 +96,12 @@ def start_run(
 
 
 def resume_run(
-    path: Path | str,
+    run: RunReader,
     make: MakeBackend,
     progress: Progress | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
     rerun: str | Iterable[str] | None = None,
-    own: Sequence[Task] = (),
-    disk: Disk | None = None,
     handle_signals: bool = False,
 ) -> RunOutcome:
     """Finish a run with its stored configuration. A finished run stays as it is, and `make` is not called.
@@ -112,11 +109,10 @@ def resume_run(
     Args:
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
-        own:     tasks that go before registered ones.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
     """
     progress = progress or Silent()
-    folder = RunFolder.open(path, disk)
+    folder = run.folder
     if folder.problem is not None or not folder.manifest.config:
         raise DataError(
             "run.manifest",
@@ -130,10 +126,10 @@ def resume_run(
         done = {name: _kept(folder, name, rerun) for name in folder.manifest.data}
         pending = sum(1 for entry in folder.plan() if entry.key not in done[entry.task])
         if not pending:
-            return _finished(RunReader(folder, own), changes or {}, progress)
+            return _finished(RunReader(folder, run.tasks), changes or {}, progress)
         config = replace(from_json(dict(folder.manifest.config)), **(changes or {}))
         backend = make(config)
-        plan = plan_run(config, backend, own, draft_dir=folder.path)
+        plan = plan_run(config, backend, run.tasks, draft_dir=folder.path)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
@@ -243,14 +239,16 @@ def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
     write_index(folder.path.parent, folder.disk)
 
 
-def _counts(results: Results) -> Counts:
+def _counts(results: Results) -> AnswerCounts:
     """Planned, ok, failed by reason and pending over all tasks and budgets, each counted under one protocol."""
     rows = {(row.task, row.budget, row.policy): row for row in results.rows}.values()
     failed: Counter[str] = Counter()
     for row in rows:
         failed.update(row.failed)
     planned, ok = sum(row.n_planned for row in rows), sum(row.n_ok for row in rows)
-    return Counts(planned=planned, ok=ok, failed=dict(sorted(failed.items())), pending=planned - ok - failed.total())
+    return AnswerCounts(
+        planned=planned, ok=ok, failed=dict(sorted(failed.items())), pending=planned - ok - failed.total()
+    )
 
 
 @contextmanager

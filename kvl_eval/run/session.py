@@ -366,7 +366,7 @@ def _record(plan: Plan, entry: _InFlight, completion: Completion) -> Record:
         messages_sha256=entry.messages_sha256,
         prompt_sha256=text_sha256(prompt),
         prompt_text=prompt,
-        image_prep=plan.config.settings.image_prep,
+        image_prep=plan.config.settings.media.image_prep,
         media=completion.media,
         raw_output=completion.raw_output,
         thinking=completion.thinking,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kvl_eval.decode import decode, read_json
 from kvl_eval.errors import DataError, DecodeError
-from kvl_eval.store.journal import Line, read_lines
+from kvl_eval.store.journal import StoredLine, read_lines
 from kvl_eval.store.names import file_name
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import Results
@@ -46,7 +46,7 @@ def _version_order(version: str) -> tuple[tuple[int, ...], bool, str]:
     return tuple(map(int, numbers.split(".") if numbers else ())), numbers == version, version
 
 
-def _damaged_scores(run: Path, path: Path, line: Line, why: str) -> DataError:
+def _damaged_scores(run: Path, path: Path, line: StoredLine, why: str) -> DataError:
     return DataError(
         "run.scores",
         f"{path.name} is damaged",

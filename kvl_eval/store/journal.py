@@ -59,11 +59,9 @@ def checksum_of(line: bytes) -> str:
 
 def decode_line(line: bytes) -> dict[str, Json]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
-    body = line[:-_SUFFIX]
-    if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
-        raise DamagedLine("its checksum does not fit")
+    check_crc(line)
     try:
-        fields = json.loads(body + b"}")
+        fields = json.loads(line[:-_SUFFIX] + b"}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine("it is no JSON object") from error
     if not isinstance(fields.get("schema", SCHEMA), int):
@@ -71,6 +69,12 @@ def decode_line(line: bytes) -> dict[str, Json]:
     if fields.get("schema", SCHEMA) > SCHEMA:
         raise _other_schema(fields["schema"])
     return dict(fields)
+
+
+def check_crc(line: bytes) -> None:
+    """Raises DamagedLine unless the checksum of a line is that of its bytes."""
+    if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(memoryview(line)[:-_SUFFIX]):
+        raise DamagedLine("its checksum does not fit")
 
 
 def _other_schema(schema: int) -> InputError:
@@ -98,7 +102,7 @@ def _finite(value: object) -> object:
     return value
 
 
-class Line(NamedTuple):
+class StoredLine(NamedTuple):
     """One line of a file: its number from 1, where it starts, its fields and checksum, or why it cannot be read."""
 
     number: int
@@ -109,7 +113,10 @@ class Line(NamedTuple):
     crc: str = ""
 
 
-def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
+Parse = Callable[[bytes], dict[str, Json]]
+
+
+def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> Iterator[StoredLine]:
     """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file."""
     if not path.exists():
         return
@@ -117,19 +124,19 @@ def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n"):
-                yield Line(number, offset, None, "it has no end", torn=True)
+                yield StoredLine(number, offset, None, "it has no end", torn=True)
                 return
             if line.startswith(prefix):
-                yield read_line(line, number, offset, path)
+                yield read_line(line, number, offset, path, parse)
             offset += len(line)
 
 
-def read_line(line: bytes, number: int, offset: int, path: Path) -> Line:
+def read_line(line: bytes, number: int, offset: int, path: Path, parse: Parse = decode_line) -> StoredLine:
     """A line that has its end. Raises InputError `run.schema`, naming file and line."""
     try:
-        return Line(number, offset, decode_line(line), crc=checksum_of(line))
+        return StoredLine(number, offset, parse(line), crc=checksum_of(line))
     except DamagedLine as error:
-        return Line(number, offset, None, str(error))
+        return StoredLine(number, offset, None, str(error))
     except InputError as error:
         error.where = f"{path} line {number}"
         raise

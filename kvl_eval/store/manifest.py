@@ -133,7 +133,7 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class AnswerCounts:
     """Answers over all tasks and budgets.
 
     Attributes:
@@ -250,7 +250,7 @@ class Manifest:
     generation: Mapping[str, Generation] = field(default_factory=dict)
     environment: Mapping[str, Json] = field(default_factory=dict)
     seeds: Seeds = Seeds()
-    counts: Counts | None = None
+    counts: AnswerCounts | None = None
     resumes: tuple[Resume, ...] = ()
     merged: tuple[MergedShard, ...] = omitted(tuple)
     plan_sha256: str | None = None
@@ -288,4 +288,4 @@ class RunEntry:
     demo: bool = False
     tasks: tuple[str, ...] = ()
     config_fingerprint: str | None = None
-    counts: Counts | None = None
+    counts: AnswerCounts | None = None

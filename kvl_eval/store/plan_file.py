@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError
-from kvl_eval.store.journal import Line, encode_line, read_lines
+from kvl_eval.store.journal import StoredLine, encode_line, read_lines
 from kvl_eval.store.records import PlanEntry, PlannedSample
 
 _ENTRY_FIELDS = frozenset(entry.name for entry in fields(PlanEntry))
@@ -44,7 +44,7 @@ def plan_entries(path: Path, task: str | None = None) -> Iterator[PlanEntry]:
         yield replace(entry, sample=sample)
 
 
-def _lines(path: Path, task: str | None) -> Iterator[Line]:
+def _lines(path: Path, task: str | None) -> Iterator[StoredLine]:
     if not path.exists():
         raise DataError("run.plan", f"{path} is missing", fix="start a new run with --no-resume")
     prefix = b"" if task is None else encode_line({"task": task}).partition(b',"crc"')[0] + b","
@@ -54,7 +54,7 @@ def _lines(path: Path, task: str | None) -> Iterator[Line]:
         yield line
 
 
-def _damaged(path: Path, line: Line, why: str) -> DataError:
+def _damaged(path: Path, line: StoredLine, why: str) -> DataError:
     return DataError("run.plan", f"{path.name} is damaged", where=f"{path} line {line.number}", why=why)
 
 

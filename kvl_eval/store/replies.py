@@ -15,7 +15,6 @@ A later line of a key replaces an earlier one; a usable reply is never asked for
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,11 +105,12 @@ class Replies:
 
     def close(self) -> None:
         """Sync what was written and let go of the file."""
-        if self._reader is not None:
-            self._reader.close()
-        if self._journal is not None:
-            self._journal.close()
+        reader, journal = self._reader, self._journal
         self._reader = self._journal = None
+        if reader is not None:
+            reader.close()
+        if journal is not None:
+            journal.close()
 
 
 def replies_path(folder: RunFolder, task: str) -> Path:
@@ -121,6 +121,9 @@ def replies_path(folder: RunFolder, task: str) -> Path:
 def reply_lines(folder: RunFolder, task: str) -> Iterator[JudgeReply]:
     """Every readable reply, in the order they were written."""
     for line in read_lines(replies_path(folder, task)):
-        with suppress(DecodeError):
-            if line.fields is not None:
-                yield decode(JudgeReply, line.fields)
+        try:
+            reply = None if line.fields is None else decode(JudgeReply, line.fields)
+        except DecodeError:
+            continue
+        if reply is not None:
+            yield reply

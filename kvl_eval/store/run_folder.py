@@ -35,7 +35,7 @@ from kvl_eval.store.plan_file import check_plan_sha256, plan_entries
 from kvl_eval.store.records import PlanEntry, Record, RecordHead, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
-from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, sample_lines
+from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, parse_head, sample_lines
 
 COMPRESSED_FROM = 1 << 20  # bytes of a plain file
 
@@ -175,7 +175,7 @@ class RunFolder:
         """
         index = RecordIndex()
         path = self.samples_path(task)
-        for line in sample_lines(path):
+        for line in sample_lines(path, parse_head):
             if line.fields is None:
                 index.torn = index.torn or line.torn
                 index.damage += [] if line.torn else [f"{line.where}: {line.damage}"]

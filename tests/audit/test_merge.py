@@ -136,7 +136,7 @@ def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     assert outcome.exit_code == 3
     assert outcome.results.rows[0].n_pending == planned - 2
     assert RunFolder.open(outcome.folder.path).status == "interrupted"
-    finished = resume_run(outcome.folder.path, make_fake, own=[tiny()])
+    finished = resume_run(RunReader.open(outcome.folder.path, [tiny()]), make_fake)
     assert finished.exit_code == 0
     assert comparable(finished) == comparable(run_tiny(tmp_path / "whole", repeats=2))
 

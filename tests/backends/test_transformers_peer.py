@@ -52,7 +52,7 @@ def asking(key: str, *parts: Any, seeds: Sequence[int] = (0,), **generation: Any
 
 def answers(folder: Path, requests: Sequence[Request], **settings: Any) -> dict[tuple[str, int], Completion]:
     async def collect() -> dict[tuple[str, int], Completion]:
-        backend = make_backend(f"hf:{folder}", Settings(num_workers=0, device="cpu", **settings))
+        backend = make_backend(f"hf:{folder}", Settings.of(num_workers=0, device="cpu", **settings))
         try:
             return {(key, one.repeat): one async for key, one in backend.generate(requests)}
         finally:
@@ -125,7 +125,9 @@ def test_names_behind_hf(checkpoints: dict[str, Path]) -> None:
         "peer",
     )
     first, second = (
-        TransformersPeer(str(checkpoints[name]), Settings(device="cpu", num_workers=0), name=name).describe()
+        TransformersPeer(str(checkpoints[name]), Settings.of(device="cpu", num_workers=0), name=name)
+        .describe()
+        .identity
         for name in ("llava", "gemma3")
     )
     for fact in ("weights_sha256", "config_sha256", "tokenizer_sha256"):

@@ -117,7 +117,7 @@ def no_half_files(path: Path) -> None:
 
 def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole: Path | None) -> RunOutcome:
     """I4, I8, I9: a resume ends the run, and a second one does nothing at all."""
-    outcome = resume_run(copy, make, own=[task])
+    outcome = resume_run(RunReader.open(copy, [task]), make)
     assert all(row.n_pending == 0 for row in outcome.results.rows)
     accounted(copy, task, outcome.exit_code)
     assert not list(copy.rglob("*.tmp")) and not (copy / "lock").exists()
@@ -126,7 +126,7 @@ def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole:
         assert comparable(copy) == comparable(whole)
     before = contents(copy)
     told = Notices()
-    again = resume_run(copy, no_model, told, own=[task])
+    again = resume_run(RunReader.open(copy, [task]), no_model, told)
     assert again.exit_code == outcome.exit_code
     assert contents(copy) == before, "resuming a finished run changed it"
     assert any("nothing is left to run" in text for text in told.texts)
@@ -140,8 +140,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def quick_fake(config: RunConfig) -> Backend:
     """The fake backend of a run with the same answers, at once and in order."""
-    args = {name: value for name, value in config.settings.model_args.items() if name not in DELAYS}
-    return make_fake(replace(config, settings=replace(config.settings, model_args=args)))
+    args = {name: value for name, value in config.settings.engine.model_args.items() if name not in DELAYS}
+    engine = replace(config.settings.engine, model_args=args)
+    return make_fake(replace(config, settings=replace(config.settings, engine=engine)))
 
 
 def no_model(config: RunConfig) -> Backend:

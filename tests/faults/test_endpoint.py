@@ -22,6 +22,7 @@ from kvl_eval.reports.write import write_report
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import RunOutcome, resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.thinking import THINK_OPEN
 from tests.faults.invariants import Notices, check_invariants
 from tests.faults.stub_server import (
@@ -197,7 +198,7 @@ def test_E6_the_server_refuses_everybody(
     assert KEY not in caught.value.render() and "***" in caught.value.render()
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     stub.script = in_turn(chat("B"))
-    outcome = resume_run(path, quick, own=[words()])
+    outcome = resume_run(RunReader.open(path, [words()]), quick)
     assert outcome.exit_code == 0 and not failures(outcome), "nothing was counted as answered or failed"
 
 

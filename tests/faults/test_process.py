@@ -101,7 +101,7 @@ def test_P3_a_report_of_a_killed_run_makes_the_results_it_needs(tmp_path: Path) 
     assert not (path / "results.json").exists()
     [row] = fresh_results(RunReader.open(path, [tiny()])).rows
     assert (row.n_ok, row.n_pending) == (4, 6)
-    resume_run(path, make_fake, own=[tiny()])
+    resume_run(RunReader.open(path, [tiny()]), make_fake)
     [row] = fresh_results(RunReader.open(path, [tiny()])).rows
     assert (row.n_ok, row.n_pending) == (10, 0)
 

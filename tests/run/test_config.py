@@ -132,7 +132,11 @@ def test_numbers_are_kept_as_they_were_stored_so_that_fingerprints_stay() -> Non
     asked = config(temperature=1, top_p=1, fps=2, split="test")
     again = from_json(json.loads(json.dumps(to_json(asked))))
     generation = again.tasks[0].generation
-    assert [repr(value) for value in (generation.temperature, generation.top_p, again.settings.fps)] == ["1", "1", "2"]
+    assert [repr(value) for value in (generation.temperature, generation.top_p, again.settings.media.fps)] == [
+        "1",
+        "1",
+        "2",
+    ]
     assert fingerprint_of(identity_of(again, {}, {"tiny": task_identity(again.tasks[0], "", "")})) == fingerprint_of(
         identity_of(asked, {}, {"tiny": task_identity(asked.tasks[0], "", "")})
     )

@@ -188,7 +188,7 @@ def test_S4_a_judge_that_recovers_finishes_later(tmp_path: Path, stub: Stub) -> 
     outcome = run_tiny(tmp_path, task, **options(stub))
     assert by_judge(outcome)["umpire"].n_scored == 3 and outcome.exit_code == 3
     asked = len(stub.asked)
-    assert resume_run(outcome.folder.path, no_model, own=[task]).exit_code == 3
+    assert resume_run(RunReader.open(outcome.folder.path, [task]), no_model).exit_code == 3
     assert len(stub.asked) == asked, "a resume asks about what was never asked, not about what failed"
     stub.script = in_turn(chat("0.0"))
     results = again(outcome.folder, task, stub.url)

@@ -25,6 +25,7 @@ from kvl_eval.run.runner import start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef
+from tests.processes import closed_after
 
 NAMES = ("niah-text", "niah-video")
 SHORT = "max-length=4096"
@@ -126,8 +127,8 @@ def test_the_plan_lists_the_bins(tmp_path: Path) -> None:
 
 
 def test_the_plan_says_what_the_bundled_model_will_take(tmp_path: Path) -> None:
-    backend = make_backend("kimi-vl-nano", Settings(), fetch=False)
-    plan = planned(tmp_path, backend, "kimi-vl-nano")
+    with closed_after(make_backend("kimi-vl-nano", Settings(), fetch=False)) as backend:
+        plan = planned(tmp_path, backend, "kimi-vl-nano")
     for task in plan.tasks:
         for part, least in zip(task.parts, (2000, 4000), strict=True):
             assert part.tokens is not None and part.cost is not None

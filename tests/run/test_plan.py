@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import Description, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.fingerprint import differences
@@ -26,7 +26,9 @@ from tests.tiny_task import config_of, rows, tiny
 
 def plan_of(task: Task | None = None, args: dict[str, Any] | None = None, **options: Any) -> Plan:
     task = task or tiny()
-    return plan_run(config_of(task, Path("results"), **options), FakeBackend(Settings(model_args=args or {})), [task])
+    return plan_run(
+        config_of(task, Path("results"), **options), FakeBackend(Settings.of(model_args=args or {})), [task]
+    )
 
 
 def lines(plan: Plan) -> list[dict[str, Any]]:
@@ -169,6 +171,25 @@ def test_what_can_change_an_answer_changes_the_fingerprint(options: dict[str, An
 )
 def test_what_cannot_change_an_answer_does_not(options: dict[str, Any]) -> None:
     assert plan_of(**options).fingerprint == plan_of().fingerprint
+
+
+def test_a_backend_says_itself_what_identifies_its_model() -> None:
+    class Described(FakeBackend):
+        description = Description(identity={"revision": "a"})
+
+        def describe(self) -> Description:
+            return self.description
+
+    def plan(**parts: Any) -> Plan:
+        backend = Described()
+        backend.description = Description(**parts)
+        return plan_run(config_of(tiny(), Path("results")), backend, [tiny()])
+
+    first = plan(identity={"revision": "a"}, facts={"weights_note": "one"})
+    assert first.identity["model"] == {"name": "fake", "revision": "a"}
+    assert {"revision": "a", "weights_note": "one"}.items() <= dict(first.model).items()
+    assert plan(identity={"revision": "a"}, facts={"weights_note": "two"}).fingerprint == first.fingerprint
+    assert plan(identity={"revision": "b"}, facts={"weights_note": "one"}).fingerprint != first.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_shards_never_part_a_question(tmp_path: Path) -> None:
 
 def test_the_plan_says_how_many_requests_there_are(tmp_path: Path) -> None:
     task: Task = get_task(TASK)
-    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings(model_args={})), [task])
+    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings.of(model_args={})), [task])
     assert plan.requests == len(GOLD)
     assert f"{len(GOLD)} samples ({QUESTIONS} questions, each asked several times)" in plan_text(plan)
 

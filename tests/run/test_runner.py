@@ -8,27 +8,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
-from kvl_eval.store.manifest import Counts
+from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
 from tests.faults.invariants import check_invariants
+from tests.processes import running
 from tests.tiny_task import comparable, config_of, gold_answer, make_fake, rows, run_tiny, sample_of, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
@@ -37,7 +40,7 @@ RECORD_TIMES = ("time", "ended_at", "crc")
 
 def resume(path: Path, task: Task | None = None, **options: Any) -> RunOutcome:
     chosen = task or tiny()
-    return resume_run(path, make_fake, own=[chosen], **options)
+    return resume_run(RunReader.open(path, [chosen]), make_fake, **options)
 
 
 def no_model(config: RunConfig) -> Backend:
@@ -163,7 +166,7 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     assert (row.n_ok, row.score, row.complete) == (7, 3 / 7, False)
     assert row.bounds == (0.3, 0.6)
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
-    counts = Counts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
+    counts = AnswerCounts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
     assert RunFolder.open(outcome.folder.path).manifest.counts == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
@@ -330,7 +333,7 @@ def test_a_disk_that_is_full_when_results_are_written_keeps_every_record(tmp_pat
         run_tiny(tmp_path, disk=Full(name="results.json"))
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert len(record_lines(path)) == 10
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     check_invariants(path)
 
@@ -381,14 +384,14 @@ def test_a_sweep_with_repeats_resumes_from_any_record(tmp_path: Path, kept: int)
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Path) -> None:
     path = interrupted(tmp_path, 10)
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     assert RunFolder.open(path).manifest.status == "finished"
     check_invariants(path)
@@ -398,7 +401,7 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
     task = tiny()
     config = config_of(task, tmp_path, model_args={"fail": "oom:4"})
     path = start_run(plan_run(config, make_fake(config), [task]), make_fake(config)).folder.path
-    untouched = resume_run(path, no_model, own=[task])
+    untouched = resume_run(RunReader.open(path, [task]), no_model)
     assert untouched.exit_code == 3
 
     class Repaired(FakeBackend):
@@ -406,11 +409,11 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
             async for answered in FakeBackend(answer=gold_answer).generate(requests):
                 yield answered
 
-    outcome = resume_run(path, lambda config: Repaired(config.settings), rerun="failed", own=[task])
+    outcome = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun="failed")
     assert (outcome.exit_code, len(record_lines(path))) == (0, 14)
-    chosen = resume_run(path, lambda config: Repaired(config.settings), rerun=["q/5"], own=[task])
+    chosen = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun=["q/5"])
     assert (chosen.exit_code, len(record_lines(path))) == (0, 15)
-    again = resume_run(path, lambda config: Repaired(config.settings), rerun="all", own=[task])
+    again = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun="all")
     assert (again.exit_code, len(record_lines(path))) == (0, 25)
     check_invariants(path)
 
@@ -438,12 +441,13 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     class Other(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "weights_sha256": "0" * 64}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, identity={**description.identity, "weights_sha256": "0" * 64})
 
     path = interrupted(tmp_path, 4)
     with pytest.raises(UsageError) as caught:
-        resume_run(path, lambda config: Other(config.settings), own=[tiny()])
+        resume_run(RunReader.open(path, [tiny()]), lambda config: Other(config.settings))
     assert "model.weights_sha256" in str(caught.value.why)
 
 
@@ -456,11 +460,12 @@ def test_another_shard_is_refused(tmp_path: Path) -> None:
 
 def test_another_device_is_a_notice(tmp_path: Path) -> None:
     class Elsewhere(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "device": "cuda:0"}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, facts={**description.facts, "device": "cuda:0"})
 
     path = interrupted(tmp_path, 4)
-    outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), lambda config: Elsewhere(config.settings, gold_answer))
     assert outcome.exit_code == 0
     assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
     assert outcome.folder.manifest.model.device == "cuda:0"
@@ -583,12 +588,21 @@ def test_what_progress_shows_is_in_the_file(tmp_path: Path) -> None:
 # -- killed from outside ----------------------------------------------------------------------------------------
 
 
-def child(verb: str, where: Path, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)]
-    root = str(SCRIPT.parent.parent)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
-    )
+Child = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """Starts `tiny_task.py VERB WHERE` with options; what still runs at the end of the test is killed."""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+
+        def start(verb: str, where: Path, **options: Any) -> subprocess.Popen[str]:
+            command = [sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)]
+            return stack.enter_context(running(command, env=environment, **pipes))
+
+        yield start
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -608,7 +622,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
 
 @pytest.mark.parametrize("torn", [False, True], ids=["between", "inside"])
 @pytest.mark.parametrize("after", [0, 1, 7, 9])
-def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool) -> None:
+def test_kill_minus_nine_then_resume(
+    child: Child, tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool
+) -> None:
     code, _, _ = ended(child("run", tmp_path, die_after=after, torn=torn))
     assert code == -signal.SIGKILL
     path = only_run(tmp_path)
@@ -624,7 +640,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     check_invariants(path)
 
 
-def test_killed_again_and_again(tmp_path: Path, uninterrupted: RunOutcome) -> None:
+def test_killed_again_and_again(child: Child, tmp_path: Path, uninterrupted: RunOutcome) -> None:
     ended(child("run", tmp_path, die_after=2))
     path = only_run(tmp_path)
     for _ in range(3):
@@ -645,7 +661,7 @@ def wait_for_records(output_dir: Path, count: int, process: subprocess.Popen[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_a_run_in_order(child: Child, tmp_path: Path, number: signal.Signals) -> None:
     process = child("run", tmp_path, n=200, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 3, process)
     process.send_signal(number)
@@ -661,7 +677,7 @@ def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) 
     check_invariants(path)
 
 
-def test_what_is_under_way_is_given_up_after_its_grace(tmp_path: Path) -> None:
+def test_what_is_under_way_is_given_up_after_its_grace(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=4, model_args={"delay": 3.0, "concurrency": 2, "jitter": 1.0})
     wait_for_records(tmp_path, 1, process)
     process.send_signal(signal.SIGINT)
@@ -669,7 +685,7 @@ def test_what_is_under_way_is_given_up_after_its_grace(tmp_path: Path) -> None:
     check_invariants(only_run(tmp_path))
 
 
-def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_run_at_once(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=50, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 2, process)
     process.send_signal(signal.SIGSTOP)  # both signals are there when it wakes
@@ -686,7 +702,7 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
     check_invariants(path)
 
 
-def test_a_second_process_on_one_run_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_on_one_run_is_refused(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=100, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 1, process)
     path = only_run(tmp_path)
@@ -698,12 +714,12 @@ def test_a_second_process_on_one_run_is_refused(tmp_path: Path) -> None:
     assert ended(process)[0] == 130
 
 
-def test_a_closed_standard_error_ends_nothing(tmp_path: Path) -> None:
-    with child("run", tmp_path, n=30, model_args={"delay": 0.01}) as process:
-        assert process.stderr is not None and process.stdout is not None
-        process.stderr.close()
-        assert "run folder" in process.stdout.read()
-        assert process.wait(timeout=60) == 0
+def test_a_closed_standard_error_ends_nothing(child: Child, tmp_path: Path) -> None:
+    process = child("run", tmp_path, n=30, model_args={"delay": 0.01})
+    assert process.stderr is not None and process.stdout is not None
+    process.stderr.close()
+    assert "run folder" in process.stdout.read()
+    assert process.wait(timeout=60) == 0
     check_invariants(only_run(tmp_path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +19,7 @@ from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.records import Record
 from kvl_eval.tasks import get_task
 from tests.clips import write_clip, write_pdf
+from tests.processes import closed_after
 from tests.tasks.tables import write_json, write_parquet
 
 TINY = Path(__file__).resolve().parents[1] / "data" / "kimi_vl" / "tiny_checkpoint"
@@ -181,8 +181,5 @@ def planned(model: Path, data: dict[str, str], home: Path, frames: int) -> str:
     task = get_task("egoschema")
     options = {"frames": frames, "max_new_tokens": 4, "num_workers": 1, "cache_dir": str(home), "data_dir": data}
     config = resolve(str(model), "instruct", [task], options)
-    backend = make_backend(str(model), config.settings)
-    try:
+    with closed_after(make_backend(str(model), config.settings)) as backend:
         return plan_text(plan_run(config, backend))
-    finally:
-        asyncio.run(backend.close())

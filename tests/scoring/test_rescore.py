@@ -13,8 +13,10 @@ import pytest
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scoring.outputs import Answer
+from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import answer_of
-from kvl_eval.store.manifest import ModelFacts, TaskData
+from kvl_eval.store.manifest import ModelFacts, PlannedData, Status
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
@@ -179,8 +181,8 @@ def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
         ({}, None),
         ({"demo": True}, "embedded demo, not Kimi-VL-A3B"),
         ({"blind": True}, "blind: pictures were grey"),
-        ({"data": {"tiny": TaskData(split="test", partial="limit 20 of 1000")}}, "partial: limit 20 of 1000"),
-        ({"data": {"tiny": TaskData(split="mini")}}, "the bundled mini split"),
+        ({"data": {"tiny": PlannedData(split="test", partial="limit 20 of 1000")}}, "partial: limit 20 of 1000"),
+        ({"data": {"tiny": PlannedData(split="mini")}}, "the bundled mini split"),
     ],
     ids=str,
 )
@@ -192,6 +194,24 @@ def test_a_delta_stands_only_where_figures_can_be_compared(tmp_path: Path, chang
     reference = row["reference"]
     assert reference["note"] == note
     assert reference["delta"] == (None if note else pytest.approx(row["score"] - reference["value"]))
+
+
+def test_a_model_of_which_only_the_origin_is_known_gets_no_reference(tmp_path: Path) -> None:
+    folder = run_tiny(tmp_path, with_reference()).folder
+    folder.save(replace(folder.manifest, model=replace(INSTRUCT, others={"family_rule": "origin"})))
+    [row] = again(folder.path, with_reference())["rows"]
+    assert row.get("reference") is None
+
+
+@pytest.mark.parametrize(("status", "kept"), [("finished", True), ("interrupted", False)])
+def test_stored_results_are_taken_of_a_finished_run_alone(tmp_path: Path, status: Status, kept: bool) -> None:
+    folder = run_tiny(tmp_path).folder
+    folder.save(replace(folder.manifest, status=status))
+    stored = folder.results()
+    folder.write_results(replace(stored, rows=()))
+    assert (fresh_results(RunReader.open(folder.path, [tiny()])).rows == ()) is kept
+    (folder.path / "results.json").unlink()
+    assert fresh_results(RunReader.open(folder.path, [tiny()])).rows == stored.rows
 
 
 def test_another_protocol_gets_no_delta(tmp_path: Path) -> None:
