@@ -55,6 +55,8 @@ def test_every_name_in_a_rule_is_a_layer_or_a_module_of_the_model() -> None:
         ("engine.batch", "model.base", True),
         ("engine.batch", "media.pool", True),
         ("engine.batch", "model.weights", False),
+        ("engine.prompt_maker", "backends.base", False),
+        ("model.placement", "model.kimi_vl.config", False),
         ("engine.batch", "model.kimi_vl.config", False),
         ("engine.batch", "model.__init__", False),
         ("model.qwen2_5_vl.vision", "model.qwen2_5_vl.config", True),

@@ -37,6 +37,7 @@ LAYERS = (
     Layer(
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),
+    Layer("request", "one prompt and which answers to it are wanted; what a prompt takes"),
     Layer("pictures", "how a picture becomes patches: sizes, grids, tokens"),
     Layer("thinking", "split a thought from its answer, find its markers token by token"),
     Layer(
@@ -60,8 +61,8 @@ LAYERS = (
             "thinking",
             "media",
             "pictures",
+            "request",
             "sources",
-            "backends",
             "model.base",
             "model.memory",
             "model.pages",
@@ -92,6 +93,7 @@ LAYERS = (
             "sources",
             "media",
             "engine",
+            "request",
             "model",
             "model.__init__",
             "model.registry",

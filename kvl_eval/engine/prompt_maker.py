@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import PromptSize, Request
 from kvl_eval.media.cache import MediaCache
 from kvl_eval.media.fit import LADDER, fit_limit, limited, overflow, picture_tokens
 from kvl_eval.media.frame_rules import DEFAULT_FRAMES
@@ -24,6 +23,7 @@ from kvl_eval.media.pool import MediaPool
 from kvl_eval.media.settings import MediaSettings
 from kvl_eval.model.base import EncodedPrompt, TextProcessor, Turn
 from kvl_eval.pictures import PictureRule, Size
+from kvl_eval.request import PromptSize, Request
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
