@@ -227,6 +227,7 @@ class Architecture:
         checks:        of `kvl-eval check model`: config, tensors, tokenizer, processor, chat template.
         processor:     tokenizer and chat template.
         picture_rule:  how its pictures become patches.
+        default_rule:  the same for a checkpoint that states nothing.
         stop_ids:      ids that end a reply.
         context:       most tokens of prompt and answer together.
         dtype:         the checkpoint's own, as torch names it.
@@ -241,6 +242,7 @@ class Architecture:
     checks: Mapping[str, Check]
     processor: Callable[[Path], TextProcessor]
     picture_rule: Callable[[Path], PictureRule]
+    default_rule: PictureRule
     stop_ids: Callable[[Path], tuple[int, ...]]
     context: Callable[[Path], int]
     dtype: Callable[[Path], str]

@@ -13,7 +13,6 @@ from kvl_eval.errors import CheckpointError, unknown
 from kvl_eval.families import Families, ModelFamily
 from kvl_eval.model.base import Architecture
 from kvl_eval.model.files import read_json
-from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.families import OTHER, SCRIPTED
 from kvl_eval.pictures import PictureRule
 
@@ -22,10 +21,6 @@ PACKAGES = {
     "qwen2_5_vl": "kvl_eval.model.qwen2_5_vl",
 }
 """{`model_type` of config.json: package}; the package is imported when a checkpoint asks for it."""
-
-
-SERVED_RULE: PictureRule = PreprocessorConfig()
-"""How large pictures may be that are sent to models which prepare them themselves."""
 
 
 def architecture(model_type: str) -> Architecture:
@@ -45,6 +40,11 @@ def architecture(model_type: str) -> Architecture:
 def architecture_of(folder: Path) -> Architecture:
     """The record of a checkpoint folder's architecture. Raises: CheckpointError."""
     return architecture(str(read_json(folder / "config.json").get("model_type")))
+
+
+def served_rule() -> PictureRule:
+    """How large pictures may be that are sent to models which prepare them themselves: as those of Kimi-VL."""
+    return architecture(OTHER.model_type).default_rule
 
 
 def families(model_type: str | None) -> Families:

@@ -85,6 +85,7 @@ ARCHITECTURE = Architecture(
     checks=CHECKS,
     processor=KimiText.from_folder,
     picture_rule=PreprocessorConfig.from_folder,
+    default_rule=PreprocessorConfig(),
     stop_ids=stop_ids,
     context=lambda folder: KimiVLConfig.from_folder(folder).text_config.max_position_embeddings,
     dtype=lambda folder: KimiVLConfig.from_folder(folder).torch_dtype,

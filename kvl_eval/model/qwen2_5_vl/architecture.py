@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvl_eval.model.base import Architecture, CostShape
 from kvl_eval.model.files import id_tuple, read_json_if_there
 from kvl_eval.model.qwen2_5_vl.checks import CHECKS
-from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, QwenConfig
+from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, PictureConfig, QwenConfig
 from kvl_eval.model.qwen2_5_vl.families import FAMILIES
 from kvl_eval.model.qwen2_5_vl.image_processor import QwenPictures
 from kvl_eval.model.qwen2_5_vl.processor import QwenProcessor, check_folder
@@ -67,6 +67,7 @@ ARCHITECTURE = Architecture(
     checks=CHECKS,
     processor=QwenProcessor.from_folder,
     picture_rule=QwenPictures.from_folder,
+    default_rule=QwenPictures(config=PictureConfig()),
     stop_ids=stop_ids,
     context=lambda folder: QwenConfig.from_folder(folder).text_config.max_position_embeddings,
     dtype=lambda folder: QwenConfig.from_folder(folder).torch_dtype,
