@@ -37,7 +37,7 @@ def random_checkpoint(stops: int = 0) -> Iterator[Path]:
 def engine(folder: Path | str, **settings: Any) -> TorchEngine:
     """An engine of one thread that prepares pictures in this process unless told otherwise."""
     arguments = {"num_workers": 0, "model_args": {"threads": 1}, **settings}
-    return TorchEngine(folder, Settings(**arguments), name="tiny", family="kimi-vl-nano")
+    return TorchEngine(folder, Settings.of(**arguments), name="tiny", family="kimi-vl-nano")
 
 
 def questions(count: int, generation: Generation, *parts: Any, prefix: str = "") -> list[Request]:

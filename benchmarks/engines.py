@@ -19,8 +19,8 @@ from typing import Any
 
 import kvl_eval
 from benchmarks.measure import Row, show
-from kvl_eval.backends import MODELS, Settings, family_of
-from kvl_eval.backends.base import Backend
+from kvl_eval.backends import MODELS, family_of
+from kvl_eval.backends.base import Backend, Settings
 from kvl_eval.backends.torch_engine import TorchEngine
 
 MODEL = "kimi-vl-nano"
@@ -41,8 +41,10 @@ def timed(folder: Path, task: str, samples: int, **options: Any) -> tuple[float,
 
 def loaded(concurrency: int, threads: int) -> Backend:
     """The bundled engine with its weights in place, as the server has them."""
-    settings = Settings(batch_size=concurrency, model_args={"threads": threads})
-    engine = TorchEngine(MODELS[MODEL].location, settings, name=MODEL, family=family_of(MODEL, settings).family.name)
+    settings = Settings.of(batch_size=concurrency, model_args={"threads": threads})
+    engine = TorchEngine(
+        MODELS[MODEL].location, settings, name=MODEL, family=family_of(MODEL, settings.engine).family.name
+    )
     engine.load()
     return engine
 

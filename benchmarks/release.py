@@ -94,6 +94,7 @@ def compared(task: str, commit: str, other: Path, rounds: int, limit: int) -> Ro
 def evaluated(tree: Path, task: str, limit: int) -> Measured:
     """A run by the code of `tree`."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as in an installed package
     with tempfile.TemporaryDirectory() as place:
         program = Path(place) / "program.py"  # a file: media processes import it again where they start by `spawn`
         program.write_text(PROGRAM)

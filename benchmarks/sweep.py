@@ -19,7 +19,8 @@ from typing import Any
 import kvl_eval
 from benchmarks.engine import Place, answers, default_model, engine, options, questions, random_checkpoint, texts
 from benchmarks.measure import Row, Times, show
-from kvl_eval.backends import Settings, family_of, make_backend
+from kvl_eval.backends import family_of, make_backend
+from kvl_eval.backends.base import EngineSettings
 from kvl_eval.run.config import resolve
 from kvl_eval.tasks import get_task
 from kvl_eval.thinking import THINK_OPEN
@@ -88,7 +89,7 @@ def real_way(model: str, name: str, limit: int) -> Way:
             given = options([name], place, limit=limit, think_budget=tuple(budgets), model_args={"threads": 1})
             task = get_task(name)
             own = {option: value for option, value in given.items() if option != "tasks"}
-            config = resolve(model, family_of(model, Settings()).family.name, [task], own)
+            config = resolve(model, family_of(model, EngineSettings()).family.name, [task], own)
             backend: Any = make_backend(model, config.settings)
             begin = time.process_time()
             done = kvl_eval.evaluate(model, backend=backend, **given)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.decode import Json, decode
+from kvl_eval.decode import Json, decode, encode_object
 from kvl_eval.families import ChosenFamily, FamilyRule
-from kvl_eval.model.families import stored_family
-from kvl_eval.run.config import answers_bundled, resolve, settings_of
+from kvl_eval.model.registry import stored_family
+from kvl_eval.run.config import answers_bundled, resolve
 from kvl_eval.run.large_data import bring_large
+from kvl_eval.run.options import Options
 from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import start_run
 from kvl_eval.run.warm_plan import plan_warm
@@ -66,23 +67,24 @@ def evaluate(
         backend:  what answers, instead of the one that `model` names; a text is the option `--backend` (`"ray"`).
         progress: who is told how far it is; nobody by default.
         options:  flags of `kvl-eval run` with underscores and parsed values: `limit=20`, `split="mini"`,
-                  `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.run.config.OPTIONS`).
+                  `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.run.options.OPTIONS`).
     Raises: KvlEvalError for unknown names, unusable data or checkpoints, and storage that fails.
     """
     from kvl_eval.backends import family_of, make_backend
 
     if isinstance(backend, str):
         backend, options["backend"] = None, backend
-    if backend is None or options.get("family"):
-        family = family_of(model, settings_of(options))
+    asked = Options.of(options)
+    if backend is None or asked.settings.engine.family:
+        family = family_of(model, asked.settings.engine)
     else:
         family = ChosenFamily(stored_family(backend.family), FamilyRule.REGISTERED)
-    chosen = _tasks(tasks, answers_bundled(family.family, options))
-    config = resolve(model, family, chosen, options)
+    chosen = _tasks(tasks, answers_bundled(family.family, asked))
+    config = resolve(model, family, chosen, asked)
     bring_large(config, chosen)
     backend = backend or make_backend(model, config.settings)
     outcome = start_run(plan_warm(config, backend, chosen), backend, progress)
-    return EvaluationResult(dict(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
+    return EvaluationResult(encode_object(outcome.results), outcome.folder, outcome.exit_code, outcome.message)
 
 
 def _tasks(tasks: Sequence[str | Task] | str, bundled: bool) -> list[Task]:

@@ -5,6 +5,7 @@ Sizes are (width, height) in pixels, grids (rows, columns) in patches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 Grid = tuple[int, int]
+Shrink = Callable[[int, int], Size]
+"""(width, height) -> the size at which a picture is seen."""
 
 
 class PictureSize(NamedTuple):

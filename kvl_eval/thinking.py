@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 THINK_OPEN = "◁think▷"
 THINK_CLOSE = "◁/think▷"
-_CLOSE = THINK_CLOSE.encode()
+MARKERS = (THINK_OPEN, THINK_CLOSE)
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitOutput:
     """The two parts of an output; `closed` is None where there is no thought."""
 
     thinking: str
@@ -25,7 +25,7 @@ class Split:
     closed: bool | None
 
 
-def split_thinking(raw: str) -> Split:
+def split_thinking(raw: str, markers: tuple[str, str] = MARKERS) -> SplitOutput:
     """The thought and the answer of `raw`; an unclosed thought leaves an empty answer.
 
     A closing marker ends the thought at its first occurrence, whether or not an opening marker stands before it
@@ -33,17 +33,17 @@ def split_thinking(raw: str) -> Split:
     The answer after a thought is stripped; output without a thought is the answer as it is, since white space counts
     in some scores (ANLS divides by raw lengths).
     """
-    opened = raw.lstrip().startswith(THINK_OPEN)
-    before, close, after = raw.partition(THINK_CLOSE)
+    opening, closing = markers
+    before, close, after = raw.partition(closing)
     if close:
-        return Split(_without_open(before), after.strip(), True)
-    if opened:
-        return Split(_without_open(raw), "", False)
-    return Split("", raw, None)
+        return SplitOutput(_without(opening, before), after.strip(), True)
+    if raw.lstrip().startswith(opening):
+        return SplitOutput(_without(opening, raw), "", False)
+    return SplitOutput("", raw, None)
 
 
-def _without_open(text: str) -> str:
-    head, marker, tail = text.partition(THINK_OPEN)
+def _without(opening: str, text: str) -> str:
+    head, marker, tail = text.partition(opening)
     return tail if marker and not head.strip() else text
 
 
@@ -56,11 +56,12 @@ class ThoughtScan:
         count:     tokens seen.
     """
 
-    def __init__(self, prefix: bytes = b"") -> None:
+    def __init__(self, prefix: bytes = b"", markers: tuple[str, str] = MARKERS) -> None:
         self.opened: bool | None = None
         self.closed_at: int | None = None
         self.count = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._opening, self._closing = markers[0], markers[1].encode()
         self._head = ""
         self._tail = b""
         if prefix:
@@ -74,20 +75,21 @@ class ThoughtScan:
     def _take(self, data: bytes) -> None:
         if self.opened is None:
             self._head = (self._head + self._decoder.decode(data)).lstrip()
-            if self._head.startswith(THINK_OPEN):
+            if self._head.startswith(self._opening):
                 self.opened = True
-            elif not THINK_OPEN.startswith(self._head):
+            elif not self._opening.startswith(self._head):
                 self.opened = False
         if self.closed_at is None:
             window = self._tail + data
-            if _CLOSE in window:
+            if self._closing in window:
                 self.closed_at = self.count
-            self._tail = window[-len(_CLOSE) + 1 :]
+            self._tail = window[-len(self._closing) + 1 :]
 
 
-def unfinished_close(data: bytes) -> int:
+def unfinished_close(data: bytes, closing: str = THINK_CLOSE) -> int:
     """Bytes at the end of `data` that begin a closing marker without ending it; 0 where none do."""
-    return max(size for size in range(len(_CLOSE)) if data.endswith(_CLOSE[:size]))
+    marker = closing.encode()
+    return max(size for size in range(len(marker)) if data.endswith(marker[:size]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from kvl_eval.decode import Others, omitted, unknown_fields
+from kvl_eval.decode import Json, Others, omitted, unknown_fields
 from kvl_eval.errors import ConfigError
 from kvl_eval.rows import Row
 
@@ -21,36 +21,31 @@ SubtitleRule = Literal["vlmevalkit", "lmms-eval", "interleave", "interleave-lmms
 PictureKind = Literal["image", "frame", "page"]
 ImageStyle = Literal["reference", "vlmevalkit"]
 Unit = Literal["percent", "points"]
+Interval = tuple[float, float]  # lower and upper end of a share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnFrame:
-    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`.
-
-    `banner` holds the lines of text across it; () means none.
-    """
+    """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`."""
 
     seed: int
     rep: int
     index: int
     width: int
     height: int
-    banner: tuple[str, ...] = ()
+    banner: tuple[str, ...] = ()  # lines of text across it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one).
+    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
 
-    `root` is the folder that `path` may not leave. `name` is what messages call the picture.
-    """
-
-    name: str
+    name: str  # what messages call the picture
     path: str | None = None
     data: bytes | None = field(default=None, repr=False)
     archive: str | None = None
     member: str | None = None
-    root: str | None = None
+    root: str | None = None  # the folder that `path` may not leave
     drawn: DrawnFrame | None = None
 
 
@@ -87,8 +82,7 @@ class VideoRef:
     """A video nobody has opened yet, and the rule that samples its frames.
 
     Attributes:
-        rule:      `vlmevalkit` (equal steps, neither first nor last frame), `longvideobench` (whole steps from frame 0
-                   over `duration`), `linspace` (first and last frame included).
+        rule:      which frames; `media.frame_rules` says what each rule means.
         frames:    how many frames; with `fps` the most.
         fps:       frames a second, where the rule goes by time.
         start:     seconds where the clip begins; None means at the start of the file.
@@ -201,8 +195,8 @@ class Generation:
     """
 
     max_new_tokens: int | None = 512  # thinking included; None where budgets set the limit
-    temperature: float = 0.0  # 0 means greedy
-    top_p: float = 1.0
+    temperature: int | float = 0.0  # 0 means greedy; numbers stay as they were given, as the fingerprint holds them
+    top_p: int | float = 1.0
     top_k: int = 0  # 0 means no limit
     think_budgets: tuple[int, ...] = ()  # most thinking tokens, markers included; () means no limit
     budget_policy: Policy = "cut"
@@ -229,10 +223,7 @@ class Generation:
     @property
     def limit(self) -> int:
         """Most new tokens of one answer."""
-        if self.think_budgets:
-            return max(self.think_budgets) + self.answer_tokens
-        assert self.max_new_tokens is not None
-        return self.max_new_tokens
+        return max(self.think_budgets) + self.answer_tokens if self.max_new_tokens is None else self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +290,7 @@ class Completion:
     trajectory_id: str | None = None
     time: Mapping[str, float] = field(default_factory=dict)  # seconds: queue, load, prefill, decode, total
     worker: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 def score_view(stored: object) -> ScoreView:
@@ -323,6 +314,9 @@ MISSING: Final = _Missing()
 """No extraction was given: the protocol runs its own. A given extraction, even None, replaces that step."""
 
 Extraction = str | None | _Missing
+
+
+GIVEN = "given"  # `Score.method` where a caller or judge brought the extraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

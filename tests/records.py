@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from kvl_eval.store.manifest import Manifest, ModelFacts, TaskData
+from kvl_eval.store.manifest import Manifest, ModelFacts, PlannedData
 from kvl_eval.store.records import JudgeReply, PlanEntry, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow, Seconds, Spread
 from kvl_eval.types import MediaInfo, TokenCounts
@@ -122,10 +122,10 @@ def make_manifest(*tasks: str, **changes: Any) -> Manifest:
     return Manifest(**{**values, **changes})
 
 
-def make_data(**changes: Any) -> TaskData:
+def make_data(**changes: Any) -> PlannedData:
     """Three samples of a folder."""
     values: dict[str, Any] = {"source": "data", "revision": None, "version": None, "split": "test", "n": 3, "total": 3}
-    return TaskData(**{**values, "media": 0, "fingerprint": "d" * 64, "partial": None, **changes})
+    return PlannedData(**{**values, "media": 0, "fingerprint": "d" * 64, "partial": None, **changes})
 
 
 def make_row(task: str = "t", **changes: Any) -> ResultRow:

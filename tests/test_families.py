@@ -12,15 +12,15 @@ import pytest
 
 import kvl_eval
 from kvl_eval.backends import MODELS, family_of, make_backend
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import EngineSettings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
 from kvl_eval.errors import UsageError
-from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, choose_family
-from kvl_eval.model.families import (
+from kvl_eval.families import CONFIG_KEY, CheckpointFacts, ChosenFamily, FamilyRule, ModelFamily, choose_family
+from kvl_eval.model.kimi_vl.families import (
+    FAMILIES,
     INSTRUCT,
-    KIMI_VL,
     NANO,
     NANO_THINKING,
     OTHER,
@@ -28,15 +28,20 @@ from kvl_eval.model.families import (
     THINKING,
     THINKING_2506,
 )
+from kvl_eval.model.registry import PACKAGES, families, family_named, stored_family
+from kvl_eval.references import load
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task
+from tests.processes import closed_after
 from tests.records import make_record
 from tests.tiny_task import config_of, gold_answer, rescored, run_tiny, tiny
 
@@ -58,9 +63,10 @@ def checkpoint(folder: Path, config: dict[str, Any], **files: dict[str, Any]) ->
 
 def plan_of(folder: Path) -> tuple[dict[str, Any], str]:
     """What is planned with a checkpoint, without the folder's name: the identity, and the text."""
-    family = family_of(str(folder), Settings())
+    family = family_of(str(folder), EngineSettings())
     config = resolve(str(folder), family, [get_task("mathvista")], {"limit": 2})
-    plan = plan_run(config, make_backend(str(folder), config.settings))
+    with closed_after(make_backend(str(folder), config.settings)) as backend:
+        plan = plan_run(config, backend)
     tree = {**plan.identity, "model": {**plan.identity["model"], "name": ""}}
     lines = [line for line in plan_text(plan).splitlines() if not line.startswith("identity")]
     lines[0] = lines[0].replace(folder.name, "")
@@ -83,7 +89,7 @@ def test_house_d1_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["my-nanotube-vl-thinking", "Kimi-VL-A3B-Instruct", "2506"])
 def test_house_d1_a_full_size_checkpoint_is_other_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
     folder = checkpoint(tmp_path / name, {})
-    family = family_of(str(folder), Settings())
+    family = family_of(str(folder), EngineSettings())
     assert (family.family, family.rule) == (OTHER, FamilyRule.NONE)
     task = resolve(str(folder), family, [get_task("mathvista")], {}).tasks[0]
     assert (task.split, task.generation.temperature) == ("testmini", 0.0)
@@ -101,11 +107,11 @@ def test_registered_names_and_repositories_are_what_they_say(entry: Any) -> None
         "endpoint": OTHER,
     }[entry.name]
     rule = FamilyRule.NONE if expected is OTHER else FamilyRule.REGISTERED
-    chosen = family_of(entry.name, Settings())
+    chosen = family_of(entry.name, EngineSettings())
     assert (chosen.family, chosen.rule) == (expected, rule)
     if expected.published is not None and not expected.is_demo and expected is not SCRIPTED:
-        assert family_of(entry.location, Settings()) == chosen
-        assert KIMI_VL.repositories[entry.location] == expected.name
+        assert family_of(entry.location, EngineSettings()) == chosen
+        assert FAMILIES.repositories[entry.location] == expected.name
 
 
 ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", image_limit=16_384)
@@ -114,7 +120,7 @@ ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", ima
 @pytest.mark.parametrize(
     ("place", "facts", "option", "family", "rule"),
     [
-        (REPOSITORY, ALL, "instruct", INSTRUCT, FamilyRule.OPTION),
+        (REPOSITORY, ALL, INSTRUCT, INSTRUCT, FamilyRule.OPTION),
         (REPOSITORY, ALL, None, THINKING, FamilyRule.REGISTERED),
         ("me/Kimi-VL-A3B-Thinking", ALL, None, NANO, FamilyRule.CONFIG),
         ("folder", replace(ALL, label=None), None, THINKING, FamilyRule.ORIGIN),
@@ -125,14 +131,14 @@ ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", ima
     ],
 )
 def test_the_first_rule_that_applies_decides(
-    place: str, facts: CheckpointFacts, option: str | None, family: Any, rule: FamilyRule
+    place: str, facts: CheckpointFacts, option: ModelFamily | None, family: Any, rule: FamilyRule
 ) -> None:
-    chosen = choose_family(KIMI_VL, place, facts, option)
+    chosen = choose_family(FAMILIES, place, facts, option)
     assert (chosen.family, chosen.rule) == (family, rule)
 
 
 def test_facts_are_read_from_the_files(tmp_path: Path) -> None:
-    settings = Settings()
+    settings = EngineSettings()
     tuned = checkpoint(tmp_path / "a", {CONFIG_KEY: "nano-thinking"})
     copied = checkpoint(tmp_path / "b", {"_name_or_path": REPOSITORY})
     large = checkpoint(tmp_path / "c", {}, preprocessor_config={"in_token_limit": 16_384})
@@ -155,27 +161,69 @@ def test_other_follows_its_generation_config(
     tmp_path: Path, stated: dict[str, Any], temperature: float, tokens: int
 ) -> None:
     folder = checkpoint(tmp_path / "tuned", {}, generation_config=stated)
-    made = family_of(str(folder), Settings()).family.generation(512)
+    made = family_of(str(folder), EngineSettings()).family.generation(512)
     assert (made.temperature, made.max_new_tokens) == (temperature, tokens)
 
 
 @pytest.mark.parametrize("model", ["endpoint", "hf:org/name", "fake", "me/no-such-repository"])
 def test_the_option_names_the_family_of_any_model(model: str) -> None:
-    chosen = family_of(model, Settings(family="thinking"))
+    chosen = family_of(model, EngineSettings(family="thinking"))
     assert (chosen.family.name, chosen.family.temperature, chosen.rule) == ("thinking", 0.8, FamilyRule.OPTION)
     assert (chosen.family.default_split == "mini") is (model == "fake")
 
 
+def test_every_architecture_has_families_of_its_own() -> None:
+    names = [name for model_type in PACKAGES for name in families(model_type).records]
+    assert len(names) == len(set(names))
+    for model_type in PACKAGES:
+        known = families(model_type)
+        assert {family.model_type for family in known.records.values()} == {model_type}
+        assert all(stored_family(name) is family_named(name) is family for name, family in known.records.items())
+
+
+def test_a_checkpoint_of_another_architecture_is_of_its_families(tmp_path: Path) -> None:
+    tuned = checkpoint(tmp_path / "tuned", {"model_type": "qwen2_5_vl"}, preprocessor_config={"in_token_limit": 16_384})
+    copied = checkpoint(tmp_path / "b", {"model_type": "qwen2_5_vl", "_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct"})
+    for folder, name, rule in ((tuned, "qwen2.5-vl", FamilyRule.NONE), (copied, "qwen2.5-vl-7b", FamilyRule.ORIGIN)):
+        chosen = family_of(str(folder), EngineSettings())
+        assert (chosen.family.name, chosen.rule) == (name, rule)
+        assert "<|im_end|>" in chosen.family.stop_texts
+    facts = CheckpointFacts(model_type="qwen2_5_vl")
+    published = choose_family(families("qwen2_5_vl"), "Qwen/Qwen2.5-VL-7B-Instruct", facts)
+    assert (published.rule, published.family.published) == (FamilyRule.REGISTERED, "qwen2.5-vl-7b")
+    assert published.family.published in {score.system for score in load()}
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("other", "--family instruct|thinking|thinking-2506 says"),
+        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b says"),
+        ("qwen2.5-vl-7b", None),
+        ("instruct", None),
+    ],
+)
+def test_the_plan_offers_the_families_of_the_architecture(name: str, offered: str | None) -> None:
+    config = resolve(
+        "fake",
+        ChosenFamily(stored_family(name), FamilyRule.NONE),
+        [get_task("mathvista")],
+        {"limit": 2, "split": "mini"},
+    )
+    text = plan_text(plan_run(config, FakeBackend(config.settings)))
+    assert (offered in text) if offered else ("--family" not in text)
+
+
 def test_a_family_that_there_is_not_is_named_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="there is no family 'thinkng'") as caught:
-        family_of("fake", Settings(family="thinkng"))
+        family_of("fake", EngineSettings(family="thinkng"))
     assert "thinking" in (caught.value.why or "")
 
 
 def test_every_family_gives_the_settings_of_before() -> None:
     found = {
         name: [(made.max_new_tokens, made.temperature) for made in map(family.generation, (128, 4096))]
-        for name, family in KIMI_VL.records.items()
+        for name, family in FAMILIES.records.items()
     }
     assert found == {
         "instruct": [(128, 0.0), (4096, 0.0)],
@@ -204,8 +252,8 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 def test_check_model_says_family_and_rule() -> None:
     for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, as --family says")):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
-        assert found["ok"]
-        assert [one["text"] for one in found["findings"] if one["check"] == "family"] == [text]
+        assert found.ok
+        assert [one.text for one in found.findings if one.check == "family"] == [text]
 
 
 # -- runs -------------------------------------------------------------------------------------------------------
@@ -241,7 +289,8 @@ def published(**changes: Any) -> Any:
 @pytest.mark.parametrize("rule", list(FamilyRule))
 def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: Path, rule: FamilyRule) -> None:
     folder = run_tiny(tmp_path, published()).folder
-    folder.save({"model": {"name": "my-copy", "family": "instruct", "family_rule": str(rule)}})
+    model = ModelFacts(name="my-copy", family="instruct", others={"family_rule": str(rule)})
+    folder.save(replace(folder.manifest, model=model))
     [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]
     assert (row["reference"] is not None) is (rule in (FamilyRule.OPTION, FamilyRule.REGISTERED))
 
@@ -249,11 +298,11 @@ def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: P
 def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> None:
     for family, note in (("instruct", None), ("nano", "embedded demo, not Kimi-VL-A3B"), ("fake", "scripted answers")):
         folder = run_tiny(tmp_path / family, published()).folder
-        folder.save({"model": {"name": "m", "family": family}, "demo": family == "nano"})
+        folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family), demo=family == "nano"))
         [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]
         assert (row["reference"]["system"], row["reference"]["note"]) == ("kimi-vl-a3b-instruct", note)
     for family in ("endpoint", "peer"):
-        folder.save({"model": {"name": "m", "family": family}})
+        folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family)))
         assert rescored(RunFolder.open(folder.path), [published()])["rows"][0]["reference"] is None
 
 
@@ -266,8 +315,10 @@ def test_a_stored_configuration_of_an_earlier_version_is_resumed(tmp_path: Path)
     folder.save(replace(folder.manifest, config=stored, status="interrupted"))
     config = from_json(stored)
     assert (config.family, config.family_rule) == ("fake", None)
-    outcome = resume_run(folder.path, lambda config: FakeBackend(config.settings, answer=gold_answer), own=[tiny()])
-    assert (outcome.exit_code, outcome.results["rows"][0]["n_ok"]) == (0, 10)
+    outcome = resume_run(
+        RunReader.open(folder.path, [tiny()]), lambda config: FakeBackend(config.settings, answer=gold_answer)
+    )
+    assert (outcome.exit_code, outcome.results.rows[0].n_ok) == (0, 10)
 
 
 def test_the_rule_survives_being_stored(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import kvl_eval
+from kvl_eval.decode import encode_object
 from kvl_eval.store.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -26,7 +27,7 @@ Swept = tuple[kvl_eval.EvaluationResult, list[Record]]
 
 def records(path: Path) -> list[Record]:
     folder = RunFolder.open(path)
-    return [record for task in sorted(folder.legacy_manifest["data"]) for record in folder.legacy_records(task)]
+    return [encode_object(record) for task in sorted(folder.manifest.data) for record in folder.records(task)]
 
 
 @pytest.fixture(scope="module")

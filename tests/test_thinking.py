@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, ThoughtScan, split_thinking, unfinished_close
@@ -30,8 +30,7 @@ def test_parts_come_from_the_output_in_order(raw: str) -> None:
 
 @given(st.text("ab ◁▷/think\n", max_size=20), st.text("AB ", max_size=10))
 def test_a_thought_written_by_the_rules_comes_back(thought: str, answer: str) -> None:
-    if THINK_CLOSE in thought + THINK_CLOSE[:-1]:
-        return
+    assume(THINK_CLOSE not in thought)
     split = split_thinking(f"{THINK_OPEN}{thought}{THINK_CLOSE}{answer}")
     assert (split.thinking, split.answer, split.closed) == (thought, answer.strip(), True)
 
@@ -52,6 +51,22 @@ def test_the_scan_of_tokens_agrees_with_the_text_however_it_is_cut(raw: str, siz
         assert ends[scan.closed_at - 1] >= until > (ends[scan.closed_at - 2] if scan.closed_at > 1 else 0)
     if len(raw.lstrip()) >= len(THINK_OPEN):
         assert scan.opened == raw.lstrip().startswith(THINK_OPEN)
+
+
+OTHERS = ("<think>", "</think>")
+
+
+@given(st.lists(PIECES, max_size=8).map("".join), st.integers(1, 5))
+def test_a_family_may_have_markers_of_its_own(raw: str, size: int) -> None:
+    def other(text: str) -> str:
+        return text.replace(THINK_OPEN, OTHERS[0]).replace(THINK_CLOSE, OTHERS[1])
+
+    ours, theirs = split_thinking(raw), split_thinking(other(raw), OTHERS)
+    assert (theirs.thinking, theirs.answer, theirs.closed) == (other(ours.thinking), other(ours.answer), ours.closed)
+    data, scan = other(raw).encode(), ThoughtScan(markers=OTHERS)
+    for start in range(0, len(data), size):
+        scan.push(data[start : start + size])
+    assert (scan.closed_at is not None) == (theirs.closed is True)
 
 
 @given(st.binary(max_size=10), st.integers(0, len(THINK_CLOSE.encode()) - 1))

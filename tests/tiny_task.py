@@ -106,7 +106,9 @@ def config_of(task: Task, output_dir: Path, **options: Any) -> RunConfig:
 def run_tiny(output_dir: Path, task: Task | None = None, disk: Disk | None = None, **options: Any) -> RunOutcome:
     task = task or tiny()
     config = config_of(task, output_dir, **options)
-    backend = FakeBackend(config.settings, answer=None if "answers" in config.settings.model_args else gold_answer)
+    backend = FakeBackend(
+        config.settings, answer=None if "answers" in config.settings.engine.model_args else gold_answer
+    )
     plan = plan_run(config, backend, [task])
     return start_run(plan, backend, disk=disk)
 
@@ -118,7 +120,7 @@ def rescored(folder: RunFolder, own: Sequence[Task], *options: Any, **more: Any)
 
 
 def make_fake(config: RunConfig) -> FakeBackend:
-    return FakeBackend(config.settings, answer=None if "answers" in config.settings.model_args else gold_answer)
+    return FakeBackend(config.settings, answer=None if "answers" in config.settings.engine.model_args else gold_answer)
 
 
 def comparable(outcome_or_path: RunOutcome | Path) -> dict[str, Any]:
@@ -152,7 +154,9 @@ def main(verb: str, where: str, options_json: str) -> int:
     disk = Deadly(options.pop("die_after"), options.pop("torn", False)) if "die_after" in options else None
     progress = Lines(seconds=0.01)
     if verb == "resume":
-        outcome = resume_run(Path(where), make_fake, progress, own=[task], disk=disk, handle_signals=True)
+        outcome = resume_run(
+            RunReader(RunFolder.open(Path(where), disk), [task]), make_fake, progress, handle_signals=True
+        )
     else:
         config = config_of(task, Path(where), **options)
         backend = make_fake(config)

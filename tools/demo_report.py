@@ -74,8 +74,8 @@ def make_run(home: Path) -> Path:
 
 def _whole(run: Path) -> bool:
     """Whether everything planned was answered; a task that needs a judge stays unscored, and its page says so."""
-    rows = RunFolder.open(run).legacy_results()["rows"]
-    return bool(rows) and all(row["n_ok"] == row["n_planned"] for row in rows)
+    rows = RunFolder.open(run).results().rows
+    return bool(rows) and all(row.n_ok == row.n_planned for row in rows)
 
 
 def write_demo(run: Path) -> None:

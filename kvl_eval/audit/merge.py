@@ -25,11 +25,12 @@ from kvl_eval.run.runner import RunOutcome, outcome_of, save_end, write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.manifest import Counts, Manifest, MergedShard, TaskData
+from kvl_eval.store.manifest import AnswerCounts, Manifest, MergedShard, PlannedData
 from kvl_eval.store.names import run_name
+from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.replies import replies_path, reply_lines
-from kvl_eval.store.run_folder import RunFolder, plan_line
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 
 Group = list[PlanEntry]  # the plan's entries of one sample
@@ -83,7 +84,7 @@ def merge(
             if any(replies_path(shard.folder, task).exists() for shard in shards):
                 folder.disk.replace(replies_path(folder, task), _replies(shards, task))
         results = rescore(RunReader(folder, own), config.protocol, config.score_view)
-        save_end(folder, results, encode_object(first.model))
+        save_end(folder, results, first.model)
         if compress and folder.status == "finished":
             folder.compress()
     finally:
@@ -245,13 +246,13 @@ def _manifest(shards: Sequence[Shard], config: RunConfig, created: datetime) -> 
         config=to_json(config),
         selection=replace(first.selection, shard=None),
         data={name: _data(name, manifests, config) for name in first.data},
-        counts=Counts(planned=planned, pending=planned),
+        counts=AnswerCounts(planned=planned, pending=planned),
         resumes=(),
         merged=tuple(map(_origin, shards)),
     )
 
 
-def _data(task: str, manifests: Sequence[Manifest], config: RunConfig) -> TaskData:
+def _data(task: str, manifests: Sequence[Manifest], config: RunConfig) -> PlannedData:
     parts = [manifest.data[task] for manifest in manifests]
     n = sum(part.n for part in parts)
     return replace(

@@ -17,7 +17,7 @@ from kvl_eval.decode import decode, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.run.fingerprint import fingerprint_of
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.store.journal import Line, read_lines
+from kvl_eval.store.journal import StoredLine, read_lines
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample
 from kvl_eval.store.run_folder import RunFolder
 
@@ -91,7 +91,7 @@ def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:
     return planned
 
 
-def _entry(line: Line) -> PlanEntry:
+def _entry(line: StoredLine) -> PlanEntry:
     """What a line of the plan asks for. Raises DecodeError; a sample's first line also says what its answers share."""
     if line.fields is None:
         raise DecodeError("input.form", line.damage)

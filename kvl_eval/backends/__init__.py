@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kvl_eval.backends.base import Backend, Settings
+from kvl_eval.backends.base import Backend, EngineSettings, Settings
+from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.errors import CheckpointError, ConfigError, UsageError, unknown
 from kvl_eval.families import (
     CONFIG_KEY,
@@ -18,9 +19,9 @@ from kvl_eval.families import (
     ModelFamily,
     choose_family,
 )
-from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
 from kvl_eval.model.files import read_json
-from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.registry import families, family_named
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -110,7 +111,7 @@ def resolve_model(name: str) -> ModelEntry:
     raise UsageError(error.code, error.message, why=error.why, fix=f"{error.fix}, or give a folder or owner/name")
 
 
-def family_of(model: str, settings: Settings) -> ChosenFamily:
+def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
     """The family of what answers for a model name, and the rule that decided it.
 
     The JSON files of a repository are fetched. Raises: UsageError, for a model or a `settings.family` that nobody has;
@@ -118,21 +119,16 @@ def family_of(model: str, settings: Settings) -> ChosenFamily:
     """
     entry, option = resolve_model(model), settings.family
     if option is not None:
-        named = KIMI_VL.named(option)
+        named = family_named(option)
         split = SCRIPTED.default_split if entry.kind == "fake" else named.default_split
         return ChosenFamily(replace(named, default_split=split), FamilyRule.OPTION)
     if entry.family is not None:
         return ChosenFamily(entry.family, FamilyRule.REGISTERED)
     if entry.kind != "checkpoint":
         return ChosenFamily(OTHER, FamilyRule.NONE)
-    folder = checkpoint_folder(
-        entry.location,
-        settings.revision,
-        weights=False,
-        offline=settings.offline,
-        max_download=settings.max_download,
-    )
-    return choose_family(KIMI_VL, entry.location, family_facts(folder))
+    folder = Checkpoint(location=entry.location, settings=settings).folder(weights=False)
+    facts = family_facts(folder)
+    return choose_family(families(facts.model_type), entry.location, facts)
 
 
 def family_facts(folder: Path) -> CheckpointFacts:
@@ -176,10 +172,10 @@ def _temperature(generation: Mapping[str, object]) -> float | None:
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
     """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     entry = resolve_model(name)
-    if settings.backend == "ray":
+    if settings.cluster.backend == "ray":
         return _ray_pool(name, settings)
-    if settings.backend != "local":
-        raise unknown("backend", settings.backend, ["local", "ray"], "kvl-eval run --help")
+    if settings.cluster.backend != "local":
+        raise unknown("backend", settings.cluster.backend, ["local", "ray"], "kvl-eval run --help")
     if entry.kind == "fake":
         from kvl_eval.backends.fake import FakeBackend
 
@@ -194,7 +190,7 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
         return TransformersPeer(entry.location, settings, name=entry.name, fetch=fetch)
     from kvl_eval.backends.torch_engine import TorchEngine
 
-    family = family_of(name, settings).family.name
+    family = family_of(name, settings.engine).family.name
     return TorchEngine(entry.location, settings, name=entry.name, family=family, fetch=fetch)
 
 

@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
-from kvl_eval.decode import Json
-from kvl_eval.types import Completion, Generation, ImageStyle, Message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One prompt, and which answers to it are wanted.
-
-    Yields one Completion for each pair of `repeats` and budget (`generation.think_budgets`, or one without a limit).
-
-    Attributes:
-        key:     unique within a run; comes back with every completion.
-        seeds:   one per entry of `repeats`; derived from (seed, task, sample id, repeat), never from the budget.
-        repeats: which repeats are wanted (a resumed run may want only some).
-        prefix:  text the answer starts with, already written; it is continued.
-    """
-
-    key: str
-    messages: tuple[Message, ...]
-    generation: Generation
-    seeds: tuple[int, ...] = (0,)
-    repeats: tuple[int, ...] = (0,)
-    prefix: str = ""
-    want_logprobs: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptSize:
-    """What a prompt with videos or documents takes.
-
-    Attributes:
-        pictures:     frames and pages.
-        image_tokens: visual tokens of all of them.
-        tokens:       of the whole prompt.
-        limit:        most patches of a picture, where they are shrunk to fit the context.
-        fits:         whether there is a limit under which it fits.
-    """
-
-    pictures: int
-    image_tokens: int
-    tokens: int
-    limit: int | None
-    fits: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What answering one prompt takes beyond the weights, estimated: most bytes of memory at a time, and seconds."""
-
-    bytes: int
-    seconds: float
+from kvl_eval.decode import Json, inlined
+from kvl_eval.media.settings import MediaSettings
+from kvl_eval.request import Cost as Cost
+from kvl_eval.request import PromptSize as PromptSize
+from kvl_eval.request import Request as Request
+from kvl_eval.types import Completion, Generation, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,27 +19,23 @@ class Limits:
     """What a backend can take.
 
     Attributes:
-        context:      most tokens of prompt and answer together; None where unknown.
         image_tokens: (width, height) in pixels -> visual tokens; None where unknown.
         text_tokens:  text -> tokens; None where unknown.
         prompt_size:  (messages, generation) -> what a prompt with videos or documents takes, their files being looked
                       at; None where unknown. Raises SampleError, for files that cannot be used.
         cost:         (tokens of a prompt, those of its pictures among them, generation) -> what answering it alone
                       takes; None where unknown.
-        supports:     any of `images`, `seeds`, `think_budget`, `prefix`, `logprobs`.
     """
 
-    context: int | None = None
     image_tokens: Callable[[int, int], int] | None = None
     text_tokens: Callable[[str], int] | None = None
     prompt_size: Callable[[Sequence[Message], Generation], PromptSize] | None = None
     cost: Callable[[int, int, Generation], Cost] | None = None
-    supports: frozenset[str] = frozenset({"images"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a backend is built. Those that can change an answer go into the run's fingerprint (`kvl_eval.run.plan`)."""
+class EngineSettings:
+    """Which checkpoint answers, with which arguments, and how it is computed."""
 
     model_args: Mapping[str, Json] = field(default_factory=dict)
     device: str | None = None
@@ -94,27 +45,74 @@ class Settings:
     offline: bool = False
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
-    kv_cache_gb: float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
-    num_workers: int | None = None  # processes that prepare media; None: one, and a second for more than 16 images
-    timeout: float = 300.0  # seconds to prepare the media of one sample
-    image_prep: ImageStyle = "reference"
-    blind: bool = False
-    frames: int | None = None  # of a video; None means as the task says
-    fps: float | None = None  # frames a second, instead or as a further limit
-    max_pixels: int | None = None  # of a picture, frame or page as the model sees it
-    video_decoder: str = "auto"
-    cache_dir: str | None = None
-    no_cache: bool = False  # decode again what an earlier run had decoded
-    base_url: str | None = None  # of a server; this and what follows concern `--model endpoint` alone
+    kv_cache_gb: int | float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Which server answers `--model endpoint`, and how it is asked."""
+
+    base_url: str | None = None
     served_model: str | None = None
     api_key_env: str | None = None  # the variable's name; keys are stored nowhere
     max_connections: int | None = None
     max_retries: int | None = None
-    request_timeout: float | None = None  # seconds of one try
-    backend: str = "local"  # or `ray`: replicas over a cluster, which what follows concerns
+    request_timeout: int | float | None = None  # seconds of one try
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Where a backend runs: in this process, or (`ray`) as replicas over a cluster."""
+
+    backend: str = "local"
     num_replicas: int = 1
-    gpus_per_replica: float = 0
+    gpus_per_replica: int | float = 0
     ray_address: str | None = None  # None: a cluster on this machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a backend is built, by concern; as JSON all names stand in one object.
+
+    Those that can change an answer go into the run's fingerprint (`kvl_eval.run.fingerprint`).
+    """
+
+    engine: EngineSettings = inlined(EngineSettings)
+    media: MediaSettings = inlined(MediaSettings)
+    server: ServerSettings = inlined(ServerSettings)
+    cluster: ClusterSettings = inlined(ClusterSettings)
+
+    @staticmethod
+    def of(**values: Any) -> Settings:
+        """Settings by name, whatever their concern. Raises TypeError for a name that none has."""
+        parts = {
+            concern: kind(**{option.name: values.pop(option.name) for option in fields(kind) if option.name in values})
+            for concern, kind in CONCERNS.items()
+        }
+        return Settings(**parts, **values)
+
+
+CONCERNS: Mapping[str, type] = {
+    "engine": EngineSettings,
+    "media": MediaSettings,
+    "server": ServerSettings,
+    "cluster": ClusterSettings,
+}
+SETTINGS = tuple(option.name for kind in CONCERNS.values() for option in fields(kind))
+"""Names of all settings, as options have them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a backend says of its model.
+
+    Attributes:
+        identity: what can change an answer: hashes of weights, configuration and tokenizer, dtype.
+        facts:    circumstances: path, device, threads, address of a server.
+    """
+
+    identity: Mapping[str, Json]
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Backend(Protocol):
@@ -128,8 +126,8 @@ class Backend(Protocol):
     def family(self) -> str:
         """Name of a `ModelFamily`."""
 
-    def describe(self) -> Mapping[str, Any]:
-        """Facts for `run.json`: weights fingerprint, config and tokenizer hashes, dtype, device."""
+    def describe(self) -> Description:
+        """What `run.json` says of the model."""
 
     def limits(self) -> Limits:
         """What it can take."""

@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kvl_eval import __version__
 from kvl_eval.backends.chat_reply import Reply, bad_response, parse_reply, quoted, without_key
+from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, EndpointError, SampleError, UsageError
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class Server:
     model: str | None = None
     key_env: str | None = None
     max_connections: int = CONNECTIONS
-    request_timeout: float = REQUEST_SECONDS
+    request_timeout: int | float = REQUEST_SECONDS
     max_retries: int = RETRIES
-    pause: float = 0.5
+    pause: int | float = 0.5
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an address that cannot be, or that holds a secret; it is not repeated then."""
@@ -102,15 +103,15 @@ class Server:
         """The key, or nothing where none is named. Raises UsageError for a variable that is not set."""
         if self.key_env is None:
             return ""
-        found = os.environ.get(self.key_env, "").strip()
-        if not found or not found.isascii() or not found.isprintable():
+        key = os.environ.get(self.key_env, "").strip()
+        if not key or not key.isascii() or not key.isprintable():
             raise UsageError(
                 "usage.api_key",
                 f"the environment variable {self.key_env} holds no key",
-                why="not set, empty, or not plain text" if not found else "a key is plain ASCII text",
+                why="not set, empty, or not plain text" if not key else "a key is plain ASCII text",
                 fix=f"export {self.key_env}=...",
             )
-        return found
+        return key
 
 
 class _Again(Exception):
@@ -192,7 +193,7 @@ class ChatClient:
         self.gate = Gate(self.server.max_connections)
         self._key = self.server.key()
 
-    async def complete(self, body: Mapping[str, Any]) -> Reply:
+    async def complete(self, body: Mapping[str, Json]) -> Reply:
         """The reply to one chat completion.
 
         Raises: EndpointError, if the server cannot be used by anybody (401, 403, 404, a redirect); SampleError
@@ -297,11 +298,12 @@ def new_client(server: Server, key: str) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=server.max_connections, max_keepalive_connections=server.max_connections)
     timeout = httpx2.Timeout(None, connect=min(PROBE_SECONDS, server.request_timeout))
     return httpx2.AsyncClient(
-        headers=_headers(key), timeout=timeout, limits=limits, follow_redirects=False, trust_env=False
+        headers=headers_for(key), timeout=timeout, limits=limits, follow_redirects=False, trust_env=False
     )
 
 
-def _headers(key: str) -> dict[str, str]:
+def headers_for(key: str) -> dict[str, str]:
+    """What is sent with every call."""
     login = {"authorization": f"Bearer {key}"} if key else {}
     return {
         "accept": "application/json",
@@ -310,68 +312,6 @@ def _headers(key: str) -> dict[str, str]:
         "user-agent": f"kvl-eval/{__version__}",
         **login,
     }
-
-
-def list_models(server: Server) -> list[dict[str, Any]]:
-    """What the server says it serves, by `GET /models`; empty where it has no such list.
-
-    Raises: EndpointError, if it cannot be reached, refuses, or answers something else.
-    """
-    import httpx2
-
-    key, end, data = server.key(), time.monotonic() + PROBE_SECONDS, bytearray()
-    try:
-        with (
-            httpx2.Client(
-                headers=_headers(key), timeout=PROBE_SECONDS / 3, follow_redirects=False, trust_env=False
-            ) as client,
-            client.stream("GET", server.url("models")) as response,
-        ):
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > MAX_BODY or time.monotonic() > end:
-                    raise httpx2.ReadTimeout(f"no whole list of models within {PROBE_SECONDS:g} s")
-    except (httpx2.TransportError, httpx2.DecodingError) as error:
-        raise EndpointError(
-            "endpoint.unreachable",
-            f"cannot reach {server.base_url}",
-            why=f"{type(error).__name__}: {without_key(str(error), key)}",
-            fix="start the server, or correct the address; nothing was asked yet",
-        ) from None
-    status, text = response.status_code, quoted(data, key)
-    if status in (404, 405, 501):
-        return []
-    if not 200 <= status < 300:
-        raise refused(server, status, text)
-    return _listed(server, bytes(data), text)
-
-
-def _listed(server: Server, data: bytes, text: str) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(data)["data"]
-        return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise EndpointError(
-            "endpoint.models",
-            f"{server.url('models')} answers no list of models",
-            why=text,
-            fix="give the address up to /v1 of an OpenAI-compatible server",
-        ) from None
-
-
-def chosen_model(server: Server, listed: list[dict[str, Any]]) -> str:
-    """The name to ask for: the one given, else the only one listed. Raises EndpointError where that is not clear."""
-    if server.model is not None:
-        return server.model
-    names = [str(one["id"]) for one in listed]
-    if len(names) != 1:
-        raise EndpointError(
-            "endpoint.model",
-            f"which of the models of {server.base_url} is meant?",
-            why=f"it lists {', '.join(names[:10]) or 'none'}",
-            fix="name it with --served-model",
-        )
-    return names[0]
 
 
 def refused(server: Server, status: int, text: str) -> EndpointError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import SampleError
 
 SHOWN = 200  # characters of a body that an error quotes
@@ -33,7 +34,7 @@ class Reply:
     reasoning_field: str | None
     finish: str
     model: str
-    usage: Mapping[str, Any]
+    usage: Mapping[str, Json]
     tokens: tuple[bytes, ...] | None
     refusal: str | None = None
     tries: int = 1
@@ -48,10 +49,10 @@ class Reply:
 def parse_reply(data: bytes, quote: Callable[[bytes], str], tries: int = 1, waited: float = 0.0) -> Reply:
     """A chat completion's first choice. Raises SampleError `bad_response`, quoting the first 200 characters."""
     try:
-        found = json.loads(data)
-        choice = found["choices"][0]
+        body = json.loads(data)
+        choice = body["choices"][0]
         message = choice["message"]
-        content, finish, usage = message.get("content"), choice.get("finish_reason"), found.get("usage") or {}
+        content, finish, usage = message.get("content"), choice.get("finish_reason"), body.get("usage") or {}
         names = [name for name in ("reasoning_content", "reasoning") if isinstance(message.get(name), str)]
         reasoning = message[names[0]] if names else None
         if not isinstance(content, str | None) or not isinstance(usage, dict):
@@ -63,7 +64,7 @@ def parse_reply(data: bytes, quote: Callable[[bytes], str], tries: int = 1, wait
             reasoning=reasoning,
             reasoning_field=names[0] if names else None,
             finish=str(finish),
-            model=str(found.get("model") or ""),
+            model=str(body.get("model") or ""),
             usage=usage,
             tokens=_tokens(choice.get("logprobs")),
             refusal=message.get("refusal"),
@@ -78,7 +79,8 @@ def _tokens(logprobs: Any) -> tuple[bytes, ...] | None:
     if not logprobs or not logprobs.get("content"):
         return None
     return tuple(
-        bytes(one["bytes"]) if one.get("bytes") is not None else one["token"].encode() for one in logprobs["content"]
+        bytes(token["bytes"]) if token.get("bytes") is not None else token["token"].encode()
+        for token in logprobs["content"]
     )
 
 

@@ -6,13 +6,13 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
 from kvl_eval.backends.chat_reply import Reply
+from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import Alphabet, Trajectory
 from kvl_eval.errors import EndpointError, SampleError
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking, unfinished_close
-from kvl_eval.types import FinishReason, Policy
+from kvl_eval.types import Completion, FinishReason, Policy, TokenCounts
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -25,19 +25,6 @@ REPLACED = "\ufffd".encode()  # what stands in a text for bytes that make no cha
 OTHER_OPEN, OTHER_CLOSE = "<think>", "</think>"  # how other families than Kimi-VL mark a thought
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitReply:
-    """A reply as thought and answer; `closed` as in `Completion.think_closed`, `notes` for the record's `extra`."""
-
-    raw: str
-    thinking: str
-    answer: str
-    closed: bool | None
-    thinking_tokens: int
-    answer_tokens: int
-    notes: Mapping[str, Any]
-
-
 def finish_of(reply: Reply) -> FinishReason:
     """Why a reply ended. Raises SampleError `content_filter`, `bad_response` for a word that means neither."""
     if reply.finish == "content_filter" or reply.refusal:
@@ -47,14 +34,14 @@ def finish_of(reply: Reply) -> FinishReason:
     return FINISH[reply.finish]
 
 
-def answer_of(reply: Reply) -> SplitReply:
+def answer_of(reply: Reply) -> Completion:
     """Thought and answer, wherever the server puts the thought.
 
     A thought in a field of its own (`reasoning_content`, `reasoning`) is written between Kimi-VL's markers in `raw`. It
     counts as closed if an answer follows: a server that splits by markers gives none to a thought that never ended.
     """
     content = reply.content or ""
-    notes: dict[str, Any] = {}
+    notes: dict[str, Json] = {}
     if reply.reasoning:
         closed = bool(content)
         notes["thinking_field"] = reply.reasoning_field
@@ -66,14 +53,14 @@ def answer_of(reply: Reply) -> SplitReply:
     total = reply.count("completion_tokens")
     if counted is not None:
         notes["tokens_split"] = counted
-    return SplitReply(
-        raw=raw,
+    return Completion(
+        raw_output=raw,
         thinking=split.thinking,
         answer=split.answer,
-        closed=split.closed,
-        thinking_tokens=thinking,
-        answer_tokens=total - thinking,
-        notes=notes,
+        think_closed=split.closed,
+        finish_reason=finish_of(reply),
+        tokens=TokenCounts(thinking=thinking, answer=total - thinking),
+        extra=notes,
     )
 
 
@@ -111,10 +98,10 @@ def check_tokens(reply: Reply) -> Sequence[bytes]:
             why=f"it came as {reply.reasoning_field}",
             fix="start it without a reasoning parser, or use --model-args budget=thinking_token_budget",
         )
-    found = spelling(reply.tokens or (), (reply.content or "").encode())
-    if found is None:
+    pieces = spelling(reply.tokens or (), (reply.content or "").encode())
+    if pieces is None:
         raise SampleError("bad_response", "the tokens of the reply do not spell its text, so they cannot be counted")
-    return found
+    return pieces
 
 
 def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
@@ -123,7 +110,7 @@ def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
     Of a character that takes several tokens vLLM shows all bytes with the last one: each token before it gets a byte
     of it. Tokens that made no character at all stand in the text as U+FFFD.
     """
-    found, place, hidden = list[bytes](), 0, 0
+    pieces, place, hidden = list[bytes](), 0, 0
     for token in tokens:
         if not token:
             hidden += 1
@@ -131,12 +118,12 @@ def spelling(tokens: Sequence[bytes], text: bytes) -> list[bytes] | None:
         lost = _replaced(text, place, token) if hidden else 0
         if not text.startswith(token, place + lost):
             break
-        found += [text[place : place + lost], *[b""] * (hidden - 1), token] if lost else _shared(token, hidden)
+        pieces += [text[place : place + lost], *[b""] * (hidden - 1), token] if lost else _shared(token, hidden)
         place, hidden = place + lost + len(token), 0
     rest = text[place:]
     if rest and (not hidden or rest.replace(REPLACED, b"")):
         return None
-    return [*found, *([rest, *[b""] * (hidden - 1)] if hidden else [])]
+    return [*pieces, *([rest, *[b""] * (hidden - 1)] if hidden else [])]
 
 
 def _replaced(text: bytes, place: int, token: bytes) -> int:
@@ -149,8 +136,8 @@ def _replaced(text: bytes, place: int, token: bytes) -> int:
 
 def _shared(token: bytes, hidden: int) -> list[bytes]:
     """A token's bytes, the first ones given to the `hidden` tokens before it, one each as far as they go."""
-    given = min(hidden, len(token) - 1)
-    return [*(token[place : place + 1] for place in range(given)), *[b""] * (hidden - given), token[given:]]
+    shares = min(hidden, len(token) - 1)
+    return [*(token[place : place + 1] for place in range(shares)), *[b""] * (hidden - shares), token[shares:]]
 
 
 def no_means(policy: str, why: str) -> EndpointError:
@@ -201,42 +188,29 @@ def marks_of(tokens: Sequence[bytes]) -> Marks | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What came of a budget that a server kept itself: its reply, no longer than the answer may be, and its tokens."""
-
-    reply: Reply
-    thinking: int
-    answer: int
-    forced: bool
-    notes: dict[str, Any]
-
-
-def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Kept:
+def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Completion:
     """A reply of a server that closes thoughts by itself, counted as budgets are counted here.
 
     A closing marker that ends behind the budget was the server's, and counts in neither part. vLLM writes the whole
-    marker also behind one that the model had begun; `notes` say where that happened.
+    marker also behind one that the model had begun; `extra` says where that happened.
 
     Raises: SampleError `budget`, where the thought went on past its budget; `bad_response`.
     """
     tokens = spelled_tokens(reply)
-    found = marks_of(tokens)
-    if found is None:
-        found = Marks(0, None, None) if reply.reasoning else None
-    start = 0 if found is None else len(tokens) if found.closed is None else found.closed
-    forced = found is not None and found.closed is not None and found.closed > budget
-    thinking = (found.closes or 0) if found is not None and forced else start
+    marks = marks_of(tokens)
+    if marks is None:
+        marks = Marks(0, None, None) if reply.reasoning else None
+    start = 0 if marks is None else len(tokens) if marks.closed is None else marks.closed
+    forced = marks is not None and marks.closed is not None and marks.closed > budget
+    thinking = (marks.closes or 0) if marks is not None and forced else start
     if thinking > budget:
         raise SampleError("budget", f"the server let a thought go on for {thinking} tokens, its budget being {budget}")
-    unfinished = forced and unfinished_close(b"".join(tokens[:thinking])) > 0
-    return Kept(
-        reply=_shortened(reply, tokens, start, answer_tokens),
-        thinking=thinking,
-        answer=min(len(tokens) - start, answer_tokens),
-        forced=forced,
-        notes={"unfinished_marker": True} if unfinished else {},
-    )
+    answer = answer_of(_shortened(reply, tokens, start, answer_tokens))
+    extra = {name: note for name, note in answer.extra.items() if name != "tokens_split"}
+    if forced and unfinished_close(b"".join(tokens[:thinking])):
+        extra["unfinished_marker"] = True
+    counts = TokenCounts(thinking=thinking, answer=min(len(tokens) - start, answer_tokens))
+    return replace(answer, budget=budget, budget_forced=forced, tokens=counts, extra=extra)
 
 
 def spelled_tokens(reply: Reply) -> Sequence[bytes]:
@@ -253,8 +227,8 @@ def _shortened(reply: Reply, tokens: Sequence[bytes], start: int, answer_tokens:
     end = start + answer_tokens
     if len(tokens) <= end:
         return reply
-    kept = tokens[start if reply.reasoning else 0 : end]
-    return replace(reply, content=b"".join(kept).decode("utf-8", errors="replace"), finish="length")
+    tokens_left = tokens[start if reply.reasoning else 0 : end]
+    return replace(reply, content=b"".join(tokens_left).decode("utf-8", errors="replace"), finish="length")
 
 
 def _is_done(trajectory: Trajectory) -> bool:
@@ -282,7 +256,7 @@ class Pieces:
         trajectory.push(0)
         if finish == "length":
             trajectory.outputs = [
-                replace(one, finish="length") if one.stop_id == 0 else one for one in trajectory.outputs
+                replace(output, finish="length") if output.stop_id == 0 else output for output in trajectory.outputs
             ]
 
     def _id(self, token: bytes) -> int:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import EngineSettings, ServerSettings
 from kvl_eval.backends.chat_client import CONNECTIONS, REQUEST_SECONDS, RETRIES, Server
 from kvl_eval.backends.served_checkpoint import ServedCheckpoint
-from kvl_eval.errors import ConfigError
+from kvl_eval.decode import Json
+from kvl_eval.errors import ConfigError, unknown
 
 MODEL_ARGS = {"budget": ("tokens", "thinking_token_budget"), "limit_field": ("max_tokens", "max_completion_tokens")}
 
 
-def server_of(settings: Settings) -> Server:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointArgs:
+    """The model arguments: what keeps budgets, and the field that limits new tokens."""
+
+    budget: str = "tokens"
+    limit_field: str = "max_tokens"
+
+
+def server_of(settings: ServerSettings) -> Server:
     """The server that the flags name. Raises: UsageError, ConfigError."""
     if not settings.base_url:
         raise ConfigError(
@@ -29,7 +38,7 @@ def server_of(settings: Settings) -> Server:
     )
 
 
-def served_checkpoint(settings: Settings) -> ServedCheckpoint | None:
+def served_checkpoint(settings: EngineSettings) -> ServedCheckpoint | None:
     """The checkpoint that is said to be served, or None. Raises: CheckpointError, UsageError."""
     named = settings.model_args.get("checkpoint")
     if named is None:
@@ -39,15 +48,15 @@ def served_checkpoint(settings: Settings) -> ServedCheckpoint | None:
     return ServedCheckpoint(resolve_model(str(named)).location, settings)
 
 
-def model_args(given: Mapping[str, Any]) -> dict[str, str]:
+def endpoint_args(values: Mapping[str, Json]) -> EndpointArgs:
     """The model arguments, defaults filled in. Raises: UsageError, ConfigError."""
-    for name, value in given.items():
+    words: dict[str, str] = {}
+    for name, value in values.items():
         if name == "checkpoint":
             continue
         if name not in MODEL_ARGS:
-            from kvl_eval.errors import unknown
-
             raise unknown("model argument", name, [*MODEL_ARGS, "checkpoint"], "docs/backends.md")
         if value not in MODEL_ARGS[name]:
             raise ConfigError("config.model_args", f"{name}={value!r}", why=f"it is {' or '.join(MODEL_ARGS[name])}")
-    return {name: str(given.get(name, known[0])) for name, known in MODEL_ARGS.items()}
+        words[name] = str(value)
+    return EndpointArgs(**words)

@@ -27,18 +27,18 @@ import hashlib
 import json
 import random
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.backends.base import Description, Limits, Request, Settings
+from kvl_eval.backends.jobs import Job, failed, finished_output
+from kvl_eval.decode import Json, decode
 from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
-from kvl_eval.errors import ConfigError, UsageError
-from kvl_eval.model.families import SCRIPTED
+from kvl_eval.errors import ConfigError, DecodeError, SampleError, UsageError
+from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
-from kvl_eval.types import Completion, TokenCounts
+from kvl_eval.types import Completion
 
 AnswerOf = Callable[[Request, int], str]
 """(request, repeat) -> answer; tests that need gold answers hand in one of their own."""
@@ -84,30 +84,24 @@ class FakeBackend:
 
     def __init__(self, settings: Settings | None = None, answer: AnswerOf | None = None) -> None:
         settings = settings or Settings()
-        self.family = settings.family or SCRIPTED.name
-        self._args = _parse(settings.model_args)
+        self.family = settings.engine.family or SCRIPTED.name
+        self._args = _parse(settings.engine.model_args)
         self._lines = _read_answers(self._args.answers)
         self._answer = answer or self._scripted
         self._failures = [_failure(text) for text in self._args.fail.replace(",", "+").split("+") if text.strip()]
         self._seen = 0
 
-    def describe(self) -> Mapping[str, Any]:
-        """Facts for `run.json`; the script is what stands for weights."""
+    def describe(self) -> Description:
+        """The script is what stands for weights."""
         script = json.dumps([self._args.answers, self._args.think, self._args.fail, self._lines], sort_keys=True)
-        return {
-            "weights_sha256": hashlib.sha256(script.encode()).hexdigest(),
-            "dtype": None,
-            "device": "cpu",
-            "scripted": True,
-        }
+        return Description(
+            identity={"weights_sha256": hashlib.sha256(script.encode()).hexdigest(), "dtype": None},
+            facts={"device": "cpu", "scripted": True},
+        )
 
     def limits(self) -> Limits:
         """Words are tokens; pictures have none."""
-        return Limits(
-            text_tokens=lambda text: len(text.split()),
-            image_tokens=lambda width, height: 0,
-            supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
-        )
+        return Limits(text_tokens=lambda text: len(text.split()), image_tokens=lambda width, height: 0)
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -160,28 +154,30 @@ class FakeBackend:
 
     def _completions(self, request: Request) -> Iterator[Completion]:
         self._seen += 1
-        reason = self._failing(request)
-        started = time.perf_counter()
-        for repeat, seed in zip(request.repeats, request.seeds, strict=True):
-            made = self._played(request, repeat, seed) if reason is None else _failed(request, reason)
-            for completion in made:
-                seconds = time.perf_counter() - started
-                times = {"decode": seconds, "total": seconds}
-                yield replace(completion, repeat=repeat, seed=seed, worker="fake", time=times)
+        job, reason = Job(request), self._failing(request)
+        texts = [part for message in request.messages for part in message.parts if isinstance(part, str)]
+        job.prompt_tokens = 0 if reason else sum(len(text.split()) for text in texts)
+        for repeat in request.repeats:
+            if reason is None:
+                answers: Iterable[Completion] = self._played(job, repeat)
+            else:
+                answers = failed(job, SampleError(reason, f"scripted failure: {reason}"), repeat=repeat)
+            for completion in answers:
+                yield replace(completion, worker="fake", time={"decode": job.seconds, "total": job.seconds})
 
-    def _played(self, request: Request, repeat: int, seed: int) -> Iterator[Completion]:
+    def _played(self, job: Job, repeat: int) -> Iterator[Completion]:
         """What each budget makes of one scripted output, largest budget first."""
+        request = job.request
         line = self._line(request)
         answer = _WORDS.findall(self._answer(request, repeat))
-        thought = line.get("thinking") or _thought(self._args.think, seed)
-        tokens = [THINK_OPEN, *_WORDS.findall(thought), THINK_CLOSE, *answer] if thought else answer
+        thought = line.get("thinking") or _thought(self._args.think, job.seeds[repeat])
+        tokens = [THINK_OPEN, *_WORDS.findall(str(thought)), THINK_CLOSE, *answer] if thought else answer
         if "tokens" in line:
-            given = line["tokens"]
-            tokens = given[repeat % len(given)] if given and isinstance(given[0], list) else given
+            tokens = _scripted_tokens(line["tokens"], repeat)
         words = _Words()
         trajectory = Trajectory(request.generation, words.alphabet, prefix=request.prefix)
         for output in _play(trajectory, words, tokens, answer):
-            yield _completion(request, repeat, output, words.alphabet)
+            yield finished_output(job, repeat, output, words.alphabet)
 
     def _failing(self, request: Request) -> str | None:
         for failure in self._failures:
@@ -189,9 +185,10 @@ class FakeBackend:
                 return failure.reason
             if self._seen <= failure.count or _share(f"{failure.reason} {_names(request.key)[0]}") < failure.share:
                 return failure.reason
-        return self._line(request).get("fail")
+        reason = self._line(request).get("fail")
+        return None if reason is None else str(reason)
 
-    def _line(self, request: Request) -> Mapping[str, Any]:
+    def _line(self, request: Request) -> Mapping[str, Json]:
         return next((self._lines[name] for name in _names(request.key) if name in self._lines), {})
 
     def _scripted(self, request: Request, repeat: int) -> str:
@@ -238,28 +235,12 @@ def _play(trajectory: Trajectory, words: _Words, tokens: Sequence[str], answer: 
     return trajectory.outputs
 
 
-def _completion(request: Request, repeat: int, output: Output, alphabet: Alphabet) -> Completion:
-    raw, thinking, answer = output.texts(alphabet, request.prefix)
-    prompt = sum(len(part.split()) for message in request.messages for part in message.parts if isinstance(part, str))
-    shared = None if output.budget is None else f"{_names(request.key)[0]}/{repeat}"
-    return Completion(
-        budget=output.budget,
-        policy=None if output.budget is None else request.generation.budget_policy,
-        raw_output=raw,
-        thinking=thinking,
-        answer=answer,
-        think_closed=output.closed,
-        budget_forced=output.forced,
-        finish_reason=output.finish,
-        tokens=TokenCounts(prompt=prompt, thinking=output.thinking, answer=output.answer),
-        trajectory_id=shared,
-    )
-
-
-def _failed(request: Request, reason: str) -> Iterator[Completion]:
-    for budget in request.generation.think_budgets or (None,):
-        text = f"scripted failure: {reason}"
-        yield Completion(budget=budget, status="failed", reason=reason, message=text, finish_reason="error")
+def _scripted_tokens(tokens: Json, repeat: int) -> list[str]:
+    """The tokens of a repeat: one list for all, or one of a list of lists."""
+    if not isinstance(tokens, list):
+        return []
+    own = tokens[repeat % len(tokens)] if tokens and isinstance(tokens[0], list) else tokens
+    return [str(token) for token in own] if isinstance(own, list) else []
 
 
 def _names(key: str) -> tuple[str, str]:
@@ -284,7 +265,7 @@ def _thought(words: int, seed: int) -> str:
     return "".join(draw.choice(("so ", "then ", "wait, ", "hence ", "look: ")) for _ in range(words))
 
 
-def _parse(given: Mapping[str, Any]) -> FakeArgs:
+def _parse(values: Mapping[str, Json]) -> FakeArgs:
     known: dict[str, type] = {
         "answers": str,
         "think": int,
@@ -293,13 +274,13 @@ def _parse(given: Mapping[str, Any]) -> FakeArgs:
         "concurrency": int,
         "fail": str,
     }
-    for name in given:
+    for name in values:
         if name not in known:
             from kvl_eval.errors import unknown
 
             raise unknown("model argument", name, list(known), "kvl-eval list models")
     try:
-        return FakeArgs(**{name: known[name](value) for name, value in given.items()})
+        return FakeArgs(**{name: known[name](value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError("config.model_args", "fake cannot read its arguments", why=str(error)) from error
 
@@ -316,15 +297,15 @@ def _failure(text: str) -> _Failure:
         ) from error
 
 
-def _read_answers(script: str) -> dict[str, Mapping[str, Any]]:
+def _read_answers(script: str) -> dict[str, dict[str, Json]]:
     if script in ("hash", "empty", "echo") or script.startswith("constant:"):
         return {}
     path = Path(script)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found = [json.loads(line) for line in lines if line.strip()]
-        return {str(line["id"]): line for line in found}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        texts = path.read_text(encoding="utf-8").splitlines()
+        lines = [decode(dict[str, Json], json.loads(text)) for text in texts if text.strip()]
+        return {str(line["id"]): line for line in lines}
+    except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
         raise ConfigError(
             "config.model_args",
             f"answers={script!r} cannot be used",

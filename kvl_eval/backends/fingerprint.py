@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import CheckpointError
 from kvl_eval.families import CONFIG_KEY
 
@@ -27,7 +29,24 @@ LABEL = re.compile(rb",\s*%s|%s,\s*" % (_ENTRY, _ENTRY))
 TOKENIZER_FILES = ("tiktoken.model", "tokenizer_config.json")
 
 
-def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlace:
+    """Where a tensor lies in its file's data, in bytes."""
+
+    begin: int
+    end: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorHeader:
+    """The header of a safetensors file: as JSON with sorted names, and its tensors."""
+
+    text: str
+    tensors: tuple[TensorPlace, ...]
+
+
+def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
     """What `run.json` says of a checkpoint: hashes of weights, configuration and tokenizer, size of the weights.
 
     Raises: CheckpointError, if a weight file is no safetensors file.
@@ -50,8 +69,8 @@ def weights_sha256(paths: list[Path]) -> str:
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as file:
             header = read_header(file, path)
-            digest.update(json.dumps(header, sort_keys=True).encode())
-            for part in _whole(file) if whole else _edges(file, header):
+            digest.update(header.text.encode())
+            for part in _whole(file) if whole else _edges(file, header.tensors):
                 digest.update(part)
     return digest.hexdigest()
 
@@ -61,10 +80,8 @@ def value_count(paths: list[Path]) -> int:
     total = 0
     for path in paths:
         with path.open("rb") as file:
-            entries = [entry for name, entry in read_header(file, path).items() if name != "__metadata__"]
-        for entry in entries:
-            begin, end = entry["data_offsets"]
-            total += (end - begin) // ITEM_BYTES.get(str(entry.get("dtype")), 1)
+            tensors = read_header(file, path).tensors
+        total += sum((tensor.end - tensor.begin) // ITEM_BYTES.get(tensor.dtype, 1) for tensor in tensors)
     return total
 
 
@@ -81,8 +98,8 @@ def files_sha256(folder: Path, names: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
-    """The JSON header of an open safetensors file, which then stands at its data.
+def read_header(file: BinaryIO, path: Path) -> TensorHeader:
+    """The header of an open safetensors file, which then stands at its data.
 
     Raises: CheckpointError, if the header is longer than the file or 100 MiB, no JSON object, or places a tensor
     outside the file.
@@ -97,17 +114,18 @@ def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise _broken(path, "the header is no JSON object")
     room = path.stat().st_size - 8 - length
-    for name, entry in header.items():
-        if name != "__metadata__" and not _has_place(entry, room):
-            raise _broken(path, f"{name} has no place inside the file's {room} bytes of data")
-    return header
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    tensors = tuple(_tensor_place(entry, room, name, path) for name, entry in entries.items())
+    return TensorHeader(text=json.dumps(header, sort_keys=True), tensors=tensors)
 
 
-def _has_place(entry: Any, room: int) -> bool:
+def _tensor_place(entry: object, room: int, name: str, path: Path) -> TensorPlace:
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-        return False
-    return bool(0 <= offsets[0] <= offsets[1] <= room)
+    if isinstance(entry, dict) and isinstance(offsets, list) and [type(offset) for offset in offsets] == [int, int]:
+        begin, end = offsets
+        if 0 <= begin <= end <= room:
+            return TensorPlace(begin=begin, end=end, dtype=str(entry.get("dtype")))
+    raise _broken(path, f"{name} has no place inside the file's {room} bytes of data")
 
 
 def _whole(file: BinaryIO) -> Iterator[bytes]:
@@ -115,9 +133,9 @@ def _whole(file: BinaryIO) -> Iterator[bytes]:
         yield part
 
 
-def _edges(file: BinaryIO, header: Mapping[str, Any]) -> Iterator[bytes]:
+def _edges(file: BinaryIO, tensors: Iterable[TensorPlace]) -> Iterator[bytes]:
     start = file.tell()
-    for begin, end in sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__"):
+    for begin, end in sorted((tensor.begin, tensor.end) for tensor in tensors):
         for place in (begin, max(begin, end - EDGE)):
             file.seek(start + place)
             yield file.read(min(EDGE, end - place))

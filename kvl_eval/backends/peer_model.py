@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.base import Turn
 from kvl_eval.model.sampling import sample_rows
 from kvl_eval.types import Generation
 
@@ -34,7 +35,7 @@ from kvl_eval.types import Generation
 class PeerRow:
     """One answer wanted: the turns for the chat template, its pictures in order, and how it is sampled."""
 
-    turns: list[dict[str, Any]]
+    turns: Sequence[Turn]
     pictures: Sequence[Image.Image]
     generation: Generation
     seed: int
@@ -60,7 +61,7 @@ class PeerModel:
 
     def __init__(self, folder: Path, dtype: str, device: str) -> None:
         try:
-            here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            here = {"local_files_only": True, "trust_remote_code": False}
             self.processor: Any = AutoProcessor.from_pretrained(folder, **here)  # type: ignore[no-untyped-call]
             self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=getattr(torch, dtype), **here)
         except (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -75,7 +76,7 @@ class PeerModel:
         self._generation = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             eos_token_id=sorted(self.stop_ids),
-            pad_token_id=next(one for one in (self.tokenizer.pad_token_id, *self.stop_ids) if one is not None),
+            pad_token_id=next(token for token in (self.tokenizer.pad_token_id, *self.stop_ids) if token is not None),
         )
 
     @torch.no_grad()
@@ -149,12 +150,12 @@ class _Draws(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores in which the chosen token alone is possible."""
-        settings = [row.generation for row in self.rows]
+        generations = [row.generation for row in self.rows]
         tokens = sample_rows(
             scores,
-            temperature=[one.temperature for one in settings],
-            top_p=[one.top_p for one in settings],
-            top_k=[one.top_k for one in settings],
+            temperature=[generation.temperature for generation in generations],
+            top_p=[generation.top_p for generation in generations],
+            top_k=[generation.top_k for generation in generations],
             seed=[row.seed for row in self.rows],
             step=[input_ids.shape[1] - self.width] * len(self.rows),
         )
@@ -175,9 +176,9 @@ class _Halt(StoppingCriteria):
 
 
 def _stop_ids(config: GenerationConfig, tokenizer: Any) -> frozenset[int]:
-    found = config.eos_token_id
-    listed = found if isinstance(found, list) else [found]
-    return frozenset(one for one in (*listed, tokenizer.eos_token_id) if one is not None)
+    stated = config.eos_token_id
+    listed = stated if isinstance(stated, list) else [stated]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
 
 
 def unusable(folder: Path, error: Exception) -> CheckpointError:

@@ -14,7 +14,7 @@ import heapq
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,8 +23,9 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
-from kvl_eval.backends.base import Backend, Limits, Request, Settings
-from kvl_eval.errors import ConfigError, KvlEvalError
+from kvl_eval.backends.base import Backend, ClusterSettings, Description, Limits, Request, Settings
+from kvl_eval.backends.jobs import Job, failed
+from kvl_eval.errors import ConfigError, KvlEvalError, SampleError
 from kvl_eval.types import Completion
 
 AHEAD = 64  # requests in the line for each replica; the longest of them goes first
@@ -59,19 +60,19 @@ class Line:
 
     async def take(self, replica: int) -> Request | None:
         """The longest request that waits; None where none will come, or what the replica holds is to be done first."""
-        held = self._held.setdefault(replica, {})
+        requests = self._held.setdefault(replica, {})
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting or self._closed or (self._suspects and not held))
+            await self._changed.wait_for(lambda: self._waiting or self._closed or (self._suspects and not requests))
             if replica in self._alone:
                 return None
             if self._waiting:
                 request = heapq.heappop(self._waiting)[2]
-            elif self._suspects and not held:
+            elif self._suspects and not requests:
                 request = self._suspects.pop()
                 self._alone.add(replica)
             else:
                 return None
-            held[request.key] = request
+            requests[request.key] = request
             self._changed.notify_all()
             return request
 
@@ -145,23 +146,20 @@ def work(request: Request) -> float:
 class _Under:
     """What is known of the requests under way."""
 
-    wanted: dict[str, set[tuple[int, int | None]]] = field(default_factory=dict)
-    requests: dict[str, Request] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
     deaths: Counter[str] = field(default_factory=Counter)
 
     def add(self, request: Request) -> None:
-        budgets = request.generation.think_budgets or (None,)
-        self.wanted[request.key] = {(repeat, budget) for repeat in request.repeats for budget in budgets}
-        self.requests[request.key] = request
+        self.jobs[request.key] = Job(request)
 
     def take(self, key: str, completion: Completion) -> bool:
         """Whether this answer is still wanted; a retried request may give some twice."""
-        slot = (completion.repeat, completion.budget)
-        if slot not in self.wanted.get(key, ()):
+        job, slot = self.jobs.get(key), (completion.repeat, completion.budget)
+        if job is None or slot not in job.open:
             return False
-        self.wanted[key].discard(slot)
-        if not self.wanted[key]:
-            del self.wanted[key], self.requests[key]
+        job.open.discard(slot)
+        if not job.open:
+            del self.jobs[key]
         return True
 
 
@@ -175,16 +173,17 @@ class RayPool:
     """
 
     def __init__(self, make: Make, model: str, settings: Settings) -> None:
-        self._make, self._model, self._settings = make, model, settings
-        self._of_a_replica = replace(settings, backend="local")
+        self._make, self._model, self._settings = make, model, settings.cluster
+        self._of_a_replica = replace(settings, cluster=ClusterSettings())
         self._local = make(model, self._of_a_replica)
         self.name, self.family = self._local.name, self._local.family
         self._started = 0
         self._own_cluster = False
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> Description:
         """As one replica describes itself."""
-        return {**self._local.describe(), "replicas": self._settings.num_replicas}
+        description = self._local.describe()
+        return replace(description, facts={**description.facts, "replicas": self._settings.num_replicas})
 
     def limits(self) -> Limits:
         return self._local.limits()
@@ -290,7 +289,7 @@ class _Run:
         self._deaths = 0
         if self._under.take(key, completion):
             self._done.put_nowait((key, completion))
-        if key not in self._under.wanted:
+        if key not in self._under.jobs:
             await self.line.answered.remote(number, key)
 
     async def _lost(self, number: int, error: Exception) -> None:
@@ -299,7 +298,7 @@ class _Run:
         Raises: KvlEvalError, if replicas keep dying before anything is answered.
         """
         self._deaths += 1
-        held = await self.line.lose.remote(number)
+        requests = await self.line.lose.remote(number)
         if self._deaths > MAX_ATTEMPTS * self._num_replicas:
             raise KvlEvalError(
                 "ray.replicas",
@@ -307,8 +306,8 @@ class _Run:
                 why=str(error).strip().splitlines()[0],
                 fix="look at Ray's logs; try `--backend local` with --limit 1",
             )
-        for request in held:
-            if request.key in self._under.wanted:
+        for request in requests:
+            if request.key in self._under.jobs:
                 await self._again(request)
 
     async def _again(self, request: Request) -> None:
@@ -316,15 +315,14 @@ class _Run:
         if self._under.deaths[request.key] < MAX_ATTEMPTS:
             await self.line.put.remote(request, suspect=True)
             return
-        for repeat, budget in sorted(self._under.wanted[request.key], key=lambda slot: (slot[0], slot[1] or 0)):
-            failed = _died(request, repeat, budget)
-            if self._under.take(request.key, failed):
-                self._done.put_nowait((request.key, failed))
+        error = SampleError("worker_died", f"{MAX_ATTEMPTS} replicas died while they held this sample")
+        for completion in failed(self._under.jobs.pop(request.key), error):
+            self._done.put_nowait((request.key, replace(completion, time={})))
 
     async def answers(self, feeding: asyncio.Task[None]) -> AsyncIterator[tuple[str, Completion]]:
         """Answers as they arrive, until every request has all of its own."""
         await asyncio.wait({feeding}, timeout=0)
-        while not (feeding.done() and self._done.empty() and not self._under.wanted):
+        while not (feeding.done() and self._done.empty() and not self._under.jobs):
             waiting = asyncio.create_task(self._done.get())
             await asyncio.wait({waiting} if feeding.done() else {waiting, feeding}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
@@ -336,26 +334,13 @@ class _Run:
             yield item
 
 
-def _died(request: Request, repeat: int, budget: int | None) -> Completion:
-    return Completion(
-        repeat=repeat,
-        budget=budget,
-        policy=None if budget is None else request.generation.budget_policy,
-        status="failed",
-        reason="worker_died",
-        message=f"{MAX_ATTEMPTS} replicas died while they held this sample",
-        finish_reason="error",
-        seed=dict(zip(request.repeats, request.seeds, strict=True))[repeat],
-    )
-
-
 def _cause(error: Exception) -> BaseException:
     """The error of the replica itself, out of Ray's wrapping."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else error
 
 
-def _here() -> dict[str, Any]:
+def _here() -> dict[str, object]:
     """Placement beside the driver, so that losing another node loses no line."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -6,12 +6,11 @@ notes where the server counted otherwise: another template, another resizing rul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from kvl_eval.backends.base import Limits, Settings
-from kvl_eval.media.encoded import EncodedPrompt
+from kvl_eval.backends.base import EngineSettings, Limits
+from kvl_eval.backends.encoding import chat_turn
+from kvl_eval.media.encoded import EncodedTurns
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of
@@ -20,28 +19,20 @@ from kvl_eval.model.registry import architecture_of
 class ServedCheckpoint:
     """Counts tokens as a checkpoint would. Raises: CheckpointError, if there is no such one."""
 
-    def __init__(self, location: str, settings: Settings) -> None:
+    def __init__(self, location: str, settings: EngineSettings) -> None:
         folder = checkpoint_folder(location, settings.revision, weights=False, offline=settings.offline)
         architecture = architecture_of(folder)
-        self.context = architecture.context(folder)
         self._pictures = architecture.picture_rule(folder)
         self._text = architecture.processor(folder)
 
-    def limits(self, context: int | None, supports: frozenset[str]) -> Limits:
-        """Context (the server's own, where it says one), tokens of a picture by its size, tokens of a text."""
+    def limits(self) -> Limits:
+        """Tokens of a picture by its size, tokens of a text."""
         return Limits(
-            context=context or self.context,
             image_tokens=partial(tokens_of, config=self._pictures),
             text_tokens=lambda text: len(self._text.encode(text)),
-            supports=supports,
         )
 
-    def count(self, prompt: EncodedPrompt) -> int:
+    def count(self, prompt: EncodedTurns) -> int:
         """Tokens of a prompt, template and pictures included."""
         sizes = [tokens_of(*info.resized_to, self._pictures) for info in prompt.media]
-        return len(self._text.encode_turns([_turn(role, parts) for role, parts in prompt.turns], sizes).ids)
-
-
-def _turn(role: str, parts: tuple[Any, ...]) -> Mapping[str, Any]:
-    content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
-    return {"role": role, "content": content}
+        return len(self._text.encode_turns([chat_turn(role, parts) for role, parts in prompt.turns], sizes).ids)

@@ -14,15 +14,18 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.backends.base import Description, Limits, Request, Settings
+from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
+from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.backends.model_thread import ModelThread
+from kvl_eval.decode import Json
 from kvl_eval.engine.cost import CostRule
 from kvl_eval.engine.prompt_maker import PromptMaker
 from kvl_eval.engine.requests import Event, Prompt, Stream
@@ -30,43 +33,39 @@ from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
-from kvl_eval.model.families import stored_family
-from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.registry import architecture_of
-from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
+from kvl_eval.model.registry import architecture_of, stored_family
+from kvl_eval.thinking import MARKERS
+from kvl_eval.types import Completion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kvl_eval.engine.batch import Batch
-    from kvl_eval.engine.requests import Counts
+    from kvl_eval.engine.requests import BatchCounts
     from kvl_eval.model.base import VisionLanguageModel
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
-MODEL_ARGS = {"prefill_chunk": 2048, "page_size": 64, "threads": None}  # and their defaults
 SLICE = 0.05  # seconds the model may work before the event loop gets its turn
 MEDIA_AHEAD = 64  # pictures being prepared at a time, and at least one request for each worker
 BYTES_AHEAD = 512 * 2**20  # of prepared patches that wait for the model
 
 
 @dataclass(slots=True)
-class _Job:
-    """A request under way, and the answers it still waits for."""
+class EngineJob(Job):
+    """A request under way in the bundled engine; `bytes` are those of patches that the model has not taken."""
 
-    request: Request
-    pulled: float
-    prompt_text: str = ""
-    media: tuple[MediaInfo, ...] = ()
-    prompt_tokens: int = 0
-    load: float = 0.0
-    bytes: int = 0  # of patches that the model has not taken
+    bytes: int = 0
     prompt: Prompt | None = None
-    open: set[tuple[int, int | None]] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        budgets = self.request.generation.think_budgets or (None,)
-        self.open = {(repeat, budget) for repeat in self.request.repeats for budget in budgets}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineArgs:
+    """The model arguments: prompt tokens of a step, tokens of a page of the cache, threads of a CPU."""
+
+    prefill_chunk: int = 2048
+    page_size: int = 64
+    threads: int | None = None
 
 
 class TorchEngine:
@@ -86,51 +85,50 @@ class TorchEngine:
     ) -> None:
         self.name = name
         self.family = family
-        self.settings = settings
+        self.settings = settings.engine
         self.idle_seconds = 0.0  # in which the model waited for pictures
-        self._args = _model_args(settings.model_args)
-        self._location = path_or_repo
-        self._fetch = fetch
-        folder = self._folder(weights=False)
+        self._args = _engine_args(settings.engine.model_args)
+        self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
+        folder = self._checkpoint.folder(weights=False)
         self.architecture = architecture_of(folder)
         self.rule = self.architecture.picture_rule(folder)
         self.text = self.architecture.processor(folder)
         self.context = self.architecture.context(folder)
         self._own_dtype = self.architecture.dtype(folder)
         self._cost_shape = self.architecture.cost_shape(folder)
-        self._prompts = PromptMaker(self.rule, self.text, self.context, settings)
+        self._markers = stored_family(family).think or MARKERS
+        self._prompts = PromptMaker(self.rule, self.text, self.context, settings.media, self._markers)
         self._thread = ModelThread()
-        self._facts: dict[str, Any] | None = None
+        self._hashes: Mapping[str, Json] | None = None
         self._model: VisionLanguageModel | None = None
-        self._counts: Counts | None = None
+        self._counts: BatchCounts | None = None
         self._alphabet: Alphabet | None = None
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, EngineJob] = {}
 
     # -- facts
 
-    def describe(self) -> Mapping[str, Any]:
-        """Hashes of the checkpoint, dtype, device and how attention is computed; weights of a repository are fetched.
+    def describe(self) -> Description:
+        """Hashes of the checkpoint and dtype; device and how attention is computed; a repository's weights are fetched.
 
         Raises: CheckpointError, if weight files are missing or broken, or need more memory than there is.
         """
         import torch
 
-        from kvl_eval.model.weights import weight_files
-
-        folder = self._folder(weights=self._fetch)
-        if self._facts is None:
-            weights = weight_files(folder) if self._weights_here(folder) else []
+        folder, weights = self._checkpoint.files()
+        if self._hashes is None:
             self._check_room(value_count(weights))
-            self._facts = checkpoint_facts(folder, weights)
-        return {
-            "path": folder.name,
-            **self._facts,
-            "dtype": self._dtype(),
-            "device": self._device(),
-            "device_name": torch.cuda.get_device_name(self._device()) if self._device().startswith("cuda") else None,
-            "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
-            "threads": self._args["threads"] or torch.get_num_threads(),
-        }
+            self._hashes = checkpoint_facts(folder, weights)
+        device = self._device()
+        return Description(
+            identity={**self._hashes, "dtype": self._dtype()},
+            facts={
+                "path": folder.name,
+                "device": device,
+                "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+                "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
+                "threads": self._args.threads or torch.get_num_threads(),
+            },
+        )
 
     def _check_room(self, parameters: int) -> None:
         """Raise CheckpointError where so many parameters do not fit on the device; several cards are planned later."""
@@ -144,14 +142,12 @@ class TorchEngine:
     def limits(self) -> Limits:
         """Context, tokens of a picture by its size (pre-shrunk where the processor would refuse it) and of a text."""
         return Limits(
-            context=self.context,
             image_tokens=partial(tokens_of, config=self._prompts.prep.config),
             text_tokens=lambda text: len(self.text.encode(text)),
             prompt_size=self._prompts.size,
             cost=CostRule(
-                shape=self._cost_shape, dtype=self._dtype(), device=self._device(), chunk=self._args["prefill_chunk"]
+                shape=self._cost_shape, dtype=self._dtype(), device=self._device(), chunk=self._args.prefill_chunk
             ),
-            supports=frozenset({"images", "seeds", "think_budget", "prefix"}),
         )
 
     @property
@@ -159,31 +155,11 @@ class TorchEngine:
         """What the model was asked to do in the last `generate`: prefills, images, decode steps and so on."""
         return asdict(self._counts) if self._counts else {}
 
-    def _weights_here(self, folder: Path) -> bool:
-        """Whether weights are to be described: always where they may be fetched, else if the cache has some."""
-        return self._fetch or any(folder.glob("*.safetensors"))
-
-    def _folder(self, weights: bool = True) -> Path:
-        settings = self.settings
-        return checkpoint_folder(
-            self._location,
-            settings.revision,
-            weights=weights,
-            offline=settings.offline,
-            max_download=settings.max_download,
-        )
-
     def _device(self) -> str:
-        """The device asked for, or a CUDA one where there is one; the small demo model stays on the CPU unless told."""
-        if self.settings.device not in (None, "auto"):
-            return str(self.settings.device)
-        import torch
-
-        small = stored_family(self.family).is_demo and self.settings.device is None
-        return "cuda" if not small and torch.cuda.is_available() else "cpu"
+        return self._checkpoint.device(small=stored_family(self.family).is_demo)
 
     def _dtype(self) -> str:
-        return self.settings.dtype or ("float32" if self._device() == "cpu" else self._own_dtype)
+        return self._checkpoint.dtype(self._device(), self._own_dtype)
 
     # -- answers
 
@@ -199,7 +175,7 @@ class TorchEngine:
         batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
         pulled = iter(requests)
         more = True
-        preparing: dict[asyncio.Task[Prompt], _Job] = {}
+        preparing: dict[asyncio.Task[Prompt], EngineJob] = {}
         try:
             while True:
                 while more and self._wants_more(batch, preparing.values()):
@@ -207,7 +183,7 @@ class TorchEngine:
                     if request is None:
                         more = False
                     else:
-                        job = self._jobs[request.key] = _Job(request, time.perf_counter())
+                        job = self._jobs[request.key] = EngineJob(request)
                         preparing[asyncio.create_task(self._prepare(job))] = job
                 if not batch.busy and preparing:
                     start = time.perf_counter()
@@ -217,8 +193,9 @@ class TorchEngine:
                     job = preparing.pop(task)
                     error = task.exception()
                     if isinstance(error, SampleError):
-                        for answer in self._failures(job, error):
-                            yield answer
+                        del self._jobs[job.request.key]
+                        for completion in failed(job, error, worker=self._worker()):
+                            yield job.request.key, completion
                     else:
                         batch.add(task.result())
                 if batch.busy:
@@ -241,7 +218,7 @@ class TorchEngine:
     def load(self) -> VisionLanguageModel:
         """The model with its weights, loaded by the first call. Raises: CheckpointError."""
         if self._model is None:
-            folder = self._folder()
+            folder = self._checkpoint.folder()
             self.architecture.check(folder)
             device = "auto" if self.settings.device == "auto" else self._device()
             self._model = self.architecture.load(folder, dtype=self._dtype(), device=device)
@@ -253,52 +230,59 @@ class TorchEngine:
         from kvl_eval.engine.batch import Batch
         from kvl_eval.engine.cache_budget import page_limit
 
-        if self._args["threads"]:
-            torch.set_num_threads(self._args["threads"])
+        if self._args.threads:
+            torch.set_num_threads(self._args.threads)
         model = self.load()
         self._alphabet = Alphabet(
-            self.text.token_bytes, self.text.encode, frozenset(self.architecture.stop_ids(self._folder()))
+            self.text.token_bytes,
+            self.text.encode,
+            frozenset(self.architecture.stop_ids(self._checkpoint.folder())),
+            self._markers,
         )
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
-        page_size = self._args["page_size"]
+        page_size = self._args.page_size
         pages = page_limit(
             model.new_pool(page_size=page_size),
             self.context,
             self.settings.kv_cache_gb,
         )
-        chunk = self._args["prefill_chunk"]
+        chunk = self._args.prefill_chunk
         batch = Batch(model, rows=rows, chunk=chunk, pages=pages, page_size=page_size, prepare=self.rule.normalized)
         batch.reserve()
         self._counts = batch.counts
         return batch
 
-    def _wants_more(self, batch: Batch, preparing: Iterable[_Job]) -> bool:
+    def _wants_more(self, batch: Batch, preparing: Iterable[EngineJob]) -> bool:
         """Whether there is room for another request: in the batch, in memory and in the workers' queue."""
         jobs = list(preparing)
-        held = sum(job.bytes for job in self._jobs.values() if not job.prompt or job.prompt.pixel_values)
+        waiting = sum(job.bytes for job in self._jobs.values() if not job.prompt or job.prompt.pixel_values)
         streams = sum(len(job.request.repeats) for job in jobs)
         if batch.room <= streams:
             return False
         if not jobs:
-            return held < BYTES_AHEAD or not batch.busy
+            return waiting < BYTES_AHEAD or not batch.busy
         pictures = sum(max(1, self._prompts.pictures(job.request.messages)) for job in jobs)
-        return held < BYTES_AHEAD and (pictures < MEDIA_AHEAD or len(jobs) < self._prompts.workers)
+        return waiting < BYTES_AHEAD and (pictures < MEDIA_AHEAD or len(jobs) < self._prompts.workers)
 
-    async def _prepare(self, job: _Job) -> Prompt:
+    async def _prepare(self, job: EngineJob) -> Prompt:
         """Pictures and ids of one request. Raises: SampleError."""
         request = job.request
-        made = await self._prompts.make(request)
-        job.load = time.perf_counter() - job.pulled
-        job.media = tuple(image.info for image in made.images)
-        job.bytes = sum(image.patches.nbytes for image in made.images)
-        job.prompt_text = made.text
-        job.prompt_tokens = len(made.ids)
+        prepared = await self._prompts.make(request)
+        job.load = job.seconds
+        job.media = tuple(image.info for image in prepared.images)
+        job.bytes = sum(image.patches.nbytes for image in prepared.images)
+        job.prompt_text = prepared.text
+        job.prompt_tokens = len(prepared.ids)
         self._check_context(job)
         prompt = Prompt(
-            request.key, made.ids, made.places, grids=[image.grid for image in made.images], pictures=job.media
+            request.key,
+            prepared.ids,
+            prepared.places,
+            grids=[image.grid for image in prepared.images],
+            pictures=job.media,
         )
-        if made.images:
-            prompt.pixel_values = self._pixels(made.images)
+        if prepared.images:
+            prompt.pixel_values = self._pixels(prepared.images)
         assert self._alphabet is not None
         for repeat, seed in zip(request.repeats, request.seeds, strict=True):
             trajectory = Trajectory(request.generation, self._alphabet, prefix=request.prefix)
@@ -317,7 +301,7 @@ class TorchEngine:
 
         return pixel_values
 
-    def _check_context(self, job: _Job) -> None:
+    def _check_context(self, job: EngineJob) -> None:
         context, new = self.context, self._prompts.new_tokens(job.request.generation)
         if job.prompt_tokens + new > context:
             pictures = sum(info.tokens for info in job.media)
@@ -331,79 +315,29 @@ class TorchEngine:
     # -- completions
 
     def _answers(self, event: Event) -> Iterator[tuple[str, Completion]]:
-        key = event.stream.prompt.key
+        key, stream = event.stream.prompt.key, event.stream
         job = self._jobs[key]
         if event.output is not None:
-            job.open.discard((event.stream.repeat, event.output.budget))
-            yield key, self._completion(job, event.stream, event.output)
+            yield key, self._completion(job, stream, event.output)
         elif event.error is not None:
-            yield from self._failures(job, event.error, event.stream)
+            for completion in failed(job, event.error, repeat=stream.repeat, worker=self._worker()):
+                yield key, completion
         if not job.open:
             del self._jobs[key]
 
-    def _failures(
-        self, job: _Job, error: SampleError, stream: Stream | None = None
-    ) -> Iterator[tuple[str, Completion]]:
-        """A failed completion for every answer that is still open: of one repeat, or of all."""
-        seeds = dict(zip(job.request.repeats, job.request.seeds, strict=True))
-        text = "; ".join(part for part in (error.message, error.where, error.why) if part)
-        for repeat, budget in sorted(job.open, key=lambda pair: (pair[0], pair[1] or 0)):
-            if stream is not None and repeat != stream.repeat:
-                continue
-            job.open.discard((repeat, budget))
-            yield (
-                job.request.key,
-                Completion(
-                    repeat=repeat,
-                    budget=budget,
-                    policy=_policy(job, budget),
-                    status="failed",
-                    reason=error.reason,
-                    message=text,
-                    finish_reason="error",
-                    tokens=TokenCounts(prompt=job.prompt_tokens, image=sum(info.tokens for info in job.media)),
-                    media=job.media,
-                    prompt_text=job.prompt_text,
-                    seed=seeds[repeat],
-                    time={"load": job.load, "total": time.perf_counter() - job.pulled},
-                    worker=self._worker(),
-                ),
-            )
-
-    def _completion(self, job: _Job, stream: Stream, output: Output) -> Completion:
+    def _completion(self, job: EngineJob, stream: Stream, output: Output) -> Completion:
         assert self._alphabet is not None
-        raw, thinking, answer = output.texts(self._alphabet, job.request.prefix)
-        now, prompt = time.perf_counter(), stream.prompt
-        return Completion(
-            repeat=stream.repeat,
-            budget=output.budget,
-            policy=_policy(job, output.budget),
-            raw_output=raw,
-            thinking=thinking,
-            answer=answer,
-            think_closed=output.closed,
-            budget_forced=output.forced,
-            finish_reason=output.finish,
-            tokens=TokenCounts(
-                prompt=job.prompt_tokens,
-                image=sum(info.tokens for info in job.media),
-                thinking=output.thinking,
-                answer=output.answer,
-            ),
-            media=job.media,
-            prompt_text=job.prompt_text,
-            seed=stream.seed,
-            trajectory_id=None if output.budget is None else f"{job.request.key}/{stream.repeat}",
-            time={
-                "queue": prompt.begun - job.pulled - job.load,
-                "load": job.load,
-                "prefill": prompt.prefill_seconds,
-                "decode": now - stream.started,
-                "total": now - job.pulled,
-            },
-            worker=self._worker(),
-            extra=output.ended_by(self._alphabet),
-        )
+        prompt = stream.prompt
+        seconds = {
+            "queue": prompt.begun - job.pulled - job.load,
+            "load": job.load,
+            "prefill": prompt.prefill_seconds,
+            "decode": time.perf_counter() - stream.started,
+            "total": job.seconds,
+        }
+        completion = finished_output(job, stream.repeat, output, self._alphabet)
+        extra = output.ended_by(self._alphabet)
+        return replace(completion, time=seconds, worker=self._worker(), extra=extra)
 
     def _worker(self) -> str:
         return f"{self._device()}:{os.getpid()}"
@@ -418,20 +352,20 @@ def _run_a_while(batch: Batch) -> list[Event]:
     return events
 
 
-def _model_args(given: Mapping[str, Any]) -> dict[str, Any]:
-    args = dict(MODEL_ARGS)
-    for name, value in given.items():
-        if name not in MODEL_ARGS:
-            near = get_close_matches(name, MODEL_ARGS)
-            known = ", ".join(MODEL_ARGS)
+def _engine_args(values: Mapping[str, Json]) -> EngineArgs:
+    """The arguments, checked. Raises: ConfigError."""
+    names = [argument.name for argument in fields(EngineArgs)]
+    counts: dict[str, int] = {}
+    for name, value in values.items():
+        if name not in names:
+            near = get_close_matches(name, names)
             raise ConfigError(
-                "config.model_args", f"no model argument {name!r}", why=f"there are {known}", fix=", ".join(near)
+                "config.model_args",
+                f"no model argument {name!r}",
+                why=f"there are {', '.join(names)}",
+                fix=", ".join(near),
             )
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError("config.model_args", f"{name}={value!r} is no whole number above 0")
-        args[name] = value
-    return args
-
-
-def _policy(job: _Job, budget: int | None) -> Policy | None:
-    return None if budget is None else job.request.generation.budget_policy
+        counts[name] = value
+    return EngineArgs(**counts)

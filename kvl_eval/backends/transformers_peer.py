@@ -10,28 +10,25 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kvl_eval.backends.base import Limits, Request, Settings
+from kvl_eval.backends.base import Description, Limits, Request, Settings
+from kvl_eval.backends.checkpoint import Checkpoint
+from kvl_eval.backends.encoding import EncodedJob, PromptEncoder, chat_turn
 from kvl_eval.backends.endpoint_answers import in_our_markers
 from kvl_eval.backends.fingerprint import checkpoint_facts, files_sha256
+from kvl_eval.backends.jobs import failed, finished
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.errors import ConfigError, SampleError
-from kvl_eval.media.encoded import EncodedPicture, EncodedPrompt, encode_prompt
-from kvl_eval.media.images import ImagePrep
-from kvl_eval.media.layout import MediaPrep
-from kvl_eval.media.pool import MediaPool
-from kvl_eval.model.families import OTHER
-from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.registry import SERVED_RULE
+from kvl_eval.media.encoded import EncodedPicture
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
-from kvl_eval.types import Completion, Message, TokenCounts
+from kvl_eval.types import Completion, TokenCounts
 
 if TYPE_CHECKING:
     from kvl_eval.backends.peer_model import PeerModel, PeerOutput, PeerRow
@@ -46,32 +43,8 @@ FILES = (
 ROW_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError, MemoryError)
 
 
-@dataclass(slots=True)
-class _Row:
-    """One answer wanted; `load` seconds went into its pictures."""
-
-    request: Request
-    repeat: int
-    seed: int
-    prompt: EncodedPrompt
-    pulled: float
-    load: float
-
-    def peer_row(self) -> PeerRow:
-        """The row as the model takes it."""
-        from PIL import Image
-
-        from kvl_eval.backends.peer_model import PeerRow
-
-        turns, pictures = [], []
-        for role, parts in self.prompt.turns:
-            pictures += [Image.open(BytesIO(part.png)) for part in parts if isinstance(part, EncodedPicture)]
-            content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
-            turns.append({"role": role, "content": content})
-        return PeerRow(turns=turns, pictures=pictures, generation=self.request.generation, seed=self.seed)
-
-
 Answered = tuple[str, Completion]
+Wanted = tuple[EncodedJob, int]  # an answer: its request and its repeat
 
 
 class TransformersPeer:
@@ -81,85 +54,54 @@ class TransformersPeer:
     """
 
     def __init__(self, path_or_repo: str, settings: Settings, *, name: str, fetch: bool = True) -> None:
-        self.family = settings.family or OTHER.name
-        if settings.model_args:
+        self.family = settings.engine.family or OTHER.name
+        if settings.engine.model_args:
             raise ConfigError("config.model_args", f"{name} takes no model arguments")
         self.name = name
-        self.settings = settings
-        self._location = path_or_repo
-        self._fetch = fetch
+        self.settings = settings.engine
+        self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
+        self._encoder = PromptEncoder(settings.media)
         self._model: PeerModel | None = None
         self._thread = ModelThread()
         self._halted = False
-        self._prep = MediaPrep(
-            images=ImagePrep(config=SERVED_RULE, style=settings.image_prep, blind=settings.blind),
-            decoder=settings.video_decoder,
-            frames=settings.frames,
-            fps=settings.fps,
-            max_pixels=settings.max_pixels,
-            time_limit=settings.timeout,
-        )
-        self._pool: MediaPool[tuple[Message, ...], EncodedPrompt] = MediaPool(
-            partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
-        )
 
     # -- facts
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> Description:
         """Hashes of weights, configuration and everything the processor reads; dtype, device, transformers' version."""
         from importlib.metadata import version
 
-        from kvl_eval.model.weights import weight_files
-
-        folder = self._folder(weights=self._fetch)
-        here = self._fetch or any(folder.glob("*.safetensors"))
-        return {
-            "path": folder.name,
-            **checkpoint_facts(folder, weight_files(folder) if here else []),
-            "tokenizer_sha256": files_sha256(folder, (*FILES, "tokenizer_config.json")),
-            "transformers": version("transformers"),
-            "dtype": self._dtype(),
-            "device": self._device(),
-        }
+        folder, weights = self._checkpoint.files()
+        processor = files_sha256(folder, (*FILES, "tokenizer_config.json"))
+        return Description(
+            identity={
+                **checkpoint_facts(folder, weights),
+                "tokenizer_sha256": processor,
+                "dtype": self._dtype(),
+            },
+            facts={"path": folder.name, "transformers": version("transformers"), "device": self._checkpoint.device()},
+        )
 
     def limits(self) -> Limits:
         """Tokens are known to the model's own processor alone."""
-        return Limits(supports=frozenset({"images", "seeds"}))
-
-    def _folder(self, *, weights: bool = True) -> Path:
-        settings = self.settings
-        return checkpoint_folder(
-            self._location,
-            settings.revision,
-            weights=weights,
-            offline=settings.offline,
-            max_download=settings.max_download,
-        )
-
-    def _device(self) -> str:
-        if self.settings.device is not None:
-            return self.settings.device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return Limits()
 
     def _dtype(self) -> str:
-        return self.settings.dtype or ("float32" if self._device() == "cpu" else "bfloat16")
+        return self._checkpoint.dtype(self._checkpoint.device(), "bfloat16")
 
     def load(self) -> PeerModel:
         """The model, loaded by the first call. Raises: CheckpointError."""
         from kvl_eval.backends.peer_model import PeerModel
 
         if self._model is None:
-            self._model = PeerModel(self._folder(), self._dtype(), self._device())
+            self._model = PeerModel(self._checkpoint.folder(), self._dtype(), self._checkpoint.device())
         return self._model
 
     # -- answers
 
     def warm_up(self, images: int) -> None:
         """Start the worker processes that so many images need."""
-        self._pool.expect(images)
-        self._pool.warm_up()
+        self._encoder.warm_up(images)
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[Answered]:
         """Answer `requests` batch by batch; the next one's pictures are prepared meanwhile.
@@ -187,22 +129,23 @@ class TransformersPeer:
     async def close(self) -> None:
         """End the worker processes and let go of the model; a batch under way ends at its next token."""
         self._halted = True
-        self._pool.close()
+        self._encoder.close()
         self._thread.end()
         self._model = None
 
     def _rows(self) -> int:
-        return self.settings.batch_size or (ROWS if self._device() == "cpu" else ROWS_ELSEWHERE)
+        return self.settings.batch_size or (ROWS if self._checkpoint.device() == "cpu" else ROWS_ELSEWHERE)
 
-    async def _prepared(self, pulled: Iterator[Request], rows: int) -> tuple[list[_Row], list[Answered]]:
-        """The next requests as rows, and what failed of them."""
-        chunk = list(islice(pulled, rows))
-        found = await asyncio.gather(*map(self._prepare, chunk))
-        ready = [row for made in found for row in made if isinstance(row, _Row)]
-        return ready, [one for made in found for one in made if not isinstance(one, _Row)]
+    async def _prepared(self, pulled: Iterator[Request], rows: int) -> tuple[list[Wanted], list[Answered]]:
+        """The answers that the next requests want, and what failed of them."""
+        jobs = [EncodedJob(request) for request in islice(pulled, rows)]
+        failures = await asyncio.gather(*map(self._prepare, jobs))
+        wanted = [(job, repeat) for job in jobs for repeat in job.request.repeats if job.open]
+        return wanted, [answer for answers in failures for answer in answers]
 
-    async def _prepare(self, request: Request) -> list[_Row | Answered]:
-        """A row for each repeat, or its failure."""
+    async def _prepare(self, job: EncodedJob) -> list[Answered]:
+        """Have a job's prompt encoded; the failures of its answers where that cannot be."""
+        request = job.request
         if request.generation.think_budgets:
             raise ConfigError(
                 "config.budget",
@@ -215,37 +158,37 @@ class TransformersPeer:
                 f"{self.name} runs through transformers, which goes on with no reply that a prompt has begun",
                 fix="choose another --prompt, or serve the model and use --model endpoint",
             )
-        start = time.perf_counter()
-        rows = [_Row(request, repeat, seed, EncodedPrompt(()), start, 0.0) for repeat, seed in _repeats(request)]
         try:
-            prompt = await asyncio.wrap_future(self._pool.submit(request.messages))
+            await self._encoder.encode(job)
         except SampleError as error:
-            return [_failed(row, error) for row in rows]
-        for row in rows:
-            row.prompt, row.load = prompt, time.perf_counter() - start
-        return [*rows]
+            return [(request.key, completion) for completion in failed(job, error)]
+        return []
 
-    def _answer(self, model: PeerModel, rows: Sequence[_Row]) -> list[Answered]:
-        """The rows' answers; a batch that cannot be computed is halved until one row is to blame."""
+    def _answer(self, model: PeerModel, wanted: Sequence[Wanted]) -> list[Answered]:
+        """The answers; a batch that cannot be computed is halved until one row is to blame."""
         begun = time.perf_counter()
         try:
-            outputs = model.answer([row.peer_row() for row in rows], lambda: self._halted)
+            outputs = model.answer([_row(job, repeat) for job, repeat in wanted], lambda: self._halted)
         except ROW_ERRORS as error:
-            if len(rows) == 1:
-                return [_failed(rows[0], _row_error(error))]
-            half = len(rows) // 2
-            return self._answer(model, rows[:half]) + self._answer(model, rows[half:])
+            if len(wanted) == 1:
+                return [_failure(*wanted[0], _row_error(error))]
+            half = len(wanted) // 2
+            return self._answer(model, wanted[:half]) + self._answer(model, wanted[half:])
         seconds = time.perf_counter() - begun
-        return [self._completion(model, row, output, seconds) for row, output in zip(rows, outputs, strict=True)]
+        return [
+            self._completion(model, job, repeat, output, seconds)
+            for (job, repeat), output in zip(wanted, outputs, strict=True)
+        ]
 
-    def _completion(self, model: PeerModel, row: _Row, output: PeerOutput, seconds: float) -> Answered:
+    def _completion(
+        self, model: PeerModel, job: EncodedJob, repeat: int, output: PeerOutput, seconds: float
+    ) -> Answered:
         if output.failed is not None:
-            return _failed(row, _output_error(output, model.context))
-        kept = output.ids[:-1] if output.stopped else output.ids
-        split = split_thinking(in_our_markers(model.text(kept, special=False)))
-        thinking = 0 if not split.thinking else _tokens_until_closed(model, kept)
-        completion = Completion(
-            repeat=row.repeat,
+            return _failure(job, repeat, _output_error(output, model.context))
+        ids = output.ids[:-1] if output.stopped else output.ids
+        split = split_thinking(in_our_markers(model.text(ids, special=False)))
+        thinking = 0 if not split.thinking else _tokens_until_closed(model, ids)
+        answer = Completion(
             raw_output=model.text(output.ids, special=True),
             thinking=split.thinking,
             answer=split.answer,
@@ -255,27 +198,35 @@ class TransformersPeer:
                 prompt=output.prompt_tokens,
                 image=output.image_tokens,
                 thinking=thinking,
-                answer=len(kept) - thinking,
+                answer=len(ids) - thinking,
             ),
-            media=row.prompt.media,
-            prompt_text=output.prompt,
-            seed=row.seed,
-            time={"load": row.load, "decode": seconds, "total": time.perf_counter() - row.pulled},
-            worker=f"{self._device()}:{os.getpid()}",
+            time={"load": job.load, "decode": seconds, "total": job.seconds},
+            worker=f"{self._checkpoint.device()}:{os.getpid()}",
             extra={"stop_token": model.text(output.ids[-1:], special=True)} if output.stopped else {},
         )
-        return row.request.key, completion
+        return job.request.key, replace(finished(job, repeat, answer), prompt_text=output.prompt)
 
 
-def _repeats(request: Request) -> list[tuple[int, int]]:
-    return list(zip(request.repeats, request.seeds, strict=True))
+def _row(job: EncodedJob, repeat: int) -> PeerRow:
+    """An answer as the model is asked for it."""
+    from PIL import Image
+
+    from kvl_eval.backends.peer_model import PeerRow
+
+    parts = [part for _, parts in job.prompt.turns for part in parts]
+    return PeerRow(
+        turns=[chat_turn(role, parts) for role, parts in job.prompt.turns],
+        pictures=[Image.open(BytesIO(part.png)) for part in parts if isinstance(part, EncodedPicture)],
+        generation=job.request.generation,
+        seed=job.seeds[repeat],
+    )
 
 
-def _alike(rows: Sequence[_Row], most: int) -> Iterator[Sequence[_Row]]:
-    """Rows that can be computed together: of one limit, with pictures or without, at most so many."""
-    groups: dict[Any, list[_Row]] = {}
-    for row in rows:
-        groups.setdefault((row.request.generation.limit, bool(row.prompt.media)), []).append(row)
+def _alike(wanted: Sequence[Wanted], most: int) -> Iterator[Sequence[Wanted]]:
+    """Answers that can be computed together: of one limit, with pictures or without, at most so many."""
+    groups: dict[tuple[int, bool], list[Wanted]] = {}
+    for job, repeat in wanted:
+        groups.setdefault((job.request.generation.limit, bool(job.media)), []).append((job, repeat))
     for group in groups.values():
         for start in range(0, len(group), most):
             yield group[start : start + most]
@@ -291,19 +242,9 @@ def _tokens_until_closed(model: PeerModel, ids: Sequence[int]) -> int:
     return low
 
 
-def _failed(row: _Row, error: SampleError) -> Answered:
-    completion = Completion(
-        repeat=row.repeat,
-        status="failed",
-        reason=error.reason,
-        message="; ".join(part for part in (error.message, error.where, error.why) if part),
-        finish_reason="error",
-        media=row.prompt.media,
-        prompt_text=row.prompt.text,
-        seed=row.seed,
-        time={"load": row.load, "total": time.perf_counter() - row.pulled},
-    )
-    return row.request.key, completion
+def _failure(job: EncodedJob, repeat: int, error: SampleError) -> Answered:
+    (completion,) = failed(job, error, repeat=repeat)
+    return job.request.key, completion
 
 
 def _row_error(error: Exception) -> SampleError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-Rows = Sequence[Mapping[str, object]]  # {column: value}, the same columns in every row
+Listing = Sequence[Mapping[str, object]]  # {column: value}, the same columns in every row
 
 
 def list_verb(what: str, output_dir: Path, as_json: bool) -> int:
@@ -25,7 +25,7 @@ def list_verb(what: str, output_dir: Path, as_json: bool) -> int:
     return 0
 
 
-def _tasks(_: Path) -> Rows:
+def _tasks(_: Path) -> Listing:
     from kvl_eval.tasks import TASKS
 
     return [
@@ -39,7 +39,7 @@ def _tasks(_: Path) -> Rows:
     ]
 
 
-def _models(_: Path) -> Rows:
+def _models(_: Path) -> Listing:
     from kvl_eval.backends import MODELS
 
     return [
@@ -52,7 +52,7 @@ def _models(_: Path) -> Rows:
     ]
 
 
-def _references(_: Path) -> Rows:
+def _references(_: Path) -> Listing:
     from kvl_eval.references import load
 
     return [
@@ -68,7 +68,7 @@ def _references(_: Path) -> Rows:
     ]
 
 
-def _runs(output_dir: Path) -> Rows:
+def _runs(output_dir: Path) -> Listing:
     from kvl_eval.decode import encode_object
     from kvl_eval.store.run_list import list_runs
 

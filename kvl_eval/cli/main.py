@@ -74,7 +74,7 @@ def run(as_json: bool, **flags: Any) -> int:
     """Evaluate a model on tasks."""
     from kvl_eval.cli.run import run_verb
 
-    return run_verb(flags, as_json)
+    return run_verb(options.Flags(flags), as_json)
 
 
 @cli.command()
@@ -85,7 +85,7 @@ def sweep(as_json: bool, **flags: Any) -> int:
 
     if not options.budgets(flags["think_budget"]):
         raise UsageError("usage.budget", "sweep needs --think-budget", fix="such as --think-budget 1k,2k,4k,8k,16k")
-    return run_verb(flags, as_json)
+    return run_verb(options.Flags(flags), as_json)
 
 
 @cli.command()
@@ -132,10 +132,10 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
     if flags["predictions"] is not None:
         if runs or not flags["task"]:
             raise UsageError("usage.score", "--predictions goes with --task and without a run folder")
-        return score_predictions_verb(flags, as_json)
+        return score_predictions_verb(options.Flags(flags), as_json)
     if not runs:
         raise UsageError("usage.score", "nothing to score", fix="give run folders, or --task NAME --predictions FILE")
-    return score_runs_verb([Path(name) for name in runs], flags, as_json)
+    return score_runs_verb([Path(name) for name in runs], options.Flags(flags), as_json)
 
 
 @cli.command()

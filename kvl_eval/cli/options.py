@@ -101,6 +101,27 @@ def shard(text: str | None) -> tuple[Scalar, ...] | None:
     return None if text is None else tuple(scalar(part) for part in text.split("/"))
 
 
+class Flags:
+    """The flags of a verb, read by type; one that was not given is None, an empty tuple or False."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.values = values
+
+    def text(self, name: str) -> str | None:
+        """A flag's value as text."""
+        value = self.values[name]
+        return None if value is None else str(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The values of a flag that may be repeated."""
+        value = self.values[name]
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+    def switch(self, name: str) -> bool:
+        """Whether a flag without a value was given."""
+        return self.values[name] is True
+
+
 def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, object]:
     """The keys of a YAML file, as flags. `known` says of each whether it may be repeated.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from kvl_eval.cli.options import Flags
 from kvl_eval.decode import encode_object
 from kvl_eval.errors import UsageError
+from kvl_eval.types import score_view
 
 if TYPE_CHECKING:
     from kvl_eval.scoring.predictions import PredictionScores
@@ -22,12 +24,12 @@ SHOWN = 20  # official figures, and flips of each protocol
 GAPS = 3  # exit code: some answers have no score
 
 
-def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
+def score_predictions_verb(flags: Flags, as_json: bool) -> int:
     """Score answers from a JSON Lines file."""
     from kvl_eval.cli.task_data import task_and_source
     from kvl_eval.scoring.predictions import score_file, write_rows
 
-    if flags["judge"] not in (None, "none"):
+    if flags.text("judge") not in (None, "none"):
         raise UsageError(
             "usage.judge",
             "--judge goes with run folders, not with --predictions",
@@ -36,17 +38,17 @@ def score_predictions_verb(flags: Mapping[str, Any], as_json: bool) -> int:
             "or put a verdict you have into a line's `extraction`",
         )
 
-    task, source, split = task_and_source(flags["task"], flags)
+    task, source, split = task_and_source(str(flags.text("task")), flags.values)
     result = score_file(
         task,
-        flags["predictions"],
+        str(flags.text("predictions")),
         source=source,
         split=split,
-        protocol=flags["protocol"],
-        view=flags["score_view"],
+        protocol=flags.text("protocol"),
+        view=score_view(flags.text("score_view")),
     )
-    if flags["out"]:
-        write_rows(Path(flags["out"]), result)
+    if out := flags.text("out"):
+        write_rows(Path(out), result)
     click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else predictions_text(result))
     return 0 if result.complete else GAPS
 
@@ -79,7 +81,7 @@ def predictions_text(result: PredictionScores) -> str:
     return "\n".join([numbers.columns(lines), *official, *flips])
 
 
-def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bool) -> int:
+def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     """Score the answers of run folders again, under one protocol or all of them."""
     from kvl_eval.reports.runs import main_rows, open_runs
     from kvl_eval.reports.table import final_table, protocol_table
@@ -87,17 +89,17 @@ def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bo
     from kvl_eval.scoring.rescore import rescore
     from kvl_eval.scoring.run_reader import RunReader
 
-    code, scored = 0, []
+    code, scored, protocol = 0, [], flags.text("protocol")
     for path in paths:
         run = RunReader.open(path)
         _ask_judge(run, flags, quiet=as_json)
-        results = rescore(run, flags["protocol"], flags["score_view"])
-        wanted = [row for row in results.rows if (flags["protocol"] or _own(row)) in (row.protocol, "all")]
+        results = rescore(run, protocol, score_view(flags.text("score_view")))
+        wanted = [row for row in results.rows if (protocol or _own(row)) in (row.protocol, "all")]
         scored.append(replace(results, rows=tuple(wanted)))
-        code = max(code, _exit_code(wanted, flags["protocol"]))
+        code = max(code, _exit_code(wanted, protocol))
         if as_json:
             continue
-        if flags["protocol"] == "all":
+        if protocol == "all":
             for opened in open_runs([path]):
                 for row in main_rows(opened):
                     click.echo(protocol_table(protocol_views(opened, row)))
@@ -109,24 +111,25 @@ def score_runs_verb(paths: Sequence[Path], flags: Mapping[str, Any], as_json: bo
     return code
 
 
-def _ask_judge(run: RunReader, flags: Mapping[str, Any], *, quiet: bool) -> None:
+def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:
     """Ask the judge that the flags name, or, with --only-failed, the run's own, for the replies that are still open.
 
     Raises: UsageError `usage.judge`, `run.busy`.
     """
-    from kvl_eval.run.config import from_json, judge_server
+    from kvl_eval.run.config import from_json
     from kvl_eval.run.judge_stage import judge_run
+    from kvl_eval.run.options import Options, judge_server
     from kvl_eval.run.progress import make_progress
 
-    server = judge_server({name: value for name, value in flags.items() if name.startswith("judge")})
-    if server is None and flags["only_failed"] and run.folder.manifest.config:
+    server = judge_server(Options.of({name: value for name, value in flags.values.items() if name.startswith("judge")}))
+    if server is None and flags.switch("only_failed") and run.folder.manifest.config:
         server = from_json(dict(run.folder.manifest.config)).judge
     if server is None:
         return
     run.folder.lock()
     try:
-        progress = make_progress(quiet=quiet or flags["no_progress"])
-        outcome = judge_run(run, server, flags["score_view"], progress)
+        progress = make_progress(quiet=quiet or flags.switch("no_progress"))
+        outcome = judge_run(run, server, score_view(flags.text("score_view")), progress)
     finally:
         run.folder.unlock()
     for notice in outcome.notices():

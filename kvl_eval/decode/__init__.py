@@ -6,13 +6,13 @@
 A dataclass describes an object. Its fields may be None, bool, int, float, str, Path, Literal, StrEnum, list[T],
 tuple[T, ...], tuple[A, B], Mapping[str, T], dict[str, T], unions of these, other dataclasses, and `Json`.
 `Annotated[int, Between(0, 9)]` bounds a number. Names in annotations must be importable at run time. Fields are
-made special by `omitted`, `unknown_fields`, `renamed` and `not_stored`.
+made special by `omitted`, `unknown_fields`, `renamed`, `inlined` and `not_stored`.
 """
 
 from __future__ import annotations
 
-from kvl_eval.decode.fields import Between, Count, Others, not_stored, omitted, renamed, unknown_fields
-from kvl_eval.decode.text import DEFAULT_LIMITS, Json, Limits, join_path, read_json, read_yaml, shown
+from kvl_eval.decode.fields import Between, Count, Others, inlined, not_stored, omitted, renamed, unknown_fields
+from kvl_eval.decode.text import DEFAULT_LIMITS, Json, ReadLimits, join_path, read_json, read_yaml, shown
 from kvl_eval.decode.typed import decode, encode, encode_object
 from kvl_eval.errors import DecodeError
 
@@ -22,11 +22,12 @@ __all__ = [
     "Count",
     "DecodeError",
     "Json",
-    "Limits",
     "Others",
+    "ReadLimits",
     "decode",
     "encode",
     "encode_object",
+    "inlined",
     "join_path",
     "not_stored",
     "omitted",

@@ -44,7 +44,12 @@ def not_stored(default: Any = None) -> Any:
     return _field(default, {"stored": False}, compare=False)
 
 
-def _field(default: Any, metadata: dict[str, Any], *, compare: bool = True) -> Any:
+def inlined(kind: type) -> Any:
+    """A field of another dataclass whose own fields stand among those of the object it belongs to."""
+    return field(default_factory=kind, metadata={"inlined": True})
+
+
+def _field(default: Any, metadata: dict[str, object], *, compare: bool = True) -> Any:
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata, compare=compare)
     return field(default=default, metadata=metadata, compare=compare)

@@ -20,14 +20,14 @@ _SUSPECT = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}|NaN|Infinity")  # what may 
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReadLimits:
     """What is read at most: bytes in all, objects and lists inside each other."""
 
     size: int = 256 << 20
     nesting: int = 64
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ReadLimits()
 
 
 class LargeNumber:
@@ -37,7 +37,7 @@ class LargeNumber:
         self.text = text
 
 
-def read_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Json:
+def read_json(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> Json:
     """The JSON value in `data`: UTF-8, with or without byte-order mark, integers up to 2^63, finite floats.
 
     Raises: DecodeError. Never RecursionError or MemoryError.
@@ -57,7 +57,7 @@ def read_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Json:
     return cast("Json", value)
 
 
-def read_yaml(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Json:
+def read_yaml(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> Json:
     """The YAML value in `data`, under the limits of `read_json`; dates stay text, repeated parts are counted each time.
 
     Raises: DecodeError. Never RecursionError or MemoryError.
@@ -86,17 +86,17 @@ def read_yaml(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Json:
 def _yaml_loader() -> Any:
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class PlainLoader(yaml.SafeLoader):
         """SafeLoader that leaves dates as text."""
 
-    Loader.yaml_implicit_resolvers = {
+    PlainLoader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    return Loader
+    return PlainLoader
 
 
-def _text(data: bytes, limits: Limits) -> str:
+def _text(data: bytes, limits: ReadLimits) -> str:
     if len(data) > limits.size:
         raise _malformed(f"has {len(data):,} bytes, wanted at most {limits.size:,}")
     try:
@@ -121,7 +121,7 @@ class _Node(NamedTuple):
     value: Any
 
 
-def check(value: Any, path: str, limits: Limits) -> None:
+def check(value: Any, path: str, limits: ReadLimits) -> None:
     """Raises DecodeError for what is no JSON value, too large a number, or too deep; never recurses."""
     level, depth, total = [_Node(path, value)], 0, 1
     while level:
@@ -177,7 +177,7 @@ def _malformed(what: str) -> DecodeError:
     return DecodeError("input.form", what)
 
 
-def _too_deep(limits: Limits) -> DecodeError:
+def _too_deep(limits: ReadLimits) -> DecodeError:
     return _malformed(f"is nested too deeply: wanted at most {limits.nesting} objects and lists inside each other")
 
 

@@ -151,7 +151,11 @@ def _bounded(read: Reader, bounds: Between, kind: Any) -> Reader:
     span += [f"up to {_power(largest)}"] if largest != math.inf else []
     wanted = " ".join([noun, *span]) + (", not below 0" if least == 0 and largest == math.inf else "")
 
+    is_integer, lowest, highest = kind is int, max(least, -LARGEST), min(largest, LARGEST)
+
     def checked(value: Any) -> Any:
+        if is_integer and type(value) is int and lowest <= value <= highest:
+            return value
         if type(value) is bool or not isinstance(value, int | float):
             raise _Wrong(value, wanted)
         number = value if type(value) is int and not least <= value <= largest else read(value)
@@ -171,9 +175,11 @@ def _power(number: float) -> str:
 
 def _literal(values: tuple[Any, ...]) -> Reader:
     wanted = f"one of {', '.join('null' if value is None else str(value) for value in values)}"
+    kinds = frozenset(map(type, values))
+    known = frozenset((type(value), value) for value in values)
 
     def read(value: Any) -> Any:
-        if not any(value == known and type(value) is type(known) for known in values):
+        if type(value) not in kinds or (type(value), value) not in known:
             raise _Wrong(value, wanted)
         return value
 
@@ -283,6 +289,7 @@ class _Slot(NamedTuple):
     write: Writer
     required: bool
     omit: object  # the value that is not written; _ABSENT where each is
+    inlined: bool  # its own fields stand beside it
 
 
 class _Layout(NamedTuple):
@@ -306,8 +313,10 @@ def _layout(kind: Any) -> _Layout:
             required = one.default is MISSING and one.default_factory is MISSING
             default = one.default if one.default_factory is MISSING else one.default_factory()
             omit = default if one.metadata.get("omit") else _ABSENT
-            hint = hints[one.name]
-            slots.append(_Slot(one.name, one.metadata.get("former"), _reader(hint), _writer(hint), required, omit))
+            hint, inlined = hints[one.name], one.metadata.get("inlined", False)
+            known |= _layout(hint).known if inlined else set()
+            former = one.metadata.get("former")
+            slots.append(_Slot(one.name, former, _reader(hint), _writer(hint), required, omit, inlined))
     return _Layout(tuple(slots), frozenset(known), rest)
 
 
@@ -316,8 +325,11 @@ def _object(kind: Any) -> Reader:
         if type(value) is not dict:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
-        found: dict[str, Any] = {}
-        for name, former, read_field, _, required, _ in layout.slots:
+        found: dict[str, object] = {}
+        for name, former, read_field, _, required, _, inlined in layout.slots:
+            if inlined:
+                found[name] = read_field(value)
+                continue
             item = value.get(name, _ABSENT)
             if item is _ABSENT and former is not None:
                 item = value.get(former, _ABSENT)
@@ -327,7 +339,7 @@ def _object(kind: Any) -> Reader:
                 except _Wrong as wrong:
                     wrong.steps.append(name)
                     raise
-        if layout.rest is not None and len(found) < len(value):
+        if layout.rest is not None and not value.keys() <= layout.known:
             found[layout.rest] = {name: item for name, item in value.items() if name not in layout.known}
         return kind(**found)
 
@@ -366,12 +378,14 @@ def _write(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _write_object(value: Any) -> dict[str, Any]:
+def _write_object(value: Any) -> dict[str, Json]:
     layout = _layout(cast("Any", type(value)))
-    written = {}
-    for name, _, _, write, _, omit in layout.slots:
+    written: dict[str, Json] = {}
+    for name, _, _, write, _, omit, inlined in layout.slots:
         item = getattr(value, name)
-        if omit is _ABSENT or item != omit:
+        if inlined:
+            written.update(write(item))
+        elif omit is _ABSENT or item != omit:
             written[name] = write(item)
     if layout.rest is not None:
         written.update(getattr(value, layout.rest))
@@ -385,13 +399,10 @@ def _same(value: Any) -> Any:
 @cache
 def _writer(kind: Any) -> Writer:
     """`_same` for what is JSON already: big rows are not copied."""
-    arguments = typing.get_args(kind)
-    if kind in (str, bool, int) or _is_json(kind):
-        return _same
-    if typing.get_origin(kind) in (dict, Mapping) and _is_json(arguments[1]):
-        return _same
-    if typing.get_origin(kind) in (Union, types.UnionType) and all(
-        argument in (str, bool, int, type(None)) for argument in arguments
-    ):
-        return _same
-    return _write
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _writer(arguments[0])
+    is_plain = kind in (str, bool, int, type(None)) or origin is Literal or _is_json(kind)
+    is_plain = is_plain or (origin in (dict, Mapping) and _is_json(arguments[1]))
+    is_union = origin in (Union, types.UnionType)
+    return _same if is_plain or (is_union and all(_writer(argument) is _same for argument in arguments)) else _write

@@ -116,7 +116,7 @@ def _can_be_judged(task: str, protocol: str) -> bool:
 def _not_scored(folder: RunFolder, task: str, rows: list[ResultRow], name: str) -> UsageError:
     protocol, _, judge = name.partition("+")
     flags = f" --judge endpoint --judge-base-url URL --judge-model {judge}" if judge else ""
-    raw = " --thinking raw" if protocol.endswith(".raw") else ""
+    raw = " --score-view raw" if protocol.endswith(".raw") else ""
     return UsageError(
         "export.protocol",
         f"{task} was not scored under {name!r}",

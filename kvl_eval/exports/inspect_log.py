@@ -36,7 +36,7 @@ LOG_VERSION = 2
 PIECE = 1 << 20  # bytes copied at once
 STOPS = {"stop": "stop", "length": "max_tokens", "budget": "max_tokens", "error": "unknown"}
 
-Results = Mapping[str, ResultRow]  # by scorer
+ScorerResults = Mapping[str, ResultRow]  # by scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def _place(row: ResultRow) -> tuple[object, ...]:
     return row.task, row.split, row.budget, row.policy, row.thinking
 
 
-def _spec(part: TaskAnswers, scorers: Results) -> JsonObject:
+def _spec(part: TaskAnswers, scorers: ScorerResults) -> JsonObject:
     folder, row, manifest = part.folder, part.row, part.folder.manifest
     data, generation = manifest.data.get(part.task), manifest.generation.get(part.task)
     code, stored = manifest.code, encode_object(manifest)
@@ -200,7 +200,7 @@ def _spec(part: TaskAnswers, scorers: Results) -> JsonObject:
     }
 
 
-def _results(part: TaskAnswers, scorers: Results) -> JsonObject:
+def _results(part: TaskAnswers, scorers: ScorerResults) -> JsonObject:
     return {
         "total_samples": part.row.n_planned,
         "completed_samples": part.row.n_ok,
@@ -230,7 +230,7 @@ def _eval_score(name: str, row: ResultRow) -> JsonObject:
 # -- samples ----------------------------------------------------------------------------------------------------
 
 
-def _samples(part: TaskAnswers, scorers: Results) -> Iterator[EvalSample]:
+def _samples(part: TaskAnswers, scorers: ScorerResults) -> Iterator[EvalSample]:
     """One for each answer and failure, in plan order."""
     lines = {
         name: {line.key: line for line in part.folder.scores(part.task, name)}

@@ -66,8 +66,8 @@ COLUMNS = {
     "ended_at": TEXT,
 }
 
-Cell = str | int | float | list[str] | None
-Cells = dict[str, Cell]  # by column
+TableCell = str | int | float | list[str] | None
+Cells = dict[str, TableCell]  # by column
 
 
 def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Cells]:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from kvl_eval.media.images import MAX_BYTES, MAX_PIXELS, safe_path
 from kvl_eval.types import PdfRef
 
 if TYPE_CHECKING:
-    Shrink = Callable[[int, int], tuple[int, int]]
+    from kvl_eval.pictures import Shrink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

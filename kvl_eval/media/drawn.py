@@ -27,7 +27,7 @@ SCENE = 16  # frames
 BANNER_WIDTH, LINE_HEIGHT = 66, 10  # in units of the banner's scale; a glyph's cell is 6 wide
 
 
-class _Box(NamedTuple):
+class _Rectangle(NamedTuple):
     """A rectangle of a scene: its size, where it starts, how far it moves a frame, its colour."""
 
     w: int
@@ -76,7 +76,7 @@ def draw(frame: DrawnFrame) -> Pixels:
 
 
 @lru_cache(maxsize=8)
-def _scene(seed: int, rep: int, scene: int, width: int, height: int) -> tuple[Pixels, tuple[_Box, ...]]:
+def _scene(seed: int, rep: int, scene: int, width: int, height: int) -> tuple[Pixels, tuple[_Rectangle, ...]]:
     import numpy as np
 
     number = partial(hashed_number, seed, "video", rep, scene)
@@ -87,8 +87,8 @@ def _scene(seed: int, rep: int, scene: int, width: int, height: int) -> tuple[Pi
     return background, tuple(_box(number, k, width, height) for k in range(3))
 
 
-def _box(number: Callable[..., int], k: int, width: int, height: int) -> _Box:
-    return _Box(
+def _box(number: Callable[..., int], k: int, width: int, height: int) -> _Rectangle:
+    return _Rectangle(
         w=width // 8 + number("w", k) % (width // 4),
         h=height // 8 + number("h", k) % (height // 4),
         x=number("x", k),

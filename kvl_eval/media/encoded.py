@@ -19,10 +19,10 @@ from io import BytesIO
 from PIL import Image
 
 from kvl_eval.media.cache import PictureFacts
-from kvl_eval.media.fit import Size
 from kvl_eval.media.images import BLIND, on_white, open_image, read_bytes
-from kvl_eval.media.layout import Layout, MediaPrep, Place, lay_out, unrolled
+from kvl_eval.media.layout import MediaPrep, PicturePlace, PromptLayout, lay_out, unrolled
 from kvl_eval.media.video import joined
+from kvl_eval.pictures import Size
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, Role
 
 UNROLLED_PIXELS = 4096 * 14 * 14  # of a frame or page where nothing else was said
@@ -42,7 +42,7 @@ class EncodedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedPrompt:
+class EncodedTurns:
     """A prompt as roles with texts and pictures in reading order."""
 
     turns: tuple[tuple[Role, tuple[str | EncodedPicture, ...]], ...]
@@ -65,13 +65,16 @@ class EncodedPrompt:
         return "\n".join(shown)
 
 
-def encode_prompt(messages: tuple[Message, ...], prep: MediaPrep) -> EncodedPrompt:
+def encode_prompt(messages: tuple[Message, ...], prep: MediaPrep) -> EncodedTurns:
     """What a worker process of the media pool does for a server. Raises: MediaError, ConfigError."""
-    layout: Layout = lay_out(messages, prep)
+    layout: PromptLayout = lay_out(messages, prep)
     pictures = [tuple(_encoded(ref, prep)) for ref in layout.refs]
-    return EncodedPrompt(
+    return EncodedTurns(
         tuple(
-            (role, tuple(pictures[part.ref][part.position] if isinstance(part, Place) else part for part in parts))
+            (
+                role,
+                tuple(pictures[part.ref][part.position] if isinstance(part, PicturePlace) else part for part in parts),
+            )
             for role, parts in layout.turns
         )
     )

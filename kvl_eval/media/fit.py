@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from kvl_eval.errors import ConfigError, PromptError
-from kvl_eval.pictures import PictureRule
+from kvl_eval.pictures import PictureRule, Size
 
 LADDER = (3072, 2048, 1536, 1024, 768, 512, 256)  # patches of one picture, tried in this order
-
-Size = tuple[int, int]
 
 
 def fit_limit(

@@ -17,7 +17,7 @@ Sources: VLMEvalKit e8e78f05, lmms-eval 75571cfe, LongVideoBench fc3c5532.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from kvl_eval.errors import ConfigError
@@ -27,37 +27,48 @@ RULES = get_args(FrameRule)
 DEFAULT_FRAMES = 64
 
 
-def frame_indices(
-    rule: FrameRule,
-    *,
-    total: int,
-    video_fps: float,
-    n: int | None = None,
-    fps: float | None = None,
-    duration: float | None = None,
-    force_last: bool = False,
-) -> list[int]:
-    """Indices of the frames to show, in order, possibly repeated, possibly none, possibly beyond the last one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSampling:
+    """How many frames of a video are wanted, and by which rule.
 
-    Args:
+    Attributes:
         rule:       one of `RULES`.
-        total:      frames of the video.
-        video_fps:  its average frames a second, as its header says.
         n:          frames wanted, None: 64; with `fps` the most (then spread over the whole video), None: no limit.
         fps:        frames wanted of a second, for `vlmevalkit`, `uniform_tail` and `uniform_capped`.
         duration:   seconds as the data set states them, for `longvideobench`; None: total / video_fps.
         force_last: of `uniform_capped`: the last place shows the last frame.
-    Raises: ConfigError, for an unknown rule or counts that cannot be.
     """
-    if rule not in RULES:
-        raise ConfigError("config.frames", f"no frame sampling {rule!r}", fix=f"one of {', '.join(RULES)}")
-    if (n is not None and n < 1) or (fps is not None and not fps > 0):
-        raise ConfigError("config.frames", f"cannot sample {n} frames at {fps} frames a second", fix="give 1 or more")
+
+    rule: FrameRule
+    n: int | None = None
+    fps: float | None = None
+    duration: float | None = None
+    force_last: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for an unknown rule or counts that cannot be."""
+        n, fps = self.n, self.fps
+        if self.rule not in RULES:
+            raise ConfigError("config.frames", f"no frame sampling {self.rule!r}", fix=f"one of {', '.join(RULES)}")
+        if (n is not None and n < 1) or (fps is not None and not fps > 0):
+            raise ConfigError(
+                "config.frames", f"cannot sample {n} frames at {fps} frames a second", fix="give 1 or more"
+            )
+
+
+def frame_indices(sampling: FrameSampling, total: int, video_fps: float) -> list[int]:
+    """Indices of the frames to show, in order, possibly repeated, possibly none, possibly beyond the last one.
+
+    Args:
+        total:     frames of the video.
+        video_fps: its average frames a second, as its header says.
+    """
+    rule, n, fps, duration = sampling.rule, sampling.n, sampling.fps, sampling.duration
     count = DEFAULT_FRAMES if n is None else n
     if rule == "vlmevalkit":
         return _even_steps(total, count) if fps is None else _at_rate(total, video_fps, fps, n)
     if rule == "uniform_tail":
-        return _with_last(total, _linspace(total, count, False) if fps is None else _at_rate(total, video_fps, fps, n))
+        return _with_last(total, _linspace(total, count) if fps is None else _at_rate(total, video_fps, fps, n))
     if rule == "chunk_center":
         return [min(int(total / count / 2 + round(total / count * i)), total - 1) for i in range(count)]
     if rule == "longvideobench":
@@ -66,7 +77,7 @@ def frame_indices(
         count = min(total, count)
         if fps is not None:
             count = max(1, min(count, int(total / video_fps * fps)))
-    return _linspace(total, count, force_last)
+    return _linspace(total, count, force_last=sampling.force_last)
 
 
 def _even_steps(total: int, count: int) -> list[int]:
@@ -90,7 +101,7 @@ def _whole_steps(duration: float, video_fps: float, most: int) -> list[int]:
     return [int(valid / count) * i for i in range(count)] if count > 0 else []
 
 
-def _linspace(total: int, count: int, force_last: bool) -> list[int]:
+def _linspace(total: int, count: int, *, force_last: bool = False) -> list[int]:
     import numpy as np
 
     indices: list[int] = np.linspace(0, total - 1, count, dtype=int).tolist()

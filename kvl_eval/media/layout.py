@@ -1,7 +1,7 @@
 """From messages with videos and documents to prepared pictures, in two steps that both run in worker processes.
 
-    messages -> lay_out -> Layout (texts and places for pictures, with their sizes)      opens files, decodes no frame
-    layout's references, a limit of patches -> prepare_media -> pictures                  decodes, one at a time
+    messages -> lay_out -> PromptLayout (texts, places for pictures, sizes)   opens files, decodes no frame
+    layout's references, a limit of patches -> prepare_media -> pictures      decodes, one at a time
 
 Between them the engine counts the text's tokens and finds the limit (`fit.fit_limit`). Frames and pages reach
 their final size as they are decoded, exactly as the checkpoint's processor would shrink them; only patches are kept.
@@ -20,11 +20,11 @@ from PIL import Image
 
 from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 from kvl_eval.media.documents import Document, Page, probe_document, render_pages
-from kvl_eval.media.fit import Size, limited, seen_size, within_pixels
-from kvl_eval.media.frame_rules import frame_indices, with_flags
+from kvl_eval.media.fit import limited, seen_size, within_pixels
+from kvl_eval.media.frame_rules import FrameSampling, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
-from kvl_eval.media.subtitles import Clip, spelled_out
-from kvl_eval.media.subtitles import Frame as FramePlace
+from kvl_eval.media.settings import MediaSettings
+from kvl_eval.media.subtitles import Clip, ShownFrame, spelled_out
 from kvl_eval.media.video import (
     Frame,
     as_shown,
@@ -35,11 +35,10 @@ from kvl_eval.media.video import (
     probe_video,
     video_file,
 )
-from kvl_eval.pictures import PictureRule
+from kvl_eval.pictures import PictureRule, Shrink, Size
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef, Message, PdfRef, Role, VideoRef
 
 P = TypeVar("P", bound=Any)  # a frozen dataclass with the field `info`
-Shrink = Callable[[int, int], Size]
 Finish = Callable[[Image.Image, PictureFacts, MediaInfo], P]
 NO_LIMIT = 10**9  # patches: the picture has its size already
 
@@ -71,8 +70,21 @@ class MediaPrep:
         """Raises ConfigError for what no sample could be prepared with."""
         check_decoder(self.decoder)
         if self.frames is not None or self.fps is not None:
-            frame_indices("vlmevalkit", total=1, video_fps=1.0, n=self.frames, fps=self.fps)
+            FrameSampling(rule="vlmevalkit", n=self.frames, fps=self.fps)
         within_pixels(self.images.config, self.max_pixels)
+
+    @classmethod
+    def of(cls, rule: PictureRule, settings: MediaSettings, cache: MediaCache | None = None) -> MediaPrep:
+        """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
+        return cls(
+            images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
+            decoder=settings.video_decoder,
+            frames=settings.frames,
+            fps=settings.fps,
+            max_pixels=settings.max_pixels,
+            cache=cache,
+            time_limit=settings.timeout,
+        )
 
     @property
     def config(self) -> PictureRule:
@@ -85,7 +97,7 @@ class MediaPrep:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PicturePlace:
     """Where a picture stands: the `position`-th of those that `Layout.refs[ref]` gives, (width, height) in its file."""
 
     ref: int
@@ -94,7 +106,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class PromptLayout:
     """A prompt whose videos and documents are spelled out as places for pictures.
 
     Attributes:
@@ -102,13 +114,13 @@ class Layout:
         refs:  what the pictures come from, with the run's flags applied; the argument of `prepare_media`.
     """
 
-    turns: tuple[tuple[Role, tuple[str | Place, ...]], ...]
+    turns: tuple[tuple[Role, tuple[str | PicturePlace, ...]], ...]
     refs: tuple[MediaRef, ...]
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[PicturePlace, ...]:
         """The pictures in reading order."""
-        return tuple(part for _, parts in self.turns for part in parts if isinstance(part, Place))
+        return tuple(part for _, parts in self.turns for part in parts if isinstance(part, PicturePlace))
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -119,7 +131,7 @@ class Layout:
 # -- places -----------------------------------------------------------------------------------------------------
 
 
-def lay_out(messages: Sequence[Message], prep: MediaPrep) -> Layout:
+def lay_out(messages: Sequence[Message], prep: MediaPrep) -> PromptLayout:
     """The messages with every video as its frames, every document as its pages, every subtitle file as its text.
 
     Raises: MediaError, for a file that cannot be used; ConfigError, for a sampling that cannot be.
@@ -130,18 +142,18 @@ def lay_out(messages: Sequence[Message], prep: MediaPrep) -> Layout:
         parts = [part if isinstance(part, str) else _flagged(part, prep) for part in message.parts]
         videos = {part.name: part for part in parts if isinstance(part, VideoRef)}
         clips = {name: _clip(ref, prep) for name, ref in videos.items()}
-        places: list[str | Place] = []
+        places: list[str | PicturePlace] = []
         for part in spelled_out(parts, {name: clip for name, (clip, _) in clips.items()}):
             if isinstance(part, str):
                 places.append(part)
-            elif isinstance(part, FramePlace):
+            elif isinstance(part, ShownFrame):
                 number = refs.setdefault(videos[part.video], len(refs))
-                places.append(Place(number, part.position, clips[part.video][1]))
+                places.append(PicturePlace(number, part.position, clips[part.video][1]))
             else:
                 number = refs.setdefault(part, len(refs))
-                places += [Place(number, position, size) for position, size in enumerate(_sizes(part))]
+                places += [PicturePlace(number, position, size) for position, size in enumerate(_sizes(part))]
         turns.append((message.role, tuple(places)))
-    return Layout(turns=tuple(turns), refs=tuple(refs))
+    return PromptLayout(turns=tuple(turns), refs=tuple(refs))
 
 
 def _flagged(part: Any, prep: MediaPrep) -> Any:
@@ -307,7 +319,7 @@ class PictureJob:
     limit: int | None = None
 
 
-def run_media_job(job: LayoutJob | PictureJob, prep: MediaPrep) -> Layout | tuple[tuple[PreparedImage, ...], ...]:
+def run_media_job(job: LayoutJob | PictureJob, prep: MediaPrep) -> PromptLayout | tuple[tuple[PreparedImage, ...], ...]:
     """What a worker process of the media pool does: a `Layout`, or pictures by reference. Raises: SampleError."""
     if isinstance(job, LayoutJob):
         return lay_out(job.messages, prep)

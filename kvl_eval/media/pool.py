@@ -22,7 +22,7 @@ from queue import LifoQueue
 from typing import Any, Generic, TypeVar
 
 from kvl_eval.errors import SampleError
-from kvl_eval.media.worker import READY, Outcome, outcome
+from kvl_eval.media.worker import READY, WorkerReply, outcome
 
 log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 ATTEMPTS = 2
 START_SECONDS = 120.0  # most time a new process may take until it answers
 WORKERS = 2  # most processes where nothing else is asked for
-IMAGES = 16  # for which one process is enough
+IMAGES = 128  # for which one process is enough: starting another takes as long as preparing many of them
 
 
 def wanted_workers(images: int) -> int:
@@ -155,7 +155,7 @@ class _Worker:
                 pipe.send(self._work)
             return self._pipe
 
-    def ask(self, job: object, timeout: float) -> Outcome:
+    def ask(self, job: object, timeout: float) -> WorkerReply:
         """(True, result) or (False, error) of the job. Raises: _WorkerDied; SampleError `timeout`."""
         try:
             pipe = self.start()
@@ -164,7 +164,7 @@ class _Worker:
             self._ready = self.ever_ready = True
             pipe.send(job)
             if pipe.poll(timeout):
-                answer: Outcome = pipe.recv()
+                answer: WorkerReply = pipe.recv()
                 return answer
         except (EOFError, OSError):
             code = self.stop(grace=0.2)  # one that died by itself keeps its own exit code
@@ -208,7 +208,7 @@ def _started(pipe: Connection) -> subprocess.Popen[bytes]:
     )
 
 
-def _unwrapped(result: Outcome) -> Any:
+def _unwrapped(result: WorkerReply) -> Any:
     succeeded, value = result
     if succeeded:
         return value

@@ -45,24 +45,26 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ShownFrame:
     """The frame at `position` in `Clip.indices` of the video called `video`."""
 
     video: str
     position: int
 
 
-def spelled_out(parts: Sequence[Part], clips: Mapping[str, Clip]) -> list[str | MediaRef | Frame]:
+def spelled_out(parts: Sequence[Part], clips: Mapping[str, Clip]) -> list[str | MediaRef | ShownFrame]:
     """A message's parts with every video as its frames, and every subtitle reference as its text.
 
     Raises: MediaError `media.missing`, `media.corrupt`, `media.path_outside` for subtitles that cannot be read.
     """
-    shown: list[str | MediaRef | Frame] = []
+    shown: list[str | MediaRef | ShownFrame] = []
     for part in parts:
         if isinstance(part, SubtitleRef):
             shown.append(spoken(part, clips[part.video]))
         elif isinstance(part, VideoRef):
-            shown += [one if isinstance(one, str) else Frame(part.name, one) for one in woven(part, clips[part.name])]
+            shown += [
+                one if isinstance(one, str) else ShownFrame(part.name, one) for one in woven(part, clips[part.name])
+            ]
         else:
             shown.append(part)
     return shown

@@ -22,7 +22,7 @@ import os
 import stat
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from kvl_eval.errors import ConfigError, MediaError
-from kvl_eval.media.frame_rules import frame_indices
+from kvl_eval.media.frame_rules import FrameSampling, frame_indices
 from kvl_eval.media.images import MAX_PIXELS, safe_path
 from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
 from kvl_eval.types import VideoRef
 
 if TYPE_CHECKING:
-    Shrink = Callable[[int, int], tuple[int, int]]
+    from kvl_eval.pictures import Shrink
 
 T = TypeVar("T")
 
@@ -155,9 +155,8 @@ def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
 def chosen_frames(ref: VideoRef, video: VideoIndex) -> Choice:
     """Which frames the reference's rule takes; nothing is decoded. Raises: ConfigError."""
     first, end = _window(ref, video)
-    asked = frame_indices(
-        ref.rule, total=end - first, video_fps=video.fps, n=ref.frames, fps=ref.fps, duration=ref.duration
-    )
+    sampling = FrameSampling(rule=ref.rule, n=ref.frames, fps=ref.fps, duration=ref.duration)
+    asked = frame_indices(sampling, end - first, video.fps)
     notes: list[str | None] = [None] * len(asked)
     if not asked:
         asked, notes = [0], [f"{ref.rule} gives no frame; the first is shown"]

@@ -24,11 +24,11 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 READY = "ready"
-Outcome = tuple[bool, Any]
+WorkerReply = tuple[bool, Any]
 """(True, result), or (False, an error that can travel)."""
 
 
-def outcome(work: Callable[[Job], Result], job: Job) -> Outcome:
+def outcome(work: Callable[[Job], Result], job: Job) -> WorkerReply:
     """What comes of a job, errors included."""
     try:
         return True, work(job)

@@ -100,6 +100,7 @@ def _download(
         code, message = "model.offline", f"{repo} is not in the cache and the hub cannot be reached"
         fix = "go online once, or name a folder that holds the checkpoint"
     except (HfHubHTTPError, HTTPError, OSError) as error:
-        code, message = "model.download", f"{repo} could not be downloaded: {str(error).splitlines()[0]}"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        code, message = "model.download", f"{repo} could not be downloaded: {reason}"
         fix = "try again; finished files are kept"
     raise CheckpointError(code, message, where=where, fix=fix)

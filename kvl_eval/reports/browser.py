@@ -14,7 +14,7 @@ from pathlib import Path
 from kvl_eval.decode import Json, encode
 from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
-from kvl_eval.reports.runs import Run, main_rows, scores_of, task_names
+from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
 from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
@@ -115,7 +115,7 @@ class IndexRow:
         return self.key.partition("/")[2]
 
 
-def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int:
+def write_browser(runs: Sequence[ReportRun], out: Path, thumbnails: Thumbnails) -> int:
     """Write `data/` below `out` and return the number of samples in it. Samples never answered are listed too."""
     folder = out / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def write_browser(runs: Sequence[Run], out: Path, thumbnails: Thumbnails) -> int
     return len(rows)
 
 
-def _task_rows(run: Run, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[IndexRow]:
+def _task_rows(run: ReportRun, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[IndexRow]:
     """Index rows of one task of one run in plan order; its samples go to `chunks` in the order they were answered."""
     plan = {entry.key: _slim(entry) for entry in run.folder.plan(task)}
     scores = {protocol: _scores(run, task, protocol) for protocol in _protocols(run, task)}
@@ -162,18 +162,23 @@ def _slim(entry: PlanEntry) -> PlanEntry:
     return replace(entry, sample=replace(entry.sample, row={}))
 
 
-def _protocols(run: Run, task: str) -> list[str]:
+def _protocols(run: ReportRun, task: str) -> list[str]:
     """Their names in `scores/`, the default one first."""
     rows = [*main_rows(run), *run.rows]
     return list(dict.fromkeys(scores_of(row) for row in rows if row.task == task))
 
 
-def _scores(run: Run, task: str, protocol: str) -> Mapping[Key, ScoreLine]:
+def _scores(run: ReportRun, task: str, protocol: str) -> Mapping[Key, ScoreLine]:
     return {line.key: line for line in run.folder.scores(task, protocol)}
 
 
 def _index_row(
-    run: Run, entry: PlanEntry, record: Record | None, score: ScoreLine | None, place: tuple[int, int], names: Names
+    run: ReportRun,
+    entry: PlanEntry,
+    record: Record | None,
+    score: ScoreLine | None,
+    place: tuple[int, int],
+    names: Names,
 ) -> IndexRow:
     verdict, reason = "pending", ""
     if record is not None:
@@ -208,7 +213,7 @@ def _mark_flips(rows: Sequence[IndexRow], unanswered: set[int | None]) -> None:
         row.flipped = int(len(verdicts[row.across]) > 1)
 
 
-def _pending(run: Run, entry: PlanEntry, scores: Mapping[str, ScoreLine]) -> dict[str, object]:
+def _pending(run: ReportRun, entry: PlanEntry, scores: Mapping[str, ScoreLine]) -> dict[str, object]:
     """What the page shows of a sample without an answer."""
     sample = entry.sample
     return {
@@ -223,7 +228,7 @@ def _pending(run: Run, entry: PlanEntry, scores: Mapping[str, ScoreLine]) -> dic
 
 
 def _sample(
-    run: Run, entry: PlanEntry, record: Record, scores: Mapping[str, ScoreLine], stored: set[str]
+    run: ReportRun, entry: PlanEntry, record: Record, scores: Mapping[str, ScoreLine], stored: set[str]
 ) -> dict[str, object]:
     """Everything the page shows of one sample."""
     return {

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from kvl_eval import references
 from kvl_eval.decode import Json
 from kvl_eval.families import is_sure
-from kvl_eval.model.families import THINKING
+from kvl_eval.model.kimi_vl.families import THINKING
 from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.numbers import budget_label, plain
-from kvl_eval.reports.runs import Run, Setting, main_rows, setting_of, task_of
+from kvl_eval.reports.runs import ReportRun, Setting, main_rows, setting_of, task_of
 from kvl_eval.store.result_records import ResultRow
 
 FIGURE = "budget_sweep_fig13"
@@ -34,7 +34,7 @@ HEADER = ("budget", "n", "score", "95 % CI", "paper", "Δ", "unclosed", "forced"
 class Curve:
     """The results of one run on one task and split, by budget, ascending."""
 
-    run: Run
+    run: ReportRun
     policy: str
     rows: tuple[ResultRow, ...]
 
@@ -74,7 +74,7 @@ class Chart:
         return f"{self.published[0][1].system_label} ({TABLES[FIGURE]})"
 
 
-def budget_charts(runs: Sequence[Run]) -> list[Chart]:
+def budget_charts(runs: Sequence[ReportRun]) -> list[Chart]:
     """One chart for each task and split that any run answered within budgets, in order of first appearance."""
     curves: dict[tuple[str, str | None], list[Curve]] = {}
     for run in runs:
@@ -85,7 +85,7 @@ def budget_charts(runs: Sequence[Run]) -> list[Chart]:
     return [_chart(number, task, group) for number, ((task, _), group) in enumerate(curves.items(), 1)]
 
 
-def _rows_by_place(run: Run) -> dict[Setting, list[ResultRow]]:
+def _rows_by_place(run: ReportRun) -> dict[Setting, list[ResultRow]]:
     """Results within budgets by what they have in common but for the budget."""
     places: dict[Setting, list[ResultRow]] = {}
     for row in main_rows(run):

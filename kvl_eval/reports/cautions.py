@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.reports import numbers
-from kvl_eval.reports.runs import Run, is_default_protocol, main_rows, scores_of, task_names
+from kvl_eval.reports.runs import ReportRun, is_default_protocol, main_rows, scores_of, task_names
 from kvl_eval.reports.table import grouped, row_notes
 from kvl_eval.store.manifest import Code
 from kvl_eval.store.result_records import ResultRow
@@ -19,7 +19,7 @@ LISTED = 5  # of those that share one
 PASSING = ("run_id", "created", "finished", "status", "sha256", "plan_sha256", "counts", "resumes", "command", "pid")
 
 
-def cautions(runs: Sequence[Run]) -> list[str]:
+def cautions(runs: Sequence[ReportRun]) -> list[str]:
     """One sentence for each thing that sets these results apart from whole, clean, comparable ones."""
     sentences: list[str] = []
     for run in runs:
@@ -28,7 +28,7 @@ def cautions(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys([*sentences, *_mixed(runs)]))
 
 
-def _of_run(run: Run) -> Iterator[str]:
+def _of_run(run: ReportRun) -> Iterator[str]:
     if run.demo:
         yield f"{numbers.DEMO}: these scores show the harness at work and compare with nothing published"
     if run.folder.status != "finished":
@@ -72,7 +72,7 @@ def _of_shards(merged: Sequence[ShardText]) -> Iterator[str]:
         yield f"shards that were joined unfinished, with samples they lack: {', '.join(lacking)}"
 
 
-def shards(run: Run) -> list[ShardText]:
+def shards(run: ReportRun) -> list[ShardText]:
     """Where the parts of a merged run come from; none for any other run."""
     return [
         ShardText(
@@ -97,7 +97,7 @@ def _version(code: Code) -> str:
     return f"{code.version} {(code.commit or '')[:10]}".strip()
 
 
-def _of_rows(run: Run) -> Iterator[str]:
+def _of_rows(run: ReportRun) -> Iterator[str]:
     rows = main_rows(run)
     yield from grouped((_name(row), text) for row in rows for text in (*row_notes(row, run.demo), *_of_protocol(row)))
     silent = [(_name(row), row.verdicts.get("no_answer", 0), row.n_scored) for row in rows]
@@ -135,7 +135,7 @@ def _name(row: ResultRow) -> str:
     return f"{numbers.task_name(row)}{at}"
 
 
-def _mixed(runs: Sequence[Run]) -> Iterator[str]:
+def _mixed(runs: Sequence[ReportRun]) -> Iterator[str]:
     """Differences that make columns of one report unlike each other."""
     versions = {str(run.manifest.code.version) for run in runs}
     if len(versions) > 1:
@@ -152,7 +152,7 @@ def _mixed(runs: Sequence[Run]) -> Iterator[str]:
             yield f"{name}: scored by different scorer versions: {', '.join(sorted(scorers))}"
 
 
-def _scorer_version(run: Run, task: str) -> str | None:
+def _scorer_version(run: ReportRun, task: str) -> str | None:
     row = next(row for row in main_rows(run) if row.task == task)
     line = next(iter(run.folder.scores(task, scores_of(row))), None)
     return None if line is None else numbers.plain(line.scorer_version)
@@ -170,7 +170,7 @@ def flatten(stored: Mapping[str, Json]) -> dict[str, str]:
     return flat
 
 
-def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def differences(runs: Sequence[ReportRun]) -> list[tuple[str, list[str]]]:
     """Settings whose value is not the same in all runs, with each run's value ("" where it has none)."""
     stored = [encode_object(run.manifest) for run in runs]
     flat = [flatten({key: value for key, value in fields.items() if key not in PASSING}) for fields in stored]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from kvl_eval.decode import Json
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import Run
+from kvl_eval.reports.runs import ReportRun
 from kvl_eval.reports.table import short
 from kvl_eval.store.records import Key
-from kvl_eval.store.result_records import Interval
-from kvl_eval.types import Policy
+from kvl_eval.types import Interval, Policy
 
 MOST = 200  # flips listed in each direction; the sample browser has all
 
@@ -137,20 +136,20 @@ class TaskTexts:
 class PairTexts:
     """One pair of runs on the page."""
 
-    a: Run
-    b: Run
+    a: ReportRun
+    b: ReportRun
     problem: str
     settings: tuple[str, ...]
     circumstances: tuple[str, ...]
     tasks: list[TaskTexts]
 
 
-def comparison_page(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> dict[str, object]:
+def comparison_page(runs: Sequence[ReportRun], comparisons: Sequence[Comparison]) -> dict[str, object]:
     """What the template shows."""
     return {"title": "Comparison", "pairs": [_pair(runs, comparison) for comparison in comparisons]}
 
 
-def _pair(runs: Sequence[Run], pair: Comparison) -> PairTexts:
+def _pair(runs: Sequence[ReportRun], pair: Comparison) -> PairTexts:
     result = pair.result
     return PairTexts(
         a=runs[pair.a],

@@ -10,7 +10,7 @@ from kvl_eval import references
 from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import Run, task_of
+from kvl_eval.reports.runs import ReportRun, task_of
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import ResultRow
 
@@ -81,7 +81,7 @@ class Parts:
     source: str
 
 
-def heatmap_of(run: Run, row: ResultRow, scores: Sequence[ScoreLine]) -> Heatmap | None:
+def heatmap_of(run: ReportRun, row: ResultRow, scores: Sequence[ScoreLine]) -> Heatmap | None:
     """The heat map of one result, from the lines of `scores/` behind it; None for tasks that name none."""
     task = task_of(row)
     if task is None or task.view.heatmap is None:
@@ -118,7 +118,7 @@ def _ordered(names: Iterator[str]) -> tuple[str, ...]:
     )
 
 
-def _key(run: Run, row: ResultRow) -> str:
+def _key(run: ReportRun, row: ResultRow) -> str:
     parts = (run.number + 1, row.task, row.split, row.budget, row.policy, "blind" if row.blind else None)
     text = "-".join(str(part) for part in parts if part is not None)
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]

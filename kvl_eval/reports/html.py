@@ -26,7 +26,7 @@ from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pictures import DataSetPictures
-from kvl_eval.reports.runs import Run, main_rows, task_names, task_of
+from kvl_eval.reports.runs import ReportRun, main_rows, task_names, task_of
 from kvl_eval.reports.table import ProtocolFlip, row_notes, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
@@ -42,7 +42,7 @@ FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser h
 
 
 def write_html(
-    runs: Sequence[Run],
+    runs: Sequence[ReportRun],
     sections: Sections,
     out: Path,
     pictures: bool = True,
@@ -176,7 +176,7 @@ def task_file(task: str) -> str:
     )
 
 
-def _pages(runs: Sequence[Run], with_comparison: bool, with_budgets: bool) -> list[dict[str, str]]:
+def _pages(runs: Sequence[ReportRun], with_comparison: bool, with_budgets: bool) -> list[dict[str, str]]:
     tasks = [(task_file(task), _title(runs, task)[:LABEL]) for task in task_names(runs)]
     last = [
         *([("compare.html", "Comparison")] if with_comparison else []),
@@ -188,7 +188,7 @@ def _pages(runs: Sequence[Run], with_comparison: bool, with_budgets: bool) -> li
     return [{"kind": kind, "file": file, "label": label} for kind, group in kinds.items() for file, label in group]
 
 
-def _title(runs: Sequence[Run], task: str) -> str:
+def _title(runs: Sequence[ReportRun], task: str) -> str:
     row = next(row for run in runs for row in run.rows if row.task == task)
     known = task_of(row)
     return plain(row.title or (known.title if known else task))
@@ -198,14 +198,14 @@ def _title(runs: Sequence[Run], task: str) -> str:
 class ResultLine:
     """A line of the first page's table: a result, its texts, its task's page and what is odd about it."""
 
-    run: Run
+    run: ReportRun
     row: ResultRow
     texts: ResultTexts
     page: str
     marks: list[str]
 
 
-def _index(runs: Sequence[Run], include_demo: bool, notices: Sequence[str]) -> dict[str, object]:
+def _index(runs: Sequence[ReportRun], include_demo: bool, notices: Sequence[str]) -> dict[str, object]:
     board = leaderboard(runs, include_demo)
     results = [
         ResultLine(
@@ -243,7 +243,7 @@ def _budgets(charts: Sequence[Chart]) -> dict[str, object]:
     }
 
 
-def _marks(run: Run, row: ResultRow, runs: Sequence[Run]) -> list[str]:
+def _marks(run: ReportRun, row: ResultRow, runs: Sequence[ReportRun]) -> list[str]:
     """What is odd about a result; that it is a demo's only beside others, as the page says it once for all."""
     marks = [numbers.DEMO] if run.demo and not all(other.demo for other in runs) else []
     marks += [f"partial, {plain(row.partial)}"] if row.partial else []
@@ -261,7 +261,7 @@ class Provenance:
     merged: list[ShardText]
 
 
-def _provenance(runs: Sequence[Run]) -> dict[str, object]:
+def _provenance(runs: Sequence[ReportRun]) -> dict[str, object]:
     origins = [
         Provenance(
             run_id=run.run_id,

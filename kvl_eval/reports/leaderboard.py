@@ -12,7 +12,7 @@ from kvl_eval.errors import UsageError
 from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.averages import mean_result, part_result
-from kvl_eval.reports.runs import Run, blind_score, is_default_protocol, main_rows, task_of
+from kvl_eval.reports.runs import ReportRun, blind_score, is_default_protocol, main_rows, task_of
 from kvl_eval.store.result_records import ResultRow
 
 PRINTED = {
@@ -58,7 +58,7 @@ class PublishedCell:
 class OurCell:
     """One of our results in a published row; `rank` counts published systems too and is None where it means nothing."""
 
-    run: Run
+    run: ReportRun
     row: ResultRow
     marks: tuple[str, ...]
     rank: int | None
@@ -90,14 +90,14 @@ class PublishedTable:
 
     title: str
     systems: tuple[str, ...]
-    columns: tuple[Run, ...]
+    columns: tuple[ReportRun, ...]
     rows: tuple[TableRow, ...]
     sources: dict[str, str]
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
-def leaderboard(runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
+def leaderboard(runs: Sequence[ReportRun], include_demo: bool = False) -> PublishedTable:
     """All published rows, each figure the one shown by default, beside our runs."""
     labels = {score.system: score.system_label for score in references.load()}
     groups = benchmark_groups(references.load())
@@ -113,7 +113,7 @@ def leaderboard(runs: Sequence[Run], include_demo: bool = False) -> PublishedTab
     return replace(table, left_out=(*table.left_out, *_not_run(without)))
 
 
-def published_table(name: str, runs: Sequence[Run], include_demo: bool = False) -> PublishedTable:
+def published_table(name: str, runs: Sequence[ReportRun], include_demo: bool = False) -> PublishedTable:
     """One table as it was printed, beside our runs. Raises UsageError for a name that is not in `PRINTED`."""
     if name not in PRINTED:
         raise UsageError("usage.table", f"there is no table {name!r}", why=f"known: {', '.join(PRINTED)}")
@@ -124,7 +124,7 @@ def published_table(name: str, runs: Sequence[Run], include_demo: bool = False) 
     return _table(title, chosen, systems, runs, include_demo)
 
 
-def printed_table(name: str, runs: Sequence[Run], include_demo: bool = False) -> str:
+def printed_table(name: str, runs: Sequence[ReportRun], include_demo: bool = False) -> str:
     """`published_table` as text for the terminal: our columns last, empty where no run fits."""
     table = published_table(name, runs, include_demo)
     ours = [f"ours: {run.model}" for run in table.columns] or ["ours"]
@@ -150,7 +150,7 @@ def our_text(cell: OurCell | None) -> str:
 
 
 def _table(
-    title: str, chosen: Sequence[ReferenceScore], systems: dict[str, str], runs: Sequence[Run], include_demo: bool
+    title: str, chosen: Sequence[ReferenceScore], systems: dict[str, str], runs: Sequence[ReportRun], include_demo: bool
 ) -> PublishedTable:
     columns = [run for run in runs if (include_demo or not run.demo) and not _all_blind(run)]
     tables = {score.table for score in chosen}
@@ -211,7 +211,7 @@ def _cell(score: ReferenceScore | None, letters: Mapping[str, str], notes: list[
 
 
 def _our_cell(
-    run: Run, wanted: ReferenceScore, published: Sequence[ReferenceScore], runs: Sequence[Run]
+    run: ReportRun, wanted: ReferenceScore, published: Sequence[ReferenceScore], runs: Sequence[ReportRun]
 ) -> OurCell | None:
     """The run's result for a published row: same benchmark, setting and budget, on the split that was published."""
     fitting = [row for row in main_rows(run) if _fits(row, wanted, run.demo)]
@@ -262,7 +262,7 @@ def _fits(row: ResultRow, wanted: ReferenceScore, demo: bool) -> bool:
     return (reference.benchmark, setting) == (wanted.benchmark, wanted.setting) and same_split
 
 
-def _marks(run: Run, row: ResultRow) -> tuple[str, ...]:
+def _marks(run: ReportRun, row: ResultRow) -> tuple[str, ...]:
     """What sets a result apart from a whole, comparable one; a marked result has no rank."""
     tests: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: run.demo, numbers.DEMO),
@@ -283,7 +283,7 @@ def _is_other_split(row: ResultRow) -> bool:
     return task is not None and by is not None and row.split != task.published_split
 
 
-def _all_blind(run: Run) -> bool:
+def _all_blind(run: ReportRun) -> bool:
     return bool(run.rows) and all(row.blind for row in run.rows)
 
 

@@ -9,7 +9,7 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.cautions import cautions
 from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import Run, main_rows
+from kvl_eval.reports.runs import ReportRun, main_rows
 from kvl_eval.reports.table import HEADER, result_cells
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.store.result_records import ResultRow
@@ -30,7 +30,7 @@ def cell(text: object) -> str:
     return "".join(_ENTITIES.get(char, char) for char in str(text)).replace("|", "\\|").replace("\n", " ")
 
 
-def markdown(runs: Sequence[Run], sections: Sections, include_demo: bool = False, budgets: str = "") -> str:
+def markdown(runs: Sequence[ReportRun], sections: Sections, include_demo: bool = False, budgets: str = "") -> str:
     """The whole report: cautions, results, `budgets`, published tables beside ours, then each task's sub-scores."""
     parts = [f"# Results of {', '.join(dict.fromkeys(escape(run.model) for run in runs))}"]
     warnings = cautions(runs)
@@ -49,7 +49,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
-def _results(runs: Sequence[Run]) -> str:
+def _results(runs: Sequence[ReportRun]) -> str:
     rows = [[escape(run.model), *_result(row, run.demo)] for run in runs for row in main_rows(run)]
     return table(["model", *HEADER], rows, right=(3, 4, 6, 7, 8, 9))
 

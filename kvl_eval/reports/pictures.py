@@ -6,23 +6,22 @@ Only files whose content is still what the model saw are shown: the hash of each
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvl_eval.decode import DecodeError, Json, decode
+from kvl_eval.decode import DecodeError, decode
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import Run
+from kvl_eval.reports.runs import ReportRun
 from kvl_eval.reports.thumbnails import SIDES, picture_name, spread
+from kvl_eval.sources import Source
 from kvl_eval.types import ImageRef, MediaInfo, PdfRef, Sample, VideoRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from kvl_eval.sources import Source
 
 FILES = 60  # videos and documents of one task that are opened for a report
 
@@ -33,7 +32,7 @@ class StoredTask:
 
     task: str
     split: str
-    source: Mapping[str, Json]
+    source: Source
 
 
 class DataSetPictures:
@@ -43,7 +42,7 @@ class DataSetPictures:
         notices: why pictures of a task cannot be shown, one text a task.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[ReportRun]) -> None:
         self.notices: list[str] = []
         self._wanted: dict[str, set[str]] = {}
         self._left: dict[str, Iterator[Sample]] = {}
@@ -89,24 +88,17 @@ class DataSetPictures:
         from kvl_eval.tasks import get_task, open_split
 
         try:
-            yield from open_split(get_task(stored.task), _source(stored.source), stored.split)
+            yield from open_split(get_task(stored.task), replace(stored.source, offline=True), stored.split)
         except KvlEvalError as error:
             self.notices.append(f"{plain(stored.task)}: pictures are not shown: {plain(error.message)}")
 
 
-def _stored_tasks(run: Run) -> tuple[StoredTask, ...]:
+def _stored_tasks(run: ReportRun) -> tuple[StoredTask, ...]:
     """The tasks of the run's configuration; none where it is lost."""
     try:
         return decode(tuple[StoredTask, ...], run.manifest.config.get("tasks") or [])
     except DecodeError:
         return ()
-
-
-def _source(stored: Mapping[str, Json]) -> Source:
-    """The stored source, restricted to what is on this machine."""
-    from kvl_eval.sources import Source
-
-    return replace(Source.stored(stored), offline=True)
 
 
 def _picture(ref: ImageRef) -> Iterator[tuple[str, Image]]:

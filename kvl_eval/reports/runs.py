@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReportRun:
     """One run folder and its results.json; `number` is its place in the report."""
 
     number: int
@@ -52,12 +52,12 @@ class Run:
         return self.results.rows
 
 
-def open_runs(folders: Sequence[Path]) -> list[Run]:
+def open_runs(folders: Sequence[Path]) -> list[ReportRun]:
     """The runs of these folders in order. Raises UsageError for none, DataError for one that cannot be read."""
     if not folders:
         raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
     opened = [RunFolder.open(folder) for folder in folders]
-    return [Run(number, folder, folder.results()) for number, folder in enumerate(opened)]
+    return [ReportRun(number, folder, folder.results()) for number, folder in enumerate(opened)]
 
 
 class Setting(NamedTuple):
@@ -93,7 +93,7 @@ def setting_of(row: ResultRow) -> Setting:
     return Setting(row.task, row.split, row.budget, row.policy, row.blind)
 
 
-def main_rows(run: Run) -> list[ResultRow]:
+def main_rows(run: ReportRun) -> list[ResultRow]:
     """One result for each task, split and budget: that of the default protocol, or the first there is.
 
     Where judges were asked, the newest one's.
@@ -105,13 +105,13 @@ def main_rows(run: Run) -> list[ResultRow]:
     return list(chosen.values())
 
 
-def protocol_rows(run: Run, main: ResultRow) -> list[ResultRow]:
+def protocol_rows(run: ReportRun, main: ResultRow) -> list[ResultRow]:
     """All protocols' results of one setting, the main one first."""
     others = [row for row in run.rows if setting_of(row) == setting_of(main) and row is not main]
     return [main, *others]
 
 
-def results_of(runs: Sequence[Run], task: str) -> Iterator[tuple[Run, ResultRow]]:
+def results_of(runs: Sequence[ReportRun], task: str) -> Iterator[tuple[ReportRun, ResultRow]]:
     """The main results of one task, run by run."""
     for run in runs:
         for row in main_rows(run):
@@ -119,12 +119,12 @@ def results_of(runs: Sequence[Run], task: str) -> Iterator[tuple[Run, ResultRow]
                 yield run, row
 
 
-def task_names(runs: Sequence[Run]) -> list[str]:
+def task_names(runs: Sequence[ReportRun]) -> list[str]:
     """Names of the tasks with results, in order of first appearance."""
     return list(dict.fromkeys(row.task for run in runs for row in run.rows))
 
 
-def blind_score(runs: Sequence[Run], run: Run, row: ResultRow) -> float | None:
+def blind_score(runs: Sequence[ReportRun], run: ReportRun, row: ResultRow) -> float | None:
     """The score of the same model on the same split with every picture grey, where such a run is given."""
     if row.blind:
         return None

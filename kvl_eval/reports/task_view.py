@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from kvl_eval.reports import numbers
 from kvl_eval.reports.heatmap import Heatmap, Parts, heatmap_of, parts_of
-from kvl_eval.reports.runs import Run, blind_score, protocol_rows, results_of, scores_of, task_names
+from kvl_eval.reports.runs import ReportRun, blind_score, protocol_rows, results_of, scores_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
 from kvl_eval.store.records import ScoreLine
-from kvl_eval.store.result_records import Interval, ResultRow
+from kvl_eval.store.result_records import ResultRow
+from kvl_eval.types import Interval
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
 
@@ -45,7 +46,7 @@ class TaskSection:
         parts:      scores by the category that figures were published by, each beside its figure.
     """
 
-    run: Run
+    run: ReportRun
     row: ResultRow
     verdicts: tuple[tuple[str, int], ...]
     unread: tuple[tuple[str, int], ...]
@@ -61,12 +62,12 @@ Sections = Mapping[str, Sequence[TaskSection]]
 """{task: its results}."""
 
 
-def task_sections(runs: Sequence[Run]) -> dict[str, list[TaskSection]]:
+def task_sections(runs: Sequence[ReportRun]) -> dict[str, list[TaskSection]]:
     """All results of each task, run by run."""
     return {task: [_section(runs, run, row) for run, row in results_of(runs, task)] for task in task_names(runs)}
 
 
-def _section(runs: Sequence[Run], run: Run, row: ResultRow) -> TaskSection:
+def _section(runs: Sequence[ReportRun], run: ReportRun, row: ResultRow) -> TaskSection:
     scores = _lines(run, row)
     unread = Counter(line.reason or "no reason given" for line in scores if line.verdict == "no_answer")
     return TaskSection(
@@ -86,7 +87,9 @@ def _section(runs: Sequence[Run], run: Run, row: ResultRow) -> TaskSection:
     )
 
 
-def protocol_views(run: Run, row: ResultRow, scores: Sequence[ScoreLine] | None = None) -> tuple[ProtocolView, ...]:
+def protocol_views(
+    run: ReportRun, row: ResultRow, scores: Sequence[ScoreLine] | None = None
+) -> tuple[ProtocolView, ...]:
     """The stored answers of one result under each protocol it was scored with, that of `row` first.
 
     `scores` are the lines of `row`'s own protocol, if they were read already.
@@ -100,13 +103,13 @@ def protocol_views(run: Run, row: ResultRow, scores: Sequence[ScoreLine] | None 
     )
 
 
-def _lines(run: Run, row: ResultRow) -> list[ScoreLine]:
+def _lines(run: ReportRun, row: ResultRow) -> list[ScoreLine]:
     """The lines of `scores/` behind a result."""
     lines = run.folder.scores(row.task, scores_of(row))
     return [line for line in lines if (line.budget, line.policy) == (row.budget, row.policy)]
 
 
-def _lengths(run: Run, row: ResultRow) -> tuple[Histogram, ...]:
+def _lengths(run: ReportRun, row: ResultRow) -> tuple[Histogram, ...]:
     thinking, answer = [], []
     for record in run.folder.records(row.task):
         if record.status == "ok" and (record.budget, record.policy) == (row.budget, row.policy):

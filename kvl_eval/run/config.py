@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from kvl_eval.backends.base import Settings
-from kvl_eval.backends.chat_client import CONNECTIONS, Server
-from kvl_eval.decode import Json, encode, encode_object
+from kvl_eval.backends.chat_client import Server
+from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
+from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
-BACKEND = tuple(one.name for one in fields(Settings))
-PER_TASK = ("split", "prompt", "data_dir", "data_repo", "data_version")
-WHOLE_RUN = (
-    "model",
-    "task",
-    "limit",
-    "sample_ids",
-    "shard",
-    "repeats",
-    "seed",
-    "protocol",
-    "score_view",
-    "thinking",
-    "think_budget",
-    "budget_policy",
-    "answer_tokens",
-    "system_prompt",
-    "prompt_text",
-    "output_dir",
-    "fail_on_error",
-    "compress",
-    "judge",
-    "judge_base_url",
-    "judge_model",
-    "judge_key_env",
-    "judge_connections",
-)
-OPTIONS = (*WHOLE_RUN, *PER_TASK, *SAMPLING, *BACKEND)
-"""Every option `resolve` knows, named as the flag with underscores; `prompt_text` is what `--prompt-file` holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +66,7 @@ class RunConfig:
     system_prompt: str | None = None
     prompt_text: str | None = None
     output_dir: Path = Path("results")
-    fail_on_error: float | None = None
+    fail_on_error: int | float | None = None
     compress: bool = False
     judge: Server | None = None
 
@@ -133,75 +105,42 @@ def _is_shard(value: object) -> bool:
     return bool(1 <= value[0] <= value[1])
 
 
-def resolve(model: str, family: ChosenFamily | str, tasks: Sequence[Task], options: Mapping[str, Any]) -> RunConfig:
-    """Options as flags name them (`OPTIONS`), values parsed, None meaning unset, filled up with defaults.
+def resolve(
+    model: str, family: ChosenFamily | str, tasks: Sequence[Task], options: Options | Mapping[str, object]
+) -> RunConfig:
+    """Options filled up with defaults.
 
-    A per-task option may be a mapping {task name: value}. `think_budget` is a sequence of token counts. `family` is
-    what `kvl_eval.backends.family_of` found, or the name of one as if it were registered.
+    `family` is what `kvl_eval.backends.family_of` found, or the name of one as if it were registered.
     Raises: UsageError for an unknown option, split, prompt or protocol, with the nearest names; ConfigError.
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    options = options if isinstance(options, Options) else Options.of(options)
     chosen = ChosenFamily(stored_family(family), FamilyRule.REGISTERED) if isinstance(family, str) else family
-    for name in given:
-        _known("option", name, OPTIONS, "kvl-eval run --help")
     for task in tasks:
-        if given.get("protocol", "all") != "all":
-            _known("protocol", given["protocol"], [*task.protocols, "all"], f"kvl-eval describe {task.name}")
+        if options.protocol not in (None, "all"):
+            known_name("protocol", options.protocol, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     plain = ("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error", "compress")
     return RunConfig(
         model=model,
         family=chosen.family.name,
         family_rule=chosen.rule,
-        tasks=tuple(_task_config(task, chosen.family, given) for task in tasks),
-        settings=settings_of(given),
-        sample_ids=tuple(given.get("sample_ids", ())),
-        shard=tuple(shard) if isinstance(shard := given.get("shard"), list) else shard,
-        output_dir=Path(given.get("output_dir", "results")),
-        judge=judge_server(given),
-        thinking=stored_view(score_view(given.get("score_view", given.get("thinking")))),
-        **{name: given[name] for name in plain if name in given},
+        tasks=tuple(_task_config(task, chosen.family, options) for task in tasks),
+        settings=options.settings,
+        sample_ids=tuple(options.sample_ids),
+        shard=cast("tuple[int, int] | None", tuple(shard) if isinstance(shard := options.shard, list) else shard),
+        output_dir=Path(options.output_dir),
+        judge=judge_server(options),
+        thinking=stored_view(score_view(options.score_view or options.thinking)),
+        **values_given(options, plain),
     )
 
 
-def settings_of(given: Mapping[str, Any]) -> Settings:
-    """How a backend is built, as those options say that concern one; None means unset."""
-    return Settings(**{name: given[name] for name in BACKEND if given.get(name) is not None})
-
-
-def judge_server(given: Mapping[str, Any]) -> Server | None:
-    """The judge that `--judge endpoint` and its companions name, or None. Raises UsageError, ConfigError."""
-    named = {name: given[name] for name in given if name.startswith("judge_") and given[name] is not None}
-    kind = given.get("judge") or "none"
-    _known("judge", kind, ("endpoint", "none"), "kvl-eval run --help")
-    if kind == "none":
-        if named:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in named)
-            raise UsageError("usage.judge", f"{flags} without --judge endpoint", fix="add --judge endpoint")
-        return None
-    missing = [f"--{name.replace('_', '-')}" for name in ("judge_base_url", "judge_model") if name not in named]
-    if missing:
-        raise UsageError("usage.judge", f"--judge endpoint needs {' and '.join(missing)}", fix="see docs/judge.md")
-    return Server(
-        base_url=named["judge_base_url"],
-        model=named["judge_model"],
-        key_env=named.get("judge_key_env"),
-        max_connections=named.get("judge_connections", CONNECTIONS),
-    )
-
-
-def task_source(task: Task, given: Mapping[str, Any]) -> Source:
+def task_source(task: Task, options: Options) -> Source:
     """Where a task's data comes from, as the options `data_dir`, `data_repo` (also `task=owner/name`) and so on say."""
-    return _source(task, _own(task, given), given)
+    return _source(task, options.of_task(task.name), options.settings)
 
 
-def _own(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options that may differ by task say for this one."""
-    own = {name: _for_task(given[name], task.name) for name in (*PER_TASK, *SAMPLING) if name in given}
-    return {name: value for name, value in own.items() if value is not None}
-
-
-def _task_config(task: Task, family: ModelFamily, given: Mapping[str, Any]) -> TaskConfig:
-    own = _own(task, given)
+def _task_config(task: Task, family: ModelFamily, options: Options) -> TaskConfig:
+    own = options.of_task(task.name)
     demo = answers_bundled(family, own)
     if demo and task.mini is None and task.repos:
         raise UsageError(
@@ -211,48 +150,43 @@ def _task_config(task: Task, family: ModelFamily, given: Mapping[str, Any]) -> T
             fix=f"give --data-dir DIR, or --split {task.default_split} for {task.repos[0]}",
         )
     default_split = family.default_split if demo and task.mini else None
-    split = own.get("split", default_split or task.default_split)
-    prompt = own.get("prompt", task.default_prompt)
+    split = own.split if own.split is not None else default_split or task.default_split
+    prompt = own.prompt if own.prompt is not None else task.default_prompt
     listing = f"kvl-eval describe {task.name}"
-    _known("split", split, task.split_names(), listing)
-    _known("prompt", prompt, list(task.prompts), listing)
+    known_name("split", split, task.split_names(), listing)
+    known_name("prompt", prompt, list(task.prompts), listing)
     return TaskConfig(
         task=task.name,
         split=split,
         prompt=prompt,
-        source=_source(task, own, given),
-        generation=_generation(family.generation(task.max_new_tokens), own, given),
+        source=_source(task, own, options.settings),
+        generation=_generation(family.generation(task.max_new_tokens), own, options),
     )
 
 
-def answers_bundled(family: ModelFamily, given: Mapping[str, Any]) -> bool:
+def answers_bundled(family: ModelFamily, options: Options | TaskOptions) -> bool:
     """Whether the family's own split is meant: it has one, and neither a split nor a place of data is named."""
-    return family.default_split is not None and not any(given.get(name) for name in ("split", "data_dir", "data_repo"))
+    return family.default_split is not None and not options.names_data
 
 
-def _generation(base: Generation, own: Mapping[str, Any], given: Mapping[str, Any]) -> Generation:
-    changes = {name: own[name] for name in SAMPLING if name in own}
-    for name in ("budget_policy", "answer_tokens"):
-        if name in given:
-            changes[name] = given[name]
-    budgets = tuple(sorted(set(given.get("think_budget", ()))))
-    if budgets:
+def _generation(base: Generation, own: TaskOptions, options: Options) -> Generation:
+    changes = values_given(own, SAMPLING) | values_given(options, ("budget_policy", "answer_tokens"))
+    if budgets := tuple(sorted(set(options.think_budget))):
         changes = {"max_new_tokens": None, **changes, "think_budgets": budgets}
     return replace(base, **changes)
 
 
-def _source(task: Task, own: Mapping[str, Any], given: Mapping[str, Any]) -> Source:
+def _source(task: Task, own: TaskOptions, settings: Settings) -> Source:
     """`data_dir` goes before `data_repo`, and that before the official data set."""
-    folder = own.get("data_dir")
-    repo, _, revision = str(own.get("data_repo", "")).partition("@")
+    repo, _, revision = (own.data_repo or "").partition("@")
     return Source(
-        repo=None if folder else repo or next(iter(task.repos), None),
+        repo=None if own.data_dir else repo or next(iter(task.repos), None),
         revision=revision or None,
-        data_dir=_folder(str(folder)) if folder else None,
-        cache_dir=Path(given["cache_dir"]) if "cache_dir" in given else None,
-        offline=bool(given.get("offline", False)),
-        max_download=given.get("max_download"),
-        version=own.get("data_version"),
+        data_dir=_folder(str(own.data_dir)) if own.data_dir else None,
+        cache_dir=None if settings.media.cache_dir is None else Path(settings.media.cache_dir),
+        offline=settings.engine.offline,
+        max_download=settings.engine.max_download,
+        version=own.data_version,
     )
 
 
@@ -263,53 +197,20 @@ def _folder(text: str) -> Path:
         raise UsageError("usage.data_dir", f"--data-dir {text!r} names no folder", why=str(error)) from None
 
 
-def _for_task(value: Any, task: str) -> Any:
-    """A per-task value. Texts such as `mathvista=owner/name` in a list speak for their task, others for all."""
-    if isinstance(value, Mapping):
-        return value.get(task)
-    if not isinstance(value, list | tuple):
-        return value
-    general = [text for text in value if "=" not in text]
-    named = [text.partition("=")[2] for text in value if text.partition("=")[0].replace("_", "-") == task]
-    return (named or general or [None])[-1]
-
-
-def _known(kind: str, name: str, known: Sequence[str], listing: str) -> None:
-    if name not in known:
-        from kvl_eval.errors import unknown
-
-        raise unknown(kind, name, known, listing)
-
-
-def _pair(value: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if value is None else (int(value[0]), int(value[1]))
-
-
 def to_json(config: RunConfig) -> dict[str, Json]:
     """The configuration as `run.json` holds it; `from_json` gives it back."""
     return encode_object(config)
 
 
-def from_json(stored: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a stored run. Raises ConfigError if it cannot be read."""
+def from_json(stored: Mapping[str, Json]) -> RunConfig:
+    """The configuration of a stored run; what other versions wrote beside it is dropped.
+
+    Raises: ConfigError naming the first field that cannot be read.
+    """
     try:
-        tasks = tuple(
-            TaskConfig(
-                **{
-                    **task,
-                    "source": Source.stored(task["source"]),
-                    "generation": Generation(**_tuples(task["generation"], "think_budgets")),
-                }
-            )
-            for task in stored["tasks"]
-        )
-        rest = _paths(_tuples(stored, "sample_ids", "shard"), "output_dir")
-        judge = stored.get("judge") and Server(**stored["judge"])
-        rule = stored.get("family_rule") and FamilyRule(stored["family_rule"])
-        read = {"tasks": tasks, "settings": Settings(**stored["settings"]), "judge": judge, "family_rule": rule}
-        return RunConfig(**{**rest, **read})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError("config.stored", "the stored configuration cannot be read", why=repr(error)) from error
+        return decode(RunConfig, stored)
+    except DecodeError as error:
+        raise ConfigError("config.stored", "the stored configuration cannot be read", why=error.message) from error
 
 
 def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
@@ -368,9 +269,11 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         "fail_on_error": config.fail_on_error,
         "compress": config.compress or None,
         **_judge_flags(config.judge),
-        **{name: getattr(settings, name) for name in BACKEND if name not in ("model_args", "max_download")},
-        "model_args": ",".join(f"{key}={value}" for key, value in settings.model_args.items()),
-        "batch_size": settings.batch_size or "auto",
+        **{
+            name: value for name, value in encode_object(settings).items() if name not in ("model_args", "max_download")
+        },
+        "model_args": ",".join(f"{key}={value}" for key, value in settings.engine.model_args.items()),
+        "batch_size": settings.engine.batch_size or "auto",
     }
 
 
@@ -384,11 +287,3 @@ def _judge_flags(judge: Server | None) -> dict[str, object]:
         "judge_key_env": judge.key_env,
         "judge_connections": judge.max_connections,
     }
-
-
-def _tuples(stored: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {key: tuple(value) if key in names and value is not None else value for key, value in stored.items()}
-
-
-def _paths(stored: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {key: Path(value) if key in names and value is not None else value for key, value in stored.items()}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import hashlib
-import os
-import pickle
+import json
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
+from kvl_eval.decode import Json
 from kvl_eval.store.journal import storing
-from kvl_eval.types import Sample
+from kvl_eval.types import DrawnFrame, ImageRef, PdfRef, Sample, SubtitleRef, VideoRef
 
 CHUNK = 1 << 20  # bytes
+KIND = "@"  # in a JSON object: what it stands for
+RECORDS: Mapping[str, Callable[..., object]] = {
+    one.__name__: one for one in (Sample, ImageRef, VideoRef, PdfRef, SubtitleRef, DrawnFrame)
+}
 
 
 class PlanLines:
-    """The lines of plan.jsonl, in a file in a folder or, where that does not exist, in what it will lie in.
+    """The lines of plan.jsonl, in a file in a folder; where it cannot be written yet, in what it will lie in.
 
     Attributes:
         size:   bytes.
@@ -27,10 +34,9 @@ class PlanLines:
 
     def __init__(self, near: Path) -> None:
         self.size = 0
-        self.folder = _folder_near(near)
+        self.folder, self._file = _file_near(near)
+        weakref.finalize(self, self._file.close)
         self._digest = hashlib.sha256()
-        with storing(self.folder):
-            self._file = _file_of(self, self.folder)
 
     def add(self, line: bytes) -> None:
         """One line more. Raises StorageError."""
@@ -62,15 +68,16 @@ class ChosenSamples:
         self.is_complete = True
         self._folder = folder
         with storing(self._folder):
-            self._file = _file_of(self, self._folder)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with its owner
+        weakref.finalize(self, self._file.close)
 
     def add(self, sample: Sample) -> None:
         """One sample more. Raises StorageError."""
         if not self.is_complete:
             return
         try:
-            data = pickle.dumps(sample, pickle.HIGHEST_PROTOCOL)
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
+            data = json.dumps(_plain(sample)).encode() + b"\n"
+        except (TypeError, RecursionError):
             self.is_complete = False
             self._file.close()
             return
@@ -80,23 +87,52 @@ class ChosenSamples:
     def __iter__(self) -> Iterator[Sample]:
         with storing(self._folder):
             self._file.seek(0)
-        while True:
-            try:
-                sample: Sample = pickle.load(self._file)
-            except EOFError:
-                return
-            yield sample
+        while line := self._file.readline():
+            yield cast(Sample, _restored(json.loads(line)))
 
 
-def _folder_near(path: Path) -> Path:
-    """The folder or what it will lie in; the system's folder for temporary files where that is not writable."""
+def _plain(value: object) -> Json:
+    """A sample or part of one as a JSON value from which `_restored` makes it again.
+
+    Raises: TypeError for what is none of the exact types that samples are made of.
+    """
+    kind = type(value)
+    if value is None or kind in (str, bool, int, float):
+        return cast(Json, value)
+    if kind is bytes:
+        return {KIND: "bytes", "value": base64.b64encode(cast(bytes, value)).decode()}
+    if kind in (list, tuple):
+        items = [_plain(item) for item in cast(Sequence[object], value)]
+        return items if kind is list else {KIND: "tuple", "value": items}
+    if kind is dict and all(type(key) is str and key != KIND for key in cast(dict[object, object], value)):
+        return {key: _plain(item) for key, item in cast(dict[str, object], value).items()}
+    if kind in RECORDS.values():
+        fields = dataclasses.fields(cast(Sample, value))
+        return {KIND: kind.__name__, **{field.name: _plain(getattr(value, field.name)) for field in fields}}
+    raise TypeError(f"{kind.__name__} cannot be put aside")
+
+
+def _restored(value: Json) -> object:
+    """What `_plain` was given."""
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get(KIND)
+    if kind == "bytes":
+        return base64.b64decode(cast(str, value["value"]))
+    if kind == "tuple":
+        return tuple(_restored(item) for item in cast(list[Json], value["value"]))
+    fields = {name: _restored(item) for name, item in value.items() if name != KIND}
+    return fields if kind is None else RECORDS[cast(str, kind)](**fields)
+
+
+def _file_near(path: Path) -> tuple[Path, IO[bytes]]:
+    """A file in a folder, in what the folder will lie in, or where the system has its temporary files."""
     path = path.absolute()
     nearest = next((folder for folder in (path, *path.parents) if folder.is_dir()), path)
-    return nearest if os.access(nearest, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-
-
-def _file_of(owner: object, folder: Path) -> IO[bytes]:
-    """A file that is closed, and so gone, with its owner."""
-    file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with its owner
-    weakref.finalize(owner, file.close)
-    return file
+    with suppress(OSError):
+        return nearest, tempfile.TemporaryFile(dir=nearest)
+    folder = Path(tempfile.gettempdir())
+    with storing(folder):
+        return folder, tempfile.TemporaryFile(dir=folder)

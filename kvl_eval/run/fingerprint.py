@@ -11,7 +11,6 @@ from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import canonical
 from kvl_eval.run.provenance import minor_version
 
-MODEL_IDENTITY = ("name", "weights", "config", "tokenizer", "dtype")  # facts whose names start so can change an answer
 SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
 
 
@@ -26,13 +25,13 @@ def identity_of(
     """Everything that can change an answer, as a tree of plain values.
 
     Args:
-        model: facts of the model, its name among them.
+        model: what identifies the model, its name among it.
         tasks: {name: `task_identity`}.
     """
-    settings = config.settings
+    settings = config.settings.media
     return {
         "kvl_eval": minor_version(),
-        "model": {name: model[name] for name in sorted(model) if name.startswith(MODEL_IDENTITY)},
+        "model": {name: model[name] for name in sorted(model)},
         "image_prep": settings.image_prep,
         "blind": settings.blind,
         **{name: getattr(settings, name) for name in SAMPLED},

@@ -9,12 +9,14 @@ open, so that the folder says so; whoever asks later finds what is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
-from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server, list_models
+from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server
+from kvl_eval.backends.chat_models import list_models
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import ConfigError, EndpointError, SampleError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.event_loop import run_async
@@ -22,6 +24,7 @@ from kvl_eval.run.progress import Progress, TaskCounts
 from kvl_eval.scoring.judged import FAILED_REPLY, JudgeQuestion, question_about
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import planned_answers
+from kvl_eval.store.records import JudgeReply
 from kvl_eval.store.replies import JudgeView, Replies, ReplyKey
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ScoreView, stored_view
@@ -113,15 +116,16 @@ def finish_judging(
 
 def _has_unasked(run: RunReader, server: Server, view: ScoreView) -> bool:
     judge = JudgeView(judge_name(server), view)
-    return any(
-        next(open_questions(run, task, judge, Replies(run.folder, task.name), again=False), None) is not None
-        for task in judged_tasks(run)
-    )
+    for task in judged_tasks(run):
+        with closing(open_questions(run, task, judge, Replies(run.folder, task.name), again=False)) as questions:
+            if next(questions, None) is not None:
+                return True
+    return False
 
 
 def open_questions(
     run: RunReader, task: Task, judge: JudgeView, replies: Replies, again: bool
-) -> Iterator[tuple[JudgeQuestion, ReplyKey]]:
+) -> Generator[tuple[JudgeQuestion, ReplyKey], None, None]:
     """The prompts without a usable reply, each judge run by itself, no prompt twice."""
     seen: set[ReplyKey] = set()
     for answered in planned_answers(run, task, judge.view):
@@ -152,16 +156,15 @@ def judge_name(server: Server) -> str:
 
 
 async def _judge_tasks(run: RunReader, client: ChatClient, stages: Sequence[_Stage], progress: Progress) -> None:
-    progress.start([stage.counts for stage in stages])
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        stack.callback(progress.close)
         for stage in stages:
-            questions = open_questions(run, stage.task, stage.judge, stage.replies, stage.again)
-            await _ask_all(stage, questions, progress)
-    finally:
+            stack.callback(stage.replies.close)
+        progress.start([stage.counts for stage in stages])
         for stage in stages:
-            stage.replies.close()
-        progress.close()
-        await client.close()
+            with closing(open_questions(run, stage.task, stage.judge, stage.replies, stage.again)) as questions:
+                await _ask_all(stage, questions, progress)
 
 
 async def _ask_all(stage: _Stage, questions: Iterator[tuple[JudgeQuestion, ReplyKey]], progress: Progress) -> None:
@@ -174,9 +177,9 @@ async def _ask_all(stage: _Stage, questions: Iterator[tuple[JudgeQuestion, Reply
             if stage.stop():
                 stage.outcome.left += 1
                 continue
-            fields = await _ask(stage, question, key)
-            stage.replies.legacy_append(key, fields)
-            _count(stage, fields, progress)
+            reply = await _ask(stage, question, key)
+            stage.replies.append(reply)
+            _count(stage, reply, progress)
 
     workers = [asyncio.create_task(work()) for _ in range(stage.client.server.max_connections)]
     try:
@@ -197,36 +200,43 @@ async def _ask_all(stage: _Stage, questions: Iterator[tuple[JudgeQuestion, Reply
     stage.counts.finished = loop.time()
 
 
-def _count(stage: _Stage, fields: Mapping[str, Any], progress: Progress) -> None:
+def _count(stage: _Stage, reply: JudgeReply, progress: Progress) -> None:
     stage.counts.done_here += 1
     stage.counts.weight_done += 1
-    if fields["status"] == "ok":
+    if reply.status == "ok":
         stage.counts.ok += 1
         stage.outcome.answered += 1
         return
+    reason = reply.reason or FAILED_REPLY
     if not stage.outcome.failed:
-        progress.notice(f"failed[{fields['reason']}] {stage.counts.name}: {fields['message']}")
-    stage.counts.failed[fields["reason"]] += 1
+        progress.notice(f"failed[{reason}] {stage.counts.name}: {reply.message}")
+    stage.counts.failed[reason] += 1
     stage.outcome.failed += 1
 
 
-async def _ask(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> dict[str, Any]:
+async def _ask(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> JudgeReply:
     """The line about one prompt. A judge that is unusable is asked nothing more."""
-    about = {"sample_id": question.sample.id, "thinking": stored_view(stage.judge.view)}
+    blank = JudgeReply(
+        **key._asdict(),
+        status="failed",
+        reason=FAILED_REPLY,
+        sample_id=question.sample.id,
+        thinking=stored_view(stage.judge.view),
+    )
     try:
         if stage.outcome.error is not None:
             raise _unusable(stage.outcome.error)
-        fields = await _converse(stage, question, key)
+        reply = await _converse(stage, question, blank)
     except EndpointError as error:
         stage.outcome.error = error
-        fields = _failed(_unusable(error))
+        reply = _failed(blank, _unusable(error))
     except SampleError as error:
-        fields = _failed(error)
-    return {**fields, **about, "asked_at": datetime.now().astimezone().isoformat(timespec="milliseconds")}
+        reply = _failed(blank, error)
+    return replace(reply, asked_at=datetime.now().astimezone().isoformat(timespec="milliseconds"))
 
 
-async def _converse(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> dict[str, Any]:
-    """Calls about one prompt until a reply is usable. Raises: SampleError, EndpointError."""
+async def _converse(stage: _Stage, question: JudgeQuestion, blank: JudgeReply) -> JudgeReply:
+    """`blank` filled in by calls about one prompt until a reply is usable. Raises: SampleError, EndpointError."""
     rule, said, attempts = stage.task.judge, "", 0
     for number, temperature in enumerate(rule.temperatures):
         body = {
@@ -234,21 +244,28 @@ async def _converse(stage: _Stage, question: JudgeQuestion, key: ReplyKey) -> di
             "messages": _turns(question, rule.again if number else ""),
             "temperature": temperature,
             "max_tokens": rule.max_tokens,
-            "seed": key.run,
+            "seed": blank.run,
             **(rule.extra or {}),
         }
-        reply = await stage.client.complete(body)
+        reply = await stage.client.complete(encode_object(body))
         attempts += reply.tries
         said = reply.content or reply.refusal or ""
         refused = reply.refusal is not None or reply.finish == "content_filter"
         verdict = None if refused else rule.read(question.sample, said)
         if verdict is not None:
-            tokens = {name: reply.count(f"{name}_tokens") for name in ("prompt", "completion")}
-            found = {"verdict": verdict, "model": reply.model, "attempts": attempts, "tokens": tokens}
-            return {"status": "ok", "reason": None, "message": None, "reply": said, **found}
+            return replace(
+                blank,
+                status="ok",
+                reason=None,
+                reply=said,
+                verdict=verdict,
+                model=reply.model,
+                attempts=attempts,
+                tokens={name: reply.count(f"{name}_tokens") for name in ("prompt", "completion")},
+            )
     calls = "1 call" if len(rule.temperatures) == 1 else f"{len(rule.temperatures)} calls"
     unusable = SampleError(FAILED_REPLY, f"no usable reply in {calls}; the last one begins {said[:200]!r}")
-    return {**_failed(unusable, attempts), "reply": said}
+    return replace(_failed(blank, unusable, attempts), reply=said)
 
 
 def _turns(question: JudgeQuestion, again: str) -> list[dict[str, str]]:
@@ -260,11 +277,10 @@ def _turns(question: JudgeQuestion, again: str) -> list[dict[str, str]]:
     return turns
 
 
-def _failed(error: SampleError, attempts: int = 0) -> dict[str, Any]:
+def _failed(blank: JudgeReply, error: SampleError, attempts: int = 0) -> JudgeReply:
     tries = error.tries if isinstance(error, NoAnswer) else attempts
     text = error.message if error.reason == FAILED_REPLY else f"{error.reason}: {error.message}"
-    found: dict[str, Any] = {"verdict": None, "model": None, "attempts": tries, "tokens": {}}
-    return {"status": "failed", "reason": FAILED_REPLY, "message": text, "reply": None, **found}
+    return replace(blank, message=text, attempts=tries)
 
 
 def _unusable(error: EndpointError) -> SampleError:

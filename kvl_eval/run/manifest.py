@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from kvl_eval.decode import decode, encode, encode_object
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, to_json
 from kvl_eval.run.plan import Plan, TaskPlan
-from kvl_eval.store.manifest import Code, Counts, Manifest, ModelFacts, Seeds, TaskData, TaskPrompt
+from kvl_eval.store.manifest import AnswerCounts, Code, Manifest, ModelFacts, PlannedData, Seeds, TaskPrompt
 
 
 def manifest_of(plan: Plan, created: datetime) -> Manifest:
@@ -19,7 +19,7 @@ def manifest_of(plan: Plan, created: datetime) -> Manifest:
         status="planned",
         created=created.isoformat(timespec="seconds"),
         demo=stored_family(config.family).is_demo,
-        blind=config.settings.blind,
+        blind=config.settings.media.blind,
         command=tuple(provenance.command()),
         config_fingerprint=plan.fingerprint,
         identity=encode_object(plan.identity),
@@ -37,14 +37,14 @@ def manifest_of(plan: Plan, created: datetime) -> Manifest:
         generation={task.name: task.config.generation for task in plan.tasks},
         environment=provenance.environment(),
         seeds=Seeds(seed=config.seed, rule="sha256 of [seed, task, sample_id, repeat]"),
-        counts=Counts(planned=plan.requests, pending=plan.requests),
+        counts=AnswerCounts(planned=plan.requests, pending=plan.requests),
     )
 
 
-def _data(task: TaskPlan, plan: Plan) -> TaskData:
+def _data(task: TaskPlan, plan: Plan) -> PlannedData:
     source = task.config.source
     bundled = task.config.split == "mini"
-    return TaskData(
+    return PlannedData(
         source="bundled" if bundled else str(source.data_dir) if source.data_dir else source.repo,
         revision=None if bundled else source.revision,
         version=source.version,

@@ -25,8 +25,8 @@ from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt, PlanPart, coun
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
 from kvl_eval.run.selection import Walk, has_share, in_shard, names_of, question_limit
 from kvl_eval.store.manifest import Selection
+from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry, PlannedSample, text_sha256
-from kvl_eval.store.run_folder import plan_line
 from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
@@ -129,13 +129,13 @@ def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, d
         )
     if not sum(task.n for task in tasks):
         raise UsageError("usage.empty", "no sample is left to run", why="limit, sample ids or shard leave none")
-    model = dict(backend.describe())
+    model = backend.describe()
     hashes = {task.name: task_identity(task.config, task.data_sha256, task.prompt_sha256) for task in tasks}
-    identity = identity_of(config, {"name": backend.name, **model}, hashes)
+    identity = identity_of(config, {"name": backend.name, **model.identity}, hashes)
     return Plan(
         config=config,
         tasks=tasks,
-        model={"name": backend.name, **_family(config), **model},
+        model={"name": backend.name, **_family(config), **model.identity, **model.facts},
         identity=identity,
         fingerprint=fingerprint_of(identity),
         lines=lines,

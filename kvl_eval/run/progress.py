@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, cast
 
+from kvl_eval.decode import Json
 from kvl_eval.scorers.statistics import wilson
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TaskCounts:
     thinking: array[int] = field(default_factory=lambda: array("q"))
     load: float = 0.0
     model: float = 0.0
-    server: Mapping[str, int] = field(default_factory=dict)
+    server: Mapping[str, Json] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
 

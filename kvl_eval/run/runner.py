@@ -2,7 +2,7 @@
 
     plan_run(config, backend) -> Plan        kvl_eval.run.plan
     start_run(plan, backend)  -> RunOutcome  a new run folder
-    resume_run(path, make)    -> RunOutcome  what a run still lacks, with its stored configuration
+    resume_run(run, make)     -> RunOutcome  what a run still lacks, with its stored configuration
     rescore(run, protocol)    -> Results     kvl_eval.scoring.rescore
 
 The order in which answers finish changes nothing but the order of lines in `samples/`.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +22,8 @@ from typing import Any
 from kvl_eval.backends.base import Backend
 from kvl_eval.decode import decode, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, UsageError
-from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
+from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_yaml
 from kvl_eval.run.event_loop import run_async
@@ -38,13 +39,12 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.manifest import Counts, ModelFacts
+from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of
-from kvl_eval.store.run_list import legacy_list_runs, write_index
-from kvl_eval.tasks.base import Task
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_list import list_runs, write_index
 
 MakeBackend = Callable[[RunConfig], Backend]
 
@@ -62,7 +62,7 @@ class RunOutcome:
 
     exit_code: int
     folder: RunFolder
-    results: Mapping[str, Any]
+    results: Results
     message: str
 
 
@@ -96,14 +96,12 @@ def start_run(
 
 
 def resume_run(
-    path: Path | str,
+    run: RunReader,
     make: MakeBackend,
     progress: Progress | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
     rerun: str | Iterable[str] | None = None,
-    own: Sequence[Task] = (),
-    disk: Disk | None = None,
     handle_signals: bool = False,
 ) -> RunOutcome:
     """Finish a run with its stored configuration. A finished run stays as it is, and `make` is not called.
@@ -111,12 +109,11 @@ def resume_run(
     Args:
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
-        own:     tasks that go before registered ones.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
     """
     progress = progress or Silent()
-    folder = RunFolder.open(path, disk)
-    if folder.problem is not None or "config" not in folder.legacy_manifest:
+    folder = run.folder
+    if folder.problem is not None or not folder.manifest.config:
         raise DataError(
             "run.manifest",
             folder.problem or f"{folder.path / 'run.json'} does not say how the run was configured",
@@ -126,13 +123,13 @@ def resume_run(
     folder.check_plan()
     folder.lock()
     try:
-        done = {name: _kept(folder, name, rerun) for name in folder.legacy_manifest["data"]}
-        pending = sum(1 for entry in folder.legacy_plan() if legacy_key_of(entry) not in done[entry["task"]])
+        done = {name: _kept(folder, name, rerun) for name in folder.manifest.data}
+        pending = sum(1 for entry in folder.plan() if entry.key not in done[entry.task])
         if not pending:
-            return _finished(RunReader(folder, own), changes or {}, progress)
-        config = replace(from_json(folder.legacy_manifest["config"]), **(changes or {}))
+            return _finished(RunReader(folder, run.tasks), changes or {}, progress)
+        config = replace(from_json(dict(folder.manifest.config)), **(changes or {}))
         backend = make(config)
-        plan = plan_run(config, backend, own, draft_dir=folder.path)
+        plan = plan_run(config, backend, run.tasks, draft_dir=folder.path)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
@@ -144,22 +141,22 @@ def resume_run(
 def find_resumable(plan: Plan) -> Path | None:
     """The newest unfinished run below the output folder with the plan's fingerprint and samples, or None."""
     fitting = [
-        Path(run["path"])
-        for run in legacy_list_runs(plan.config.output_dir)
-        if run["config_fingerprint"] == plan.fingerprint and run["status"] in ("planned", "interrupted")
+        Path(run.path)
+        for run in list_runs(plan.config.output_dir)
+        if run.config_fingerprint == plan.fingerprint and run.status in ("planned", "interrupted")
     ]
     for path in reversed(fitting):
-        if RunFolder.open(path).legacy_manifest.get("selection") == encode_object(plan.selection):
+        if RunFolder.open(path).manifest.selection == plan.selection:
             return path
     return None
 
 
 def check_same(folder: RunFolder, plan: Plan) -> None:
     """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
-    manifest = folder.legacy_manifest
-    found = differences(manifest["identity"], plan.identity)
-    found += differences(manifest["selection"], encode_object(plan.selection))
-    if not found and manifest["plan_sha256"] not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
+    manifest = folder.manifest
+    found = differences(manifest.identity, plan.identity)
+    found += differences(encode_object(manifest.selection), encode_object(plan.selection))
+    if not found and manifest.plan_sha256 not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
         found = ["the rows' text columns"]
     if found:
         raise UsageError(
@@ -185,7 +182,7 @@ def _carry_out(
     own = [task.task for task in plan.tasks]
     try:
         with on_signals(session, enabled=handle_signals):
-            folder.legacy_save({"status": "running"})
+            folder.save_status("running")
             write_index(folder.path.parent, folder.disk)
             told = _tell(folder, progress, 0)
             with _logged(folder):
@@ -196,7 +193,7 @@ def _carry_out(
                 folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
                 _tell(folder, progress, told)
                 progress.close()
-            save_end(folder, results, plan.model)
+            save_end(folder, results, decode(ModelFacts, encode(plan.model)))
             if plan.config.compress and folder.manifest.status == "finished":
                 folder.compress()
             return outcome_of(folder, results, session.stop)
@@ -210,7 +207,7 @@ def _unexpected_thoughts(config: RunConfig, closed: int) -> list[str]:
     """A warning about thoughts in the replies of a family that is taken not to think."""
     if not closed or stored_family(config.family) not in (INSTRUCT, OTHER):
         return []
-    names = " or ".join(family.name for family in PUBLISHED if family is not INSTRUCT)
+    names = " or ".join(family.name for family in FAMILIES.published if family is not INSTRUCT)
     replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
     return [
         f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "
@@ -226,7 +223,7 @@ def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
     return len(folder.notices)
 
 
-def save_end(folder: RunFolder, results: Results, model: Mapping[str, Any]) -> None:
+def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
     """Write status, counts and model into the manifest, and the list of runs anew."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -235,26 +232,23 @@ def save_end(folder: RunFolder, results: Results, model: Mapping[str, Any]) -> N
             folder.manifest,
             status="finished" if is_finished else "interrupted",
             finished=ended if is_finished else None,
-            model=decode(ModelFacts, encode(model)),
-            counts=decode(Counts, _counts(results)),
+            model=model,
+            counts=_counts(results),
         )
     )
     write_index(folder.path.parent, folder.disk)
 
 
-def _counts(results: Results) -> dict[str, Any]:
+def _counts(results: Results) -> AnswerCounts:
     """Planned, ok, failed by reason and pending over all tasks and budgets, each counted under one protocol."""
     rows = {(row.task, row.budget, row.policy): row for row in results.rows}.values()
     failed: Counter[str] = Counter()
     for row in rows:
         failed.update(row.failed)
     planned, ok = sum(row.n_planned for row in rows), sum(row.n_ok for row in rows)
-    return {
-        "planned": planned,
-        "ok": ok,
-        "failed": dict(sorted(failed.items())),
-        "pending": planned - ok - failed.total(),
-    }
+    return AnswerCounts(
+        planned=planned, ok=ok, failed=dict(sorted(failed.items())), pending=planned - ok - failed.total()
+    )
 
 
 @contextmanager
@@ -265,18 +259,18 @@ def _logged(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         with suppress(StorageError):  # a full disk has been reported already
             folder.log("".join(traceback.format_exception(error)))
-            folder.legacy_save({"status": "interrupted"})
+            folder.save_status("interrupted")
         raise
 
 
-def _finished(run: RunReader, changes: Mapping[str, Any], progress: Progress) -> RunOutcome:
+def _finished(run: RunReader, changes: Mapping[str, object], progress: Progress) -> RunOutcome:
     """A run that lacks nothing: only what is derived may have to be made again."""
     folder = run.folder
     try:
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
-        config = from_json(folder.legacy_manifest["config"])
+        config = from_json(dict(folder.manifest.config))
         if finish_judging(run, config, progress) or not done_before:
-            save_end(folder, rescore(run, config.protocol, config.score_view), folder.legacy_manifest["model"])
+            save_end(folder, rescore(run, config.protocol, config.score_view), folder.manifest.model)
         if changes.get("compress", config.compress):
             folder.compress()
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
@@ -313,7 +307,7 @@ def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOut
     else:
         lines.append(("next", f"kvl-eval report {folder.path}"))
     message = "\n".join(f"{label:<12}{text}" for label, text in lines)
-    return RunOutcome(code, folder, encode_object(results), message)
+    return RunOutcome(code, folder, results, message)
 
 
 def _gap(row: ResultRow) -> str:
@@ -352,9 +346,9 @@ def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> se
 
 
 def _note_resume(folder: RunFolder, plan: Plan) -> None:
-    was, now = folder.legacy_manifest["model"].get("device"), plan.model.get("device")
+    was, now = folder.manifest.model.device, plan.model.get("device")
     if was is not None and now is not None and was != now:
         folder.notices.append(f"device {was} → {now}: answers may differ in the last digits")
     stamp = datetime.now().astimezone().isoformat(timespec="seconds")
-    entry = {"time": stamp, "host": provenance.host(), "code": provenance.code()}
-    folder.legacy_save({"resumes": [*folder.legacy_manifest.get("resumes", []), entry]})
+    resume = Resume(time=stamp, host=provenance.host(), code=decode(Code, provenance.code()))
+    folder.save(replace(folder.manifest, resumes=(*folder.manifest.resumes, resume)))

@@ -217,7 +217,8 @@ class Session:
         counts.done_here += 1
         counts.weight_done += entry.weight
         counts.load += completion.time.get("load", 0.0)
-        counts.server = completion.extra.get("server", counts.server)
+        server = record.extra.others.get("server")
+        counts.server = server if isinstance(server, dict) else counts.server
         counts.model += completion.time.get("prefill", 0.0) + completion.time.get("decode", 0.0)
         if completion.status == "ok":
             counts.ok += 1
@@ -365,7 +366,7 @@ def _record(plan: Plan, entry: _InFlight, completion: Completion) -> Record:
         messages_sha256=entry.messages_sha256,
         prompt_sha256=text_sha256(prompt),
         prompt_text=prompt,
-        image_prep=plan.config.settings.image_prep,
+        image_prep=plan.config.settings.media.image_prep,
         media=completion.media,
         raw_output=completion.raw_output,
         thinking=completion.thinking,

@@ -14,10 +14,11 @@ from kvl_eval.tasks.base import Task
 def plan_warm(config: RunConfig, backend: Backend, own: Sequence[Task] = ()) -> Plan:
     """`plan_run` for a run that will be carried out; `own` tasks go before registered ones.
 
-    The first worker starts before the plan where a task is known to have media (the bundled ones do), and as many as
-    the planned images need start behind it.
+    The first worker starts before the plan where a task is known to have media, and as many as the planned images need
+    start behind it.
     """
-    if any(one.task in TASKS for one in config.tasks):
+    known = [TASKS[task.task] for task in config.tasks if task.task in TASKS]
+    if any(task.data.has_media for task in known):
         backend.warm_up(1)
     plan = plan_run(config, backend, own)
     if images := sum(task.media for task in plan.tasks):

@@ -240,7 +240,7 @@ def _first_number(text: str) -> float | None:
 # Over a whole run
 
 
-class Pair(NamedTuple):
+class AnswerClaim(NamedTuple):
     """What F1 needs of one question: its score, and whether gold and answer claim that there is an answer."""
 
     score: float
@@ -248,7 +248,7 @@ class Pair(NamedTuple):
     answers: bool
 
 
-def f1(pairs: Sequence[Pair], *, over_answered: bool = False) -> float | None:
+def f1(pairs: Sequence[AnswerClaim], *, over_answered: bool = False) -> float | None:
     """The harmonic mean of recall (over answerable questions) and precision (over questions that were answered).
 
     The authors sum scores of answerable questions in both; with `over_answered` precision sums those of answered

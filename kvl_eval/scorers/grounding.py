@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 
-Size = tuple[int, int]  # width, height
+ImageSize = tuple[int, int]  # width, height
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -36,7 +36,7 @@ class WrongFormat(ValueError):
     """The text holds nothing this reader takes for a point; the message says what was wrong with it."""
 
 
-Reader = Callable[[str, Size], PointReading]
+PointReader = Callable[[str, ImageSize], PointReading]
 """(text, size in pixels of the picture as it was sent) -> what it points at. Raises WrongFormat."""
 
 
@@ -50,7 +50,7 @@ def hits(x: float, y: float, box: Box) -> bool:
 _PRO_XY = re.compile(r"x=(0(?:\.\d+)?|1(?:\.0+)?), y=(0(?:\.\d+)?|1(?:\.0+)?)")
 
 
-def read_screenspot_pro(raw: str, size: Size) -> PointReading:
+def read_screenspot_pro(raw: str, size: ImageSize) -> PointReading:
     """The first `x=<n>, y=<n>` with both between 0 and 1, written exactly so; `y=12` is read as 1.
 
     Takes the raw output: it drops the thought itself. Where the authors' code stops with a ValueError (a thought that
@@ -74,7 +74,7 @@ def read_screenspot_pro(raw: str, size: Size) -> PointReading:
 _VLM_XY = re.compile(r"x=([\d.]+), y=([\d.]+)")
 
 
-def read_vlmevalkit(text: str, size: Size) -> PointReading:
+def read_vlmevalkit(text: str, size: ImageSize) -> PointReading:
     """The first `x=<n>, y=<n>`, divided by the picture's size if either is above 1; without one, the point (0, 0).
 
     So an answer without a point is a miss, and only `0.5.5` is a wrong format.
@@ -102,7 +102,7 @@ _LMMS_X = re.compile(rf"x['\"]?\s*+[:=]\s*+({_LMMS_NUMBER})", re.I)
 _LMMS_Y = re.compile(rf"y['\"]?\s*+[:=]\s*+({_LMMS_NUMBER})", re.I)
 
 
-def read_lmms_eval(text: str, size: Size) -> PointReading:
+def read_lmms_eval(text: str, size: ImageSize) -> PointReading:
     """A `<bbox>` tag's centre, else the first bracketed pair, else x..y, else the first two (or four) numbers.
 
     Four numbers count as a box where the text has `box` or `rect` in it. Numbers above 1 are divided by the size.
@@ -162,7 +162,7 @@ _SEECLICK_BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
 _SEECLICK_NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
-def read_seeclick(text: str, size: Size) -> PointReading:
+def read_seeclick(text: str, size: ImageSize) -> PointReading:
     """With `box` in the text, the centre of its first `<box>(a,b),(c,d)</box>` in thousandths; else all its numbers.
 
     There must be exactly two numbers (a point) or four (a box), and they are taken as normalised.
@@ -184,7 +184,7 @@ def read_seeclick(text: str, size: Size) -> PointReading:
     raise WrongFormat("wrong_format")
 
 
-def _down_if_above_one(x: float, y: float, size: Size, form: str) -> PointReading:
+def _down_if_above_one(x: float, y: float, size: ImageSize, form: str) -> PointReading:
     return PointReading(x / size[0], y / size[1], form) if x > 1 or y > 1 else PointReading(x, y, form)
 
 
@@ -220,7 +220,7 @@ class _Found:
     thousand: bool = False
 
 
-def read_kimi(raw: str, size: Size, *, bare_thousand: bool = False) -> PointReading:
+def read_kimi(raw: str, size: ImageSize, *, bare_thousand: bool = False) -> PointReading:
     """The first point of the answer part, in any of the forms that models write; of a box its centre.
 
     In this order: x and y by name; a call with two positional numbers; a bracketed pair; four numbers in a tag, under
@@ -241,7 +241,7 @@ def read_kimi(raw: str, size: Size, *, bare_thousand: bool = False) -> PointRead
     return _scaled(found, size, bare_thousand)
 
 
-def read_kimi_thousand(raw: str, size: Size) -> PointReading:
+def read_kimi_thousand(raw: str, size: ImageSize) -> PointReading:
     """As `read_kimi`, with bare numbers above 1 as thousandths instead of pixels."""
     return read_kimi(raw, size, bare_thousand=True)
 
@@ -286,7 +286,7 @@ def _bare(text: str) -> _Found | None:
     return _Found((numbers[0], numbers[1]), "two-numbers") if len(numbers) == 2 else None
 
 
-def _scaled(found: _Found, size: Size, bare_thousand: bool) -> PointReading:
+def _scaled(found: _Found, size: ImageSize, bare_thousand: bool) -> PointReading:
     values = [_percent(number) for number in found.numbers]
     divisors = (1000, 1000) if found.thousand or bare_thousand else size
     if any(number.endswith(("%", "％")) for number in found.numbers) or max(values) <= 1:
@@ -307,7 +307,7 @@ def read_given(text: object) -> PointReading:
     return PointReading(float(numbers[0]), float(numbers[1]), "given")
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, PointReader] = {
     "kimi": read_kimi,
     "kimi-thousand": read_kimi_thousand,
     "screenspot_pro_kimivl": read_screenspot_pro,
@@ -315,4 +315,4 @@ READERS: dict[str, Reader] = {
     "lmms_eval": read_lmms_eval,
     "seeclick": read_seeclick,
 }
-"""Reader modes by name. `kimi` and `screenspot_pro_kimivl` take the raw output, the others the answer part."""
+"""PointReader modes by name. `kimi` and `screenspot_pro_kimivl` take the raw output, the others the answer part."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kvl_eval.scorers.grounding import Size, hits
+from kvl_eval.scorers.grounding import ImageSize, hits
 
 Point = tuple[float, float]
 
 
-def as_pixels(x: float, y: float, size: Size) -> Point:
+def as_pixels(x: float, y: float, size: ImageSize) -> Point:
     """The point in pixels: both from 0 to 1 are shares of the size, anything else is pixels already."""
     return (x * size[0], y * size[1]) if 0 <= x <= 1 and 0 <= y <= 1 else (x, y)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kvl_eval.rows import Row, number_list
-from kvl_eval.scorers.grounding import Box, Size
+from kvl_eval.scorers.grounding import Box, ImageSize
 
 BoxForm = Literal["corners", "size"]
 """Of four numbers in pixels: left, top, right, bottom; or left, top, width, height."""
@@ -18,7 +18,7 @@ class Target:
 
     box: Box | None
     pixels: Box | None
-    size: Size | None
+    size: ImageSize | None
 
 
 def find_target(row: Row, box_form: BoxForm) -> Target:
@@ -45,17 +45,17 @@ def find_target(row: Row, box_form: BoxForm) -> Target:
     return Target(None if size is None else over(pixels, size), pixels, size)
 
 
-def times(box: Box, size: Size) -> Box:
+def times(box: Box, size: ImageSize) -> Box:
     """A normalised box in pixels."""
     return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
 
 
-def over(box: Box, size: Size) -> Box:
+def over(box: Box, size: ImageSize) -> Box:
     """A box in pixels, normalised."""
     return box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]
 
 
-def picture_size(row: Row, column: str) -> Size | None:
+def picture_size(row: Row, column: str) -> ImageSize | None:
     """Width and height that a row gives under `column`, else as `image_width` and `image_height`; None without."""
     if row.has(column):
         numbers = row.numbers(column)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from kvl_eval.scorers.mathvision import Extracted, extract, matched_by, vlmevalkit_equal
 from kvl_eval.scorers.multiple_choice import can_infer, lettered
+from kvl_eval.scorers.option_letter import UNDECIDED
 from kvl_eval.types import MISSING, Extraction, Sample, Score
-
-UNDECIDED = "undecided"  # where VLMEvalKit asks a judge
 
 
 def score_exact(sample: Sample, answer: str, extraction: Extraction) -> Score:

@@ -8,6 +8,8 @@ from kvl_eval.scorers.mathvista import Question, find_answer, normalise, rule_ex
 from kvl_eval.scorers.multiple_choice import can_infer, lettered, letters
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
+PREFETCH = "prefetch"  # `Score.method` of an answer that VLMEvalKit compares as it is, before it asks a judge
+
 
 def score_official(one: Sample, answer: str, extraction: Extraction) -> Score:
     """The authors' scorer; the rule of `find_answer` instead of GPT-4, and no credit for an empty answer."""
@@ -46,7 +48,7 @@ def score_vlmevalkit(one: Sample, answer: str, extraction: Extraction) -> Score:
         return missing
     if extraction is not MISSING:
         return _compared(one, extraction, "given")
-    prefetched = _compared(one, answer, "prefetch")
+    prefetched = _compared(one, answer, PREFETCH)
     if prefetched.value == 1 or (prefetched.extracted is not None and one.choices):
         return prefetched
     found = find_answer(answer, question_of(one))

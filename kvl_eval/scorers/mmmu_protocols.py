@@ -23,12 +23,12 @@ from kvl_eval.scorers.mmmu import (
     open_correct,
 )
 from kvl_eval.scorers.multiple_choice import can_infer, lettered, letters
+from kvl_eval.scorers.option_letter import UNDECIDED
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
 MULTIPLE_CHOICE = "multiple-choice"
 NO_LETTER = "no_letter"  # where the authors' code draws a letter at random
 DRAW_SEED = 42
-UNDECIDED = "undecided"  # where VLMEvalKit asks a judge
 OTHER = "Other Answers"
 LMMS_OPEN = "lmms-eval compares an open answer character by character and never finds it right"
 

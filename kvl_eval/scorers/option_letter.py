@@ -15,7 +15,7 @@ from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.multiple_choice import can_infer, contained_option, lettered, letters
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
-Reader = Callable[[Sample, str], str | None]
+LetterReader = Callable[[Sample, str], str | None]
 Unread = Callable[[Sample], Score]
 
 NO_LETTER = "no_letter"
@@ -133,7 +133,7 @@ def lowest_loss(losses: Sequence[float]) -> int:
 
 
 def letter_score(
-    read: Reader, *, unread: Unread | None = None, value: Callable[[str], Any] = str, method: str = "letter"
+    read: LetterReader, *, unread: Unread | None = None, value: Callable[[str], Any] = str, method: str = "letter"
 ) -> Callable[[Sample, str, Extraction], Score]:
     """A protocol's `score` that compares one letter with gold.
 

@@ -18,13 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kvl_eval.types import Interval
+
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 Z80 = 0.8416212335729143  # 80 % quantile: the power that `detectable` asks for
 FIXED = 1 << 40  # scores are drawn as integers of this unit, so that sums are exact
 CHUNK = 1 << 20  # draws held in memory at once
 
 Clusters = Sequence[str | None]
-Interval = tuple[float, float]
 
 
 def is_plain_mean(score: float | None, values: Sequence[float]) -> bool:

@@ -17,6 +17,7 @@ from kvl_eval.scorers.option_letter import NO_LETTER, Unread
 from kvl_eval.types import Sample, Score
 
 LEFT_OUT = "no_letter: left out of the denominator"
+DRAWN = "random_guess"  # `Score.method` of a letter drawn at random
 NONE_OF_THEM = "Z"  # VLMEvalKit's letter for a reply that names no option
 
 # Deleted wherever they stand, in this order. The fused ones come from missing commas and practically never match.
@@ -95,7 +96,7 @@ def drawn(value: Callable[[str], Any] = str) -> Unread:
         return Score(
             value=float(right),
             verdict="correct" if right else "wrong",
-            method="random_guess",
+            method=DRAWN,
             reason=NO_LETTER,
             detail={"drawn": letter},
         )

@@ -17,7 +17,7 @@ from kvl_eval.scoring.outputs import Item, score_outputs, visible
 from kvl_eval.store.records import JudgeNote, JudgeReply
 from kvl_eval.store.replies import JudgeView, Replies, ReplyKey
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.types import Extraction, Message, Sample, Score, ScoreView
+from kvl_eval.types import GIVEN, Extraction, Message, Sample, Score, ScoreView
 
 MISSING_REPLY = "judge_missing"
 FAILED_REPLY = "judge_error"
@@ -154,7 +154,7 @@ def _answer_score(scores: Sequence[Score], asked: _Asked | None, judge: JudgeVie
 
 def _mean(scores: Sequence[Score]) -> Score:
     """One score for several judge runs: the mean, with the runs' values in `detail`; of one run its own."""
-    first = replace(scores[0], method="judge") if scores[0].method == "given" else scores[0]
+    first = replace(scores[0], method="judge") if scores[0].method == GIVEN else scores[0]
     if len(scores) == 1:
         return first
     values = [score.value for score in scores if score.value is not None]

@@ -34,8 +34,8 @@ class PlanRows:
     def at(self, offset: int) -> Mapping[str, Json]:
         """The row itself."""
         self._reader = self._reader or LineReader(self._folder.path / "plan.jsonl")
-        row: Mapping[str, Json] = self._reader.at(offset)["row"]
-        return row
+        row = self._reader.at(offset)["row"]
+        return row if isinstance(row, dict) else {}
 
 
 class _PlanRow(Mapping[str, Json]):

@@ -7,12 +7,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TypedDict, cast
 
-from kvl_eval.decode import Json
+from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, unknown
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
@@ -22,7 +22,7 @@ from kvl_eval.sources import Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored, ScoreView, stored_view
+from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored, ScoreView, StoredView, Unit, stored_view
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
 CHUNK = 256  # answers scored under one protocol after the other, so that long answers do not pile up
@@ -42,7 +42,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
+class VerdictChange:
     """A sample whose verdict under one protocol differs from that under the default one."""
 
     id: str
@@ -73,7 +73,30 @@ class ScoredPrediction:
         }
 
 
-@dataclass(slots=True, kw_only=True)
+class PredictionGroup(TypedDict):
+    """The answers that share one value of a category."""
+
+    n: int
+    score: float
+
+
+class PredictionSummary(TypedDict):
+    """What one protocol made of a file, as `--json` prints it; `score` is a fraction."""
+
+    task: str
+    protocol: str
+    thinking: StoredView
+    n: int
+    n_scored: int
+    score: float | None
+    unit: Unit
+    ci95: list[float] | None
+    official: dict[str, str]
+    categories: dict[str, dict[str, PredictionGroup]]
+    verdicts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolScores:
     """What one protocol made of all predictions.
 
@@ -81,19 +104,18 @@ class ProtocolScores:
         protocol: its name.
         label:    as views print it.
         scores:   one for each prediction.
-        summary:  the `--json` object: task, protocol, thinking, n, n_scored, score (0 to 1), unit, ci95, official,
-                  categories, verdicts.
+        summary:  the `--json` object.
         flips:    where its verdicts differ from the default protocol's; empty unless several were asked for.
     """
 
     protocol: str
     label: str
-    scores: list[ScoredPrediction] = field(default_factory=list, repr=False)
-    summary: dict[str, Any] = field(default_factory=dict)
-    flips: list[Flip] = field(default_factory=list)
+    scores: Sequence[ScoredPrediction] = field(repr=False)
+    summary: PredictionSummary
+    flips: Sequence[VerdictChange]
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Json]]:
         """One JSON object for each prediction: id, extracted, score, verdict, method, reason, gold, detail."""
         return [score.as_json() for score in self.scores]
 
@@ -116,16 +138,16 @@ class PredictionScores:
         """Whether every prediction was scored under the first protocol."""
         return bool(self.first.scores) and self.first.summary["n"] == self.first.summary["n_scored"]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """The `--json` object; with several protocols each one's under `protocols`, with its flips."""
         if len(self.protocols) == 1:
-            return self.first.summary
-        protocols = [
+            return encode_object(self.first.summary)
+        protocols: list[Json] = [
             {
-                **scores.summary,
+                **encode_object(scores.summary),
                 "label": scores.label,
                 "differs": len(scores.flips),
-                "flips": [asdict(flip) for flip in scores.flips],
+                "flips": encode(scores.flips),
             }
             for scores in self.protocols
         ]
@@ -134,7 +156,7 @@ class PredictionScores:
 
 def score(
     task: str | Task,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[PredictionLine],
     *,
     protocol: str | None = None,
     score_view: ScoreView = "answer",
@@ -180,19 +202,26 @@ def score_predictions(
 ) -> PredictionScores:
     """Score (where it stands, line) pairs; see `score_file`. `find` gives the sample of a line without `row`."""
     names = _protocol_names(task, protocol)
-    results = [ProtocolScores(protocol=name, label=task.protocols[name].label or name) for name in names]
+    scores: dict[str, list[ScoredPrediction]] = {name: [] for name in names}
     needs_run = any(task.protocols[name].score_run for name in names)
     predictions = read_predictions(task, lines, find)
     while chunk := list(islice(predictions, None if needs_run else CHUNK)):
-        for result in results:
-            for prediction, answer in Scoring(task, result.protocol, view).scores(chunk):
+        for name in names:
+            for prediction, answer in Scoring(task, name, view).scores(chunk):
                 if answer is not None:
                     scored = Scored(sample=prediction.item.sample, score=answer.score)
-                    result.scores.append(ScoredPrediction(prediction.id, scored))
-    for result in results:
-        result.summary = summary(task, result.protocol, [score.scored for score in result.scores], view)
-        result.flips = _flips(results[0], result)
-    return PredictionScores(task=task.name, view=view, protocols=tuple(results))
+                    scores[name].append(ScoredPrediction(prediction.id, scored))
+    protocols = (
+        ProtocolScores(
+            protocol=name,
+            label=task.protocols[name].label or name,
+            scores=scores[name],
+            summary=summary(task, name, [score.scored for score in scores[name]], view),
+            flips=_flips(scores[names[0]], scores[name]),
+        )
+        for name in names
+    )
+    return PredictionScores(task=task.name, view=view, protocols=tuple(protocols))
 
 
 def read_predictions(
@@ -226,7 +255,7 @@ def sample_finder(task: Task, source: Source, split: str) -> FindSample:
     return find
 
 
-def summary(task: Task, protocol: str, scored: Sequence[Scored], view: ScoreView) -> dict[str, Any]:
+def summary(task: Task, protocol: str, scored: Sequence[Scored], view: ScoreView) -> PredictionSummary:
     """The `--json` object of one protocol: scores as fractions, `official` as the official script prints it."""
     known = [answer for answer in by_question(scored) if answer.score.value is not None]
     clusters = [answer.sample.cluster or f"\0{index}" for index, answer in enumerate(known)]
@@ -290,7 +319,7 @@ def _protocol_names(task: Task, protocol: str | None) -> list[str]:
     return [name]
 
 
-def _sample_of(task: Task, line: Mapping[str, Any], where: str, find: FindSample | None) -> Sample:
+def _sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | None) -> Sample:
     row = line.get("row")
     if isinstance(row, Mapping):
         try:
@@ -330,15 +359,15 @@ def _extraction(line: PredictionLine) -> Extraction:
     return cast("Extraction", line["extraction"]) if "extraction" in line else MISSING
 
 
-def _flips(default: ProtocolScores, other: ProtocolScores) -> list[Flip]:
+def _flips(default: Sequence[ScoredPrediction], other: Sequence[ScoredPrediction]) -> list[VerdictChange]:
     return [
-        Flip(
+        VerdictChange(
             id=after.id,
             default=before.scored.score.verdict,
             other=after.scored.score.verdict,
             reason=f"{_why(before.scored.score)} -> {_why(after.scored.score)}",
         )
-        for before, after in zip(default.scores, other.scores, strict=True)
+        for before, after in zip(default, other, strict=True)
         if before.scored.score.verdict != after.scored.score.verdict
     ]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kvl_eval.errors import DataError
@@ -30,13 +30,6 @@ class Source:
     offline: bool = False
     max_download: int | None = None
     version: str | None = None
-
-    @classmethod
-    def stored(cls, values: Mapping[str, object]) -> Source:
-        """The source that `run.json` holds; what else older versions wrote there is dropped."""
-        known = {name: values[name] for name in (field.name for field in fields(cls)) if name in values}
-        folders = {name: Path(str(known[name])) for name in ("data_dir", "cache_dir") if known.get(name) is not None}
-        return cls(**{**known, **folders})  # type: ignore[arg-type]
 
 
 def _refuse(fault: DataError) -> None:

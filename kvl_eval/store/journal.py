@@ -16,8 +16,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import InputError, StorageError
 
 SCHEMA = 1  # of what is written and read
@@ -35,7 +36,7 @@ class DamagedLine(ValueError):
     """A line whose checksum does not fit."""
 
 
-def encode_line(fields: Mapping[str, Any]) -> bytes:
+def encode_line(fields: Mapping[str, object]) -> bytes:
     """One JSON line with its checksum, line break included. NaN and infinity become null.
 
     Raises: TypeError for values that JSON has no form for.
@@ -56,13 +57,11 @@ def checksum_of(line: bytes) -> str:
     return line[-_SUFFIX:][8:16].decode("ascii", "replace")
 
 
-def decode_line(line: bytes) -> dict[str, Any]:
+def decode_line(line: bytes) -> dict[str, Json]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
-    body = line[:-_SUFFIX]
-    if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
-        raise DamagedLine("its checksum does not fit")
+    check_crc(line)
     try:
-        fields = json.loads(body + b"}")
+        fields = json.loads(line[:-_SUFFIX] + b"}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine("it is no JSON object") from error
     if not isinstance(fields.get("schema", SCHEMA), int):
@@ -70,6 +69,12 @@ def decode_line(line: bytes) -> dict[str, Any]:
     if fields.get("schema", SCHEMA) > SCHEMA:
         raise _other_schema(fields["schema"])
     return dict(fields)
+
+
+def check_crc(line: bytes) -> None:
+    """Raises DamagedLine unless the checksum of a line is that of its bytes."""
+    if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(memoryview(line)[:-_SUFFIX]):
+        raise DamagedLine("its checksum does not fit")
 
 
 def _other_schema(schema: int) -> InputError:
@@ -87,7 +92,7 @@ def _other_schema(schema: int) -> InputError:
     )
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -97,18 +102,21 @@ def _finite(value: Any) -> Any:
     return value
 
 
-class Line(NamedTuple):
+class StoredLine(NamedTuple):
     """One line of a file: its number from 1, where it starts, its fields and checksum, or why it cannot be read."""
 
     number: int
     offset: int
-    fields: dict[str, Any] | None
+    fields: dict[str, Json] | None
     damage: str = ""
     torn: bool = False
     crc: str = ""
 
 
-def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
+Parse = Callable[[bytes], dict[str, Json]]
+
+
+def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> Iterator[StoredLine]:
     """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file."""
     if not path.exists():
         return
@@ -116,19 +124,19 @@ def read_lines(path: Path, prefix: bytes = b"") -> Iterator[Line]:
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n"):
-                yield Line(number, offset, None, "it has no end", torn=True)
+                yield StoredLine(number, offset, None, "it has no end", torn=True)
                 return
             if line.startswith(prefix):
-                yield read_line(line, number, offset, path)
+                yield read_line(line, number, offset, path, parse)
             offset += len(line)
 
 
-def read_line(line: bytes, number: int, offset: int, path: Path) -> Line:
+def read_line(line: bytes, number: int, offset: int, path: Path, parse: Parse = decode_line) -> StoredLine:
     """A line that has its end. Raises InputError `run.schema`, naming file and line."""
     try:
-        return Line(number, offset, decode_line(line), crc=checksum_of(line))
+        return StoredLine(number, offset, parse(line), crc=checksum_of(line))
     except DamagedLine as error:
-        return Line(number, offset, None, str(error))
+        return StoredLine(number, offset, None, str(error))
     except InputError as error:
         error.where = f"{path} line {number}"
         raise
@@ -140,7 +148,7 @@ class LineReader:
     def __init__(self, path: Path) -> None:
         self._handle = open(path, "rb")  # noqa: SIM115 - closed by `close`
 
-    def at(self, offset: int) -> dict[str, Any]:
+    def at(self, offset: int) -> dict[str, Json]:
         """The fields of the line that starts at `offset`. Raises DamagedLine."""
         self._handle.seek(offset)
         return decode_line(self._handle.readline())
@@ -263,7 +271,7 @@ class Journal:
             os.fsync(self._descriptor)
             sync_folder(path.parent)
 
-    def append(self, fields: Mapping[str, Any]) -> str:
+    def append(self, fields: Mapping[str, object]) -> str:
         """Write one line and give its checksum; a crash of this process after the call cannot lose it."""
         line = encode_line(fields)
         self._disk.append(self._descriptor, line, self.path)

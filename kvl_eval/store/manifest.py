@@ -74,7 +74,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskData:
+class PlannedData:
     """The data of one task.
 
     Attributes:
@@ -133,7 +133,7 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class AnswerCounts:
     """Answers over all tasks and budgets.
 
     Attributes:
@@ -245,12 +245,12 @@ class Manifest:
     config: Mapping[str, Json] = field(default_factory=dict)
     code: Code = Code()
     model: ModelFacts = ModelFacts()
-    data: Mapping[str, TaskData] = field(default_factory=dict)
+    data: Mapping[str, PlannedData] = field(default_factory=dict)
     prompt: Mapping[str, TaskPrompt] = field(default_factory=dict)
     generation: Mapping[str, Generation] = field(default_factory=dict)
     environment: Mapping[str, Json] = field(default_factory=dict)
     seeds: Seeds = Seeds()
-    counts: Counts | None = None
+    counts: AnswerCounts | None = None
     resumes: tuple[Resume, ...] = ()
     merged: tuple[MergedShard, ...] = omitted(tuple)
     plan_sha256: str | None = None
@@ -288,4 +288,4 @@ class RunEntry:
     demo: bool = False
     tasks: tuple[str, ...] = ()
     config_fingerprint: str | None = None
-    counts: Counts | None = None
+    counts: AnswerCounts | None = None

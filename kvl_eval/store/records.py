@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from kvl_eval.decode import Count, Json, Others, not_stored, omitted, renamed, unknown_fields
@@ -92,6 +92,25 @@ class PlanEntry:
     @property
     def key(self) -> Key:
         """What is asked for."""
+        return Key(self.sample_id, self.repeat, self.budget, self.policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHead:
+    """What an index of records needs of each: whose it is, what it answers, and whether it does. As in `Record`."""
+
+    task: str
+    sample_id: str
+    repeat: Count
+    budget: Count | None
+    policy: Policy | None
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    config_fingerprint: str
+
+    @property
+    def key(self) -> Key:
+        """What is answered."""
         return Key(self.sample_id, self.repeat, self.budget, self.policy)
 
 
@@ -224,7 +243,7 @@ class JudgeReply:
     verdict: Json = None
     model: str | None = None
     attempts: Count = 0
-    tokens: Mapping[str, Count | None] = omitted(dict)
+    tokens: Mapping[str, Count | None] = field(default_factory=dict)
     sample_id: str
     thinking: StoredView
     asked_at: str = ""

@@ -14,14 +14,13 @@ A later line of a key replaces an earlier one; a usable reply is never asked for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kvl_eval.decode import decode, encode_object
-from kvl_eval.errors import DataError, DecodeError
-from kvl_eval.store.journal import SCHEMA, Journal, LineReader, read_lines
+from kvl_eval.errors import DecodeError
+from kvl_eval.store.journal import Journal, LineReader, read_lines
 from kvl_eval.store.names import file_name
 from kvl_eval.store.records import JudgeReply
 from kvl_eval.store.run_folder import RunFolder
@@ -65,12 +64,18 @@ class Replies:
             if line.fields is None:
                 self.damage += [] if line.torn else [f"{self.path} line {line.number}: {line.damage}"]
                 continue
-            key = _key(line.fields)
-            self._views[JudgeView(line.fields["judge"], score_view(line.fields["thinking"]))] = None
-            self._offsets[key] = line.offset
-            self.failed.pop(key, None)
-            if line.fields["status"] != "ok":
-                self.failed[key] = line.fields.get("reason") or "judge_error"
+            try:
+                self._take(decode(JudgeReply, line.fields), line.offset)
+            except DecodeError as error:
+                self.damage.append(f"{self.path} line {line.number}: it is no reply: {error.message}")
+
+    def _take(self, reply: JudgeReply, offset: int) -> None:
+        key = ReplyKey(reply.judge, reply.prompt_sha256, reply.run)
+        self._views[JudgeView(reply.judge, score_view(reply.thinking))] = None
+        self._offsets[key] = offset
+        self.failed.pop(key, None)
+        if reply.status != "ok":
+            self.failed[key] = reply.reason or "judge_error"
 
     @property
     def views(self) -> tuple[JudgeView, ...]:
@@ -86,40 +91,26 @@ class Replies:
         return key in self._offsets
 
     def reply(self, key: ReplyKey) -> JudgeReply | None:
-        """The reply of a key; None where nobody asked. Raises DataError `run.damaged`, naming file and field."""
-        stored = self.legacy_at(key)
-        try:
-            return None if stored is None else decode(JudgeReply, dict(stored))
-        except DecodeError as error:
-            raise DataError("run.damaged", f"{key} is no reply", where=str(self.path), why=error.message) from error
-
-    def write(self, reply: JudgeReply) -> None:
-        """Write a line; readers made before do not see it."""
-        self._append(encode_object(reply))
-
-    def legacy_at(self, key: ReplyKey) -> Mapping[str, Any] | None:
-        """The line of a key; None where nobody asked."""
+        """The last reply of a key; None where nobody asked. Raises DamagedLine where the file changed since."""
         if key not in self._offsets:
             return None
         self._reader = self._reader or LineReader(self.path)
-        return self._reader.at(self._offsets[key])
+        return decode(JudgeReply, self._reader.at(self._offsets[key]))
 
-    def legacy_append(self, key: ReplyKey, fields: Mapping[str, Any]) -> None:
-        """As `write`, of a dict."""
-        self._append({"schema": SCHEMA, **key._asdict(), **fields})
-
-    def _append(self, fields: Mapping[str, Any]) -> None:
+    def append(self, reply: JudgeReply) -> None:
+        """Write a line; readers made before do not see it."""
         self._journal = self._journal or Journal(self.path, self._folder.disk)
-        self._journal.append(fields)
+        self._journal.append(encode_object(reply))
         self._journal.sync_if_due()
 
     def close(self) -> None:
         """Sync what was written and let go of the file."""
-        if self._reader is not None:
-            self._reader.close()
-        if self._journal is not None:
-            self._journal.close()
+        reader, journal = self._reader, self._journal
         self._reader = self._journal = None
+        if reader is not None:
+            reader.close()
+        if journal is not None:
+            journal.close()
 
 
 def replies_path(folder: RunFolder, task: str) -> Path:
@@ -129,15 +120,10 @@ def replies_path(folder: RunFolder, task: str) -> Path:
 
 def reply_lines(folder: RunFolder, task: str) -> Iterator[JudgeReply]:
     """Every readable reply, in the order they were written."""
-    for stored in legacy_reply_lines(folder, task):
-        with suppress(DecodeError):
-            yield decode(JudgeReply, dict(stored))
-
-
-def legacy_reply_lines(folder: RunFolder, task: str) -> Iterator[Mapping[str, Any]]:
-    """Every readable line, in the order they were written."""
-    return (line.fields for line in read_lines(replies_path(folder, task)) if line.fields is not None)
-
-
-def _key(fields: Mapping[str, Any]) -> ReplyKey:
-    return ReplyKey(fields["judge"], fields["prompt_sha256"], fields["run"])
+    for line in read_lines(replies_path(folder, task)):
+        try:
+            reply = None if line.fields is None else decode(JudgeReply, line.fields)
+        except DecodeError:
+            continue
+        if reply is not None:
+            yield reply

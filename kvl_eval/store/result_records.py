@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from kvl_eval.decode import Count, Others, omitted, unknown_fields
 from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import SCHEMA
-from kvl_eval.types import Policy, StoredView
-
-Interval = tuple[float, float]
+from kvl_eval.types import Interval, Policy, StoredView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,64 +18,52 @@ wins. A line is read by itself: `jq`, `grep` and pandas see every record whole.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
-from kvl_eval.decode import Limits, decode, encode_object, read_json
-from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError, StorageError, UsageError
-from kvl_eval.store.journal import SCHEMA, Disk, Journal, Line, encode_line, read_line, read_lines, remove_leftovers
-from kvl_eval.store.manifest import Manifest, ModelFacts
+from kvl_eval.decode import decode, encode_object
+from kvl_eval.errors import DataError, DecodeError, StorageError, UsageError
+from kvl_eval.store.derived_files import read_results, score_lines
+from kvl_eval.store.journal import Disk, Journal, encode_line, remove_leftovers
+from kvl_eval.store.manifest import Manifest, Status
+from kvl_eval.store.manifest_file import StoredManifest, json_text, read_manifest
 from kvl_eval.store.names import file_name, scores_file
 from kvl_eval.store.packed import pack
-from kvl_eval.store.record_schema import index_faults
-from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
+from kvl_eval.store.plan_file import check_plan_sha256, plan_entries
+from kvl_eval.store.records import PlanEntry, Record, RecordHead, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_lock import RunLock, is_held
-from kvl_eval.store.task_records import (
-    PlaceReader,
-    RecordIndex,
-    TaskRecords,
-    packed_lines,
-    packed_path,
-    sample_lines,
-)
+from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, parse_head, sample_lines
 
-T = TypeVar("T")
 COMPRESSED_FROM = 1 << 20  # bytes of a plain file
-MANIFEST_LIMITS = Limits(size=16 << 20)
-_ENTRY_FIELDS = frozenset(one.name for one in fields(PlanEntry))
-_SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
-
-
-def legacy_key_of(fields: Mapping[str, Any]) -> Key:
-    """The key of a record, score or plan entry."""
-    return Key(fields["sample_id"], fields["repeat"], fields["budget"], fields["policy"])
 
 
 class RunFolder:
     """One run. Make one with `create` or `open`.
 
     Attributes:
-        path:     the folder.
-        manifest: run.json; a stand-in with status `unknown` where that file is missing or damaged.
-        problem:  why the manifest is not to be trusted, or None.
-        notices:  what readers found odd, in order, for the user to see.
+        path:    the folder.
+        notices: what readers found odd, in order, for the user to see.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], disk: Disk, problem: str | None = None) -> None:
+    def __init__(self, path: Path, stored: StoredManifest, disk: Disk) -> None:
         self.path = path
-        self.legacy_manifest = manifest
-        self.manifest, wrong = _typed_manifest(manifest, path)
-        problem = problem or wrong
-        self.problem = problem
-        self.notices: list[str] = [problem] if problem else []
+        self.notices: list[str] = [stored.problem] if stored.problem else []
         self.disk = disk
+        self._stored = stored
         self._lock = RunLock(path, disk)
+
+    @property
+    def manifest(self) -> Manifest:
+        """run.json; a stand-in with status `unknown` where that file is missing or damaged."""
+        return self._stored.manifest
+
+    @property
+    def problem(self) -> str | None:
+        """Why the manifest is not to be trusted, or None."""
+        return self._stored.problem
 
     # -- make and open ------------------------------------------------------------------------------------------
 
@@ -83,7 +71,7 @@ class RunFolder:
     def create(
         output_dir: Path,
         name: str,
-        manifest: Manifest | Mapping[str, Any],
+        manifest: Manifest,
         plan: Iterable[bytes],
         disk: Disk | None = None,
     ) -> RunFolder:
@@ -93,14 +81,11 @@ class RunFolder:
         """
         disk = disk or Disk()
         path = _make_folder(output_dir, name)
-        folder = RunFolder(path, {}, disk)
+        folder = RunFolder(path, StoredManifest(Manifest()), disk)
         folder.lock()
         digest = hashlib.sha256()
         disk.replace(path / "plan.jsonl", _hashing(plan, digest))
-        if isinstance(manifest, Manifest):
-            folder.save(replace(manifest, run_id=path.name, plan_sha256=digest.hexdigest()))
-        else:
-            folder.legacy_save({**manifest, "run_id": path.name, "plan_sha256": digest.hexdigest()})
+        folder.save(replace(manifest, run_id=path.name, plan_sha256=digest.hexdigest()))
         return folder
 
     @staticmethod
@@ -117,8 +102,7 @@ class RunFolder:
                 why="it holds neither run.json nor plan.jsonl nor samples/",
                 fix="`kvl-eval list runs` shows those there are",
             )
-        manifest, problem = _read_manifest(path)
-        return RunFolder(path, manifest, disk or Disk(), problem)
+        return RunFolder(path, read_manifest(path / "run.json"), disk or Disk())
 
     def lock(self) -> None:
         """Take the folder for writing. Raises UsageError `run.busy`, naming the holder."""
@@ -141,9 +125,9 @@ class RunFolder:
         return self.path.name
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """planned, running, interrupted, finished or unknown; a running run whose process is gone is interrupted."""
-        status = str(self.legacy_manifest.get("status", "unknown"))
+        status = self.manifest.status
         return "interrupted" if status == "running" and not is_held(self.path) else status
 
     def save(self, manifest: Manifest) -> None:
@@ -151,38 +135,16 @@ class RunFolder:
 
         What did not change stays as it was read, with all that a later version may have written there.
         """
-        stored = encode_object(manifest)
-        for name in stored.keys() & self.legacy_manifest.keys():
-            if hasattr(manifest, name) and getattr(manifest, name) == getattr(self.manifest, name):
-                stored[name] = self.legacy_manifest[name]
-        self.legacy_save(stored)
+        self._stored = self._stored.changed_to(manifest)
+        self.disk.replace(self.path / "run.json", [json_text(self._stored.fields)])
 
-    def legacy_save(self, changes: Mapping[str, Any]) -> None:
-        """Write the manifest with `changes`, and its own checksum as the last field."""
-        self.legacy_manifest = {**self.legacy_manifest, **changes}
-        self.legacy_manifest.pop("sha256", None)
-        self.legacy_manifest["sha256"] = ""
-        text = json_text(self.legacy_manifest)
-        self.legacy_manifest["sha256"] = hashlib.sha256(text).hexdigest()
-        self.manifest = _typed_manifest(self.legacy_manifest, self.path)[0]
-        self.disk.replace(self.path / "run.json", [json_text(self.legacy_manifest)])
+    def save_status(self, status: Status) -> None:
+        """Write the manifest with another status."""
+        self.save(replace(self.manifest, status=status))
 
     def check_plan(self) -> None:
         """Raises DataError `run.plan` if plan.jsonl is not the one the manifest speaks of."""
-        digest = hashlib.sha256()
-        try:
-            with open(self.path / "plan.jsonl", "rb") as handle:
-                while chunk := handle.read(1 << 20):
-                    digest.update(chunk)
-        except OSError as error:
-            raise DataError("run.plan", f"cannot read {self.path / 'plan.jsonl'}", why=str(error)) from error
-        if digest.hexdigest() != self.legacy_manifest.get("plan_sha256"):
-            raise DataError(
-                "run.plan",
-                f"{self.path / 'plan.jsonl'} was changed after the run began",
-                why="its checksum is not the one in run.json",
-                fix="start a new run with --no-resume",
-            )
+        check_plan_sha256(self.path / "plan.jsonl", self.manifest.plan_sha256)
 
     # -- plan and records ---------------------------------------------------------------------------------------
 
@@ -191,43 +153,7 @@ class RunFolder:
 
         Raises: DataError `run.plan`, naming file and line, if one cannot be read.
         """
-        sample: PlannedSample | None = None
-        path = self.path / "plan.jsonl"
-        for line in self._plan_lines(task):
-            stored = line.fields or {}
-            where = f"{path} line {line.number}"
-            try:
-                if "row" in stored:
-                    shared = {name: value for name, value in stored.items() if name not in _ENTRY_FIELDS}
-                    sample = replace(decode(PlannedSample, shared), offset=line.offset)
-                entry = decode(PlanEntry, stored)
-            except DecodeError as error:
-                raise DataError("run.plan", f"{path.name} is damaged", where=where, why=error.message) from error
-            if sample is None:
-                why = "the line with the sample's text is not there"
-                raise DataError("run.plan", f"{path.name} is damaged", where=where, why=why)
-            yield replace(entry, sample=sample)
-
-    def _plan_lines(self, task: str | None) -> Iterator[Line]:
-        path = self.path / "plan.jsonl"
-        if not path.exists():
-            raise DataError("run.plan", f"{path} is missing", fix="start a new run with --no-resume")
-        prefix = b"" if task is None else encode_line({"task": task}).partition(b',"crc"')[0] + b","
-        for line in read_lines(path, prefix):
-            if line.fields is None:
-                raise DataError(
-                    "run.plan", f"{path.name} is damaged", where=f"{path} line {line.number}", why=line.damage
-                )
-            yield line
-
-    def legacy_plan(self, task: str | None = None) -> Iterator[dict[str, Any]]:
-        """As `plan`, as dicts. `offset` in an entry is where the line with the text fields starts."""
-        sample: dict[str, Any] = {}
-        for line in self._plan_lines(task):
-            stored = line.fields or {}
-            if "row" in stored:
-                sample = {**stored, "offset": line.offset}
-            yield {**sample, **stored}
+        return plan_entries(self.path / "plan.jsonl", task)
 
     def samples_path(self, task: str) -> Path:
         """Where a task's records are."""
@@ -247,41 +173,42 @@ class RunFolder:
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
-        found = RecordIndex()
+        index = RecordIndex()
         path = self.samples_path(task)
-        for line in sample_lines(path):
+        for line in sample_lines(path, parse_head):
             if line.fields is None:
-                found.torn = found.torn or line.torn
-                found.damage += [] if line.torn else [f"{line.where}: {line.damage}"]
+                index.torn = index.torn or line.torn
+                index.damage += [] if line.torn else [f"{line.where}: {line.damage}"]
                 continue
-            self._check_owner(line.fields, task, line.where)
-            if faults := index_faults(line.fields):
-                found.damage.append(f"{line.where}: it is no record, {'; '.join(faults)}")
+            try:
+                head = decode(RecordHead, line.fields)
+            except DecodeError as error:
+                index.damage.append(f"{line.where}: it is no record: {error.message}")
                 continue
-            found.take(legacy_key_of(line.fields), line)
-        if strict and found.damage:
-            raise DataError("run.damaged", f"{len(found.damage)} lines cannot be read", where=found.damage[0])
-        self._tell(path, found)
-        return found
+            self._check_owner(head, task, line.where)
+            index.take(head, line)
+        if strict and index.damage:
+            raise DataError("run.damaged", f"{len(index.damage)} lines cannot be read", where=index.damage[0])
+        self._tell(path, index)
+        return index
 
-    def _check_owner(self, fields: Mapping[str, Any], task: str, where: str) -> None:
-        ours = self.legacy_manifest.get("config_fingerprint")
-        theirs = fields.get("config_fingerprint")
-        if fields.get("task") != task or (ours is not None and theirs != ours):
+    def _check_owner(self, head: RecordHead, task: str, where: str) -> None:
+        ours, theirs = self.manifest.config_fingerprint, head.config_fingerprint
+        if head.task != task or (ours is not None and theirs != ours):
             raise UsageError(
                 "run.mixed",
                 f"a record of another run or task lies in {self.path}",
                 where=where,
-                why=f"task {fields.get('task')} → {task}; config_fingerprint {theirs} → {ours}",
+                why=f"task {head.task} → {task}; config_fingerprint {theirs} → {ours}",
                 fix="take that line out; records of different runs are never mixed",
             )
 
-    def _tell(self, path: Path, found: RecordIndex) -> None:
-        notices = [f"{line}; skipped, so its sample is pending unless answered again" for line in found.damage]
-        if found.torn:
+    def _tell(self, path: Path, index: RecordIndex) -> None:
+        notices = [f"{line}; skipped, so its sample is pending unless answered again" for line in index.damage]
+        if index.torn:
             notices.append(f"{path.name}: the last line was left unfinished by a crash and is ignored")
-        if found.duplicates:
-            notices.append(f"{path.name}: {found.duplicates} records were replaced by later ones of the same key")
+        if index.duplicates:
+            notices.append(f"{path.name}: {index.duplicates} records were replaced by later ones of the same key")
         self.notices += [notice for notice in notices if notice not in self.notices]
 
     def records(self, task: str, *, strict: bool = False) -> Iterator[Record]:
@@ -298,20 +225,6 @@ class RunFolder:
         """A task's records by key."""
         return TaskRecords(self.samples_path(task), index)
 
-    def legacy_records(self, task: str, *, strict: bool = False) -> Iterator[dict[str, Any]]:
-        """As `records`, as dicts."""
-        index = self.index(task, strict=strict)
-        reader = self.legacy_reader(task, index)
-        try:
-            for key in index.in_order():
-                yield reader.at(index.offsets[key])
-        finally:
-            reader.close()
-
-    def legacy_reader(self, task: str, index: RecordIndex) -> PlaceReader:
-        """A task's records by where they start, as dicts."""
-        return PlaceReader(self.samples_path(task))
-
     def compress(self, least: int = COMPRESSED_FROM) -> None:
         """Compress the records of tasks that take more than `least` bytes. The run must be finished, the lock held.
 
@@ -321,7 +234,7 @@ class RunFolder:
             if plain.stat().st_size <= least:
                 continue
             try:
-                self.disk.replace(packed_path(plain), pack(_all_lines(plain)))
+                self.disk.replace(packed_path(plain), pack(distinct_lines(plain)))
             except DataError as error:
                 self.notices.append(f"{plain.name} is not compressed: {error.where}: {error.message}")
                 continue
@@ -336,73 +249,22 @@ class RunFolder:
         return path
 
     def scores(self, task: str, protocol: str) -> Iterator[ScoreLine]:
-        """A task's scores in plan order, of the newest version. None where it was not scored so.
+        """A task's scores in plan order, of the newest version; none where it was not scored so.
 
         Raises: DataError `run.scores`, naming file and line, for one that cannot be read.
         """
-        for path, line in self._score_lines(task, protocol):
-            try:
-                yield decode(ScoreLine, line.fields)
-            except DecodeError as error:
-                raise self._damaged_scores(path, line, error.message) from error
-
-    def legacy_scores(self, task: str, protocol: str) -> Iterator[dict[str, Any]]:
-        """As `scores`, as dicts."""
-        return (line.fields or {} for _, line in self._score_lines(task, protocol))
-
-    def _score_lines(self, task: str, protocol: str) -> Iterator[tuple[Path, Line]]:
-        pattern = re.compile(re.escape(f"{file_name(task)}@{file_name(protocol)}-") + r"(\d[^@-]*)\.jsonl")
-        folder = self.path / "scores"
-        versions = [pattern.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
-        newest = max((match for match in versions if match), key=lambda match: _version_order(match[1]), default=None)
-        if newest is None:
-            return
-        path = folder / newest[0]
-        for line in read_lines(path):
-            if line.fields is None:
-                raise self._damaged_scores(path, line, line.damage)
-            yield path, line
-
-    def _damaged_scores(self, path: Path, line: Line, why: str) -> DataError:
-        return DataError(
-            "run.scores",
-            f"{path.name} is damaged",
-            where=f"{path} line {line.number}",
-            why=why,
-            fix=f"`kvl-eval score {self.path}` writes it anew",
-        )
+        return score_lines(self.path, task, protocol)
 
     def write_results(self, results: Results) -> None:
         """Put results.json in place; of the model it says what run.json says, as it stands there."""
-        stored = encode_object(results)
-        if results.model == self.manifest.model and "model" in self.legacy_manifest:
-            stored["model"] = self.legacy_manifest["model"]
-        self.legacy_write_results(stored)
-
-    def legacy_write_results(self, results: Mapping[str, Any]) -> None:
-        """As `write_results`, of a dict."""
-        self.disk.replace(self.path / "results.json", [json_text(results)])
+        fields = encode_object(results)
+        if results.model == self.manifest.model and "model" in self._stored.fields:
+            fields["model"] = self._stored.fields["model"]
+        self.disk.replace(self.path / "results.json", [json_text(fields)])
 
     def results(self) -> Results:
         """results.json. Raises DataError `run.results` if it is missing or damaged."""
-        path = self.path / "results.json"
-        try:
-            return decode(Results, read_json(path.read_bytes()))
-        except DecodeError as error:
-            raise self._no_results(error.message) from error
-        except OSError as error:
-            raise self._no_results(str(error)) from error
-
-    def legacy_results(self) -> dict[str, Any]:
-        """As `results`, as a dict."""
-        try:
-            return dict(json.loads((self.path / "results.json").read_bytes()))
-        except (OSError, ValueError) as error:
-            raise self._no_results(str(error)) from error
-
-    def _no_results(self, why: str) -> DataError:
-        path = self.path / "results.json"
-        return DataError("run.results", f"cannot read {path}", why=why, fix=f"`kvl-eval score {self.path}` writes it")
+        return read_results(self.path)
 
     def log(self, text: str) -> None:
         """Add to log.txt, for people; nothing reads it."""
@@ -412,30 +274,6 @@ class RunFolder:
                 handle.write(f"{stamp} {text.rstrip()}\n")
         except OSError as error:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
-
-
-def _all_lines(plain: Path) -> Iterator[bytes]:
-    """The lines of both files of a task, each as it stands. Raises DataError `run.damaged` for a damaged one."""
-    packed = packed_path(plain)
-    seen: set[bytes] = set()
-    for line in packed_lines(packed):
-        seen.add(hashlib.sha256(line).digest())
-        yield line
-    with open(plain, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if read_line(line, number, 0, plain).fields is None:
-                raise DataError("run.damaged", "a line is damaged", where=f"{plain} line {number}")
-            if hashlib.sha256(line).digest() not in seen:
-                yield line
-
-
-def plan_line(entry: PlanEntry, *, first: bool) -> bytes:
-    """A line of plan.jsonl; the first line of a sample carries what all its answers share.
-
-    Raises: TypeError for a row with a value that JSON has no form for.
-    """
-    own = encode_object(entry)
-    return encode_line({**own, **encode_object(entry.sample)} if first else own)
 
 
 def _make_folder(output_dir: Path, name: str) -> Path:
@@ -459,56 +297,7 @@ def _make_folder(output_dir: Path, name: str) -> Path:
     raise UsageError("output.unusable", f"{output_dir} already holds a thousand runs called {name}")
 
 
-def _hashing(chunks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
+def _hashing(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for chunk in chunks:
         digest.update(chunk)
         yield chunk
-
-
-def json_text(value: Mapping[str, Any]) -> bytes:
-    """An object as run.json and results.json are written."""
-    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
-
-
-def _version_order(version: str) -> tuple[tuple[int, ...], bool, str]:
-    """`0.10.0` comes after `0.9.1`, `0.2.0` after `0.2.0rc1`."""
-    release = re.match(r"\d+(\.\d+)*", version)
-    numbers = release[0] if release else ""
-    return tuple(map(int, numbers.split(".") if numbers else ())), numbers == version, version
-
-
-def _typed_manifest(stored: Mapping[str, Any], path: Path) -> tuple[Manifest, str | None]:
-    """The manifest and None, or a stand-in and what is wrong."""
-    try:
-        return decode(Manifest, dict(stored)), None
-    except KvlEvalError as error:
-        stand_in = Manifest(run_id=path.name, model=ModelFacts(name="unknown"))
-        return stand_in, f"{path / 'run.json'} cannot be read: {error.message}"
-
-
-def _read_manifest(path: Path) -> tuple[dict[str, Any], str | None]:
-    """The manifest and None, or a stand-in and what is wrong."""
-    unknown = {"run_id": path.name, "status": "unknown", "model": {"name": "unknown"}}
-    file = path / "run.json"
-    try:
-        text = file.read_bytes()
-        manifest = json.loads(text)
-    except OSError as error:
-        return unknown, f"{file} cannot be read ({error.strerror}): where the answers come from is unknown"
-    except ValueError:
-        return unknown, f"{file} is damaged: where the answers come from is unknown"
-    if not isinstance(manifest, dict):
-        return unknown, f"{file} holds no manifest: where the answers come from is unknown"
-    schema = manifest.get("schema", SCHEMA)
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise InputError(
-            "run.schema",
-            f"{file} was written by a newer kvl-eval",
-            why=f"schema {schema}, this one reads up to {SCHEMA}",
-            fix="update kvl-eval",
-        )
-    stated = _SHA_FIELD.search(text)
-    emptied = _SHA_FIELD.sub(b'"sha256": ""\n}\n', text)
-    if stated is None or hashlib.sha256(emptied).hexdigest().encode() != stated.group(1):
-        return manifest, f"{file} was changed: its checksum does not fit"
-    return manifest, None

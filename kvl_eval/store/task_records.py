@@ -6,17 +6,32 @@ where everything later is appended. The later one of two records counts.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kvl_eval.decode import decode
+from kvl_eval.decode import Json, decode
 from kvl_eval.errors import DataError, DecodeError
-from kvl_eval.store.journal import DamagedLine, LineReader, decode_line, read_line, read_lines
+from kvl_eval.store.journal import (
+    SCHEMA,
+    DamagedLine,
+    LineReader,
+    Parse,
+    check_crc,
+    decode_line,
+    read_line,
+    read_lines,
+)
 from kvl_eval.store.packed import member_at, members
-from kvl_eval.store.records import Key, Record
+from kvl_eval.store.records import Key, Record, RecordHead
+
+_HEAD = frozenset(part.name for part in fields(RecordHead))
+_HEAD_END = b',"prompt_sha256":'  # what follows in a record is not needed to index it
 
 
 class Place(NamedTuple):
@@ -35,7 +50,7 @@ class SampleLine(NamedTuple):
 
     where: str
     place: Place
-    fields: dict[str, Any] | None
+    fields: dict[str, Json] | None
     damage: str = ""
     torn: bool = False
     digest: int = 0
@@ -46,7 +61,21 @@ def packed_path(plain: Path) -> Path:
     return plain.with_name(plain.name + ".gz")
 
 
-def sample_lines(plain: Path) -> Iterator[SampleLine]:
+def parse_head(line: bytes) -> dict[str, Json]:
+    """At least the fields of a record's line that `RecordHead` names; the texts behind them are not parsed.
+
+    A quotation mark inside a text has a backslash before it, so the name of the next field is found as it stands.
+    Raises: DamagedLine, InputError for a newer schema.
+    """
+    check_crc(line)
+    with suppress(ValueError, RecursionError):
+        head = json.loads(line[: line.index(_HEAD_END)] + b"}")
+        if head.keys() >= _HEAD and head.get("schema") == SCHEMA:
+            return dict(head)
+    return decode_line(line)
+
+
+def sample_lines(plain: Path, parse: Parse = decode_line) -> Iterator[SampleLine]:
     """Every line of a task's records in the order they were written, damaged ones included.
 
     Raises: InputError `run.schema`, naming file and line.
@@ -58,11 +87,11 @@ def sample_lines(plain: Path) -> Iterator[SampleLine]:
             yield SampleLine(where, Place(0, member.offset), None, member.damage)
         within = 0
         for number, text in enumerate(member.text.splitlines(keepends=True), 1):
-            line = read_line(text, number, within, packed)
+            line = read_line(text, number, within, packed, parse)
             place = Place(0, member.offset, within)
             yield SampleLine(f"{where} line {number}", place, line.fields, line.damage, digest=_digest(line.crc))
             within += len(text)
-    for line in read_lines(plain):
+    for line in read_lines(plain, parse=parse):
         place = Place(1, line.offset)
         where = f"{plain} line {line.number}"
         yield SampleLine(where, place, line.fields, line.damage, line.torn, _digest(line.crc))
@@ -78,6 +107,20 @@ def packed_lines(packed: Path) -> Iterator[bytes]:
         if member.damage:
             raise DataError("run.damaged", f"{packed.name} is damaged", where=f"{packed} member {member.number}")
         yield from member.text.splitlines(keepends=True)
+
+
+def distinct_lines(plain: Path) -> Iterator[bytes]:
+    """The lines of both files of a task, equal ones once. Raises DataError `run.damaged` for a damaged one."""
+    seen: set[bytes] = set()
+    for line in packed_lines(packed_path(plain)):
+        seen.add(hashlib.sha256(line).digest())
+        yield line
+    with open(plain, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if read_line(line, number, 0, plain).fields is None:
+                raise DataError("run.damaged", "a line is damaged", where=f"{plain} line {number}")
+            if hashlib.sha256(line).digest() not in seen:
+                yield line
 
 
 @dataclass(slots=True)
@@ -107,15 +150,16 @@ class RecordIndex:
         """Keys as their records were finished."""
         return sorted(self.offsets, key=self.offsets.__getitem__)
 
-    def take(self, key: Key, line: SampleLine) -> None:
+    def take(self, head: RecordHead, line: SampleLine) -> None:
         """Take in a record; an equal line in both files, as a kill while compressing leaves it, is no duplicate."""
+        key = head.key
         if line.place.file == 0:
             self._packed[key] = line.digest
         self.duplicates += key in self.offsets and not (line.place.file and self._packed.pop(key, None) == line.digest)
         self.offsets[key] = line.place
         self.failed.pop(key, None)
-        if line.fields is not None and line.fields["status"] != "ok":
-            self.failed[key] = line.fields.get("reason") or "unknown"
+        if head.status != "ok":
+            self.failed[key] = head.reason or "unknown"
 
 
 class PlaceReader:
@@ -126,7 +170,7 @@ class PlaceReader:
         self._lines: LineReader | None = None
         self._member: tuple[int, bytes] = (-1, b"")
 
-    def at(self, place: Place) -> dict[str, Any]:
+    def at(self, place: Place) -> dict[str, Json]:
         """The fields of the line that starts at `place`. Raises DamagedLine."""
         if place.file:
             self._lines = self._lines or LineReader(self._path)
@@ -158,8 +202,9 @@ class TaskRecords:
         """The record of a key in the index. Raises KeyError; DataError `run.damaged`, naming file and field."""
         try:
             return decode(Record, self._reader.at(self._index.offsets[key]))
-        except DecodeError as error:
-            raise DataError("run.damaged", f"{key} is no record", where=str(self._path), why=error.message) from error
+        except (DecodeError, DamagedLine) as error:
+            why = error.message if isinstance(error, DecodeError) else str(error)
+            raise DataError("run.damaged", f"{key} is no record", where=str(self._path), why=why) from error
 
     def close(self) -> None:
         """Let go of the files."""

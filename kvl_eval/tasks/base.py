@@ -10,7 +10,7 @@ from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
 
-Prompt = Callable[[Sample], list[Message]]
+PromptFunction = Callable[[Sample], list[Message]]
 
 
 class Load(Interface):
@@ -31,7 +31,7 @@ class Protocol:
 
     Attributes:
         score:     pure: (sample, answer, extraction) -> Score. `answer` is the text after the thought, or the raw
-                   output under `--thinking raw`. An `extraction` other than MISSING replaces the extraction step.
+                   output under `--score-view raw`. An `extraction` other than MISSING replaces the extraction step.
         score_run: scores a whole run at once, in the data set's order, where the official script's draws depend on
                    it; None means `score` alone decides.
         label:     what views print, where it differs from the name (`official-rule`).
@@ -39,7 +39,7 @@ class Protocol:
         asks:      (sample, answer) -> whether a judge's reply decides this answer; None where it decides every one that
                    the task asks about. The others are scored as without a judge.
         needs_judge: without a judge's reply nothing is scored.
-        sees_raw:  `score` gets the raw output under either `--thinking`: the reader drops the thought itself.
+        sees_raw:  `score` gets the raw output under either `--score-view`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
     """
@@ -89,6 +89,7 @@ class TaskData:
         archives:    names of archives of the hub's copy (`videos_*.zip`, `videos.tar.part.*`) that `fetch` unpacks;
                      after a `|` what it brings of a copy without them (`videos/*.mp4`).
         count:       named counts that `check data` expects of a split: {split: {label: n}}.
+        has_media:   whether samples have pictures, videos or documents.
         mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
         measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
                      counted; None where no sample depends on them.
@@ -98,6 +99,7 @@ class TaskData:
     row_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     archives: tuple[str, ...] = ()
     count: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    has_media: bool = True
     mini_frames: int | None = None
     measured: Callable[[Measure], Task] | None = None
 
@@ -150,7 +152,7 @@ class Task:
     default_split: str
     load: Load
     sample: Callable[[Mapping[str, object]], Sample]
-    prompts: Mapping[str, Prompt]
+    prompts: Mapping[str, PromptFunction]
     default_prompt: str
     protocols: Mapping[str, Protocol]
     aggregate: Callable[[Sequence[Scored], str], Summary]

@@ -19,7 +19,7 @@ from typing import Literal
 
 from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
-from kvl_eval.scorers.option_letter import inferred_letter, inferred_score, letter_score
+from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, inferred_score, letter_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
@@ -151,7 +151,7 @@ def score_official(unclear: IfUnclear, one: Sample, answer: str, extraction: Ext
     if found is None and unclear == "match":
         letter = inferred_letter(one, answer)
         found, method = (None if letter is None else f"({letter})"), "can_infer"
-    return Score.no_answer("undecided") if found is None else Score.of(found == one.answers[0], found, method)
+    return Score.no_answer(UNDECIDED) if found is None else Score.of(found == one.answers[0], found, method)
 
 
 # What the authors ask GPT-3.5, in our words and with examples of our own.
@@ -233,7 +233,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     if overall is None or not tasks:
         return plain
     figures = {name: str(task.score) for name, task in tasks.items()}
-    undecided = sum(one.score.reason == "undecided" for one in scored)
+    undecided = sum(one.score.reason == UNDECIDED for one in scored)
     if protocol in ("vlmevalkit", "lmms-eval"):
         return replace(plain, official={"Overall": str(overall), **figures, "undecided replies": str(undecided)})
     found = mean_of_groups(plain, "task")

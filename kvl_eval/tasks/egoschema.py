@@ -21,7 +21,7 @@ from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import letter_score, strict_letter
-from kvl_eval.scorers.video_choice import drawn, egoschema_letter, without_letters
+from kvl_eval.scorers.video_choice import DRAWN, drawn, egoschema_letter, without_letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values
@@ -158,7 +158,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     if plain.score is None:
         return replace(plain, official={"result": "pending submission"} if scored else {})
     official = {"accuracy": str(plain.score)}
-    guessed = [one for one in scored if one.score.method == "random_guess"]
+    guessed = [one for one in scored if one.score.method == DRAWN]
     if guessed:
         right = sum(one.score.value == 1 for one in scored) - sum(one.score.value == 1 for one in guessed)
         with_value = sum(one.score.value is not None for one in scored)

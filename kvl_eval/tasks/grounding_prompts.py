@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvl_eval.tasks.base import Prompt
+from kvl_eval.tasks.base import PromptFunction
 from kvl_eval.types import Message, Sample
 
 CARD = "Please observe the screenshot, please locate the following elements with action and point.<instruction> {}"
@@ -30,7 +30,7 @@ SEECLICK = 'In this UI screenshot, what is the position of the element correspon
 USER_22 = "What are the coordinates of: {}? Use the format (x=0.5, y=0.5) to indicate the coordinates."
 
 
-def instruction_prompt(template: str, system: str | None = None) -> Prompt:
+def instruction_prompt(template: str, system: str | None = None) -> PromptFunction:
     """Screenshot, then `template` with the instruction in it, after a system message if there is one."""
 
     def messages(sample: Sample) -> list[Message]:
@@ -40,7 +40,7 @@ def instruction_prompt(template: str, system: str | None = None) -> Prompt:
     return messages
 
 
-PROMPTS: dict[str, Prompt] = {
+PROMPTS: dict[str, PromptFunction] = {
     "card": instruction_prompt(CARD),
     "screenspot-pro": instruction_prompt("## Task Instruction:\n{}", PRO_SYSTEM),
     "issue-22": instruction_prompt(USER_22),

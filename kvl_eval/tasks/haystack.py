@@ -14,7 +14,7 @@ from kvl_eval.errors import ConfigError
 from kvl_eval.media.drawn import hashed_number, lexicon
 from kvl_eval.tasks.base import Measure
 
-Cell = tuple[int, int, int]  # length, depth, repetition
+NeedleCell = tuple[int, int, int]  # length, depth, repetition
 
 CONTEXT, SPARE = 131_072, 512
 BINS = tuple(zip((0, *(2**power for power in range(11, 17))), (2**power for power in range(11, 18)), strict=True))
@@ -77,7 +77,7 @@ def _no_version(version: str | None, why: str) -> ConfigError:
 # -- cells and needles ------------------------------------------------------------------------------------------
 
 
-def grid(split: str, design: Design) -> Iterator[Cell]:
+def grid(split: str, design: Design) -> Iterator[NeedleCell]:
     """The cells of a split: `full` has four lengths a bin and eleven depths, `quick` one length and five."""
     for low, high in BINS:
         if high > design.max_length:

@@ -21,6 +21,7 @@ from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import letter_score, strict_letter
 from kvl_eval.scorers.video_choice import (
+    DRAWN,
     LONGVIDEOBENCH_PREFIXES,
     VLMEVALKIT_PREFIXES,
     drawn,
@@ -174,7 +175,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
         groups = {name: [one for one in scored if _is(one, "duration_group", name)] for name in GROUPS}
         return replace(plain, official={name: _fraction(part) for name, part in (groups | {"overall": scored}).items()})
     official = _lmms_eval_figures(scored)
-    guessed = [one for one in scored if one.score.method == "random_guess"]
+    guessed = [one for one in scored if one.score.method == DRAWN]
     if guessed:
         right = sum(one.score.value == 1 for one in scored) - sum(one.score.value == 1 for one in guessed)
         with_value = sum(one.score.value is not None for one in scored)

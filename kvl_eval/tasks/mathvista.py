@@ -18,6 +18,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mathvista import rule_extraction
 from kvl_eval.scorers.mathvista_judge import extraction_prompt
 from kvl_eval.scorers.mathvista_protocols import (
+    PREFETCH,
     question_of,
     score_exact,
     score_lmms_eval,
@@ -190,7 +191,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
         for value, group in sorted(values.items(), key=lambda item: -item[1].score):
             official[f"{name}/{value}"] = _printed(group.score, group.n)
     if protocol == "vlmevalkit" and scored:
-        share = sum(one.score.method == "prefetch" for one in scored) / len(scored)
+        share = sum(one.score.method == PREFETCH for one in scored) / len(scored)
         official["prefetch_rate"] = f"{100 * share:.1f}"
     return Summary(score=plain.score, official=official, categories=plain.categories)
 

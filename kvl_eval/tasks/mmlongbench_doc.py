@@ -24,7 +24,7 @@ from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, rule_answer
 from kvl_eval.scorers.document_f1 import (
     UNANSWERABLE,
-    Pair,
+    AnswerClaim,
     document_score,
     f1,
     lmms_eval_clean,
@@ -286,7 +286,7 @@ def _vlmevalkit_figures(scored: Sequence[Scored]) -> dict[str, str]:
 def _lmms_eval_figures(scored: Sequence[Scored]) -> dict[str, str]:
     refused = UNANSWERABLE.lower()
     pairs = [
-        Pair(
+        AnswerClaim(
             one.score.value or 0.0,
             lmms_eval_clean(one.sample.answers[0]) != refused,
             lmms_eval_clean(one.score.extracted) != refused,
@@ -296,13 +296,13 @@ def _lmms_eval_figures(scored: Sequence[Scored]) -> dict[str, str]:
     return {"mmlongbench_doc_acc": str(mean(scored)), "mmlongbench_doc_f1": str(f1(pairs, over_answered=True) or 0.0)}
 
 
-def _pair(one: Scored) -> Pair:
+def _pair(one: Scored) -> AnswerClaim:
     """F1 compares texts exactly: an answer "not answerable" scores 1 and yet counts as answered.
 
     So does one that raised: the authors' driver then records that nothing was extracted.
     """
     answers = one.score.extracted != UNANSWERABLE or one.score.reason == NOT_COMPARABLE
-    return Pair(one.score.value or 0.0, one.sample.answers[0] != UNANSWERABLE, answers)
+    return AnswerClaim(one.score.value or 0.0, one.sample.answers[0] != UNANSWERABLE, answers)
 
 
 def _within(scored: Sequence[Scored], field: str, value: str) -> list[Scored]:

@@ -19,7 +19,7 @@ from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit
 from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker
-from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import PromptFunction, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import (
     gold_text,
     image_tags,
@@ -108,7 +108,7 @@ def seen(text: str, one: Sample) -> list[Message]:
     return [Message.user(*one.media, text)]
 
 
-STANDARD_PROMPTS: dict[str, Prompt] = {
+STANDARD_PROMPTS: dict[str, PromptFunction] = {
     "official_cot": partial(official, f"Answer the preceding multiple choice question. {STEPS}"),
     "official_direct": partial(official, DIRECT),
     "lmms_eval_cot": partial(lmms_eval, f"Answer the following multiple choice question. {STEPS}"),
@@ -116,7 +116,7 @@ STANDARD_PROMPTS: dict[str, Prompt] = {
     "vlmevalkit_cot": partial(vlmevalkit, f"Answer the following multiple-choice question. {VLM_STEPS}"),
     "vlmevalkit_direct": partial(vlmevalkit, VLM_DIRECT),
 }
-VISION_PROMPTS: dict[str, Prompt] = {
+VISION_PROMPTS: dict[str, PromptFunction] = {
     "official_cot": partial(seen, f"Write out the multiple-choice question in the image and then solve it. {STEPS}"),
     "official_direct": partial(seen, f"{DIRECT} {LAST_LINE}"),
     "vlmevalkit_cot": partial(seen, IN_IMAGE + VLM_STEPS),

@@ -146,7 +146,7 @@ TASK = Task(
     data=TaskData(
         row_layouts={
             "authors' JSON": ("v1_0: imagename, question, answer, capability (a list), imagesource",),
-            "hub": ("question_id", "image", "question", "answer", "capability (joined by commas)"),
+            "hub": ("question_id", "image", "question", "answer", "image_source", "capability (joined by commas)"),
             "VLMEvalKit TSV": ("index", "image", "question", "answer", "category (joined by commas)"),
             "golden": ("id", "question", "answer", "capability"),
         },

@@ -27,7 +27,17 @@ from kvl_eval.scorers.needle import is_exact, is_recalled, numbers
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.tasks.base import Measure, Protocol, Reference, Split, Task, TaskData, TaskView
-from kvl_eval.tasks.haystack import CONTEXT, Cell, Design, bin_of, grid, haystack, most_sentences, needle, target_of
+from kvl_eval.tasks.haystack import (
+    CONTEXT,
+    Design,
+    NeedleCell,
+    bin_of,
+    grid,
+    haystack,
+    most_sentences,
+    needle,
+    target_of,
+)
 from kvl_eval.types import DrawnFrame, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 BIN, LENGTH, DEPTH = "haystack_tokens", "length", "depth"  # categories
@@ -74,7 +84,7 @@ def load(
         yield to_sample(Row(row))
 
 
-def _cells(source: Source, split: str, design: Design, kind: str, reporter: Reporter) -> Iterator[Cell]:
+def _cells(source: Source, split: str, design: Design, kind: str, reporter: Reporter) -> Iterator[NeedleCell]:
     if source.data_dir is None:
         yield from grid(split, design)
         return
@@ -307,6 +317,7 @@ def text_task(count: Measure | None = None) -> Task:
         data=TaskData(
             files=FILES,
             row_layouts={"own": (*CELL, "distractors", "sentences", "tokens"), "golden": GOLDEN},
+            has_media=False,
             measured=text_task,
         ),
     )

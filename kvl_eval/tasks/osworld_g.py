@@ -22,7 +22,7 @@ from pathlib import Path
 from kvl_eval.errors import DataError, MediaError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.answer_text import declines
-from kvl_eval.scorers.grounding import Size, WrongFormat, lmms_point, read_given, read_kimi, read_vlmevalkit
+from kvl_eval.scorers.grounding import ImageSize, WrongFormat, lmms_point, read_given, read_kimi, read_vlmevalkit
 from kvl_eval.scorers.grounding_shape import Point, as_pixels, declined, lmms_hit, official_hit
 from kvl_eval.scorers.grounding_target import json_number, picture_size
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
@@ -53,7 +53,7 @@ _AGUVIS = re.compile(r"pyautogui\.(?:click|moveTo)\(x=(-?[\d.]+), y=(-?[\d.]+)\)
 _ABSENT = re.compile(r"\b(?:not|no|cannot|can['’]t|isn['’]t|doesn['’]t|without)\b", re.IGNORECASE)
 
 Hit = Callable[[str, Sequence[float], Point], bool]
-ReadPoint = Callable[[str, Size], Point]
+ReadPoint = Callable[[str, ImageSize], Point]
 """(reply, size of the picture) -> the point in pixels. Raises WrongFormat."""
 
 
@@ -75,7 +75,7 @@ def _loaded(row: Row, media: tuple[ImageRef, ...], classes: Mapping[str, list[st
     return _sample(sized if own is None else sized.also({"classes": own}), media)
 
 
-def _header_size(media: Sequence[ImageRef]) -> Size | None:
+def _header_size(media: Sequence[ImageRef]) -> ImageSize | None:
     from kvl_eval.media.images import header_size
 
     try:
@@ -126,13 +126,13 @@ sample = sample_maker(_sample)
 # Scoring
 
 
-def kimi_point(text: str, size: Size) -> Point:
+def kimi_point(text: str, size: ImageSize) -> Point:
     """The point of ScreenSpot's broad reader, negative ones too."""
     reading = read_kimi(text, size)
     return reading.x * size[0], reading.y * size[1]
 
 
-def lmms_pixels(text: str, size: Size) -> Point:
+def lmms_pixels(text: str, size: ImageSize) -> Point:
     """lmms-eval's point: both numbers from 0 to 1 are shares."""
     found = lmms_point(text)
     if found is None:
@@ -140,7 +140,7 @@ def lmms_pixels(text: str, size: Size) -> Point:
     return as_pixels(*found, size)
 
 
-def aguvis_point(text: str, size: Size) -> Point:
+def aguvis_point(text: str, size: ImageSize) -> Point:
     """A fork of VLMEvalKit: a click that the reply begins with, else the word `wait` as a refusal, else (0, 0)."""
     match = _AGUVIS.match(text)
     if match is None:
@@ -151,7 +151,7 @@ def aguvis_point(text: str, size: Size) -> Point:
         raise WrongFormat("not_a_number") from None
 
 
-def vlmevalkit_point(text: str, size: Size) -> Point:
+def vlmevalkit_point(text: str, size: ImageSize) -> Point:
     """VLMEvalKit: `x=..., y=...` as thousandths whatever they are, and (0, 0) without."""
     reading = read_vlmevalkit(text, (1, 1))
     return reading.x / 1000 * size[0], reading.y / 1000 * size[1]
@@ -187,7 +187,7 @@ def score(
     return replace(found, reason="refused") if declined(point) else found
 
 
-def _given(extraction: Extraction, size: Size) -> Point:
+def _given(extraction: Extraction, size: ImageSize) -> Point:
     reading = read_given(extraction)
     return as_pixels(reading.x, reading.y, size)
 

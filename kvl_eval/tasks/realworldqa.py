@@ -14,7 +14,14 @@ from functools import partial
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
-from kvl_eval.scorers.option_letter import UNDECIDED, Reader, inferred_letter, letter_score, ranked_letter, undecided
+from kvl_eval.scorers.option_letter import (
+    UNDECIDED,
+    LetterReader,
+    inferred_letter,
+    letter_score,
+    ranked_letter,
+    undecided,
+)
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
@@ -70,7 +77,7 @@ def vlmevalkit(one: Sample) -> list[Message]:
 # Scoring
 
 
-def score(read: Reader, boxed: bool, one: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
+def score(read: LetterReader, boxed: bool, one: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
     """A letter as `read` finds it; any other answer by equality, of the box's or cue's content where `boxed`."""
     if one.categories["answer"] == ("letter",):
         return letter_score(read, unread=undecided)(one, answer, extraction)

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.grounding import READERS, Box, Reader, WrongFormat, hits, read_given
+from kvl_eval.scorers.grounding import READERS, Box, PointReader, WrongFormat, hits, read_given
 from kvl_eval.scorers.grounding_figures import (
     lmms_eval_figures,
     vlmevalkit_figures,
@@ -47,7 +47,7 @@ BoxRule = Callable[[Target], Box | None]
 
 
 def score(
-    edition: Edition, read: Reader, rule: BoxRule, sample: Sample, answer: str, extraction: Extraction = MISSING
+    edition: Edition, read: PointReader, rule: BoxRule, sample: Sample, answer: str, extraction: Extraction = MISSING
 ) -> Score:
     """Whether the point that `read` finds lies in the box; point and box go into the detail in original pixels."""
     row = sample.columns
@@ -85,7 +85,7 @@ def aggregate(edition: Edition, scored: Sequence[Scored], protocol: str) -> Summ
 
 
 def _protocols(edition: Edition) -> dict[str, Protocol]:
-    def protocol(read: Reader, rule: BoxRule = plain_box, **about: Any) -> Protocol:
+    def protocol(read: PointReader, rule: BoxRule = plain_box, **about: Any) -> Protocol:
         return Protocol(score=partial(score, edition, read, rule), **about)
 
     pro = protocol(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kvl_eval.errors import MediaError
-from kvl_eval.scorers.grounding import Size
+from kvl_eval.scorers.grounding import ImageSize
 from kvl_eval.scorers.grounding_figures import (
     PLATFORMS,
     flattened,
@@ -80,7 +80,7 @@ def load(edition: Edition, source: Source, split: str, reporter: Reporter = STRI
     tables = Tables(task=edition.name, required=("instruction|question", "bbox"), stems=edition.stems)
     rows = shared_cells(read_rows(source, split, tables, reporter))
     pictures = NamedPictures(source.data_dir, edition.folders)
-    sizes: dict[str | None, Size | None] = {}
+    sizes: dict[str | None, ImageSize | None] = {}
     counts: Counter[str] = Counter()
 
     def loaded(row: Row) -> Sample:
@@ -120,7 +120,7 @@ def to_sample(edition: Edition, row: Row, picture: ImageRef | None = None) -> Sa
     return replace(sample, answers=(json.dumps(json_box(target.pixels or target.box)),))
 
 
-def _header_size(media: ImageRef) -> Size | None:
+def _header_size(media: ImageRef) -> ImageSize | None:
     """Width and height from the file's header; None for a screenshot that cannot be read, which fails when asked."""
     from kvl_eval.media.images import header_size
 

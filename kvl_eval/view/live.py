@@ -17,7 +17,7 @@ from kvl_eval.reports.numbers import DEMO, plain
 from kvl_eval.scorers.statistics import wilson
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.stored_answers import answer_of
-from kvl_eval.store.journal import Line, LineReader, read_line
+from kvl_eval.store.journal import LineReader, StoredLine, read_line
 from kvl_eval.store.records import Key, PlannedSample, Record
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.task_records import sample_lines
@@ -206,7 +206,7 @@ class LiveRun:
         return left * span / (len(self._ends) - 1)
 
 
-def _new_lines(path: Path, task: _TaskState) -> Iterator[Line]:
+def _new_lines(path: Path, task: _TaskState) -> Iterator[StoredLine]:
     with open(path, "rb") as file:
         file.seek(task.read)
         for line in file:

@@ -11,6 +11,7 @@ import pytest
 
 from kvl_eval.audit.merge import merge, shard_lines
 from kvl_eval.audit.verify import verify
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.run_reader import RunReader
@@ -34,10 +35,8 @@ def merged(paths: Sequence[Path], output_dir: Path, task: Task | None = None) ->
 
 def said(path: Path) -> dict[Any, dict[str, Any]]:
     return {
-        (record["sample_id"], record["repeat"], record["budget"]): {
-            name: value for name, value in record.items() if name not in TIMES
-        }
-        for record in RunFolder.open(path).legacy_records("tiny")
+        record.key: {name: value for name, value in encode_object(record).items() if name not in TIMES}
+        for record in RunFolder.open(path).records("tiny")
     }
 
 
@@ -63,10 +62,10 @@ def test_joined_shards_equal_the_run_that_was_never_split(options: dict[str, Any
     assert (path / "plan.jsonl").read_bytes() == (other / "plan.jsonl").read_bytes()
     assert said(path) == said(other)
     assert comparable(path) == comparable(other)
-    manifest, expected = RunFolder.open(path).legacy_manifest, whole.folder.legacy_manifest
+    manifest, expected = RunFolder.open(path).manifest, whole.folder.manifest
     for name in ("config_fingerprint", "identity", "selection", "plan_sha256", "data", "counts", "status"):
-        assert manifest[name] == expected[name], name
-    assert sorted(one["shard"] for one in manifest["merged"]) == ["1/3", "2/3", "3/3"]
+        assert getattr(manifest, name) == getattr(expected, name), name
+    assert sorted(one.shard for one in manifest.merged) == ["1/3", "2/3", "3/3"]
     assert outcome.exit_code == 0
     found = verify(RunReader.open(path, [tiny()]), strict=True)
     assert (found.findings, found.exit_code) == ([], 0)
@@ -119,7 +118,7 @@ def test_a_shard_that_holds_nothing_need_not_be_there(tmp_path: Path) -> None:
             assert error.code == "usage.empty"
     assert len(parts) == 2
     outcome, _ = merged(parts, tmp_path / "joined", task)
-    assert outcome.results["rows"][0]["n_ok"] == 2
+    assert outcome.results.rows[0].n_ok == 2
 
 
 def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(SCRIPT), "run", str(tmp_path), options], capture_output=True)
     dead = next(path for path in tmp_path.iterdir() if path.is_dir())
     alive = run_tiny(tmp_path, shard=(2, 2), repeats=2).folder.path
-    planned = sum(1 for _ in RunFolder.open(dead).legacy_plan())
+    planned = sum(1 for _ in RunFolder.open(dead).plan())
     outcome, lines = merged([dead, alive], tmp_path / "joined")
     assert lines[0] == (
         f"shard 1/2  {dead}: 2 of {planned} answers, {planned // 2 - 1} samples lack one; "
@@ -135,9 +134,9 @@ def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     )
     assert lines[1].endswith("answers")
     assert outcome.exit_code == 3
-    assert outcome.results["rows"][0]["n_pending"] == planned - 2
+    assert outcome.results.rows[0].n_pending == planned - 2
     assert RunFolder.open(outcome.folder.path).status == "interrupted"
-    finished = resume_run(outcome.folder.path, make_fake, own=[tiny()])
+    finished = resume_run(RunReader.open(outcome.folder.path, [tiny()]), make_fake)
     assert finished.exit_code == 0
     assert comparable(finished) == comparable(run_tiny(tmp_path / "whole", repeats=2))
 
@@ -177,13 +176,13 @@ def test_overlapping_runs_are_refused_naming_both_and_the_sample(tmp_path: Path)
     again = run_tiny(tmp_path, shard=(2, 3)).folder.path
     error = refused([one, two, again, three], tmp_path / "joined", "merge.overlap")
     assert error.where == f"{two} (shard 2/3) and {again} (shard 2/3)"
-    first = next(RunFolder.open(two).legacy_plan())["sample_id"]
+    first = next(RunFolder.open(two).plan()).sample_id
     assert error.message == f"sample {first} of tiny lies in two of the runs"
 
 
 def test_missing_shards_are_named_with_the_number_of_samples(tmp_path: Path) -> None:
     one, two, three = shards(tmp_path)
-    lost = sum(1 for _ in RunFolder.open(two).legacy_plan())
+    lost = sum(1 for _ in RunFolder.open(two).plan())
     error = refused([one, three], tmp_path / "joined", "merge.shards")
     assert error.why == f"no run of shard 2/3; {lost} of 10 samples are missing"
 
@@ -193,7 +192,7 @@ def test_one_run_alone_and_a_running_one_are_refused(tmp_path: Path) -> None:
     refused([one], tmp_path / "joined", "merge.one")
     folder = RunFolder.open(two)
     folder.lock()
-    folder.legacy_save({"status": "running"})
+    folder.save_status("running")
     refused([one, two], tmp_path / "joined", "run.busy")
     folder.unlock()
 

@@ -21,6 +21,7 @@ from kvl_eval.run.runner import resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.store.journal import decode_line, encode_line
+from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Sample
@@ -97,7 +98,7 @@ def test_failed_answers_are_accounted_for(tmp_path: Path) -> None:
 
 def test_records_answered_again_are_told_and_no_damage(tmp_path: Path) -> None:
     path = finished(tmp_path)
-    resume_run(path, make_fake, rerun=("q/3",), own=[tiny()])
+    resume_run(RunReader.open(path, [tiny()]), make_fake, rerun=("q/3",))
     found = verified(path, strict=True)
     assert (found.exit_code, codes(found, "note")) == (0, {"record.replaced"})
 
@@ -171,7 +172,7 @@ def test_a_killed_run_is_incomplete_and_its_torn_end_is_strict_damage(tmp_path: 
     assert [one.what for one in missing] == [f"q/{number} has no record" for number in range(4, 10)]
     assert found.counts == {"planned": 10, "ok": 4, "failed": 0, "pending": 6}
     assert verified(path, strict=True).exit_code == 4
-    resume_run(path, make_fake, own=[tiny()])
+    resume_run(RunReader.open(path, [tiny()]), make_fake)
     assert verified(path, strict=True).findings == []
 
 
@@ -179,7 +180,7 @@ def test_damage_that_was_answered_again_is_a_trace(tmp_path: Path) -> None:
     path = finished(tmp_path)
     flip(path / "samples" / "tiny.jsonl", 60, 3)
     assert verified(path).exit_code == 4
-    resume_run(path, make_fake, own=[tiny()])
+    resume_run(RunReader.open(path, [tiny()]), make_fake)
     found = verified(path)
     assert (found.exit_code, codes(found, "trace")) == (0, {"record.damaged"})
     assert verified(path, strict=True).exit_code == 4
@@ -214,7 +215,7 @@ def test_a_lost_record_costs_none_of_its_trajectory(tmp_path: Path, how: str) ->
     found = verified(path)
     assert found.exit_code == 4
     assert found.counts == {"planned": 30, "ok": 29, "failed": 0, "pending": 1}
-    resume_run(path, make_fake, own=[tiny()])
+    resume_run(RunReader.open(path, [tiny()]), make_fake)
     found = verified(path)
     assert (found.exit_code, found.counts["ok"]) == (0, 30)
     assert codes(found, "trace") == ({"record.damaged"} if left else set()), found.findings
@@ -269,9 +270,10 @@ def test_records_of_a_task_nobody_planned(tmp_path: Path) -> None:
 def test_a_manifest_rewritten_with_its_hash_still_contradicts_itself(tmp_path: Path) -> None:
     path = finished(tmp_path)
     folder = RunFolder.open(path)
-    folder.legacy_save({"identity": {**folder.legacy_manifest["identity"], "seed": 5}})
+    folder.save(replace(folder.manifest, identity={**folder.manifest.identity, "seed": 5}))
     assert codes(verified(path)) == {"manifest.fingerprint"}
-    folder.legacy_save({"identity": {**folder.legacy_manifest["identity"], "seed": 0}, "counts": {"planned": 11}})
+    identity = {**folder.manifest.identity, "seed": 0}
+    folder.save(replace(folder.manifest, identity=identity, counts=AnswerCounts(planned=11)))
     assert "plan.count" in codes(verified(path))
 
 

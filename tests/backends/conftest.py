@@ -33,7 +33,10 @@ def engine_with() -> Iterator[Callable[..., TorchEngine]]:
     def make(folder: Path = TINY, **settings: Any) -> TorchEngine:
         made.append(
             TorchEngine(
-                folder, Settings(**{"num_workers": 0, "dtype": "float64", **settings}), name="tiny", family="instruct"
+                folder,
+                Settings.of(**{"num_workers": 0, "dtype": "float64", **settings}),
+                name="tiny",
+                family="instruct",
             )
         )
         return made[-1]

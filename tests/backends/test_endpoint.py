@@ -45,7 +45,7 @@ def answers(stub: Stub, requests: Iterable[Request] | Request, **settings: Any) 
     requests = [requests] if isinstance(requests, Request) else requests
 
     async def collect() -> list[tuple[str, Completion]]:
-        backend = Endpoint(Settings(**{"base_url": stub.url, "num_workers": 0, **settings}))
+        backend = Endpoint(Settings.of(**{"base_url": stub.url, "num_workers": 0, **settings}))
         try:
             return [one async for one in backend.generate(requests)]
         finally:
@@ -324,30 +324,29 @@ def test_tokens_that_do_not_spell_the_text_fail_the_sample(stub: Stub) -> None:
 )
 def test_flags_that_name_no_server(stub: Stub, settings: Any, error: type[KvlEvalError], text: str) -> None:
     with pytest.raises(error, match=text):
-        Endpoint(Settings(**{"base_url": stub.url, **settings}))
+        Endpoint(Settings.of(**{"base_url": stub.url, **settings}))
 
 
 def test_the_only_model_listed_is_taken_and_of_several_one_must_be_named(stub: Stub) -> None:
-    assert Endpoint(Settings(base_url=stub.url)).name == MODEL
+    assert Endpoint(Settings.of(base_url=stub.url)).name == MODEL
     stub.models = models("a", "b")
     with pytest.raises(EndpointError, match="which of the models") as caught:
-        Endpoint(Settings(base_url=stub.url)).describe()
+        Endpoint(Settings.of(base_url=stub.url)).describe()
     assert "a, b" in (caught.value.why or "")
-    assert Endpoint(Settings(base_url=stub.url, served_model="b")).name == "b"
+    assert Endpoint(Settings.of(base_url=stub.url, served_model="b")).name == "b"
 
 
 def test_what_the_server_says_of_its_model_is_its_identity(stub: Stub) -> None:
     stub.models = models(MODEL, root="/models/a", max_model_len=4096)
-    backend = Endpoint(Settings(base_url=stub.url))
-    facts = backend.describe()
-    assert facts["weights_served"] == {"id": MODEL, "root": "/models/a"}
-    assert facts["server"] == {"max_model_len": 4096}
-    assert backend.limits().context == 4096
+    backend = Endpoint(Settings.of(base_url=stub.url))
+    description = backend.describe()
+    assert description.identity == {"weights_served": {"id": MODEL, "root": "/models/a"}, "dtype": None}
+    assert description.facts["server"] == {"max_model_len": 4096}
 
 
 def test_a_known_checkpoint_counts_tokens_and_notices_other_counts(stub: Stub) -> None:
     settings = {"model_args": {"checkpoint": "kimi-vl-nano"}}
-    backend = Endpoint(Settings(base_url=stub.url, **settings))
+    backend = Endpoint(Settings.of(base_url=stub.url, **settings))
     limits = backend.limits()
     assert limits.image_tokens is not None and limits.text_tokens is not None
     request = asking(picture(size=(56, 56)), "Where?")
@@ -370,11 +369,11 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     assert "prompt tokens unknown" in plan_text(plan)
     outcome = start_run(plan, backend)
     assert outcome.exit_code == 0
-    assert [(row["task"], row["n_scored"]) for row in outcome.results["rows"][:2]] == [
+    assert [(row.task, row.n_scored) for row in outcome.results.rows[:2]] == [
         ("mathvista", 5),
         ("screenspot-v2", 5),
     ]
     assert all(len(asked.pictures) == 1 for asked in stub.asked) and len(stub.asked) == 10
     manifest = json.loads((outcome.folder.path / "run.json").read_text())
     assert (manifest["model"]["name"], manifest["model"]["family"]) == (MODEL, "other")
-    assert outcome.results["rows"][0]["reference"] is None
+    assert outcome.results.rows[0].reference is None

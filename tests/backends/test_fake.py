@@ -21,7 +21,7 @@ def request(key: str = "tiny/q/1", text: str = "How many?", **fields: Any) -> Re
 
 def answers(requests: list[Request], **args: Any) -> list[tuple[str, Completion]]:
     async def collect() -> list[tuple[str, Completion]]:
-        return [found async for found in FakeBackend(Settings(model_args=args)).generate(iter(requests))]
+        return [found async for found in FakeBackend(Settings.of(model_args=args)).generate(iter(requests))]
 
     return asyncio.run(collect())
 
@@ -172,7 +172,7 @@ def test_requests_are_pulled_one_by_one() -> None:
                 pulled.append(number)
                 yield request(f"tiny/{number}")
 
-        async for _ in FakeBackend(Settings(model_args={"concurrency": 4, "delay": 0.001})).generate(requests()):
+        async for _ in FakeBackend(Settings.of(model_args={"concurrency": 4, "delay": 0.001})).generate(requests()):
             return
 
     asyncio.run(first())
@@ -185,7 +185,7 @@ def test_an_answer_may_start_with_a_prefix() -> None:
 
 def test_what_answers_differently_has_another_fingerprint() -> None:
     def weights(**args: Any) -> Any:
-        return FakeBackend(Settings(model_args=args)).describe()["weights_sha256"]
+        return FakeBackend(Settings.of(model_args=args)).describe().identity["weights_sha256"]
 
     assert weights() != weights(answers="empty")
     assert weights() == weights(delay=1, concurrency=3)
@@ -205,4 +205,4 @@ def test_what_answers_differently_has_another_fingerprint() -> None:
 )
 def test_arguments_that_cannot_be(args: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        FakeBackend(Settings(model_args=args))
+        FakeBackend(Settings.of(model_args=args))

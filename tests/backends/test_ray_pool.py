@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvl_eval.backends.base import Backend, Limits, Request, Settings
+from kvl_eval.backends.base import Backend, Description, Limits, Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, ConfigError, KvlEvalError
 from kvl_eval.types import Completion, Generation, Message
@@ -88,7 +88,7 @@ class Deadly(FakeBackend):
             yield answer
 
 
-SETTINGS = Settings(num_replicas=2, model_args={"delay": 0.01, "concurrency": 4, "jitter": 0.9})
+SETTINGS = Settings.of(num_replicas=2, model_args={"delay": 0.01, "concurrency": 4, "jitter": 0.9})
 
 
 def test_two_nodes_give_the_answers_of_one_process(cluster: Cluster) -> None:
@@ -131,7 +131,7 @@ def test_a_removed_node_loses_nothing(cluster: Cluster) -> None:
 
 def test_a_replica_may_join_late(cluster: Cluster) -> None:
     workers: set[str] = set()
-    pool = RayPool(fake, "fake", Settings(num_replicas=3, model_args={"delay": 0.1}))
+    pool = RayPool(fake, "fake", Settings.of(num_replicas=3, model_args={"delay": 0.1}))
 
     async def collect() -> None:
         count = 0
@@ -150,8 +150,8 @@ def test_a_replica_may_join_late(cluster: Cluster) -> None:
 class Broken:
     name, family = "broken", "instruct"
 
-    def describe(self) -> Mapping[str, Any]:
-        return {}
+    def describe(self) -> Description:
+        return Description(identity={})
 
     def limits(self) -> Limits:
         return Limits()
@@ -182,7 +182,7 @@ def test_replicas_that_only_die_end_the_run(cluster: Cluster, tmp_path: Path) ->
 
 
 def test_no_cluster_at_an_address_is_one_clear_error() -> None:
-    pool = RayPool(fake, "fake", Settings(num_replicas=1, ray_address="127.0.0.1:1"))
+    pool = RayPool(fake, "fake", Settings.of(num_replicas=1, ray_address="127.0.0.1:1"))
     with pytest.raises(ConfigError) as caught:
         answers(pool, requests(1))
     assert caught.value.code == "ray.address"

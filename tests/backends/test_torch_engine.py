@@ -17,7 +17,7 @@ from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.errors import CheckpointError, ConfigError
 from kvl_eval.model import KimiVL, KimiVLProcessor
-from kvl_eval.model.pages import PromptRows
+from kvl_eval.model.rows import PromptRows
 from kvl_eval.types import Completion, Generation, ImageRef
 from tests.backends.engine import (
     CASES,
@@ -264,7 +264,7 @@ def test_broken_media_fail_their_sample_and_nobody_else(
 
 def test_a_prompt_beyond_the_context_fails_with_its_counts(engine_with: Callable[..., TorchEngine]) -> None:
     engine = engine_with()
-    context = engine.limits().context
+    context = engine.context
     assert context == 2048
     long = Generation(max_new_tokens=context - 41 + 1)
     fits = Generation(max_new_tokens=context - 41)
@@ -450,16 +450,18 @@ def test_nothing_to_do_is_no_answer(engine_with: Callable[..., TorchEngine]) -> 
 def test_facts_name_the_checkpoint_by_content(engine_with: Callable[..., TorchEngine], tmp_path: Path) -> None:
     copy = tmp_path / "renamed"
     shutil.copytree(TINY, copy)
-    original, same = engine_with(dtype=None).describe(), engine_with(copy, dtype=None).describe()
-    hashes = ("weights_sha256", "config_sha256", "tokenizer_sha256")
-    assert {name: original[name] for name in hashes} == {name: same[name] for name in hashes}
-    assert (original["dtype"], original["device"], original["weights_hashed"]) == ("float32", "cpu", "whole")
+    description, same = engine_with(dtype=None).describe(), engine_with(copy, dtype=None).describe()
+    original = description.identity
+    assert original == same.identity
+    assert set(original) >= {"weights_sha256", "config_sha256", "tokenizer_sha256"}
+    assert (original["dtype"], original["weights_hashed"]) == ("float32", "whole")
+    assert (description.facts["device"], description.facts["path"]) == ("cpu", TINY.name)
     shard = copy / "model-00002-of-00002.safetensors"
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
     (copy / "generation_config.json").write_text("{}")
-    changed = engine_with(copy).describe()
+    changed = engine_with(copy).describe().identity
     assert changed["weights_sha256"] != original["weights_sha256"]
     assert changed["config_sha256"] != original["config_sha256"]
     assert changed["tokenizer_sha256"] == original["tokenizer_sha256"]
@@ -472,15 +474,14 @@ def test_limits_count_as_the_engine_does(engine_with: Callable[..., TorchEngine]
     assert limits.image_tokens(100, 61) == 12
     assert limits.image_tokens(100_000, 20) > 0
     assert limits.text_tokens("<|im_end|>") > 1
-    assert {"images", "seeds", "think_budget"} <= limits.supports
 
 
 def test_unknown_model_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match="prefil_chunk") as caught:
-        TorchEngine(TINY, Settings(model_args={"prefil_chunk": 3}), name="tiny", family="instruct")
+        TorchEngine(TINY, Settings.of(model_args={"prefil_chunk": 3}), name="tiny", family="instruct")
     assert caught.value.fix == "prefill_chunk"
     with pytest.raises(ConfigError, match="threads"):
-        TorchEngine(TINY, Settings(model_args={"threads": "many"}), name="tiny", family="instruct")
+        TorchEngine(TINY, Settings.of(model_args={"threads": "many"}), name="tiny", family="instruct")
 
 
 def test_an_unusable_folder_is_one_clear_error(engine_with: Callable[..., TorchEngine], tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def asking(key: str, *parts: Any, seeds: Sequence[int] = (0,), **generation: Any
 
 def answers(folder: Path, requests: Sequence[Request], **settings: Any) -> dict[tuple[str, int], Completion]:
     async def collect() -> dict[tuple[str, int], Completion]:
-        backend = make_backend(f"hf:{folder}", Settings(num_workers=0, device="cpu", **settings))
+        backend = make_backend(f"hf:{folder}", Settings.of(num_workers=0, device="cpu", **settings))
         try:
             return {(key, one.repeat): one async for key, one in backend.generate(requests)}
         finally:
@@ -125,7 +125,9 @@ def test_names_behind_hf(checkpoints: dict[str, Path]) -> None:
         "peer",
     )
     first, second = (
-        TransformersPeer(str(checkpoints[name]), Settings(device="cpu", num_workers=0), name=name).describe()
+        TransformersPeer(str(checkpoints[name]), Settings.of(device="cpu", num_workers=0), name=name)
+        .describe()
+        .identity
         for name in ("llava", "gemma3")
     )
     for fact in ("weights_sha256", "config_sha256", "tokenizer_sha256"):
@@ -159,9 +161,9 @@ def test_mini_splits_from_end_to_end(checkpoints: dict[str, Path], tmp_path: Pat
     backend = make_backend(model, config.settings)
     outcome = start_run(plan_run(config, backend), backend)
     assert outcome.exit_code == 0, outcome.message
-    rows = {row["task"]: row for row in outcome.results["rows"]}
-    assert rows["mathvista"]["n_ok"] == rows["screenspot-v2"]["n_ok"] == 2
-    assert outcome.folder.legacy_manifest["model"]["name"] == "llava"
+    rows = {row.task: row for row in outcome.results.rows}
+    assert rows["mathvista"].n_ok == rows["screenspot-v2"].n_ok == 2
+    assert outcome.folder.manifest.model.name == "llava"
 
 
 @pytest.mark.parametrize(
@@ -183,13 +185,11 @@ def test_videos_and_documents_are_pictures(
         batch_size=2,
         **more,
     )
-    records = list(done.folder.legacy_records(task))
-    assert (done.exit_code, len(records)) == (0, 3), [record["message"] for record in records]
+    records = list(done.folder.records(task))
+    assert (done.exit_code, len(records)) == (0, 3), [record.message for record in records]
     for record in records:
-        assert {one["kind"] for one in record["media"]} == {kind}
-        assert record["tokens"]["image"] == 4 * len(record["media"]), "each picture takes 4 tokens of these models"
-        assert record["prompt_text"].count({"llava": "<image>", "gemma3": "<start_of_image>"}[name]) >= len(
-            record["media"]
-        )
+        assert {one.kind for one in record.media} == {kind}
+        assert record.tokens.image == 4 * len(record.media), "each picture takes 4 tokens of these models"
+        assert record.prompt_text.count({"llava": "<image>", "gemma3": "<start_of_image>"}[name]) >= len(record.media)
     if kind == "frame":
-        assert {len(record["media"]) for record in records} == {5}
+        assert {len(record.media) for record in records} == {5}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.decode import DecodeError, Json, Limits, read_json, read_yaml
+from kvl_eval.decode import DecodeError, Json, ReadLimits, read_json, read_yaml
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -103,7 +103,7 @@ def test_what_yaml_is_refused(data: bytes, message: str) -> None:
 def test_parts_that_repeat_are_counted_each_time() -> None:
     laughs = b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 9))
     with pytest.raises(DecodeError, match=r"more than 10,000 values"):
-        read_yaml(b"a0: &a0 [x, x]\n" + laughs, Limits(size=10_000))
+        read_yaml(b"a0: &a0 [x, x]\n" + laughs, ReadLimits(size=10_000))
 
 
 def test_dates_stay_text_and_repeated_parts_are_allowed() -> None:
@@ -112,6 +112,6 @@ def test_dates_stay_text_and_repeated_parts_are_allowed() -> None:
 
 @pytest.mark.parametrize("read", [read_json, read_yaml])
 def test_size_is_limited(read: Any) -> None:
-    assert read(b"[1, 2]", Limits(size=6)) == [1, 2]
+    assert read(b"[1, 2]", ReadLimits(size=6)) == [1, 2]
     with pytest.raises(DecodeError, match="has 6 bytes, wanted at most 5"):
-        read(b"[1, 2]", Limits(size=5))
+        read(b"[1, 2]", ReadLimits(size=5))

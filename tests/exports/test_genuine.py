@@ -34,7 +34,7 @@ def read(kind: str, folder: Path, home: Path) -> Any:
 
 
 def official(folder: RunFolder) -> dict[int | None, dict[str, Any]]:
-    return {row["budget"]: row for row in folder.legacy_results()["rows"] if row["protocol"] == "official"}
+    return {row.budget: row for row in folder.results().rows if row.protocol == "official"}
 
 
 def test_inspect_ai_reads_a_sweep(sweep: Path, tmp_path: Path) -> None:
@@ -48,12 +48,12 @@ def test_inspect_ai_reads_a_sweep(sweep: Path, tmp_path: Path) -> None:
         assert log["listed"] == log["task"]
         assert log["status"] == "success"
         assert log["total"] == 12
-        assert log["scores"]["official"] == pytest.approx(row["score"])
+        assert log["scores"]["official"] == pytest.approx(row.score)
         assert {"official", "vlmevalkit"} <= log["scores"].keys()
         assert len(log["samples"]) == log["summaries"] == 12
         assert sum(sample["error"] is not None for sample in log["samples"]) == row["n_failed"] > 0
         values = [sample["values"]["official"] for sample in log["samples"] if not sample["error"]]
-        assert sum(values) / len(values) == pytest.approx(row["score"])
+        assert sum(values) / len(values) == pytest.approx(row.score)
         assert sorted({sample["epoch"] for sample in log["samples"]}) == [1, 2]
         assert any(sample["reasoning"] for sample in log["samples"])
 
@@ -68,7 +68,7 @@ def test_inspect_ai_reads_hostile_answers_of_an_unfinished_run(hostile: Path, tm
     answers = {sample["answer"] for log in logs.values() for sample in log["samples"]}
     assert answers == {HOSTILE}
     assert {sample["id"] for sample in logs["screenspot-mini"]["samples"]} == {
-        entry["sample_id"] for entry in RunFolder.open(hostile).legacy_plan("screenspot")
+        entry.sample_id for entry in RunFolder.open(hostile).plan("screenspot")
     }
 
 
@@ -79,27 +79,27 @@ def test_lm_evaluation_harness_reads_results_and_samples(
     folder = RunFolder.open(request.getfixturevalue(run))
     export_run(folder, "lm-eval", tmp_path / "out")
     found = read("lm-eval", tmp_path / "out", tmp_path)
-    rows = [row for row in folder.legacy_results()["rows"] if row["protocol"] == "official"]
+    rows = [row for row in folder.results().rows if row.protocol == "official"]
     assert found["samples"].keys() == found["results"].keys()
     assert len(found["results"]) == len(rows)
     for row in rows:
-        budget = "" if row["budget"] is None else f"-{row['budget']}-{row['policy']}"
-        name = f"{row['task']}-{row['split']}{budget}"
-        assert found["results"][name]["score,official"] == pytest.approx(row["score"])
+        budget = "" if row.budget is None else f"-{row.budget}-{row.policy}"
+        name = f"{row.task}-{row.split}{budget}"
+        assert found["results"][name]["score,official"] == pytest.approx(row.score)
         assert name in found["table"]
         values = [line["score"] for line in found["samples"][name]]
-        assert sum(values) / len(values) == pytest.approx(row["score"])
+        assert sum(values) / len(values) == pytest.approx(row.score)
         answers = sum(len(line["resps"][0]) for line in found["samples"][name])
         assert answers == row["n_ok"]
 
 
 def test_inspect_ai_and_lm_eval_read_a_judges_scores(judged: Path, tmp_path: Path) -> None:
     folder = RunFolder.open(judged)
-    rows = {row["judge"]: row for row in folder.legacy_results()["rows"] if row["task"] == "mathvista"}
+    rows = {row.judge: row for row in folder.results().rows if row.task == "mathvista"}
     export_run(folder, "inspect", tmp_path / "logs")
     log = next(log for log in read("inspect", tmp_path / "logs", tmp_path) if log["task"].startswith("mathvista"))
-    assert log["scores"]["official+umpire"] == pytest.approx(rows["umpire"]["score"])
-    assert log["scores"]["official"] == pytest.approx(rows[None]["score"])
+    assert log["scores"]["official+umpire"] == pytest.approx(rows["umpire"].score)
+    assert log["scores"]["official"] == pytest.approx(rows[None].score)
     export_run(folder, "lm-eval", tmp_path / "lm", "official+umpire")
     found = read("lm-eval", tmp_path / "lm", tmp_path)
-    assert found["results"]["mathvista-mini"]["score,official+umpire"] == pytest.approx(rows["umpire"]["score"])
+    assert found["results"]["mathvista-mini"]["score,official+umpire"] == pytest.approx(rows["umpire"].score)

@@ -24,7 +24,7 @@ def test_infovqa_submits_what_follows_the_thought(tmp_path: Path) -> None:
     assert path == tmp_path / "out" / "infovqa-mini" / "infovqa_submission.json"
     listed = json.loads(path.read_text(encoding="utf-8"))
     assert [one["answer"] for one in listed] == ["answer 0"] * 4
-    planned = dict.fromkeys(entry["sample_id"] for entry in RunFolder.open(done.path).legacy_plan())
+    planned = dict.fromkeys(entry.sample_id for entry in RunFolder.open(done.path).plan())
     assert [str(one["questionId"]) for one in listed] == list(planned)
 
 

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvl_eval.decode import encode
 from kvl_eval.errors import UsageError
 from kvl_eval.exports import export_run
 from kvl_eval.exports.answers import clean
 from kvl_eval.exports.tables import COLUMNS, FORMULA, csv_line
 from kvl_eval.store.run_folder import RunFolder
 from tests.exports.conftest import HOSTILE
+from tests.refusals import refused
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -44,7 +46,7 @@ def test_both_tables_hold_each_planned_answer_once(sweep: Path, tmp_path: Path) 
     (parquet,) = export_run(RunFolder.open(sweep), "parquet", tmp_path)
     text, typed = read_csv(comma), pd.read_parquet(parquet)
     keys = ["sample_id", "repeat", "budget", "policy"]
-    planned = [(e["sample_id"], e["repeat"], e["budget"], e["policy"]) for e in RunFolder.open(sweep).legacy_plan()]
+    planned = [entry.key for entry in RunFolder.open(sweep).plan()]
     assert sorted(typed[keys].itertuples(index=False, name=None)) == sorted(planned)
     assert list(text.columns) == list(typed.columns) == list(COLUMNS)
     assert len(text) == len(typed) == 6 * 2 * 2
@@ -56,19 +58,19 @@ def test_both_tables_hold_each_planned_answer_once(sweep: Path, tmp_path: Path) 
 def test_the_mean_score_is_that_of_results_json(sweep: Path, tmp_path: Path) -> None:
     (path,) = export_run(RunFolder.open(sweep), "parquet", tmp_path)
     found = pd.read_parquet(path).groupby("budget")["score"].mean()
-    rows = RunFolder.open(sweep).legacy_results()["rows"]
-    official = {row["budget"]: row["score"] for row in rows if row["protocol"] == "official"}
+    rows = RunFolder.open(sweep).results().rows
+    official = {row.budget: row.score for row in rows if row.protocol == "official"}
     assert dict(found) == pytest.approx(official)
 
 
 def test_lists_are_lists(sweep: Path, tmp_path: Path) -> None:
     (path,) = export_run(RunFolder.open(sweep), "parquet", tmp_path)
-    first = next(RunFolder.open(sweep).legacy_plan())
+    first = next(RunFolder.open(sweep).plan()).sample
     row = pd.read_parquet(path).iloc[0]
-    assert list(row["gold"]) == first["gold"]
-    assert json.loads(row["categories"]) == first["categories"]
+    assert tuple(row["gold"]) == first.gold
+    assert json.loads(row["categories"]) == encode(first.categories)
     (comma,) = export_run(RunFolder.open(sweep), "csv", tmp_path)
-    assert json.loads(read_csv(comma).iloc[0]["gold"]) == first["gold"]
+    assert tuple(json.loads(read_csv(comma).iloc[0]["gold"])) == first.gold
 
 
 def test_another_protocol_changes_verdicts_only(sweep: Path, tmp_path: Path) -> None:
@@ -115,22 +117,20 @@ def test_what_no_json_or_utf8_can_hold_is_written_out() -> None:
 
 def test_scores_of_a_judge_are_exported_by_its_name(judged: Path, tmp_path: Path) -> None:
     folder = RunFolder.open(judged)
-    rows = {
-        (row["task"], row["judge"]): row for row in folder.legacy_results()["rows"] if row["protocol"] == "official"
-    }
+    rows = {(row.task, row.judge): row for row in folder.results().rows if row.protocol == "official"}
     for protocol, judge in ((None, "umpire"), ("official+umpire", "umpire"), ("official", None)):
         (path,) = export_run(folder, "parquet", tmp_path / str(protocol), protocol)
         found = pd.read_parquet(path)
         mathvista = found[found["task"] == "mathvista"]
-        assert mathvista["score"].mean() == pytest.approx(rows["mathvista", judge]["score"])
+        assert mathvista["score"].mean() == pytest.approx(rows["mathvista", judge].score)
         assert set(mathvista["protocol"]) == {"official+umpire" if judge else "official"}
         assert set(mathvista["judge"].dropna()) == ({"umpire"} if judge else set())
         assert mathvista["judge_reply"].notna().any() == bool(judge)
         assert set(found[found["task"] == "screenspot"]["protocol"]) == {"official"}  # which needs no judge
-    assert rows["mathvista", "umpire"]["score"] > 0 == rows["mathvista", None]["score"]
+    assert (rows["mathvista", "umpire"].score or 0) > 0 == rows["mathvista", None].score
 
 
 def test_a_judge_that_nobody_asked_is_refused(judged: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not scored under 'official\\+other'") as caught:
+    with refused(UsageError, "export.protocol", "'official+other'") as caught:
         export_run(RunFolder.open(judged), "csv", tmp_path, "official+other")
     assert "official+umpire" in (caught.value.why or "") and "--judge-model other" in (caught.value.fix or "")

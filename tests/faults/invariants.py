@@ -26,7 +26,7 @@ from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import is_running
-from kvl_eval.store.run_folder import RunFolder, legacy_key_of
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from tests.tiny_task import comparable, make_fake, tiny
 
@@ -53,7 +53,7 @@ def check_invariants(
         whole:     the same run without the fault: the resumed copy must have its results (I9).
         resumable: False where a resume cannot end the run: scores and reports must still come.
     """
-    chosen = task or tiny(RunFolder.open(run_folder).legacy_manifest["data"]["tiny"]["total"])
+    chosen = task or tiny(RunFolder.open(run_folder).manifest.data["tiny"].total)
     accounted(run_folder, chosen, exit_code)
     no_half_files(run_folder)
     with tempfile.TemporaryDirectory() as place:
@@ -70,7 +70,7 @@ def accounted(path: Path, task: Task, exit_code: int | None = None) -> None:
     """I1, I2, I6: each planned answer in exactly one state, the same in the results, and no zero nobody speaks of."""
     folder = RunFolder.open(path)
     index = folder.index(task.name)
-    planned = [legacy_key_of(entry) for entry in folder.legacy_plan()]
+    planned = [entry.key for entry in folder.plan()]
     assert len(set(planned)) == len(planned)
     assert set(index.offsets) <= set(planned), "a record that nobody planned"
     assert all(reason and reason != "unknown" for reason in index.failed.values())
@@ -81,9 +81,7 @@ def accounted(path: Path, task: Task, exit_code: int | None = None) -> None:
     for row in rows:
         honest(encode_object(row))
     counted = decisive_rows([row for row in rows if row.protocol == rows[0].protocol])
-    if (
-        folder.legacy_manifest.get("status") != "running"
-    ):  # results older than the last records are made anew when asked for
+    if folder.manifest.status != "running":  # results older than the last records are made anew when asked for
         assert sum(row.n_planned for row in counted) == len(planned)
         assert sum(row.n_failed for row in counted) == len(index.failed)
         assert sum(row.n_pending for row in counted) == pending
@@ -119,8 +117,8 @@ def no_half_files(path: Path) -> None:
 
 def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole: Path | None) -> RunOutcome:
     """I4, I8, I9: a resume ends the run, and a second one does nothing at all."""
-    outcome = resume_run(copy, make, own=[task])
-    assert all(row["n_pending"] == 0 for row in outcome.results["rows"])
+    outcome = resume_run(RunReader.open(copy, [task]), make)
+    assert all(row.n_pending == 0 for row in outcome.results.rows)
     accounted(copy, task, outcome.exit_code)
     assert not list(copy.rglob("*.tmp")) and not (copy / "lock").exists()
     assert not RunFolder.open(copy).index(task.name).torn
@@ -128,7 +126,7 @@ def resumed(copy: Path, task: Task, make: Callable[[RunConfig], Backend], whole:
         assert comparable(copy) == comparable(whole)
     before = contents(copy)
     told = Notices()
-    again = resume_run(copy, no_model, told, own=[task])
+    again = resume_run(RunReader.open(copy, [task]), no_model, told)
     assert again.exit_code == outcome.exit_code
     assert contents(copy) == before, "resuming a finished run changed it"
     assert any("nothing is left to run" in text for text in told.texts)
@@ -142,8 +140,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def quick_fake(config: RunConfig) -> Backend:
     """The fake backend of a run with the same answers, at once and in order."""
-    args = {name: value for name, value in config.settings.model_args.items() if name not in DELAYS}
-    return make_fake(replace(config, settings=replace(config.settings, model_args=args)))
+    args = {name: value for name, value in config.settings.engine.model_args.items() if name not in DELAYS}
+    engine = replace(config.settings.engine, model_args=args)
+    return make_fake(replace(config, settings=replace(config.settings, engine=engine)))
 
 
 def no_model(config: RunConfig) -> Backend:

@@ -52,10 +52,10 @@ def test_C12_what_a_model_may_emit(raw: str, thinking: str, answer: str, closed:
 
 def test_C12_an_unclosed_thought_is_no_answer_in_a_run(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, think_budget=(3,), model_args={"think": 9, "answers": "constant:A"})
-    [row] = outcome.results["rows"]
-    assert (row["verdicts"], row["truncated_share"], row["score"]) == ({"no_answer": 10}, 1.0, 0.0)
-    for record in outcome.folder.legacy_records("tiny"):
-        assert (record["answer"], record["think_closed"], record["finish_reason"]) == ("", False, "budget")
+    [row] = outcome.results.rows
+    assert (row.verdicts, row.truncated_share, row.score) == ({"no_answer": 10}, 1.0, 0.0)
+    for record in outcome.folder.records("tiny"):
+        assert (record.answer, record.think_closed, record.finish_reason) == ("", False, "budget")
     check_invariants(outcome.folder.path, exit_code=0)
 
 
@@ -68,10 +68,10 @@ def failing(sample: Sample, answer: str, extraction: Extraction) -> Score:
 def test_S6_a_scorer_that_raises(tmp_path: Path) -> None:
     task = tiny(protocols={"official": Protocol(score=failing)})
     outcome = run_tiny(tmp_path, task)
-    found = {one["sample_id"]: one for one in outcome.folder.legacy_scores("tiny", "official")}
-    assert found["q/4"]["reason"].startswith("scorer_error: ZeroDivisionError")
+    found = {one.sample_id: one for one in outcome.folder.scores("tiny", "official")}
+    assert found["q/4"].reason.startswith("scorer_error: ZeroDivisionError")
     [row] = outcome.folder.results().rows
-    assert (found["q/4"]["score"], row.n_scored, row.complete) == (None, 9, False)
+    assert (found["q/4"].score, row.n_scored, row.complete) == (None, 9, False)
     assert "1 not scored of 10" in row_notes(row, demo=False)[0]
     check_invariants(outcome.folder.path, task, exit_code=3)
 
@@ -85,7 +85,7 @@ def test_S9_another_version_of_a_scorer_writes_its_own_file(tmp_path: Path, monk
     assert before.read_bytes() == content
     newer = path / "scores" / "tiny@official-99.0.0.jsonl"
     assert {json.loads(line)["scorer_version"] for line in newer.read_bytes().splitlines()} == {"99.0.0"}
-    assert {one["scorer_version"] for one in RunFolder.open(path).legacy_scores("tiny", "official")} == {"99.0.0"}
+    assert {one.scorer_version for one in RunFolder.open(path).scores("tiny", "official")} == {"99.0.0"}
 
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>'

@@ -173,10 +173,10 @@ def test_D20_D24_gold_missing(tmp_path: Path, bare: int) -> None:
     protocols = {"official": Protocol(score=score_without_gold)}
     task = tiny(content=content, protocols=protocols)
     outcome = run_tiny(tmp_path, task)
-    [row] = outcome.results["rows"]
+    [row] = outcome.results.rows
     assert outcome.exit_code == 3
-    assert (row["n_ok"], row["n_scored"], row["verdicts"]["not_scored"]) == (10, 10 - bare, bare)
-    assert (row["score"] is None) == (bare == 10)
+    assert (row.n_ok, row.n_scored, row.verdicts["not_scored"]) == (10, 10 - bare, bare)
+    assert (row.score is None) == (bare == 10)
     assert f"{bare} answered but not scored" in outcome.message
-    assert len(list(outcome.folder.legacy_records("tiny"))) == 10
+    assert len(list(outcome.folder.records("tiny"))) == 10
     check_invariants(outcome.folder.path, task, exit_code=3)

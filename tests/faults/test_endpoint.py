@@ -22,6 +22,7 @@ from kvl_eval.reports.write import write_report
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import RunOutcome, resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.thinking import THINK_OPEN
 from tests.faults.invariants import Notices, check_invariants
 from tests.faults.stub_server import (
@@ -77,11 +78,7 @@ def only(question: str, otherwise: Answer) -> Any:
 
 
 def failures(outcome: RunOutcome) -> dict[str, str]:
-    return {
-        record["sample_id"]: record["reason"]
-        for record in outcome.folder.legacy_records("tiny")
-        if record["status"] == "failed"
-    }
+    return {record.sample_id: record.reason for record in outcome.folder.records("tiny") if record.status == "failed"}
 
 
 def check(outcome: RunOutcome, n: int = 10) -> None:
@@ -110,13 +107,14 @@ def test_E2_too_many_requests(tmp_path: Path, stub: Stub, headers: dict[str, str
     outcome, backend, _ = run(tmp_path, stub.url, n=12)
     assert outcome.exit_code == 0 and not failures(outcome)
     assert backend.client.counts["limited"] == 4
-    records = list(outcome.folder.legacy_records("tiny"))
-    rooms = [record["extra"]["server"]["room"] for record in records if "extra" in record]
+    records = list(outcome.folder.records("tiny"))
+    servers = [record.extra.others["server"] for record in records if "server" in record.extra.others]
+    rooms = [server["room"] for server in servers]
     assert max(rooms) == 4, "the server keeps up again"
     if headers:
-        waited = [record["time"]["queue"] for record in records if record["attempt"] > 1]
+        waited = [record.time["queue"] for record in records if record.attempt > 1]
         assert min(waited) >= 0.2
-    assert max(record["extra"]["server"]["limited"] for record in records if "extra" in record) == 4
+    assert max(server["limited"] for server in servers) == 4
     check(outcome, 12)
 
 
@@ -163,7 +161,7 @@ def test_E3_a_server_that_recovers(tmp_path: Path, stub: Stub, status: int) -> N
     stub.script = script
     outcome, _, _ = run(tmp_path, stub.url, n=3)
     assert outcome.exit_code == 0
-    assert sorted(record["attempt"] for record in outcome.folder.legacy_records("tiny")) == [1, 1, 3]
+    assert sorted(record.attempt for record in outcome.folder.records("tiny")) == [1, 1, 3]
     check(outcome, 3)
 
 
@@ -171,9 +169,9 @@ def test_E4_one_request_fails_for_ever(tmp_path: Path, stub: Stub) -> None:
     stub.script = only("3", failing(500, "no luck"))
     outcome, _, progress = run(tmp_path, stub.url)
     assert failures(outcome) == {"q/3": "endpoint_error"}
-    [record] = [record for record in outcome.folder.legacy_records("tiny") if record["status"] == "failed"]
-    assert (record["attempt"], len(stub.asked)) == (6, 9 + 6)
-    assert "no luck" in record["message"] and outcome.exit_code == 3
+    [record] = [record for record in outcome.folder.records("tiny") if record.status == "failed"]
+    assert (record.attempt, len(stub.asked)) == (6, 9 + 6)
+    assert "no luck" in record.message and outcome.exit_code == 3
     assert any("endpoint_error" in text for text in progress.texts)
     check(outcome)
 
@@ -200,7 +198,7 @@ def test_E6_the_server_refuses_everybody(
     assert KEY not in caught.value.render() and "***" in caught.value.render()
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     stub.script = in_turn(chat("B"))
-    outcome = resume_run(path, quick, own=[words()])
+    outcome = resume_run(RunReader.open(path, [words()]), quick)
     assert outcome.exit_code == 0 and not failures(outcome), "nothing was counted as answered or failed"
 
 
@@ -257,9 +255,9 @@ def test_E8_bodies_that_are_no_answer(tmp_path: Path, stub: Stub, body: Answer) 
 def test_E9_an_answer_cut_by_the_limit(tmp_path: Path, stub: Stub) -> None:
     stub.script = only("3", chat(f"{THINK_OPEN}A or B", finish="length"))
     outcome, _, _ = run(tmp_path, stub.url, n=5)
-    found = {record["sample_id"]: record for record in outcome.folder.legacy_records("tiny")}["q/3"]
-    assert (found["finish_reason"], found["think_closed"], found["answer"]) == ("length", False, "")
-    assert outcome.results["rows"][0]["verdicts"] == {"correct": 4, "no_answer": 1}
+    found = {record.sample_id: record for record in outcome.folder.records("tiny")}["q/3"]
+    assert (found.finish_reason, found.think_closed, found.answer) == ("length", False, "")
+    assert outcome.results.rows[0].verdicts == {"correct": 4, "no_answer": 1}
     check(outcome, 5)
 
 
@@ -278,8 +276,8 @@ def test_E10_another_model_answers(tmp_path: Path, stub: Stub) -> None:
 def test_E11_every_sample_fails(tmp_path: Path, stub: Stub, n: int, code: int) -> None:
     stub.script = in_turn(failing(400, "no pictures here"))
     outcome, _, _ = run(tmp_path, stub.url, n=n)
-    [row] = outcome.results["rows"]
-    assert (row["score"], row["n_scored"], outcome.exit_code) == (None, 0, code)
+    [row] = outcome.results.rows
+    assert (row.score, row.n_scored, outcome.exit_code) == (None, 0, code)
     assert len(stub.asked) < 30
     check(outcome, n)
 

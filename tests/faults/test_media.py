@@ -10,6 +10,7 @@ import pytest
 
 from kvl_eval.backends import make_backend
 from kvl_eval.evaluation import EvaluationResult, evaluate
+from kvl_eval.store.records import Record
 from kvl_eval.tasks import get_task
 from tests.clips import rotated, write_clip, write_pdf
 from tests.conftest import DATA
@@ -66,8 +67,8 @@ def run(task: str, data: Path, home: Path) -> EvaluationResult:
     )
 
 
-def states(done: EvaluationResult, task: str, name: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
-    return {name(record): (record["status"], record["reason"]) for record in done.folder.legacy_records(task)}
+def states(done: EvaluationResult, task: str, name: Callable[[Record], str]) -> dict[str, Any]:
+    return {name(record): (record.status, record.reason) for record in done.folder.records(task)}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationResult, d
 
 def test_D11_each_broken_video_fails_alone_and_says_why(clips: tuple[EvaluationResult, dict[str, Any]]) -> None:
     done, expected = clips
-    assert states(done, "egoschema", lambda record: record["sample_id"]) == expected
+    assert states(done, "egoschema", lambda record: record.sample_id) == expected
     assert done.exit_code == 3
     (row,) = done.results["rows"]
     assert (row["n_planned"], row["n_scored"]) == (len(expected), 6)
@@ -95,15 +96,15 @@ def test_D11_each_broken_video_fails_alone_and_says_why(clips: tuple[EvaluationR
 
 def test_D11_the_record_says_what_is_odd(clips: tuple[EvaluationResult, dict[str, Any]]) -> None:
     done, _ = clips
-    media = {record["sample_id"]: record["media"] for record in done.folder.legacy_records("egoschema")}
-    assert [one["index"] for one in media["whole"]] == [0, 19, 39, 59]
-    assert {one["note"] for one in media["whole"]} == {None}
-    assert "cannot be decoded" in media["tail"][-1]["note"]
-    assert media["tail"][-1]["index"] < 40
-    assert "header names 60 frames" in media["cut"][0]["note"]
-    assert [one["index"] for one in media["one"]] == [0, 0, 0, 0]
-    assert [(one["w"], one["h"]) for one in media["turned"]] == [(96, 160)] * 4
-    assert [one["timestamp"] for one in media["uneven"]] == pytest.approx([0.0, 0.5, 0.58, 2.04], abs=0.002)
+    media = {record.sample_id: record.media for record in done.folder.records("egoschema")}
+    assert [one.index for one in media["whole"]] == [0, 19, 39, 59]
+    assert {one.note for one in media["whole"]} == {None}
+    assert "cannot be decoded" in media["tail"][-1].note
+    assert media["tail"][-1].index < 40
+    assert "header names 60 frames" in media["cut"][0].note
+    assert [one.index for one in media["one"]] == [0, 0, 0, 0]
+    assert [(one.w, one.h) for one in media["turned"]] == [(96, 160)] * 4
+    assert [one.timestamp for one in media["uneven"]] == pytest.approx([0.0, 0.5, 0.58, 2.04], abs=0.002)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationResult, d
 def test_D12_each_broken_document_fails_alone_and_says_why(pages: tuple[EvaluationResult, dict[str, Any]]) -> None:
     done, expected = pages
     names = list(expected)
-    assert states(done, "mmlongbench-doc", lambda record: names[int(record["sample_id"].split("/")[1])]) == expected
+    assert states(done, "mmlongbench-doc", lambda record: names[int(record.sample_id.split("/")[1])]) == expected
     assert done.exit_code == 3
     check_invariants(
         done.path,
@@ -134,8 +135,8 @@ def test_D12_of_500_pages_the_first_120_are_shown_and_the_record_says_so(
     done, expected = pages
     (long,) = (
         record
-        for record in done.folder.legacy_records("mmlongbench-doc")
-        if record["sample_id"].endswith(f"/{list(expected).index('long')}")
+        for record in done.folder.records("mmlongbench-doc")
+        if record.sample_id.endswith(f"/{list(expected).index('long')}")
     )
-    assert [one["index"] for one in long["media"]] == list(range(120))
-    assert long["media"][0]["note"] == "first 120 of 500 pages"
+    assert [one.index for one in long.media] == list(range(120))
+    assert long.media[0].note == "first 120 of 500 pages"

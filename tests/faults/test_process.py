@@ -29,7 +29,7 @@ from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.run_list import legacy_list_runs
+from kvl_eval.store.run_list import list_runs
 from kvl_eval.types import Completion
 from tests.faults import children
 from tests.faults.invariants import check_invariants, contents
@@ -101,7 +101,7 @@ def test_P3_a_report_of_a_killed_run_makes_the_results_it_needs(tmp_path: Path) 
     assert not (path / "results.json").exists()
     [row] = fresh_results(RunReader.open(path, [tiny()])).rows
     assert (row.n_ok, row.n_pending) == (4, 6)
-    resume_run(path, make_fake, own=[tiny()])
+    resume_run(RunReader.open(path, [tiny()]), make_fake)
     [row] = fresh_results(RunReader.open(path, [tiny()])).rows
     assert (row.n_ok, row.n_pending) == (10, 0)
 
@@ -208,8 +208,8 @@ def test_P8_disk_full_on_a_file_system_of_its_own(tmp_path: Path, monkeypatch: p
     folder = RunFolder.open(path.parent)
     found = verify(RunReader(folder))
     assert (found.exit_code, found.counts["pending"], found.counts["ok"]) == (0, 0, 60), found.findings
-    assert [folder.index(name).duplicates for name in folder.legacy_manifest["data"]] == [0]
-    assert folder.legacy_manifest["resumes"]
+    assert [folder.index(name).duplicates for name in folder.manifest.data] == [0]
+    assert folder.manifest.resumes
 
 
 def test_P9_disk_full_while_writing_results(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_P10_a_missing_output_folder_is_made(tmp_path: Path) -> None:
 def test_P12_two_runs_with_the_same_command_at_once(tmp_path: Path) -> None:
     pids = [children.start(lambda: run_tiny(tmp_path, model_args={"delay": 0.01})) for _ in range(2)]
     assert [children.ended(pid) for pid in pids] == [0, 0]
-    paths = [Path(run["path"]) for run in legacy_list_runs(tmp_path)]
+    paths = [Path(run.path) for run in list_runs(tmp_path)]
     assert len(paths) == 2
     assert comparable(paths[0]) == comparable(paths[1])
     for path in paths:
@@ -343,8 +343,8 @@ def test_P18_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> 
 def test_P14_P16_failed_samples_cost_nobody_else(tmp_path: Path, reasons: str) -> None:
     outcome = run_tiny(tmp_path, model_args={"answers": "hash", "fail": reasons})
     assert outcome.exit_code == 3
-    [row] = outcome.results["rows"]
-    assert row["failed"] == {one.partition(":")[0]: 1 for one in reasons.split("+")}
+    [row] = outcome.results.rows
+    assert row.failed == {one.partition(":")[0]: 1 for one in reasons.split("+")}
     check_invariants(outcome.folder.path, exit_code=3)
 
 

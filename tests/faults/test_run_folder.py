@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kvl_eval.cli.main import main
+from kvl_eval.decode import encode_object
 from kvl_eval.errors import DataError, InputError
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.plan import plan_run
@@ -31,7 +32,7 @@ def lines_of(path: Path) -> list[bytes]:
 def running(path: Path) -> Path:
     """As a kill leaves it: no results, and a manifest that still says so."""
     (path / "results.json").unlink()
-    RunFolder.open(path).legacy_save({"status": "running"})
+    RunFolder.open(path).save_status("running")
     return path
 
 
@@ -62,7 +63,7 @@ def test_R2_garbage_in_the_middle(tmp_path: Path, damage: Any) -> None:
     changed = damage(lines[3])
     records_file(path).write_bytes(b"".join([*lines[:3], changed, *lines[4:]]))
     folder = RunFolder.open(path)
-    assert len(list(folder.legacy_records("tiny"))) == 9
+    assert len(list(folder.records("tiny"))) == 9
     assert any("tiny.jsonl line 4" in notice for notice in folder.notices) == bool(changed)
     if changed:
         with pytest.raises(DataError) as caught:
@@ -102,9 +103,9 @@ def test_R6_manifest_missing_or_unreadable(tmp_path: Path, content: bytes | None
 def test_R7_written_by_a_newer_version(tmp_path: Path, place: str) -> None:
     path = run_tiny(tmp_path).folder.path
     if place == "run.json":
-        (path / place).write_text(json.dumps({**RunFolder.open(path).legacy_manifest, "schema": 99}))
+        (path / place).write_text(json.dumps({**encode_object(RunFolder.open(path).manifest), "schema": 99}))
     else:
-        newer = {**RunFolder.open(path).legacy_manifest, "schema": 99}
+        newer = {**encode_object(RunFolder.open(path).manifest), "schema": 99}
         (path / place).write_bytes((path / place).read_bytes() + encode_line(newer))
     with pytest.raises(InputError) as caught:
         rescored(RunFolder.open(path), [tiny()])
@@ -134,9 +135,9 @@ def test_R9_long_and_strange_answers_come_back_exactly(tmp_path: Path, answer: s
     path.write_text("".join(json.dumps({"id": f"q/{number}", "response": answer}) + "\n" for number in range(2)))
     script = {"answers": str(path)}
     outcome = run_tiny(tmp_path / "run", tiny(2), model_args=script, max_new_tokens=10**7)
-    for record in outcome.folder.legacy_records("tiny"):
-        assert record["raw_output"] == answer
-    verdicts = outcome.results["rows"][0]["verdicts"]
+    for record in outcome.folder.records("tiny"):
+        assert record.raw_output == answer
+    verdicts = outcome.results.rows[0].verdicts
     assert verdicts == ({"no_answer": 2} if answer is LONG or not answer.strip() else {"wrong": 2})
     check_invariants(outcome.folder.path, tiny(2), exit_code=0)
 
@@ -152,8 +153,8 @@ def test_D19_hostile_ids_name_no_file(tmp_path: Path) -> None:
     backend = make_fake(config)
     backend._answer = lambda request, repeat: "A"
     outcome = start_run(plan_run(config, backend, [task]), backend)
-    assert outcome.results["rows"][0]["n_ok"] == len(IDS)
-    assert {record["sample_id"] for record in outcome.folder.legacy_records("tiny")} == set(IDS)
+    assert outcome.results.rows[0].n_ok == len(IDS)
+    assert {record.sample_id for record in outcome.folder.records("tiny")} == set(IDS)
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
     assert sorted(one.name for one in (outcome.folder.path / "samples").iterdir()) == ["tiny.jsonl"]
     check_invariants(outcome.folder.path, task, make=no_model, exit_code=0)

@@ -18,17 +18,19 @@ from pathlib import Path
 
 from torch import nn
 
-from kvl_eval.errors import CheckpointError, InputError, MediaError, UsageError
+from kvl_eval.errors import CheckpointError, DataError, InputError, MediaError, UsageError
 from kvl_eval.media.subtitles import Clip, spelled_out
 from kvl_eval.model.weights import check_tensors
 from kvl_eval.store.journal import Disk, Journal, LineReader, encode_line, read_lines
+from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.manifest_file import StoredManifest
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.mathvision import TASK
 from kvl_eval.types import MISSING, SubtitleRef, VideoRef
 
 Target = Callable[[bytes], int]
 
-MANIFEST = {"schema": 1, "config_fingerprint": "f"}
+MANIFEST = Manifest(config_fingerprint="f")
 CLIP = Clip(fps=2.5, total=40, indices=(0, 10, 39))
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
 SEPARATOR = "\x1f"  # between the fields of a seed of `mathvision`
@@ -46,14 +48,17 @@ def records(data: bytes) -> int:
     """Records of a run, as they are and with checksums that fit: every line is read or named as damaged."""
     accepted = 0
     for lines in (data, checked(data)):
-        folder = RunFolder(place(), dict(MANIFEST), Disk())
+        folder = RunFolder(place(), StoredManifest(MANIFEST), Disk())
         path = folder.samples_path("t")
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(lines)
         with suppress(InputError, UsageError):  # a newer schema, a record of another run
             found = folder.index("t")
             assert len(found.offsets) + found.duplicates + len(found.damage) + found.torn == numbered(lines)
-            assert len(list(folder.legacy_records("t"))) == len(found.offsets)
+            with folder.reader("t", found) as reader:
+                for key in found.in_order():
+                    with suppress(DataError):  # whose it is can be read, but it is no whole record
+                        assert reader.at(key).key == key
             reopened(path)
             accepted += len(found.offsets)
     return accepted

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -22,6 +20,7 @@ from tests.clips import write_clip, write_pdf
 from tests.conftest import ROOT
 from tests.hub.conftest import DATA_SET, MODEL, Kvl, data_set
 from tests.hub.server import Hub, Repo
+from tests.processes import running
 from tests.tasks.tables import write_parquet
 
 TOKEN = "hf_good"
@@ -242,21 +241,17 @@ def test_killed_in_the_middle_of_a_download_it_goes_on_there(
 ) -> None:
     name = "videos_chunked_01.zip"
     hub.stalls[name] = STOP
-    killed = subprocess.Popen(
+    with running(
         [sys.executable, "-m", "kvl_eval", "fetch", "videomme", "--data-repo", BIG],
         env={**environment, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
-    try:
+    ):
         deadline = time.monotonic() + 100
         while not any(path.stat().st_size for path in tmp_path.rglob("*.incomplete")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    finally:
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
     hub.stalls.clear()
     (draft,) = tmp_path.rglob("*.incomplete")
     size = draft.stat().st_size
@@ -382,19 +377,15 @@ def test_a_set_of_pictures(hub: Hub, kvl: Kvl) -> None:
 def test_two_fetches_at_once_do_not_meet(hub: Hub, kvl: Kvl, environment: dict[str, str], tmp_path: Path) -> None:
     hub.stalls["videos_chunked_01.zip"] = 1000
     arguments = [sys.executable, "-m", "kvl_eval", "fetch", "egoschema"]
-    first = subprocess.Popen(
-        arguments, env={**environment, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 100
-    while not hub.fetched(".zip"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    second = kvl("fetch", "egoschema")
-    assert second.returncode == 2
-    assert "usage.busy" in second.stderr
-    hub.stalls.clear()
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    with running(arguments, env={**environment, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, stderr=subprocess.DEVNULL):
+        deadline = time.monotonic() + 100
+        while not hub.fetched(".zip"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        second = kvl("fetch", "egoschema")
+        assert second.returncode == 2
+        assert "usage.busy" in second.stderr
+        hub.stalls.clear()
     assert kvl("fetch", "egoschema").returncode == 0
 
 

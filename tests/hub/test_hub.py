@@ -165,3 +165,28 @@ except CheckpointError as error:
 """
     )
     assert "nobody/nothing" in found["shown"]
+
+
+LIMITED = """
+from kvl_eval.errors import CheckpointError
+from kvl_eval.model.hub import checkpoint_folder
+sizes = []
+def refuse(files, size):
+    sizes.append(size)
+    raise LookupError
+try:
+    checkpoint_folder({model!r}, weights=False, announce=refuse)
+except LookupError:
+    pass
+try:
+    checkpoint_folder({model!r}, weights=False, max_download=sizes[0] - 1)
+except CheckpointError as error:
+    result["code"] = error.code
+result["files"] = [path.name for path in checkpoint_folder({model!r}, weights=False, max_download=sizes[0]).iterdir()]
+"""
+
+
+def test_a_checkpoint_of_exactly_the_limit_is_fetched_and_one_byte_more_is_not(run: Run) -> None:
+    found = run(LIMITED.format(model=MODEL))
+    assert found["code"] == "model.too_large"
+    assert "config.json" in found["files"]

@@ -19,7 +19,7 @@ def test_a_plan_fetches_no_weights(run: Run) -> None:
         ENGINE
         + f"""
 import os, pathlib
-facts = make_backend({MODEL!r}, Settings(), fetch=False).describe()
+facts = make_backend({MODEL!r}, Settings(), fetch=False).describe().identity
 files = [path.name for path in pathlib.Path(os.environ["HF_HOME"]).rglob("*") if path.is_symlink()]
 result = {{"bytes": facts["weights_bytes"], "files": files}}
 """
@@ -36,7 +36,7 @@ def test_large_weights_need_a_yes(run: Run) -> None:
         + f"""
 from kvl_eval.errors import CheckpointError
 try:
-    make_backend({MODEL!r}, Settings(max_download=1_000_000)).describe()
+    make_backend({MODEL!r}, Settings.of(max_download=1_000_000)).describe()
 except CheckpointError as error:
     result = {{"code": error.code, "fix": error.fix}}
 """

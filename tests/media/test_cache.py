@@ -8,7 +8,9 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from PIL import Image
 
 from kvl_eval.errors import ConfigError
 from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
+from tests.processes import running
 
 
 class Source:
@@ -152,20 +155,14 @@ print("ok")
 
 def test_concurrent_runs_share_a_folder(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for one in started:
-        output, errors = one.communicate(timeout=120)
-        assert (one.returncode, output) == (0, "ok\n"), errors
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with ExitStack() as stack:
+        writers = [stack.enter_context(running(command, cwd=root, env=environment, **pipes)) for _ in range(3)]
+        for writer in writers:
+            output, errors = writer.communicate(timeout=120)
+            assert (writer.returncode, output) == (0, "ok\n"), errors
     assert not list(tmp_path.glob("??/*.part"))
     assert sum(path.stat().st_size for path in entries(tmp_path)) <= 40_000
 

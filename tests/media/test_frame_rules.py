@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.errors import ConfigError
-from kvl_eval.media.frame_rules import RULES, frame_indices, with_flags
+from kvl_eval.media.frame_rules import RULES, FrameSampling, frame_indices, with_flags
 from kvl_eval.types import VideoRef
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data"
@@ -27,13 +28,18 @@ PROTOCOLS = {
 VECTORS = {"videomme": 181, "longvideobench": 82, "egoschema": 24, "vsi_bench": 58}
 
 
+def indices(rule: str, *, total: int, video_fps: float, **options: Any) -> list[int]:
+    """Of the frames that a rule shows."""
+    return frame_indices(FrameSampling(rule=rule, **options), total, video_fps)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("task", VECTORS)
 def test_indices_are_those_of_the_published_loaders(task: str) -> None:
     rows = [json.loads(line) for line in (GOLDEN / task / "frame_indices.jsonl").read_text().splitlines()]
     assert len(rows) == VECTORS[task]
     for row in rows:
         given_ = row["inputs"]
-        found = frame_indices(
+        found = indices(
             PROTOCOLS.get(row["protocol"], row["protocol"]),
             total=given_.get("total_frames", 0),
             video_fps=given_["video_fps"],
@@ -55,27 +61,27 @@ def test_indices_are_those_of_the_published_loaders(task: str) -> None:
     n=st.integers(1, 300),
 )
 def test_every_rule_rises_within_the_video(rule: str, total: int, video_fps: float, n: int) -> None:
-    found = frame_indices(rule, total=total, video_fps=video_fps, n=n)
+    found = indices(rule, total=total, video_fps=video_fps, n=n)
     assert found == sorted(found)
     assert len(found) <= n + (rule == "uniform_tail")
     assert all(0 <= index < total for index in found)
 
 
 def test_a_clip_of_one_frame_is_repeated_as_the_loaders_repeat_it() -> None:
-    assert frame_indices("vlmevalkit", total=1, video_fps=25, n=4) == [0, 0, 0, 0]
-    assert frame_indices("linspace", total=1, video_fps=25, n=3) == [0, 0, 0]
-    assert frame_indices("chunk_center", total=1, video_fps=25, n=3) == [0, 0, 0]
-    assert frame_indices("uniform_tail", total=9, video_fps=25, n=1) == [0, 8]
-    assert frame_indices("uniform_capped", total=1, video_fps=25, n=3) == [0]
+    assert indices("vlmevalkit", total=1, video_fps=25, n=4) == [0, 0, 0, 0]
+    assert indices("linspace", total=1, video_fps=25, n=3) == [0, 0, 0]
+    assert indices("chunk_center", total=1, video_fps=25, n=3) == [0, 0, 0]
+    assert indices("uniform_tail", total=9, video_fps=25, n=1) == [0, 8]
+    assert indices("uniform_capped", total=1, video_fps=25, n=3) == [0]
 
 
 def test_64_frames_are_the_default() -> None:
-    assert len(frame_indices("vlmevalkit", total=1000, video_fps=25)) == 64
+    assert len(indices("vlmevalkit", total=1000, video_fps=25)) == 64
 
 
 def test_a_rate_has_no_limit_unless_one_is_given() -> None:
-    assert len(frame_indices("vlmevalkit", total=90_000, video_fps=25, fps=1)) == 3600
-    capped = frame_indices("vlmevalkit", total=90_000, video_fps=25, fps=1, n=100)
+    assert len(indices("vlmevalkit", total=90_000, video_fps=25, fps=1)) == 3600
+    capped = indices("vlmevalkit", total=90_000, video_fps=25, fps=1, n=100)
     assert capped == list(range(0, 90_000, 900))
 
 
@@ -85,7 +91,7 @@ def test_a_rate_has_no_limit_unless_one_is_given() -> None:
 )
 def test_what_cannot_be_is_a_configuration_error(rule: str, options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        frame_indices(rule, total=10, video_fps=25, **options)  # type: ignore[arg-type]
+        FrameSampling(rule=rule, **options)  # type: ignore[arg-type]
 
 
 def test_flags_change_the_count_or_the_rule() -> None:

@@ -22,7 +22,7 @@ from kvl_eval.media.cache import MediaCache
 from kvl_eval.media.documents import render_pages
 from kvl_eval.media.fit import fit_limit
 from kvl_eval.media.images import ImagePrep, PreparedImage, prepare_image
-from kvl_eval.media.layout import LayoutJob, MediaPrep, PictureJob, Place, lay_out, prepare_media, run_media_job
+from kvl_eval.media.layout import LayoutJob, MediaPrep, PictureJob, PicturePlace, lay_out, prepare_media, run_media_job
 from kvl_eval.media.pool import MediaPool
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.image_processor import image_size, preprocess_image
@@ -70,10 +70,10 @@ def test_videos_documents_and_pictures_become_places_in_reading_order(video: Vid
     layout = lay_out([Message.system("s"), Message.user(picture(), "a", video, "b", document, "c")], PREP)
     (system, user) = layout.turns
     assert system == ("system", ("s",))
-    frames = tuple(Place(1, position, (352, 240)) for position in range(5))
-    pages = tuple(Place(2, position, (1224, 1584)) for position in range(3))
-    assert user == ("user", (Place(0, 0, (300, 200)), "a", *frames, "b", *pages, "c"))
-    assert layout.places == (Place(0, 0, (300, 200)), *frames, *pages)
+    frames = tuple(PicturePlace(1, position, (352, 240)) for position in range(5))
+    pages = tuple(PicturePlace(2, position, (1224, 1584)) for position in range(3))
+    assert user == ("user", (PicturePlace(0, 0, (300, 200)), "a", *frames, "b", *pages, "c"))
+    assert layout.places == (PicturePlace(0, 0, (300, 200)), *frames, *pages)
     assert [type(ref) for ref in layout.refs] == [ImageRef, VideoRef, PdfRef]
 
 
@@ -89,7 +89,7 @@ def test_subtitles_stand_among_the_frames(folder: Path, video: VideoRef) -> None
     ((_, parts),) = lay_out([Message.user(told, "q")], PREP).turns
     texts = [(number, part) for number, part in enumerate(parts) if isinstance(part, str)]
     assert [text for _, text in texts] == ["a line\n", "another\n", "q"]
-    assert [part.position for part in parts if isinstance(part, Place)] == list(range(10))
+    assert [part.position for part in parts if isinstance(part, PicturePlace)] == list(range(10))
 
 
 def test_flags_change_the_sampling(video: VideoRef) -> None:

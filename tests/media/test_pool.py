@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kvl_eval.errors import MediaError, SampleError
-from kvl_eval.media.pool import MediaPool
+from kvl_eval.media.pool import IMAGES, MediaPool
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -69,48 +71,43 @@ def test_workers_are_other_processes_without_torch() -> None:
 
 
 def test_dead_worker_fails_its_job_after_one_retry_and_nobody_else(tmp_path: Path) -> None:
-    pool = MediaPool(work, workers=2, timeout=60.0)
-    jobs = [pool.submit(("echo", str(i))) for i in range(4)]
-    dying = pool.submit(("die", str(tmp_path / "died")))
-    reviving = pool.submit(("die once", str(tmp_path / "once")))
-    jobs += [pool.submit(("echo", str(i))) for i in range(4, 8)]
-    assert [job.result(timeout=60) for job in jobs] == [str(i) for i in range(8)]
-    assert reason(dying) == "worker_died"
-    assert reviving.result(timeout=60) == str(tmp_path / "once")
-    pool.close()
+    with closing(MediaPool(work, workers=2, timeout=60.0)) as pool:
+        jobs = [pool.submit(("echo", str(i))) for i in range(4)]
+        dying = pool.submit(("die", str(tmp_path / "died")))
+        reviving = pool.submit(("die once", str(tmp_path / "once")))
+        jobs += [pool.submit(("echo", str(i))) for i in range(4, 8)]
+        assert [job.result(timeout=60) for job in jobs] == [str(i) for i in range(8)]
+        assert reason(dying) == "worker_died"
+        assert reviving.result(timeout=60) == str(tmp_path / "once")
 
 
 def test_hanging_job_ends_at_its_time_limit_and_the_pool_is_refilled() -> None:
-    pool = MediaPool(work, workers=1, timeout=1.0)
-    hanging, after = pool.submit(("hang", "")), pool.submit(("echo", "after"))
-    assert reason(hanging) == "timeout"
-    assert after.result(timeout=60) == "after"
-    pool.close()
+    with closing(MediaPool(work, workers=1, timeout=1.0)) as pool:
+        hanging, after = pool.submit(("hang", "")), pool.submit(("echo", "after"))
+        assert reason(hanging) == "timeout"
+        assert after.result(timeout=60) == "after"
 
 
 def test_waiting_in_the_queue_does_not_count_as_running() -> None:
-    pool = MediaPool(work, workers=1, timeout=2.0)
-    jobs = [pool.submit(("slow", "0.8")) for _ in range(4)]
-    assert [job.result(timeout=60) for job in jobs] == ["0.8"] * 4
-    pool.close()
+    with closing(MediaPool(work, workers=1, timeout=2.0)) as pool:
+        jobs = [pool.submit(("slow", "0.8")) for _ in range(4)]
+        assert [job.result(timeout=60) for job in jobs] == ["0.8"] * 4
 
 
 def test_a_quick_job_overtakes_a_slow_one() -> None:
-    pool = MediaPool(work, workers=2, timeout=60.0)
-    pool.submit(("echo", "")).result(timeout=60)
-    slow, quick = pool.submit(("slow", "5")), pool.submit(("echo", "quick"))
-    done, _ = wait([slow, quick], return_when=FIRST_COMPLETED, timeout=60)
-    assert done == {quick}
-    pool.close()
+    with closing(MediaPool(work, workers=2, timeout=60.0)) as pool:
+        pool.submit(("echo", "")).result(timeout=60)
+        slow, quick = pool.submit(("slow", "5")), pool.submit(("echo", "quick"))
+        done, _ = wait([slow, quick], return_when=FIRST_COMPLETED, timeout=60)
+        assert done == {quick}
 
 
 def test_an_idle_worker_that_is_killed_is_replaced() -> None:
-    pool = MediaPool(work, workers=1, timeout=60.0)
-    pid = int(pool.submit(("pid", "")).result(timeout=60))
-    os.kill(pid, 9)
-    time.sleep(0.5)
-    assert pool.submit(("echo", "again")).result(timeout=60) == "again"
-    pool.close()
+    with closing(MediaPool(work, workers=1, timeout=60.0)) as pool:
+        pid = int(pool.submit(("pid", "")).result(timeout=60))
+        os.kill(pid, 9)
+        time.sleep(0.5)
+        assert pool.submit(("echo", "again")).result(timeout=60) == "again"
 
 
 def test_closing_does_not_wait_for_a_hanging_job() -> None:
@@ -185,30 +182,28 @@ def processes(pool: MediaPool[tuple[str, str], str]) -> int:
     return sum(worker._process is not None for worker in pool._workers)
 
 
-def test_engine_p3_four_images_start_one_process_and_seventeen_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_p3_few_images_start_one_process_and_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    pool = MediaPool(work, workers=None, timeout=60.0)
-    pool.expect(4)
-    pool.warm_up()
-    assert {pool.submit(("pid", "")).result(timeout=60) for _ in range(4)} != {str(os.getpid())}
-    assert processes(pool) == 1
-    pool.expect(16)
-    assert pool.workers == 1
-    pool.expect(17)
-    pool.expect(4)
-    pool.warm_up()
-    assert (pool.workers, processes(pool)) == (2, 2)
-    pool.expect(10_000)
-    assert pool.workers == 2
-    pool.close()
+    with closing(MediaPool(work, workers=None, timeout=60.0)) as pool:
+        pool.expect(4)
+        pool.warm_up()
+        assert {pool.submit(("pid", "")).result(timeout=60) for _ in range(4)} != {str(os.getpid())}
+        assert processes(pool) == 1
+        pool.expect(IMAGES)
+        assert pool.workers == 1
+        pool.expect(IMAGES + 1)
+        pool.expect(4)
+        pool.warm_up()
+        assert (pool.workers, processes(pool)) == (2, 2)
+        pool.expect(10_000)
+        assert pool.workers == 2
 
 
 def test_engine_p3_a_number_that_was_asked_for_stays() -> None:
     for count in (0, 1, 3):
-        pool = MediaPool(work, workers=count, timeout=60.0)
-        pool.expect(10_000)
-        assert pool.workers == count
-        pool.close()
+        with closing(MediaPool(work, workers=count, timeout=60.0)) as pool:
+            pool.expect(10_000)
+            assert pool.workers == count
 
 
 ORPHANS = """
@@ -226,12 +221,9 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "tests_helper.py").write_text(HELPER)
     (tmp_path / "script.py").write_text(ORPHANS)
     command = [sys.executable, str(tmp_path / "script.py")]
-    parent = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    workers = [int(text) for text in parent.stdout.readline().split()]
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
+    with running(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(text) for text in parent.stdout.readline().split()]
     deadline = time.monotonic() + 30
     while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright import sync_api as playwright
 
+playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 SLOW = 120_000  # milliseconds after which something hangs
 playwright.expect.set_options(timeout=SLOW)
@@ -186,9 +186,11 @@ def test_pictures_show_with_point_and_box(watch: Watched) -> None:
     assert page.locator("#sample svg .point").count() == 1
 
 
-def test_failed_and_pending_samples_say_so(watch: Watched) -> None:
+def test_failed_samples_show_their_reason_and_pending_ones_that_they_wait(watch: Watched) -> None:
     page = watch.open("samples.html", sample="1/mathvista/24")
     playwright.expect(page.locator("#sample .mark")).to_contain_text("failed: oom")
+    page.locator("select[name=reason]").select_option(label="oom")
+    playwright.expect(page.locator("#count")).to_have_text("2 of 50 samples")
     page = watch.open("samples.html", sample="1/mathvista/25")
     playwright.expect(page.locator("#sample .mark")).to_have_text("not answered yet")
 

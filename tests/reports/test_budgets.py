@@ -203,6 +203,14 @@ def test_many_curves_and_long_names_stay_inside(tmp_path: Path) -> None:
     assert all(len(label) <= NARROW.label for label in shown)
 
 
+@pytest.mark.parametrize("form", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_a_name_that_just_fits_the_legend_stays_whole(tmp_path: Path, form: Canvas) -> None:
+    fitting, longer = ("n" * (length - len(", cut")) for length in (form.label, form.label + 1))
+    [chart] = charts(sweep(tmp_path, "run-a", model=fitting), sweep(tmp_path, "run-b", model=longer))
+    legend = {label for label in labels(ET.fromstring(chart_file(chart, form))) if label.startswith("nn")}
+    assert legend == {f"{fitting}, cut", f"{f'{longer}, cut'[: form.label - 1]}…"}
+
+
 def test_the_same_results_give_the_same_file(tmp_path: Path) -> None:
     [chart] = charts(sweep(tmp_path))
     assert chart_file(chart) == chart_file(chart)

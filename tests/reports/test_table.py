@@ -14,7 +14,7 @@ from tests.records import make_score
 from tests.reports.report_rows import HOSTILE, make_results, make_row
 
 
-def test_the_whole_table() -> None:
+def test_the_final_table_has_score_interval_published_figure_and_failures_of_each_task() -> None:
     reference = {"value": 0.368, "delta": -0.037, "inside_ci": False, "note": ""}
     budgeted = make_row(
         task="mathvision",

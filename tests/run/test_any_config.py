@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from kvl_eval.cli.options import budgets, config_file, pairs, sample_ids, scalar, shard
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.run.config import from_json, resolve, to_json
-from kvl_eval.store.journal import encode_line
+from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.run_folder import RunFolder
+from tests.records import make_entry, make_manifest, make_sample
 from tests.tiny_task import tiny
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -30,7 +32,11 @@ OPTIONS = st.fixed_dictionaries(
         "limit": st.integers(1, 10**6) | st.floats(0.01, 0.99),
         "seed": st.integers(0, 2**63),
         "repeats": st.integers(1, 64),
-        "temperature": st.floats(0, 2),
+        "temperature": st.floats(0, 2) | st.integers(0, 2),
+        "top_p": st.just(1) | st.floats(0.1, 1),
+        "fps": st.floats(0.1, 30) | st.integers(1, 30),
+        "timeout": st.floats(1, 600) | st.integers(1, 600),
+        "fail_on_error": st.floats(0, 1) | st.integers(0, 9),
         "think_budget": st.lists(st.integers(0, 2**17), min_size=1, max_size=5).map(tuple),
         "budget_policy": st.sampled_from(["cut", "force"]),
         "answer_tokens": st.integers(1, 4096),
@@ -48,9 +54,9 @@ def test_any_run_config_survives_the_manifest(options: dict[str, Any]) -> None:
         config = resolve("fake", "fake", [tiny()], options)
     except KvlEvalError:
         return
-    stored = json.loads(json.dumps(to_json(config)))
-    assert from_json(stored) == config
-    assert json.loads(json.dumps(to_json(from_json(stored)))) == stored
+    text = json.dumps(to_json(config))
+    assert from_json(json.loads(text)) == config
+    assert json.dumps(to_json(from_json(json.loads(text)))) == text, "1 stays 1 and 1.0 stays 1.0"
 
 
 @given(TEXTS)
@@ -86,15 +92,18 @@ def test_any_config_file_is_read_or_refused(text: str) -> None:
     st.lists(st.dictionaries(TEXTS.filter(lambda name: name not in ("crc", "schema")), VALUES, max_size=3), max_size=4),
 )
 def test_any_manifest_and_plan_come_back(fields: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    key = {"task": "t", "split": "s", "repeat": 0, "budget": None, "policy": None}
-    plan = [{**key, "sample_id": str(number), "row": row} for number, row in enumerate(rows)]
+    entries = [make_entry(str(number), sample=make_sample(row=row)) for number, row in enumerate(rows)]
     with tempfile.TemporaryDirectory() as place:
-        manifest = {**fields, "schema": 1, "status": "planned", "created": "2026-01-01T00:00:00+00:00"}
-        made = RunFolder.create(Path(place), "run", manifest, [encode_line(line) for line in plan])
+        manifest = make_manifest(
+            identity=fields, others={f"of a later version: {name}": fields[name] for name in fields}
+        )
+        made = RunFolder.create(Path(place), "run", manifest, [plan_line(entry, first=True) for entry in entries])
         made.unlock()
         again = RunFolder.open(made.path)
-        assert {name: again.legacy_manifest[name] for name in fields} == {name: manifest[name] for name in fields}
-        assert [entry["row"] for entry in again.legacy_plan()] == rows
+        assert (again.manifest.identity, again.manifest.others) == (manifest.identity, manifest.others)
+        again.save_status("running")
+        assert RunFolder.open(made.path).manifest == replace(again.manifest, status="running")
+        assert [entry.sample.row for entry in again.plan()] == rows
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "&a [*a]", "!!python/object/apply:os.system ['true']", "\t"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import yaml
 
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.run.config import RunConfig, from_json, resolve, to_json, to_yaml
+from kvl_eval.run.fingerprint import fingerprint_of, identity_of, task_identity
 from kvl_eval.tasks.base import Task
+from tests.refusals import refused
 from tests.tiny_task import tiny
 
 
@@ -48,7 +51,7 @@ def test_budgets_replace_the_limit() -> None:
     assert one.budgets == (1024, 2048)
     assert one.policy == "force"
     assert one.generation.limit == 2148
-    with pytest.raises(ConfigError, match="exclude each other"):
+    with refused(ConfigError, "config.budget", "exclude"):
         config(think_budget=(1024,), max_new_tokens=100)
 
 
@@ -126,6 +129,44 @@ def test_a_stored_configuration_comes_back_whole() -> None:
         from_json({"tasks": [{}]})
 
 
+def test_numbers_are_kept_as_they_were_stored_so_that_fingerprints_stay() -> None:
+    asked = config(temperature=1, top_p=1, fps=2, split="test")
+    again = from_json(json.loads(json.dumps(to_json(asked))))
+    generation = again.tasks[0].generation
+    assert [repr(value) for value in (generation.temperature, generation.top_p, again.settings.media.fps)] == [
+        "1",
+        "1",
+        "2",
+    ]
+    assert fingerprint_of(identity_of(again, {}, {"tiny": task_identity(again.tasks[0], "", "")})) == fingerprint_of(
+        identity_of(asked, {}, {"tiny": task_identity(asked.tasks[0], "", "")})
+    )
+
+
+def test_what_the_last_release_stored_is_read_and_what_it_no_longer_has_is_dropped() -> None:
+    stored = json.loads(Path("tests/data/release_run/run.json").read_text(encoding="utf-8"))["config"]
+    again = to_json(from_json(stored))
+    for task in stored["tasks"]:
+        assert (task["source"].pop("faults"), task["source"].pop("announce")) == (None, None)
+    assert json.dumps({name: again[name] for name in stored if name != "settings"}) == json.dumps(
+        {name: value for name, value in stored.items() if name != "settings"}
+    )
+    assert {name: repr(again["settings"][name]) for name in stored["settings"]} == {
+        name: repr(value) for name, value in stored["settings"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "path"),
+    [("repeats", "two", "repeats"), ("shard", [1], "shard"), ("settings", {"fps": "x"}, "settings.fps")],
+)
+def test_a_stored_value_that_cannot_be_is_named(field: str, value: object, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_json({**to_json(config()), field: value})
+    assert caught.value.code == "config.stored"
+    assert path in str(caught.value.why)
+
+
 def test_the_yaml_file_speaks_in_flags() -> None:
     text = to_yaml(config(tiny(), tiny(name="other", max_new_tokens=99), limit=3, shard=(1, 2), family="instruct"))
     found = yaml.safe_load(text)
@@ -147,7 +188,7 @@ def test_the_yaml_file_names_flags_that_exist() -> None:
 
 def test_demo_models_answer_bundled_splits_or_what_is_named() -> None:
     downloaded = tiny(repos=("owner/name",))
-    with pytest.raises(UsageError, match="no bundled split"):
+    with refused(UsageError, "usage.split", "bundled"):
         config(downloaded, family="fake")
     assert config(downloaded, family="fake", split="test").tasks[0].split == "test"
     assert config(downloaded, family="fake", data_dir="/data").tasks[0].split == "test"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,17 +13,21 @@ from typing import Any
 import pytest
 
 import kvl_eval
+from kvl_eval import thinking
 from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.engine import trajectory
 from kvl_eval.media import images
 from kvl_eval.run.draft import ChosenSamples, PlanLines
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import Lines, Progress
 from kvl_eval.run.runner import start_run
 from kvl_eval.scoring import outputs
+from kvl_eval.scoring.rescore import rescore
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import ImageRef, Message, Sample, Score
-from tests.tiny_task import config_of, make_fake, tiny
+from kvl_eval.types import DrawnFrame, ImageRef, Message, PdfRef, Sample, Score, ScoreView, SubtitleRef, VideoRef
+from tests.tiny_task import config_of, make_fake, run_tiny, tiny
 
 PER_PASS = 2  # passes over the data that a run may take
 
@@ -72,7 +76,7 @@ def counted(task: Task, counts: Counts) -> Task:
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     """Counts whose reads of pictures and splits of thoughts are counted already."""
     found = Counts()
-    read, split = images.read_bytes, outputs.split_thinking
+    read, split = images.read_bytes, thinking.split_thinking
 
     def read_bytes(ref: ImageRef) -> bytes:
         found.reads[ref.name] += 1
@@ -83,15 +87,17 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
         return split(raw)
 
     monkeypatch.setattr(images, "read_bytes", read_bytes)
-    monkeypatch.setattr(outputs, "split_thinking", split_thinking)
+    for module in (trajectory, outputs):  # where an answer ends, and where one is scored
+        monkeypatch.setattr(module, "split_thinking", split_thinking)
     return found
 
 
 def run(task: Task, folder: Path, progress: Progress | None = None, **options: Any) -> int:
+    """How many samples were planned and answered."""
     config = config_of(task, folder, **options)
     backend = make_fake(config)
-    plan = plan_run(config, backend, lambda name: task)
-    start_run(plan, backend, progress, lookup=lambda name: task)
+    plan = plan_run(config, backend, [task])
+    start_run(plan, backend, progress)
     return plan.tasks[0].n
 
 
@@ -103,7 +109,7 @@ def test_nano_reads_each_picture_for_its_hash_and_for_its_request(tmp_path: Path
     assert len(counts.prompts) == 4 and set(counts.prompts.values()) == {2}
     protocols = {name for name, _ in counts.scores}
     assert len(counts.scores) == 4 * len(protocols) and set(counts.scores.values()) == {1}
-    assert counts.splits.total() <= 4 * len(protocols)
+    assert counts.splits.total() == 4
 
 
 @pytest.mark.parametrize("limit", [4, 0.05, 0.3, 1.0, None])
@@ -117,6 +123,20 @@ def test_a_run_goes_twice_over_the_data_at_most(
     assert counts.passes <= PER_PASS
     assert max(counts.made.values()) <= PER_PASS
     assert set(counts.prompts.values()) == {2} and set(counts.scores.values()) == {1}
+    assert counts.splits.total() == planned
+
+
+@pytest.mark.parametrize("view", ["answer", "raw"])
+def test_scoring_again_makes_no_prompt_and_scores_each_answer_once(
+    tmp_path: Path, counts: Counts, view: ScoreView
+) -> None:
+    path = run_tiny(tmp_path, model_args={"think": 3}).folder.path
+    for counter in (counts.reads, counts.splits):
+        counter.clear()
+    rescore(RunReader.open(path, [counted(tiny(10), counts)]), view=view)
+    assert (counts.passes, counts.prompts, counts.made, counts.reads) == (0, {}, {}, {})
+    assert len(counts.scores) == 10 and set(counts.scores.values()) == {1}
+    assert counts.splits.total() == (10 if view == "raw" else 0)  # a record holds thought and answer apart
 
 
 def test_of_a_count_no_more_is_read_than_asked_for(tmp_path: Path, counts: Counts) -> None:
@@ -142,7 +162,8 @@ def test_what_is_asked_is_what_is_planned(
 def test_where_a_score_is_shown_an_answer_is_scored_twice(tmp_path: Path, counts: Counts) -> None:
     stream = StringIO()
     run(counted(tiny(10), counts), tmp_path, Lines(stream, seconds=0))
-    assert max(counts.scores.values()) == 2
+    assert set(counts.scores.values()) == {2} and set(counts.prompts.values()) == {2}
+    assert counts.splits.total() == 10
     assert "acc so far" in stream.getvalue()
 
 
@@ -164,14 +185,21 @@ def test_samples_that_cannot_be_put_aside_are_read_again(tmp_path: Path, counts:
 def test_a_plan_leaves_nothing_behind(tmp_path: Path) -> None:
     task = tiny(40)
     config = config_of(task, tmp_path / "not" / "there", limit=0.2)
-    plan = plan_run(config, FakeBackend(config.settings), lambda name: task)
+    plan = plan_run(config, FakeBackend(config.settings), [task])
     assert b"".join(plan.lines.chunks()) == b"".join(plan.lines.chunks()) != b""
     assert plan.lines.size == len(b"".join(plan.lines.chunks()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_can_be_made_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    make = tempfile.TemporaryFile
+
+    def full(dir: Path) -> Any:
+        if dir == tmp_path:
+            raise PermissionError
+        return make(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     lines = PlanLines(tmp_path)
     lines.add(b"one\n")
     assert lines.folder != tmp_path and b"".join(lines.chunks()) == b"one\n"
@@ -179,9 +207,19 @@ def test_a_plan_can_be_made_where_nothing_can_be_written(tmp_path: Path, monkeyp
 
 def test_samples_put_aside_come_back_whole_and_as_often_as_wanted(tmp_path: Path) -> None:
     chosen = ChosenSamples(tmp_path)
+    spoken = SubtitleRef(video="v", rule="lmms-eval", path="s.srt", offset=0.1)
+    media = (
+        VideoRef(name="v", path="v.mp4", fps=0.1, subtitles=spoken),
+        PdfRef(name="d", path="d.pdf", data=bytes(range(256))),
+        ImageRef(name="f", drawn=DrawnFrame(seed=1, rep=2, index=3, width=4, height=5, banner=("b",))),
+    )
+    row = {"text": "\ud800 \n", "list": [1, 1.0, None, {"deep": [True]}], "nan": float("inf"), "tuple": ((), [()])}
     samples = [
-        Sample(id=str(n), question="?", row={"n": n}, media=(ImageRef(name="p", data=b"x" * n),)) for n in range(5)
+        Sample(id=str(n), question="?", row={"n": n, **row}, media=(*media, ImageRef(name="p", data=b"x" * n)))
+        for n in range(5)
     ]
     for sample in samples:
         chosen.add(sample)
     assert list(chosen) == samples == list(chosen)
+    assert repr(list(chosen)) == repr(samples)  # 1 is no 1.0, a list no tuple
+    assert chosen.is_complete

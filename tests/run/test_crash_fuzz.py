@@ -18,6 +18,7 @@ import pytest
 
 from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
+from kvl_eval.decode import encode_object
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.run_reader import RunReader
@@ -170,11 +171,9 @@ def said(path: Path) -> dict[Any, dict[str, Any]]:
     """{key: record}, but for times."""
     folder = RunFolder.open(path)
     return {
-        (record["sample_id"], record["repeat"], record["budget"]): {
-            name: value for name, value in record.items() if name not in TIMES
-        }
-        for task in folder.legacy_manifest["data"]
-        for record in folder.legacy_records(task)
+        record.key: {name: value for name, value in encode_object(record).items() if name not in TIMES}
+        for task in folder.manifest.data
+        for record in folder.records(task)
     }
 
 
@@ -185,8 +184,8 @@ def check_equal(path: Path, other: Path) -> None:
     found = verify(RunReader.open(path))
     assert (found.exit_code, found.counts["pending"]) == (0, 0)
     folder, expected = RunFolder.open(path), RunFolder.open(other)
-    assert folder.legacy_manifest["counts"] == expected.legacy_manifest["counts"]
-    assert folder.legacy_manifest["status"] == "finished"
+    assert folder.manifest.counts == expected.manifest.counts
+    assert folder.manifest.status == "finished"
     assert not (path / "lock").exists()
     assert not list(path.rglob("*.tmp"))
 

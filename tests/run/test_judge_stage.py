@@ -17,7 +17,6 @@ from kvl_eval.audit.verify import verify
 from kvl_eval.backends.chat_client import Server
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.main import main
-from kvl_eval.decode import decode
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
 from kvl_eval.reports.numbers import protocol_name
 from kvl_eval.reports.write import write_report
@@ -26,7 +25,7 @@ from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
-from kvl_eval.store.replies import legacy_reply_lines
+from kvl_eval.store.replies import reply_lines
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
@@ -35,6 +34,7 @@ from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score
 from tests.faults.invariants import check_invariants, no_model
 from tests.faults.stub_server import Asked, Stub, chat, failing, in_turn, serving, unused_address
+from tests.refusals import refused
 from tests.tiny_task import comparable, rescored, rows, run_tiny, tiny
 from tests.tiny_task import score as letter_score
 
@@ -73,8 +73,8 @@ def options(stub: Stub, **more: Any) -> dict[str, Any]:
     return {"judge": "endpoint", "judge_base_url": stub.url, "judge_model": "umpire", **more}
 
 
-def by_judge(outcome: RunOutcome) -> dict[str | None, dict[str, Any]]:
-    return {row["judge"]: row for row in outcome.results["rows"] if row["protocol"] == "official"}
+def by_judge(outcome: RunOutcome) -> dict[str | None, ResultRow]:
+    return {row.judge: row for row in outcome.results.rows if row.protocol == "official"}
 
 
 def again(folder: RunFolder, task: Task, url: str, name: str = "umpire") -> dict[str, Any]:
@@ -97,23 +97,23 @@ def stub() -> Iterator[Stub]:
 def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub))
     found = by_judge(outcome)
-    assert (found[None]["score"], found["umpire"]["score"]) == (0.5, (0.5 + 3) / 4)
-    assert [protocol_name(decode(ResultRow, row)) for row in found.values()] == [
+    assert (found[None].score, found["umpire"].score) == (0.5, (0.5 + 3) / 4)
+    assert [protocol_name(row) for row in found.values()] == [
         "official-rule",
         "official (judge umpire)",
     ]
     assert outcome.exit_code == 0
     assert len(stub.asked) == 3, "nothing is asked where the task's rule suffices"
-    lines = list(outcome.folder.legacy_scores("tiny", "official+umpire"))
-    assert lines[0]["judge"] is None
-    said = lines[1]["judge"]
-    assert (said["judge"], said["model"], said["reply"], lines[1]["extract_method"]) == (
+    lines = list(outcome.folder.scores("tiny", "official+umpire"))
+    assert lines[0].judge is None
+    said = lines[1].judge
+    assert (said.judge, said.model, said.reply, lines[1].extract_method) == (
         "umpire",
         "umpire-2026",
         "1.0",
         "judge",
     )
-    assert (lines[1]["extracted"], lines[1]["verdict"]) == ("1.0", "correct")
+    assert (lines[1].extracted, lines[1].verdict) == ("1.0", "correct")
     assert verify(RunReader(outcome.folder, [judged()])).verdict == "whole"
     assert write_report([outcome.folder.path])
 
@@ -124,23 +124,23 @@ def test_a_protocol_whose_rules_come_first(tmp_path: Path, stub: Stub) -> None:
         score=score, label="rule-first", judged="rule-first", asks=lambda sample, _: int(sample.row["number"]) % 2 == 1
     )
     outcome = run_tiny(tmp_path, judged(protocols={"official": first}), **options(stub))
-    assert [row["score"] for row in outcome.results["rows"]] == [0.5, 0.75]
-    lines = list(outcome.folder.legacy_scores("tiny", "official+umpire"))
-    assert [(line["score"], line["judge"] is None) for line in lines] == [(0.5, True), (1.0, False)] * 2
+    assert [row.score for row in outcome.results.rows] == [0.5, 0.75]
+    lines = list(outcome.folder.scores("tiny", "official+umpire"))
+    assert [(line.score, line.judge is None) for line in lines] == [(0.5, True), (1.0, False)] * 2
 
 
 def test_what_a_reply_leaves_on_disk(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub))
-    line = next(line for line in legacy_reply_lines(outcome.folder, "tiny") if line["sample_id"] == "q/1")
-    assert (line["judge"], line["run"], line["status"], line["reply"], line["verdict"]) == (
+    line = next(line for line in reply_lines(outcome.folder, "tiny") if line.sample_id == "q/1")
+    assert (line.judge, line.run, line.status, line.reply, line.verdict) == (
         "umpire",
         0,
         "ok",
         "1.0",
         "1.0",
     )
-    assert (line["model"], line["sample_id"], line["thinking"], line["attempts"]) == ("umpire-2026", "q/1", "split", 1)
-    assert len(line["prompt_sha256"]) == 64 and line["tokens"] == {"prompt": 11, "completion": 3}
+    assert (line.model, line.sample_id, line.thinking, line.attempts) == ("umpire-2026", "q/1", "split", 1)
+    assert len(line.prompt_sha256) == 64 and line.tokens == {"prompt": 11, "completion": 3}
     body = stub.asked[0].body
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("umpire", 0.0, 256)
 
@@ -172,12 +172,12 @@ def test_S4_garbage_is_asked_again_and_never_a_score(tmp_path: Path, stub: Stub,
     outcome = run_tiny(tmp_path, judged(2), **options(stub))
     row = by_judge(outcome)["umpire"]
     assert [asked.body["temperature"] for asked in stub.asked] == [0.0, 0.7]
-    assert (row["n_scored"], row["verdicts"], row["complete"]) == (1, {"not_scored": 1, "partial": 1}, False)
+    assert (row.n_scored, row.verdicts, row.complete) == (1, {"not_scored": 1, "partial": 1}, False)
     assert outcome.exit_code == 3 and "--only-failed" in outcome.message
-    line = list(outcome.folder.legacy_scores("tiny", "official+umpire"))[1]
-    assert (line["score"], line["verdict"]) == (None, "not_scored")
-    assert line["reason"].startswith("judge_error: no usable reply in 2 calls")
-    assert by_judge(outcome)[None]["score"] == 0.5, "without the judge the rule's score stands"
+    line = list(outcome.folder.scores("tiny", "official+umpire"))[1]
+    assert (line.score, line.verdict) == (None, "not_scored")
+    assert line.reason.startswith("judge_error: no usable reply in 2 calls")
+    assert by_judge(outcome)[None].score == 0.5, "without the judge the rule's score stands"
 
 
 def test_S4_a_judge_that_recovers_finishes_later(tmp_path: Path, stub: Stub) -> None:
@@ -187,9 +187,9 @@ def test_S4_a_judge_that_recovers_finishes_later(tmp_path: Path, stub: Stub) -> 
     stub.script = flaky
     task = judged()
     outcome = run_tiny(tmp_path, task, **options(stub))
-    assert by_judge(outcome)["umpire"]["n_scored"] == 3 and outcome.exit_code == 3
+    assert by_judge(outcome)["umpire"].n_scored == 3 and outcome.exit_code == 3
     asked = len(stub.asked)
-    assert resume_run(outcome.folder.path, no_model, own=[task]).exit_code == 3
+    assert resume_run(RunReader.open(outcome.folder.path, [task]), no_model).exit_code == 3
     assert len(stub.asked) == asked, "a resume asks about what was never asked, not about what failed"
     stub.script = in_turn(chat("0.0"))
     results = again(outcome.folder, task, stub.url)
@@ -204,8 +204,8 @@ def test_S4_an_unusable_judge_is_asked_once(tmp_path: Path, stub: Stub, status: 
     task = judged()
     outcome = run_tiny(tmp_path, task, **options(stub, judge_connections=1))
     assert len(stub.asked) == 1
-    assert [line["status"] for line in legacy_reply_lines(outcome.folder, "tiny")] == ["failed"] * 3
-    assert all("go away" in line["message"] for line in legacy_reply_lines(outcome.folder, "tiny"))
+    assert [line.status for line in reply_lines(outcome.folder, "tiny")] == ["failed"] * 3
+    assert all("go away" in line.message for line in reply_lines(outcome.folder, "tiny"))
     assert outcome.exit_code == 3 and any("judge cannot be used" in notice for notice in outcome.folder.notices)
     check_invariants(outcome.folder.path, task, exit_code=3)
 
@@ -226,24 +226,24 @@ def test_S3_without_a_judge_what_needs_one_is_not_scored(tmp_path: Path) -> None
         protocols={"official": Protocol(score=needs_one, label="unjudged", judged="official")},
     )
     outcome = run_tiny(tmp_path, task)
-    [row] = outcome.results["rows"]
-    assert (row["score"], row["n_scored"], row["label"], outcome.exit_code) == (None, 0, "unjudged", 3)
+    [row] = outcome.results.rows
+    assert (row.score, row.n_scored, row.label, outcome.exit_code) == (None, 0, "unjudged", 3)
 
 
 def test_the_mean_of_several_judge_runs(tmp_path: Path, stub: Stub) -> None:
     stub.script = lambda asked: chat(f"0.{asked.body['seed'] + 1}")
     rule = JudgeRule(read=read_share, runs=3)
     outcome = run_tiny(tmp_path, judged(2, rule), **options(stub))
-    line = list(outcome.folder.legacy_scores("tiny", "official+umpire"))[1]
-    assert line["score"] == pytest.approx(0.2)
-    assert line["detail"]["judge_runs"] == pytest.approx([0.1, 0.2, 0.3])
-    assert (line["verdict"], line["extracted"]) == ("partial", ["0.1", "0.2", "0.3"])
+    line = list(outcome.folder.scores("tiny", "official+umpire"))[1]
+    assert line.score == pytest.approx(0.2)
+    assert line.detail["judge_runs"] == pytest.approx([0.1, 0.2, 0.3])
+    assert (line.verdict, line.extracted) == ("partial", ["0.1", "0.2", "0.3"])
 
 
 def test_one_failed_run_of_several_is_no_mean_of_the_others(tmp_path: Path, stub: Stub) -> None:
     stub.script = lambda asked: chat("0.5") if asked.body["seed"] else chat("?")
     outcome = run_tiny(tmp_path, judged(2, JudgeRule(read=read_share, runs=2)), **options(stub))
-    assert by_judge(outcome)["umpire"]["n_scored"] == 1
+    assert by_judge(outcome)["umpire"].n_scored == 1
 
 
 def test_prompts_of_several_turns_and_what_is_said_again(tmp_path: Path, stub: Stub) -> None:
@@ -260,7 +260,7 @@ def test_prompts_of_several_turns_and_what_is_said_again(tmp_path: Path, stub: S
 def test_an_unclosed_thought_is_not_shown_to_the_judge(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), think_budget=(3,), model_args={"think": 9}, **options(stub))
     assert not stub.asked
-    assert by_judge(outcome)[None]["verdicts"] == {"no_answer": 4}
+    assert by_judge(outcome)[None].verdicts == {"no_answer": 4}
 
 
 def test_the_key_goes_to_the_judge_and_nowhere_else(
@@ -306,19 +306,19 @@ def test_shards_bring_what_their_judges_said(tmp_path: Path, stub: Stub) -> None
     asked = len(stub.asked)
     outcome, _ = merge(shards, tmp_path / "joined", [task])
     assert len(stub.asked) == asked
-    assert [(row["judge"], row["score"], row["n_scored"]) for row in outcome.results["rows"]] == [
-        (row["judge"], row["score"], row["n_scored"]) for row in whole.results["rows"]
+    assert [(row.judge, row.score, row.n_scored) for row in outcome.results.rows] == [
+        (row.judge, row.score, row.n_scored) for row in whole.results.rows
     ]
 
 
 def test_the_configuration_is_stored_and_read_again(tmp_path: Path, stub: Stub) -> None:
     outcome = run_tiny(tmp_path, judged(), **options(stub, judge_connections=3))
-    stored = outcome.folder.legacy_manifest["config"]["judge"]
+    stored = outcome.folder.manifest.config["judge"]
     assert (stored["base_url"], stored["model"], stored["max_connections"]) == (stub.url, "umpire", 3)
     text = (outcome.folder.path / "config.yaml").read_text()
     assert "judge: endpoint" in text and "judge_model: umpire" in text
     without = run_tiny(tmp_path, judged())
-    assert without.folder.legacy_manifest["config_fingerprint"] == outcome.folder.legacy_manifest["config_fingerprint"]
+    assert without.folder.manifest.config_fingerprint == outcome.folder.manifest.config_fingerprint
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_two_judges_or_none_of_one_run_are_compared(tmp_path: Path, stub: Stub) 
     assert "official against official+umpire" in as_text(found)
     [one] = compared(folder, folder, task, protocols=("official+umpire", "official+second"))
     assert [flip["sample_id"] for flip in one["lost"]] == ["q/1", "q/2", "q/3"]
-    with pytest.raises(UsageError, match="'third' was not asked") as caught:
+    with refused(UsageError, "usage.judge", "'third'") as caught:
         compare(RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official", "official+third"))
     assert caught.value.why == "asked: umpire, second"
 
@@ -405,5 +405,6 @@ def test_answers_from_a_file_are_judged_in_a_run_folder(
         output_dir=tmp_path / "runs",
         **options(stub),
     )
-    scores = {row["judge"]: row["score"] for row in done.results["rows"] if row["protocol"] == "official"}
+    rows = done.folder.results().rows
+    scores = {row.judge: row.score for row in rows if row.protocol == "official"}
     assert scores[None] == 0 < scores["umpire"]

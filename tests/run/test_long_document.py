@@ -41,9 +41,9 @@ def test_120_pages_go_through_a_run_of_the_embedded_model(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [(row["n_planned"], row["n_scored"]) for row in found["rows"]] == [(1, 1)]
-    (record,) = RunFolder.open(Path(found["folder"])).legacy_records("mmlongbench-doc")
-    assert record["status"] == "ok"
-    assert [one["index"] for one in record["media"]] == list(range(PAGES))
-    assert {(one["w"], one["h"], one["tokens"], one["limit"]) for one in record["media"]} == {(306, 396, TOKENS, None)}
-    assert record["tokens"]["image"] == PAGES * TOKENS
-    assert record["prompt_text"].count("<image:") == PAGES
+    (record,) = RunFolder.open(Path(found["folder"])).records("mmlongbench-doc")
+    assert record.status == "ok"
+    assert [one.index for one in record.media] == list(range(PAGES))
+    assert {(one.w, one.h, one.tokens, one.limit) for one in record.media} == {(306, 396, TOKENS, None)}
+    assert record.tokens.image == PAGES * TOKENS
+    assert record.prompt_text.count("<image:") == PAGES

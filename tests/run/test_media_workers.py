@@ -26,19 +26,22 @@ def counted(pipe):
 
 pool._started = counted
 result = kvl_eval.evaluate(
-    "kimi-vl-nano", ["mathvista"], limit=int(sys.argv[1]), output_dir=sys.argv[2], num_workers={workers}
+    "kimi-vl-nano", [sys.argv[1]], limit=int(sys.argv[2]), output_dir=sys.argv[3], num_workers={workers}
 )
 print(result.exit_code, len(commands))
 """
 
 
-@pytest.mark.parametrize(("limit", "workers", "processes"), [(4, None, 1), (2, 0, 0)])
+@pytest.mark.parametrize(
+    ("task", "limit", "workers", "processes"),
+    [("mathvista", 4, None, 1), ("mathvista", 2, 0, 0), ("niah-text", 1, None, 0)],
+)
 def test_P26_a_script_without_a_guard_runs_with_few_processes(
-    tmp_path: Path, limit: int, workers: int | None, processes: int
+    tmp_path: Path, task: str, limit: int, workers: int | None, processes: int
 ) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.replace("{workers}", str(workers)))
     done = subprocess.run(
-        [sys.executable, "script.py", str(limit), str(tmp_path / "results")],
+        [sys.executable, "script.py", task, str(limit), str(tmp_path / "results")],
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert done.stdout.split() == ["0", str(processes)]

@@ -12,7 +12,7 @@ from kvl_eval.backends import make_backend
 from kvl_eval.backends.base import Backend, Cost, Limits, Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError
-from kvl_eval.model.families import INSTRUCT, NANO
+from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO
 from kvl_eval.reports.leaderboard import printed_table
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.task_view import task_sections
@@ -25,6 +25,7 @@ from kvl_eval.run.runner import start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef
+from tests.processes import closed_after
 
 NAMES = ("niah-text", "niah-video")
 SHORT = "max-length=4096"
@@ -126,8 +127,8 @@ def test_the_plan_lists_the_bins(tmp_path: Path) -> None:
 
 
 def test_the_plan_says_what_the_bundled_model_will_take(tmp_path: Path) -> None:
-    backend = make_backend("kimi-vl-nano", Settings(), fetch=False)
-    plan = planned(tmp_path, backend, "kimi-vl-nano")
+    with closed_after(make_backend("kimi-vl-nano", Settings(), fetch=False)) as backend:
+        plan = planned(tmp_path, backend, "kimi-vl-nano")
     for task in plan.tasks:
         for part, least in zip(task.parts, (2000, 4000), strict=True):
             assert part.tokens is not None and part.cost is not None

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.backends.base import Settings
+from kvl_eval.backends.base import Description, PromptSize, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.fingerprint import differences
@@ -21,12 +22,15 @@ from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
+from tests.refusals import refused
 from tests.tiny_task import config_of, rows, tiny
 
 
 def plan_of(task: Task | None = None, args: dict[str, Any] | None = None, **options: Any) -> Plan:
     task = task or tiny()
-    return plan_run(config_of(task, Path("results"), **options), FakeBackend(Settings(model_args=args or {})), [task])
+    return plan_run(
+        config_of(task, Path("results"), **options), FakeBackend(Settings.of(model_args=args or {})), [task]
+    )
 
 
 def lines(plan: Plan) -> list[dict[str, Any]]:
@@ -88,14 +92,14 @@ def test_the_first_line_of_a_sample_carries_what_a_scorer_needs() -> None:
 
 
 def test_an_id_that_nobody_has_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="q/99") as caught:
+    with refused(UsageError, "usage.sample_ids", "q/99") as caught:
         plan_of(sample_ids=("q/1", "q/99"))
     assert caught.value.code == "usage.sample_ids"
 
 
 def test_duplicate_ids_are_refused_with_both_positions() -> None:
     content = [*rows(4), rows(4)[1]]
-    with pytest.raises(DataError, match="two samples") as caught:
+    with refused(DataError, "data.duplicate", "two samples") as caught:
         plan_of(tiny(content=content))
     assert caught.value.where == "samples 2 and 5"
 
@@ -169,6 +173,25 @@ def test_what_can_change_an_answer_changes_the_fingerprint(options: dict[str, An
 )
 def test_what_cannot_change_an_answer_does_not(options: dict[str, Any]) -> None:
     assert plan_of(**options).fingerprint == plan_of().fingerprint
+
+
+def test_a_backend_says_itself_what_identifies_its_model() -> None:
+    class Described(FakeBackend):
+        description = Description(identity={"revision": "a"})
+
+        def describe(self) -> Description:
+            return self.description
+
+    def plan(**parts: Any) -> Plan:
+        backend = Described()
+        backend.description = Description(**parts)
+        return plan_run(config_of(tiny(), Path("results")), backend, [tiny()])
+
+    first = plan(identity={"revision": "a"}, facts={"weights_note": "one"})
+    assert first.identity["model"] == {"name": "fake", "revision": "a"}
+    assert {"revision": "a", "weights_note": "one"}.items() <= dict(first.model).items()
+    assert plan(identity={"revision": "a"}, facts={"weights_note": "two"}).fingerprint == first.fingerprint
+    assert plan(identity={"revision": "b"}, facts={"weights_note": "one"}).fingerprint != first.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -279,3 +302,16 @@ def test_planning_loads_no_model_and_no_data_frames() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_plan_says_what_pictures_take_and_what_cannot_fit() -> None:
+    plan = plan_of()
+    sizes = (
+        PromptSize(pictures=0, image_tokens=0, tokens=20, limit=None, fits=True),
+        PromptSize(pictures=2, image_tokens=60, tokens=90, limit=256, fits=True),
+        PromptSize(pictures=4, image_tokens=200, tokens=250, limit=256, fits=False),
+    )
+    text = plan_text(replace(plan, tasks=(replace(plan.tasks[0], sizes=sizes),)))
+    assert "0 to 4 frames or pages of 30 to 50 tokens, prompts of 20 to 250 tokens (first 3)" in text
+    assert "shrunk to 256 patches" in text and "1 of these 3 fit under no limit" in text
+    assert "frames or pages" not in plan_text(plan)

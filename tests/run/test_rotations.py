@@ -109,8 +109,8 @@ def test_a_limit_counts_questions_and_takes_all_their_rotations(tmp_path: Path) 
     result = run(tmp_path, limit=2)
     row = row_of(result)
     assert (row["n_planned"], row["n_questions"]) == (8, 2)
-    entries = list(RunFolder.open(Path(result.path)).legacy_plan())
-    assert {entry["group"] for entry in entries} == {"0", "1"}
+    entries = list(RunFolder.open(Path(result.path)).plan())
+    assert {entry.sample.group for entry in entries} == {"0", "1"}
 
 
 def test_a_question_is_asked_for_by_its_own_id(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_shards_never_part_a_question(tmp_path: Path) -> None:
 
 def test_the_plan_says_how_many_requests_there_are(tmp_path: Path) -> None:
     task: Task = get_task(TASK)
-    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings(model_args={})), [task])
+    plan = plan_run(config_of(task, tmp_path, split="mini"), FakeBackend(Settings.of(model_args={})), [task])
     assert plan.requests == len(GOLD)
     assert f"{len(GOLD)} samples ({QUESTIONS} questions, each asked several times)" in plan_text(plan)
 

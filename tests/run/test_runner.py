@@ -8,25 +8,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
 from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
+from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
 from tests.faults.invariants import check_invariants
+from tests.processes import running
+from tests.refusals import refused
 from tests.tiny_task import comparable, config_of, gold_answer, make_fake, rows, run_tiny, sample_of, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
@@ -35,7 +41,7 @@ RECORD_TIMES = ("time", "ended_at", "crc")
 
 def resume(path: Path, task: Task | None = None, **options: Any) -> RunOutcome:
     chosen = task or tiny()
-    return resume_run(path, make_fake, own=[chosen], **options)
+    return resume_run(RunReader.open(path, [chosen]), make_fake, **options)
 
 
 def no_model(config: RunConfig) -> Backend:
@@ -62,18 +68,18 @@ def said(path: Path) -> dict[tuple[Any, ...], Any]:
 def test_a_run_answers_scores_and_says_where_it_lies(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path)
     assert outcome.exit_code == 0
-    [row] = outcome.results["rows"]
+    [row] = outcome.results.rows
     right = sum(
         record["raw_output"] == "AB"[number % 2] for number, record in enumerate(record_lines(outcome.folder.path))
     )
-    assert (row["score"], row["n_planned"], row["n_ok"], row["n_scored"]) == (right / 10, 10, 10, 10)
-    assert row["complete"] and row["partial"] is None
-    assert row["verdicts"] == {"correct": right, "wrong": 10 - right}
-    assert row["categories"]["parity"]["odd"]["n"] == 5
-    assert row["ci95"][0] <= row["score"] <= row["ci95"][1]
+    assert (row.score, row.n_planned, row.n_ok, row.n_scored) == (right / 10, 10, 10, 10)
+    assert row.complete and row.partial is None
+    assert row.verdicts == {"correct": right, "wrong": 10 - right}
+    assert row.categories["parity"]["odd"].n == 5
+    assert row.ci95[0] <= row.score <= row.ci95[1]
     assert str(outcome.folder.path) in outcome.message
-    manifest = RunFolder.open(outcome.folder.path).legacy_manifest
-    assert (manifest["status"], manifest["counts"]["ok"]) == ("finished", 10)
+    manifest = RunFolder.open(outcome.folder.path).manifest
+    assert (manifest.status, manifest.counts.ok) == ("finished", 10)
     assert json.loads((tmp_path / "index.json").read_text())["runs"][0]["run_id"] == outcome.folder.run_id
     check_invariants(outcome.folder.path)
 
@@ -97,21 +103,21 @@ def test_the_same_run_gives_the_same_records_and_results(tmp_path: Path) -> None
 
 def test_repeats_and_budgets(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, repeats=3, think_budget=(4, 8), model_args={"think": 5, "answers": "hash"})
-    cut, whole = outcome.results["rows"]
-    assert (cut["budget"], whole["budget"], cut["policy"]) == (4, 8, "cut")
-    assert (cut["n_planned"], whole["n_planned"]) == (30, 30)
-    assert cut["verdicts"] == {"no_answer": 30}
-    assert cut["truncated_share"] == 1.0
-    assert whole["repeats"]["n"] == 3
-    assert whole["repeats"]["pass_at"]["3"] >= whole["repeats"]["pass_at"]["1"] == pytest.approx(whole["score"])
-    assert whole["ci_method"] == "cluster bootstrap"
+    cut, whole = outcome.results.rows
+    assert (cut.budget, whole.budget, cut.policy) == (4, 8, "cut")
+    assert (cut.n_planned, whole.n_planned) == (30, 30)
+    assert cut.verdicts == {"no_answer": 30}
+    assert cut.truncated_share == 1.0
+    assert whole.repeats.n == 3
+    assert whole.repeats.pass_at["3"] >= whole.repeats.pass_at["1"] == pytest.approx(whole.score)
+    assert whole.ci_method == "cluster bootstrap"
     check_invariants(outcome.folder.path)
 
 
 def test_forced_budgets_are_answered_and_counted(tmp_path: Path) -> None:
     args = {"think": 5, "answers": "constant:B"}
-    [row] = run_tiny(tmp_path, think_budget=(4,), budget_policy="force", model_args=args).results["rows"]
-    assert (row["forced_share"], row["score"], row["tokens"]["thinking"]["mean"]) == (1.0, 0.5, 4.0)
+    [row] = run_tiny(tmp_path, think_budget=(4,), budget_policy="force", model_args=args).results.rows
+    assert (row.forced_share, row.score, row.tokens["thinking"].mean) == (1.0, 0.5, 4.0)
 
 
 def test_several_tasks_stand_in_the_order_asked(tmp_path: Path) -> None:
@@ -121,19 +127,19 @@ def test_several_tasks_stand_in_the_order_asked(tmp_path: Path) -> None:
     config = resolve("fake", "fake", list(tasks.values()), {"output_dir": str(tmp_path), "protocol": "all"})
     backend = FakeBackend(config.settings, answer=gold_answer)
     outcome = start_run(plan_run(config, backend, list(tasks.values())), backend)
-    assert [(row["task"], row["protocol"]) for row in outcome.results["rows"]] == [
+    assert [(row.task, row.protocol) for row in outcome.results.rows] == [
         ("zebra", "official"),
         ("zebra", "lenient"),
         ("ant", "official"),
         ("ant", "lenient"),
     ]
-    assert outcome.results["rows"][1]["label"] == "lenient rule"
+    assert outcome.results.rows[1].label == "lenient rule"
 
 
 def test_a_part_of_a_split_is_marked(tmp_path: Path) -> None:
-    assert run_tiny(tmp_path, limit=4).results["rows"][0]["partial"] == "limit 4 of 10"
-    assert run_tiny(tmp_path, sample_ids=("q/3",)).results["rows"][0]["partial"] == "1 chosen samples of 10"
-    assert run_tiny(tmp_path, shard=(1, 2)).results["rows"][0]["partial"].startswith("shard 1/2: ")
+    assert run_tiny(tmp_path, limit=4).results.rows[0].partial == "limit 4 of 10"
+    assert run_tiny(tmp_path, sample_ids=("q/3",)).results.rows[0].partial == "1 chosen samples of 10"
+    assert run_tiny(tmp_path, shard=(1, 2)).results.rows[0].partial.startswith("shard 1/2: ")
 
 
 def test_output_folders_that_cannot_be_are_refused_before_the_model_works(tmp_path: Path) -> None:
@@ -156,13 +162,13 @@ def test_a_planted_key_is_nowhere_in_the_run_folder(tmp_path: Path, monkeypatch:
 def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, model_args={"answers": "constant:A", "fail": "oom:@q/1+timeout:@q/2+timeout:@q/4"})
     assert outcome.exit_code == 3
-    [row] = outcome.results["rows"]
-    assert row["failed"] == {"oom": 1, "timeout": 2}
-    assert (row["n_ok"], row["score"], row["complete"]) == (7, 3 / 7, False)
-    assert row["bounds"] == [0.3, 0.6]
+    [row] = outcome.results.rows
+    assert row.failed == {"oom": 1, "timeout": 2}
+    assert (row.n_ok, row.score, row.complete) == (7, 3 / 7, False)
+    assert row.bounds == (0.3, 0.6)
     assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
-    counts = {"planned": 10, "ok": 7, "failed": {"oom": 1, "timeout": 2}, "pending": 0}
-    assert RunFolder.open(outcome.folder.path).legacy_manifest["counts"] == counts
+    counts = AnswerCounts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
+    assert RunFolder.open(outcome.folder.path).manifest.counts == counts
     assert "--rerun failed" in outcome.message
     assert "failed[timeout] tiny q/2: scripted failure: timeout" in (outcome.folder.path / "log.txt").read_text()
     check_invariants(outcome.folder.path)
@@ -185,8 +191,8 @@ def test_a_prompt_that_raises_fails_its_sample_only(tmp_path: Path) -> None:
         return [Message.user(sample.question)]
 
     outcome = run_tiny(tmp_path, tiny(prompts={"plain": prompt}), repeats=2)
-    [row] = outcome.results["rows"]
-    assert (row["failed"], row["n_ok"]) == ({"prompt_failed": 2}, 18)
+    [row] = outcome.results.rows
+    assert (row.failed, row.n_ok) == ({"prompt_failed": 2}, 18)
     failed = next(record for record in record_lines(outcome.folder.path) if record["status"] == "failed")
     assert failed["message"] == "IndexError: no such picture"
 
@@ -198,32 +204,32 @@ def test_a_scorer_that_raises_leaves_its_sample_unscored(tmp_path: Path) -> None
         return Score.of(1.0, answer)
 
     outcome = run_tiny(tmp_path, tiny(protocols={"official": Protocol(score=score)}))
-    [row] = outcome.results["rows"]
+    [row] = outcome.results.rows
     assert outcome.exit_code == 3
-    assert (row["n_ok"], row["n_scored"], row["verdicts"]) == (10, 9, {"correct": 9, "not_scored": 1})
+    assert (row.n_ok, row.n_scored, row.verdicts) == (10, 9, {"correct": 9, "not_scored": 1})
     assert "1 answered but not scored of 10" in outcome.message
 
 
 def test_twenty_failures_of_one_kind_end_the_run(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, tiny(50), model_args={"fail": "oom:1000"})
     assert outcome.exit_code == 4
-    [row] = outcome.results["rows"]
-    assert (row["failed"], row["n_pending"], row["score"], row["ci95"]) == ({"oom": 20}, 30, None, None)
-    assert row["bounds"] == [0.0, 1.0]
+    [row] = outcome.results.rows
+    assert (row.failed, row.n_pending, row.score, row.ci95) == ({"oom": 20}, 30, None, None)
+    assert row.bounds == (0.0, 1.0)
     assert "\nstopped     the first 20 samples all failed oom\n" in outcome.message
     check_invariants(outcome.folder.path, resumable=False)  # it would end the same way
 
 
 def test_failures_of_several_kinds_do_not(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, tiny(30), model_args={"fail": "oom:10+timeout:1000"})
-    assert (outcome.exit_code, outcome.results["rows"][0]["n_failed"]) == (3, 30)
+    assert (outcome.exit_code, outcome.results.rows[0].n_failed) == (3, 30)
 
 
 @pytest.mark.parametrize(("allowed", "failed"), [(0, 1), (2, 3), (0.1, 4)])
 def test_fail_on_error_stops_after_so_many(tmp_path: Path, allowed: float, failed: int) -> None:
     outcome = run_tiny(tmp_path, tiny(30), model_args={"fail": "oom:10"}, fail_on_error=allowed)
     assert outcome.exit_code == 3
-    assert outcome.results["rows"][0]["n_failed"] == failed
+    assert outcome.results.rows[0].n_failed == failed
     assert "--fail-on-error" in outcome.message
 
 
@@ -269,7 +275,7 @@ def test_an_answer_that_nobody_asked_for_is_an_error(tmp_path: Path) -> None:
 
     task, backend = tiny(), Confused()
     plan = plan_run(config_of(task, tmp_path), backend, [task])
-    with pytest.raises(KvlEvalError, match="not asked for"):
+    with refused(KvlEvalError, "backend.answer"):
         start_run(plan, backend)
 
 
@@ -283,7 +289,7 @@ def test_answers_that_never_came_stay_pending(tmp_path: Path) -> None:
     task, backend = tiny(), Lazy(answer=gold_answer)
     plan = plan_run(config_of(task, tmp_path), backend, [task])
     outcome = start_run(plan, backend)
-    assert (outcome.exit_code, outcome.results["rows"][0]["n_pending"]) == (3, 1)
+    assert (outcome.exit_code, outcome.results.rows[0].n_pending) == (3, 1)
     assert "kvl-eval resume" in outcome.message
     assert resume(outcome.folder.path).exit_code == 0
 
@@ -328,7 +334,7 @@ def test_a_disk_that_is_full_when_results_are_written_keeps_every_record(tmp_pat
         run_tiny(tmp_path, disk=Full(name="results.json"))
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert len(record_lines(path)) == 10
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     check_invariants(path)
 
@@ -357,7 +363,7 @@ def interrupted(tmp_path: Path, kept: int, **options: Any) -> Path:
     (path / "results.json").unlink()
     file = path / "samples" / "tiny.jsonl"
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]))
-    RunFolder.open(path).legacy_save({"status": "running"})
+    RunFolder.open(path).save_status("running")
     return path
 
 
@@ -379,16 +385,16 @@ def test_a_sweep_with_repeats_resumes_from_any_record(tmp_path: Path, kept: int)
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 def test_a_run_killed_before_its_results_makes_them_without_a_model(tmp_path: Path) -> None:
     path = interrupted(tmp_path, 10)
-    outcome = resume_run(path, no_model, own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), no_model)
     assert outcome.exit_code == 0
-    assert RunFolder.open(path).legacy_manifest["status"] == "finished"
+    assert RunFolder.open(path).manifest.status == "finished"
     check_invariants(path)
 
 
@@ -396,7 +402,7 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
     task = tiny()
     config = config_of(task, tmp_path, model_args={"fail": "oom:4"})
     path = start_run(plan_run(config, make_fake(config), [task]), make_fake(config)).folder.path
-    untouched = resume_run(path, no_model, own=[task])
+    untouched = resume_run(RunReader.open(path, [task]), no_model)
     assert untouched.exit_code == 3
 
     class Repaired(FakeBackend):
@@ -404,11 +410,11 @@ def test_failed_samples_are_answered_again_when_asked(tmp_path: Path) -> None:
             async for answered in FakeBackend(answer=gold_answer).generate(requests):
                 yield answered
 
-    outcome = resume_run(path, lambda config: Repaired(config.settings), rerun="failed", own=[task])
+    outcome = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun="failed")
     assert (outcome.exit_code, len(record_lines(path))) == (0, 14)
-    chosen = resume_run(path, lambda config: Repaired(config.settings), rerun=["q/5"], own=[task])
+    chosen = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun=["q/5"])
     assert (chosen.exit_code, len(record_lines(path))) == (0, 15)
-    again = resume_run(path, lambda config: Repaired(config.settings), rerun="all", own=[task])
+    again = resume_run(RunReader.open(path, [task]), lambda config: Repaired(config.settings), rerun="all")
     assert (again.exit_code, len(record_lines(path))) == (0, 25)
     check_invariants(path)
 
@@ -429,19 +435,20 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     path = interrupted(tmp_path, 4)
     content = rows(10)
     content[9]["question"] = "Something else?"
-    with pytest.raises(UsageError, match="cannot resume") as caught:
+    with refused(UsageError, "run.mismatch") as caught:
         resume(path, tiny(content=content))
     assert "tasks.tiny.data" in str(caught.value.why)
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     class Other(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "weights_sha256": "0" * 64}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, identity={**description.identity, "weights_sha256": "0" * 64})
 
     path = interrupted(tmp_path, 4)
     with pytest.raises(UsageError) as caught:
-        resume_run(path, lambda config: Other(config.settings), own=[tiny()])
+        resume_run(RunReader.open(path, [tiny()]), lambda config: Other(config.settings))
     assert "model.weights_sha256" in str(caught.value.why)
 
 
@@ -454,15 +461,16 @@ def test_another_shard_is_refused(tmp_path: Path) -> None:
 
 def test_another_device_is_a_notice(tmp_path: Path) -> None:
     class Elsewhere(FakeBackend):
-        def describe(self) -> dict[str, Any]:
-            return {**super().describe(), "device": "cuda:0"}
+        def describe(self) -> Description:
+            description = super().describe()
+            return replace(description, facts={**description.facts, "device": "cuda:0"})
 
     path = interrupted(tmp_path, 4)
-    outcome = resume_run(path, lambda config: Elsewhere(config.settings, gold_answer), own=[tiny()])
+    outcome = resume_run(RunReader.open(path, [tiny()]), lambda config: Elsewhere(config.settings, gold_answer))
     assert outcome.exit_code == 0
     assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
-    assert outcome.folder.legacy_manifest["model"]["device"] == "cuda:0"
-    assert len(outcome.folder.legacy_manifest["resumes"]) == 1
+    assert outcome.folder.manifest.model.device == "cuda:0"
+    assert len(outcome.folder.manifest.resumes) == 1
 
 
 @pytest.mark.parametrize("name", ["run.json", "plan.jsonl"])
@@ -496,7 +504,8 @@ def test_the_newest_unfinished_run_that_fits_is_found(tmp_path: Path) -> None:
     run_tiny(tmp_path)
     assert find_resumable(plan()) is None
     older, newer = interrupted(tmp_path, 2), interrupted(tmp_path, 3)
-    RunFolder.open(older).legacy_save({"created": "2020-01-01T00:00:00+00:00"})
+    folder = RunFolder.open(older)
+    folder.save(replace(folder.manifest, created="2020-01-01T00:00:00+00:00"))
     assert find_resumable(plan()) == newer
     assert find_resumable(plan(batch_size=7)) == newer
     assert find_resumable(plan(seed=1)) is None
@@ -580,12 +589,21 @@ def test_what_progress_shows_is_in_the_file(tmp_path: Path) -> None:
 # -- killed from outside ----------------------------------------------------------------------------------------
 
 
-def child(verb: str, where: Path, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)]
-    root = str(SCRIPT.parent.parent)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
-    )
+Child = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """Starts `tiny_task.py VERB WHERE` with options; what still runs at the end of the test is killed."""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+
+        def start(verb: str, where: Path, **options: Any) -> subprocess.Popen[str]:
+            command = [sys.executable, str(SCRIPT), verb, str(where), json.dumps(options)]
+            return stack.enter_context(running(command, env=environment, **pipes))
+
+        yield start
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -605,12 +623,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
 
 @pytest.mark.parametrize("torn", [False, True], ids=["between", "inside"])
 @pytest.mark.parametrize("after", [0, 1, 7, 9])
-def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool) -> None:
+def test_kill_minus_nine_then_resume(
+    child: Child, tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool
+) -> None:
     code, _, _ = ended(child("run", tmp_path, die_after=after, torn=torn))
     assert code == -signal.SIGKILL
     path = only_run(tmp_path)
     assert RunFolder.open(path).status == "interrupted"
-    assert len(list(RunFolder.open(path).legacy_records("tiny"))) == after
+    assert len(list(RunFolder.open(path).records("tiny"))) == after
     outcome = resume(path)
     assert outcome.exit_code == 0
     assert any("took over the lock" in notice for notice in outcome.folder.notices)
@@ -621,7 +641,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     check_invariants(path)
 
 
-def test_killed_again_and_again(tmp_path: Path, uninterrupted: RunOutcome) -> None:
+def test_killed_again_and_again(child: Child, tmp_path: Path, uninterrupted: RunOutcome) -> None:
     ended(child("run", tmp_path, die_after=2))
     path = only_run(tmp_path)
     for _ in range(3):
@@ -642,7 +662,7 @@ def wait_for_records(output_dir: Path, count: int, process: subprocess.Popen[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_a_run_in_order(child: Child, tmp_path: Path, number: signal.Signals) -> None:
     process = child("run", tmp_path, n=200, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 3, process)
     process.send_signal(number)
@@ -652,13 +672,13 @@ def test_one_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) 
     assert f"kvl-eval resume {path}" in out
     assert f"by {number.name}" in err
     assert "Traceback" not in err
-    assert RunFolder.open(path).legacy_manifest["status"] == "interrupted"
+    assert RunFolder.open(path).manifest.status == "interrupted"
     [row] = json.loads((path / "results.json").read_text())["rows"]
     assert row["n_ok"] >= 3 and row["n_pending"] > 100 and row["n_ok"] + row["n_pending"] == 200
     check_invariants(path)
 
 
-def test_what_is_under_way_is_given_up_after_its_grace(tmp_path: Path) -> None:
+def test_what_is_under_way_is_given_up_after_its_grace(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=4, model_args={"delay": 3.0, "concurrency": 2, "jitter": 1.0})
     wait_for_records(tmp_path, 1, process)
     process.send_signal(signal.SIGINT)
@@ -666,7 +686,7 @@ def test_what_is_under_way_is_given_up_after_its_grace(tmp_path: Path) -> None:
     check_invariants(only_run(tmp_path))
 
 
-def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_run_at_once(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=50, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 2, process)
     process.send_signal(signal.SIGSTOP)  # both signals are there when it wakes
@@ -683,7 +703,7 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
     check_invariants(path)
 
 
-def test_a_second_process_on_one_run_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_on_one_run_is_refused(child: Child, tmp_path: Path) -> None:
     process = child("run", tmp_path, n=100, model_args={"delay": 0.05})
     wait_for_records(tmp_path, 1, process)
     path = only_run(tmp_path)
@@ -695,12 +715,12 @@ def test_a_second_process_on_one_run_is_refused(tmp_path: Path) -> None:
     assert ended(process)[0] == 130
 
 
-def test_a_closed_standard_error_ends_nothing(tmp_path: Path) -> None:
-    with child("run", tmp_path, n=30, model_args={"delay": 0.01}) as process:
-        assert process.stderr is not None and process.stdout is not None
-        process.stderr.close()
-        assert "run folder" in process.stdout.read()
-        assert process.wait(timeout=60) == 0
+def test_a_closed_standard_error_ends_nothing(child: Child, tmp_path: Path) -> None:
+    process = child("run", tmp_path, n=30, model_args={"delay": 0.01})
+    assert process.stderr is not None and process.stdout is not None
+    process.stderr.close()
+    assert "run folder" in process.stdout.read()
+    assert process.wait(timeout=60) == 0
     check_invariants(only_run(tmp_path))
 
 

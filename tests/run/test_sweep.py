@@ -20,6 +20,7 @@ import pytest
 from kvl_eval.audit.verify import verify
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.decode import encode_object
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
@@ -29,6 +30,7 @@ from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, Extraction, Sample, Score
 from tests.faults import children
+from tests.processes import running
 from tests.test_cli import kvl
 from tests.tiny_task import Deadly, comparable, config_of, make_fake, run_tiny, score, tiny
 
@@ -122,8 +124,8 @@ def arguments(out: str, policy: str, budgets: str, args: str = "answers=script.j
 
 def records(run: Path) -> list[Record]:
     folder = RunFolder.open(run)
-    [task] = folder.legacy_manifest["data"]
-    return list(folder.legacy_records(task))
+    [task] = folder.manifest.data
+    return [encode_object(record) for record in folder.records(task)]
 
 
 def by_key(found: Iterable[Record], *without: str) -> dict[tuple[Any, ...], Record]:
@@ -231,13 +233,9 @@ def test_an_unclosed_thought_is_never_searched_for_an_answer(folder: Path) -> No
 def test_a_killed_sweep_goes_on_where_it_was(folder: Path, policy: str) -> None:
     out = f"killed-{policy}"
     args = "answers=script.jsonl,delay=0.05"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kvl_eval", "sweep", *arguments(out, policy, "0,5,6", args)],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    kill_after(process, folder / out, 4)
+    command = [sys.executable, "-m", "kvl_eval", "sweep", *arguments(out, policy, "0,5,6", args)]
+    with running(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        kill_after(process, folder / out, 4)
     run = newest(folder / out)
     [path] = (run / "samples").glob("*.jsonl")
     kept = path.read_bytes()
@@ -290,7 +288,7 @@ def test_a_resumed_sweep_asks_for_the_missing_budgets_alone(tmp_path: Path) -> N
         made.append(Watched(config.settings))
         return made[0]
 
-    outcome = resume_run(newest(tmp_path), make, own=[tiny()])
+    outcome = resume_run(RunReader.open(newest(tmp_path), [tiny()]), make)
     assert outcome.exit_code == 0
     assert made[0].asked[:3] == [
         ("tiny/q/1", (0,), (4,)),  # killed between the second and the third budget of the first repeat
@@ -318,7 +316,9 @@ def test_P4_a_sweep_killed_inside_every_third_record_loses_nothing(tmp_path: Pat
         assert len(left) == 2 * kills
         found = verify(RunReader.open(path, [tiny()]))
         assert (found.exit_code, found.has("damaged")) == (3, False)
-        code = children.run(lambda: resume_run(path, make_fake, own=[tiny()], disk=Deadly(2, torn=True)))
+        code = children.run(
+            lambda: resume_run(RunReader(RunFolder.open(path, Deadly(2, torn=True)), [tiny()]), make_fake)
+        )
         if code == 0:
             break
         assert code == -signal.SIGKILL
@@ -347,7 +347,7 @@ def test_where_the_largest_budget_failed_it_alone_is_answered_again(tmp_path: Pa
     folder = outcome.folder
     assert (outcome.exit_code, len(folder.index("tiny").failed)) == (3, 2)
     before = folder.samples_path("tiny").read_bytes()
-    again = resume_run(folder.path, make_fake, rerun="failed", own=[task])
+    again = resume_run(RunReader.open(folder.path, [task]), make_fake, rerun="failed")
     assert again.exit_code == 0
     assert folder.samples_path("tiny").read_bytes().removeprefix(before).count(b"\n") == 2
     whole = run_tiny(tmp_path / "whole", task, **options).folder.path
@@ -398,7 +398,7 @@ def test_repeats_are_counted_too_where_a_protocol_needs_the_whole_run(tmp_path: 
     task = tiny(protocols={"official": Protocol(score=score), "exact": Protocol(score=score, score_run=score_run)})
     args = {"think": 3, "answers": "hash"}
     outcome = run_tiny(tmp_path, task, repeats=3, think_budget=(4, 8), model_args=args, protocol="all")
-    rows = {(row["protocol"], row["budget"]): row["repeats"] for row in outcome.results["rows"]}
+    rows = {(row.protocol, row.budget): row.repeats for row in outcome.results.rows}
     assert rows["exact", 8] == rows["official", 8]
     assert rows["exact", 4] == rows["official", 4]
-    assert rows["exact", 8]["n"] == 3
+    assert rows["exact", 8].n == 3

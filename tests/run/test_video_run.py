@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -17,8 +16,10 @@ from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store.records import Record
 from kvl_eval.tasks import get_task
 from tests.clips import write_clip, write_pdf
+from tests.processes import closed_after
 from tests.tasks.tables import write_json, write_parquet
 
 TINY = Path(__file__).resolve().parents[1] / "data" / "kimi_vl" / "tiny_checkpoint"
@@ -72,8 +73,8 @@ def run(model: Path, data: dict[str, str], home: Path, *tasks: str, **options: A
     return evaluate(str(model), list(tasks), data_dir=data, **{**settings, **options})
 
 
-def records(done: EvaluationResult, task: str) -> dict[str, dict[str, Any]]:
-    return {record["sample_id"]: record for record in done.folder.legacy_records(task)}
+def records(done: EvaluationResult, task: str) -> dict[str, Record]:
+    return {record.sample_id: record for record in done.folder.records(task)}
 
 
 @pytest.fixture(scope="module")
@@ -83,42 +84,42 @@ def done(model: Path, data: dict[str, str], tmp_path_factory: pytest.TempPathFac
 
 def test_a_broken_video_fails_alone(done: EvaluationResult) -> None:
     found = records(done, "egoschema")
-    assert {name: (one["status"], one["reason"]) for name, one in found.items()} == {
+    assert {name: (one.status, one.reason) for name, one in found.items()} == {
         "whole": ("ok", None),
         "broken": ("failed", "media_corrupt"),
         "gone": ("failed", "media_missing"),
     }
-    assert "broken" in found["broken"]["message"]
+    assert "broken" in found["broken"].message
     assert done.exit_code == 3
 
 
 def test_records_hold_frames_times_and_the_limit(done: EvaluationResult) -> None:
     record = records(done, "egoschema")["whole"]
     expected = [int(position * 59 / (FRAMES - 1)) for position in range(FRAMES)]
-    assert [one["index"] for one in record["media"]] == expected
-    assert [one["timestamp"] for one in record["media"]] == pytest.approx([index / 25 for index in expected])
-    for one in record["media"]:
-        assert (one["kind"], one["w"], one["h"], one["limit"]) == ("frame", 352, 240, 256)
-        assert one["tokens"] < 117
-        assert one["decoder"].startswith("pyav ")
-    assert record["tokens"]["image"] == sum(one["tokens"] for one in record["media"])
-    assert record["prompt_text"].count("<image:") == FRAMES
+    assert [one.index for one in record.media] == expected
+    assert [one.timestamp for one in record.media] == pytest.approx([index / 25 for index in expected])
+    for one in record.media:
+        assert (one.kind, one.w, one.h, one.limit) == ("frame", 352, 240, 256)
+        assert one.tokens < 117
+        assert one.decoder.startswith("pyav ")
+    assert record.tokens.image == sum(one.tokens for one in record.media)
+    assert record.prompt_text.count("<image:") == FRAMES
 
 
 def test_subtitles_are_spelled_out(done: EvaluationResult) -> None:
     (record,) = records(done, "videomme-subs").values()
-    assert record["status"] == "ok"
-    assert "spoken once" in record["prompt_text"]
-    assert len(record["media"]) == FRAMES
+    assert record.status == "ok"
+    assert "spoken once" in record.prompt_text
+    assert len(record.media) == FRAMES
 
 
 def test_pages_keep_their_size_where_they_fit(done: EvaluationResult) -> None:
     (record,) = records(done, "mmlongbench-doc").values()
-    assert record["status"] == "ok"
-    assert [(one["kind"], one["index"], one["w"], one["h"]) for one in record["media"]] == [
+    assert record.status == "ok"
+    assert [(one.kind, one.index, one.w, one.h) for one in record.media] == [
         ("page", number, 306, 396) for number in range(3)
     ]
-    assert {one["limit"] for one in record["media"]} == {None}
+    assert {one.limit for one in record.media} == {None}
 
 
 def test_the_run_proves_whole(done: EvaluationResult) -> None:
@@ -136,33 +137,33 @@ def test_a_second_run_decodes_nothing_and_sees_the_same(
     again = run(model, data, done.path.parent.parent, "mmlongbench-doc", output_dir=str(tmp_path))
     assert {path: path.stat().st_ino for path in cache.rglob("*.zip")} == entries
     after = records(again, "mmlongbench-doc")["other/0"]
-    assert (after["media"], after["raw_output"]) == (before["media"], before["raw_output"])
+    assert (after.media, after.raw_output) == (before.media, before.raw_output)
 
 
 def test_blind_runs_keep_texts_and_sizes(model: Path, data: dict[str, str], done: EvaluationResult) -> None:
     home = done.path.parent.parent
     blind = run(model, data, home, "videomme-subs", blind=True, no_cache=True)
     (seen,), (unseen,) = (records(one, "videomme-subs").values() for one in (done, blind))
-    assert unseen["status"] == "ok"
-    assert unseen["prompt_text"] == seen["prompt_text"]
-    sizes = [[(one["index"], one["tokens"], one["limit"]) for one in record["media"]] for record in (seen, unseen)]
+    assert unseen.status == "ok"
+    assert unseen.prompt_text == seen.prompt_text
+    sizes = [[(one.index, one.tokens, one.limit) for one in record.media] for record in (seen, unseen)]
     assert sizes[0] == sizes[1]
-    assert all("blind" in one["note"] for one in unseen["media"])
+    assert all("blind" in one.note for one in unseen.media)
 
 
 def test_what_never_fits_says_so(model: Path, data: dict[str, str], tmp_path: Path) -> None:
     over = run(model, data, tmp_path, "videomme", frames=64)
     (record,) = records(over, "videomme").values()
-    assert (record["status"], record["reason"], record["media"]) == ("failed", "context_overflow", [])
-    assert "64 pictures" in record["message"]
+    assert (record.status, record.reason, record.media) == ("failed", "context_overflow", ())
+    assert "64 pictures" in record.message
 
 
 def test_flags_shrink_frames(model: Path, data: dict[str, str], tmp_path: Path) -> None:
     small = run(model, data, tmp_path, "videomme", frames=3, max_pixels=28 * 28 * 12, video_decoder="decord")
     (record,) = records(small, "videomme").values()
-    assert [one["index"] for one in record["media"]] == [15, 30, 45]
-    assert all(one["tokens"] == 15 and one["limit"] is None for one in record["media"])
-    assert record["media"][0]["decoder"].startswith("decord ")
+    assert [one.index for one in record.media] == [15, 30, 45]
+    assert all(one.tokens == 15 and one.limit is None for one in record.media)
+    assert record.media[0].decoder.startswith("decord ")
 
 
 def test_the_plan_shows_frames_and_tokens_and_what_would_not_fit(
@@ -180,8 +181,5 @@ def planned(model: Path, data: dict[str, str], home: Path, frames: int) -> str:
     task = get_task("egoschema")
     options = {"frames": frames, "max_new_tokens": 4, "num_workers": 1, "cache_dir": str(home), "data_dir": data}
     config = resolve(str(model), "instruct", [task], options)
-    backend = make_backend(str(model), config.settings)
-    try:
+    with closed_after(make_backend(str(model), config.settings)) as backend:
         return plan_text(plan_run(config, backend))
-    finally:
-        asyncio.run(backend.close())

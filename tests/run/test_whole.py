@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.decode import encode_object
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.types import Extraction, Sample, Score
@@ -24,14 +25,15 @@ FINGERPRINT = "config_fingerprint"  # covers the order of the data, which decide
 
 def records(folder: RunFolder, *without: str) -> list[dict[str, Any]]:
     """Records in the order of their keys, without what may differ."""
-    found = [record for name in folder.legacy_manifest["data"] for record in folder.legacy_records(name)]
+    found = [encode_object(record) for name in folder.manifest.data for record in folder.records(name)]
     kept = [{name: value for name, value in one.items() if name not in (*TIMES, *without)} for one in found]
     return sorted(kept, key=lambda one: json.dumps([one["task"], one["sample_id"], one["repeat"], one["budget"] or 0]))
 
 
 def scored_part(folder: RunFolder) -> bytes:
     """The rows of results.json without times, byte for byte but for the order of labels, which is that of the data."""
-    kept = [{name: value for name, value in row.items() if name != "time"} for row in folder.legacy_results()["rows"]]
+    rows = map(encode_object, folder.results().rows)
+    kept = [{name: value for name, value in row.items() if name != "time"} for row in rows]
     return json.dumps(kept, sort_keys=True).encode()
 
 

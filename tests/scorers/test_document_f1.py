@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.scorers.document_f1 import (
-    Pair,
+    AnswerClaim,
     clean,
     document_score,
     f1,
@@ -94,11 +94,16 @@ def test_vlmevalkit_compares_a_refusal_in_brackets_as_a_list() -> None:
 
 
 def test_f1() -> None:
-    pairs = [Pair(1.0, True, True), Pair(0.0, True, False), Pair(1.0, False, False), Pair(1.0, False, True)]
+    pairs = [
+        AnswerClaim(1.0, True, True),
+        AnswerClaim(0.0, True, False),
+        AnswerClaim(1.0, False, False),
+        AnswerClaim(1.0, False, True),
+    ]
     assert f1(pairs) == pytest.approx(0.5)  # recall 1/2, precision 1/2
     assert f1(pairs, over_answered=True) == pytest.approx(2 * 0.5 * 1 / 1.5)
     assert f1([]) is None
-    assert f1([Pair(0.0, True, True)]) is None
+    assert f1([AnswerClaim(0.0, True, True)]) is None
 
 
 @given(gold=st.text(max_size=20), prediction=st.text(max_size=40), kind=st.sampled_from(KINDS))

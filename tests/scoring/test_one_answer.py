@@ -19,7 +19,7 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.thinking import Split, split_thinking
+from kvl_eval.thinking import SplitOutput, split_thinking
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
 from tests.tiny_task import config_of, run_tiny, tiny
 
@@ -69,7 +69,7 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each output is split while it is scored."""
     counts: Counter[str] = Counter()
 
-    def counting(raw: str) -> Split:
+    def counting(raw: str) -> SplitOutput:
         counts[raw] += 1
         return split_thinking(raw)
 

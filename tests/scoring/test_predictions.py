@@ -5,17 +5,24 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvl_eval.errors import DataError, StorageError, UsageError
-from kvl_eval.scoring.predictions import PredictionScores, score_file, write_rows
+from kvl_eval.scorers.statistics import interval
+from kvl_eval.scoring.predictions import PredictionScores, score_file, score_predictions, write_rows
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.mathvista import TASK
+from kvl_eval.types import Sample
 from tests.golden import rows
+from tests.refusals import refused
+from tests.tiny_task import rows as rows_of
+from tests.tiny_task import sample_of, tiny
 
 ROW = {"question_type": "free_form", "answer_type": "integer", "answer": "14", "image": "images/1.jpg"}
 LINES = [
@@ -67,6 +74,37 @@ def test_scored_lines_and_summary(tmp_path: Path, name: str) -> None:
     low, high = summary["ci95"]
     assert 0 <= low < 0.4 < high <= 1
     assert result.complete
+
+
+def test_scored_lines_hold_one_gold_several_or_none(tmp_path: Path) -> None:
+    gold = {"a": "14", "b": ["14", "15"], "c": []}
+    lines = [{"id": name, "number": 0, "question": "?", "answer": "A"} for name in gold]
+
+    def sample(row: Mapping[str, Any]) -> Sample:
+        answers = gold[str(row["id"])]
+        return replace(sample_of(row), answers=tuple(answers) if isinstance(answers, list) else (answers,))
+
+    result = score_predictions(
+        tiny(sample=sample), [(f"{n}", {"row": row, "response": "A"}) for n, row in enumerate(lines)]
+    )
+    assert {row["id"]: row["gold"] for row in result.first.rows} == {"a": "14", "b": ["14", "15"], "c": None}
+
+
+def test_answers_about_one_page_are_one_cluster_of_the_interval() -> None:
+    answers = ["A", "B", "B", "A"] * 5  # right, right, wrong, wrong: page by page
+    intervals = {}
+    for pages in (True, False):
+        lines = [
+            {"id": row["id"], "row": row, "response": answers[n]} for n, row in enumerate(rows_of(20, pages=pages))
+        ]
+        summary = score_predictions(tiny(20), [(f"{n}", line) for n, line in enumerate(lines)]).as_json()
+        assert summary["score"] == 0.5
+        intervals[pages] = summary["ci95"]
+    values = [1.0, 1.0, 0.0, 0.0] * 5
+    assert intervals == {
+        True: list(interval(values, [f"{n // 2}" for n in range(20)])[:2]),
+        False: list(interval(values)[:2]),
+    }
 
 
 def test_packed_output(tmp_path: Path) -> None:
@@ -138,19 +176,19 @@ def test_bad_lines_name_the_place(tmp_path: Path, lines: list[Any], code: str, l
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot open"):
+    with refused(DataError, "data.missing"):
         score(tmp_path / "none.jsonl")
 
 
 def test_unknown_protocol_names_near_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no protocol 'oficial'") as caught:
+    with refused(UsageError, "usage.protocol", "'oficial'") as caught:
         score(written(tmp_path, LINES), protocol="oficial")
     assert "official" in (caught.value.why or "")
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot write"):
+    with refused(StorageError, "storage.write"):
         score(written(tmp_path, LINES), out=tmp_path / "file" / "out.jsonl")
 
 

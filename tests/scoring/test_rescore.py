@@ -13,12 +13,18 @@ import pytest
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scoring.outputs import Answer
+from kvl_eval.scoring.rescore import fresh_results
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.manifest import ModelFacts, PlannedData, Status
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
 from tests.records import make_record
+from tests.refusals import refused
 from tests.tiny_task import comparable, rescored, rows, run_tiny, sample_of, score, tiny
+
+INSTRUCT = ModelFacts(name="kimi-vl-instruct", family="instruct")
 
 
 def again(path: Path, task: Task | None = None, **options: Any) -> dict[str, Any]:
@@ -28,10 +34,10 @@ def again(path: Path, task: Task | None = None, **options: Any) -> dict[str, Any
 def test_scoring_again_gives_the_same_results(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, repeats=2)
     before = comparable(outcome)
-    lines = list(RunFolder.open(outcome.folder.path).legacy_scores("tiny", "official"))
+    lines = list(RunFolder.open(outcome.folder.path).scores("tiny", "official"))
     again(outcome.folder.path)
     assert comparable(outcome) == before
-    assert list(RunFolder.open(outcome.folder.path).legacy_scores("tiny", "official")) == lines
+    assert list(RunFolder.open(outcome.folder.path).scores("tiny", "official")) == lines
 
 
 def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
@@ -45,17 +51,17 @@ def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
         "tiny@official-0.1.0.jsonl",
         "tiny@official.raw-0.1.0.jsonl",
     ]
-    with pytest.raises(UsageError, match="no protocol"):
+    with refused(UsageError, "usage.protocol"):
         again(path, protocol="offical")
 
 
 def test_scores_hold_what_was_extracted_beside_gold(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path, model_args={"answers": "constant:B", "fail": "oom:@q/2"}).folder
-    found = list(folder.legacy_scores("tiny", "official"))
-    assert [line["sample_id"] for line in found] == [f"q/{number}" for number in range(10) if number != 2]
+    found = list(folder.scores("tiny", "official"))
+    assert [line.sample_id for line in found] == [f"q/{number}" for number in range(10) if number != 2]
     first = found[0]
-    assert (first["extracted"], first["gold"], first["score"], first["verdict"]) == ("B", ["A"], 0.0, "wrong")
-    assert (first["extract_ok"], first["extract_method"], first["scorer"]) == (True, "letter", "tiny@official")
+    assert (first.extracted, first.gold, first.score, first.verdict) == ("B", ("A",), 0.0, "wrong")
+    assert (first.extract_ok, first.extract_method, first.scorer) == (True, "letter", "tiny@official")
 
 
 def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path) -> None:
@@ -68,7 +74,7 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
     task = tiny(protocols={"official": Protocol(score=remember)})
     path = run_tiny(tmp_path, task, max_new_tokens=4, model_args={"think": 9, "answers": "constant:A"}).folder.path
     assert again(path, task)["rows"][0]["verdicts"] == {"no_answer": 10}
-    reasons = {line["reason"] for line in RunFolder.open(path).legacy_scores("tiny", "official")}
+    reasons = {line.reason for line in RunFolder.open(path).scores("tiny", "official")}
     assert reasons == {"think_unclosed"}
     assert set(seen) == {""}
     seen.clear()
@@ -124,15 +130,15 @@ def test_an_aggregate_may_read_the_rows_of_samples(tmp_path: Path) -> None:
         assert set(scored[0].sample.row) == {"id", "number", "question", "answer"}
         return summarise(scored, {"sum": str(total)}, unit="points")
 
-    [row] = run_tiny(tmp_path, tiny(aggregate=aggregate)).results["rows"]
-    assert (row["official"], row["unit"]) == ({"sum": "45"}, "points")
+    [row] = run_tiny(tmp_path, tiny(aggregate=aggregate)).results.rows
+    assert (row.official, row.unit) == ({"sum": "45"}, "points")
 
 
 def test_questions_that_share_a_page_are_clustered(tmp_path: Path) -> None:
-    [row] = run_tiny(tmp_path, tiny(content=rows(10, pages=True))).results["rows"]
-    assert row["ci_method"] == "cluster bootstrap"
-    [alone] = run_tiny(tmp_path).results["rows"]
-    assert alone["ci_method"] == "wilson"
+    [row] = run_tiny(tmp_path, tiny(content=rows(10, pages=True))).results.rows
+    assert row.ci_method == "cluster bootstrap"
+    [alone] = run_tiny(tmp_path).results.rows
+    assert alone.ci_method == "wilson"
 
 
 def test_a_run_without_a_single_answer_is_an_empty_result(tmp_path: Path) -> None:
@@ -144,7 +150,7 @@ def test_a_run_without_a_single_answer_is_an_empty_result(tmp_path: Path) -> Non
 
 def test_a_lost_manifest_still_lets_answers_be_scored(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path)
-    before = outcome.results["rows"][0]["score"]
+    before = outcome.results.rows[0].score
     (outcome.folder.path / "run.json").unlink()
     results = again(outcome.folder.path)
     assert results["model"] == {"name": "unknown"}
@@ -164,10 +170,10 @@ def with_reference(**changes: Any) -> Task:
 
 
 def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
-    [row] = run_tiny(tmp_path, with_reference()).results["rows"]
-    reference = row["reference"]
-    assert reference["system"] == "kimi-vl-a3b-instruct" and reference["source"]
-    assert (reference["delta"], reference["inside_ci"], reference["note"]) == (None, None, "scripted answers")
+    [row] = run_tiny(tmp_path, with_reference()).results.rows
+    reference = row.reference
+    assert reference is not None and reference.system == "kimi-vl-a3b-instruct" and reference.source
+    assert (reference.delta, reference.inside_ci, reference.note) == (None, None, "scripted answers")
 
 
 @pytest.mark.parametrize(
@@ -176,14 +182,14 @@ def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
         ({}, None),
         ({"demo": True}, "embedded demo, not Kimi-VL-A3B"),
         ({"blind": True}, "blind: pictures were grey"),
-        ({"data": {"tiny": {"split": "test", "partial": "limit 20 of 1000"}}}, "partial: limit 20 of 1000"),
-        ({"data": {"tiny": {"split": "mini", "partial": None}}}, "the bundled mini split"),
+        ({"data": {"tiny": PlannedData(split="test", partial="limit 20 of 1000")}}, "partial: limit 20 of 1000"),
+        ({"data": {"tiny": PlannedData(split="mini")}}, "the bundled mini split"),
     ],
     ids=str,
 )
 def test_a_delta_stands_only_where_figures_can_be_compared(tmp_path: Path, changes: dict[str, Any], note: str) -> None:
     folder = run_tiny(tmp_path, with_reference()).folder
-    folder.legacy_save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}, **changes})
+    folder.save(replace(folder.manifest, model=INSTRUCT, **changes))
     (folder.path / "results.json").unlink()
     [row] = again(folder.path, with_reference())["rows"]
     reference = row["reference"]
@@ -191,9 +197,27 @@ def test_a_delta_stands_only_where_figures_can_be_compared(tmp_path: Path, chang
     assert reference["delta"] == (None if note else pytest.approx(row["score"] - reference["value"]))
 
 
+def test_a_model_of_which_only_the_origin_is_known_gets_no_reference(tmp_path: Path) -> None:
+    folder = run_tiny(tmp_path, with_reference()).folder
+    folder.save(replace(folder.manifest, model=replace(INSTRUCT, others={"family_rule": "origin"})))
+    [row] = again(folder.path, with_reference())["rows"]
+    assert row.get("reference") is None
+
+
+@pytest.mark.parametrize(("status", "kept"), [("finished", True), ("interrupted", False)])
+def test_stored_results_are_taken_of_a_finished_run_alone(tmp_path: Path, status: Status, kept: bool) -> None:
+    folder = run_tiny(tmp_path).folder
+    folder.save(replace(folder.manifest, status=status))
+    stored = folder.results()
+    folder.write_results(replace(stored, rows=()))
+    assert (fresh_results(RunReader.open(folder.path, [tiny()])).rows == ()) is kept
+    (folder.path / "results.json").unlink()
+    assert fresh_results(RunReader.open(folder.path, [tiny()])).rows == stored.rows
+
+
 def test_another_protocol_gets_no_delta(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path, with_reference()).folder
-    folder.legacy_save({"model": {"name": "kimi-vl-instruct", "family": "instruct"}})
+    folder.save(replace(folder.manifest, model=INSTRUCT))
     found = again(folder.path, with_reference(), protocol="all")["rows"]
     assert [row["reference"]["note"] for row in found] == [None, "other protocol"]
 
@@ -232,14 +256,15 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
 def test_results_are_plain_json(tmp_path: Path) -> None:
     path = run_tiny(tmp_path, tiny(0, content=[{**rows(1)[0], "question": "\ud800 lone"}])).folder.path
     assert json.loads((path / "results.json").read_bytes())["rows"][0]["n_ok"] == 1
-    assert next(RunFolder.open(path).legacy_plan())["question"] == "\ud800 lone"
+    assert next(RunFolder.open(path).plan()).sample.question == "\ud800 lone"
 
 
 def test_samples_come_back_from_the_plan_whole(tmp_path: Path) -> None:
     path = run_tiny(tmp_path).folder.path
-    for number, entry in enumerate(RunFolder.open(path).legacy_plan()):
-        sample = sample_of(entry["row"])
-        assert (sample.id, sample.answers, entry["gold"]) == (f"q/{number}", ("AB"[number % 2],), ["AB"[number % 2]])
+    for number, entry in enumerate(RunFolder.open(path).plan()):
+        sample = sample_of(entry.sample.row)
+        assert sample.id == f"q/{number}"
+        assert sample.answers == entry.sample.gold == ("AB"[number % 2],)
 
 
 def test_a_mean_of_tasks_has_no_interval_of_the_mean_of_questions(tmp_path: Path) -> None:

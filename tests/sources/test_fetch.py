@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import time
 import zipfile
@@ -16,6 +14,7 @@ from kvl_eval.sources import Source
 from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
 from kvl_eval.sources.fetch import carry_out, is_here
 from tests.conftest import ROOT
+from tests.processes import running
 
 PATTERNS = ("videos_*.zip",)
 CONTENT = {f"data/{number:04}.mp4": bytes([number % 256]) * 5000 for number in range(60)}
@@ -57,14 +56,12 @@ def test_what_is_unpacked_is_not_unpacked_again(tmp_path: Path) -> None:
 
 def test_killed_while_unpacking_it_goes_on_at_the_next_file(tmp_path: Path) -> None:
     write(tmp_path / "videos_01.zip")
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], cwd=ROOT)
-    deadline = time.monotonic() + 100
-    while len(inodes(tmp_path)) < 5:
-        assert time.monotonic() < deadline
-        assert child.poll() is None
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    with running([sys.executable, "-c", CHILD, str(tmp_path)], cwd=ROOT) as child:
+        deadline = time.monotonic() + 100
+        while len(inodes(tmp_path)) < 5:
+            assert time.monotonic() < deadline
+            assert child.poll() is None
+            time.sleep(0.002)
     before = inodes(tmp_path)
     assert 5 <= len(before) < len(CONTENT)
     assert plan(tmp_path).todo

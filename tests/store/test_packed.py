@@ -192,7 +192,7 @@ def test_a_compressed_run_is_scored_verified_and_resumed_like_a_plain_one(tmp_pa
     assert sorted(path.name for path in (folder.path / "samples").iterdir()) == ["tiny.jsonl.gz"]
     found = verify(RunReader.open(folder.path, [tiny()]), strict=True)
     assert (found.findings, found.exit_code) == ([], 0)
-    outcome = resume_run(folder.path, make_fake, rerun=["q/3"], own=[tiny()])
+    outcome = resume_run(RunReader.open(folder.path, [tiny()]), make_fake, rerun=["q/3"])
     assert outcome.exit_code == 0
     appended = (folder.path / "samples" / "tiny.jsonl").read_bytes()
     assert [json.loads(line)["sample_id"] for line in appended.splitlines()] == ["q/3"]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kvl_eval
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError
 from kvl_eval.run.runner import resume_run
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_folder import RunFolder
@@ -162,5 +165,15 @@ def test_a_run_whose_plan_has_the_former_name_is_resumed(tmp_path: Path) -> None
     samples = folder.samples_path("tiny")
     samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:4]))
     assert [entry.sample.messages_sha256 for entry in folder.plan()] == [line["messages_sha256"] for line in lines]
-    assert resume_run(path, make_fake, own=[tiny()]).exit_code == 0
+    assert resume_run(RunReader.open(path, [tiny()]), make_fake).exit_code == 0
     assert len(list(RunFolder.open(path).records("tiny"))) == 10
+
+
+def test_fields_of_a_record_are_named_in_one_module() -> None:
+    """Exports and pages have columns of their own; the former plan respells the lines of version 0.1."""
+    package = Path(kvl_eval.__file__).parent
+    only = ("raw_output", "think_closed", "budget_forced", "trajectory_id", "ended_at", "messages_sha256")
+    assert set(only) < {field.name for field in fields(Record)}
+    quoted = re.compile("|".join(f"[\"']{name}[\"']" for name in only))
+    naming = {path.relative_to(package) for path in package.rglob("*.py") if quoted.search(path.read_text("utf-8"))}
+    assert {str(path) for path in naming if path.parts[0] not in ("exports", "reports")} == {"run/former_plan.py"}

@@ -5,63 +5,53 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import file_name, run_name
+from kvl_eval.store.plan_file import plan_line
+from kvl_eval.store.records import Record
+from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.run_list import legacy_list_runs, write_index
+from kvl_eval.store.run_list import list_runs, write_index
 from kvl_eval.store.run_lock import read_lock
+from kvl_eval.types import Generation
+from tests.records import make_entry, make_manifest, make_record, make_row, make_sample, make_score
+from tests.refusals import refused
 
-
-def entry(task: str, sample_id: str, repeat: int = 0, **text: Any) -> dict[str, Any]:
-    key = {"sample_id": sample_id, "repeat": repeat, "budget": None, "policy": None}
-    return {"task": task, "split": "s", **key, **text}
-
-
+FIRST, SECOND, OTHER = (make_sample(row={"q": number}) for number in (1, 2, 3))
 PLAN = [
-    entry("t", "a", row={"q": 1}, gold=["A"]),
-    entry("t", "a", 1),
-    entry("t", "b", row={"q": 2}, gold=["B"]),
-    entry("u", "a", row={"q": 3}, gold=["C"]),
+    plan_line(make_entry("a", sample=FIRST), first=True),
+    plan_line(make_entry("a", sample=FIRST, repeat=1), first=False),
+    plan_line(make_entry("b", sample=SECOND), first=True),
+    plan_line(make_entry("a", sample=OTHER, task="u"), first=True),
 ]
 
 
 def make(tmp_path: Path, name: str = "run") -> RunFolder:
-    manifest = {
-        "schema": 1,
-        "status": "planned",
-        "config_fingerprint": "f" * 64,
-        "created": "2026-01-01T00:00:00+00:00",
-    }
-    return RunFolder.create(tmp_path, name, manifest, [encode_line(line) for line in PLAN])
+    manifest = make_manifest(created="2026-01-01T00:00:00+00:00")
+    return RunFolder.create(tmp_path, name, manifest, PLAN)
 
 
-def record(sample_id: str, repeat: int = 0, **fields: Any) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "task": "t",
-        "split": "s",
-        "sample_id": sample_id,
-        "repeat": repeat,
-        "budget": None,
-        "policy": None,
-        "status": "ok",
-        "reason": None,
-        "config_fingerprint": "f" * 64,
-        "answer": "A",
-        **fields,
-    }
+def change(folder: RunFolder, **changes: Any) -> None:
+    folder.save(replace(folder.manifest, **changes))
 
 
-def write(folder: RunFolder, *records: dict[str, Any] | bytes) -> None:
-    path = folder.samples_path("t")
-    path.write_bytes(b"".join(one if isinstance(one, bytes) else encode_line(one) for one in records))
+def line_of(record: Record) -> bytes:
+    return encode_line(encode_object(record))
+
+
+def write(folder: RunFolder, *records: Record | bytes) -> None:
+    lines = (record if isinstance(record, bytes) else line_of(record) for record in records)
+    folder.samples_path("t").write_bytes(b"".join(lines))
 
 
 def test_a_new_folder_can_be_opened_again(tmp_path: Path) -> None:
@@ -69,7 +59,7 @@ def test_a_new_folder_can_be_opened_again(tmp_path: Path) -> None:
     folder.unlock()
     opened = RunFolder.open(folder.path)
     assert opened.problem is None
-    assert opened.legacy_manifest == folder.legacy_manifest
+    assert opened.manifest == folder.manifest
     assert opened.status == "planned"
     opened.check_plan()
 
@@ -91,20 +81,20 @@ def test_no_name_leaves_its_folder(name: str) -> None:
 
 
 def test_plan_entries_share_the_text_of_their_sample(tmp_path: Path) -> None:
-    entries = list(make(tmp_path).legacy_plan())
-    assert [(entry["sample_id"], entry["repeat"], entry["row"]) for entry in entries] == [
+    entries = list(make(tmp_path).plan())
+    assert [(entry.sample_id, entry.repeat, entry.sample.row) for entry in entries] == [
         ("a", 0, {"q": 1}),
         ("a", 1, {"q": 1}),
         ("b", 0, {"q": 2}),
         ("a", 0, {"q": 3}),
     ]
-    assert [entry["row"] for entry in make(tmp_path).legacy_plan("u")] == [{"q": 3}]
+    assert [entry.sample.row for entry in make(tmp_path).plan("u")] == [{"q": 3}]
 
 
 def test_a_changed_plan_is_noticed(tmp_path: Path) -> None:
     folder = make(tmp_path)
     path = folder.path / "plan.jsonl"
-    path.write_bytes(b"".join(encode_line(line) for line in PLAN[:-1]))
+    path.write_bytes(b"".join(PLAN[:-1]))
     with pytest.raises(DataError) as caught:
         folder.check_plan()
     assert caught.value.code == "run.plan"
@@ -114,33 +104,44 @@ def test_a_damaged_plan_line_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path)
     path = folder.path / "plan.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"q":2', b'"q":7'))
-    with pytest.raises(DataError, match="damaged") as caught:
-        list(folder.legacy_plan())
+    with refused(DataError, "run.plan") as caught:
+        list(folder.plan())
     assert caught.value.where == f"{path} line 3"
 
 
 def test_the_last_record_of_a_key_counts(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    write(folder, record("a", answer="old"), record("b"), record("a", answer="new"), record("a", 1))
+    write(
+        folder,
+        make_record("a", answer="old"),
+        make_record("b"),
+        make_record("a", answer="new"),
+        make_record("a", repeat=1),
+    )
     index = folder.index("t")
     assert index.duplicates == 1
-    assert [(one["sample_id"], one["repeat"], one["answer"]) for one in folder.legacy_records("t")] == [
-        ("b", 0, "A"),
+    assert [(record.sample_id, record.repeat, record.answer) for record in folder.records("t")] == [
+        ("b", 0, "4"),
         ("a", 0, "new"),
-        ("a", 1, "A"),
+        ("a", 1, "4"),
     ]
     assert any("1 records were replaced" in notice for notice in folder.notices)
 
 
 def test_a_success_takes_back_an_earlier_failure(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    write(folder, record("a", status="failed", reason="oom"), record("b", status="failed", reason="oom"), record("a"))
+    write(
+        folder,
+        make_record("a", status="failed", reason="oom"),
+        make_record("b", status="failed", reason="oom"),
+        make_record("a"),
+    )
     assert {key.sample_id: reason for key, reason in folder.index("t").failed.items()} == {"b": "oom"}
 
 
 def test_damaged_lines_are_named_and_skipped_or_refused(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    write(folder, record("a"), encode_line(record("b")).replace(b'"answer":"A"', b'"answer":"B"'), b'{"torn')
+    write(folder, make_record("a"), line_of(make_record("b")).replace(b'"answer":"4"', b'"answer":"5"'), b'{"torn')
     index = folder.index("t")
     assert [key.sample_id for key in index.offsets] == ["a"]
     assert index.torn
@@ -153,14 +154,14 @@ def test_damaged_lines_are_named_and_skipped_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "stranger",
-    [record("a", config_fingerprint="0" * 64), record("a", task="u")],
+    [make_record("a", config_fingerprint="0" * 64), make_record("a", task="u")],
     ids=["other-configuration", "other-task"],
 )
-def test_records_of_another_run_are_never_mixed_in(tmp_path: Path, stranger: dict[str, Any]) -> None:
+def test_records_of_another_run_are_never_mixed_in(tmp_path: Path, stranger: Record) -> None:
     folder = make(tmp_path)
-    write(folder, record("b"), stranger)
+    write(folder, make_record("b"), stranger)
     with pytest.raises(UsageError) as caught:
-        list(folder.legacy_records("t"))
+        list(folder.records("t"))
     assert caught.value.code == "run.mixed"
     assert "→" in str(caught.value.why)
     assert caught.value.exit_code == 2
@@ -181,23 +182,33 @@ def test_every_flipped_bit_of_the_manifest_is_noticed(tmp_path: Path) -> None:
             assert error.code == "run.schema"  # the flip made it look newer
 
 
+def test_settings_that_nobody_can_sample_with_are_noticed(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    change(folder, generation={"t": Generation()})
+    path = folder.path / "run.json"
+    path.write_bytes(path.read_bytes().replace(b'"top_p": 1.0', b'"top_p": 3.0'))
+    opened = RunFolder.open(folder.path)
+    assert opened.problem is not None and "top_p=3.0" in opened.problem
+    assert (opened.status, len(list(opened.plan()))) == ("unknown", 4)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
 def test_a_lost_manifest_leaves_the_records_readable(tmp_path: Path, content: bytes | None) -> None:
     folder = make(tmp_path)
-    write(folder, record("a"))
+    write(folder, make_record("a"))
     folder.unlock()
     path = folder.path / "run.json"
     path.unlink() if content is None else path.write_bytes(content)
     opened = RunFolder.open(folder.path)
     assert opened.problem is not None and str(path) in opened.problem
     assert opened.status == "unknown"
-    assert len(list(opened.legacy_records("t"))) == 1
-    assert len(list(opened.legacy_plan())) == 4
+    assert len(list(opened.records("t"))) == 1
+    assert len(list(opened.plan())) == 4
 
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    folder.legacy_save({"schema": 2})
+    change(folder, schema=2)
     with pytest.raises(InputError) as caught:
         RunFolder.open(folder.path)
     assert caught.value.exit_code == 4
@@ -216,15 +227,15 @@ def test_an_output_folder_that_cannot_be_is_a_usage_error(tmp_path: Path) -> Non
     assert caught.value.code == "output.unusable"
 
 
-def test_scores_are_read_from_the_version_written_last(tmp_path: Path) -> None:
+def test_scores_are_read_from_the_highest_version(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    folder.write_scores("t", "official", "0.1.0", [{"score": 0.0}])
-    folder.write_scores("t", "official-exact", "0.1.0", [{"score": 0.25}])
-    path = folder.write_scores("t", "official", "0.2.0", [{"score": 1.0}])
-    os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
-    assert [line["score"] for line in folder.legacy_scores("t", "official")] == [1.0]
-    assert [line["score"] for line in folder.legacy_scores("t", "official-exact")] == [0.25]
-    assert list(folder.legacy_scores("t", "lenient")) == []
+    folder.write_scores("t", "official", "0.1.0", [make_score(score=0.0)])
+    folder.write_scores("t", "official-exact", "0.1.0", [make_score(score=0.25)])
+    path = folder.write_scores("t", "official", "0.2.0", [make_score(score=1.0)])
+    os.utime(path, ns=(0, 0))  # a copy may have any times
+    assert [line.score for line in folder.scores("t", "official")] == [1.0]
+    assert [line.score for line in folder.scores("t", "official-exact")] == [0.25]
+    assert list(folder.scores("t", "lenient")) == []
     assert sorted(one.name for one in (folder.path / "scores").iterdir()) == [
         "t@official-0.1.0.jsonl",
         "t@official-0.2.0.jsonl",
@@ -235,10 +246,10 @@ def test_scores_are_read_from_the_version_written_last(tmp_path: Path) -> None:
 def test_results_that_are_missing_say_how_to_make_them(tmp_path: Path) -> None:
     folder = make(tmp_path)
     with pytest.raises(DataError, match=r"results\.json") as caught:
-        folder.legacy_results()
+        folder.results()
     assert "kvl-eval score" in str(caught.value.fix)
-    folder.legacy_write_results({"rows": []})
-    assert folder.legacy_results() == {"rows": []}
+    folder.write_results(Results(rows=(make_row(),)))
+    assert folder.results().rows == (make_row(),)
 
 
 # -- the lock ---------------------------------------------------------------------------------------------------
@@ -293,7 +304,7 @@ def test_a_lock_whose_pid_was_given_to_another_process_is_taken_over(tmp_path: P
 def test_a_lock_of_another_host_is_respected_and_never_removed(tmp_path: Path) -> None:
     folder = make(tmp_path)
     lock_of(folder, host="elsewhere", pid=dead_pid())
-    with pytest.raises(UsageError, match="another process"):
+    with refused(UsageError, "run.busy"):
         RunFolder.open(folder.path).lock()
     folder.unlock()
     assert read_lock(folder.path) is not None
@@ -310,14 +321,14 @@ def test_a_damaged_lock_is_taken_over(tmp_path: Path) -> None:
 
 def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -> None:
     first, second, killed = make(tmp_path, "one"), make(tmp_path, "another"), make(tmp_path, "killed")
-    killed.legacy_save({"status": "running", "created": "2027-01-01T00:00:00+00:00"})
+    change(killed, status="running", created="2027-01-01T00:00:00+00:00")
     lock_of(killed, pid=dead_pid())
-    first.legacy_save({"status": "running", "created": "2025-01-01T00:00:00+00:00"})
-    second.legacy_save({"status": "running"})
+    change(first, status="running", created="2025-01-01T00:00:00+00:00")
+    second.save_status("running")
     second.unlock()
     (tmp_path / "no run").mkdir()
-    make(tmp_path, "newer").legacy_save({"schema": 99})
-    assert [(run["run_id"], run["status"]) for run in legacy_list_runs(tmp_path)] == [
+    change(make(tmp_path, "newer"), schema=99)
+    assert [(run.run_id, run.status) for run in list_runs(tmp_path)] == [
         ("one", "running"),
         ("another", "interrupted"),
         ("killed", "interrupted"),
@@ -326,4 +337,10 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
     write_index(tmp_path)
     index = json.loads((tmp_path / "index.json").read_text())
     assert [run["path"] for run in index["runs"]] == ["one", "another", "killed", "newer"]
-    assert legacy_list_runs(tmp_path / "nothing") == []
+    assert list_runs(tmp_path / "nothing") == []
+
+
+def test_a_manifest_of_which_nothing_is_known_counts_nothing() -> None:
+    counts = decode(Manifest, {}).counts
+    assert (counts.planned, counts.ok, counts.failed, counts.pending) == (0, 0, {}, 0)
+    assert encode_object(decode(Manifest, {"counts": {"planned": 3}}))["counts"]["planned"] == 3

@@ -34,7 +34,7 @@ ROW = {"row": 0, "question": "What is D?", "options": ["c", "D", "b", "a"], "ans
         ("lmms-eval", None, "lmms_eval_correct"),
     ],
 )
-def test_golden_rows(protocol: str, extracted: str | None, correct: str) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(protocol: str, extracted: str | None, correct: str) -> None:
     check_golden(TASK, hand_made("ai2d"), protocol, extracted, correct)
 
 
@@ -45,7 +45,7 @@ def test_what_lmms_eval_compares() -> None:
 
 
 @pytest.mark.parametrize("case", hand_made("ai2d", "prompt_cases.jsonl"), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     one = numbered(TASK, {**case, "row": 0})
     assert shown(TASK.prompts["lmms_eval"](one)) == [{"image": 1}, {"text": case["expected"]["lmms_eval"]}]
     assert shown(TASK.prompts["vlmevalkit"](one)) == case["expected"]["vlmevalkit"]

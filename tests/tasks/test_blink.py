@@ -39,11 +39,11 @@ RUNS = ("gpt4o", "qwenvlmax", "llava_v1_6_34b")
     ("protocol", "extracted", "correct"),
     [("no-judge", "official", "official_correct"), ("vlmevalkit", "extracted", "correct")],
 )
-def test_golden_rows(protocol: str, extracted: str, correct: str) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(protocol: str, extracted: str, correct: str) -> None:
     check_golden(TASK, hand_made("blink"), protocol, extracted, correct)
 
 
-def test_golden_rows_of_lmms_eval() -> None:
+def test_each_reply_is_read_as_by_lmms_eval() -> None:
     rows = hand_made("blink")
     check_golden(TASK, rows, "lmms-eval", None, "lmms_eval_correct")
     found = scored(TASK, rows, "lmms-eval").rows
@@ -138,7 +138,7 @@ def test_what_is_read_from_the_judge(reply: str, read: str | None) -> None:
 
 
 @pytest.mark.parametrize("case", hand_made("blink", "prompt_cases.jsonl"), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     one = numbered(TASK, case, case["n_images"])
     pictures = [{"image": number} for number in range(1, case["n_images"] + 1)]
     assert shown(TASK.prompts["lmms_eval"](one)) == [*pictures, {"text": case["expected"]["lmms_eval"]}]

@@ -17,6 +17,7 @@ from kvl_eval.tasks.egoschema import TASK, index_of
 from kvl_eval.types import MISSING, Sample, Score, Scored, VideoRef
 from tests.golden import rows
 from tests.records import make_data, make_manifest
+from tests.refusals import refused
 from tests.tasks.tables import write_json, write_parquet
 
 TEXTS = ["C cooks.", "C cleans.", "C reads.", "C sleeps.", "C walks."]
@@ -27,7 +28,7 @@ OFFICIAL = {"q_uid": "uid-1", "google_drive_id": "x", "question": "What is c doi
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "egoschema" / "answers.jsonl"):
         expected, sample = row["expected"], TASK.sample(row["inputs"])
         for name in ("official", "official-exact", "lmms-eval"):
@@ -40,7 +41,7 @@ def test_answers(data: Path) -> None:
                 assert (score.value == 1) is expected["correct"], row["id"]
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "egoschema" / "aggregate.jsonl"):
         scored = []
         for result in row["inputs"]["results"]:
@@ -52,7 +53,7 @@ def test_aggregates(data: Path) -> None:
         assert float(summary.official["accuracy"]) == pytest.approx(row["expected"]["accuracy"]), row["id"]
 
 
-def test_prompts(data: Path) -> None:
+def test_prompts_are_word_for_word_those_of_their_harness(data: Path) -> None:
     for row in rows(data / "egoschema" / "prompts.jsonl"):
         (message,) = TASK.prompts[TASK.default_prompt](TASK.sample(row["inputs"]))
         assert message.parts == (row["expected"]["text"],), row["id"]
@@ -88,7 +89,7 @@ def test_authors_layout(tmp_path: Path) -> None:
 
 def test_a_subset_without_answers_is_an_error(tmp_path: Path) -> None:
     write_json(tmp_path / "questions.json", [OFFICIAL])
-    with pytest.raises(DataError, match="no question of 'subset'"):
+    with refused(DataError, "data.missing", "'subset'"):
         load(tmp_path, "subset")
     (tmp_path / "subset_answers.json").write_text("{")
     with pytest.raises(DataError) as caught:

@@ -187,7 +187,7 @@ def prompt_cases() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", prompt_cases(), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     sample = TASK.sample({**case, "decoded_image": {"bytes": png(), "path": "1.png"}})
     for name, text in case["expected"].items():
         (message,) = TASK.prompts[name](sample)

@@ -109,7 +109,7 @@ def test_options_that_name_others_stay_where_they_are() -> None:
 
 
 @pytest.mark.parametrize("case", hand_made("mmbench_en_v11", "prompt_cases.jsonl"), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     one = numbered(TASK, {**case, "index": 1})
     assert shown(TASK.prompts["vlmevalkit"](one)) == case["expected"]["vlmevalkit"]
     assert shown(TASK.prompts["lmms_eval"](one)) == [{"image": 1}, {"text": case["expected"]["lmms_eval"]}]

@@ -249,7 +249,7 @@ def prompt_cases() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", prompt_cases(), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     tagged = "<image" in case["question"]
     one = numbered(case, 4 if tagged else 1)
     expected = case["expected"]

@@ -46,7 +46,7 @@ def check_columns(rows: list[dict[str, Any]]) -> None:
         assert [row["extracted"] for row in found] == [row["expected"][key] or None for row in rows], protocol
 
 
-def test_golden_rows() -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness() -> None:
     rows = hand_made("mmmu_pro")
     check_golden(MMMU_PRO, rows, "official", "extracted", "correct")
     check_columns(rows)
@@ -79,7 +79,7 @@ def test_whole_runs(shared: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("case", hand_made("mmmu_pro", "prompt_cases.jsonl"), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     one = numbered(MMMU_PRO, case, 2)
     expected = case["expected"]
     for name in ("direct", "cot"):

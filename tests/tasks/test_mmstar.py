@@ -102,7 +102,7 @@ def test_reading_is_linear(unit: str) -> None:
 
 @pytest.mark.parametrize("case", hand_made("mmstar", "prompt_cases.jsonl"), ids=lambda case: case["id"])
 @pytest.mark.parametrize("layout", ["hub", "table"])
-def test_prompt_cases(case: dict[str, Any], layout: str) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any], layout: str) -> None:
     row = {"index": 1, "question": case["question"], "answer": "A"}
     if layout == "table":
         columns = dict(zip("ABCD", case["choices"], strict=False))

@@ -34,7 +34,7 @@ PROMPTS = {
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "mmvu" / "answers.jsonl"):
         expected, sample, response = row["expected"], TASK.sample(row["inputs"]), row["response"]
         score = TASK.protocols["lmms-eval"].score(sample, response, MISSING)
@@ -54,7 +54,7 @@ def test_answers(data: Path) -> None:
             assert [one.value == 1 for one in judged] == right, row["id"]
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "mmvu" / "aggregate.jsonl"):
         scored = [
             Scored(

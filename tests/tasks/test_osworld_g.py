@@ -156,7 +156,7 @@ def test_reading_is_linear(unit: str) -> None:
 
 
 @pytest.mark.parametrize("case", hand_made("osworld_g", "prompt_cases.jsonl"), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     one = numbered(TASK, {**ROW, "instruction": case["instruction"]})
     assert shown(TASK.prompts["refusal"](one)) == [{"image": 1}, {"text": case["expected"]["lmms_eval"]}]
     assert shown(TASK.prompts["card"](one))[1]["text"].endswith(f"<instruction> {case['instruction']}")

@@ -36,13 +36,13 @@ OPEN = {"row": 1, "question": "How many lanes?\nPlease answer directly with a si
         ("lmms-eval", "lmms_eval", "lmms_eval_correct"),
     ],
 )
-def test_golden_rows(protocol: str, extracted: str, correct: str) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(protocol: str, extracted: str, correct: str) -> None:
     check_golden(TASK, hand_made("realworldqa"), protocol, extracted, correct)
 
 
 @pytest.mark.parametrize("case", hand_made("realworldqa", "prompt_cases.jsonl"), ids=lambda case: case["id"])
 @pytest.mark.parametrize("given", ["choices", "text"])
-def test_prompt_cases(case: dict[str, Any], given: str) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any], given: str) -> None:
     row = {"index": 1, "question": case["question"], "answer": "A"}
     one = numbered(TASK, {**row, "choices": case["choices"]} if given == "choices" else row)
     assert list(one.choices) == case["choices"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import Source
+from kvl_eval.sources import Reporter, Row, Source, Tables
+from kvl_eval.tasks import tomato
 from kvl_eval.tasks.tomato import TASK, TYPES, pre_parsed
 from kvl_eval.types import MISSING, Scored, VideoRef
 from tests.golden import rows
@@ -28,7 +30,7 @@ ROW = {
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "tomato" / "answers.jsonl"):
         expected, sample = row["expected"], TASK.sample(row["inputs"])
         score = TASK.protocols[row["source"]].score(sample, row["response"], MISSING)
@@ -45,7 +47,7 @@ def test_answers(data: Path) -> None:
             assert (exact.value == 1) is expected["correct"], row["id"]
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "tomato" / "aggregate.jsonl"):
         expected = row["expected"]
         scored = []
@@ -64,7 +66,7 @@ def test_aggregates(data: Path) -> None:
                 assert shown is not None and float(shown[1]) == pytest.approx(float(found), abs=1e-6), row["id"]
 
 
-def test_prompts(data: Path) -> None:
+def test_prompts_are_word_for_word_those_of_their_harness(data: Path) -> None:
     for row in rows(data / "tomato" / "prompts.jsonl"):
         given_, expected = row["inputs"], row["expected"]
         sample = TASK.sample(given_)
@@ -104,6 +106,27 @@ def test_hub_copy(tmp_path: Path) -> None:
     (sample,) = TASK.load(Source(data_dir=tmp_path), "test")
     assert (sample.id, sample.media[0].path) == ("shape_trend/12", "videos/human/a.mp4")
     check_same_again(TASK, [sample])
+
+
+@pytest.mark.parametrize(
+    ("repo", "splits", "sample_id"),
+    [("lmms-eval/TOMATO", ["test"], "shape_trend/12"), ("yale-nlp/TOMATO", list(TYPES), "count/12")],
+)
+def test_each_repository_is_read_in_its_own_layout(
+    repo: str, splits: list[str], sample_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {**ROW, "id": "12", "reason_type": "shape&trend", "video_path": "videos/human/a.mp4"}
+    read = []
+
+    def read_rows(source: Source, split: str, tables: Tables, reporter: Reporter) -> Iterator[Row]:
+        read.append(split)
+        yield Row(row, f"{source.repo}, {split}")
+
+    monkeypatch.setattr(tomato, "read_rows", read_rows)
+    monkeypatch.setattr(tomato, "filmed_samples", lambda rows, to_sample, *others: map(to_sample, rows))
+    samples = list(TASK.load(Source(repo=repo), "test"))
+    assert read == splits
+    assert samples[0].id == sample_id
 
 
 @pytest.mark.parametrize("answer", [3, "D", -1])

@@ -13,7 +13,7 @@ from kvl_eval.tasks.videommmu import TASK, TRACKS, gold_values
 from kvl_eval.types import MISSING, ImageRef, Score, Scored, VideoRef
 from tests.golden import rows
 from tests.tasks.tables import write_parquet
-from tests.tasks.vectors import check_linear, check_no_response_breaks, check_same_again
+from tests.tasks.vectors import check_linear, check_no_response_breaks, check_same_again, percent_of
 
 EXACT = {"official": "official-exact", "vlmevalkit": "vlmevalkit", "lmms-eval": "lmms-eval"}
 ROW = {
@@ -25,7 +25,7 @@ ROW = {
 }
 
 
-def test_answers(data: Path) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "videommmu" / "answers.jsonl"):
         expected, sample = row["expected"], TASK.sample(row["inputs"])
         score = TASK.protocols[EXACT[row["source"]]].score(sample, row["response"], MISSING)
@@ -37,7 +37,7 @@ def test_answers(data: Path) -> None:
             assert score.extracted == (expected["parsed"] if len(expected["parsed"]) == 1 else None), row["id"]
 
 
-def test_aggregates(data: Path) -> None:
+def test_the_figures_of_a_run_are_those_of_its_harness(data: Path) -> None:
     for row in rows(data / "videommmu" / "aggregate.jsonl"):
         if "-ag-" not in row["id"]:
             continue
@@ -61,7 +61,7 @@ PICTURE = ImageRef(name="q.png", data=b"x")
 SHOWN = {("video", "v.mp4"): replace(VIDEO, rule="vlmevalkit"), ("image", "q.png"): PICTURE}
 
 
-def test_prompts(data: Path) -> None:
+def test_prompts_are_word_for_word_those_of_their_harness(data: Path) -> None:
     asked = list(rows(data / "videommmu" / "prompts.jsonl"))
     assert len(asked) == 54
     for row in asked:
@@ -107,7 +107,7 @@ def test_knowledge_gained(data: Path) -> None:
         summary = TASK.aggregate(scored, "official")
         found = {name: None if text == "undefined" else float(text) for name, text in summary.official.items()}
         assert found["question only"] == pytest.approx(expected["question_only"])
-        assert 100 * (summary.score or 0) == pytest.approx(expected["adaptation"]), "the headline is of the tracks"
+        assert percent_of(summary) == pytest.approx(expected["adaptation"]), "the headline is of the tracks"
         for ours, theirs in {"delta knowledge": "delta_knowledge", "wrong to right": "wrong2right"}.items():
             assert found[ours] == (None if expected[theirs] is None else pytest.approx(expected[theirs])), row["id"]
         right2wrong = expected["right2wrong"]
@@ -132,8 +132,8 @@ def test_published_overalls_are_means_of_tracks(shared: Path) -> None:
         ]
         for protocol in TASK.protocols:
             summary = TASK.aggregate(scored, protocol)
-            assert 100 * (summary.score or 0) == pytest.approx(row["expected"]["mean_of_tracks"])
-            assert 100 * (summary.score or 0) == pytest.approx(row["expected"]["published_overall"], abs=0.021)
+            assert percent_of(summary) == pytest.approx(row["expected"]["mean_of_tracks"])
+            assert percent_of(summary) == pytest.approx(row["expected"]["published_overall"], abs=0.021)
 
 
 def test_the_questions_alone(tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ ROW = {
     ("protocol", "extracted", "correct"),
     [("vlmevalkit", "extracted", "correct"), ("lmms-eval", "lmms_eval", "lmms_eval_correct")],
 )
-def test_golden_rows(protocol: str, extracted: str, correct: str) -> None:
+def test_each_reply_is_read_and_scored_as_by_its_harness(protocol: str, extracted: str, correct: str) -> None:
     check_golden(TASK, hand_made("vstar"), protocol, extracted, correct)
 
 
 @pytest.mark.parametrize("case", hand_made("vstar", "prompt_cases.jsonl"), ids=lambda case: case["id"])
-def test_prompt_cases(case: dict[str, Any]) -> None:
+def test_prompts_of_odd_rows_are_word_for_word_those_of_their_harness(case: dict[str, Any]) -> None:
     one = numbered(TASK, {"question_id": 1, "text": case["text"]})
     assert list(one.choices) == case["choices"]
     assert shown(TASK.prompts["lmms_eval"](one)) == [{"image": 1}, {"text": case["expected"]["lmms_eval"]}]

@@ -10,7 +10,7 @@ from typing import Any
 
 from kvl_eval.scoring.predictions import ProtocolScores, score_predictions
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.types import MISSING, ImageRef, Message, Sample, ScoreView
+from kvl_eval.types import MISSING, ImageRef, Message, Sample, ScoreView, Summary
 from tests.scorers.growth import is_linear
 from tests.tasks.tables import read_lines
 
@@ -62,6 +62,12 @@ def _number(part: Any) -> int:
     assert isinstance(part, ImageRef)
     assert part.data is not None
     return part.data[0]
+
+
+def percent_of(summary: Summary) -> float:
+    """The score in percent; fails where nothing was scored."""
+    assert summary.score is not None
+    return 100 * summary.score
 
 
 def check_same_again(task: Task, samples: Iterable[Sample]) -> None:

@@ -13,6 +13,7 @@ from kvl_eval.backends import MODELS
 from kvl_eval.media.images import read_bytes
 from kvl_eval.model import KimiVL, KimiVLProcessor
 from kvl_eval.sources import Source
+from kvl_eval.store.records import Record
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.thinking import THINK_CLOSE
 from kvl_eval.types import ImageRef, Message
@@ -33,13 +34,13 @@ class Margins:
         self.processor = KimiVLProcessor.from_pretrained(location)
         self._inputs: dict[tuple[str, str], Mapping[str, Any]] = {}
 
-    def sure(self, task: str, record: Mapping[str, Any]) -> bool:
+    def sure(self, task: str, record: Record) -> bool:
         """Whether every token of a record was chosen by a clear margin; a forced marker was not chosen."""
-        thought, marker, answer = record["raw_output"].partition(THINK_CLOSE)
-        parts = [(thought, True), (marker, not record["budget_forced"]), (answer, True)]
+        thought, marker, answer = record.raw_output.partition(THINK_CLOSE)
+        parts = [(thought, True), (marker, not record.budget_forced), (answer, True)]
         encode = self.processor.tokenizer.encode
         written = [(token, chosen) for text, chosen in parts for token in encode(text, allow_special=True)]
-        return self.margin(self._prompt(task, record["sample_id"]), written) > SURE
+        return self.margin(self._prompt(task, record.sample_id), written) > SURE
 
     @torch.no_grad()
     def margin(self, inputs: Mapping[str, Any], written: Sequence[tuple[int, bool]]) -> float:

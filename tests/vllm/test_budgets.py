@@ -13,6 +13,7 @@ import pytest
 
 import kvl_eval
 from kvl_eval.errors import EndpointError
+from kvl_eval.store.records import Record
 from kvl_eval.thinking import THINK_CLOSE, unfinished_close
 from kvl_eval.types import Policy
 from tests.vllm.conftest import Server
@@ -24,7 +25,7 @@ LIMIT = 10
 ANSWER_TOKENS = 24
 STOP = "<|im_end|>"  # which the bundled engine writes into `raw_output`, and a server does not
 
-Records = Mapping[tuple[str, int], Mapping[str, Any]]
+Records = Mapping[tuple[str, int], Record]
 
 
 def sweep(folder: Path, model: str, policy: Policy, **options: Any) -> Records:
@@ -41,18 +42,19 @@ def sweep(folder: Path, model: str, policy: Policy, **options: Any) -> Records:
         **options,
     )
     assert found.exit_code == 0, found.message
-    return {(record["sample_id"], record["budget"]): record for record in found.folder.legacy_records("mathvista")}
+    return {(record.sample_id, record.budget): record for record in found.folder.records("mathvista")}
 
 
 def through(server: Server, folder: Path, policy: Policy, **args: str) -> Records:
     return sweep(folder, "endpoint", policy, base_url=server.url, served_model="nano", model_args=args)
 
 
-def said(record: Mapping[str, Any]) -> dict[str, Any]:
+def said(record: Record) -> dict[str, Any]:
     """What a budget made of an answer."""
     same = ("thinking", "answer", "think_closed", "budget_forced", "finish_reason", "status", "policy")
-    tokens = [record["tokens"][name] for name in ("prompt", "thinking", "answer")]
-    return {"raw": record["raw_output"].removesuffix(STOP), "tokens": tokens, **{name: record[name] for name in same}}
+    tokens = [getattr(record.tokens, name) for name in ("prompt", "thinking", "answer")]
+    fields = {name: getattr(record, name) for name in same}
+    return {"raw": record.raw_output.removesuffix(STOP), "tokens": tokens, **fields}
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +85,8 @@ def test_budgets_counted_on_vllms_tokens_are_the_bundled_engines(
     assert served.keys() == bundled[policy].keys()
     for key in sure:
         assert said(served[key]) == said(bundled[policy][key]), key
-    ends = {record["finish_reason"] for record in served.values()}
-    forced = sum(record["budget_forced"] for record in served.values())
+    ends = {record.finish_reason for record in served.values()}
+    forced = sum(record.budget_forced for record in served.values())
     assert (ends == {"stop", "budget"} and not forced) if policy == "cut" else forced > LIMIT
 
 
@@ -96,16 +98,16 @@ def test_vllms_own_budget_closes_a_thought_where_ours_does(
     assert served.keys() == bundled["force"].keys()
     for (name, budget), record in served.items():
         ours = said(bundled["force"][name, budget])
-        assert record["tokens"]["thinking"] <= budget
-        assert record["raw_output"].count(THINK_CLOSE) == 1
-        if record.get("extra", {}).get("unfinished_marker"):
-            surplus = unfinished_close(record["thinking"].encode())
-            assert record["budget_forced"] and surplus
-            assert record["tokens"]["thinking"] == budget
-            assert record["thinking"].encode()[:-surplus].decode() == ours["thinking"]
+        assert record.tokens.thinking <= budget
+        assert record.raw_output.count(THINK_CLOSE) == 1
+        if record.extra.others.get("unfinished_marker"):
+            surplus = unfinished_close(record.thinking.encode())
+            assert record.budget_forced and surplus
+            assert record.tokens.thinking == budget
+            assert record.thinking.encode()[:-surplus].decode() == ours["thinking"]
         elif (name, budget) in sure:
             assert said(record) == ours, (name, budget)
-    assert sum(record["budget_forced"] for record in served.values()) > LIMIT
+    assert sum(record.budget_forced for record in served.values()) > LIMIT
 
 
 @pytest.mark.parametrize(

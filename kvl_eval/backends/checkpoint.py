@@ -1,0 +1,53 @@
+"""A checkpoint as settings want it: its folder, its device, its dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvl_eval.backends.base import EngineSettings
+from kvl_eval.model.hub import checkpoint_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where weights come from and how they are to be computed with.
+
+    Attributes:
+        location: a folder or a hub repository.
+        fetch:    whether a repository's weights may be fetched to describe them; else those of the cache are.
+    """
+
+    location: str | Path
+    settings: EngineSettings
+    fetch: bool = True
+
+    def folder(self, *, weights: bool = True) -> Path:
+        """Its folder; files of a repository are fetched, weights where they are wanted. Raises: CheckpointError."""
+        settings = self.settings
+        return checkpoint_folder(
+            self.location,
+            settings.revision,
+            weights=weights,
+            offline=settings.offline,
+            max_download=settings.max_download,
+        )
+
+    def files(self) -> tuple[Path, list[Path]]:
+        """The folder, and what is there of its weights: fetched first where they may be. Raises: CheckpointError."""
+        from kvl_eval.model.weights import weight_files
+
+        folder = self.folder(weights=self.fetch)
+        return folder, weight_files(folder) if self.fetch or any(folder.glob("*.safetensors")) else []
+
+    def device(self, *, small: bool = False) -> str:
+        """The device asked for, else a CUDA one where there is one; a small model stays on the CPU unless told."""
+        if self.settings.device not in (None, "auto"):
+            return str(self.settings.device)
+        import torch
+
+        return "cuda" if not (small and self.settings.device is None) and torch.cuda.is_available() else "cpu"
+
+    def dtype(self, device: str, own: str) -> str:
+        """The dtype asked for, else float32 on a CPU and `own` elsewhere."""
+        return self.settings.dtype or ("float32" if device == "cpu" else own)

@@ -1,0 +1,23 @@
+"""What the flags say about pictures, videos and documents. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvl_eval.types import ImageStyle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSettings:
+    """How media are sampled, prepared and kept."""
+
+    num_workers: int | None = None  # processes that prepare media; None: one, and a second for more than 16 images
+    timeout: int | float = 300.0  # seconds to prepare the media of one sample
+    image_prep: ImageStyle = "reference"
+    blind: bool = False
+    frames: int | None = None  # of a video; None means as the task says
+    fps: int | float | None = None  # frames a second, instead or as a further limit
+    max_pixels: int | None = None  # of a picture, frame or page as the model sees it
+    video_decoder: str = "auto"
+    cache_dir: str | None = None
+    no_cache: bool = False  # decode again what an earlier run had decoded

@@ -1,0 +1,98 @@
+"""The published figure beside a result: whose it is, and each thing that forbids a distance to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kvl_eval.scoring.published import published_row
+from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.result_records import PublishedRow, ResultRow
+from kvl_eval.tasks import get_task
+from tests.records import make_data, make_manifest, make_row
+
+TASK = get_task("mathvista")
+FIGURE = 0.687
+
+
+def manifest_of(family: str = "instruct", data: dict[str, Any] | None = None, **changes: Any) -> Manifest:
+    facts = changes.pop("facts", {})
+    about = make_data(**{"split": "testmini", "total": 1000, **(data or {})})
+    manifest = make_manifest("mathvista", data={"mathvista": about}, **changes)
+    return replace(manifest, model=replace(manifest.model, family=family, others=facts))
+
+
+def row_of(**changes: Any) -> ResultRow:
+    return make_row(
+        "mathvista", **{"split": "testmini", "complete": True, "score": 0.7, "ci95": (0.68, 0.72), **changes}
+    )
+
+
+def beside(row: ResultRow | None = None, manifest: Manifest | None = None) -> PublishedRow:
+    found = published_row(TASK, row or row_of(), manifest or manifest_of())
+    assert found is not None
+    return found
+
+
+def test_a_whole_run_of_the_published_split_has_a_distance() -> None:
+    found = beside()
+    assert (found.value, found.note, found.inside_ci) == (FIGURE, None, True)
+    assert found.delta == pytest.approx(0.7 - FIGURE)
+
+
+@pytest.mark.parametrize(
+    ("ci95", "inside"),
+    [((FIGURE, 0.8), True), ((0.6, FIGURE), True), ((0.688, 0.8), False), ((0.6, 0.686), False), (None, None)],
+)
+def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] | None, inside: bool | None) -> None:
+    assert beside(row_of(ci95=ci95)).inside_ci is inside
+
+
+@pytest.mark.parametrize(
+    ("row", "manifest", "note"),
+    [
+        ({}, {"demo": True}, "embedded demo, not Kimi-VL-A3B"),
+        ({}, {"facts": {"scripted": True}}, "scripted answers"),
+        ({"blind": True}, {}, "blind: pictures were grey"),
+        ({"split": "mini"}, {}, "the bundled mini split"),
+        ({"split": "test"}, {}, "split test; the published figure is of testmini"),
+        ({"partial": "limit 5"}, {}, "partial: limit 5"),
+        ({}, {"data": {"total": 999}}, "999 rows of data; the split has 1,000"),
+        ({"complete": False}, {}, "incomplete"),
+        ({"thinking": "raw"}, {}, "other protocol"),
+        ({"protocol": "vlmevalkit"}, {}, "other protocol"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_compared_has_a_note_and_no_distance(
+    row: dict[str, Any], manifest: dict[str, Any], note: str
+) -> None:
+    found = beside(row_of(**row), manifest_of(**manifest))
+    assert (found.note, found.delta, found.inside_ci) == (note, None, None)
+
+
+def test_data_of_unknown_size_are_compared() -> None:
+    assert beside(manifest=manifest_of(data={"total": None})).note is None
+    assert beside(manifest=replace(manifest_of(), data={})).note is None
+
+
+def test_a_result_without_a_score_has_no_distance() -> None:
+    found = beside(row_of(score=None, ci95=None))
+    assert (found.value, found.delta, found.inside_ci) == (FIGURE, None, None)
+
+
+@pytest.mark.parametrize("manifest", [{"facts": {"family_rule": "origin"}}, {"family": "nano-of-nobody"}])
+def test_a_model_that_may_be_another_has_no_figure(manifest: dict[str, Any]) -> None:
+    assert published_row(TASK, row_of(), manifest_of(**manifest)) is None
+
+
+def test_a_figure_that_is_a_mean_of_tasks_has_no_distance_to_one_of_them() -> None:
+    task = get_task("mmmu-pro")
+    manifest = make_manifest("mmmu-pro", data={"mmmu-pro": make_data(split="test", total=None)})
+    manifest = replace(manifest, model=replace(manifest.model, family="thinking-2506"))
+    row = make_row("mmmu-pro", split=task.published_split, protocol=task.default_protocol)
+    found = published_row(task, row, manifest)
+    assert found is not None and found.delta is None
+    assert (found.note or "").endswith("mmmu-pro and mmmu-pro-vision")
