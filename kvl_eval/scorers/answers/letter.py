@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
+from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.options import Options, is_boundary
 from kvl_eval.scorers.answers.polarity import polarity
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
@@ -142,7 +143,16 @@ class LetterReader:
             label = self.label(text, it_is.end(), end)
             if label is not None and not label.is_small and self._is_label(label, text, end):
                 return self._label_hit(text, label, end)
+        if numbered := self.numbered(text, start, end, NumberReader().lead(text, start, end)):
+            return numbered
         return Fault("refusal") if refuses(first_sentence(text, start, end)[:90]) else None
+
+    def numbered(self, text: str, start: int, end: int, number: Attempt) -> FoundValue | None:
+        """The option whose number a reading of a number is."""
+        if not isinstance(number, FoundValue) or not isinstance(number.value, int | float):
+            return None
+        index = self.options.numbered(number.value, number.unit)
+        return None if index is None else FoundValue(chr(ord("A") + index), number.start, number.end)
 
     def _is_text(self, label: Label, option: tuple[int, int], text: str, end: int) -> bool:
         """Whether a place that begins like a label is an option's text: "A and B", "B only", a numeral."""

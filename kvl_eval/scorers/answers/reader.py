@@ -408,10 +408,19 @@ class _Ranks:
             return self._with(outcome, "contained")
         if isinstance(outcome, Fault):
             return self._without(outcome.reason)
-        if isinstance(self.kind, YesNoReader) and self.wanted.question:
-            restated = self.kind.restated(self.rest, 0, len(self.rest), self.wanted.question)
-            return self._with(restated, "restated") if isinstance(restated, FoundValue) else None
-        return None
+        return self._restated() if self.wanted.question else None
+
+    def _restated(self) -> Reading | None:
+        """Yes or no, as a kind or as options, where a short statement says what the question asks."""
+        is_choice = isinstance(self.kind, LetterReader) and self.kind.options.are_yesno
+        if not is_choice and self.wanted.kind != "yesno":
+            return None
+        said = YesNoReader().restated(self.rest, 0, len(self.rest), self.wanted.question)
+        if not isinstance(said, FoundValue):
+            return None
+        if isinstance(self.kind, LetterReader):
+            said = self.kind.hit(self.kind.options.texts.index(str(said.value)), said.start, said.end)
+        return self._with(said, "restated") if isinstance(said, FoundValue) else None
 
 
 def are_apart_by_word(text: str, start: int, end: int) -> bool:
