@@ -63,6 +63,7 @@ _INITIAL = re.compile(
     r"[A-Z]\.\s*(?!(?:There|It|This|The|That|He|She|They|What|Both|None|All|One|No|Yes|Not)\b)[A-Z][a-z]+"
     r"(?:\s(?:was|is|were|has|had|said|wrote|et al)\b|\s\()"
 )
+_NAME = 6  # words that may name an option without a text
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？\n]")
 
 
@@ -243,6 +244,8 @@ class LetterReader:
         if label is None or label.index >= self.options.count:
             return True
         behind = self._behind_text(text, label, end)
+        if not self.options.texts[label.index] and label.is_set and len(text[label.end : end].split()) <= _NAME:
+            return True  # an option without a text is named in the reply's own words
         return not text[label.end : end].strip(" .*") or (behind is not None and not text[behind:end].strip(" .*)"))
 
     def _is_whole(self, text: str, option: tuple[int, int], end: int) -> bool:

@@ -39,6 +39,7 @@ _EMPTY_MARK = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"\s*[(\[]?\d{1,3}[.)\]]\s+\S")
+_SHORT = 200  # characters of a reply in which a word of doubt concerns the answer
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
 
@@ -364,9 +365,17 @@ class _Ranks:
     def _declined(self) -> Reading | None:
         if self._refuses():
             return self._without("two_answers" if self.weak == "two_answers" else "refusal")
-        if self.wanted.kind not in ("text", "list") and hedges(self.text):
+        if self.wanted.kind not in ("text", "list") and self._hedges():
             return self._without(self._hedged())
         return None
+
+    def _hedges(self) -> bool:
+        """Whether a short reply hedges, or the first or the last sentence of a longer one."""
+        if len(self.text) <= _SHORT:
+            return hedges(self.text)
+        start, end = self._trimmed()
+        last = max(self.text.rfind(". ", 0, end - 2), self.text.rfind("\n", 0, end - 2)) + 1
+        return hedges(self.text[start : sentence_end(self.text, start, end)]) or hedges(self.text[last:end])
 
     def _refuses(self) -> bool:
         """Whether the reply refuses; of a text or a list it may also say what is missing, once it has begun."""
