@@ -6,7 +6,7 @@ import re
 from typing import Protocol
 
 from kvl_eval.scorers.answers import languages as words
-from kvl_eval.scorers.answers.letter import LetterReader
+from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.lines import answer_lines
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.reading import Attempt, CharSpan, Fault, FoundValue, Wanted
@@ -75,7 +75,7 @@ class Alone:
         return self.text[: span[0]].rstrip(" \t").endswith("\n\n")
 
     def _is_exact(self, span: CharSpan) -> bool:
-        return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.text, *span)
+        return not isinstance(self.kind, LabelReader) or self.kind.is_exact(self.text, *span)
 
     def _is_bare(self, span: CharSpan) -> bool:
         """Whether a line is a letter or yes or no and nothing else."""

@@ -8,7 +8,7 @@ from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers import statements
 from kvl_eval.scorers.answers.alone import Alone, KindReader
 from kvl_eval.scorers.answers.dress import last_of
-from kvl_eval.scorers.answers.letter import LetterReader
+from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.letters import LettersReader
 from kvl_eval.scorers.answers.listing import ListReader
 from kvl_eval.scorers.answers.marks import Mark, are_apart, marks, sentence_end
@@ -42,7 +42,7 @@ _ASIDE = re.compile(r"[,;(–—]|\s(?:but|although|though|which)\b")
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
 
-class _OneLetter(LetterReader):
+class _OneLetter(LabelReader):
     """Ranks 3 and 4 of a letter live in `statements`."""
 
     def stated(self, text: str, start: int, end: int) -> Attempt:
@@ -312,12 +312,12 @@ class _Ranks:
 
     def _restated(self) -> Reading | None:
         """Yes or no, as a kind or as options, where a short statement says what the question asks."""
-        is_choice = isinstance(self.kind, LetterReader) and self.kind.options.are_yesno
+        is_choice = isinstance(self.kind, LabelReader) and self.kind.options.are_yesno
         if not is_choice and self.wanted.kind != "yesno":
             return None
         said = YesNoReader().restated(self.rest, 0, len(self.rest), self.wanted.question)
         if not isinstance(said, FoundValue):
             return None
-        if isinstance(self.kind, LetterReader):
+        if isinstance(self.kind, LabelReader):
             said = self.kind.hit(self.kind.options.texts.index(str(said.value)), said.start, said.end)
         return self._with(said, "restated") if isinstance(said, FoundValue) else None

@@ -146,7 +146,7 @@ NOT_MEANT = (
     r"|compared|decided"
     r"|concluded|located))",
     r"\bnot sure about (?:the )?(?:unit|spelling)\b",
-    r"\bthere (?:is|are) no (?:doubt|need|question|difference)\b",
+    r"\bthere (?:is|are) no (?:need|question|difference)\b",
 )
 """What looks like one of the above and is not."""
 
