@@ -161,13 +161,15 @@ def _content_start(text: str, position: int) -> int:
 
 
 def _line_end(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return min(len(text) if end < 0 else end, start + CONTENT_LIMIT)
+    limit = min(len(text), start + CONTENT_LIMIT)
+    end = text.find("\n", start, limit)
+    return limit if end < 0 else end
 
 
 def _paragraph_end(text: str, start: int) -> int:
-    end = text.find("\n\n", start)
-    return min(len(text) if end < 0 else end, start + CONTENT_LIMIT)
+    limit = min(len(text), start + CONTENT_LIMIT)
+    end = text.find("\n\n", start, limit)
+    return limit if end < 0 else end
 
 
 def _judged(mark: Mark, text: str, question: str) -> Mark:
