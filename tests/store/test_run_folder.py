@@ -15,7 +15,7 @@ import pytest
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
-from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.manifest import AnswerCounts, Manifest
 from kvl_eval.store.names import file_name, run_name
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import Record
@@ -341,6 +341,7 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
 
 
 def test_a_manifest_of_which_nothing_is_known_counts_nothing() -> None:
-    counts = decode(Manifest, {}).counts
+    assert decode(Manifest, {}).counts is None
+    counts = decode(AnswerCounts, {})
     assert (counts.planned, counts.ok, counts.failed, counts.pending) == (0, 0, {}, 0)
     assert encode_object(decode(Manifest, {"counts": {"planned": 3}}))["counts"]["planned"] == 3
