@@ -1,8 +1,9 @@
 """Run every script and write the tables of `docs/performance.md`: `python -m benchmarks.all --peers PYTHON`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; the text around it is written by hand. `--only`
-measures some scripts anew and leaves the other tables as they are. Two run only where they are named, as they need vLLM
-and Ray: `--only engines --vllm DIR`, `--only replicas` (whose table is in `docs/scale.md`).
+measures some scripts anew and leaves the other tables as they are. Three run only where they are named, as they need
+vLLM, Ray and the repository's history: `--only engines --vllm DIR`, `--only replicas` (whose table is in
+`docs/scale.md`), `--only release`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ NAMES = (
     "needle",
     "overhead",
 )
-NAMED = {"engines": PAGE, "replicas": ROOT / "docs" / "scale.md"}  # run only where named; the page of each
+# Run only where named; the page of each.
+NAMED = {"engines": PAGE, "release": PAGE, "replicas": ROOT / "docs" / "scale.md"}
 THREADS = {"engines": "as many threads as cores", "replicas": "one thread each"}
 
 

@@ -53,6 +53,7 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
     tallies: dict[tuple[int | None, Policy | None], Tally] = {}
     categories: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
     lines: list[ScoreLine] = []
+    scorer = f"{task.name}@{protocol}"
     with PlanRows(run.folder) as rows, closing(replies) if replies else nullcontext():
         for answer, score in Scoring(task, protocol, view, replies, judge).scores(planned_answers(run, task, view)):
             if answer.budget not in tallies:
@@ -64,22 +65,23 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
                 shared = categories.setdefault(tuple(sample.categories.items()), sample.categories)
                 slim = replace(sample, row=rows.row(entry.sample.offset), categories=shared)
                 tally.scored.append(Scored(sample=slim, score=score.score, repeat=entry.repeat))
-                lines.append(_line(entry, slim, score, protocol))
+                lines.append(_line(entry, slim, score, scorer))
         about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
         return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
 
 
-def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, protocol: str) -> ScoreLine:
-    score = answer.score
+def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, scorer: str) -> ScoreLine:
+    """The line of one answer; id and gold are the sample's own where the plan's are equal, so that none lie twice."""
+    score, gold = answer.score, entry.sample.gold
     return ScoreLine(
-        sample_id=entry.sample_id,
+        sample_id=sample.id,
         repeat=entry.repeat,
         budget=entry.budget,
         policy=entry.policy,
         extracted=cast("Json", score.extracted),
         extract_ok=score.verdict not in ("no_answer", "not_scored"),
         extract_method=score.method,
-        gold=entry.sample.gold,
+        gold=sample.answers if sample.answers == gold else gold,
         score=score.value,
         verdict=score.verdict,
         reason=score.reason,
@@ -88,6 +90,6 @@ def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, protocol: str) 
         cluster=sample.cluster,
         group=sample.group,
         judge=answer.judge,
-        scorer=f"{entry.task}@{protocol}",
+        scorer=scorer,
         scorer_version=__version__,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from kvl_eval import references
 from kvl_eval.errors import UsageError
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.tasks.base import Reference
 from tests.refusals import refused
 

@@ -23,6 +23,7 @@ from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs, write_index
 from kvl_eval.store.run_lock import read_lock
+from kvl_eval.types import Generation
 from tests.records import make_entry, make_manifest, make_record, make_row, make_sample, make_score
 from tests.refusals import refused
 
@@ -179,6 +180,16 @@ def test_every_flipped_bit_of_the_manifest_is_noticed(tmp_path: Path) -> None:
             assert RunFolder.open(folder.path).problem is not None
         except InputError as error:
             assert error.code == "run.schema"  # the flip made it look newer
+
+
+def test_settings_that_nobody_can_sample_with_are_noticed(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    change(folder, generation={"t": Generation()})
+    path = folder.path / "run.json"
+    path.write_bytes(path.read_bytes().replace(b'"top_p": 1.0', b'"top_p": 3.0'))
+    opened = RunFolder.open(folder.path)
+    assert opened.problem is not None and "top_p=3.0" in opened.problem
+    assert (opened.status, len(list(opened.plan()))) == ("unknown", 4)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
