@@ -17,6 +17,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.plan import Plan, plan_run, sample_seed
+from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
@@ -264,6 +265,19 @@ def test_the_plan_says_what_will_be_done() -> None:
         "time      unknown",
     ):
         assert expected in text
+
+
+def test_the_plan_ends_with_the_beginning_of_its_fingerprint() -> None:
+    plan = plan_of()
+    assert plan_text(plan).splitlines()[-1] == f"identity  {plan.fingerprint[:16]}"
+
+
+def test_of_prompts_that_are_equally_long_the_first_counts() -> None:
+    longest = LongestPrompt()
+    prompts = [PlannedPrompt((Message.user(text),), text, {}) for text in ("short", "first", "longest", "another")]
+    for prompt in (*prompts, PlannedPrompt((Message.user(ImageRef(name="p", data=b""), "?"),), "?", {})):
+        longest.take(prompt)
+        assert longest.prompt.text == {1: "short", 2: "short", 3: "longest", 4: "longest", 5: "?"}[longest.n]
 
 
 def test_house_d7_the_plan_calls_a_protocol_what_results_call_it() -> None:
