@@ -12,8 +12,9 @@ import torch
 
 from benchmarks.decode_attention import expanded_heads, fused, held, random_attention
 from benchmarks.measure import Row, main
-from kvl_eval.model import LatentCache, TextConfig
+from kvl_eval.model import TextConfig
 from kvl_eval.model.kimi_vl.attention import Attention
+from kvl_eval.model.pages import PagePool
 
 
 @torch.no_grad()
@@ -32,14 +33,11 @@ def measure(tiny: bool = False) -> Sequence[Row]:
 def row(attention: Attention, config: TextConfig, tokens: int, dtype: torch.dtype, goal: float) -> Row:
     """One sequence of `tokens` tokens: how many bytes one of them takes, unused room included."""
     latents, q = held(attention, tokens)
-    cache = LatentCache(replace(config, num_hidden_layers=1), rows=1)
-    cache.reserve(tokens)
-    kept = cache.write(0, latents)
     heads = expanded_heads(attention, latents, q)
-    torch.testing.assert_close(attention.absorbed(q, kept, None), fused(heads), atol=1e-4, rtol=1e-4)
-    full = LatentCache(config, rows=1, dtype=dtype, device="meta")
-    full.reserve(tokens)
-    ours = full.nbytes / tokens
+    torch.testing.assert_close(attention.absorbed(q, latents, None), fused(heads), atol=1e-4, rtol=1e-4)
+    pool = PagePool(layers=config.num_hidden_layers, width=config.latent_size, dtype=dtype, device="meta")
+    pool.reserve(pool.pages_for(tokens))
+    ours = pool.nbytes / tokens
     theirs = config.num_hidden_layers * dtype.itemsize * sum(x.numel() for x in heads[1:]) / tokens
     name = str(dtype).removeprefix("torch.")
     return Row(

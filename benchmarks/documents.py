@@ -73,7 +73,7 @@ def answered(asked: Sequence[Request], shares: bool) -> tuple[dict[tuple[str, in
     if shares:
         found = answers(model, asked)
     else:
-        with patch("kvl_eval.engine.batch.page_names", lambda *_: []):
+        with patch("kvl_eval.engine.schedule.page_names", lambda *_: []):
             found = answers(model, asked)
     return texts(found), model.counts["prefill_tokens"], time.process_time() - begin
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from benchmarks.measure import Row, alternate, show, speedup
 from kvl_eval.model.kimi_vl import vision
 from kvl_eval.model.kimi_vl.config import VisionConfig
-from kvl_eval.model.kimi_vl.vision import Grid, MoonViT, attend_per_image
+from kvl_eval.model.kimi_vl.vision import MoonViT, attend_per_image
+from kvl_eval.pictures import Grid
 
 Attend = Callable[[Tensor, Tensor, Tensor, Sequence[Grid]], Tensor]
 

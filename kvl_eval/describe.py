@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kvl_eval.model.families import KIMI_VL
+from kvl_eval.model.kimi_vl.families import FAMILIES
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
@@ -97,8 +97,8 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
         prompts={name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
         generation={
             name: family.generation(task.max_new_tokens)
-            for name, family in KIMI_VL.records.items()
-            if family is not KIMI_VL.other
+            for name, family in FAMILIES.records.items()
+            if family is not FAMILIES.other
         },
         default_protocol=task.default_protocol,
         protocols={

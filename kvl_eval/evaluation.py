@@ -10,7 +10,7 @@ from typing import Any
 from kvl_eval.backends.base import Backend
 from kvl_eval.decode import Json, decode, encode_object
 from kvl_eval.families import ChosenFamily, FamilyRule
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run.config import answers_bundled, resolve
 from kvl_eval.run.large_data import bring_large
 from kvl_eval.run.options import Options

@@ -1,6 +1,7 @@
 """What a model is: the facts of its family in one record, and the rule that finds the family of a checkpoint.
 
-The records of an architecture stand in its own package (`kvl_eval/model/families.py`). No rule looks at the
+The records of an architecture stand in its own package and are reached through
+`kvl_eval.model.registry`. No rule looks at the
 name of a folder.
 """
 
@@ -10,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kvl_eval.errors import unknown
 from kvl_eval.types import Generation
 
 CONFIG_KEY = "kvl_eval.family"  # of config.json
@@ -107,11 +107,10 @@ class Families:
     repositories: Mapping[str, str]
     image_limits: Mapping[int, str]
 
-    def named(self, name: str) -> ModelFamily:
-        """The family that a user names. Raises: UsageError, with the nearest names."""
-        if name not in self.records:
-            raise unknown("family", name, list(self.records), "kvl-eval run --help")
-        return self.records[name]
+    @property
+    def published(self) -> tuple[ModelFamily, ...]:
+        """Those of published checkpoints."""
+        return tuple(self.records[name] for name in self.repositories.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,16 +134,17 @@ class CheckpointFacts:
     max_new_tokens: int | None = None
 
 
-def choose_family(families: Families, place: str, facts: CheckpointFacts, option: str | None = None) -> ChosenFamily:
+def choose_family(
+    families: Families, place: str, facts: CheckpointFacts, option: ModelFamily | None = None
+) -> ChosenFamily:
     """The family of a checkpoint: the first rule that applies.
 
     Args:
         place:  hub repository or folder; compared with the published repositories as a whole.
         option: what `--family` says.
-    Raises: UsageError, for an option that names no family.
     """
     if option is not None:
-        return ChosenFamily(families.named(option), FamilyRule.OPTION)
+        return ChosenFamily(option, FamilyRule.OPTION)
     limit = families.image_limits if facts.model_type == families.other.model_type else {}
     named = (
         (FamilyRule.REGISTERED, families.repositories.get(place)),

@@ -111,3 +111,11 @@ def test_contradicting_files_are_named(folder: Path) -> None:
 def test_an_absent_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         check(tmp_path / "nowhere")
+
+
+def test_an_architecture_that_nobody_runs_is_named_and_the_rest_is_looked_at(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda values: values.update(model_type="llava"))
+    faults = failed(folder)
+    assert list(faults) == ["config"]
+    assert "kimi_vl, qwen2_5_vl" in str(faults["config"].why)
+    assert "weight files" in [finding.check for finding in check(folder).findings]

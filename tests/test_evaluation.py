@@ -7,6 +7,7 @@ import pytest
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import UsageError
 from kvl_eval.evaluation import evaluate
+from tests.refusals import refused
 from tests.tiny_task import gold_answer, tiny
 
 
@@ -33,6 +34,6 @@ def test_unknown_options_are_answered_with_the_nearest(tmp_path: Path) -> None:
 def test_where_it_runs_is_an_option_like_the_others(tmp_path: Path) -> None:
     result = evaluate("fake", ["mathvista"], backend="local", limit=2, output_dir=str(tmp_path))
     assert result.folder.manifest.config["settings"]["backend"] == "local"
-    with pytest.raises(UsageError, match="there is no") as caught:
+    with refused(UsageError, "usage.backend") as caught:
         evaluate("fake", ["mathvista"], backend="rya", limit=2, output_dir=str(tmp_path))
     assert "ray" in (caught.value.why or "")

@@ -17,10 +17,10 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
 from kvl_eval.errors import UsageError
-from kvl_eval.families import CONFIG_KEY, CheckpointFacts, FamilyRule, choose_family
-from kvl_eval.model.families import (
+from kvl_eval.families import CONFIG_KEY, CheckpointFacts, ChosenFamily, FamilyRule, ModelFamily, choose_family
+from kvl_eval.model.kimi_vl.families import (
+    FAMILIES,
     INSTRUCT,
-    KIMI_VL,
     NANO,
     NANO_THINKING,
     OTHER,
@@ -28,6 +28,8 @@ from kvl_eval.model.families import (
     THINKING,
     THINKING_2506,
 )
+from kvl_eval.model.registry import PACKAGES, families, family_named, stored_family
+from kvl_eval.references import load
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
@@ -109,7 +111,7 @@ def test_registered_names_and_repositories_are_what_they_say(entry: Any) -> None
     assert (chosen.family, chosen.rule) == (expected, rule)
     if expected.published is not None and not expected.is_demo and expected is not SCRIPTED:
         assert family_of(entry.location, EngineSettings()) == chosen
-        assert KIMI_VL.repositories[entry.location] == expected.name
+        assert FAMILIES.repositories[entry.location] == expected.name
 
 
 ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", image_limit=16_384)
@@ -118,7 +120,7 @@ ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", ima
 @pytest.mark.parametrize(
     ("place", "facts", "option", "family", "rule"),
     [
-        (REPOSITORY, ALL, "instruct", INSTRUCT, FamilyRule.OPTION),
+        (REPOSITORY, ALL, INSTRUCT, INSTRUCT, FamilyRule.OPTION),
         (REPOSITORY, ALL, None, THINKING, FamilyRule.REGISTERED),
         ("me/Kimi-VL-A3B-Thinking", ALL, None, NANO, FamilyRule.CONFIG),
         ("folder", replace(ALL, label=None), None, THINKING, FamilyRule.ORIGIN),
@@ -129,9 +131,9 @@ ALL = CheckpointFacts(label="nano", origin=REPOSITORY, model_type="kimi_vl", ima
     ],
 )
 def test_the_first_rule_that_applies_decides(
-    place: str, facts: CheckpointFacts, option: str | None, family: Any, rule: FamilyRule
+    place: str, facts: CheckpointFacts, option: ModelFamily | None, family: Any, rule: FamilyRule
 ) -> None:
-    chosen = choose_family(KIMI_VL, place, facts, option)
+    chosen = choose_family(FAMILIES, place, facts, option)
     assert (chosen.family, chosen.rule) == (family, rule)
 
 
@@ -170,6 +172,48 @@ def test_the_option_names_the_family_of_any_model(model: str) -> None:
     assert (chosen.family.default_split == "mini") is (model == "fake")
 
 
+def test_every_architecture_has_families_of_its_own() -> None:
+    names = [name for model_type in PACKAGES for name in families(model_type).records]
+    assert len(names) == len(set(names))
+    for model_type in PACKAGES:
+        known = families(model_type)
+        assert {family.model_type for family in known.records.values()} == {model_type}
+        assert all(stored_family(name) is family_named(name) is family for name, family in known.records.items())
+
+
+def test_a_checkpoint_of_another_architecture_is_of_its_families(tmp_path: Path) -> None:
+    tuned = checkpoint(tmp_path / "tuned", {"model_type": "qwen2_5_vl"}, preprocessor_config={"in_token_limit": 16_384})
+    copied = checkpoint(tmp_path / "b", {"model_type": "qwen2_5_vl", "_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct"})
+    for folder, name, rule in ((tuned, "qwen2.5-vl", FamilyRule.NONE), (copied, "qwen2.5-vl-7b", FamilyRule.ORIGIN)):
+        chosen = family_of(str(folder), EngineSettings())
+        assert (chosen.family.name, chosen.rule) == (name, rule)
+        assert "<|im_end|>" in chosen.family.stop_texts
+    facts = CheckpointFacts(model_type="qwen2_5_vl")
+    published = choose_family(families("qwen2_5_vl"), "Qwen/Qwen2.5-VL-7B-Instruct", facts)
+    assert (published.rule, published.family.published) == (FamilyRule.REGISTERED, "qwen2.5-vl-7b")
+    assert published.family.published in {score.system for score in load()}
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("other", "--family instruct|thinking|thinking-2506 says"),
+        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b says"),
+        ("qwen2.5-vl-7b", None),
+        ("instruct", None),
+    ],
+)
+def test_the_plan_offers_the_families_of_the_architecture(name: str, offered: str | None) -> None:
+    config = resolve(
+        "fake",
+        ChosenFamily(stored_family(name), FamilyRule.NONE),
+        [get_task("mathvista")],
+        {"limit": 2, "split": "mini"},
+    )
+    text = plan_text(plan_run(config, FakeBackend(config.settings)))
+    assert (offered in text) if offered else ("--family" not in text)
+
+
 def test_a_family_that_there_is_not_is_named_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="there is no family 'thinkng'") as caught:
         family_of("fake", EngineSettings(family="thinkng"))
@@ -179,7 +223,7 @@ def test_a_family_that_there_is_not_is_named_with_the_nearest() -> None:
 def test_every_family_gives_the_settings_of_before() -> None:
     found = {
         name: [(made.max_new_tokens, made.temperature) for made in map(family.generation, (128, 4096))]
-        for name, family in KIMI_VL.records.items()
+        for name, family in FAMILIES.records.items()
     }
     assert found == {
         "instruct": [(128, 0.0), (4096, 0.0)],

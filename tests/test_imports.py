@@ -17,7 +17,7 @@ MODULES = module_files()
 # Rules that stand before their modules: whoever adds the module takes its line away.
 UPCOMING: set[str] = set()
 # Circles of today. What opens one takes its line away; none is added.
-OPEN_CIRCLES = [frozenset({"model.generate", "model.kimi_vl.model", "model.placement", "model.weights"})]
+OPEN_CIRCLES: list[frozenset[str]] = []
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -55,6 +55,8 @@ def test_every_name_in_a_rule_is_a_layer_or_a_module_of_the_model() -> None:
         ("engine.batch", "model.base", True),
         ("engine.batch", "media.pool", True),
         ("engine.batch", "model.weights", False),
+        ("engine.prompt_maker", "backends.base", False),
+        ("model.placement", "model.kimi_vl.config", False),
         ("engine.batch", "model.kimi_vl.config", False),
         ("engine.batch", "model.__init__", False),
         ("model.qwen2_5_vl.vision", "model.qwen2_5_vl.config", True),
@@ -64,7 +66,7 @@ def test_every_name_in_a_rule_is_a_layer_or_a_module_of_the_model() -> None:
         ("model.qwen2_5_vl.vision", "model.registry", False),
         ("model.qwen2_5_vl.vision", "engine.batch", False),
         ("model.registry", "model.qwen2_5_vl.__init__", True),
-        ("model.weights", "model.kimi_vl.config", True),
+        ("model.weights", "model.kimi_vl.config", False),
         ("backends.endpoint", "model.kimi_vl.config", False),
         ("media.layout", "model.kimi_vl.config", False),
         ("errors", "types", False),

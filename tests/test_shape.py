@@ -13,22 +13,19 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 FILES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
-FILE_LINES = 446  # to become 400
-LONG_FILES = {"engine/batch.py": 492, "model/pages.py": 489}  # to become empty
+FILE_LINES = 400
+LONG_FILES = {"decode/typed.py": 408}  # to become empty
 FUNCTION_LINES = 60
 PARAMETERS = 6  # `self` and `cls` are none
-UNTYPED = 59  # lines with a dict of anything; to become 60
+UNTYPED = 3  # lines with a dict of anything
 
 # Functions whose options are the interface, and those of today, each of which is to go.
 INTERFACES = {"evaluate", "generate"}
 MANY_PARAMETERS: set[str] = set()
 # Class names and type aliases that stand for several things today; to become empty.
 SEVERAL_THINGS: dict[str, int] = {
-    "Grid": 2,
     "Job": 3,
     "Message": 2,
-    "Part": 2,
-    "Plan": 2,
     "Row": 2,
     "Run": 2,
     "Turn": 2,

@@ -53,6 +53,22 @@ def test_the_scan_of_tokens_agrees_with_the_text_however_it_is_cut(raw: str, siz
         assert scan.opened == raw.lstrip().startswith(THINK_OPEN)
 
 
+OTHERS = ("<think>", "</think>")
+
+
+@given(st.lists(PIECES, max_size=8).map("".join), st.integers(1, 5))
+def test_a_family_may_have_markers_of_its_own(raw: str, size: int) -> None:
+    def other(text: str) -> str:
+        return text.replace(THINK_OPEN, OTHERS[0]).replace(THINK_CLOSE, OTHERS[1])
+
+    ours, theirs = split_thinking(raw), split_thinking(other(raw), OTHERS)
+    assert (theirs.thinking, theirs.answer, theirs.closed) == (other(ours.thinking), other(ours.answer), ours.closed)
+    data, scan = other(raw).encode(), ThoughtScan(markers=OTHERS)
+    for start in range(0, len(data), size):
+        scan.push(data[start : start + size])
+    assert (scan.closed_at is not None) == (theirs.closed is True)
+
+
 @given(st.binary(max_size=10), st.integers(0, len(THINK_CLOSE.encode()) - 1))
 def test_the_beginning_of_a_closing_marker_is_found(before: bytes, size: int) -> None:
     data = before + THINK_CLOSE.encode()[:size]

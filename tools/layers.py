@@ -14,6 +14,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
+FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
 BASE = ("errors", "types", "decode", "rows")  # for every layer that does not stand below them
 
@@ -36,17 +37,17 @@ LAYERS = (
     Layer(
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),
+    Layer("request", "one prompt and which answers to it are wanted; what a prompt takes"),
     Layer("pictures", "how a picture becomes patches: sizes, grids, tokens"),
     Layer("thinking", "split a thought from its answer, find its markers token by token"),
     Layer(
         "model",
-        "what architectures share: weights, placement over devices, download, memory, sampling, generate",
-        ("families", "pictures", ARCHITECTURE),  # the last one until loading and generating take any architecture
+        "what architectures share: weights, placement over devices, download, memory, pages, sampling, generate",
+        ("families", "pictures"),
     ),
-    Layer("model.families", "the records of Kimi-VL's families", ("families", "thinking")),
     Layer("model.__init__", "the public names of the model as a library", ("model", "model.registry", ARCHITECTURE)),
     Layer("model.registry", "one line an architecture", ("families", "model", "pictures", ARCHITECTURE)),
-    Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model", "pictures")),
+    Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model", "pictures", "thinking")),
     Layer(
         "media",
         "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `video_readers`, "
@@ -60,11 +61,12 @@ LAYERS = (
             "thinking",
             "media",
             "pictures",
+            "request",
             "sources",
-            "backends",
             "model.base",
             "model.memory",
             "model.pages",
+            "model.rows",
             "model.tensors",
             "model.sampling",
         ),
@@ -86,11 +88,12 @@ LAYERS = (
         "`transformers_peer`, `fake` (scripted answers)",
         (
             "families",
-            "model.families",
+            FAMILIES,
             "thinking",
             "sources",
             "media",
             "engine",
+            "request",
             "model",
             "model.__init__",
             "model.registry",
@@ -101,7 +104,7 @@ LAYERS = (
     Layer(
         "scoring",
         "thought off, protocol on: stored answers, or a file of predictions, to scores and result rows",
-        ("families", "model.families", "thinking", "tasks", "scorers", "sources", "references", "store"),
+        ("families", FAMILIES, "model.registry", "thinking", "tasks", "scorers", "sources", "references", "store"),
     ),
     Layer(
         "run",
@@ -109,7 +112,7 @@ LAYERS = (
         "`provenance`",
         (
             "families",
-            "model.families",
+            FAMILIES,
             "model.registry",
             "backends",
             "media",
@@ -123,7 +126,7 @@ LAYERS = (
     Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
-        ("families", "model.families", "store", "references", "scorers", "tasks", "media", "sources"),
+        ("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
     ),
     Layer(
         "audit",
@@ -141,14 +144,14 @@ LAYERS = (
         ("store", "tasks", "scorers", "scoring", "reports"),
     ),
     Layer(
-        "evaluation", "the Python call", ("families", "model.families", "backends", "reports", "run", "store", "tasks")
+        "evaluation", "the Python call", ("families", "model.registry", "backends", "reports", "run", "store", "tasks")
     ),
-    Layer("describe", "what `describe` shows", ("families", "model.families", "references", "sources", "tasks")),
+    Layer("describe", "what `describe` shows", ("families", FAMILIES, "references", "sources", "tasks")),
     Layer("check_data", "what `check data` shows", ("media", "sources", "tasks")),
     Layer(
         "check_model",
         "what `check model` shows",
-        ("families", "model.families", "backends", "model", "model.__init__", "model.registry", ARCHITECTURE),
+        ("families", "backends", "model", "model.registry"),
     ),
     Layer(
         "cli", "`main` (the verbs), options to values, one module a group of verbs; errors to exit codes", EVERYTHING

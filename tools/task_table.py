@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 from kvl_eval import references
-from kvl_eval.model.families import PUBLISHED
+from kvl_eval.model.kimi_vl.families import FAMILIES
 from kvl_eval.references import ReferenceScore
 from kvl_eval.reports.leaderboard import NOT_RUN
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
 
-SYSTEMS = tuple(str(family.published) for family in PUBLISHED)
+SYSTEMS = tuple(str(family.published) for family in FAMILIES.published)
 FILE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
 HEAD = """\
 # Tasks

@@ -19,8 +19,9 @@ from kvl_eval.families import (
     ModelFamily,
     choose_family,
 )
-from kvl_eval.model.families import INSTRUCT, KIMI_VL, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
 from kvl_eval.model.files import read_json
+from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.registry import families, family_named
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
 
@@ -118,7 +119,7 @@ def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
     """
     entry, option = resolve_model(model), settings.family
     if option is not None:
-        named = KIMI_VL.named(option)
+        named = family_named(option)
         split = SCRIPTED.default_split if entry.kind == "fake" else named.default_split
         return ChosenFamily(replace(named, default_split=split), FamilyRule.OPTION)
     if entry.family is not None:
@@ -126,7 +127,8 @@ def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
     if entry.kind != "checkpoint":
         return ChosenFamily(OTHER, FamilyRule.NONE)
     folder = Checkpoint(location=entry.location, settings=settings).folder(weights=False)
-    return choose_family(KIMI_VL, entry.location, family_facts(folder))
+    facts = family_facts(folder)
+    return choose_family(families(facts.model_type), entry.location, facts)
 
 
 def family_facts(folder: Path) -> CheckpointFacts:

@@ -13,7 +13,7 @@ from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.pool import MediaPool
 from kvl_eval.media.settings import MediaSettings
 from kvl_eval.model.base import Turn
-from kvl_eval.model.registry import SERVED_RULE
+from kvl_eval.model.registry import served_rule
 from kvl_eval.types import Message, Role
 
 NO_PROMPT = EncodedTurns(())
@@ -36,7 +36,7 @@ class PromptEncoder:
     """Encodes the prompts of jobs; owns the worker processes. Raises: ConfigError, for settings nobody could use."""
 
     def __init__(self, settings: MediaSettings) -> None:
-        self._prep = MediaPrep.of(SERVED_RULE, settings)
+        self._prep = MediaPrep.of(served_rule(), settings)
         self._pool: MediaPool[tuple[Message, ...], EncodedTurns] = MediaPool(
             partial(encode_prompt, prep=self._prep), workers=settings.num_workers, timeout=settings.timeout
         )

@@ -42,7 +42,7 @@ from kvl_eval.backends.jobs import failed, finished, finished_output
 from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import LONGEST_MARKER, Trajectory
 from kvl_eval.errors import SampleError
-from kvl_eval.model.families import OTHER
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.types import Completion
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken

@@ -36,7 +36,7 @@ from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.decode import Json, decode
 from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, DecodeError, SampleError, UsageError
-from kvl_eval.model.families import SCRIPTED
+from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion
 

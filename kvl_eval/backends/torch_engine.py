@@ -33,15 +33,15 @@ from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
-from kvl_eval.model.families import stored_family
-from kvl_eval.model.registry import architecture_of
+from kvl_eval.model.registry import architecture_of, stored_family
+from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Completion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kvl_eval.engine.batch import Batch
-    from kvl_eval.engine.requests import Counts
+    from kvl_eval.engine.requests import BatchCounts
     from kvl_eval.model.base import VisionLanguageModel
 
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
@@ -96,11 +96,12 @@ class TorchEngine:
         self.context = self.architecture.context(folder)
         self._own_dtype = self.architecture.dtype(folder)
         self._cost_shape = self.architecture.cost_shape(folder)
-        self._prompts = PromptMaker(self.rule, self.text, self.context, settings.media)
+        self._markers = stored_family(family).think or MARKERS
+        self._prompts = PromptMaker(self.rule, self.text, self.context, settings.media, self._markers)
         self._thread = ModelThread()
         self._hashes: Mapping[str, Json] | None = None
         self._model: VisionLanguageModel | None = None
-        self._counts: Counts | None = None
+        self._counts: BatchCounts | None = None
         self._alphabet: Alphabet | None = None
         self._jobs: dict[str, EngineJob] = {}
 
@@ -233,7 +234,10 @@ class TorchEngine:
             torch.set_num_threads(self._args.threads)
         model = self.load()
         self._alphabet = Alphabet(
-            self.text.token_bytes, self.text.encode, frozenset(self.architecture.stop_ids(self._checkpoint.folder()))
+            self.text.token_bytes,
+            self.text.encode,
+            frozenset(self.architecture.stop_ids(self._checkpoint.folder())),
+            self._markers,
         )
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
         page_size = self._args.page_size

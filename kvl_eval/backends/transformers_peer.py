@@ -26,7 +26,7 @@ from kvl_eval.backends.jobs import failed, finished
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.errors import ConfigError, SampleError
 from kvl_eval.media.encoded import EncodedPicture
-from kvl_eval.model.families import OTHER
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.thinking import THINK_CLOSE, split_thinking
 from kvl_eval.types import Completion, TokenCounts
 

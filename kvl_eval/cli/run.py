@@ -13,7 +13,7 @@ from kvl_eval.cli.options import Flags
 from kvl_eval.decode import encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run.config import RunConfig, answers_bundled, resolve
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome

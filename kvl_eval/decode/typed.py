@@ -339,7 +339,7 @@ def _object(kind: Any) -> Reader:
                 except _Wrong as wrong:
                     wrong.steps.append(name)
                     raise
-        if layout.rest is not None and len(found) < len(value):
+        if layout.rest is not None and not value.keys() <= layout.known:
             found[layout.rest] = {name: item for name, item in value.items() if name not in layout.known}
         return kind(**found)
 

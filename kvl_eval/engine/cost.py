@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from kvl_eval.backends.base import Cost
 from kvl_eval.model.base import CostShape
+from kvl_eval.request import Cost
 from kvl_eval.types import Generation
 
 TRIED_ROWS, TRIED_KEYS, TRIES = 512, 4096, 3

@@ -8,13 +8,12 @@ prepared at once, and a second time with smaller ones only where the first do no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import PromptSize, Request
 from kvl_eval.media.cache import MediaCache
 from kvl_eval.media.fit import LADDER, fit_limit, limited, overflow, picture_tokens
 from kvl_eval.media.frame_rules import DEFAULT_FRAMES
@@ -24,8 +23,9 @@ from kvl_eval.media.pool import MediaPool
 from kvl_eval.media.settings import MediaSettings
 from kvl_eval.model.base import EncodedPrompt, TextProcessor, Turn
 from kvl_eval.pictures import PictureRule, Size
+from kvl_eval.request import PromptSize, Request
 from kvl_eval.sources.media_files import cache_home
-from kvl_eval.thinking import THINK_CLOSE
+from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Generation, ImageRef, MediaRef, Message, PdfRef, SubtitleRef, VideoRef
 
 USUAL_PAGES = 32  # of a document nobody has opened yet
@@ -55,13 +55,22 @@ class PromptMaker:
         text:     its tokenizer and chat template.
         context:  most tokens of prompt and answer together.
         settings: image preparation, `--blind`, sampling of frames, workers, time limit, cache.
+        markers:  of a thought; the closing one is written where a budget is forced.
     Raises: ConfigError, for settings that no sample could be prepared with.
     """
 
-    def __init__(self, rule: PictureRule, text: TextProcessor, context: int, settings: MediaSettings) -> None:
+    def __init__(
+        self,
+        rule: PictureRule,
+        text: TextProcessor,
+        context: int,
+        settings: MediaSettings,
+        markers: tuple[str, str] = MARKERS,
+    ) -> None:
         self.prep = MediaPrep.of(rule, settings, _cache(settings))
         self._text = text
         self._context = context
+        self._closing = markers[1]
         self._pool: MediaPool[Job, Any] = MediaPool(
             partial(run_media_job, prep=self.prep), workers=settings.num_workers, timeout=settings.timeout
         )
@@ -132,7 +141,7 @@ class PromptMaker:
     def new_tokens(self, generation: Generation) -> int:
         """Most tokens an answer adds to the prompt."""
         forced = bool(generation.think_budgets) and generation.budget_policy == "force"
-        return generation.limit + (len(self._text.encode(THINK_CLOSE)) if forced else 0)
+        return generation.limit + (len(self._text.encode(self._closing)) if forced else 0)
 
     def pictures(self, messages: Iterable[Message]) -> int:
         """How many pictures a prompt will have, as far as that can be said before its files are opened."""
@@ -172,7 +181,7 @@ def _flat(groups: Groups) -> tuple[PreparedImage, ...]:
     return tuple(image for group in groups for image in group)
 
 
-def _chat_message(role: str, parts: Iterable[object]) -> Mapping[str, Any]:
+def _chat_message(role: str, parts: Iterable[object]) -> Turn:
     """A turn for the chat template; whatever is no text is a picture."""
     content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
     return {"role": role, "content": content}

@@ -13,6 +13,7 @@ from kvl_eval.types import MediaInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from kvl_eval.model.base import Embedded
     from kvl_eval.model.pages import PagePool, PageTable
 
 
@@ -31,7 +32,6 @@ class Prompt:
         streams:      one for each repeat.
         order:        the older, the smaller.
         open:         streams that have not ended.
-        alone:        memory ran out while it was prefilled.
     """
 
     key: str
@@ -44,7 +44,6 @@ class Prompt:
     streams: list[Stream] = field(default_factory=list)
     order: int = 0
     open: int = 0
-    alone: bool = False
     begun: float = 0.0
     prefill_seconds: float = 0.0
 
@@ -55,7 +54,7 @@ class Stream:
 
     Attributes:
         table: its pages, from the end of its prefill until it ends or has to wait.
-        alone: memory ran out while nobody else had a row.
+        alone: memory ran out on its account: it has the batch for itself from then on, and fails the next time.
     """
 
     prompt: Prompt
@@ -82,7 +81,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class Counts:
+class BatchCounts:
     """What the model was asked to do; tests and benchmarks read it."""
 
     prefills: int = 0
@@ -114,17 +113,38 @@ class Waiting(NamedTuple):
     @property
     def alone(self) -> bool:
         """Whether it is tried while nothing else runs, since memory ran out."""
-        return self.prompt.alone or (self.stream is not None and self.stream.alone)
-
-    @property
-    def subject(self) -> Prompt | Stream:
-        """What is prefilled."""
-        return self.stream or self.prompt
+        return any(stream.alone for stream in self.streams)
 
     @property
     def tokens(self) -> int:
         """What has to stand in the cache before the next token can be drawn."""
         return len(self.prompt.ids) + (len(self.stream.trajectory.fed) if self.stream else 0)
+
+
+@dataclass(slots=True)
+class Filling:
+    """A prefill under way: of a prompt, or of a prompt and what one stream had generated behind it."""
+
+    waiting: Waiting
+    embedded: Embedded
+    table: PageTable
+
+    @property
+    def left(self) -> int:
+        """Tokens that are not prefilled yet."""
+        return self.embedded.embeds.shape[1] - self.table.length
+
+    def part(self, count: int) -> tuple[Tensor, Tensor]:
+        """Embeddings and positions of the next tokens."""
+        part = slice(self.table.length, self.table.length + count)
+        return self.embedded.embeds[:, part], self.embedded.positions[..., part]
+
+
+class Ready(NamedTuple):
+    """A stream that waits for a row, and the logits behind its beginning."""
+
+    stream: Stream
+    logits: Tensor
 
 
 def overflow(tokens: int, pool: PagePool, prompt: int | None = None) -> SampleError:

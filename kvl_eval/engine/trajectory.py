@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from kvl_eval.thinking import THINK_CLOSE, ThoughtScan, split_thinking, unfinished_close
+from kvl_eval.thinking import MARKERS, ThoughtScan, split_thinking, unfinished_close
 from kvl_eval.types import FinishReason, Generation
 
 LONGEST_MARKER = 16  # tokens; an opening marker has 11 bytes, and a token at least one
@@ -31,11 +31,13 @@ class Alphabet:
         token_bytes: id -> its bytes.
         encode:      text -> ids, special tokens taken as text.
         stop_ids:    ids that end an output.
+        markers:     of a thought: `ModelFamily.think`.
     """
 
     token_bytes: Callable[[int], bytes]
     encode: Callable[[str], list[int]]
     stop_ids: frozenset[int]
+    markers: tuple[str, str] = MARKERS
 
     def bytes_of(self, ids: Sequence[int]) -> bytes:
         return b"".join(map(self.token_bytes, ids))
@@ -67,8 +69,8 @@ class Output:
     def texts(self, alphabet: Alphabet, prefix: str = "") -> tuple[str, str, str]:
         """Raw output (special tokens visible), thought and answer; `prefix` is what the request had written already."""
         raw = (prefix.encode() + alphabet.bytes_of(self.ids)).decode("utf-8", errors="replace")
-        kept = self.ids if self.stop_id is None else self.ids[:-1]
-        split = split_thinking((prefix.encode() + alphabet.bytes_of(kept)).decode("utf-8", errors="replace"))
+        written = prefix.encode() + alphabet.bytes_of(self.ids if self.stop_id is None else self.ids[:-1])
+        split = split_thinking(written.decode("utf-8", errors="replace"), alphabet.markers)
         if self.closed is False and split.closed is None:  # the budget ended inside the opening marker
             return raw, split.answer, ""
         return raw, split.thinking, split.answer
@@ -113,7 +115,7 @@ class Trajectory:
         self.cut: int | None = None
         self.finished = False
         self._ids: list[int] = []
-        self._scan = ThoughtScan(prefix.encode())
+        self._scan = ThoughtScan(prefix.encode(), alphabet.markers)
         self._stop: int | None = None
         self._branch: _Branch | None = None
         self._forced: list[int] = []  # budgets whose branches have not begun, descending
@@ -234,7 +236,7 @@ class Trajectory:
             return
         budget = self._forced.pop(0)
         kept, rest = self._without_unfinished_marker(self._ids[:budget])
-        line = [*self._ids[:kept], *rest, *self.alphabet.encode(THINK_CLOSE)]
+        line = [*self._ids[:kept], *rest, *self.alphabet.encode(self.alphabet.markers[1])]
         held = min(kept, self._valid)
         self._valid = held
         self._branch = _Branch(budget, kept, line, len(line), kept + len(rest))
@@ -242,7 +244,7 @@ class Trajectory:
 
     def _without_unfinished_marker(self, ids: list[int]) -> tuple[int, list[int]]:
         """How many of `ids` stay, and ids for what stays of a token that only ends with the marker's first bytes."""
-        surplus = unfinished_close(self.alphabet.bytes_of(ids[-LONGEST_MARKER:]))
+        surplus = unfinished_close(self.alphabet.bytes_of(ids[-LONGEST_MARKER:]), self.alphabet.markers[1])
         kept = len(ids)
         while surplus > 0:
             kept -= 1

@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
     from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
     from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
-    from kvl_eval.model.pages import LatentCache
+    from kvl_eval.model.kimi_vl.weights import save_checkpoint
     from kvl_eval.model.sampling import sample
-    from kvl_eval.model.weights import save_checkpoint
 
 __all__ = [
     "KimiTokenizer",
     "KimiVL",
     "KimiVLConfig",
     "KimiVLProcessor",
-    "LatentCache",
     "PreprocessorConfig",
     "TextConfig",
     "VisionConfig",
@@ -34,12 +32,11 @@ _HOMES = {
     "KimiVL": "kimi_vl.model",
     "KimiVLConfig": "kimi_vl.config",
     "KimiVLProcessor": "kimi_vl.processor",
-    "LatentCache": "pages",
     "PreprocessorConfig": "kimi_vl.config",
     "TextConfig": "kimi_vl.config",
     "VisionConfig": "kimi_vl.config",
     "sample": "sampling",
-    "save_checkpoint": "weights",
+    "save_checkpoint": "kimi_vl.weights",
 }
 
 

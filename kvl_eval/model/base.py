@@ -43,6 +43,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from kvl_eval.families import Families
 from kvl_eval.model.held import Packed as Packed
 from kvl_eval.model.held import Pages as Pages
 from kvl_eval.pictures import Grid, PictureRule
@@ -193,6 +194,17 @@ class CostShape:
     patches_per_token: int
 
 
+class CheckWarning(NamedTuple):
+    """What a check found that does not keep a checkpoint from being used."""
+
+    text: str
+    why: str
+
+
+Check = Callable[[Path], str | CheckWarning]
+"""What is to be said of one side of a checkpoint folder. Raises: CheckpointError, where it cannot be used."""
+
+
 class Loader(Protocol):
     """Loads a checkpoint's weights."""
 
@@ -209,10 +221,13 @@ class Architecture:
 
     Attributes:
         model_type:    of config.json.
+        families:      what tells its checkpoints apart, and the facts that each kind shares.
         load:          weights and all; imports late.
         check:         whether the folder's configuration, tokenizer and processor files belong together.
+        checks:        of `kvl-eval check model`: config, tensors, tokenizer, processor, chat template.
         processor:     tokenizer and chat template.
         picture_rule:  how its pictures become patches.
+        default_rule:  the same for a checkpoint that states nothing.
         stop_ids:      ids that end a reply.
         context:       most tokens of prompt and answer together.
         dtype:         the checkpoint's own, as torch names it.
@@ -221,10 +236,13 @@ class Architecture:
     """
 
     model_type: str
+    families: Families
     load: Loader
     check: Callable[[Path], None]
+    checks: Mapping[str, Check]
     processor: Callable[[Path], TextProcessor]
     picture_rule: Callable[[Path], PictureRule]
+    default_rule: PictureRule
     stop_ids: Callable[[Path], tuple[int, ...]]
     context: Callable[[Path], int]
     dtype: Callable[[Path], str]

@@ -1,41 +1,70 @@
-"""Batched generation over the latent cache: prefill each prompt alone, then decode all rows together."""
+"""Batched generation as a library: prefill each prompt alone, then decode all rows together."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model.pages import LatentCache, PagedRows
+from kvl_eval.model.base import Prepare, VisionLanguageModel
+from kvl_eval.model.pages import PagePool, PageTable
+from kvl_eval.model.rows import PromptRows, StepRows
 from kvl_eval.model.sampling import finite_token, sample_rows
 from kvl_eval.model.tensors import index_tensor
-
-if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl.model import KimiVL
 
 PREFILL_CHUNK = 2048  # tokens
 
 
+class BatchedModel(VisionLanguageModel, Protocol):
+    """A model that embeds many prompts at once, and in which a token's place is its position."""
+
+    @property
+    def stop_token_ids(self) -> Sequence[int]:
+        """Ids that end a reply."""
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a sequence."""
+
+    def image_features(
+        self,
+        pixel_values: Tensor,
+        grids: Tensor | Sequence[Sequence[int]] | None,
+        *,
+        prepare: Prepare | None = None,
+    ) -> Tensor:
+        """Visual tokens (M, H) of all images."""
+
+    def embeddings(self, input_ids: Tensor, image_features: Tensor | None = None) -> Tensor:
+        """(B, S, H), visual tokens in place of the placeholders, in reading order."""
+
+
 @torch.no_grad()
-def prefill(model: "KimiVL", embeds: Tensor, cache: LatentCache | PagedRows, chunk: int = PREFILL_CHUNK) -> Tensor:
-    """Logits (B, vocab_size) behind prompts of equal length, which go into the cache in chunks."""
-    logits = embeds.new_empty(0)
-    for part in torch.split(embeds, chunk, dim=1):
-        logits = model.forward_block(part, cache)
+def prefill(
+    model: VisionLanguageModel, embeds_1SH: Tensor, pool: PagePool, table: PageTable, chunk: int = PREFILL_CHUNK
+) -> Tensor:
+    """Logits (1, vocab_size) behind a prompt, which goes to the pages of a sequence in chunks."""
+    logits = embeds_1SH.new_empty(0)
+    for part in torch.split(embeds_1SH, chunk, dim=1):
+        size = part.shape[1]
+        positions = torch.arange(table.length, table.length + size, device=embeds_1SH.device)[None]
+        logits = model.forward_cached(part, PromptRows(pool, [table], [size], positions))
     return logits
 
 
 @torch.no_grad()
-def decode_step(model: "KimiVL", tokens: Sequence[int], cache: LatentCache | PagedRows) -> Tensor:
-    """Logits (B, vocab_size) behind one more token in every row of the cache."""
+def decode_step(model: VisionLanguageModel, tokens: Sequence[int], rows: StepRows) -> Tensor:
+    """Logits (B, vocab_size) behind one more token of every row."""
     ids = index_tensor(tokens, model.device)
-    return model.forward_block(model.embed(ids[:, None]).embeds, cache)
+    return model.forward_cached(model.embed(ids[:, None]).embeds, rows)
 
 
 @torch.no_grad()
 def generate(
-    model: "KimiVL",
+    model: BatchedModel,
     input_ids: Tensor,
     pixel_values: Tensor | None = None,
     image_grid_hws: Tensor | Sequence[Sequence[int]] | None = None,
@@ -59,15 +88,15 @@ def generate(
     Raises: PromptError, if a prompt is empty or longer than the context, or if images and placeholders do not fit.
     """
     ids = input_ids.to(model.device)
-    features = None
-    if pixel_values is not None:
-        features = model.image_features(pixel_values.to(model.device), image_grid_hws)
-    embeds = model.embeddings(ids, features)
-    kept = torch.ones_like(ids) if attention_mask is None else attention_mask.to(model.device)
-    prompts = [row[mask.bool()] for row, mask in zip(embeds, kept, strict=True)]
-    _check_lengths([len(prompt) for prompt in prompts], model.config.text_config.max_position_embeddings)
+    pixels = None if pixel_values is None else pixel_values.to(model.device)
+    embeds = model.embeddings(ids, None if pixels is None else model.image_features(pixels, image_grid_hws))
+    prompts = _without_padding(embeds, attention_mask)
+    _check_lengths([len(prompt) for prompt in prompts], model.context)
     stops = frozenset(model.stop_token_ids if stop_token_ids is None else stop_token_ids)
-    cache, logits = _prefill_rows(model, prompts, prefill_chunk)
+    pool, tables = model.new_pool(), [PageTable() for _ in prompts]
+    pairs = zip(prompts, tables, strict=True)
+    logits = torch.cat([prefill(model, prompt[None], pool, table, prefill_chunk) for prompt, table in pairs])
+    rows = StepRows(pool, tables)
     seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
     results: list[list[int]] = [[] for _ in prompts]
     active = list(range(len(prompts)))
@@ -88,19 +117,18 @@ def generate(
         if not going or step + 1 == max_new_tokens:
             break
         if len(going) < count:
-            cache.keep(going)
-            active = [active[i] for i in going]
-        logits = decode_step(model, [tokens[i] for i in going], cache)
+            for i in set(range(count)) - set(going):
+                pool.release(rows.tables[i])
+            active, rows = [active[i] for i in going], StepRows(pool, [rows.tables[i] for i in going])
+        logits = decode_step(model, [tokens[i] for i in going], rows)
     return results
 
 
-def _prefill_rows(model: "KimiVL", prompts: Sequence[Tensor], chunk: int) -> tuple[LatentCache, Tensor]:
-    cache, logits = model.new_cache(), []
-    for prompt in prompts:
-        row = model.new_cache(rows=1)
-        logits.append(prefill(model, prompt[None], row, chunk))
-        cache.join(row)
-    return cache, torch.cat(logits)
+def _without_padding(embeds: Tensor, attention_mask: Tensor | None) -> list[Tensor]:
+    """(S, H) of each row."""
+    if attention_mask is None:
+        return list(embeds)
+    return [row[mask] for row, mask in zip(embeds, attention_mask.to(embeds.device).bool(), strict=True)]
 
 
 def _check_lengths(lengths: Sequence[int], limit: int) -> None:

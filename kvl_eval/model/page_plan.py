@@ -17,36 +17,62 @@ AT_ONCE = {"cpu": 8}  # pages, times rows, of a shared run from which it is read
 AT_ONCE_ELSEWHERE = 512  # where picking is fast, and starting an operation is not
 
 
-class Part(NamedTuple):
-    """Pages that are read together.
+class OwnedPages(NamedTuple):
+    """Pages that are read each for one row.
 
     Attributes:
         pages:  neighbours in the store, or the ones to be picked out of it.
-        owners: (N, 1), the row that attends to each page; (1, G), if all of them are read as one long page.
-        starts: (N), the owner's token that stands first in each page; None for a long page, which all rows see whole.
+        owners: (N, 1), the row that attends to each page.
+        starts: (N), the owner's token that stands first in each page.
     """
 
     pages: slice | Tensor
     owners: Tensor
-    starts: Tensor | None
+    starts: Tensor
 
-    def to(self, device: torch.device) -> Part:
+    def to(self, device: torch.device) -> OwnedPages:
+        """The same on a device."""
         pages = self.pages if isinstance(self.pages, slice) else self.pages.to(device)
-        return Part(pages, self.owners.to(device), None if self.starts is None else self.starts.to(device))
+        return OwnedPages(pages, self.owners.to(device), self.starts.to(device))
 
     def latents(self, store: Tensor) -> Tensor:
-        """The pages, (N, P, W), or (1, N * P, W) as a long page."""
-        found = store[self.pages] if isinstance(self.pages, slice) else store.index_select(0, self.pages)
-        return found if self.starts is not None else found.flatten(0, 1)[None]
+        """The pages, (N, P, W)."""
+        return store[self.pages] if isinstance(self.pages, slice) else store.index_select(0, self.pages)
 
     def hidden(self, seen: Tensor, page_size: int) -> Tensor | None:
-        """True (N, P) at places that the owner does not see, of which it sees the first `seen`; None: all are seen."""
-        if self.starts is None:
-            return None
+        """True (N, P) at places that the owner does not see, of which it sees the first `seen`."""
         return torch.arange(page_size, device=seen.device) >= (seen[self.owners[:, 0]] - self.starts)[:, None]
 
 
-def plan_parts(rows: Sequence[Sequence[int]], used: int, page_size: int, device: torch.device) -> list[Part]:
+class SharedPages(NamedTuple):
+    """Neighbours in the store that some rows see whole, read once for all of them as one long page.
+
+    Attributes:
+        pages:  where they lie.
+        owners: (1, G), the rows.
+    """
+
+    pages: slice
+    owners: Tensor
+
+    def to(self, device: torch.device) -> SharedPages:
+        """The same on a device."""
+        return SharedPages(self.pages, self.owners.to(device))
+
+    def latents(self, store: Tensor) -> Tensor:
+        """The long page, (1, N * P, W)."""
+        return store[self.pages].flatten(0, 1)[None]
+
+    def hidden(self, seen: Tensor, page_size: int) -> Tensor | None:
+        """Nothing of it is hidden."""
+        return None
+
+
+PageGroup = OwnedPages | SharedPages
+"""Pages that are read together."""
+
+
+def plan_parts(rows: Sequence[Sequence[int]], used: int, page_size: int, device: torch.device) -> list[PageGroup]:
     """How the pages of some rows are read, where the first `used` pages of the store are in use.
 
     The store is read as it lies, each page for one of its rows. What further rows share with that one is read once
@@ -59,26 +85,27 @@ def plan_parts(rows: Sequence[Sequence[int]], used: int, page_size: int, device:
         for place, page in enumerate(pages):
             holders.setdefault(page, []).append(row)
             starts[page] = place * page_size
-    parts, nobody = [], len(rows)
+    parts: list[PageGroup] = []
+    nobody = len(rows)
     whole = used if used <= 2 * sum(map(len, rows)) else 0
     if whole:
         owners = [holders.get(page, [nobody])[0] for page in range(whole)]
-        parts.append(_part(slice(0, whole), owners, [starts.get(page, 0) for page in range(whole)], device))
+        parts.append(_owned(slice(0, whole), owners, [starts.get(page, 0) for page in range(whole)], device))
         holders = {page: others for page, (_, *others) in holders.items() if others}
     picked: list[tuple[int, int, int]] = []
     for first, end, owners in _runs(holders):
         if (end - first) * len(owners) >= AT_ONCE.get(device.type, AT_ONCE_ELSEWHERE):
-            parts.append(Part(slice(first, end), index_tensor(owners, device)[None], None))
+            parts.append(SharedPages(slice(first, end), index_tensor(owners, device)[None]))
         else:
             picked += [(page, row, starts[page]) for page in range(first, end) for row in owners]
     if picked:
         pages, owners, begins = (list(values) for values in zip(*picked, strict=True))
-        parts.append(_part(index_tensor(pages, device), owners, begins, device))
+        parts.append(_owned(index_tensor(pages, device), owners, begins, device))
     return parts
 
 
-def _part(pages: slice | Tensor, owners: Sequence[int], starts: Sequence[int], device: torch.device) -> Part:
-    return Part(pages, index_tensor(owners, device)[:, None], index_tensor(starts, device))
+def _owned(pages: slice | Tensor, owners: Sequence[int], starts: Sequence[int], device: torch.device) -> OwnedPages:
+    return OwnedPages(pages, index_tensor(owners, device)[:, None], index_tensor(starts, device))
 
 
 def _runs(holders: Mapping[int, list[int]]) -> Iterator[tuple[int, int, list[int]]]:

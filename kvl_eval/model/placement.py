@@ -1,46 +1,43 @@
 """A model's layers over several devices, by accelerate: for models larger than one card.
 
 accelerate plans (`infer_auto_device_map` over balanced budgets) and moves activations from device to device by hooks
-(`dispatch_model`). The vision tower, the projector and each decoder layer stay whole, since they use weights of their
-parts directly. A layer's share of the latent cache lies where the layer does.
+(`dispatch_model`). Modules of some classes, such as a decoder layer, stay whole, since they use weights of their parts
+directly: the architecture's record names them (`whole_classes`). A layer's share of the cache lies
+where the layer does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.places import Places
 
-if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl.model import KimiVL
-
-Model = TypeVar("Model", bound="KimiVL")
 Module = TypeVar("Module", bound=nn.Module)
-Places = Mapping[str, int | str]
-"""{name of a module, "" being the model: a device as accelerate names it: the number of a card, `cpu` or `disk`}."""
 
-WHOLE = ["MoonViT", "Projector", "DecoderLayer"]  # classes whose instances lie on one device
 OFFLOADED = ("cpu", "disk")
 SHARE = 0.9  # of a card's free memory that weights may take; the latent cache gets a share of what is left
 
 
-def plan_places(model: nn.Module, memory: Mapping[int | str, int] | None = None) -> dict[str, int | str]:
+def plan_places(
+    model: nn.Module, whole_classes: Sequence[str], memory: Mapping[int | str, int] | None = None
+) -> dict[str, int | str]:
     """Where the modules of a model (it may lie on the meta device) go, with about equal shares for all cards.
 
     Args:
         memory: bytes that each device has for weights; None means what the cards here have free.
     Raises: CheckpointError, if the weights do not fit, or accelerate is not there.
     """
-    accelerate = _accelerate()
+    accelerate, whole = _accelerate(), list(whole_classes)
     room = dict(_cards() if memory is None else memory)
     dtype = next(model.parameters()).dtype
-    budgets = accelerate.utils.get_balanced_memory(model, room, no_split_module_classes=WHOLE, dtype=dtype)
+    budgets = accelerate.utils.get_balanced_memory(model, room, no_split_module_classes=whole, dtype=dtype)
     places: dict[str, int | str] = accelerate.infer_auto_device_map(
-        model, {**budgets, **{name: 0 for name in OFFLOADED if name not in room}}, no_split_module_classes=WHOLE
+        model, {**budgets, **{name: 0 for name in OFFLOADED if name not in room}}, no_split_module_classes=whole
     )
     left = [name for name, place in places.items() if place in OFFLOADED and place not in room]
     if left:
@@ -65,11 +62,13 @@ def main_device(device: torch.device | str | Places | None) -> torch.device | st
     return device
 
 
-def wanted_places(model: nn.Module, device: torch.device | str | Places | None) -> Places | None:
+def wanted_places(
+    model: nn.Module, device: torch.device | str | Places | None, whole_classes: Sequence[str]
+) -> Places | None:
     """Where modules go; None where one device is meant, or `auto` finds no second card."""
     if isinstance(device, Mapping):
         return device
-    return plan_places(model) if device == "auto" and torch.cuda.device_count() > 1 else None
+    return plan_places(model, whole_classes) if device == "auto" and torch.cuda.device_count() > 1 else None
 
 
 def allocate(model: Module, places: Places, materialise: Callable[[nn.Module, torch.device], nn.Module]) -> Module:
@@ -79,21 +78,28 @@ def allocate(model: Module, places: Places, materialise: Callable[[nn.Module, to
     return model
 
 
-def dispatch(model: Model, places: Places, folder: str | None = None) -> Model:
-    """The model with accelerate's hooks, which bring inputs and offloaded weights to where a module computes.
+def dispatch(
+    model: nn.Module, places: Places, layers: Sequence[str], whole_classes: Sequence[str], folder: str | None = None
+) -> list[torch.device]:
+    """Hook a model by accelerate: inputs and offloaded weights are brought to where a module computes.
 
     Args:
+        layers: names of the decoder layers.
         folder: where weights placed on `disk` are written to.
+    Returns: the device of each layer.
     """
     accelerate = _accelerate()
     first = _first(places)
     devices = {name: torch.device(first if place in OFFLOADED else place) for name, place in places.items()}
     accelerate.dispatch_model(
-        model, dict(places), main_device=first, offload_dir=folder, preload_module_classes=WHOLE, force_hooks=True
+        model,
+        dict(places),
+        main_device=first,
+        offload_dir=folder,
+        preload_module_classes=list(whole_classes),
+        force_hooks=True,
     )
-    count = model.config.text_config.num_hidden_layers
-    model.layer_devices = [_place_of(f"language_model.model.layers.{index}", devices) for index in range(count)]
-    return model
+    return [_place_of(name, devices) for name in layers]
 
 
 def _first(places: Places) -> int | str:

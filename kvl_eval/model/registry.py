@@ -1,6 +1,7 @@
 """The architectures that the bundled engine runs: one line each. Imports no torch.
 
-A package of an architecture (`kvl_eval/model/NAME/`) has a module `architecture` with the record `ARCHITECTURE`.
+A package of an architecture (`kvl_eval/model/NAME/`) has a module `architecture` with the record `ARCHITECTURE`, and a
+module `families` with the record's `FAMILIES`, which is read by itself where nothing but a family is asked for.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from kvl_eval.errors import CheckpointError
+from kvl_eval.errors import CheckpointError, unknown
+from kvl_eval.families import Families, ModelFamily
 from kvl_eval.model.base import Architecture
 from kvl_eval.model.files import read_json
-from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.families import OTHER, SCRIPTED
 from kvl_eval.pictures import PictureRule
 
 PACKAGES = {
@@ -19,10 +21,6 @@ PACKAGES = {
     "qwen2_5_vl": "kvl_eval.model.qwen2_5_vl",
 }
 """{`model_type` of config.json: package}; the package is imported when a checkpoint asks for it."""
-
-
-SERVED_RULE: PictureRule = PreprocessorConfig()
-"""How large pictures may be that are sent to models which prepare them themselves."""
 
 
 def architecture(model_type: str) -> Architecture:
@@ -42,3 +40,32 @@ def architecture(model_type: str) -> Architecture:
 def architecture_of(folder: Path) -> Architecture:
     """The record of a checkpoint folder's architecture. Raises: CheckpointError."""
     return architecture(str(read_json(folder / "config.json").get("model_type")))
+
+
+def served_rule() -> PictureRule:
+    """How large pictures may be that are sent to models which prepare them themselves: as those of Kimi-VL."""
+    return architecture(OTHER.model_type).default_rule
+
+
+def families(model_type: str | None) -> Families:
+    """The families of an architecture; those of Kimi-VL for one that the bundled engine does not run."""
+    package = PACKAGES.get(model_type or "", PACKAGES[OTHER.model_type])
+    record: Families = import_module(f"{package}.families").FAMILIES
+    return record
+
+
+def family_named(name: str) -> ModelFamily:
+    """The family that a user names. Raises: UsageError, with the nearest names."""
+    records = _all_families()
+    if name not in records:
+        raise unknown("family", name, list(records), "kvl-eval run --help")
+    return records[name]
+
+
+def stored_family(name: str) -> ModelFamily:
+    """The family that a run folder or a backend names; `other` for a name that nobody knows."""
+    return SCRIPTED if name == SCRIPTED.name else _all_families().get(name, OTHER)
+
+
+def _all_families() -> dict[str, ModelFamily]:
+    return {name: family for model_type in PACKAGES for name, family in families(model_type).records.items()}

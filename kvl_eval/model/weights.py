@@ -5,30 +5,24 @@ land in their slice of the stacked parameter. Nothing is ever unpickled, and no 
 """
 
 import json
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kvl_eval.errors import CheckpointError
-from kvl_eval.model.files import id_tuple, read_json
-from kvl_eval.model.hub import checkpoint_folder
-from kvl_eval.model.kimi_vl.config import KimiVLConfig
+from kvl_eval.decode import decode
+from kvl_eval.errors import CheckpointError, DecodeError
+from kvl_eval.model.files import read_json
 from kvl_eval.model.memory import GIB, require_room
-from kvl_eval.model.placement import Places, allocate, dispatch, main_device, wanted_places
+from kvl_eval.model.placement import allocate, main_device
+from kvl_eval.model.places import Places
 
-if TYPE_CHECKING:
-    from kvl_eval.model.kimi_vl.model import KimiVL
-
-log = logging.getLogger(__name__)
-Model = TypeVar("Model", bound="KimiVL")
 Module = TypeVar("Module", bound=nn.Module)
 
 INDEX = "model.safetensors.index.json"
@@ -58,34 +52,6 @@ def _published(key: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}.{expert}.{last}.weight", weight
 
 
-def load_model(
-    kind: type[Model],
-    path_or_repo: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | Places | None = None,
-    check_finite: bool | None = None,
-) -> Model:
-    """A model in evaluation mode with the weights of a checkpoint; see `KimiVL.from_pretrained`.
-
-    `check_finite` looks for NaN and infinity in the weights; None means: in models of up to a billion parameters.
-    """
-    folder = checkpoint_folder(path_or_repo, revision)
-    values = read_json(folder / "config.json")
-    config = KimiVLConfig.from_dict(values)
-    if "auto_map" in values:
-        log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
-    target = _device(main_device(device))
-    wanted = _dtype(dtype, config.torch_dtype, target)
-    with torch.device("meta"):
-        model = kind(config).to(wanted)
-    places = wanted_places(model, device)
-    model = read_weights(model, folder, target, places=places, check_finite=check_finite)
-    model.stop_token_ids = stop_ids(folder, config)
-    return model.eval() if places is None else dispatch(model.eval(), places)
-
-
 def load_on_one_device(
     make: Callable[[], Module],
     folder: Path,
@@ -103,9 +69,9 @@ def load_on_one_device(
         published: a tensor's name in a file -> its name in the model; None for one that the model does not read.
     Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
     """
-    target = _device(main_device(device))
+    target = torch_device(main_device(device))
     with torch.device("meta"):
-        model = make().to(_dtype(dtype, own_dtype, target))
+        model = make().to(torch_dtype(dtype, own_dtype, target))
     return read_weights(model, folder, target, published=published).eval()
 
 
@@ -120,10 +86,7 @@ def read_weights(
 ) -> Module:
     """A model that lies on the meta device, with memory on `target` or in its places, and a checkpoint's weights."""
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-        sources = _sources(files, published)
-        slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+        sources, slots = _opened_tensors(stack, folder, model, published)
         if places is None:
             require_room(weight_bytes(model), target)
         model = materialise(model, target) if places is None else allocate(model, places, materialise)
@@ -133,25 +96,42 @@ def read_weights(
     return model
 
 
-def _sources(files: Iterable[Any], published: Callable[[str], str | None] = str) -> dict[str, tuple[Any, str]]:
+def _sources(files: Iterable[Any], published: Callable[[str], str | None]) -> dict[str, tuple[Any, str]]:
     """Tensors by their name in the model: the file that holds them, and their name there."""
     keys = [(file, key) for file in files for key in sorted(file.keys()) if not key.endswith(SKIPPED)]
     return {name: (file, key) for file, key in keys if (name := published(key)) is not None}
 
 
-def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False) -> int:
+def check_tensors(
+    model: nn.Module, folder: Path, check_finite: bool = False, published: Callable[[str], str | None] = str
+) -> int:
     """Compare the weight files of a folder with a model, which may lie on the meta device; how many tensors there are.
 
-    Raises: CheckpointError as `load_model` does; with `check_finite` also for the first tensor with NaN or infinity.
+    Raises: CheckpointError as `read_weights` does; with `check_finite` also for the first tensor with NaN or infinity.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-        sources = _sources(files)
-        slots = checkpoint_tensors(model)
-        _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+        sources, slots = _opened_tensors(stack, folder, model, published)
         for name, (file, key) in sources.items() if check_finite else ():
             _require_finite(folder, name, file.get_tensor(key))
     return len(slots)
+
+
+def checked_tensors(model: nn.Module, folder: Path, published: Callable[[str], str | None] = str) -> str:
+    """What `check model` says of the weight files of a model on the meta device. Raises: CheckpointError."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    count = check_tensors(model, folder, check_finite=parameters <= SMALL, published=published)
+    finite = ", all finite" if parameters <= SMALL else ", values not looked at"
+    return f"{count:,} tensors, {parameters:,} parameters, names and shapes as config.json says{finite}"
+
+
+def _opened_tensors(
+    stack: ExitStack, folder: Path, model: nn.Module, published: Callable[[str], str | None]
+) -> tuple[dict[str, tuple[Any, str]], dict[str, Tensor]]:
+    """{name in the model: its file, its name there} and {name: its place in the model}, which agree."""
+    files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
+    sources, slots = _sources(files, published), checkpoint_tensors(model)
+    _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+    return sources, slots
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -200,10 +180,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises: CheckpointError, if shards named by the index are missing, or if only pickled weights are there.
     """
     if (folder / INDEX).is_file():
-        weight_map = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(weight_map, dict) or not all(_is_file_name(name) for name in weight_map.values()):
-            raise CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(folder / INDEX))
-        paths = [folder / name for name in sorted(set(weight_map.values()))]
+        paths = [folder / name for name in sorted(_indexed_files(folder / INDEX))]
         absent = [path.name for path in paths if not path.is_file()]
         if absent:
             raise CheckpointError(
@@ -226,8 +203,19 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _is_file_name(name: object) -> bool:
-    return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
+def _indexed_files(index: Path) -> set[str]:
+    """Names of the files that an index says hold tensors. Raises: CheckpointError."""
+    try:
+        names = set(decode(dict[str, str], read_json(index).get("weight_map"), "weight_map").values())
+    except DecodeError as error:
+        raise _bad_index(index, error.message) from None
+    if not all(name.endswith(".safetensors") and Path(name).name == name for name in names):
+        raise _bad_index(index, "a file that it names is no safetensors file of this folder")
+    return names
+
+
+def _bad_index(index: Path, why: str) -> CheckpointError:
+    return CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(index), why=why)
 
 
 def _opened(path: Path) -> Any:
@@ -243,7 +231,17 @@ def _opened(path: Path) -> Any:
         ) from None
 
 
-def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+class StoredTensor(Protocol):
+    """A tensor of a file that was not read."""
+
+    def get_shape(self) -> list[int]:
+        """Its dimensions."""
+
+    def get_dtype(self) -> str:
+        """As safetensors names it."""
+
+
+def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, StoredTensor]) -> None:
     """Raise one error that lists every missing, unexpected and mis-shaped tensor."""
     missing = sorted(set(slots) - set(found))
     unexpected = sorted(set(found) - set(slots))
@@ -273,7 +271,8 @@ def _listed(title: str, items: Iterable[str], count: int) -> list[str]:
     return [*shown, f"{title}: and {count - SHOWN} more"] if count > SHOWN else shown
 
 
-def _device(device: torch.device | str | None) -> torch.device:
+def torch_device(device: torch.device | str | None) -> torch.device:
+    """A device that can be used; None means the CPU. Raises: CheckpointError."""
     chosen = torch.device("cpu") if device is None else None
     try:
         chosen = chosen or torch.device(device)  # type: ignore[arg-type]
@@ -293,7 +292,8 @@ def _device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
-def _dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> torch.dtype:
+def torch_dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> torch.dtype:
+    """The dtype of a model; None means float32 on a CPU and the checkpoint's own elsewhere. Raises: CheckpointError."""
     if dtype is None:
         dtype = "float32" if device.type == "cpu" else own
     name = str(dtype).removeprefix("torch.")
@@ -306,29 +306,8 @@ def _dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> t
     return DTYPES[name]
 
 
-def stop_ids(folder: Path, config: KimiVLConfig) -> tuple[int, ...]:
-    """Ids that end a turn: those of generation_config, of config, and of the tokens named [EOS] and <|im_end|>."""
-    generation = read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
-    found = set(config.eos_ids) | set(id_tuple(generation.get("eos_token_id")))
-    names = folder / "tokenizer_config.json"
-    added = read_json(names).get("added_tokens_decoder", {}) if names.is_file() else {}
-    found |= {int(key) for key, token in added.items() if token.get("content") in ("[EOS]", "<|im_end|>")}
-    return tuple(sorted(found))
-
-
-def save_checkpoint(
-    model: "KimiVL", folder: str | Path, *, dtype: torch.dtype | None = None, max_shard_bytes: int = 5_000_000_000
-) -> None:
-    """Write `config.json`, `generation_config.json` and the weights under their published names.
-
-    Args:
-        dtype:           stored form of every tensor; None keeps the model's.
-        max_shard_bytes: a new safetensors file begins where the last would become larger.
-    The tokenizer's and the processor's files are written by `KimiVLProcessor.save`.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = dtype or model.dtype
+def write_weights(model: nn.Module, folder: Path, stored: torch.dtype, max_shard_bytes: int) -> None:
+    """The weights under their published names, in files of at most so many bytes where tensors allow it."""
     shards: list[dict[str, Tensor]] = [{}]
     room = max_shard_bytes
     tensors = checkpoint_tensors(model)
@@ -348,14 +327,7 @@ def save_checkpoint(
     if len(shards) > 1:
         weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
         total = sum(tensor.numel() * stored.itemsize for tensor in tensors.values())
-        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
-    config = {**model.config.to_dict(), "torch_dtype": str(stored).removeprefix("torch.")}
-    config["text_config"]["torch_dtype"] = config["torch_dtype"]
-    _write_json(folder / "config.json", config)
-    ids = {key: config[key] for key in ("bos_token_id", "pad_token_id") if config[key] is not None}
-    _write_json(
-        folder / "generation_config.json", {**ids, "eos_token_id": list(model.stop_token_ids) or config["eos_token_id"]}
-    )
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
 
 
 def _shard_names(count: int) -> list[str]:
@@ -364,5 +336,6 @@ def _shard_names(count: int) -> list[str]:
     return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, object]) -> None:
+    """A JSON object in the form of published checkpoints."""
     path.write_text(json.dumps(values, indent=1) + "\n", "utf-8")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from kvl_eval import references
 from kvl_eval.decode import Json
 from kvl_eval.families import is_sure
-from kvl_eval.model.families import THINKING
+from kvl_eval.model.kimi_vl.families import THINKING
 from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table

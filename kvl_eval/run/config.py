@@ -12,7 +12,7 @@ from kvl_eval.backends.chat_client import Server
 from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task

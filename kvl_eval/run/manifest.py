@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from kvl_eval.decode import decode, encode, encode_object
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, to_json
 from kvl_eval.run.plan import Plan, TaskPlan

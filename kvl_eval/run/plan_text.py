@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
-from kvl_eval.model.families import OTHER, PUBLISHED, stored_family
+from kvl_eval.model.registry import families, stored_family
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
@@ -36,8 +36,11 @@ def _family_text(config: RunConfig) -> list[str]:
     lines = [f"family    {config.family}" + (f", {RULES[config.family_rule]}" if config.family_rule else "")]
     if family.is_demo:
         lines.append(f"          {DEMO_NOTE}: `--model kimi-vl-instruct` runs the real one")
-    if family is OTHER:
-        lines.append(f"          --family {'|'.join(one.name for one in PUBLISHED)} says which it is")
+    known = families(family.model_type)
+    if family is known.other:
+        lines.append(
+            f"          --family {'|'.join(known_family.name for known_family in known.published)} says which it is"
+        )
     return lines
 
 

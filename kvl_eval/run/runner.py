@@ -22,7 +22,8 @@ from typing import Any
 from kvl_eval.backends.base import Backend
 from kvl_eval.decode import decode, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, UsageError
-from kvl_eval.model.families import INSTRUCT, OTHER, PUBLISHED, stored_family
+from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
+from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_yaml
 from kvl_eval.run.event_loop import run_async
@@ -206,7 +207,7 @@ def _unexpected_thoughts(config: RunConfig, closed: int) -> list[str]:
     """A warning about thoughts in the replies of a family that is taken not to think."""
     if not closed or stored_family(config.family) not in (INSTRUCT, OTHER):
         return []
-    names = " or ".join(family.name for family in PUBLISHED if family is not INSTRUCT)
+    names = " or ".join(family.name for family in FAMILIES.published if family is not INSTRUCT)
     replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
     return [
         f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "

@@ -18,7 +18,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PointReading:
     """What a reader found: a normalised point, in which written form, and the box whose centre it is, if one was."""
 
     x: float
@@ -36,7 +36,7 @@ class WrongFormat(ValueError):
     """The text holds nothing this reader takes for a point; the message says what was wrong with it."""
 
 
-PointReader = Callable[[str, ImageSize], Reading]
+PointReader = Callable[[str, ImageSize], PointReading]
 """(text, size in pixels of the picture as it was sent) -> what it points at. Raises WrongFormat."""
 
 
@@ -50,7 +50,7 @@ def hits(x: float, y: float, box: Box) -> bool:
 _PRO_XY = re.compile(r"x=(0(?:\.\d+)?|1(?:\.0+)?), y=(0(?:\.\d+)?|1(?:\.0+)?)")
 
 
-def read_screenspot_pro(raw: str, size: ImageSize) -> Reading:
+def read_screenspot_pro(raw: str, size: ImageSize) -> PointReading:
     """The first `x=<n>, y=<n>` with both between 0 and 1, written exactly so; `y=12` is read as 1.
 
     Takes the raw output: it drops the thought itself. Where the authors' code stops with a ValueError (a thought that
@@ -66,7 +66,7 @@ def read_screenspot_pro(raw: str, size: ImageSize) -> Reading:
     match = _PRO_XY.search(raw.partition(THINK_CLOSE)[2] if THINK_CLOSE in raw else raw)
     if match is None:
         raise WrongFormat("wrong_format")
-    return Reading(float(match[1]), float(match[2]), "xy")
+    return PointReading(float(match[1]), float(match[2]), "xy")
 
 
 # --- vlmevalkit --------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def read_screenspot_pro(raw: str, size: ImageSize) -> Reading:
 _VLM_XY = re.compile(r"x=([\d.]+), y=([\d.]+)")
 
 
-def read_vlmevalkit(text: str, size: ImageSize) -> Reading:
+def read_vlmevalkit(text: str, size: ImageSize) -> PointReading:
     """The first `x=<n>, y=<n>`, divided by the picture's size if either is above 1; without one, the point (0, 0).
 
     So an answer without a point is a miss, and only `0.5.5` is a wrong format.
@@ -83,7 +83,7 @@ def read_vlmevalkit(text: str, size: ImageSize) -> Reading:
     """
     match = _VLM_XY.search(text)
     if match is None:
-        return Reading(0.0, 0.0, "none")
+        return PointReading(0.0, 0.0, "none")
     try:
         x, y = float(match[1]), float(match[2])
     except ValueError:
@@ -102,7 +102,7 @@ _LMMS_X = re.compile(rf"x['\"]?\s*+[:=]\s*+({_LMMS_NUMBER})", re.I)
 _LMMS_Y = re.compile(rf"y['\"]?\s*+[:=]\s*+({_LMMS_NUMBER})", re.I)
 
 
-def read_lmms_eval(text: str, size: ImageSize) -> Reading:
+def read_lmms_eval(text: str, size: ImageSize) -> PointReading:
     """A `<bbox>` tag's centre, else the first bracketed pair, else x..y, else the first two (or four) numbers.
 
     Four numbers count as a box where the text has `box` or `rect` in it. Numbers above 1 are divided by the size.
@@ -162,7 +162,7 @@ _SEECLICK_BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
 _SEECLICK_NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
-def read_seeclick(text: str, size: ImageSize) -> Reading:
+def read_seeclick(text: str, size: ImageSize) -> PointReading:
     """With `box` in the text, the centre of its first `<box>(a,b),(c,d)</box>` in thousandths; else all its numbers.
 
     There must be exactly two numbers (a point) or four (a box), and they are taken as normalised.
@@ -175,17 +175,17 @@ def read_seeclick(text: str, size: ImageSize) -> Reading:
         if match is None:
             raise WrongFormat("wrong_format")
         left, top, right, bottom = (float(number) for number in match.groups())
-        return Reading((left + right) / 2 / 1000, (top + bottom) / 2 / 1000, "box")
+        return PointReading((left + right) / 2 / 1000, (top + bottom) / 2 / 1000, "box")
     numbers = [float(number) for number in _SEECLICK_NUMBER.findall(text)]
     if len(numbers) == 2:
-        return Reading(numbers[0], numbers[1], "two-numbers")
+        return PointReading(numbers[0], numbers[1], "two-numbers")
     if len(numbers) == 4:
-        return Reading((numbers[0] + numbers[2]) / 2, (numbers[1] + numbers[3]) / 2, "four-numbers")
+        return PointReading((numbers[0] + numbers[2]) / 2, (numbers[1] + numbers[3]) / 2, "four-numbers")
     raise WrongFormat("wrong_format")
 
 
-def _down_if_above_one(x: float, y: float, size: ImageSize, form: str) -> Reading:
-    return Reading(x / size[0], y / size[1], form) if x > 1 or y > 1 else Reading(x, y, form)
+def _down_if_above_one(x: float, y: float, size: ImageSize, form: str) -> PointReading:
+    return PointReading(x / size[0], y / size[1], form) if x > 1 or y > 1 else PointReading(x, y, form)
 
 
 # --- kimi --------------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class _Found:
     thousand: bool = False
 
 
-def read_kimi(raw: str, size: ImageSize, *, bare_thousand: bool = False) -> Reading:
+def read_kimi(raw: str, size: ImageSize, *, bare_thousand: bool = False) -> PointReading:
     """The first point of the answer part, in any of the forms that models write; of a box its centre.
 
     In this order: x and y by name; a call with two positional numbers; a bracketed pair; four numbers in a tag, under
@@ -241,7 +241,7 @@ def read_kimi(raw: str, size: ImageSize, *, bare_thousand: bool = False) -> Read
     return _scaled(found, size, bare_thousand)
 
 
-def read_kimi_thousand(raw: str, size: ImageSize) -> Reading:
+def read_kimi_thousand(raw: str, size: ImageSize) -> PointReading:
     """As `read_kimi`, with bare numbers above 1 as thousandths instead of pixels."""
     return read_kimi(raw, size, bare_thousand=True)
 
@@ -286,25 +286,25 @@ def _bare(text: str) -> _Found | None:
     return _Found((numbers[0], numbers[1]), "two-numbers") if len(numbers) == 2 else None
 
 
-def _scaled(found: _Found, size: ImageSize, bare_thousand: bool) -> Reading:
+def _scaled(found: _Found, size: ImageSize, bare_thousand: bool) -> PointReading:
     values = [_percent(number) for number in found.numbers]
     divisors = (1000, 1000) if found.thousand or bare_thousand else size
     if any(number.endswith(("%", "％")) for number in found.numbers) or max(values) <= 1:
         divisors = (1, 1)
     scaled = [value / divisors[place % 2] for place, value in enumerate(values)]
     if len(scaled) == 2:
-        return Reading(scaled[0], scaled[1], found.form)
+        return PointReading(scaled[0], scaled[1], found.form)
     left, right = sorted((scaled[0], scaled[2]))
     top, bottom = sorted((scaled[1], scaled[3]))
-    return Reading((left + right) / 2, (top + bottom) / 2, found.form, (left, top, right, bottom))
+    return PointReading((left + right) / 2, (top + bottom) / 2, found.form, (left, top, right, bottom))
 
 
-def read_given(text: object) -> Reading:
+def read_given(text: object) -> PointReading:
     """A normalised point that was extracted elsewhere, `[0.5, 0.25]`. Raises WrongFormat where there is none."""
     numbers = _GIVEN.findall(text) if isinstance(text, str) else []
     if len(numbers) != 2:
         raise WrongFormat("nothing_extracted")
-    return Reading(float(numbers[0]), float(numbers[1]), "given")
+    return PointReading(float(numbers[0]), float(numbers[1]), "given")
 
 
 READERS: dict[str, PointReader] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kvl_eval.families import DEMO_NOTE, is_sure
-from kvl_eval.model.families import SCRIPTED, stored_family
+from kvl_eval.model.kimi_vl.families import SCRIPTED
+from kvl_eval.model.registry import stored_family
 from kvl_eval.references import MEAN_NOTE, kimi_value
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow

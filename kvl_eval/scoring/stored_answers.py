@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kvl_eval.model.families import OTHER
+from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.scoring.outputs import Answer, Item
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.records import Extra, PlanEntry, PlannedSample, Record

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvl_eval.decode import Json, ReadLimits, decode, encode_object, read_json
-from kvl_eval.errors import DecodeError, InputError
+from kvl_eval.errors import DecodeError, InputError, KvlEvalError
 from kvl_eval.store.journal import SCHEMA
 from kvl_eval.store.manifest import Manifest
 
@@ -67,7 +67,7 @@ def read_manifest(path: Path) -> StoredManifest:
     is_whole = stated is not None and hashlib.sha256(emptied).hexdigest().encode() == stated.group(1)
     try:
         manifest = decode(Manifest, fields)
-    except DecodeError as error:
+    except KvlEvalError as error:  # of a type, or of settings that exclude each other
         return _stand_in(path, f"cannot be read: {error.message}", fields)
     return StoredManifest(manifest, fields, None if is_whole else f"{path} was changed: its checksum does not fit")
 

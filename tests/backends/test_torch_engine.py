@@ -17,7 +17,7 @@ from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.errors import CheckpointError, ConfigError
 from kvl_eval.model import KimiVL, KimiVLProcessor
-from kvl_eval.model.pages import PromptRows
+from kvl_eval.model.rows import PromptRows
 from kvl_eval.types import Completion, Generation, ImageRef
 from tests.backends.engine import (
     CASES,

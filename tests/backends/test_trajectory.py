@@ -97,6 +97,17 @@ THOUGHT = ids("◁", "think", "▷", "a", "b", "c", "◁/", "think", "▷A")  # 
 FULL = [*THOUGHT, *ids("B", "STOP")]
 
 
+def test_a_budget_is_forced_with_the_markers_of_the_family() -> None:
+    alphabet = Alphabet(token_bytes, encode, frozenset({STOP}), ("<t>", "</t>"))
+    generation = Generation(max_new_tokens=None, think_budgets=(6,), budget_policy="force", answer_tokens=2)
+    trajectory = Trajectory(generation, alphabet)
+    for token in (*encode("<t>ab<"), *ids("B", "STOP")):
+        trajectory.push(token)
+    (output,) = trajectory.outputs
+    assert trajectory.finished and output.forced
+    assert output.texts(alphabet) == ("<t>ab</t>B<|im_end|>", "ab", "B")
+
+
 # Budgets exactly reached, one below, one above
 
 

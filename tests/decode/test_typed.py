@@ -21,6 +21,7 @@ from kvl_eval.decode import (
     Others,
     decode,
     encode,
+    inlined,
     not_stored,
     omitted,
     renamed,
@@ -171,3 +172,33 @@ def test_a_field_is_read_under_its_former_name() -> None:
     stored: Any = encode(make_sample(messages_sha256="c" * 64))
     stored["prompt_sha256"] = stored.pop("messages_sha256")
     assert decode(PlannedSample, stored) == make_sample(messages_sha256="c" * 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    width: int = 1
+    note: str | None = omitted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    name: str
+    size: Size = inlined(Size)
+    others: Others = unknown_fields()
+
+
+@given(st.builds(Picture, name=st.text(), size=st.builds(Size, width=st.integers(0, 9), note=st.none() | st.text())))
+def test_an_inlined_field_stands_in_its_owner(picture: Picture) -> None:
+    stored = encode(picture)
+    assert isinstance(stored, dict)
+    assert (stored["name"], stored["width"]) == (picture.name, picture.size.width)
+    assert "size" not in stored and ("note" in stored) == (picture.size.note is not None)
+    assert decode(Picture, stored) == picture
+
+
+def test_what_an_inlined_type_knows_is_not_unknown() -> None:
+    picture = decode(Picture, {"name": "a", "width": 3, "color": "red"})
+    assert (picture.size, picture.others) == (Size(width=3), {"color": "red"})
+    assert decode(Picture, {"name": "a", "color": "red"}).others == {"color": "red"}
+    with pytest.raises(DecodeError, match=r"^picture\.width: "):
+        decode(Picture, {"name": "a", "width": "wide"}, "picture")

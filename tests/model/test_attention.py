@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
+from kvl_eval.model import KimiVL, KimiVLConfig, TextConfig
 from kvl_eval.model.kimi_vl.attention import Attention
 from kvl_eval.model.kimi_vl.rope import text_angles
-from kvl_eval.model.pages import cache_mask
+from kvl_eval.model.pages import PagePool, PageTable
+from kvl_eval.model.rows import PromptRows, StepRows
+from kvl_eval.model.tensors import cache_mask
 
 CONFIG = TextConfig(
     hidden_size=32,
@@ -73,14 +75,16 @@ def test_cached_attention_equals_attention_over_everything() -> None:
     x = torch.randn(1, 9, 32)
     angles = text_angles(torch.arange(9)[None], 8, CONFIG.rope_theta)
     expected = attention(x, angles)
-    cache = LatentCache(CONFIG, rows=1)
-    cache.reserve(9)
+    pool, table = PagePool(layers=1, width=CONFIG.latent_size, page_size=4), PageTable()
     found, start = [], 0
     for count in (4, 1, 3, 1):
         part = slice(start, start + count)
-        mask = cache_mask(cache.lengths, count, torch.device("cpu"))
-        found.append(attention.forward_block(x[:, part], angles[:, part], mask, cache, 0))
-        cache.advance([count])
+        rows: PromptRows | StepRows = StepRows(pool, [table])
+        if count > 1:
+            rows = PromptRows(pool, [table], [count], torch.arange(start, start + count)[None])
+        assert rows.prepare().tolist() == [list(range(start, start + count))]
+        found.append(attention.forward_cached(x[:, part], angles[:, part], rows, 0))
+        rows.advance()
         start += count
     torch.testing.assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
 
@@ -100,47 +104,24 @@ def test_mask_over_the_cache(starts: list[int], count: int, expected: list[list[
 
 
 def test_cache_of_the_released_model_takes_576_values_a_token_and_layer() -> None:
-    cache = LatentCache(TextConfig(), rows=1, dtype=torch.bfloat16, device="meta")
-    cache.reserve(131072)
-    assert cache.nbytes == 131072 * 27 * 576 * 2 == 131072 * 31104
-    assert len(cache.layers) == 27
-
-
-def test_cache_holds_nothing_but_latents(model: KimiVL) -> None:
-    cache = model.new_cache(rows=3)
-    cache.reserve(10)
-    stored = [value for value in vars(cache).values() if not isinstance(value, list)]
-    assert stored == []
-    assert cache.nbytes == 3 * 256 * 4 * (24 + 8) * 4  # rows, a block of tokens, layers, values, bytes
-
-
-def test_cache_rows_can_be_copied_dropped_and_joined() -> None:
-    cache = LatentCache(CONFIG, rows=2)
-    cache.reserve(300)
-    cache.write(0, torch.arange(2.0)[:, None, None].expand(2, 3, 32))
-    cache.advance([3, 2])
-    cache.keep([1, 0, 1])
-    assert cache.lengths == [2, 3, 2]
-    assert cache.capacity == 256, "room that no row needs is given back"
-    assert cache.layers[0][:, 0, 0].tolist() == [1.0, 0.0, 1.0]
-    other = LatentCache(CONFIG, rows=1)
-    other.reserve(600)
-    cache.join(other)
-    assert (cache.rows, cache.lengths, cache.capacity) == (4, [2, 3, 2, 0], 768)
-    cache.truncate(1, 1)
-    assert cache.lengths == [2, 1, 2, 0]
-    with pytest.raises(ValueError, match="holds 1 tokens"):
-        cache.truncate(1, 2)
+    with torch.device("meta"):
+        pool = KimiVL(KimiVLConfig()).to(torch.bfloat16).new_pool()
+    pool.reserve(131072 // pool.page_size)
+    assert pool.nbytes == 131072 * 27 * 576 * 2 == 131072 * 31104
+    assert len(pool.layers) == 27
 
 
 def test_decoding_the_released_shapes_reads_nothing_back() -> None:
     """A decode step of the full-size model on the meta device: any value that the host wanted would raise."""
     with torch.device("meta"):
         model = KimiVL(KimiVLConfig()).to(torch.bfloat16)
-    cache = model.new_cache(rows=3)
-    cache.reserve(64)
-    cache.advance([60, 11, 33])
-    logits = model.forward_block(torch.empty(3, 1, 2048, dtype=torch.bfloat16, device="meta"), cache)
+    pool, tables = model.new_pool(), [PageTable() for _ in range(3)]
+    for table, length in zip(tables, (60, 11, 33), strict=True):
+        pool.extend([table], length)
+        table.length = length
+    rows = StepRows(pool, tables)
+    logits = model.forward_cached(torch.empty(3, 1, 2048, dtype=torch.bfloat16, device="meta"), rows)
     assert logits.shape == (3, 163840)
-    assert cache.lengths == [61, 12, 34]
-    model.forward_block(torch.empty(3, 16, 2048, dtype=torch.bfloat16, device="meta"), cache)
+    assert rows.lengths == [61, 12, 34]
+    chunks = PromptRows(pool, tables, [16, 16, 16], torch.empty(1, 48, dtype=torch.long, device="meta"))
+    model.forward_cached(torch.empty(1, 48, 2048, dtype=torch.bfloat16, device="meta"), chunks)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from kvl_eval.model import KimiVL, TextConfig
 from kvl_eval.model.generate import decode_step, prefill
 from kvl_eval.model.page_plan import plan_parts
-from kvl_eval.model.pages import PagedRows, PagePool, PageTable
+from kvl_eval.model.pages import PagePool, PageTable
+from kvl_eval.model.rows import StepRows
+from tests.model.latent_cache import decode_block, new_cache, prefill_block
 
 SMALL = TextConfig(kv_lora_rank=1, qk_rope_head_dim=2, num_hidden_layers=1)
 
@@ -72,16 +74,16 @@ def test_rows_that_share_a_long_beginning_get_the_logits_of_one_block(tiny: Path
     document, others = torch.randn(1, 50, hidden).double(), torch.randn(1, 400, hidden).double()
     questions = [torch.randn(1, size, hidden).double() for size in (1, 6, 3, 9)]
     first, outside = PageTable(), PageTable()
-    prefill(model, document, PagedRows(pool, [first]))
+    prefill(model, document, pool, first)
     tables, expected = [first, *(pool.fork(first) for _ in questions[1:])], []
     for table, question in zip(tables, questions, strict=True):
-        prefill(model, question, PagedRows(pool, [table]))
-        block = model.new_cache(rows=1)
-        prefill(model, torch.cat([document, question], dim=1), block)
-        expected.append([decode_step(model, [token], block) for token in (5, 6, 7, 8, 9, 10)])
-    rows = PagedRows(pool, tables)
+        prefill(model, question, pool, table)
+        block = new_cache(model, rows=1)
+        prefill_block(model, torch.cat([document, question], dim=1), block)
+        expected.append([decode_block(model, [token], block) for token in (5, 6, 7, 8, 9, 10)])
+    rows = StepRows(pool, tables)
     for step, token in enumerate((5, 6, 7, 8, 9, 10)):
         if step == 3:  # now most pages are those of others, so that none is read as it lies
-            prefill(model, others, PagedRows(pool, [outside]))
+            prefill(model, others, pool, outside)
         found = decode_step(model, [token] * len(tables), rows)
         torch.testing.assert_close(found, torch.cat([one[step] for one in expected]), atol=1e-9, rtol=0)

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kvl_eval.model import KimiVL, KimiVLConfig, LatentCache, TextConfig
+from kvl_eval.model import KimiVL, KimiVLConfig, TextConfig
 from kvl_eval.model.generate import decode_step, prefill
-from kvl_eval.model.pages import PagedRows, PagePool, PageTable
+from kvl_eval.model.pages import PagePool, PageTable
+from kvl_eval.model.rows import PromptRows, StepRows
+from tests.model.latent_cache import LatentCache, decode_block, forward_block, new_cache, prefill_block
 
 SMALL = TextConfig(kv_lora_rank=2, qk_rope_head_dim=2, num_hidden_layers=2)
 LIMIT = 12
@@ -26,12 +28,16 @@ class Twin:
 
 
 def write(pool: PagePool, twins: list[Twin], tokens: list[list[int]]) -> None:
-    """Append tokens, the same number to each twin; in layer 1 they are negative."""
-    rows = PagedRows(pool, [twin.table for twin in twins])
-    rows.prepare(len(tokens[0]))
+    """Append tokens: single ones as a decode step, else as prompts; in layer 1 they are negative."""
+    tables, counts = [twin.table for twin in twins], [len(new) for new in tokens]
+    values = torch.tensor([token for new in tokens for token in new]).view(1, -1)
+    rows: PromptRows | StepRows = PromptRows(pool, tables, counts, values)
+    if set(counts) == {1}:
+        rows, values = StepRows(pool, tables), values.T
+    rows.prepare()
     for layer, sign in ((0, 1.0), (1, -1.0)):
-        rows.write(layer, sign * torch.tensor(tokens)[..., None].expand(-1, -1, 4).float())
-    rows.advance([len(tokens[0])] * len(twins))
+        rows.write(layer, sign * values[..., None].expand(-1, -1, 4).float())
+    rows.advance()
     for twin, new in zip(twins, tokens, strict=True):
         twin.tokens += new
 
@@ -150,19 +156,19 @@ LENGTHS = (1, 9, 4, 23, 8)
 def twin_logits(model: KimiVL, page_size: int, steps: int = 6) -> tuple[list[Tensor], list[Tensor]]:
     """Logits of prompts prefilled in chunks and decoded together: over pages, and over `LatentCache`."""
     embeds = [torch.randn(1, length, model.config.text_config.hidden_size) for length in LENGTHS]
-    pool, tables, block = model.new_pool(page_size=page_size), [], model.new_cache()
+    pool, tables, block = model.new_pool(page_size=page_size), [], new_cache(model)
     paged, plain = [], []
     for one in embeds:
         tables.append(PageTable())
-        paged.append(prefill(model, one, PagedRows(pool, tables[-1:]), 7))
-        row = model.new_cache(rows=1)
-        plain.append(prefill(model, one, row, 7))
+        paged.append(prefill(model, one, pool, tables[-1], 7))
+        row = new_cache(model, rows=1)
+        plain.append(prefill_block(model, one, row, 7))
         block.join(row)
-    rows = PagedRows(pool, tables)
+    rows = StepRows(pool, tables)
     for step in range(steps):
         tokens = [3 * step + row for row in range(len(tables))]
         paged.append(decode_step(model, tokens, rows))
-        plain.append(decode_step(model, tokens, block))
+        plain.append(decode_block(model, tokens, block))
         assert rows.lengths == block.lengths
     return paged, plain
 
@@ -181,17 +187,17 @@ def test_rows_see_their_own_pages_whoever_else_is_there(model: KimiVL, others: i
     """Shared beginnings, pages of sequences outside the batch, gaps that were closed: the logits stay the same."""
     torch.manual_seed(0)
     embeds = torch.randn(1, 10, model.config.text_config.hidden_size)
-    alone = model.new_cache(rows=1)
-    prefill(model, embeds, alone)
-    expected = [decode_step(model, [token], alone) for token in (5, 6, 7)]
+    alone = new_cache(model, rows=1)
+    prefill_block(model, embeds, alone)
+    expected = [decode_block(model, [token], alone) for token in (5, 6, 7)]
     pool = model.new_pool(page_size=4)
     gone, outside, first = PageTable(), PageTable(), PageTable()
     for table, size in ((gone, 9), (first, None), (outside, others)):
         given = embeds if size is None else torch.randn(1, size, embeds.shape[2])
-        prefill(model, given, PagedRows(pool, [table]))
+        prefill(model, given, pool, table)
     second = pool.fork(first)
     pool.release(gone)
-    rows = PagedRows(pool, [first, second])
+    rows = StepRows(pool, [first, second])
     for token, logits in zip((5, 6, 7), expected, strict=True):
         found = decode_step(model, [token, token], rows)
         torch.testing.assert_close(found, logits.expand(2, -1), atol=1e-4, rtol=0)
@@ -199,17 +205,19 @@ def test_rows_see_their_own_pages_whoever_else_is_there(model: KimiVL, others: i
     assert pool.used == 2 + 2 * 2
 
 
-def test_several_tokens_a_row_may_differ_in_what_they_follow(model: KimiVL) -> None:
-    """Rows of different length take several tokens at once, padded at the right."""
+@torch.no_grad()
+def test_sequences_of_one_pass_may_differ_in_what_they_follow(model: KimiVL) -> None:
+    """Chunks of different length behind beginnings of different length, packed behind each other."""
     torch.manual_seed(0)
     hidden = model.config.text_config.hidden_size
-    pool, tables, block = model.new_pool(page_size=4), [PageTable(), PageTable()], model.new_cache(rows=2)
-    rows = PagedRows(pool, tables)
+    pool, tables, block = model.new_pool(page_size=4), [PageTable(), PageTable()], new_cache(model, rows=2)
     for counts in ([6, 2], [3, 5], [1, 4]):
         embeds = torch.randn(2, max(counts), hidden)
-        found = model.forward_block(embeds, rows, counts)
-        torch.testing.assert_close(found, model.forward_block(embeds, block, counts), atol=1e-4, rtol=0)
-    assert rows.lengths == block.lengths == [10, 11]
+        packed = torch.cat([row[:count] for row, count in zip(embeds, counts, strict=True)])[None]
+        places = [torch.arange(table.length, table.length + count) for table, count in zip(tables, counts, strict=True)]
+        found = model.forward_cached(packed, PromptRows(pool, tables, counts, torch.cat(places)[None]))
+        torch.testing.assert_close(found, forward_block(model, embeds, block, counts), atol=1e-4, rtol=0)
+    assert [table.length for table in tables] == block.lengths == [10, 11]
 
 
 def test_a_sick_row_makes_nobody_else_sick(model: KimiVL) -> None:
@@ -217,11 +225,11 @@ def test_a_sick_row_makes_nobody_else_sick(model: KimiVL) -> None:
     pool, tables = model.new_pool(page_size=4), [PageTable(), PageTable()]
     for table, sick in zip(tables, (True, False), strict=True):
         embeds = torch.randn(1, 6, model.config.text_config.hidden_size)
-        prefill(model, embeds * (float("nan") if sick else 1.0), PagedRows(pool, [table]))
-    both = decode_step(model, [1, 1], PagedRows(pool, tables))
+        prefill(model, embeds * (float("nan") if sick else 1.0), pool, table)
+    both = decode_step(model, [1, 1], StepRows(pool, tables))
     assert bool(both[0].isnan().all())
     assert bool(both[1].isfinite().all())
-    alone = decode_step(model, [1], PagedRows(pool, tables[1:]))
+    alone = decode_step(model, [1], StepRows(pool, tables[1:]))
     assert bool(alone.isfinite().all()), "though the sick one's pages lie beside it"
 
 
@@ -260,14 +268,14 @@ def test_decoding_the_released_shapes_over_pages_reads_nothing_back(released: Ca
     pool = model.new_pool()
     first, other = PageTable(), PageTable()
     embeds = torch.empty(1, 100, 2048, dtype=torch.bfloat16, device="meta")
-    model.forward_block(embeds, PagedRows(pool, [first]))
-    model.forward_block(embeds, PagedRows(pool, [other]))
-    rows = PagedRows(pool, [first, pool.fork(first)])
+    prefill(model, embeds, pool, first)
+    prefill(model, embeds, pool, other)
+    rows = StepRows(pool, [first, pool.fork(first)])
     for _ in range(2):
         logits = decode_step(model, [1, 2], rows)
     assert logits.shape == (2, 163840)
     assert (rows.lengths, pool.copied) == ([102, 102], 1)
-    model.forward_block(embeds, PagedRows(pool, [first]))
+    prefill(model, embeds, pool, first)
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kvl_eval.errors import PromptError
-from kvl_eval.model import KimiVL, LatentCache
+from kvl_eval.model import KimiVL
 from kvl_eval.model.generate import decode_step, prefill
+from kvl_eval.model.pages import PageTable
+from kvl_eval.model.rows import PromptRows, StepRows
 
 CASES = ["text_only", "text_multi_turn", "one_image", "two_images", "over_limit"]
 WITH_IMAGES = CASES[2:]
@@ -148,26 +150,23 @@ def test_rows_join_and_leave_a_running_batch(model: KimiVL, cases: dict[str, Any
     """Prompts are admitted and retired in the middle of decoding, and every row still says the same."""
     embeds = {name: model.embeddings(inputs[name]["input_ids"], features(model, inputs[name])) for name in CASES}
     expected = {name: cases[name]["greedy_24"] for name in CASES}
-    cache, active, said = model.new_cache(), [], {name: [] for name in CASES}
+    pool, tables, said = model.new_pool(page_size=8), {}, {name: [] for name in CASES}
     waiting = list(CASES)
     for step in range(60):
         if waiting and step % 3 == 0:
             name = waiting.pop(0)
-            row = model.new_cache(rows=1)
-            said[name].append(int(prefill(model, embeds[name], row, 10).argmax()))
-            cache.join(row)
-            active.append(name)
-        tokens = decode_step(model, [said[name][-1] for name in active], cache).argmax(-1).tolist()
-        for name, token in zip(active, tokens, strict=True):
+            tables[name] = PageTable()
+            said[name].append(int(prefill(model, embeds[name], pool, tables[name], 10).argmax()))
+        rows = StepRows(pool, list(tables.values()))
+        tokens = decode_step(model, [said[name][-1] for name in tables], rows).argmax(-1).tolist()
+        for name, token in zip(list(tables), tokens, strict=True):
             said[name].append(token)
-        going = [i for i, name in enumerate(active) if len(said[name]) < 24]
-        if len(going) < len(active):
-            cache.keep(going)
-            active = [active[i] for i in going]
-        if not active and not waiting:
+            if len(said[name]) == 24:
+                pool.release(tables.pop(name))
+        if not tables and not waiting:
             break
     assert said == expected
-    assert cache.rows == 0
+    assert pool.used == 0
 
 
 def features(model: KimiVL, given: Inputs) -> Tensor | None:
@@ -179,14 +178,14 @@ def test_a_cut_row_goes_on_as_if_nothing_had_followed(
     model: KimiVL, cases: dict[str, Any], inputs: dict[str, Inputs]
 ) -> None:
     ids, expected = inputs["text_only"]["input_ids"], cases["text_only"]["greedy_24"]
-    cache = model.new_cache(rows=1)
-    logits = prefill(model, model.embeddings(ids), cache)
+    pool, table = model.new_pool(page_size=8), PageTable()
+    logits, rows = prefill(model, model.embeddings(ids), pool, table), StepRows(pool, [table])
     for token in [700, 701, 702]:
-        decode_step(model, [token], cache)
-    cache.truncate(0, ids.shape[1])
+        decode_step(model, [token], rows)
+    pool.truncate(table, ids.shape[1])
     said = [int(logits.argmax())]
     for _ in range(7):
-        said.append(int(decode_step(model, said[-1:], cache).argmax()))
+        said.append(int(decode_step(model, said[-1:], rows).argmax()))
     assert said == expected[:8]
 
 
@@ -194,10 +193,10 @@ def test_a_cut_row_goes_on_as_if_nothing_had_followed(
 def test_prompts_of_different_length_prefill_together(golden: Path, model: KimiVL, inputs: dict[str, Inputs]) -> None:
     names = ["text_only", "text_multi_turn"]
     rows = [model.embeddings(inputs[name]["input_ids"])[0] for name in names]
-    cache = LatentCache(model.config.text_config, rows=2)
-    counts = [len(row) for row in rows]
-    logits = model.forward_block(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), cache, counts)
-    assert cache.lengths == counts
+    pool, tables, counts = model.new_pool(), [PageTable(), PageTable()], [len(row) for row in rows]
+    positions = torch.cat([torch.arange(count) for count in counts])[None]
+    logits = model.forward_cached(torch.cat(rows)[None], PromptRows(pool, tables, counts, positions))
+    assert [table.length for table in tables] == counts
     for row, name in enumerate(names):
         torch.testing.assert_close(logits[row], vectors(golden, name)["logits"][-1], atol=1e-4, rtol=0)
 
@@ -229,7 +228,7 @@ def test_bfloat16_says_nearly_the_same(tiny: Path, golden: Path, inputs: dict[st
     assert logits.dtype == torch.float32
     alike = torch.nn.functional.cosine_similarity(logits[0], vectors(golden, name)["logits"], dim=-1)
     assert alike.median() > 0.99
-    assert model.new_cache().layers[0].dtype == torch.bfloat16
+    assert model.new_pool().layers[0].dtype == torch.bfloat16
     assert len(model.generate(**inputs[name], max_new_tokens=6, stop_token_ids=())[0]) == 6
 
 
@@ -245,5 +244,6 @@ def test_float64_stays_in_float64_from_pixels_to_logits(tiny: Path, golden: Path
         alone = model(**inputs[name]).logits[0]
         torch.testing.assert_close(alone, vectors(golden, name)["logits"].double(), atol=1e-4, rtol=0)
         torch.testing.assert_close(logits[row, -len(alone) :], alone, atol=1e-12, rtol=0)
-    chunked = prefill(model, model.embeddings(inputs["text_only"]["input_ids"]), model.new_cache(1), chunk=5)
+    embeds = model.embeddings(inputs["text_only"]["input_ids"])
+    chunked = prefill(model, embeds, model.new_pool(), PageTable(), chunk=5)
     torch.testing.assert_close(chunked[0], logits[1, -1], atol=1e-12, rtol=0)

@@ -12,10 +12,15 @@ import torch
 
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL
+from kvl_eval.model.generate import decode_step, prefill
+from kvl_eval.model.kimi_vl.architecture import ARCHITECTURE
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
-from kvl_eval.model.pages import PagedRows, PageTable
-from kvl_eval.model.placement import WHOLE, dispatch, plan_places
+from kvl_eval.model.kimi_vl.weights import place
+from kvl_eval.model.pages import PageTable
+from kvl_eval.model.placement import plan_places
+from kvl_eval.model.rows import StepRows
 from tests.model.conftest import Inputs
+from tests.refusals import refused
 
 LAYER = "language_model.model.layers"
 
@@ -47,19 +52,19 @@ def by_layer(model: KimiVL, *places: str | int) -> dict[str, str | int]:
 def test_the_plan_fills_cards_in_order_and_splits_nothing_that_must_stay_whole(tiny: Path) -> None:
     model = on_meta(tiny)
     room: Mapping[int | str, int] = {card: weight(model) * 2 // 3 for card in range(2)}
-    places = plan_places(model, room)
+    places = plan_places(model, ARCHITECTURE.whole_classes, room)
     assert set(places.values()) == {0, 1}
     for name, module in model.named_modules():
-        if type(module).__name__ in WHOLE:
-            assert any(name == place or name.startswith(f"{place}.") for place in places), name
+        if type(module).__name__ in ARCHITECTURE.whole_classes:
+            assert any(name == whole or name.startswith(f"{whole}.") for whole in places), name
     for card, most in room.items():
-        assert sum(weight(model, name) for name, place in places.items() if place == card) <= most
+        assert sum(weight(model, name) for name, where in places.items() if where == card) <= most
 
 
 def test_weights_that_no_card_has_room_for_are_refused(tiny: Path) -> None:
     model = on_meta(tiny)
-    with pytest.raises(CheckpointError, match="which 2 devices do not have") as caught:
-        plan_places(model, dict.fromkeys(range(2), weight(model) // 4))
+    with refused(CheckpointError, "model.memory") as caught:
+        plan_places(model, ARCHITECTURE.whole_classes, dict.fromkeys(range(2), weight(model) // 4))
     assert "no room for" in (caught.value.why or "")
 
 
@@ -68,7 +73,7 @@ def test_hooks_change_no_logit_and_no_answer(
     tiny: Path, tmp_path: Path, model: KimiVL, inputs: dict[str, Inputs], places: tuple[str, str]
 ) -> None:
     placed = KimiVL.from_pretrained(tiny)
-    dispatch(placed, by_layer(placed, *places), str(tmp_path))
+    place(placed, by_layer(placed, *places), str(tmp_path))
     assert hasattr(placed.language_model.model.layers[-1], "_hf_hook")
     offloaded = placed.language_model.model.layers[-1].self_attn.kv_b_proj.weight.device.type
     assert offloaded == ("meta" if "disk" in places else "cpu")
@@ -86,23 +91,21 @@ def test_pages_of_a_layer_lie_where_the_layer_does(model: KimiVL, tiny: Path) ->
     """The meta device stands for a second card: torch refuses tensors of two devices in one operation."""
     placed = KimiVL.from_pretrained(tiny, dtype="bfloat16")
     split = by_layer(model, "cpu", "meta") | {"language_model.model.norm": "meta", "language_model.lm_head": "meta"}
-    for name, place in split.items():
-        placed.get_submodule(name).to(place)
-    dispatch(placed, split)
+    for name, where in split.items():
+        placed.get_submodule(name).to(where)
+    place(placed, split)
     assert [device.type for device in placed.layer_devices] == ["cpu"] * (len(placed.layer_devices) - 1) + ["meta"]
     pool = placed.new_pool(page_size=4)
     assert [layer.device for layer in pool.layers] == list(placed.layer_devices)
-    rows = PagedRows(pool, [PageTable(), PageTable()])
-    ids = torch.tensor([[5, 6, 7, 8, 9], [9, 8, 7, 6, 5]])
-    logits = [placed.forward_block(placed.embeddings(ids), rows, [5, 3])]
-    logits += [placed.forward_block(placed.embeddings(ids[:, :size]), rows) for size in (1, 3, 1)]
-    assert {(one.device.type, one.shape) for one in logits} == {("meta", (2, model.config.text_config.vocab_size))}
-    pool.truncate(rows.tables[0], 2)
-    cache = placed.new_cache(rows=2)
-    assert [layer.device for layer in cache.layers] == list(placed.layer_devices)
-    placed.forward_block(placed.embeddings(ids), cache)
-    cache.keep([1])
-    assert placed.forward_block(placed.embeddings(ids[:1, :1]), cache).device.type == "meta"
+    tables = [PageTable(), PageTable()]
+    embeds = placed.embeddings(torch.tensor([[5, 6, 7, 8, 9, 9, 8, 7]]))
+    for table, count in zip(tables, (8, 5), strict=True):
+        assert prefill(placed, embeds[:, :count], pool, table, 3).device.type == "meta"
+    rows, size = StepRows(pool, tables), model.config.text_config.vocab_size
+    logits = [decode_step(placed, [1, 2], rows) for _ in range(3)]
+    assert {(one.device.type, one.shape) for one in logits} == {("meta", (2, size))}
+    pool.truncate(tables[0], 2)
+    assert decode_step(placed, [1, 2], rows).device.type == "meta"
 
 
 def test_accelerate_loads_only_where_it_is_needed(tiny: Path) -> None:

@@ -1,5 +1,6 @@
 """MoonViT part by part, and the fast attention against the plain one."""
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,9 @@ from kvl_eval.model import KimiVL
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.processor import normalize
 from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
-from kvl_eval.model.kimi_vl.vision import Block, attend_dense_mask, attend_per_image
+from kvl_eval.model.kimi_vl.vision import Block, attend_per_image
+from kvl_eval.model.precision import wide
+from kvl_eval.pictures import Grid
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,17 @@ def test_kept_positions_follow_the_weight(model: KimiVL) -> None:
         table.weight.fill_(2.0)
         assert torch.equal(table(4, 6), 2 * before)
     assert table(4, 6).requires_grad, "with gradients nothing is taken from the store"
+
+
+def attend_dense_mask(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequence[Grid]) -> Tensor:
+    """The plain form of `attend_per_image`: one attention over all patches under a (P, P) mask."""
+    sizes = torch.tensor([rows * cols for rows, cols in grids])
+    owner = torch.repeat_interleave(torch.arange(len(grids)), sizes).to(q_PAD.device)
+    q, k, v = (wide(x.transpose(0, 1)) for x in (q_PAD, k_PAD, v_PAD))  # (A, P, D)
+    scores = q @ k.mT * q.shape[-1] ** -0.5
+    scores = scores.masked_fill(owner[:, None] != owner[None, :], float("-inf"))
+    out_APD: Tensor = scores.softmax(-1) @ v
+    return out_APD.transpose(0, 1).to(q_PAD.dtype)
 
 
 @pytest.mark.parametrize("grids", [[(2, 2)], [(4, 6), (6, 4), (2, 2)], [(2, 10), (14, 4), (2, 10), (6, 8)]], ids=str)

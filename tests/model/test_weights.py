@@ -15,8 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.families import CONFIG_KEY
 from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, TextConfig, VisionConfig, save_checkpoint
-from kvl_eval.model.weights import INDEX, checkpoint_tensors, load_model, materialise
+from kvl_eval.model.kimi_vl.weights import load_model
+from kvl_eval.model.weights import INDEX, checkpoint_tensors, materialise
+from tools.nano.network import random_weights
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 
@@ -117,9 +120,21 @@ def test_saved_configuration_is_the_given_one(tiny: Path, tmp_path: Path, model:
     }
 
 
+def test_the_label_of_a_family_is_kept(tiny: Path, tmp_path: Path) -> None:
+    model = KimiVL.from_pretrained(tiny)
+    assert model.config.family is None
+    save_checkpoint(model, tmp_path)
+    assert CONFIG_KEY not in json.loads((tmp_path / "config.json").read_text())
+    values = {**json.loads((tiny / "config.json").read_text()), CONFIG_KEY: "nano"}
+    model.config = KimiVLConfig.from_dict(values)
+    save_checkpoint(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())[CONFIG_KEY] == "nano"
+    assert KimiVLConfig.from_folder(tmp_path).family == "nano"
+
+
 def test_a_new_model_can_be_trained_and_saved(model: KimiVL, inputs: dict[str, Any], tmp_path: Path) -> None:
-    fresh = KimiVL(model.config).init_weights(torch.Generator().manual_seed(0)).train()
-    twin = KimiVL(model.config).init_weights(torch.Generator().manual_seed(0))
+    fresh = random_weights(KimiVL(model.config), torch.Generator().manual_seed(0)).train()
+    twin = random_weights(KimiVL(model.config), torch.Generator().manual_seed(0))
     assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), twin.parameters(), strict=True))
     optimizer = torch.optim.AdamW(fresh.parameters(), lr=3e-3)
     batch = inputs["one_image"]

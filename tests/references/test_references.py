@@ -10,8 +10,9 @@ import pytest
 
 from kvl_eval import references
 from kvl_eval.errors import UsageError
-from kvl_eval.model.families import stored_family
+from kvl_eval.model.registry import stored_family
 from kvl_eval.tasks.base import Reference
+from tests.refusals import refused
 
 MATHVISTA = Reference(benchmark="mathvista", split="testmini")
 
@@ -74,7 +75,7 @@ def test_settings_are_rows_of_their_own() -> None:
 
 
 def test_unknown_table_is_refused() -> None:
-    with pytest.raises(UsageError, match="table9"):
+    with refused(UsageError, "usage.table", "table9"):
         references.published(MATHVISTA, table="table9")
 
 

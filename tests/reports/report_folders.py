@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from kvl_eval.cli.main import main
+from kvl_eval.decode import decode
 from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import get_task, open_split
@@ -81,8 +84,8 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
     return {**record, **changes}
 
 
-def make_score(number: int, verdict: str, text: str) -> dict[str, Any]:
-    return {
+def make_score(number: int, verdict: str, text: str) -> ScoreLine:
+    line = {
         "sample_id": sample_id(number),
         "repeat": 0,
         "budget": None,
@@ -100,6 +103,7 @@ def make_score(number: int, verdict: str, text: str) -> dict[str, Any]:
         "scorer": "official",
         "scorer_version": "1",
     }
+    return decode(ScoreLine, line)
 
 
 def make_plan(number: int, task: str, text: str) -> dict[str, Any]:
@@ -161,7 +165,7 @@ def make_run(
         **manifest,
     }
     plan = [encode_line(make_plan(i, task, text)) for i in range(n)]
-    run = RunFolder.create(folder, name, fields, plan)
+    run = RunFolder.create(folder, name, decode(Manifest, fields), plan)
     answered = n - missing
     journal = run.journal(task)
     for i in range(answered):

@@ -15,6 +15,7 @@ import pytest
 from kvl_eval.errors import StorageError, UsageError
 from kvl_eval.reports.html import task_file
 from kvl_eval.reports.write import write_report
+from tests.refusals import refused
 from tests.reports.report_folders import make_run, picture_shas
 from tests.reports.report_rows import HOSTILE, make_row
 
@@ -213,7 +214,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 
 def test_no_run_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no run is named"):
+    with refused(UsageError, "usage.report"):
         write_report([], tmp_path)
 
 

@@ -11,6 +11,7 @@ from kvl_eval import references
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.leaderboard import benchmark_groups, leaderboard, printed_table, published_table
 from kvl_eval.reports.runs import open_runs
+from tests.refusals import refused
 from tests.reports.report_folders import make_run
 from tests.reports.report_rows import make_row
 
@@ -118,7 +119,7 @@ def test_leaderboard_shows_default_figures_with_source_and_notes() -> None:
 
 
 def test_unknown_table() -> None:
-    with pytest.raises(UsageError, match="tabel3"):
+    with refused(UsageError, "usage.table", "tabel3"):
         printed_table("tabel3", [])
 
 

@@ -34,6 +34,7 @@ from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score
 from tests.faults.invariants import check_invariants, no_model
 from tests.faults.stub_server import Asked, Stub, chat, failing, in_turn, serving, unused_address
+from tests.refusals import refused
 from tests.tiny_task import comparable, rescored, rows, run_tiny, tiny
 from tests.tiny_task import score as letter_score
 
@@ -349,7 +350,7 @@ def test_two_judges_or_none_of_one_run_are_compared(tmp_path: Path, stub: Stub) 
     assert "official against official+umpire" in as_text(found)
     [one] = compared(folder, folder, task, protocols=("official+umpire", "official+second"))
     assert [flip["sample_id"] for flip in one["lost"]] == ["q/1", "q/2", "q/3"]
-    with pytest.raises(UsageError, match="'third' was not asked") as caught:
+    with refused(UsageError, "usage.judge", "'third'") as caught:
         compare(RunReader(folder, [task]), RunReader(folder, [task]), protocols=("official", "official+third"))
     assert caught.value.why == "asked: umpire, second"
 

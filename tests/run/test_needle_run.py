@@ -12,7 +12,7 @@ from kvl_eval.backends import make_backend
 from kvl_eval.backends.base import Backend, Cost, Limits, Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError
-from kvl_eval.model.families import INSTRUCT, NANO
+from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO
 from kvl_eval.reports.leaderboard import printed_table
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.task_view import task_sections

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.backends.base import Description, Settings
+from kvl_eval.backends.base import Description, PromptSize, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.fingerprint import differences
@@ -21,6 +22,7 @@ from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
+from tests.refusals import refused
 from tests.tiny_task import config_of, rows, tiny
 
 
@@ -90,14 +92,14 @@ def test_the_first_line_of_a_sample_carries_what_a_scorer_needs() -> None:
 
 
 def test_an_id_that_nobody_has_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="q/99") as caught:
+    with refused(UsageError, "usage.sample_ids", "q/99") as caught:
         plan_of(sample_ids=("q/1", "q/99"))
     assert caught.value.code == "usage.sample_ids"
 
 
 def test_duplicate_ids_are_refused_with_both_positions() -> None:
     content = [*rows(4), rows(4)[1]]
-    with pytest.raises(DataError, match="two samples") as caught:
+    with refused(DataError, "data.duplicate", "two samples") as caught:
         plan_of(tiny(content=content))
     assert caught.value.where == "samples 2 and 5"
 
@@ -300,3 +302,16 @@ def test_planning_loads_no_model_and_no_data_frames() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_plan_says_what_pictures_take_and_what_cannot_fit() -> None:
+    plan = plan_of()
+    sizes = (
+        PromptSize(pictures=0, image_tokens=0, tokens=20, limit=None, fits=True),
+        PromptSize(pictures=2, image_tokens=60, tokens=90, limit=256, fits=True),
+        PromptSize(pictures=4, image_tokens=200, tokens=250, limit=256, fits=False),
+    )
+    text = plan_text(replace(plan, tasks=(replace(plan.tasks[0], sizes=sizes),)))
+    assert "0 to 4 frames or pages of 30 to 50 tokens, prompts of 20 to 250 tokens (first 3)" in text
+    assert "shrunk to 256 patches" in text and "1 of these 3 fit under no limit" in text
+    assert "frames or pages" not in plan_text(plan)

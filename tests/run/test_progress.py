@@ -103,6 +103,17 @@ def test_a_terminal_shows_lines_and_notices() -> None:
     assert "mathvista  3/1000" in shown
 
 
+def test_a_terminal_shows_what_runs_or_ran_before_and_not_what_waits() -> None:
+    stream = io.StringIO()
+    terminal = Terminal(stream, clock=lambda: 1.0)
+    terminal.start([counts(name="running", started=0.0), counts(name="resumed", ok=5), counts(name="waiting")])
+    terminal.update()
+    terminal.close()
+    shown = stream.getvalue()
+    assert "running  0/1000" in shown and "resumed  5/1000" in shown
+    assert "waiting" not in shown
+
+
 def test_control_characters_never_reach_the_terminal() -> None:
     assert printable("a\x1b[2Jb\u202ec\nd\x00") == "a\\x1b[2Jb\\u202ec\nd\\x00"
     stream = io.StringIO()

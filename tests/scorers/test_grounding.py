@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kvl_eval.scorers.grounding import READERS, Reading, WrongFormat, hits, read_given, read_kimi
+from kvl_eval.scorers.grounding import READERS, PointReading, WrongFormat, hits, read_given, read_kimi
 from tests.scorers.growth import is_linear
 
 SIZE = (1000, 500)
@@ -135,7 +135,7 @@ def test_borders_belong_to_the_box_and_nan_lies_nowhere() -> None:
 
 @pytest.mark.parametrize("text", ["[0.5, 0.25]", "0.5,0.25", "(5e-1 .25)"])
 def test_a_given_point_is_normalised(text: str) -> None:
-    assert read_given(text) == Reading(0.5, 0.25, "given")
+    assert read_given(text) == PointReading(0.5, 0.25, "given")
 
 
 @pytest.mark.parametrize("text", [None, "", "0.5", "1 2 3", ["0.5", "0.5"]])

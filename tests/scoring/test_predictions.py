@@ -20,6 +20,7 @@ from kvl_eval.tasks import open_split
 from kvl_eval.tasks.mathvista import TASK
 from kvl_eval.types import Sample
 from tests.golden import rows
+from tests.refusals import refused
 from tests.tiny_task import rows as rows_of
 from tests.tiny_task import sample_of, tiny
 
@@ -175,19 +176,19 @@ def test_bad_lines_name_the_place(tmp_path: Path, lines: list[Any], code: str, l
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot open"):
+    with refused(DataError, "data.missing"):
         score(tmp_path / "none.jsonl")
 
 
 def test_unknown_protocol_names_near_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no protocol 'oficial'") as caught:
+    with refused(UsageError, "usage.protocol", "'oficial'") as caught:
         score(written(tmp_path, LINES), protocol="oficial")
     assert "official" in (caught.value.why or "")
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot write"):
+    with refused(StorageError, "storage.write"):
         score(written(tmp_path, LINES), out=tmp_path / "file" / "out.jsonl")
 
 

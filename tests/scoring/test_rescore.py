@@ -21,6 +21,7 @@ from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
 from tests.records import make_record
+from tests.refusals import refused
 from tests.tiny_task import comparable, rescored, rows, run_tiny, sample_of, score, tiny
 
 INSTRUCT = ModelFacts(name="kimi-vl-instruct", family="instruct")
@@ -50,7 +51,7 @@ def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
         "tiny@official-0.1.0.jsonl",
         "tiny@official.raw-0.1.0.jsonl",
     ]
-    with pytest.raises(UsageError, match="no protocol"):
+    with refused(UsageError, "usage.protocol"):
         again(path, protocol="offical")
 
 

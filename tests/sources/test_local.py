@@ -12,6 +12,7 @@ import pytest
 
 from kvl_eval.errors import DataError
 from kvl_eval.sources import Reporter, Row, Source, Tables, made_from, read_rows
+from tests.refusals import refused
 
 ROWS = [{"pid": str(number), "question": f"q{number}", "answer": str(number)} for number in range(5)]
 
@@ -188,5 +189,5 @@ def test_bad_rows_are_an_error_or_collected(tmp_path: Path) -> None:
 
 
 def test_neither_folder_nor_repository() -> None:
-    with pytest.raises(DataError, match="neither a folder nor"):
+    with refused(DataError, "data.missing", "neither"):
         list(read_rows(Source(), "test", Tables(task="demo")))

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.decode import encode_object
+from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
+from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import file_name, run_name
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import Record
@@ -22,7 +23,9 @@ from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs, write_index
 from kvl_eval.store.run_lock import read_lock
+from kvl_eval.types import Generation
 from tests.records import make_entry, make_manifest, make_record, make_row, make_sample, make_score
+from tests.refusals import refused
 
 FIRST, SECOND, OTHER = (make_sample(row={"q": number}) for number in (1, 2, 3))
 PLAN = [
@@ -101,7 +104,7 @@ def test_a_damaged_plan_line_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path)
     path = folder.path / "plan.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"q":2', b'"q":7'))
-    with pytest.raises(DataError, match="damaged") as caught:
+    with refused(DataError, "run.plan") as caught:
         list(folder.plan())
     assert caught.value.where == f"{path} line 3"
 
@@ -177,6 +180,16 @@ def test_every_flipped_bit_of_the_manifest_is_noticed(tmp_path: Path) -> None:
             assert RunFolder.open(folder.path).problem is not None
         except InputError as error:
             assert error.code == "run.schema"  # the flip made it look newer
+
+
+def test_settings_that_nobody_can_sample_with_are_noticed(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    change(folder, generation={"t": Generation()})
+    path = folder.path / "run.json"
+    path.write_bytes(path.read_bytes().replace(b'"top_p": 1.0', b'"top_p": 3.0'))
+    opened = RunFolder.open(folder.path)
+    assert opened.problem is not None and "top_p=3.0" in opened.problem
+    assert (opened.status, len(list(opened.plan()))) == ("unknown", 4)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
@@ -291,7 +304,7 @@ def test_a_lock_whose_pid_was_given_to_another_process_is_taken_over(tmp_path: P
 def test_a_lock_of_another_host_is_respected_and_never_removed(tmp_path: Path) -> None:
     folder = make(tmp_path)
     lock_of(folder, host="elsewhere", pid=dead_pid())
-    with pytest.raises(UsageError, match="another process"):
+    with refused(UsageError, "run.busy"):
         RunFolder.open(folder.path).lock()
     folder.unlock()
     assert read_lock(folder.path) is not None
@@ -325,3 +338,9 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
     index = json.loads((tmp_path / "index.json").read_text())
     assert [run["path"] for run in index["runs"]] == ["one", "another", "killed", "newer"]
     assert list_runs(tmp_path / "nothing") == []
+
+
+def test_a_manifest_of_which_nothing_is_known_counts_nothing() -> None:
+    counts = decode(Manifest, {}).counts
+    assert (counts.planned, counts.ok, counts.failed, counts.pending) == (0, 0, {}, 0)
+    assert encode_object(decode(Manifest, {"counts": {"planned": 3}}))["counts"]["planned"] == 3

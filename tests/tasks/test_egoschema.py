@@ -17,6 +17,7 @@ from kvl_eval.tasks.egoschema import TASK, index_of
 from kvl_eval.types import MISSING, Sample, Score, Scored, VideoRef
 from tests.golden import rows
 from tests.records import make_data, make_manifest
+from tests.refusals import refused
 from tests.tasks.tables import write_json, write_parquet
 
 TEXTS = ["C cooks.", "C cleans.", "C reads.", "C sleeps.", "C walks."]
@@ -88,7 +89,7 @@ def test_authors_layout(tmp_path: Path) -> None:
 
 def test_a_subset_without_answers_is_an_error(tmp_path: Path) -> None:
     write_json(tmp_path / "questions.json", [OFFICIAL])
-    with pytest.raises(DataError, match="no question of 'subset'"):
+    with refused(DataError, "data.missing", "'subset'"):
         load(tmp_path, "subset")
     (tmp_path / "subset_answers.json").write_text("{")
     with pytest.raises(DataError) as caught:

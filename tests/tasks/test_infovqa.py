@@ -14,6 +14,7 @@ from kvl_eval.sources import Source
 from kvl_eval.tasks.infovqa import TASK
 from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, ImageRef, Message, Scored
+from tests.refusals import refused
 from tests.tasks.tables import (
     base64_png,
     png,
@@ -165,7 +166,7 @@ def test_a_picture_that_is_nowhere_fails_only_when_it_is_opened(tmp_path: Path) 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     write_json(tmp_path / "val.json", [{"question": "What?", "answers": ["a"]}])
-    with pytest.raises(DataError, match="questionId or index is missing") as caught:
+    with refused(DataError, "data.field", "questionId or index") as caught:
         list(TASK.load(Source(data_dir=tmp_path), "val"))
     assert caught.value.code == "data.field"
 

@@ -14,6 +14,7 @@ from kvl_eval.sources import Source
 from kvl_eval.tasks.ocrbench import FORMULAS, POINTS, TASK
 from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, ImageRef, Message, Sample, Score, Scored
+from tests.refusals import refused
 from tests.tasks.tables import (
     base64_png,
     png,
@@ -183,7 +184,7 @@ def test_a_row_that_is_not_one_is_refused(change: dict[str, Any]) -> None:
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     write_json(tmp_path / "test.json", [{"question": "What?", "answers": ["a"]}])
-    with pytest.raises(DataError, match="type or question_type or category is missing"):
+    with refused(DataError, "data.field", "type or question_type or category"):
         list(TASK.load(Source(data_dir=tmp_path), "test"))
 
 

@@ -16,6 +16,7 @@ from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.screenspot import SCREENSPOT, SCREENSPOT_PRO, SCREENSPOT_V2
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, ScoreView
+from tests.refusals import refused
 from tests.tasks.tables import (
     base64_png,
     png,
@@ -354,7 +355,7 @@ def test_authors_layout(tmp_path: Path, task: Task, files: str, folder: str, pac
 
 def test_the_two_editions_do_not_read_each_others_files(tmp_path: Path) -> None:
     write_json(tmp_path / "screenspot_web_v2.json", [TARGET])
-    with pytest.raises(DataError, match="not found"):
+    with refused(DataError, "data.missing"):
         list(SCREENSPOT.load(Source(data_dir=tmp_path), "test"))
 
 
@@ -422,7 +423,7 @@ def test_a_row_that_is_not_one_is_refused(change: dict[str, Any]) -> None:
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     write_json(tmp_path / "screenspot_web.json", [{"instruction": "open"}])
-    with pytest.raises(DataError, match="bbox is missing"):
+    with refused(DataError, "data.field", "bbox"):
         list(SCREENSPOT.load(Source(data_dir=tmp_path), "test"))
 
 

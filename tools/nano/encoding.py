@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kvl_eval.model.base import Turn as Message
 from kvl_eval.model.kimi_vl import chat
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.image_processor import preprocess_image
@@ -41,7 +42,7 @@ def encode(example: Example, tokenizer: KimiTokenizer, config: PreprocessorConfi
     """All turns with their replies, prompts as `KimiVLProcessor.encode` makes them."""
     prepared = [preprocess_image(image, config) for image in example.images]
     counts = [rows * columns // 4 for _, (rows, columns) in prepared]
-    messages: list[chat.Message] = []
+    messages: list[Message] = []
     ids: list[int] = []
     labels: list[int] = []
     for turn in example.turns:

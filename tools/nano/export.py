@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 
 from kvl_eval.families import CONFIG_KEY
-from kvl_eval.model.families import NANO, NANO_THINKING
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.model.kimi_vl.families import NANO, NANO_THINKING
 from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
-from kvl_eval.model.weights import save_checkpoint
+from kvl_eval.model.kimi_vl.weights import save_checkpoint
 
 README = """\
 # kimi-vl-nano

@@ -1,10 +1,14 @@
 """The architecture of Kimi-VL at nano's size, and its first weights."""
 
 import torch
+from torch import nn
 
+from kvl_eval.model.kimi_vl.attention import RMSNorm
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig, VisionConfig
 from kvl_eval.model.kimi_vl.model import KimiVL
+from kvl_eval.model.kimi_vl.moe import Experts, Router
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
+from kvl_eval.model.kimi_vl.vision import PositionTable
 
 PREPROCESSOR = PreprocessorConfig(in_token_limit=1024)
 
@@ -44,9 +48,32 @@ def model_config(tokenizer: KimiTokenizer) -> KimiVLConfig:
 
 
 @torch.no_grad()
+def random_weights(model: KimiVL, generator: torch.Generator | None = None) -> KimiVL:
+    """Draw every parameter anew and return the model.
+
+    Matrices are normal with standard deviation fan_in ** -0.5, tables with `initializer_range`; norms are one,
+    biases are zero.
+    """
+    spread = model.config.text_config.initializer_range
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif isinstance(module, nn.LayerNorm | RMSNorm):
+                parameter.fill_(1.0)
+            elif isinstance(module, nn.Embedding | PositionTable):
+                parameter.normal_(0.0, spread, generator=generator)
+            elif isinstance(module, Experts | Router):
+                parameter.normal_(0.0, parameter.shape[-1] ** -0.5, generator=generator)
+            else:
+                parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
+    return model
+
+
+@torch.no_grad()
 def initialised(model: KimiVL, generator: torch.Generator) -> KimiVL:
     """Weights for a short training: tables as large as what the layers add, layers that add little at first."""
-    model.init_weights(generator)
+    random_weights(model, generator)
     model.language_model.model.embed_tokens.weight.normal_(0.0, 0.5, generator=generator)
     model.vision_tower.patch_embed.pos_emb.weight.normal_(0.0, 0.3, generator=generator)
     for name, parameter in model.named_parameters():

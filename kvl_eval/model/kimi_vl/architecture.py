@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
+from kvl_eval.model.files import id_tuple, read_json_if_there
+from kvl_eval.model.kimi_vl.checks import CHECKS
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig
+from kvl_eval.model.kimi_vl.families import FAMILIES
 from kvl_eval.model.kimi_vl.text import KimiText
+from kvl_eval.model.kimi_vl.tokenizer import added_tokens
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
@@ -30,10 +34,12 @@ def check(folder: Path) -> None:
 
 
 def stop_ids(folder: Path) -> tuple[int, ...]:
-    """Ids that end a turn."""
-    from kvl_eval.model.weights import stop_ids
-
-    return stop_ids(folder, KimiVLConfig.from_folder(folder))
+    """Ids that end a turn: those of generation_config, of config, and of the tokens named [EOS] and <|im_end|>."""
+    generation = read_json_if_there(folder / "generation_config.json")
+    names = added_tokens(folder) if (folder / "tokenizer_config.json").is_file() else {}
+    named = {number for number, name in names.items() if name in FAMILIES.other.stop_texts}
+    ids = {*KimiVLConfig.from_folder(folder).eos_ids, *id_tuple(generation.get("eos_token_id")), *named}
+    return tuple(sorted(ids))
 
 
 def cost_shape(folder: Path) -> CostShape:
@@ -73,10 +79,13 @@ def _linear_operations(text: TextConfig) -> int:
 
 ARCHITECTURE = Architecture(
     model_type="kimi_vl",
+    families=FAMILIES,
     load=load,
     check=check,
+    checks=CHECKS,
     processor=KimiText.from_folder,
     picture_rule=PreprocessorConfig.from_folder,
+    default_rule=PreprocessorConfig(),
     stop_ids=stop_ids,
     context=lambda folder: KimiVLConfig.from_folder(folder).text_config.max_position_embeddings,
     dtype=lambda folder: KimiVLConfig.from_folder(folder).torch_dtype,

@@ -7,8 +7,9 @@ and values of the heads are linear maps of the latent, so there are two equal wa
   the cache (cheaper for few queries: decoding). `paged` is the same over pages of several rows in any order,
   `expanded_apart` is `expanded` for the chunks of a long prompt.
 
-Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, N nope size, R rope size, J = R / 2, D = N + R,
-V value size, C latent size (`kv_lora_rank`), W = C + R; in `paged` N pages, P tokens a page, G rows that share it.
+Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, L size of a head without rope, R of its rope,
+J = R / 2, D = L + R, V value size, C latent size (`kv_lora_rank`), W = C + R; N pages, P tokens a page, G rows that
+share it.
 """
 
 from functools import cache
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
-from kvl_eval.model.pages import LatentCache, PagedRows, cache_mask
 from kvl_eval.model.precision import wide, wide_dtype
+from kvl_eval.model.tensors import cache_mask
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
 ABSORBED_TOKENS = 16  # most new tokens a row for which the scores over all latents are made at once
@@ -75,28 +76,8 @@ class Attention(nn.Module):
         out = self.paged(queries, held) if isinstance(held, Pages) else self.packed(queries, latents, held)
         return self.o_proj(out)  # type: ignore[no-any-return]
 
-    def forward_block(
-        self,
-        x_BSH: Tensor,
-        angles_BSJ: Tensor,
-        mask_BST: Tensor | None,
-        cache: LatentCache | PagedRows,
-        layer: int,
-    ) -> Tensor:
-        """`forward_cached` for rows of equal size."""
-        # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
-        absorb = x_BSH.shape[1] <= ABSORBED_TOKENS and any(cache.lengths)
-        held = cache.write(layer, self.latents(x_BSH, angles_BSJ))
-        queries = self.queries(x_BSH, angles_BSJ)
-        if isinstance(held, Pages):
-            return self.o_proj(self.paged(queries, held))  # type: ignore[no-any-return]
-        if not absorb and any(cache.lengths) and len(set(cache.lengths)) == 1 and held.device.type == "cpu":
-            return self.o_proj(self.expanded_apart(queries, held))  # type: ignore[no-any-return]
-        attend = self.absorbed if absorb else self.expanded
-        return self.o_proj(attend(queries, held, mask_BST))  # type: ignore[no-any-return]
-
     def queries(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
-        """(B, S, A, N + R), the rope part last and rotated."""
+        """(B, S, A, L + R), the rope part last and rotated."""
         if self.config.q_lora_rank is None:
             q = self.q_proj(x_BSH)
         else:
@@ -146,7 +127,7 @@ class Attention(nn.Module):
         """Attention of the last S of a sequence's T tokens over all that they may see, (1, S, A * V), S < T."""
         size = q_1SAD.shape[1]
         mask = cache_mask([latents_1TW.shape[1] - size], size, latents_1TW.device)
-        # Expanding costs C * (N + V) a held token, absorbing 2C - N - V more a pair of tokens: it wins for few queries.
+        # Expanding costs C * (L + V) a held token, absorbing 2C - L - V more a pair of tokens: it wins for few queries.
         if size <= ABSORBED_TOKENS:
             return self.absorbed(q_1SAD, latents_1TW, mask)
         if latents_1TW.device.type == "cpu":
@@ -218,9 +199,9 @@ class Attention(nn.Module):
 
     def folded(self, q_BSAD: Tensor) -> Tensor:
         """Queries that meet latents where others meet keys: the key map folded in, (B, S, A, W)."""
-        up_k = self._maps()[:, : self.config.qk_nope_head_dim]  # (A, N, C)
+        up_k = self._maps()[:, : self.config.qk_nope_head_dim]  # (A, L, C)
         q_nope, q_rope = self.nope_and_rope(q_BSAD)
-        return torch.cat([torch.einsum("bsan,anc->bsac", q_nope, up_k), q_rope], dim=-1)
+        return torch.cat([torch.einsum("bsal,alc->bsac", q_nope, up_k), q_rope], dim=-1)
 
     def unfolded(self, summed_BSAC: Tensor) -> Tensor:
         """Sums of latents through the value map, (B, S, A * V)."""
@@ -228,7 +209,7 @@ class Attention(nn.Module):
         return torch.einsum("bsac,avc->bsav", summed_BSAC, up_v).flatten(2)
 
     def _maps(self) -> Tensor:
-        """The latent's key and value maps of each head, (A, N + V, C)."""
+        """The latent's key and value maps of each head, (A, L + V, C)."""
         return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)
 
 

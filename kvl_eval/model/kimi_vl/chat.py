@@ -6,16 +6,15 @@ to special tokens that data happens to spell out.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kvl_eval.errors import PromptError
+from kvl_eval.model.base import Turn
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 
 DEFAULT_SYSTEM = "You are a helpful assistant"
 MEDIA_PAD = "<|media_pad|>"
 ROLE_MARKERS = {"system": "<|im_system|>", "user": "<|im_user|>", "assistant": "<|im_assistant|>"}
-
-Message = Mapping[str, Any]  # {"role": str, "content": str or list of parts}
 
 
 class Piece(NamedTuple):
@@ -25,14 +24,14 @@ class Piece(NamedTuple):
     is_control: bool
 
 
-def render(messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+def render(messages: Sequence[Turn], add_generation_prompt: bool = True) -> str:
     """The conversation as one string, as the published template prints it."""
     return "".join(piece.text for piece in pieces(messages, add_generation_prompt))
 
 
 def encode_messages(
     tokenizer: KimiTokenizer,
-    messages: Sequence[Message],
+    messages: Sequence[Turn],
     image_tokens: Sequence[int],
     add_generation_prompt: bool = True,
 ) -> list[int]:
@@ -55,12 +54,12 @@ def encode_messages(
     return ids
 
 
-def pieces(messages: Sequence[Message], add_generation_prompt: bool = True) -> Iterator[Piece]:
+def pieces(messages: Sequence[Turn], add_generation_prompt: bool = True) -> Iterator[Piece]:
     """The conversation in order; without a system message first, the default one opens it."""
     if messages and messages[0]["role"] != "system":
         yield from _turn("system", [Piece(DEFAULT_SYSTEM, False)])
     for message in messages:
-        yield from _turn(message["role"], _content(message["content"]))
+        yield from _turn(str(message["role"]), _content(message["content"]))
     if add_generation_prompt:
         yield from _opening("assistant")
 
@@ -78,16 +77,16 @@ def _turn(role: str, content: Iterable[Piece]) -> Iterator[Piece]:
     yield Piece("<|im_end|>", True)
 
 
-def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+def _content(content: object) -> Iterator[Piece]:
     if isinstance(content, str):
         yield Piece(content, False)
         return
-    for part in content:
+    for part in _parts(content):
         if is_image(part):
             yield from (Piece("<|media_start|>", True), Piece("image", False), Piece("<|media_content|>", True))
             yield from (Piece(MEDIA_PAD, True), Piece("<|media_end|>", True))
-        elif isinstance(part.get("text"), str):
-            yield Piece(part["text"], False)
+        elif isinstance(text := part.get("text"), str):
+            yield Piece(text, False)
         else:
             raise PromptError(
                 "prompt.part",
@@ -96,14 +95,25 @@ def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
             )
 
 
-def is_image(part: Mapping[str, Any]) -> bool:
+def _parts(content: object) -> Sequence[Mapping[str, object]]:
+    """The parts of content that is no plain text. Raises: PromptError, for content that is no list of parts."""
+    if not isinstance(content, list | tuple):
+        raise PromptError(
+            "prompt.part",
+            f"the content of a message is a {type(content).__name__}",
+            fix="give a text or a list of parts",
+        )
+    return content
+
+
+def is_image(part: Mapping[str, object]) -> bool:
     return part.get("type") == "image" or "image" in part or "image_url" in part
 
 
-def num_images(messages: Sequence[Message]) -> int:
+def num_images(messages: Sequence[Turn]) -> int:
     """Image parts of a conversation."""
     contents = (message["content"] for message in messages)
-    return sum(is_image(part) for content in contents if not isinstance(content, str) for part in content)
+    return sum(is_image(part) for content in contents if not isinstance(content, str) for part in _parts(content))
 
 
 def check_slots(slots: int, images: int) -> None:

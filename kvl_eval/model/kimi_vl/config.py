@@ -5,14 +5,13 @@ this implementation does not compute are refused by name. No torch in here.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Self
 
-from kvl_eval.errors import CheckpointError
-from kvl_eval.model.files import id_tuple, read_json
+from kvl_eval.decode import Json, encode_object, not_stored
+from kvl_eval.families import CONFIG_KEY
+from kvl_eval.model.files import ConfigFields, ConfigReader, NotNegative, Positive, id_tuple, read_json
 from kvl_eval.pictures import Grid, PictureSize, Size
 
 if TYPE_CHECKING:
@@ -21,27 +20,29 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-T = TypeVar("T")
-
 ARCHITECTURE = "KimiVLForConditionalGeneration"
+READER = ConfigReader(
+    "use a Kimi-VL-A3B checkpoint (Instruct, Thinking or Thinking-2506), or one of the same architecture"
+)
+PICTURE_READER = replace(READER, file="preprocessor_config.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionConfig:
     """MoonViT; the defaults are those of the released checkpoints. Sizes of patches are in pixels."""
 
-    patch_size: int = 14
-    init_pos_emb_height: int = 64
-    init_pos_emb_width: int = 64
-    num_attention_heads: int = 16
-    num_hidden_layers: int = 27
-    hidden_size: int = 1152
-    intermediate_size: int = 4304
-    merge_kernel_size: tuple[int, int] = (2, 2)
+    patch_size: NotNegative = 14
+    init_pos_emb_height: NotNegative = 64
+    init_pos_emb_width: NotNegative = 64
+    num_attention_heads: NotNegative = 16
+    num_hidden_layers: NotNegative = 27
+    hidden_size: NotNegative = 1152
+    intermediate_size: NotNegative = 4304
+    merge_kernel_size: tuple[Positive, Positive] = (2, 2)
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads or self.head_dim % 4:
-            raise _bad_field(
+            raise READER.refused(
                 "vision_config.num_attention_heads", self.num_attention_heads, "a head size divisible by 4"
             )
 
@@ -59,38 +60,38 @@ class VisionConfig:
 class TextConfig:
     """The Moonlight language model in DeepSeek-V3 form; the defaults are those of the released checkpoints."""
 
-    vocab_size: int = 163840
-    hidden_size: int = 2048
-    num_hidden_layers: int = 27
-    num_attention_heads: int = 16
-    intermediate_size: int = 11264
-    moe_intermediate_size: int = 1408
-    n_routed_experts: int = 64
-    n_shared_experts: int = 2
-    num_experts_per_tok: int = 6
-    first_k_dense_replace: int = 1
-    moe_layer_freq: int = 1
-    q_lora_rank: int | None = None
-    kv_lora_rank: int = 512
-    qk_nope_head_dim: int = 128
-    qk_rope_head_dim: int = 64
-    v_head_dim: int = 128
+    vocab_size: NotNegative = 163840
+    hidden_size: NotNegative = 2048
+    num_hidden_layers: NotNegative = 27
+    num_attention_heads: NotNegative = 16
+    intermediate_size: NotNegative = 11264
+    moe_intermediate_size: NotNegative = 1408
+    n_routed_experts: NotNegative = 64
+    n_shared_experts: NotNegative = 2
+    num_experts_per_tok: NotNegative = 6
+    first_k_dense_replace: NotNegative = 1
+    moe_layer_freq: NotNegative = 1
+    q_lora_rank: NotNegative | None = None
+    kv_lora_rank: NotNegative = 512
+    qk_nope_head_dim: NotNegative = 128
+    qk_rope_head_dim: NotNegative = 64
+    v_head_dim: NotNegative = 128
     topk_method: str = "noaux_tc"
     scoring_func: str = "sigmoid"
-    n_group: int = 1
-    topk_group: int = 1
+    n_group: NotNegative = 1
+    topk_group: NotNegative = 1
     norm_topk_prob: bool = True
     routed_scaling_factor: float = 2.446
     rms_norm_eps: float = 1e-5
     rope_theta: float = 800000.0
-    rope_scaling: None = None
-    max_position_embeddings: int = 131072
+    rope_scaling: Json = None
+    max_position_embeddings: NotNegative = 131072
     hidden_act: str = "silu"
     attention_bias: bool = False
     initializer_range: float = 0.02
-    bos_token_id: int | None = None
-    eos_token_id: int | tuple[int, ...] | None = None
-    pad_token_id: int | None = None
+    bos_token_id: NotNegative | None = None
+    eos_token_id: NotNegative | tuple[NotNegative, ...] | None = None
+    pad_token_id: NotNegative | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self) -> None:
@@ -103,9 +104,11 @@ class TextConfig:
         }
         for name, value in supported.items():
             if getattr(self, name) != value:
-                raise _bad_field(f"text_config.{name}", getattr(self, name), json.dumps(value))
+                raise READER.refused(f"text_config.{name}", getattr(self, name), json.dumps(value))
         if self.num_experts_per_tok > self.n_routed_experts or self.n_routed_experts % self.n_group:
-            raise _bad_field("text_config.n_routed_experts", self.n_routed_experts, "a multiple of n_group, >= top-k")
+            raise READER.refused(
+                "text_config.n_routed_experts", self.n_routed_experts, "a multiple of n_group, >= top-k"
+            )
 
     @property
     def qk_head_dim(self) -> int:
@@ -126,15 +129,16 @@ class KimiVLConfig:
 
     vision_config: VisionConfig = field(default_factory=VisionConfig)
     text_config: TextConfig = field(default_factory=TextConfig)
-    media_placeholder_token_id: int = 163605
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | tuple[int, ...] | None = None
+    media_placeholder_token_id: NotNegative = 163605
+    pad_token_id: NotNegative | None = None
+    bos_token_id: NotNegative | None = None
+    eos_token_id: NotNegative | tuple[NotNegative, ...] | None = None
     torch_dtype: str = "bfloat16"
+    family: str | None = not_stored()  # `kvl_eval.family`
 
     def __post_init__(self) -> None:
         if not 0 <= self.media_placeholder_token_id < self.text_config.vocab_size:
-            raise _bad_field(
+            raise READER.refused(
                 "media_placeholder_token_id",
                 self.media_placeholder_token_id,
                 f"an id below vocab_size {self.text_config.vocab_size}",
@@ -146,53 +150,47 @@ class KimiVLConfig:
         return tuple(sorted({*id_tuple(self.eos_token_id), *id_tuple(self.text_config.eos_token_id)}))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: ConfigFields) -> Self:
         """Read a parsed `config.json`.
 
         Raises: CheckpointError, for an architecture or a value that this implementation does not compute.
         """
         if values.get("model_type") != "kimi_vl":
-            raise _bad_field("model_type", values.get("model_type"), '"kimi_vl"')
+            raise READER.refused("model_type", values.get("model_type"), '"kimi_vl"')
         architectures = values.get("architectures") or [ARCHITECTURE]
-        if ARCHITECTURE not in architectures:
-            raise _bad_field("architectures", architectures, f'["{ARCHITECTURE}"]')
-        text, vision = (_section(values, name) for name in ("text_config", "vision_config"))
-        vocab_sizes = {section["vocab_size"] for section in (values, text) if "vocab_size" in section}
-        if len(vocab_sizes) > 1:
-            raise _bad_field("vocab_size", values["vocab_size"], f"text_config.vocab_size {text['vocab_size']}")
+        if not isinstance(architectures, list) or ARCHITECTURE not in architectures:
+            raise READER.refused("architectures", architectures, f'["{ARCHITECTURE}"]')
+        text = READER.section(values, "text_config")
+        if "vocab_size" in values and values["vocab_size"] != text.get("vocab_size", values["vocab_size"]):
+            raise READER.refused("vocab_size", values["vocab_size"], f"text_config.vocab_size {text['vocab_size']}")
         dtypes = [section.get(name) for section in (values, text) for name in ("torch_dtype", "dtype")]
-        return _build(
-            cls,
-            {
-                **values,
-                "torch_dtype": next((dtype for dtype in dtypes if dtype), "bfloat16"),
-                "text_config": _build(TextConfig, text, "text_config."),
-                "vision_config": _build(VisionConfig, vision, "vision_config."),
-            },
-        )
+        named = {**values, "torch_dtype": next((dtype for dtype in dtypes if dtype), "bfloat16")}
+        family = values.get(CONFIG_KEY)
+        return replace(READER.decoded(cls, named), family=family if isinstance(family, str) else None)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """Read `config.json` of a checkpoint folder. Raises: CheckpointError, where it is absent or unusable."""
         return cls.from_dict(read_json(folder / "config.json"))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """The content of `config.json`, readable by the published remote code and by serving engines."""
-        text = {
+        text: ConfigFields = {
             "model_type": "deepseek_v3",
-            **asdict(self.text_config),
+            **encode_object(self.text_config),
             "num_key_value_heads": self.text_config.num_attention_heads,
             "torch_dtype": self.torch_dtype,
         }
         return {
             "architectures": [ARCHITECTURE],
             "model_type": "kimi_vl",
-            **asdict(self),
-            "text_config": text,
-            "vision_config": {"model_type": "moonvit", **asdict(self.vision_config)},
+            **encode_object(self),
+            "text_config": dict(text),
+            "vision_config": {"model_type": "moonvit", **encode_object(self.vision_config)},
             "ignore_index": -100,
             "vocab_size": self.text_config.vocab_size,
             "tie_word_embeddings": False,
+            **({} if self.family is None else {CONFIG_KEY: self.family}),
         }
 
 
@@ -200,19 +198,21 @@ class KimiVLConfig:
 class PreprocessorConfig:
     """`preprocessor_config.json`; the defaults are those of Instruct and Thinking (2506: in_token_limit 16384)."""
 
-    patch_size: int = 14
+    patch_size: NotNegative = 14
     pad_input: bool = True
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    in_token_limit: int = 4096  # patches of one picture before padding
-    merge_kernel_size: tuple[int, int] = (2, 2)
+    in_token_limit: NotNegative = 4096  # patches of one picture before padding
+    merge_kernel_size: tuple[Positive, Positive] = (2, 2)
 
     def __post_init__(self) -> None:
         for name in ("patch_size", "in_token_limit"):
             if getattr(self, name) < 1:
-                raise _bad_field(name, getattr(self, name), "1 or more")
+                raise PICTURE_READER.refused(name, getattr(self, name), "1 or more")
         if min(self.merge_kernel_size) < 1 or min(self.image_std) <= 0.0:
-            raise _bad_field("merge_kernel_size, image_std", [self.merge_kernel_size, self.image_std], "above 0")
+            raise PICTURE_READER.refused(
+                "merge_kernel_size, image_std", [self.merge_kernel_size, self.image_std], "above 0"
+            )
 
     @property
     def limit(self) -> int:
@@ -260,60 +260,8 @@ class PreprocessorConfig:
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """Read `preprocessor_config.json` of a checkpoint folder. Raises: CheckpointError, if absent or unusable."""
-        return _build(cls, read_json(folder / "preprocessor_config.json"))
+        return PICTURE_READER.decoded(cls, read_json(folder / "preprocessor_config.json"))
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "image_processor_type": "KimiVLImageProcessor"}
-
-
-def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = values.get(name, {})
-    if not isinstance(section, Mapping):
-        raise _bad_field(name, section, "an object")
-    return section
-
-
-def _build(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
-    known = {item.name: item.type for item in fields(kind)}  # type: ignore[arg-type]
-    chosen = {name: _checked(prefix + name, values[name], kind_of) for name, kind_of in known.items() if name in values}
-    return kind(**chosen)
-
-
-def _checked(name: str, value: Any, expected: Any) -> Any:
-    """`value` with lists as tuples and whole numbers as floats where the annotation says so, if it is of its type."""
-    if isinstance(value, list):
-        value = tuple(value)
-    if expected is float and isinstance(value, int):
-        value = float(value)
-    if isinstance(expected, type) and is_dataclass(expected):
-        return value  # built and checked by its own section
-    if not _is_of(value, expected):
-        raise _bad_field(name, value, expected.__name__ if isinstance(expected, type) else str(expected))
-    return value
-
-
-def _is_of(value: Any, expected: Any) -> bool:
-    if isinstance(expected, UnionType):
-        return any(_is_of(value, option) for option in get_args(expected))
-    if get_origin(expected) is tuple:
-        kinds = get_args(expected)
-        if not isinstance(value, tuple) or (kinds[-1] is not ... and len(value) != len(kinds)):
-            return False
-        return all(_is_of(item, kinds[0]) for item in value)
-    if expected is None or expected is type(None):
-        return value is None
-    if expected is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if expected is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return isinstance(value, expected)
-
-
-def _bad_field(name: str, value: Any, accepted: str) -> CheckpointError:
-    return CheckpointError(
-        "model.config",
-        f"{name} is {json.dumps(value, default=str)}",
-        where="config.json",
-        why=f"accepted: {accepted}",
-        fix="use a Kimi-VL-A3B checkpoint (Instruct, Thinking or Thinking-2506), or one of the same architecture",
-    )
+    def to_dict(self) -> dict[str, Json]:
+        """The content of `preprocessor_config.json`."""
+        return {**encode_object(self), "image_processor_type": "KimiVLImageProcessor"}

@@ -11,10 +11,7 @@ from kvl_eval.model.kimi_vl.attention import Attention, RMSNorm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.moe import MLP, MoE
 from kvl_eval.model.kimi_vl.rope import text_angles
-from kvl_eval.model.pages import LatentCache, PagedRows
 from kvl_eval.model.precision import wide
-
-Cache = LatentCache | PagedRows | Rows
 
 
 class DecoderLayer(nn.Module):
@@ -28,14 +25,12 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, cache: Cache | None = None) -> Tensor:
+    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, rows: Rows | None = None) -> Tensor:
         normed = self.input_layernorm(x_BSH)
-        if cache is None:
+        if rows is None:
             x_BSH = x_BSH + self.self_attn(normed, angles_BSJ, mask_BST)
-        elif isinstance(cache, LatentCache | PagedRows):
-            x_BSH = x_BSH + self.self_attn.forward_block(normed, angles_BSJ, mask_BST, cache, self.index)
         else:
-            x_BSH = x_BSH + self.self_attn.forward_cached(normed, angles_BSJ, cache, self.index)
+            x_BSH = x_BSH + self.self_attn.forward_cached(normed, angles_BSJ, rows, self.index)
         return x_BSH + self.mlp(self.post_attention_layernorm(x_BSH))  # type: ignore[no-any-return]
 
 
@@ -54,16 +49,13 @@ class Decoder(nn.Module):
         embeds_BSH: Tensor,
         positions_BS: Tensor,
         mask_BST: Tensor | None = None,
-        cache: Cache | None = None,
+        rows: Rows | None = None,
     ) -> Tensor:
-        """Final hidden states, (B, S, H).
-
-        Without a mask: causal over the given tokens, or, for a single token over a cache, everything in it.
-        """
+        """Final hidden states, (B, S, H), of tokens that see each other under the mask (None: causal), or of `rows`."""
         angles_BSJ = text_angles(positions_BS, self.config.qk_rope_head_dim, self.config.rope_theta)
         x_BSH = embeds_BSH
         for layer in self.layers:
-            x_BSH = layer(x_BSH, angles_BSJ, mask_BST, cache)
+            x_BSH = layer(x_BSH, angles_BSJ, mask_BST, rows)
         return self.norm(x_BSH)  # type: ignore[no-any-return]
 
 

@@ -14,16 +14,12 @@ from torch import Tensor, nn
 from kvl_eval.errors import PromptError
 from kvl_eval.model.base import Embedded, Rows
 from kvl_eval.model.generate import generate
-from kvl_eval.model.kimi_vl.attention import RMSNorm
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.kimi_vl.decoder import LanguageModel, padding_mask
-from kvl_eval.model.kimi_vl.moe import Experts, Router
 from kvl_eval.model.kimi_vl.projector import Projector
-from kvl_eval.model.kimi_vl.vision import MoonViT, PositionTable, grid_pairs
-from kvl_eval.model.pages import PAGE, LatentCache, PagedRows, PagePool
-from kvl_eval.model.placement import Places
-from kvl_eval.model.tensors import index_tensor
-from kvl_eval.model.weights import load_model
+from kvl_eval.model.kimi_vl.vision import MoonViT, grid_pairs
+from kvl_eval.model.pages import PAGE, PagePool
+from kvl_eval.model.places import Places
 from kvl_eval.pictures import Grid
 
 PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations (80 kB each in float32); images are never split
@@ -45,7 +41,7 @@ class KimiVL(nn.Module):
         self.vision_tower = MoonViT(config.vision_config)
         self.multi_modal_projector = Projector(config)
         self.language_model = LanguageModel(config.text_config)
-        self.stop_token_ids = config.eos_ids
+        self.stop_token_ids: Sequence[int] = config.eos_ids
         self.layer_devices: Sequence[torch.device] = ()  # of each decoder layer, where they lie on several
 
     @classmethod
@@ -66,6 +62,8 @@ class KimiVL(nn.Module):
                       says for each module where it goes.
         Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
         """
+        from kvl_eval.model.kimi_vl.weights import load_model
+
         return load_model(cls, path_or_repo, revision=revision, dtype=dtype, device=device)
 
     @property
@@ -76,6 +74,11 @@ class KimiVL(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.language_model.lm_head.weight.dtype
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a sequence."""
+        return self.config.text_config.max_position_embeddings
 
     def forward(
         self,
@@ -161,12 +164,6 @@ class KimiVL(nn.Module):
             return embeds  # type: ignore[no-any-return]
         return embeds.masked_scatter(slots[..., None], image_features.to(embeds))  # type: ignore[no-any-return]
 
-    def new_cache(self, rows: int = 0) -> LatentCache:
-        """An empty cache for `rows` sequences, where the layers lie and in their dtype."""
-        return LatentCache(
-            self.config.text_config, rows=rows, dtype=self.dtype, device=self.layer_devices or self.device
-        )
-
     def new_pool(self, pages: int | None = None, page_size: int = PAGE) -> PagePool:
         """A cache of at most so many pages for sequences that come and go, where the layers lie and in their dtype."""
         config = self.config.text_config
@@ -190,52 +187,7 @@ class KimiVL(nn.Module):
         rows.advance()
         return self.language_model.logits(rows.last(hidden))
 
-    @torch.no_grad()
-    def forward_block(
-        self, embeds: Tensor, cache: LatentCache | PagedRows, counts: Sequence[int] | None = None
-    ) -> Tensor:
-        """`forward_cached` for rows of equal size, padded at the right.
-
-        Args:
-            embeds: (B, S, H) embeddings of the new tokens.
-            cache:  a cache with B rows; it holds the new tokens afterwards.
-            counts: tokens of each row that are not padding, 1 to S; None means S for all.
-        Returns: (B, vocab_size) in float32 or wider.
-        """
-        rows, size = embeds.shape[:2]
-        counts = [size] * rows if counts is None else list(counts)
-        mask = cache.prepare(size)
-        positions = index_tensor(cache.lengths, embeds.device)[:, None] + torch.arange(size, device=embeds.device)
-        hidden = self.language_model.model(embeds, positions, mask, cache)
-        cache.advance(counts)
-        if min(counts) == size:
-            return self.language_model.logits(hidden[:, -1])
-        ends = index_tensor(counts, hidden.device) - 1
-        return self.language_model.logits(hidden[torch.arange(rows, device=hidden.device), ends])
-
     generate = generate
-
-    @torch.no_grad()
-    def init_weights(self, generator: torch.Generator | None = None) -> Self:
-        """Draw every parameter anew and return the model.
-
-        Matrices are normal with standard deviation fan_in ** -0.5, tables with `initializer_range`; norms are one,
-        biases are zero.
-        """
-        spread = self.config.text_config.initializer_range
-        for module in self.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if name.endswith("bias"):
-                    parameter.zero_()
-                elif isinstance(module, nn.LayerNorm | RMSNorm):
-                    parameter.fill_(1.0)
-                elif isinstance(module, nn.Embedding | PositionTable):
-                    parameter.normal_(0.0, spread, generator=generator)
-                elif isinstance(module, Experts | Router):
-                    parameter.normal_(0.0, parameter.shape[-1] ** -0.5, generator=generator)
-                else:
-                    parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
-        return self
 
 
 def _bounded_runs(sizes: Sequence[int], limit: int) -> list[int]:

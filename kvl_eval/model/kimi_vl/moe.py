@@ -101,8 +101,8 @@ class Experts(nn.Module):
         What an expert gives is added at once, so that no more than one expert's outputs lie in memory.
         """
         total_TH, start = torch.zeros_like(x_TH, dtype=wide_dtype(x_TH.dtype)), 0
-        weights = zip(ends_E.tolist(), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
-        for end, gate_up, down in weights:
+        experts = zip(ends_E.tolist(), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
+        for end, gate_up, down in experts:
             if end > start:
                 tokens = tokens_P[start:end]
                 gate, up = product(x_TH[tokens], gate_up).chunk(2, dim=-1)
@@ -110,15 +110,6 @@ class Experts(nn.Module):
                 total_TH.index_add_(0, tokens, wide(out) * weights_P[start:end, None])
             start = end
         return total_TH.to(x_TH.dtype)
-
-    def plain(self, x_TH: Tensor, experts_Tk: Tensor, weights_Tk: Tensor) -> Tensor:
-        """The plain form of `forward`: every expert on every token, weighted by zero where it was not chosen."""
-        total = torch.zeros_like(x_TH, dtype=wide_dtype(x_TH.dtype))
-        for expert, (gate_up, down) in enumerate(zip(self.gate_up_proj, self.down_proj, strict=True)):
-            gate, up = F.linear(x_TH, gate_up).chunk(2, dim=-1)
-            weight_T = (weights_Tk * (experts_Tk == expert)).sum(-1)
-            total = total + wide(F.linear(F.silu(gate) * up, down)) * weight_T[:, None]
-        return total.to(x_TH.dtype)
 
 
 def product(x_NI: Tensor, weight_OI: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.base import Turn
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import chat
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
@@ -52,22 +53,22 @@ class KimiVLProcessor:
 
     @overload
     def apply_chat_template(
-        self, messages: Sequence[chat.Message], add_generation_prompt: bool = True, tokenize: Literal[False] = False
+        self, messages: Sequence[Turn], add_generation_prompt: bool = True, tokenize: Literal[False] = False
     ) -> str: ...
 
     @overload
     def apply_chat_template(
-        self, messages: Sequence[chat.Message], add_generation_prompt: bool = True, *, tokenize: Literal[True]
+        self, messages: Sequence[Turn], add_generation_prompt: bool = True, *, tokenize: Literal[True]
     ) -> list[int]: ...
 
     def apply_chat_template(
-        self, messages: Sequence[chat.Message], add_generation_prompt: bool = True, tokenize: bool = False
+        self, messages: Sequence[Turn], add_generation_prompt: bool = True, tokenize: bool = False
     ) -> str | list[int]:
         """The rendered conversation, or its ids with every spelled-out special token recognised, as published."""
         rendered = chat.render(messages, add_generation_prompt)
         return self.tokenizer.encode(rendered, allow_special=True) if tokenize else rendered
 
-    def encode(self, messages: Sequence[chat.Message], images: "Sequence[Image]" = ()) -> dict[str, Tensor]:
+    def encode(self, messages: Sequence[Turn], images: "Sequence[Image]" = ()) -> dict[str, Tensor]:
         """Tensors of one conversation with its pictures in reading order.
 
         Content is plain text: special tokens that it spells out are not control tokens.

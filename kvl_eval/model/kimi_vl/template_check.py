@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+from kvl_eval.model.base import Turn
 from kvl_eval.model.kimi_vl import chat
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 MAX_CHARACTERS = 65536
 SECONDS = 5
 MEMORY_BYTES = 1 << 30
-PROBES: tuple[list[dict[str, Any]], ...] = (
+PROBES: tuple[list[Turn], ...] = (
     [{"role": "user", "content": [{"type": "image", "image": "x"}, {"type": "text", "text": "What is it?"}]}],
     [
         {"role": "system", "content": "Be brief."},

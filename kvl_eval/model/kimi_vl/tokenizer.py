@@ -8,13 +8,15 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Self
 
 import tiktoken
 
-from kvl_eval.errors import CheckpointError, PromptError
+from kvl_eval.decode import decode
+from kvl_eval.errors import CheckpointError, DecodeError, PromptError
 from kvl_eval.model.files import read_json
 
 PATTERN = "|".join(
@@ -97,12 +99,7 @@ class KimiTokenizer:
 
         Raises: CheckpointError, if a file is missing or broken, or a needed special token has no name.
         """
-        config = read_json(folder / "tokenizer_config.json")
-        added = config.get("added_tokens_decoder", {})
-        try:
-            names = {str(token["content"]): int(number) for number, token in added.items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _broken("added_tokens_decoder cannot be read", "tokenizer_config.json", repr(error)) from None
+        names = {name: number for number, name in added_tokens(folder).items()}
         return cls(read_ranks(folder / "tiktoken.model"), names)
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
@@ -173,6 +170,23 @@ class KimiTokenizer:
 def special_tokens(num_base: int) -> dict[str, int]:
     """The published special tokens behind a vocabulary of `num_base` byte-pair tokens."""
     return {name: num_base + offset for name, offset in SPECIAL_OFFSETS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedToken:
+    """What `tokenizer_config.json` says of one id; the rest is not needed."""
+
+    content: str
+
+
+def added_tokens(folder: Path) -> dict[int, str]:
+    """{id: name} of the special tokens in `tokenizer_config.json`. Raises: CheckpointError, if missing or broken."""
+    added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+    try:
+        tokens = decode(dict[str, _AddedToken], added, "added_tokens_decoder")
+        return {int(number): token.content for number, token in tokens.items()}
+    except (DecodeError, ValueError) as error:
+        raise _broken("added_tokens_decoder cannot be read", "tokenizer_config.json", str(error)) from None
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:

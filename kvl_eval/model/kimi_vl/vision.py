@@ -15,8 +15,8 @@ from kvl_eval.errors import PromptError
 from kvl_eval.model.kimi_vl.config import VisionConfig
 from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
 from kvl_eval.model.precision import wide
+from kvl_eval.pictures import Grid
 
-Grid = tuple[int, int]  # (rows, columns) in patches
 MAX_SIDE = 512  # patches
 EPS = 1e-5
 
@@ -158,7 +158,7 @@ class VisionMLP(nn.Module):
 def attend_per_image(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequence[Grid]) -> Tensor:
     """Full attention within each image and none across images; neighbours of equal size go as one stacked batch.
 
-    Returns: (P, A, D). Its plain twin is `attend_dense_mask`.
+    Returns: (P, A, D).
     """
     outputs, start = [], 0
     for patches, count in _runs(grids):
@@ -171,27 +171,16 @@ def attend_per_image(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequenc
     return torch.cat(outputs)
 
 
-def attend_dense_mask(q_PAD: Tensor, k_PAD: Tensor, v_PAD: Tensor, grids: Sequence[Grid]) -> Tensor:
-    """The plain form of `attend_per_image`: one attention over all patches under a (P, P) mask."""
-    sizes = torch.tensor([rows * cols for rows, cols in grids])
-    owner = torch.repeat_interleave(torch.arange(len(grids)), sizes).to(q_PAD.device)
-    q, k, v = (wide(x.transpose(0, 1)) for x in (q_PAD, k_PAD, v_PAD))  # (A, P, D)
-    scores = q @ k.mT * q.shape[-1] ** -0.5
-    scores = scores.masked_fill(owner[:, None] != owner[None, :], float("-inf"))
-    out_APD: Tensor = scores.softmax(-1) @ v
-    return out_APD.transpose(0, 1).to(q_PAD.dtype)
-
-
 def merge_patches(x_PC: Tensor, grids: Sequence[Grid], kernel: tuple[int, int] = (2, 2)) -> list[Tensor]:
     """Group each kernel cell of neighbouring patches into one visual token, image by image.
 
     Returns: one (rows * cols / K, K, C) per image, the patches of a token in raster order.
     Source:  arXiv 2504.07491, section 2.1 (2 x 2 pixel shuffle before the projector).
     """
-    high, wide = kernel
+    height, width = kernel
     images = []
     for (rows, cols), image_NC in zip(grids, torch.split(x_PC, [rows * cols for rows, cols in grids]), strict=True):
-        cells = image_NC.view(rows // high, high, cols // wide, wide, -1).transpose(1, 2)
+        cells = image_NC.view(rows // height, height, cols // width, width, -1).transpose(1, 2)
         images.append(cells.flatten(0, 1).flatten(1, 2))
     return images
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
-from kvl_eval.model.files import id_tuple, read_json
-from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, QwenConfig
+from kvl_eval.model.files import id_tuple, read_json_if_there
+from kvl_eval.model.qwen2_5_vl.checks import CHECKS
+from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, PictureConfig, QwenConfig
+from kvl_eval.model.qwen2_5_vl.families import FAMILIES
 from kvl_eval.model.qwen2_5_vl.image_processor import QwenPictures
 from kvl_eval.model.qwen2_5_vl.processor import QwenProcessor, check_folder
 from kvl_eval.model.qwen2_5_vl.tokenizer import QwenTokenizer
@@ -27,7 +29,7 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
 
 def stop_ids(folder: Path) -> tuple[int, ...]:
     """Ids that end a reply: those of config.json and generation_config.json, `<|im_end|>` and `<|endoftext|>`."""
-    generation = read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
+    generation = read_json_if_there(folder / "generation_config.json")
     ids = {*QwenConfig.from_folder(folder).eos_ids, *id_tuple(generation.get("eos_token_id"))}
     return tuple(sorted(ids | set(QwenTokenizer.from_folder(folder).stop_ids)))
 
@@ -59,10 +61,13 @@ def cost_shape(folder: Path) -> CostShape:
 
 ARCHITECTURE = Architecture(
     model_type=MODEL_TYPE,
+    families=FAMILIES,
     load=load,
     check=check_folder,
+    checks=CHECKS,
     processor=QwenProcessor.from_folder,
     picture_rule=QwenPictures.from_folder,
+    default_rule=QwenPictures(config=PictureConfig()),
     stop_ids=stop_ids,
     context=lambda folder: QwenConfig.from_folder(folder).text_config.max_position_embeddings,
     dtype=lambda folder: QwenConfig.from_folder(folder).torch_dtype,

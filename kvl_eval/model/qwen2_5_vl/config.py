@@ -6,19 +6,17 @@ does not compute are refused by name. No torch in here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from kvl_eval.errors import CheckpointError
-from kvl_eval.model.files import id_tuple, read_json
-
-T = TypeVar("T")
-Section = Mapping[str, Any]
+from kvl_eval.decode import Json, renamed
+from kvl_eval.model.files import ConfigFields, ConfigReader, NotNegative, Positive, id_tuple, read_json
 
 MODEL_TYPE = "qwen2_5_vl"
-FORMS: dict[object, str] = {bool: "true or false", str: "a text", int: "a whole number above 0", float: "a number"}
+READER = ConfigReader("use a Qwen2.5-VL checkpoint, or one of the same architecture")
+PICTURE_READER = replace(READER, file="preprocessor_config.json")
 ROPES = ("mrope", "default")  # two names of the same: positions with three axes, nothing scaled
 
 
@@ -26,26 +24,26 @@ ROPES = ("mrope", "default")  # two names of the same: positions with three axes
 class VisionConfig:
     """The vision tower; the defaults are those of the released checkpoints. Sizes of patches and windows in pixels."""
 
-    depth: int = 32
-    hidden_size: int = 1280
+    depth: Positive = 32
+    hidden_size: Positive = 1280
     hidden_act: str = "silu"
-    intermediate_size: int = 3420
-    num_heads: int = 16
-    in_channels: int = 3
-    patch_size: int = 14
-    spatial_merge_size: int = 2
-    temporal_patch_size: int = 2
-    window_size: int = 112
-    out_hidden_size: int = 3584
-    fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
+    intermediate_size: Positive = 3420
+    num_heads: Positive = 16
+    in_channels: Positive = renamed("in_chans", 3)  # as the published files call it
+    patch_size: Positive = 14
+    spatial_merge_size: Positive = 2
+    temporal_patch_size: Positive = 2
+    window_size: Positive = 112
+    out_hidden_size: Positive = 3584
+    fullatt_block_indexes: tuple[NotNegative, ...] = (7, 15, 23, 31)
 
     def __post_init__(self) -> None:
         _require("vision_config.hidden_act", self.hidden_act, ("silu",))
         _require("vision_config.in_channels", self.in_channels, (3,))
         if self.hidden_size % self.num_heads or self.head_dim % 4:
-            raise bad_field("vision_config.num_heads", self.num_heads, "a head size divisible by 4")
+            raise READER.refused("vision_config.num_heads", self.num_heads, "a head size divisible by 4")
         if self.window_size < self.cell_size:
-            raise bad_field("vision_config.window_size", self.window_size, f"{self.cell_size} or more")
+            raise READER.refused("vision_config.window_size", self.window_size, f"{self.cell_size} or more")
 
     @property
     def head_dim(self) -> int:
@@ -66,26 +64,28 @@ class VisionConfig:
 class TextConfig:
     """The language model; the defaults are those of the 7B model."""
 
-    vocab_size: int = 152064
-    hidden_size: int = 3584
-    intermediate_size: int = 18944
-    num_hidden_layers: int = 28
-    num_attention_heads: int = 28
-    num_key_value_heads: int = 4
+    vocab_size: Positive = 152064
+    hidden_size: Positive = 3584
+    intermediate_size: Positive = 18944
+    num_hidden_layers: Positive = 28
+    num_attention_heads: Positive = 28
+    num_key_value_heads: Positive = 4
     hidden_act: str = "silu"
-    max_position_embeddings: int = 128000
+    max_position_embeddings: Positive = 128000
     rms_norm_eps: float = 1e-6
     rope_theta: float = 1000000.0
-    mrope_section: tuple[int, ...] = (16, 24, 24)  # pairs of a head that turn with time, row and column
+    mrope_section: tuple[NotNegative, ...] = (16, 24, 24)  # pairs of a head that turn with time, row and column
 
     def __post_init__(self) -> None:
         _require("hidden_act", self.hidden_act, ("silu",))
         if self.hidden_size % self.num_attention_heads or self.head_dim % 2:
-            raise bad_field("num_attention_heads", self.num_attention_heads, "an even head size")
+            raise READER.refused("num_attention_heads", self.num_attention_heads, "an even head size")
         if self.num_attention_heads % self.num_key_value_heads:
-            raise bad_field("num_key_value_heads", self.num_key_value_heads, "a divisor of num_attention_heads")
+            raise READER.refused("num_key_value_heads", self.num_key_value_heads, "a divisor of num_attention_heads")
         if len(self.mrope_section) != 3 or 2 * sum(self.mrope_section) != self.head_dim:
-            raise bad_field("mrope_section", self.mrope_section, f"three numbers with the sum {self.head_dim // 2}")
+            raise READER.refused(
+                "mrope_section", self.mrope_section, f"three numbers with the sum {self.head_dim // 2}"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -103,7 +103,7 @@ class QwenConfig:
 
     vision_config: VisionConfig = field(default_factory=VisionConfig)
     text_config: TextConfig = field(default_factory=TextConfig)
-    image_token_id: int = 151655
+    image_token_id: NotNegative = 151655
     tie_word_embeddings: bool = False
     eos_ids: tuple[int, ...] = ()
     torch_dtype: str = "bfloat16"
@@ -111,29 +111,30 @@ class QwenConfig:
     def __post_init__(self) -> None:
         vision, text = self.vision_config, self.text_config
         if not 0 <= self.image_token_id < text.vocab_size:
-            raise bad_field("image_token_id", self.image_token_id, f"an id below vocab_size {text.vocab_size}")
+            raise READER.refused("image_token_id", self.image_token_id, f"an id below vocab_size {text.vocab_size}")
         if vision.out_hidden_size != text.hidden_size:
-            raise bad_field("vision_config.out_hidden_size", vision.out_hidden_size, f"hidden_size {text.hidden_size}")
+            raise READER.refused(
+                "vision_config.out_hidden_size", vision.out_hidden_size, f"hidden_size {text.hidden_size}"
+            )
 
     @classmethod
-    def from_dict(cls, values: Section) -> Self:
+    def from_dict(cls, values: ConfigFields) -> Self:
         """Read a parsed `config.json`.
 
         Raises: CheckpointError, for another model type, or a value that this implementation does not compute.
         """
         _require("model_type", values.get("model_type"), (MODEL_TYPE,))
         _refuse_quantized(values)
-        text = {**values, **_section(values, "text_config")}
-        vision = _section(values, "vision_config")
+        text = {**values, **READER.section(values, "text_config")}
         _refuse_windows(text)
         dtypes = [section.get(name) for section in (values, text) for name in ("torch_dtype", "dtype")]
         return cls(
-            vision_config=_build(VisionConfig, {**vision, **_renamed_channels(vision)}, "vision_config."),
-            text_config=_build(TextConfig, {**text, **_rope(text)}),
-            image_token_id=_checked("image_token_id", values.get("image_token_id", 151655), int),
+            vision_config=READER.decoded(VisionConfig, READER.section(values, "vision_config"), "vision_config"),
+            text_config=READER.decoded(TextConfig, {**text, **_rope(text)}),
+            image_token_id=READER.decoded(_Placeholder, values).image_token_id,
             tie_word_embeddings=values.get("tie_word_embeddings") is True or text.get("tie_word_embeddings") is True,
             eos_ids=tuple(sorted({*id_tuple(values.get("eos_token_id")), *id_tuple(text.get("eos_token_id"))})),
-            torch_dtype=next((dtype for dtype in dtypes if dtype), "bfloat16"),
+            torch_dtype=next((dtype for dtype in dtypes if isinstance(dtype, str) and dtype), "bfloat16"),
         )
 
     @classmethod
@@ -146,19 +147,21 @@ class QwenConfig:
 class PictureConfig:
     """What becomes of a picture; the defaults are those of the released checkpoints. Pixels are counted resized."""
 
-    patch_size: int = 14
-    merge_size: int = 2
-    temporal_patch_size: int = 2
-    min_pixels: int = 56 * 56
-    max_pixels: int = 12_845_056
+    patch_size: Positive = 14
+    merge_size: Positive = 2
+    temporal_patch_size: Positive = 2
+    min_pixels: Positive = 56 * 56
+    max_pixels: Positive = 12_845_056
     image_mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     image_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
         if self.min_pixels > self.max_pixels:
-            raise bad_field("min_pixels", self.min_pixels, f"1 to max_pixels {self.max_pixels}")
+            raise PICTURE_READER.refused("min_pixels", self.min_pixels, f"1 to max_pixels {self.max_pixels}")
         if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0.0:
-            raise bad_field("image_mean, image_std", [self.image_mean, self.image_std], "three numbers each, above 0")
+            raise PICTURE_READER.refused(
+                "image_mean, image_std", [self.image_mean, self.image_std], "three numbers each, above 0"
+            )
 
     @property
     def cell_size(self) -> int:
@@ -166,12 +169,14 @@ class PictureConfig:
         return self.patch_size * self.merge_size
 
     @classmethod
-    def from_dict(cls, values: Section) -> Self:
+    def from_dict(cls, values: ConfigFields) -> Self:
         """Read a parsed file. Raises: CheckpointError."""
-        size = _section(values, "size")
+        size = PICTURE_READER.section(values, "size")
         names = {"shortest_edge": "min_pixels", "longest_edge": "max_pixels"}  # as newer versions write them
         pixels = {new: size[old] for old, new in names.items() if size.get(old) is not None}
-        return _build(cls, {**pixels, **{name: value for name, value in values.items() if value is not None}})
+        return PICTURE_READER.decoded(
+            cls, {**pixels, **{name: value for name, value in values.items() if value is not None}}
+        )
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -181,84 +186,40 @@ class PictureConfig:
         """
         whole = folder / "processor_config.json"
         if not (folder / "preprocessor_config.json").is_file() and whole.is_file():
-            return cls.from_dict(_section(read_json(whole), "image_processor"))
+            return cls.from_dict(PICTURE_READER.section(read_json(whole), "image_processor"))
         return cls.from_dict(read_json(folder / "preprocessor_config.json"))
-
-
-def bad_field(name: str, value: object, accepted: str) -> CheckpointError:
-    """The error of a field that this implementation does not compute."""
-    return CheckpointError(
-        "model.config",
-        f"{name} is {json.dumps(value, default=str)}",
-        where="config.json",
-        why=f"accepted: {accepted}",
-        fix="use a Qwen2.5-VL checkpoint, or one of the same architecture",
-    )
 
 
 def _require(name: str, value: object, accepted: Sequence[object]) -> None:
     if value not in accepted:
-        raise bad_field(name, value, " or ".join(json.dumps(item) for item in accepted))
+        raise READER.refused(name, value, " or ".join(json.dumps(item) for item in accepted))
 
 
-def _refuse_quantized(values: Section) -> None:
+@dataclass(frozen=True, slots=True)
+class _Placeholder:
+    """The one field of the top level that is the same in both forms of the file."""
+
+    image_token_id: NotNegative = 151655
+
+
+def _refuse_quantized(values: ConfigFields) -> None:
     if values.get("quantization_config") is not None:
-        method = _section(values, "quantization_config").get("quant_method")
-        raise bad_field("quantization_config", method, "none: weights in bfloat16, float16 or float32")
+        method = READER.section(values, "quantization_config").get("quant_method")
+        raise READER.refused("quantization_config", method, "none: weights in bfloat16, float16 or float32")
 
 
-def _refuse_windows(text: Section) -> None:
+def _refuse_windows(text: ConfigFields) -> None:
     """Refuse sliding windows of the language model; `sliding_window` alone, with `use_sliding_window` off, is none."""
     if text.get("use_sliding_window"):
-        raise bad_field("use_sliding_window", True, "false")
-    for kind in text.get("layer_types") or ():
+        raise READER.refused("use_sliding_window", True, "false")
+    kinds = text.get("layer_types")
+    for kind in kinds if isinstance(kinds, list) else ():
         _require("layer_types", kind, ("full_attention",))
 
 
-def _rope(text: Section) -> dict[str, Any]:
+def _rope(text: ConfigFields) -> dict[str, Json]:
     """rope_theta and mrope_section, wherever this file has them. Raises: CheckpointError, for a scaled rope."""
-    rope = {**_section(text, "rope_scaling"), **_section(text, "rope_parameters")}
+    rope = {**READER.section(text, "rope_scaling"), **READER.section(text, "rope_parameters")}
     for name in ("type", "rope_type"):
         _require(f"rope_scaling.{name}", rope.get(name, "mrope"), ROPES)
     return {name: rope[name] for name in ("rope_theta", "mrope_section") if name in rope}
-
-
-def _renamed_channels(vision: Section) -> dict[str, Any]:
-    """The published files call `in_channels` by another name."""
-    return {"in_channels": vision["in_chans"]} if "in_chans" in vision else {}
-
-
-def _section(values: Section, name: str) -> Section:
-    section = values.get(name) or {}
-    if not isinstance(section, Mapping):
-        raise bad_field(name, section, "an object")
-    return section
-
-
-def _build(kind: type[T], values: Section, prefix: str = "") -> T:
-    known = {item.name: item.type for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: _checked(prefix + name, values[name], form) for name, form in known.items() if name in values})
-
-
-def _checked(name: str, value: Any, form: object) -> Any:
-    """The value, with lists as tuples and whole numbers as floats where the field says so. Raises: CheckpointError."""
-    if form is bool or form is str:
-        fits = isinstance(value, form)
-    elif form is int:
-        fits = _is_count(value) and value > 0
-    elif form is float:
-        fits = _is_number(value)
-    else:
-        fits = isinstance(value, list | tuple) and all(map(_is_count if form == tuple[int, ...] else _is_number, value))
-        value = tuple(value) if fits else value
-    if not fits:
-        raise bad_field(name, value, FORMS.get(form, "a list of numbers"))
-    return float(value) if form is float else value
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

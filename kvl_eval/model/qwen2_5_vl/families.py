@@ -7,7 +7,7 @@ from dataclasses import replace
 from kvl_eval.families import Families, ModelFamily
 
 OTHER = ModelFamily(
-    name="other",
+    name="qwen2.5-vl",
     model_type="qwen2_5_vl",
     stop_texts=("<|im_end|>", "<|endoftext|>"),
     think=None,
@@ -25,7 +25,7 @@ QWEN_7B = replace(OTHER, name="qwen2.5-vl-7b", published="qwen2.5-vl-7b")
 QWEN_32B = replace(OTHER, name="qwen2.5-vl-32b", published="qwen2.5-vl-32b")
 QWEN_72B = replace(OTHER, name="qwen2.5-vl-72b", published="qwen2.5-vl-72b")
 
-QWEN2_5_VL = Families(
+FAMILIES = Families(
     records={family.name: family for family in (QWEN_3B, QWEN_7B, QWEN_32B, QWEN_72B, OTHER)},
     other=OTHER,
     repositories={

@@ -16,7 +16,8 @@ from kvl_eval.model.precision import wide
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
 from kvl_eval.model.qwen2_5_vl.decoder import Decoder
 from kvl_eval.model.qwen2_5_vl.rope import prompt_positions
-from kvl_eval.model.qwen2_5_vl.vision import Grid, VisionTower
+from kvl_eval.model.qwen2_5_vl.vision import VisionTower
+from kvl_eval.pictures import Grid
 
 PATCHES_AT_ONCE = 16384  # bounds the vision tower's activations; pictures are never split
 

@@ -17,8 +17,8 @@ from kvl_eval.errors import PromptError
 from kvl_eval.model.qwen2_5_vl.config import VisionConfig
 from kvl_eval.model.qwen2_5_vl.layers import RMSNorm, SwiGLU
 from kvl_eval.model.qwen2_5_vl.rope import patch_angles, rotate
+from kvl_eval.pictures import Grid
 
-Grid = tuple[int, int]  # (rows, columns) in patches
 EPS = 1e-6
 
 

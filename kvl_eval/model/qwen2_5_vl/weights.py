@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +26,13 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
         config.torch_dtype,
         dtype=dtype,
         device=device,
-        published=partial(published_name, is_tied=config.tie_word_embeddings),
+        published=names_of(config),
     )
+
+
+def names_of(config: QwenConfig) -> Callable[[str], str | None]:
+    """A tensor's name in a file -> its name in the model."""
+    return partial(published_name, is_tied=config.tie_word_embeddings)
 
 
 def published_name(name: str, is_tied: bool) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 from transformers import Qwen2_5_VLConfig
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.qwen2_5_vl.architecture import ARCHITECTURE
 from kvl_eval.model.qwen2_5_vl.config import PictureConfig, QwenConfig
 from kvl_eval.model.qwen2_5_vl.processor import check_folder
 from tests.model.qwen2_5_vl.tiny import SHAPES, make_checkpoint, make_tokenizer
@@ -181,3 +184,15 @@ def test_files_of_two_checkpoints_are_refused(tmp_path: Path, file: str, values:
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
     with pytest.raises(CheckpointError, match=name):
         check_folder(folder)
+
+
+def test_the_work_of_a_token_is_twice_the_weights_that_it_meets(folder: Path) -> None:
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        sizes = {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+    def weights(*parts: str) -> int:
+        return sum(size for name, size in sizes.items() if all(part in name for part in parts))
+
+    shape = ARCHITECTURE.cost_shape(folder)
+    assert shape.linear == 2 * weights("layers.", "proj.weight")
+    assert shape.patch == 2 * (weights("visual.blocks", ".attn", "weight") + weights("visual.blocks", ".mlp", "weight"))

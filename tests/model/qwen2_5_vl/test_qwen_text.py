@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from kvl_eval.errors import CheckpointError, PromptError
@@ -102,6 +102,13 @@ def test_the_letters_of_bytes_are_the_vocabularys() -> None:
 def test_ids_beyond_the_vocabulary_write_nothing(tokenizer: QwenTokenizer) -> None:
     assert tokenizer.token_bytes(tokenizer.size - 1) == b"<tool_call>"
     assert tokenizer.token_bytes(tokenizer.size) == b""
+
+
+def test_an_added_token_is_spelled_as_its_name() -> None:
+    own = make_tokenizer()
+    own.add_special_tokens([AddedToken("◁a b▷", special=True)])
+    tokenizer = QwenTokenizer(own)
+    assert tokenizer.token_bytes(tokenizer.special_tokens["◁a b▷"]) == "◁a b▷".encode()
 
 
 def test_both_ends_of_a_reply_are_known(tokenizer: QwenTokenizer) -> None:

@@ -6,9 +6,10 @@ Source: vLLM 0.32 (`kimi_vl.py` and its CPU latent attention); what differs from
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,7 +17,7 @@ from kvl_eval.errors import CheckpointError
 from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
 from kvl_eval.model.kimi_vl.tokenizer import PATTERN, KimiTokenizer
-from kvl_eval.model.weights import save_checkpoint
+from kvl_eval.model.kimi_vl.weights import save_checkpoint
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -126,6 +127,6 @@ def _scale_latents(model: KimiVL) -> None:
                 weight.mul_(factor)
 
 
-def _change(path: Path, changes: dict[str, Any]) -> None:
+def _change(path: Path, changes: Mapping[str, object]) -> None:
     values = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps({**values, **changes}, indent=1) + "\n", "utf-8")

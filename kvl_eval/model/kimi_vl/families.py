@@ -39,7 +39,7 @@ OTHER = replace(INSTRUCT, name="other", published=None)
 SCRIPTED = replace(INSTRUCT, name="fake", default_split="mini")
 """Of the backend that answers without a model: no checkpoint has it."""
 
-KIMI_VL = Families(
+FAMILIES = Families(
     records={family.name: family for family in (INSTRUCT, THINKING, THINKING_2506, NANO, NANO_THINKING, OTHER)},
     other=OTHER,
     repositories={
@@ -49,10 +49,3 @@ KIMI_VL = Families(
     },
     image_limits={16_384: THINKING_2506.name},
 )
-PUBLISHED = tuple(KIMI_VL.records[name] for name in KIMI_VL.repositories.values())
-"""Families whose figures the report prints, in its order."""
-
-
-def stored_family(name: str) -> ModelFamily:
-    """The family that a run folder or a backend names; `other` for a name that nobody knows."""
-    return SCRIPTED if name == SCRIPTED.name else KIMI_VL.records.get(name, OTHER)

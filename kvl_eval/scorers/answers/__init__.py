@@ -1,0 +1,20 @@
+"""Reading answers: how a reply becomes the value that is compared with gold.
+
+`read` is pure, linear in the reply, never guesses and never draws. It knows no task. What is announced how, in which
+language, stands in `languages`; what a refusal is in `wordings`; markers of thoughts in `kvl_eval.thinking`.
+"""
+
+from kvl_eval.scorers.answers.reader import read
+from kvl_eval.scorers.answers.reading import (
+    HOWS,
+    NOT_ANSWERABLE,
+    REASONS,
+    Coords,
+    Kind,
+    NotAnswerable,
+    Reading,
+    Value,
+    Wanted,
+)
+
+__all__ = ["HOWS", "NOT_ANSWERABLE", "REASONS", "Coords", "Kind", "NotAnswerable", "Reading", "Value", "Wanted", "read"]

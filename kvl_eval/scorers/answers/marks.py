@@ -1,0 +1,222 @@
+"""Rank 1: places of a reply that are marked as its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kvl_eval.scorers.answers import languages as words
+from kvl_eval.scorers.answers.dress import last_of
+from kvl_eval.scorers.answers.reading import CharSpan
+from kvl_eval.scorers.answers.view import View
+
+CONTENT_LIMIT = 2_000  # characters of a mark that are read
+MARKS_LIMIT = 60  # the last marks of a reply that are looked at
+_LOOK_BACK = 240  # characters before a mark that are searched for the begin of its sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One marked place: `begin` of the mark itself, and the content from `start` to `end`."""
+
+    how: str
+    begin: int
+    start: int
+    end: int
+    why_not: str = ""  # why it does not count
+
+    @property
+    def content(self) -> CharSpan:
+        return self.start, self.end
+
+
+_LINE_AFTER = r"[ \t]{0,3}(?:\([^()\n]{0,30}\)[ \t]{0,3})?(?:[:=]|[ \t][-–—][ \t]|(?<=[ \t])[-–—][ \t])"
+_FILL = rf"(?:[\s,:]{{0,3}}\b{words.ADVERBS}\b[,:]?){{0,4}}"
+_PLACE = r"(?:[ ](?:to|for|of|in|from|here|based on|given)\b[^.:;!?\n]{0,120}?)?"
+_NOUN = re.compile(rf"\b(?P<answer>{words.ANSWER_NOUN})\b|\b(?P<choice>{words.CHOICE_NOUN})\b", re.IGNORECASE)
+_LINE = re.compile(_LINE_AFTER)
+_IS = re.compile(rf"{_PLACE}[,]?[ ]{words.COPULA}\b{_FILL}[ \t]*[:=,]?", re.IGNORECASE)
+_BARE = re.compile(r"[ \t]+(?=\(?[A-Z]\)?(?:[.)\s]*$|[.):]\s))", re.MULTILINE)
+_PRAISED = re.compile(rf"\b{words.PRAISE}(?: \w{{1,10}})? ?$", re.IGNORECASE)
+_DISPRAISED = re.compile(
+    r"\b(?:wrong|incorrect|other|another|possible|alternative|no|an?|any|each|every|given|all|sample|example"
+    r"|initial|first"
+    r"|previous|this|that|which|whose|tempting|plausible|old|your|user's|student's) ?$",
+    re.IGNORECASE,
+)
+_NO_SUCH = re.compile(
+    rf"\b(?:no|not the|neither|isn't the|never the)(?: (?:{words.PRAISE}|single|definitive|one|clear)){{0,3}} ?$",
+    re.IGNORECASE,
+)
+_CHOOSING = re.compile(rf"{words.CHOOSING}{_FILL}[ \t]*:?|{words.CONCLUDING}[ \t]*:?", re.IGNORECASE)
+_OTHER_LINE = re.compile(rf"(?:{'|'.join(words.LINES)})[ \t]{{0,3}}[:=]", re.IGNORECASE)
+_OTHER_SENTENCE = re.compile(rf"(?:{'|'.join(words.SENTENCES)})[ \t]*[:,]?", re.IGNORECASE)
+_HEADING = re.compile(
+    rf"^[ \t]*(?:#{{1,6}}[ \t]*)?(?:(?:the |my )?(?:{words.PRAISE} ){{0,2}}{words.ANSWER_NOUN}|{'|'.join(words.LINES)})"
+    r"[ \t]*[:.]?[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_GSM = re.compile(r"^[ \t]*#{4}[ \t]*(?=\S)", re.MULTILINE)
+_JSON = re.compile(
+    r"[\"'](?:final_?answer|final answer|answer|choice|option|selected_option|answer_letter)[\"'][ \t]*:\s{0,4}",
+    re.IGNORECASE,
+)
+_NEXT_LINE = re.compile(r"\s*\n\s*")
+_SENTENCE_END = re.compile(r"[.!?。！？;\n]|, (?=but\b|so\b)")
+_ECHO = re.compile(
+    r"[\s\"'(\[<{]*(?:one of|your|LETTER|the (?:option )?letter|option letter|a single|X\b|\.\.\.|_{2,}"
+    r"|\[(?:letter|your)|yes/no"
+    r"|xxx|<|the correct option['’]s)",
+)
+_NOT_FIRST = re.compile(r"[\s:]*\b(?:not|neither|never|nicht|pas|不是)\b", re.IGNORECASE)
+_NOT_BUT = re.compile(r"[\s:]*not\b[^.\n]{0,60}?\bbut\b(?: rather)?", re.IGNORECASE)
+
+
+def marks(view: View, question: str = "") -> list[Mark]:
+    """The marks of a reply by their places, also those that do not count; of each sort the last MARKS_LIMIT."""
+    candidates = [Mark("boxed", start, start, end) for start, end in view.boxes[-MARKS_LIMIT:]]
+    candidates += [Mark("tag", start, start, end) for start, end in view.tags[-MARKS_LIMIT:]]
+    for sort in (_json, _gsm, _headings, _nouns, _choosing, _others):
+        candidates += list(sort(view.text))[-MARKS_LIMIT:]
+    candidates.sort(key=lambda mark: (mark.start, mark.begin))
+    return [_judged(mark, view.text, question) for mark in candidates]
+
+
+def _json(text: str) -> Iterator[Mark]:
+    for match in _JSON.finditer(text):
+        end = _json_end(text, match.end())
+        yield Mark("json", match.start(), match.end(), end)
+
+
+def _json_end(text: str, start: int) -> int:
+    quote = text[start : start + 1]
+    limit = min(len(text), start + CONTENT_LIMIT)
+    if quote and quote in "\"'":
+        close = re.compile(rf"(?<!\\){quote}\s*(?:[,}}\]]|$)").search(text, start + 1, limit)
+        return close.start() + 1 if close else limit
+    if quote == "[":
+        close_at = text.find("]", start, limit)
+        return close_at + 1 if close_at >= 0 else limit
+    end = re.compile(r"[,}\n]").search(text, start, limit)
+    return end.start() if end else limit
+
+
+def _gsm(text: str) -> Iterator[Mark]:
+    for match in _GSM.finditer(text):
+        if _HEADING.match(text, match.start()):
+            continue
+        yield Mark("gsm", match.start(), match.end(), _line_end(text, match.end()))
+
+
+def _headings(text: str) -> Iterator[Mark]:
+    for match in _HEADING.finditer(text):
+        start = _content_start(text, match.end())
+        yield Mark("heading", match.start(), start, _paragraph_end(text, start))
+
+
+def _nouns(text: str) -> Iterator[Mark]:
+    for noun in _NOUN.finditer(text):
+        before = text[max(0, noun.start() - 30) : noun.start()].rpartition("\n")[2]
+        praised = _PRAISED.search(before) is not None
+        if noun["choice"] and not praised:
+            continue
+        if (not praised and _DISPRAISED.search(before)) or _NO_SUCH.search(before):
+            continue
+        if after := _LINE.match(text, noun.end()):
+            how = "answer_line"
+        elif after := _IS.match(text, noun.end()):
+            how = "answer_is"
+        elif noun["answer"] and not before.strip() and (after := _BARE.match(text, noun.end())):
+            how = "answer_line"
+        else:
+            continue
+        start = _content_start(text, after.end())
+        yield Mark(how, noun.start(), start, _paragraph_end(text, start))
+
+
+def _choosing(text: str) -> Iterator[Mark]:
+    for match in _CHOOSING.finditer(text):
+        start = _content_start(text, match.end())
+        yield Mark("answer_is", match.start(), start, _paragraph_end(text, start))
+
+
+def _others(text: str) -> Iterator[Mark]:
+    if text.isascii() and not re.search(
+        "antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap", text, re.IGNORECASE
+    ):
+        return
+    for how, pattern in (("answer_line", _OTHER_LINE), ("answer_is", _OTHER_SENTENCE)):
+        for match in pattern.finditer(text):
+            start = _content_start(text, match.end())
+            yield Mark(how, match.start(), start, _paragraph_end(text, start))
+
+
+def _content_start(text: str, position: int) -> int:
+    """Where the content begins: after blanks of the line, else on the next line that is not blank."""
+    match = re.compile(r"[ \t]*").match(text, position)
+    start = match.end() if match else position
+    next_line = _NEXT_LINE.match(text, start)
+    return next_line.end() if next_line else start
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return min(len(text) if end < 0 else end, start + CONTENT_LIMIT)
+
+
+def _paragraph_end(text: str, start: int) -> int:
+    end = text.find("\n\n", start)
+    return min(len(text) if end < 0 else end, start + CONTENT_LIMIT)
+
+
+def _judged(mark: Mark, text: str, question: str) -> Mark:
+    """The mark with the reason why it does not count, or with its content after "not .. but"."""
+    but = _NOT_BUT.match(text, mark.start, mark.end)
+    if but:
+        return Mark(mark.how, mark.begin, _content_start(text, but.end()), mark.end)
+    why = _why_not(mark, text, question)
+    return Mark(mark.how, mark.begin, mark.start, mark.end, why) if why else mark
+
+
+def _why_not(mark: Mark, text: str, question: str) -> str:
+    if _ECHO.match(text, mark.start, min(mark.end, mark.start + 60)):
+        return "echo"
+    if mark.how in ("tag", "json", "gsm", "heading"):
+        return ""
+    if _NOT_FIRST.match(text, mark.start, mark.end):
+        return "negated"
+    sentence = text[_sentence_start(text, mark.begin) : mark.begin]
+    tail = text[mark.begin : mark.start]
+    last_but = last_of(words.BUT.finditer(sentence))
+    if last_but is not None:
+        sentence = sentence[last_but.end() :]
+    if question and len(sentence + tail) > 20 and (sentence + tail).strip() in question:
+        return "echo"
+    if words.OTHERS.search(sentence):
+        return "somebody else's"
+    if words.SUPPOSED.search(sentence) and words.UNREAL.search(sentence + tail) and not words.LOOKING.search(sentence):
+        return "hypothetical"
+    if re.search(r"\b(?:not|isn't|n't) (?:that )?$", sentence):
+        return "negated"
+    return ""
+
+
+def _sentence_start(text: str, position: int) -> int:
+    start = max(0, position - _LOOK_BACK)
+    last = start
+    for match in _SENTENCE_END.finditer(text, start, position):
+        last = match.end()
+    return last
+
+
+def sentence_end(text: str, start: int, end: int) -> int:
+    """Where the sentence that a mark's content begins with ends."""
+    match = _SENTENCE_END.search(text, start, end)
+    return match.end() if match else end
+
+
+def are_apart(text: str, first_end: int, second_begin: int) -> bool:
+    """Whether two marks cannot be a conflict: a blank line or a word of correction lies between them."""
+    between = text[first_end : min(second_begin, first_end + CONTENT_LIMIT)]
+    return re.search(r"\n[ \t]*\n", between) is not None or words.CORRECTION.search(between) is not None

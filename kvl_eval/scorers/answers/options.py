@@ -1,0 +1,84 @@
+"""The options of a question, and where one of them stands in a text."""
+
+from __future__ import annotations
+
+import re
+
+from kvl_eval.scorers.answers.dress import alike, folded
+from kvl_eval.scorers.answers.view import undress
+
+_GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
+
+
+class Options:
+    """The options of a question, and where one of them stands in a text."""
+
+    def __init__(self, options: tuple[str, ...]) -> None:
+        options = _without_letters(options)
+        self.count = len(options)
+        self.texts = [folded(undress(option).text) for option in options]
+        self.longest = max(map(len, self.texts), default=0)
+        self.are_yesno = {"yes", "no"} <= set(self.texts)
+
+    def equal(self, text: str) -> int | None:
+        """The first option whose text a text is."""
+        wanted = folded(text)
+        return self.texts.index(wanted) if wanted and wanted in self.texts else None
+
+    def at(self, text: str, start: int, end: int) -> tuple[int, int] | None:
+        """The longest option that begins at a place as whole words, and where it ends."""
+        best: tuple[int, int] | None = None
+        window = alike(text[start : min(end, start + self.longest + 8)])
+        for index, option in enumerate(self.texts):
+            if option and window.startswith(option) and (best is None or len(option) > best[1] - start):
+                stop = start + len(option)
+                if is_boundary(text, stop, end, option):
+                    best = (index, stop)
+        return best
+
+    def inside(self, text: str, start: int, end: int) -> list[tuple[int, int, int]]:
+        """(option, start, end) of the options in a part of a text as whole words, without those inside longer ones."""
+        window = alike(text[start:end])
+        places: list[tuple[int, int, int]] = []
+        for index, option in enumerate(self.texts):
+            if not option or self.texts.index(option) != index:
+                continue
+            at = window.find(option)
+            while at >= 0 and len(places) < 60:
+                is_word = not (at and window[at - 1].isalnum() and option[0].isalnum())
+                if (
+                    is_word
+                    and is_boundary(window, at + len(option), len(window), option)
+                    and not _mid_number(window, at)
+                ):
+                    places.append((index, start + at, start + at + len(option)))
+                at = window.find(option, at + 1)
+        return [p for p in places if not any(q != p and q[1] <= p[1] and p[2] <= q[2] for q in places)]
+
+
+def _without_letters(options: tuple[str, ...]) -> tuple[str, ...]:
+    """The options without their letters, if all have them in order."""
+    labels = [_GIVEN_LETTERS.match(option) for option in options]
+    letters = "".join(label[1].upper() for label in labels if label)
+    if letters != "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(options)]:
+        return options
+    return tuple(option[label.end() :] for option, label in zip(options, labels, strict=True) if label)
+
+
+def is_boundary(text: str, stop: int, end: int, option: str) -> bool:
+    after = text[stop : min(end, stop + 2)]
+    if not after or not option[-1].isalnum():
+        return True
+    if option[-1].isdigit() and (after[0] in "%°" or (after[0] in ".,/:^" and after[1:].isdigit())):
+        return False
+    goes_on = after[0] == "_" or (after[0].isalnum() and after[0].isascii())
+    return not goes_on and not (after[0] == "-" and after[1:].isalnum())
+
+
+def _mid_number(text: str, at: int) -> bool:
+    before = text[max(0, at - 2) : at]
+    return (
+        text[at].isdigit()
+        and bool(before)
+        and ((before[-1] in ".,/^-" and before[:-1].isdigit()) or before[-1] in "-−.$")
+    )

@@ -1,0 +1,414 @@
+"""The reader: the place of the best rank that yields a reading decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from kvl_eval.scorers.answers import languages as words
+from kvl_eval.scorers.answers import statements
+from kvl_eval.scorers.answers.dress import last_of
+from kvl_eval.scorers.answers.letter import LABELLED_LINE, LetterReader
+from kvl_eval.scorers.answers.letters import LettersReader
+from kvl_eval.scorers.answers.listing import ListReader
+from kvl_eval.scorers.answers.marks import Mark, are_apart, marks, sentence_end
+from kvl_eval.scorers.answers.number import NumberReader
+from kvl_eval.scorers.answers.point import read_place
+from kvl_eval.scorers.answers.reading import (
+    NOT_ANSWERABLE,
+    Attempt,
+    CharSpan,
+    Fault,
+    FoundValue,
+    Passed,
+    Reading,
+    Wanted,
+)
+from kvl_eval.scorers.answers.text import TextReader
+from kvl_eval.scorers.answers.view import View, undress
+from kvl_eval.scorers.answers.wordings import declines, denies, hedges, refuses
+from kvl_eval.scorers.answers.yesno import YesNoReader
+from kvl_eval.thinking import split_thought
+
+_PASSED_LIMIT = 8
+_LINES_LIMIT = 2_000  # lines of a reply in which the one that answers is looked for, from both ends
+_NOTHING = re.compile(r"[\s\W_]*")
+_EMPTY_MARK = re.compile(
+    rf"\s*(?:the )?(?:final )?{words.ANSWER_NOUN}(?: is)?\s*[:=]?\s*|\s*(?:{'|'.join(words.LINES)})\s*[:=]?\s*",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"\s*[(\[]?\d{1,3}[.)\]]\s+\S")
+_STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
+
+
+class KindReader(Protocol):
+    """Reads one kind of value at the places that ranks 1 to 4 offer."""
+
+    def lead(self, text: str, start: int, end: int) -> Attempt: ...
+    def alone(self, text: str, start: int, end: int) -> Attempt: ...
+    def stated(self, text: str, start: int, end: int) -> Attempt: ...
+    def concluded(self, text: str, start: int, end: int) -> Attempt: ...
+    def contained(self, text: str, start: int, end: int) -> Attempt: ...
+    def same(self, one: FoundValue, other: FoundValue) -> bool: ...
+
+
+class _OneLetter(LetterReader):
+    """Ranks 3 and 4 of a letter live in `statements`."""
+
+    def stated(self, text: str, start: int, end: int) -> Attempt:
+        return statements.stated(self, text, start, end)
+
+    def concluded(self, text: str, start: int, end: int) -> Attempt:
+        return statements.concluded(self, text, start, end)
+
+    def contained(self, text: str, start: int, end: int) -> Attempt:
+        return statements.contained(self, text, start, end)
+
+
+def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
+    """What a reply says.
+
+    Args:
+        reply:  text of a model.
+        wanted: what the question asks for.
+        split:  whether a thought may stand in the reply; False where it is off already.
+    Returns: a value with its place and how it was found, or the reason why there is none. Spans are those of `reply`.
+    """
+    start, end = 0, len(reply)
+    if split:
+        thought = split_thought(reply)
+        if thought.closed is False:
+            return Reading(reason="thought_unclosed")
+        start, end = thought.start, thought.end
+    view = undress(reply[start:end])
+    if wanted.kind in ("point", "box"):
+        return _moved(read_place(view, wanted), start)
+    return _moved(_Ranks(view, wanted).read(), start)
+
+
+def _moved(reading: Reading, offset: int) -> Reading:
+    """A reading of an answer as one of the whole reply."""
+    if not offset:
+        return reading
+
+    def moved(span: CharSpan) -> CharSpan:
+        return span[0] + offset, span[1] + offset
+
+    passed: tuple[Passed, ...] = tuple((moved(span), how, why) for span, how, why in reading.passed)
+    span = moved(reading.span) if reading.span else None
+    return Reading(
+        value=reading.value, how=reading.how, reason=reading.reason, span=span, unit=reading.unit, passed=passed
+    )
+
+
+class _Ranks:
+    """The places of one reply, by rank."""
+
+    def __init__(self, view: View, wanted: Wanted) -> None:
+        self.view = view
+        self.text = view.text
+        self.wanted = wanted
+        self.kind = self._kind_reader()
+        self.rest = view.text  # without sentences whose marks do not count; as long as `text`
+        self.passed: list[Passed] = []
+        self.weak = ""  # a reason that a place gave without being decisive
+
+    def _kind_reader(self) -> KindReader:
+        kind = self.wanted.kind
+        if kind == "letter":
+            return _OneLetter(self.wanted.options)
+        if kind == "letters":
+            return LettersReader(self.wanted.options)
+        if kind == "yesno":
+            return YesNoReader()
+        if kind in ("integer", "float"):
+            return NumberReader()
+        bolds = tuple(self.view.bolds)
+        return ListReader(self.wanted.items, bolds) if kind == "list" else TextReader(bolds, self.wanted.question)
+
+    def read(self) -> Reading:
+        """The reading of the best rank."""
+        if self._is_empty():
+            return Reading(reason="empty")
+        if words.INSTRUCTION.match(self.text):
+            return self._without("none")
+        for rank in (self._marked, self._denied, self._alone, self._declined, self._stated, self._contained):
+            reading = rank()
+            if reading is not None:
+                return reading
+        return self._without(self.weak or "none")
+
+    def _is_empty(self) -> bool:
+        return _NOTHING.fullmatch(self.text) is not None or (
+            len(self.text) < 100 and _EMPTY_MARK.fullmatch(self.text) is not None
+        )
+
+    def _with(self, hit: FoundValue, how: str) -> Reading:
+        span = self.view.body.origin(hit.start, hit.end)
+        return Reading(value=hit.value, how=how, span=span, unit=hit.unit, passed=tuple(self.passed[-_PASSED_LIMIT:]))
+
+    def _without(self, reason: str) -> Reading:
+        return Reading(reason=reason, passed=tuple(self.passed[-_PASSED_LIMIT:]))
+
+    def _pass(self, start: int, end: int, how: str, why: str) -> None:
+        if len(self.passed) < 4 * _PASSED_LIMIT:
+            self.passed.append((self.view.body.origin(start, min(end, start + 80)), how, why))
+
+    # rank 1
+
+    def _marked(self) -> Reading | None:
+        places = marks(self.view, self.wanted.question)
+        for index in range(len(places) - 1, -1, -1):
+            mark = places[index]
+            if mark.why_not:
+                self._pass(mark.begin, mark.end, mark.how, mark.why_not)
+                self._leave_out(mark)
+                continue
+            outcome = self._of_mark(mark)
+            if outcome is None:
+                self._pass(mark.begin, mark.end, mark.how, "not of the wanted kind")
+                continue
+            if isinstance(outcome, Fault):
+                return self._unanswerable(mark) or self._without(outcome.reason)
+            if self.wanted.unanswerable and self._unanswerable_text(outcome):
+                return self._with(FoundValue(NOT_ANSWERABLE, outcome.start, outcome.end), mark.how)
+            if self._conflicts(places[:index], mark, outcome):
+                return self._without("two_answers")
+            return self._with(outcome, mark.how)
+        return None
+
+    def _leave_out(self, mark: Mark) -> None:
+        """Blank the sentence of a mark that does not count, so that no later rank reads it."""
+        if mark.why_not == "somebody else's" and words.BUT.search(
+            self.text, mark.start, min(mark.end, mark.start + 200)
+        ):
+            return
+        end = sentence_end(self.text, mark.start, mark.end)
+        self.rest = self.rest[: mark.begin] + " " * (end - mark.begin) + self.rest[end:]
+
+    def _of_mark(self, mark: Mark) -> Attempt:
+        start, end = mark.content
+        end = min(end, start + 2_000) if self.wanted.kind != "list" else end
+        if start >= end:
+            return None
+        if mark.how == "boxed" and self.wanted.kind != "list":
+            outcome = self.kind.alone(self.text, start, end)
+            if outcome is not None:
+                return outcome
+        outcome = self.kind.lead(self.text, start, end)
+        if outcome is None and self.wanted.unanswerable and denies(self.text[start:end]):
+            return Fault("refusal")
+        return outcome
+
+    def _unanswerable(self, mark: Mark) -> Reading | None:
+        content = self.text[mark.start : mark.end]
+        if self.wanted.unanswerable and denies(content):
+            return self._with(FoundValue(NOT_ANSWERABLE, mark.start, mark.end), mark.how)
+        return None
+
+    def _unanswerable_text(self, hit: FoundValue) -> bool:
+        return (isinstance(hit.value, str) and denies(hit.value)) or (
+            isinstance(hit.value, tuple) and len(hit.value) == 1 and denies(str(hit.value[0]))
+        )
+
+    def _conflicts(self, earlier: list[Mark], mark: Mark, hit: FoundValue) -> bool:
+        """Whether a mark shortly before says something else, with neither a blank line nor a correction between."""
+        begin = mark.begin
+        for other in reversed(earlier[-12:]):
+            if other.why_not or other.end <= other.start or other.start >= mark.begin:
+                continue
+            outcome = self._of_mark(other)
+            if not isinstance(outcome, FoundValue):
+                continue
+            if are_apart(self.text, outcome.end, begin):
+                return False
+            if not self.kind.same(outcome, hit) and outcome.end <= hit.start:
+                return True
+        return False
+
+    # rank 2
+
+    def _alone(self) -> Reading | None:
+        hit = self._read_alone("whole", 0, len(self.rest))
+        if hit is not None:
+            return hit
+        lines = [span for span in self._lines() if not self._is_filler(span)]
+        if not lines:
+            return None
+        first = self._line_outcome(lines[0])
+        last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
+        if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
+            last = None  # the last of several lines that belong together
+        if isinstance(first, FoundValue):
+            if isinstance(last, FoundValue) and isinstance(self.kind, NumberReader | TextReader):
+                if not self.kind.is_bare(self.rest, *lines[0]) and self.kind.is_bare(self.rest, *lines[-1]):
+                    return self._with(last, "last_line")
+            if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
+                if not are_apart_by_word(self.rest, first.end, last.start):
+                    return self._without("two_answers")
+                return self._with(last, "last_line")
+            return self._with(first, "first_line")
+        for outcome, how in ((last, "last_line"), (self._own_line(lines), "own_line"), (self._bold(), "bold")):
+            if isinstance(outcome, FoundValue):
+                return self._with(outcome, how)
+        for outcome in (first, last):
+            if isinstance(outcome, Fault) and outcome.reason in _STRONG:
+                return self._without(outcome.reason)
+        return None
+
+    def _is_apart(self, span: CharSpan) -> bool:
+        """Whether a blank line stands before a line."""
+        return self.rest[: span[0]].rstrip(" \t").endswith("\n\n")
+
+    def _is_exact(self, span: CharSpan) -> bool:
+        return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.rest, *span)
+
+    def _is_bare(self, span: CharSpan) -> bool:
+        """Whether a line is a letter or yes or no and nothing else."""
+        return self.wanted.kind in ("letter", "yesno") and len(re.findall(r"\w+", self.rest[span[0] : span[1]])) <= 2
+
+    def _read_alone(self, how: str, start: int, end: int) -> Reading | None:
+        if "\n" in self.rest[start:end].strip() and self.wanted.kind not in ("list", "letters"):
+            return None
+        outcome = self.kind.alone(self.rest, start, end)
+        if isinstance(outcome, FoundValue):
+            return self._with(outcome, how)
+        if isinstance(outcome, Fault):
+            return self._without(outcome.reason)
+        return None
+
+    def _line_outcome(self, span: CharSpan) -> Attempt:
+        if self.wanted.kind == "list":
+            return None
+        return self.kind.alone(self.rest, *span)
+
+    def _own_line(self, lines: list[CharSpan]) -> Attempt:
+        """The one line that is nothing but an answer."""
+        only: FoundValue | None = None
+        for span in [*lines[:_LINES_LIMIT], *lines[max(_LINES_LIMIT, len(lines) - _LINES_LIMIT) :]]:
+            outcome = self._line_outcome(span) if self._is_exact(span) else None
+            if isinstance(outcome, FoundValue):
+                if only is not None and not self.kind.same(only, outcome):
+                    return None
+                only = only or outcome
+        return only
+
+    def _bold(self) -> Attempt:
+        """The one bold span that is nothing but an answer."""
+        only: FoundValue | None = None
+        for start, end in self.view.bolds[-_LINES_LIMIT:]:
+            if self.rest[end : end + 1] == ":" or self.rest[start:end].rstrip().endswith(":"):
+                continue
+            outcome = self.kind.alone(self.rest, start, end) if self.wanted.kind != "list" else None
+            if isinstance(outcome, FoundValue):
+                if only is not None and not self.kind.same(only, outcome):
+                    return Fault("two_answers") if self.wanted.kind == "text" else None
+                only = only or outcome
+        return only
+
+    def _is_filler(self, span: CharSpan) -> bool:
+        line = self.rest[span[0] : min(span[1], span[0] + 80)]
+        return self.wanted.kind == "text" and words.FILLER_LINE.match(line) is not None
+
+    def _lines(self) -> list[CharSpan]:
+        """The lines that are not blank, without copied lists of options and numbered steps."""
+        spans = [(m.start(), m.end()) for m in re.finditer(r"[^\n]*\S[^\n]*", self.rest)]
+        dropped = set(self._listed(spans))
+        return [span for index, span in enumerate(spans) if index not in dropped]
+
+    def _listed(self, spans: list[CharSpan]) -> Iterator[int]:
+        """Indices of adjoining labelled lines, as many as there are options, and of numbered steps."""
+        count = len(self.wanted.options) if self.wanted.kind in ("letter", "letters") else 0
+        run: list[int] = []
+        label = ""
+        for index, (start, end) in enumerate(spans):
+            match = LABELLED_LINE.match(self.rest, start, end) if count else None
+            letter = match[1].upper() if match else ""
+            follows = bool(run) and letter != "" and ord(letter) == ord(label) + 1
+            if run and not follows:
+                if len(run) >= max(2, count):
+                    yield from run
+                run = []
+            if letter and (follows or letter == "A"):
+                run.append(index)
+            label = letter
+        if len(run) >= max(2, count) and count:
+            yield from run
+        if not count:
+            numbered = [index for index, (start, end) in enumerate(spans) if _NUMBERED.match(self.rest, start, end)]
+            yield from numbered if len(numbered) > 1 else []
+
+    # refusals
+
+    def _denied(self) -> Reading | None:
+        """A reply that says that its question has no answer, where that is one and no value stands before it."""
+        if not self.wanted.unanswerable or not denies(self.text):
+            return None
+        sentences = [part for part in re.split(r"(?<=[.!?。;])\s+|\n+", self.text) if part.strip()]
+        if not sentences or not denies(sentences[0]):
+            return None
+        inner = re.search(r"\([^()]*\)", sentences[0])
+        if inner and not denies(sentences[0].replace(inner.group(), "")):
+            return None
+        return self._with(FoundValue(NOT_ANSWERABLE, *self._trimmed()), "whole")
+
+    def _trimmed(self) -> CharSpan:
+        return len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
+
+    def _declined(self) -> Reading | None:
+        if self._refuses():
+            return self._without("two_answers" if self.weak == "two_answers" else "refusal")
+        if self.wanted.kind not in ("text", "list") and hedges(self.text):
+            return self._without(self._hedged())
+        return None
+
+    def _refuses(self) -> bool:
+        """Whether the reply refuses; of a text or a list it may also say what is missing, once it has begun."""
+        if self.wanted.kind not in ("text", "list"):
+            return refuses(self.text)
+        return declines(self.text) or refuses(self.text[: sentence_end(self.text, self._trimmed()[0], len(self.text))])
+
+    def _hedged(self) -> str:
+        """A hedge that names two values is two answers."""
+        if self.wanted.kind in ("letter", "integer", "float"):
+            outcome = self.kind.stated(self.text, 0, len(self.text)) or self.kind.concluded(
+                self.text, 0, len(self.text)
+            )
+            if isinstance(outcome, Fault) and outcome.reason in _STRONG:
+                return outcome.reason
+        return "hedge"
+
+    # ranks 3 and 4
+
+    def _stated(self) -> Reading | None:
+        last = last_of(words.CONCLUSION.finditer(self.rest))
+        places = [("conclusion", last.end(), self._paragraph_end(last.end()))] if last else []
+        for how, start, end in [*places, ("statement", 0, len(self.rest))]:
+            read_there = self.kind.concluded if how == "conclusion" else self.kind.stated
+            outcome = read_there(self.rest, start, end)
+            if isinstance(outcome, FoundValue):
+                return self._with(outcome, how)
+            if isinstance(outcome, Fault):
+                return self._without(outcome.reason)
+        return None
+
+    def _paragraph_end(self, start: int) -> int:
+        end = self.rest.find("\n\n", start)
+        return len(self.rest) if end < 0 else end
+
+    def _contained(self) -> Reading | None:
+        outcome = self.kind.contained(self.rest, 0, len(self.rest))
+        if isinstance(outcome, FoundValue):
+            return self._with(outcome, "contained")
+        if isinstance(outcome, Fault):
+            return self._without(outcome.reason)
+        if isinstance(self.kind, YesNoReader) and self.wanted.question:
+            restated = self.kind.restated(self.rest, 0, len(self.rest), self.wanted.question)
+            return self._with(restated, "restated") if isinstance(restated, FoundValue) else None
+        return None
+
+
+def are_apart_by_word(text: str, start: int, end: int) -> bool:
+    """Whether a word of correction stands between two places."""
+    return words.CORRECTION.search(text, start, end) is not None
