@@ -126,13 +126,3 @@ INSTRUCTION = re.compile(
     re.IGNORECASE,
 )
 """A line that asks for an answer, copied from the question."""
-
-EXPLAINED = re.compile(
-    r"\s*(?:[,;:]?\s*(?:because|since|as|which|where|due to|given|for|based on|according to|so|thus|that is"
-    r"|i\.e\.|meaning"
-    r"|but|though|although|while|whereas|from|in (?:the|this)|with|when|after|not|rather than|instead of"
-    r"|considering|considered"
-    r"|assuming|per|following|weil|da|parce|porque|perché|因为|由于)\b|[-–—(\[\n;]|[.!?。](?:\s|$)|,|$)",
-    re.IGNORECASE,
-)
-"""What may follow a value without changing it."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
+from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.options import Options, is_boundary
 from kvl_eval.scorers.answers.polarity import polarity
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
@@ -23,7 +24,8 @@ LABEL = re.compile(
 )
 LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
 _JOIN = re.compile(
-    r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather|else))?)"
+    r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather"
+    r"|else))?)"
     r"(?=[\s(\[\"'])|和|或者?|及)\s*",
     re.IGNORECASE,
 )
@@ -33,7 +35,8 @@ _CORRECTED = re.compile(
     re.IGNORECASE,
 )
 _SURELY = re.compile(
-    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would be)|definitely|probably"
+    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would"
+    r" be)|definitely|probably"
     r"|most likely|likely|surely|clearly|certainly|obviously|i(?:'m| am) (?:going with|sure it(?:'s| is)))\s+"
     r"(?:(?:most likely|probably|definitely|clearly)\s+)?(?=[(\[]?[A-Z][)\]]?[\s.!,;:]|[(\[]?[A-Z][)\]]?$)",
     re.IGNORECASE,
@@ -60,6 +63,7 @@ _INITIAL = re.compile(
     r"[A-Z]\.\s*(?!(?:There|It|This|The|That|He|She|They|What|Both|None|All|One|No|Yes|Not)\b)[A-Z][a-z]+"
     r"(?:\s(?:was|is|were|has|had|said|wrote|et al)\b|\s\()"
 )
+_NAME = 6  # words that may name an option without a text
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？\n]")
 
 
@@ -140,7 +144,16 @@ class LetterReader:
             label = self.label(text, it_is.end(), end)
             if label is not None and not label.is_small and self._is_label(label, text, end):
                 return self._label_hit(text, label, end)
+        if numbered := self.numbered(text, start, end, NumberReader().lead(text, start, end)):
+            return numbered
         return Fault("refusal") if refuses(first_sentence(text, start, end)[:90]) else None
+
+    def numbered(self, text: str, start: int, end: int, number: Attempt) -> FoundValue | None:
+        """The option whose number a reading of a number is."""
+        if not isinstance(number, FoundValue) or not isinstance(number.value, int | float):
+            return None
+        index = self.options.numbered(number.value, number.unit)
+        return None if index is None else FoundValue(chr(ord("A") + index), number.start, number.end)
 
     def _is_text(self, label: Label, option: tuple[int, int], text: str, end: int) -> bool:
         """Whether a place that begins like a label is an option's text: "A and B", "B only", a numeral."""
@@ -231,6 +244,8 @@ class LetterReader:
         if label is None or label.index >= self.options.count:
             return True
         behind = self._behind_text(text, label, end)
+        if not self.options.texts[label.index] and label.is_set and len(text[label.end : end].split()) <= _NAME:
+            return True  # an option without a text is named in the reply's own words
         return not text[label.end : end].strip(" .*") or (behind is not None and not text[behind:end].strip(" .*)"))
 
     def _is_whole(self, text: str, option: tuple[int, int], end: int) -> bool:

@@ -16,7 +16,8 @@ SENTENCE_LIMIT = 600  # characters in which the only number is looked for
 _ABOUT = (
     r"(?:about|approximately|approx\.?|around|roughly|nearly|almost|circa|ca\.|some|exactly|only|just|precisely"
     r"|a total of"
-    r"|at least|at most|up to|equal to|#|no\.|nr\.|number|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约|[~≈∼≃∴=:])"
+    r"|at least|at most|up to|equal to|#|no\.|nr\.|number|estimated(?: at| to be)?|ungefähr|etwa|environ|约|大约"
+    r"|[~≈∼≃∴=:])"
 )
 _BEFORE = re.compile(rf"(?:[\s=:(\[{{]|{_ABOUT}(?![a-z]))*", re.IGNORECASE)
 _IT_IS = re.compile(
@@ -50,7 +51,8 @@ _CLAUSE_END = re.compile(
 )
 _SO = re.compile(
     r"\b(?:so|thus|hence|therefore|making(?: it)?|which (?:makes|gives)|for a total of|totall?ing|in total"
-    r"|total(?: is)?)\b|∴|因此|所以",
+    r"|total (?:is|of))\b"
+    r"|∴|因此|所以",
     re.IGNORECASE,
 )
 _PLACES = re.compile(
@@ -96,6 +98,11 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _OPERATOR = re.compile(r"\s*(?:[+×*÷·^]|\bx\b|\bplus\b|\btimes\b|\bminus\b)\s*[(]?\s*", re.IGNORECASE)
+_IS = re.compile(
+    r"\b(?:is|are|was|were|would be|will be|must be)\s+(?:(?:about|approximately|around|roughly|exactly|only"
+    r"|equal to)\s+)?(?=\S)",
+    re.IGNORECASE,
+)
 _IN_TOTAL = re.compile(r"(?:[ ]\w+){0,3}[ ](?:in total|in all|altogether|total|overall)\b", re.IGNORECASE)
 _UNIT_ONLY = re.compile(r"[\s°%]*(?:[^\W\d_][\w²³·/^%°-]*[\s,]*){0,4}[.!。]*$")
 
@@ -251,7 +258,20 @@ class NumberReader:
                 fault = outcome if isinstance(outcome, Fault) else fault
         if not values and fault is not None:
             return fault
-        return self._agreed(values) or self._in_total(text, start, end)
+        if values:
+            return self._agreed(values) or self._in_total(text, start, end)
+        return self._in_total(text, start, end) or self._said_to_be(text, start, end)
+
+    def _said_to_be(self, text: str, start: int, end: int) -> Attempt:
+        """The number right behind "is", where all that stand there agree."""
+        values: list[FoundValue] = []
+        for match in list(_IS.finditer(text, start, end))[-50:]:
+            found = numerals(text, match.end(), min(end, match.end() + 40))
+            if found and found[0].start == match.end():
+                outcome = self._hit(text, found[0], match.start())
+                if isinstance(outcome, FoundValue):
+                    values.append(outcome)
+        return self._agreed(values)
 
     def _in_total(self, text: str, start: int, end: int) -> Attempt:
         window = max(start, end - 4 * SENTENCE_LIMIT)

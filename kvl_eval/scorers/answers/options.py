@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from kvl_eval.scorers.answers.dress import alike, folded
+from kvl_eval.scorers.answers.numerals import Numeral, numerals
+from kvl_eval.scorers.answers.reading import Numeric
 from kvl_eval.scorers.answers.view import undress
 
 _GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
@@ -18,6 +21,7 @@ class Options:
         self.count = len(options)
         self.texts = [folded(undress(option).text) for option in options]
         self.longest = max(map(len, self.texts), default=0)
+        self._numbers: list[Numeral] | None = None
         self.are_yesno = {"yes", "no"} <= set(self.texts)
 
     def equal(self, text: str) -> int | None:
@@ -35,6 +39,18 @@ class Options:
                 if is_boundary(text, stop, end, option):
                     best = (index, stop)
         return best
+
+    def numbered(self, value: Numeric, unit: str) -> int | None:
+        """The option that is a number, where all are, different ones; its unit may be left out or spelled otherwise."""
+        if self._numbers is None:
+            found = [numerals(text, 0, len(text)) for text in self.texts]
+            numbers = [numbers[0] for numbers in found if len(numbers) == 1]
+            are_numbers = len({number.value for number in numbers}) == self.count
+            self._numbers = numbers if are_numbers and all(_is_short(text) for text in self.texts) else []
+        for index, number in enumerate(self._numbers):
+            if math.isclose(number.value, value, rel_tol=1e-9) and _are_alike(number.unit, unit):
+                return index
+        return None
 
     def inside(self, text: str, start: int, end: int) -> list[tuple[int, int, int]]:
         """(option, start, end) of the options in a part of a text as whole words, without those inside longer ones."""
@@ -63,6 +79,21 @@ def _without_letters(options: tuple[str, ...]) -> tuple[str, ...]:
     if letters != "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(options)]:
         return options
     return tuple(option[label.end() :] for option, label in zip(options, labels, strict=True) if label)
+
+
+def _is_short(text: str) -> bool:
+    """Whether an option is a number with a unit at most."""
+    return len(text.split()) <= 3
+
+
+def _are_alike(one: str, other: str) -> bool:
+    """Whether two units may be one: equal, left out, in another script, or one the first letter of the other."""
+    one, other = one.casefold(), other.casefold()
+    if not one or not other or one == other:
+        return True
+    if not (one.isascii() and other.isascii()):
+        return "%" not in one + other
+    return one[0] == other[0] and min(len(one), len(other)) == 1 and max(len(one), len(other)) > 3
 
 
 def is_boundary(text: str, stop: int, end: int, option: str) -> bool:

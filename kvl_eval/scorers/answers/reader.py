@@ -39,6 +39,7 @@ _EMPTY_MARK = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"\s*[(\[]?\d{1,3}[.)\]]\s+\S")
+_SHORT = 200  # characters of a reply in which a word of doubt concerns the answer
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
 
@@ -241,9 +242,8 @@ class _Ranks:
         if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
             last = None  # the last of several lines that belong together
         if isinstance(first, FoundValue):
-            if isinstance(last, FoundValue) and isinstance(self.kind, NumberReader | TextReader):
-                if not self.kind.is_bare(self.rest, *lines[0]) and self.kind.is_bare(self.rest, *lines[-1]):
-                    return self._with(last, "last_line")
+            if isinstance(last, FoundValue) and self._is_barer(lines[-1], lines[0]):
+                return self._with(last, "last_line")
             if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
                 if not are_apart_by_word(self.rest, first.end, last.start):
                     return self._without("two_answers")
@@ -256,6 +256,12 @@ class _Ranks:
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return self._without(outcome.reason)
         return None
+
+    def _is_barer(self, span: CharSpan, other: CharSpan) -> bool:
+        """Whether a line is a number or a phrase alone, and another one says more."""
+        if not isinstance(self.kind, NumberReader | TextReader):
+            return False
+        return self.kind.is_bare(self.rest, *span) and not self.kind.is_bare(self.rest, *other)
 
     def _is_apart(self, span: CharSpan) -> bool:
         """Whether a blank line stands before a line."""
@@ -359,9 +365,17 @@ class _Ranks:
     def _declined(self) -> Reading | None:
         if self._refuses():
             return self._without("two_answers" if self.weak == "two_answers" else "refusal")
-        if self.wanted.kind not in ("text", "list") and hedges(self.text):
+        if self.wanted.kind not in ("text", "list") and self._hedges():
             return self._without(self._hedged())
         return None
+
+    def _hedges(self) -> bool:
+        """Whether a short reply hedges, or the first or the last sentence of a longer one."""
+        if len(self.text) <= _SHORT:
+            return hedges(self.text)
+        start, end = self._trimmed()
+        last = max(self.text.rfind(". ", 0, end - 2), self.text.rfind("\n", 0, end - 2)) + 1
+        return hedges(self.text[start : sentence_end(self.text, start, end)]) or hedges(self.text[last:end])
 
     def _refuses(self) -> bool:
         """Whether the reply refuses; of a text or a list it may also say what is missing, once it has begun."""
@@ -403,10 +417,19 @@ class _Ranks:
             return self._with(outcome, "contained")
         if isinstance(outcome, Fault):
             return self._without(outcome.reason)
-        if isinstance(self.kind, YesNoReader) and self.wanted.question:
-            restated = self.kind.restated(self.rest, 0, len(self.rest), self.wanted.question)
-            return self._with(restated, "restated") if isinstance(restated, FoundValue) else None
-        return None
+        return self._restated() if self.wanted.question else None
+
+    def _restated(self) -> Reading | None:
+        """Yes or no, as a kind or as options, where a short statement says what the question asks."""
+        is_choice = isinstance(self.kind, LetterReader) and self.kind.options.are_yesno
+        if not is_choice and self.wanted.kind != "yesno":
+            return None
+        said = YesNoReader().restated(self.rest, 0, len(self.rest), self.wanted.question)
+        if not isinstance(said, FoundValue):
+            return None
+        if isinstance(self.kind, LetterReader):
+            said = self.kind.hit(self.kind.options.texts.index(str(said.value)), said.start, said.end)
+        return self._with(said, "restated") if isinstance(said, FoundValue) else None
 
 
 def are_apart_by_word(text: str, start: int, end: int) -> bool:

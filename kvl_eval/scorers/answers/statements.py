@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 from kvl_eval.scorers.answers.letter import LetterReader
+from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 
 _RIGHT = (
     r"(?:the |a |an |most |more |clearly |also |therefore |thus |definitely |indeed |likely |only |one |that is )*"
     r"(?:correct|right|best|true|answer|accurate|appropriate|suitable|valid|most likely|chosen|proper|closest|ideal)"
+    r"(?!\s+(?:angle|angled|triangle|side|hand|lane|now|away|after|before)\b)"
 )
 _LETTER = r"[(\[]?(?P<{name}>[A-Z])[)\]]?"
 _IS_RIGHT = re.compile(
@@ -54,6 +56,7 @@ _DENIED_AFTER = re.compile(
     r"[^.\n]{0,60}?\b(?:is|are|would be|seems|does|was)(?:n't| not|\s+(?:in)correct\b| wrong| false)|\s*(?:,|and"
     r"|or|/|&)\s*[(\[]?[A-Z]\b"
 )
+_NAMED_LIMIT = 1_500  # characters of a reply whose first sentence may name the answer
 _STATED_LIMIT = 20_000  # characters at the end of a reply in which it states
 _SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
@@ -136,8 +139,21 @@ def _sentence_end(text: str, start: int, end: int) -> int:
     return match.start() if match else end
 
 
+def _named_first(reader: LetterReader, text: str, start: int, end: int, first: int) -> Attempt:
+    """The option that the first sentence names, where the reply names no other one."""
+    if end - start > _NAMED_LIMIT:
+        return None
+    places = reader.options.inside(text, start, end)
+    if len({index for index, _, _ in places}) != 1 or len(reader.options.texts[places[0][0]]) < 3:
+        return None
+    index, begin, last = places[0]
+    is_first = begin < start + first + 2 and not _NEGATED_TEXT.search(text[max(start, begin - 24) : begin])
+    return reader.hit(index, begin, last) if is_first else None
+
+
 def contained(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
     """The only option whose text a short reply names, or the last sentence of a longer one."""
+    whole = (start, end)
     sentences = [part for part in _SENTENCES.split(text[max(start, end - 4_000) : end]) if part.strip()]
     if not sentences:
         return None
@@ -153,6 +169,12 @@ def contained(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
         is_long = len(reader.options.texts[index]) > 1 or reader.options.texts[index].isdigit()
         if is_long and not _NEGATED_TEXT.search(text[max(start, first - 24) : first]):
             hits.append((index, first, last))
+    if not hits and start > whole[0]:
+        return _named_first(reader, text, *whole, len(sentences[0]))
+    if not hits:
+        numbers = NumberReader()
+        number = numbers.stated(text, start, end) or numbers.contained(text, start, end)
+        return reader.numbered(text, start, end, number)
     if len({index for index, _, _ in hits}) != 1:
         return None
     index, first, last = hits[-1]

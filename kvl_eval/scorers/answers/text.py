@@ -44,13 +44,16 @@ _COPULA = re.compile(
     re.IGNORECASE,
 )
 _READS = re.compile(
-    r"(?:^|:|\b(?:is|are|was|were|be|reads?|says?|said|states?|called|named|titled|label(?:l?ed)?|written|shows?|displays?|spells?"
+    r"(?:^|:|\b(?:is|are|was|were|be|reads?|says?|said|states?|called|named|titled|label(?:l?ed)?|written|shows?"
+    r"|displays?|spells?"
     r"|the words?|the text|the phrase|as))\s*$",
     re.IGNORECASE,
 )
 _PARTICIPLE = re.compile(
-    r"(?:(?:also|first|originally|sometimes|usually|widely|then|later|commonly|generally|often|most|primarily|mainly|not|now|still|being|been) )*"
-    r"(?:[a-z]{2,14}ed|known|given|made|written|set|found|shown|sung|won|built|born|done|seen|held|taken|driven|in|on|at|by|from"
+    r"(?:(?:also|first|originally|sometimes|usually|widely|then|later|commonly|generally|often|most|primarily"
+    r"|mainly|not|now|still|being|been) )*"
+    r"(?:[a-z]{2,14}ed|known|given|made|written|set|found|shown|sung|won|built|born|done|seen|held|taken|driven"
+    r"|in|on|at|by|from"
     r"|of|to|for|with|located|about|when|where|that)\b"
 )
 _QUOTED = re.compile(

@@ -89,7 +89,7 @@ ABSENCES = (
 
 HEDGES = (
     r"\b(?:maybe|perhaps)\b",
-    r"\bpossibly\b",
+    r"^\W{0,9}possibly\b|\bpossibly\b.{1,40}\bor\b",
     r"\beither\b.{1,60}\bor\b",
     r"\b(?:torn|hesitat\w+|undecided|debating|wavering)\b",
     r"\bit depends\b|\bdepends on\b",
