@@ -21,7 +21,7 @@ from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
-from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.base import Split, Task
 from kvl_eval.types import ImageRef, Message, Sample
 from tests.refusals import refused
 from tests.tiny_task import config_of, rows, tiny
@@ -265,6 +265,19 @@ def test_the_plan_says_what_will_be_done() -> None:
         "time      unknown",
     ):
         assert expected in text
+
+
+@pytest.mark.parametrize("rows", [None, 99])
+@pytest.mark.parametrize(
+    ("options", "counted"),
+    [({}, 10), ({"limit": 4}, None), ({"limit": 0.4}, 10), ({"sample_ids": ("q/3",)}, 10)],
+    ids=str,
+)
+def test_the_split_has_as_many_samples_as_were_read_or_as_it_declares(
+    options: dict[str, Any], counted: int | None, rows: int | None
+) -> None:
+    (task,) = plan_of(tiny(splits={"test": Split(rows=rows)}), **options).tasks
+    assert task.total == (10 if not options else counted if rows is None else rows)
 
 
 def test_the_plan_ends_with_the_beginning_of_its_fingerprint() -> None:

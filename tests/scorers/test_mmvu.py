@@ -52,6 +52,7 @@ def test_texts_are_compared_without_case_blanks_and_raised_digits() -> None:
         pytest.param("an ion!", "ion", True, True, id="short-gold-alone"),
         pytest.param("fusions", "usion", True, True, id="longer-gold-inside-a-word"),
         pytest.param("about 3.149", "3.14 m", True, True, id="numbers-closer-than-a-hundredth"),
+        pytest.param("about 0.01", "0.00", False, False, id="numbers-exactly-a-hundredth-apart"),
         pytest.param("about 3.151", "3.14 m", False, False, id="numbers-a-hundredth-apart"),
         pytest.param("the law is of Ohm, surely", "the law of Ohm", True, True, id="every-longer-word"),
         pytest.param("the law", "Ohm and a law", False, False, id="not-every-longer-word"),
