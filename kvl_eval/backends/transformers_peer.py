@@ -44,7 +44,7 @@ ROW_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, Runti
 
 
 Answered = tuple[str, Completion]
-Wanted = tuple[EncodedJob, int]  # an answer: its request and its repeat
+AskedJob = tuple[EncodedJob, int]  # an answer: its request and its repeat
 
 
 class TransformersPeer:
@@ -136,7 +136,7 @@ class TransformersPeer:
     def _rows(self) -> int:
         return self.settings.batch_size or (ROWS if self._checkpoint.device() == "cpu" else ROWS_ELSEWHERE)
 
-    async def _prepared(self, pulled: Iterator[Request], rows: int) -> tuple[list[Wanted], list[Answered]]:
+    async def _prepared(self, pulled: Iterator[Request], rows: int) -> tuple[list[AskedJob], list[Answered]]:
         """The answers that the next requests want, and what failed of them."""
         jobs = [EncodedJob(request) for request in islice(pulled, rows)]
         failures = await asyncio.gather(*map(self._prepare, jobs))
@@ -164,7 +164,7 @@ class TransformersPeer:
             return [(request.key, completion) for completion in failed(job, error)]
         return []
 
-    def _answer(self, model: PeerModel, wanted: Sequence[Wanted]) -> list[Answered]:
+    def _answer(self, model: PeerModel, wanted: Sequence[AskedJob]) -> list[Answered]:
         """The answers; a batch that cannot be computed is halved until one row is to blame."""
         begun = time.perf_counter()
         try:
@@ -222,9 +222,9 @@ def _row(job: EncodedJob, repeat: int) -> PeerRow:
     )
 
 
-def _alike(wanted: Sequence[Wanted], most: int) -> Iterator[Sequence[Wanted]]:
+def _alike(wanted: Sequence[AskedJob], most: int) -> Iterator[Sequence[AskedJob]]:
     """Answers that can be computed together: of one limit, with pictures or without, at most so many."""
-    groups: dict[tuple[int, bool], list[Wanted]] = {}
+    groups: dict[tuple[int, bool], list[AskedJob]] = {}
     for job, repeat in wanted:
         groups.setdefault((job.request.generation.limit, bool(job.media)), []).append((job, repeat))
     for group in groups.values():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
 from kvl_eval.scorers.answers.number import NumberReader
-from kvl_eval.scorers.answers.options import Options, is_boundary
+from kvl_eval.scorers.answers.options import OptionTexts, is_boundary
 from kvl_eval.scorers.answers.polarity import polarity
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
@@ -79,11 +79,11 @@ class Label:
     has_word: bool
 
 
-class LetterReader:
+class LabelReader:
     """Reads one letter; see the tables of `spec` in docs/answers.md."""
 
     def __init__(self, options: tuple[str, ...]) -> None:
-        self.options = Options(options)
+        self.options = OptionTexts(options)
 
     def label(self, text: str, start: int, end: int) -> Label | None:
         """The label at a place, whatever its letter."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, unwrapped
-from kvl_eval.scorers.answers.letter import LetterReader
+from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
 
@@ -30,7 +30,7 @@ class LettersReader:
     """Reads a set of letters, sorted."""
 
     def __init__(self, options: tuple[str, ...]) -> None:
-        self.one = LetterReader(options)
+        self.one = LabelReader(options)
         self.count = self.one.options.count
 
     def lead(self, text: str, start: int, end: int) -> Attempt:

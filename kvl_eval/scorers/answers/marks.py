@@ -143,7 +143,7 @@ def _choosing(text: str) -> Iterator[Mark]:
 
 def _others(text: str) -> Iterator[Mark]:
     if text.isascii() and not re.search(
-        "antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap", text, re.IGNORECASE
+        "antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap|jawaban|vastaus", text, re.IGNORECASE
     ):
         return
     for how, pattern in (("answer_line", _OTHER_LINE), ("answer_is", _OTHER_SENTENCE)):

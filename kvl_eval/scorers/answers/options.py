@@ -13,7 +13,7 @@ from kvl_eval.scorers.answers.view import undress
 _GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
 
 
-class Options:
+class OptionTexts:
     """The options of a question, and where one of them stands in a text."""
 
     def __init__(self, options: tuple[str, ...]) -> None:

@@ -55,7 +55,7 @@ def _y_equals_first(match: re.Match[str]) -> tuple[float, ...]:
 
 def _named(*names: str) -> str:
     """Values by their names, in a sentence, a call or JSON."""
-    return r"[\s,;}]{0,6}".join(
+    return r"(?:[\s,;}]{0,6}|,?\s+and\s+)".join(
         rf"[\"']?\b(?:{name})[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?({_N})[\"']?(?:px)?" for name in names
     )
 
@@ -98,6 +98,7 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
         (_named("y", "x"), _y_equals_first, 0),
         (rf"{_OPEN}{_TWO}{_CLOSE}", _in_order, 0),
         (rf"^[\s\"'`*$]*{_FOUR}[\s.\"'`*$]*$", _in_order, 0),
+        (rf">\s{{0,3}}{_TWO}\s{{0,3}}<", _in_order, 0),
         (rf"^[\s\"'`*$]*{_TWO}[\s.\"'`*$]*$", _in_order, 0),
         (
             rf"(?:click|tap|coordinates?|position|point|at)\s?[(:=]?\s{{0,3}}({_N})\s{{0,3}},\s{{0,3}}({_N})(?![\d,])",

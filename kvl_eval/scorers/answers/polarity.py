@@ -25,7 +25,8 @@ NO = (
 _NOT_NO = (
     r"(?:\s+(?:one|body|image|images|idea|information|info|such|target|picture|video|figure|data|answer|clue"
     r"|context|document"
-    r"|option|options|way|text|object|objects|element|sé|se|puedo|way to|clear|definit\w+|specific|mention"
+    r"|option|options|way|text|object|objects|element|lo sé|sé|lo so|so|sei|se|puedo|way to|clear|definit\w+"
+    r"|specific|mention"
     r"|evidence|clear"
     r"|sufficient|enough|visible|further|more|longer|person|people)\b)"
 )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Protocol
 
 from kvl_eval.scorers.answers import languages as words
 from kvl_eval.scorers.answers import statements
+from kvl_eval.scorers.answers.alone import Alone, KindReader
 from kvl_eval.scorers.answers.dress import last_of
-from kvl_eval.scorers.answers.letter import LABELLED_LINE, LetterReader
+from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.letters import LettersReader
 from kvl_eval.scorers.answers.listing import ListReader
 from kvl_eval.scorers.answers.marks import Mark, are_apart, marks, sentence_end
@@ -32,29 +31,18 @@ from kvl_eval.scorers.answers.yesno import YesNoReader
 from kvl_eval.thinking import split_thought
 
 _PASSED_LIMIT = 8
-_LINES_LIMIT = 2_000  # lines of a reply in which the one that answers is looked for, from both ends
 _NOTHING = re.compile(r"[\s\W_]*")
 _EMPTY_MARK = re.compile(
     rf"\s*(?:the )?(?:final )?{words.ANSWER_NOUN}(?: is)?\s*[:=]?\s*|\s*(?:{'|'.join(words.LINES)})\s*[:=]?\s*",
     re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"\s*[(\[]?\d{1,3}[.)\]]\s+\S")
 _SHORT = 200  # characters of a reply in which a word of doubt concerns the answer
+_NOUN_PHRASE = re.compile(rf"\b(?:(?:the|my|your|our|an?)\s)?(?:{words.PRAISE}\s){{0,2}}$", re.IGNORECASE)
+_ASIDE = re.compile(r"[,;(–—]|\s(?:but|although|though|which)\b")
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
 
-class KindReader(Protocol):
-    """Reads one kind of value at the places that ranks 1 to 4 offer."""
-
-    def lead(self, text: str, start: int, end: int) -> Attempt: ...
-    def alone(self, text: str, start: int, end: int) -> Attempt: ...
-    def stated(self, text: str, start: int, end: int) -> Attempt: ...
-    def concluded(self, text: str, start: int, end: int) -> Attempt: ...
-    def contained(self, text: str, start: int, end: int) -> Attempt: ...
-    def same(self, one: FoundValue, other: FoundValue) -> bool: ...
-
-
-class _OneLetter(LetterReader):
+class _OneLetter(LabelReader):
     """Ranks 3 and 4 of a letter live in `statements`."""
 
     def stated(self, text: str, start: int, end: int) -> Attempt:
@@ -186,7 +174,9 @@ class _Ranks:
         ):
             return
         end = sentence_end(self.text, mark.start, mark.end)
-        self.rest = self.rest[: mark.begin] + " " * (end - mark.begin) + self.rest[end:]
+        noun_phrase = _NOUN_PHRASE.search(self.text[max(0, mark.begin - 40) : mark.begin])
+        begin = mark.begin - (len(noun_phrase.group()) if noun_phrase else 0)
+        self.rest = self.rest[:begin] + " " * (end - begin) + self.rest[end:]
 
     def _of_mark(self, mark: Mark) -> Attempt:
         start, end = mark.content
@@ -231,119 +221,10 @@ class _Ranks:
     # rank 2
 
     def _alone(self) -> Reading | None:
-        hit = self._read_alone("whole", 0, len(self.rest))
-        if hit is not None:
-            return hit
-        lines = [span for span in self._lines() if not self._is_filler(span)]
-        if not lines:
-            return None
-        first = self._line_outcome(lines[0])
-        last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
-        if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
-            last = None  # the last of several lines that belong together
-        if isinstance(first, FoundValue):
-            if isinstance(last, FoundValue) and self._is_barer(lines[-1], lines[0]):
-                return self._with(last, "last_line")
-            if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
-                if not are_apart_by_word(self.rest, first.end, last.start):
-                    return self._without("two_answers")
-                return self._with(last, "last_line")
-            return self._with(first, "first_line")
-        for outcome, how in ((last, "last_line"), (self._own_line(lines), "own_line"), (self._bold(), "bold")):
-            if isinstance(outcome, FoundValue):
-                return self._with(outcome, how)
-        for outcome in (first, last):
-            if isinstance(outcome, Fault) and outcome.reason in _STRONG:
-                return self._without(outcome.reason)
-        return None
-
-    def _is_barer(self, span: CharSpan, other: CharSpan) -> bool:
-        """Whether a line is a number or a phrase alone, and another one says more."""
-        if not isinstance(self.kind, NumberReader | TextReader):
-            return False
-        return self.kind.is_bare(self.rest, *span) and not self.kind.is_bare(self.rest, *other)
-
-    def _is_apart(self, span: CharSpan) -> bool:
-        """Whether a blank line stands before a line."""
-        return self.rest[: span[0]].rstrip(" \t").endswith("\n\n")
-
-    def _is_exact(self, span: CharSpan) -> bool:
-        return not isinstance(self.kind, LetterReader) or self.kind.is_exact(self.rest, *span)
-
-    def _is_bare(self, span: CharSpan) -> bool:
-        """Whether a line is a letter or yes or no and nothing else."""
-        return self.wanted.kind in ("letter", "yesno") and len(re.findall(r"\w+", self.rest[span[0] : span[1]])) <= 2
-
-    def _read_alone(self, how: str, start: int, end: int) -> Reading | None:
-        if "\n" in self.rest[start:end].strip() and self.wanted.kind not in ("list", "letters"):
-            return None
-        outcome = self.kind.alone(self.rest, start, end)
+        outcome, how = Alone(self.rest, self.wanted, self.kind, self.view.bolds).outcome()
         if isinstance(outcome, FoundValue):
             return self._with(outcome, how)
-        if isinstance(outcome, Fault):
-            return self._without(outcome.reason)
-        return None
-
-    def _line_outcome(self, span: CharSpan) -> Attempt:
-        if self.wanted.kind == "list":
-            return None
-        return self.kind.alone(self.rest, *span)
-
-    def _own_line(self, lines: list[CharSpan]) -> Attempt:
-        """The one line that is nothing but an answer."""
-        only: FoundValue | None = None
-        for span in [*lines[:_LINES_LIMIT], *lines[max(_LINES_LIMIT, len(lines) - _LINES_LIMIT) :]]:
-            outcome = self._line_outcome(span) if self._is_exact(span) else None
-            if isinstance(outcome, FoundValue):
-                if only is not None and not self.kind.same(only, outcome):
-                    return None
-                only = only or outcome
-        return only
-
-    def _bold(self) -> Attempt:
-        """The one bold span that is nothing but an answer."""
-        only: FoundValue | None = None
-        for start, end in self.view.bolds[-_LINES_LIMIT:]:
-            if self.rest[end : end + 1] == ":" or self.rest[start:end].rstrip().endswith(":"):
-                continue
-            outcome = self.kind.alone(self.rest, start, end) if self.wanted.kind != "list" else None
-            if isinstance(outcome, FoundValue):
-                if only is not None and not self.kind.same(only, outcome):
-                    return Fault("two_answers") if self.wanted.kind == "text" else None
-                only = only or outcome
-        return only
-
-    def _is_filler(self, span: CharSpan) -> bool:
-        line = self.rest[span[0] : min(span[1], span[0] + 80)]
-        return self.wanted.kind == "text" and words.FILLER_LINE.match(line) is not None
-
-    def _lines(self) -> list[CharSpan]:
-        """The lines that are not blank, without copied lists of options and numbered steps."""
-        spans = [(m.start(), m.end()) for m in re.finditer(r"[^\n]*\S[^\n]*", self.rest)]
-        dropped = set(self._listed(spans))
-        return [span for index, span in enumerate(spans) if index not in dropped]
-
-    def _listed(self, spans: list[CharSpan]) -> Iterator[int]:
-        """Indices of adjoining labelled lines, as many as there are options, and of numbered steps."""
-        count = len(self.wanted.options) if self.wanted.kind in ("letter", "letters") else 0
-        run: list[int] = []
-        label = ""
-        for index, (start, end) in enumerate(spans):
-            match = LABELLED_LINE.match(self.rest, start, end) if count else None
-            letter = match[1].upper() if match else ""
-            follows = bool(run) and letter != "" and ord(letter) == ord(label) + 1
-            if run and not follows:
-                if len(run) >= max(2, count):
-                    yield from run
-                run = []
-            if letter and (follows or letter == "A"):
-                run.append(index)
-            label = letter
-        if len(run) >= max(2, count) and count:
-            yield from run
-        if not count:
-            numbered = [index for index, (start, end) in enumerate(spans) if _NUMBERED.match(self.rest, start, end)]
-            yield from numbered if len(numbered) > 1 else []
+        return None if outcome is None else self._without(outcome.reason)
 
     # refusals
 
@@ -357,7 +238,17 @@ class _Ranks:
         inner = re.search(r"\([^()]*\)", sentences[0])
         if inner and not denies(sentences[0].replace(inner.group(), "")):
             return None
-        return self._with(FoundValue(NOT_ANSWERABLE, *self._trimmed()), "whole")
+        return self._before_aside(sentences[0]) or self._with(FoundValue(NOT_ANSWERABLE, *self._trimmed()), "whole")
+
+    def _before_aside(self, sentence: str) -> Reading | None:
+        """The number that a sentence gives before it says what is missing: "The total is 12, which is not stated"."""
+        aside = _ASIDE.search(sentence)
+        if aside is None or not isinstance(self.kind, NumberReader) or denies(sentence[: aside.start()]):
+            return None
+        start = self.text.find(sentence)
+        end = start + aside.start()
+        outcome = self.kind.alone(self.text, start, end) or self.kind.stated(self.text, start, end)
+        return self._with(outcome, "statement") if isinstance(outcome, FoundValue) else None
 
     def _trimmed(self) -> CharSpan:
         return len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
@@ -421,17 +312,12 @@ class _Ranks:
 
     def _restated(self) -> Reading | None:
         """Yes or no, as a kind or as options, where a short statement says what the question asks."""
-        is_choice = isinstance(self.kind, LetterReader) and self.kind.options.are_yesno
+        is_choice = isinstance(self.kind, LabelReader) and self.kind.options.are_yesno
         if not is_choice and self.wanted.kind != "yesno":
             return None
         said = YesNoReader().restated(self.rest, 0, len(self.rest), self.wanted.question)
         if not isinstance(said, FoundValue):
             return None
-        if isinstance(self.kind, LetterReader):
+        if isinstance(self.kind, LabelReader):
             said = self.kind.hit(self.kind.options.texts.index(str(said.value)), said.start, said.end)
         return self._with(said, "restated") if isinstance(said, FoundValue) else None
-
-
-def are_apart_by_word(text: str, start: int, end: int) -> bool:
-    """Whether a word of correction stands between two places."""
-    return words.CORRECTION.search(text, start, end) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kvl_eval.scorers.answers.letter import LetterReader
+from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 
@@ -61,7 +61,7 @@ _STATED_LIMIT = 20_000  # characters at the end of a reply in which it states
 _SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
-def stated(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
+def stated(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     """The one option that a reply calls right; two that it calls right are two answers."""
     start = max(start, end - _STATED_LIMIT)
     hits: list[FoundValue] = []
@@ -87,7 +87,7 @@ def stated(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
     return Fault("two_answers") if values else _only_named(reader, text, start, end)
 
 
-def _only_named(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
+def _only_named(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     """The one option that a reply calls by its letter, with the word for it, in brackets or beside its text."""
     hits: list[FoundValue] = []
     for match in list(_CALLED.finditer(text, start, end))[-60:]:
@@ -123,7 +123,7 @@ def _is_word(text: str, match: re.Match[str]) -> bool:
     return re.search(r"(?:[Vv]itamin|[Dd]r\.|[Mm]r\.|[A-Z]\.)\s?$", text[max(0, at - 8) : at]) is not None
 
 
-def concluded(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
+def concluded(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     """The option that a concluding sentence begins with or calls right."""
     outcome = reader.lead(text, start, end)
     if isinstance(outcome, FoundValue) or (
@@ -139,7 +139,7 @@ def _sentence_end(text: str, start: int, end: int) -> int:
     return match.start() if match else end
 
 
-def _named_first(reader: LetterReader, text: str, start: int, end: int, first: int) -> Attempt:
+def _named_first(reader: LabelReader, text: str, start: int, end: int, first: int) -> Attempt:
     """The option that the first sentence names, where the reply names no other one."""
     if end - start > _NAMED_LIMIT:
         return None
@@ -151,7 +151,7 @@ def _named_first(reader: LetterReader, text: str, start: int, end: int, first: i
     return reader.hit(index, begin, last) if is_first else None
 
 
-def contained(reader: LetterReader, text: str, start: int, end: int) -> Attempt:
+def contained(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     """The only option whose text a short reply names, or the last sentence of a longer one."""
     whole = (start, end)
     sentences = [part for part in _SENTENCES.split(text[max(start, end - 4_000) : end]) if part.strip()]

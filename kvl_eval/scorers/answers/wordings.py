@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 _CANNOT = (
-    r"(?:cannot|can ?not|can't|cant|could not|couldn't|unable to|not able to|(?:im|not )possible (?:for me )?to"
+    r"(?:cannot|can ?not|can't|cant|could not|couldn't|unable to|(?:not|\w{2,6}n't) (?:able|possible) to|(?:im|not"
+    r" )possible (?:for me )?to"
     r"|impossible to|difficult to|hard to|(?:do|does|did) not (?:allow|permit|enable) \w{1,12} to|not feasible to)"
 )
 _KNOWING = (
@@ -26,6 +27,8 @@ REFUSALS = (
     rf"\b{_CANNOT} (?:\w{{1,14}} ){{0,2}}?{_KNOWING}",
     r"\b(?:do not|don't|dont|did not|didn't) (?:really |actually |even )?know\b",
     r"\bdunno\b",
+    r"\b(?:do|does|did)(?: not|n't) see (?:any|an?|the|this|it)\b",
+    r"\b(?:have|has|had)(?: not|n't) (?:been )?(?:provided|attached|uploaded|given|shared|included)\b",
     r"\b(?:not|n't) (?:\w{1,12} )?(?:sure|certain)\b(?! (?:if|that) (?:it|this) matters)",
     r"\b(?:unsure|uncertain|unclear|indeterminate|undeterminable|inconclusive)\b",
     r"\b(?:no|any) (?:idea|clue)\b",
@@ -51,7 +54,7 @@ REFUSALS = (
     r"|following)\b",
     r"^\W{0,9}n/?a\W*$",
     r"^\W{0,9}(?:unknown|undetermined|none|nothing|null|no answer|no response|unspecified|not applicable)\W*$",
-    r"\bi (?:\w{1,10} ){0,2}(?:decline|refuse|prefer not) to\b|\b(?:won't|will not) (?:be able to|answer|help"
+    r"\bi (?:\w{1,10} ){0,2}(?:decline|refuse|prefer not)\b|\b(?:won't|will not) (?:be able to|answer|help"
     r"|provide)\b",
     r"\bfailed to obtain answer\b|\bno (?:correct|valid|right|clear|definitive|suitable|conclusive|single) "
     r"(?:answer|option|choice)s?\b|\bno (?:option|answer|choice)s? (?:is|are|was|given|listed|provided|fits?"
@@ -115,6 +118,8 @@ UNANSWERABLE = (
     r"\b(?:not|n't) (?:\w{1,12} )?answerable\b|\bunanswerable\b|^\W{0,9}n/?a\W*$|^\W{0,9}not applicable\W*$",
     rf"\b(?:not|never|n't|nowhere|neither) (?:\w{{1,12}} )?{_GIVEN}\b(?:.{{0,40}}\b{_DOCUMENT}\b)?",
     rf"\b(?:is|are|isn't|aren't)(?: not)? (?:\w{{1,12}} )?in (?:the|this|these|any) (?:\w{{1,12}} )?{_DOCUMENT}\b",
+    r"\bno (?:\w{1,12} )?(?:target|element|icon|button|match|object|table|figure)s? (?:\w{1,12} )?(?:found"
+    r"|visible|exists?|here|matches)\b",
     r"\bthere (?:is|are|was|were) no(?:t any)?\b|\bthere (?:isn't|aren't)\b",
     rf"\bno (?:information|data|mention|answer|reference|details?|{_DOCUMENT}|such)\b|\bnone of the"
     rf" (?:\w{{1,12}} )?{_DOCUMENT}\b",
@@ -141,7 +146,7 @@ NOT_MEANT = (
     r"|compared|decided"
     r"|concluded|located))",
     r"\bnot sure about (?:the )?(?:unit|spelling)\b",
-    r"\bthere (?:is|are) no (?:doubt|need|question|difference)\b",
+    r"\bthere (?:is|are) no (?:need|question|difference)\b",
 )
 """What looks like one of the above and is not."""
 
