@@ -25,7 +25,8 @@ class ModelFamily:
         name:           as `--family` and run folders call it.
         model_type:     of config.json.
         stop_texts:     special tokens that end a reply.
-        think:          opening and closing marker of a thought; None where budgets cannot be kept.
+        think:          opening and closing marker of a thought; None where it writes none of its own: budgets are kept
+                        with those of `kvl_eval.thinking`.
         temperature:    default of sampling.
         max_new_tokens: default of every task; None leaves each task its own.
         cap_new_tokens: never more than this by default; None means no cap.

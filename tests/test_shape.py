@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 FILES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 FILE_LINES = 400
-LONG_FILES = {"decode/typed.py": 408}  # to become empty
+LONG_FILES: dict[str, int] = {}
 FUNCTION_LINES = 60
 PARAMETERS = 6  # `self` and `cls` are none
 UNTYPED = 3  # lines with a dict of anything

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from kvl_eval.decode.fields import Between, Count, Others, inlined, not_stored, omitted, renamed, unknown_fields
 from kvl_eval.decode.text import DEFAULT_LIMITS, Json, ReadLimits, join_path, read_json, read_yaml, shown
-from kvl_eval.decode.typed import decode, encode, encode_object
+from kvl_eval.decode.typed import decode
+from kvl_eval.decode.written import encode, encode_object
 from kvl_eval.errors import DecodeError
 
 __all__ = [

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import types
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Union, cast
 
 from kvl_eval.errors import DecodeError
 
@@ -35,6 +37,13 @@ class LargeNumber:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+def is_json(kind: Any) -> bool:
+    """Whether that is `Json`, its forward references resolved or not."""
+    return typing.get_origin(kind) in (Union, types.UnionType) and {bool, int, float, str, type(None)} <= set(
+        typing.get_args(kind)
+    )
 
 
 def read_json(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> Json:

@@ -1,4 +1,4 @@
-"""Plain JSON values to types and back: one reader and one writer for each type, made when it is first used."""
+"""Plain JSON values to types: one reader for each type, made when it is first used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast
 
 from kvl_eval.decode.fields import Between
-from kvl_eval.decode.text import DEFAULT_LIMITS, LARGEST, Json, check, join_path, wrong_value
+from kvl_eval.decode.text import DEFAULT_LIMITS, LARGEST, Json, check, is_json, join_path, wrong_value
 from kvl_eval.errors import DecodeError
 
 T = TypeVar("T")
 _ABSENT = object()
-
-
-# -- values to types --------------------------------------------------------------------------------------------
 
 
 class _Wrong(Exception):
@@ -34,7 +31,6 @@ class _Wrong(Exception):
 
 
 Reader = Callable[[Any], Any]
-Writer = Callable[[Any], Any]
 
 
 def decode(kind: type[T], value: object, path: str = "") -> T:
@@ -55,7 +51,7 @@ def decode(kind: type[T], value: object, path: str = "") -> T:
 @cache
 def _reader(kind: Any) -> Reader:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if _is_json(kind):
+    if is_json(kind):
         return _read_json_value
     if kind in _PLAIN:
         return _PLAIN[kind]
@@ -76,13 +72,6 @@ def _reader(kind: Any) -> Reader:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _enumeration(kind)
     raise TypeError(f"{kind!r} cannot be decoded")
-
-
-def _is_json(kind: Any) -> bool:
-    """Whether that is `Json`, its forward references resolved or not."""
-    return typing.get_origin(kind) in (Union, types.UnionType) and {bool, int, float, str, type(None)} <= set(
-        typing.get_args(kind)
-    )
 
 
 def _exactly(kind: type, wanted: str) -> Reader:
@@ -281,14 +270,12 @@ def _mapping_of(kind: Any) -> Reader:
 
 
 class _Slot(NamedTuple):
-    """One field of a dataclass, as it is read and written."""
+    """One field of a dataclass, as it is read."""
 
     name: str
     former: str | None
     read: Reader
-    write: Writer
     required: bool
-    omit: object  # the value that is not written; _ABSENT where each is
     inlined: bool  # its own fields stand beside it
 
 
@@ -298,6 +285,7 @@ class _Layout(NamedTuple):
     slots: tuple[_Slot, ...]
     known: frozenset[str]
     rest: str | None
+    inlines: bool  # whether a field's own fields stand beside it
 
 
 @cache
@@ -311,13 +299,11 @@ def _layout(kind: Any) -> _Layout:
             known.discard(one.name)
         elif one.metadata.get("stored", True):
             required = one.default is MISSING and one.default_factory is MISSING
-            default = one.default if one.default_factory is MISSING else one.default_factory()
-            omit = default if one.metadata.get("omit") else _ABSENT
             hint, inlined = hints[one.name], one.metadata.get("inlined", False)
             known |= _layout(hint).known if inlined else set()
             former = one.metadata.get("former")
-            slots.append(_Slot(one.name, former, _reader(hint), _writer(hint), required, omit, inlined))
-    return _Layout(tuple(slots), frozenset(known), rest)
+            slots.append(_Slot(one.name, former, _reader(hint), required, inlined))
+    return _Layout(tuple(slots), frozenset(known), rest, any(slot.inlined for slot in slots))
 
 
 def _object(kind: Any) -> Reader:
@@ -326,7 +312,7 @@ def _object(kind: Any) -> Reader:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
         found: dict[str, object] = {}
-        for name, former, read_field, _, required, _, inlined in layout.slots:
+        for name, former, read_field, required, inlined in layout.slots:
             if inlined:
                 found[name] = read_field(value)
                 continue
@@ -339,70 +325,8 @@ def _object(kind: Any) -> Reader:
                 except _Wrong as wrong:
                     wrong.steps.append(name)
                     raise
-        if layout.rest is not None and not value.keys() <= layout.known:
+        if layout.rest is not None and (layout.inlines or len(found) < len(value)):
             found[layout.rest] = {name: item for name, item in value.items() if name not in layout.known}
         return kind(**found)
 
     return read
-
-
-# -- types to values --------------------------------------------------------------------------------------------
-
-
-def encode(value: object) -> Json:
-    """`value` as JSON values: dataclasses become objects with their fields in order, then the fields they do not know.
-
-    Floats that are not finite become null. Raises: TypeError for what JSON has no form for.
-    """
-    return cast("Json", _write(value))
-
-
-def encode_object(value: object) -> dict[str, Json]:
-    """As `encode`, of a dataclass or mapping."""
-    return cast("dict[str, Json]", _write(value))
-
-
-def _write(value: Any) -> Any:
-    if value is None or isinstance(value, str | int):
-        return value.value if isinstance(value, StrEnum) else value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _write(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_write(item) for item in value]
-    if dataclasses.is_dataclass(value):
-        return _write_object(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
-def _write_object(value: Any) -> dict[str, Json]:
-    layout = _layout(cast("Any", type(value)))
-    written: dict[str, Json] = {}
-    for name, _, _, write, _, omit, inlined in layout.slots:
-        item = getattr(value, name)
-        if inlined:
-            written.update(write(item))
-        elif omit is _ABSENT or item != omit:
-            written[name] = write(item)
-    if layout.rest is not None:
-        written.update(getattr(value, layout.rest))
-    return written
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-@cache
-def _writer(kind: Any) -> Writer:
-    """`_same` for what is JSON already: big rows are not copied."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Annotated:
-        return _writer(arguments[0])
-    is_plain = kind in (str, bool, int, type(None)) or origin is Literal or _is_json(kind)
-    is_plain = is_plain or (origin in (dict, Mapping) and _is_json(arguments[1]))
-    is_union = origin in (Union, types.UnionType)
-    return _same if is_plain or (is_union and all(_writer(argument) is _same for argument in arguments)) else _write

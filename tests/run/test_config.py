@@ -176,6 +176,32 @@ def test_the_yaml_file_speaks_in_flags() -> None:
     assert "# max_new_tokens: tiny 512, other 99" in text
 
 
+def test_the_yaml_file_holds_what_was_asked_for_and_nothing_else() -> None:
+    given = {
+        "repeats": 2,
+        "seed": 7,
+        "think_budget": (8, 16),
+        "budget_policy": "force",
+        "answer_tokens": 5,
+        "sample_ids": ("a", "b"),
+        "fail_on_error": 3,
+        "compress": True,
+        "model_args": {"think": 3, "fail": "oom"},
+    }
+    found = yaml.safe_load(to_yaml(config(**given)))
+    assert {name: found[name] for name in given} == {
+        **given,
+        "think_budget": "8,16",
+        "sample_ids": "a,b",
+        "model_args": "think=3,fail=oom",
+    }
+    plain = yaml.safe_load(to_yaml(config()))
+    assert {"compress", "think_budget", "sample_ids", "shard", "limit", "judge"} & {
+        name for name, value in plain.items() if value
+    } == set()
+    assert "compress" not in plain
+
+
 def test_the_yaml_file_names_flags_that_exist() -> None:
     from kvl_eval.cli.main import run
 

@@ -82,9 +82,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
         found.reads[ref.name] += 1
         return read(ref)
 
-    def split_thinking(raw: str) -> Any:
+    def split_thinking(raw: str, *markers: tuple[str, str]) -> Any:
         found.splits[raw] += 1
-        return split(raw)
+        return split(raw, *markers)
 
     monkeypatch.setattr(images, "read_bytes", read_bytes)
     for module in (trajectory, outputs):  # where an answer ends, and where one is scored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from kvl_eval.errors import ConfigError, EndpointError, UsageError
 from kvl_eval.reports.numbers import protocol_name
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.judge_stage import judge_run
-from kvl_eval.run.progress import Silent
+from kvl_eval.run.progress import Silent, TaskCounts
 from kvl_eval.run.runner import RunOutcome, resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
@@ -86,6 +86,15 @@ def again(folder: RunFolder, task: Task, url: str, name: str = "umpire") -> dict
 def compared(a: RunFolder, b: RunFolder, task: Task, **options: Any) -> list[Any]:
     comparison = compare(RunReader(a, [task]), RunReader(b, [task]), **options)
     return [pair.as_json() for pair in comparison.comparisons]
+
+
+class Listening(Silent):
+    """Keeps the counts that it is shown."""
+
+    counts: Sequence[TaskCounts] = ()
+
+    def start(self, tasks: Sequence[TaskCounts]) -> None:
+        self.counts = tasks
 
 
 @pytest.fixture
@@ -408,3 +417,13 @@ def test_answers_from_a_file_are_judged_in_a_run_folder(
     rows = done.folder.results().rows
     scores = {row.judge: row.score for row in rows if row.protocol == "official"}
     assert scores[None] == 0 < scores["umpire"]
+
+
+def test_progress_counts_each_question_of_the_judge_once(tmp_path: Path, stub: Stub) -> None:
+    task = judged(6)
+    folder = run_tiny(tmp_path, task).folder
+    listening = Listening()
+    judge_run(RunReader(folder, [task]), Server(base_url=stub.url, model="umpire"), "answer", listening)
+    (counts,) = listening.counts
+    assert (counts.planned, counts.done, counts.done_here, counts.ok) == (5, 5, 5, 5)
+    assert (counts.weight_done, counts.weight_left) == (5, 5)

@@ -17,10 +17,11 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.plan import Plan, plan_run, sample_seed
+from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
-from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.base import Split, Task
 from kvl_eval.types import ImageRef, Message, Sample
 from tests.refusals import refused
 from tests.tiny_task import config_of, rows, tiny
@@ -264,6 +265,32 @@ def test_the_plan_says_what_will_be_done() -> None:
         "time      unknown",
     ):
         assert expected in text
+
+
+@pytest.mark.parametrize("rows", [None, 99])
+@pytest.mark.parametrize(
+    ("options", "counted"),
+    [({}, 10), ({"limit": 4}, None), ({"limit": 0.4}, 10), ({"sample_ids": ("q/3",)}, 10)],
+    ids=str,
+)
+def test_the_split_has_as_many_samples_as_were_read_or_as_it_declares(
+    options: dict[str, Any], counted: int | None, rows: int | None
+) -> None:
+    (task,) = plan_of(tiny(splits={"test": Split(rows=rows)}), **options).tasks
+    assert task.total == (10 if not options else counted if rows is None else rows)
+
+
+def test_the_plan_ends_with_the_beginning_of_its_fingerprint() -> None:
+    plan = plan_of()
+    assert plan_text(plan).splitlines()[-1] == f"identity  {plan.fingerprint[:16]}"
+
+
+def test_of_prompts_that_are_equally_long_the_first_counts() -> None:
+    longest = LongestPrompt()
+    prompts = [PlannedPrompt((Message.user(text),), text, {}) for text in ("short", "first", "longest", "another")]
+    for prompt in (*prompts, PlannedPrompt((Message.user(ImageRef(name="p", data=b""), "?"),), "?", {})):
+        longest.take(prompt)
+        assert longest.prompt.text == {1: "short", 2: "short", 3: "longest", 4: "longest", 5: "?"}[longest.n]
 
 
 def test_house_d7_the_plan_calls_a_protocol_what_results_call_it() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
+from kvl_eval.run import session
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
@@ -231,6 +233,33 @@ def test_fail_on_error_stops_after_so_many(tmp_path: Path, allowed: float, faile
     assert outcome.exit_code == 3
     assert outcome.results.rows[0].n_failed == failed
     assert "--fail-on-error" in outcome.message
+
+
+def test_what_hangs_when_a_run_is_to_stop_is_given_up_after_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = []
+
+    class Hanging(FakeBackend):
+        """Hangs after the first request, which fails."""
+
+        async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+            async for answered in super().generate(islice(requests, 1)):
+                yield answered
+            try:
+                await asyncio.sleep(20)
+            except asyncio.CancelledError:
+                given_up.append(True)
+                raise
+
+    monkeypatch.setattr(session, "GRACE", 0.05)
+    task = tiny()
+    config = config_of(task, tmp_path, model_args={"fail": "oom:1"}, fail_on_error=0)
+    backend = Hanging(config.settings)
+    outcome = start_run(plan_run(config, backend, [task]), backend)
+    assert (outcome.exit_code, given_up) == (3, [True])
+    row = outcome.results.rows[0]
+    assert (row.n_failed, row.n_pending) == (1, 9)
 
 
 class Broken(FakeBackend):

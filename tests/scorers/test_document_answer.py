@@ -39,6 +39,8 @@ def test_a_given_extraction_is_a_reply_or_the_answer_itself(extraction: str, ans
     [
         ("It says so.\nExtracted answer: 7\nAnswer format: Integer", "Int", "7"),
         (r"So \boxed{12} of them.", "Int", "12"),
+        ("Look at red.\nAnswer: green\nAnswer:  \n", "Str", "green"),
+        ("Look at red.\nAnswer: green\nAnswer: blue\n", "Str", "blue"),
         ("Page 4 shows it.\n**Answer:** 1,204 houses", "Int", "1204"),
         ("Answer: first\nFinal answer: second one.", "Str", "second one"),
         ("Pages 3 to 5 show 12 charts. Of these 8 are bar charts.", "Int", "8"),

@@ -49,6 +49,7 @@ RESPONSES = st.one_of(
         pytest.param(r"\boxed{1} then \boxed{2}", "2", id="last-box"),
         pytest.param(r"\boxed{\frac{1}{4}} so {x}", r"\frac{1}{4}}so{x", id="box-to-the-last-brace"),
         pytest.param(r"\boxed{x = 7}", "7", id="after-the-equals-sign"),
+        pytest.param(r"\boxed{{}}", "", id="a-box-with-nothing-but-braces"),
         pytest.param(r"\boxed{\text{B}}", "b", id="braced-letter-is-rescued"),
         pytest.param(r"\boxed{\text{Sunday}}", "{sunday}", id="other-braced-text-keeps-its-braces"),
         pytest.param(r"\boxed{90^\circ}", "90", id="degrees"),

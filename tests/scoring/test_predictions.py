@@ -90,6 +90,15 @@ def test_scored_lines_hold_one_gold_several_or_none(tmp_path: Path) -> None:
     assert {row["id"]: row["gold"] for row in result.first.rows} == {"a": "14", "b": ["14", "15"], "c": None}
 
 
+@pytest.mark.parametrize(("protocol", "named"), [("all", {"official", "lenient"}), (None, {None})])
+def test_lines_name_their_protocol_where_there_are_several(
+    tmp_path: Path, protocol: str | None, named: set[str | None]
+) -> None:
+    lines = [("1", {"row": rows_of(1)[0], "response": "A"})]
+    write_rows(tmp_path / "out.jsonl", score_predictions(tiny(), lines, protocol=protocol))
+    assert {line.get("protocol") for line in rows(tmp_path / "out.jsonl")} == named
+
+
 def test_answers_about_one_page_are_one_cluster_of_the_interval() -> None:
     answers = ["A", "B", "B", "A"] * 5  # right, right, wrong, wrong: page by page
     intervals = {}

@@ -99,6 +99,8 @@ def test_shares_and_seconds_are_of_answers() -> None:
     row = row_of([answer("1", 1.0)], planned=4, tally=counts)
     assert (row.truncated_share, row.unclosed_share, row.forced_share) == (0.5, 0.25, 0.75)
     assert (row.time.total, row.time.mean) == (6.0, 1.5)
+    lone = row_of([answer("1", 1.0)], tally={"truncated": 1, "seconds": 6.0})
+    assert (lone.truncated_share, lone.time.mean) == (1.0, 6.0)
     empty = row_of([], planned=4)
     assert (empty.truncated_share, empty.time.mean) == (0.0, 0.0)
 

@@ -146,8 +146,8 @@ def test_a_full_disk_names_path_and_free_bytes(tmp_path: Path) -> None:
 
     with refused(StorageError, "storage.full") as caught:
         Full().replace(tmp_path / "run.json", [b"{}"])
-    assert caught.value.code == "storage.full"
     assert caught.value.exit_code == 6
+    assert caught.value.message == f"cannot write {tmp_path / 'run.json'}: {os.strerror(errno.ENOSPC)}"
     assert "bytes free" in str(caught.value.where)
     assert list(tmp_path.iterdir()) == []
 

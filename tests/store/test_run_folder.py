@@ -16,6 +16,7 @@ from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, InputError, UsageError
 from kvl_eval.store.journal import encode_line
 from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.manifest_file import StoredManifest, json_text, read_manifest
 from kvl_eval.store.names import file_name, run_name
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import Record
@@ -340,7 +341,17 @@ def test_runs_are_listed_oldest_first_with_what_became_of_them(tmp_path: Path) -
     assert list_runs(tmp_path / "nothing") == []
 
 
-def test_a_manifest_of_which_nothing_is_known_counts_nothing() -> None:
-    counts = decode(Manifest, {}).counts
-    assert (counts.planned, counts.ok, counts.failed, counts.pending) == (0, 0, {}, 0)
-    assert encode_object(decode(Manifest, {"counts": {"planned": 3}}))["counts"]["planned"] == 3
+def test_counts_that_a_manifest_does_not_name_are_none() -> None:
+    assert decode(Manifest, {}).counts is None
+    counts = decode(Manifest, {"counts": {"failed": {"oom": 1}}}).counts
+    assert counts is not None
+    assert (counts.planned, counts.ok, counts.failed, counts.pending) == (0, 0, {"oom": 1}, 0)
+
+
+def test_a_field_that_a_manifest_gains_does_not_follow_its_checksum(tmp_path: Path) -> None:
+    old = StoredManifest(make_manifest(), {"status": "planned", "sha256": "of the old text"})
+    new = old.changed_to(make_manifest(status="finished", finished="2026-08-11T14:40:00+00:00"))
+    assert list(new.fields)[-1] == "sha256"
+    (tmp_path / "run.json").write_bytes(json_text(new.fields))
+    again = read_manifest(tmp_path / "run.json")
+    assert (again.problem, again.manifest.status) == (None, "finished")

@@ -40,7 +40,7 @@ def run(task: Task, tmp_path: Path) -> Path:
     plan = plan_run(config, backend)
     assert OWN in plan_text(plan)
     outcome = start_run(plan, backend)
-    assert {row["task"] for row in outcome.results["rows"]} == {"mathvista", OWN}
+    assert {row.task for row in outcome.results.rows} == {"mathvista", OWN}
     return outcome.folder.path
 
 
