@@ -94,8 +94,12 @@ def plan_parts(rows: Sequence[Sequence[int]], used: int, page_size: int, device:
         holders = {page: others for page, (_, *others) in holders.items() if others}
     picked: list[tuple[int, int, int]] = []
     for first, end, owners in _runs(holders):
-        if (end - first) * len(owners) >= AT_ONCE.get(device.type, AT_ONCE_ELSEWHERE):
+        long = (end - first) * len(owners) >= AT_ONCE.get(device.type, AT_ONCE_ELSEWHERE)
+        if long and len(owners) > 1:
             parts.append(SharedPages(slice(first, end), index_tensor(owners, device)[None]))
+        elif long:  # the last page of a row is its own, and not full
+            begins = [starts[page] for page in range(first, end)]
+            parts.append(_owned(slice(first, end), owners * len(begins), begins, device))
         else:
             picked += [(page, row, starts[page]) for page in range(first, end) for row in owners]
     if picked:

@@ -55,6 +55,25 @@ def test_every_token_is_read_once_for_each_row(data: st.DataObject, page_size: i
     assert not read[-1]
 
 
+@torch.no_grad()
+def test_a_long_row_beside_a_longer_prompt_sees_no_token_that_is_not_its_own(tiny: Path) -> None:
+    """Most pages are those of the prompt on its way in, so that the row's own are read by themselves."""
+    torch.manual_seed(0)
+    model = KimiVL.from_pretrained(tiny, dtype="float64")
+    hidden, pool = model.config.text_config.hidden_size, model.new_pool(page_size=4)
+    prompt, other = torch.randn(1, 41, hidden).double(), torch.randn(1, 400, hidden).double()
+    table, alone = PageTable(), new_cache(model, rows=1)
+    prefill(model, other, pool, spent := PageTable())
+    pool.release(spent)  # what the next pages hold at first is left over
+    prefill(model, prompt, pool, table)
+    prefill(model, other, pool, PageTable())
+    prefill_block(model, prompt, alone)
+    rows = StepRows(pool, [table])
+    for token in (5, 6, 7, 8):
+        found = decode_step(model, [token], rows)
+        torch.testing.assert_close(found, decode_block(model, [token], alone), atol=1e-9, rtol=0)
+
+
 def test_what_many_rows_share_is_read_once_for_all_of_them() -> None:
     """A document of 100 pages and ten questions: it is neither copied nor read ten times."""
     pool = PagePool(layers=2, width=4, page_size=4)
