@@ -114,7 +114,7 @@ PROMPTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PROMPTS, st.integers(1, 4), st.sets(st.integers(1, 40), max_size=3))
 def test_every_stream_ends_once_and_nothing_is_left(
     prompts: list[tuple[list[int], list[int]]], rows: int, shortages: set[int]
