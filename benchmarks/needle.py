@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.engine import ROOT, answers, engine
 from benchmarks.measure import Row, seconds, show
 from kvl_eval.backends.base import Request
-from kvl_eval.model import families
+from kvl_eval.model.kimi_vl import families
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.haystack import CONTEXT

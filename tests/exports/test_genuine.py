@@ -51,7 +51,7 @@ def test_inspect_ai_reads_a_sweep(sweep: Path, tmp_path: Path) -> None:
         assert log["scores"]["official"] == pytest.approx(row.score)
         assert {"official", "vlmevalkit"} <= log["scores"].keys()
         assert len(log["samples"]) == log["summaries"] == 12
-        assert sum(sample["error"] is not None for sample in log["samples"]) == row["n_failed"] > 0
+        assert sum(sample["error"] is not None for sample in log["samples"]) == row.n_failed > 0
         values = [sample["values"]["official"] for sample in log["samples"] if not sample["error"]]
         assert sum(values) / len(values) == pytest.approx(row.score)
         assert sorted({sample["epoch"] for sample in log["samples"]}) == [1, 2]
@@ -90,7 +90,7 @@ def test_lm_evaluation_harness_reads_results_and_samples(
         values = [line["score"] for line in found["samples"][name]]
         assert sum(values) / len(values) == pytest.approx(row.score)
         answers = sum(len(line["resps"][0]) for line in found["samples"][name])
-        assert answers == row["n_ok"]
+        assert answers == row.n_ok
 
 
 def test_inspect_ai_and_lm_eval_read_a_judges_scores(judged: Path, tmp_path: Path) -> None:
