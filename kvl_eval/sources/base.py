@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvl_eval.decode import not_stored
 from kvl_eval.errors import DataError
 
 
@@ -21,6 +22,7 @@ class Source:
         offline:   use only what the cache holds.
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
+        withheld:  the split publishes no gold, so that an empty text stands for none.
     """
 
     repo: str | None = None
@@ -30,6 +32,7 @@ class Source:
     offline: bool = False
     max_download: int | None = None
     version: str | None = None
+    withheld: bool = not_stored(False)
 
 
 def _refuse(fault: DataError) -> None:

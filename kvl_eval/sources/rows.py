@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from kvl_eval.errors import DataError
@@ -25,6 +26,11 @@ def read_rows(source: Source, split: str, tables: Tables, reporter: Reporter = S
     Raises: DataError: `data.missing` (with what was tried), `data.corrupt` (file and row group or line), `data.field`
             (missing columns beside those found), `data.pickle`, `data.gated`, `data.offline`.
     """
+    rows = _rows(source, split, tables, reporter)
+    yield from (replace(row, withheld=True) for row in rows) if source.withheld else rows
+
+
+def _rows(source: Source, split: str, tables: Tables, reporter: Reporter) -> Iterator[Row]:
     if source.data_dir is not None:
         for path in find_files(source.data_dir, split, tables):
             yield from read_file(path, source.data_dir, tables)

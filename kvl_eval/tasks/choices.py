@@ -9,8 +9,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from kvl_eval.cells import LETTERS
 from kvl_eval.errors import DataError
-from kvl_eval.rows import LETTERS, Row
+from kvl_eval.rows import Row
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.types import ImageRef, Message, Part, Sample
 

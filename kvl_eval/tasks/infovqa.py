@@ -95,7 +95,7 @@ def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
         question=row.required_text("question"),
         row=row.keep(KEPT),
         media=() if picture is None else (picture,),
-        answers=row.items_or_text("answers", "answer"),
+        answers=row.gold_texts("answers", "answer"),
         categories={
             field: tuple(names.get(label, label) for label in row.items_or_text(field))
             for field, names in LABELS.items()

@@ -96,7 +96,7 @@ def _asked(row: Row) -> tuple[str, tuple[str, ...]]:
     """Question and options; the hub's copy has both in one text."""
     question = row.text("question")
     if row.has("candidates"):
-        return question, row.items("candidates")
+        return question, row.options("candidates")
     head, choices = split_options(question, "\n({}) ")
     return head.removeprefix("Question: ").removesuffix("\nOptions:"), choices
 

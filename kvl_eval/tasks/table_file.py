@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvl_eval.cells import gold_letter
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import can_infer, letters
@@ -61,6 +62,9 @@ def to_sample(row: Row, root: Path | None = None) -> Sample:
     for name in ("question", "answer"):
         if not isinstance(row.get(name), str | int | float):
             raise row.fault(name, "a text or a number is needed")
+    choices = row.options("choices")
+    if choices:
+        gold_letter(row.get("answer"), choices, row.where)
     images, image = row.get("images"), row.get("image")
     pictures = images if isinstance(images, list) and images else [image] if image else []
     return Sample(
@@ -71,7 +75,7 @@ def to_sample(row: Row, root: Path | None = None) -> Sample:
             image_ref(picture, name=f"image:{index}", root=root, where=row.where)
             for index, picture in enumerate(pictures, 1)
         ),
-        choices=row.items("choices"),
+        choices=choices,
         answers=(str(row.get("answer")),),
     )
 
