@@ -16,7 +16,7 @@ Spellings = Mapping[str, tuple[str, ...]]
 
 QUESTION_TYPES: Spellings = {
     "multiple-choice": ("multiple-choice", "multi-choice", "mcq", "choice"),
-    "open": ("open", "open-ended", "free-form"),
+    "open": ("open", "open-ended", "free-form", "short-answer"),
 }
 ANSWER_FORMATS: Spellings = {
     "Int": ("Int", "Integer"),

@@ -27,6 +27,7 @@ from kvl_eval.cells import (
 )
 from kvl_eval.errors import DataError
 
+LISTS = "expected a list, its text as JSON, Python or numpy write it, or one item a line"
 OPTION_COLUMNS = ("options", "choices", "candidates")
 
 
@@ -85,10 +86,11 @@ class Row:
         return self.optional_text(*columns) or ""
 
     def required_text(self, *columns: str) -> str:
-        """The first cell that is no gap. Raises: DataError `data.field`, where it is no text, or all are gaps."""
-        value = self.get(*columns)
+        """The first cell that has a value, be it empty. Raises: DataError `data.field`, where it is no text."""
+        name = next((name for name in columns if not is_null(self.values.get(name))), columns[0])
+        value = self.values.get(name)
         if not isinstance(value, str):
-            raise self.fault(next((name for name in columns if self.has(name)), columns[0]), "expected a text")
+            raise self.fault(name, "expected a text")
         return value
 
     def identity(self, *columns: str) -> str | None:
@@ -142,7 +144,8 @@ class Row:
         name = next((name for name in columns if self.has(name)), columns[0])
         items = list_cell(self.values.get(name))
         if not isinstance(items, list):
-            raise self.fault(name, "expected a list")
+            text = shortened(self.values.get(name))
+            raise DataError("data.field", f"{name} is not a list: {text}", where=self.where, why=LISTS)
         return without_gaps(items)
 
     def items_or_text(self, *columns: str) -> tuple[str, ...]:
@@ -178,7 +181,8 @@ class Row:
         name = next((name for name in columns or OPTION_COLUMNS if self.has(name)), "A")
         cells = list_cell(self.values.get(name)) if name != "A" else {key: self.values.get(key) for key in LETTERS}
         if cells is None:
-            raise self.fault(name, "expected a list of options, or texts by letter")
+            text = shortened(self.values.get(name))
+            raise DataError("data.field", f"{name} is not a list of options: {text}", where=self.where, why=LISTS)
         if name != "A" and not cells:
             name, cells = "A", {key: self.values.get(key) for key in LETTERS}
         if isinstance(cells, list):
@@ -199,9 +203,9 @@ class Row:
             ) from None
 
     def required_options(self, *columns: str) -> tuple[str, ...]:
-        """As `options`. Raises: DataError `data.field`, where there are none."""
+        """As `options`. Raises: DataError `data.field`, where the columns for them are there and empty."""
         options = self.options(*columns)
-        if not options:
+        if not options and any(name in self.values for name in (*(columns or OPTION_COLUMNS), "A")):
             raise DataError("data.field", "the row has no options", where=self.where)
         return options
 

@@ -88,7 +88,7 @@ def vlmevalkit_text(sample: Sample, question: str) -> str:
     """VLMEvalKit's text for a multiple-choice question: hint, question, options, instruction."""
     note = sample.columns.text("hint")
     hint = f"Hint: {note}\n" if note else ""
-    options = f"Options:\n{option_lines(sample.choices)}{SELECT}" if sample.choices else ""
+    options = f"Options:\n{option_lines(sample.choices)}{SELECT}" if any(sample.choices) else ""
     return f"{hint}Question: {question}\n{options}"
 
 

@@ -103,7 +103,7 @@ def _loaded(videos: MediaFiles, answers: Mapping[str, object] | None, row: Row) 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
     options = _options(row)
-    if not options:
+    if not options and any(name in row for name in ("option", "options", OPTIONS[0])):
         raise DataError("data.field", "the row has no options", where=row.where)
     index = _index(row, options)
     name = _identity(row, options)

@@ -82,7 +82,7 @@ def _loaded(pictures: NamedPictures, row: Row) -> Sample:
 def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
     number = row.get("questionId", "index")
-    if not isinstance(row.get("question"), str) or number is None:
+    if not isinstance(row.values.get("question"), str) or number is None:
         raise DataError(
             "data.field",
             "a question needs `question` and `questionId` (or `index`)",

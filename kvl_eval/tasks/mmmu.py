@@ -87,7 +87,8 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
         raise DataError("data.field", "mmmu: a row has neither id nor index", where=row.where)
     choices = row.options()
     kind = _kind(row, choices)
-    if kind == MULTIPLE_CHOICE and len(choices) < 2:
+    has_columns = any(name in row for name in ("options", "choices", "A"))
+    if kind == MULTIPLE_CHOICE and has_columns and len(choices) < 2:
         raise DataError("data.field", f"mmmu: {len(choices)} options in a multiple-choice question", where=row.where)
     return Sample(
         id=name,

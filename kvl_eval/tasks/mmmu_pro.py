@@ -31,6 +31,7 @@ from kvl_eval.tasks.choices import (
 from kvl_eval.tasks.mmmu import DOMAIN_OF, DOMAINS
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
+NESTED = ()  # validation_Accounting_29 holds its options as a list in a list, and is scored as the authors read it
 KEPT = (
     *("id", "index", "row", "question", "options", "choices", "answer", "img_type", "topic_difficulty", "subject"),
     *("category", "picture", *LETTERS),
@@ -73,7 +74,7 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
         row=row.keep(KEPT),
         media=media,
         choices=choices,
-        answers=row.gold_letter("answer", options=choices),
+        answers=row.gold_letter("answer", options=choices if len(choices) > 1 else NESTED),
         categories={**labels, "options": (str(len(choices)),)},
         cluster=row.optional_text("picture"),
     )

@@ -89,7 +89,7 @@ def _loaded(pictures: NamedPictures, row: Row) -> Sample:
 def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
     kind = row.text("type", "question_type", "category")
-    if not isinstance(row.get("question"), str) or kind not in POINTS:
+    if not isinstance(row.values.get("question"), str) or kind not in POINTS:
         raise DataError(
             "data.field",
             f"a question needs `question` and a known `type`, found {kind!r}",

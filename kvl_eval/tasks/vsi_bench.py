@@ -75,15 +75,15 @@ def to_sample(row: Row) -> Sample:
         question=row.text("question"),
         row={**row.keep(KEPT), "options": list(options)},
         choices=choices or row.options(),
-        answers=_gold(row, choices),
+        answers=_gold(row, kind, choices),
         categories={"type": (kind,), **one_label(dataset=row.get("dataset"))},
         cluster=row.optional_text("scene_name", "video"),
     )
 
 
-def _gold(row: Row, choices: tuple[str, ...]) -> tuple[str, ...]:
+def _gold(row: Row, kind: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     """A letter of `choices`, or a number as the table writes it."""
-    if choices:
+    if kind not in NUMBERS:
         return row.gold_letter("ground_truth", "answer", options=choices)
     gold = row.gold_text("ground_truth", "answer")
     if gold and as_float(gold[0]) is None:
