@@ -7,7 +7,7 @@ from kvl_eval.cells import gold_letter, literal_list
 from kvl_eval.rows import Row
 from kvl_eval.sources.base import STRICT, Reporter, Source, Tables
 from kvl_eval.sources.cells import image_ref
-from kvl_eval.sources.rows import made_from, read_rows
+from kvl_eval.sources.rows import made_from, read_rows, rows_of_split
 
 __all__ = [
     "STRICT",
@@ -20,4 +20,5 @@ __all__ = [
     "literal_list",
     "made_from",
     "read_rows",
+    "rows_of_split",
 ]

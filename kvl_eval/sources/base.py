@@ -46,10 +46,12 @@ class Reporter:
     Attributes:
         bad_row:  called with the error of a row that cannot be used, which is then left out; raises it unless told
                   otherwise.
+        keeps_bad_rows: such rows come as samples that nobody can ask (`sources.unusable`), and `bad_row` is not called.
         download: called with the number of files and bytes that are about to be fetched; may raise to forbid it.
     """
 
     bad_row: Callable[[DataError], None] = _refuse
+    keeps_bad_rows: bool = False
     download: Callable[[int, int], None] | None = None
 
 

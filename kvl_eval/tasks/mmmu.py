@@ -27,7 +27,7 @@ from kvl_eval.scorers.mmmu_protocols import (
     score_vlmevalkit,
 )
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows, rows_of_split
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
@@ -77,8 +77,7 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
     stems = ("MMMU_TEST",) if split == "test" else ("MMMU_DEV_VAL",)
     required = ("id|index", "question", "options|A|choices")
     rows = read_rows(found, split, Tables(task="mmmu", required=required, stems=stems), reporter)
-    wanted = (row for row in shared_cells(rows) if row.get("split") in (None, split))
-    yield from pictured_samples(wanted, _sample, found, reporter, texts=())
+    yield from pictured_samples(rows_of_split(shared_cells(rows), split), _sample, found, reporter, texts=())
 
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
