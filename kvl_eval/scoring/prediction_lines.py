@@ -24,14 +24,14 @@ def sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | N
     row = line.get("row")
     if isinstance(row, Mapping):
         try:
-            sample = task.sample(row)
+            made = task.sample(row)
         except DataError as error:
             name = str(line.get("id") or own_id(row) or where)
             place = where if name == where else f"{where}, id {name[:80]}"
             fault = DataError(error.code, error.message, where=place, why=error.why, fix=error.fix)
             return stand_in(fault, name)
-        _check_id(line, row, sample, where)
-        return sample
+        _check_id(line, row, made, where)
+        return made
     if row is not None or "id" not in line:
         raise DataError(
             "data.field",

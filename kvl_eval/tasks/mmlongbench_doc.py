@@ -181,7 +181,7 @@ def _identity(row: Row) -> str:
 
 
 def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple | list) else value if isinstance(value, int) else str(value)
+    return list(value) if isinstance(value, tuple | list) else value if isinstance(value, int | float) else str(value)
 
 
 def _page_kinds(pages: Sequence[str], answer: object) -> tuple[str, ...]:

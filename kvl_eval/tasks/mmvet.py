@@ -53,7 +53,7 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
 
 def _capabilities(row: Row) -> tuple[str, ...]:
     """A list, or its items in one text with commas between them."""
-    column = "capability" if row.get("capability") else "category"
+    column = "category" if row.has("category") and not row.has("capability") else "capability"
     joined = row.get(column)
     names = joined.split(",") if isinstance(joined, str) else row.items(column)
     if not names:
