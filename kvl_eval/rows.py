@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from kvl_eval.cells import (
     LETTERS,
+    NUMPY_LIST,
     Spellings,
     bare_options,
     empty_gold,
@@ -247,6 +248,18 @@ class Row:
         if value is not None and not isinstance(value, str | int | float):
             raise self.fault(next(name for name in columns if self.has(name)), "expected a text or a number")
         return () if value is None else (str(value),)
+
+    def gold_written(self, *columns: str, is_whole: bool = False) -> tuple[str, ...]:
+        """As `gold_text`, where a list, or what numpy prints of one, becomes the text that Python writes.
+
+        `is_whole` makes 5 of 5.0.
+        """
+        value = self.gold(*columns)
+        if is_whole and isinstance(value, float) and value.is_integer():
+            return (str(int(value)),)
+        is_list = isinstance(value, str) and NUMPY_LIST.fullmatch(value.strip())
+        items = list_cell(value) if is_list or not isinstance(value, str | int | float | None) else None
+        return (str(items),) if isinstance(items, list) else self.gold_text(*columns)
 
     def gold_texts(self, *columns: str) -> tuple[str, ...]:
         """Accepted answers: a text, or a list of them; () where they are missing. Raises: DataError `data.field`."""

@@ -155,16 +155,14 @@ def _answer(row: Row, choices: Sequence[str]) -> str | None:
     Raises: DataError `data.field`, for a text that is none of `choices`.
     """
     option = row.optional_text("answer_option")
-    gold = row.gold("answer") if option is None else row.get("answer")
-    text = str(list(gold)) if isinstance(gold, list | tuple) else "".join(row.gold_text("answer"))
+    is_whole = row.kind("answer_type", ANSWER_TYPES) == "integer"
+    text = "".join(row.gold_written("answer", is_whole=is_whole)) if option is None or row.has("answer") else ""
     if choices and (text or option):
         same = [choice for choice in choices if choice.strip() == text.strip()]
         letter = None if same or option is None else gold_letter(option, choices, row.where)
         if not same and letter is None:
             raise row.fault("answer", "the gold of a choice question is the text of one of its choices")
         return same[0] if letter is None else choices[LETTERS.index(letter)]
-    if isinstance(gold, float) and gold.is_integer() and row.kind("answer_type", ANSWER_TYPES) == "integer":
-        return str(int(gold))
     return text or None
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from kvl_eval.cells import ANSWER_FORMATS, NUMPY_LIST
+from kvl_eval.cells import ANSWER_FORMATS
 from kvl_eval.errors import DataError
 from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import mean, summarise
@@ -145,7 +145,7 @@ def _pdf(cell: object) -> bytes | None:
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its document. Raises DataError."""
     kind = row.kind("answer_format", ANSWER_FORMATS)
-    answers = _gold(row, kind)
+    answers = row.gold_written("answer", is_whole=kind == "Int")
     answer = answers[0] if answers else None
     document = row.get("doc_id")
     return Sample(
@@ -161,16 +161,6 @@ def to_sample(row: Row) -> Sample:
         },
         cluster=None if document is None else str(document),
     )
-
-
-def _gold(row: Row, kind: str) -> tuple[str, ...]:
-    """Gold as text: a list as Python writes it, whichever way the table does, a whole number without decimals."""
-    gold = row.gold("answer")
-    if kind == "List" and (isinstance(gold, list | tuple) or (isinstance(gold, str) and NUMPY_LIST.fullmatch(gold))):
-        return (str(list(row.items("answer"))),)
-    if kind == "Int" and isinstance(gold, float) and gold.is_integer():
-        return (str(int(gold)),)
-    return row.gold_text("answer")
 
 
 def _identity(row: Row) -> str:

@@ -130,10 +130,7 @@ def to_sample(row: Row) -> Sample:
 
 def _gold(row: Row, choices: tuple[str, ...]) -> tuple[str, ...]:
     """A letter of `choices`; of an open question a text, be it that of a list."""
-    if choices:
-        return row.gold_letter("answer", options=choices)
-    gold = row.gold("answer")
-    return (str(list(row.items("answer"))),) if isinstance(gold, list | tuple) else row.gold_text("answer")
+    return row.gold_letter("answer", options=choices) if choices else row.gold_written("answer")
 
 
 def gold_values(answer: str) -> list[str]:

@@ -48,12 +48,6 @@ SPLITS = {
     "mmlongbench-doc": "train",
     "mmstar": "val",
 }
-    "mathvista": "testmini",
-    "mmmu": "validation",
-    "ocrbench": "test",
-    "mmlongbench-doc": "train",
-    "mmstar": "val",
-}
 
 REFUSED = [
     pytest.param("mathvista", {**CHOICE, "choices": "x or y"}, "choices is not a list of options", id="list"),
