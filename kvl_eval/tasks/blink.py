@@ -18,9 +18,10 @@ from functools import partial
 from typing import Literal
 
 from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
+from kvl_eval.scorers.answers import Wanted
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score, letter_score
-from kvl_eval.scorers.reader_protocol import READER_NOTES, reader_letter, without_answer
+from kvl_eval.scorers.reader_protocol import READER_NOTES, letter_compare, option_texts, reader_score, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
@@ -158,7 +159,11 @@ def _bracketed(letter: str) -> str:
     return f"({letter})"
 
 
-_read_letter = reader_letter(_bracketed)
+def _wanted(one: Sample) -> Wanted:
+    return Wanted(kind="letter", options=option_texts(one, _count(one)), question=one.question)
+
+
+_read_letter = reader_score(_wanted, letter_compare(_bracketed))
 
 
 # What the authors ask GPT-3.5, in our words and with examples of our own.

@@ -26,7 +26,6 @@ from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
 from kvl_eval.tasks.base import (
-    OFFICIAL,
     READER,
     Prompt,
     Protocol,
@@ -261,7 +260,7 @@ TASK = Task(
         ),
     },
     default_protocol=READER,
-    view=TaskView(beside=(OFFICIAL,)),
+    view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="mlvu", split="MCQ"),
     groups=("table3", "video"),

@@ -208,8 +208,8 @@ TASK = Task(
             judged="official",
             notes=(
                 _ALL,
-                "VLMEvalKit's matcher first; what it leaves undecided goes to a judge if one is configured, else to the "
-                "reader",
+                "VLMEvalKit's matcher first; what it leaves undecided goes to a judge if one is configured, "
+                "else to the reader",
                 *READER_NOTES,
             ),
             evidence="unknown: the published protocol asks GPT; without it, this is a lower bound",
