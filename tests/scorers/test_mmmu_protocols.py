@@ -41,7 +41,7 @@ def facts(score: Score) -> tuple[str, Any, str]:
     ("protocol", "choice", "open_"),
     [
         ("official", ("correct", "B", "letter"), ("correct", [8.4], "text")),
-        ("reader", ("correct", "B", "statement"), ("correct", 8.4, "answer_is")),
+        ("reader", ("correct", "B", "whole"), ("correct", 8.4, "answer_is")),
         ("vlmevalkit", ("correct", "B", "can_infer"), ("correct", "A", "can_infer")),
         ("lmms-eval", ("correct", "B", "letter"), ("wrong", [8.4], "text")),
     ],
@@ -67,7 +67,7 @@ def test_nothing_is_scored_without_gold(protocol: str) -> None:
     [
         ("official", CHOICE, "none", "no_letter"),
         ("official", OPEN, " ", "empty"),
-        ("reader", CHOICE, r"\boxed{none}", "none"),
+        ("reader", CHOICE, r"\boxed{none}", "refusal"),
         ("vlmevalkit", CHOICE, "none of them", "undecided"),
         ("lmms-eval", CHOICE, "none", "no_letter"),
     ],

@@ -66,7 +66,7 @@ def test_a_reply_without_a_reading_is_no_answer_and_says_why() -> None:
 
 
 def test_what_was_passed_over_is_listed() -> None:
-    score = reader_letter()(SAMPLE, "The answer is not A. Answer: C", MISSING)
+    score = reader_letter()(SAMPLE, "Answer: C\n\nSome would say the answer is A.", MISSING)
     (place,) = score.detail["passed"]  # type: ignore[misc]
     assert score.verdict == "correct" and place[1] == "answer_is"
 
