@@ -28,7 +28,7 @@ from kvl_eval.scorers.grounding import WrongFormat, read_kimi
 from kvl_eval.scorers.mmmu_protocols import official_letter
 from kvl_eval.scorers.option_letter import inferred_letter, ranked_or_contained, strict_letter
 from kvl_eval.tasks import mmvu, tomato
-from kvl_eval.thinking import split_thinking
+from kvl_eval.thinking import split_thought
 from kvl_eval.types import Sample
 
 Reader = Callable[[str, Wanted], object]
@@ -46,7 +46,7 @@ def _sample(wanted: Wanted) -> Sample:
 
 
 def _by_letter(function: Callable[[Sample, str], str | None]) -> Reader:
-    return lambda reply, wanted: function(_sample(wanted), split_thinking(reply).answer)
+    return lambda reply, wanted: function(_sample(wanted), split_thought(reply).answer)
 
 
 def _mathvista(reply: str, wanted: Wanted) -> object:

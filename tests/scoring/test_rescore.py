@@ -75,7 +75,7 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
     path = run_tiny(tmp_path, task, max_new_tokens=4, model_args={"think": 9, "answers": "constant:A"}).folder.path
     assert again(path, task)["rows"][0]["verdicts"] == {"no_answer": 10}
     reasons = {line.reason for line in RunFolder.open(path).scores("tiny", "official")}
-    assert reasons == {"think_unclosed"}
+    assert reasons == {"thought_unclosed"}
     assert set(seen) == {""}
     seen.clear()
     again(path, task, view="raw")

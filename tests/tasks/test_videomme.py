@@ -15,7 +15,7 @@ from kvl_eval.media.subtitles import Clip, spelled_out
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.videomme import VIDEOMME, VIDEOMME_SUBS
-from kvl_eval.thinking import split_thinking
+from kvl_eval.thinking import split_thought
 from kvl_eval.types import MISSING, Message, Sample, Scored, SubtitleRef, VideoRef
 from tests.golden import rows
 from tests.refusals import refused
@@ -42,7 +42,7 @@ def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "videomme" / "answers.jsonl"):
         expected, response = row["expected"], row["response"]
         if row["inputs"].get("strip_thinking"):
-            response = split_thinking(response).answer
+            response = split_thought(response).answer
             assert response == expected["stripped"], row["id"]
         for protocol in PROTOCOLS[row["source"]]:
             score = VIDEOMME.protocols[protocol].score(VIDEOMME.sample(row["inputs"]), response, MISSING)
