@@ -26,6 +26,7 @@ MANY_PARAMETERS: set[str] = set()
 SEVERAL_THINGS: dict[str, int] = {
     "Job": 3,
     "Message": 2,
+    "Prompt": 2,  # what a task asks, and its tokens in the engine
     "Row": 2,
     "Run": 2,
     "Turn": 2,

@@ -246,9 +246,10 @@ def _default_scorer(a: RunReader, b: RunReader, task: Task) -> str:
 def _side(run: RunReader, name: str, scorer: str) -> _Side:
     """Stored scores; where a run is unfinished or was not scored so, its answers scored now."""
     task = run.task(name)
-    protocol, view, reader = scorer_parts(scorer)
-    if protocol not in task.protocols:
-        raise unknown("protocol", protocol, list(task.protocols), f"kvl-eval describe {name}")
+    named, view, reader = scorer_parts(scorer)
+    protocol = task.protocol_named(named)
+    if protocol is None:
+        raise unknown("protocol", named, list(task.protocols), f"kvl-eval describe {name}")
     judge = None
     if reader is not None and can_be_judged(task, task.protocols[protocol]):
         judge = JudgeView(reader, view)

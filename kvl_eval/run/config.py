@@ -117,7 +117,8 @@ def resolve(
     chosen = ChosenFamily(stored_family(family), FamilyRule.REGISTERED) if isinstance(family, str) else family
     for task in tasks:
         if options.protocol not in (None, "all"):
-            known_name("protocol", options.protocol, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
+            named = task.protocol_named(options.protocol) or options.protocol
+            known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     plain = ("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error", "compress")
     return RunConfig(
         model=model,

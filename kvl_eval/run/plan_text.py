@@ -64,7 +64,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     prompt = "own text" if run.prompt_text else task.config.prompt
     source = task.config.source.data_dir or task.config.source.repo
     source = "bundled" if task.config.split == "mini" else source or "generated"
-    protocol = run.protocol or task.task.default_protocol
+    protocol = task.task.protocol_named(run.protocol or "") or run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
     scoring = task.task.protocols.get(protocol)
     if scoring is not None and scoring.judged and scoring.needs_judge:

@@ -98,7 +98,8 @@ class Session:
     def _protocol(self, task: TaskPlan) -> str:
         """The protocol of the running score: the one asked for, or the task's default."""
         asked = self.plan.config.protocol
-        return asked if asked is not None and asked in task.task.protocols else task.task.default_protocol
+        known = None if asked is None else task.task.protocol_named(asked)
+        return known or task.task.default_protocol
 
     # -- requests out -------------------------------------------------------------------------------------------
 

@@ -314,9 +314,10 @@ def _protocol_names(task: Task, protocol: str | None) -> list[str]:
         others = [name for name in task.protocols if name != task.default_protocol]
         return [task.default_protocol, *others]
     name = protocol or task.default_protocol
-    if name not in task.protocols:
+    known = task.protocol_named(name)
+    if known is None:
         raise unknown("protocol", name, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    return [name]
+    return [known]
 
 
 def _sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | None) -> Sample:

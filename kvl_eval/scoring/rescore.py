@@ -95,9 +95,10 @@ def _protocols(task: Task, protocol: str | None) -> list[str]:
         return list(task.protocols)
     if protocol is None:
         return [task.default_protocol, *task.view.beside]
-    if protocol not in task.protocols:
+    known = task.protocol_named(protocol)
+    if known is None:
         raise unknown("protocol", protocol, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    return [protocol]
+    return [known]
 
 
 def _stored_rows(run: RunReader) -> Iterator[ResultRow]:

@@ -4,13 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
 
+if TYPE_CHECKING:
+    from kvl_eval.scorers.answers.forms import AnswerForm
+
 PromptFunction = Callable[[Sample], list[Message]]
+
+READER = "reader"
+OFFICIAL = "official"
+ALIASES = {"assumed": READER}  # older names of protocols, accepted for one minor version
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that says which form of an answer it asks for; called like the function it wraps."""
+
+    build: PromptFunction
+    answer_form: AnswerForm = "free"
+
+    def __call__(self, sample: Sample) -> list[Message]:
+        """The sample's messages."""
+        return self.build(sample)
+
+
+def answer_form(prompt: PromptFunction) -> AnswerForm:
+    """The form of an answer that a prompt asks for; `free` where it is a bare function."""
+    return prompt.answer_form if isinstance(prompt, Prompt) else "free"
 
 
 class Load(Interface):
@@ -109,8 +134,7 @@ class TaskView:
     """What runs and reports show of a task besides the usual.
 
     Attributes:
-        beside:  protocols that a run shows beside the default one, whose parser cannot read what the default prompt
-                 asks for.
+        beside:  protocols that a run shows beside the default one: `official`, where that is `reader`.
         heatmap: (rows, columns): two categories, of numbers, whose scores a report crosses; None means no such map.
     """
 
@@ -131,8 +155,8 @@ class Task:
         splits:      official splits; `mini` is added where `mini` is set.
         load:        (source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError.
         sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
-        prompts:     {name: sample -> messages}.
-        protocols:   {name: Protocol}; `official` is there in every task.
+        prompts:     {name: Prompt, or sample -> messages where no form of an answer is asked for}.
+        protocols:   {name: Protocol}; `official` is there in every task. `protocol_named` knows their other names.
         aggregate:   (scored, protocol name) -> Summary over everything scored; it never sees `not_scored` dropped.
         judge_prompt: (sample, answer) -> what the official LLM step is asked, or None where no judge is needed.
         judge:       how that is asked, and which replies are usable.
@@ -168,6 +192,17 @@ class Task:
     max_new_tokens: int = 512
     data: TaskData = field(default_factory=TaskData)
     view: TaskView = field(default_factory=TaskView)
+
+    def protocol_named(self, name: str) -> str | None:
+        """The protocol that a name means, or None.
+
+        `assumed` is `reader` where no protocol has that name, and `reader` is `official` where that is the default.
+        """
+        if name not in self.protocols:
+            name = ALIASES.get(name, name)
+        if name == READER and READER not in self.protocols and self.default_protocol == OFFICIAL:
+            name = OFFICIAL
+        return name if name in self.protocols else None
 
     def split_names(self) -> tuple[str, ...]:
         """The official splits, and `mini` where one is bundled."""

@@ -231,7 +231,7 @@ def _scoring(folder: RunFolder, task: Task | None) -> tuple[ScoreView, str | Non
     if task is None:
         return view, None
     named = str(config.get("protocol"))
-    protocol = named if named in task.protocols else task.default_protocol
+    protocol = task.protocol_named(named) or task.default_protocol
     return view, None if task.protocols[protocol].score_run else protocol
 
 

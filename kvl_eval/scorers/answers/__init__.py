@@ -4,7 +4,6 @@
 language, stands in `languages`; what a refusal is in `wordings`; markers of thoughts in `kvl_eval.thinking`.
 """
 
-from kvl_eval.scorers.answers.reader import read
 from kvl_eval.scorers.answers.reading import (
     HOWS,
     NOT_ANSWERABLE,
@@ -16,5 +15,13 @@ from kvl_eval.scorers.answers.reading import (
     Value,
     Wanted,
 )
+
+
+def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
+    """What a reply says: `reader.read`, whose tables are loaded when the first reply is read."""
+    from kvl_eval.scorers.answers import reader
+
+    return reader.read(reply, wanted, split=split)
+
 
 __all__ = ["HOWS", "NOT_ANSWERABLE", "REASONS", "Coords", "Kind", "NotAnswerable", "Reading", "Value", "Wanted", "read"]
