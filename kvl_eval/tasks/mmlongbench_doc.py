@@ -5,7 +5,7 @@ Data:    yubo2333/MMLongBench-Doc, split train, with documents/<doc_id>; or the 
          (1,082, two of them edited); the version stands in every sample's id
 Pages:   the first 120 at 144 dpi, one picture a page, in order; where the context is short fewer pixels, not pages
 Metric:  mean score by type of answer ("Acc"), F1, also by evidence source, pages and kind of document
-Scorer:  mayubo2333/MMLongBench-Doc eval/eval_score.py @ d73f0dc; the short answer is extracted by a rule, or by a judge
+Scorer:  mayubo2333/MMLongBench-Doc eval/eval_score.py @ d73f0dc; the short answer is what the reader or a judge extracts
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMLongBench-Doc (Acc)
 """
 
@@ -21,7 +21,8 @@ from functools import partial
 from kvl_eval.errors import DataError
 from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, rule_answer
+from kvl_eval.scorers.answers import read
+from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, wanted, written
 from kvl_eval.scorers.document_f1 import (
     UNANSWERABLE,
     AnswerClaim,
@@ -31,6 +32,7 @@ from kvl_eval.scorers.document_f1 import (
     lmms_eval_score,
     vlmevalkit_score,
 )
+from kvl_eval.scorers.reader_protocol import scored
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
@@ -202,15 +204,17 @@ def short_answer(one: Sample) -> list[Message]:
 Compare = Callable[[str, str, str], float]
 
 
-def _scorer(compare: Compare, *, rule: bool) -> Callable[[Sample, str, Extraction], Score]:
-    """A protocol's `score`: with `rule`, a response goes through the rule unless an extraction is given."""
+def _scorer(compare: Compare, *, reads: bool) -> Callable[[Sample, str, Extraction], Score]:
+    """A protocol's `score`: one that `reads` shortens a response by the reader, unless an extraction is given."""
 
     def score(one: Sample, answer: str, extraction: Extraction) -> Score:
         if not one.answers:
             return Score.not_scored("no_gold")
         kind = one.categories["answer_format"][0]
         if extraction is MISSING:
-            text, method = (rule_answer(answer, kind), "rule") if rule else (answer, "whole")
+            if reads:
+                return _read(one, answer, kind, compare)
+            text, method = answer, "whole"
         elif isinstance(extraction, str):
             text, method = given_answer(extraction), "given"
         else:
@@ -218,6 +222,13 @@ def _scorer(compare: Compare, *, rule: bool) -> Callable[[Sample, str, Extractio
         return _compared(one, text, kind, method, compare)
 
     return score
+
+
+def _read(one: Sample, answer: str, kind: str, compare: Compare) -> Score:
+    reading = read(answer, wanted(one.question, kind), split=False)
+    if reading.value is None:
+        return scored(reading, None)
+    return scored(reading, _compared(one, written(reading.value), kind, reading.how, compare))
 
 
 def _compared(one: Sample, text: str, kind: str, method: str, compare: Compare) -> Score:
@@ -310,10 +321,10 @@ def _within(scored: Sequence[Scored], field: str, value: str) -> list[Scored]:
 
 
 _RULE = (
-    "a model's extraction is replaced by a rule: an answer set apart (`Extracted answer:`, a box, `Answer:`), else a "
-    "refusal, else by the type of gold: the last number, a list, a text of at most 12 words, a bold or quoted span"
+    "a model's extraction is replaced by the reader: what the response says, as a number, a list or a text by the type "
+    "of gold, or that the document has no answer"
 )
-_LEAK = "the rule sees the type of gold, which a judge does not"
+_LEAK = "the reader is told the type of gold, which no judge sees"
 _LITERAL = "lists are read as literals; the authors evaluate them as code"
 
 TASK = Task(
@@ -351,13 +362,13 @@ TASK = Task(
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
     protocols={
         "official": Protocol(
-            score=_scorer(document_score, rule=True),
+            score=_scorer(document_score, reads=True),
             label="official-rule",
             judged="official",
             notes=(
                 _RULE,
                 _LEAK,
-                "a given extraction (a judge's reply, or the short answer) replaces the rule",
+                "a given extraction (a judge's reply, or the short answer) replaces the reader",
                 "the thought is split off first",
                 _LITERAL,
                 "F1 compares `Not answerable` letter by letter, the score does not",
@@ -365,12 +376,12 @@ TASK = Task(
             evidence="Acc is the metric the card names; the model that extracted answers is not named",
         ),
         "official-exact": Protocol(
-            score=_scorer(document_score, rule=False),
+            score=_scorer(document_score, reads=False),
             judged="official-exact",
             notes=("without an extraction the whole response is compared, which suits short answers only", _LITERAL),
         ),
         "vlmevalkit": Protocol(
-            score=_scorer(vlmevalkit_score, rule=True),
+            score=_scorer(vlmevalkit_score, reads=True),
             label="vlmevalkit-rule",
             notes=(
                 _RULE,
@@ -380,7 +391,7 @@ TASK = Task(
             ),
         ),
         "lmms-eval": Protocol(
-            score=_scorer(lambda gold, text, kind: lmms_eval_score(gold, text.strip(), kind), rule=False),
+            score=_scorer(lambda gold, text, kind: lmms_eval_score(gold, text.strip(), kind), reads=False),
             notes=(
                 "no extraction: the whole response is compared, of numbers the first one in it",
                 "its own runs show the model the evidence pages only and are not comparable",
