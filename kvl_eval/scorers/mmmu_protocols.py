@@ -8,22 +8,23 @@ Sources: as in `kvl_eval.scorers.mmmu`; open-compass/VLMEvalKit vlmeval/dataset/
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kvl_eval.scorers.answer_text import last_boxed
+from kvl_eval.scorers.answers import Kind, Reading, Wanted
 from kvl_eval.scorers.mmmu import (
     Candidate,
     Letter,
     in_order,
     lmms_letter,
+    normalised,
     official_letter,
     open_candidates,
     open_correct,
 )
 from kvl_eval.scorers.multiple_choice import can_infer, lettered, letters
 from kvl_eval.scorers.option_letter import UNDECIDED
+from kvl_eval.scorers.reader_protocol import ScoreFunction, reader_letter, reader_score
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
 MULTIPLE_CHOICE = "multiple-choice"
@@ -32,7 +33,6 @@ DRAW_SEED = 42
 OTHER = "Other Answers"
 LMMS_OPEN = "lmms-eval compares an open answer character by character and never finds it right"
 
-_TEXT_COMMAND = re.compile(r"\\text\{([^{}]*)\}")
 ReadLetter = Callable[[str, Sequence[str]], Letter | None]
 
 
@@ -46,13 +46,27 @@ def score_official(sample: Sample, answer: str, extraction: Extraction) -> Score
     return _score(sample, answer, extraction, official_letter)
 
 
-def score_assumed(sample: Sample, answer: str, extraction: Extraction) -> Score:
-    r"""The authors' verdict on the content of the last `\boxed{}`, or on the whole answer where there is none."""
-    boxed = last_boxed(answer) if extraction is MISSING else None
-    if boxed is None:
-        return _score(sample, answer, extraction, official_letter)
-    content = _TEXT_COMMAND.sub(r"\1", boxed).replace("$", "").strip()
-    return _score(sample, content, extraction, official_letter, method="boxed")
+def open_reader(gold_of: Callable[[Sample], Sequence[str]]) -> ScoreFunction:
+    """The protocol `reader` of an open question: a number where a gold answer is one, else a text; MMMU's verdict."""
+
+    def wanted(sample: Sample) -> Wanted:
+        values = [value for gold in gold_of(sample) for value in normalised(gold)]
+        kind: Kind = "float" if any(isinstance(value, float) for value in values) else "text"
+        return Wanted(kind=kind, question=sample.question)
+
+    def compare(sample: Sample, reading: Reading) -> Score:
+        return Score.of(open_correct(gold_of(sample), normalised(str(reading.value))), reading.value)
+
+    return reader_score(wanted, compare)
+
+
+_read_letter = reader_letter()
+_read_open = open_reader(lambda sample: sample.answers)
+
+
+def score_reader(sample: Sample, answer: str, extraction: Extraction) -> Score:
+    """The authors' verdict on what the reply says."""
+    return (_read_letter if is_choice(sample) else _read_open)(sample, answer, extraction)
 
 
 def score_exact(items: Sequence[tuple[Sample, str, Extraction]], order: Sequence[str]) -> list[Score]:

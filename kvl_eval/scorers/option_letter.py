@@ -1,4 +1,4 @@
-r"""Which option's letter a reply names, for several benchmarks: lmms-eval's ranked forms, a strict rule, and scores.
+r"""Which option's letter a reply names, for several benchmarks: lmms-eval's ranked forms, and scores.
 
 A reader takes the sample and the reply and returns a letter or None; time is linear in the reply.
 Sources: EvolvingLMMs-Lab/lmms-eval lmms_eval/tasks/_task_utils/mcq_extract.py @ 75571cf; open-compass/VLMEvalKit
@@ -7,11 +7,9 @@ vlmeval/utils/matching_util.py @ e8e78f0 (`inferred_letter`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.multiple_choice import can_infer, contained_option, lettered, letters
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
@@ -29,8 +27,6 @@ _PHRASES = (
     *("옵션", "정답은", "답은", "답:"),
     *("答案是", "答案为", "选", "答えは"),
 )
-_CUE = re.compile(r"(?i:answer\s*(?:is|[:：]))[\s:：*_\"'“‘(\[$]*(?:\\boxed\{)?(?:\\text\{)?([A-E])(?!\w|['’]\w)")
-_ONE_LETTER = re.compile(r"[\s().:]*([A-Ea-e])[\s().:]*")
 
 
 # Readers
@@ -88,31 +84,6 @@ def ranked_over(sample: Sample, reply: str) -> str | None:
 def ranked_or_contained(sample: Sample, reply: str) -> str | None:
     """`ranked_over`, else the only option whose text the reply contains. A rule of this project."""
     return ranked_over(sample, reply) or contained_option(reply, lettered(sample.choices))
-
-
-def strict_letter(sample: Sample, reply: str) -> str | None:
-    r"""A letter that the reply sets apart; None where it does not. A rule of this project, not of a published script.
-
-    The last `\boxed{}`; else the last letter right after "answer is" or "Answer:"; else the reply, where it is one
-    letter; else the only option whose text it contains.
-    """
-    boxed = last_boxed(reply)
-    if boxed is not None:
-        letter = _ONE_LETTER.fullmatch(plain(boxed))
-        if letter is not None:
-            return letter[1].upper()
-    cues = _CUE.findall(reply)
-    if cues:
-        return str(cues[-1])
-    whole = _ONE_LETTER.fullmatch(reply) if len(reply) <= 100 else None
-    return whole[1].upper() if whole is not None else _contained(sample, reply)
-
-
-def _contained(sample: Sample, reply: str) -> str | None:
-    lowered = reply.lower()
-    texts = [option.strip(" .").lower() for option in sample.choices]
-    found = [letter for letter, text in zip(letters(len(texts)), texts, strict=True) if text and text in lowered]
-    return found[0] if len(found) == 1 else None
 
 
 def inferred_letter(sample: Sample, reply: str) -> str | None:

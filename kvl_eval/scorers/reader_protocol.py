@@ -6,11 +6,11 @@ the place of the reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kvl_eval.scorers.answers import Kind, Reading, Wanted, read
-from kvl_eval.types import GIVEN, MISSING, Extraction, Sample, Score
+from kvl_eval.types import GIVEN, MISSING, Extraction, Sample, Score, Scored
 
 ScoreFunction = Callable[[Sample, str, Extraction], Score]
 WantedOf = Callable[[Sample], Wanted]
@@ -98,6 +98,34 @@ def letter_compare(written: Callable[[str], object] = str) -> CompareReading:
 def reader_letter(written: Callable[[str], object] = str) -> ScoreFunction:
     """The protocol `reader` of a multiple-choice question; `written` as in `letter_compare`."""
     return reader_score(letter_wanted, letter_compare(written))
+
+
+def parsed_or_read(
+    parse: Callable[[Sample, str], str | None], method: str, written: Callable[[str], object] = str
+) -> ScoreFunction:
+    """The letter that the authors' parser finds; where they ask a language model, the reader stands in for that."""
+    compare = letter_compare(written)
+
+    def score(sample: Sample, answer: str, extraction: Extraction) -> Score:
+        if not sample.answers:
+            return Score.not_scored("no_gold")
+        letter = parse(sample, answer) if extraction is MISSING else None
+        if letter is None:
+            reading = reading_of(answer, extraction, letter_wanted(sample))
+        else:
+            reading = Reading(value=letter, how=method)
+        return scored(reading, None if reading.value is None else compare(sample, reading))
+
+    return score
+
+
+def without_answer(scored_answers: Sequence[Scored], reason: str | None = None) -> list[Sample]:
+    """The samples without an answer: all of them, or those that a copied parser leaves for `reason`."""
+    return [
+        one.sample
+        for one in scored_answers
+        if (one.score.verdict == "no_answer" if reason is None else one.score.reason == reason)
+    ]
 
 
 def read_letter(sample: Sample, reply: str) -> str | None:

@@ -18,9 +18,21 @@ from dataclasses import replace
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score
+from kvl_eval.scorers.reader_protocol import reader_letter, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, row_id, vlmevalkit
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -94,7 +106,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     if protocol == "lmms-eval":
         return summarise(scored, {"exact_match": str(plain.score)})
     kinds = {kind: str(group.score) for kind, group in plain.categories.get("category", {}).items()}
-    undecided = sum(one.score.reason == UNDECIDED for one in scored)
+    undecided = len(without_answer(scored, None if protocol == READER else UNDECIDED))
     return summarise(scored, {"Overall": str(plain.score), **kinds, "undecided replies": str(undecided)})
 
 
@@ -127,15 +139,16 @@ TASK = Task(
         ),
         count={"test": {"rows": 3088}, "no_mask": {"rows": 3088}},
     ),
-    prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
+    prompts={"lmms_eval": Prompt(lmms_eval, "letter"), "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
     protocols={
+        READER: reader_protocol(reader_letter()),
         "official": Protocol(
             score=inferred_score,
             label="vlmevalkit-rule",
             notes=("the authors publish no reader of replies; this is VLMEvalKit's", _RULE, _SHORT),
-            evidence="unknown: the report names no scorer; OpenCompass boards are made with this one",
+            evidence="OpenCompass boards are made with this one; the report names no scorer",
         ),
         "official-exact": Protocol(score=inferred_score, notes=("the same as official: there is no official script",)),
         "vlmevalkit": Protocol(score=inferred_score, label="vlmevalkit-rule", notes=(_RULE, _SHORT)),
@@ -144,6 +157,8 @@ TASK = Task(
             notes=("equality with the letter: `(B)` and `B. roots` are right, `B roots` and `The answer is B` wrong",),
         ),
     },
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     aggregate=aggregate,
     reference=Reference(benchmark="ai2d"),
     groups=("table3",),

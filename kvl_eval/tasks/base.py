@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
+from kvl_eval.scorers.reader_protocol import READER_NOTES, ScoreFunction
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
@@ -78,6 +79,15 @@ class Protocol:
     sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""
+
+
+def reader_protocol(score: ScoreFunction, *notes: str) -> Protocol:
+    """The protocol `reader` of a task, whose own notes follow those of every reader."""
+    return Protocol(
+        score=score,
+        notes=(*READER_NOTES, *notes),
+        evidence="unknown: the report names no scorer; this one reads what the default prompt asks for, in any dress",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,12 +18,14 @@ from functools import partial
 from typing import Literal
 
 from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
+from kvl_eval.scorers.answers import Wanted
 from kvl_eval.scorers.multiple_choice import lettered, letters
-from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, inferred_score, letter_score
+from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score, letter_score
+from kvl_eval.scorers.reader_protocol import READER_NOTES, letter_compare, option_texts, reader_score, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label, row_id, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
@@ -59,7 +61,7 @@ NEEDS_JUDGE = "judge_missing: the authors ask GPT-3.5 here"
 _TASK_IN_ID = re.compile(r"(?:val|test)_(.+)_\d+")
 _LMMS_LETTER = re.compile(r"[(\s]*([A-Z])", re.IGNORECASE)
 
-IfUnclear = Literal["match", "wrong", "leave"]
+IfUnclear = Literal["read", "wrong", "leave"]
 
 
 # Loading
@@ -148,10 +150,20 @@ def score_official(unclear: IfUnclear, one: Sample, answer: str, extraction: Ext
     found, method = official_choice(answer, _count(one)), "official"
     if found is None and unclear == "leave":
         return Score.not_scored(NEEDS_JUDGE)
-    if found is None and unclear == "match":
-        letter = inferred_letter(one, answer)
-        found, method = (None if letter is None else f"({letter})"), "can_infer"
+    if found is None and unclear == "read":
+        return _read_letter(one, answer, extraction)
     return Score.no_answer(UNDECIDED) if found is None else Score.of(found == one.answers[0], found, method)
+
+
+def _bracketed(letter: str) -> str:
+    return f"({letter})"
+
+
+def _wanted(one: Sample) -> Wanted:
+    return Wanted(kind="letter", options=option_texts(one, _count(one)), question=one.question)
+
+
+_read_letter = reader_score(_wanted, letter_compare(_bracketed))
 
 
 # What the authors ask GPT-3.5, in our words and with examples of our own.
@@ -233,7 +245,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     if overall is None or not tasks:
         return plain
     figures = {name: str(task.score) for name, task in tasks.items()}
-    undecided = sum(one.score.reason == UNDECIDED for one in scored)
+    undecided = len(without_answer(scored, None if protocol == "official" else UNDECIDED))
     if protocol in ("vlmevalkit", "lmms-eval"):
         return replace(plain, official={"Overall": str(overall), **figures, "undecided replies": str(undecided)})
     found = mean_of_groups(plain, "task")
@@ -261,18 +273,18 @@ TASK = Task(
         files=("{task}/val-*.parquet in 14 folders (hub copy)", "BLINK.tsv (VLMEvalKit)"),
         count={"val": {f"task={task}": rows for task, rows in ROWS.items()}},
     ),
-    prompts={"official": official, "lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
+    prompts={"official": official, "lmms_eval": Prompt(lmms_eval, "letter"), "vlmevalkit": vlmevalkit},
     default_prompt="official",
     prompt_evidence="the authors' own; the report names no prompt",
     protocols={
         "official": Protocol(
-            score=partial(score_official, "match"),
+            score=partial(score_official, "read"),
             label="official-rule",
             judged="official",
             notes=(
                 "only `(B)` between blanks counts, in the last paragraph first; the thought is split off first",
-                "where the authors ask GPT-3.5, a judge decides if one is configured, else VLMEvalKit's matcher, and "
-                "what that leaves open is no_answer",
+                "where the authors ask GPT-3.5, a judge decides if one is configured, else the reader",
+                *READER_NOTES,
                 "a judge's text counts letter for letter; its prompt is in our words",
             ),
             evidence="unknown: the report names no scorer",

@@ -5,7 +5,7 @@ Data:    lmms-lab/egoschema, configurations Subset (500 questions with published
 Frames:  64, first and last included (linspace); the report states neither number nor size of its frames
 Metric:  accuracy in percent. Split `subset` is scored here; `full` is answered here and scored by the authors' server:
          `kvl-eval export` writes its file, and until then its result is pending submission
-Scorer:  lmms-eval @ 75571cf without its random letter
+Scorer:  the reader; beside it lmms-eval's @ 75571cf without its random letter
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row EgoSchema: the full set, not to be compared with the subset
 """
 
@@ -20,12 +20,24 @@ from pathlib import Path
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
-from kvl_eval.scorers.option_letter import letter_score, strict_letter
+from kvl_eval.scorers.option_letter import letter_score
+from kvl_eval.scorers.reader_protocol import read_letter, reader_letter
 from kvl_eval.scorers.video_choice import DRAWN, drawn, egoschema_letter, without_letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Sample, Scored, Summary, VideoRef
 
@@ -177,9 +189,9 @@ def index_of(text: str) -> int | None:
 def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
     """Files for the authors' validation server (JSON) and for Kaggle (CSV, its form known from one public thread).
 
-    Answers are read as under protocol `official`; one that names no option becomes -1, as lmms-eval submits it.
+    Answers are read as under protocol `reader`; one that names no option becomes -1, as lmms-eval submits it.
     """
-    answers = {one.id: index_of(_reader(one, answer) or "") for one, answer in pairs}
+    answers = {one.id: index_of(read_letter(one, answer) or "") for one, answer in pairs}
     numbers = {name: UNREAD if index is None else index for name, index in answers.items()}
     lines = "".join(f"{name},{index}\n" for name, index in numbers.items())
     return {
@@ -229,7 +241,7 @@ TASK = Task(
         archives=("videos_chunked_*.zip",),
         count={"subset": {"rows": 500, "files": 500}, "full": {"rows": 5031, "files": 5031}},
     ),
-    prompts={"lmms_eval": lmms_eval},
+    prompts={"lmms_eval": Prompt(lmms_eval, "letter")},
     default_prompt="lmms_eval",
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
     protocols={
@@ -250,15 +262,10 @@ TASK = Task(
             score=letter_score(_reader, value=index_of, unread=drawn(index_of)),
             notes=("the same as official-exact", _DRAW, _C),
         ),
-        "assumed": Protocol(
-            score=letter_score(strict_letter, value=index_of, method="strict"),
-            notes=(
-                r"the last `\boxed{}`, else the letter after `answer is` or `answer:`, else a reply of one letter, "
-                "else the only option whose text the reply contains; anything else is no_answer",
-            ),
-            evidence="assumed: lmms-eval's reader takes the camera wearer C for an option; the report says nothing",
-        ),
+        READER: reader_protocol(reader_letter(index_of)),
     },
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     aggregate=aggregate,
     reference=Reference(benchmark="egoschema", split="full"),
     groups=("table3", "video"),

@@ -6,7 +6,7 @@ Frames:  at most 64 by the rule of the authors' loader; the report states neithe
 Lines:   among the frames, where they are spoken; `longvideobench-nosubs` leaves them out, though many questions quote
          them. The report does not say which of the two it means.
 Metric:  accuracy in percent over all questions, also by duration group, question category and topic
-Scorer:  lmms-eval @ 75571cf (contributed by the benchmark's author) without its random letter
+Scorer:  the reader; beside it lmms-eval's @ 75571cf (by the benchmark's author) without its random letter
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row LongVideoBench (val)
 """
 
@@ -19,7 +19,8 @@ from functools import partial
 
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
-from kvl_eval.scorers.option_letter import letter_score, strict_letter
+from kvl_eval.scorers.option_letter import letter_score
+from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.scorers.video_choice import (
     DRAWN,
     LONGVIDEOBENCH_PREFIXES,
@@ -31,7 +32,19 @@ from kvl_eval.scorers.video_choice import (
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Load,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Sample, Scored, SubtitleRef, Summary, VideoRef
 
@@ -241,14 +254,7 @@ _PROTOCOLS = {
         evidence="most plausible: Moonshot's model class lives in VLMEvalKit",
     ),
     "lmms-eval": Protocol(score=letter_score(_author, unread=drawn()), notes=("the same as official-exact", _DRAW)),
-    "assumed": Protocol(
-        score=letter_score(strict_letter, method="strict"),
-        notes=(
-            r"the last `\boxed{}`, else the letter after `answer is` or `answer:`, else a reply of one letter, else "
-            "the only option whose text the reply contains; anything else is no_answer",
-        ),
-        evidence="assumed: a strict reader for models that explain their answer; the report says nothing",
-    ),
+    READER: reader_protocol(reader_letter()),
 }
 
 
@@ -294,10 +300,16 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
             archives=("videos.tar.part.*", *(("subtitles.tar",) if subtitles else ())),
             count={"validation": {"rows": 1337}, "test": {"rows": 5341}},
         ),
-        prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
+        prompts={
+            "official": Prompt(official, "letter"),
+            "vlmevalkit": Prompt(vlmevalkit, "letter"),
+            "lmms_eval": Prompt(lmms_eval, "letter"),
+        },
         default_prompt="official",
         prompt_evidence="the report names no prompt; this is the authors' own text",
         protocols=_PROTOCOLS,
+        default_protocol=READER,
+        view=TaskView(beside=(OFFICIAL,)),
         aggregate=aggregate,
         reference=Reference(benchmark="longvideobench"),
         groups=("table3", "video"),

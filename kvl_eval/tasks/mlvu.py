@@ -4,7 +4,7 @@ Data:    MLVU/MVLU, json/1_plotQA.json to 7_topic_reasoning.json and video/<fold
 Prompt:  VLMEvalKit's: a system text, question and options, `Only give the best option.`
 Frames:  64 by VLMEvalKit's `nframe` rule; the report states neither number nor size
 Metric:  M-Avg, the unweighted mean of the tasks' accuracies; over all questions only beside it
-Scorer:  lmms-eval's ranked letters, then the only option contained; the authors' own reads `(B)` and nothing longer
+Scorer:  the reader; beside it the authors' own, which reads `(B)` and nothing longer
 Source:  JUNJIE99/MLVU evaluation/ @ fd060c1; VLMEvalKit dataset/mlvu.py @ e8e78f0; lmms-eval tasks/mlvu @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MLVU (MCQ): the other systems' figures are those of the dev set
 """
@@ -18,13 +18,24 @@ from dataclasses import replace
 
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scorers.multiple_choice import lettered
-from kvl_eval.scorers.option_letter import inferred_letter, letter_score, ranked_or_contained, ranked_over
+from kvl_eval.scorers.option_letter import inferred_letter, letter_score, ranked_over
+from kvl_eval.scorers.reader_protocol import read_letter, reader_letter
 from kvl_eval.scorers.video_choice import none_of_them
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import (
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import one_label, row_id, split_options
 from kvl_eval.types import Message, Sample, Scored, Summary
 
@@ -182,7 +193,7 @@ def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
         {
             "question_id": one.id,
             "question_type": "".join(one.categories.get("task", ())),
-            "option": ranked_or_contained(one, answer) or "",
+            "option": read_letter(one, answer) or "",
         }
         for one, answer in pairs
     ]
@@ -220,21 +231,19 @@ TASK = Task(
         archives=("video_part_*.zip|*video/[1-35-7]_*/*", "action_count.zip|*video/4_*/*"),
         count={"dev": {"rows": sum(DEV.values()), **{f"task={name}": rows for name, rows in DEV.items()}}},
     ),
-    prompts={"vlmevalkit": vlmevalkit, "official": official, "lmms_eval": lmms_eval, "lmms_eval_plm": lmms_eval_plm},
+    prompts={
+        "vlmevalkit": Prompt(vlmevalkit, "letter"),
+        "official": Prompt(official, "letter"),
+        "lmms_eval": Prompt(lmms_eval, "letter"),
+        "lmms_eval_plm": Prompt(lmms_eval_plm, "letter"),
+    },
     default_prompt="vlmevalkit",
     prompt_evidence=(
         "the report names no prompt; this is the authors' text without the beginning of the reply (`Best Option: (`, "
         "prompt `official`), as in VLMEvalKit, where Moonshot's model class lives"
     ),
     protocols={
-        "assumed": Protocol(
-            score=letter_score(ranked_or_contained, method="ranked"),
-            notes=(
-                "of several forms of a letter the surest, else the only option contained; anything else is no_answer",
-                _UNREACHABLE,
-            ),
-            evidence="assumed: models answer in sentences, of which the authors' rule reads nearly none",
-        ),
+        READER: reader_protocol(reader_letter(), _UNREACHABLE),
         "official": Protocol(score=letter_score(official_text), notes=("the thought is split off first", _ONLY)),
         "official-exact": Protocol(score=letter_score(official_text), notes=(_ONLY, _UNREACHABLE)),
         "vlmevalkit": Protocol(
@@ -250,7 +259,7 @@ TASK = Task(
             notes=("its M-Avg divides by seven tasks (nine of the test set), whatever part was answered",),
         ),
     },
-    default_protocol="assumed",
+    default_protocol=READER,
     view=TaskView(beside=("official",)),
     aggregate=aggregate,
     reference=Reference(benchmark="mlvu", split="MCQ"),

@@ -18,10 +18,11 @@ from dataclasses import replace
 from kvl_eval.scorers.aggregate import by_question, mean, summarise
 from kvl_eval.scorers.mmbench import may_be_rotated, rotated, static_letter
 from kvl_eval.scorers.multiple_choice import can_infer, lettered
-from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, inferred_score, letter_score, undecided
+from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, letter_score, undecided
+from kvl_eval.scorers.reader_protocol import READER_NOTES, parsed_or_read, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import ImageRef, Message, Sample, Score, Scored, Summary
@@ -155,7 +156,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     short = {SHORT.get(name, name): str(part.score) for name, part in sorted(groups.items())}
     first = mean([one for one in scored if one.sample.id == one.sample.group])
     vanilla = {"first rotation alone": str(first), "all rotations, each for itself": str(mean(scored))}
-    left = sum(one.score.reason == UNDECIDED for one in scored)
+    left = len(without_answer(scored, None if protocol == "official" else UNDECIDED))
     return replace(
         circular, official={"Overall": str(overall), **short, **abilities, **vanilla, "undecided replies": str(left)}
     )
@@ -197,15 +198,20 @@ TASK = Task(
             "en/dev-*.parquet, en/test-*.parquet (hub copy, v1.0)",
         ),
     ),
-    prompts={"vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
+    prompts={"vlmevalkit": vlmevalkit, "lmms_eval": Prompt(lmms_eval, "letter")},
     default_prompt="vlmevalkit",
     prompt_evidence="the benchmark's own harness, which sends it to Kimi-VL unchanged; the report names no prompt",
     protocols={
         "official": Protocol(
-            score=inferred_score,
+            score=parsed_or_read(inferred_letter, "can_infer"),
             label="official-rule",
             judged="official",
-            notes=(_ALL, "a reply that the matcher leaves undecided is wrong (no_answer) where no judge is asked"),
+            notes=(
+                _ALL,
+                "VLMEvalKit's matcher first; what it leaves undecided goes to a judge if one is configured, "
+                "else to the reader",
+                *READER_NOTES,
+            ),
             evidence="unknown: the published protocol asks GPT; without it, this is a lower bound",
         ),
         "official-exact": Protocol(
@@ -217,7 +223,7 @@ TASK = Task(
             score=letter_score(inferred_letter, unread=undecided, method="can_infer"),
             label="vlmevalkit-rule",
             judged="vlmevalkit",
-            notes=("the same as official: VLMEvalKit is the authors' harness",),
+            notes=("as official, what its matcher leaves undecided being no_answer",),
         ),
         "lmms-eval": Protocol(
             score=letter_score(static_letter, method="prefetch"),

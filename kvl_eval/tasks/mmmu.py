@@ -4,7 +4,7 @@ Data:    MMMU/MMMU, split validation (900 questions, 30 of each of 30 subjects; 
 Prompt:  question, options and the step-by-step instruction of VLMEvalKit's Kimi-VL class once at the end; pictures
          stand where their tags stand
 Metric:  accuracy over all questions, and by subject and domain
-Scorer:  MMMU-Benchmark/MMMU mmmu/utils/eval_utils.py @ bb0b95a; a reply without a letter is wrong instead of guessed
+Scorer:  the reader; beside it MMMU-Benchmark/MMMU mmmu/utils/eval_utils.py @ bb0b95a, to which `\boxed{B}` is no letter
 Report:  Kimi-VL (arXiv 2504.07491), tables 3 and 4, row MMMU (Pass@1)
 """
 
@@ -20,17 +20,29 @@ from kvl_eval.scorers.mmmu_protocols import (
     MULTIPLE_CHOICE,
     NO_LETTER,
     is_choice,
-    score_assumed,
     score_exact,
     score_lmms_eval,
     score_official,
+    score_reader,
     score_vlmevalkit,
 )
 from kvl_eval.scorers.multiple_choice import lettered
+from kvl_eval.scorers.reader_protocol import without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import (
     DIRECT,
     SELECT,
@@ -225,7 +237,8 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
             official |= {subject: str(round(group.score, digits)) for subject, group in present.items()}
     if plain.score is not None:
         official["Overall"] = str(round(plain.score, digits))
-    luck = [1 / len(one.sample.choices) for one in scored if one.score.reason == NO_LETTER and one.sample.choices]
+    unread = without_answer(scored, None if protocol == READER else NO_LETTER)
+    luck = [1 / len(one.choices) for one in unread if is_choice(one) and one.choices]
     if luck:
         official["replies without a letter"] = str(len(luck))
         official["expected right by guessing"] = f"{sum(luck):.2f}"
@@ -284,11 +297,11 @@ TASK = Task(
         },
     ),
     prompts={
-        "kimi_cot": kimi_cot,
-        "official_llava": official_llava,
-        "lmms_eval": lmms_eval,
+        "kimi_cot": Prompt(kimi_cot, "boxed"),
+        "official_llava": Prompt(official_llava, "short"),
+        "lmms_eval": Prompt(lmms_eval, "short"),
         "vlmevalkit": vlmevalkit,
-        "vlmevalkit_kimi": vlmevalkit_kimi,
+        "vlmevalkit_kimi": Prompt(vlmevalkit_kimi, "boxed"),
     },
     default_prompt="kimi_cot",
     prompt_evidence=(
@@ -326,19 +339,13 @@ TASK = Task(
                 "a reply without a letter is no_answer instead of a random letter",
             ),
         ),
-        "assumed": Protocol(
-            score=score_assumed,
-            notes=(r"the content of the last `\boxed{}` goes to the official parser", _NO_GUESS),
-            evidence=(
-                r"assumed: VLMEvalKit's Kimi-VL class asks for `\boxed{LETTER}` and reads the box for Thinking-2506; "
-                "the report itself says nothing"
-            ),
-        ),
+        READER: reader_protocol(score_reader, "open answers: a number or a text, compared as the authors compare"),
     },
     aggregate=aggregate,
     reference=Reference(benchmark="mmmu"),
     groups=("table3", "thinking"),
-    view=TaskView(beside=("assumed",)),
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     mini="mmmu",
     max_new_tokens=4096,
 )

@@ -4,22 +4,35 @@ Data:    hub MMMU/MMMU_Pro, configurations `standard (10 options)` and `vision`,
          VLMEvalKit's MMMU_Pro_10c.tsv and MMMU_Pro_V.tsv
 Prompt:  the authors' step-by-step prompt; pictures stand where their tags stand
 Metric:  accuracy over all questions, by subject and domain. The published figure is the mean of the two sets
-Scorer:  MMMU-Benchmark/MMMU mmmu-pro/evaluate.py @ bb0b95a; a reply without a letter is wrong instead of guessed
+Scorer:  the reader; beside it MMMU-Benchmark/MMMU mmmu-pro/evaluate.py @ bb0b95a, without its draw
 Report:  Kimi-VL (arXiv 2504.07491 v3), Table 4, row MMMU-Pro; the Thinking-2506 model card
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from kvl_eval.rows import LETTERS, list_or_text
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit_cot, whole_reply
 from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
+from kvl_eval.scorers.reader_protocol import reader_letter, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker
-from kvl_eval.tasks.base import PromptFunction, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    PromptFunction,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import (
     gold_text,
     image_tags,
@@ -108,19 +121,27 @@ def seen(text: str, one: Sample) -> list[Message]:
     return [Message.user(*one.media, text)]
 
 
+def _last_line(write: Callable[[str, Sample], list[Message]], instruction: str) -> Prompt:
+    return Prompt(partial(write, instruction), "answer_line")
+
+
+def _letter(write: Callable[[str, Sample], list[Message]], instruction: str) -> Prompt:
+    return Prompt(partial(write, instruction), "letter")
+
+
 STANDARD_PROMPTS: dict[str, PromptFunction] = {
-    "official_cot": partial(official, f"Answer the preceding multiple choice question. {STEPS}"),
-    "official_direct": partial(official, DIRECT),
-    "lmms_eval_cot": partial(lmms_eval, f"Answer the following multiple choice question. {STEPS}"),
-    "lmms_eval_direct": partial(lmms_eval, DIRECT),
-    "vlmevalkit_cot": partial(vlmevalkit, f"Answer the following multiple-choice question. {VLM_STEPS}"),
-    "vlmevalkit_direct": partial(vlmevalkit, VLM_DIRECT),
+    "official_cot": _last_line(official, f"Answer the preceding multiple choice question. {STEPS}"),
+    "official_direct": _letter(official, DIRECT),
+    "lmms_eval_cot": _last_line(lmms_eval, f"Answer the following multiple choice question. {STEPS}"),
+    "lmms_eval_direct": _letter(lmms_eval, DIRECT),
+    "vlmevalkit_cot": _last_line(vlmevalkit, f"Answer the following multiple-choice question. {VLM_STEPS}"),
+    "vlmevalkit_direct": _letter(vlmevalkit, VLM_DIRECT),
 }
 VISION_PROMPTS: dict[str, PromptFunction] = {
-    "official_cot": partial(seen, f"Write out the multiple-choice question in the image and then solve it. {STEPS}"),
-    "official_direct": partial(seen, f"{DIRECT} {LAST_LINE}"),
-    "vlmevalkit_cot": partial(seen, IN_IMAGE + VLM_STEPS),
-    "vlmevalkit_direct": partial(seen, IN_IMAGE + VLM_DIRECT),
+    "official_cot": _last_line(seen, f"Write out the multiple-choice question in the image and then solve it. {STEPS}"),
+    "official_direct": _last_line(seen, f"{DIRECT} {LAST_LINE}"),
+    "vlmevalkit_cot": _last_line(seen, IN_IMAGE + VLM_STEPS),
+    "vlmevalkit_direct": _letter(seen, IN_IMAGE + VLM_DIRECT),
 }
 
 
@@ -132,7 +153,6 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 
     The luck is what guessing those would be expected to add.
     """
-    del protocol
     plain = summarise(scored)
     if plain.score is None:
         return plain
@@ -142,7 +162,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
         if domain in plain.categories.get("domain", {}):
             official[domain] = f"{100 * plain.categories['domain'][domain].score:.2f}"
             official |= {name: f"{100 * subjects[name].score:.2f}" for name in members if name in subjects}
-    unread = [one.sample for one in scored if one.score.reason == NO_LETTER]
+    unread = without_answer(scored, None if protocol == READER else NO_LETTER)
     luck = sum(1 / len(one.choices) for one in unread if one.choices)
     return summarise(
         scored,
@@ -157,6 +177,7 @@ _ANYWHERE = "after the last `Answer:` one option letter anywhere counts: `Answer
 def _protocols(vision: bool) -> dict[str, Protocol]:
     lmms = letter_score(whole_reply if vision else listed_letter)
     return {
+        READER: reader_protocol(reader_letter()),
         "official": Protocol(
             score=letter_score(official_letter),
             notes=("the thought is split off first", _NO_GUESS, _ANYWHERE),
@@ -225,6 +246,8 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         default_prompt="official_cot",
         prompt_evidence="the authors' own; the report names no prompt",
         protocols=_protocols(vision),
+        default_protocol=READER,
+        view=TaskView(beside=(OFFICIAL,)),
         aggregate=aggregate,
         reference=Reference(benchmark="mmmu_pro", mean_of=("mmmu-pro", "mmmu-pro-vision")),
         groups=("thinking",),

@@ -3,7 +3,7 @@
 Data:    hub Lin-Chen/MMStar, config and split val; or VLMEvalKit's MMStar.tsv
 Prompt:  question and options, and the step-by-step instruction of VLMEvalKit's Kimi-VL class
 Metric:  right answers over all questions, by ability and by its three axes
-Scorer:  VLMEvalKit's matcher, which reads what that prompt asks for; the authors' own looks at the first letter
+Scorer:  the reader; beside it the authors' own, which looks at the first letter
 Source:  MMStar-Benchmark/MMStar eval/vlmeval/evaluate/mmstar.py @ 88f243a; VLMEvalKit @ e8e78f0; lmms-eval @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMStar; the Thinking-2506 model card
 """
@@ -14,9 +14,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.option_letter import inferred_score, letter_score, ranked_letter
+from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import (
     SELECT,
     STEP_BY_STEP,
@@ -189,18 +201,22 @@ TASK = Task(
             }
         },
     ),
-    prompts={"kimi_cot": kimi_cot, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
+    prompts={
+        "kimi_cot": Prompt(kimi_cot, "boxed"),
+        "vlmevalkit": vlmevalkit,
+        "lmms_eval": Prompt(lmms_eval, "letter"),
+    },
     default_prompt="kimi_cot",
     prompt_evidence=(
         "the report names no prompt; VLMEvalKit's Kimi-VL class carries this instruction for MMStar, and another "
         "prompt was measured to cost ten points"
     ),
     protocols={
+        READER: reader_protocol(reader_letter()),
         "vlmevalkit": Protocol(
             score=inferred_score,
             label="vlmevalkit-rule",
             notes=("a reply that its matcher leaves undecided goes to a judge there, and is no_answer here",),
-            evidence="assumed: it reads what the default prompt asks for; the report names no scorer",
         ),
         "official": Protocol(score=letter_score(official_letter), notes=("the thought is split off first", _FIRST)),
         "official-exact": Protocol(
@@ -212,7 +228,8 @@ TASK = Task(
             notes=("abilities and `average` are unweighted means of axes; the score is the mean over questions",),
         ),
     },
-    default_protocol="vlmevalkit",
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     aggregate=aggregate,
     reference=Reference(benchmark="mmstar"),
     groups=("table3",),

@@ -2,7 +2,7 @@
 
 Data:    hub lmms-lab/RealWorldQA, split test; or VLMEvalKit's RealWorldQA.tsv (x.ai released data without code)
 Prompt:  picture, then the question as it is, which asks for a letter itself
-Metric:  mean over all questions; letters by VLMEvalKit's matcher, other answers by equality without case or last dots
+Metric:  mean over all questions; letters, numbers and words as the reader finds them, compared by equality
 Source:  lmms-eval lmms_eval/tasks/realworldqa/utils.py @ 75571cf; VLMEvalKit vlmeval/dataset/image_mcq.py @ e8e78f0
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row RealWorldQA; the Thinking-2506 model card
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
+from kvl_eval.scorers.answers import Kind, Reading, Wanted, read
 from kvl_eval.scorers.option_letter import (
     UNDECIDED,
     LetterReader,
@@ -22,9 +22,21 @@ from kvl_eval.scorers.option_letter import (
     ranked_letter,
     undecided,
 )
+from kvl_eval.scorers.reader_protocol import reader_letter, reader_score, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import row_id, split_options, vlmevalkit_text
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
@@ -77,22 +89,47 @@ def vlmevalkit(one: Sample) -> list[Message]:
 # Scoring
 
 
-def score(read: LetterReader, boxed: bool, one: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
-    """A letter as `read` finds it; any other answer by equality, of the box's or cue's content where `boxed`."""
+def _wanted(one: Sample) -> Wanted:
+    """What an open question's gold is: yes or no, a number, a text."""
+    gold = one.answers[0]
+    kind: Kind = "text"
+    if gold.lower() in ("yes", "no"):
+        kind = "yesno"
+    elif read(gold, Wanted(kind="float"), split=False).how == "whole":
+        kind = "float"
+    return Wanted(kind=kind, question=one.question)
+
+
+def _compared(one: Sample, reading: Reading) -> Score:
+    gold = read(one.answers[0], _wanted(one), split=False).value if isinstance(reading.value, float | int) else None
+    if gold is not None:
+        return Score.of(reading.value == gold, reading.value)
+    return Score.of(_bare(str(reading.value)) == _bare(one.answers[0]), reading.value)
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.lower().split()).strip(" .\"'")
+
+
+_read_letter, _read_open = reader_letter(), reader_score(_wanted, _compared)
+
+
+def score_reader(one: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
+    """A letter, a number or a word as the reader finds it; open answers must be equal, numbers as numbers."""
+    return (_read_letter if one.categories["answer"] == ("letter",) else _read_open)(one, answer, extraction)
+
+
+def score(letter: LetterReader, one: Sample, answer: str, extraction: Extraction = MISSING) -> Score:
+    """A letter as `letter` finds it; any other answer by equality of the whole reply."""
     if one.categories["answer"] == ("letter",):
-        return letter_score(read, unread=undecided)(one, answer, extraction)
+        return letter_score(letter, unread=undecided)(one, answer, extraction)
     if not one.answers:
         return Score.not_scored("no_gold")
-    text = (_final(answer) if boxed else answer) if extraction is MISSING else extraction
+    text = answer if extraction is MISSING else extraction
     found = text.lower().strip().rstrip(".") if isinstance(text, str) else ""
     if not found:
         return Score.no_answer("empty", found)
     return Score.of(found == one.answers[0].lower(), found, "whole" if extraction is MISSING else "given")
-
-
-def _final(answer: str) -> str:
-    box = last_boxed(answer)
-    return plain(box if box is not None else after_cue(answer) or answer)
 
 
 def matched_letter(one: Sample, reply: str) -> str | None:
@@ -110,7 +147,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     plainly = summarise(scored)
     if plainly.score is None:
         return plainly
-    open_ones = sum(one.score.reason == UNDECIDED for one in scored)
+    open_ones = len(without_answer(scored, None if protocol == READER else UNDECIDED))
     official = {"exact_match" if protocol == "lmms-eval" else "Overall": str(plainly.score)}
     return summarise(scored, official | ({"undecided replies": str(open_ones)} if protocol != "lmms-eval" else {}))
 
@@ -138,34 +175,33 @@ TASK = Task(
         files=("test-*.parquet or data/test-*.parquet (hub copy)", "RealWorldQA.tsv (VLMEvalKit)"),
         count={"test": {"rows": 765}},
     ),
-    prompts={"lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
+    prompts={"lmms_eval": Prompt(lmms_eval, "short"), "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
     prompt_evidence="the data set's own text; the report names no prompt",
     protocols={
         "official": Protocol(
-            score=partial(score, matched_letter, False),
+            score=partial(score, matched_letter),
             label="vlmevalkit-rule",
             notes=("x.ai published no scorer: letters by VLMEvalKit, open answers by lmms-eval", _RULE, _EXACT),
-            evidence="unknown: the report names no scorer",
         ),
         "official-exact": Protocol(
-            score=partial(score, matched_letter, False), notes=("the same as official: there is no official script",)
+            score=partial(score, matched_letter), notes=("the same as official: there is no official script",)
         ),
         "vlmevalkit": Protocol(
-            score=partial(score, inferred_letter, False),
+            score=partial(score, inferred_letter),
             label="vlmevalkit-rule",
             notes=(_RULE, "its table has letters alone", _EXACT),
         ),
         "lmms-eval": Protocol(
-            score=partial(score, _lmms_letter, False),
+            score=partial(score, _lmms_letter),
             notes=(_EXACT, "`A look at the sign` is an A, and `B, not C` a C", "its runs stop at 16 new tokens"),
         ),
-        "assumed": Protocol(
-            score=partial(score, matched_letter, True),
-            notes=(r"as official, with open answers read from the last `\boxed{}` or after the last `Answer:`",),
-            evidence="assumed: for prompts of one's own that ask for reasoning first",
+        READER: reader_protocol(
+            score_reader, "open answers: a number, yes or no, or a text; numbers are equal as numbers"
         ),
     },
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     aggregate=aggregate,
     reference=Reference(benchmark="realworldqa"),
     groups=("table3",),

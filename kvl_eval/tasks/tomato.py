@@ -5,7 +5,7 @@ Data:    yale-nlp/TOMATO, splits count to visual_cues, or the repository's data/
 Prompt:  the authors', which names the number of frames and writes the options as a Python dictionary
 Frames:  16, first and last included, as in the authors' main table
 Metric:  accuracy in percent, also by kind of motion and by demonstration
-Scorer:  the authors' parser, and a rule for their language model: ranked letters, else the only option contained
+Scorer:  the authors' parser, and the reader in place of their language model
 Source:  yale-nlp/TOMATO src/parse_result.py @ fe2025f; lmms-eval tasks/tomato @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row TOMATO
 """
@@ -18,9 +18,9 @@ from dataclasses import replace
 from itertools import chain
 
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.multiple_choice import lettered, letters
-from kvl_eval.scorers.option_letter import letter_score, ranked_or_contained
+from kvl_eval.scorers.option_letter import letter_score
+from kvl_eval.scorers.reader_protocol import READER_NOTES, parsed_or_read
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
@@ -158,13 +158,6 @@ def pre_parsed(one: Sample, reply: str) -> str | None:
     return cued[1].upper() if cued and cued[1].upper() in names else None
 
 
-def official_rule(one: Sample, reply: str) -> str | None:
-    r"""The authors' parser, else ranked letters, else the only option contained; of the last `\boxed{}` if any."""
-    boxed = last_boxed(reply)
-    text = reply if boxed is None else plain(boxed)
-    return pre_parsed(one, text) or ranked_or_contained(one, text)
-
-
 def lmms_letter(one: Sample, reply: str) -> str:
     """lmms-eval's letter: any capital of an option anywhere counts, and `A` where there is none."""
     text = reply
@@ -240,13 +233,12 @@ TASK = Task(
     prompt_evidence="the report names no prompt; this is the authors' own text",
     protocols={
         "official": Protocol(
-            score=letter_score(official_rule, method="rule"),
+            score=parsed_or_read(pre_parsed, "pre_parsed"),
             label="official-rule",
             notes=(
                 "the thought is split off first",
-                "where the authors ask gpt-4o-mini, and draw a letter if that fails: ranked letters, else the only "
-                "option contained, else no_answer",
-                "most options end in a dot, so that a reply `left` does not contain `Left.`",
+                "where the authors ask gpt-4o-mini, and draw a letter if that fails: the reader",
+                *READER_NOTES,
             ),
             evidence="unknown: the report names no parser",
         ),

@@ -5,7 +5,7 @@ Data:    lmms-lab/Video-MME, configuration videomme, split test (900 videos, 2,7
 Frames:  64 by VLMEvalKit's `nframe` rule; the report states neither number nor size of its frames
 Lines:   with subtitles, those spoken at the sampled frames, by VLMEvalKit's rule
 Metric:  accuracy in percent, also by duration, domain, sub-category and task type
-Scorer:  the authors' evaluation script @ 4e7566d3; a reply without a letter is wrong instead of left out
+Scorer:  the reader; beside it the authors' evaluation script @ 4e7566d3, a reply without a letter being wrong
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row Video-MME, without / with subtitles
 """
 
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.option_letter import letter_score, ranked_letter, strict_letter
+from kvl_eval.scorers.option_letter import letter_score, ranked_letter
+from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.scorers.video_choice import (
     VIDEOMME_PREFIXES,
     VLMEVALKIT_PREFIXES,
@@ -31,7 +32,19 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, r
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import NamedPictures, from_values
-from kvl_eval.tasks.base import Load, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Load,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, VideoRef
 
@@ -282,14 +295,7 @@ _PROTOCOLS = {
             "sub-category Multilingual mix",
         ),
     ),
-    "assumed": Protocol(
-        score=letter_score(strict_letter, method="strict"),
-        notes=(
-            r"the last `\boxed{}`, else the letter after `answer is` or `answer:`, else a reply of one letter, else "
-            "the only option whose text the reply contains; anything else is no_answer",
-        ),
-        evidence="assumed: a strict reader for models that explain their answer; the report says nothing",
-    ),
+    READER: reader_protocol(reader_letter()),
 }
 _HUB = ("video_id", *FIELDS[:3], "url", "videoID", "question_id", "task_type", "question", "options", "answer")
 _VIDEOS = "data/<videoID>.mp4 (.MP4, .mkv), or video/, videos/: the videos, unpacked from videos_chunked_*.zip"
@@ -329,10 +335,16 @@ def _task(name: str, title: str, setting: str, loader: Load) -> Task:
                 }
             },
         ),
-        prompts={"official": official, "vlmevalkit": vlmevalkit, "lmms_eval": lmms_eval},
+        prompts={
+            "official": Prompt(official, "letter"),
+            "vlmevalkit": Prompt(vlmevalkit, "letter"),
+            "lmms_eval": Prompt(lmms_eval, "letter"),
+        },
         default_prompt="official",
         prompt_evidence="the report names no prompt; this is the authors' own text",
         protocols=_PROTOCOLS,
+        default_protocol=READER,
+        view=TaskView(beside=(OFFICIAL,)),
         aggregate=aggregate,
         reference=Reference(benchmark="videomme", setting=setting),
         groups=("table3", "video"),

@@ -6,8 +6,7 @@ Prompt:  the authors', by track; the last frame of a video is the picture of the
 Frames:  32, first and last included; the report states none
 Metric:  mean of the three tracks' accuracies; with the split `delta`, which asks the Adaptation questions once more
          without their lecture, also the knowledge gained from it
-Scorer:  the box, or what follows the last `Answer:`, then ranked letters; open answers by MMMU's rule; nothing leaves
-         the denominator
+Scorer:  the reader; open answers by MMMU's rule; nothing leaves the denominator
 Source:  EvolvingLMMs-Lab/VideoMMMU @ 88b4ac3; lmms-eval tasks/videommmu @ 75571cf; VLMEvalKit @ e8e78f0
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row VideoMMMU; the Thinking-2506 model card
 """
@@ -20,17 +19,29 @@ from itertools import chain
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import mean, mean_of_groups, summarise
-from kvl_eval.scorers.answer_text import last_boxed, plain
 from kvl_eval.scorers.mmmu import open_candidates, open_correct
+from kvl_eval.scorers.mmmu_protocols import open_reader
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import NO_LETTER, ranked_over
+from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.scorers.video_choice import LEFT_OUT
 from kvl_eval.scorers.videommmu import OPEN_CUES, official_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, literal_list, read_rows
 from kvl_eval.sources.cells import image_ref
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import one_label
 from kvl_eval.tasks.mmmu import DOMAIN_OF
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary, VideoRef
@@ -187,7 +198,6 @@ def _after_answer(reply: str) -> str:
 def _score(
     prepare: Callable[[str], str],
     letter: Callable[[Sample, str], str | None],
-    gold: Callable[[str], list[str]] = lambda answer: [answer],
     *,
     drops: bool = False,
     drops_open: bool = False,
@@ -203,7 +213,7 @@ def _score(
             return Score.not_scored(LEFT_OUT) if left_out else Score.no_answer("empty")
         if not one.choices:
             values = open_candidates(text, OPEN_CUES)
-            return Score.of(open_correct(gold(one.answers[0]), values), values, "open")
+            return Score.of(open_correct([one.answers[0]], values), values, "open")
         found = letter(one, text) if extraction is MISSING else text
         return Score.no_answer(NO_LETTER) if found is None else Score.of(found == one.answers[0], found, "letter")
 
@@ -214,9 +224,13 @@ def _official(one: Sample, reply: str) -> str | None:
     return official_letter(reply, one.choices)
 
 
-def _assumed(reply: str) -> str:
-    boxed = last_boxed(reply)
-    return _after_answer(reply) if boxed is None else plain(boxed)
+_read_letter = reader_letter()
+_read_open = open_reader(lambda one: gold_values(one.answers[0]))
+
+
+def score_reader(one: Sample, answer: str, extraction: Extraction) -> Score:
+    """A letter, or an open answer by MMMU's rule, as the reader finds it."""
+    return (_read_letter if one.choices else _read_open)(one, answer, extraction)
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
@@ -302,17 +316,13 @@ TASK = Task(
     ),
     prompts={
         "official": official,
-        "vlmevalkit": vlmevalkit,
-        "vlmevalkit_interleaved": vlmevalkit_interleaved,
+        "vlmevalkit": Prompt(vlmevalkit, "answer_line"),
+        "vlmevalkit_interleaved": Prompt(vlmevalkit_interleaved, "answer_line"),
     },
     default_prompt="official",
     prompt_evidence="the report names no prompt; this is the authors' own text",
     protocols={
-        "assumed": Protocol(
-            score=_score(_assumed, ranked_over, gold_values),
-            notes=(r"the last `\boxed{}`, else what follows the last `Answer:`, then ranked letters", _NOT_SURE),
-            evidence="assumed: nothing leaves the denominator; the report names no scorer",
-        ),
+        READER: reader_protocol(score_reader, "open answers: a number or a text, by MMMU's rule"),
         "official": Protocol(
             score=_score(str, _official), notes=("the thought is split off first; empty replies are wrong", _NOT_SURE)
         ),
@@ -328,8 +338,8 @@ TASK = Task(
             notes=("ranked letters; an empty reply is wrong, to an open question left out",),
         ),
     },
-    default_protocol="assumed",
-    view=TaskView(beside=("official",)),
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     aggregate=aggregate,
     reference=Reference(benchmark="videommmu"),
     groups=("table3", "video"),

@@ -5,7 +5,7 @@ Prompt:  the authors': options and the request for a letter, or the request for 
 Frames:  32, first and last included; the report states none, and their number moves scores by several points
 Metric:  mean of eight tasks: accuracy of four, mean relative accuracy of four; the three levels of relative direction
          count as one task, each with equal weight
-Scorer:  the reply's first word; where that is no number or letter, the number that stands first, or ranked letters
+Scorer:  the reader; beside it the authors' own, which reads the reply's first word
 Source:  vision-x-nyu/thinking-in-space lmms_eval/tasks/vsibench @ 51e089c; lmms-eval tasks/vsibench @ 75571cf;
          VLMEvalKit dataset/vsibench.py @ e8e78f0
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row VSI-Bench, from before the debiased version
@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
-from kvl_eval.scorers.answer_text import after_cue, last_boxed, plain
-from kvl_eval.scorers.multiple_choice import letters
-from kvl_eval.scorers.option_letter import NO_LETTER, ranked_over
+from kvl_eval.scorers.answers import Reading
+from kvl_eval.scorers.option_letter import NO_LETTER
+from kvl_eval.scorers.reader_protocol import kind_wanted, reader_letter, reader_score
 from kvl_eval.scorers.relative_accuracy import (
     as_float,
     first_word,
@@ -34,7 +34,18 @@ from kvl_eval.scorers.video_choice import without_letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import (
+    OFFICIAL,
+    READER,
+    Prompt,
+    Protocol,
+    Reference,
+    Split,
+    Task,
+    TaskData,
+    TaskView,
+    reader_protocol,
+)
 from kvl_eval.tasks.choices import DIRECT, one_label, row_id
 from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary, VideoRef
 
@@ -147,18 +158,20 @@ def _matched(reply: str) -> tuple[float | None, str]:
     return matched_number(reply), "matched"
 
 
-def _assumed_number(reply: str) -> tuple[float | None, str]:
-    value = as_float(first_word(reply))
-    if value is not None:
-        return value, "first_word"
-    boxed = last_boxed(reply)
-    text = after_cue(reply) if boxed is None else plain(boxed)
-    return scanned_number(text or reply), "scan"
+def _accurate(one: Sample, reading: Reading) -> Score:
+    gold = as_float(one.answers[0])
+    if gold is None:
+        return Score.not_scored("no_gold")
+    value = float(str(reading.value))
+    return Score.of(mean_relative_accuracy(value, gold), value if math.isfinite(value) else str(value))
 
 
-def _assumed_letter(one: Sample, reply: str) -> str | None:
-    word = first_word(reply).upper()
-    return word if word in letters(len(one.choices) or 4) else ranked_over(one, reply)
+_read_number, _read_letter = reader_score(kind_wanted("float"), _accurate), reader_letter()
+
+
+def score_reader(one: Sample, answer: str, extraction: Extraction) -> Score:
+    """A number's mean relative accuracy, or a letter, as the reader finds it."""
+    return (_read_number if asks_for_number(one) else _read_letter)(one, answer, extraction)
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
@@ -222,22 +235,14 @@ TASK = Task(
         count={"test": {"rows": 5130}},
     ),
     prompts={
-        "official": _prompt(PHRASE, "Options:"),
-        "official_number": _prompt(SINGLE, "Options:"),
-        "vlmevalkit": vlmevalkit,
+        "official": Prompt(_prompt(PHRASE, "Options:"), "short"),
+        "official_number": Prompt(_prompt(SINGLE, "Options:"), "short"),
+        "vlmevalkit": Prompt(vlmevalkit, "short"),
     },
     default_prompt="official",
     prompt_evidence="the report names no prompt; this is the authors' (official_number is theirs for GPT-4 and Gemini)",
     protocols={
-        "assumed": Protocol(
-            score=_score(_assumed_number, _assumed_letter),
-            notes=(
-                r"the first word; if it is no number, the number that stands first after the last `\boxed` or "
-                "`answer is`; if it is no letter, ranked letters",
-                _ZERO,
-            ),
-            evidence="assumed: the authors' rule reads no reply in a sentence",
-        ),
+        READER: reader_protocol(score_reader, _ZERO),
         "official": Protocol(
             score=_score(_first_number, lambda _, reply: first_word(reply)),
             notes=("the thought is split off first", _WORD, _ZERO),
@@ -264,8 +269,8 @@ TASK = Task(
             ),
         ),
     },
-    default_protocol="assumed",
-    view=TaskView(beside=("official",)),
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
     aggregate=aggregate,
     reference=Reference(benchmark="vsi_bench"),
     groups=("table3", "video"),

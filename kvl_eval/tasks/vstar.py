@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score, letter_score, lowest_loss
+from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, reader_protocol
 from kvl_eval.tasks.choices import (
     DIRECT,
     gold_text,
@@ -175,15 +176,21 @@ TASK = Task(
         ),
         count={"test": {"rows": 191}},
     ),
-    prompts={"stored": stored, "lmms_eval": lmms_eval, "vlmevalkit": vlmevalkit},
+    prompts={
+        "stored": Prompt(stored, "letter"),
+        "lmms_eval": Prompt(lmms_eval, "letter"),
+        "vlmevalkit": vlmevalkit,
+    },
     default_prompt="stored",
     prompt_evidence="the data set's own text; the report names no prompt",
     protocols={
+        READER: reader_protocol(
+            reader_letter(), "the published figure is one of generated answers, as far as one can tell"
+        ),
         "vlmevalkit": Protocol(
             score=inferred_score,
             label="vlmevalkit-rule",
             notes=("a reply that its matcher leaves undecided goes to a judge there, and is no_answer here",),
-            evidence="assumed: the published figure is one of generated answers, as far as one can tell",
         ),
         "official": Protocol(
             score=score_likelihood,
@@ -196,7 +203,7 @@ TASK = Task(
             notes=("a word's first letter counts: `Cannot` is a C, `A dog` an A", "its runs stop at 16 new tokens"),
         ),
     },
-    default_protocol="vlmevalkit",
+    default_protocol=READER,
     aggregate=aggregate,
     reference=Reference(benchmark="vstar"),
     groups=("thinking",),

@@ -9,10 +9,10 @@ import pytest
 
 from kvl_eval.scorers.mmmu_protocols import (
     is_choice,
-    score_assumed,
     score_exact,
     score_lmms_eval,
     score_official,
+    score_reader,
     score_vlmevalkit,
 )
 from kvl_eval.types import MISSING, Extraction, Sample, Score
@@ -27,7 +27,7 @@ CHOICE = question("multiple-choice", "B", choices=("red", "blue", "green"))
 OPEN = question("open", "8.4")
 PROTOCOLS = {
     "official": score_official,
-    "assumed": score_assumed,
+    "reader": score_reader,
     "vlmevalkit": score_vlmevalkit,
     "lmms-eval": score_lmms_eval,
 }
@@ -41,7 +41,7 @@ def facts(score: Score) -> tuple[str, Any, str]:
     ("protocol", "choice", "open_"),
     [
         ("official", ("correct", "B", "letter"), ("correct", [8.4], "text")),
-        ("assumed", ("correct", "B", "letter"), ("correct", [8.4], "text")),
+        ("reader", ("correct", "B", "whole"), ("correct", 8.4, "answer_is")),
         ("vlmevalkit", ("correct", "B", "can_infer"), ("correct", "A", "can_infer")),
         ("lmms-eval", ("correct", "B", "letter"), ("wrong", [8.4], "text")),
     ],
@@ -67,7 +67,7 @@ def test_nothing_is_scored_without_gold(protocol: str) -> None:
     [
         ("official", CHOICE, "none", "no_letter"),
         ("official", OPEN, " ", "empty"),
-        ("assumed", CHOICE, r"\boxed{none}", "no_letter"),
+        ("reader", CHOICE, r"\boxed{none}", "refusal"),
         ("vlmevalkit", CHOICE, "none of them", "undecided"),
         ("lmms-eval", CHOICE, "none", "no_letter"),
     ],
@@ -95,10 +95,10 @@ def test_a_given_extraction_goes_before_the_reply(
     assert facts(score_official(sample, "A", given)) == expected
 
 
-def test_a_box_is_opened_under_the_assumed_protocol_alone() -> None:
-    assert facts(score_assumed(CHOICE, r"A is wrong, \boxed{\text{B}}", MISSING)) == ("correct", "B", "boxed")
-    assert facts(score_assumed(OPEN, r"so \boxed{$8.4$}", MISSING)) == ("correct", [8.4], "boxed")
-    assert facts(score_assumed(CHOICE, r"A is wrong, \boxed{B}", "A")) == ("wrong", "A", "given")
+def test_the_reader_opens_a_box() -> None:
+    assert facts(score_reader(CHOICE, r"A is wrong, \boxed{\text{B}}", MISSING)) == ("correct", "B", "boxed")
+    assert facts(score_reader(OPEN, r"so \boxed{$8.4$}", MISSING)) == ("correct", 8.4, "boxed")
+    assert facts(score_reader(CHOICE, r"A is wrong, \boxed{B}", "A")) == ("wrong", "A", "given")
     assert score_official(CHOICE, r"\boxed{B}", MISSING).verdict == "no_answer"
 
 

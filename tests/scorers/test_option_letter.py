@@ -10,7 +10,6 @@ from kvl_eval.scorers.option_letter import (
     ranked_letter,
     ranked_or_contained,
     ranked_over,
-    strict_letter,
     undecided,
 )
 from kvl_eval.types import MISSING, Sample
@@ -50,11 +49,6 @@ def test_a_reply_without_a_letter_may_name_an_option() -> None:
     assert ranked_or_contained(SAMPLE, "to the left") == "A"
     assert ranked_or_contained(SAMPLE, "left or right") is None
     assert ranked_or_contained(SAMPLE, "C, not left") == "C"
-
-
-@pytest.mark.parametrize(("reply", "letter"), [("b" + " " * 99, "B"), ("b" + " " * 100, None)])
-def test_a_whole_reply_of_one_letter_is_read_up_to_a_hundred_characters(reply: str, letter: str | None) -> None:
-    assert strict_letter(SAMPLE, reply) == letter
 
 
 def test_a_score_compares_the_letter_with_gold() -> None:

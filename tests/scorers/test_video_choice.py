@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.scorers.option_letter import lowest_loss, ranked_letter, strict_letter
+from kvl_eval.scorers.option_letter import lowest_loss, ranked_letter
 from kvl_eval.scorers.video_choice import (
     LONGVIDEOBENCH_PREFIXES,
     VIDEOMME_PREFIXES,
@@ -15,48 +15,17 @@ from kvl_eval.scorers.video_choice import (
     first_letter,
     without_letters,
 )
-from kvl_eval.types import Sample
 from tests.golden import rows
 from tests.scorers.growth import is_linear
 
 OPTIONS = ("A. Once.", "B. Twice.", "C. Three times.", "D. Four times.", "E. Never.")
-SAMPLE = Sample(id="1", question="", row={}, choices=without_letters(OPTIONS))
 READERS = {
     "videomme": lambda reply: first_letter(reply, VIDEOMME_PREFIXES, "ABCD"),
     "vlmevalkit": lambda reply: first_letter(reply, VLMEVALKIT_PREFIXES, "ABCDE"),
     "longvideobench": lambda reply: first_letter(reply, LONGVIDEOBENCH_PREFIXES, "ABCDE"),
     "ranked": lambda reply: ranked_letter(reply, "ABCD"),
     "egoschema": lambda reply: egoschema_letter(reply, OPTIONS),
-    "strict": lambda reply: strict_letter(SAMPLE, reply),
 }
-
-
-@pytest.mark.parametrize(
-    ("reply", "letter"),
-    [
-        (r"Because A fell, \boxed{D}", "D"),
-        (r"\boxed{\text{B}}", "B"),
-        (r"A is tempting, \boxed{(C).}", "C"),
-        (r"\boxed{A} no, \boxed{B}", "B"),
-        (r"\boxed{42} The answer is C.", "C"),
-        ("The answer is A? No, the answer is **D**.", "D"),
-        ("Answer: (b) is wrong. Answer: (B)", "B"),
-        ("Final answer：\nC", "C"),
-        ("The correct answer is: 'E'", "E"),
-        ("  d) ", "D"),
-        ("(C).", "C"),
-        ("He does it three times", "C"),
-        ("THREE TIMES.", "C"),
-        ("the answer is a long story", None),
-        ("The answer is Apple", None),
-        ("Once or twice", None),
-        ("A or B", None),
-        ("C is washing the dishes", None),
-        ("", None),
-    ],
-)
-def test_strict_letter(reply: str, letter: str | None) -> None:
-    assert strict_letter(SAMPLE, reply) == letter
 
 
 @pytest.mark.parametrize(

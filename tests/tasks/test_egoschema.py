@@ -114,7 +114,7 @@ def test_the_subset_is_never_compared_with_the_published_figure() -> None:
         manifest = make_manifest(
             model=ModelFacts(family="instruct"), data={"egoschema": make_data(split=split, total=None)}
         )
-        reference = result_row(tally, manifest, TASK, "official", "answer").reference
+        reference = result_row(tally, manifest, TASK, TASK.default_protocol, "answer").reference
         assert reference is not None
         assert (reference.value, reference.note) == (0.785, note)
         assert (reference.delta is None) is (split == "subset")
@@ -142,15 +142,15 @@ def test_bad_rows_are_refused(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "official", "assumed"),
+    ("reply", "official", "reader"),
     [("C is cooking", 2, None), ("The answer is D.", 3, 3), (r"\boxed{D}", None, 3), ("c sleeps", None, 3)],
 )
-def test_the_strict_reader_does_not_take_the_camera_wearer_for_an_option(
-    reply: str, official: int | None, assumed: int | None
+def test_the_reader_does_not_take_the_camera_wearer_for_an_option(
+    reply: str, official: int | None, reader: int | None
 ) -> None:
     sample = TASK.sample(HUB)
     assert TASK.protocols["official"].score(sample, reply, MISSING).extracted == official
-    assert TASK.protocols["assumed"].score(sample, reply, MISSING).extracted == assumed
+    assert TASK.protocols["reader"].score(sample, reply, MISSING).extracted == reader
 
 
 @given(response=st.text(max_size=60))

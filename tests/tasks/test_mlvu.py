@@ -128,18 +128,18 @@ def test_a_repeated_candidate_is_gold_where_it_stands_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "assumed", "official"),
+    ("reply", "reader", "official"),
     [
         ("(C) The grey cat", "correct", "correct"),
         ("The answer is C.", "correct", "wrong"),
         ("no", "no_answer", "wrong"),
     ],
 )
-def test_the_default_reads_sentences(reply: str, assumed: str, official: str) -> None:
+def test_the_default_reads_sentences(reply: str, reader: str, official: str) -> None:
     sample = TASK.sample(ROW)
-    found = {name: TASK.protocols[name].score(sample, reply, MISSING).verdict for name in ("assumed", "official")}
-    assert found == {"assumed": assumed, "official": official}
-    assert (TASK.default_protocol, TASK.view.beside) == ("assumed", ("official",))
+    found = {name: TASK.protocols[name].score(sample, reply, MISSING).verdict for name in ("reader", "official")}
+    assert found == {"reader": reader, "official": official}
+    assert (TASK.default_protocol, TASK.view.beside) == ("reader", ("official",))
 
 
 def test_submission_of_the_test_set() -> None:
@@ -168,8 +168,10 @@ def test_only_the_authors_prompt_begins_the_reply_also_without_media() -> None:
     assert last == {name: "assistant" if name == "official" else "user" for name in TASK.prompts}
 
 
-@pytest.mark.parametrize(("reply", "assumed"), [("C", "C"), ("C) The grey cat", "C"), ("C) or, no, (D)", "D")])
-def test_a_reply_that_was_begun_is_read_from_its_beginning(reply: str, assumed: str) -> None:
-    for name, letter in (("official", "C"), ("official-exact", "C"), ("assumed", assumed)):
+@pytest.mark.parametrize(
+    ("reply", "reader"), [("C", "C"), ("C) The grey cat", "C"), ("C) The grey cat. Note that D is black.", "C")]
+)
+def test_a_reply_that_was_begun_is_read_from_its_beginning(reply: str, reader: str | None) -> None:
+    for name, letter in (("official", "C"), ("official-exact", "C"), ("reader", reader)):
         score = TASK.protocols[name].score(TASK.sample(ROW), f"Best Option: ({reply}", MISSING)
         assert (score.extracted, score.value) == (letter, float(letter == "C")), name

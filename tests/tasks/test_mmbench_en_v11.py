@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.mmbench import may_be_rotated, prefetched_letter, rotated, static_letter
 from kvl_eval.scorers.multiple_choice import can_infer, letters
+from kvl_eval.scorers.reader_protocol import read_letter
 from kvl_eval.sources import Source
 from kvl_eval.tasks.mmbench_en_v11 import TASK, judge_prompt, read_judge
 from kvl_eval.types import MISSING
@@ -41,28 +42,36 @@ def groups() -> list[dict[str, Any]]:
 def test_each_reply_is_read_as_by_its_harness() -> None:
     for row in hand_made("mmbench_en_v11", "extract_handmade.jsonl"):
         sample, expected = TASK.sample({"index": 1, **row}), row["expected"]
-        found = TASK.protocols["official"].score(sample, row["response"], MISSING)
+        found = TASK.protocols["vlmevalkit"].score(sample, row["response"], MISSING)
         assert (found.extracted, found.value) == (expected["extracted"], float(expected["correct"] or 0)), row["id"]
         assert prefetched_letter(sample, row["response"]) == expected["lmms_eval_prefetch"], row["id"]
         assert static_letter(sample, row["response"]) == expected["lmms_eval_static"], row["id"]
 
 
-@pytest.mark.parametrize(("protocol", "hit"), [("official", "circular_hit"), ("lmms-eval", "lmms_eval_static_hit")])
+def test_where_vlmevalkit_asks_a_judge_the_reader_decides() -> None:
+    for row in hand_made("mmbench_en_v11", "extract_handmade.jsonl"):
+        sample, letter = TASK.sample({"index": 1, **row}), row["expected"]["extracted"]
+        found = TASK.protocols["official"].score(sample, row["response"], MISSING)
+        assert found.extracted == (letter or read_letter(sample, row["response"])), row["id"]
+        assert (found.method == "can_infer") is (letter is not None), row["id"]
+
+
+@pytest.mark.parametrize(("protocol", "hit"), [("vlmevalkit", "circular_hit"), ("lmms-eval", "lmms_eval_static_hit")])
 def test_a_group_is_right_if_all_its_rotations_are(protocol: str, hit: str) -> None:
     for one in hand_made("mmbench_en_v11", "circular_groups.jsonl"):
         rows = [{**row, "id": str(row["index"])} for row in one["rows"]]
         run = scored(TASK, rows, protocol)
         assert run.summary["score"] == one["expected"][hit], one["id"]
-        assert protocol != "official" or [row["score"] for row in run.rows] == [
+        assert protocol != "vlmevalkit" or [row["score"] for row in run.rows] == [
             row["expected"]["correct"] for row in one["rows"]
         ]
-        if protocol == "official":
+        if protocol == "vlmevalkit":
             first = float(run.summary["official"]["first rotation alone"])
             assert first == one["expected"]["first_pass_hit"], one["id"]
 
 
 def test_the_report_of_vlmevalkit() -> None:
-    summary = scored(TASK, groups(), "official").summary
+    summary = scored(TASK, groups(), "vlmevalkit").summary
     expected = EXPECTED["vlmevalkit_circular_exact_matching"]
     official = {name: float(text) for name, text in summary["official"].items()}
     assert {name: official[name] for name in expected if name != "split"} == pytest.approx(

@@ -57,21 +57,23 @@ def test_an_open_question_has_no_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "official", "assumed"),
+    ("answer", "official", "reader"),
     [
         ("2", "correct", "correct"),
         (" 2. ", "correct", "correct"),
-        ("two", "wrong", "wrong"),
-        ("2.0", "wrong", "wrong"),
+        ("two", "wrong", "correct"),
+        ("2.0", "wrong", "correct"),
+        ("3", "wrong", "wrong"),
+        ("2 or 3", "wrong", "no_answer"),
         (r"So $\boxed{2}$", "wrong", "correct"),
         ("There are lanes.\nAnswer: **2**", "wrong", "correct"),
         ("...", "no_answer", "no_answer"),
         ("", "no_answer", "no_answer"),
     ],
 )
-def test_open_answers(answer: str, official: str, assumed: str) -> None:
+def test_open_answers(answer: str, official: str, reader: str) -> None:
     one = TASK.sample(OPEN)
-    for name, verdict in (("official", official), ("assumed", assumed)):
+    for name, verdict in (("official", official), ("reader", reader)):
         assert TASK.protocols[name].score(one, answer, MISSING).verdict == verdict
 
 

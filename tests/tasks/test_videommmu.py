@@ -177,11 +177,11 @@ def test_hub_layout(tmp_path: Path) -> None:
 def test_a_broken_list_is_read() -> None:
     assert gold_values("['24/7', '3.429', '3.43]") == ["24/7", "3.429", "3.43"]
     sample = TASK.sample({**ROW, "options": [], "question_type": "open", "answer": "['24/7', '3.429', '3.43]"})
-    assert TASK.protocols["assumed"].score(sample, "Answer: 3.43", MISSING).verdict == "correct"
+    assert TASK.protocols["reader"].score(sample, "Answer: 3.43", MISSING).verdict == "correct"
 
 
 def test_nothing_leaves_the_denominator_by_default() -> None:
-    for name in ("assumed", "official"):
+    for name in ("reader", "official"):
         assert TASK.protocols[name].score(TASK.sample(ROW), "", MISSING).verdict == "no_answer"
 
 

@@ -196,7 +196,7 @@ def test_vlmevalkit_layout(tmp_path: Path) -> None:
     [
         (ROW, "4", 1.0, 1.0),
         (ROW, "There are 2 tables. The answer is 4 chairs.", 1.0, 0.0),
-        (ROW, r"2 or 3? \boxed{4}", 0.1, 0.1),
+        (ROW, r"2 or 3? \boxed{4}", 1.0, 0.1),
         (ROW, "none", 0.0, 0.0),
         (CHOICE, "The answer is (B).", 1.0, 0.0),
         (CHOICE, "b", 1.0, 1.0),
@@ -204,18 +204,18 @@ def test_vlmevalkit_layout(tmp_path: Path) -> None:
 )
 def test_the_default_reads_sentences(row: dict[str, object], reply: str, value: float, official: float) -> None:
     sample = TASK.sample(row)
-    found = [TASK.protocols[name].score(sample, reply, MISSING).value for name in ("assumed", "official")]
+    found = [TASK.protocols[name].score(sample, reply, MISSING).value for name in ("reader", "official")]
     assert found == pytest.approx([value, official])
 
 
 def test_how_numbers_were_read_is_counted() -> None:
     sample = TASK.sample(ROW)
     scored = [
-        Scored(sample=sample, score=TASK.protocols["assumed"].score(sample, reply, MISSING))
+        Scored(sample=sample, score=TASK.protocols["reader"].score(sample, reply, MISSING))
         for reply in ("4", "about 4", "no")
     ]
-    official = TASK.aggregate(scored, "assumed").official
-    assert [official[f"numbers read by {name}"] for name in ("first_word", "scan", "none")] == ["1", "1", "1"]
+    official = TASK.aggregate(scored, "reader").official
+    assert [official[f"numbers read by {name}"] for name in ("whole", "none")] == ["2", "1"]
     assert official["tasks"].startswith("incomplete: 1 of 8")
 
 
