@@ -45,6 +45,11 @@ class Answer:
         """The output with its thought in Kimi-VL's markers, for protocols whose own reader drops the thought."""
         if self.closed is None:
             return self.text
+        return self.raw if self.family == "kimi" else self.joined
+
+    @property
+    def joined(self) -> str:
+        """Thought and answer, Kimi-VL's markers around the thought."""
         return f"{THINK_OPEN}{self.thinking}{THINK_CLOSE + self.text if self.closed else ''}"
 
 

@@ -113,23 +113,24 @@ def answer_of(output: StoredOutput, view: ScoreView) -> Answer:
 
     What a version with fewer markers stored is split again.
     """
+    raw = _without_stop(output.raw_output, output.extra.stop_token)
     if view == "raw":
-        return Answer.of(_without_stop(output.raw_output, output.extra.stop_token))
+        return Answer.of(raw)
     closed, family = output.think_closed, output.extra.thought
-    stored = Answer(output.thinking, "" if closed is False else output.answer, closed, "", family or "")
-    return stored if family is not None else _split_again(stored, output.raw_output)
+    stored = Answer(output.thinking, "" if closed is False else output.answer, closed, raw, family or "")
+    return stored if family is not None else _split_again(stored)
 
 
-def _split_again(stored: Answer, raw: str) -> Answer:
+def _split_again(stored: Answer) -> Answer:
     """An answer of an earlier version, in the parts that it has by today's markers."""
     if stored.closed is None:
         split = Answer.of(stored.text)
-        return replace(split, is_split_again=split.closed is not None)
-    family = Answer.of(raw).family or "kimi"
+        return replace(split, raw=stored.raw, is_split_again=split.closed is not None)
+    family = Answer.of(stored.raw).family or "kimi"
     if stored.closed is False:
         return replace(stored, family=family)
-    split = Answer.of(stored.marked)
-    return replace(split, family=family, is_split_again=split.text != stored.text)
+    split = Answer.of(stored.joined)
+    return replace(split, raw=stored.raw, family=family, is_split_again=split.text != stored.text)
 
 
 def _without_stop(text: str, stop: str | None) -> str:

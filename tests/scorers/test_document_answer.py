@@ -65,7 +65,7 @@ def short_answer(response: str, kind: str) -> str | None:
             "Str",
             "Eiffel Tower",
         ),
-        ('Near the bottom of page two the authors call this kind of search "beam search".', "Str", "beam search"),
+        ('Near the bottom of page two this kind of search is called "beam search".', "Str", "beam search"),
     ],
 )
 def test_the_reader_shortens_a_response(response: str, kind: str, answer: str | None) -> None:

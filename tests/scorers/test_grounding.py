@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kvl_eval.scorers.grounding import READERS, PointReading, WrongFormat, hits, read_given, read_kimi
+from kvl_eval.scorers.grounding import READERS, PointReading, WrongFormat, hits, read_given, read_point
 from tests.scorers.growth import is_linear
 
 SIZE = (1000, 500)
@@ -72,27 +72,27 @@ def point(mode: str, text: str, size: tuple[int, int] = SIZE) -> tuple[float, fl
         pytest.param("x=0.5", "wrong_format", id="half-a-point"),
     ],
 )
-def test_kimi(text: str, expected: tuple[float, float] | str) -> None:
-    found = point("kimi", text)
+def test_reader(text: str, expected: tuple[float, float] | str) -> None:
+    found = point("reader", text)
     assert found == (expected if isinstance(expected, str) else pytest.approx(expected))
 
 
 def test_pixels_are_those_of_the_picture_as_it_was_sent() -> None:
-    assert point("kimi", "click(250, 125)", (500, 250)) == (0.5, 0.5)
+    assert point("reader", "click(250, 125)", (500, 250)) == (0.5, 0.5)
 
 
 def test_bare_numbers_as_thousandths_are_a_mode_of_their_own() -> None:
-    assert point("kimi-thousand", "[500, 250]") == (0.5, 0.25)
-    assert point("kimi-thousand", "[0.5, 0.25]") == (0.5, 0.25)
+    assert point("reader-thousand", "[500, 250]") == (0.5, 0.25)
+    assert point("reader-thousand", "[0.5, 0.25]") == (0.5, 0.25)
 
 
 def test_a_box_keeps_its_corners() -> None:
-    reading = read_kimi("<box>(600,300),(400,200)</box>", SIZE)
+    reading = read_point("<box>(600,300),(400,200)</box>", SIZE)
     assert reading.box == pytest.approx((0.4, 0.2, 0.6, 0.3))
 
 
 def test_numbers_too_large_for_a_float_are_a_miss() -> None:
-    reading = read_kimi(f"x={'9' * 400}, y=2", SIZE)
+    reading = read_point(f"x={'9' * 400}, y=2", SIZE)
     assert math.isinf(reading.x)
     assert not reading.inside
 
@@ -173,13 +173,13 @@ def test_every_reader_agrees_on_the_models_own_form(x: float, y: float) -> None:
 
 @given(st.integers(2, 999), st.integers(2, 499), st.sampled_from(["click({}, {})", "[{}, {}]", "x={} y={}", "{} {}"]))
 def test_pixels_and_fractions_of_the_same_point_agree(x: int, y: int, form: str) -> None:
-    assert point("kimi", form.format(x, y)) == pytest.approx(point("kimi", form.format(x / 1000, y / 500)))
+    assert point("reader", form.format(x, y)) == pytest.approx(point("reader", form.format(x / 1000, y / 500)))
 
 
 @given(st.text(max_size=40), fractions, fractions)
 def test_what_stands_in_the_thought_does_not_count(thought: str, x: float, y: float) -> None:
     if "◁" not in thought:
-        assert point("kimi", f"◁think▷{thought}◁/think▷click(x={x}, y={y})") == (x, y)
+        assert point("reader", f"◁think▷{thought}◁/think▷click(x={x}, y={y})") == (x, y)
 
 
 UNITS = (
@@ -190,7 +190,7 @@ UNITS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("mode", [mode for mode in READERS if mode != "kimi-thousand"])
+@pytest.mark.parametrize("mode", [mode for mode in READERS if mode != "reader-thousand"])
 def test_growth_is_linear_in_the_response(mode: str, unit: str) -> None:
     assert is_linear(lambda text: point(mode, text), unit)
 

@@ -90,7 +90,7 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
         ({"raw_output": "B[EOS]", "answer": "B"}, ("", "B", None, "B"), "B"),
         (
             {"raw_output": "◁think▷so◁/think▷ B<|im_end|>", "thinking": "so", "answer": "B", "think_closed": True},
-            ("so", "B", True, "◁think▷so◁/think▷B"),
+            ("so", "B", True, "◁think▷so◁/think▷ B"),
             "◁think▷so◁/think▷ B",
         ),
         (
@@ -107,7 +107,7 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
 )
 def test_what_a_scorer_is_given(record: dict[str, Any], answer: tuple[object, ...], raw: str) -> None:
     stored = make_record("1", **{"think_closed": None, **record})
-    for record_of_version in (stored, replace(stored, extra=Extra(thought="think" if stored.thinking else ""))):
+    for record_of_version in (stored, replace(stored, extra=Extra(thought=Answer.of(raw).family))):
         found = answer_of(record_of_version, "answer")
         assert (found.thinking, found.text, found.closed, found.marked) == answer
         assert not found.is_split_again

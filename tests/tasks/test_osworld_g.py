@@ -116,7 +116,7 @@ def test_official(row: dict[str, Any], answer: str, verdict: str) -> None:
     ],
 )
 def test_words_of_absence_count_apart(row: dict[str, Any], answer: str, verdict: str) -> None:
-    assert TASK.protocols["refusal-text"].score(TASK.sample(row), answer, MISSING).verdict == verdict
+    assert TASK.protocols["reader"].score(TASK.sample(row), answer, MISSING).verdict == verdict
 
 
 def test_what_vlmevalkit_cannot_see() -> None:
