@@ -28,7 +28,7 @@ def scores(folder: Path, blind: bool) -> dict[str, float]:
 
 def shown(task: str) -> str:
     """The protocol that reads what the task's default prompt asks for."""
-    return [TASKS[task].default_protocol, *TASKS[task].view.beside][-1]
+    return TASKS[task].default_protocol
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def gains(result: kvl_eval.EvaluationResult, low: int, high: int) -> tuple[float
     """Mean gain of a question from budget `low` to `high`, and the lower end of its 95 % interval (paired, normal)."""
     scores = {}
     for task in TASKS:
-        (path,) = (result.path / "scores").glob(f"{task}@{'assumed' if task == 'mmmu' else 'official'}-*.jsonl")
+        (path,) = (result.path / "scores").glob(f"{task}@{'reader' if task == 'mmmu' else 'official'}-*.jsonl")
         for line in path.read_bytes().splitlines():
             one = json.loads(line)
             scores[task, one["sample_id"], one["budget"]] = one["score"]
@@ -64,7 +64,7 @@ def gains(result: kvl_eval.EvaluationResult, low: int, high: int) -> tuple[float
 
 
 def shown(row: Record) -> str:
-    return "assumed" if row["task"] == "mmmu" else "official"
+    return "reader" if row["task"] == "mmmu" else "official"
 
 
 @pytest.mark.parametrize(("policy", "least"), [("cut", 0.09), ("force", 0.02)])

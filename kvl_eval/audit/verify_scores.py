@@ -36,8 +36,12 @@ def check_scores(run: RunReader, proof: Verification) -> None:
     unread = {file.name: file for file in sorted((run.folder.path / "scores").glob("*.jsonl"))}
     rows = {row_key(row): row for row in stored.rows}
     fresh: dict[RowKey, ResultRow] = {}
+    retired: list[str] = []
     try:
         for name in run.task_names:
+            for key in [key for key in rows if key.task == name and key.protocol not in run.task(name).protocols]:
+                retired.append(f"{name} under {key.protocol}")
+                del rows[key]
             for row in _score_again(run, name, stored, unread, proof):
                 fresh[row_key(row)] = row
     except KvlEvalError as error:
@@ -54,6 +58,8 @@ def check_scores(run: RunReader, proof: Verification) -> None:
         proof.add("damaged", "results.differ", path, f"{change} (results.json → run.json)")
     if len(proof.findings) == before:
         proof.proven.append(f"results.json and scores/: {len(rows)} rows, equal when scored again")
+    for what in dict.fromkeys(retired):
+        proof.add("note", "results.retired", path, f"{what}: no protocol of this version, so not scored again")
 
 
 def _score_again(

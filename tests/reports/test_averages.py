@@ -22,6 +22,7 @@ def half(task: str, score: float, note: str | None = None, **changes: Any) -> Re
         task=task,
         split="test",
         score=score,
+        protocol="reader",
         ci95=[score - 0.03, score + 0.03],
         reference={"value": 0.687, "delta": None, "inside_ci": None, "note": note},
         **changes,

@@ -206,7 +206,7 @@ def test_training_asks_as_a_run_asks_and_the_reply_is_right(kind: str, seed: int
         assert prompt_of(task, row) == prompt
         found = get_task(task)
         sample = found.sample({name: value for name, value in row.items() if name != "decoded_image"})
-        protocol = found.protocols.get("assumed", found.protocols["official"])
+        protocol = found.protocols[found.default_protocol]
         assert protocol.score(sample, answers[task], MISSING).verdict == "correct"
 
 

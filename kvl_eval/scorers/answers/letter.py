@@ -53,7 +53,7 @@ _IT_IS = re.compile(
     re.IGNORECASE,
 )
 _WORD_AFTER_A = re.compile(
-    r"\s*(?:$|[.!?。,;:\n()\[\]–—-]|(?:because|since|as|which|for|due|given|based|is|was|with|where|so|but|not"
+    r"\s*(?:$|[.!?。,;:\n()\[\]–—-]|[\u0370-\u1fff\u3040-\uffdc]|(?:because|since|as|which|for|due|given|based|is|was|with|where|so|but|not"
     r"|and|or|from"
     r"|considering|according|instead|rather|over|in (?:this|the)|although|though|while)\b)",
     re.IGNORECASE,

@@ -1,0 +1,257 @@
+"""What every task promises of its default prompt and default protocol: full marks for a right answer in any dress.
+
+A task brings how its gold is written as an answer, and a wrong answer. Rows are those of the bundled splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import pytest
+
+from kvl_eval.scorers.reader_protocol import option_texts, read_letter
+from kvl_eval.scoring.outputs import Answer, Item, score_outputs
+from kvl_eval.sources import Source
+from kvl_eval.tasks import TASKS, open_split
+from kvl_eval.tasks.base import answer_form
+from kvl_eval.types import Sample, Score
+
+ROWS = 5  # of each kind of question of a task that wear every dress
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """How a task's gold is written as an answer, and a wrong answer; for a choice between options both are letters."""
+
+    right: Callable[[Sample], str]
+    wrong: Callable[[Sample], str]
+
+
+# Answers
+
+
+def letter(sample: Sample) -> str:
+    """Gold as a letter; some data sets write `(B)`, or an index."""
+    gold = sample.answers[0].strip("()")
+    return chr(ord("A") + int(gold)) if gold.isdigit() else gold
+
+
+def other_letter(sample: Sample) -> str:
+    """The first option whose text is not gold's."""
+    options, gold = option_texts(sample), ord(letter(sample)) - ord("A")
+    return next(
+        chr(ord("A") + place)
+        for place, text in enumerate(options)
+        if place != gold and (not text or text != options[gold])
+    )
+
+
+def right_value(sample: Sample) -> str:
+    return letter(sample) if sample.choices else sample.answers[0]
+
+
+def wrong_value(sample: Sample) -> str:
+    if sample.choices:
+        return other_letter(sample)
+    gold = sample.answers[0]
+    if gold.lower() in ("yes", "no"):
+        return "No" if gold.lower() == "yes" else "Yes"
+    return "Abraham" if not gold.replace(".", "").isdigit() else str(3 * float(gold) + 50)
+
+
+LETTER, VALUE = Speaker(letter, other_letter), Speaker(right_value, wrong_value)
+SPEAKERS = {
+    **dict.fromkeys(("mmmu", "realworldqa", "videommmu", "vsi-bench"), VALUE),
+    **dict.fromkeys(("mmmu-pro", "mmmu-pro-vision", "mmstar", "vstar", "ai2d", "blink", "mmbench-en-v11"), LETTER),
+    **dict.fromkeys(("videomme", "videomme-subs", "longvideobench", "longvideobench-nosubs"), LETTER),
+    **dict.fromkeys(("egoschema", "mlvu", "tomato"), LETTER),
+}
+ASKED_FORMS = {
+    "boxed": "Answer: $\\boxed{X}$",
+    "answer_line": "I look at it.\n\nAnswer: X",
+    "tag": "<answer>X</answer>",
+}
+DRESSES = {
+    "bare": "X",
+    "dot": "X.",
+    "bold": "**X**",
+    "code": "`X`",
+    "quotes": '"X"',
+    "dollars": "$X$",
+    "box": "\\boxed{X}",
+    "box with text": "So it is \\boxed{\\text{X}}.",
+    "framed": "\\fbox{X}",
+    "box in dollars": "Answer: $\\boxed{X}$",
+    "line": "Answer: X",
+    "bold line": "**Answer:** X",
+    "final line": "Final answer: X",
+    "line of capitals": "I compared them.\nANSWER: X",
+    "heading": "### Answer\n\nX",
+    "tag": "<answer>X</answer>",
+    "json": '{"answer": "X"}',
+    "sentence": "The answer is X.",
+    "final sentence": "So, the final answer is X.",
+    "gsm": "I compared them.\n#### X",
+    "chinese": "答案：X",
+    "german": "Die richtige Antwort ist X.",
+    "french": "Réponse : X",
+    "spanish": "Respuesta: X",
+    "japanese": "答えは X です。",
+    "last line": "I look at the picture first. Then I compare what it shows.\n\nX",
+    "first line": "X\n\nThe picture shows it clearly.",
+    "note": "X\n\nExplanation: the picture shows it; option A and 7 others do not fit.",
+    "special token": "X<|im_end|>",
+    "line ends": "I look at it.\r\n\r\nAnswer: X\r\n",
+    "no-break space": "\u00a0X\u00a0",
+}
+REFUSALS = (
+    "I cannot determine the answer from this.",
+    "I don't know.",
+    "I'm not sure.",
+    "I am unable to tell.",
+    "It is impossible to say.",
+    "Sorry, I can't help with that.",
+    "There is not enough information to answer.",
+    "The image did not load, so I cannot see it.",
+    "As an AI, I cannot view it.",
+    "It is too dark to make out.",
+    "N/A",
+    "我无法确定。",
+    "Ich weiß nicht.",
+    "Je ne sais pas.",
+)
+JOINS = (
+    *("X or Y", "X and Y", "X/Y", "X, Y", "X & Y", "either X or Y", "Answer: X or Y", "The answer is X or Y."),
+    *("Answer: X\nAnswer: Y", "\\boxed{X} \\boxed{Y}", "X 或 Y", "The answer is either X or Y."),
+)
+BY_THE_AUTHORS = {  # what a parser of the authors, which goes before the reader, makes of a reply: (task, reply)
+    ("mmbench-en-v11", "The answer is X or Y."),
+}
+
+
+@cache
+def bundled(task: str) -> tuple[Sample, ...]:
+    return tuple(sample for sample in open_split(TASKS[task], Source(), "mini") if sample.answers)
+
+
+def few(task: str) -> list[Sample]:
+    """Some samples of each kind of question."""
+    choices, others = (
+        [sample for sample in bundled(task) if bool(sample.choices) is is_choice] for is_choice in (True, False)
+    )
+    return [*choices[:ROWS], *others[:ROWS]]
+
+
+def scores(task: str, replies: list[tuple[Sample, str]]) -> list[Score]:
+    items = [Item(sample, Answer.of(reply)) for sample, reply in replies]
+    return score_outputs(TASKS[task], TASKS[task].default_protocol, items)
+
+
+def dressed(dress: str, value: str) -> str:
+    return dress.replace("X", value) if "boxed{X}" not in dress else dress.replace("{X}", f"{{{value}}}")
+
+
+each_task = pytest.mark.parametrize("task", SPEAKERS)
+
+
+# What holds
+
+
+@each_task
+def test_gold_in_the_form_that_the_default_prompt_asks_for_is_right(task: str) -> None:
+    form = ASKED_FORMS.get(answer_form(TASKS[task].prompts[TASKS[task].default_prompt]), "X")
+    replies = [(sample, dressed(form, SPEAKERS[task].right(sample))) for sample in bundled(task)]
+    assert replies
+    missed = [
+        (sample.id, reply)
+        for (sample, reply), score in zip(replies, scores(task, replies), strict=True)
+        if score.value != 1
+    ]
+    assert missed == []
+
+
+@each_task
+def test_the_dress_of_an_answer_does_not_count(task: str) -> None:
+    wearers = [(sample, name) for sample in few(task) for name in DRESSES]
+    for say, expected in ((SPEAKERS[task].right, (1.0, "correct")), (SPEAKERS[task].wrong, (0.0, "wrong"))):
+        replies = [(sample, dressed(DRESSES[name], say(sample))) for sample, name in wearers]
+        missed = [
+            (name, sample.answers, reply, score.extracted, score.reason)
+            for (sample, name), (_, reply), score in zip(wearers, replies, scores(task, replies), strict=True)
+            if (score.value, score.verdict) != expected
+        ]
+        assert missed == []
+
+
+@each_task
+def test_a_refusal_is_no_answer(task: str) -> None:
+    replies = [(sample, text) for sample in few(task) for text in REFUSALS]
+    read = [
+        (reply, score)
+        for (_, reply), score in zip(replies, scores(task, replies), strict=True)
+        if (score.value, score.verdict, score.extracted) != (0, "no_answer", None)
+    ]
+    assert read == []
+
+
+@each_task
+def test_two_answers_are_no_answer(task: str) -> None:
+    replies = [
+        (sample, join.replace("X", letter(sample)).replace("Y", other_letter(sample)))
+        for sample in few(task)
+        if sample.choices
+        for join in JOINS
+        if (task, join) not in BY_THE_AUTHORS
+    ]
+    read = [
+        (sample.choices, reply, score.extracted)
+        for (sample, reply), score in zip(replies, scores(task, replies), strict=True)
+        if score.verdict != "no_answer"
+    ]
+    assert read == []
+
+
+@each_task
+def test_options_in_another_order_change_nothing(task: str) -> None:
+    for sample in few(task):
+        if not sample.choices:
+            continue
+        gold = ord(letter(sample)) - ord("A")
+        for turn in range(1, len(sample.choices)):
+            moved = replace(sample, choices=(*sample.choices[turn:], *sample.choices[:turn]))
+            place = (gold - turn) % len(sample.choices)
+            read = read_letter(moved, f"The answer is ({chr(ord('A') + place)}).")
+            assert read is not None and moved.choices[ord(read) - ord("A")] == sample.choices[gold]
+
+
+@each_task
+@pytest.mark.parametrize("value", ["{}", "({})", "（{}）", "[{}]", "{}."])
+def test_small_letters_and_brackets_do_not_count(task: str, value: str) -> None:
+    choices = [sample for sample in few(task) if sample.choices]
+    replies = [(sample, value.format(name)) for sample in choices for name in (letter(sample), letter(sample).lower())]
+    assert [score.verdict for score in scores(task, replies)] == ["correct"] * len(replies)
+
+
+@each_task
+def test_a_thought_does_not_count(task: str) -> None:
+    for sample in few(task)[:2]:
+        right, wrong = SPEAKERS[task].right(sample), SPEAKERS[task].wrong(sample)
+        thought = f"Maybe {wrong}? The answer is {wrong}."
+        replies = [
+            (sample, f"◁think▷{thought}◁/think▷{right}"),
+            (sample, f"{thought}◁/think▷{right}"),
+            (sample, f"◁think▷{thought}"),
+        ]
+        assert [score.verdict for score in scores(task, replies)] == ["correct", "correct", "no_answer"]
+
+
+@each_task
+def test_a_value_that_was_read_stands_where_the_score_says(task: str) -> None:
+    for sample in few(task)[:3]:
+        reply = f"I look at it. Answer: {SPEAKERS[task].right(sample)}"
+        (score,) = scores(task, [(sample, reply)])
+        span = score.detail.get("span")
+        assert score.method in ("pre_parsed", "official", "can_infer") or isinstance(span, list)
+        assert not isinstance(span, list) or SPEAKERS[task].right(sample) in reply[slice(*span)]
