@@ -42,7 +42,9 @@ def _wanted(sample: Sample) -> Wanted:
 def _compared(sample: Sample, reading: Reading) -> Score:
     """The authors' equality of what was read: a letter, or a text that their repairs of LaTeX go over first."""
     said = str(reading.value)
-    match = matched_by(said if sample.choices else extract(f"\\boxed{{{said}}}").text, sample.answers[0], sample.choices)
+    match = matched_by(
+        said if sample.choices else extract(f"\\boxed{{{said}}}").text, sample.answers[0], sample.choices
+    )
     return Score.of(match is not None, said, **({"matched_by": match} if match else {}))
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kvl_eval.scorers.document_answer import FAILED, extraction_prompt, given_answer, judged_answer, wanted, written
 from kvl_eval.scorers.answers import read
+from kvl_eval.scorers.document_answer import FAILED, extraction_prompt, given_answer, judged_answer, wanted, written
 from tests.golden import rows
+
 
 def test_judged_answers(data: Path) -> None:
     for row in rows(data / "mmlongbench_doc" / "extraction_parse.jsonl"):

@@ -83,7 +83,9 @@ def _sample(meta: dict[str, Any], response: str) -> Sample:
     """A sample whose question, which the vectors lack, has the words of the reply: a short statement restates it."""
     columns = {name: meta[name] for name in ("question_type", "answer_type", "precision")}
     question = " ".join(sorted({word for word in re.findall(r"[^\W\d_]{4,}", response)} - {"none", "never"}))
-    return Sample(id="1", question=question, row=columns, choices=tuple(meta["choices"] or ()), answers=(meta["answer"],))
+    return Sample(
+        id="1", question=question, row=columns, choices=tuple(meta["choices"] or ()), answers=(meta["answer"],)
+    )
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def scored(
 def by_authors(task: Task, row: dict[str, Any], protocol: str) -> Score:
     """The score of a reply whose thought, if it stands in Kimi's markers, is off: what the published parsers saw."""
     output = row["response"]
-    _, closing, after = output.partition(THINK_CLOSE)
+    _, closing, _ = output.partition(THINK_CLOSE)
     is_kimi = closing or output.lstrip().startswith(THINK_OPEN)
     answer = Answer.of(output) if is_kimi else Answer("", output, None, output)
     (score,) = score_outputs(task, protocol, [Item(task.sample(row), answer, MISSING)])
