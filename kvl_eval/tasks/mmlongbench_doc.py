@@ -5,7 +5,7 @@ Data:    yubo2333/MMLongBench-Doc, split train, with documents/<doc_id>; or the 
          (1,082, two of them edited); the version stands in every sample's id
 Pages:   the first 120 at 144 dpi, one picture a page, in order; where the context is short fewer pixels, not pages
 Metric:  mean score by type of answer ("Acc"), F1, also by evidence source, pages and kind of document
-Scorer:  mayubo2333/MMLongBench-Doc eval/eval_score.py @ d73f0dc; the short answer is what the reader or a judge extracts
+Scorer:  mayubo2333/MMLongBench-Doc eval/eval_score.py @ d73f0dc; the short answer is what the reader or a judge reads
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMLongBench-Doc (Acc)
 """
 
