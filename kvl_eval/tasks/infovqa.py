@@ -22,7 +22,7 @@ from kvl_eval.scorers.answers import Reading
 from kvl_eval.scorers.reader_protocol import kind_wanted, reader_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
-from kvl_eval.tasks.base import READER, Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 INSTRUCTION = "Answer the question using a single word or phrase."
@@ -226,7 +226,7 @@ TASK = Task(
         ),
         count={"val": {"rows": 2801}, "test": {"rows": 3288}},
     ),
-    prompts={"short_answer": short_answer, "question_only": question_only},
+    prompts={"short_answer": Prompt(short_answer, "short"), "question_only": question_only},
     default_prompt="short_answer",
     prompt_evidence="VLMEvalKit and lmms-eval agree on it; the report's own prompt is not published",
     protocols={

@@ -22,7 +22,7 @@ from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.reader_protocol import READER_NOTES
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, found_picture, from_values, picture_key, shared_cells
-from kvl_eval.tasks.base import READER, Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
 BARE_OPTIONS = ("A", "B", "C", "D", "E")  # where the choices are in the picture
@@ -228,10 +228,10 @@ TASK = Task(
         },
     ),
     prompts={
-        "official_qwen_vl": official_qwen_vl,
-        "official_gpt4v": official_gpt4v,
-        "official_gemini_cot": official_gemini_cot,
-        "lmms_eval": lmms_eval,
+        "official_qwen_vl": Prompt(official_qwen_vl, "boxed"),
+        "official_gpt4v": Prompt(official_gpt4v, "boxed"),
+        "official_gemini_cot": Prompt(official_gemini_cot, "boxed"),
+        "lmms_eval": Prompt(lmms_eval, "boxed"),
         "vlmevalkit": question_only,
     },
     default_prompt="official_qwen_vl",

@@ -37,7 +37,7 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, r
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import MISSING, Extraction, Message, PdfRef, Sample, Score, Scored, Summary
@@ -357,7 +357,11 @@ TASK = Task(
             }
         },
     ),
-    prompts={"pages_first": pages_first, "question_first": question_first, "short_answer": short_answer},
+    prompts={
+        "pages_first": pages_first,
+        "question_first": question_first,
+        "short_answer": Prompt(short_answer, "short"),
+    },
     default_prompt="pages_first",
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
     protocols={

@@ -25,7 +25,7 @@ from kvl_eval.scorers.reader_protocol import READER_NOTES, kind_wanted, reader_l
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import gold_text, one_label, row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import GIVEN, MISSING, Extraction, Message, Sample, Score, Scored, Summary
@@ -266,10 +266,10 @@ TASK = Task(
         count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
     ),
     prompts={
-        "official_cot": _prompt(_COT, _OFFICIAL_FORM),
-        "official_direct": _prompt(_DIRECT, _OFFICIAL_FORM),
-        "lmms_eval": _prompt(_LMMS_DIRECT, _LMMS_FORM),
-        "lmms_eval_cot": _prompt(_LMMS_COT, _LMMS_FORM),
+        "official_cot": Prompt(_prompt(_COT, _OFFICIAL_FORM), "answer_is"),
+        "official_direct": Prompt(_prompt(_DIRECT, _OFFICIAL_FORM), "short"),
+        "lmms_eval": Prompt(_prompt(_LMMS_DIRECT, _LMMS_FORM), "short"),
+        "lmms_eval_cot": Prompt(_prompt(_LMMS_COT, _LMMS_FORM), "answer_is"),
     },
     default_prompt="official_cot",
     prompt_evidence="the report names no prompt; its GPT-4o figure is what the authors give for this one (unverified)",
