@@ -18,6 +18,7 @@ from kvl_eval.errors import DataError, MediaError, SampleError
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.choices import image_tags
 from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
 
 SHOWN = 50  # problems listed by `as_text`; the JSON form has all
@@ -75,6 +76,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     places: dict[str, int] = {}
     labels: Counter[str] = Counter()
     problems: list[Problem] = []
+    notes: list[Problem] = []
     pictures = 0
     files = _Files()
     try:
@@ -82,6 +84,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
             labels.update(_labels(sample))
             pictures += sum(isinstance(medium, ImageRef) for medium in sample.media)
             problems += _row_problems(task, split, sample, number, places)
+            notes += _row_notes(sample, f"row {number}, id {sample.id[:80]}")
             places.setdefault(sample.id, number)
             for medium in sample.media:
                 if isinstance(medium, VideoRef | PdfRef):
@@ -97,13 +100,13 @@ def check(task: Task, source: Source, split: str) -> DataReport:
         task=task.name,
         split=split,
         place=_place(source, split),
-        ok=not problems and all(count.ok for count in counts),
+        ok=bool(labels["rows"]) and not problems and all(count.ok for count in counts),
         rows=labels["rows"],
         pictures=pictures,
         files=files.count,
         counts=counts,
         problems=problems,
-        notes=files.notes,
+        notes=[*notes, *files.notes],
     )
 
 
@@ -122,7 +125,8 @@ def as_text(report: DataReport) -> str:
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
     lines += [f"  note {entry.where}: {entry.problem}" for entry in report.notes[:SHOWN]]
-    lines.append("everything is as expected" if report.ok else f"{len(problems)} problems")
+    bad = len(problems) + sum(not count.ok for count in report.counts)
+    lines.append("everything is as expected" if report.ok else f"{bad} problems")
     return "\n".join(lines)
 
 
@@ -227,9 +231,28 @@ def _row_problems(task: Task, split: str, sample: Sample, number: int, places: M
     has_gold = split not in task.splits or task.splits[split].has_gold
     if has_gold and not sample.answers:
         yield Problem(code="data.no_gold", where=where, problem="the row has no answer")
+    pictures = sum(isinstance(medium, ImageRef) for medium in sample.media)
+    tags = image_tags("\n".join([sample.question, *sample.choices]))
+    if absent := sorted(tag for tag in tags if tag > pictures):
+        named = ", ".join(f"<image {tag}>" for tag in absent)
+        yield Problem(code="media.missing", where=where, problem=f"{named} has no picture: the row has {pictures}")
     for picture in sample.media:
         if isinstance(picture, ImageRef):
             yield from _picture_problems(picture, where)
+
+
+def _row_notes(sample: Sample, where: str) -> Iterator[Problem]:
+    """What is odd about a row that can be used."""
+    texts = [text for text in sample.choices if text]
+    if sample.choices and not texts:
+        yield Problem(code="data.options", where=where, problem="the row has no options: its letters have no text")
+    elif len(texts) < len(sample.choices):
+        yield Problem(code="data.options", where=where, problem="an option has no text")
+    if twice := [text for text, count in Counter(texts).items() if count > 1]:
+        yield Problem(code="data.options", where=where, problem=f"two options are {twice[0][:80]!r}")
+    own = sample.row.get("id")
+    if own is not None and str(own) not in sample.id:
+        yield Problem(code="data.id", where=where, problem=f"the column `id` holds {str(own)[:80]!r}")
 
 
 def _picture_problems(picture: ImageRef, where: str) -> Iterator[Problem]:

@@ -1,30 +1,47 @@
 """A row of a table, read by type: each accessor checks what a cell holds and names file, row and column where it fails.
 
-A cell is a gap where its column is missing, or holds None or NaN; accessors that take several columns read the first
-that is no gap.
+A cell is a gap where its column is missing, or holds None, NaN, the empty text or blanks; accessors that take several
+columns read the first that is no gap.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kvl_eval.cells import (
+    LETTERS,
+    NUMPY_LIST,
+    Spellings,
+    bare_options,
+    empty_gold,
+    gold_letter,
+    is_gap,
+    is_null,
+    lettered_texts,
+    list_cell,
+    number_list,
+    shortened,
+    spelled,
+    spellings,
+    without_gaps,
+)
 from kvl_eval.errors import DataError
 
-MAX_LITERAL = 100_000  # characters of a list written as text
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+LISTS = "expected a list, its text as JSON, Python or numpy write it, or one item a line"
+OPTION_COLUMNS = ("options", "choices", "candidates")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row, and where it stands, for messages: `testmini.parquet row 12` (rows count from 1)."""
+    """One row, and where it stands, for messages: `testmini.parquet row 12` (rows count from 1).
+
+    `withheld` says that its split publishes no gold, so that an empty text stands for none.
+    """
 
     values: Mapping[str, object]
     where: str = "row"
+    withheld: bool = False
 
     def __contains__(self, column: str) -> bool:
         """Whether the table has the column, be the cell a gap."""
@@ -39,12 +56,17 @@ class Row:
         return not is_gap(self.values.get(column))
 
     def keep(self, columns: Iterable[str]) -> dict[str, object]:
-        """Those of `columns` that are no gap."""
-        return {name: self.values[name] for name in columns if self.has(name)}
+        """Those of `columns` that have a value, be it the empty text."""
+        return {name: self.values[name] for name in columns if not is_null(self.values.get(name))}
 
     def also(self, more: Mapping[str, object]) -> Row:
         """The row with `more`, which goes before what it has."""
-        return Row({**self.values, **more}, self.where)
+        return replace(self, values={**self.values, **more})
+
+    def named(self, *columns: str) -> Row:
+        """The row, its id from the first of `columns` it has in its messages."""
+        name = self.identity(*columns)
+        return self if name is None else replace(self, where=f"{self.where}, id {name[:80]}")
 
     def optional_text(self, *columns: str) -> str | None:
         """The first cell with something in it as text, numbers as they print; None where there is none.
@@ -53,7 +75,7 @@ class Row:
         """
         for name in columns:
             value = self.values.get(name)
-            if is_gap(value) or value == "":
+            if is_gap(value):
                 continue
             if not isinstance(value, str | int | float):
                 raise self.fault(name, "expected a text")
@@ -65,10 +87,11 @@ class Row:
         return self.optional_text(*columns) or ""
 
     def required_text(self, *columns: str) -> str:
-        """The first cell that is no gap. Raises: DataError `data.field`, where it is no text, or all are gaps."""
-        value = self.get(*columns)
+        """The first cell that has a value, be it empty. Raises: DataError `data.field`, where it is no text."""
+        name = next((name for name in columns if not is_null(self.values.get(name))), columns[0])
+        value = self.values.get(name)
         if not isinstance(value, str):
-            raise self.fault(next((name for name in columns if self.has(name)), columns[0]), "expected a text")
+            raise self.fault(name, "expected a text")
         return value
 
     def identity(self, *columns: str) -> str | None:
@@ -115,24 +138,21 @@ class Row:
         return value
 
     def items(self, *columns: str) -> tuple[str, ...]:
-        """A list's items as text, of a list or of one written as JSON or Python text; () for an empty cell.
+        """A list's items as text, however it is written (`kvl_eval.cells.list_cell`); () for a gap.
 
-        Raises: DataError `data.field`, for anything else.
+        Items in which nothing is are dropped. Raises: DataError `data.field`, for anything else.
         """
         name = next((name for name in columns if self.has(name)), columns[0])
-        value = self.values.get(name)
-        if is_gap(value) or (isinstance(value, str) and not value.strip()):
-            return ()
-        if isinstance(value, str):
-            return tuple(literal_list(value, where=self.where))
-        if not isinstance(value, list | tuple):
-            raise self.fault(name, "expected a list")
-        return tuple(map(str, value))
+        items = list_cell(self.values.get(name))
+        if not isinstance(items, list):
+            text = shortened(self.values.get(name))
+            raise DataError("data.field", f"{name} is not a list: {text}", where=self.where, why=LISTS)
+        return without_gaps(items)
 
     def items_or_text(self, *columns: str) -> tuple[str, ...]:
         """As `items`, where a text that does not begin like a list is the one item. Raises: DataError `data.field`."""
         value = self.get(*columns)
-        if isinstance(value, str) and value.strip() and not value.lstrip().startswith("["):
+        if isinstance(value, str) and not value.lstrip().startswith("["):
             return (value,)
         return self.items(*columns)
 
@@ -149,62 +169,110 @@ class Row:
             raise self.fault(column, "expected named values")
         return value
 
-    def options(self) -> tuple[str, ...]:
-        """Options as a list, as the hub's literal text, or as the columns A, B, ... of VLMEvalKit's table."""
-        for name in ("options", "choices"):
-            value = self.values.get(name)
-            if isinstance(value, str) and not value.strip():
-                break
-            if isinstance(value, str | list | tuple) and value:
-                return self.items(name)
-        columns = [self.values.get(letter) for letter in LETTERS]
-        present = next((place for place, value in enumerate(columns) if is_gap(value)), len(columns))
-        return tuple(str(value) for value in columns[:present])
+    def options(self, *columns: str) -> tuple[str, ...]:
+        """Options without their letters: a list or texts by letter in one of `columns`, else the columns A, B, ...
+
+        Without `columns` those are `options`, `choices` and `candidates`. () where there are none.
+        Raises: DataError `data.field`, for a cell that is no list, and for a gap among the letters.
+        """
+        return bare_options(self.written_options(*columns))
+
+    def written_options(self, *columns: str) -> tuple[str, ...]:
+        """As `options`, with the letters that they may have been given with."""
+        name = next((name for name in columns or OPTION_COLUMNS if self.has(name)), "A")
+        cells = list_cell(self.values.get(name)) if name != "A" else {key: self.values.get(key) for key in LETTERS}
+        if cells is None:
+            text = shortened(self.values.get(name))
+            raise DataError("data.field", f"{name} is not a list of options: {text}", where=self.where, why=LISTS)
+        if name != "A" and not cells:
+            name, cells = "A", {key: self.values.get(key) for key in LETTERS}
+        if isinstance(cells, list):
+            return tuple("" if is_gap(cell) else str(cell) for cell in cells)
+        return self._lettered(cells, blank_is_text=name != "A")
+
+    def numbered_options(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Options that stand in columns of their own, in that order. Raises: DataError `data.field`, for a gap."""
+        cells = {letter: self.values.get(name) for letter, name in zip(LETTERS, columns, strict=False)}
+        return self._lettered(cells, blank_is_text=False)
+
+    def _lettered(self, cells: Mapping[str, object], *, blank_is_text: bool) -> tuple[str, ...]:
+        try:
+            return lettered_texts(cells, blank_is_text=blank_is_text)
+        except ValueError as gap:
+            raise DataError(
+                "data.field", f"option {gap} is missing", where=self.where, why="there are options after it"
+            ) from None
+
+    def required_options(self, *columns: str) -> tuple[str, ...]:
+        """As `options`. Raises: DataError `data.field`, where the columns for them are there and empty."""
+        options = self.options(*columns)
+        if not options and any(name in self.values for name in (*(columns or OPTION_COLUMNS), "A")):
+            raise DataError("data.field", "the row has no options", where=self.where)
+        return options
+
+    def kind(self, column: str, known: Spellings) -> str:
+        """Which of the known values the cell holds, in any of its spellings. Raises: DataError `data.field`."""
+        name = spelled(self.values.get(column), known)
+        if name is None:
+            raise self.fault(column, f"known are {spellings(known)}")
+        return name
+
+    # Gold
+
+    def gold(self, *columns: str) -> object:
+        """The first gold cell that has a value; None where all are missing.
+
+        Raises: DataError `data.field`, for an empty text or list, unless the split withholds its gold.
+        """
+        name = next((name for name in columns if not is_null(self.values.get(name))), columns[0])
+        value = self.values.get(name)
+        if is_null(value):
+            return None
+        cells = list_cell(value) if not isinstance(value, str) else [value]
+        if isinstance(cells, list) and all(map(is_gap, cells)):
+            if self.withheld:
+                return None
+            raise empty_gold(name, self.where)
+        if isinstance(value, bool | bytes):
+            raise self.fault(name, "expected a text, a number or a list of them")
+        return value
+
+    def gold_letter(self, *columns: str, options: tuple[str, ...], is_index: bool = False) -> tuple[str, ...]:
+        """Gold as the letter of one of `options`, see `kvl_eval.cells.gold_letter`; () where it is missing."""
+        letter = gold_letter(self.gold(*columns), options, self.where, is_index=is_index)
+        return () if letter is None else (letter,)
+
+    def gold_text(self, *columns: str) -> tuple[str, ...]:
+        """Gold as text, numbers as they print; () where it is missing. Raises: DataError `data.field`."""
+        value = self.gold(*columns)
+        if value is not None and not isinstance(value, str | int | float):
+            raise self.fault(next(name for name in columns if self.has(name)), "expected a text or a number")
+        return () if value is None else (str(value),)
+
+    def gold_written(self, *columns: str, is_whole: bool = False) -> tuple[str, ...]:
+        """As `gold_text`, where a list, or what numpy prints of one, becomes the text that Python writes.
+
+        `is_whole` makes 5 of 5.0.
+        """
+        value = self.gold(*columns)
+        if is_whole and isinstance(value, float) and value.is_integer():
+            return (str(int(value)),)
+        is_list = isinstance(value, str) and NUMPY_LIST.fullmatch(value.strip())
+        items = list_cell(value) if is_list or not isinstance(value, str | int | float | None) else None
+        return (str(items),) if isinstance(items, list) else self.gold_text(*columns)
+
+    def gold_texts(self, *columns: str) -> tuple[str, ...]:
+        """Accepted answers: a text, or a list of them; () where they are missing. Raises: DataError `data.field`."""
+        value = self.gold(*columns)
+        if value is None:
+            return ()
+        if isinstance(value, int | float):
+            raise self.fault(next(name for name in columns if self.has(name)), "expected a text or a list of texts")
+        return self.items_or_text(*columns)
 
     def fault(self, column: str, why: str) -> DataError:
         """The error of a cell that cannot be used."""
-        text = repr(self.values.get(column))
-        short = text if len(text) <= 80 else f"{text[:77]}..."
-        return DataError("data.field", f"{column} is {short}", where=self.where, why=why)
-
-
-def is_gap(value: object) -> bool:
-    """Whether a cell holds nothing: None, or the NaN that tables have for it."""
-    return value is None or value != value
-
-
-def literal_list(text: str, *, where: str) -> list[str]:
-    """A list written as JSON or Python literal text, its items as text; never evaluated.
-
-    Raises: DataError `data.field` where it is no list, longer than 100,000 characters, or nested too deeply.
-    """
-    if len(text) <= MAX_LITERAL and text.lstrip().startswith(("[", "(")):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                value = parse(text.strip())
-            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-                continue
-            if isinstance(value, list | tuple):
-                return [item if isinstance(item, str) else str(item) for item in value]
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    raise DataError("data.field", f"not a list: {shown!r}", where=where, why="expected a list as JSON or Python text")
-
-
-def list_or_text(text: str, where: str) -> tuple[str, ...]:
-    """The items of a list written as text, or the text itself where it only begins like one."""
-    try:
-        return tuple(literal_list(text, where=where))
-    except DataError:
-        return (text,)
-
-
-def number_list(value: object, column: str, where: str) -> list[float]:
-    """A list of numbers, or its text (`[910, 78, 44, 34]`). Raises: DataError `data.field`."""
-    if isinstance(value, str):
-        return [float(number) if "." in number else int(number) for number in _NUMBER.findall(value)]
-    if not isinstance(value, list | tuple) or not all(isinstance(number, int | float) for number in value):
-        raise DataError("data.field", f"{column} is {value!r}", where=where, why="expected a list of numbers")
-    return list(value)
+        return DataError("data.field", f"{column} is {shortened(self.values.get(column))}", where=self.where, why=why)
 
 
 def numbered(rows: Iterable[Row], column: str = "row") -> Iterator[Row]:

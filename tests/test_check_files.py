@@ -16,7 +16,7 @@ from tests.clips import write_clip, write_pdf
 from tests.conftest import ROOT
 from tests.tasks.tables import write_json, write_parquet
 
-FIVE = [f"{letter}. x" for letter in "ABCDE"]
+FIVE = [f"{letter}. x{letter}" for letter in "ABCDE"]
 
 
 def checked(name: str, folder: Path) -> check_data.DataReport:

@@ -58,7 +58,7 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
         {**good, "pid": "1", "image": "1.png"},
         {**good, "pid": "2", "image": "none.png"},
         {**good, "pid": "3", "image": "3.png", "answer_type": "essay"},
-        {**good, "pid": "1", "image": "1.png", "answer": ""},
+        {**good, "pid": "1", "image": "1.png", "answer": None},
         {**good, "pid": "5", "image": "../1.png"},
     ]
     (tmp_path / "testmini.json").write_text(json.dumps(rows))

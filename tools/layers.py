@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
-BASE = ("errors", "types", "decode", "rows")  # for every layer that does not stand below them
+BASE = ("errors", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,12 @@ LAYERS = (
     Layer("errors", "the exception tree", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
-    Layer("rows", "a row of a data set: values read by type, faults named by file, row and column", base=("errors",)),
+    Layer("cells", "what a cell holds: nothing, a list, options by letter, gold, a known value", base=("errors",)),
+    Layer(
+        "rows",
+        "a row of a data set: values read by type, faults named by file, row and column",
+        base=("errors", "cells"),
+    ),
     Layer(
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),

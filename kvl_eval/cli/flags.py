@@ -129,6 +129,7 @@ RUN_OPTIONS = (
     spelled(("--video-decoder",), type=click.Choice(["auto", "pyav", "decord"]), default="auto", show_default=True),
     spelled(("--no-cache",), is_flag=True, help="Decode again what an earlier run had decoded."),
     spelled(("--fail-on-error",), help="Failed samples tolerated: a count, or a share below 1."),
+    spelled(("--allow-partial-data",), is_flag=True, help="Run what can be read; rows that cannot be used fail."),
     spelled(("--timeout",), type=float, default=300.0, show_default=True, help="Seconds to prepare one sample."),
     spelled(("--device",), help="cpu, cuda, cuda:1 ...; auto: layers over all cards that are there."),
     spelled(("--dtype",), help="float32, float64, bfloat16, float16; default: float32 on CPU, else the checkpoint's."),

@@ -19,6 +19,7 @@ from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
+SWITCHES = ("offline", "blind", "no_cache", "allow_partial_data", "compress")
 SAME = (
     "split",
     "prompt",
@@ -175,7 +176,7 @@ def _options(flags: Flags) -> Options:
     limit = flags.text("limit")
     values: dict[str, object] = {
         **{name: flags.values[name] for name in SAME},
-        **{name: flags.switch(name) or None for name in ("offline", "blind", "no_cache", "compress")},
+        **{name: flags.switch(name) or None for name in SWITCHES},
         "data_repo": flags.texts("data_repo") or None,
         "limit": None if limit is None else options.scalar(limit),
         "sample_ids": options.sample_ids(flags.text("sample_ids")) or None,

@@ -56,6 +56,7 @@ def score_predictions_verb(flags: Flags, as_json: bool) -> int:
 def predictions_text(result: PredictionScores) -> str:
     """Score, interval and counts under each protocol, the official script's figures, and what flips."""
     from kvl_eval.reports import numbers
+    from kvl_eval.sources.unusable import fault_text
 
     lines = [["protocol", "n", "score", "95 % CI", "no-answer", "not scored", "differs"]]
     for one in result.protocols:
@@ -78,7 +79,10 @@ def predictions_text(result: PredictionScores) -> str:
         for one in result.protocols
         for flip in one.flips[:SHOWN]
     ]
-    return "\n".join([numbers.columns(lines), *official, *flips])
+    refused = [f"refused: {numbers.plain(fault_text(fault))}" for fault in result.refused[:SHOWN]]
+    if len(result.refused) > SHOWN:
+        refused.append(f"... and {len(result.refused) - SHOWN} more; --json lists all")
+    return "\n".join([numbers.columns(lines), *official, *flips, *refused])
 
 
 def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:

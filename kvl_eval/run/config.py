@@ -9,7 +9,7 @@ from typing import cast
 
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.chat_client import Server
-from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object
+from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object, omitted
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
@@ -47,6 +47,7 @@ class RunConfig:
     """A whole run. `protocol` is a name, `all`, or None for each task's default; it never changes a prompt.
 
     `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone.
+    `allow_partial_data` lets rows that cannot be used fail one by one.
     `family_rule` is what decided the family; None in runs of earlier versions. `compress` packs long files of samples
     when the run has finished.
     """
@@ -67,6 +68,7 @@ class RunConfig:
     prompt_text: str | None = None
     output_dir: Path = Path("results")
     fail_on_error: int | float | None = None
+    allow_partial_data: bool = omitted(False)
     compress: bool = False
     judge: Server | None = None
 
@@ -119,7 +121,10 @@ def resolve(
         if options.protocol not in (None, "all"):
             named = task.protocol_named(options.protocol) or options.protocol
             known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    plain = ("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error", "compress")
+    plain = (
+        *("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
+        *("allow_partial_data", "compress"),
+    )
     return RunConfig(
         model=model,
         family=chosen.family.name,
@@ -268,6 +273,7 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         "system_prompt": config.system_prompt,
         "output_dir": str(config.output_dir),
         "fail_on_error": config.fail_on_error,
+        "allow_partial_data": config.allow_partial_data or None,
         "compress": config.compress or None,
         **_judge_flags(config.judge),
         **{

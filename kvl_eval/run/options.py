@@ -61,6 +61,7 @@ class Options:
     prompt_text: str | None = None
     output_dir: str | Path = "results"
     fail_on_error: int | float | None = None
+    allow_partial_data: bool | None = None
     compress: bool | None = None
     judge: str | None = None
     judge_base_url: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.run.config import RunConfig, TaskConfig
+from kvl_eval.sources.unusable import fault_of
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Message, Sample, SubtitleRef, VideoRef
 
@@ -13,6 +14,8 @@ from kvl_eval.types import ImageRef, MediaRef, Message, Sample, SubtitleRef, Vid
 def prompt_messages(task: Task, config: TaskConfig, run: RunConfig, sample: Sample) -> tuple[Message, ...]:
     """The prompt of one sample. Raises SampleError `prompt.failed` for whatever goes wrong with this sample."""
     try:
+        if fault := fault_of(sample):
+            raise fault
         messages = _own_prompt(run.prompt_text, sample) if run.prompt_text else task.prompts[config.prompt](sample)
     except KvlEvalError as error:
         raise SampleError(error.code, error.message, where=error.where, why=error.why, fix=error.fix) from error

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from kvl_eval.errors import DataError
 from kvl_eval.run.config import RunConfig, TaskConfig
+from kvl_eval.sources import Reporter
+from kvl_eval.sources.unusable import refuse
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
@@ -14,6 +17,7 @@ from kvl_eval.types import Sample
 class Walk:
     """One pass over a split; iterating gives the chosen samples in the data set's order: ids first, then the limit.
 
+    Rows that cannot be used are an error at the end, or, with `allow_partial_data`, samples that fail when asked.
     A limit is one of questions: those that are asked several times are never chosen in part. `in_shard` picks a
     shard's.
 
@@ -26,9 +30,15 @@ class Walk:
         self._task = task
         self._wanted = set(run.sample_ids)
         self._limit = limit
-        self._samples = open_split(task, config.source, config.split)
+        self._faults: list[DataError] = []
+        reporter = Reporter(bad_row=self._faults.append, keeps_bad_rows=run.allow_partial_data)
+        self._samples = open_split(task, config.source, config.split, reporter)
 
     def __iter__(self) -> Iterator[Sample]:
+        yield from self._chosen()
+        refuse(self._task.name, self._faults)
+
+    def _chosen(self) -> Iterator[Sample]:
         questions: set[str] = set()
         for sample in self.matching():
             if self._limit is not None and len(questions) >= self._limit and sample.question_id not in questions:

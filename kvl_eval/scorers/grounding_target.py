@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvl_eval.rows import Row, number_list
+from kvl_eval.cells import number_list
+from kvl_eval.rows import Row
 from kvl_eval.scorers.grounding import Box, ImageSize
 
 BoxForm = Literal["corners", "size"]

@@ -6,7 +6,7 @@ import gzip
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -18,18 +18,17 @@ from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
 from kvl_eval.scoring.loop import Scoring
 from kvl_eval.scoring.outputs import Answer, Item
-from kvl_eval.sources import Source
+from kvl_eval.scoring.prediction_lines import FindSample, PredictionLine, extraction_of, response_of, sample_of
+from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
+from kvl_eval.sources.unusable import fault_of, fault_text
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored, ScoreView, StoredView, Unit, stored_view
+from kvl_eval.types import Sample, Score, Scored, ScoreView, StoredView, Unit, stored_view
 
 VERDICTS = ("correct", "partial", "wrong", "no_answer", "not_scored")
+KEEPING = Reporter(keeps_bad_rows=True)
 CHUNK = 256  # answers scored under one protocol after the other, so that long answers do not pile up
-
-FindSample = Callable[[str], Sample | None]
-"""id -> the sample of a line without `row`."""
-PredictionLine = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +121,15 @@ class ProtocolScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionScores:
-    """The result of scoring a file: one entry per protocol, the default one first where all were asked for."""
+    """The result of scoring a file: one entry per protocol, the default one first where all were asked for.
+
+    `refused` are the lines left out because their rows cannot be used.
+    """
 
     task: str
     view: ScoreView
     protocols: tuple[ProtocolScores, ...]
+    refused: tuple[DataError, ...] = ()
 
     @property
     def first(self) -> ProtocolScores:
@@ -136,12 +139,17 @@ class PredictionScores:
     @property
     def complete(self) -> bool:
         """Whether every prediction was scored under the first protocol."""
-        return bool(self.first.scores) and self.first.summary["n"] == self.first.summary["n_scored"]
+        return (
+            bool(self.first.scores) and not self.refused and self.first.summary["n"] == self.first.summary["n_scored"]
+        )
 
     def as_json(self) -> dict[str, Json]:
         """The `--json` object; with several protocols each one's under `protocols`, with its flips."""
+        refused: dict[str, Json] = {}
+        if self.refused:
+            refused = {"refused": [fault_text(fault) for fault in self.refused]}
         if len(self.protocols) == 1:
-            return encode_object(self.first.summary)
+            return encode_object(self.first.summary) | refused
         protocols: list[Json] = [
             {
                 **encode_object(scores.summary),
@@ -151,7 +159,7 @@ class PredictionScores:
             }
             for scores in self.protocols
         ]
-        return {"task": self.task, "thinking": stored_view(self.view), "protocols": protocols}
+        return {"task": self.task, "thinking": stored_view(self.view), "protocols": protocols, **refused}
 
 
 def score(
@@ -188,8 +196,11 @@ def score_file(
     Raises: DataError with file and line (`data.corrupt`, `data.field`, `data.duplicate`, `data.unknown_id`),
             UsageError for an unknown protocol.
     """
+    refused: list[DataError] = []
+    lines = _located(str(predictions))
     find = sample_finder(task, source, split)
-    return score_predictions(task, _located(str(predictions)), find=find, protocol=protocol, view=view)
+    scores = score_predictions(task, lines, find=find, protocol=protocol, view=view, bad_row=refused.append)
+    return replace(scores, refused=tuple(refused))
 
 
 def score_predictions(
@@ -199,12 +210,16 @@ def score_predictions(
     find: FindSample | None = None,
     protocol: str | None = None,
     view: ScoreView = "answer",
+    bad_row: Callable[[DataError], None] = STRICT.bad_row,
 ) -> PredictionScores:
-    """Score (where it stands, line) pairs; see `score_file`. `find` gives the sample of a line without `row`."""
+    """Score (where it stands, line) pairs; see `score_file`. `find` gives the sample of a line without `row`.
+
+    `bad_row` hears of a row that cannot be used, whose line is then left out; it raises unless told otherwise.
+    """
     names = _protocol_names(task, protocol)
     scores: dict[str, list[ScoredPrediction]] = {name: [] for name in names}
     needs_run = any(task.protocols[name].score_run for name in names)
-    predictions = read_predictions(task, lines, find)
+    predictions = read_predictions(task, lines, find, bad_row)
     while chunk := list(islice(predictions, None if needs_run else CHUNK)):
         for name in names:
             for prediction, answer in Scoring(task, name, view).scores(chunk):
@@ -225,12 +240,18 @@ def score_predictions(
 
 
 def read_predictions(
-    task: Task, lines: Iterable[tuple[str, PredictionLine]], find: FindSample | None
+    task: Task,
+    lines: Iterable[tuple[str, PredictionLine]],
+    find: FindSample | None,
+    bad_row: Callable[[DataError], None] = STRICT.bad_row,
 ) -> Iterator[Prediction]:
-    """The predictions of located lines. Raises: DataError naming the place."""
+    """The predictions of located lines, but those whose row `bad_row` hears of. Raises: DataError naming the place."""
     places: dict[str, str] = {}
     for where, line in lines:
-        sample = _sample_of(task, line, where, find)
+        sample = sample_of(task, line, where, find)
+        if fault := fault_of(sample):
+            bad_row(fault)
+            continue
         name = str(line.get("id", sample.id))
         if name in places:
             raise DataError(
@@ -239,7 +260,7 @@ def read_predictions(
         places[name] = where
         yield Prediction(
             id=name,
-            item=Item(replace(sample, media=()), Answer.of(_response(line, where)), _extraction(line)),
+            item=Item(replace(sample, media=()), Answer.of(response_of(line, where)), extraction_of(line)),
         )
 
 
@@ -249,7 +270,7 @@ def sample_finder(task: Task, source: Source, split: str) -> FindSample:
 
     def find(name: str) -> Sample | None:
         if not index:
-            index.update((sample.id, replace(sample, media=())) for sample in open_split(task, source, split))
+            index.update((sample.id, replace(sample, media=())) for sample in open_split(task, source, split, KEEPING))
         return index.get(name)
 
     return find
@@ -318,46 +339,6 @@ def _protocol_names(task: Task, protocol: str | None) -> list[str]:
     if known is None:
         raise unknown("protocol", name, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     return [known]
-
-
-def _sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | None) -> Sample:
-    row = line.get("row")
-    if isinstance(row, Mapping):
-        try:
-            return task.sample(row)
-        except DataError as error:
-            raise DataError(
-                error.code, error.message, where=where, why=error.why or error.where, fix=error.fix
-            ) from None
-    if row is not None or "id" not in line:
-        raise DataError(
-            "data.field",
-            f"{task.name}: a line needs `row`, an object with the data set's columns, or an `id` to look it up by",
-            where=where,
-            why=f"found {', '.join(line) or 'nothing'}",
-        )
-    sample = find(str(line["id"])) if find else None
-    if sample is None:
-        raise DataError(
-            "data.unknown_id",
-            f"{task.name}: there is no question {str(line['id'])!r}",
-            where=where,
-            why="the line has no `row`, and the data set has no such id",
-            fix="add `row`, or name the data set with --split, --data-dir or --data-repo",
-        )
-    return sample
-
-
-def _response(line: PredictionLine, where: str) -> str:
-    response = line.get("response", "" if "extraction" in line else None)
-    if not isinstance(response, str):
-        raise DataError("data.field", "`response` must be text", where=where, why=f"found {str(response)[:60]!r}")
-    return response
-
-
-def _extraction(line: PredictionLine) -> Extraction:
-    """What replaces the protocol's own extraction: text, or null for an answer in which nothing was found."""
-    return cast("Extraction", line["extraction"]) if "extraction" in line else MISSING
 
 
 def _flips(default: Sequence[ScoredPrediction], other: Sequence[ScoredPrediction]) -> list[VerdictChange]:

@@ -3,10 +3,11 @@
 Rows stream: a parquet file is read by row group, and pictures stay encoded bytes (or paths) until somebody opens them.
 """
 
-from kvl_eval.rows import Row, literal_list
+from kvl_eval.cells import gold_letter, literal_list
+from kvl_eval.rows import Row
 from kvl_eval.sources.base import STRICT, Reporter, Source, Tables
 from kvl_eval.sources.cells import image_ref
-from kvl_eval.sources.rows import made_from, read_rows
+from kvl_eval.sources.rows import made_from, read_rows, rows_of_split
 
 __all__ = [
     "STRICT",
@@ -14,8 +15,10 @@ __all__ = [
     "Row",
     "Source",
     "Tables",
+    "gold_letter",
     "image_ref",
     "literal_list",
     "made_from",
     "read_rows",
+    "rows_of_split",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvl_eval.decode import not_stored
 from kvl_eval.errors import DataError
 
 
@@ -21,6 +22,7 @@ class Source:
         offline:   use only what the cache holds.
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
+        withheld:  the split publishes no gold, so that an empty text stands for none.
     """
 
     repo: str | None = None
@@ -30,6 +32,7 @@ class Source:
     offline: bool = False
     max_download: int | None = None
     version: str | None = None
+    withheld: bool = not_stored(False)
 
 
 def _refuse(fault: DataError) -> None:
@@ -43,10 +46,12 @@ class Reporter:
     Attributes:
         bad_row:  called with the error of a row that cannot be used, which is then left out; raises it unless told
                   otherwise.
+        keeps_bad_rows: such rows come as samples that nobody can ask (`sources.unusable`), and `bad_row` is not called.
         download: called with the number of files and bytes that are about to be fetched; may raise to forbid it.
     """
 
     bad_row: Callable[[DataError], None] = _refuse
+    keeps_bad_rows: bool = False
     download: Callable[[int, int], None] | None = None
 
 

@@ -52,5 +52,5 @@ def filmed_samples(
         return replace(made, media=(video, *made.media))
 
     yield from made_from(
-        (Row({"row": number, **row.values}, row.where) for number, row in enumerate(rows)), filmed, reporter
+        (row if "row" in row else row.also({"row": number}) for number, row in enumerate(rows)), filmed, reporter
     )

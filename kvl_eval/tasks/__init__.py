@@ -8,8 +8,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from kvl_eval.errors import ConfigError, UsageError, unknown
+from kvl_eval.errors import ConfigError, DataError, UsageError, unknown
 from kvl_eval.sources import STRICT, Reporter, Source
+from kvl_eval.sources.unusable import stand_in
 from kvl_eval.tasks import (
     ai2d,
     blink,
@@ -167,13 +168,42 @@ def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRI
     """
     if split not in task.split_names():
         raise unknown("split", split, task.split_names(), f"kvl-eval describe {task.name}")
+    named = task.default_split if split == "mini" else split
+    known = task.splits.get(named)
+    source = replace(source, withheld=known is not None and not known.has_gold)
     if split == "mini":
         assert task.mini is not None
-        samples = task.load(replace(source, repo=None, data_dir=MINI / task.mini), task.default_split, reporter)
-        return (
-            samples if task.data.mini_frames is None else (_with_frames(one, task.data.mini_frames) for one in samples)
-        )
-    return task.load(source, split, reporter)
+        source = replace(source, repo=None, data_dir=MINI / task.mini)
+    samples = _whole_split(task, source, named, reporter)
+    frames = task.data.mini_frames if split == "mini" else None
+    return samples if frames is None else (_with_frames(one, frames) for one in samples)
+
+
+def _whole_split(task: Task, source: Source, split: str, reporter: Reporter) -> Iterator[Sample]:
+    """The samples of a split. Raises: DataError; `data.empty` where there is no row."""
+    count, bad = 0, 0
+
+    def count_bad(fault: DataError) -> None:
+        nonlocal bad
+        bad += 1
+        reporter.bad_row(fault)
+
+    why = None
+    try:
+        for sample in task.load(source, split, replace(reporter, bad_row=count_bad)):
+            count += 1
+            yield sample
+    except DataError as error:
+        if error.code == "data.corrupt" and reporter.keeps_bad_rows and count:
+            yield stand_in(error, error.where or error.code)
+        elif error.code != "data.empty":
+            raise
+        why = error.why
+    if not count + bad:
+        known = task.splits.get(split)
+        expected = f", expected {known.rows:,}" if known is not None and known.rows else ""
+        place = str(source.data_dir or source.repo or "") or None
+        raise DataError("data.empty", f"{task.name} {split}: 0 rows{expected}", where=place, why=why)
 
 
 def _with_frames(sample: Sample, frames: int) -> Sample:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import UNDECIDED, inferred_score
 from kvl_eval.scorers.reader_protocol import reader_letter, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
@@ -53,24 +52,17 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
-    choices = row.options()
+    choices = row.required_options()
     return Sample(
         id=row_id(row, "index", "id"),
         question=row.text("question"),
         row=row.keep(KEPT),
         media=media,
         choices=choices,
-        answers=_gold(row.text("answer").strip(), len(choices)),
+        answers=row.gold_letter("answer", options=choices, is_index=True),
         categories=one_label(category=row.get("category")),
         cluster=row.optional_text("picture"),
     )
-
-
-def _gold(text: str, count: int) -> tuple[str, ...]:
-    """The hub gives the right option's place from 0, VLMEvalKit's table its letter."""
-    if text.isdecimal():
-        return (letters(count)[int(text)],) if int(text) < count else ()
-    return (text,) if text else ()
 
 
 sample = sample_maker(_sample)

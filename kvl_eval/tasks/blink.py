@@ -53,6 +53,7 @@ DISCLAIMER = (
     "information I gave you.\n\n"
 )
 ALWAYS = "ABCDE"  # letters that the authors read where the reply is nothing else
+HIDDEN = "hidden"  # gold of the test split
 KEPT = (
     *("idx", "index", "id", "row", "sub_task", "category", "question", "prompt", "choices", "n_choices", *"ABCDE"),
     *("answer", "picture"),
@@ -76,15 +77,15 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     name = row_id(row, "idx", "index", "id")
-    gold = row.text("answer").strip("() ")
-    task = _task(row, name)
+    choices, task = row.options(), _task(row, name)
+    gold = () if row.text("answer").strip("() ") == HIDDEN else row.gold_letter("answer", options=choices)
     return Sample(
         id=name,
         question=row.text("question"),
         row=row.keep(KEPT),
         media=media,
-        choices=row.options(),
-        answers=(f"({gold})",) if gold and gold != "hidden" else (),
+        choices=choices,
+        answers=tuple(f"({letter})" for letter in gold),
         categories=one_label(task=task),
         cluster=row.optional_text("picture"),
     )

@@ -9,8 +9,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from kvl_eval.cells import LETTERS
 from kvl_eval.errors import DataError
-from kvl_eval.rows import LETTERS, Row
+from kvl_eval.rows import Row
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.types import ImageRef, Message, Part, Sample
 
@@ -87,7 +88,7 @@ def vlmevalkit_text(sample: Sample, question: str) -> str:
     """VLMEvalKit's text for a multiple-choice question: hint, question, options, instruction."""
     note = sample.columns.text("hint")
     hint = f"Hint: {note}\n" if note else ""
-    options = f"Options:\n{option_lines(sample.choices)}{SELECT}" if sample.choices else ""
+    options = f"Options:\n{option_lines(sample.choices)}{SELECT}" if any(sample.choices) else ""
     return f"{hint}Question: {question}\n{options}"
 
 

@@ -17,12 +17,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from kvl_eval.cells import LETTERS, bare_options, gold_letter
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import letter_score
 from kvl_eval.scorers.reader_protocol import read_letter, reader_letter
-from kvl_eval.scorers.video_choice import DRAWN, drawn, egoschema_letter, without_letters
+from kvl_eval.scorers.video_choice import DRAWN, drawn, egoschema_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values
@@ -114,13 +115,15 @@ def _loaded(videos: MediaFiles, answers: Mapping[str, object] | None, row: Row) 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
     options = _options(row)
-    index = _index(row)
+    if not options and any(name in row for name in ("option", "options", OPTIONS[0])):
+        raise DataError("data.field", "the row has no options", where=row.where)
+    index = _index(row, options)
     name = _identity(row, options)
     return Sample(
         id=name,
         question=row.text("question"),
         row={**row.keep(KEPT), "option": list(options)},
-        choices=without_letters(options),
+        choices=bare_options(options),
         answers=() if index is None else (str(index),),
         cluster=name,
     )
@@ -129,23 +132,17 @@ def to_sample(row: Row) -> Sample:
 def _options(row: Row) -> tuple[str, ...]:
     """The options as the hub has them, each after its letter; the authors' JSON has the bare texts."""
     if row.has("option") or row.has("options"):
-        return row.items("option", "options")
-    texts = [str(row.get(name)) for name in OPTIONS if row.has(name)]
+        return row.written_options("option", "options")
+    texts = row.numbered_options(OPTIONS)
     return tuple(f"{letter}. {text}" for letter, text in zip(letters(len(texts)), texts, strict=True))
 
 
-def _index(row: Row) -> int | None:
+def _index(row: Row, options: Sequence[str]) -> int | None:
     """Gold as the option's number from 0; hidden answers are empty or None."""
-    gold = str(row.get("answer")).strip()
-    if gold in ("", "None"):
+    if row.text("answer").strip() in ("", "None"):
         return None
-    try:
-        index = int(gold)
-    except ValueError:
-        index = -1
-    if not 0 <= index < len(OPTIONS):
-        raise row.fault("answer", "expected 0 to 4")
-    return index
+    letter = gold_letter(row.get("answer"), bare_options(options), row.where, is_index=True)
+    return None if letter is None else LETTERS.index(letter)
 
 
 def _identity(row: Row, options: Sequence[str]) -> str:
@@ -158,7 +155,7 @@ def _identity(row: Row, options: Sequence[str]) -> str:
 
 def lmms_eval(one: Sample) -> list[Message]:
     """Question, options, one instruction: lmms-eval's text."""
-    return [Message.user(*one.media, "\n".join([one.question, *one.columns.items("option"), LETTER_ONLY]))]
+    return [Message.user(*one.media, "\n".join([one.question, *one.columns.written_options("option"), LETTER_ONLY]))]
 
 
 # Scoring
@@ -201,7 +198,7 @@ def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
 
 
 def _reader(one: Sample, reply: str) -> str | None:
-    return egoschema_letter(reply, one.columns.items("option"))
+    return egoschema_letter(reply, one.columns.written_options("option"))
 
 
 _C = (

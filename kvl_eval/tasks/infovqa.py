@@ -84,7 +84,7 @@ def _loaded(pictures: NamedPictures, row: Row) -> Sample:
 def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
     number = row.get("questionId", "index")
-    if not isinstance(row.get("question"), str) or number is None:
+    if not isinstance(row.values.get("question"), str) or number is None:
         raise DataError(
             "data.field",
             "a question needs `question` and `questionId` (or `index`)",
@@ -97,7 +97,7 @@ def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
         question=row.required_text("question"),
         row=row.keep(KEPT),
         media=() if picture is None else (picture,),
-        answers=row.items_or_text("answers", "answer"),
+        answers=row.gold_texts("answers", "answer"),
         categories={
             field: tuple(names.get(label, label) for label in row.items_or_text(field))
             for field, names in LABELS.items()

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.multiple_choice import lettered, letters
+from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import letter_score
 from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.scorers.video_choice import (
@@ -111,7 +111,7 @@ def _bare_path(path: str, folder: str) -> str:
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
     choices = _choices(row)
-    gold = _gold(row)
+    gold = _gold(row, choices)
     return Sample(
         id=row.identity("id") or name_of_text(row.text("question"), *choices),
         question=row.text("question"),
@@ -126,22 +126,18 @@ def to_sample(row: Row) -> Sample:
 def _choices(row: Row) -> tuple[str, ...]:
     """The candidates; of the hub's five columns those before the first `N/A`."""
     if row.has("candidates"):
-        return row.items("candidates")
-    columns = [row.get(name) for name in OPTIONS]
-    known = next((number for number, text in enumerate(columns) if text is None or text == ABSENT), len(columns))
-    return tuple(str(text) for text in columns[:known])
+        return row.required_options("candidates")
+    absent = {name: None for name in OPTIONS if row.get(name) == ABSENT}
+    return row.also(absent).numbered_options(OPTIONS)
 
 
-def _gold(row: Row) -> str | None:
+def _gold(row: Row, choices: tuple[str, ...]) -> str | None:
     """The right option's letter, from its number; some tables of results hold the letter itself."""
     if not row.has("correct_choice"):
-        return row.optional_text("answer")
-    index = row.integer("correct_choice")
-    if index == -1:  # how hidden answers are written
+        return next(iter(row.gold_letter("answer", options=choices)), None)
+    if row.number("correct_choice") == -1:  # how hidden answers are written
         return None
-    if index is None or not 0 <= index < len(OPTIONS):
-        raise row.fault("correct_choice", "expected 0 to 4")
-    return letters(len(OPTIONS))[index]
+    return next(iter(row.gold_letter("correct_choice", options=choices, is_index=True)), None)
 
 
 # Prompts

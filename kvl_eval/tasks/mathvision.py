@@ -16,7 +16,6 @@ from functools import partial
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.mathvision import option_value
 from kvl_eval.scorers.mathvision_protocols import score_exact, score_official, score_reader, score_vlmevalkit
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.reader_protocol import READER_NOTES
@@ -75,28 +74,17 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     name = row.identity("id", "index")
     if name is None:
         raise DataError("data.field", "mathvision: a row has neither id nor index", where=row.where)
-    choices = row.items("options", "choices") or row.items("choices")
+    choices = row.options("options", "choices") or row.options("choices")
     return Sample(
         id=name,
         question=row.text("question"),
         row=row.keep(KEPT),
         media=media,
         choices=choices,
-        answers=_answers(row.get("answer"), choices),
+        answers=row.gold_letter("answer", options=choices) if choices else row.gold_text("answer"),
         categories=_categories(row, choices),
         cluster=row.optional_text("picture") or name,
     )
-
-
-def _answers(gold: object, choices: Sequence[str]) -> tuple[str, ...]:
-    """The gold as it stands, uncleaned; none where it is missing or the letter of no option."""
-    if gold is None or gold == "":
-        return ()
-    try:
-        option_value(str(gold), choices)
-    except ValueError:
-        return ()
-    return (str(gold),)
 
 
 def _categories(row: Row, choices: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from kvl_eval.cells import LETTERS, QUESTION_TYPES, gold_letter
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mathvista import rule_extraction
@@ -25,7 +26,6 @@ from kvl_eval.scorers.mathvista_protocols import (
     score_official,
     score_vlmevalkit,
 )
-from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
@@ -41,8 +41,13 @@ from kvl_eval.types import ImageRef, Sample, Scored, Summary
 
 METADATA = ("language", "source", "category", "task", "context", "grade", "skills")
 GROUPS = ("question_type", "answer_type", *METADATA)
-QUESTION_TYPES = ("multi_choice", "free_form")
-ANSWER_TYPES = ("text", "integer", "float", "list")
+KINDS = {"multiple-choice": "multi_choice", "open": "free_form"}
+ANSWER_TYPES = {
+    "text": ("text", "string", "str"),
+    "integer": ("integer", "int"),
+    "float": ("float",),
+    "list": ("list",),
+}
 _QUERY = re.compile(r"Hint: .*?\nQuestion: (?P<question>.*?)(?:\nChoices:\n.*)?\Z", re.DOTALL)
 
 
@@ -84,7 +89,7 @@ def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
         question=official.text("question"),
         row={**columns, "cluster": cluster},
         media=() if picture is None else (picture,),
-        choices=official.items("choices"),
+        choices=official.written_options("choices"),
         answers=() if answer is None else (answer,),
         categories=_categories(official),
         cluster=cluster,
@@ -101,11 +106,11 @@ def official_columns(row: Row) -> dict[str, object]:
     embedded = _QUERY.match(question)
     if embedded:  # VLMEvalKit's table holds the whole query as its question
         question, query = embedded["question"], question
-    choices = row.items("choices")
-    kind = row.first_of("question_type", QUESTION_TYPES)
+    choices = row.options("choices")
+    kind = KINDS[row.kind("question_type", QUESTION_TYPES)]
     if kind == "multi_choice" and not choices:
         raise DataError("data.field", "mathvista: a choice question without choices", where=row.where)
-    answer = _answer(row, choices)
+    answer = _answer(row, choices if kind == "multi_choice" else ())
     columns: dict[str, object] = {
         "pid": name,
         "question": question,
@@ -113,7 +118,7 @@ def official_columns(row: Row) -> dict[str, object]:
         "unit": row.optional_text("unit"),
         "answer": answer,
         "question_type": kind,
-        "answer_type": row.first_of("answer_type", ANSWER_TYPES),
+        "answer_type": row.kind("answer_type", ANSWER_TYPES),
         "metadata": _metadata(row),
         "cluster": None,
         "precision": _precision(row, query, answer),
@@ -145,12 +150,20 @@ def _precision(row: Row, query: str | None, answer: str | None) -> int | None:
 
 
 def _answer(row: Row, choices: Sequence[str]) -> str | None:
-    """Gold as text; the right choice's where a table gives its letter only. None where the split hides it."""
-    gold, option = row.get("answer"), row.get("answer_option")
-    text = None if gold is None or str(gold) == "" else str(gold)
-    if choices and text not in choices and isinstance(option, str) and option in letters(len(choices)):
-        return choices[letters(len(choices)).index(option)]
-    return text
+    """Gold as text, of `choices` the right one's, which a table may name by its letter. None where there is none.
+
+    Raises: DataError `data.field`, for a text that is none of `choices`.
+    """
+    option = row.optional_text("answer_option")
+    is_whole = row.kind("answer_type", ANSWER_TYPES) == "integer"
+    text = "".join(row.gold_written("answer", is_whole=is_whole)) if option is None or row.has("answer") else ""
+    if choices and (text or option):
+        same = [choice for choice in choices if choice.strip() == text.strip()]
+        letter = None if same or option is None else gold_letter(option, choices, row.where)
+        if not same and letter is None:
+            raise row.fault("answer", "the gold of a choice question is the text of one of its choices")
+        return same[0] if letter is None else choices[LETTERS.index(letter)]
+    return text or None
 
 
 def _cluster(picture: ImageRef, row: Row) -> str | None:

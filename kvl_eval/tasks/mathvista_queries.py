@@ -33,7 +33,7 @@ def build_query(row: Row) -> str:
 
 def _question_lines(row: Row) -> list[str]:
     lines = [f"Question: {_with_unit(row)}"]
-    choices = row.items("choices")
+    choices = row.written_options("choices")
     if choices:
         lines += ["Choices:", *(f"({letter}) {text}" for letter, text in lettered(choices).items())]
     return lines

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import by_question, mean, summarise
 from kvl_eval.scorers.mmbench import may_be_rotated, rotated, static_letter
 from kvl_eval.scorers.multiple_choice import can_infer, lettered
@@ -60,8 +61,10 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 
 def _with_rotations(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
-        choices, answer = row.options(), row.optional_text("answer")
-        if answer is not None and answer not in lettered(choices):
+        try:
+            choices = row.required_options()
+            answer = next(iter(row.gold_letter("answer", options=choices)), None)
+        except DataError:
             yield row  # refused where it becomes a sample
             continue
         for turn in range(len(choices) if may_be_rotated(choices) else 1):
@@ -80,9 +83,7 @@ def _index(row: Row) -> int:
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     index = _index(row)
     columns = {name: cell for name, cell in row.keep(KEPT).items() if (name, cell) != ("hint", "nan")}
-    choices, answer = row.options(), row.optional_text("answer")
-    if answer is not None and answer not in lettered(choices):
-        raise row.fault("answer", f"{len(choices)} options")
+    choices = row.required_options()
     labels = {"l2-category": row.optional_text("l2-category", "L2-category", "l2_category")}
     return Sample(
         id=str(index),
@@ -90,7 +91,7 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
         row={**columns, "index": index},
         media=media,
         choices=choices,
-        answers=() if answer is None else (answer,),
+        answers=row.gold_letter("answer", options=choices),
         categories=one_label(**labels, category=row.get("category")),
         cluster=row.optional_text("picture"),
         group=row.identity("g_index") or str(index % STEP),

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from kvl_eval.cells import ANSWER_FORMATS
 from kvl_eval.errors import DataError
 from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import mean, summarise
@@ -145,18 +146,20 @@ def _pdf(cell: object) -> bytes | None:
 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its document. Raises DataError."""
-    answer = row.get("answer")
+    kind = row.kind("answer_format", ANSWER_FORMATS)
+    answers = row.gold_written("answer", is_whole=kind == "Int")
+    answer = answers[0] if answers else None
     document = row.get("doc_id")
     return Sample(
         id=_identity(row),
         question=row.text("question"),
         row={name: _plain(cell) for name, cell in row.keep(KEPT).items()},
-        answers=() if answer is None else (str(answer),),
+        answers=answers,
         categories={
             "evidence_source": row.items("evidence_sources"),
             "pages": _page_kinds(row.items("evidence_pages"), answer) if row.has("evidence_pages") else (),
             "doc_type": (str(row.get("doc_type")),) if row.has("doc_type") else (),
-            "answer_format": (row.text("answer_format") or "Str",),
+            "answer_format": (kind,),
         },
         cluster=None if document is None else str(document),
     )
@@ -170,7 +173,7 @@ def _identity(row: Row) -> str:
 
 
 def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple | list) else value if isinstance(value, int) else str(value)
+    return list(value) if isinstance(value, tuple | list) else value if isinstance(value, int | float) else str(value)
 
 
 def _page_kinds(pages: Sequence[str], answer: object) -> tuple[str, ...]:

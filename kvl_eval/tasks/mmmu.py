@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from kvl_eval.cells import QUESTION_TYPES, gold_letter, list_or_text
 from kvl_eval.errors import DataError
-from kvl_eval.rows import list_or_text
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmmu_protocols import (
     MULTIPLE_CHOICE,
@@ -28,7 +28,7 @@ from kvl_eval.scorers.mmmu_protocols import (
 )
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.reader_protocol import without_answer
-from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows, rows_of_split
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_maker, shared_cells
 from kvl_eval.tasks.base import (
@@ -89,15 +89,7 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
     stems = ("MMMU_TEST",) if split == "test" else ("MMMU_DEV_VAL",)
     required = ("id|index", "question", "options|A|choices")
     rows = read_rows(found, split, Tables(task="mmmu", required=required, stems=stems), reporter)
-    wanted = (row for row in shared_cells(rows) if row.get("split") in (None, split))
-    yield from pictured_samples(wanted, _loaded, found, reporter, texts=())
-
-
-def _loaded(row: Row, media: tuple[ImageRef, ...]) -> Sample:
-    made = _sample(row, media)
-    if is_choice(made) and len(made.choices) < 2:
-        raise DataError("data.field", f"mmmu: {len(made.choices)} options in a multiple-choice question")
-    return made
+    yield from pictured_samples(rows_of_split(shared_cells(rows), split), _sample, found, reporter, texts=())
 
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
@@ -105,39 +97,50 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     if name is None:
         raise DataError("data.field", "mmmu: a row has neither id nor index", where=row.where)
     choices = row.options()
+    kind = _kind(row, choices)
+    has_columns = any(name in row for name in ("options", "choices", "A"))
+    if kind == MULTIPLE_CHOICE and has_columns and len(choices) < 2:
+        raise DataError("data.field", f"mmmu: {len(choices)} options in a multiple-choice question", where=row.where)
     return Sample(
         id=name,
         question=row.text("question"),
         row={key: row.values[key] for key in KEPT if row.has(key) or (key == "choices" and key in row)},
         media=media,
         choices=choices,
-        answers=_answers(row),
-        categories=_categories(row, choices, name),
+        answers=_answers(row, choices if kind == MULTIPLE_CHOICE else ()),
+        categories=_categories(row, choices, kind, name),
         cluster=row.optional_text("picture") or name,
     )
 
 
-def _answers(row: Row) -> tuple[str, ...]:
-    """Accepted answers; the hub writes a list of them as text, the authors' key and our vectors as a list."""
-    gold = row.get("answer")
-    if gold is None or gold in ("", "?"):  # withheld on the test split
+def _kind(row: Row, choices: Sequence[str]) -> str:
+    """Of a layout without that column: multiple choice where there are options."""
+    if "question_type" in row:
+        return row.kind("question_type", QUESTION_TYPES)
+    return MULTIPLE_CHOICE if choices else "open"
+
+
+def _answers(row: Row, choices: Sequence[str]) -> tuple[str, ...]:
+    """Accepted answers, of `choices` letters; lists of them are written as text by the hub."""
+    gold = row.gold("answer")
+    if gold is None or gold == "?":  # withheld on the test split
         return ()
-    if isinstance(gold, list | tuple):
-        return row.items("answer")
-    if isinstance(gold, str) and gold.startswith("[") and "choices" not in row:
-        return list_or_text(gold, row.where)
-    return (str(gold),)
+    if isinstance(gold, str):
+        answers = list_or_text(gold) if gold.startswith("[") and "choices" not in row else (gold,)
+    else:
+        answers = row.items("answer") if isinstance(gold, list | tuple) else row.gold_text("answer")
+    letters = (gold_letter(answer, choices, row.where) for answer in answers) if choices else answers
+    return tuple(letter for letter in letters if letter is not None)
 
 
-def _categories(row: Row, choices: Sequence[str], name: str) -> dict[str, tuple[str, ...]]:
-    kind = row.text("question_type") or (MULTIPLE_CHOICE if choices else "open")
+def _categories(row: Row, choices: Sequence[str], kind: str, name: str) -> dict[str, tuple[str, ...]]:
     subject = _subject(row, name)
     tags = image_tags("\n".join([row.text("question"), *choices]))
     return {
         **one_label(
             subject=subject,
             domain=DOMAIN_OF.get(subject or ""),
-            question_type=MULTIPLE_CHOICE if kind == MULTIPLE_CHOICE else "open",
+            question_type=kind,
             difficulty=row.get("topic_difficulty"),
         ),
         **({"image_type": _labels(row)} if row.get("img_type") else {}),
@@ -156,7 +159,7 @@ def _subject(row: Row, name: str) -> str | None:
 
 def _labels(row: Row) -> tuple[str, ...]:
     kinds = row.get("img_type")
-    names = list_or_text(kinds, "img_type") if isinstance(kinds, str) else row.items("img_type")
+    names = list_or_text(kinds) if isinstance(kinds, str) else row.items("img_type")
     return tuple(dict.fromkeys(names))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from kvl_eval.rows import LETTERS, list_or_text
+from kvl_eval.cells import LETTERS, list_or_text
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit_cot, whole_reply
 from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
@@ -34,7 +34,6 @@ from kvl_eval.tasks.base import (
     reader_protocol,
 )
 from kvl_eval.tasks.choices import (
-    gold_text,
     image_tags,
     interleaved,
     one_label,
@@ -45,6 +44,7 @@ from kvl_eval.tasks.choices import (
 from kvl_eval.tasks.mmmu import DOMAIN_OF, DOMAINS
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
+NESTED = ()  # validation_Accounting_29 holds its options as a list in a list, and is scored as the authors read it
 KEPT = (
     *("id", "index", "row", "question", "options", "choices", "answer", "img_type", "topic_difficulty", "subject"),
     *("category", "picture", *LETTERS),
@@ -75,19 +75,19 @@ def load(
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     name = row_id(row, "id", "index")
-    choices = row.options()
+    choices = row.required_options()
     subject = (row.text("subject", "category") or "_".join(name.split("_")[1:-1])).replace(" ", "_")
     labels = one_label(subject=subject, domain=DOMAIN_OF.get(subject), difficulty=row.get("topic_difficulty"))
     kinds = row.get("img_type")
     if isinstance(kinds, str):
-        labels["image_type"] = list_or_text(kinds, row.where)
+        labels["image_type"] = list_or_text(kinds)
     return Sample(
         id=name,
         question=row.text("question"),
         row=row.keep(KEPT),
         media=media,
         choices=choices,
-        answers=gold_text(row, "answer"),
+        answers=row.gold_letter("answer", options=choices if len(choices) > 1 else NESTED),
         categories={**labels, "options": (str(len(choices)),)},
         cluster=row.optional_text("picture"),
     )

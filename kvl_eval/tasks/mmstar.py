@@ -10,6 +10,7 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMStar; the Thinking-2506 mode
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from kvl_eval.scorers.aggregate import summarise
@@ -32,7 +33,6 @@ from kvl_eval.tasks.base import (
 from kvl_eval.tasks.choices import (
     SELECT,
     STEP_BY_STEP,
-    gold_text,
     one_label,
     option_lines,
     row_id,
@@ -62,6 +62,8 @@ KEPT = (
     *("index", "id", "row", "question", "choices", "A", "B", "C", "D", "answer", "category", "l2_category"),
     *("l2-category", "picture"),
 )
+WITHOUT_TEXT = ("",) * 4  # the letters A to D, where a row has no options
+_HINTED = re.compile(r"(?:Hint: [^\n]*\n)?Question: (?P<question>.*?)\nChoices:\n(?P<choices>.*)", re.DOTALL)
 LMMS_SUFFIX = "\nAnswer with the option's letter from the given choices directly"
 
 
@@ -73,22 +75,32 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     question = row.text("question")
+    choices = row.options() or _parts(question)[1] or WITHOUT_TEXT
     return Sample(
         id=row_id(row, "index", "id"),
         question=question,
         row=row.keep(KEPT),
         media=media,
-        choices=row.options() or _in_text(question),
-        answers=gold_text(row, "answer"),
+        choices=choices,
+        answers=row.gold_letter("answer", options=choices),
         categories=one_label(ability=row.get("category"), axis=row.optional_text("l2_category", "l2-category")),
         cluster=row.optional_text("picture"),
     )
 
 
-def _in_text(question: str) -> tuple[str, ...]:
-    """The options that the hub's question ends in: `Options: A: red, B: blue, C: green` on a line of its own."""
-    _, mark, listed = question.rpartition("\nOptions: ")
-    return split_options(f", {listed}", ", {}: ")[1] if mark else ()
+def _parts(text: str) -> tuple[str, tuple[str, ...]]:
+    """The bare question, and the options that the hub's text ends in: in 7 of the 1,500 rows there are none.
+
+    1,154 rows end in a line `Options: A: red, B: blue, C: green`; 339 are `Question: ..`, most with a hint before it,
+    and end in `Choices:` with a line `(A) red` for each.
+    """
+    before, mark, listed = text.rpartition("\nOptions: A: ")
+    if mark:
+        return before, split_options(f", A: {listed}", ", {}: ")[1]
+    asked = _HINTED.fullmatch(text)
+    if asked is None:
+        return text, ()
+    return asked["question"].strip(), split_options("\n" + asked["choices"].strip(), "\n({}) ")[1]
 
 
 sample = sample_maker(_sample)
@@ -111,15 +123,14 @@ def vlmevalkit(one: Sample) -> list[Message]:
 def lmms_eval(one: Sample) -> list[Message]:
     """The question with its options inside, and the request for a letter."""
     question = one.question
-    if _bare(one) == question and one.choices:
+    if _bare(one) == question and any(one.choices):
         question += "\nOptions: " + ", ".join(option_lines(one.choices).replace(". ", ": ").splitlines())
     return [Message.user(*one.media, question + LMMS_SUFFIX)]
 
 
 def _bare(one: Sample) -> str:
     """The question without the options that the hub's text holds."""
-    head, mark, _ = one.question.rpartition("\nOptions: A: ")
-    return head if mark else one.question
+    return _parts(one.question)[0]
 
 
 # Scoring

@@ -45,7 +45,7 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
         question=row.text("question"),
         row=row.keep(KEPT),
         media=media,
-        answers=(str(row.get("answer")),) if row.has("answer") else (),
+        answers=row.gold_text("answer"),
         categories={"capability": names, "integration": ("_".join(sorted(names)),)} if names else {},
         cluster=row.optional_text("imagename", "picture"),
     )
@@ -53,9 +53,11 @@ def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
 
 def _capabilities(row: Row) -> tuple[str, ...]:
     """A list, or its items in one text with commas between them."""
-    column = "capability" if row.get("capability") else "category"
+    column = "category" if row.has("category") and not row.has("capability") else "capability"
     joined = row.get(column)
-    names = joined.split(",") if isinstance(joined, str) and joined else row.items(column)
+    names = joined.split(",") if isinstance(joined, str) else row.items(column)
+    if not names:
+        raise row.fault(column, "expected the capabilities that the question needs")
     return tuple(name.strip() for name in names)
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from kvl_eval.cells import QUESTION_TYPES
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answers import Reading
 from kvl_eval.scorers.mmvu import choice_correct, logged_letter, open_correct
@@ -26,7 +27,7 @@ from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
 from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
-from kvl_eval.tasks.choices import gold_text, one_label, row_id
+from kvl_eval.tasks.choices import one_label, row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import GIVEN, MISSING, Extraction, Message, Sample, Score, Scored, Summary
 
@@ -41,6 +42,7 @@ DISCIPLINES = {
     "Humanities_and_Social_Science": "Art Literature History Law Economics Management",
 }
 DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects.split()}
+CHOICE = "multiple-choice"
 KEPT = ("id", "row", "question", "question_type", "choices", "answer", "video", "video_path", "youtube_url", "metadata")
 
 
@@ -65,23 +67,24 @@ FILMING = Filming(file=_file, folders=("videos", "."), rule="linspace", frames=F
 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    options = row.get("choices")
+    kind = {"open": "open-ended"}.get(known := row.kind("question_type", QUESTION_TYPES), known)
+    choices = row.required_options("choices") if kind == CHOICE else ()
     video = row.optional_text("video", "video_path")
     subject = PurePosixPath(video).parent.name if video else ""
     return Sample(
         id=row_id(row, "id", number=0),
         question=row.text("question"),
-        row=row.keep(KEPT),
-        choices=tuple(str(text) for text in options.values() if text) if isinstance(options, Mapping) else (),
-        answers=gold_text(row, "answer"),
-        categories=one_label(type=row.get("question_type"), discipline=DISCIPLINE_OF.get(subject), subject=subject),
+        row={**row.keep(KEPT), "question_type": kind},
+        choices=choices,
+        answers=row.gold_letter("answer", options=choices) if choices else row.gold_text("answer"),
+        categories=one_label(type=kind, discipline=DISCIPLINE_OF.get(subject), subject=subject),
         cluster=video,
     )
 
 
 def is_choice(one: Sample) -> bool:
     """Whether the row is a multiple-choice question."""
-    return one.row.get("question_type") == "multiple-choice"
+    return one.row.get("question_type") == CHOICE
 
 
 def _choices(one: Sample) -> dict[str, str]:

@@ -89,7 +89,7 @@ def _loaded(pictures: NamedPictures, row: Row) -> Sample:
 def to_sample(row: Row, picture: ImageRef | None = None) -> Sample:
     """A row of any layout as a sample, with or without its picture. Raises: DataError `data.field`."""
     kind = row.text("type", "question_type", "category")
-    if not isinstance(row.get("question"), str) or kind not in POINTS:
+    if not isinstance(row.values.get("question"), str) or kind not in POINTS:
         raise DataError(
             "data.field",
             f"a question needs `question` and a known `type`, found {kind!r}",
@@ -120,10 +120,10 @@ def _id(row: Row, dataset: str | None) -> str:
 def _answers(row: Row) -> tuple[str, ...]:
     """Answers are a text (851 rows of the authors' JSON), a list, or, in the TSV, a list written as text."""
     column = "answers" if "answers" in row else "answer"
-    value = row.get(column)
-    if not isinstance(value, str | list | tuple):
-        raise row.fault(column, "expected a text or a list of texts")
-    return (value,) if isinstance(value, str) and not _is_list_text(value) else row.items(column)
+    value = row.gold(column)
+    if isinstance(value, str) and not _is_list_text(value):
+        return (value,)
+    return row.gold_texts(column)
 
 
 def _is_list_text(value: str) -> bool:

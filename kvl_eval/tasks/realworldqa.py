@@ -51,15 +51,16 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
-    question, gold = row.text("question"), row.text("answer").strip()
+    question, gold = row.text("question"), "".join(row.gold_text("answer")).strip()
     is_letter = gold.upper() in ("A", "B", "C", "D")
+    choices = (row.options() or _split(question)[1]) if is_letter else ()
     return Sample(
         id=row_id(row, "index", "id"),
         question=question,
         row=row.keep(KEPT),
         media=media,
-        choices=(row.options() or _split(question)[1]) if is_letter else (),
-        answers=((gold.upper() if is_letter else gold),) if gold else (),
+        choices=choices,
+        answers=row.gold_letter("answer", options=choices) if is_letter else (gold,) if gold else (),
         categories={"answer": ("letter" if is_letter else "open",)},
         cluster=row.optional_text("picture"),
     )

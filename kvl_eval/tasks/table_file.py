@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from kvl_eval.cells import gold_letter
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answers import Reading, Wanted
 from kvl_eval.scorers.answers.dress import folded
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.reader_protocol import READER_NOTES, reader_score
-from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, read_rows
+from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.tasks.base import OFFICIAL, READER, Protocol, Split, Task, TaskData
 from kvl_eval.types import Message, Sample, Score
@@ -36,8 +38,9 @@ def table_task(path: Path) -> Task:
 
     def load(_: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
         tables = Tables(task=f"file:{path.name}", required=("question", "answer"))
-        for number, row in enumerate(read_rows(Source(data_dir=path.parent), path.stem, tables, reporter), 1):
-            yield to_sample(Row({"id": str(number), **row.values}, row.where), root=path.parent)
+        rows = read_rows(Source(data_dir=path.parent), path.stem, tables, reporter)
+        named = (row if "id" in row else row.also({"id": str(number)}) for number, row in enumerate(rows, 1))
+        yield from made_from(named, partial(to_sample, root=path.parent), reporter)
 
     return Task(
         name=f"file:{path}",
@@ -68,6 +71,9 @@ def to_sample(row: Row, root: Path | None = None) -> Sample:
     for name in ("question", "answer"):
         if not isinstance(row.get(name), str | int | float):
             raise row.fault(name, "a text or a number is needed")
+    choices = row.options("choices")
+    if choices:
+        gold_letter(row.get("answer"), choices, row.where)
     images, image = row.get("images"), row.get("image")
     pictures = images if isinstance(images, list) and images else [image] if image else []
     return Sample(
@@ -78,7 +84,7 @@ def to_sample(row: Row, root: Path | None = None) -> Sample:
             image_ref(picture, name=f"image:{index}", root=root, where=row.where)
             for index, picture in enumerate(pictures, 1)
         ),
-        choices=row.items("choices"),
+        choices=choices,
         answers=(str(row.get("answer")),),
     )
 

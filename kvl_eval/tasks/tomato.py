@@ -83,37 +83,22 @@ FILMING = Filming(file=_file, folders=("videos", "."), rule="linspace", frames=F
 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    choices = row.options()
+    choices = row.required_options()
     kind = row.text("reason_type").replace("&", "_")
     changed = tuple(name for name, on in row.mapping("variation").items() if on)
     name = row_id(row, "id", number=0)
     return Sample(
         id=f"{kind}/{name}" if kind else name,
         question=row.text("question"),
-        row={**row.keep(KEPT), "options": list(choices)},
+        row={**row.keep(KEPT), "options": list(row.written_options())},
         choices=choices,
-        answers=_gold(row, len(choices)),
+        answers=row.gold_letter("answer", "answer_index", options=choices, is_index=True),
         categories={
             **one_label(reason_type=kind, demonstration_type=row.text("demonstration_type")),
             **({"variation": changed} if changed else {}),
         },
         cluster=row.optional_text("video_path", "key"),
     )
-
-
-def _gold(row: Row, count: int) -> tuple[str, ...]:
-    """The right option's letter, from its number or as it is."""
-    column = "answer" if "answer" in row else "answer_index"
-    value = row.get(column)
-    if value is None:
-        return ()
-    text = str(value).strip()
-    names = letters(count)
-    if text.isdecimal() and int(text) < count:
-        return (names[int(text)],)
-    if text in names:
-        return (text,)
-    raise row.fault(column, f"expected one of {count} options")
 
 
 # Prompts

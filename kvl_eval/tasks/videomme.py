@@ -26,7 +26,6 @@ from kvl_eval.scorers.video_choice import (
     first_letter,
     left_out,
     none_of_them,
-    without_letters,
 )
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
@@ -141,16 +140,13 @@ def _is_file(root: Path | None, path: str | None) -> bool:
 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    options = row.items("options", "candidates")
-    answer = row.optional_text("answer")
-    if answer is not None and answer not in tuple("ABCD"):
-        raise row.fault("answer", "expected a letter from A to D")
+    options, choices = row.written_options(), row.required_options()
     return Sample(
         id=row.identity("question_id", "index", "id") or name_of_text(row.text("question"), *options),
         question=row.text("question"),
         row={**row.keep(KEPT), "options": list(options)},
-        choices=without_letters(options),
-        answers=() if answer is None else (answer,),
+        choices=choices,
+        answers=row.gold_letter("answer", options=choices),
         categories={field: (str(row.get(field)),) for field in FIELDS if row.has(field)},
         cluster=row.optional_text("videoID", "video", "video_id"),
     )
@@ -188,7 +184,7 @@ def lmms_eval(one: Sample) -> list[Message]:
 
 
 def _question(one: Sample) -> str:
-    return "\n".join([one.question, *one.columns.items("options")])
+    return "\n".join([one.question, *one.columns.written_options("options")])
 
 
 def _media(one: Sample) -> tuple[list[Part], SubtitleRef | None]:

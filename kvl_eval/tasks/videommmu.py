@@ -130,13 +130,18 @@ def to_sample(row: Row) -> Sample:
     return Sample(
         id=f"{track}/{name}",
         question=row.text("question"),
-        row={**row.keep(KEPT), "track": track, "options": list(choices)},
+        row={**row.keep(KEPT), "track": track, "options": list(row.written_options())},
         media=(image_ref(picture, name="image:1", root=None, where=row.where),) if picture else (),
         choices=choices,
-        answers=(str(row.get("answer")),) if row.has("answer") else (),
+        answers=_gold(row, choices),
         categories=one_label(track=track, subject=subject, domain=DOMAIN_OF.get(subject)),
         cluster=name,
     )
+
+
+def _gold(row: Row, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """A letter of `choices`; of an open question a text, be it that of a list."""
+    return row.gold_letter("answer", options=choices) if choices else row.gold_written("answer")
 
 
 def gold_values(answer: str) -> list[str]:

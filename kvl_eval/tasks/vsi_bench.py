@@ -30,7 +30,6 @@ from kvl_eval.scorers.relative_accuracy import (
     vlmevalkit_relative_accuracy,
 )
 from kvl_eval.scorers.spatial_bench import matched_number, matched_option
-from kvl_eval.scorers.video_choice import without_letters
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
@@ -79,17 +78,28 @@ FILMING = Filming(file=_file, folders=(".", "videos", "video"), rule="linspace",
 
 def to_sample(row: Row) -> Sample:
     """One row of any layout as a Sample, without its video. Raises DataError."""
-    options = row.items("options", "candidates")
-    gold = str(row.get("ground_truth", "answer")) if row.has("ground_truth") or row.has("answer") else ""
+    kind = row.text("question_type")
+    options = row.written_options()
+    choices = () if kind in NUMBERS else row.required_options()
     return Sample(
         id=row_id(row, "id", number=0),
         question=row.text("question"),
         row={**row.keep(KEPT), "options": list(options)},
-        choices=without_letters(options),
-        answers=(gold,) if gold.strip() else (),
-        categories={"type": (row.text("question_type"),), **one_label(dataset=row.get("dataset"))},
+        choices=choices or row.options(),
+        answers=_gold(row, kind, choices),
+        categories={"type": (kind,), **one_label(dataset=row.get("dataset"))},
         cluster=row.optional_text("scene_name", "video"),
     )
+
+
+def _gold(row: Row, kind: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """A letter of `choices`, or a number as the table writes it."""
+    if kind not in NUMBERS:
+        return row.gold_letter("ground_truth", "answer", options=choices)
+    gold = row.gold_text("ground_truth", "answer")
+    if gold and as_float(gold[0]) is None:
+        raise row.fault("ground_truth" if row.has("ground_truth") else "answer", "expected a number")
+    return gold
 
 
 # Prompts
@@ -98,7 +108,9 @@ def to_sample(row: Row) -> Sample:
 def _prompt(number: str, header: str) -> Callable[[Sample], list[Message]]:
     def prompt(one: Sample) -> list[Message]:
         tail = (
-            [number] if asks_for_number(one) else [*([header] if header else []), *one.columns.items("options"), DIRECT]
+            [number]
+            if asks_for_number(one)
+            else [*([header] if header else []), *one.columns.written_options("options"), DIRECT]
         )
         return [Message.user(*one.media, "\n".join([FRAMES_OF, one.question, *tail]))]
 

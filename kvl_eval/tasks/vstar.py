@@ -25,7 +25,6 @@ from kvl_eval.sources.pictures import pictured_samples, sample_maker
 from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, reader_protocol
 from kvl_eval.tasks.choices import (
     DIRECT,
-    gold_text,
     one_label,
     option_lines,
     row_id,
@@ -61,13 +60,14 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     text = row.text("text", "question")
+    choices = row.options() or _split(text)[1]
     return Sample(
         id=row_id(row, "question_id", "index", "id"),
         question=text,
         row=row.keep(KEPT),
         media=media,
-        choices=row.options() or _split(text)[1],
-        answers=gold_text(row, "label", "answer"),
+        choices=choices,
+        answers=row.gold_letter("label", "answer", options=choices),
         categories=one_label(category=row.get("category")),
         cluster=row.optional_text("picture"),
     )

@@ -26,11 +26,11 @@ from tests.tiny_task import sample_of, tiny
 
 ROW = {"question_type": "free_form", "answer_type": "integer", "answer": "14", "image": "images/1.jpg"}
 LINES = [
-    {"id": "a", "response": "14", "row": {"pid": "1", **ROW}},
-    {"id": "b", "response": "It is 15.", "row": {"pid": "1", **ROW}},
-    {"id": "c", "response": "no number", "row": {"pid": "2", **ROW}},
-    {"id": "d", "response": "no number", "extraction": "14", "row": {"pid": "3", **ROW}},
-    {"id": "e", "response": "14", "extraction": None, "row": {"pid": "4", **ROW}},
+    {"id": "a", "response": "14", "row": {"pid": "a", **ROW}},
+    {"id": "b", "response": "It is 15.", "row": {"pid": "b", **ROW}},
+    {"id": "c", "response": "no number", "row": {"pid": "c", **ROW}},
+    {"id": "d", "response": "no number", "extraction": "14", "row": {"pid": "d", **ROW}},
+    {"id": "e", "response": "14", "extraction": None, "row": {"pid": "e", **ROW}},
 ]
 
 
@@ -167,13 +167,10 @@ def test_all_protocols_show_where_they_differ(tmp_path: Path) -> None:
         pytest.param([{"id": "x", "row": 3, "response": "1"}], "data.field", 1, "row", id="row-is-no-object"),
         pytest.param([{"id": "1"}], "data.field", 1, "None", id="no-response"),
         pytest.param([{"id": "1", "response": 14}], "data.field", 1, "14", id="response-is-a-number"),
-        pytest.param(
-            [{"response": "1", "row": {**ROW, "answer_type": "x", "pid": "1"}}],
-            "data.field",
-            1,
-            "integer",
-            id="bad-row",
-        ),
+        pytest.param([{**LINES[0], "id": "x"}], "data.field", 1, "another question", id="id-of-another-row"),
+        pytest.param([{"row": LINES[0]["row"], "prediction": "14"}], "data.field", 1, "prediction", id="prediction"),
+        pytest.param([{"row": LINES[0]["row"], "output": "14"}], "data.field", 1, "output", id="output"),
+        pytest.param([{"row": LINES[0]["row"], "answer": "14"}], "data.field", 1, "answer", id="answer"),
     ],
 )
 def test_bad_lines_name_the_place(tmp_path: Path, lines: list[Any], code: str, line: int, why: str) -> None:
@@ -182,6 +179,18 @@ def test_bad_lines_name_the_place(tmp_path: Path, lines: list[Any], code: str, l
         score(path)
     assert (caught.value.code, caught.value.where) == (code, f"{path}:{line}")
     assert why in (caught.value.why or "")
+
+
+def test_a_bad_row_is_named_and_the_others_are_scored(tmp_path: Path) -> None:
+    bad = {"response": "1", "row": {**ROW, "answer_type": "x", "pid": "z"}}
+    path = written(tmp_path, [LINES[0], bad, LINES[1]])
+    result = score(path)
+    assert [line.id for line in result.first.scores] == ["a", "b"]
+    assert not result.complete
+    (fault,) = result.refused
+    assert (fault.code, fault.where, fault.message) == ("data.field", f"{path}:2, id z", "answer_type is 'x'")
+    assert "integer" in (fault.why or "")
+    assert "answer_type is 'x'" in str(result.as_json()["refused"])
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from kvl_eval.errors import DataError
 from kvl_eval.sources import Reporter, Row, Source, Tables, made_from, read_rows
+from kvl_eval.sources.unusable import fault_of
+from kvl_eval.types import Sample
 from tests.refusals import refused
 
 ROWS = [{"pid": str(number), "question": f"q{number}", "answer": str(number)} for number in range(5)]
@@ -173,19 +175,34 @@ def test_pickles_are_refused_whatever_their_name(tmp_path: Path, name: str) -> N
 def test_bad_rows_are_an_error_or_collected(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test.parquet")
 
-    def make(row: Row) -> str:
+    def make(row: Row) -> Sample:
         if row.values["pid"] in "13":
             raise DataError("data.field", "bad")
-        return str(row.values["pid"])
+        return Sample(id=str(row.values["pid"]), question="", row={})
 
     source = Source(data_dir=tmp_path)
     with pytest.raises(DataError) as caught:
         list(made_from(read_rows(source, "test", Tables(task="demo")), make))
-    assert caught.value.where == "test.parquet row 2"
+    assert caught.value.where == "test.parquet row 2, id 1"
     faults: list[DataError] = []
     reporter = Reporter(bad_row=faults.append)
-    assert list(made_from(read_rows(source, "test", Tables(task="demo")), make, reporter)) == ["0", "2", "4"]
-    assert [fault.where for fault in faults] == ["test.parquet row 2", "test.parquet row 4"]
+    made = list(made_from(read_rows(source, "test", Tables(task="demo")), make, reporter))
+    assert [one.id for one in made] == ["0", "2", "4"]
+    assert [fault.where for fault in faults] == ["test.parquet row 2, id 1", "test.parquet row 4, id 3"]
+
+
+def test_bad_rows_may_keep_their_places(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "test.parquet")
+
+    def make(row: Row) -> Sample:
+        raise DataError("data.field", "bad", why="no gold")
+
+    rows = read_rows(Source(data_dir=tmp_path), "test", Tables(task="demo"))
+    made = list(made_from(rows, make, Reporter(keeps_bad_rows=True)))
+    assert [one.id for one in made] == ["0", "1", "2", "3", "4"]
+    fault = fault_of(made[3])
+    assert fault is not None
+    assert (fault.code, fault.where, fault.why) == ("data.field", "test.parquet row 4, id 3", "no gold")
 
 
 def test_neither_folder_nor_repository() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvl_eval.errors import DataError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.ai2d import TASK
 from kvl_eval.types import MISSING
@@ -55,7 +56,8 @@ def test_gold_is_a_place_on_the_hub_and_a_letter_in_the_table() -> None:
     assert TASK.sample(ROW).answers == ("B",), "the place, never the option's text"
     table = {"index": 1, "question": "q", "A": "c", "B": "D", "answer": "B"}
     assert TASK.sample(table).answers == ("B",)
-    assert TASK.sample({**ROW, "answer": "9"}).answers == ()
+    with pytest.raises(DataError, match="no option"):
+        TASK.sample({**ROW, "answer": "9"})
 
 
 def test_undecided_replies_are_shown() -> None:

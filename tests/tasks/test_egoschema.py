@@ -135,7 +135,7 @@ def test_index_of(text: str, index: int | None) -> None:
     assert index_of(text) == index
 
 
-@pytest.mark.parametrize("change", [{"answer": 5}, {"answer": "A"}, {"option": "A. x"}])
+@pytest.mark.parametrize("change", [{"answer": 5}, {"answer": "F"}, {"option": "A. x"}])
 def test_bad_rows_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(DataError):
         TASK.sample({**HUB, **change})

@@ -203,7 +203,7 @@ def test_a_duration_that_is_no_number_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "lvb_val.json", [{**JSON_ROW, "duration": "long"}])
     with refused(DataError, "data.field", "'long'") as caught:
         load(LONGVIDEOBENCH, tmp_path)
-    assert caught.value.where == "lvb_val.json row 1"
+    assert caught.value.where == f"lvb_val.json row 1, id {JSON_ROW['id']}"
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_vlmevalkit_never_scores_a_list() -> None:
 
 @pytest.mark.parametrize("protocol", list(TASK.protocols))
 def test_without_gold_nothing_is_scored(protocol: str) -> None:
-    score = TASK.protocols[protocol].score(TASK.sample(CHOICE | {"answer": ""}), "blue", MISSING)
+    score = TASK.protocols[protocol].score(TASK.sample(CHOICE | {"answer": None}), "blue", MISSING)
     assert (score.verdict, score.reason, score.value) == ("not_scored", "no_gold", None)
 
 

@@ -158,7 +158,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
     write_parquet(tmp_path / "val.parquet", [{**ROW, "question": None}])
     with pytest.raises(DataError) as caught:
         load(tmp_path)
-    assert (caught.value.code, caught.value.where) == ("data.field", "val.parquet row 1")
+    assert (caught.value.code, caught.value.where) == ("data.field", "val.parquet row 1, id 7")
 
 
 def test_counts() -> None:

@@ -177,7 +177,7 @@ def test_proxy(gold: str, answer: str, value: float) -> None:
     assert proxy(gold, answer) == value
 
 
-@given(response=st.text(max_size=60), gold=st.text(min_size=1, max_size=20))
+@given(response=st.text(max_size=60), gold=st.text(min_size=1, max_size=20).filter(str.strip))
 def test_no_response_breaks_a_protocol(response: str, gold: str) -> None:
     check_no_response_breaks(TASK, {**ROW, "answer": gold}, response)
     assert (

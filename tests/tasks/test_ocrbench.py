@@ -176,7 +176,9 @@ def test_vlmevalkit_layout(tmp_path: Path) -> None:
     check_again(sample)
 
 
-@pytest.mark.parametrize("change", [{"type": "Sonnets"}, {"question": None}, {"answers": None}, {"answers": 5}])
+@pytest.mark.parametrize(
+    "change", [{"type": "Sonnets"}, {"question": None}, {"answers": [""]}, {"answers": [None, ""]}, {"answers": 5}]
+)
 def test_a_row_that_is_not_one_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(DataError):
         TASK.sample({**WORD, **change})
