@@ -31,7 +31,7 @@ USER_22 = "What are the coordinates of: {}? Use the format (x=0.5, y=0.5) to ind
 
 
 def instruction_prompt(template: str, system: str | None = None) -> Prompt:
-    """Asks for a point: screenshot, then `template` with the instruction in it, after a system message if there is one."""
+    """Asks for a point: the screenshot, then `template` with the instruction in it, after a system message if any."""
 
     def messages(sample: Sample) -> list[Message]:
         user = Message.user(*sample.media, template.replace("{}", sample.question))

@@ -42,7 +42,7 @@ def numbers(value: Any) -> Any:
 def fault(case: dict[str, Any], folder: Path) -> str | None:
     """What is not as expected; None where all is."""
     expected = case["expected"]
-    line = {"id": "1", "row": numbers(case["row"]), "response": case["response"]}
+    line = {"row": numbers(case["row"]), "response": case["response"]}
     try:
         found = score_predictions(task_of(case, folder), [("case", line)], protocol=case["protocol"]).first.rows[0]
     except KvlEvalError as error:
