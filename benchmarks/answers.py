@@ -23,8 +23,6 @@ from typing import Any
 
 from kvl_eval.scorers import mathvista
 from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Wanted, read
-from kvl_eval.scorers.document_answer import rule_answer
-from kvl_eval.scorers.grounding import WrongFormat, read_kimi
 from kvl_eval.scorers.mmmu_protocols import official_letter
 from kvl_eval.scorers.option_letter import inferred_letter, ranked_or_contained, strict_letter
 from kvl_eval.tasks import mmvu, tomato
@@ -49,38 +47,9 @@ def _by_letter(function: Callable[[Sample, str], str | None]) -> Reader:
     return lambda reply, wanted: function(_sample(wanted), split_thought(reply).answer)
 
 
-def _mathvista(reply: str, wanted: Wanted) -> object:
-    is_choice = bool(wanted.options)
-    question = mathvista.Question(
-        question_type="multi_choice" if is_choice else "free_form",
-        answer_type="text" if is_choice else wanted.kind,
-        choices=wanted.options,
-        precision=4,
-    )
-    found = mathvista.find_answer(reply, question)
-    if found is None:
-        return None
-    text = found[0]
-    return text if not is_choice or len(text) == 1 else "ABCDEFGHIJ"[wanted.options.index(text)]
-
-
 def _mmmu(reply: str, wanted: Wanted) -> object:
     found = official_letter(reply, wanted.options)
     return None if found is None else found.letter
-
-
-def _document(reply: str, wanted: Wanted) -> object:
-    text = rule_answer(reply, DOCUMENT_KINDS[wanted.kind])
-    nothing = NOT_ANSWERABLE if wanted.unanswerable else None
-    return nothing if text in ("Not answerable", "") else text
-
-
-def _kimi(reply: str, wanted: Wanted) -> object:
-    try:
-        point = read_kimi(reply, wanted.size or (1, 1))
-    except WrongFormat:
-        return None
-    return point.x, point.y
 
 
 TODAY: tuple[tuple[str, set[str], Reader], ...] = (
@@ -90,9 +59,6 @@ TODAY: tuple[tuple[str, set[str], Reader], ...] = (
     ("mmvu: strict_letter", CHOICE, _by_letter(mmvu.strict_letter)),
     ("mmmu: official_letter", CHOICE, _mmmu),
     ("mmstar, vstar, file: can_infer", CHOICE, _by_letter(inferred_letter)),
-    ("mathvista: find_answer", CHOICE | NUMBERS, _mathvista),
-    ("mmlongbench-doc: rule_answer", NUMBERS | {"text"}, _document),
-    ("screenspot-pro: read_kimi", {"point"}, _kimi),
 )
 
 
