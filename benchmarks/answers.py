@@ -1,4 +1,4 @@
-"""How replies are read, by the reader and by what each task has today: `python -m benchmarks.answers`, a minute.
+"""How replies are read, by the reader and by copied readers: `python -m benchmarks.answers`, a minute.
 
 Three tables. Generated forms: agreement with the expected reading, and readings where there is nothing to read. Runs
 that authors published: how many replies are right by the authors' extraction and by the reader. Human labels, where
@@ -24,8 +24,7 @@ from typing import Any
 from kvl_eval.scorers import mathvista
 from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Wanted, read
 from kvl_eval.scorers.mmmu_protocols import official_letter
-from kvl_eval.scorers.option_letter import inferred_letter, ranked_or_contained, strict_letter
-from kvl_eval.tasks import mmvu, tomato
+from kvl_eval.scorers.option_letter import inferred_letter
 from kvl_eval.thinking import split_thought
 from kvl_eval.types import Sample
 
@@ -33,8 +32,6 @@ Reader = Callable[[str, Wanted], object]
 
 NAMES = {field.name for field in dataclasses.fields(Wanted)}
 CHOICE = {"letter"}
-NUMBERS = {"integer", "float"}
-DOCUMENT_KINDS = {"integer": "Int", "float": "Float", "text": "Str", "list": "List"}
 MATHVISTA_KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
 MATHVISTA_RUNS = ("bard", "llava_llama_2_13b", "chatgpt_2shot_solution")
 
@@ -52,14 +49,11 @@ def _mmmu(reply: str, wanted: Wanted) -> object:
     return None if found is None else found.letter
 
 
-TODAY: tuple[tuple[str, set[str], Reader], ...] = (
-    ("videomme, longvideobench, egoschema: strict_letter", CHOICE, _by_letter(strict_letter)),
-    ("mlvu: ranked_or_contained", CHOICE, _by_letter(ranked_or_contained)),
-    ("tomato: official_rule", CHOICE, _by_letter(tomato.official_rule)),
-    ("mmvu: strict_letter", CHOICE, _by_letter(mmvu.strict_letter)),
+COPIED: tuple[tuple[str, set[str], Reader], ...] = (
     ("mmmu: official_letter", CHOICE, _mmmu),
-    ("mmstar, vstar, file: can_infer", CHOICE, _by_letter(inferred_letter)),
+    ("mmstar, vstar: can_infer of VLMEvalKit", CHOICE, _by_letter(inferred_letter)),
 )
+"""Readers of authors and harnesses that stand in protocols named after them."""
 
 
 def agrees(value: object, expected: Any, kind: str) -> bool:
@@ -104,7 +98,7 @@ def show_forms(golden: Path) -> None:
     for group in dict.fromkeys(row["group"] for row in vectors):
         mine = [row for row in vectors if row["group"] == group]
         readers: list[tuple[str, Reader]] = [("**this reader**", lambda reply, wanted: read(reply, wanted).value)]
-        readers += [(name, reader) for name, kinds, reader in TODAY if group in kinds]
+        readers += [(name, reader) for name, kinds, reader in COPIED if group in kinds]
         for name, reader in readers:
             agreed, false = _measured(mine, reader)
             print(f"| {group} | {name} | {len(mine)} | {100 * agreed / len(mine):.1f} | {false} |")
