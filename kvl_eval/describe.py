@@ -9,7 +9,7 @@ from kvl_eval.model.kimi_vl.families import FAMILIES
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
-from kvl_eval.tasks.base import Split, Task
+from kvl_eval.tasks.base import READER, Split, Task, answer_form
 from kvl_eval.types import Generation, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 
@@ -38,6 +38,20 @@ class FigureDescription:
     is_default: bool
 
 
+EXAMPLES = {
+    "marked": "We count twice. Answer: B",
+    "alone": "B. red\n\nThe lamp is lit.",
+    "stated": "Blue is out. So it must be option B",
+    "contained": "A lamp that looks red",
+}
+"""One reply for each rank of places, the surest first, that is read as option B, `red`."""
+READING = (
+    *(f"{rank}: {reply!r} is B" for rank, reply in EXAMPLES.items()),
+    "the best rank that has a value decides; the thought is off before",
+    "no answer: refusals, hedges, two different answers, ranges, letters beyond the options",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDescription:
     """What a task is. `asdict` gives what `describe --json` prints.
@@ -45,7 +59,9 @@ class TaskDescription:
     Attributes:
         sample:     id of the sample that the prompts are rendered on; None where there is none.
         prompts:    {name: text}; None without a sample.
+        answer_forms: {prompt: form of an answer that it asks for}; `free` where it asks for none.
         generation: {model family: settings}.
+        is_read:    whether the reader decides what a reply says, under `reader` or in a language model's place.
         judge:      whether an LLM step may read answers; `submission`, whether a server scores them.
     """
 
@@ -63,8 +79,10 @@ class TaskDescription:
     default_prompt: str
     prompt_evidence: str
     prompts: Mapping[str, str | None]
+    answer_forms: Mapping[str, str]
     generation: Mapping[str, Generation]
     default_protocol: str
+    is_read: bool
     protocols: Mapping[str, ProtocolDescription]
     judge: bool
     submission: bool
@@ -95,12 +113,14 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
         default_prompt=task.default_prompt,
         prompt_evidence=task.prompt_evidence,
         prompts={name: None if sample is None else rendered(make(sample)) for name, make in task.prompts.items()},
+        answer_forms={name: answer_form(make) for name, make in task.prompts.items()},
         generation={
             name: family.generation(task.max_new_tokens)
             for name, family in FAMILIES.records.items()
             if family is not FAMILIES.other
         },
         default_protocol=task.default_protocol,
+        is_read=READER in task.protocols or task.protocols[task.default_protocol].label == "official-rule",
         protocols={
             name: ProtocolDescription(label=entry.label or name, notes=list(entry.notes), evidence=entry.evidence)
             for name, entry in task.protocols.items()
@@ -144,6 +164,7 @@ def as_text(task: TaskDescription) -> str:
         _block(f"Prompts (default {task.default_prompt}: {task.prompt_evidence})", _prompt_lines(task)),
         _block("Generation", [f"{family}: {_settings(settings)}" for family, settings in task.generation.items()]),
         _block(f"Protocols (default {task.default_protocol})", _protocol_lines(task)),
+        _block("How a reply is read", READING if task.is_read else ()),
         _block("Published figures", _reference_lines(task)),
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -204,7 +225,8 @@ def _source_lines(task: TaskDescription) -> list[str]:
 def _prompt_lines(task: TaskDescription) -> list[str]:
     lines = []
     for name, text in task.prompts.items():
-        lines.append(f"{name}:" if text is not None else name)
+        asked = f"{name} (asks for: {task.answer_forms[name]})"
+        lines.append(f"{asked}:" if text is not None else asked)
         lines += [f"  | {line}" for line in (text or "").splitlines()]
     return lines
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kvl_eval import check_data
-from kvl_eval.describe import as_text, describe, rendered
+from kvl_eval.describe import EXAMPLES, as_text, describe, rendered
+from kvl_eval.scorers.answers import Wanted, read
 from kvl_eval.sources import Source
 from kvl_eval.tasks import MINI, TASKS
 from kvl_eval.tasks.mathvista import TASK
@@ -102,3 +103,22 @@ def test_rows_that_cannot_be_decoded_end_the_list(tmp_path: Path) -> None:
 def test_mini_folders_exist() -> None:
     for task in TASKS.values():
         assert task.mini is None or (MINI / task.mini).is_dir()
+
+
+def test_a_prompt_says_which_form_of_an_answer_it_asks_for() -> None:
+    found = describe(TASKS["mmmu"], Source(), "mini")
+    assert (found.answer_forms["kimi_cot"], found.answer_forms["vlmevalkit"]) == ("boxed", "free")
+    assert "kimi_cot (asks for: boxed):" in as_text(found)
+
+
+def test_examples_of_how_a_reply_is_read_are_read_so() -> None:
+    hows = {}
+    for rank, reply in EXAMPLES.items():
+        reading = read(reply, Wanted(kind="letter", options=("blue", "red", "green")))
+        assert reading.value == "B"
+        hows[rank] = reading.how
+    assert hows == {"marked": "answer_line", "alone": "first_line", "stated": "conclusion", "contained": "contained"}
+    shown = {
+        name: "How a reply is read" in as_text(describe(TASKS[name], Source(), "mini")) for name in ("mmmu", "blink")
+    }
+    assert shown == {"mmmu": True, "blink": True}

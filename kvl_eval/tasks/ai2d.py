@@ -3,7 +3,8 @@
 Data:    hub lmms-lab/ai2d, split test, words in the picture covered by letters; or VLMEvalKit's AI2D_TEST.tsv. The
          split `no_mask` is Efficient-Large-Model/ai2d-no-mask, AI2D_TEST_NO_MASK.tsv: the words stay visible
 Prompt:  picture, question, options, and the request for a letter (lmms-eval)
-Metric:  mean over all questions, by kind of diagram where the table says it; VLMEvalKit's matcher
+Metric:  mean over all questions, by kind of diagram where the table says it
+Scorer:  the reader; beside it VLMEvalKit's matcher, with which OpenCompass boards are made
 Source:  lmms-eval lmms_eval/tasks/ai2d/ai2d.yaml @ 75571cf; VLMEvalKit vlmeval/dataset/image_mcq.py @ e8e78f0
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row AI2D; the variant is not named, leaderboards use the masked one
 """

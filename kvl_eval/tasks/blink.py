@@ -4,7 +4,7 @@ Data:    hub BLINK-Benchmark/BLINK, one configuration a task, splits val and tes
          BLINK.tsv
 Prompt:  the data set's `prompt` column, then the pictures; for three tasks after a disclaimer (the authors')
 Metric:  unweighted mean of the 14 tasks' accuracies, and the mean over questions beside it
-Scorer:  the authors' extraction; where it asks GPT-3.5, a judge or VLMEvalKit's matcher takes its place
+Scorer:  the authors' extraction; where it asks GPT-3.5, a judge or the reader takes its place
 Source:  zeyofu/BLINK_Benchmark eval/{evaluate,test_benchmark,multiple_choice}.py @ 2d6a779; lmms-eval @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row BLINK
 """

@@ -5,7 +5,8 @@ Data:    VLMEvalKit's MMBench_DEV_EN_V11.tsv (answers published) and MMBench_TES
 Prompt:  picture, then hint, question, options and the request to select one (VLMEvalKit)
 Metric:  circular evaluation: of the 2 to 4 rotations of a question's options all must be right; mean over questions, by
          ability and by the six groups of abilities
-Scorer:  open-compass/VLMEvalKit vlmeval/dataset/utils/multiple_choice.py (mcq_circular_eval) @ e8e78f0
+Scorer:  open-compass/VLMEvalKit vlmeval/dataset/utils/multiple_choice.py (mcq_circular_eval) @ e8e78f0; where it
+         asks a judge and none is configured, the reader
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMBench-EN-v1.1; which split is not stated
 """
 

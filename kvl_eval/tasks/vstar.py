@@ -4,7 +4,7 @@ Data:    hub craigwu/vstar_bench: test_questions.jsonl with pictures in two fold
          lmms-lab/vstar-bench, split test; or VLMEvalKit's VStarBench.tsv
 Prompt:  picture, then the question with its options and the request for a letter, as stored
 Metric:  mean over all questions, and by category; one question is half a point
-Scorer:  VLMEvalKit's matcher. The authors' own compares the options' likelihoods and generates nothing
+Scorer:  the reader. The authors' own compares the options' likelihoods and generates nothing
 Source:  penghao-wu/vstar vstar_bench_eval.py @ 4ede664; lmms-eval lmms_eval/tasks/vstar_bench @ 75571cf; VLMEvalKit
 Report:  Kimi-VL (arXiv 2504.07491 v3), Thinking-2506: 83.2 without external tools
 """

@@ -275,3 +275,14 @@ def test_a_value_that_was_read_stands_where_the_score_says(task: str) -> None:
         span = score.detail.get("span")
         assert score.method in ("pre_parsed", "official", "can_infer") or isinstance(span, list)
         assert not isinstance(span, list) or SPEAKERS[task].right(sample) in reply[slice(*span)]
+
+
+@each_task
+def test_the_reader_is_the_default_with_the_authors_scorer_beside_it(task: str) -> None:
+    found = TASKS[task]
+    assert found.protocol_named("reader") == found.protocol_named("assumed") == found.default_protocol
+    label = found.protocols[found.default_protocol].label
+    assert label == ("official-rule" if found.default_protocol == "official" else "")
+    beside = () if found.default_protocol == "official" or task == "vstar" else ("official",)
+    assert found.view.beside == beside, "V*'s authors compare likelihoods and read no replies"
+    assert found.protocol_named("no such protocol") is None
