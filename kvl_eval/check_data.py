@@ -125,7 +125,7 @@ def as_text(report: DataReport) -> str:
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
     lines += [f"  note {entry.where}: {entry.problem}" for entry in report.notes[:SHOWN]]
-    bad = len(problems) + sum(not count.ok for count in report.counts)
+    bad = len(problems) or sum(not count.ok for count in report.counts)
     lines.append("everything is as expected" if report.ok else f"{bad} problems")
     return "\n".join(lines)
 
