@@ -316,7 +316,6 @@ MISSING: Final = _Missing()
 
 Extraction = str | None | _Missing
 
-
 GIVEN = "given"  # `Score.method` where a caller or judge brought the extraction
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,8 +22,7 @@ from kvl_eval.cells import ANSWER_FORMATS
 from kvl_eval.errors import DataError
 from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.answers import read
-from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, wanted, written
+from kvl_eval.scorers.document_answer import extraction_prompt, judged_answer
 from kvl_eval.scorers.document_f1 import (
     UNANSWERABLE,
     AnswerClaim,
@@ -33,7 +32,7 @@ from kvl_eval.scorers.document_f1 import (
     lmms_eval_score,
     vlmevalkit_score,
 )
-from kvl_eval.scorers.reader_protocol import scored
+from kvl_eval.scorers.document_protocols import NOT_COMPARABLE, document_scorer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
@@ -41,12 +40,11 @@ from kvl_eval.sources.pictures import from_values
 from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.tasks.judging import JudgeRule
-from kvl_eval.types import MISSING, Extraction, Message, PdfRef, Sample, Score, Scored, Summary
+from kvl_eval.types import Message, PdfRef, Sample, Scored, Summary
 
 DPI = 144
 MAX_PAGES = 120
 ROWS = {"2024-07-09": 1091, "2024-07-15": 1082, "2025-09": 1082}
-NOT_COMPARABLE = "not_comparable"
 CURRENT = "2024-07-15"
 # sha256 over the version's sorted questions, to tell it from the one that has as many
 CURRENT_SHA256 = "53ea8789df014b086b86c8fd1bb1d8bf8edb083bcbb28a0f0888d8bc807980a8"
@@ -204,52 +202,6 @@ def short_answer(one: Sample) -> list[Message]:
 
 # Scoring
 
-Compare = Callable[[str, str, str], float]
-
-
-def _scorer(compare: Compare, *, reads: bool) -> Callable[[Sample, str, Extraction], Score]:
-    """A protocol's `score`: one that `reads` shortens a response by the reader, unless an extraction is given."""
-
-    def score(one: Sample, answer: str, extraction: Extraction) -> Score:
-        if not one.answers:
-            return Score.not_scored("no_gold")
-        kind = one.categories["answer_format"][0]
-        if extraction is MISSING:
-            if reads:
-                return _read(one, answer, kind, compare)
-            text, method = answer, "whole"
-        elif isinstance(extraction, str):
-            text, method = given_answer(extraction), "given"
-        else:
-            return Score.no_answer("nothing_extracted", method="given")
-        return _compared(one, text, kind, method, compare)
-
-    return score
-
-
-def _read(one: Sample, answer: str, kind: str, compare: Compare) -> Score:
-    reading = read(answer, wanted(one.question, kind), split=False)
-    if reading.value is None:
-        return scored(reading, None)
-    return scored(reading, _compared(one, written(reading.value), kind, reading.how, compare))
-
-
-def _compared(one: Sample, text: str, kind: str, method: str, compare: Compare) -> Score:
-    try:
-        value = compare(one.answers[0], text, kind)
-    except ValueError as error:  # the authors' code raises, which its own driver counts as 0
-        return Score(
-            value=0.0,
-            verdict="wrong",
-            extracted=text,
-            method=method,
-            reason=NOT_COMPARABLE,
-            detail={"error": str(error)},
-        )
-    if not text.strip() and value == 0:
-        return Score.no_answer("empty", extracted=text, method=method)
-    return Score.of(value, text, method)
-
 
 def judge_prompt(one: Sample, answer: str) -> str | None:
     """What the official extraction asks its model; None for an empty response."""
@@ -369,7 +321,7 @@ TASK = Task(
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
     protocols={
         "official": Protocol(
-            score=_scorer(document_score, reads=True),
+            score=document_scorer(document_score, reads=True),
             label="official-rule",
             judged="official",
             notes=(
@@ -383,12 +335,12 @@ TASK = Task(
             evidence="Acc is the metric the card names; the model that extracted answers is not named",
         ),
         "official-exact": Protocol(
-            score=_scorer(document_score, reads=False),
+            score=document_scorer(document_score, reads=False),
             judged="official-exact",
             notes=("without an extraction the whole response is compared, which suits short answers only", _LITERAL),
         ),
         "vlmevalkit": Protocol(
-            score=_scorer(vlmevalkit_score, reads=True),
+            score=document_scorer(vlmevalkit_score, reads=True),
             label="vlmevalkit-rule",
             notes=(
                 _RULE,
@@ -398,7 +350,7 @@ TASK = Task(
             ),
         ),
         "lmms-eval": Protocol(
-            score=_scorer(lambda gold, text, kind: lmms_eval_score(gold, text.strip(), kind), reads=False),
+            score=document_scorer(lambda gold, text, kind: lmms_eval_score(gold, text.strip(), kind), reads=False),
             notes=(
                 "no extraction: the whole response is compared, of numbers the first one in it",
                 "its own runs show the model the evidence pages only and are not comparable",
