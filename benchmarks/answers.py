@@ -1,4 +1,4 @@
-"""How replies are read, by the reader and by what each task has today: `python -m benchmarks.answers`, a minute.
+"""How replies are read, by the reader and by copied readers: `python -m benchmarks.answers`, a minute.
 
 Three tables. Generated forms: agreement with the expected reading, and readings where there is nothing to read. Runs
 that authors published: how many replies are right by the authors' extraction and by the reader. Human labels, where
@@ -23,20 +23,15 @@ from typing import Any
 
 from kvl_eval.scorers import mathvista
 from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Wanted, read
-from kvl_eval.scorers.document_answer import rule_answer
-from kvl_eval.scorers.grounding import WrongFormat, read_kimi
 from kvl_eval.scorers.mmmu_protocols import official_letter
-from kvl_eval.scorers.option_letter import inferred_letter, ranked_or_contained, strict_letter
-from kvl_eval.tasks import mmvu, tomato
-from kvl_eval.thinking import split_thinking
+from kvl_eval.scorers.option_letter import inferred_letter
+from kvl_eval.thinking import split_thought
 from kvl_eval.types import Sample
 
 Reader = Callable[[str, Wanted], object]
 
 NAMES = {field.name for field in dataclasses.fields(Wanted)}
 CHOICE = {"letter"}
-NUMBERS = {"integer", "float"}
-DOCUMENT_KINDS = {"integer": "Int", "float": "Float", "text": "Str", "list": "List"}
 MATHVISTA_KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
 MATHVISTA_RUNS = ("bard", "llava_llama_2_13b", "chatgpt_2shot_solution")
 
@@ -46,22 +41,7 @@ def _sample(wanted: Wanted) -> Sample:
 
 
 def _by_letter(function: Callable[[Sample, str], str | None]) -> Reader:
-    return lambda reply, wanted: function(_sample(wanted), split_thinking(reply).answer)
-
-
-def _mathvista(reply: str, wanted: Wanted) -> object:
-    is_choice = bool(wanted.options)
-    question = mathvista.Question(
-        question_type="multi_choice" if is_choice else "free_form",
-        answer_type="text" if is_choice else wanted.kind,
-        choices=wanted.options,
-        precision=4,
-    )
-    found = mathvista.find_answer(reply, question)
-    if found is None:
-        return None
-    text = found[0]
-    return text if not is_choice or len(text) == 1 else "ABCDEFGHIJ"[wanted.options.index(text)]
+    return lambda reply, wanted: function(_sample(wanted), split_thought(reply).answer)
 
 
 def _mmmu(reply: str, wanted: Wanted) -> object:
@@ -69,31 +49,11 @@ def _mmmu(reply: str, wanted: Wanted) -> object:
     return None if found is None else found.letter
 
 
-def _document(reply: str, wanted: Wanted) -> object:
-    text = rule_answer(reply, DOCUMENT_KINDS[wanted.kind])
-    nothing = NOT_ANSWERABLE if wanted.unanswerable else None
-    return nothing if text in ("Not answerable", "") else text
-
-
-def _kimi(reply: str, wanted: Wanted) -> object:
-    try:
-        point = read_kimi(reply, wanted.size or (1, 1))
-    except WrongFormat:
-        return None
-    return point.x, point.y
-
-
-TODAY: tuple[tuple[str, set[str], Reader], ...] = (
-    ("videomme, longvideobench, egoschema: strict_letter", CHOICE, _by_letter(strict_letter)),
-    ("mlvu: ranked_or_contained", CHOICE, _by_letter(ranked_or_contained)),
-    ("tomato: official_rule", CHOICE, _by_letter(tomato.official_rule)),
-    ("mmvu: strict_letter", CHOICE, _by_letter(mmvu.strict_letter)),
+COPIED: tuple[tuple[str, set[str], Reader], ...] = (
     ("mmmu: official_letter", CHOICE, _mmmu),
-    ("mmstar, vstar, file: can_infer", CHOICE, _by_letter(inferred_letter)),
-    ("mathvista: find_answer", CHOICE | NUMBERS, _mathvista),
-    ("mmlongbench-doc: rule_answer", NUMBERS | {"text"}, _document),
-    ("screenspot-pro: read_kimi", {"point"}, _kimi),
+    ("mmstar, vstar: can_infer of VLMEvalKit", CHOICE, _by_letter(inferred_letter)),
 )
+"""Readers of authors and harnesses that stand in protocols named after them."""
 
 
 def agrees(value: object, expected: Any, kind: str) -> bool:
@@ -138,7 +98,7 @@ def show_forms(golden: Path) -> None:
     for group in dict.fromkeys(row["group"] for row in vectors):
         mine = [row for row in vectors if row["group"] == group]
         readers: list[tuple[str, Reader]] = [("**this reader**", lambda reply, wanted: read(reply, wanted).value)]
-        readers += [(name, reader) for name, kinds, reader in TODAY if group in kinds]
+        readers += [(name, reader) for name, kinds, reader in COPIED if group in kinds]
         for name, reader in readers:
             agreed, false = _measured(mine, reader)
             print(f"| {group} | {name} | {len(mine)} | {100 * agreed / len(mine):.1f} | {false} |")

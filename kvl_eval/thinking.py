@@ -1,7 +1,8 @@
 """Split a model's output into its thought and its answer.
 
-Kimi-VL Thinking models write `◁think▷ ... ◁/think▷` as ordinary text before the answer (model card of
-Kimi-VL-A3B-Thinking-2506). Rules: decisions of this project, `docs/decisions.md`.
+Every model's reply is split by one table, `FAMILIES`. Thinking budgets count with the pair of the model's own family;
+Kimi-VL Thinking writes `◁think▷ ... ◁/think▷` as ordinary text before the answer (model card of
+Kimi-VL-A3B-Thinking-2506). Rules: `docs/thinking.md`.
 """
 
 from __future__ import annotations
@@ -14,37 +15,6 @@ from dataclasses import dataclass
 THINK_OPEN = "◁think▷"
 THINK_CLOSE = "◁/think▷"
 MARKERS = (THINK_OPEN, THINK_CLOSE)
-
-
-@dataclass(frozen=True, slots=True)
-class SplitOutput:
-    """The two parts of an output; `closed` is None where there is no thought."""
-
-    thinking: str
-    answer: str
-    closed: bool | None
-
-
-def split_thinking(raw: str, markers: tuple[str, str] = MARKERS) -> SplitOutput:
-    """The thought and the answer of `raw`; an unclosed thought leaves an empty answer.
-
-    A closing marker ends the thought at its first occurrence, whether or not an opening marker stands before it
-    (chat templates of some servers swallow the opening one). A marker that appears after the answer began is text.
-    The answer after a thought is stripped; output without a thought is the answer as it is, since white space counts
-    in some scores (ANLS divides by raw lengths).
-    """
-    opening, closing = markers
-    before, close, after = raw.partition(closing)
-    if close:
-        return SplitOutput(_without(opening, before), after.strip(), True)
-    if raw.lstrip().startswith(opening):
-        return SplitOutput(_without(opening, raw), "", False)
-    return SplitOutput("", raw, None)
-
-
-def _without(opening: str, text: str) -> str:
-    head, marker, tail = text.partition(opening)
-    return tail if marker and not head.strip() else text
 
 
 class ThoughtScan:
@@ -161,8 +131,7 @@ def split_thought(raw: str) -> Thought:
     A thought is opened by a marker at the start only, and ended by the first closing marker of its family. Without an
     opening marker the first closing marker of any family ends a thought too: chat templates swallow the opening one.
     Blocks that follow one another at the start all go. The answer after a thought is stripped; output without a
-    thought is left as it is. To switch a caller of `split_thinking`, call this instead: `thinking`, `answer` and
-    `closed` mean the same, and for Kimi's markers they are the same.
+    thought is left as it is, since white space counts in some scores (ANLS divides by raw lengths).
     """
     begin = _after_blanks(raw, 0)
     opened = _opening(raw, begin)

@@ -281,6 +281,7 @@ class Completion:
     thinking: str = ""
     answer: str = ""
     think_closed: bool | None = None  # None: the output has no thought
+    thought: str | None = None  # family of its markers, "" without a thought; None where nobody looked for one
     budget_forced: bool = False
     finish_reason: FinishReason = "stop"
     tokens: TokenCounts = TokenCounts()
@@ -315,7 +316,6 @@ MISSING: Final = _Missing()
 
 Extraction = str | None | _Missing
 
-
 GIVEN = "given"  # `Score.method` where a caller or judge brought the extraction
 
 
@@ -328,7 +328,7 @@ class Score:
         verdict:   `correct` (1), `partial` (between), `wrong` (0), `no_answer` (nothing extracted, 0), `not_scored`.
         extracted: the value compared with gold; None where nothing was found.
         method:    how it was found: `exact`, `boxed`, `cue`, `letter`, `judge`, `given`, ...
-        reason:    details in a few words, such as `answer_too_long` or `think_unclosed`.
+        reason:    details in a few words, such as `answer_too_long` or `thought_unclosed`.
         detail:    numbers a reader wants: ANLS, distance, point and box in original pixels.
     """
 

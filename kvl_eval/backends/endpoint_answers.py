@@ -11,7 +11,7 @@ from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import Alphabet, Trajectory
 from kvl_eval.errors import EndpointError, SampleError
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking, unfinished_close
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought, unfinished_close
 from kvl_eval.types import Completion, FinishReason, Policy, TokenCounts
 
 FINISH: Mapping[str, FinishReason] = {
@@ -46,31 +46,23 @@ def answer_of(reply: Reply) -> Completion:
         closed = bool(content)
         notes["thinking_field"] = reply.reasoning_field
         raw = THINK_OPEN + reply.reasoning + (THINK_CLOSE + content if closed else "")
-        split = split_thinking(raw)
     else:
-        raw, split = content, split_thinking(in_our_markers(content))
-    thinking, counted = _thinking_tokens(reply, split.thinking, split.answer)
+        raw = content
+    thought = split_thought(raw)
+    thinking, counted = _thinking_tokens(reply, thought.thinking, thought.answer)
     total = reply.count("completion_tokens")
     if counted is not None:
         notes["tokens_split"] = counted
     return Completion(
         raw_output=raw,
-        thinking=split.thinking,
-        answer=split.answer,
-        think_closed=split.closed,
+        thinking=thought.thinking,
+        answer=thought.answer,
+        think_closed=thought.closed,
+        thought=thought.family,
         finish_reason=finish_of(reply),
         tokens=TokenCounts(thinking=thinking, answer=total - thinking),
         extra=notes,
     )
-
-
-def in_our_markers(content: str) -> str:
-    """The output with `<think>` and `</think>` as our markers, where it is theirs that it uses."""
-    if THINK_OPEN in content or THINK_CLOSE in content:
-        return content
-    if content.lstrip().startswith(OTHER_OPEN):
-        content = content.replace(OTHER_OPEN, THINK_OPEN, 1)
-    return content.replace(OTHER_CLOSE, THINK_CLOSE, 1)
 
 
 def _thinking_tokens(reply: Reply, thinking: str, answer: str) -> tuple[int, str | None]:

@@ -70,16 +70,18 @@ def finished(job: Job, repeat: int, answer: Completion) -> Completion:
 
 def finished_output(job: Job, repeat: int, output: Output, alphabet: Alphabet) -> Completion:
     """The same of a trajectory's output."""
-    raw, thinking, text = output.texts(alphabet, job.request.prefix)
+    raw, thought = output.texts(alphabet, job.request.prefix)
+    thinking = output.thinking_tokens(alphabet, thought, job.request.prefix)
     answer = Completion(
         budget=output.budget,
         raw_output=raw,
-        thinking=thinking,
-        answer=text,
-        think_closed=output.closed,
+        thinking=thought.thinking,
+        answer=thought.answer,
+        think_closed=thought.closed,
+        thought=thought.family,
         budget_forced=output.forced,
         finish_reason=output.finish,
-        tokens=job.tokens(output.thinking, output.answer),
+        tokens=job.tokens(thinking, output.thinking + output.answer - thinking),
         trajectory_id=None if output.budget is None else f"{job.request.key}/{repeat}",
     )
     return finished(job, repeat, answer)

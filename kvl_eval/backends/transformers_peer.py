@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING
 from kvl_eval.backends.base import Description, Limits, Request, Settings
 from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.backends.encoding import EncodedJob, PromptEncoder, chat_turn
-from kvl_eval.backends.endpoint_answers import in_our_markers
 from kvl_eval.backends.fingerprint import checkpoint_facts, files_sha256
 from kvl_eval.backends.jobs import failed, finished
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.errors import ConfigError, SampleError
 from kvl_eval.media.encoded import EncodedPicture
 from kvl_eval.model.kimi_vl.families import OTHER
-from kvl_eval.thinking import THINK_CLOSE, split_thinking
+from kvl_eval.thinking import split_thought
 from kvl_eval.types import Completion, TokenCounts
 
 if TYPE_CHECKING:
@@ -186,13 +185,15 @@ class TransformersPeer:
         if output.failed is not None:
             return _failure(job, repeat, _output_error(output, model.context))
         ids = output.ids[:-1] if output.stopped else output.ids
-        split = split_thinking(in_our_markers(model.text(ids, special=False)))
-        thinking = 0 if not split.thinking else _tokens_until_closed(model, ids)
+        written = model.text(ids, special=False)
+        thought = split_thought(written)
+        thinking = 0 if thought.closed is None else _tokens_of(model, ids, len(written[: thought.start].rstrip()))
         answer = Completion(
             raw_output=model.text(output.ids, special=True),
-            thinking=split.thinking,
-            answer=split.answer,
-            think_closed=split.closed,
+            thinking=thought.thinking,
+            answer=thought.answer,
+            think_closed=thought.closed,
+            thought=thought.family,
             finish_reason="stop" if output.stopped else "length",
             tokens=TokenCounts(
                 prompt=output.prompt_tokens,
@@ -232,13 +233,13 @@ def _alike(wanted: Sequence[AskedJob], most: int) -> Iterator[Sequence[AskedJob]
             yield group[start : start + most]
 
 
-def _tokens_until_closed(model: PeerModel, ids: Sequence[int]) -> int:
-    """Tokens up to the one that completes the closing marker; all where none closes."""
+def _tokens_of(model: PeerModel, ids: Sequence[int], characters: int) -> int:
+    """Tokens up to the one that completes so many characters of the text."""
     low, high = 0, len(ids)
     while low < high:
         middle = (low + high) // 2
-        closed = THINK_CLOSE in in_our_markers(model.text(ids[:middle], special=False))
-        low, high = (low, middle) if closed else (middle + 1, high)
+        complete = len(model.text(ids[:middle], special=False)) >= characters
+        low, high = (low, middle) if complete else (middle + 1, high)
     return low
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from kvl_eval.thinking import MARKERS, ThoughtScan, split_thinking, unfinished_close
+from kvl_eval.thinking import MARKERS, Thought, ThoughtScan, split_thought, unfinished_close
 from kvl_eval.types import FinishReason, Generation
 
 LONGEST_MARKER = 16  # tokens; an opening marker has 11 bytes, and a token at least one
@@ -66,14 +67,26 @@ class Output:
     finish: FinishReason
     stop_id: int | None
 
-    def texts(self, alphabet: Alphabet, prefix: str = "") -> tuple[str, str, str]:
-        """Raw output (special tokens visible), thought and answer; `prefix` is what the request had written already."""
+    def texts(self, alphabet: Alphabet, prefix: str = "") -> tuple[str, Thought]:
+        """Raw output (special tokens visible), and its parts; `prefix` is what the request had written already."""
         raw = (prefix.encode() + alphabet.bytes_of(self.ids)).decode("utf-8", errors="replace")
         written = prefix.encode() + alphabet.bytes_of(self.ids if self.stop_id is None else self.ids[:-1])
-        split = split_thinking(written.decode("utf-8", errors="replace"), alphabet.markers)
-        if self.closed is False and split.closed is None:  # the budget ended inside the opening marker
-            return raw, split.answer, ""
-        return raw, split.thinking, split.answer
+        text = written.decode("utf-8", errors="replace")
+        thought = split_thought(text)
+        if self.closed is False and thought.closed is None:  # the budget ended inside the opening marker
+            return raw, Thought(text, "", False, "", len(text), len(text))
+        return raw, thought
+
+    def thinking_tokens(self, alphabet: Alphabet, thought: Thought, prefix: str = "") -> int:
+        """Tokens of the thought that `texts` found, which may stand in another family's markers than the model's."""
+        if thought.closed is self.closed:
+            return self.thinking
+        if thought.closed is not True:
+            return 0 if thought.closed is None else self.thinking + self.answer
+        ends = accumulate((len(alphabet.token_bytes(token)) for token in self.ids), initial=len(prefix.encode()))
+        written = (prefix.encode() + alphabet.bytes_of(self.ids)).decode("utf-8", errors="replace")
+        before = len(written[: thought.start].rstrip().encode())
+        return next((count for count, end in enumerate(ends) if end >= before), self.thinking + self.answer)
 
     def ended_by(self, alphabet: Alphabet) -> dict[str, str]:
         """The special token at the end of the raw output, for the record's `extra`; nothing where there is none."""

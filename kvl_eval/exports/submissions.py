@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kvl_eval.errors import UsageError
 from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.run_folder import RunFolder
@@ -49,7 +50,7 @@ def _files(part: TaskAnswers) -> Mapping[str, str]:
 def _pairs(task: Task, answers: Iterator[ExportedAnswer]) -> Iterator[tuple[Sample, str]]:
     for answer in answers:
         if answer.record is not None and answer.status == "ok" and answer.key.repeat == 0:
-            yield _sample(task, answer.entry), answer.record.answer
+            yield _sample(task, answer.entry), answer_of(answer.record, "answer").text
 
 
 def _sample(task: Task, entry: PlanEntry) -> Sample:

@@ -16,6 +16,7 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
 from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
+from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
 from kvl_eval.types import MediaInfo
@@ -230,24 +231,25 @@ def _pending(run: ReportRun, entry: PlanEntry, scores: Mapping[str, ScoreLine]) 
 def _sample(
     run: ReportRun, entry: PlanEntry, record: Record, scores: Mapping[str, ScoreLine], stored: set[str]
 ) -> dict[str, object]:
-    """Everything the page shows of one sample."""
+    """Everything the page shows of one sample; thought and answer are those that scores are made from."""
+    answer = answer_of(record, "answer")
     return {
         **_pending(run, entry, scores),
         "status": text(record.status),
         "reason": text(record.reason),
         "message": text(record.message),
         "prompt": text(record.prompt_text),
-        "thinking": text(record.thinking),
-        "answer": text(record.answer),
-        "raw": text("" if record.answer or record.thinking else record.raw_output),
+        "thinking": text(answer.thinking),
+        "answer": text(answer.text),
+        "raw": text("" if answer.text or answer.thinking else record.raw_output),
         "tokens": encode(record.tokens),
         "time": {name: seconds and round(seconds, 4) for name, seconds in record.time.items()},
-        "facts": _facts(record),
+        "facts": _facts(record, is_unclosed=answer.closed is False),
         **_media(record.media, stored),
     }
 
 
-def _facts(record: Record) -> dict[str, str]:
+def _facts(record: Record, *, is_unclosed: bool) -> dict[str, str]:
     """What is known of how an answer came about, and what is odd about it."""
     facts = {
         "budget": record.budget,
@@ -260,7 +262,7 @@ def _facts(record: Record) -> dict[str, str]:
     marks = {"thought": "closed by force"} if record.budget_forced else {}
     marks |= {"repeat": f"{record.repeat}"} if record.repeat != 0 else {}
     marks |= {"attempt": f"{record.attempt}"} if record.attempt != 1 else {}
-    marks |= {"thought": "never closed"} if record.think_closed is False else {}
+    marks |= {"thought": "never closed"} if is_unclosed else {}
     return {**{name: text(value) for name, value in facts.items() if value not in (None, "")}, **marks}
 
 

@@ -381,5 +381,5 @@ def _record(plan: Plan, entry: _InFlight, completion: Completion) -> Record:
         time=completion.time,
         worker=completion.worker,
         ended_at=datetime.now().astimezone().isoformat(timespec="milliseconds"),
-        extra=decode(Extra, dict(completion.extra)),
+        extra=replace(decode(Extra, dict(completion.extra)), thought=completion.thought),
     )

@@ -1,16 +1,17 @@
 """Grounding: where an answer points on a screenshot, and whether that lies in the target.
 
-Five readers of the same text. `kimi` is this project's own and reads broadly; the other four repeat what published
-code reads, faults included, so that numbers can be compared. Coordinates here are normalised: 0 to 1 across and down
+Five readers of the same text. `reader` is this project's own; the other four repeat what published code reads, faults
+included, so that numbers can be compared. Coordinates here are normalised: 0 to 1 across and down
 the original picture, whatever size the model saw.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from kvl_eval.scorers.answers import Coords, Wanted, read
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 
 ImageSize = tuple[int, int]  # width, height
@@ -19,12 +20,20 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True, slots=True)
 class PointReading:
-    """What a reader found: a normalised point, in which written form, and the box whose centre it is, if one was."""
+    """What a reader found.
+
+    Attributes:
+        x, y: a normalised point.
+        form: in which written form, or how the reader found it.
+        box:  the box whose center it is, if one was.
+        span: where it stands in the text, in characters; None where a copied reader does not say.
+    """
 
     x: float
     y: float
     form: str
     box: Box | None = None
+    span: tuple[int, int] | None = None
 
     @property
     def inside(self) -> bool:
@@ -188,115 +197,30 @@ def _down_if_above_one(x: float, y: float, size: ImageSize, form: str) -> PointR
     return PointReading(x / size[0], y / size[1], form) if x > 1 or y > 1 else PointReading(x, y, form)
 
 
-# --- kimi --------------------------------------------------------------------------------------------------------
+# --- reader ------------------------------------------------------------------------------------------------------
 
-# Possessive quantifiers keep every pattern linear: no character is tried twice from one start.
-_NUMBER = r"[-+]?+(?:\d++(?:\.\d*+)?+|\.\d++)[%％]?+"
-_GAP = r"[\s,;，；、|/&]++"
-_EQUALS = r"[\"']?+\s*+[=:＝：]\s*+[\"']?+"
-_BETWEEN = r"[\"'\s,;，；、|/&]*+(?:and\s++)?+[\"']?+"
-_X_Y = re.compile(rf"x{_EQUALS}({_NUMBER}){_BETWEEN}y{_EQUALS}({_NUMBER})", re.I)
-_Y_X = re.compile(rf"y{_EQUALS}({_NUMBER}){_BETWEEN}x{_EQUALS}({_NUMBER})", re.I)
-_CALL = re.compile(
-    rf"(?:click|move_?+to|drag_?+to|tap|mouse_?+down|mouse_?+up)\s*+\(\s*+({_NUMBER}){_GAP}({_NUMBER})\s*+[,)]", re.I
-)
-_TAG = r"<(?:b?box|point)>(?P<tag>[^<]*+)|<\|(?:box|point)_start\|>(?P<token>[^<]*+)"
-_KEY = (
-    r"(?<![A-Za-z0-9_])(?P<key>b?box_2d|point_2d|bbox|coordinates?+)[\"']?+\s*+[=:]\s*+"
-    rf"(?P<value>[\[(\s]*+{_NUMBER}(?:[\s,;\])(\[]++{_NUMBER}){{1,3}}[\])]*+)"
-)
-_BRACKET = rf"(?P<bracket>[\[(（]\s*+{_NUMBER}(?:{_GAP}{_NUMBER}){{1,3}}\s*+[\])）])"
-_MARKED = re.compile(f"{_TAG}|{_KEY}|{_BRACKET}", re.I)
 _GIVEN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_BARE = re.compile(rf"(?<![A-Za-z0-9_.]){_NUMBER}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Two or four numbers as written, before scaling."""
+def read_point(text: str, size: ImageSize, *, coords: Coords = "auto") -> PointReading:
+    """The point that an answer names, in any of the forms that models write; of a box its center.
 
-    numbers: tuple[str, ...]
-    form: str
-    thousand: bool = False
-
-
-def read_kimi(raw: str, size: ImageSize, *, bare_thousand: bool = False) -> PointReading:
-    """The first point of the answer part, in any of the forms that models write; of a box its centre.
-
-    In this order: x and y by name; a call with two positional numbers; a bracketed pair; four numbers in a tag, under
-    a key or in one bracket; a point tag or key; exactly two bare numbers. Both at most 1 means normalised, `%` a
-    hundredth, a special tag or a `_2d` key thousandths; anything else above 1 is pixels of the picture as it was
-    sent. Bare numbers up to 1000 may mean thousandths as well: `bare_thousand` reads them so.
-
-    Takes the raw output: the thought ends at the first closing marker. Points off the picture are returned as they
-    are. Raises WrongFormat where nothing is found or the thought never ends.
+    Points off the picture are returned as they are. Raises WrongFormat with the reader's reason where there is none.
     """
-    before, close, after = raw.partition(THINK_CLOSE)
-    if not close and THINK_OPEN in raw:
-        raise WrongFormat("think_unclosed")
-    text = after if close else before
-    found = _named(text) or _called(text) or _marked(text) or _bare(text)
-    if found is None:
-        raise WrongFormat("wrong_format")
-    return _scaled(found, size, bare_thousand)
+    reading = read(text, Wanted(kind="point", size=size, coords=coords), split=False)
+    if not isinstance(reading.value, tuple):
+        raise WrongFormat(reading.reason)
+    x, y = (float(number) for number in reading.value)
+    box = read(text, Wanted(kind="box", size=size, coords=coords), split=False)
+    corners = tuple(float(number) for number in box.value) if isinstance(box.value, tuple) else ()
+    if len(corners) != 4 or box.span != reading.span:
+        return PointReading(x, y, reading.how, span=reading.span)
+    return PointReading(x, y, reading.how, (corners[0], corners[1], corners[2], corners[3]), reading.span)
 
 
-def read_kimi_thousand(raw: str, size: ImageSize) -> PointReading:
-    """As `read_kimi`, with bare numbers above 1 as thousandths instead of pixels."""
-    return read_kimi(raw, size, bare_thousand=True)
-
-
-def _named(text: str) -> _Found | None:
-    match = _X_Y.search(text)
-    if match:
-        return _Found((match[1], match[2]), "xy")
-    match = _Y_X.search(text)
-    return _Found((match[2], match[1]), "xy") if match else None
-
-
-def _called(text: str) -> _Found | None:
-    match = _CALL.search(text)
-    return _Found((match[1], match[2]), "call") if match else None
-
-
-def _marked(text: str) -> _Found | None:
-    """The first bracketed pair, else the first box, else the first point, of what stands in tags, keys or brackets."""
-    first: dict[str, _Found] = {}
-    for found in _all_marked(text):
-        first.setdefault(found.form, found)
-        if found.form == "pair":
-            break
-    return first.get("pair") or first.get("box") or first.get("point")
-
-
-def _all_marked(text: str) -> Iterator[_Found]:
-    for match in _MARKED.finditer(text):
-        kind = match.lastgroup or ""
-        content = match[kind]
-        numbers = tuple(re.findall(_NUMBER, content))
-        thousand = kind in ("tag", "token") or (match["key"] or "").lower().endswith("_2d")
-        if len(numbers) == 4:
-            yield _Found(numbers, "box", thousand)
-        elif len(numbers) == 2:
-            yield _Found(numbers, "pair" if "[" in content or "(" in content else "point", thousand)
-
-
-def _bare(text: str) -> _Found | None:
-    numbers = _BARE.findall(text)
-    return _Found((numbers[0], numbers[1]), "two-numbers") if len(numbers) == 2 else None
-
-
-def _scaled(found: _Found, size: ImageSize, bare_thousand: bool) -> PointReading:
-    values = [_percent(number) for number in found.numbers]
-    divisors = (1000, 1000) if found.thousand or bare_thousand else size
-    if any(number.endswith(("%", "％")) for number in found.numbers) or max(values) <= 1:
-        divisors = (1, 1)
-    scaled = [value / divisors[place % 2] for place, value in enumerate(values)]
-    if len(scaled) == 2:
-        return PointReading(scaled[0], scaled[1], found.form)
-    left, right = sorted((scaled[0], scaled[2]))
-    top, bottom = sorted((scaled[1], scaled[3]))
-    return PointReading((left + right) / 2, (top + bottom) / 2, found.form, (left, top, right, bottom))
+def read_point_thousand(text: str, size: ImageSize) -> PointReading:
+    """As `read_point`, with numbers above 1 as thousandths instead of pixels."""
+    return read_point(text, size, coords="thousand")
 
 
 def read_given(text: object) -> PointReading:
@@ -308,11 +232,11 @@ def read_given(text: object) -> PointReading:
 
 
 READERS: dict[str, PointReader] = {
-    "kimi": read_kimi,
-    "kimi-thousand": read_kimi_thousand,
+    "reader": read_point,
+    "reader-thousand": read_point_thousand,
     "screenspot_pro_kimivl": read_screenspot_pro,
     "vlmevalkit": read_vlmevalkit,
     "lmms_eval": read_lmms_eval,
     "seeclick": read_seeclick,
 }
-"""PointReader modes by name. `kimi` and `screenspot_pro_kimivl` take the raw output, the others the answer part."""
+"""PointReader modes by name. `screenspot_pro_kimivl` takes the raw output, the others the answer part."""

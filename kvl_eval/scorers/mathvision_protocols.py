@@ -6,9 +6,11 @@ Sources: as in `kvl_eval.scorers.mathvision`; the matcher of `vlmevalkit` is in 
 
 from __future__ import annotations
 
+from kvl_eval.scorers.answers import Reading, Wanted
 from kvl_eval.scorers.mathvision import Extracted, extract, matched_by, vlmevalkit_equal
 from kvl_eval.scorers.multiple_choice import can_infer, lettered
 from kvl_eval.scorers.option_letter import UNDECIDED
+from kvl_eval.scorers.reader_protocol import reader_score
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
 
@@ -29,6 +31,25 @@ def score_official(sample: Sample, answer: str, extraction: Extraction) -> Score
 
 def _is_empty(score: Score) -> bool:
     return score.verdict == "wrong" and not str(score.extracted).strip()
+
+
+def _wanted(sample: Sample) -> Wanted:
+    if sample.choices:
+        return Wanted(kind="letter", options=sample.choices, question=sample.question)
+    return Wanted(kind="text", question=sample.question)
+
+
+def _compared(sample: Sample, reading: Reading) -> Score:
+    """The authors' equality of what was read: a letter, or a text that their repairs of LaTeX go over first."""
+    said = str(reading.value)
+    match = matched_by(
+        said if sample.choices else extract(f"\\boxed{{{said}}}").text, sample.answers[0], sample.choices
+    )
+    return Score.of(match is not None, said, **({"matched_by": match} if match else {}))
+
+
+score_reader = reader_score(_wanted, _compared)
+"""A letter, or the text of an answer, by the reader; compared by the authors' equality."""
 
 
 def score_vlmevalkit(sample: Sample, answer: str, extraction: Extraction) -> Score:

@@ -4,21 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvl_eval.scorers.mathvista import Question, find_answer, normalise, rule_extraction
+from kvl_eval.scorers.answers import Kind, Reading, Wanted, read
+from kvl_eval.scorers.mathvista import Question, normalise, rule_extraction
 from kvl_eval.scorers.multiple_choice import can_infer, lettered, letters
+from kvl_eval.scorers.reader_protocol import scored
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
+_KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
 PREFETCH = "prefetch"  # `Score.method` of an answer that VLMEvalKit compares as it is, before it asks a judge
 
 
 def score_official(one: Sample, answer: str, extraction: Extraction) -> Score:
-    """The authors' scorer; the rule of `find_answer` instead of GPT-4, and no credit for an empty answer."""
+    """The authors' scorer; the reader instead of GPT-4, and no credit for an empty answer."""
     if extraction is not MISSING:
         return _judged(one, extraction, "given", ignore_empty=True)
-    found = find_answer(answer, question_of(one))
-    if found is None:
-        return _without_gold(one) or Score.no_answer("nothing_extracted" if answer.strip() else "empty")
-    return _judged(one, found[0], found[1], ignore_empty=True)
+    missing = _without_gold(one)
+    if missing is not None:
+        return missing
+    exact = rule_extraction(answer.strip(), question_of(one))
+    if exact:
+        return _judged(one, exact, "exact", ignore_empty=True)
+    reading = read(answer, wanted(one), split=False)
+    said = written(one, reading)
+    return scored(reading, None if said is None else _judged(one, said, reading.how, ignore_empty=True))
+
+
+def wanted(one: Sample) -> Wanted:
+    """What a question asks the reader for."""
+    if one.choices:
+        return Wanted(kind="letter", options=one.choices, question=one.question)
+    kind = _KINDS.get(one.columns.text("answer_type"), "text")
+    return Wanted(kind=kind, items="float" if kind == "list" else "text", question=one.question)
+
+
+def written(one: Sample, reading: Reading) -> str | None:
+    """A reading as GPT-4 would have written it: a letter in brackets, a list as the data set writes gold."""
+    value = reading.value
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        return str(list(value))
+    return f"({value})" if one.choices else str(value)
+
+
+def _stand_in(one: Sample, answer: str) -> tuple[str, str] | None:
+    """What stands in for a judge: the extraction, by the authors' rules or the reader, and how it was found."""
+    exact = rule_extraction(answer.strip(), question_of(one))
+    if exact:
+        return exact, "exact"
+    reading = read(answer, wanted(one), split=False)
+    said = written(one, reading)
+    return None if said is None else (said, reading.how)
 
 
 def score_exact(one: Sample, answer: str, extraction: Extraction) -> Score:
@@ -30,9 +66,9 @@ def score_exact(one: Sample, answer: str, extraction: Extraction) -> Score:
 
 
 def score_lmms_eval(one: Sample, answer: str, extraction: Extraction) -> Score:
-    """As `official-exact` with our rule as its judge; a float question can never be right."""
+    """As `official-exact` with the reader as its judge; a float question can never be right."""
     if extraction is MISSING:
-        found = find_answer(answer, question_of(one)) or ("", "text")
+        found = _stand_in(one, answer) or ("", "text")
         extraction, method = found
     else:
         method = "given"
@@ -51,7 +87,7 @@ def score_vlmevalkit(one: Sample, answer: str, extraction: Extraction) -> Score:
     prefetched = _compared(one, answer, PREFETCH)
     if prefetched.value == 1 or (prefetched.extracted is not None and one.choices):
         return prefetched
-    found = find_answer(answer, question_of(one))
+    found = _stand_in(one, answer)
     return Score.no_answer("nothing_extracted") if found is None else _compared(one, *found)
 
 

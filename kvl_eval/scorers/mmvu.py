@@ -1,7 +1,6 @@
-"""MMVU's rules: lmms-eval's for choices and for open answers, and the latter with guards.
+"""MMVU's rules: lmms-eval's for choices and for open answers. Time is linear in the reply.
 
-Source: EvolvingLMMs-Lab/lmms-eval lmms_eval/tasks/mmvu/utils.py @ 75571cf; the guards are this project's own. Time is
-linear in the reply.
+Source: EvolvingLMMs-Lab/lmms-eval lmms_eval/tasks/mmvu/utils.py @ 75571cf.
 """
 
 from __future__ import annotations
@@ -41,31 +40,21 @@ def cleaned(text: str) -> str:
     return " ".join(text.split())
 
 
-def open_correct(reply: str, gold: str, *, guarded: bool) -> bool:
+def open_correct(reply: str, gold: str) -> bool:
     """Whether an open answer is right by lmms-eval's rule.
 
     Equal; gold in the reply, or the reply in gold; first numbers closer than 0.01; every longer word of a gold answer
-    of two to five words; equal orders `O(...)`. `guarded`: a reply of one character must be equal, a gold of up to
-    three characters must stand alone, a reply within gold must have half its length, and words must be there to find.
+    of two to five words; equal orders `O(...)`.
     """
     found, wanted = cleaned(reply), cleaned(gold)
-    if found == wanted:
-        return True
-    if guarded and len(found) <= 1:
-        return False
     return (
-        _holds(found, wanted, alone=guarded and len(wanted) <= 3)
-        or (found in wanted and (not guarded or 2 * len(found) >= len(wanted)))
+        found == wanted
+        or wanted in found
+        or found in wanted
         or _numbers_agree(found, wanted)
-        or _words_agree(found, wanted, guarded)
+        or _words_agree(found, wanted)
         or _orders_agree(found, wanted)
     )
-
-
-def _holds(found: str, wanted: str, *, alone: bool) -> bool:
-    if not alone:
-        return wanted in found
-    return bool(wanted) and re.search(rf"(?<![^\W_]){re.escape(wanted)}(?![^\W_])", found) is not None
 
 
 def _numbers_agree(found: str, wanted: str) -> bool:
@@ -73,14 +62,14 @@ def _numbers_agree(found: str, wanted: str) -> bool:
     return one is not None and other is not None and abs(float(one[0]) - float(other[0])) < 0.01
 
 
-def _words_agree(found: str, wanted: str, guarded: bool) -> bool:
+def _words_agree(found: str, wanted: str) -> bool:
     words = wanted.split()
     if not 2 <= len(words) <= 5:
         return False
     long = [word.strip(string.punctuation) for word in words]
     long = [word for word in long if len(word) > 2]
     spoken = {word.strip(string.punctuation) for word in found.split()}
-    return (bool(long) or not guarded) and all(word in spoken for word in long)
+    return all(word in spoken for word in long)
 
 
 def _orders_agree(found: str, wanted: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which option a reply names, without a judge: VLMEvalKit's matcher, and rules of our own.
+"""Which option a reply names, without a judge: VLMEvalKit's matcher.
 
 Source of `can_infer`: open-compass/VLMEvalKit vlmeval/utils/matching_util.py @ e8e78f0.
 """
@@ -18,9 +18,6 @@ REFUSALS = (
 REFUSED = "Z"
 _BLANKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _ANSWER_IS = re.compile(r"(?:correct\s+)?answer\s+is\s+\**([ABCD])\**", re.IGNORECASE)
-_IN_PARENTHESES = re.compile(r"(?<!\w)\(([a-zA-Z])\)")
-_AFTER_OPTION = re.compile(r"(?i:option|choice|选项|選項)[\s*\"':为是為]*([A-Z])(?![\w'’])")
-_STANDING_FIRST = re.compile(r"(?:(?i:option|choice)\s)?([A-Z])(?![\w'’])")
 
 
 def letters(count: int) -> list[str]:
@@ -64,46 +61,3 @@ def contained_option(reply: str, options: Mapping[str, str]) -> str | None:
         return None
     contained = [letter for letter, text in options.items() if text.lower() in lowered]
     return contained[0] if len(contained) == 1 else None
-
-
-def named_letter(text: str, count: int, *, first: bool) -> str | None:
-    """The letter of one of `count` options that `text` names; None where it names none, or lists all of them.
-
-    In parentheses, else standing first in the text, else after the word option. Of several in parentheses the first
-    or the last one. A rule of this project, not of any published script.
-    """
-    names = letters(count)
-    marked = [match[1].upper() for match in _IN_PARENTHESES.finditer(text)]
-    marked = [name for name in marked if name in names]
-    if marked and (first or len(set(marked)) < count):
-        return marked[0 if first else -1]
-    standing = _STANDING_FIRST.match(text.lstrip(" \t\r\n*\"'"))
-    if standing and standing[1] in names:
-        return standing[1]
-    after = [match[1] for match in _AFTER_OPTION.finditer(text) if match[1] in names]
-    return after[-1] if after else None
-
-
-def spoken_choice(text: str, choices: Sequence[str]) -> str | None:
-    """The option whose text ends last in `text` as whole words, of two that end together the longer; None without one.
-
-    Case does not count, but for options of one letter. A rule of this project, not of any published script.
-    """
-    lowered = text.lower()
-    best: tuple[int, int, str] | None = None
-    for choice in choices:
-        wanted = choice.strip()
-        alone = len(wanted) == 1 and wanted.isalpha()
-        end = _last_whole(text if alone else lowered, wanted if alone else wanted.lower())
-        if end is not None and (best is None or (end, len(wanted)) > best[:2]):
-            best = (end, len(wanted), choice)
-    return None if best is None else best[2]
-
-
-def _last_whole(text: str, wanted: str) -> int | None:
-    """Where `wanted` ends for the last time between characters that are no part of a word."""
-    end = None
-    if wanted:
-        for match in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", text):
-            end = match.end()
-    return end

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.thinking import split_thinking
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought
 from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
 
 SCORER_ERROR = "scorer_error"  # how the reason of a score begins that a fault in a scorer cost
+THOUGHT_UNCLOSED = "thought_unclosed"  # scores before 0.2 have `think_unclosed`
 LONGEST_ANSWER = 100_000  # characters after the thought
 
 
@@ -21,19 +22,35 @@ class Answer:
         thinking: the thought, without its markers.
         text:     what follows the thought; the whole output where there is none.
         closed:   whether the thought ended; None where there is none.
-        raw:      the whole output, for scorers of raw outputs and protocols whose reader drops the thought itself.
+        raw:      the whole output, for scorers of raw outputs.
+        family:   whose markers the thought has: a name of `kvl_eval.thinking.FAMILIES`; "" without a thought.
+        is_split_again: whether it was stored in other parts than these, by a version with fewer markers.
     """
 
     thinking: str
     text: str
     closed: bool | None
     raw: str
+    family: str = ""
+    is_split_again: bool = False
 
     @staticmethod
     def of(raw: str) -> Answer:
         """An output as it was written, split at its markers."""
-        split = split_thinking(raw)
-        return Answer(split.thinking, split.answer, split.closed, raw)
+        thought = split_thought(raw)
+        return Answer(thought.thinking, thought.answer, thought.closed, raw, thought.family)
+
+    @property
+    def marked(self) -> str:
+        """The output with its thought in Kimi-VL's markers, for protocols whose own reader drops the thought."""
+        if self.closed is None:
+            return self.text
+        return self.raw if self.family == "kimi" else self.joined
+
+    @property
+    def joined(self) -> str:
+        """Thought and answer, Kimi-VL's markers around the thought."""
+        return f"{THINK_OPEN}{self.thinking}{THINK_CLOSE + self.text if self.closed else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,7 @@ def score_outputs(task: Task, protocol: str, items: Sequence[Item], view: ScoreV
     """One score for each item, in order.
 
     Under `answer` a protocol sees the text after the thought (unless its own reader drops the thought), under `raw` the
-    whole output. An unclosed thought (`think_unclosed`, under `answer`) and more than 100,000 characters after the
+    whole output. An unclosed thought (`thought_unclosed`, under `answer`) and more than 100,000 characters after the
     thought (`answer_too_long`) are `no_answer` under every protocol. A scorer that raises leaves that one sample
     `not_scored`.
     """
@@ -66,10 +83,12 @@ def score_outputs(task: Task, protocol: str, items: Sequence[Item], view: ScoreV
 def visible(answer: Answer, view: ScoreView, sees_raw: bool = False) -> tuple[str, str | None]:
     """What a protocol or a judge sees of an answer, and why it must not see it, or None."""
     if view == "answer" and answer.closed is False:
-        return "", "think_unclosed"
+        return "", THOUGHT_UNCLOSED
     if len(answer.text) > LONGEST_ANSWER:
         return "", "answer_too_long"
-    return (answer.raw if view == "raw" or sees_raw else answer.text), None
+    if view == "raw":
+        return answer.raw, None
+    return (answer.marked if sees_raw else answer.text), None
 
 
 def _refused(score: Score, reason: str | None) -> Score:

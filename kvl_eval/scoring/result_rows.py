@@ -83,6 +83,7 @@ def result_row(
         truncated_share=tally.truncated / answered,
         unclosed_share=tally.unclosed / answered,
         forced_share=tally.forced / answered,
+        thoughts=dict(sorted(tally.thoughts.items())),
         blind=manifest.blind,
         time=Seconds(total=tally.seconds, mean=tally.seconds / answered),
         repeats=_repeats(asked),

@@ -65,9 +65,15 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
                 shared = categories.setdefault(tuple(sample.categories.items()), sample.categories)
                 slim = replace(sample, row=rows.row(entry.sample.offset), categories=shared)
                 tally.scored.append(Scored(sample=slim, score=score.score, repeat=entry.repeat))
-                lines.append(_line(entry, slim, score, scorer))
+                line = _line(entry, slim, score, scorer)
+                lines.append(_split_again(line) if answer.item.answer.is_split_again else line)
         about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
         return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
+
+
+def _split_again(line: ScoreLine) -> ScoreLine:
+    """The line of an answer that its record has in other parts."""
+    return replace(line, detail={**line.detail, "split_again": True})
 
 
 def _line(entry: PlanEntry, sample: Sample, answer: AnswerScore, scorer: str) -> ScoreLine:

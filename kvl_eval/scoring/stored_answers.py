@@ -11,7 +11,6 @@ from kvl_eval.scoring.outputs import Answer, Item
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.records import Extra, PlanEntry, PlannedSample, Record
 from kvl_eval.tasks.base import Task
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Policy, Sample, ScoreView
 
 
@@ -37,18 +36,20 @@ class Usage:
     tokens: tuple[int, int, int, int]
     truncated: bool
     unclosed: bool
+    family: str  # of the thought's markers; "" without a thought
     forced: bool
     seconds: float
     model: str | None  # who answered, where a server named it
 
     @staticmethod
-    def of(record: Record) -> Usage:
-        """The usage that a record tells of."""
-        tokens, unclosed = record.tokens, record.think_closed is False
+    def of(record: Record, answer: Answer) -> Usage:
+        """The usage that a record tells of, whose answer is `answer`."""
+        tokens, unclosed = record.tokens, answer.closed is False
         return Usage(
             tokens=(tokens.thinking, tokens.answer, tokens.prompt, tokens.image),
             truncated=unclosed or record.finish_reason in ("length", "budget"),
             unclosed=unclosed,
+            family=answer.family,
             forced=record.budget_forced,
             seconds=record.time.get("total") or 0.0,
             model=record.extra.model,
@@ -97,7 +98,8 @@ def planned_answers(run: RunReader, task: Task, view: ScoreView) -> Iterator[Pla
                 if sample is None or entry.sample is not planned:
                     sample, planned = sample_of(task, entry), entry.sample
                 record = records.at(key)
-                yield PlannedAnswer(entry, item=Item(sample, answer_of(record, view)), usage=Usage.of(record))
+                answer = answer_of(record, view)
+                yield PlannedAnswer(entry, item=Item(sample, answer), usage=Usage.of(record, answer))
 
 
 def sample_of(task: Task, entry: PlanEntry) -> Sample:
@@ -109,15 +111,26 @@ def sample_of(task: Task, entry: PlanEntry) -> Sample:
 def answer_of(output: StoredOutput, view: ScoreView) -> Answer:
     """A stored output in its parts: those that the record has, or, for scorers of raw outputs, as it was written.
 
-    Under `answer` the thought stands between Kimi-VL's markers in `raw`, whatever markers the model used.
+    What a version with fewer markers stored is split again.
     """
+    raw = _without_stop(output.raw_output, output.extra.stop_token)
     if view == "raw":
-        return Answer.of(_without_stop(output.raw_output, output.extra.stop_token))
-    closed, text = output.think_closed, output.answer
-    if closed is None:
-        return Answer("", text, None, text)
-    ending = THINK_CLOSE + text if closed else ""
-    return Answer(output.thinking, text if closed else "", closed, f"{THINK_OPEN}{output.thinking}{ending}")
+        return Answer.of(raw)
+    closed, family = output.think_closed, output.extra.thought
+    stored = Answer(output.thinking, "" if closed is False else output.answer, closed, raw, family or "")
+    return stored if family is not None else _split_again(stored)
+
+
+def _split_again(stored: Answer) -> Answer:
+    """An answer of an earlier version, in the parts that it has by today's markers."""
+    if stored.closed is None:
+        split = Answer.of(stored.text)
+        return replace(split, raw=stored.raw, is_split_again=split.closed is not None)
+    family = Answer.of(stored.raw).family or "kimi"
+    if stored.closed is False:
+        return replace(stored, family=family)
+    split = Answer.of(stored.joined)
+    return replace(split, raw=stored.raw, family=family, is_split_again=split.text != stored.text)
 
 
 def _without_stop(text: str, stop: str | None) -> str:

@@ -20,6 +20,7 @@ class Tally:
         groups: samples planned of each question that is asked several times, by (group, repeat).
         failed: answers that failed, by reason.
         models: answers by models that a server named.
+        thoughts: answers with a thought, by the family of its markers.
     """
 
     budget: int | None
@@ -35,6 +36,7 @@ class Tally:
     forced: int = 0
     seconds: float = 0.0
     models: Counter[str] = field(default_factory=Counter)
+    thoughts: Counter[str] = field(default_factory=Counter)
 
     def count(self, answer: PlannedAnswer) -> None:
         """Take in one planned answer, whatever became of it."""
@@ -52,6 +54,8 @@ class Tally:
             counts.append(count)
         self.truncated += usage.truncated
         self.unclosed += usage.unclosed
+        if usage.family:
+            self.thoughts[usage.family] += 1
         self.forced += usage.forced
         self.seconds += usage.seconds
         if usage.model is not None:

@@ -121,6 +121,7 @@ class Extra:
     Attributes:
         stop_token: the special token that ended the text, as `raw_output` shows it.
         flags:      what may have changed the answer: `finish_unknown`, `answer_in_reasoning`, ...
+        thought:    family of the thought's markers, empty without a thought; absent from records before 0.2.
         trajectory: the file with an agent's steps, below the run folder.
         model:      who answered, where that is not the model asked for.
         others:     a backend's own notes: `server`, `prompt_tokens_ours`, `thinking_field`, `unfinished_marker`, ...
@@ -128,6 +129,7 @@ class Extra:
 
     stop_token: str | None = omitted()
     flags: tuple[str, ...] = omitted(tuple)
+    thought: str | None = omitted()
     trajectory: str | None = omitted()
     model: str | None = omitted()
     others: Others = unknown_fields()

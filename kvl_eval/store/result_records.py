@@ -127,6 +127,7 @@ class ResultRow:
         truncated_share:   answers whose text was cut off, of those answered.
         unclosed_share:    answers whose thought was never ended.
         forced_share:      answers whose thought the budget ended.
+        thoughts:          {family of markers: answers with a thought}.
         blind:             whether every picture was grey.
         time:              seconds of all answers.
         repeats:           figures over repeats; null without them.
@@ -168,6 +169,7 @@ class ResultRow:
     truncated_share: float
     unclosed_share: float
     forced_share: float
+    thoughts: Mapping[str, Count] = omitted(dict)
     blind: bool
     time: Seconds
     repeats: Repeats | None

@@ -19,7 +19,10 @@ PromptFunction = Callable[[Sample], list[Message]]
 
 READER = "reader"
 OFFICIAL = "official"
-ALIASES = {"assumed": READER}  # older names of protocols, accepted for one minor version
+ALIASES = {
+    "assumed": READER,
+    "assumed-0-1000": "reader-0-1000",
+}  # older names of protocols, accepted for one minor version
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvl_eval.tasks.base import PromptFunction
+from kvl_eval.tasks.base import Prompt, PromptFunction
 from kvl_eval.types import Message, Sample
 
 CARD = "Please observe the screenshot, please locate the following elements with action and point.<instruction> {}"
@@ -30,14 +30,14 @@ SEECLICK = 'In this UI screenshot, what is the position of the element correspon
 USER_22 = "What are the coordinates of: {}? Use the format (x=0.5, y=0.5) to indicate the coordinates."
 
 
-def instruction_prompt(template: str, system: str | None = None) -> PromptFunction:
-    """Screenshot, then `template` with the instruction in it, after a system message if there is one."""
+def instruction_prompt(template: str, system: str | None = None) -> Prompt:
+    """Asks for a point: the screenshot, then `template` with the instruction in it, after a system message if any."""
 
     def messages(sample: Sample) -> list[Message]:
         user = Message.user(*sample.media, template.replace("{}", sample.question))
         return [user] if system is None else [Message.system(system), user]
 
-    return messages
+    return Prompt(messages, "point")
 
 
 PROMPTS: dict[str, PromptFunction] = {

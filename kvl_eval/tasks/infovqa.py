@@ -18,9 +18,11 @@ from functools import partial
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean, summarise
 from kvl_eval.scorers.anls import anls
+from kvl_eval.scorers.answers import Reading
+from kvl_eval.scorers.reader_protocol import kind_wanted, reader_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 INSTRUCTION = "Answer the question using a single word or phrase."
@@ -133,6 +135,16 @@ def score(sample: Sample, answer: str, extraction: Extraction = MISSING) -> Scor
     return Score.of(value, text, method, anls=value)
 
 
+def _compared(sample: Sample, reading: Reading) -> Score:
+    text = str(reading.value)
+    value = anls(text, sample.answers)
+    return Score.of(value, text, anls=value)
+
+
+score_reader = reader_score(kind_wanted("text"), _compared)
+"""ANLS of what the reply says, where an answer is marked; of the whole reply where none is."""
+
+
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     """Mean ANLS; printed as the challenge's script, VLMEvalKit or lmms-eval prints it."""
     overall = mean(scored)
@@ -214,7 +226,7 @@ TASK = Task(
         ),
         count={"val": {"rows": 2801}, "test": {"rows": 3288}},
     ),
-    prompts={"short_answer": short_answer, "question_only": question_only},
+    prompts={"short_answer": Prompt(short_answer, "short"), "question_only": question_only},
     default_prompt="short_answer",
     prompt_evidence="VLMEvalKit and lmms-eval agree on it; the report's own prompt is not published",
     protocols={
@@ -222,6 +234,10 @@ TASK = Task(
             score=score,
             notes=("a wrong answer with white space around it scores higher: lengths are of the raw texts",),
             evidence="the card says Acc; the benchmark's only metric is ANLS",
+        ),
+        READER: Protocol(
+            score=score_reader,
+            notes=("ANLS of the answer that the reply marks, of the whole reply where nothing is marked",),
         ),
         "official-exact": Protocol(score=score, notes=("the same as official: the script draws nothing",)),
         "vlmevalkit": Protocol(
@@ -234,6 +250,7 @@ TASK = Task(
     },
     aggregate=aggregate,
     reference=Reference(benchmark="infovqa"),
+    view=TaskView(beside=(READER,)),
     groups=("documents", "table3"),
     submission=submission,
     mini="infovqa",

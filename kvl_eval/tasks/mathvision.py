@@ -16,11 +16,12 @@ from functools import partial
 
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.mathvision_protocols import score_exact, score_official, score_vlmevalkit
+from kvl_eval.scorers.mathvision_protocols import score_exact, score_official, score_reader, score_vlmevalkit
 from kvl_eval.scorers.multiple_choice import lettered
+from kvl_eval.scorers.reader_protocol import READER_NOTES
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, found_picture, from_values, picture_key, shared_cells
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
 BARE_OPTIONS = ("A", "B", "C", "D", "E")  # where the choices are in the picture
@@ -215,10 +216,10 @@ TASK = Task(
         },
     ),
     prompts={
-        "official_qwen_vl": official_qwen_vl,
-        "official_gpt4v": official_gpt4v,
-        "official_gemini_cot": official_gemini_cot,
-        "lmms_eval": lmms_eval,
+        "official_qwen_vl": Prompt(official_qwen_vl, "boxed"),
+        "official_gpt4v": Prompt(official_gpt4v, "boxed"),
+        "official_gemini_cot": Prompt(official_gemini_cot, "boxed"),
+        "lmms_eval": Prompt(lmms_eval, "boxed"),
         "vlmevalkit": question_only,
     },
     default_prompt="official_qwen_vl",
@@ -232,6 +233,10 @@ TASK = Task(
                 r"`\boxed{\text{Sunday}}` keeps its braces and matches nothing: the authors' rule",
             ),
             evidence="unknown: the report names no scorer; this is the benchmark's only one",
+        ),
+        READER: Protocol(
+            score=score_reader,
+            notes=(*READER_NOTES, "a letter, or the text of the answer, goes into the authors' equality"),
         ),
         "official-exact": Protocol(score=score_exact, notes=("as official; an empty answer is wrong",)),
         "vlmevalkit": Protocol(
@@ -250,6 +255,7 @@ TASK = Task(
     aggregate=aggregate,
     reference=Reference(benchmark="mathvision"),
     groups=("math", "table3", "thinking"),
+    view=TaskView(beside=(READER,)),
     mini="mathvision",
     max_new_tokens=4096,
 )

@@ -5,7 +5,7 @@ Data:    yubo2333/MMLongBench-Doc, split train, with documents/<doc_id>; or the 
          (1,082, two of them edited); the version stands in every sample's id
 Pages:   the first 120 at 144 dpi, one picture a page, in order; where the context is short fewer pixels, not pages
 Metric:  mean score by type of answer ("Acc"), F1, also by evidence source, pages and kind of document
-Scorer:  mayubo2333/MMLongBench-Doc eval/eval_score.py @ d73f0dc; the short answer is extracted by a rule, or by a judge
+Scorer:  mayubo2333/MMLongBench-Doc eval/eval_score.py @ d73f0dc; the short answer is what the reader or a judge reads
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMLongBench-Doc (Acc)
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from kvl_eval.cells import ANSWER_FORMATS
 from kvl_eval.errors import DataError
 from kvl_eval.rows import numbered
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.document_answer import extraction_prompt, given_answer, judged_answer, rule_answer
+from kvl_eval.scorers.document_answer import extraction_prompt, judged_answer
 from kvl_eval.scorers.document_f1 import (
     UNANSWERABLE,
     AnswerClaim,
@@ -32,19 +32,19 @@ from kvl_eval.scorers.document_f1 import (
     lmms_eval_score,
     vlmevalkit_score,
 )
+from kvl_eval.scorers.document_protocols import NOT_COMPARABLE, document_scorer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.media_files import MediaFiles
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import name_of_text
 from kvl_eval.tasks.judging import JudgeRule
-from kvl_eval.types import MISSING, Extraction, Message, PdfRef, Sample, Score, Scored, Summary
+from kvl_eval.types import Message, PdfRef, Sample, Scored, Summary
 
 DPI = 144
 MAX_PAGES = 120
 ROWS = {"2024-07-09": 1091, "2024-07-15": 1082, "2025-09": 1082}
-NOT_COMPARABLE = "not_comparable"
 CURRENT = "2024-07-15"
 # sha256 over the version's sorted questions, to tell it from the one that has as many
 CURRENT_SHA256 = "53ea8789df014b086b86c8fd1bb1d8bf8edb083bcbb28a0f0888d8bc807980a8"
@@ -202,43 +202,6 @@ def short_answer(one: Sample) -> list[Message]:
 
 # Scoring
 
-Compare = Callable[[str, str, str], float]
-
-
-def _scorer(compare: Compare, *, rule: bool) -> Callable[[Sample, str, Extraction], Score]:
-    """A protocol's `score`: with `rule`, a response goes through the rule unless an extraction is given."""
-
-    def score(one: Sample, answer: str, extraction: Extraction) -> Score:
-        if not one.answers:
-            return Score.not_scored("no_gold")
-        kind = one.categories["answer_format"][0]
-        if extraction is MISSING:
-            text, method = (rule_answer(answer, kind), "rule") if rule else (answer, "whole")
-        elif isinstance(extraction, str):
-            text, method = given_answer(extraction), "given"
-        else:
-            return Score.no_answer("nothing_extracted", method="given")
-        return _compared(one, text, kind, method, compare)
-
-    return score
-
-
-def _compared(one: Sample, text: str, kind: str, method: str, compare: Compare) -> Score:
-    try:
-        value = compare(one.answers[0], text, kind)
-    except ValueError as error:  # the authors' code raises, which its own driver counts as 0
-        return Score(
-            value=0.0,
-            verdict="wrong",
-            extracted=text,
-            method=method,
-            reason=NOT_COMPARABLE,
-            detail={"error": str(error)},
-        )
-    if not text.strip() and value == 0:
-        return Score.no_answer("empty", extracted=text, method=method)
-    return Score.of(value, text, method)
-
 
 def judge_prompt(one: Sample, answer: str) -> str | None:
     """What the official extraction asks its model; None for an empty response."""
@@ -313,10 +276,10 @@ def _within(scored: Sequence[Scored], field: str, value: str) -> list[Scored]:
 
 
 _RULE = (
-    "a model's extraction is replaced by a rule: an answer set apart (`Extracted answer:`, a box, `Answer:`), else a "
-    "refusal, else by the type of gold: the last number, a list, a text of at most 12 words, a bold or quoted span"
+    "a model's extraction is replaced by the reader: what the response says, as a number, a list or a text by the type "
+    "of gold, or that the document has no answer"
 )
-_LEAK = "the rule sees the type of gold, which a judge does not"
+_LEAK = "the reader is told the type of gold, which no judge sees"
 _LITERAL = "lists are read as literals; the authors evaluate them as code"
 
 TASK = Task(
@@ -349,18 +312,22 @@ TASK = Task(
             }
         },
     ),
-    prompts={"pages_first": pages_first, "question_first": question_first, "short_answer": short_answer},
+    prompts={
+        "pages_first": pages_first,
+        "question_first": question_first,
+        "short_answer": Prompt(short_answer, "short"),
+    },
     default_prompt="pages_first",
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
     protocols={
         "official": Protocol(
-            score=_scorer(document_score, rule=True),
+            score=document_scorer(document_score, reads=True),
             label="official-rule",
             judged="official",
             notes=(
                 _RULE,
                 _LEAK,
-                "a given extraction (a judge's reply, or the short answer) replaces the rule",
+                "a given extraction (a judge's reply, or the short answer) replaces the reader",
                 "the thought is split off first",
                 _LITERAL,
                 "F1 compares `Not answerable` letter by letter, the score does not",
@@ -368,12 +335,12 @@ TASK = Task(
             evidence="Acc is the metric the card names; the model that extracted answers is not named",
         ),
         "official-exact": Protocol(
-            score=_scorer(document_score, rule=False),
+            score=document_scorer(document_score, reads=False),
             judged="official-exact",
             notes=("without an extraction the whole response is compared, which suits short answers only", _LITERAL),
         ),
         "vlmevalkit": Protocol(
-            score=_scorer(vlmevalkit_score, rule=True),
+            score=document_scorer(vlmevalkit_score, reads=True),
             label="vlmevalkit-rule",
             notes=(
                 _RULE,
@@ -383,7 +350,7 @@ TASK = Task(
             ),
         ),
         "lmms-eval": Protocol(
-            score=_scorer(lambda gold, text, kind: lmms_eval_score(gold, text.strip(), kind), rule=False),
+            score=document_scorer(lambda gold, text, kind: lmms_eval_score(gold, text.strip(), kind), reads=False),
             notes=(
                 "no extraction: the whole response is compared, of numbers the first one in it",
                 "its own runs show the model the evidence pages only and are not comparable",

@@ -4,8 +4,7 @@ Data:    yale-nlp/MMVU, validation.json, videos/<subject>/<n>.mp4; copies lmms-e
 Prompt:  the authors', step by step
 Frames:  32, first and last included, as the authors show GPT-4o
 Metric:  accuracy in percent, by type of question, discipline and subject
-Scorer:  a judge of every answer (`--judge`); without one a rule: ranked letters, and lmms-eval's rule for open answers
-         with guards, under its own label
+Scorer:  a judge of every answer (`--judge`); without one the reader, under its own label
 Source:  yale-nlp/MMVU utils/ @ 4d54223; lmms-eval tasks/mmvu @ 75571cf
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMVU (val); the judge and the prompt are not stated
 """
@@ -13,7 +12,6 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row MMVU (val); the judge and the 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,16 +19,17 @@ from pathlib import PurePosixPath
 
 from kvl_eval.cells import QUESTION_TYPES
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.answer_text import last_boxed, plain
+from kvl_eval.scorers.answers import Reading
 from kvl_eval.scorers.mmvu import choice_correct, logged_letter, open_correct
-from kvl_eval.scorers.option_letter import NO_LETTER, ranked_or_contained
+from kvl_eval.scorers.open_answer import same_open_answer
+from kvl_eval.scorers.reader_protocol import READER_NOTES, kind_wanted, reader_letter, reader_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label, row_id
 from kvl_eval.tasks.judging import JudgeRule
-from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
+from kvl_eval.types import GIVEN, MISSING, Extraction, Message, Sample, Score, Scored, Summary
 
 FRAMES = 32
 MINI_FRAMES = 4  # the bundled clips have four scenes
@@ -45,8 +44,6 @@ DISCIPLINES = {
 DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects.split()}
 CHOICE = "multiple-choice"
 KEPT = ("id", "row", "question", "question_type", "choices", "answer", "video", "video_path", "youtube_url", "metadata")
-_CONCLUSION = re.compile(r"final answer\s?is:\s*\$?\(?([A-E])(?!\w)")
-_ANSWER = re.compile(r"final answer is:|answer:", re.IGNORECASE)
 
 
 # Loading
@@ -181,39 +178,23 @@ def read_verdict(_: Sample, reply: str) -> str | None:
     return str(verdict).lower() if isinstance(verdict, bool) else None
 
 
-def conclusion(reply: str) -> str:
-    """What follows the last `Answer:` or `final answer is:`, else the whole reply."""
-    end = None
-    for match in _ANSWER.finditer(reply):
-        end = match.end()
-    return reply if end is None else reply[end:].strip(" '\"$\n")
-
-
-def strict_letter(one: Sample, reply: str) -> str | None:
-    r"""The letter of the last `final answer is: X`, of `\boxed{X}`, else ranked, else of the only option contained."""
-    found = _CONCLUSION.findall(reply)
-    if found:
-        return str(found[-1])
-    boxed = plain(last_boxed(reply) or "")
-    return boxed if boxed in ("A", "B", "C", "D", "E") else ranked_or_contained(one, reply)
-
-
 def score_rule(one: Sample, answer: str, extraction: Extraction) -> Score:
-    """The rule's verdict; an extraction other than MISSING is the answer to compare."""
-    if not one.answers:
-        return Score.not_scored("no_gold")
-    given = None if extraction is MISSING else str(extraction or "")
-    if is_choice(one):
-        letter = strict_letter(one, answer) if given is None else given
-        return Score.of(letter == one.answers[0], letter, "rule") if letter else Score.no_answer(NO_LETTER)
-    text = conclusion(answer) if given is None else given
-    if not text.strip():
-        return Score.no_answer("empty")
-    return Score.of(open_correct(text, one.answers[0], guarded=True), text, "rule")
+    """What the reader reads, compared with gold; an extraction other than MISSING is the answer to compare."""
+    return _CHOICE(one, answer, extraction) if is_choice(one) else _OPEN(one, answer, extraction)
+
+
+def _compared(one: Sample, reading: Reading) -> Score:
+    said = str(reading.value)
+    return Score.of(same_open_answer(said, one.answers[0]), said)
+
+
+_CHOICE = reader_letter()
+_OPEN = reader_score(kind_wanted("text"), _compared)
+BY_READER = "reader"  # who decided a row, where neither a judge nor lmms-eval's rule did
 
 
 def score_official(one: Sample, answer: str, extraction: Extraction) -> Score:
-    """The judge's verdict; the rule's without one."""
+    """The judge's verdict; the reader's without one."""
     if not one.answers:
         return Score.not_scored("no_gold")
     if extraction in ("true", "false"):
@@ -230,12 +211,12 @@ def score_lmms_eval(one: Sample, answer: str, extraction: Extraction) -> Score:
     text = answer if extraction is MISSING or extraction in ("true", "false") else str(extraction or "")
     if is_choice(one):
         return Score.of(choice_correct(text, one.answers[0], _choices(one)), logged_letter(text), "rule")
-    return Score.of(open_correct(text, one.answers[0], guarded=False), text, "rule")
+    return Score.of(open_correct(text, one.answers[0]), text, "rule")
 
 
 def left_to_judge(one: Sample, answer: str) -> bool:
     """Whether lmms-eval asks its judge: about open answers that its rule rejects, about choices never."""
-    return not is_choice(one) and not open_correct(answer, one.answers[0], guarded=False)
+    return not is_choice(one) and not open_correct(answer, one.answers[0])
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
@@ -248,9 +229,13 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     official = {"accuracy": str(100 * accuracy)}
     for name, group in summary.categories.get("discipline", {}).items():
         official[name] = f"{100 * group.score:.1f}"
-    decided = Counter(one.score.method or "nobody" for one in scored)
+    decided = Counter(_decider(one.score.method) for one in scored)
     official |= {f"rows decided by {name}": str(n) for name, n in sorted(decided.items())}
     return replace(summary, official=official)
+
+
+def _decider(method: str) -> str:
+    return method if method in ("judge", "rule", GIVEN) else BY_READER if method else "nobody"
 
 
 TASK = Task(
@@ -284,10 +269,10 @@ TASK = Task(
         count={"validation": {"rows": 1000, "type=multiple-choice": 625, "type=open-ended": 375}},
     ),
     prompts={
-        "official_cot": _prompt(_COT, _OFFICIAL_FORM),
-        "official_direct": _prompt(_DIRECT, _OFFICIAL_FORM),
-        "lmms_eval": _prompt(_LMMS_DIRECT, _LMMS_FORM),
-        "lmms_eval_cot": _prompt(_LMMS_COT, _LMMS_FORM),
+        "official_cot": Prompt(_prompt(_COT, _OFFICIAL_FORM), "answer_is"),
+        "official_direct": Prompt(_prompt(_DIRECT, _OFFICIAL_FORM), "short"),
+        "lmms_eval": Prompt(_prompt(_LMMS_DIRECT, _LMMS_FORM), "short"),
+        "lmms_eval_cot": Prompt(_prompt(_LMMS_COT, _LMMS_FORM), "answer_is"),
     },
     default_prompt="official_cot",
     prompt_evidence="the report names no prompt; its GPT-4o figure is what the authors give for this one (unverified)",
@@ -297,7 +282,7 @@ TASK = Task(
             label="official-rule",
             judged="official",
             notes=(
-                "the authors have gpt-4o judge every row; without a judge the rule of this project decides, and its "
+                "the authors have gpt-4o judge every row; without a judge the reader decides, and its "
                 "figure is not comparable with theirs",
                 "the thought is split off first",
                 "a judge that fails is asked again; there a failed call is wrong, here the row is not scored",
@@ -307,8 +292,9 @@ TASK = Task(
         "rule": Protocol(
             score=score_rule,
             notes=(
-                "choices: the conclusion's letter, else ranked letters, else the only option contained",
-                "open: lmms-eval's rule with guards, on what follows the last `Answer:`",
+                *READER_NOTES,
+                "open answers: equal; or gold's number in gold's unit; or gold, its abbreviation or its long form as "
+                "whole words, not negated",
             ),
         ),
         "lmms-eval": Protocol(

@@ -21,13 +21,13 @@ from pathlib import Path
 
 from kvl_eval.errors import DataError, MediaError
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.answer_text import declines
-from kvl_eval.scorers.grounding import ImageSize, WrongFormat, lmms_point, read_given, read_kimi, read_vlmevalkit
+from kvl_eval.scorers.answers import NOT_ANSWERABLE, Wanted, read
+from kvl_eval.scorers.grounding import ImageSize, WrongFormat, lmms_point, read_given, read_point, read_vlmevalkit
 from kvl_eval.scorers.grounding_shape import Point, as_pixels, declined, lmms_hit, official_hit
 from kvl_eval.scorers.grounding_target import json_number, picture_size
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import OFFICIAL, READER, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.choices import row_id
 from kvl_eval.tasks.grounding_prompts import CARD, VLM_SYSTEM, VLM_USER, instruction_prompt
 from kvl_eval.types import MISSING, Extraction, ImageRef, Sample, Score, Scored, Summary
@@ -50,7 +50,6 @@ REFUSAL = (
     "Instruction: {}"
 )
 _AGUVIS = re.compile(r"pyautogui\.(?:click|moveTo)\(x=(-?[\d.]+), y=(-?[\d.]+)\)")
-_ABSENT = re.compile(r"\b(?:not|no|cannot|can['’]t|isn['’]t|doesn['’]t|without)\b", re.IGNORECASE)
 
 Hit = Callable[[str, Sequence[float], Point], bool]
 ReadPoint = Callable[[str, ImageSize], Point]
@@ -126,9 +125,9 @@ sample = sample_maker(_sample)
 # Scoring
 
 
-def kimi_point(text: str, size: ImageSize) -> Point:
-    """The point of ScreenSpot's broad reader, negative ones too."""
-    reading = read_kimi(text, size)
+def any_point(text: str, size: ImageSize) -> Point:
+    """The point that the reader reads, negative ones too."""
+    reading = read_point(text, size)
     return reading.x * size[0], reading.y * size[1]
 
 
@@ -162,25 +161,22 @@ def any_box(kind: str, shape: Sequence[float], point: Point) -> bool:
     return kind == "bbox" and official_hit(kind, shape, point)
 
 
-def says_absent(text: str) -> bool:
-    """Whether a reply without numbers says that there is no such thing."""
-    return not any(map(str.isdigit, text)) and (declines(text) or _ABSENT.search(text) is not None)
-
-
 def score(
-    read: ReadPoint, hit: Hit, by_words: bool, one: Sample, answer: str, extraction: Extraction = MISSING
+    read_as: ReadPoint, hit: Hit, by_words: bool, one: Sample, answer: str, extraction: Extraction = MISSING
 ) -> Score:
-    """Whether the point that `read` finds hits the target; `by_words` takes words of absence for a refusal."""
+    """Whether the point that `read_as` finds hits the target; `by_words` takes words of absence for a refusal."""
     kind, shape = one.columns.text("box_type"), one.columns.numbers("box_coordinates")
     size = picture_size(one.columns, "image_size")
     if size is None:
         return Score.not_scored("image_size_unknown")
     shown: dict[str, object] = {"box_type": kind, "shape": list(shape), "image_size": list(size)}
     try:
-        point = read(answer, size) if extraction is MISSING else _given(extraction, size)
+        point = read_as(answer, size) if extraction is MISSING else _given(extraction, size)
     except WrongFormat as error:
-        if by_words and says_absent(answer):
-            return Score.of(kind == "refusal", "absent", "words", **shown)
+        if by_words and extraction is MISSING:
+            absent = read(answer, Wanted(kind="point", size=size, unanswerable=True), split=False)
+            if absent.value is NOT_ANSWERABLE:
+                return Score.of(kind == "refusal", "absent", absent.how, **shown)
         return replace(Score.no_answer(str(error)), detail=shown)
     pixels = [json_number(round(value, 3)) for value in point]
     found = Score.of(hit(kind, shape, point), pixels, "point", **shown, point=pixels)
@@ -252,9 +248,11 @@ TASK = Task(
     prompt_evidence="the model card's prompt for agent tasks; it cannot refuse, so that 90.4 is its ceiling",
     protocols={
         "official": Protocol(
-            score=partial(score, kimi_point, official_hit, False),
-            sees_raw=True,
-            notes=("ScreenSpot's broad reader of points, then the benchmark's geometry", _NO_POINT),
+            score=partial(score, any_point, official_hit, False),
+            notes=(
+                "the authors leave reading to each model: the reader reads the point, then the benchmark's geometry",
+                _NO_POINT,
+            ),
             evidence="unknown: the report names no scorer",
         ),
         "official-exact": Protocol(
@@ -264,10 +262,9 @@ TASK = Task(
                 _NO_POINT,
             ),
         ),
-        "refusal-text": Protocol(
-            score=partial(score, kimi_point, official_hit, True),
-            sees_raw=True,
-            notes=("as official, and words of absence without any number are a refusal; reported apart",),
+        READER: Protocol(
+            score=partial(score, any_point, official_hit, True),
+            notes=("as official, and words of absence without a point are a refusal",),
         ),
         "lmms-eval": Protocol(
             score=partial(score, lmms_pixels, lmms_hit, False),
@@ -288,4 +285,6 @@ TASK = Task(
     reference=Reference(benchmark="osworld_g"),
     groups=("grounding",),
     mini="osworld-g",
+    default_protocol=READER,
+    view=TaskView(beside=(OFFICIAL,)),
 )

@@ -38,7 +38,7 @@ from kvl_eval.scorers.grounding_target import (
     vlmevalkit_box,
 )
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import OFFICIAL, READER, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.grounding_prompts import PROMPTS
 from kvl_eval.tasks.screenspot_rows import ORIGINAL, PRO, V2, Edition, load, to_sample
 from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored, Summary
@@ -66,6 +66,8 @@ def score(
         shown["point"] = [json_number(reading.x * size[0]), json_number(reading.y * size[1])]
         if reading.box is not None:
             shown["found_box"] = json_box(times(reading.box, size))
+    if reading.span is not None:
+        shown["span"] = list(reading.span)
     found = Score.of(
         hits(reading.x, reading.y, box), [json_number(reading.x), json_number(reading.y)], reading.form, **shown
     )
@@ -113,18 +115,19 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
             READERS["lmms_eval"],
             notes=("reads `.5` as 5, and the corner of a bracketed box unless `box` stands in the text",),
         ),
-        "assumed": protocol(
-            READERS["kimi"],
+        READER: protocol(
+            READERS["reader"],
             box_on_picture,
-            sees_raw=True,
-            notes=("reads every form that models write; numbers above 1 are pixels of the picture as sent",),
+            notes=(
+                "a point in the forms that models write, of a box its center; two different points are no_answer",
+                "numbers above 1 are pixels of the picture as sent, in forms of a fixed scale thousandths",
+            ),
             evidence="weak: the card's prompt is published, the text it makes the model write is shown nowhere",
         ),
-        "assumed-0-1000": protocol(
-            READERS["kimi-thousand"],
+        "reader-0-1000": protocol(
+            READERS["reader-thousand"],
             box_on_picture,
-            sees_raw=True,
-            notes=("as assumed, with bare numbers above 1 read as thousandths of the picture",),
+            notes=("as reader, with bare numbers above 1 read as thousandths of the picture",),
             evidence="none for Kimi-VL, which writes 0 to 1; for models that write 0 to 1000",
         ),
     }
@@ -141,6 +144,8 @@ def _task(edition: Edition, **own: Any) -> Task:
         default_prompt="card",
         prompt_evidence="the model card's recommended prompt for agent tasks, made for Instruct",
         protocols=_protocols(edition),
+        default_protocol=READER,
+        view=TaskView(beside=(OFFICIAL,)),
         aggregate=partial(aggregate, edition),
         mini=edition.name,
         **own,

@@ -3,9 +3,8 @@
 Data:    JSON Lines with the columns question and answer, and optionally image (a path beside the file, a data URI or
          base64; or a list of them as `images`), choices (a list of texts) and id.
 Prompt:  pictures, the question, and options as lines `(A) text`.
-Metric:  with choices the letter (or the option's text) against the answer, which may be a letter or a text; without
-         choices the text after the last "answer is" or "answer:" (else the whole reply), compared without case,
-         surrounding spaces and a final full stop, numbers as numbers.
+Metric:  what the reply says, as `docs/answers.md` tells: with choices a letter, else a number, yes or no, or a text by
+         the type of the answer; numbers are compared to its decimals, texts without case, quotes and a final full stop.
 Source:  ours; this protocol belongs to no published benchmark.
 """
 
@@ -19,13 +18,17 @@ from pathlib import Path
 from kvl_eval.cells import gold_letter
 from kvl_eval.errors import DataError
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.multiple_choice import can_infer, letters
+from kvl_eval.scorers.answers import Reading, Wanted
+from kvl_eval.scorers.answers.dress import folded
+from kvl_eval.scorers.multiple_choice import letters
+from kvl_eval.scorers.reader_protocol import READER_NOTES, reader_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Split, Task, TaskData
-from kvl_eval.types import MISSING, Extraction, Message, Sample, Score
+from kvl_eval.tasks.base import OFFICIAL, READER, Protocol, Split, Task, TaskData
+from kvl_eval.types import Message, Sample, Score
 
-CUE = re.compile(r"answer(?: is|:)", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?\d{1,18}(?:,\d{3})*(?:\.(?P<decimals>\d{1,18}))?")
+_POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
 def table_task(path: Path) -> Task:
@@ -51,7 +54,11 @@ def table_task(path: Path) -> Task:
         sample=from_values(to_sample),
         prompts={"plain": prompt},
         default_prompt="plain",
-        protocols={"official": Protocol(score=score, label="own-table", notes=("no published protocol",))},
+        protocols={
+            READER: Protocol(score=score, notes=(*READER_NOTES, "no published protocol")),
+            OFFICIAL: Protocol(score=score, label="own-table", notes=("as reader; the name in earlier versions",)),
+        },
+        default_protocol=READER,
         aggregate=lambda scored, protocol: summarise(scored),
         data=TaskData(
             row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")}, files=(path.name,)
@@ -88,25 +95,44 @@ def prompt(sample: Sample) -> list[Message]:
     return [Message.user(*sample.media, "\n".join([sample.question, *options]))]
 
 
-def score(sample: Sample, answer: str, extraction: Extraction) -> Score:
-    """The letter or the text that the answer gives, against gold."""
-    gold = sample.answers[0].strip()
+def wanted(sample: Sample) -> Wanted:
+    """A letter where there are choices, else what gold is: a number, yes or no, a text."""
     if sample.choices:
-        options = dict(zip(letters(len(sample.choices)), sample.choices, strict=True))
-        letter = can_infer(answer, options) if extraction is MISSING else extraction
-        if not isinstance(letter, str) or letter not in options:
-            return Score.no_answer("no_option_found")
-        right = letter == gold if gold in options else _same(options[letter], gold)
-        return Score.of(float(right), letter, "letter")
-    found = CUE.split(answer)[-1].strip() if extraction is MISSING else extraction
-    if not isinstance(found, str) or not found.strip():
-        return Score.no_answer("empty")
-    return Score.of(float(_same(found, gold)), found, "text")
+        return Wanted(kind="letter", options=sample.choices, question=sample.question)
+    gold = sample.answers[0].strip()
+    if gold.casefold() in _POLARITY:
+        return Wanted(kind="yesno")
+    number = _NUMBER.fullmatch(gold)
+    if number is None:
+        return Wanted(kind="text", question=sample.question)
+    return Wanted(kind="float" if number["decimals"] else "integer")
 
 
-def _same(found: str, gold: str) -> bool:
-    left, right = (text.strip().removesuffix(".").strip().casefold() for text in (found, gold))
-    try:
-        return float(left.replace(",", "")) == float(right.replace(",", ""))
-    except ValueError:
-        return left == right
+def compare(sample: Sample, reading: Reading) -> Score:
+    """Equality with gold: of letters or of the options' texts, of numbers to gold's decimals, of texts as they read."""
+    gold, value = sample.answers[0].strip(), reading.value
+    if sample.choices:
+        return Score.of(_is_right_letter(sample, gold, str(value)), str(value))
+    if isinstance(value, int | float):
+        number = _NUMBER.fullmatch(gold)
+        decimals = len(number["decimals"] or "") if number else 0
+        right = round(float(value), decimals) == float(gold.replace(",", "")) if decimals else value == _whole(gold)
+        return Score.of(right, str(value))
+    said = str(value)
+    return Score.of(_POLARITY.get(gold.casefold()) == said or folded(said) == folded(gold), said)
+
+
+def _is_right_letter(sample: Sample, gold: str, letter: str) -> bool:
+    options = dict(zip(letters(len(sample.choices)), sample.choices, strict=True))
+    if letter not in options:
+        return False
+    if gold in sample.choices or gold.upper() not in options:
+        return folded(options[letter]) == folded(gold)
+    return letter == gold.upper() or folded(options[letter]) == folded(options[gold.upper()])
+
+
+def _whole(gold: str) -> int:
+    return int(gold.replace(",", ""))
+
+
+score = reader_score(wanted, compare)

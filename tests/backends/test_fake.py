@@ -10,7 +10,7 @@ import pytest
 from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError, UsageError
-from kvl_eval.thinking import split_thinking
+from kvl_eval.thinking import split_thought
 from kvl_eval.types import Completion, Generation, Message
 
 
@@ -101,7 +101,7 @@ def test_a_thought_of_seven_tokens_at_its_budget(
     assert (found.think_closed, found.budget_forced, found.finish_reason) == (closed, forced, finish)
     assert (found.tokens.thinking, found.answer) == (thinking, answer)
     if budget:
-        split = split_thinking(found.raw_output)
+        split = split_thought(found.raw_output)
         assert (split.thinking, split.answer, split.closed) == (found.thinking, found.answer, closed)
 
 

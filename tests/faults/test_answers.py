@@ -16,7 +16,7 @@ from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.outputs import Answer, Item, score_outputs
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought
 from kvl_eval.types import Extraction, ImageRef, Sample, Score
 from tests.faults.invariants import check_invariants
 from tests.records import make_media, make_record
@@ -37,11 +37,11 @@ OUTPUTS = {
 
 @pytest.mark.parametrize(("raw", "thinking", "answer", "closed"), OUTPUTS.values(), ids=OUTPUTS)
 def test_C12_what_a_model_may_emit(raw: str, thinking: str, answer: str, closed: bool | None) -> None:
-    split = split_thinking(raw)
+    split = split_thought(raw)
     assert (split.thinking, split.answer, split.closed) == (thinking, answer, closed)
     [score] = score_outputs(tiny(), "official", [Item(sample_of(rows(1)[0]), Answer.of(raw))])
     if closed is False:
-        assert (score.verdict, score.reason) == ("no_answer", "think_unclosed")
+        assert (score.verdict, score.reason) == ("no_answer", "thought_unclosed")
     elif len(answer) > 100_000:
         assert (score.verdict, score.reason) == ("no_answer", "answer_too_long")
     elif not answer.strip():

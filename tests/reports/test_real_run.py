@@ -42,7 +42,7 @@ def test_the_report_is_written_and_names_what_is_odd(run: Path, tmp_path: Path) 
     assert "budget 1k" in text
     page = (index.parent / "task-mathvista.html").read_text(encoding="utf-8")
     assert "pass@2" in page
-    assert "think_unclosed" in page
+    assert "thought_unclosed" in page
     assert "vlmevalkit" in page
 
 

@@ -76,19 +76,19 @@ def counted(task: Task, counts: Counts) -> Task:
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     """Counts whose reads of pictures and splits of thoughts are counted already."""
     found = Counts()
-    read, split = images.read_bytes, thinking.split_thinking
+    read, split = images.read_bytes, thinking.split_thought
 
     def read_bytes(ref: ImageRef) -> bytes:
         found.reads[ref.name] += 1
         return read(ref)
 
-    def split_thinking(raw: str, *markers: tuple[str, str]) -> Any:
+    def split_thought(raw: str) -> thinking.Thought:
         found.splits[raw] += 1
-        return split(raw, *markers)
+        return split(raw)
 
     monkeypatch.setattr(images, "read_bytes", read_bytes)
     for module in (trajectory, outputs):  # where an answer ends, and where one is scored
-        monkeypatch.setattr(module, "split_thinking", split_thinking)
+        monkeypatch.setattr(module, "split_thought", split_thought)
     return found
 
 

@@ -57,7 +57,7 @@ def test_official_reads_a_reply_by_the_rule(sample: Sample, reply: str, expected
 @pytest.mark.parametrize(
     ("reply", "given", "reason"),
     [
-        ("no number", MISSING, "nothing_extracted"),
+        ("no number", MISSING, "none"),
         (" ", MISSING, "empty"),
         ("14", "", "empty"),
         ("14", None, "empty"),
@@ -95,12 +95,12 @@ def test_lmms_eval_never_finds_a_float_right() -> None:
     [
         (INTEGER, "14", ("correct", 14, PREFETCH)),
         (INTEGER, " 14 ", ("correct", 14, PREFETCH)),
-        (INTEGER, "14.0", ("no_answer", None, "text")),
+        (INTEGER, "14.0", ("no_answer", None, "whole")),
         (FLOAT, "1.50", ("correct", 1.5, PREFETCH)),
         (FLOAT, "1.6", ("wrong", 1.6, "exact")),
         (CHOICE, "B", ("correct", "B", PREFETCH)),
         (CHOICE, "C", ("wrong", "C", PREFETCH)),
-        (LIST, "[1, 2]", ("no_answer", None, "text")),
+        (LIST, "[1, 2]", ("no_answer", None, "whole")),
     ],
 )
 def test_vlmevalkit_compares_the_reply_itself_before_an_extraction(

@@ -1,4 +1,4 @@
-"""MMVU's rules: what lmms-eval takes for right, and what the guarded form of its rule does not."""
+"""MMVU's rules: what lmms-eval takes for right."""
 
 from __future__ import annotations
 
@@ -39,29 +39,28 @@ def test_texts_are_compared_without_case_blanks_and_raised_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "gold", "lenient", "guarded"),
+    ("reply", "gold", "right"),
     [
-        pytest.param("Oxygen", "oxygen ", True, True, id="equal"),
-        pytest.param("it is oxygen", "oxygen", True, True, id="gold-in-the-reply"),
-        pytest.param("xyge", "oxygen", True, True, id="reply-in-gold"),
-        pytest.param("xyg", "oxygen", True, True, id="reply-of-half-of-gold"),
-        pytest.param("xy", "oxygen", True, False, id="reply-of-less-than-half"),
-        pytest.param("n", "oxygen", True, False, id="reply-of-one-sign"),
-        pytest.param("", "oxygen", True, False, id="empty-reply"),
-        pytest.param("fusion", "ion", True, False, id="short-gold-inside-a-word"),
-        pytest.param("an ion!", "ion", True, True, id="short-gold-alone"),
-        pytest.param("fusions", "usion", True, True, id="longer-gold-inside-a-word"),
-        pytest.param("about 3.149", "3.14 m", True, True, id="numbers-closer-than-a-hundredth"),
-        pytest.param("about 0.01", "0.00", False, False, id="numbers-exactly-a-hundredth-apart"),
-        pytest.param("about 3.151", "3.14 m", False, False, id="numbers-a-hundredth-apart"),
-        pytest.param("the law is of Ohm, surely", "the law of Ohm", True, True, id="every-longer-word"),
-        pytest.param("the law", "Ohm and a law", False, False, id="not-every-longer-word"),
-        pytest.param("no such thing", "of it", True, False, id="no-longer-words"),
-        pytest.param("Ohm and five more words here law the of", "the law of Ohm says so much", False, False, id="six"),
-        pytest.param("it takes O(N log N)", "time O(n log n) here as always", True, True, id="equal-orders"),
-        pytest.param("it takes O(n)", "time O(n log n) here as always", False, False, id="other-orders"),
+        pytest.param("Oxygen", "oxygen ", True, id="equal"),
+        pytest.param("it is oxygen", "oxygen", True, id="gold-in-the-reply"),
+        pytest.param("xyge", "oxygen", True, id="reply-in-gold"),
+        pytest.param("xyg", "oxygen", True, id="reply-of-half-of-gold"),
+        pytest.param("xy", "oxygen", True, id="reply-of-less-than-half"),
+        pytest.param("n", "oxygen", True, id="reply-of-one-sign"),
+        pytest.param("", "oxygen", True, id="empty-reply"),
+        pytest.param("fusion", "ion", True, id="short-gold-inside-a-word"),
+        pytest.param("an ion!", "ion", True, id="short-gold-alone"),
+        pytest.param("fusions", "usion", True, id="longer-gold-inside-a-word"),
+        pytest.param("about 3.149", "3.14 m", True, id="numbers-closer-than-a-hundredth"),
+        pytest.param("about 0.01", "0.00", False, id="numbers-exactly-a-hundredth-apart"),
+        pytest.param("about 3.151", "3.14 m", False, id="numbers-a-hundredth-apart"),
+        pytest.param("the law is of Ohm, surely", "the law of Ohm", True, id="every-longer-word"),
+        pytest.param("the law", "Ohm and a law", False, id="not-every-longer-word"),
+        pytest.param("no such thing", "of it", True, id="no-longer-words"),
+        pytest.param("Ohm and five more words here law the of", "the law of Ohm says so much", False, id="six"),
+        pytest.param("it takes O(N log N)", "time O(n log n) here as always", True, id="equal-orders"),
+        pytest.param("it takes O(n)", "time O(n log n) here as always", False, id="other-orders"),
     ],
 )
-def test_an_open_answer_is_right_by_one_of_five_rules(reply: str, gold: str, lenient: bool, guarded: bool) -> None:
-    assert open_correct(reply, gold, guarded=False) is lenient
-    assert open_correct(reply, gold, guarded=True) is guarded
+def test_an_open_answer_is_right_by_one_of_five_rules(reply: str, gold: str, right: bool) -> None:
+    assert open_correct(reply, gold) is right

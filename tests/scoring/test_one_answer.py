@@ -19,7 +19,7 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.thinking import SplitOutput, split_thinking
+from kvl_eval.thinking import Thought, split_thought
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
 from tests.tiny_task import config_of, run_tiny, tiny
 
@@ -69,11 +69,11 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each output is split while it is scored."""
     counts: Counter[str] = Counter()
 
-    def counting(raw: str) -> SplitOutput:
+    def counting(raw: str) -> Thought:
         counts[raw] += 1
-        return split_thinking(raw)
+        return split_thought(raw)
 
-    monkeypatch.setattr(outputs, "split_thinking", counting)
+    monkeypatch.setattr(outputs, "split_thought", counting)
     return counts
 
 

@@ -45,7 +45,7 @@ def test_what_a_scorer_sees(raw: str, view: str, verdict: str, extracted: str | 
 def test_reasons_of_answers_that_are_not_read() -> None:
     texts = ["◁think▷14", "◁think▷" + "9" * 200_000 + "◁/think▷14", "4" * (LONGEST_ANSWER + 1)]
     scores = score_outputs(TASK, "official", [item(text) for text in texts])
-    assert [score.reason for score in scores] == ["think_unclosed", None, "answer_too_long"]
+    assert [score.reason for score in scores] == ["thought_unclosed", None, "answer_too_long"]
     assert [score.verdict for score in scores] == ["no_answer", "correct", "no_answer"]
 
 
@@ -62,7 +62,7 @@ def test_a_whole_run_protocol_sees_every_sample_in_order() -> None:
     task = task_with(Protocol(score=echo, score_run=score_run))
     scores = score_outputs(task, "official", [item("a"), item("◁think▷open"), item("b")])
     assert [score.extracted for score in scores] == ["1 of 3: a", None, "3 of 3: b"]
-    assert scores[1].reason == "think_unclosed"
+    assert scores[1].reason == "thought_unclosed"
 
 
 def test_a_whole_run_protocol_that_raises_scores_nothing() -> None:

@@ -150,7 +150,7 @@ def test_all_protocols_show_where_they_differ(tmp_path: Path) -> None:
         "b": ("wrong", "not_scored"),
         "c": ("no_answer", "not_scored"),
     }
-    assert exact.flips[0].reason == "wrong (text: 15) -> not_scored (judge_missing: None)"
+    assert exact.flips[0].reason == "wrong (statement: 15) -> not_scored (judge_missing: None)"
     listed = result.as_json()["protocols"]
     assert [(one["protocol"], one["differs"]) for one in listed[:2]] == [("official", 0), ("official-exact", 2)]
     assert len(list(rows(out))) == 5 * len(TASK.protocols)

@@ -17,6 +17,7 @@ from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import answer_of
 from kvl_eval.store.manifest import ModelFacts, PlannedData, Status
+from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Reference, Task
 from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
@@ -75,7 +76,7 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
     path = run_tiny(tmp_path, task, max_new_tokens=4, model_args={"think": 9, "answers": "constant:A"}).folder.path
     assert again(path, task)["rows"][0]["verdicts"] == {"no_answer": 10}
     reasons = {line.reason for line in RunFolder.open(path).scores("tiny", "official")}
-    assert reasons == {"think_unclosed"}
+    assert reasons == {"thought_unclosed"}
     assert set(seen) == {""}
     seen.clear()
     again(path, task, view="raw")
@@ -85,29 +86,48 @@ def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path
 @pytest.mark.parametrize(
     ("record", "answer", "raw"),
     [
-        ({"raw_output": " B<|im_end|>", "answer": "B"}, Answer("", "B", None, "B"), " B"),
-        ({"raw_output": "B[EOS]", "answer": "B"}, Answer("", "B", None, "B"), "B"),
+        ({"raw_output": " B<|im_end|>", "answer": "B"}, ("", "B", None, "B"), " B"),
+        ({"raw_output": "B[EOS]", "answer": "B"}, ("", "B", None, "B"), "B"),
         (
             {"raw_output": "◁think▷so◁/think▷ B<|im_end|>", "thinking": "so", "answer": "B", "think_closed": True},
-            Answer("so", "B", True, "◁think▷so◁/think▷B"),
+            ("so", "B", True, "◁think▷so◁/think▷ B"),
             "◁think▷so◁/think▷ B",
         ),
         (
             {"raw_output": "<think>so</think>B", "thinking": "so", "answer": "B", "think_closed": True},
-            Answer("so", "B", True, "◁think▷so◁/think▷B"),
+            ("so", "B", True, "◁think▷so◁/think▷B"),
             "<think>so</think>B",
         ),
         (
             {"raw_output": "◁think▷so", "thinking": "so", "answer": "", "think_closed": False},
-            Answer("so", "", False, "◁think▷so"),
+            ("so", "", False, "◁think▷so"),
             "◁think▷so",
         ),
     ],
 )
-def test_what_a_scorer_is_given(record: dict[str, Any], answer: Answer, raw: str) -> None:
+def test_what_a_scorer_is_given(record: dict[str, Any], answer: tuple[object, ...], raw: str) -> None:
     stored = make_record("1", **{"think_closed": None, **record})
-    assert answer_of(stored, "answer") == answer
+    for record_of_version in (stored, replace(stored, extra=Extra(thought=Answer.of(raw).family))):
+        found = answer_of(record_of_version, "answer")
+        assert (found.thinking, found.text, found.closed, found.marked) == answer
+        assert not found.is_split_again
     assert answer_of(stored, "raw") == Answer.of(raw)
+
+
+@pytest.mark.parametrize(
+    ("record", "family"),
+    [
+        ({"answer": "[THINK]so[/THINK]B"}, "magistral"),
+        ({"answer": "so</reasoning>\nB"}, "reasoning"),
+        ({"answer": "<reflection>x</reflection>B", "thinking": "so", "think_closed": True}, "kimi"),
+    ],
+)
+def test_what_an_earlier_version_stored_is_split_by_the_table(record: dict[str, Any], family: str) -> None:
+    stored = make_record("1", **{"think_closed": None, **record})
+    found = answer_of(stored, "answer")
+    assert (found.text, found.closed, found.family, found.is_split_again) == ("B", True, family, True)
+    as_stored = answer_of(replace(stored, extra=Extra(thought="")), "answer")
+    assert (as_stored.text, as_stored.is_split_again) == (record["answer"], False)
 
 
 def test_a_protocol_with_draws_sees_each_repeat_as_a_whole_run_in_order(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage
+from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage, answer_of
 from kvl_eval.scoring.tally import Tally
 from kvl_eval.store.records import Extra
 from kvl_eval.types import FinishReason, TokenCounts
@@ -26,7 +26,8 @@ def test_what_is_cut_off_is_truncated_whether_or_not_a_thought_was_open(
     finish: FinishReason, closed: bool | None, truncated: int, unclosed: int
 ) -> None:
     tally = Tally(None, None)
-    usage = Usage.of(make_record("1", finish_reason=finish, think_closed=closed))
+    record = make_record("1", finish_reason=finish, think_closed=closed)
+    usage = Usage.of(record, answer_of(record, "answer"))
     tally.count(PlannedAnswer(make_entry("1"), usage=usage))
     assert (tally.truncated, tally.unclosed) == (truncated, unclosed)
 
@@ -40,7 +41,7 @@ def test_every_planned_answer_is_counted_in_one_state() -> None:
         budget_forced=True,
         extra=Extra(model="other"),
     )
-    tally.count(PlannedAnswer(make_entry("1"), usage=Usage.of(record)))
+    tally.count(PlannedAnswer(make_entry("1"), usage=Usage.of(record, answer_of(record, "answer"))))
     tally.count(PlannedAnswer(make_entry("2"), failure="oom"))
     tally.count(PlannedAnswer(make_entry("3")))
     assert (tally.planned, tally.ok, tally.failed) == (3, 1, {"oom": 1})
@@ -51,6 +52,14 @@ def test_every_planned_answer_is_counted_in_one_state() -> None:
         "image": [4],
     }
     assert (tally.seconds, tally.forced, tally.models) == (1.5, 1, {"other": 1})
+
+
+def test_thoughts_are_counted_by_the_family_of_their_markers() -> None:
+    tally = Tally(None, None)
+    for family in ("think", "kimi", "", "think"):
+        record = make_record("1", think_closed=True if family else None, extra=Extra(thought=family))
+        tally.count(PlannedAnswer(make_entry("1"), usage=Usage.of(record, answer_of(record, "answer"))))
+    assert tally.thoughts == {"think": 2, "kimi": 1}
 
 
 def test_samples_of_a_question_that_is_asked_several_times_are_counted_by_repeat() -> None:

@@ -13,7 +13,6 @@ from kvl_eval.errors import DataError, UsageError
 from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks.infovqa import TASK
-from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, ImageRef, Message, Sample, Scored
 from tests.refusals import refused
 from tests.tasks.tables import (
@@ -26,6 +25,7 @@ from tests.tasks.tables import (
     write_tsv,
     write_zip,
 )
+from tests.tasks.vectors import after_kimi_thought
 
 HUB = {
     "questionId": "98313",
@@ -59,7 +59,7 @@ def check_golden(rows: list[dict[str, Any]]) -> None:
     assert rows
     for row in rows:
         sample = _sample(row)
-        answer = split_thinking(row["response"]).answer
+        answer = after_kimi_thought(row["response"])
         for protocol, key in (
             ("official", "score"),
             ("official-exact", "score"),

@@ -13,11 +13,11 @@ from kvl_eval.errors import DataError
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.longvideobench import LONGVIDEOBENCH, LONGVIDEOBENCH_NOSUBS
-from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, Sample, Scored, SubtitleRef, VideoRef
 from tests.golden import rows
 from tests.refusals import refused
 from tests.tasks.tables import write_json, write_parquet, write_tsv
+from tests.tasks.vectors import after_kimi_thought
 
 JSON_ROW = {
     "video_id": "86CxyhFV9MI",
@@ -47,7 +47,7 @@ def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
         expected, response = row["expected"], row["response"]
         sample = LONGVIDEOBENCH.sample(row["inputs"])
         if row["inputs"].get("strip_thinking"):
-            response = split_thinking(response).answer
+            response = after_kimi_thought(response)
             assert response == expected["stripped"], row["id"]
         names = ("vlmevalkit",) if row["source"] == "vlmevalkit" else ("official", "official-exact", "lmms-eval")
         for name in names:

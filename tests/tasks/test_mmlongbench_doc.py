@@ -204,7 +204,7 @@ def test_each_prompt_puts_media_and_words_in_its_order() -> None:
         ("There are 8 boats.", MISSING, "correct", "8"),
         ("There are 9 boats.", MISSING, "wrong", "9"),
         ("That cannot be determined.", MISSING, "wrong", "Not answerable"),
-        ("", MISSING, "no_answer", ""),
+        ("", MISSING, "no_answer", None),
         ("9", "Extracted answer: 8\nAnswer format: Integer", "correct", "8"),
         ("9", "Answer format: Integer Extracted answer: 8", "wrong", "Failed to extract"),
         ("8", None, "no_answer", None),

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from kvl_eval.errors import DataError
 from kvl_eval.media.images import read_bytes
-from kvl_eval.scorers.answer_text import last_boxed
 from kvl_eval.sources import Source
 from kvl_eval.tasks.mmstar import AXES, TASK, official_letter
 from kvl_eval.types import ImageRef, Sample
@@ -82,7 +81,6 @@ def test_official_letter(reply: str, letter: str | None) -> None:
 
 def test_the_default_protocol_reads_what_the_default_prompt_asks_for() -> None:
     answer = "It is blue. Answer: $\\boxed{B}$"
-    assert last_boxed(answer) == "B"
     run = scored(TASK, [{**ROW, "id": "1", "response": answer}], TASK.default_protocol)
     assert run.rows[0]["verdict"] == "correct"
 

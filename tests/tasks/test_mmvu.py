@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvl_eval.scorers.mmvu import logged_letter, open_correct
-from kvl_eval.scorers.option_letter import ranked_or_contained
+from kvl_eval.scorers.mmvu import logged_letter
 from kvl_eval.sources import Source
 from kvl_eval.tasks.mmvu import DISCIPLINE_OF, TASK, is_choice, judge_prompt, left_to_judge, read_verdict
 from kvl_eval.types import MISSING, Score, Scored
@@ -41,11 +40,7 @@ def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
         assert (score.value == 1) is expected["correct"], row["id"]
         if is_choice(sample):
             assert (score.extracted or "N/A") == expected["logged_answer"], row["id"]
-            strict = ranked_or_contained(sample, response)
-            assert (strict or None) == (expected["strict_extracted"] or None), row["id"]
-            assert (strict == sample.answers[0]) is expected["strict_correct"], row["id"]
         else:
-            assert open_correct(response, sample.answers[0], guarded=True) is expected["guarded_correct"], row["id"]
             assert expected["judge_called"] is left_to_judge(sample, response), row["id"]
             judged = [TASK.protocols["lmms-eval"].score(sample, response, said) for said in ("true", "false")]
             method = {"rule-based": "rule", "gpt-based": "judge"}[expected["eval_method_with_judge"]]

@@ -12,7 +12,6 @@ from kvl_eval.errors import DataError
 from kvl_eval.media.images import read_bytes
 from kvl_eval.sources import Source
 from kvl_eval.tasks.ocrbench import FORMULAS, POINTS, TASK
-from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, ImageRef, Message, Sample, Score, Scored
 from tests.refusals import refused
 from tests.tasks.tables import (
@@ -25,6 +24,7 @@ from tests.tasks.tables import (
     write_tsv,
     write_zip,
 )
+from tests.tasks.vectors import after_kimi_thought
 
 WORD = {
     "dataset_name": "IIIT5K",
@@ -52,7 +52,7 @@ def check_golden(rows: list[dict[str, Any]]) -> None:
     assert rows
     for row in rows:
         sample = TASK.sample(row)
-        answer = split_thinking(row["response"]).answer
+        answer = after_kimi_thought(row["response"])
         for protocol, key in (
             ("official", "score"),
             ("official-exact", "score"),

@@ -22,6 +22,7 @@ from tests.tasks.vectors import (
     hand_made,
     numbered,
     scored,
+    scored_split,
     shown,
 )
 
@@ -112,11 +113,11 @@ def test_official(row: dict[str, Any], answer: str, verdict: str) -> None:
         (ABSENT, "There is no such bar.", "correct"),
         (ROW, "It does not exist.", "wrong"),
         (ABSENT, "Here it is.", "no_answer"),
-        (ABSENT, "There is no bar at 17.", "no_answer"),
+        (ABSENT, "There is no bar at 17.", "correct"),
     ],
 )
 def test_words_of_absence_count_apart(row: dict[str, Any], answer: str, verdict: str) -> None:
-    assert TASK.protocols["refusal-text"].score(TASK.sample(row), answer, MISSING).verdict == verdict
+    assert TASK.protocols["reader"].score(TASK.sample(row), answer, MISSING).verdict == verdict
 
 
 def test_what_vlmevalkit_cannot_see() -> None:
@@ -126,8 +127,8 @@ def test_what_vlmevalkit_cannot_see() -> None:
 
 
 def test_a_thought_is_not_read() -> None:
-    row = {**ROW, "response": "◁think▷at [1, 2]◁/think▷[932, 95]"}
-    assert scored(TASK, [row], "official").rows[0]["verdict"] == "correct"
+    row = {**ROW, "response_raw": "◁think▷at [1, 2]◁/think▷[932, 95]"}
+    assert scored_split(TASK, [row], "official").rows[0]["verdict"] == "correct"
 
 
 def test_without_a_size_nothing_is_scored() -> None:

@@ -15,6 +15,7 @@ from kvl_eval.scoring.outputs import Answer, Item, score_outputs
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.screenspot import SCREENSPOT, SCREENSPOT_PRO, SCREENSPOT_V2
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, ScoreView
 from tests.refusals import refused
 from tests.tasks.tables import (
@@ -63,21 +64,40 @@ def scored(
 # --- golden rows -------------------------------------------------------------------------------------------------
 
 
+def by_authors(task: Task, row: dict[str, Any], protocol: str) -> Score:
+    """The score of a reply whose thought, if it stands in Kimi's markers, is off: what the published parsers saw."""
+    output = row["response"]
+    _, closing, _ = output.partition(THINK_CLOSE)
+    is_kimi = closing or output.lstrip().startswith(THINK_OPEN)
+    answer = Answer.of(output) if is_kimi else Answer("", output, None, output)
+    (score,) = score_outputs(task, protocol, [Item(task.sample(row), answer, MISSING)])
+    return score
+
+
 def check_golden(task: Task, rows: list[dict[str, Any]]) -> None:
     parsers = {"vlmevalkit": "vlmevalkit", "lmms-eval": "lmms_eval", "official": "screenspot_pro_kimivl"}
     if task is not SCREENSPOT_PRO:
         parsers["official-exact"] = "seeclick"
     assert rows
     for row in rows:
-        score = scored(task, row, row["response"])
+        score = by_authors(task, row, "official")
         assert (score.value, score.extracted) == (row["expected"]["score"], row["expected"]["extracted"]), row["id"]
         for protocol, parser in parsers.items():
             expected = row["expected"]["parsers"].get(parser)
             if expected is not None:
-                got = scored(task, row, row["response"], protocol).value
+                got = by_authors(task, row, protocol).value
                 assert got == (expected["correctness"] == "correct"), (row["id"], protocol)
         if row["expected"]["all_parsers_agree"] and not in_thousandths(row["response"]):
-            assert scored(task, row, row["response"], "assumed").value == row["expected"]["score"], row["id"]
+            value = by_authors(task, row, "reader").value
+            assert value == READ_OTHERWISE.get(row["id"], row["expected"]["score"]), row["id"]
+
+
+READ_OTHERWISE = {  # where the published parsers agree, and answers.md reads another point or none
+    "ssp-p-adv-062": 0,  # two different points
+    "ssp-p-adv-076": 1,  # start_box is in thousandths
+    "ssp-p-adv-090": 1,  # two corners are a box
+    "ssp-p-adv-106": 0,  # `max=` is no x
+}
 
 
 def in_thousandths(response: str) -> bool:
@@ -188,8 +208,8 @@ def test_records_keep_point_and_box_in_original_pixels() -> None:
     score = scored(SCREENSPOT, WITH_SIZE, "click(x=0.5, y=0.25)")
     assert score.extracted == [0.5, 0.25]
     assert score.detail == {"box": [40, 10, 60, 20], "point": [50.0, 12.5], "image_size": [100, 50]}
-    boxed = scored(SCREENSPOT_PRO, PRO_TARGET, "<box>(400,200),(600,400)</box>", "assumed")
-    assert (boxed.verdict, boxed.extracted, boxed.method) == ("correct", [0.5, 0.30000000000000004], "box")
+    boxed = scored(SCREENSPOT_PRO, PRO_TARGET, "<box>(400,200),(600,400)</box>", "reader")
+    assert (boxed.verdict, boxed.extracted, boxed.method) == ("correct", [0.5, 0.30000000000000004], "statement")
     assert boxed.detail["found_box"] == [40.0, 10.0, 60.0, 20.0]
     missed = scored(SCREENSPOT, WITH_SIZE, "no idea")
     assert (missed.verdict, missed.reason, missed.detail["box"]) == ("no_answer", "wrong_format", [40, 10, 60, 20])
@@ -197,42 +217,44 @@ def test_records_keep_point_and_box_in_original_pixels() -> None:
 
 def test_pixels_of_a_picture_resized_on_the_way_in() -> None:
     row = {**WITH_SIZE, "sent_size": [50, 25]}
-    score = scored(SCREENSPOT, row, "click(25, 7)", "assumed")
+    score = scored(SCREENSPOT, row, "click(25, 7)", "reader")
     assert (score.verdict, score.extracted, score.detail["point"]) == (
         "correct",
         [0.5, 0.28],
         [50.0, 14.000000000000002],
     )
-    assert scored(SCREENSPOT, WITH_SIZE, "click(25, 7)", "assumed").verdict == "wrong"
+    assert scored(SCREENSPOT, WITH_SIZE, "click(25, 7)", "reader").verdict == "wrong"
 
 
 def test_a_point_off_the_picture_misses_even_a_box_that_leaves_it() -> None:
     row = {**WITH_SIZE, "bbox": [90, 10, 20, 10]}
-    assert scored(SCREENSPOT, row, "x=1.0, y=0.3", "assumed").verdict == "correct"
-    beyond = scored(SCREENSPOT, row, "(105%, 30%)", "assumed")
+    assert scored(SCREENSPOT, row, "x=1.0, y=0.3", "reader").verdict == "correct"
+    beyond = scored(SCREENSPOT, row, "(105%, 30%)", "reader")
     assert (beyond.verdict, beyond.reason) == ("wrong", "outside_image")
 
 
 def test_bare_numbers_as_thousandths_are_a_protocol_of_their_own() -> None:
-    assert scored(SCREENSPOT, WITH_SIZE, "[500, 300]", "assumed-0-1000").verdict == "correct"
-    assert scored(SCREENSPOT, WITH_SIZE, "[500, 300]", "assumed").reason == "outside_image"
+    assert scored(SCREENSPOT, WITH_SIZE, "[500, 300]", "reader-0-1000").verdict == "correct"
+    assert scored(SCREENSPOT, WITH_SIZE, "[500, 300]", "reader").reason == "outside_image"
 
 
 @pytest.mark.parametrize(
-    ("output", "official", "assumed"),
+    ("output", "official", "broad"),
     [
         pytest.param("◁think▷x=0.1, y=0.1◁/think▷x=0.5, y=0.25", "correct", "correct", id="closed"),
         pytest.param("hm◁/think▷x=0.5, y=0.25", "no_answer", "correct", id="opening-marker-missing"),
         pytest.param("◁think▷x=0.5, y=0.25", "no_answer", "no_answer", id="never-closed"),
-        pytest.param("◁think▷a◁/think▷x=0.5, y=0.25◁/think▷x=0.1, y=0.1", "correct", "correct", id="closed-twice"),
+        pytest.param("◁think▷a◁/think▷x=0.5, y=0.25◁/think▷x=0.1, y=0.1", "correct", "no_answer", id="closed-twice"),
     ],
 )
-@pytest.mark.parametrize("view", ["answer", "raw"])
-def test_thoughts(output: str, official: str, assumed: str, view: ScoreView) -> None:
-    for protocol, expected in (("official", official), ("assumed", assumed)):
-        item = Item(SCREENSPOT.sample(WITH_SIZE), Answer.of(output))
-        (score,) = score_outputs(SCREENSPOT, protocol, [item], view)
-        assert score.verdict == expected
+def test_thoughts(output: str, official: str, broad: str) -> None:
+    item = Item(SCREENSPOT.sample(WITH_SIZE), Answer.of(output))
+    views: tuple[ScoreView, ...] = ("answer", "raw")
+    for view in views:
+        (score,) = score_outputs(SCREENSPOT, "official", [item], view)
+        assert score.verdict == official
+    (score,) = score_outputs(SCREENSPOT, "reader", [item])
+    assert score.verdict == broad
 
 
 @pytest.mark.parametrize(
@@ -275,8 +297,9 @@ def test_any_response_gets_a_score_that_json_can_hold(task: Task, response: str)
 
 
 def test_numbers_json_has_none_for_are_text() -> None:
-    score = scored(SCREENSPOT, WITH_SIZE, f"x={'9' * 400}, y=1", "assumed")
+    score = scored(SCREENSPOT, WITH_SIZE, f"x={'9' * 400}, y=1", "vlmevalkit")
     assert (score.verdict, score.extracted[0]) == ("wrong", "inf")
+    assert scored(SCREENSPOT, WITH_SIZE, f"x={'9' * 400}, y=1", "reader").verdict == "no_answer"
 
 
 def test_figures_of_a_few_answers() -> None:

@@ -15,12 +15,11 @@ from kvl_eval.media.subtitles import Clip, spelled_out
 from kvl_eval.sources import Source
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.videomme import VIDEOMME, VIDEOMME_SUBS
-from kvl_eval.thinking import split_thinking
 from kvl_eval.types import MISSING, Message, Sample, Scored, SubtitleRef, VideoRef
 from tests.golden import rows
 from tests.refusals import refused
 from tests.tasks.tables import write_parquet, write_tsv
-from tests.tasks.vectors import percent_of
+from tests.tasks.vectors import after_kimi_thought, percent_of
 
 PROTOCOLS = {"official": ("official", "official-exact"), "vlmevalkit": ("vlmevalkit",), "lmms-eval": ("lmms-eval",)}
 HUB = {
@@ -42,7 +41,7 @@ def test_each_reply_is_read_and_scored_as_by_its_harness(data: Path) -> None:
     for row in rows(data / "videomme" / "answers.jsonl"):
         expected, response = row["expected"], row["response"]
         if row["inputs"].get("strip_thinking"):
-            response = split_thinking(response).answer
+            response = after_kimi_thought(response)
             assert response == expected["stripped"], row["id"]
         for protocol in PROTOCOLS[row["source"]]:
             score = VIDEOMME.protocols[protocol].score(VIDEOMME.sample(row["inputs"]), response, MISSING)

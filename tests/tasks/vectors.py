@@ -10,6 +10,7 @@ from typing import Any
 
 from kvl_eval.scoring.predictions import ProtocolScores, score_predictions
 from kvl_eval.tasks.base import Protocol, Task
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import MISSING, ImageRef, Message, Sample, ScoreView, Summary
 from tests.scorers.growth import is_linear
 from tests.tasks.tables import read_lines
@@ -43,6 +44,12 @@ def _scored(
         for row in rows
     )
     return score_predictions(task, lines, protocol=protocol, view=view).first
+
+
+def after_kimi_thought(text: str) -> str:
+    """What follows a thought in Kimi-VL's markers, the only ones that the makers of the vectors split off."""
+    before, closing, after = text.partition(THINK_CLOSE)
+    return after.strip() if closing else "" if before.lstrip().startswith(THINK_OPEN) else before
 
 
 def numbered(task: Task, row: dict[str, Any], pictures: int = 1) -> Sample:

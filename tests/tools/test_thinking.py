@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.tasks import get_task
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thinking
+from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought
 from kvl_eval.types import MISSING, ImageRef
 from tools.draw_mini import ORDINARY, SPLITS, rows
 from tools.nano import mathvision, mathvista, mmmu
@@ -102,7 +102,7 @@ def test_cells_fill_whole_visual_tokens(kind: str) -> None:
 def test_replies_think_and_end_in_an_answer(seed: int, level: float, kind: str) -> None:
     drawn = example(f"test/{seed}", {kind: 1.0}, level, sources=THINKING)
     (turn,) = drawn.turns
-    split = split_thinking(turn.reply)
+    split = split_thought(turn.reply)
     assert turn.reply.startswith(THINK_OPEN) and split.closed and split.answer
     assert turn.reply.count(THINK_CLOSE) == 1
 
@@ -115,7 +115,7 @@ def test_letters_are_found_by_going_through_the_options() -> None:
     found = 0
     for seed in range(60):
         drawn = example(f"test/{seed}", {"total": 1.0}, 1.0, sources=THINKING)
-        split = split_thinking(drawn.turns[0].reply)
+        split = split_thought(drawn.turns[0].reply)
         if "boxed" not in split.answer or not boxed(split.answer).isalpha():
             continue
         *steps, last = split.thinking.splitlines()
@@ -141,7 +141,7 @@ def test_a_thought_cut_short_is_answered_and_its_marker_not_learned(tokenizer: K
     ids, learned = cut_short(turn.reply, 0.5, tokenizer)
     assert len(ids) == len(learned)
     text = tokenizer.decode(ids)
-    split = split_thinking(text)
+    split = split_thought(text)
     assert split.closed and split.answer == "21" and "A7 7\nB5 12\nC9 21".startswith(split.thinking)
     assert 0 < len(split.thinking) < 17
     dropped = tokenizer.decode([one for one, kept in zip(ids, learned, strict=True) if not kept])

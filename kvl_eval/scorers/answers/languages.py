@@ -50,7 +50,7 @@ SENTENCES = (
 )
 """Sentences of `answer_is` in languages other than English."""
 
-COPULA_AFTER = re.compile(r"\s?(?:です|である|だ|になります|입니다|이다|이에요|예요|है)?\s?[。.]?$")
+COPULA_AFTER = re.compile(r"\s?(?:(?:です|である|だ|になります|입니다|이다|이에요|예요|है)\s?[。.]?|。)$")
 """What Japanese, Korean and Hindi write behind the value."""
 
 ANSWER_NOUN = r"(?:answers?|ans|solution)"

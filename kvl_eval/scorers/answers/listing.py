@@ -106,8 +106,9 @@ class ListReader:
                 lines = lines[1:]
             if len(lines) > 1:
                 return lines
-        line = lines[0].strip() if lines else ""
-        return self._line_items(self._after_intro(line))
+        line = self._after_intro(lines[0].strip() if lines else "")
+        inner = _bracketed(line, "[", "]")
+        return self._line_items(line) if inner is None else self._bracket_items(inner)
 
     def _after_intro(self, line: str) -> str:
         intro = _INTRO.match(line) or _VERB.match(line)

@@ -70,6 +70,11 @@ _ECHO = re.compile(
     r"|xxx|<|the correct option['’]s)",
 )
 _NOT_FIRST = re.compile(r"[\s:]*\b(?:not|neither|never|nicht|pas|不是)\b", re.IGNORECASE)
+_NOT_SAID = re.compile(  # "Answer: not mentioned" says something of the answer and denies no value
+    r"[\s:]*not (?:answerable|mentioned|stated|given|provided|specified|included|found|contained|listed|shown|available"
+    r"|applicable|enough|possible|certain|sure|known|clear|visible)\b",
+    re.IGNORECASE,
+)
 _NOT_BUT = re.compile(r"[\s:]*not\b[^.\n]{0,60}?\bbut\b(?: rather)?", re.IGNORECASE)
 
 
@@ -186,7 +191,7 @@ def _why_not(mark: Mark, text: str, question: str) -> str:
         return "echo"
     if mark.how in ("tag", "json", "gsm", "heading"):
         return ""
-    if _NOT_FIRST.match(text, mark.start, mark.end):
+    if _NOT_FIRST.match(text, mark.start, mark.end) and not _NOT_SAID.match(text, mark.start, mark.end):
         return "negated"
     sentence = text[_sentence_start(text, mark.begin) : mark.begin]
     tail = text[mark.begin : mark.start]

@@ -12,7 +12,7 @@ from kvl_eval.scorers.answers.reading import NOT_ANSWERABLE, Reading, Wanted
 from kvl_eval.scorers.answers.view import View
 from kvl_eval.scorers.answers.wordings import denies, hedges, refuses
 
-_N = r"[-−]?\d{0,9}\.?\d{1,12}%?"
+_N = r"[-−]?\d{0,9}\.?\d{1,20}%?"
 _GAP = r"(?:\s{0,4}[,;]\s{0,4}|\s{1,4})"
 _PLACES_LIMIT = 400
 
@@ -63,6 +63,9 @@ def _named(*names: str) -> str:
 _FOUR = rf"({_N}){_GAP}({_N}){_GAP}({_N}){_GAP}({_N})"
 _TWO = rf"({_N}){_GAP}({_N})"
 _OPEN, _CLOSE = r"[(\[{<]\s{0,3}", r"\s{0,3}[)\]}>]"
+_PRODUCTS = r"[;,\s]{1,6}".join(  # x = int(0.5 * width)
+    rf"\b{name}\s{{0,3}}=\s{{0,3}}(?:(?:int|round)\s?\()?\s?({_N})\s{{0,3}}\*\s{{0,3}}\w{{1,40}}\)?" for name in "xy"
+)
 _CORNERS = (
     rf"{_OPEN}{_TWO}{_CLOSE}[\s,;to-]{{0,6}}(?:(?:and|bottom-right|to)\s{{0,3}}:?\s{{0,3}})?{_OPEN}{_TWO}{_CLOSE}"
 )
@@ -75,7 +78,7 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
         (rf"[\"']?point_2d[\"']?\s{{0,3}}[:=]\s{{0,3}}\[\s{{0,3}}{_TWO}\s{{0,3}}\]", _in_order, 1000),
         (r"<loc(\d{1,4})>\s?<loc(\d{1,4})>\s?<loc(\d{1,4})>\s?<loc(\d{1,4})>", _y_first, 1024),
         (rf"<\|box_start\|>\s?(?:{_CORNERS}|{_OPEN}{_FOUR}{_CLOSE}|{_OPEN}{_TWO}{_CLOSE})", _in_order, 1000),
-        (rf"<(?:box|\|det\|)>\s?(?:\[{{1,2}}\s?{_FOUR}|{_CORNERS}|{_FOUR})", _in_order, 1000),
+        (rf"<(?:b?box|\|det\|)>\s?(?:\[{{1,2}}\s?{_FOUR}|{_CORNERS}|{_FOUR})", _in_order, 1000),
         (
             rf"start_box\s?=\s?[\"']?(?:<\|box_start\|>)?(?:{_CORNERS}|{_OPEN}{_FOUR}{_CLOSE}|{_OPEN}{_TWO}{_CLOSE})",
             _in_order,
@@ -94,6 +97,9 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
         ),
         (_CORNERS, _in_order, 0),
         (rf"{_OPEN}{_FOUR}{_CLOSE}", _in_order, 0),
+        (rf"\bbbox[\"']?\s{{0,3}}[:=]\s{{0,3}}{_FOUR}", _in_order, 0),
+        (_PRODUCTS, _in_order, 0),
+        (rf"(?:click|tap|move_?to|drag_?to)\s?\(\s{{0,3}}{_TWO}\s{{0,3}}[,)]", _in_order, 0),
         (_named("x", "y"), _in_order, 0),
         (_named("y", "x"), _y_equals_first, 0),
         (rf"{_OPEN}{_TWO}{_CLOSE}", _in_order, 0),

@@ -36,6 +36,7 @@ _EMPTY_MARK = re.compile(
     rf"\s*(?:the )?(?:final )?{words.ANSWER_NOUN}(?: is)?\s*[:=]?\s*|\s*(?:{'|'.join(words.LINES)})\s*[:=]?\s*",
     re.IGNORECASE,
 )
+_PHRASE = 3  # words of a last line that says nothing but that there is no answer
 _SHORT = 200  # characters of a reply in which a word of doubt concerns the answer
 _NOUN_PHRASE = re.compile(rf"\b(?:(?:the|my|your|our|an?)\s)?(?:{words.PRAISE}\s){{0,2}}$", re.IGNORECASE)
 _ASIDE = re.compile(r"[,;(–—]|\s(?:but|although|though|which)\b")
@@ -190,6 +191,8 @@ class _Ranks:
         outcome = self.kind.lead(self.text, start, end)
         if outcome is None and self.wanted.unanswerable and denies(self.text[start:end]):
             return Fault("refusal")
+        if isinstance(outcome, FoundValue) and not self.wanted.unanswerable and self._unanswerable_text(outcome):
+            return Fault("refusal")
         return outcome
 
     def _unanswerable(self, mark: Mark) -> Reading | None:
@@ -233,6 +236,10 @@ class _Ranks:
         if not self.wanted.unanswerable or not denies(self.text):
             return None
         sentences = [part for part in re.split(r"(?<=[.!?。;])\s+|\n+", self.text) if part.strip()]
+        line = self.text.rstrip().rpartition("\n")[2]
+        if "\n" in self.text.strip() and denies(line) and len(line.split()) <= _PHRASE:
+            end = len(self.text.rstrip())
+            return self._with(FoundValue(NOT_ANSWERABLE, end - len(line.strip()), end), "last_line")
         if not sentences or not denies(sentences[0]):
             return None
         inner = re.search(r"\([^()]*\)", sentences[0])

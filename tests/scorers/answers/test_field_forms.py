@@ -515,7 +515,7 @@ TEXTS: list[tuple[str, Value | None]] = [
     ("Answer: 3.5 GHz", "3.5 GHz"),
     ("The answer is U.S. Department of Energy.", "U.S. Department of Energy"),
     ("Answer: www.example.com", "www.example.com"),
-    ("Answer: 10:30 a.m.", "10:30 a.m"),
+    ("Answer: 10:30 a.m.", "10:30 a.m."),
     ("Answer: Less than 5%", "Less than 5%"),
     ("\\boxed{\\text{New York}}", "New York"),
     ("<answer>New York</answer>", "New York"),

@@ -1,4 +1,4 @@
-"""Thoughts of every family: closed, swallowed, unclosed, one after another; Kimi's as `split_thinking` splits them."""
+"""Thoughts of every family: closed, swallowed, unclosed, one after another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.scorers.answers import Wanted, read
-from kvl_eval.thinking import FAMILIES, THINK_CLOSE, THINK_OPEN, split_thinking, split_thought
+from kvl_eval.thinking import FAMILIES, THINK_CLOSE, THINK_OPEN, split_thought
 
 PAIRS = {
     "kimi": ("◁think▷", "◁/think▷"),
@@ -109,8 +109,9 @@ def test_the_answer_is_a_part_of_the_output(output: str) -> None:
 
 
 @given(st.lists(st.sampled_from([THINK_OPEN, THINK_CLOSE, "A", " (B) ", "\n", "◁", "é"]), max_size=8).map("".join))
-def test_outputs_with_one_thought_in_kimis_markers_are_split_as_before(output: str) -> None:
-    old, new = split_thinking(output), split_thought(output)
-    has_second_thought = THINK_OPEN in output.partition(THINK_CLOSE)[2].lstrip()[: len(THINK_OPEN)]
-    if not has_second_thought:  # blocks that follow one another at the start all go now
-        assert (new.answer, new.closed) == (old.answer, old.closed)
+def test_the_first_closing_marker_ends_a_thought(output: str) -> None:
+    thought = split_thought(output)
+    _, closing, after = output.partition(THINK_CLOSE)
+    if not after.lstrip().startswith(THINK_OPEN):  # blocks that follow one another at the start all go
+        expected = after.strip() if closing else "" if output.lstrip().startswith(THINK_OPEN) else output
+        assert (thought.answer, thought.closed is True) == (expected, bool(closing))
