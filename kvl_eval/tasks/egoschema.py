@@ -23,9 +23,7 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.option_letter import letter_score
 from kvl_eval.scorers.reader_protocol import read_letter, reader_letter
-from kvl_eval.scorers.option_letter import letter_score
-from kvl_eval.scorers.reader_protocol import read_letter, reader_letter
-from kvl_eval.scorers.video_choice import DRAWN, drawn, egoschema_letter, without_letters
+from kvl_eval.scorers.video_choice import DRAWN, drawn, egoschema_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.media_files import MediaFiles, media_home
 from kvl_eval.sources.pictures import from_values

@@ -18,9 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from kvl_eval.scorers.aggregate import mean, summarise
-from kvl_eval.scorers.multiple_choice import lettered, letters
-from kvl_eval.scorers.option_letter import letter_score
-from kvl_eval.scorers.reader_protocol import reader_letter
+from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import letter_score
 from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.scorers.video_choice import (
