@@ -100,7 +100,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
         task=task.name,
         split=split,
         place=_place(source, split),
-        ok=bool(labels["rows"]) and not problems and all(count.ok for count in counts),
+        ok=not problems and all(count.ok for count in counts),
         rows=labels["rows"],
         pictures=pictures,
         files=files.count,

@@ -267,3 +267,11 @@ def test_check_data_counts_rows_without_options(tmp_path: Path, capsys: pytest.C
     options = table(tmp_path, "mmstar", {**row, "image": base64_png()})
     _, text = kvl(capsys, "check", "data", *options[1:])
     assert "note row 1, id 1: the row has no options" in text
+
+
+def test_check_data_tells_of_an_id_that_is_not_the_row_s_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"index": 1, "id": 5, "question": "Q\nOptions: A: x, B: y", "answer": "B", "image": base64_png()}
+    _, text = kvl(capsys, "check", "data", *table(tmp_path, "mmstar", row)[1:])
+    assert "note row 1, id 1: the column `id` holds '5'" in text
