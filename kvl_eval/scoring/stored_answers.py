@@ -130,7 +130,9 @@ def _split_again(stored: Answer) -> Answer:
     if stored.closed is False:
         return replace(stored, family=family)
     split = Answer.of(stored.joined)
-    return replace(split, raw=stored.raw, family=family, is_split_again=split.text != stored.text)
+    if split.text == stored.text.strip():
+        return replace(stored, family=family)
+    return replace(split, raw=stored.raw, family=family, is_split_again=True)
 
 
 def _without_stop(text: str, stop: str | None) -> str:
