@@ -45,7 +45,7 @@ class EngineSettings:
     offline: bool = False
     max_download: int | None = None  # bytes of a checkpoint that may be fetched; None means no limit
     batch_size: int | None = None  # None means auto
-    kv_cache_gb: int | float | None = None  # of the latent cache, in 2**30 bytes; None means a share of free memory
+    kv_cache_gb: int | float | None = None  # of the KV cache, in 2**30 bytes; None means a share of free memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,7 @@ class TorchEngine:
                 "path": folder.name,
                 "device": device,
                 "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
-                "attention": "latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
+                "attention": architecture_of(folder).attention,
                 "threads": self._args.threads or torch.get_num_threads(),
             },
         )

@@ -96,7 +96,7 @@ RUN_OPTIONS = (
     spelled(
         ("--kv-cache-gb",),
         type=click.FloatRange(min=0, min_open=True),
-        help="Memory of the latent cache in GiB; default: a share of what is free.",
+        help="Memory of the KV cache in GiB; default: a share of what is free.",
     ),
     spelled(("--num-workers", "--api-nproc"), type=int, help="Processes that prepare media."),
     spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True),

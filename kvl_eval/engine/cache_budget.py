@@ -1,4 +1,4 @@
-"""How much memory the latent cache may take: `--kv-cache-gb`, or a share of what is free after the weights."""
+"""How much memory the KV cache may take: `--kv-cache-gb`, or a share of what is free after the weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page_limit(pool: PagePool, context: int, gigabytes: float | None = None) -> 
     if pages < 1:
         raise ConfigError(
             "config.kv_cache_gb",
-            f"--kv-cache-gb {gigabytes:g} holds no page of the latent cache",
+            f"--kv-cache-gb {gigabytes:g} holds no page of the KV cache",
             why=f"{pool.page_size} tokens take {page:,} bytes",
             fix="give more, or leave it out",
         )

@@ -153,7 +153,7 @@ def overflow(tokens: int, pool: PagePool, prompt: int | None = None) -> SampleEr
     what = f"a prompt of {tokens} tokens" if prompt is None else f"a prompt of {prompt} tokens and its answer"
     return SampleError(
         "context_overflow",
-        f"{what} takes more than the {pool.limit * pool.page_size} tokens that the latent cache holds",
+        f"{what} takes more than the {pool.limit * pool.page_size} tokens that the KV cache holds",
         why=f"{tokens} tokens are needed so far, with nobody else in the cache",
         fix="raise --kv-cache-gb, use smaller pictures, or allow fewer new tokens",
     )

@@ -232,6 +232,7 @@ class Architecture:
         context:       most tokens of prompt and answer together.
         dtype:         the checkpoint's own, as torch names it.
         cost_shape:    sizes for `kvl_eval.engine.cost`.
+        attention:     how it is computed and what is cached, as `run.json` says it.
         whole_classes: names of module classes whose instances must lie on one device.
     """
 
@@ -247,4 +248,5 @@ class Architecture:
     context: Callable[[Path], int]
     dtype: Callable[[Path], str]
     cost_shape: Callable[[Path], CostShape]
+    attention: str
     whole_classes: tuple[str, ...]

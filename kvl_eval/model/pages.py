@@ -108,7 +108,7 @@ class PagePool:
         if not needed:
             return
         if not self.fits(needed):
-            raise MemoryError(f"{needed} more pages of the latent cache, {self.used} of {self.limit} in use")
+            raise MemoryError(f"{needed} more pages of the KV cache, {self.used} of {self.limit} in use")
         self._grow(self.used + needed)
         fresh, copies = [], []
         for table in tables:

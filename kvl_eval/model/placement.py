@@ -20,7 +20,7 @@ from kvl_eval.model.places import Places
 Module = TypeVar("Module", bound=nn.Module)
 
 OFFLOADED = ("cpu", "disk")
-SHARE = 0.9  # of a card's free memory that weights may take; the latent cache gets a share of what is left
+SHARE = 0.9  # of a card's free memory that weights may take; the KV cache gets a share of what is left
 
 
 def plan_places(

@@ -90,5 +90,6 @@ ARCHITECTURE = Architecture(
     context=lambda folder: KimiVLConfig.from_folder(folder).text_config.max_position_embeddings,
     dtype=lambda folder: KimiVLConfig.from_folder(folder).torch_dtype,
     cost_shape=cost_shape,
+    attention="latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
     whole_classes=("MoonViT", "Projector", "DecoderLayer"),
 )

@@ -72,5 +72,6 @@ ARCHITECTURE = Architecture(
     context=lambda folder: QwenConfig.from_folder(folder).text_config.max_position_embeddings,
     dtype=lambda folder: QwenConfig.from_folder(folder).torch_dtype,
     cost_shape=cost_shape,
+    attention="KV cache of grouped queries: page by page when decoding, SDPA in prefill",
     whole_classes=("VisionTower", "DecoderLayer"),
 )

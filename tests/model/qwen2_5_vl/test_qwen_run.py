@@ -22,6 +22,8 @@ def test_a_folder_answers_mathvista(folder: Path, tmp_path: Path) -> None:
     (samples,) = tmp_path.glob("*/samples/mathvista.jsonl")
     records = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
     assert [record["status"] for record in records] == ["ok"] * 3
+    (manifest,) = tmp_path.glob("*/run.json")
+    assert "latent" not in json.loads(manifest.read_text("utf-8"))["model"]["attention"]
     rule = architecture_of(folder).picture_rule(folder)
     for record in records:
         (image,) = record["media"]
