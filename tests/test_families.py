@@ -36,7 +36,7 @@ from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.manifest import ModelFacts
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder

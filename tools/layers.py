@@ -105,7 +105,11 @@ LAYERS = (
         ),
     ),
     Layer("references", "published figures as data, with sources", ("families", "tasks")),
-    Layer("store", "the run folder: its records, journal and lock"),
+    Layer(
+        "store",
+        "the run folder: its records, journal and lock; a stored output in its parts",
+        (FAMILIES, "thinking"),
+    ),
     Layer(
         "scoring",
         "thought off, protocol on: stored answers, or a file of predictions, to scores and result rows",

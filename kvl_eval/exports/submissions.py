@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kvl_eval.errors import UsageError
 from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.run_folder import RunFolder

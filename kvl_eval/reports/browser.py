@@ -16,7 +16,7 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
 from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
 from kvl_eval.types import MediaInfo

@@ -21,7 +21,7 @@ from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
 from kvl_eval.scoring.outputs import Item, score_outputs
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Journal
 from kvl_eval.store.records import Extra, Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder

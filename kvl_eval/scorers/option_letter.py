@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kvl_eval.scorers.multiple_choice import can_infer, contained_option, lettered, letters
+from kvl_eval.scorers.multiple_choice import can_infer, lettered, letters
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 
 LetterReader = Callable[[Sample, str], str | None]
@@ -79,11 +79,6 @@ def _at_ends(text: str, names: str) -> Iterator[tuple[int, int, str]]:
 def ranked_over(sample: Sample, reply: str) -> str | None:
     """`ranked_letter` over the letters of the sample's options, A to D where it has none."""
     return ranked_letter(reply, "".join(letters(len(sample.choices) or 4)))
-
-
-def ranked_or_contained(sample: Sample, reply: str) -> str | None:
-    """`ranked_over`, else the only option whose text the reply contains. A rule of this project."""
-    return ranked_over(sample, reply) or contained_option(reply, lettered(sample.choices))
 
 
 def inferred_letter(sample: Sample, reply: str) -> str | None:

@@ -31,12 +31,6 @@ LONGVIDEOBENCH_PREFIXES = (
 )
 
 
-def without_letters(options: Sequence[str]) -> tuple[str, ...]:
-    """Options' texts without the letter that some data sets put before each ("A. Once." becomes "Once.")."""
-    named = zip(letters(len(options)), options, strict=True)
-    return tuple(option.removeprefix(f"{letter}.").lstrip() for letter, option in named)
-
-
 # Readers
 
 

@@ -5,52 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kvl_eval.store.answers import Answer
 from kvl_eval.tasks.base import Protocol, Task
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought
 from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
 
 SCORER_ERROR = "scorer_error"  # how the reason of a score begins that a fault in a scorer cost
 THOUGHT_UNCLOSED = "thought_unclosed"  # scores before 0.2 have `think_unclosed`
 LONGEST_ANSWER = 100_000  # characters after the thought
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An output in its parts.
-
-    Attributes:
-        thinking: the thought, without its markers.
-        text:     what follows the thought; the whole output where there is none.
-        closed:   whether the thought ended; None where there is none.
-        raw:      the whole output, for scorers of raw outputs.
-        family:   whose markers the thought has: a name of `kvl_eval.thinking.FAMILIES`; "" without a thought.
-        is_split_again: whether it was stored in other parts than these, by a version with fewer markers.
-    """
-
-    thinking: str
-    text: str
-    closed: bool | None
-    raw: str
-    family: str = ""
-    is_split_again: bool = False
-
-    @staticmethod
-    def of(raw: str) -> Answer:
-        """An output as it was written, split at its markers."""
-        thought = split_thought(raw)
-        return Answer(thought.thinking, thought.answer, thought.closed, raw, thought.family)
-
-    @property
-    def marked(self) -> str:
-        """The output with its thought in Kimi-VL's markers, for protocols whose own reader drops the thought."""
-        if self.closed is None:
-            return self.text
-        return self.raw if self.family == "kimi" else self.joined
-
-    @property
-    def joined(self) -> str:
-        """Thought and answer, Kimi-VL's markers around the thought."""
-        return f"{THINK_OPEN}{self.thinking}{THINK_CLOSE + self.text if self.closed else ''}"
 
 
 @dataclass(frozen=True, slots=True)

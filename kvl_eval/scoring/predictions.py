@@ -17,11 +17,12 @@ from kvl_eval.errors import DataError, StorageError, unknown
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
 from kvl_eval.scoring.loop import Scoring
-from kvl_eval.scoring.outputs import Answer, Item
+from kvl_eval.scoring.outputs import Item
 from kvl_eval.scoring.prediction_lines import FindSample, PredictionLine, extraction_of, response_of, sample_of
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.sources.local import parse_json_lines, read_json_lines
 from kvl_eval.sources.unusable import fault_of, fault_text
+from kvl_eval.store.answers import Answer
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample, Score, Scored, ScoreView, StoredView, Unit, stored_view

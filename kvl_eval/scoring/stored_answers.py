@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from kvl_eval.model.kimi_vl.families import OTHER
-from kvl_eval.scoring.outputs import Answer, Item
+from kvl_eval.scoring.outputs import Item
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.store.records import Extra, PlanEntry, PlannedSample, Record
+from kvl_eval.store.answers import Answer, answer_of
+from kvl_eval.store.records import PlanEntry, PlannedSample, Record
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Policy, Sample, ScoreView
-
-
-class StoredOutput(Protocol):
-    """An answer as backends give it and records hold it."""
-
-    @property
-    def raw_output(self) -> str: ...
-    @property
-    def thinking(self) -> str: ...
-    @property
-    def answer(self) -> str: ...
-    @property
-    def think_closed(self) -> bool | None: ...
-    @property
-    def extra(self) -> Extra: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,37 +90,3 @@ def sample_of(task: Task, entry: PlanEntry) -> Sample:
     """The sample of a plan's entry, without media."""
     sample = task.sample(entry.sample.row)
     return sample if sample.id == entry.sample_id else replace(sample, id=entry.sample_id)
-
-
-def answer_of(output: StoredOutput, view: ScoreView) -> Answer:
-    """A stored output in its parts: those that the record has, or, for scorers of raw outputs, as it was written.
-
-    What a version with fewer markers stored is split again.
-    """
-    raw = _without_stop(output.raw_output, output.extra.stop_token)
-    if view == "raw":
-        return Answer.of(raw)
-    closed, family = output.think_closed, output.extra.thought
-    stored = Answer(output.thinking, "" if closed is False else output.answer, closed, raw, family or "")
-    return stored if family is not None else _split_again(stored)
-
-
-def _split_again(stored: Answer) -> Answer:
-    """An answer of an earlier version, in the parts that it has by today's markers."""
-    if stored.closed is None:
-        split = Answer.of(stored.text)
-        return replace(split, raw=stored.raw, is_split_again=split.closed is not None)
-    family = Answer.of(stored.raw).family or "kimi"
-    if stored.closed is False:
-        return replace(stored, family=family)
-    split = Answer.of(stored.joined)
-    if split.text == stored.text.strip():
-        return replace(stored, family=family)
-    return replace(split, raw=stored.raw, family=family, is_split_again=True)
-
-
-def _without_stop(text: str, stop: str | None) -> str:
-    """`text` without the special token that ended it; where a record does not say which, without one of Kimi-VL's."""
-    if stop is None:
-        stop = next((token for token in OTHER.stop_texts if text.endswith(token)), "")
-    return text.removesuffix(stop)

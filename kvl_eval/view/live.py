@@ -16,7 +16,7 @@ from kvl_eval.decode import DecodeError, decode
 from kvl_eval.reports.numbers import DEMO, plain
 from kvl_eval.scorers.statistics import wilson
 from kvl_eval.scoring.outputs import Item, score_outputs
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import LineReader, StoredLine, read_line
 from kvl_eval.store.records import Key, PlannedSample, Record
 from kvl_eval.store.run_folder import RunFolder

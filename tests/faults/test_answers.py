@@ -13,7 +13,8 @@ from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.write import write_report
-from kvl_eval.scoring.outputs import Answer, Item, score_outputs
+from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.store.answers import Answer
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought

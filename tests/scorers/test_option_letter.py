@@ -8,7 +8,6 @@ from kvl_eval.scorers.option_letter import (
     inferred_score,
     letter_score,
     ranked_letter,
-    ranked_or_contained,
     ranked_over,
     undecided,
 )
@@ -43,12 +42,6 @@ def test_of_several_forms_the_surest_counts(reply: str, letter: str | None) -> N
 def test_only_letters_of_options_are_read() -> None:
     assert ranked_over(SAMPLE, "D") is None
     assert ranked_over(Sample(id="3", question="", row={}), "D") == "D", "A to D where a sample has no options"
-
-
-def test_a_reply_without_a_letter_may_name_an_option() -> None:
-    assert ranked_or_contained(SAMPLE, "to the left") == "A"
-    assert ranked_or_contained(SAMPLE, "left or right") is None
-    assert ranked_or_contained(SAMPLE, "C, not left") == "C"
 
 
 def test_a_score_compares_the_letter_with_gold() -> None:

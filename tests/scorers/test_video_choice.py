@@ -13,7 +13,6 @@ from kvl_eval.scorers.video_choice import (
     VLMEVALKIT_PREFIXES,
     egoschema_letter,
     first_letter,
-    without_letters,
 )
 from tests.golden import rows
 from tests.scorers.growth import is_linear
@@ -42,10 +41,6 @@ def test_the_first_letter_anywhere_counts(reply: str, letter: str | None) -> Non
 )
 def test_egoschema_reads_every_capital_before_a_blank(reply: str, letter: str | None) -> None:
     assert egoschema_letter(reply, OPTIONS) == letter
-
-
-def test_option_texts_lose_their_own_letter_only() -> None:
-    assert without_letters(["A. Once.", "B.Twice", "A. An A", "none"]) == ("Once.", "Twice", "A. An A", "none")
 
 
 def test_lowest_loss(data: Path) -> None:

@@ -17,7 +17,8 @@ from kvl_eval.scoring.judged import (
     question_about,
     scorer_parts,
 )
-from kvl_eval.scoring.outputs import LONGEST_ANSWER, Answer, Item
+from kvl_eval.scoring.outputs import LONGEST_ANSWER, Item
+from kvl_eval.store.answers import Answer
 from kvl_eval.store.replies import JudgeView, Replies
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task

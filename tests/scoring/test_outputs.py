@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from kvl_eval.scoring.outputs import LONGEST_ANSWER, Answer, Item, score_outputs
+from kvl_eval.scoring.outputs import LONGEST_ANSWER, Item, score_outputs
+from kvl_eval.store.answers import Answer
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.tasks.mathvista import TASK
 from kvl_eval.types import Extraction, Sample, Score

@@ -12,10 +12,9 @@ import pytest
 
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
-from kvl_eval.scoring.outputs import Answer
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import Answer, answer_of
 from kvl_eval.store.manifest import ModelFacts, PlannedData, Status
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage, answer_of
+from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage
 from kvl_eval.scoring.tally import Tally
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.records import Extra
 from kvl_eval.types import FinishReason, TokenCounts
 from tests.records import make_entry, make_record, make_sample

@@ -19,7 +19,7 @@ from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.scoring.predictions import score_predictions
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.stored_answers import answer_of
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.thinking import FAMILIES

@@ -12,8 +12,9 @@ from functools import cache
 import pytest
 
 from kvl_eval.scorers.reader_protocol import option_texts, read_letter
-from kvl_eval.scoring.outputs import Answer, Item, score_outputs
+from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.sources import Source
+from kvl_eval.store.answers import Answer
 from kvl_eval.tasks import TASKS, open_split
 from kvl_eval.tasks.base import answer_form
 from kvl_eval.types import Sample, Score

@@ -19,8 +19,9 @@ from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scorers import mmvet as grades
 from kvl_eval.scorers.mmvet import AGAIN, VARIABLE, proxy, read_grade, tail
 from kvl_eval.scoring.judged import prompt_sha256, question_about
-from kvl_eval.scoring.outputs import Answer, Item
+from kvl_eval.scoring.outputs import Item
 from kvl_eval.sources import Source
+from kvl_eval.store.answers import Answer
 from kvl_eval.tasks.mmvet import TASK, judge_prompt
 from kvl_eval.types import MISSING, Score, Scored
 from tests.tasks.tables import base64_png, png, read_lines, write_json, write_parquet, write_pictures, write_tsv

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from kvl_eval.errors import DataError
 from kvl_eval.media.images import read_bytes
 from kvl_eval.scorers.grounding_figures import pro_metrics
-from kvl_eval.scoring.outputs import Answer, Item, score_outputs
+from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.sources import Source
+from kvl_eval.store.answers import Answer
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.screenspot import SCREENSPOT, SCREENSPOT_PRO, SCREENSPOT_V2
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN

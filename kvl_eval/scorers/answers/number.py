@@ -56,7 +56,7 @@ _SO = re.compile(
     re.IGNORECASE,
 )
 _PLACES = re.compile(
-    r"(?:\b(?:page|p|pp|figure|fig|table|step|image|picture|photo|frame|object|chart|section|row|line|point"
+    r"(?:\b(?:page|p|pp|figure|fig(?=s?\.)|table|step|image|picture|photo|frame|object|chart|section|row|line|point"
     r"|position|option"
     r"|question|slide|item|example|part|case|appendix|chapter|note|panel|column|version|no|number|series|room"
     r"|group|level|day"
