@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kvl_eval.evaluation import EvaluationResult, evaluate
     from kvl_eval.scoring.predictions import PredictionScores, score
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"
 __all__ = ["EvaluationResult", "PredictionScores", "__version__", "evaluate", "score"]
 
 _HOMES = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from kvl_eval.run.fingerprint import differences
 from kvl_eval.scoring.rescore import RowKey, judges, row_key
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.score_run import score_run
+from kvl_eval.store.derived_files import newest_scores, scores_version
 from kvl_eval.store.journal import encode_line, read_lines
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import scores_file, scores_name
@@ -33,53 +36,72 @@ def check_scores(run: RunReader, proof: Verification) -> None:
         what = f"cannot be read: {error.why or error}" if is_there else "is missing; `kvl-eval score` makes it"
         proof.add("damaged" if is_there else "incomplete", "results.missing", path, what)
         return
-    unread = {file.name: file for file in sorted((run.folder.path / "scores").glob("*.jsonl"))}
     rows = {row_key(row): row for row in stored.rows}
-    fresh: dict[RowKey, ResultRow] = {}
-    retired: list[str] = []
+    again = _Again({file.name: file for file in sorted((run.folder.path / "scores").glob("*.jsonl"))})
     try:
         for name in run.task_names:
-            for key in [key for key in rows if key.task == name and key.protocol not in run.task(name).protocols]:
-                retired.append(f"{name} under {key.protocol}")
-                del rows[key]
-            for row in _score_again(run, name, stored, unread, proof):
-                fresh[row_key(row)] = row
+            _score_again(run, name, stored, again, proof)
     except KvlEvalError as error:
         proof.add("incomplete", "scores.unchecked", path, f"cannot be scored again: {error.message}")
         return
+    rows = {key: row for key, row in rows.items() if key not in again.not_compared}
+    fresh = again.rows
     for key, change in _row_changes(rows, fresh):
         if key.judge is None or not _is_judged_since(rows.get(key), fresh.get(key)):
             _stale(run, proof, "results.differ", path, change)
         else:
             proof.add("incomplete", "results.judge", path, f"{change}; `kvl-eval score` writes it anew")
-    _check_unread(unread.values(), proof)
+    _check_unread(again.unread.values(), proof)
     names = run.folder.manifest.model_identity
     for change in differences(_origin(stored, names), _origin(run.folder.manifest, names)):
         proof.add("damaged", "results.differ", path, f"{change} (results.json → run.json)")
     if len(proof.findings) == before:
         proof.proven.append(f"results.json and scores/: {len(rows)} rows, equal when scored again")
-    for what in dict.fromkeys(retired):
-        proof.add("note", "results.retired", path, f"{what}: no protocol of this version, so not scored again")
+    for what, count in Counter(again.not_compared.values()).items():
+        rows_are = "1 row is" if count == 1 else f"{count} rows are"
+        proof.add("note", "results.version", path, f"{rows_are} not compared: {what}")
 
 
-def _score_again(
-    run: RunReader, name: str, stored: Results, unread: dict[str, Path], proof: Verification
-) -> Iterator[ResultRow]:
-    """The rows of a task as scoring gives them now; its score files are compared, and taken out of `unread`."""
+@dataclass(slots=True)
+class _Again:
+    """What scoring again gave.
+
+    Attributes:
+        unread: score files that were not compared yet, by name.
+        rows:   the rows as they come out now.
+        not_compared: stored rows whose rules are another version's, and why.
+    """
+
+    unread: dict[str, Path]
+    rows: dict[RowKey, ResultRow] = field(default_factory=dict)
+    not_compared: dict[RowKey, str] = field(default_factory=dict)
+
+
+def _score_again(run: RunReader, name: str, stored: Results, found: _Again, proof: Verification) -> None:
+    """Score a task again under every protocol it has rows of, and compare the score files."""
     task = run.task(name)
-    scored = dict.fromkeys((row.protocol, score_view(row.thinking)) for row in stored.rows if row.task == name)
-    for protocol, view in scored:
+    keys = [row_key(row) for row in stored.rows if row.task == name]
+    for protocol, view in dict.fromkeys((key.protocol, score_view(key.thinking)) for key in keys):
         if protocol not in task.protocols:
+            why = f"{name} has no protocol {protocol} in this version"
+            found.not_compared |= {key: why for key in keys if key.protocol == protocol}
             continue
         for judge in judges(run, task, protocol, view):
             again = score_run(run, task, protocol, view, judge)
             scorer = scores_name(protocol, view, None if judge is None else judge.judge)
             path = run.folder.path / "scores" / scores_file(name, scorer, again.version)
-            if unread.pop(path.name, None) is None:
+            newest = newest_scores(run.folder.path, name, scorer)
+            rows = {row_key(row): row for row in again.rows}
+            if newest is not None and newest.name != path.name:
+                older = scores_version(newest)
+                why = f"scored by kvl-eval {older}; `kvl-eval score` scores by the rules of {again.version}"
+                found.not_compared |= dict.fromkeys(rows, why)
+                continue
+            found.rows |= rows
+            if found.unread.pop(path.name, None) is None:
                 proof.add("incomplete", "scores.missing", path, "is missing; `kvl-eval score` makes it")
             elif change := _first_change(path, again.lines):
                 _stale(run, proof, "scores.differ", *change)
-            yield from again.rows
 
 
 def _first_change(path: Path, lines: Iterable[ScoreLine]) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
 
 SCORER_ERROR = "scorer_error"  # how the reason of a score begins that a fault in a scorer cost
-THOUGHT_UNCLOSED = "thought_unclosed"  # scores before 0.2 have `think_unclosed`
+THOUGHT_UNCLOSED = "thought_unclosed"  # scores before 0.1.1 have `think_unclosed`
 LONGEST_ANSWER = 100_000  # characters after the thought
 
 

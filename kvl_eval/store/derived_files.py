@@ -19,7 +19,7 @@ def score_lines(run: Path, task: str, scorer: str) -> Iterator[ScoreLine]:
 
     Raises: DataError `run.scores`, naming file and line, for one that cannot be read.
     """
-    path = _newest_scores(run / "scores", task, scorer)
+    path = newest_scores(run, task, scorer)
     if path is None:
         return
     for line in read_lines(path):
@@ -31,12 +31,18 @@ def score_lines(run: Path, task: str, scorer: str) -> Iterator[ScoreLine]:
             raise _damaged_scores(run, path, line, error.message) from error
 
 
-def _newest_scores(folder: Path, task: str, scorer: str) -> Path | None:
-    """The file of the highest version number; when files were written means nothing, as copies do not keep it."""
+def newest_scores(run: Path, task: str, scorer: str) -> Path | None:
+    """The score file of the highest version of kvl-eval; file times mean nothing, as copies do not keep them."""
+    folder = run / "scores"
     pattern = re.compile(re.escape(f"{file_name(task)}@{file_name(scorer)}-") + r"(\d[^@-]*)\.jsonl")
     matches = [pattern.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
     newest = max((match for match in matches if match), key=lambda match: _version_order(match[1]), default=None)
     return None if newest is None else folder / newest[0]
+
+
+def scores_version(path: Path) -> str:
+    """Of which version of kvl-eval a score file is."""
+    return path.stem.rpartition("-")[2]
 
 
 def _version_order(version: str) -> tuple[tuple[int, ...], bool, str]:

@@ -47,9 +47,9 @@ def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
     kinds = [(row["protocol"], row["thinking"]) for row in again(path, view="raw")["rows"]]
     assert kinds == [("official", "raw"), ("official", "split"), ("lenient", "split")]
     assert sorted(file.name for file in (path / "scores").iterdir()) == [
-        "tiny@lenient-0.1.0.jsonl",
-        "tiny@official-0.1.0.jsonl",
-        "tiny@official.raw-0.1.0.jsonl",
+        "tiny@lenient-0.1.1.jsonl",
+        "tiny@official-0.1.1.jsonl",
+        "tiny@official.raw-0.1.1.jsonl",
     ]
     with refused(UsageError, "usage.protocol"):
         again(path, protocol="offical")
