@@ -53,6 +53,11 @@ def is_gap(value: object) -> bool:
     return is_null(value) or (isinstance(value, str) and not value.strip())
 
 
+def without_numpy(value: object) -> object:
+    """A number of numpy's as Python's; any other value as it is."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
 # Lists
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from kvl_eval.cells import without_numpy
 from kvl_eval.errors import DataError
 from kvl_eval.sources.unusable import own_id, own_ids, stand_in
 from kvl_eval.tasks.base import Task
@@ -24,7 +25,7 @@ def sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | N
     row = line.get("row")
     if isinstance(row, Mapping):
         try:
-            made = task.sample(row)
+            made = task.sample({name: without_numpy(value) for name, value in row.items()})
         except DataError as error:
             name = str(line.get("id") or own_id(row) or where)
             place = where if name == where else f"{where}, id {name[:80]}"

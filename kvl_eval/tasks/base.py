@@ -22,6 +22,7 @@ OFFICIAL = "official"
 ALIASES = {
     "assumed": READER,
     "assumed-0-1000": "reader-0-1000",
+    "refusal-text": READER,
 }  # older names of protocols, accepted for one minor version
 
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import kvl_eval
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.scorers.statistics import interval
 from kvl_eval.scoring.predictions import PredictionScores, score_file, score_predictions, write_rows
@@ -240,3 +242,9 @@ def test_a_published_run_by_the_rule(shared: Path, tmp_path: Path) -> None:
     result = score(written(tmp_path, lines, "bard.jsonl.gz"), view="raw").as_json()
     assert result["n"] == 1000
     assert abs(result["score"] - 0.348) < 0.02  # the figure published with GPT-4's extractions
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    row = {"question": "?", "ground_truth": np.int64(4), "question_type": "object_counting"}
+    lines = [{"id": str(n), "response": str(n), "row": {**row, "index": np.int32(n)}} for n in (4, 40)]
+    assert [line.scored.score.value for line in kvl_eval.score("vsi-bench", lines).first.scores] == [1, 0]

@@ -287,3 +287,15 @@ def test_the_reader_is_the_default_with_the_authors_scorer_beside_it(task: str) 
     beside = () if found.default_protocol == "official" or task == "vstar" else ("official",)
     assert found.view.beside == beside, "V*'s authors compare likelihoods and read no replies"
     assert found.protocol_named("no such protocol") is None
+
+
+@pytest.mark.parametrize(
+    ("task", "older", "name"),
+    [
+        ("mmmu", "assumed", "reader"),
+        ("screenspot-pro", "assumed-0-1000", "reader-0-1000"),
+        ("osworld-g", "refusal-text", "reader"),
+    ],
+)
+def test_older_names_of_protocols_are_understood(task: str, older: str, name: str) -> None:
+    assert TASKS[task].protocol_named(older) == name
