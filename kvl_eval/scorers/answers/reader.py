@@ -113,7 +113,7 @@ class _Ranks:
         if kind == "yesno":
             return YesNoReader()
         if kind in ("integer", "float"):
-            return NumberReader()
+            return NumberReader(self.wanted.question)
         bolds = tuple(self.view.bolds)
         return ListReader(self.wanted.items, bolds) if kind == "list" else TextReader(bolds, self.wanted.question)
 
