@@ -24,6 +24,7 @@ TRAILERS = (
     "<end_of_turn>",
     "<eos>",
     "[EOS]",
+    "[/INST]",
 )
 """Special tokens that servers leave in an answer."""
 
@@ -141,8 +142,8 @@ _TOKENS = re.compile(
   | (?P<nothing>\\!|\\[()\[\]]|\$\$)
   | (?P<escaped>\\[%$#&_{}*])
   | (?P<openbox><\|begin_of_box\|>)|(?P<closebox><\|end_of_box\|>)
-  | (?P<opentag><(?:answer|final_answer|solution|output)\s?>)
-  | (?P<closetag></(?:answer|final_answer|solution|output)\s?>)
+  | (?P<opentag><(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
+  | (?P<closetag></(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
   | (?P<stars>\*+)|(?P<lows>_+)|(?P<ticks>`+)|(?P<dollar>\$)
   | (?P<open>\{)|(?P<close>\})|(?P<line>\n)
     """,
