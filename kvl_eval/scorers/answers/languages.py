@@ -35,7 +35,8 @@ SENTENCES = (
     r"(?:所以|故|因此|应|应该|综上|综上所述|我)[,，]?\s?(?:应|应该|我)?(?:选|選)(?:择|擇)?",
     r"(?<![\w])(?:选|選)择?(?=\s?[(\[（]?[A-Z])",
     r"(?:应该|應該|我认为|我覺得|我觉得|我想|所以|因此|故|那么)[,，]?(?:应该|应当|应|就)?(?:是|为|為|选|選)择?(?=\s?[(\[（]?[A-Z])",
-    r"(?:ich (?:wähle|würde)|je choisis|elijo|escojo|scelgo|escolho|ik kies|wybieram)(?=\s(?:(?:option|opción|opção|l'option|die|la|a|el) )?[(\[]?[A-Z]\b)",
+    r"(?:ich (?:wähle|würde)|je choisis|elijo|escojo|scelgo|escolho|ik kies|wybieram)"
+    r"(?=\s(?:(?:option|opción|opção|l'option|die|la|a|el) )?[(\[]?[A-Z]\b)",
     r"(?:คำตอบคือ|सही विकल्प)(?=\s?[(\[]?[A-Z])",
     r"antwort(?: auf die frage)? (?:ist|lautet|wäre)(?: also| daher| somit)?",
     r"richtig(?:e option)? ist",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kvl_eval.scorers.answers import languages as words
+from kvl_eval.scorers.answers import spellings as spelled
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.options import OptionTexts, is_boundary
@@ -14,17 +15,6 @@ from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 800  # characters of a line that can be an answer alone
-_OPTION_WORD = (
-    r"(?:(?:the |an? )?(?:correct |right |best |final )?(?:options?|opt\.?|choices?|letters?|answers?)\s?[:#_-]?\s*"
-    r"|(?:la |l['’]|el |die |de |a |le )?(?:opción|opção|opzione|optie|option|letra|lettre|lettera|buchstabe|alternativ[ae]"
-    r"|вариант|choix)\s?[:#]?\s*|(?:la|die|el)\s(?=(?-i:[A-Z])(?!\w))|选项\s*|選項\s*|選択肢\s*|선택지\s*|第)"
-)
-LABEL = re.compile(
-    rf"(?P<word>{_OPTION_WORD})?(?P<open>[(\[{{<【]\s*)?[{QUOTES}]?(?P<letter>[A-Za-z])[{QUOTES}]?"
-    r"(?P<close>\s?[)\]}】]|>|[.:、](?!\w)|[.:](?=[A-Z][a-z])|\s?(?:项|選項|选项))?(?![A-Za-z0-9_À-ɏ+#'’°]|\.\w)",
-    re.IGNORECASE,
-)
-LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
 _JOIN = re.compile(
     r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather"
     r"|else))?)"
@@ -36,37 +26,6 @@ _CORRECTED = re.compile(
     r"(?:(?:actually|no|wait|sorry|it's|it is|make that|the answer is)[\s,.:]{1,3}){0,3}(?=[(\[]?[A-Z]\b)",
     re.IGNORECASE,
 )
-_FILLED = r"(?:sure|ok(?:ay)?|yes|well|ah|oh|hmm+|right|alright|then|ergo|final)\b[,:.!]{0,2}\s+"
-_SAYING = (
-    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would"
-    r" be)|definitely|probably|most likely|likely|surely|clearly|certainly|obviously"
-    r"|i(?:'m| am) (?:going with|sure it(?:'s| is))"
-    r"|i(?:'d| would)? (?:think|guess|believe|suppose|bet|go(?: for| with)?)(?: that)?(?: it(?:'s|’s| is| would be))?"
-    r"|(?:select|choose|pick|go with|choosing|selecting|picking)(?: option)?)\s+"
-)
-_SURELY = re.compile(
-    rf"(?:{_FILLED}(?:{_SAYING})?|{_SAYING})(?:(?:most likely|probably|definitely|clearly)\s+)?"
-    r"(?=[(\[]?[A-Z][)\]]?[\s.!,;:]|[(\[]?[A-Z][)\]]?$)",
-    re.IGNORECASE,
-)
-_REMARK = re.compile(
-    r"\s*(?:[(–—-](?![\w>])|[,;]\s*(?!and\b|or\b|also\b|but also\b|maybe\b|perhaps\b)[a-z]|,?\s+(?:because|since|as|due to|not|and not|but not)\b|\(not\b|\()"
-)
-_AFTERWARDS = re.compile(  # remarks that no article has behind it
-    r"\s*(?:[,;]\s*(?:because|since|as|due to|not|but not|it|this|the other)\b|\s(?:because|since|due to|and not|but not)\b"
-    r"|\s*\([^()]{1,60}\)[.!]*$|[,;。]\s*(?![和或及与以、])[\u3040-\u9fff\uac00-\ud7a3]"
-    r"|,?\s+(?:i (?:think|guess|believe|suppose|would say)|it is|it's|probably|most likely|definitely|for sure|obviously)"
-    r"\s*[.!]*$)",
-    re.IGNORECASE,
-)
-_REPEATED = re.compile(
-    r"[\s(\[]*(?P<letter>[A-Za-z])[)\].]*(?:[\s,;./|、-]{1,4}(?:(?:or|and)\s)?[(\[]?(?P=letter)[)\].]*){1,400}"
-    r"|(?P<run>[A-HJ-Z])(?P=run){2,400}[.]*"
-)
-_ORNAMENT = r"\s*~|\\\\/•·*_…\u2600-\u2716\u2718-\u274b\u274d-\u27bf\ufe0f\U0001f300-\U0001faff" + QUOTES
-_ORNAMENTS = re.compile(rf"[{_ORNAMENT}<(\[{{#:.=-]*+(?P<letter>[A-Za-z])(?:\s[-–—]|[{_ORNAMENT}>)\]}}:;,.!。、])*")
-_LABELS = re.compile(r"(?:[\s,.;:/()\[\]]*(?<![A-Za-z])[A-Z](?![A-Za-z]))+[\s.,;)\]]*$")
-_NUMBERED = re.compile(r"(?:\(\d{1,2}\)|\d{1,2}[.):])\s+(?=[(\[]?[A-Z][)\].]*$)")
 _JOINED_LETTERS = re.compile(r"[A-Z]{2,26}(?![\w'’-])")
 _BOTH = re.compile(
     r"\b(?:either|both|torn between|between|could be|might be|may be|hesitat\w+ between)\s+(?:the\s+)?(?=\S)",
@@ -112,7 +71,7 @@ class LabelReader:
 
     def label(self, text: str, start: int, end: int) -> Label | None:
         """The label at a place, whatever its letter."""
-        match = LABEL.match(text, start, end)
+        match = spelled.LABEL.match(text, start, end)
         if match is None:
             return None
         letter = match["letter"]
@@ -321,9 +280,9 @@ class LabelReader:
         if (polite := words.COPULA_AFTER.search(text, max(start, end - 12), end)) and polite.start() > start:
             end = polite.start()
         end = len(text[:end].rstrip("! ;,:"))
-        if numbered := _NUMBERED.match(text, start, end):
+        if numbered := spelled.NUMBERED.match(text, start, end):
             start = numbered.end()
-        surely = _SURELY.match(text, start, end)
+        surely = spelled.SURELY.match(text, start, end)
         start = surely.end() if surely else start
         if start >= end:
             return None
@@ -344,14 +303,14 @@ class LabelReader:
             return Fault("two_answers") if len(rest) < 60 else None
         if not label.is_set or (label.is_small and not label.has_word and text[label.start - 1 : label.start] != "("):
             if not label.is_small and (
-                (label.index not in (0, 8) and _REMARK.match(text, label.end, end))
-                or (label.index != 8 and _AFTERWARDS.match(text, label.end, end))
+                (label.index not in (0, 8) and spelled.REMARK.match(text, label.end, end))
+                or (label.index != 8 and spelled.AFTERWARD.match(text, label.end, end))
             ):
                 return self._label_hit(text, label, end)
             return self._text_and_letter(text, start, end) or self._begun(text, start, end)
         if label.index >= self.options.count or self._is_initial(text, label, end):
             return None
-        if _LABELS.match(text, label.end, end) and self._behind_text(text, label, end) is None:
+        if spelled.ONLY_LABELS.match(text, label.end, end) and self._behind_text(text, label, end) is None:
             return Fault("two_answers")
         is_closed = text[label.end - 1] in ")]}>.:、项" or text[label.end : label.end + 2] in (" -", " –", " —")
         if not is_closed and self._behind_text(text, label, end) is None:
@@ -360,7 +319,7 @@ class LabelReader:
 
     def _lone(self, text: str, start: int, end: int) -> FoundValue | None:
         """The one letter of a text that has no other letter or digit, or that repeats it."""
-        match = _ORNAMENTS.fullmatch(text, start, end) or _REPEATED.fullmatch(text, start, end)
+        match = spelled.ORNAMENTED.fullmatch(text, start, end) or spelled.REPEATED.fullmatch(text, start, end)
         if match is None or self.options.equal(text[start:end]) is not None:
             return None
         name = "letter" if match["letter"] else "run"

@@ -36,9 +36,10 @@ _FITS = re.compile(
 )
 _CHINESE = re.compile(r"(?<![A-Za-z])(?P<letter>[A-Z])\s?(?:项|选项|選項)?(?:是|为)?(?P<not>不|错)?(?:正确|对的?)")
 _ELSEWHERE = re.compile(
-    r"(?<![A-Za-z'’.-])(?P<letter>(?-i:[A-Z]))[)\]]?(?:\s(?:ist|est|es|è|é|is)\s(?P<not>nicht |pas |non |no )?(?:la |die |a |o |het )?"
-    r"(?:bonne |richtige |juiste )?(?:richtig|korrekt|juist|correcte?|correct[ao]|corret[ao]|corrett[ao]|réponse|antwort|antwoord"
-    r"|respuesta|resposta|risposta)\b|\s?(?:が|は)(?:最も)?(?:正しい|正解|適切)|を選|\s?(?:가|이)\s?(?:정답|맞|옳)|번(?=\s?(?:$|[.]|이|입|가)))",
+    r"(?<![A-Za-z'’.-])(?P<letter>(?-i:[A-Z]))[)\]]?"
+    r"(?:\s(?:ist|est|es|è|é|is)\s(?P<not>nicht |pas |non |no )?(?:la |die |a |o |het )?(?:bonne |richtige |juiste )?"
+    r"(?:richtig|korrekt|juist|correcte?|correct[ao]|corret[ao]|corrett[ao]|réponse|antwort|antwoord|respuesta|resposta"
+    r"|risposta)\b|\s?(?:が|は)(?:最も)?(?:正しい|正解|適切)|を選|\s?(?:가|이)\s?(?:정답|맞|옳)|번(?=\s?(?:$|[.]|이|입|가)))",
     re.IGNORECASE,
 )
 _NEGATED_TEXT = re.compile(
