@@ -72,7 +72,7 @@ ADVERBS = (
     r"|approximately(?=\s+[A-Z]\b)|equal to|given by)"
 )
 CHOOSING = (
-    r"\bI(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely"
+    r"\b(?:I|we)(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely"
     r"|therefore|also|now))?"
     r" (?:choose|chose|chosen|select|selected|pick|picked|go with|went with|opt for|answer with)(?: with)?"
 )

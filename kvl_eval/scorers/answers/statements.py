@@ -47,6 +47,9 @@ _NEGATED_TEXT = re.compile(
     r"|不是)\s+(?:\w+\s+)?$",
     re.IGNORECASE,
 )
+_CALLED_WRONG = re.compile(
+    r"\s(?:is|are|would be|looks|seems)\s(?:\w+ly )?(?:wrong|incorrect|false|not|excluded|ruled out)\b"
+)
 _ASKED = re.compile(r"[^.!?\n]{0,120}\?")
 _LISTED = re.compile(r"[)\]]?\s*(?:,|/|&|,?\s*and\b|,?\s*or\b)\s*[(\[]?[A-Z]\b(?!\.?\s+[a-z])")
 _LAST_WORD = re.compile(r"(?<=[.!?。:])\s+[(\[]?(?P<letter>[A-Z])[)\]]?[.]?\s*$")
@@ -174,7 +177,8 @@ def contained(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     hits: list[tuple[int, int, int]] = []
     for index, first, last in reader.options.inside(text, start, end):
         is_long = len(reader.options.texts[index]) > 1 or reader.options.texts[index].isdigit()
-        if is_long and not _NEGATED_TEXT.search(text[max(start, first - 24) : first]):
+        is_denied = _NEGATED_TEXT.search(text[max(start, first - 24) : first]) or _CALLED_WRONG.match(text, last, end)
+        if is_long and not is_denied:
             hits.append((index, first, last))
     if not hits and start > whole[0]:
         return _named_first(reader, text, *whole, len(sentences[0]))

@@ -132,6 +132,7 @@ _TOKENS = re.compile(
     r"""
     (?P<fence>^[ ]{0,3}(?:```|~~~)[\w+-]*[ \t]*$\n?)
   | (?P<box>\\(?:boxed|fbox|framebox)\s{0,3}\{)
+  | (?P<barebox>\\(?:boxed|fbox)[ ](?=[A-Z0-9]+(?:[ ]?[.$\n]|\Z)))
   | (?P<wrap>\\(?:text(?:bf|it|rm|tt|sf|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|operatorname|emph|mbox|underline|bold|bm
         |boldsymbol)\s{0,3}\{)
   | (?P<frac>\\[dtc]?frac(?![a-zA-Z]))
@@ -149,6 +150,7 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
+_BARE_VALUE = re.compile(r"[A-Za-z0-9]+")
 _SIGNS = {
     "times": "×",
     "cdot": "·",
@@ -206,6 +208,11 @@ class _Undresser:
 
     def _on_box(self, start: int, end: int) -> None:
         self._braces.append(("box", end))
+        self._drop(start, end)
+
+    def _on_barebox(self, start: int, end: int) -> None:
+        value = _BARE_VALUE.match(self.text, end)
+        self.boxes.append((end, value.end() if value else end))
         self._drop(start, end)
 
     def _on_wrap(self, start: int, end: int) -> None:

@@ -15,6 +15,34 @@ TEXTS = ("red car", "blue bus", "green tram", "black van")
 ASKED = Wanted(kind="letter", options=tuple(f"a {text}" for text in TEXTS))
 BARE = Wanted(kind="letter", options=("", "", "", ""))
 SPELLINGS: dict[str, tuple[str, ...]] = {
+    "words before": (
+        "So we pick X.", "Option X;", "Option X", "Option X,", "Option X:", "Option X!", "option x;", "Option: X;",
+        "Option (X);", "Option 'X'", "Option \"X\".", "Option-X", "Option_X", "OPTION X", "opt. X", "Opt X",
+        "Choice X;", "choice: x", "Choice (X),", "Letter X.", "The letter X", "Letter: X;", "Select X", "Select X.",
+        "Select option X", "Choose X", "Choose (X).", "Pick X", "Pick option X.", "Selected: X", "Selection: X",
+        "Selected option: X", "Prediction: X", "Output: X", "（Ｘ）", "Ｘ", "Ｘ。", "Ｘ，", "Ⓧ", "Ⓧ。",
+        "Question 1: X", "I think X", "I think it's X", "I think X.", "I guess X", "I'd go X", "I go with X",
+        "I choose X;", "I select (X).", "I pick: X", "I say X", "I would say (X).", "It's X;", "It's (X),",
+        "It is X;", "It must be X!", "That's X.", "That would be X.", "Must be X", "Should be X", "Would be X",
+        "Probably X", "Likely X", "Definitely X.", "Clearly X.", "Obviously X", "Surely X!", "Certainly X", "Sure, X",
+        "Sure: X", "Sure! X", "OK, X", "Okay. X", "Yes, X", "Yes: X", "Hmm, X", "Well, X.", "Ah, X", "So X", "So X.",
+        "So, X", "So: X", "so it's X.", "Thus X", "Thus X.", "Hence X.", "Hence, (X)", "Therefore X", "Therefore, X.",
+        "Therefore: X", "Ergo X", "then X", "In conclusion, X", "Conclusion: X", "Verdict: X", "The option is X",
+        "The option X", "The option X.", "The choice is X", "The letter is X;", "XXX", "option x", "choice x,",
+        "Opción X", "Opção X",
+    ),
+    "marks of machines": (
+        "\\boxed X", "$\\boxed X$.", "[X].", "[X],", "{X}.", "Answer: <X>", "[Answer]: X", "[Answer] X",
+        "[ANSWER: X]", "<<X>>", "[[X]]", "{{X}}", "\\boxed{X};", "\\boxed{(X)},", "\\(X\\)", "\\[X\\]", "\\text{X}",
+        "\\textbf{X}", "\\mathrm{X}.", "Option [X]", "X [a T]", "[x]", "{x}", "<x>", "a T [X]", "<|X|>",
+        "<choice>X</choice>", "<ans>X</ans>", "<answer>X;</answer>", "<answer>X, a T</answer>",
+        "<answer> X </answer>", "<Answer>X</Answer>", "<final>X</final>", "<letter>X</letter>", "answer=\"X\"",
+        "answer='X'", "answer: {X}", "{answer: X}", "{\"Answer\": \"X\"}", "{\"answer\": \"x\"}",
+        "{\"answer\": \"X.\"}", "{\"answer\": [\"X\"]}", "{\"final\": \"X\"}", "{\"letter\": \"X\"}",
+        "{\"selected\": \"X\"}", "{\"correct_answer\": \"X\"}", "{\"correct_option\": \"X\"}",
+        "{\"answer_choice\": \"X\"}", "{\"prediction\":\"X\"}", "[\"X\"]", "['X']", "[ X ]", "{ X }", "[X", "X</s>",
+        "X<|im_end|>", "X<|endoftext|>", "X<eos>", "X<|eot_id|>", "X[/INST]", "X</answer>", "X\\",
+    ),
     "punctuation": (
         "X;", "# X", "X，", "(X),", "X,", "X:", "X：", "X。", "X、", "X -", "X –", "-X", "- (X)", "X!", "X…", "X...",
         "(X).", "(X);", "(X):", "'X'.", "\"X\";", "`X`.", "**X**.", "**X**;", "**X**,", "**(X)**", "**X.**", "**X)**",
@@ -65,34 +93,6 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "### Answer: (X)", "**Answer: (X)**;", "**Answer:** (X),", "**Answer:** X;", "**Answer**:\nX", "**Answer** X",
         "**Answer** - X", "**Answer is X**", "**The answer is X.**;", "Answer: x;",
     ),
-    "words before": (
-        "Option X;", "Option X", "Option X,", "Option X:", "Option X!", "option x;", "Option: X;", "Option (X);",
-        "Option 'X'", "Option \"X\".", "Option-X", "Option_X", "OPTION X", "opt. X", "Opt X", "Choice X;",
-        "choice: x", "Choice (X),", "Letter X.", "The letter X", "Letter: X;", "Select X", "Select X.",
-        "Select option X", "Choose X", "Choose (X).", "Pick X", "Pick option X.", "Selected: X", "Selection: X",
-        "Selected option: X", "Prediction: X", "Output: X", "（Ｘ）", "Ｘ", "Ｘ。", "Ｘ，", "Ⓧ", "Ⓧ。",
-        "Question 1: X", "I think X", "I think it's X", "I think X.", "I guess X", "I'd go X", "I go with X",
-        "I choose X;", "I select (X).", "I pick: X", "I say X", "I would say (X).", "It's X;", "It's (X),",
-        "It is X;", "It must be X!", "That's X.", "That would be X.", "Must be X", "Should be X", "Would be X",
-        "Probably X", "Likely X", "Definitely X.", "Clearly X.", "Obviously X", "Surely X!", "Certainly X", "Sure, X",
-        "Sure: X", "Sure! X", "OK, X", "Okay. X", "Yes, X", "Yes: X", "Hmm, X", "Well, X.", "Ah, X", "So X", "So X.",
-        "So, X", "So: X", "so it's X.", "Thus X", "Thus X.", "Hence X.", "Hence, (X)", "Therefore X", "Therefore, X.",
-        "Therefore: X", "Ergo X", "then X", "In conclusion, X", "Conclusion: X", "Verdict: X", "The option is X",
-        "The option X", "The option X.", "The choice is X", "The letter is X;", "XXX", "option x", "choice x,",
-        "Opción X", "Opção X",
-    ),
-    "marks of machines": (
-        "[X].", "[X],", "{X}.", "Answer: <X>", "[Answer]: X", "[Answer] X", "[ANSWER: X]", "<<X>>", "[[X]]", "{{X}}",
-        "\\boxed{X};", "\\boxed{(X)},", "\\(X\\)", "\\[X\\]", "\\text{X}", "\\textbf{X}", "\\mathrm{X}.",
-        "Option [X]", "X [a T]", "[x]", "{x}", "<x>", "a T [X]", "<|X|>", "<choice>X</choice>", "<ans>X</ans>",
-        "<answer>X;</answer>", "<answer>X, a T</answer>", "<answer> X </answer>", "<Answer>X</Answer>",
-        "<final>X</final>", "<letter>X</letter>", "answer=\"X\"", "answer='X'", "answer: {X}", "{answer: X}",
-        "{\"Answer\": \"X\"}", "{\"answer\": \"x\"}", "{\"answer\": \"X.\"}", "{\"answer\": [\"X\"]}",
-        "{\"final\": \"X\"}", "{\"letter\": \"X\"}", "{\"selected\": \"X\"}", "{\"correct_answer\": \"X\"}",
-        "{\"correct_option\": \"X\"}", "{\"answer_choice\": \"X\"}", "{\"prediction\":\"X\"}", "[\"X\"]", "['X']",
-        "[ X ]", "{ X }", "[X", "X</s>", "X<|im_end|>", "X<|endoftext|>", "X<eos>", "X<|eot_id|>", "X[/INST]",
-        "X</answer>", "X\\",
-    ),
     "letter and text": (
         "Answer: X - a T", "X (a T)", "X | a T", "X; a T", "X = a T", "X=> a T", "X -> a T", "X\ta T", "X\na T",
         "X:\na T", "X\nX. a T", "a T a T", "a T\na T", "x. a T", "X a T", "X a T.", "X, a T.", "X) A T.", "X)A T",
@@ -123,21 +123,22 @@ NOT_AN_ARTICLE = {
     "Ich würde X sagen",
 }  # A and a are words there
 UNREAD = (
-    "C?", "C++", "C#", "A+", "A-", "C or D", "C, D", "C/D", "C; D", "C D", "A B C D", "C and D", "C & D", "ABCD",
-    "C, A, C", "C or not", "Choose C or D", "Select A, B", "I think A or B", "Yes, A or B", "A man", "A car is here.",
-    "I think a man", "I am here", "I guess so", "I think I see a cat", "# A man", "> A man", "1) A man",
-    "1. A red thing", "C is not correct", "C ist nicht richtig", "C est pas correct", "la casa", "La A-3", "l'option",
-    "Vitamin C", "Option C is wrong", "❌ C", "✗ C", "not C", "Not C.", "C❌", "D'accord", "C'est la vie",
-    "A as in apple", "A, B", "A,B,C", "C, but also D", "It's C or D", "E;", "# E", "A bien", "Well, I see a car",
-    "Yes, a man", "OK, a man is", "Sure, I can", "Sure! A man", "1,C,2", "C1", "1C", "H2O", "3 C", "C 3", "C = 5",
-    "C=5", "C -> D", "C → D", "A → B", "A -> B -> C", "A > B", "A < B", "A|B", "A: B", "C: D", "Grade A", "Plan B",
-    "Team A wins", "A (large) dog", "A - the beginning", "I, because I saw it", "C.D.", "A. B. C.", "AA B", "III",
-    "A A B", "CCD", "The answer's color is red", "the answer's a car", "answers A and B", "Answer, A or B",
-    "(Answer) A or B", "Answer -> A or B", "[Answer] none", "Answer → none", "A不正确", "答案不是C", "C不对",
-    "所以是Apple", "因此是A和B", "ich würde A oder B sagen", "Elijo A o B", "La C y la D",
-    "{\"correct_answer\": \"A or B\"}", "{\"correct\": true}", "{\"letter\": \"Dear sir\"}", "{\"final\": \"none\"}",
-    "C, I think D", "C I think not", "A it is not", "then A man", "Right A turn", "Oh, I see", "Pick a card",
-    "Choose a car", "select a number", "go with a friend", "A. B. C. D.", "A) B)", "The options: A. B.",
+    "red car is wrong", "blue bus is not correct; I am sure", "Are", "\\boxed Cars", "C?", "C++", "C#", "A+", "A-",
+    "C or D", "C, D", "C/D", "C; D", "C D", "A B C D", "C and D", "C & D", "ABCD", "C, A, C", "C or not",
+    "Choose C or D", "Select A, B", "I think A or B", "Yes, A or B", "A man", "A car is here.", "I think a man",
+    "I am here", "I guess so", "I think I see a cat", "# A man", "> A man", "1) A man", "1. A red thing",
+    "C is not correct", "C ist nicht richtig", "C est pas correct", "la casa", "La A-3", "l'option", "Vitamin C",
+    "Option C is wrong", "❌ C", "✗ C", "not C", "Not C.", "C❌", "D'accord", "C'est la vie", "A as in apple", "A, B",
+    "A,B,C", "C, but also D", "It's C or D", "E;", "# E", "A bien", "Well, I see a car", "Yes, a man", "OK, a man is",
+    "Sure, I can", "Sure! A man", "1,C,2", "C1", "1C", "H2O", "3 C", "C 3", "C = 5", "C=5", "C -> D", "C → D",
+    "A → B", "A -> B -> C", "A > B", "A < B", "A|B", "A: B", "C: D", "Grade A", "Plan B", "Team A wins",
+    "A (large) dog", "A - the beginning", "I, because I saw it", "C.D.", "A. B. C.", "AA B", "III", "A A B", "CCD",
+    "The answer's color is red", "the answer's a car", "answers A and B", "Answer, A or B", "(Answer) A or B",
+    "Answer -> A or B", "[Answer] none", "Answer → none", "A不正确", "答案不是C", "C不对", "所以是Apple",
+    "因此是A和B", "ich würde A oder B sagen", "Elijo A o B", "La C y la D", "{\"correct_answer\": \"A or B\"}",
+    "{\"correct\": true}", "{\"letter\": \"Dear sir\"}", "{\"final\": \"none\"}", "C, I think D", "C I think not",
+    "A it is not", "then A man", "Right A turn", "Oh, I see", "Pick a card", "Choose a car", "select a number",
+    "go with a friend", "A. B. C. D.", "A) B)", "The options: A. B.",
 )  # fmt: skip
 
 
@@ -158,6 +159,16 @@ def test_a_letter_is_read_in_every_spelling(sort: str) -> None:
             wanted = (ASKED,) if re.search(r"\bT\b", template) else (ASKED, BARE)
             misread += [(reply, value) for one in wanted if (value := read(reply, one).value) != letter]
     assert misread == []
+
+
+def test_a_letter_glued_to_its_own_text_is_read() -> None:
+    wanted = Wanted(kind="letter", options=("root", "leaf", "4", "It grows."))
+    assert [read(reply, wanted).value for reply in ("Aroot", "Bleaf.", "C4", "DIt grows.")] == ["A", "B", "C", "D"]
+    assert [read(reply, wanted).value for reply in ("Broot", "Aroots", "Are")] == [None, None, None]
+
+
+def test_an_option_that_is_called_wrong_is_passed_over() -> None:
+    assert read("The red car is wrong; the blue bus is right.", ASKED).value == "B"
 
 
 def test_what_names_no_one_letter_is_not_read() -> None:
