@@ -43,8 +43,18 @@ class Text:
 
     def __init__(self, text: str, parent: Text | None = None, edits: Iterable[Edit] = ()) -> None:
         self._parent = parent
-        kept, position = [], 0
+        self.text = text
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+        self._widths: list[int] = []
+        self._shifts: list[int] = []
+        self._starts: list[int] = []
         edits = list(edits)
+        if edits:
+            self._edit(text, edits)
+
+    def _edit(self, text: str, edits: list[Edit]) -> None:
+        kept, position = [], 0
         for start, end, new in edits:
             kept += [text[position:start], new]
             position = end
@@ -316,8 +326,14 @@ class _Undresser:
             self._line[mark] = (start, end)
 
 
+_DRESSED = re.compile(r"[^ -~\n]|[\\$*_`{}<~]|\[EOS|\[/INST|\s{9}")
+
+
 def undress(reply: str) -> View:
     """The view of a reply whose thought is off."""
+    if _DRESSED.search(reply) is None:
+        bare = Text(reply)
+        return View(text=reply, body=bare, plain=bare)
     plain = plain_characters(reply)
     pass_over = _Undresser(plain.text)
     pass_over.run()
