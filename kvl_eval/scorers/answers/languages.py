@@ -54,6 +54,12 @@ SENTENCES = (
 )
 """Sentences of `answer_is` in languages other than English."""
 
+ASCII_WORDS = (
+    "antw", "risposta", "respuesta", "resposta", "richtig", "l'option", "svar", "vastaus", "cevap", "jawaban",
+    "je choisis", "elijo", "escojo", "scelgo", "escolho", "ik kies", "wybieram",
+)  # fmt: skip
+"""What the rows above in plain ASCII hold: a text with none of it, in ASCII, matches no row."""
+
 COPULA_AFTER = re.compile(r"\s?(?:(?:です|である|だ|になります|입니다|이다|이에요|예요|है)\s?[。.]?|。)$")
 """What Japanese, Korean and Hindi write behind the value."""
 

@@ -319,9 +319,6 @@ class LabelReader:
 
     def _lone(self, text: str, start: int, end: int) -> FoundValue | None:
         """The one letter of a text that has no other letter or digit, or that repeats it."""
-        index = ord(text[start]) - ord("A") if start < end else -1
-        if 0 <= index < self.options.count and end - start > 1 and self.options.glued(index, text[start + 1 : end]):
-            return FoundValue(text[start], start, start + 1)
         match = spelled.ORNAMENTED.fullmatch(text, start, end) or spelled.REPEATED.fullmatch(text, start, end)
         if match is None or self.options.equal(text[start:end]) is not None:
             return None

@@ -75,6 +75,9 @@ _OTHER_LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _OTHER_SENTENCE = re.compile(rf"(?:{'|'.join(words.SENTENCES)})[ \t]*[:,]?", re.IGNORECASE)
+_FOREIGN = re.compile(
+    r"[\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0400-\u1fff\u2e80-\uffdc]"
+)  # letters of other languages; no signs, no Greek
 _HEADING = re.compile(
     rf"^[ \t]*(?:#{{1,6}}[ \t]*)?(?:(?:the |my )?(?:{words.PRAISE} ){{0,2}}{words.ANSWER_NOUN}|{'|'.join(words.LINES)})"
     r"[ \t]*[:.]?[ \t]*$",
@@ -170,12 +173,8 @@ def _choosing(text: str) -> Iterator[Mark]:
 
 
 def _others(text: str) -> Iterator[Mark]:
-    if text.isascii() and not re.search(
-        "antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap|jawaban|vastaus"
-        "|ich w|choisis|elijo|escojo|scelgo|escolho|ik kies|wybieram",
-        text,
-        re.IGNORECASE,
-    ):
+    lowered = text.lower()
+    if not _FOREIGN.search(text) and not any(word in lowered for word in words.ASCII_WORDS):
         return
     for how, pattern in (("answer_line", _OTHER_LINE), ("answer_is", _OTHER_SENTENCE)):
         for match in pattern.finditer(text):

@@ -34,10 +34,6 @@ class OptionTexts:
         bare = _ARTICLE.sub("", wanted)
         return self._bare.index(bare) if len(bare) > 2 and self._bare.count(bare) == 1 else None
 
-    def glued(self, index: int, text: str) -> bool:
-        """Whether a text behind a letter, without a blank between, is the letter's own: "Aroot"."""
-        return text[0].isalnum() and self.texts[index] == folded(text) and self.texts.count(folded(text)) == 1
-
     def at(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """The longest option that begins at a place as whole words, and where it ends."""
         best: tuple[int, int] | None = None

@@ -177,8 +177,9 @@ def contained(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     hits: list[tuple[int, int, int]] = []
     for index, first, last in reader.options.inside(text, start, end):
         is_long = len(reader.options.texts[index]) > 1 or reader.options.texts[index].isdigit()
-        is_denied = _NEGATED_TEXT.search(text[max(start, first - 24) : first]) or _CALLED_WRONG.match(text, last, end)
-        if is_long and not is_denied:
+        if is_long and _CALLED_WRONG.match(text, last, end):
+            return None
+        if is_long and not _NEGATED_TEXT.search(text[max(start, first - 24) : first]):
             hits.append((index, first, last))
     if not hits and start > whole[0]:
         return _named_first(reader, text, *whole, len(sentences[0]))

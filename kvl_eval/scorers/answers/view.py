@@ -140,6 +140,7 @@ def _plain(found: str) -> str:
 
 _TOKENS = re.compile(
     r"""
+    (?=[ `~\\^<*_${}\n])(?:
     (?P<fence>^[ ]{0,3}(?:```|~~~)[\w+-]*[ \t]*$\n?)
   | (?P<box>\\(?:boxed|fbox|framebox)\s{0,3}\{)
   | (?P<barebox>\\(?:boxed|fbox)[ ](?=[A-Z0-9]+(?:[ ]?[.$\n]|\Z)))
@@ -156,7 +157,7 @@ _TOKENS = re.compile(
   | (?P<opentag><(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
   | (?P<closetag></(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
   | (?P<stars>\*+)|(?P<lows>_+)|(?P<ticks>`+)|(?P<dollar>\$)
-  | (?P<open>\{)|(?P<close>\})|(?P<line>\n)
+  | (?P<open>\{)|(?P<close>\})|(?P<line>\n))
     """,
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
