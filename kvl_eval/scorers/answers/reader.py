@@ -159,6 +159,9 @@ class _Ranks:
         return Reading(value=hit.value, how=how, span=span, unit=hit.unit, passed=tuple(self.passed[-_PASSED_LIMIT:]))
 
     def _without(self, reason: str) -> Reading:
+        """No value; where "not answerable" is an answer, a refusal is that answer."""
+        if reason == "refusal" and self.wanted.unanswerable:
+            return self._with(FoundValue(NOT_ANSWERABLE, *self._trimmed()), "whole")
         return Reading(reason=reason, passed=tuple(self.passed[-_PASSED_LIMIT:]))
 
     def _pass(self, start: int, end: int, how: str, why: str) -> None:
@@ -180,7 +183,7 @@ class _Ranks:
                 self._pass(mark.begin, mark.end, mark.how, "not of the wanted kind")
                 continue
             if isinstance(outcome, Fault):
-                return self._unanswerable(mark) or self._without(outcome.reason)
+                return self._unanswerable(mark, outcome) or self._without(outcome.reason)
             if self.wanted.unanswerable and self._unanswerable_text(outcome):
                 return self._with(FoundValue(NOT_ANSWERABLE, outcome.start, outcome.end), mark.how)
             if self._conflicts(places[:index], mark, outcome):
@@ -215,9 +218,9 @@ class _Ranks:
             return Fault("refusal")
         return outcome
 
-    def _unanswerable(self, mark: Mark) -> Reading | None:
+    def _unanswerable(self, mark: Mark, fault: Fault) -> Reading | None:
         content = self.text[mark.start : mark.end]
-        if self.wanted.unanswerable and denies(content):
+        if self.wanted.unanswerable and (fault.reason == "refusal" or denies(content)):
             return self._with(FoundValue(NOT_ANSWERABLE, mark.start, mark.end), mark.how)
         return None
 
