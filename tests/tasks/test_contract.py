@@ -5,10 +5,12 @@ A task brings how its gold is written as an answer, and a wrong answer. Rows are
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -339,3 +341,28 @@ def test_no_task_that_reads_is_left_out() -> None:
     reading = {name for name, task in TASKS.items() if task.protocol_named("reader") is not None}
     by_containment = {"ocrbench", "mmvet", "niah-text", "niah-video"}
     assert reading - set(SPEAKERS) - set(POINTERS) <= by_containment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["A ", "The answer is B. ", "12, (0.5, 0.3) or no ", "\\boxed{", "x\n"])
+@pytest.mark.parametrize("task", [*SPEAKERS, *POINTERS])
+def test_a_megabyte_takes_steps_in_proportion(task: str, unit: str) -> None:
+    sample = bundled(task)[0]
+    short, long = (calls(task, sample, unit * (length // len(unit))) for length in (100_000, 1_000_000))
+    assert long <= 20 * short
+
+
+def calls(task: str, sample: Sample, reply: str) -> int:
+    """Calls, of functions of any kind, that scoring a reply takes."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        scores(task, [(sample, reply)])
+    finally:
+        sys.setprofile(None)
+    return count
