@@ -98,6 +98,7 @@ _ANY_CLOSING = re.compile(
     "|".join(f"(?P<{family.name}>{family.closing})" for family in FAMILIES if family.name != "harmony_bare"),
     re.IGNORECASE,
 )
+_IN_CLOSINGS = ("◁/", "</", "[/", "|>")  # one of them is in every closing marker but that of `harmony_bare`
 _BEFORE = re.compile(r"[\s\ufeff]*(?:<\|start\|>assistant)?[\s\ufeff]*")
 _BARE_ANALYSIS = re.compile(r"analysis(?=.)", re.DOTALL)
 _SOLUTION_OPEN = re.compile(r"\s*<\|begin_of_solution\|>\s*")
@@ -153,7 +154,7 @@ def split_thought(raw: str) -> Thought:
 
 def _swallowed(raw: str) -> Thought:
     """An output that opens with no marker: a thought where a closing marker stands somewhere, else all answer."""
-    closing = _ANY_CLOSING.search(raw)
+    closing = _ANY_CLOSING.search(raw) if any(part in raw for part in _IN_CLOSINGS) else None
     if closing is None:
         bare = _BARE_ANALYSIS.match(raw, _after_blanks(raw, 0))
         last = raw.rfind("assistantfinal") if bare else -1

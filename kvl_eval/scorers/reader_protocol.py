@@ -54,13 +54,14 @@ def reading_of(answer: str, extraction: Extraction, wanted: Wanted) -> Reading:
 
 def scored(reading: Reading, score: Score | None) -> Score:
     """A comparison's score with how the value was found and where; `no_answer` with the reason where there is none."""
-    base = Score.no_answer(reading.reason) if score is None else replace(score, method=reading.how)
+    base = Score.no_answer(reading.reason) if score is None else score
+    method = base.method if score is None else reading.how
     places: dict[str, object] = {}
     if reading.span is not None:
         places["span"] = list(reading.span)
     if reading.passed:
         places["passed"] = [[list(span), how, why] for span, how, why in reading.passed]
-    return replace(base, detail={**base.detail, **places}) if places else base
+    return replace(base, method=method, detail={**base.detail, **places})
 
 
 # Letters

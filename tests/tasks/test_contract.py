@@ -5,9 +5,12 @@ A task brings how its gold is written as an answer, and a wrong answer. Rows are
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -16,9 +19,13 @@ from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.sources import Source
 from kvl_eval.store.answers import Answer
 from kvl_eval.tasks import TASKS, open_split
-from kvl_eval.tasks.base import answer_form
+from kvl_eval.tasks.base import Task, answer_form
+from kvl_eval.tasks.table_file import table_task
 from kvl_eval.types import Sample, Score
+from tests.scorers.answers.test_thoughts import PAIRS
+from tests.tasks.test_contract_points import POINTERS
 
+OWN = "file:own_table.jsonl"
 ROWS = 5  # of each kind of question of a task that wear every dress
 
 
@@ -76,6 +83,23 @@ def wrong_text(sample: Sample) -> str:
     )
 
 
+def letter_of_own(sample: Sample) -> str:
+    """Gold of an own table, which may be an option's text."""
+    gold = sample.answers[0]
+    return chr(ord("A") + sample.choices.index(gold)) if gold in sample.choices else gold
+
+
+def wrong_own(sample: Sample) -> str:
+    if not sample.choices:
+        return wrong_value(sample)
+    return "B" if letter_of_own(sample) != "B" else "A"
+
+
+def wrong_words(sample: Sample) -> str:
+    """A wrong letter, or a text that no gold is like."""
+    return other_letter(sample) if sample.choices else "Abraham"
+
+
 LETTER, VALUE = Speaker(letter, other_letter), Speaker(right_value, wrong_value)
 SPEAKERS = {
     **dict.fromkeys(("mmmu", "realworldqa", "videommmu", "vsi-bench"), VALUE),
@@ -85,7 +109,11 @@ SPEAKERS = {
     "mathvista": Speaker(right_text, wrong_text),
     "mmvu": VALUE,
     "mmlongbench-doc": VALUE,
+    "infovqa": Speaker(right_value, wrong_words),
+    "mathvision": VALUE,
+    OWN: Speaker(letter_of_own, wrong_own),
 }
+NOT_THE_DEFAULT = ("infovqa", "mathvision")  # the authors read the whole answer, or a box; `reader` stands beside
 ASKED_FORMS = {
     "boxed": "Answer: $\\boxed{X}$",
     "answer_line": "I look at it.\n\nAnswer: X",
@@ -144,14 +172,26 @@ JOINS = (
     *("X or Y", "X and Y", "X/Y", "X, Y", "X & Y", "either X or Y", "Answer: X or Y", "The answer is X or Y."),
     *("Answer: X\nAnswer: Y", "\\boxed{X} \\boxed{Y}", "X 或 Y", "The answer is either X or Y."),
 )
+UNANSWERABLE = "Not answerable"
 BY_THE_AUTHORS = {  # what a parser of the authors, which goes before the reader, makes of a reply: (task, reply)
     ("mmbench-en-v11", "The answer is X or Y."),
 }
 
 
 @cache
+def named(task: str) -> Task:
+    """A task of the list, or that of the own table beside these tests."""
+    return table_task(Path(__file__).parents[1] / "data" / "own_table.jsonl") if task == OWN else TASKS[task]
+
+
+def protocol(task: str) -> str:
+    return "reader" if task in NOT_THE_DEFAULT else named(task).default_protocol
+
+
+@cache
 def bundled(task: str) -> tuple[Sample, ...]:
-    return tuple(sample for sample in open_split(TASKS[task], Source(), "mini") if sample.answers)
+    split = "all" if task == OWN else "mini"
+    return tuple(sample for sample in open_split(named(task), Source(), split) if sample.answers)
 
 
 def few(task: str) -> list[Sample]:
@@ -164,7 +204,7 @@ def few(task: str) -> list[Sample]:
 
 def scores(task: str, replies: list[tuple[Sample, str]]) -> list[Score]:
     items = [Item(sample, Answer.of(reply)) for sample, reply in replies]
-    return score_outputs(TASKS[task], TASKS[task].default_protocol, items)
+    return score_outputs(named(task), protocol(task), items)
 
 
 def dressed(dress: str, value: str) -> str:
@@ -179,7 +219,7 @@ each_task = pytest.mark.parametrize("task", SPEAKERS)
 
 @each_task
 def test_gold_in_the_form_that_the_default_prompt_asks_for_is_right(task: str) -> None:
-    form = ASKED_FORMS.get(answer_form(TASKS[task].prompts[TASKS[task].default_prompt]), "X")
+    form = ASKED_FORMS.get(answer_form(named(task).prompts[named(task).default_prompt]), "X")
     replies = [(sample, dressed(form, SPEAKERS[task].right(sample))) for sample in bundled(task)]
     assert replies
     missed = [
@@ -205,15 +245,20 @@ def test_the_dress_of_an_answer_does_not_count(task: str) -> None:
 
 @each_task
 def test_a_refusal_is_no_answer(task: str) -> None:
-    if task == "mmlongbench-doc":
-        pytest.skip("a refusal is an answer there")
     replies = [(sample, text) for sample in few(task) for text in REFUSALS]
-    read = [
+    misread = [
         (reply, score)
-        for (_, reply), score in zip(replies, scores(task, replies), strict=True)
-        if (score.value, score.verdict, score.extracted) != (0, "no_answer", None)
+        for (sample, reply), score in zip(replies, scores(task, replies), strict=True)
+        if (score.value, score.verdict, score.extracted) != refused(task, sample)
     ]
-    assert read == []
+    assert misread == []
+
+
+def refused(task: str, sample: Sample) -> tuple[float, str, str | None]:
+    """What a refusal is worth: nothing; where a question may have no answer, full marks where it has none."""
+    if task != "mmlongbench-doc":
+        return 0, "no_answer", None
+    return (1, "correct", UNANSWERABLE) if sample.answers == (UNANSWERABLE,) else (0, "wrong", UNANSWERABLE)
 
 
 @each_task
@@ -260,12 +305,14 @@ def test_a_thought_does_not_count(task: str) -> None:
     for sample in few(task)[:2]:
         right, wrong = SPEAKERS[task].right(sample), SPEAKERS[task].wrong(sample)
         thought = f"Maybe {wrong}? The answer is {wrong}."
-        replies = [
-            (sample, f"◁think▷{thought}◁/think▷{right}"),
-            (sample, f"{thought}◁/think▷{right}"),
-            (sample, f"◁think▷{thought}"),
-        ]
-        assert [score.verdict for score in scores(task, replies)] == ["correct", "correct", "no_answer"]
+        replies, verdicts = [], []
+        for family, (opening, closing) in PAIRS.items():
+            replies += [(sample, f"{opening}{thought}{closing}{right}"), (sample, f"{opening}{thought}")]
+            verdicts += ["correct", "no_answer"]
+            if family != "harmony_bare":  # whose markers are words
+                replies.append((sample, f"{thought}{closing}{right}"))
+                verdicts.append("correct")
+        assert [score.verdict for score in scores(task, replies)] == verdicts
 
 
 @each_task
@@ -278,7 +325,7 @@ def test_a_value_that_was_read_stands_where_the_score_says(task: str) -> None:
         assert not isinstance(span, list) or SPEAKERS[task].right(sample) in reply[slice(*span)]
 
 
-@each_task
+@pytest.mark.parametrize("task", [task for task in SPEAKERS if task != OWN and task not in NOT_THE_DEFAULT])
 def test_the_reader_is_the_default_with_the_authors_scorer_beside_it(task: str) -> None:
     found = TASKS[task]
     assert found.protocol_named("reader") == found.protocol_named("assumed") == found.default_protocol
@@ -299,3 +346,35 @@ def test_the_reader_is_the_default_with_the_authors_scorer_beside_it(task: str) 
 )
 def test_older_names_of_protocols_are_understood(task: str, older: str, name: str) -> None:
     assert TASKS[task].protocol_named(older) == name
+
+
+def test_no_task_that_reads_is_left_out() -> None:
+    """Points are spoken for in `test_contract_points`; OCRBench, MMVet and the needles look for gold in the reply."""
+    reading = {name for name, task in TASKS.items() if task.protocol_named("reader") is not None}
+    by_containment = {"ocrbench", "mmvet", "niah-text", "niah-video"}
+    assert reading - set(SPEAKERS) - set(POINTERS) <= by_containment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["A ", "The answer is B. ", "12, (0.5, 0.3) or no ", "\\boxed{", "x\n"])
+@pytest.mark.parametrize("task", [*SPEAKERS, *POINTERS])
+def test_a_megabyte_takes_steps_in_proportion(task: str, unit: str) -> None:
+    sample = bundled(task)[0]
+    short, long = (calls(task, sample, unit * (length // len(unit))) for length in (100_000, 1_000_000))
+    assert long <= 20 * short
+
+
+def calls(task: str, sample: Sample, reply: str) -> int:
+    """Calls, of functions of any kind, that scoring a reply takes."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        scores(task, [(sample, reply)])
+    finally:
+        sys.setprofile(None)
+    return count

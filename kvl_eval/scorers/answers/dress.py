@@ -9,7 +9,7 @@ from collections.abc import Iterable
 QUOTES = "\"'“”„‘’«»‹›「」『』`"
 PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "《": "》"}
 _LEADING = re.compile(rf"[\s{QUOTES}]*")
-_BULLET = re.compile(r"[-*•·‣▪–—>]\s+|[☑✅✓✔→∴]\s*|\u2611\ufe0f?\s*")
+_BULLET = re.compile(r"#{1,6}(?:\s+|(?=[A-Z]\b))|[-*•·‣▪–—]\s+|(?:[-=]{0,3}>{1,3}|[☑✅✓✔→➡∴…👉]\ufe0f?)\s*")
 _ALIKE = str.maketrans({"’": "'", "‘": "'", "−": "-", "–": "-", "—": "-", "“": '"', "”": '"'})
 _BLANKS = re.compile(r"\s+")
 

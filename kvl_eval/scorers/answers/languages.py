@@ -31,9 +31,13 @@ LINES = (
 """Words of `answer_line` and `heading` in languages other than English."""
 
 SENTENCES = (
-    r"(?:答案|选项|選項|结果|結果)(?:应该|应当|应|就|便|應該)?(?:是|为|為|选|選)(?:择|擇)?",
+    r"(?:答案(?:选项|選項)?|选项|選項|结果|結果)(?:应该|应当|应|就|便|應該)?(?:是|为|為|选|選)(?:择|擇)?",
     r"(?:所以|故|因此|应|应该|综上|综上所述|我)[,，]?\s?(?:应|应该|我)?(?:选|選)(?:择|擇)?",
     r"(?<![\w])(?:选|選)择?(?=\s?[(\[（]?[A-Z])",
+    r"(?:应该|應該|我认为|我覺得|我觉得|我想|所以|因此|故|那么)[,，]?(?:应该|应当|应|就)?(?:是|为|為|选|選)择?(?=\s?[(\[（]?[A-Z])",
+    r"(?:ich (?:wähle|würde)|je choisis|elijo|escojo|scelgo|escolho|ik kies|wybieram)"
+    r"(?=\s(?:(?:option|opción|opção|l'option|die|la|a|el) )?[(\[]?[A-Z]\b)",
+    r"(?:คำตอบคือ|सही विकल्प)(?=\s?[(\[]?[A-Z])",
     r"antwort(?: auf die frage)? (?:ist|lautet|wäre)(?: also| daher| somit)?",
     r"richtig(?:e option)? ist",
     r"antwoord (?:is|luidt)",
@@ -49,6 +53,12 @@ SENTENCES = (
     r"उत्तर है",
 )
 """Sentences of `answer_is` in languages other than English."""
+
+ASCII_WORDS = (
+    "antw", "risposta", "respuesta", "resposta", "richtig", "l'option", "svar", "vastaus", "cevap", "jawaban",
+    "je choisis", "elijo", "escojo", "scelgo", "escolho", "ik kies", "wybieram",
+)  # fmt: skip
+"""What the rows above in plain ASCII hold: a text with none of it, in ASCII, matches no row."""
 
 COPULA_AFTER = re.compile(r"\s?(?:(?:です|である|だ|になります|입니다|이다|이에요|예요|है)\s?[。.]?|。)$")
 """What Japanese, Korean and Hindi write behind the value."""
@@ -68,7 +78,7 @@ ADVERBS = (
     r"|approximately(?=\s+[A-Z]\b)|equal to|given by)"
 )
 CHOOSING = (
-    r"\bI(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely"
+    r"\b(?:I|we)(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely"
     r"|therefore|also|now))?"
     r" (?:choose|chose|chosen|select|selected|pick|picked|go with|went with|opt for|answer with)(?: with)?"
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kvl_eval.scorers.answers import languages as words
+from kvl_eval.scorers.answers import spellings as spelled
 from kvl_eval.scorers.answers.dress import QUOTES, after_bullet, alike, unwrapped
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.options import OptionTexts, is_boundary
@@ -13,16 +15,6 @@ from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import refuses
 
 ALONE_LIMIT = 800  # characters of a line that can be an answer alone
-_OPTION_WORD = (
-    r"(?:(?:the )?(?:correct |right |best |final )?(?:options?|choices?|letters?|answers?|opción|opção|opzione|optie)"
-    r"\s?[:#]?\s*|选项\s*|選項\s*|第)"
-)
-LABEL = re.compile(
-    rf"(?P<word>{_OPTION_WORD})?(?P<open>[(\[{{<【]\s*)?[{QUOTES}]?(?P<letter>[A-Za-z])[{QUOTES}]?"
-    r"(?P<close>\s?[)\]}>】]|[.:、](?!\w)|[.:](?=[A-Z][a-z])|\s?(?:项|選項|选项))?(?![A-Za-z0-9_À-ɏ+#'’°]|\.\w)",
-    re.IGNORECASE,
-)
-LABELLED_LINE = re.compile(rf"[\s{QUOTES}>*•·☐-]*(?:option\s+)?[(\[]?([A-Za-z])[)\].:、][)\].:]?\s*\S", re.IGNORECASE)
 _JOIN = re.compile(
     r"\s*(?:[/&+,;、|]|,?\s*(?:and/or|(?:and|or|oder|und|ou|y|o|et)(?: (?:maybe|perhaps|possibly|even|also|rather"
     r"|else))?)"
@@ -34,14 +26,6 @@ _CORRECTED = re.compile(
     r"(?:(?:actually|no|wait|sorry|it's|it is|make that|the answer is)[\s,.:]{1,3}){0,3}(?=[(\[]?[A-Z]\b)",
     re.IGNORECASE,
 )
-_SURELY = re.compile(
-    r"(?:it(?:'s|’s| is| must be| should be| has to be| seems to be)|i(?:'d| would) say|that(?:'s|’s| is| would"
-    r" be)|definitely|probably"
-    r"|most likely|likely|surely|clearly|certainly|obviously|i(?:'m| am) (?:going with|sure it(?:'s| is)))\s+"
-    r"(?:(?:most likely|probably|definitely|clearly)\s+)?(?=[(\[]?[A-Z][)\]]?[\s.!,;:]|[(\[]?[A-Z][)\]]?$)",
-    re.IGNORECASE,
-)
-_REMARK = re.compile(r"\s*(?:[(–—-](?!\w)|,\s*(?!and\b|or\b)[a-z]|,?\s+(?:because|since|due to|not)\b|\(not\b|\()")
 _JOINED_LETTERS = re.compile(r"[A-Z]{2,26}(?![\w'’-])")
 _BOTH = re.compile(
     r"\b(?:either|both|torn between|between|could be|might be|may be|hesitat\w+ between)\s+(?:the\s+)?(?=\S)",
@@ -87,7 +71,7 @@ class LabelReader:
 
     def label(self, text: str, start: int, end: int) -> Label | None:
         """The label at a place, whatever its letter."""
-        match = LABEL.match(text, start, end)
+        match = spelled.LABEL.match(text, start, end)
         if match is None:
             return None
         letter = match["letter"]
@@ -291,8 +275,14 @@ class LabelReader:
         if end - start > ALONE_LIMIT:
             return self._begun(text, start, end)
         start, end = unwrapped(text, after_bullet(text, start, end), end)
-        end = len(text[:end].rstrip("! "))
-        surely = _SURELY.match(text, start, end)
+        if lone := self._lone(text, start, end):
+            return lone
+        if (polite := words.COPULA_AFTER.search(text, max(start, end - 12), end)) and polite.start() > start:
+            end = polite.start()
+        end = len(text[:end].rstrip("! ;,:"))
+        if numbered := spelled.NUMBERED.match(text, start, end):
+            start = numbered.end()
+        surely = spelled.SURELY.match(text, start, end)
         start = surely.end() if surely else start
         if start >= end:
             return None
@@ -312,15 +302,30 @@ class LabelReader:
             rest = text[label.end : end]
             return Fault("two_answers") if len(rest) < 60 else None
         if not label.is_set or (label.is_small and not label.has_word and text[label.start - 1 : label.start] != "("):
-            if not label.is_small and label.index not in (0, 8) and _REMARK.match(text, label.end, end):
+            if not label.is_small and (
+                (label.index not in (0, 8) and spelled.REMARK.match(text, label.end, end))
+                or (label.index != 8 and spelled.AFTERWARD.match(text, label.end, end))
+            ):
                 return self._label_hit(text, label, end)
             return self._text_and_letter(text, start, end) or self._begun(text, start, end)
         if label.index >= self.options.count or self._is_initial(text, label, end):
             return None
+        if spelled.ONLY_LABELS.match(text, label.end, end) and self._behind_text(text, label, end) is None:
+            return Fault("two_answers")
         is_closed = text[label.end - 1] in ")]}>.:、项" or text[label.end : label.end + 2] in (" -", " –", " —")
         if not is_closed and self._behind_text(text, label, end) is None:
             return None
         return self._label_hit(text, label, end)
+
+    def _lone(self, text: str, start: int, end: int) -> FoundValue | None:
+        """The one letter of a text that has no other letter or digit, or that repeats it."""
+        match = spelled.ORNAMENTED.fullmatch(text, start, end) or spelled.REPEATED.fullmatch(text, start, end)
+        if match is None or self.options.equal(text[start:end]) is not None:
+            return None
+        name = "letter" if match["letter"] else "run"
+        index = ord(match[name].upper()) - ord("A")
+        at = match.start(name)
+        return FoundValue(chr(ord("A") + index), at, at + 1) if index < self.options.count else None
 
     def _begun(self, text: str, start: int, end: int) -> Attempt:
         """The letter of a long text that begins with a label and its own text, or with an option as a sentence."""

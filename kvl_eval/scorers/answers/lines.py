@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kvl_eval.scorers.answers.letter import LABELLED_LINE
 from kvl_eval.scorers.answers.reading import CharSpan
+from kvl_eval.scorers.answers.spellings import LABELLED_LINE
 
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 _NUMBERED = re.compile(r"\s*[(\[]?\d{1,3}[.)\]]\s+\S")

@@ -31,13 +31,32 @@ class Mark:
         return self.start, self.end
 
 
-_LINE_AFTER = r"[ \t]{0,3}(?:\([^()\n]{0,30}\)[ \t]{0,3})?(?:[:=]|[ \t][-–—][ \t]|(?<=[ \t])[-–—][ \t])"
+KEYS = (
+    r"final[_ ]?answer",
+    r"answer",
+    r"choice",
+    r"option",
+    r"(?:selected|correct|chosen|best)[_ ]?(?:option|answer|choice|letter)?",
+    r"answer[_ ]?(?:letter|choice|option|text)",
+    r"option[_ ]?letter",
+    r"letter",
+    r"prediction",
+    r"final",
+)
+"""Keys of `json`: a row a family of names, without case."""
+
+_LINE_AFTER = (
+    r"[ \t]{0,3}[)\]】]?(?:\([^()\n]{0,30}\)[ \t]{0,3})?"
+    r"(?:[:=](?!>)|[-=]{0,3}>{1,3}|[→»]|[ \t][-–—][ \t]|(?<=[ \t])[-–—][ \t])"
+)
 _FILL = rf"(?:[\s,:]{{0,3}}\b{words.ADVERBS}\b[,:]?){{0,4}}"
 _PLACE = r"(?:[ ](?:to|for|of|in|from|here|based on|given)\b[^.:;!?\n]{0,120}?)?"
 _NOUN = re.compile(rf"\b(?P<answer>{words.ANSWER_NOUN})\b|\b(?P<choice>{words.CHOICE_NOUN})\b", re.IGNORECASE)
 _LINE = re.compile(_LINE_AFTER)
-_IS = re.compile(rf"{_PLACE}[,]?[ ]{words.COPULA}\b{_FILL}[ \t]*[:=,]?", re.IGNORECASE)
-_BARE = re.compile(r"[ \t]+(?=\(?[A-Z]\)?(?:[.)\s]*$|[.):]\s))", re.MULTILINE)
+_IS = re.compile(rf"(?:{_PLACE}[,]?[ ]{words.COPULA}|['’]s)\b{_FILL}[ \t]*[:=,]?", re.IGNORECASE)
+_BARE = re.compile(
+    r"(?:[)\]】][ \t]*|[ \t]+|[ \t]*[;,.][ \t]*)(?=[(<\[]?[A-Z][)>\]]?(?:[.);,\s]*$|[.):]\s))", re.MULTILINE
+)
 _PRAISED = re.compile(rf"\b{words.PRAISE}(?: \w{{1,10}})? ?$", re.IGNORECASE)
 _DISPRAISED = re.compile(
     r"\b(?:wrong|incorrect|other|another|possible|alternative|no|an?|any|each|every|given|all|sample|example"
@@ -50,8 +69,15 @@ _NO_SUCH = re.compile(
     re.IGNORECASE,
 )
 _CHOOSING = re.compile(rf"{words.CHOOSING}{_FILL}[ \t]*:?|{words.CONCLUDING}[ \t]*:?", re.IGNORECASE)
-_OTHER_LINE = re.compile(rf"(?:{'|'.join(words.LINES)})[ \t]{{0,3}}[:=]", re.IGNORECASE)
+_OTHER_LINE = re.compile(
+    rf"(?:{'|'.join(words.LINES)})(?:[ \t]{{0,3}}[】\])]?[ \t]{{0,3}}[:=]|】"
+    r"|[ \t]?(?=[(\[]?(?-i:[A-Z])[)\]]?[\s.,;。]*$))",
+    re.IGNORECASE | re.MULTILINE,
+)
 _OTHER_SENTENCE = re.compile(rf"(?:{'|'.join(words.SENTENCES)})[ \t]*[:,]?", re.IGNORECASE)
+_FOREIGN = re.compile(
+    r"[\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0400-\u1fff\u2e80-\uffdc]"
+)  # letters of other languages; no signs, no Greek
 _HEADING = re.compile(
     rf"^[ \t]*(?:#{{1,6}}[ \t]*)?(?:(?:the |my )?(?:{words.PRAISE} ){{0,2}}{words.ANSWER_NOUN}|{'|'.join(words.LINES)})"
     r"[ \t]*[:.]?[ \t]*$",
@@ -59,7 +85,7 @@ _HEADING = re.compile(
 )
 _GSM = re.compile(r"^[ \t]*#{4}[ \t]*(?=\S)", re.MULTILINE)
 _JSON = re.compile(
-    r"[\"'](?:final_?answer|final answer|answer|choice|option|selected_option|answer_letter)[\"'][ \t]*:\s{0,4}",
+    rf"[\"'](?:{'|'.join(KEYS)})[\"'][ \t]*:\s{{0,4}}",
     re.IGNORECASE,
 )
 _NEXT_LINE = re.compile(r"\s*\n\s*")
@@ -67,7 +93,7 @@ _SENTENCE_END = re.compile(r"[.!?。！？;\n]|, (?=but\b|so\b)")
 _ECHO = re.compile(
     r"[\s\"'(\[<{]*(?:one of|your|LETTER|the (?:option )?letter|option letter|a single|X\b|\.\.\.|_{2,}"
     r"|\[(?:letter|your)|yes/no"
-    r"|xxx|<|the correct option['’]s)",
+    r"|xxx|<(?!\(?[A-Za-z]\)?>)|the correct option['’]s)",
 )
 _NOT_FIRST = re.compile(r"[\s:]*\b(?:not|neither|never|nicht|pas|不是)\b", re.IGNORECASE)
 _NOT_SAID = re.compile(  # "Answer: not mentioned" says something of the answer and denies no value
@@ -132,7 +158,7 @@ def _nouns(text: str) -> Iterator[Mark]:
             how = "answer_line"
         elif after := _IS.match(text, noun.end()):
             how = "answer_is"
-        elif noun["answer"] and not before.strip() and (after := _BARE.match(text, noun.end())):
+        elif noun["answer"] and (praised or not before.strip("[(【 \t")) and (after := _BARE.match(text, noun.end())):
             how = "answer_line"
         else:
             continue
@@ -147,9 +173,8 @@ def _choosing(text: str) -> Iterator[Mark]:
 
 
 def _others(text: str) -> Iterator[Mark]:
-    if text.isascii() and not re.search(
-        "antw|risposta|respuesta|resposta|richtig|l'option|svar|odpow|cevap|jawaban|vastaus", text, re.IGNORECASE
-    ):
+    lowered = text.lower()
+    if not _FOREIGN.search(text) and not any(word in lowered for word in words.ASCII_WORDS):
         return
     for how, pattern in (("answer_line", _OTHER_LINE), ("answer_is", _OTHER_SENTENCE)):
         for match in pattern.finditer(text):

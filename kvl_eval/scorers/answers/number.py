@@ -6,6 +6,7 @@ import math
 import re
 
 from kvl_eval.scorers.answers import number_words
+from kvl_eval.scorers.answers.asked import asked_noun, following
 from kvl_eval.scorers.answers.dress import after_bullet, last_of, unwrapped
 from kvl_eval.scorers.answers.numerals import Numeral, factorial, numerals
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
@@ -108,7 +109,10 @@ _UNIT_ONLY = re.compile(r"[\s°%]*(?:[^\W\d_][\w²³·/^%°-]*[\s,]*){0,4}[.!。
 
 
 class NumberReader:
-    """Reads an integer or a float exactly as it is written."""
+    """Reads an integer or a float exactly as it is written; `question` may name the noun whose number is asked for."""
+
+    def __init__(self, question: str = "") -> None:
+        self.question = question
 
     def lead(self, text: str, start: int, end: int) -> Attempt:
         """The number that a mark's content gives."""
@@ -133,6 +137,8 @@ class NumberReader:
 
     def _claimed(self, text: str, start: int, end: int) -> Attempt:
         """The number of a clause: after its last equation sign, else at its begin, else the only one."""
+        if self._is_passed_over(text, start, end):
+            return None
         equals = last_of(_EQUALS.finditer(text, start, end))
         if equals is not None and (right := numerals(text, equals.end(), end)):
             left = numerals(text, start, equals.start())
@@ -235,13 +241,38 @@ class NumberReader:
             return False
         return len(re.findall(r"[A-Za-z]{3,}", text[start:end])) <= 4
 
+    def _noun(self) -> str:
+        return asked_noun(self.question) if self.question else ""
+
+    def _is_passed_over(self, text: str, start: int, end: int) -> bool:
+        """Whether the last equation is not the answer: another number follows it in its line, or another is asked for.
+
+        "2 + 9 = 11, perimeter 22"; "area = 12, perimeter = 22" asked for the area.
+        """
+        equals = last_of(_EQUALS.finditer(text, start, end))
+        if equals is None or _SO.search(text, equals.end(), end):
+            return False
+        right = numerals(text, equals.end(), self._line_end(text, equals.end(), end))
+        if not right or self._fault(text, right, 0, equals.end()):
+            return False
+        if (noun := self._noun()) and (named := following(noun, text, numerals(text, start, equals.start()))):
+            return named.value != right[0].value
+        return any(
+            right[index].value != right[0].value
+            and right[index].start >= right[0].stop
+            and not self._is_noise(text, right, index, [0], equals.end(), end)
+            for index in range(1, min(len(right), 8))
+        )
+
     def stated(self, text: str, start: int, end: int) -> Attempt:
         """The number that a reply states: its last equation, "there are 12", "the total is 12", "12 in total"."""
         last = None
         for equals in list(_EQUALS.finditer(text, start, end))[-20:]:
             stop = self._line_end(text, equals.end(), end)
             found = numerals(text, equals.end(), min(stop, equals.end() + 80))
-            if found and not text[equals.end() : found[0].start].strip(" ~$≈€£({["):
+            if self._is_passed_over(text, start, stop):
+                last = None
+            elif found and not text[equals.end() : found[0].start].strip(" ~$≈€£({["):
                 last = self._hit(text, found[0], equals.end())
         if last is not None:
             return last
@@ -308,6 +339,8 @@ class NumberReader:
         if len(left) > 1:
             without_years = [index for index in left if not self._is_year(text, found[index])]
             left = without_years or left
+        if len(left) > 1 and (named := following(self._noun(), text, [found[index] for index in left])):
+            return self._hit(text, named, start)
         if len(left) > 1:
             with_unit = [index for index in left if found[index].unit]
             left = with_unit if len(with_unit) == 1 else left

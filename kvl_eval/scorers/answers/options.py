@@ -10,6 +10,7 @@ from kvl_eval.scorers.answers.numerals import Numeral, numerals
 from kvl_eval.scorers.answers.reading import Numeric
 from kvl_eval.scorers.answers.view import undress
 
+_ARTICLE = re.compile(r"^(?:the|an?)\s+")
 _GIVEN_LETTERS = re.compile(r"\s*[(\[]?([A-Za-z])[)\].:、]\s*")
 
 
@@ -21,13 +22,17 @@ class OptionTexts:
         self.count = len(options)
         self.texts = [folded(undress(option).text) for option in options]
         self.longest = max(map(len, self.texts), default=0)
+        self._bare = [_ARTICLE.sub("", text) for text in self.texts]
         self._numbers: list[Numeral] | None = None
         self.are_yesno = {"yes", "no"} <= set(self.texts)
 
     def equal(self, text: str) -> int | None:
         """The first option whose text a text is."""
         wanted = folded(text)
-        return self.texts.index(wanted) if wanted and wanted in self.texts else None
+        if wanted and wanted in self.texts:
+            return self.texts.index(wanted)
+        bare = _ARTICLE.sub("", wanted)
+        return self._bare.index(bare) if len(bare) > 2 and self._bare.count(bare) == 1 else None
 
     def at(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """The longest option that begins at a place as whole words, and where it ends."""

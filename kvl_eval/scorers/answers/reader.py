@@ -31,6 +31,9 @@ from kvl_eval.scorers.answers.yesno import YesNoReader
 from kvl_eval.thinking import split_thought
 
 _PASSED_LIMIT = 8
+_PLAIN_LIMIT = 20  # characters of a reply that may be a letter or a number and nothing else
+_PLAIN_LETTER = re.compile(r"\s{0,4}\(?([A-Z])[).]{0,2}\s{0,4}")
+_PLAIN_NUMBER = re.compile(r"\s{0,4}(\d{1,9}(?:\.\d{1,6})?)\s{0,4}", re.ASCII)
 _NOTHING = re.compile(r"[\s\W_]*")
 _EMPTY_MARK = re.compile(
     rf"\s*(?:the )?(?:final )?{words.ANSWER_NOUN}(?: is)?\s*[:=]?\s*|\s*(?:{'|'.join(words.LINES)})\s*[:=]?\s*",
@@ -65,6 +68,8 @@ def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
         split:  whether a thought may stand in the reply; False where it is off already.
     Returns: a value with its place and how it was found, or the reason why there is none. Spans are those of `reply`.
     """
+    if (plain := _plain(reply, wanted)) is not None:
+        return plain
     start, end = 0, len(reply)
     if split:
         thought = split_thought(reply)
@@ -75,6 +80,21 @@ def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
     if wanted.kind in ("point", "box"):
         return _moved(read_place(view, wanted), start)
     return _moved(_Ranks(view, wanted).read(), start)
+
+
+def _plain(reply: str, wanted: Wanted) -> Reading | None:
+    """The reading of a reply that is a letter or a number and nothing else, as the ranks give it too, at once."""
+    if len(reply) > _PLAIN_LIMIT:
+        return None
+    if wanted.kind == "letter":
+        letter = _PLAIN_LETTER.fullmatch(reply)
+        if letter is None or ord(letter[1]) - ord("A") >= len(wanted.options):
+            return None
+        return Reading(value=letter[1], how="whole", span=letter.span(1))
+    number = _PLAIN_NUMBER.fullmatch(reply) if wanted.kind in ("integer", "float") else None
+    if number is None:
+        return None
+    return Reading(value=float(number[1]) if "." in number[1] else int(number[1]), how="whole", span=number.span(1))
 
 
 def _moved(reading: Reading, offset: int) -> Reading:
@@ -113,7 +133,7 @@ class _Ranks:
         if kind == "yesno":
             return YesNoReader()
         if kind in ("integer", "float"):
-            return NumberReader()
+            return NumberReader(self.wanted.question)
         bolds = tuple(self.view.bolds)
         return ListReader(self.wanted.items, bolds) if kind == "list" else TextReader(bolds, self.wanted.question)
 
@@ -139,6 +159,9 @@ class _Ranks:
         return Reading(value=hit.value, how=how, span=span, unit=hit.unit, passed=tuple(self.passed[-_PASSED_LIMIT:]))
 
     def _without(self, reason: str) -> Reading:
+        """No value; where "not answerable" is an answer, a refusal is that answer."""
+        if reason == "refusal" and self.wanted.unanswerable:
+            return self._with(FoundValue(NOT_ANSWERABLE, *self._trimmed()), "whole")
         return Reading(reason=reason, passed=tuple(self.passed[-_PASSED_LIMIT:]))
 
     def _pass(self, start: int, end: int, how: str, why: str) -> None:
@@ -160,7 +183,7 @@ class _Ranks:
                 self._pass(mark.begin, mark.end, mark.how, "not of the wanted kind")
                 continue
             if isinstance(outcome, Fault):
-                return self._unanswerable(mark) or self._without(outcome.reason)
+                return self._unanswerable(mark, outcome) or self._without(outcome.reason)
             if self.wanted.unanswerable and self._unanswerable_text(outcome):
                 return self._with(FoundValue(NOT_ANSWERABLE, outcome.start, outcome.end), mark.how)
             if self._conflicts(places[:index], mark, outcome):
@@ -195,9 +218,9 @@ class _Ranks:
             return Fault("refusal")
         return outcome
 
-    def _unanswerable(self, mark: Mark) -> Reading | None:
+    def _unanswerable(self, mark: Mark, fault: Fault) -> Reading | None:
         content = self.text[mark.start : mark.end]
-        if self.wanted.unanswerable and denies(content):
+        if self.wanted.unanswerable and (fault.reason == "refusal" or denies(content)):
             return self._with(FoundValue(NOT_ANSWERABLE, mark.start, mark.end), mark.how)
         return None
 

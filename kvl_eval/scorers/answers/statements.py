@@ -9,7 +9,7 @@ from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 
 _RIGHT = (
-    r"(?:the |a |an |most |more |clearly |also |therefore |thus |definitely |indeed |likely |only |one |that is )*"
+    r"(?:the |a |an |my |most |more |clearly |also |therefore |thus |definitely |indeed |likely |only |one |that is )*"
     r"(?:correct|right|best|true|answer|accurate|appropriate|suitable|valid|most likely|chosen|proper|closest|ideal)"
     r"(?!\s+(?:angle|angled|triangle|side|hand|lane|now|away|after|before)\b)"
 )
@@ -35,10 +35,20 @@ _FITS = re.compile(
     + r"\s+(?:fits|matches|satisfies|is consistent|works|describes|corresponds|best (?:fits|matches|describes))\b"
 )
 _CHINESE = re.compile(r"(?<![A-Za-z])(?P<letter>[A-Z])\s?(?:项|选项|選項)?(?:是|为)?(?P<not>不|错)?(?:正确|对的?)")
+_ELSEWHERE = re.compile(
+    r"(?<![A-Za-z'’.-])(?P<letter>(?-i:[A-Z]))[)\]]?"
+    r"(?:\s(?:ist|est|es|è|é|is)\s(?P<not>nicht |pas |non |no )?(?:la |die |a |o |het )?(?:bonne |richtige |juiste )?"
+    r"(?:richtig|korrekt|juist|correcte?|correct[ao]|corret[ao]|corrett[ao]|réponse|antwort|antwoord|respuesta|resposta"
+    r"|risposta)\b|\s?(?:が|は)(?:最も)?(?:正しい|正解|適切)|を選|\s?(?:가|이)\s?(?:정답|맞|옳)|번(?=\s?(?:$|[.]|이|입|가)))",
+    re.IGNORECASE,
+)
 _NEGATED_TEXT = re.compile(
     r"(?:\b(?:not|isn't|n't|nor|neither|without|rather than|instead of|unlike|than|excluding|except)"
     r"|不是)\s+(?:\w+\s+)?$",
     re.IGNORECASE,
+)
+_CALLED_WRONG = re.compile(
+    r"\s(?:is|are|would be|looks|seems)\s(?:\w+ly )?(?:wrong|incorrect|false|not|excluded|ruled out)\b"
 )
 _ASKED = re.compile(r"[^.!?\n]{0,120}\?")
 _LISTED = re.compile(r"[)\]]?\s*(?:,|/|&|,?\s*and\b|,?\s*or\b)\s*[(\[]?[A-Z]\b(?!\.?\s+[a-z])")
@@ -66,7 +76,7 @@ def stated(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     start = max(start, end - _STATED_LIMIT)
     hits: list[FoundValue] = []
     denied: set[str] = set()
-    for pattern in (_IS_RIGHT, _NAMED, _FITS, _CHINESE):
+    for pattern in (_IS_RIGHT, _NAMED, _FITS, _CHINESE, _ELSEWHERE):
         for match in list(pattern.finditer(text, start, end))[-60:]:
             letter = match["letter"]
             if ord(letter) - ord("A") >= reader.options.count or _is_word(text, match):
@@ -117,7 +127,7 @@ def _is_word(text: str, match: re.Match[str]) -> bool:
             re.search(r"(?:option|choice|answer|letter)\s+$", text[max(0, at - 10) : at], re.IGNORECASE) is not None
         )
         if not is_option and re.match(
-            r"\s+(?!is\b|are\b|because|since|as\b|fits|matches|satisf|works|best)[a-z]", after
+            r"\s+(?!is\b|are\b|ist\b|est\b|es\b|because|since|as\b|fits|matches|satisf|works|best)[a-z]", after
         ):
             return True
     return re.search(r"(?:[Vv]itamin|[Dd]r\.|[Mm]r\.|[A-Z]\.)\s?$", text[max(0, at - 8) : at]) is not None
@@ -167,6 +177,8 @@ def contained(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     hits: list[tuple[int, int, int]] = []
     for index, first, last in reader.options.inside(text, start, end):
         is_long = len(reader.options.texts[index]) > 1 or reader.options.texts[index].isdigit()
+        if is_long and _CALLED_WRONG.match(text, last, end):
+            return None
         if is_long and not _NEGATED_TEXT.search(text[max(start, first - 24) : first]):
             hits.append((index, first, last))
     if not hits and start > whole[0]:

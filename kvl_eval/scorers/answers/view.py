@@ -24,6 +24,7 @@ TRAILERS = (
     "<end_of_turn>",
     "<eos>",
     "[EOS]",
+    "[/INST]",
 )
 """Special tokens that servers leave in an answer."""
 
@@ -42,8 +43,18 @@ class Text:
 
     def __init__(self, text: str, parent: Text | None = None, edits: Iterable[Edit] = ()) -> None:
         self._parent = parent
-        kept, position = [], 0
+        self.text = text
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+        self._widths: list[int] = []
+        self._shifts: list[int] = []
+        self._starts: list[int] = []
         edits = list(edits)
+        if edits:
+            self._edit(text, edits)
+
+    def _edit(self, text: str, edits: list[Edit]) -> None:
+        kept, position = [], 0
         for start, end, new in edits:
             kept += [text[position:start], new]
             position = end
@@ -129,8 +140,10 @@ def _plain(found: str) -> str:
 
 _TOKENS = re.compile(
     r"""
+    (?=[ `~\\^<*_${}\n])(?:
     (?P<fence>^[ ]{0,3}(?:```|~~~)[\w+-]*[ \t]*$\n?)
   | (?P<box>\\(?:boxed|fbox|framebox)\s{0,3}\{)
+  | (?P<barebox>\\(?:boxed|fbox)[ ](?=[A-Z0-9]+(?:[ ]?[.$\n]|\Z)))
   | (?P<wrap>\\(?:text(?:bf|it|rm|tt|sf|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|operatorname|emph|mbox|underline|bold|bm
         |boldsymbol)\s{0,3}\{)
   | (?P<frac>\\[dtc]?frac(?![a-zA-Z]))
@@ -141,13 +154,14 @@ _TOKENS = re.compile(
   | (?P<nothing>\\!|\\[()\[\]]|\$\$)
   | (?P<escaped>\\[%$#&_{}*])
   | (?P<openbox><\|begin_of_box\|>)|(?P<closebox><\|end_of_box\|>)
-  | (?P<opentag><(?:answer|final_answer|solution|output)\s?>)
-  | (?P<closetag></(?:answer|final_answer|solution|output)\s?>)
+  | (?P<opentag><(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
+  | (?P<closetag></(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
   | (?P<stars>\*+)|(?P<lows>_+)|(?P<ticks>`+)|(?P<dollar>\$)
-  | (?P<open>\{)|(?P<close>\})|(?P<line>\n)
+  | (?P<open>\{)|(?P<close>\})|(?P<line>\n))
     """,
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
+_BARE_VALUE = re.compile(r"[A-Za-z0-9]+")
 _SIGNS = {
     "times": "×",
     "cdot": "·",
@@ -205,6 +219,11 @@ class _Undresser:
 
     def _on_box(self, start: int, end: int) -> None:
         self._braces.append(("box", end))
+        self._drop(start, end)
+
+    def _on_barebox(self, start: int, end: int) -> None:
+        value = _BARE_VALUE.match(self.text, end)
+        self.boxes.append((end, value.end() if value else end))
         self._drop(start, end)
 
     def _on_wrap(self, start: int, end: int) -> None:
@@ -308,8 +327,14 @@ class _Undresser:
             self._line[mark] = (start, end)
 
 
+_DRESSED = re.compile(r"[^ -~\n]|[\\$*_`{}<~]|\[EOS|\[/INST|\s{9}")
+
+
 def undress(reply: str) -> View:
     """The view of a reply whose thought is off."""
+    if _DRESSED.search(reply) is None:
+        bare = Text(reply)
+        return View(text=reply, body=bare, plain=bare)
     plain = plain_characters(reply)
     pass_over = _Undresser(plain.text)
     pass_over.run()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import kvl_eval.scorers.answers as package
@@ -93,6 +93,7 @@ WORDS = st.sampled_from(
 )
 CHOICES = st.lists(WORDS, min_size=2, max_size=10, unique=True)
 NUMBERS = st.one_of(st.integers(0, 10**7), st.integers(-999, -1))
+FEW = 25  # examples of each of many parameters: a property of all dresses is tried 900 times
 KINDS: tuple[Kind, ...] = ("letter", "letters", "yesno", "integer", "float", "text", "list", "point", "box")
 
 
@@ -105,6 +106,7 @@ def value_of(reply: str, wanted: Wanted) -> object:
 
 
 @pytest.mark.parametrize("dress", DRESSES)
+@settings(max_examples=FEW)
 @given(st.data())
 def test_a_right_answer_is_read_in_every_dress(dress: str, data: st.DataObject) -> None:
     options = tuple(data.draw(CHOICES))
@@ -130,6 +132,7 @@ def test_a_refusal_says_nothing(kind: Kind, reply: str) -> None:
 
 
 @pytest.mark.parametrize("join", JOINS)
+@settings(max_examples=FEW)
 @given(CHOICES, st.data())
 def test_two_answers_are_none(join: str, options: list[str], data: st.DataObject) -> None:
     one, other = data.draw(st.permutations(LETTERS[: len(options)]))[:2]
@@ -139,6 +142,7 @@ def test_two_answers_are_none(join: str, options: list[str], data: st.DataObject
 
 
 @pytest.mark.parametrize("join", [join for join in JOINS if "/" not in join and join != "{}, {}"])
+@settings(max_examples=FEW)
 @given(st.integers(2, 400), st.integers(2, 400))
 def test_two_numbers_are_none(join: str, one: int, other: int) -> None:
     assume(one != other)
@@ -256,6 +260,7 @@ PIECES = st.sampled_from(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=2 * FEW)
 @given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=14).map("".join)))
 @example("\\boxed{" * 30)
 @example("9" * 5000)
@@ -312,14 +317,22 @@ UNITS = (
     "cannot ",
     "x=1 ",
 )
-SHORT, LONG = 4_000, 40_000
+SHORT, LONG = 1_500, 15_000
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_steps_grow_no_faster_than_the_reply(kind: Kind, unit: str) -> None:
     short, long = (steps(unit * (length // len(unit)), asked(kind)) for length in (SHORT, LONG))
-    assert long <= 2 * (LONG // SHORT) * short + 20_000
+    assert long <= 2 * (LONG // SHORT) * short + 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_steps_grow_no_faster_up_to_a_megabyte(kind: Kind, unit: str) -> None:
+    short, long = (steps(unit * (length // len(unit)), asked(kind)) for length in (100_000, 1_000_000))
+    assert long <= 20 * short
 
 
 def steps(reply: str, wanted: Wanted) -> int:

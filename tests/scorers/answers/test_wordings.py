@@ -96,7 +96,8 @@ ANNOUNCED: dict[str, tuple[str, ...]] = {
         "उत्तर: C", "Jawaban: C",
     ),
     "SENTENCES": (
-        "答案是C", "所以选C", "选C", "Die richtige Antwort ist C.", "Richtig ist Option C.",
+        "答案是C", "所以选C", "选C", "我认为是C", "Ich wähle C", "คำตอบคือ C",
+        "Die richtige Antwort ist C.", "Richtig ist Option C.",
         "Het juiste antwoord is C.",
         "La bonne réponse est C.", "C'est l'option C.", "La risposta corretta è C.", "La respuesta es C.",
         "A resposta correta é C.", "答えはCです。", "정답은 C입니다.", "Ответ — C", "الإجابة هي C", "सही उत्तर है C",
