@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.scorers import mathvista
-from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Wanted, read
+from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Sought, Wanted, read
+from kvl_eval.scorers.answers.accuracy import Accuracy
 from kvl_eval.scorers.mmmu_protocols import official_letter
 from kvl_eval.scorers.option_letter import inferred_letter
 from kvl_eval.thinking import split_thought
@@ -102,6 +103,19 @@ def show_forms(golden: Path) -> None:
         for name, reader in readers:
             agreed, false = _measured(mine, reader)
             print(f"| {group} | {name} | {len(mine)} | {100 * agreed / len(mine):.1f} | {false} |")
+
+
+def generated_accuracy(golden: Path) -> dict[Sought, Accuracy]:
+    """The reader's counts on generated forms, by group."""
+    groups: dict[Sought, list[Any]] = {}
+    for row in rows(golden / "answers" / "forms.jsonl"):
+        groups.setdefault(row["group"], []).append(row)
+    accuracy = {}
+    for group, mine in groups.items():
+        agree, misread = _measured(mine, lambda reply, wanted: read(reply, wanted).value)
+        without = sum(row["expected"]["reading"] is None for row in mine)
+        accuracy[group] = Accuracy(len(mine), agree, without, misread)
+    return accuracy
 
 
 def _measured(vectors: list[Any], reader: Reader) -> tuple[int, int]:

@@ -22,6 +22,7 @@ _MARKS: dict[AnswerForm, tuple[str, ...]] = {
     "tag": ("tag",),
     "json": ("json",),
 }
+_KINDS: dict[AnswerForm, Kind] = {"letter": "letter", "box": "box", "list": "list", "yesno": "yesno"}
 _SHORT = 12  # words of an answer that is a word, a number or a phrase alone
 _YESNO = 3  # words of an answer that is yes or no alone
 _LETTER = 40  # characters that may stand around a letter and its option's text
@@ -51,7 +52,7 @@ def follows(answer: str, answer_form: AnswerForm, options: tuple[str, ...] = ())
         return False
     if answer_form == "letter" and len(answer.strip()) > _LETTER + max(map(len, options), default=0):
         return False
-    return _is_whole(_read(answer, answer_form, options))
+    return _is_whole(_read(answer, _KINDS[answer_form], options))
 
 
 def _read(answer: str, kind: Kind, options: tuple[str, ...] = ()) -> Reading:
