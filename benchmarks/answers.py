@@ -1,9 +1,11 @@
-"""How replies are read, by the reader and by copied readers: `python -m benchmarks.answers`, a minute.
+"""How answers are extracted, by the reader and by readers of other projects: `python -m benchmarks.answers`.
 
-Three tables. Generated forms: agreement with the expected reading, and readings where there is nothing to read. Runs
-that authors published: how many replies are right by the authors' extraction and by the reader. Human labels, where
-`--people FOLDER` names a folder with git directories `mainlp+MCQ-Robustness/repo` and `mainlp+MCQ-Mismatch/repo`: the
-replies are read from there and never copied. Vectors lie in `--shared`.
+Three tables. Generated replies: agreement with the expected verdict (what is right and what is not), right answers
+missed, wrong or absent answers credited, and values read where there is no answer. Runs that authors published: how
+many replies are right by the authors' extraction and by the reader. Human labels, where `--people FOLDER` names a
+folder with git directories `mainlp+MCQ-Robustness/repo` and `mainlp+MCQ-Mismatch/repo`: the replies are read from there
+and never copied. `--peers FOLDER` adds readers of other projects (`benchmarks.answer_readers`). Vectors lie in
+`--shared`. Takes 15 seconds on one core, a minute with the peers.
 """
 
 from __future__ import annotations
@@ -17,43 +19,20 @@ import math
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.answer_readers import PATTERNS, Peer, Reader, math_verify, peers
 from kvl_eval.scorers import mathvista
-from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Wanted, read
-from kvl_eval.scorers.mmmu_protocols import official_letter
-from kvl_eval.scorers.option_letter import inferred_letter
+from kvl_eval.scorers.answers import NOT_ANSWERABLE, Kind, Sought, Wanted, read
+from kvl_eval.scorers.answers.accuracy import GENERATED, Accuracy
 from kvl_eval.thinking import split_thought
-from kvl_eval.types import Sample
-
-Reader = Callable[[str, Wanted], object]
 
 NAMES = {field.name for field in dataclasses.fields(Wanted)}
-CHOICE = {"letter"}
 MATHVISTA_KINDS: dict[str, Kind] = {"integer": "integer", "float": "float", "list": "list"}
 MATHVISTA_RUNS = ("bard", "llava_llama_2_13b", "chatgpt_2shot_solution")
-
-
-def _sample(wanted: Wanted) -> Sample:
-    return Sample(id="form", question=wanted.question, row={}, choices=wanted.options)
-
-
-def _by_letter(function: Callable[[Sample, str], str | None]) -> Reader:
-    return lambda reply, wanted: function(_sample(wanted), split_thought(reply).answer)
-
-
-def _mmmu(reply: str, wanted: Wanted) -> object:
-    found = official_letter(reply, wanted.options)
-    return None if found is None else found.letter
-
-
-COPIED: tuple[tuple[str, set[str], Reader], ...] = (
-    ("mmmu: official_letter", CHOICE, _mmmu),
-    ("mmstar, vstar: can_infer of VLMEvalKit", CHOICE, _by_letter(inferred_letter)),
-)
-"""Readers of authors and harnesses that stand in protocols named after them."""
 
 
 def agrees(value: object, expected: Any, kind: str) -> bool:
@@ -91,17 +70,85 @@ def rows(path: Path) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def show_forms(golden: Path) -> None:
-    """Agreement with the expected reading in percent, and readings where there is none, by group and reader."""
-    print("| group | reader | rows | agree, percent | read where none |\n| --- | --- | --- | --- | --- |")
+OURS = Peer("**this reader**", frozenset(GENERATED), lambda answer, wanted: read(answer, wanted, split=False).value)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What a reader makes of replies whose verdict is known."""
+
+    rows: int = 0
+    right: int = 0  # rows that hold the right answer
+    missed: int = 0  # of them
+    credited: int = 0  # rows that do not
+    read: int = 0  # something, where there is no answer
+
+    @property
+    def agree(self) -> float:
+        """In percent."""
+        return 100 * (self.rows - self.missed - self.credited) / max(self.rows, 1)
+
+
+def verdicts(vectors: list[Any], reader: Reader) -> Verdicts:
+    """A reader's verdicts on generated replies; it gets each without its thought."""
+    counts = Counter[str]()
+    for row in vectors:
+        value = _value_of(row, reader)
+        is_right, is_credited = row["expected"]["correct"], is_gold(value, row)
+        counts["right"] += is_right
+        counts["missed"] += is_right and not is_credited
+        counts["credited"] += is_credited and not is_right
+        counts["read"] += value is not None and row["expected"]["reading"] is None
+    return Verdicts(len(vectors), **counts)
+
+
+def _value_of(row: Any, reader: Reader) -> object:
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items() if key in NAMES}
+    thought = split_thought(row["reply"])
+    return None if thought.closed is False else reader(thought.answer, Wanted(**fields))
+
+
+def is_gold(value: object, row: Any) -> bool:
+    """Whether a value is right, compared as the README of the vectors says."""
+    gold, kind = row["gold"], row["kind"]
+    if value is None:
+        return False
+    if value is NOT_ANSWERABLE or gold == "Not answerable":
+        return value is NOT_ANSWERABLE and gold == "Not answerable"
+    if kind == "float" and isinstance(value, int | float):
+        return round(float(value), row["precision"]) == round(gold, row["precision"])
+    if kind in ("point", "box") and isinstance(value, tuple):
+        corners = [float(number) for number in value]
+        x, y = (sum(corners[axis::2]) / len(corners[axis::2]) for axis in (0, 1))
+        return bool(gold[0] <= x <= gold[2] and gold[1] <= y <= gold[3])
+    return agrees(value, gold, kind)
+
+
+def show_forms(golden: Path, others: Sequence[Peer]) -> None:
+    """Verdicts on generated replies by group and reader."""
+    print("| group | reader | rows | agree, percent | missed | credited wrongly | read where none |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     vectors = rows(golden / "answers" / "forms.jsonl")
     for group in dict.fromkeys(row["group"] for row in vectors):
         mine = [row for row in vectors if row["group"] == group]
-        readers: list[tuple[str, Reader]] = [("**this reader**", lambda reply, wanted: read(reply, wanted).value)]
-        readers += [(name, reader) for name, kinds, reader in COPIED if group in kinds]
-        for name, reader in readers:
-            agreed, false = _measured(mine, reader)
-            print(f"| {group} | {name} | {len(mine)} | {100 * agreed / len(mine):.1f} | {false} |")
+        for peer in (OURS, *others):
+            if group in peer.groups:
+                found = verdicts(mine, peer.read)
+                counts = f"{found.rows} | {found.agree:.1f} | {found.missed} of {found.right} | {found.credited}"
+                print(f"| {group} | {peer.name} | {counts} | {found.read} |")
+
+
+def generated_accuracy(golden: Path) -> dict[Sought, Accuracy]:
+    """The reader's counts on generated forms, by group."""
+    groups: dict[Sought, list[Any]] = {}
+    for row in rows(golden / "answers" / "forms.jsonl"):
+        groups.setdefault(row["group"], []).append(row)
+    accuracy = {}
+    for group, mine in groups.items():
+        agree, misread = _measured(mine, lambda reply, wanted: read(reply, wanted).value)
+        without = sum(row["expected"]["reading"] is None for row in mine)
+        accuracy[group] = Accuracy(len(mine), agree, without, misread)
+    return accuracy
 
 
 def _measured(vectors: list[Any], reader: Reader) -> tuple[int, int]:
@@ -171,19 +218,24 @@ def _mathvista_run(folder: Path, run: str) -> Iterator[tuple[bool, bool, bool]]:
         yield bool(row["expected"]["correct"]), is_right, value is None
 
 
-def show_people(golden: Path, folder: Path) -> None:
-    """Agreement with human labels of 2,500 replies."""
-    counts = Counter[str]()
-    for label, reply, options in _labelled(golden, folder):
-        value = read(reply, Wanted(kind="letter", options=options)).value
-        if value == label:
-            counts["agree"] += 1
-        elif label is None:
-            counts["read where none"] += 1
-        else:
-            counts["missed" if value is None else "another letter"] += 1
-    total = counts.total()
-    print(f"\nhuman labels, {total} replies: {100 * counts['agree'] / max(total, 1):.2f} percent agree; {dict(counts)}")
+def show_people(golden: Path, folder: Path, others: Sequence[Peer]) -> None:
+    """Agreement with human labels of replies to multiple-choice questions, by reader."""
+    labeled = list(_labelled(golden, folder))
+    print("\n| reader | rows | agree, percent | missed | another letter | read where none |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for peer in (OURS, *(peer for peer in others if "letter" in peer.groups)):
+        counts = Counter[str]()
+        for label, reply, options in labeled:
+            value = peer.read(reply, Wanted(kind="letter", options=options))
+            if value == label:
+                counts["agree"] += 1
+            elif label is None:
+                counts["none"] += 1
+            else:
+                counts["missed" if value is None else "other"] += 1
+        agree = f"{100 * counts['agree'] / max(counts.total(), 1):.1f}"
+        cells = (peer.name, counts.total(), agree, counts["missed"], counts["other"], counts["none"])
+        print(f"| {' | '.join(map(str, cells))} |")
 
 
 def _labelled(golden: Path, folder: Path) -> Iterator[tuple[str | None, str, tuple[str, ...]]]:
@@ -208,13 +260,15 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder that holds `golden`")
+    parser.add_argument("--peers", type=Path, help="folder with checkouts of other projects")
     parser.add_argument("--people", type=Path, help="folder with checkouts of the labelled replies")
     options = parser.parse_args()
     golden = options.shared / "golden"
-    show_forms(golden)
+    others = [*(peers(options.peers) if options.peers else ()), *PATTERNS, *math_verify()]
+    show_forms(golden, others)
     show_runs(golden)
     if options.people:
-        show_people(golden, options.people)
+        show_people(golden, options.people, others)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kvl_eval.model.kimi_vl.families import FAMILIES
 from kvl_eval.references import TABLES, ReferenceScore, load
+from kvl_eval.scorers.answers import Kind, Sought
+from kvl_eval.scorers.answers.accuracy import COMMAND, GENERATED, LABELED, Accuracy
+from kvl_eval.scorers.answers.guide import (
+    EXAMPLES,
+    FORMS,
+    KINDS,
+    NO_ANSWER,
+    OPTIONS,
+    PLACES,
+    REASON_TEXTS,
+    UNANSWERABLE,
+)
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import READER, Split, Task, answer_form
+from kvl_eval.thinking import FAMILIES as THOUGHTS
 from kvl_eval.types import Generation, ImageRef, Message, PdfRef, Sample, SubtitleRef, VideoRef
 
 
@@ -38,18 +52,48 @@ class FigureDescription:
     is_default: bool
 
 
-EXAMPLES = {
-    "marked": "We count twice. Answer: B",
-    "alone": "B. red\n\nThe lamp is lit.",
-    "stated": "Blue is out. So it must be option B",
-    "contained": "A lamp that looks red",
-}
-"""One reply for each rank of places, the surest first, that is read as option B, `red`."""
-READING = (
-    *(f"{rank}: {reply!r} is B" for rank, reply in EXAMPLES.items()),
-    "the best rank that has a value decides; the thought is off before",
-    "no answer: refusals, hedges, two different answers, ranges, letters beyond the options",
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceDescription:
+    """A place of an answer that is looked at, with an example of the first kind that a task wants."""
+
+    place: str
+    what: str
+    example: str
+    extracted: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonDescription:
+    """Why nothing is extracted, and an answer of which that is so."""
+
+    reason: str
+    what: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionDescription:
+    """How answers are extracted.
+
+    Attributes:
+        protocol:  what views call the protocol that does.
+        wanted:    {kind: what that is}.
+        places:    the surest first; the first that has a value decides.
+        no_answer: answers from which nothing is extracted.
+        accuracy:  {kind: counts over generated replies}.
+        labeled:   counts over replies to multiple-choice questions that people labeled; None where no letter is wanted.
+        command:   what measured them.
+        thoughts:  opening and closing markers of the thoughts that are left out first.
+    """
+
+    protocol: str
+    wanted: Mapping[Sought, str]
+    places: list[PlaceDescription]
+    no_answer: list[ReasonDescription]
+    accuracy: Mapping[Sought, Accuracy]
+    labeled: Accuracy | None
+    command: str
+    thoughts: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +105,7 @@ class TaskDescription:
         prompts:    {name: text}; None without a sample.
         answer_forms: {prompt: form of an answer that it asks for}; `free` where it asks for none.
         generation: {model family: settings}.
-        is_read:    whether the reader decides what a reply says, under `reader` or in a language model's place.
+        extraction: how the reader extracts answers, under `reader` or in a language model's place; None without it.
         judge:      whether an LLM step may read answers; `submission`, whether a server scores them.
     """
 
@@ -82,7 +126,7 @@ class TaskDescription:
     answer_forms: Mapping[str, str]
     generation: Mapping[str, Generation]
     default_protocol: str
-    is_read: bool
+    extraction: ExtractionDescription | None
     protocols: Mapping[str, ProtocolDescription]
     judge: bool
     submission: bool
@@ -120,7 +164,7 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
             if family is not FAMILIES.other
         },
         default_protocol=task.default_protocol,
-        is_read=READER in task.protocols or task.protocols[task.default_protocol].label == "official-rule",
+        extraction=_extraction(task),
         protocols={
             name: ProtocolDescription(label=entry.label or name, notes=list(entry.notes), evidence=entry.evidence)
             for name, entry in task.protocols.items()
@@ -164,7 +208,7 @@ def as_text(task: TaskDescription) -> str:
         _block(f"Prompts (default {task.default_prompt}: {task.prompt_evidence})", _prompt_lines(task)),
         _block("Generation", [f"{family}: {_settings(settings)}" for family, settings in task.generation.items()]),
         _block(f"Protocols (default {task.default_protocol})", _protocol_lines(task)),
-        _block("How a reply is read", READING if task.is_read else ()),
+        _block("How an answer is extracted", _extraction_lines(task)),
         _block("Published figures", _reference_lines(task)),
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -208,6 +252,39 @@ def _figure(score: ReferenceScore) -> FigureDescription:
     )
 
 
+def _extraction(task: Task) -> ExtractionDescription | None:
+    kinds: list[Kind] = [kind for kind in task.wanted if kind != "unanswerable"]
+    if not kinds:
+        return None
+    protocol = READER if READER in task.protocols else task.default_protocol
+    shown = EXAMPLES[kinds[0]]
+    reasons = {example.extracted: example for kind in reversed(kinds) for example in NO_ANSWER[kind]}
+    if "unanswerable" in task.wanted:
+        del reasons["refusal"]  # it may say that the question has no answer
+    return ExtractionDescription(
+        protocol=task.protocols[protocol].label or protocol,
+        wanted={kind: KINDS[kind] for kind in task.wanted},
+        places=[
+            PlaceDescription(
+                place=place,
+                what=what,
+                example=shown[place].answer,
+                extracted=shown[place].extracted,
+            )
+            for place, (what, _) in PLACES.items()
+            if place in shown
+        ],
+        no_answer=[
+            ReasonDescription(reason=reason, what=REASON_TEXTS[reason], example=example.answer)
+            for reason, example in reasons.items()
+        ],
+        accuracy={kind: GENERATED[kind] for kind in task.wanted},
+        labeled=LABELED if "letter" in kinds else None,
+        command=COMMAND,
+        thoughts=[family.markers for family in THOUGHTS],
+    )
+
+
 def _block(title: str, lines: Sequence[str]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines)]) if lines else ""
 
@@ -229,6 +306,41 @@ def _prompt_lines(task: TaskDescription) -> list[str]:
         lines.append(f"{asked}:" if text is not None else asked)
         lines += [f"  | {line}" for line in (text or "").splitlines()]
     return lines
+
+
+def _extraction_lines(task: TaskDescription) -> list[str]:
+    about = task.extraction
+    if about is None:
+        return []
+    form = task.answer_forms[task.default_prompt]
+    lines = [
+        f"protocol: {about.protocol}",
+        f"default prompt {task.default_prompt} asks for: {FORMS[form]}",
+        f"wanted: {'; '.join(about.wanted.values())}",
+        "looked for in this order; the first place that has a value decides:",
+    ]
+    options = ", ".join(f"{letter} {text}" for letter, text in zip("ABCD", OPTIONS, strict=True))
+    for number, place in enumerate(about.places, 1):
+        lines.append(f'  {number}. {place.what}: "{place.example}" gives {place.extracted}')
+    if "letter" in about.wanted:
+        lines.append(f"  (options of these examples: {options})")
+    if "unanswerable" in about.wanted:
+        lines.append(f'also an answer: {KINDS["unanswerable"]}: "{UNANSWERABLE.answer}"')
+    lines.append("no answer, which counts as wrong and is counted apart:")
+    lines += [f'  {reason.what}: "{reason.example}"' for reason in about.no_answer if reason.example]
+    lines.append(f"  {REASON_TEXTS['empty']}; {REASON_TEXTS['thought_unclosed']}")
+    lines.append(f"accuracy, measured by `{about.command}`; the rules were tested with the generated replies:")
+    for kind, counts in about.accuracy.items():
+        lines.append(f"  {KINDS[kind]}: {_accuracy(counts)} of generated replies")
+    if about.labeled is not None:
+        lines.append(f"  {KINDS['letter']}: {_accuracy(about.labeled)} of replies that people labeled")
+    lines.append("thoughts left out first, by their markers:")
+    markers = ", ".join(f"{opening}...{closing}" for opening, closing in about.thoughts)
+    return lines + [f"  {line}" for line in textwrap.wrap(markers, 100, break_long_words=False)]
+
+
+def _accuracy(counts: Accuracy) -> str:
+    return f"{counts.percent:.1f}% ({counts.agree:,} of {counts.replies:,})"
 
 
 def _settings(generation: Generation) -> str:

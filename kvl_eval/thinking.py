@@ -64,11 +64,29 @@ def unfinished_close(data: bytes, closing: str = THINK_CLOSE) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ThoughtFamily:
-    """How one family of models marks a thought: patterns of its opening and closing marker, names without case."""
+    """How one family of models marks a thought.
+
+    Attributes:
+        name:    of the family.
+        opening: pattern of the marker that opens a thought; without case.
+        closing: pattern of the marker that closes it.
+        written: both markers as models write them, where the patterns are not made of them alone.
+    """
 
     name: str
     opening: str
     closing: str
+    written: tuple[str, str] | None = None
+
+    @property
+    def markers(self) -> tuple[str, str]:
+        """The opening and the closing marker as models write them."""
+        return self.written or (_plain(self.opening), _plain(self.closing))
+
+
+def _plain(pattern: str) -> str:
+    """What a pattern without its optional parts matches."""
+    return re.sub(r"\(\?:.*?\)\?|\\s\?|\\(?=[^\w\s])", "", pattern)
 
 
 FAMILIES = (
@@ -85,9 +103,12 @@ FAMILIES = (
     ThoughtFamily("begin_of_thought", r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
     ThoughtFamily("gemma", r"<\|channel>thought", r"<channel\|>"),
     ThoughtFamily(
-        "harmony", r"<\|channel\|>(?!final\b)\w+[^<>\n]{0,100}<\|message\|>", r"<\|channel\|>final<\|message\|>"
+        "harmony",
+        r"<\|channel\|>(?!final\b)\w+[^<>\n]{0,100}<\|message\|>",
+        r"<\|channel\|>final<\|message\|>",
+        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
     ),
-    ThoughtFamily("harmony_bare", r"(?-i:analysis)(?=[A-Z])", "assistantfinal"),
+    ThoughtFamily("harmony_bare", r"(?-i:analysis)(?=[A-Z])", "assistantfinal", ("analysis", "assistantfinal")),
 )
 """The one table of thought markers. A family is one line here and one vector in the tests."""
 

@@ -130,6 +130,25 @@ def test_run_then_score_then_report_then_list(tmp_path: Path) -> None:
     assert [row["status"] for row in listed] == ["finished"]
 
 
+@pytest.mark.parametrize(
+    ("options", "protocols"),
+    [
+        pytest.param((), ["reader", "official"], id="what-stands-beside-too"),
+        pytest.param(("--protocol", "official"), ["official"], id="one"),
+        pytest.param(("--protocol", "assumed"), ["reader"], id="by-its-older-name"),
+    ],
+)
+def test_scoring_again_prints_the_protocols_that_are_asked_for(
+    tmp_path: Path, options: tuple[str, ...], protocols: list[str]
+) -> None:
+    command = ("run", "--task", "mmmu", "--model", "fake", "--limit", "2", "--json")
+    run = json.loads(kvl(*command, cwd=tmp_path).stdout)["folder"]
+    done = kvl("score", run, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("mmmu/mini ")]
+    assert [row[-1] for row in rows] == protocols
+
+
 def test_config_file_repeats_a_run_and_refuses_unknown_keys(tmp_path: Path) -> None:
     first = kvl("run", "--task", "mathvista", "--model", "fake", "--limit", "3", "--json", cwd=tmp_path)
     folder = Path(json.loads(first.stdout)["folder"])

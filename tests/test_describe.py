@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from kvl_eval import check_data
-from kvl_eval.describe import EXAMPLES, as_text, describe, rendered
-from kvl_eval.scorers.answers import Wanted, read
+from kvl_eval.describe import as_text, describe, rendered
+from kvl_eval.scorers.answers import Reading, Wanted, reader
+from kvl_eval.scorers.answers.accuracy import GENERATED, LABELED
+from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.sources import Source
-from kvl_eval.tasks import MINI, TASKS
+from kvl_eval.store.answers import Answer
+from kvl_eval.tasks import MINI, TASKS, open_split
+from kvl_eval.tasks.base import READER
 from kvl_eval.tasks.mathvista import TASK
 from kvl_eval.types import ImageRef, Message
 from tests.tasks.test_mathvista import hub_folder, tsv_folder
@@ -111,14 +115,59 @@ def test_a_prompt_says_which_form_of_an_answer_it_asks_for() -> None:
     assert "kimi_cot (asks for: boxed):" in as_text(found)
 
 
-def test_examples_of_how_a_reply_is_read_are_read_so() -> None:
-    hows = {}
-    for rank, reply in EXAMPLES.items():
-        reading = read(reply, Wanted(kind="letter", options=("blue", "red", "green")))
-        assert reading.value == "B"
-        hows[rank] = reading.how
-    assert hows == {"marked": "answer_line", "alone": "first_line", "stated": "conclusion", "contained": "contained"}
-    shown = {
-        name: "How a reply is read" in as_text(describe(TASKS[name], Source(), "mini")) for name in ("mmmu", "blink")
-    }
-    assert shown == {"mmmu": True, "blink": True}
+def test_mmmu_tells_how_an_answer_is_extracted() -> None:
+    text = as_text(describe(TASKS["mmmu"], Source(), "mini"))
+    letters, labeled = GENERATED["letter"], f"{LABELED.agree:,} of {LABELED.replies:,}"
+    for line in (
+        "How an answer is extracted",
+        "  protocol: reader",
+        "  default prompt kimi_cot asks for: the answer in \\boxed{}",
+        "  wanted: the letter of one option; a number; a text",
+        '    1. the last place that is marked as the answer: "Red at first. Answer: C" gives C',
+        '    a refusal: "I cannot tell from the image."',
+        f"    the letter of one option: 100.0% ({letters.agree} of {letters.replies}) of generated replies",
+        f"    the letter of one option: 98.6% ({labeled}) of replies that people labeled",
+    ):
+        assert line in text.splitlines()
+    assert "<think>...</think>" in text
+
+
+def test_where_a_question_may_have_no_answer_a_refusal_is_not_called_none() -> None:
+    text = as_text(describe(TASKS["mmlongbench-doc"], Source(), "mini"))
+    assert 'also an answer: that the question has no answer: "The document does not mention it."' in text
+    assert "a refusal" not in text.partition("How an answer is extracted")[2].partition("Published")[0]
+
+
+def test_a_task_whose_whole_answer_counts_tells_of_no_extraction() -> None:
+    found = describe(TASKS["ocrbench"], Source(), "mini")
+    assert found.extraction is None and "How an answer is extracted" not in as_text(found)
+
+
+SCARCE: dict[str, set[str]] = {  # kinds that no bundled question wants
+    "mathvista": {"text"},
+    "mmmu": {"text"},
+    "realworldqa": {"yesno", "text"},
+    "videommmu": {"text"},
+}
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_a_task_wants_what_its_protocols_look_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Task.wanted` against the kinds that the reader is asked for, over the bundled questions."""
+    kinds: set[str] = set()
+    original = reader.read
+
+    def recording(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
+        if reply == "?!":
+            kinds.update([wanted.kind, *(["unanswerable"] if wanted.unanswerable else [])])
+        return original(reply, wanted, split=split)
+
+    monkeypatch.setattr(reader, "read", recording)
+    task = TASKS[name]
+    if task.mini is None:
+        pytest.skip("no bundled questions")
+    items = [Item(sample, Answer.of("?!")) for sample in open_split(task, Source(), "mini")]
+    for protocol in {task.default_protocol, READER} & set(task.protocols):
+        score_outputs(task, protocol, items)
+    assert kinds <= set(task.wanted)
+    assert set(task.wanted) - kinds == SCARCE.get(name, set())

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, ThoughtScan, split_thought, unfinished_close
+from kvl_eval.thinking import (
+    FAMILIES,
+    THINK_CLOSE,
+    THINK_OPEN,
+    ThoughtFamily,
+    ThoughtScan,
+    split_thought,
+    unfinished_close,
+)
 
 PIECES = st.sampled_from([THINK_OPEN, THINK_CLOSE, "A", " (B) ", "\n", "◁", "/think▷", "◁/thi", "é", ""])
 OUTPUTS = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=8).map("".join))
@@ -83,3 +94,12 @@ def test_the_beginning_of_a_closing_marker_is_found(before: bytes, size: int) ->
     found = unfinished_close(data)
     assert size <= found < len(THINK_CLOSE.encode())
     assert THINK_CLOSE.encode().startswith(data[len(data) - found :])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_markers_that_are_shown_are_those_that_split(family: ThoughtFamily) -> None:
+    opening, closing = family.markers
+    thought = split_thought(f"{opening}So it is B.{closing}C")
+    assert (thought.answer, thought.closed, thought.family) == ("C", True, family.name)
+    docs = (Path(__file__).parent.parent / "docs" / "thinking.md").read_text(encoding="utf-8")
+    assert f"`{family.name}`" in docs

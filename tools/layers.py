@@ -155,7 +155,11 @@ LAYERS = (
     Layer(
         "evaluation", "the Python call", ("families", "model.registry", "backends", "reports", "run", "store", "tasks")
     ),
-    Layer("describe", "what `describe` shows", ("families", FAMILIES, "references", "sources", "tasks")),
+    Layer(
+        "describe",
+        "what `describe` shows",
+        ("families", FAMILIES, "references", "scorers", "sources", "tasks", "thinking"),
+    ),
     Layer("check_data", "what `check data` shows", ("media", "sources", "tasks")),
     Layer(
         "check_model",

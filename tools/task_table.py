@@ -22,7 +22,8 @@ HEAD = """\
 Written by `python tools/task_table.py` from the tasks themselves; `kvl-eval describe TASK` shows more, its prompts
 among it. Sizes are of the default split; `mini` is bundled and drawn by this project. Published figures are Kimi-VL's
 (Instruct, Thinking, Thinking-2506), in percent unless said otherwise, with their places in
-`kvl_eval/references/reference_scores.csv`.
+`kvl_eval/references/reference_scores.csv`. How an answer is extracted from a reply, and what `reader` and `official`
+mean, is in [answers.md](answers.md).
 """
 
 

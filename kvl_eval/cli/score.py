@@ -98,7 +98,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         run = RunReader.open(path)
         _ask_judge(run, flags, quiet=as_json)
         results = rescore(run, protocol, score_view(flags.text("score_view")))
-        wanted = [row for row in results.rows if (protocol or _own(row)) in (row.protocol, "all")]
+        wanted = [row for row in results.rows if row.protocol in _asked(row, protocol)]
         scored.append(replace(results, rows=tuple(wanted)))
         code = max(code, _exit_code(wanted, protocol))
         if as_json:
@@ -140,18 +140,22 @@ def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:
         click.echo(f"notice: {notice}", err=True)
 
 
-def _own(row: ResultRow) -> str:
-    """The default protocol of a result's task."""
+def _asked(row: ResultRow, protocol: str | None) -> Sequence[str]:
+    """The protocols whose results are asked for: without a name the default one and what the task shows beside it."""
     from kvl_eval.reports.runs import task_of
 
     task = task_of(row)
-    return row.protocol if task is None else task.default_protocol
+    if task is None or protocol == "all":
+        return (row.protocol,) if protocol in (None, "all", row.protocol) else ()
+    if protocol is None:
+        return (task.default_protocol, *task.view.beside)
+    return (task.protocol_named(protocol) or protocol,)
 
 
 def _exit_code(rows: Sequence[ResultRow], protocol: str | None) -> int:
-    """3 where an answer has no score; of all protocols the tasks' default ones decide, as others may need a judge."""
-    from kvl_eval.reports.runs import is_default_protocol
+    """3 where an answer has no score; of several protocols the tasks' default ones decide: others may need a judge."""
     from kvl_eval.scoring.result_rows import decisive_rows
 
-    decisive = [row for row in decisive_rows(rows) if protocol != "all" or is_default_protocol(row)]
+    is_one = protocol not in (None, "all")
+    decisive = [row for row in decisive_rows(rows) if is_one or row.protocol == _asked(row, None)[0]]
     return 0 if decisive and all(row.n_scored == row.n_planned for row in decisive) else GAPS

@@ -18,7 +18,7 @@ from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.numbers import budget_label, plain
-from kvl_eval.reports.runs import ReportRun, Setting, main_rows, setting_of, task_of
+from kvl_eval.reports.runs import ReportRun, Setting, beside_rows, main_rows, setting_of, task_of
 from kvl_eval.store.result_records import ResultRow
 
 FIGURE = "budget_sweep_fig13"
@@ -148,7 +148,13 @@ def thinking_mean(row: ResultRow) -> float | None:
 def header_of(curve: Curve) -> list[str]:
     """Column heads of a curve's table."""
     n = curve.repeats
-    return [*HEADER, *([f"pass@{n}", f"maj@{n}"] if n > 1 else [])]
+    return [*HEADER, *beside_names(curve), *([f"pass@{n}", f"maj@{n}"] if n > 1 else [])]
+
+
+def beside_names(curve: Curve) -> list[str]:
+    """Labels of the protocols that stand beside the default one in any row of a curve."""
+    others = (other for row in curve.rows for other in beside_rows(curve.run, row))
+    return list(dict.fromkeys(map(numbers.protocol_name, others)))
 
 
 def cells_of(curve: Curve, row: ResultRow) -> list[str]:
@@ -166,6 +172,8 @@ def cells_of(curve: Curve, row: ResultRow) -> list[str]:
         "-" if spent is None else f"{spent:,.1f}",
         numbers.no_answer_share(row),
     ]
+    beside = {numbers.protocol_name(other): numbers.headline(other) for other in beside_rows(curve.run, row)}
+    cells += [beside.get(name, "-") for name in beside_names(curve)]
     n = curve.repeats
     if n > 1:
         repeats = row.repeats

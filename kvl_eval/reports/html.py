@@ -26,7 +26,7 @@ from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pictures import DataSetPictures
-from kvl_eval.reports.runs import ReportRun, main_rows, task_names, task_of
+from kvl_eval.reports.runs import ReportRun, shown_rows, task_names, task_of
 from kvl_eval.reports.table import ProtocolFlip, row_notes, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
@@ -99,6 +99,7 @@ def _environment() -> Environment:
         "version": __version__,
         "show": result_texts,
         "percent": numbers.percent,
+        "beside": numbers.beside,
         "share": numbers.share,
         "reasons": numbers.reasons,
         "small": numbers.SMALL,
@@ -216,7 +217,7 @@ def _index(runs: Sequence[ReportRun], include_demo: bool, notices: Sequence[str]
             marks=_marks(run, row, runs),
         )
         for run in runs
-        for row in main_rows(run)
+        for row in shown_rows(run)
     ]
     texts = [line.texts for line in results if line.texts.source]
     models = list(dict.fromkeys(run.model for run in runs))

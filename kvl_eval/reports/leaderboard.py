@@ -12,7 +12,7 @@ from kvl_eval.errors import UsageError
 from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.averages import mean_result, part_result
-from kvl_eval.reports.runs import ReportRun, blind_score, is_default_protocol, main_rows, task_of
+from kvl_eval.reports.runs import ReportRun, beside_rows, blind_score, is_default_protocol, main_rows, task_of
 from kvl_eval.store.result_records import ResultRow
 
 PRINTED = {
@@ -56,13 +56,19 @@ class PublishedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurCell:
-    """One of our results in a published row; `rank` counts published systems too and is None where it means nothing."""
+    """One of our results in a published row.
+
+    Attributes:
+        rank:   counts published systems too; None where it means nothing.
+        beside: the same answers under the protocols that the task shows beside its default one.
+    """
 
     run: ReportRun
     row: ResultRow
     marks: tuple[str, ...]
     rank: int | None
     blind: float | None
+    beside: tuple[ResultRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +147,12 @@ def _published_text(cell: PublishedCell | None) -> str:
 
 
 def our_text(cell: OurCell | None) -> str:
-    """`67.9 [65.0, 70.7] -0.8 ≈ (partial)`; empty without a result."""
+    """`67.9 [65.0, 70.7] -0.8 ≈ (partial; reader; official 65.1 [62.0, 68.0])`; empty without a result."""
     if cell is None:
         return ""
-    marks = f"({'; '.join(cell.marks)})" if cell.marks else ""
+    label = (numbers.protocol_name(cell.row),) if cell.beside else ()
+    notes = (*cell.marks, *label, *map(numbers.beside, cell.beside))
+    marks = f"({'; '.join(notes)})" if notes else ""
     parts = (numbers.headline(cell.row), numbers.interval(cell.row), numbers.delta(cell.row), marks)
     return " ".join(part for part in parts if part)
 
@@ -228,7 +236,17 @@ def _our_cell(
     )
     known = [one for one in blind if one is not None]
     mean_blind = sum(known) / len(known) if len(known) == len(blind) else None
-    return OurCell(run=run, row=row, marks=marks, rank=rank, blind=mean_blind)
+    beside = _beside(run, parts or fitting[:1], wanted) if row is fitting[0] or parts else ()
+    return OurCell(run=run, row=row, marks=marks, rank=rank, blind=mean_blind, beside=beside)
+
+
+def _beside(run: ReportRun, rows: Sequence[ResultRow], wanted: ReferenceScore) -> tuple[ResultRow, ...]:
+    """What the task shows beside its result; of a mean of tasks the means under the protocols that all of them show."""
+    others = [{other.protocol: other for other in beside_rows(run, row)} for row in rows]
+    shared = [name for name in others[0] if all(name in found for found in others)]
+    return tuple(
+        others[0][name] if len(rows) == 1 else mean_result([found[name] for found in others], wanted) for name in shared
+    )
 
 
 def _parts(fitting: Sequence[ResultRow]) -> list[ResultRow] | None:

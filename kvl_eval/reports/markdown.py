@@ -9,7 +9,7 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.cautions import cautions
 from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import ReportRun, main_rows
+from kvl_eval.reports.runs import ReportRun, shown_rows
 from kvl_eval.reports.table import HEADER, result_cells
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.store.result_records import ResultRow
@@ -50,7 +50,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 def _results(runs: Sequence[ReportRun]) -> str:
-    rows = [[escape(run.model), *_result(row, run.demo)] for run in runs for row in main_rows(run)]
+    rows = [[escape(run.model), *_result(row, run.demo)] for run in runs for row in shown_rows(run)]
     return table(["model", *HEADER], rows, right=(3, 4, 6, 7, 8, 9))
 
 
@@ -88,6 +88,8 @@ def _section(section: TaskSection) -> Iterator[str]:
     blind = "" if section.blind is None else f"; blind {numbers.percent(section.blind)}"
     verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in section.verdicts)
     yield f"**{numbers.headline(row)}** {numbers.interval(row)} ({cell(row.ci_method)}{blind}): {verdicts}"
+    if section.beside:
+        yield "Also scored under " + "; ".join(escape(numbers.beside(row)) for row in section.beside)
     if section.unread:
         reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in section.unread)
         yield f"Nothing extracted: {reasons}"

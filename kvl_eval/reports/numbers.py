@@ -142,6 +142,13 @@ def protocol_name(row: ResultRow) -> str:
     return plain(f"{name} ({', '.join(marks)})" if marks else name)
 
 
+def beside(row: ResultRow) -> str:
+    """`official 61.3 [58.1, 64.4] -0.8 ≈`: a result that stands beside another of the same answers."""
+    is_compared = row.reference is not None and row.reference.delta is not None
+    texts = (protocol_name(row), headline(row), interval(row), delta(row) if is_compared else "")
+    return " ".join(text for text in texts if text)
+
+
 def reasons(failed: Mapping[str, int]) -> str:
     """`oom 2, media_corrupt 1`, most frequent first."""
     ordered = sorted(failed.items(), key=lambda item: (-item[1], item[0]))

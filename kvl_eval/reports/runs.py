@@ -105,6 +105,21 @@ def main_rows(run: ReportRun) -> list[ResultRow]:
     return list(chosen.values())
 
 
+def beside_rows(run: ReportRun, main: ResultRow) -> list[ResultRow]:
+    """What a task shows beside its main result: the same answers under the protocols it names, the newest judge's."""
+    task = task_of(main)
+    beside = () if task is None else task.view.beside
+    others = {
+        row.protocol: row for row in protocol_rows(run, main)[1:] if row.protocol in beside and row.thinking == "split"
+    }
+    return [row for name, row in others.items() if name != main.protocol]
+
+
+def shown_rows(run: ReportRun) -> list[ResultRow]:
+    """The main results, each followed by what its task shows beside it."""
+    return [row for main in main_rows(run) for row in (main, *beside_rows(run, main))]
+
+
 def protocol_rows(run: ReportRun, main: ResultRow) -> list[ResultRow]:
     """All protocols' results of one setting, the main one first."""
     others = [row for row in run.rows if setting_of(row) == setting_of(main) and row is not main]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kvl_eval.decode import Json
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.runs import is_default_protocol, setting_of
 from kvl_eval.store.records import Key, ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
 
@@ -15,10 +16,12 @@ HEADER = ("task", "budget", "n", "score", "95 % CI", "paper", "Δ", "no-answer",
 
 
 def final_table(results: Results) -> str:
-    """The table a run ends with: one line a result, then what a reader must know about it."""
+    """The table a run ends with: one line per result, a task's default protocol first, then notes."""
     if not results.rows:
         return "no results"
-    table = numbers.columns([HEADER, *(result_cells(row, results.demo) for row in results.rows)])
+    settings = list(dict.fromkeys(map(setting_of, results.rows)))
+    ordered = sorted(results.rows, key=lambda row: (settings.index(setting_of(row)), not is_default_protocol(row)))
+    table = numbers.columns([HEADER, *(result_cells(row, results.demo) for row in ordered)])
     return "\n".join([table, *notes(results)])
 
 

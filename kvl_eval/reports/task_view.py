@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kvl_eval.reports import numbers
 from kvl_eval.reports.heatmap import Heatmap, Parts, heatmap_of, parts_of
-from kvl_eval.reports.runs import ReportRun, blind_score, protocol_rows, results_of, scores_of, task_names
+from kvl_eval.reports.runs import ReportRun, beside_rows, blind_score, protocol_rows, results_of, scores_of, task_names
 from kvl_eval.reports.table import ProtocolView, find_flips
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import ResultRow
@@ -43,6 +43,7 @@ class TaskSection:
         lengths:    histograms of thinking and answer tokens, where there are any.
         protocols:  the same answers under each protocol, the default first.
         heatmap:    scores by two categories at once, for tasks that name them.
+        beside:     the same answers under the protocols that the task shows beside its default one.
         parts:      scores by the category that figures were published by, each beside its figure.
     """
 
@@ -56,6 +57,7 @@ class TaskSection:
     blind: float | None
     heatmap: Heatmap | None = None
     parts: Parts | None = None
+    beside: tuple[ResultRow, ...] = ()
 
 
 Sections = Mapping[str, Sequence[TaskSection]]
@@ -84,6 +86,7 @@ def _section(runs: Sequence[ReportRun], run: ReportRun, row: ResultRow) -> TaskS
         blind=blind_score(runs, run, row),
         heatmap=heatmap_of(run, row, scores),
         parts=parts_of(row),
+        beside=tuple(beside_rows(run, row)),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from kvl_eval.families import DEMO_NOTE, is_sure
 from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.model.registry import stored_family
-from kvl_eval.references import MEAN_NOTE, kimi_value
+from kvl_eval.references import MEAN_NOTE, ReferenceScore, kimi_value
+from kvl_eval.references.protocols import protocol_of
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 from kvl_eval.tasks.base import Task
@@ -22,6 +23,7 @@ def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRo
     if figure is None:
         return None
     note = _why_no_delta(task, row, manifest, bool(facts.get("scripted", family is SCRIPTED)))
+    note = note or _other_protocol(task, row, figure) or _part_of_a_mean(task)
     is_comparable = note is None and row.score is not None
     low, high = row.ci95 or (0.0, 1.0)
     return PublishedRow(
@@ -54,9 +56,17 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     total = None if data is None else data.total
     if declared is not None and total is not None and total != declared:
         return f"{total:,} rows of data; the split has {declared:,}"
-    if not row.complete:
-        return "incomplete"
-    if row.thinking == "raw" or row.protocol != task.default_protocol:
-        return "other protocol"
+    return None if row.complete else "incomplete"
+
+
+def _other_protocol(task: Task, row: ResultRow, figure: ReferenceScore) -> str | None:
+    """A figure is compared with the score under its own protocol, or the default one where that is unknown."""
+    known = protocol_of(figure)
+    if row.thinking == "split" and row.protocol == (known or task.default_protocol):
+        return None
+    return "other protocol" if known is None else f"other protocol; the published figure is under {known}"
+
+
+def _part_of_a_mean(task: Task) -> str | None:
     parts = () if task.reference is None else task.reference.mean_of
     return MEAN_NOTE + " and ".join(parts) if parts else None

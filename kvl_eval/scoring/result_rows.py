@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
@@ -17,8 +18,11 @@ from kvl_eval.scoring.published import published_row
 from kvl_eval.scoring.tally import Tally
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import CategoryRow, Repeats, ResultRow, Seconds, Spread
-from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.base import Task, answer_form
 from kvl_eval.types import Sample, Scored, ScoreView, Summary, stored_view
+
+if TYPE_CHECKING:
+    from kvl_eval.scorers.answers.forms import AnswerForm
 
 BROKEN = (SCORER_ERROR, MISSING_REPLY, FAILED_REPLY)  # reasons of a missing score that can be mended
 
@@ -49,6 +53,7 @@ def result_row(
     verdicts = Counter(scored.score.verdict for scored in tally.scored)
     failed, answered = tally.failed.total(), max(1, tally.ok)
     about = _uncertainty(summary, known, questions)
+    form = asked_form(manifest, task)
     row = ResultRow(
         task=task.name,
         title=task.title,
@@ -67,6 +72,8 @@ def result_row(
         n_scored=sum(scored.score.value is not None for scored in tally.scored),
         n_questions=questions if tally.groups else None,
         n_unextracted=verdicts["no_answer"],
+        n_followed=None if form is None else tally.followed,
+        n_followed_unread=None if form is None else tally.followed_unread,
         verdicts=dict(sorted(verdicts.items())),
         score=summary.score,
         unit=summary.unit,
@@ -90,6 +97,14 @@ def result_row(
         answered_by=dict(sorted(tally.models.items())),
     )
     return replace(row, reference=published_row(task, row, manifest))
+
+
+def asked_form(manifest: Manifest, task: Task) -> AnswerForm | None:
+    """The form of an answer that a run's prompt asks for; None where the prompt is not known."""
+    if manifest.config.get("prompt_text"):
+        return "free"
+    prompt = manifest.prompt.get(task.name)
+    return answer_form(task.prompts[prompt.name]) if prompt is not None and prompt.name in task.prompts else None
 
 
 def decisive_rows(rows: Sequence[ResultRow]) -> list[ResultRow]:

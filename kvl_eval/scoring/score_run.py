@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kvl_eval import __version__
 from kvl_eval.decode import Json
 from kvl_eval.scoring.judged import AnswerScore
 from kvl_eval.scoring.loop import Scoring
+from kvl_eval.scoring.outputs import Item, visible
 from kvl_eval.scoring.plan_rows import PlanRows
-from kvl_eval.scoring.result_rows import result_row
+from kvl_eval.scoring.result_rows import asked_form, result_row
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import planned_answers
 from kvl_eval.scoring.tally import Tally
@@ -24,6 +25,9 @@ from kvl_eval.store.replies import JudgeView
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Policy, Sample, Scored, ScoreView
+
+if TYPE_CHECKING:
+    from kvl_eval.scorers.answers.forms import AnswerForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
     categories: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
     lines: list[ScoreLine] = []
     scorer = f"{task.name}@{protocol}"
+    form = asked_form(run.folder.manifest, task)
     with PlanRows(run.folder) as rows, closing(replies) if replies else nullcontext():
         for answer, score in Scoring(task, protocol, view, replies, judge).scores(planned_answers(run, task, view)):
             if answer.budget not in tallies:
@@ -64,11 +69,20 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
                 sample, entry = answer.item.sample, answer.entry
                 shared = categories.setdefault(tuple(sample.categories.items()), sample.categories)
                 slim = replace(sample, row=rows.row(entry.sample.offset), categories=shared)
-                tally.scored.append(Scored(sample=slim, score=score.score, repeat=entry.repeat))
+                scored = Scored(sample=slim, score=score.score, repeat=entry.repeat)
+                tally.take(scored, form is not None and _follows(answer.item, form))
                 line = _line(entry, slim, score, scorer)
                 lines.append(_split_again(line) if answer.item.answer.is_split_again else line)
         about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
         return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
+
+
+def _follows(item: Item, form: AnswerForm) -> bool:
+    """Whether an answer has the form that the prompt asks for; a thought that was never closed leaves no answer."""
+    from kvl_eval.scorers.answers.forms import follows
+
+    text, refusal = visible(item.answer, "answer")
+    return refusal is None and follows(text, form, item.sample.choices)
 
 
 def _split_again(line: ScoreLine) -> ScoreLine:

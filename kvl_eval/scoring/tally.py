@@ -21,6 +21,8 @@ class Tally:
         failed: answers that failed, by reason.
         models: answers by models that a server named.
         thoughts: answers with a thought, by the family of its markers.
+        followed: answers in the form that the prompt asks for.
+        followed_unread: those of them from which nothing was extracted.
     """
 
     budget: int | None
@@ -37,6 +39,8 @@ class Tally:
     seconds: float = 0.0
     models: Counter[str] = field(default_factory=Counter)
     thoughts: Counter[str] = field(default_factory=Counter)
+    followed: int = 0
+    followed_unread: int = 0
 
     def count(self, answer: PlannedAnswer) -> None:
         """Take in one planned answer, whatever became of it."""
@@ -47,6 +51,12 @@ class Tally:
             self.failed[answer.failure] += 1
         if answer.usage is not None:
             self._spend(answer.usage)
+
+    def take(self, scored: Scored, followed: bool) -> None:
+        """Take in one answer's score; `followed` says whether it has the form that the prompt asks for."""
+        self.scored.append(scored)
+        self.followed += followed
+        self.followed_unread += followed and scored.score.verdict == "no_answer"
 
     def _spend(self, usage: Usage) -> None:
         self.ok += 1

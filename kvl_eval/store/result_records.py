@@ -111,6 +111,8 @@ class ResultRow:
         n_scored:          answers with a score.
         n_questions:       questions, where they are asked several times.
         n_unextracted:     answers from which nothing was extracted; they count as 0.
+        n_followed:        answers in the form that the prompt asks for; null where the prompt is not known.
+        n_followed_unread: those of them from which nothing was extracted; null likewise.
         verdicts:          {verdict: answers}.
         score:             the headline; null where nothing was scored.
         unit:              `percent` or `points`: how views print it.
@@ -153,6 +155,8 @@ class ResultRow:
     n_scored: Count
     n_questions: Count | None = omitted()
     n_unextracted: Count
+    n_followed: Count | None = omitted()
+    n_followed_unread: Count | None = omitted()
     verdicts: Mapping[str, Count]
     score: float | None
     unit: str

@@ -134,6 +134,7 @@ TASK = Task(
     ),
     prompts={"lmms_eval": Prompt(lmms_eval, "letter"), "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
+    wanted=("letter",),
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
     protocols={
         READER: reader_protocol(reader_letter()),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
+from kvl_eval.scorers.answers.reading import Sought
 from kvl_eval.scorers.reader_protocol import READER_NOTES, ScoreFunction
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
@@ -170,6 +171,7 @@ class Task:
         load:        (source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError.
         sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
         prompts:     {name: Prompt, or sample -> messages where no form of an answer is asked for}.
+        wanted:      what the reader looks for in an answer; () where no protocol asks it.
         protocols:   {name: Protocol}; `official` is there in every task. `protocol_named` knows their other names.
         aggregate:   (scored, protocol name) -> Summary over everything scored; it never sees `not_scored` dropped.
         judge_prompt: (sample, answer) -> what the official LLM step is asked, or None where no judge is needed.
@@ -198,6 +200,7 @@ class Task:
     group_title: str = "Other"
     groups: tuple[str, ...] = ()
     default_protocol: str = "official"
+    wanted: tuple[Sought, ...] = ()
     prompt_evidence: str = ""
     judge_prompt: Callable[[Sample, str], JudgePrompt | None] | None = None
     judge: JudgeRule = field(default_factory=JudgeRule)

@@ -276,6 +276,7 @@ TASK = Task(
     ),
     prompts={"official": official, "lmms_eval": Prompt(lmms_eval, "letter"), "vlmevalkit": vlmevalkit},
     default_prompt="official",
+    wanted=("letter",),
     prompt_evidence="the authors' own; the report names no prompt",
     protocols={
         "official": Protocol(

@@ -240,6 +240,7 @@ TASK = Task(
     ),
     prompts={"lmms_eval": Prompt(lmms_eval, "letter")},
     default_prompt="lmms_eval",
+    wanted=("letter",),
     prompt_evidence="the report names no prompt, and the authors publish none; this is lmms-eval's",
     protocols={
         "official": Protocol(

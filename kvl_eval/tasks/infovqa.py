@@ -228,6 +228,7 @@ TASK = Task(
     ),
     prompts={"short_answer": Prompt(short_answer, "short"), "question_only": question_only},
     default_prompt="short_answer",
+    wanted=("text",),
     prompt_evidence="VLMEvalKit and lmms-eval agree on it; the report's own prompt is not published",
     protocols={
         "official": Protocol(

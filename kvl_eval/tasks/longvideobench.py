@@ -302,6 +302,7 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
             "lmms_eval": Prompt(lmms_eval, "letter"),
         },
         default_prompt="official",
+        wanted=("letter",),
         prompt_evidence="the report names no prompt; this is the authors' own text",
         protocols=_PROTOCOLS,
         default_protocol=READER,

@@ -223,6 +223,7 @@ TASK = Task(
         "vlmevalkit": question_only,
     },
     default_prompt="official_qwen_vl",
+    wanted=("letter", "text"),
     prompt_evidence="the report names no prompt; this is the authors' own for an open model",
     protocols={
         "official": Protocol(

@@ -286,6 +286,7 @@ TASK = Task(
     ),
     prompts={"query": query_prompt, "cot": cot_prompt, "solution": solution_prompt, "format": format_prompt},
     default_prompt="query",
+    wanted=("letter", "integer", "float", "list", "text"),
     prompt_evidence="the report names no prompt; `query` is the data set's own text, which VLMEvalKit sends unchanged",
     protocols={
         "official": Protocol(

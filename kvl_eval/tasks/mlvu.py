@@ -254,6 +254,7 @@ TASK = Task(
         "lmms_eval_plm": Prompt(lmms_eval_plm, "letter"),
     },
     default_prompt="vlmevalkit",
+    wanted=("letter",),
     prompt_evidence=(
         "the report names no prompt; this is the authors' text without the beginning of the reply (`Best Option: (`, "
         "prompt `official`), as in VLMEvalKit, where Moonshot's model class lives"

@@ -202,6 +202,7 @@ TASK = Task(
     ),
     prompts={"vlmevalkit": vlmevalkit, "lmms_eval": Prompt(lmms_eval, "letter")},
     default_prompt="vlmevalkit",
+    wanted=("letter",),
     prompt_evidence="the benchmark's own harness, which sends it to Kimi-VL unchanged; the report names no prompt",
     protocols={
         "official": Protocol(

@@ -318,6 +318,7 @@ TASK = Task(
         "short_answer": Prompt(short_answer, "short"),
     },
     default_prompt="pages_first",
+    wanted=("integer", "float", "text", "list", "unanswerable"),
     prompt_evidence="the report names none; the authors and VLMEvalKit send the bare question",
     protocols={
         "official": Protocol(

@@ -307,6 +307,7 @@ TASK = Task(
         "vlmevalkit_kimi": Prompt(vlmevalkit_kimi, "boxed"),
     },
     default_prompt="kimi_cot",
+    wanted=("letter", "float", "text"),
     prompt_evidence=(
         "the report names no prompt; VLMEvalKit's Kimi-VL class carries this instruction for MMMU, and a terse prompt "
         "was measured at 50.6 against the report's 57.0"

@@ -244,6 +244,7 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         ),
         prompts=VISION_PROMPTS if vision else STANDARD_PROMPTS,
         default_prompt="official_cot",
+        wanted=("letter",),
         prompt_evidence="the authors' own; the report names no prompt",
         protocols=_protocols(vision),
         default_protocol=READER,

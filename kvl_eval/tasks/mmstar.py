@@ -218,6 +218,7 @@ TASK = Task(
         "lmms_eval": Prompt(lmms_eval, "letter"),
     },
     default_prompt="kimi_cot",
+    wanted=("letter",),
     prompt_evidence=(
         "the report names no prompt; VLMEvalKit's Kimi-VL class carries this instruction for MMStar, and another "
         "prompt was measured to cost ten points"

@@ -275,6 +275,7 @@ TASK = Task(
         "lmms_eval_cot": Prompt(_prompt(_LMMS_COT, _LMMS_FORM), "answer_is"),
     },
     default_prompt="official_cot",
+    wanted=("letter", "text"),
     prompt_evidence="the report names no prompt; its GPT-4o figure is what the authors give for this one (unverified)",
     protocols={
         "official": Protocol(

@@ -245,6 +245,7 @@ TASK = Task(
         "vlmevalkit": instruction_prompt(VLM_USER, VLM_SYSTEM),
     },
     default_prompt="card",
+    wanted=("point", "unanswerable"),
     prompt_evidence="the model card's prompt for agent tasks; it cannot refuse, so that 90.4 is its ceiling",
     protocols={
         "official": Protocol(

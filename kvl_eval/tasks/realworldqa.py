@@ -178,6 +178,7 @@ TASK = Task(
     ),
     prompts={"lmms_eval": Prompt(lmms_eval, "short"), "vlmevalkit": vlmevalkit},
     default_prompt="lmms_eval",
+    wanted=("letter", "yesno", "float", "text"),
     prompt_evidence="the data set's own text; the report names no prompt",
     protocols={
         "official": Protocol(

@@ -142,6 +142,7 @@ def _task(edition: Edition, **own: Any) -> Task:
         sample=from_values(partial(to_sample, edition)),
         prompts=PROMPTS,
         default_prompt="card",
+        wanted=("point",),
         prompt_evidence="the model card's recommended prompt for agent tasks, made for Instruct",
         protocols=_protocols(edition),
         default_protocol=READER,

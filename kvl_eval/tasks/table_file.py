@@ -54,6 +54,7 @@ def table_task(path: Path) -> Task:
         sample=from_values(to_sample),
         prompts={"plain": prompt},
         default_prompt="plain",
+        wanted=("letter", "integer", "yesno", "float", "text"),
         protocols={
             READER: Protocol(score=score, notes=(*READER_NOTES, "no published protocol")),
             OFFICIAL: Protocol(score=score, label="own-table", notes=("as reader; the name in earlier versions",)),

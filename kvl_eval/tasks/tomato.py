@@ -215,6 +215,7 @@ TASK = Task(
     ),
     prompts={"official": official, "lmms_eval": lmms_eval},
     default_prompt="official",
+    wanted=("letter",),
     prompt_evidence="the report names no prompt; this is the authors' own text",
     protocols={
         "official": Protocol(

@@ -325,6 +325,7 @@ TASK = Task(
         "vlmevalkit_interleaved": Prompt(vlmevalkit_interleaved, "answer_line"),
     },
     default_prompt="official",
+    wanted=("letter", "float", "text"),
     prompt_evidence="the report names no prompt; this is the authors' own text",
     protocols={
         READER: reader_protocol(score_reader, "open answers: a number or a text, by MMMU's rule"),

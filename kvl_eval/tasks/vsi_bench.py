@@ -252,6 +252,7 @@ TASK = Task(
         "vlmevalkit": Prompt(vlmevalkit, "short"),
     },
     default_prompt="official",
+    wanted=("letter", "float"),
     prompt_evidence="the report names no prompt; this is the authors' (official_number is theirs for GPT-4 and Gemini)",
     protocols={
         READER: reader_protocol(score_reader, _ZERO),

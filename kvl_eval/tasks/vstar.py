@@ -182,6 +182,7 @@ TASK = Task(
         "vlmevalkit": vlmevalkit,
     },
     default_prompt="stored",
+    wanted=("letter",),
     prompt_evidence="the data set's own text; the report names no prompt",
     protocols={
         READER: reader_protocol(

@@ -11,6 +11,8 @@ import pytest
 from kvl_eval import references
 from kvl_eval.errors import UsageError
 from kvl_eval.model.registry import stored_family
+from kvl_eval.references.protocols import facts, protocol_of
+from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Reference
 from tests.refusals import refused
 
@@ -108,3 +110,29 @@ def test_loading_needs_no_numpy() -> None:
         "assert not {'numpy', 'pandas', 'torch', 'kvl_eval.tasks'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_kimi_vl_no_protocol_is_known() -> None:
+    """The report and the cards name none: a result is compared under the default protocol, by its label."""
+    ours = [score for score in references.load() if score.system.startswith("kimi-vl")]
+    assert ours and {protocol_of(score) for score in ours} == {None}
+
+
+def test_on_the_authors_own_list_a_result_is_official() -> None:
+    listed = [score for score in references.load() if protocol_of(score) == "official"]
+    assert {(score.benchmark, score.system, score.printed) for score in listed} >= {
+        ("mathvista", "gpt-4o", "63.8"),
+        ("mathvision", "gpt-4o", "30.39"),
+        ("mmlongbench_doc", "gpt-4o", "44.9"),
+    }
+    assert all(score.table == "independent" for score in listed)
+
+
+def test_facts_are_of_known_systems_and_say_how_they_are_known() -> None:
+    scores = references.load()
+    for fact in facts():
+        assert fact.system in {score.system for score in scores}
+        assert fact.benchmark == "*" or fact.benchmark in {score.benchmark for score in scores}
+        assert fact.evidence in ("read", "inferred", "unknown") and fact.source
+        assert bool(fact.value) is (fact.evidence != "unknown")
+    assert {fact.value for fact in facts() if fact.field == "protocol"} <= {"", *TASKS["mmmu"].protocols}

@@ -115,6 +115,16 @@ def test_cells_say_what_a_budget_did(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_task_shows_beside_its_score_has_a_column(tmp_path: Path) -> None:
+    place = {"task": "mmmu", "title": "MMMU", "split": "val"}
+    rows = budget_rows(SCORES, protocol="reader", label="reader", **place)
+    rows += budget_rows({1024: 0.5, 4096: 0.6}, protocol="official", label="official", **place)
+    [chart] = charts(make_run(tmp_path, task="mmmu", rows=rows, **THINKING))
+    [curve] = chart.curves
+    assert header_of(curve)[-1] == "official"
+    assert [cells_of(curve, row)[-1] for row in curve.rows] == ["50.0", "60.0", "-"]
+
+
 def test_repeats_add_their_columns(tmp_path: Path) -> None:
     repeats = {"n": 4, "questions": 9, "mean": 0.5, "pass_at": {"1": 0.5, "4": 0.75}, "majority": 0.625}
     [chart] = charts(sweep(tmp_path, row={"repeats": repeats}))

@@ -201,6 +201,19 @@ def test_task_page_shows_sub_scores_verdicts_lengths_and_protocols(tmp_path: Pat
     assert "no_answer → correct" in text
 
 
+def test_what_a_task_shows_beside_its_score_stands_on_every_page(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    place = {"task": "mmmu", "title": "MMMU", "split": "validation", "ci95": [0.3, 0.6], "reference": None}
+    scores = {"official": 0.35, "reader": 0.57}
+    rows = [make_row(**place, protocol=name, label=name, score=score) for name, score in scores.items()]
+    write_report([make_run(tmp_path, task="mmmu", rows=rows)], out)
+    index, page = Page(out / "index.html").text, Page(out / "task-mmmu.html").text
+    results, board = index.split("Beside the published figures", 1)
+    assert "57.0" in results and "35.0" in results
+    assert "official 35.0 [30.0, 60.0]" in board
+    assert "also scored under official 35.0 [30.0, 60.0]" in page
+
+
 def test_default_place_is_the_first_run(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     assert write_report([folder]) == [folder / "report" / "report.md", folder / "report" / "index.html"]

@@ -9,7 +9,7 @@ import pytest
 
 from kvl_eval import references
 from kvl_eval.errors import UsageError
-from kvl_eval.reports.leaderboard import benchmark_groups, leaderboard, printed_table, published_table
+from kvl_eval.reports.leaderboard import benchmark_groups, leaderboard, our_text, printed_table, published_table
 from kvl_eval.reports.runs import open_runs
 from tests.refusals import refused
 from tests.reports.report_folders import make_run
@@ -148,3 +148,32 @@ def test_rows_stand_under_the_heading_their_task_names() -> None:
 def test_a_benchmark_that_nothing_knows_has_a_row_under_other() -> None:
     stranger = replace(references.load()[0], benchmark="stranger")
     assert benchmark_groups([*references.load(), stranger])["stranger"] == "Other"
+
+
+MMMU = {"task": "mmmu", "title": "MMMU", "split": "validation", "n_planned": 900, "n_ok": 900, "n_scored": 900}
+READER = {"protocol": "reader", "label": "reader", "score": 0.57, "ci95": [0.54, 0.6]}
+OFFICIAL = {"protocol": "official", "label": "official", "score": 0.35, "ci95": [0.32, 0.38], "reference": None}
+
+
+def test_what_a_task_shows_beside_its_score_stands_in_the_cell(tmp_path: Path) -> None:
+    reference = {"value": 0.57, "delta": 0.0, "inside_ci": True}
+    rows = [make_row(**MMMU, **READER, reference=reference), make_row(**MMMU, **OFFICIAL)]
+    rows.append(make_row(**MMMU, **{**OFFICIAL, "protocol": "vlmevalkit", "label": "vlmevalkit-rule"}))
+    runs = open_runs([make_run(tmp_path, task="mmmu", rows=rows)])
+    row = next(row for row in published_table("table3", runs).rows if row.label == "MMMU")
+    assert our_text(row.ours[0]) == "57.0 [54.0, 60.0] +0.0 ≈ (reader; official 35.0 [32.0, 38.0])"
+    assert row.ours[0] is not None and row.ours[0].rank is not None, "what stands beside takes no rank"
+
+
+def test_a_mean_of_tasks_has_the_mean_of_what_stands_beside_each(tmp_path: Path) -> None:
+    parts = [("mmmu-pro", 0.4, 0.2), ("mmmu-pro-vision", 0.3, 0.1)]
+    rows = []
+    for task, reader, official in parts:
+        place = {"task": task, "title": task, "split": "test", "reference": None}
+        rows.append(make_row(**{**READER, **place, "score": reader}))
+        rows.append(make_row(**{**OFFICIAL, **place, "score": official}))
+    runs = open_runs([make_run(tmp_path, task="mmmu-pro", rows=rows)])
+    row = next(row for row in leaderboard(runs).rows if row.label == "MMMU-Pro")
+    assert row.ours[0] is not None
+    assert row.ours[0].row.score == pytest.approx(0.35)
+    assert [(other.label, other.score) for other in row.ours[0].beside] == [("official", pytest.approx(0.15))]

@@ -55,3 +55,16 @@ def test_escape() -> None:
     assert escape("a|b <i> *c* [d](e)\nf") == "a\\|b &lt;i&gt; \\*c\\* \\[d\\](e) f"
     assert escape("# not a heading") == "\\# not a heading"
     assert escape("official-rule 95 %") == "official-rule 95 %"
+
+
+def test_what_a_task_shows_beside_its_score_follows_it(tmp_path: Path) -> None:
+    place = {"task": "mmmu", "title": "MMMU", "split": "val", "reference": None}
+    rows = [
+        make_row(**place, protocol=name, label=name, score=score, ci95=[0.3, 0.6])
+        for name, score in (("official", 0.35), ("reader", 0.57), ("lmms-eval", 0.5))
+    ]
+    results = report(make_run(tmp_path, task="mmmu", rows=rows)).partition("## Results")[2].partition("\n## ")[0]
+    lines = [line for line in results.splitlines() if "mmmu/val" in line]
+    assert [line.rpartition("| ")[2] for line in lines] == ["reader |", "official |"]
+    section = report(tmp_path / "run-a").partition("## mmmu/val")[2]
+    assert "Also scored under official 35.0 \\[30.0, 60.0\\]" in section

@@ -182,3 +182,18 @@ def test_what_holds_for_several_results_is_said_once() -> None:
     lines = [line for line in final_table(make_results(*rows, demo=True)).splitlines() if "grey" in line]
     assert len(lines) == 1
     assert lines[0].startswith("mathvista/testmini blind, mmmu/testmini blind: every picture was grey")
+
+
+def test_the_default_protocol_of_a_task_comes_first() -> None:
+    rows = [
+        make_row(task=task, protocol=name, label=name)
+        for task in ("mmmu", "mathvista")
+        for name in ("official", "reader")
+    ]
+    lines = final_table(make_results(*rows)).splitlines()[1:5]
+    assert [line.split()[0].partition("/")[0] + " " + line.split()[-1] for line in lines] == [
+        "mmmu reader",
+        "mmmu official",
+        "mathvista official",
+        "mathvista reader",
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import kvl_eval.store.answers as answers
+import kvl_eval.store.answers as stored_answers
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.run.plan import plan_run
@@ -73,7 +73,7 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts[raw] += 1
         return split_thought(raw)
 
-    monkeypatch.setattr(answers, "split_thought", counting)
+    monkeypatch.setattr(stored_answers, "split_thought", counting)
     return counts
 
 

@@ -96,3 +96,11 @@ def test_a_figure_that_is_a_mean_of_tasks_has_no_distance_to_one_of_them() -> No
     found = published_row(task, row, manifest)
     assert found is not None and found.delta is None
     assert (found.note or "").endswith("mmmu-pro and mmmu-pro-vision")
+
+
+def test_a_figure_of_a_known_protocol_is_compared_under_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvl_eval.scoring.published.protocol_of", lambda figure: "vlmevalkit")
+    found = beside()
+    assert (found.delta, found.note) == (None, "other protocol; the published figure is under vlmevalkit")
+    assert beside(row_of(protocol="vlmevalkit")).delta == pytest.approx(0.7 - FIGURE)
+    assert beside(row_of(protocol="vlmevalkit", thinking="raw")).delta is None

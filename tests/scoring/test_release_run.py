@@ -42,7 +42,8 @@ def results_of(text: bytes) -> list[dict[str, object]]:
     """The rows of results.json, without what this version counts besides and what the reader decides otherwise."""
     rows = [row for row in json.loads(text)["rows"] if (row["task"], row["protocol"]) not in READS_MMMU]
     for row in rows:
-        row.pop("thoughts", None)
+        for name in ("thoughts", "n_followed", "n_followed_unread"):
+            row.pop(name, None)
         if is_read("mathvista", row["task"], row["protocol"]):
             row["verdicts"], row["n_unextracted"] = {}, 0
     return rows

@@ -18,8 +18,8 @@ from kvl_eval.store.answers import Answer, answer_of
 from kvl_eval.store.manifest import ModelFacts, PlannedData, Status
 from kvl_eval.store.records import Extra
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.tasks.base import Protocol, Reference, Task
-from kvl_eval.types import Extraction, Sample, Score, Scored, Summary
+from kvl_eval.tasks.base import Prompt, Protocol, Reference, Task
+from kvl_eval.types import Extraction, Message, Sample, Score, Scored, ScoreView, Summary, stored_view
 from tests.records import make_record
 from tests.refusals import refused
 from tests.tiny_task import comparable, rescored, rows, run_tiny, sample_of, score, tiny
@@ -62,6 +62,48 @@ def test_scores_hold_what_was_extracted_beside_gold(tmp_path: Path) -> None:
     first = found[0]
     assert (first.extracted, first.gold, first.score, first.verdict) == ("B", ("A",), 0.0, "wrong")
     assert (first.extract_ok, first.extract_method, first.scorer) == (True, "letter", "tiny@official")
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [
+        pytest.param("B", (10, 0), id="followed and read"),
+        pytest.param("\\boxed{B}", (0, 0), id="in another form"),
+        pytest.param("(B)", (10, 10), id="followed, and the protocol reads nothing"),
+        pytest.param("◁think▷ B", (0, 0), id="a thought that was never closed"),
+        pytest.param("◁think▷ A ◁/think▷ B", (10, 0), id="after a thought"),
+    ],
+)
+@pytest.mark.parametrize("view", ["answer", "raw"])
+def test_answers_in_the_form_of_the_prompt_are_counted(
+    tmp_path: Path, answer: str, counts: tuple[int, int], view: ScoreView
+) -> None:
+    def bare(sample: Sample, text: str, extraction: Extraction) -> Score:
+        return Score.no_answer("none") if "(" in text else score(sample, text, extraction)
+
+    letter = Prompt(lambda sample: [Message.user(sample.question)], "letter")
+    task = tiny(prompts={"plain": letter}, protocols={"official": Protocol(score=bare)})
+    path = run_tiny(tmp_path, task, model_args={"answers": f"constant:{answer}"}).folder.path
+    row = next(row for row in again(path, task, view=view)["rows"] if row["thinking"] == stored_view(view))
+    assert (row["n_followed"], row["n_followed_unread"]) == counts
+
+
+def test_any_answer_follows_a_prompt_that_asks_for_no_form(tmp_path: Path) -> None:
+    letter = Prompt(lambda sample: [Message.user(sample.question)], "letter")
+    fields: dict[str, Any] = {"prompts": {"plain": letter}, "name": "tiny"}
+    for task, options in ((tiny(), {}), (tiny(**fields), {"prompt_text": "Say it in your own words."})):
+        path = run_tiny(tmp_path / str(len(options)), task, model_args={"answers": "constant:?"}, **options).folder.path
+        row = again(path, task)["rows"][0]
+        assert (row["n_followed"], row["n_followed_unread"]) == (10, 0)
+
+
+def test_a_prompt_that_is_not_known_has_no_form_to_follow(tmp_path: Path) -> None:
+    path = run_tiny(tmp_path).folder.path
+    renamed = tiny(prompts={"new": tiny().prompts["plain"]}, default_prompt="new")
+    row = again(path, renamed)["rows"][0]
+    assert "n_followed" not in row and "n_followed_unread" not in row
+    stored = RunFolder.open(path).results().rows[0]
+    assert (stored.n_followed, stored.n_followed_unread) == (None, None)
 
 
 def test_unclosed_thoughts_are_no_answer_and_raw_sees_the_thought(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from types import FrameType
 
 import pytest
 
+from kvl_eval.scorers.answers.forms import follows
 from kvl_eval.scorers.reader_protocol import option_texts, read_letter
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.sources import Source
@@ -228,6 +229,14 @@ def test_gold_in_the_form_that_the_default_prompt_asks_for_is_right(task: str) -
         if score.value != 1
     ]
     assert missed == []
+
+
+@each_task
+def test_gold_in_that_form_follows_the_prompt(task: str) -> None:
+    asked = answer_form(TASKS[task].prompts[TASKS[task].default_prompt])
+    form = ASKED_FORMS.get(asked, "The answer is X." if asked == "answer_is" else "X")
+    replies = [(sample, dressed(form, SPEAKERS[task].right(sample))) for sample in bundled(task)]
+    assert [reply for sample, reply in replies if not follows(reply, asked, sample.choices)] == []
 
 
 @each_task

@@ -12,6 +12,7 @@ from kvl_eval.scorers.answers.reading import (
     Kind,
     NotAnswerable,
     Reading,
+    Sought,
     Value,
     Wanted,
 )
@@ -24,4 +25,16 @@ def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
     return reader.read(reply, wanted, split=split)
 
 
-__all__ = ["HOWS", "NOT_ANSWERABLE", "REASONS", "Coords", "Kind", "NotAnswerable", "Reading", "Value", "Wanted", "read"]
+__all__ = [
+    "HOWS",
+    "NOT_ANSWERABLE",
+    "REASONS",
+    "Coords",
+    "Kind",
+    "NotAnswerable",
+    "Reading",
+    "Sought",
+    "Value",
+    "Wanted",
+    "read",
+]

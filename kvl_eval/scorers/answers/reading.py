@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["letter", "letters", "yesno", "integer", "float", "text", "list", "point", "box"]
+Sought = Kind | Literal["unanswerable"]
+"""What a task looks for in an answer: a kind of value, or that the question has no answer."""
 Coords = Literal["auto", "unit", "thousand", "pixel"]
 
 CharSpan = tuple[int, int]
