@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,15 @@ def start_run(
         manifest_of(plan, created),
         plan.lines.chunks(),
         disk,
+        partial(config_files, plan.config),
     )
-    write_config(folder, plan.config)
-    return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
+    try:
+        return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
+    except BaseException:
+        if folder.is_unanswered:
+            folder.discard()
+            write_index(plan.config.output_dir, disk)
+        raise
 
 
 def resume_run(
@@ -324,12 +331,10 @@ def _gap(row: ResultRow) -> str:
 # -- configuration and resuming --------------------------------------------------------------------------------------
 
 
-def write_config(folder: RunFolder, config: RunConfig) -> None:
-    """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
-    own = folder.path / "prompt.txt" if config.prompt_text else None
-    if own is not None:
-        folder.disk.replace(own, [str(config.prompt_text).encode()])
-    folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
+def config_files(config: RunConfig, path: Path) -> dict[str, bytes]:
+    """Of a run folder at `path`: `config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
+    own = {"prompt.txt": str(config.prompt_text).encode()} if config.prompt_text else {}
+    return {**own, "config.yaml": to_yaml(config, path / "prompt.txt" if own else None).encode()}
 
 
 def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:
