@@ -37,7 +37,7 @@ def check_scores(run: RunReader, proof: Verification) -> None:
         proof.add("damaged" if is_there else "incomplete", "results.missing", path, what)
         return
     rows = {row_key(row): row for row in stored.rows}
-    again = _Again({file.name: file for file in sorted((run.folder.path / "scores").glob("*.jsonl"))})
+    again = _ScoredAgain({file.name: file for file in sorted((run.folder.path / "scores").glob("*.jsonl"))})
     try:
         for name in run.task_names:
             _score_again(run, name, stored, again, proof)
@@ -63,7 +63,7 @@ def check_scores(run: RunReader, proof: Verification) -> None:
 
 
 @dataclass(slots=True)
-class _Again:
+class _ScoredAgain:
     """What scoring again gave.
 
     Attributes:
@@ -77,7 +77,7 @@ class _Again:
     not_compared: dict[RowKey, str] = field(default_factory=dict)
 
 
-def _score_again(run: RunReader, name: str, stored: Results, found: _Again, proof: Verification) -> None:
+def _score_again(run: RunReader, name: str, stored: Results, found: _ScoredAgain, proof: Verification) -> None:
     """Score a task again under every protocol it has rows of, and compare the score files."""
     task = run.task(name)
     keys = [row_key(row) for row in stored.rows if row.task == name]
