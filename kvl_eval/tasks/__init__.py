@@ -216,7 +216,7 @@ def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRI
     if split == "mini":
         assert task.mini is not None
         source = replace(source, repo=None, data_dir=MINI / task.mini)
-    samples = _whole_split(task, source, named, reporter)
+    samples = _naming_mini(_whole_split(task, source, named, reporter), task)
     frames = task.data.mini_frames if split == "mini" else None
     return samples if frames is None else (_with_frames(one, frames) for one in samples)
 
@@ -246,6 +246,16 @@ def _whole_split(task: Task, source: Source, split: str, reporter: Reporter) -> 
         expected = f", expected {known.rows:,}" if known is not None and known.rows else ""
         place = str(source.data_dir or source.repo or "") or None
         raise DataError("data.empty", f"{task.name} {split}: 0 rows{expected}", where=place, why=why)
+
+
+def _naming_mini(samples: Iterator[Sample], task: Task) -> Iterator[Sample]:
+    """`samples`; where they cannot be fetched, the error names the bundled split, if there is one."""
+    try:
+        yield from samples
+    except DataError as error:
+        if error.code in ("data.unreachable", "data.offline", "data.gated") and task.mini and error.fix:
+            error.fix += "; --split mini runs the bundled questions"
+        raise
 
 
 def _with_frames(sample: Sample, frames: int) -> Sample:
