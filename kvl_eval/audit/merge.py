@@ -90,7 +90,7 @@ def merge(
             folder.compress()
     finally:
         folder.unlock()
-    return outcome_of(folder, results, None), shards
+    return outcome_of(RunReader(folder, own), results, None), shards
 
 
 def _shard(folder: RunFolder) -> Shard:

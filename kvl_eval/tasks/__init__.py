@@ -80,9 +80,12 @@ TASKS: dict[str, Task] = {
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
-
-
 _OWN: dict[str, str] = {}  # tasks of the user: where each comes from
+
+
+def is_own(name: str) -> bool:
+    """Whether a task comes from a file or an entry point of the user's, whose rules may change at any time."""
+    return name in _OWN
 
 
 def groups() -> dict[str, list[str]]:

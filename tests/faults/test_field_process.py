@@ -293,3 +293,60 @@ def test_P31_a_hub_that_cannot_be_reached(tmp_path: Path) -> None:
     assert lines[-4].startswith("error[data.unreachable]") and "Retrying" not in done.stderr
     assert all(word in lines[-1] for word in ("--data-dir", "--offline", "--split mini"))
     assert not (tmp_path / "out").exists()
+
+
+# The same command again
+
+AGAIN = ("run", "--task", "mathvista", "--model", "fake", "--limit", "5", "-o", "out")
+
+
+def runs(cwd: Path) -> list[Path]:
+    return sorted(path.parent for path in cwd.glob("out/*/run.json"))
+
+
+def test_P28_the_same_command_again_is_complete_already(tmp_path: Path) -> None:
+    first, second = kvl(*AGAIN, cwd=tmp_path), kvl(*AGAIN, cwd=tmp_path)
+    [run] = runs(tmp_path)
+    assert f"already complete: out/{run.name} (use --no-resume to run it again)" in second.stderr
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert second.stdout == first.stdout
+    third = kvl(*AGAIN, "--no-resume", cwd=tmp_path)
+    assert third.returncode == 0 and len(runs(tmp_path)) == 2
+    fourth = kvl(*AGAIN, cwd=tmp_path)
+    assert all(f"out/{run.name}" in fourth.stderr for run in runs(tmp_path))
+
+
+def test_P28_failed_samples_are_named_again(tmp_path: Path) -> None:
+    failing = (*AGAIN, "--model-args", "fail=oom:@1")
+    first, second = kvl(*failing, cwd=tmp_path), kvl(*failing, cwd=tmp_path)
+    assert (first.returncode, second.returncode) == (3, 3)
+    assert "--rerun failed" in second.stderr and len(runs(tmp_path)) == 1
+
+
+def test_P28_an_unfinished_run_is_continued(tmp_path: Path) -> None:
+    kvl(*AGAIN, cwd=tmp_path)
+    [run] = runs(tmp_path)
+    [samples] = run.glob("samples/*.jsonl")
+    samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:2]))
+    manifest = json.loads((run / "run.json").read_text())
+    RunFolder.open(run).save_status("interrupted")
+    done = kvl(*AGAIN, cwd=tmp_path)
+    assert done.returncode == 0 and runs(tmp_path) == [run]
+    assert f"continuing out/{run.name}" in done.stderr
+    assert json.loads((run / "run.json").read_text())["counts"] == manifest["counts"]
+
+
+def test_P28_another_protocol_is_scored_in_the_same_folder(tmp_path: Path) -> None:
+    kvl(*AGAIN, cwd=tmp_path)
+    done = kvl(*AGAIN, "--protocol", "vlmevalkit", cwd=tmp_path)
+    [run] = runs(tmp_path)
+    rows = json.loads((run / "results.json").read_text())["rows"]
+    assert {row["protocol"] for row in rows} == {"official", "vlmevalkit"} and "already complete" in done.stderr
+
+
+def test_P28_other_protocols_do_not_decide_how_a_run_ended(tmp_path: Path) -> None:
+    run_tiny(tmp_path / "out")
+    kvl(*AGAIN, cwd=tmp_path)
+    path = next(path for path in runs(tmp_path) if "mathvista" in path.name)
+    kvl("score", str(path), "--protocol", "all", cwd=tmp_path)
+    assert kvl("resume", str(path), cwd=tmp_path).returncode == 0
