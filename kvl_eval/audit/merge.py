@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.manifest import partial_note
-from kvl_eval.run.runner import RunOutcome, outcome_of, save_end, write_config
+from kvl_eval.run.runner import RunOutcome, config_files, outcome_of, save_end
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import encode_line
@@ -76,9 +77,9 @@ def merge(
     created = datetime.now().astimezone()
     first = shards[0].folder.manifest
     name = run_name(created, first.model.name, list(first.data), str(first.config_fingerprint))
-    folder = RunFolder.create(output_dir, name, _manifest(shards, config, created), _plan_lines(shards, config))
+    manifest, lines = _manifest(shards, config, created), _plan_lines(shards, config)
+    folder = RunFolder.create(output_dir, name, manifest, lines, files=partial(config_files, config))
     try:
-        write_config(folder, config)
         for task in first.data:
             folder.disk.replace(folder.samples_path(task), _records(shards, task))
             if any(replies_path(shard.folder, task).exists() for shard in shards):
@@ -89,7 +90,7 @@ def merge(
             folder.compress()
     finally:
         folder.unlock()
-    return outcome_of(folder, results, None), shards
+    return outcome_of(RunReader(folder, own), results, None), shards
 
 
 def _shard(folder: RunFolder) -> Shard:

@@ -41,10 +41,16 @@ class Checkpoint:
         return folder, weight_files(folder) if self.fetch or any(folder.glob("*.safetensors")) else []
 
     def device(self, *, small: bool = False) -> str:
-        """The device asked for, else a CUDA one where there is one; a small model stays on the CPU unless told."""
-        if self.settings.device not in (None, "auto"):
-            return str(self.settings.device)
+        """The device asked for, else a CUDA one where there is one; a small model stays on the CPU unless told.
+
+        Raises: CheckpointError `model.device` for one that this machine has not.
+        """
         import torch
+
+        from kvl_eval.model.devices import torch_device
+
+        if self.settings.device not in (None, "auto"):
+            return str(torch_device(self.settings.device))
 
         return "cuda" if not (small and self.settings.device is None) and torch.cuda.is_available() else "cpu"
 

@@ -107,7 +107,7 @@ RUN_OPTIONS = (
         "-r",
         "resume",
         default=None,
-        help="Continue the newest matching run, or start a new one.",
+        help="Continue the newest run of the same plan, or start a new one.  [default: resume]",
     ),
     spelled(("--rerun", "--retry-on-error"), help="Which records to redo on resume: failed, all, or ids."),
     spelled(("--seed",), type=int, default=0, show_default=True),

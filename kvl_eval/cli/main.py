@@ -275,7 +275,7 @@ def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bo
     from kvl_eval.cli.list import list_verb
     from kvl_eval.tasks import include
 
-    include(include_path)
+    include(include_path, lambda error: click.echo(error.render(), err=True))
     return list_verb(what, Path(output_dir), as_json)
 
 

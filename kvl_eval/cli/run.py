@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from kvl_eval.model.registry import stored_family
 from kvl_eval.run.config import RunConfig, answers_bundled, resolve
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
+from kvl_eval.store.manifest import RunEntry
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
 SWITCHES = ("offline", "blind", "no_cache", "allow_partial_data", "compress")
@@ -77,8 +79,8 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     from kvl_eval.run.large_data import bring_large, not_here
     from kvl_eval.run.plan import plan_run
     from kvl_eval.run.plan_text import plan_text
-    from kvl_eval.run.progress import make_progress
-    from kvl_eval.run.runner import find_resumable, resume_run, start_run
+    from kvl_eval.run.progress import Silent, make_progress
+    from kvl_eval.run.runner import resume_run, same_runs, start_run
     from kvl_eval.run.warm_plan import plan_warm
     from kvl_eval.scoring.run_reader import RunReader
 
@@ -98,20 +100,38 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     if dry:
         return 0
     progress = make_progress(quiet=flags.switch("no_progress") or as_json)
-    unfinished = find_resumable(plan) if resume is not False else None
-    if unfinished is not None and not resume:
-        click.echo(f"notice: {unfinished} is unfinished and fits; --resume continues it", err=True)
-    if unfinished is not None and resume:
+    same = [] if resume is False else same_runs(plan)
+    if run := _to_continue(same):
         outcome = resume_run(
-            RunReader.open(unfinished),
+            RunReader.open(run.path),
             lambda _: backend,
-            progress,
+            Silent() if run.status == "finished" else progress,
+            changes={name: getattr(config, name) for name in ("protocol", "thinking", "judge", "compress")},
             rerun=_rerun(flags.text("rerun")),
             handle_signals=True,
         )
     else:
         outcome = start_run(plan, backend, progress, handle_signals=True)
     return show(outcome, as_json)
+
+
+def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
+    """The newest run of the same plan that no other process works on, told of; None where a new one is to begin."""
+    for run in same:
+        if run.status == "running":
+            click.echo(f"note: the same run is in progress in {run.path}", err=True)
+    free = [run for run in same if run.status in ("planned", "interrupted", "finished")]
+    if not free:
+        return None
+    counts, newest = free[0].counts, free[0]
+    if newest.status == "finished":
+        others = ", ".join(run.path for run in free[1:] if run.status == "finished")
+        also = f"; so is {others}" if others else ""
+        click.echo(f"already complete: {newest.path}{also} (use --no-resume to run it again)", err=True)
+    else:
+        done = "" if counts is None else f": {counts.planned - counts.pending:,} of {counts.planned:,} answered"
+        click.echo(f"continuing {newest.path}{done} (use --no-resume to start a new run)", err=True)
+    return newest
 
 
 def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool, compress: bool = False) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from kvl_eval.decode import decode
 from kvl_eval.errors import CheckpointError, DecodeError
+from kvl_eval.model.devices import torch_device
 from kvl_eval.model.files import read_json
 from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import allocate, main_device
@@ -269,27 +270,6 @@ def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, Stor
 def _listed(title: str, items: Iterable[str], count: int) -> list[str]:
     shown = [f"{title}: {item}" for _, item in zip(range(SHOWN), items, strict=False)]
     return [*shown, f"{title}: and {count - SHOWN} more"] if count > SHOWN else shown
-
-
-def torch_device(device: torch.device | str | None) -> torch.device:
-    """A device that can be used; None means the CPU. Raises: CheckpointError."""
-    chosen = torch.device("cpu") if device is None else None
-    try:
-        chosen = chosen or torch.device(device)  # type: ignore[arg-type]
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        available = [
-            "cpu",
-            *(["cuda"] if torch.cuda.is_available() else []),
-            *(["mps"] if torch.mps.is_available() else []),
-        ]
-        raise CheckpointError(
-            "model.device",
-            f"device {device!s} cannot be used",
-            why=f"available here: {', '.join(available)}; torch says: {str(error).splitlines()[0]}",
-            fix="choose one of the available devices",
-        ) from None
-    return chosen
 
 
 def torch_dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> torch.dtype:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,13 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
+from kvl_eval.store.manifest import AnswerCounts, Code, Manifest, ModelFacts, Resume, RunEntry
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs, write_index
+from kvl_eval.tasks import is_own
 
 MakeBackend = Callable[[RunConfig], Backend]
 
@@ -90,9 +92,15 @@ def start_run(
         manifest_of(plan, created),
         plan.lines.chunks(),
         disk,
+        partial(config_files, plan.config),
     )
-    write_config(folder, plan.config)
-    return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
+    try:
+        return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
+    except BaseException:
+        if folder.is_unanswered:
+            folder.discard()
+            write_index(plan.config.output_dir, disk)
+        raise
 
 
 def resume_run(
@@ -125,9 +133,9 @@ def resume_run(
     try:
         done = {name: _kept(folder, name, rerun) for name in folder.manifest.data}
         pending = sum(1 for entry in folder.plan() if entry.key not in done[entry.task])
-        if not pending:
-            return _finished(RunReader(folder, run.tasks), changes or {}, progress)
         config = replace(from_json(dict(folder.manifest.config)), **(changes or {}))
+        if not pending:
+            return _finished(RunReader(folder, run.tasks), config, progress)
         backend = make(config)
         plan = plan_run(config, backend, run.tasks, draft_dir=folder.path)
         check_same(folder, plan)
@@ -138,17 +146,18 @@ def resume_run(
     return _carry_out(folder, plan, backend, done, progress, handle_signals)
 
 
-def find_resumable(plan: Plan) -> Path | None:
-    """The newest unfinished run below the output folder with the plan's fingerprint and samples, or None."""
-    fitting = [
-        Path(run.path)
-        for run in list_runs(plan.config.output_dir)
-        if run.config_fingerprint == plan.fingerprint and run.status in ("planned", "interrupted")
-    ]
-    for path in reversed(fitting):
-        if RunFolder.open(path).manifest.selection == plan.selection:
-            return path
-    return None
+def same_runs(plan: Plan) -> list[RunEntry]:
+    """The runs below the output folder with the plan's fingerprint, samples and rows, the newest first."""
+    fitting = [run for run in list_runs(plan.config.output_dir) if run.config_fingerprint == plan.fingerprint]
+    return [run for run in reversed(fitting) if _is_same(RunFolder.open(run.path).manifest, plan)]
+
+
+def _is_same(manifest: Manifest, plan: Plan) -> bool:
+    return manifest.selection == plan.selection and _has_lines(manifest, plan)
+
+
+def _has_lines(manifest: Manifest, plan: Plan) -> bool:
+    return manifest.plan_sha256 in (plan.lines.sha256, former_sha256(plan.lines.chunks()))
 
 
 def check_same(folder: RunFolder, plan: Plan) -> None:
@@ -156,7 +165,7 @@ def check_same(folder: RunFolder, plan: Plan) -> None:
     manifest = folder.manifest
     found = differences(manifest.identity, plan.identity)
     found += differences(encode_object(manifest.selection), encode_object(plan.selection))
-    if not found and manifest.plan_sha256 not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
+    if not found and not _has_lines(manifest, plan):
         found = ["the rows' text columns"]
     if found:
         raise UsageError(
@@ -196,7 +205,7 @@ def _carry_out(
             save_end(folder, results, decode(ModelFacts, encode(plan.model)))
             if plan.config.compress and folder.manifest.status == "finished":
                 folder.compress()
-            return outcome_of(folder, results, session.stop)
+            return outcome_of(RunReader(folder, own), results, session.stop)
     finally:
         progress.close()
         session.close()
@@ -263,29 +272,35 @@ def _logged(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _finished(run: RunReader, changes: Mapping[str, object], progress: Progress) -> RunOutcome:
+def _finished(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
     """A run that lacks nothing: only what is derived may have to be made again."""
     folder = run.folder
     try:
-        done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
-        config = from_json(dict(folder.manifest.config))
-        if finish_judging(run, config, progress) or not done_before:
+        stored = from_json(dict(folder.manifest.config))
+        is_scored = folder.status == "finished" and (folder.path / "results.json").is_file()
+        is_scored = is_scored and _scoring(config) == _scoring(stored) and not any(map(is_own, run.task_names))
+        if finish_judging(run, config, progress) or not is_scored:
             save_end(folder, rescore(run, config.protocol, config.score_view), folder.manifest.model)
-        if changes.get("compress", config.compress):
+        if config.compress:
             folder.compress()
-        progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
-        return outcome_of(folder, folder.results(), None)
+        progress.notice(f"already complete: {folder.path}")
+        return outcome_of(run, folder.results(), None)
     finally:
         folder.unlock()
+
+
+def _scoring(config: RunConfig) -> tuple[object, ...]:
+    """What of a configuration decides scores and no answer."""
+    return config.protocol, config.score_view, config.judge
 
 
 def _pending(results: Results) -> int:
     return sum(row.n_pending for row in results.rows)
 
 
-def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOutcome:
-    """How a run with these results ended, and what to do next."""
-    rows = decisive_rows(results.rows)
+def outcome_of(run: RunReader, results: Results, stop: Stop | None) -> RunOutcome:
+    """How a run with these results ended, by the protocols it was started with, and what to do next."""
+    folder, rows = run.folder, _own_rows(run, results)
     pending = _pending(results)
     gaps = [
         f"{row.task}{'' if row.budget is None else ' at ' + str(row.budget)}: {_gap(row)}"
@@ -310,6 +325,16 @@ def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOut
     return RunOutcome(code, folder, results, message)
 
 
+def _own_rows(run: RunReader, results: Results) -> list[ResultRow]:
+    """The results that decide: those of the run's own protocols, whatever else it was scored under since."""
+    asked, rows = run.folder.manifest.config.get("protocol"), decisive_rows(results.rows)
+    if asked == "all":
+        return rows
+    own = {name: asked or run.task(name).default_protocol for name in run.task_names}
+    scored = {row.task for row in rows if row.protocol == own[row.task]}
+    return [row for row in rows if row.protocol == own[row.task] or row.task not in scored]
+
+
 def _gap(row: ResultRow) -> str:
     failed = ", ".join(f"{reason} {count}" for reason, count in row.failed.items())
     unscored = row.n_ok - row.n_scored
@@ -324,12 +349,10 @@ def _gap(row: ResultRow) -> str:
 # -- configuration and resuming --------------------------------------------------------------------------------------
 
 
-def write_config(folder: RunFolder, config: RunConfig) -> None:
-    """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
-    own = folder.path / "prompt.txt" if config.prompt_text else None
-    if own is not None:
-        folder.disk.replace(own, [str(config.prompt_text).encode()])
-    folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
+def config_files(config: RunConfig, path: Path) -> dict[str, bytes]:
+    """Of a run folder at `path`: `config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
+    own = {"prompt.txt": str(config.prompt_text).encode()} if config.prompt_text else {}
+    return {**own, "config.yaml": to_yaml(config, path / "prompt.txt" if own else None).encode()}
 
 
 def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:

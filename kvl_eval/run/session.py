@@ -6,6 +6,7 @@ Nothing here grows with the number of samples but the keys of those that an earl
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
@@ -282,9 +283,11 @@ class Session:
         return True
 
     def leave(self) -> None:
-        """Give the terminal and the folder back; everything finished is stored already."""
+        """Give the terminal and the folder back, and name the folder; everything finished is stored already."""
         self._progress.close()
         self.folder.unlock()
+        text = f"run folder  {self.folder.path}\nnext        kvl-eval resume {self.folder.path}\n"
+        os.write(2, text.encode(errors="backslashreplace"))  # a signal may have come in the middle of a print
 
     def tell_stop(self) -> None:
         """Say that the run is stopping (not from a signal handler, which may interrupt a print)."""

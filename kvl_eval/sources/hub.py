@@ -21,6 +21,8 @@ from kvl_eval.rows import Row
 from kvl_eval.sources.base import STRICT, Reporter, Source, Tables
 from kvl_eval.sources.local import SUFFIXES, find_files, read_file
 
+CONNECT_SECONDS = 8.0
+
 
 def read_hub(source: Source, split: str, tables: Tables, reporter: Reporter = STRICT) -> Iterator[Row]:
     """The rows of a split of `source.repo`, pictures undecoded.
@@ -51,6 +53,7 @@ def fetch_files(source: Source, patterns: Sequence[str], *, task: str, reporter:
     offline = is_offline(source)
     with clear_errors(source, ", ".join(patterns), task):
         if not offline:
+            _require_hub()
             _before_download(source, patterns, task, reporter)
         folder = snapshot_download(
             source.repo,
@@ -71,6 +74,7 @@ def _files(source: Source, split: str, tables: Tables, reporter: Reporter) -> li
     from huggingface_hub import HfApi
 
     assert source.repo is not None
+    _require_hub()
     builder = datasets.load_dataset_builder(
         source.repo, tables.config, revision=source.revision, cache_dir=_datasets_cache(source)
     )
@@ -91,6 +95,13 @@ def _files(source: Source, split: str, tables: Tables, reporter: Reporter) -> li
         Path(api.hf_hub_download(source.repo, name, repo_type="dataset", revision=commit, cache_dir=cache))
         for commit, name in places
     ]
+
+
+def _require_hub() -> None:
+    """Raises TransportError of httpx at once where there is no hub; its clients try for half a minute."""
+    from huggingface_hub import constants, get_session
+
+    get_session().head(constants.ENDPOINT, timeout=CONNECT_SECONDS)
 
 
 def _cached_files(source: Source, split: str, tables: Tables) -> list[Path] | None:

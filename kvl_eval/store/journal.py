@@ -191,6 +191,18 @@ class Disk:
                 temporary.unlink(missing_ok=True)
             sync_folder(path.parent)
 
+    def show(self, hidden: Path, path: Path) -> bool:
+        """Give a finished folder its name; False where another one took it meanwhile."""
+        with storing(path):
+            try:
+                os.rename(hidden, path)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
+            sync_folder(path.parent)
+        return True
+
     def remove(self, path: Path) -> None:
         """Remove a file whose content stands elsewhere by now."""
         with storing(path):

@@ -18,7 +18,8 @@ wins. A line is read by itself: `jq`, `grep` and pandas see every record whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from pathlib import Path
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError, StorageError, UsageError
 from kvl_eval.store.derived_files import read_results, score_lines
+from kvl_eval.store.hidden import free_names, hidden_folder
 from kvl_eval.store.journal import Disk, Journal, encode_line, remove_leftovers
 from kvl_eval.store.manifest import Manifest, Status
 from kvl_eval.store.manifest_file import StoredManifest, json_text, read_manifest
@@ -74,19 +76,46 @@ class RunFolder:
         manifest: Manifest,
         plan: Iterable[bytes],
         disk: Disk | None = None,
+        files: Callable[[Path], Mapping[str, bytes]] | None = None,
     ) -> RunFolder:
-        """A new folder called `name` (or `name-2`, ...), its plan and manifest written, its lock taken.
+        """A new folder called `name` (or `name-2`, ...), its lock taken.
 
+        Nobody sees it before plan, manifest and `files` lie in it, and a failure leaves nothing behind.
+
+        Args:
+            files: (the folder's path) -> further files, {name: content}.
         Raises: UsageError `output.unusable` if the folder cannot be made, StorageError later.
         """
         disk = disk or Disk()
-        path = _make_folder(output_dir, name)
-        folder = RunFolder(path, StoredManifest(Manifest()), disk)
-        folder.lock()
-        digest = hashlib.sha256()
-        disk.replace(path / "plan.jsonl", _hashing(plan, digest))
-        folder.save(replace(manifest, run_id=path.name, plan_sha256=digest.hexdigest()))
-        return folder
+        hidden = hidden_folder(output_dir, name)
+        try:
+            lock = RunLock(hidden, disk)
+            lock.acquire()
+            digest = hashlib.sha256()
+            disk.replace(hidden / "plan.jsonl", _hashing(plan, digest))
+            manifest = replace(manifest, plan_sha256=digest.hexdigest())
+            for path in free_names(output_dir, name):
+                for file, content in (files(path) if files else {}).items():
+                    disk.replace(hidden / file, [content])
+                stored = StoredManifest(Manifest()).changed_to(replace(manifest, run_id=path.name))
+                disk.replace(hidden / "run.json", [json_text(stored.fields)])
+                if disk.show(hidden, path):
+                    folder = RunFolder(path, stored, disk)
+                    folder._tell_of_lock(lock)
+                    return folder
+            raise UsageError("output.unusable", f"{output_dir} already holds a thousand runs called {name}")
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether no record was written yet."""
+        return not any(path.stat().st_size for path in (self.path / "samples").glob("*"))
 
     @staticmethod
     def open(path: Path | str, disk: Disk | None = None) -> RunFolder:
@@ -107,10 +136,15 @@ class RunFolder:
     def lock(self) -> None:
         """Take the folder for writing. Raises UsageError `run.busy`, naming the holder."""
         self._lock.acquire()
-        left = self._lock.taken_over
         for folder in (self.path, self.path / "scores", self.path.parent):
             remove_leftovers(folder)
-        if left is not None:
+        self._tell_of_lock(self._lock)
+
+    def _tell_of_lock(self, lock: RunLock) -> None:
+        if lock.is_by_file:
+            self.notices.append("the file system cannot lock files; the file `lock` alone keeps other processes away")
+        if lock.taken_over is not None:
+            left = lock.taken_over
             self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which is gone")
 
     def unlock(self) -> None:
@@ -274,27 +308,6 @@ class RunFolder:
                 handle.write(f"{stamp} {text.rstrip()}\n")
         except OSError as error:
             raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
-
-
-def _make_folder(output_dir: Path, name: str) -> Path:
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 1000):
-            path = output_dir / (name if attempt == 1 else f"{name}-{attempt}")
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue
-            (path / "samples").mkdir()
-            return path
-    except OSError as error:
-        raise UsageError(
-            "output.unusable",
-            f"cannot make a run folder in {output_dir}",
-            why=error.strerror or str(error),
-            fix="give another --output-dir",
-        ) from error
-    raise UsageError("output.unusable", f"{output_dir} already holds a thousand runs called {name}")
 
 
 def _hashing(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

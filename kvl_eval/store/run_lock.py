@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from kvl_eval.decode import decode, encode, read_json
-from kvl_eval.errors import DecodeError, UsageError
+from kvl_eval.errors import DecodeError, StorageError, UsageError
 from kvl_eval.store.journal import Disk, is_running, storing
 from kvl_eval.store.records import LockHolder
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+PATIENCE = 5.0  # seconds
 
 
 class RunLock:
@@ -22,6 +27,7 @@ class RunLock:
 
     Attributes:
         taken_over: what is known of the process that left its lock behind, or None.
+        is_by_file: whether the file system cannot lock files, so that a file of its own guards the lock.
     """
 
     def __init__(self, folder: Path, disk: Disk) -> None:
@@ -29,18 +35,15 @@ class RunLock:
         self._path = folder / "lock"
         self._disk = disk
         self.taken_over: LockHolder | None = None
+        self.is_by_file = False
 
     def acquire(self) -> None:
         """Take the lock. Raises UsageError `run.busy`, naming the holder, if another process has it."""
-        with _guard(self._folder):
+        with _guard(self._folder) as can_lock:
+            self.is_by_file = not can_lock
             holder = read_lock(self._folder)
             if holder is not None and not _is_gone(holder):
-                raise UsageError(
-                    "run.busy",
-                    f"another process works on {self._folder}",
-                    where=f"pid {holder.pid} on {holder.host}, since {holder.start}",
-                    fix=f"wait for it, or stop it; if that process is gone, delete {self._path}",
-                )
+                raise _busy(self._folder, holder, self._path)
             self.taken_over = holder
             self._disk.replace(self._path, [json.dumps(encode(_identity())).encode() + b"\n"])
 
@@ -54,8 +57,12 @@ class RunLock:
 
 def read_lock(folder: Path) -> LockHolder | None:
     """Who holds a folder, by its lock file; None where there is none, nobody where it cannot be read."""
+    return _holder(folder / "lock")
+
+
+def _holder(path: Path) -> LockHolder | None:
     try:
-        return decode(LockHolder, read_json((folder / "lock").read_bytes()))
+        return decode(LockHolder, read_json(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, DecodeError):
@@ -69,15 +76,58 @@ def is_held(folder: Path) -> bool:
 
 
 @contextmanager
-def _guard(folder: Path) -> Iterator[None]:
-    """A short critical section between processes on one host."""
+def _guard(folder: Path) -> Iterator[bool]:
+    """A short critical section between processes; whether the file system can lock files.
+
+    Where it cannot (network file systems), a file that only one process can make stands for that lock.
+    """
     with storing(folder):
         descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise StorageError("storage.lock", f"cannot lock {folder}", why=error.strerror) from error
+            with _guard_file(folder / "lock.guard"):
+                yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _guard_file(path: Path) -> Iterator[None]:
+    """As `_guard`, by a file; one whose process is gone is removed. Raises UsageError `run.busy` after 5 seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            break
+        except FileExistsError:
+            holder = _holder(path)
+            if holder is not None and _is_gone(holder) and holder.pid is not None:
+                path.unlink(missing_ok=True)
+            elif time.monotonic() > deadline:
+                raise _busy(path.parent, holder or LockHolder(), path) from None
+            else:
+                time.sleep(0.02)
+    try:
+        os.write(descriptor, json.dumps(encode(_identity())).encode() + b"\n")
+        os.close(descriptor)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _busy(folder: Path, holder: LockHolder, path: Path) -> UsageError:
+    return UsageError(
+        "run.busy",
+        f"another process works on {folder}",
+        where=f"pid {holder.pid} on {holder.host}, since {holder.start}",
+        fix=f"wait for it, or stop it; if that process is gone, delete {path}",
+    )
 
 
 def _identity() -> LockHolder:

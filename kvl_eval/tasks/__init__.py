@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from kvl_eval.errors import ConfigError, DataError, UsageError, unknown
@@ -78,6 +80,12 @@ TASKS: dict[str, Task] = {
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
+_OWN: dict[str, str] = {}  # tasks of the user: where each comes from
+
+
+def is_own(name: str) -> bool:
+    """Whether a task comes from a file or an entry point of the user's, whose rules may change at any time."""
+    return name in _OWN
 
 
 def groups() -> dict[str, list[str]]:
@@ -129,26 +137,59 @@ def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
     return list(chosen.values())
 
 
-def include(folders: Sequence[str]) -> None:
-    """Add the tasks of Python files in `folders` and of installed entry points `kvl_eval.tasks`.
+def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = None) -> None:
+    """Add the tasks of Python files, or of folders of them, and of installed entry points `kvl_eval.tasks`.
 
     A file or entry point offers `TASK` or `TASKS`. This runs the user's own code, named by the user; nothing that comes
-    with a data set is ever run. Raises ConfigError for a folder that is missing or holds no task.
+    with a data set is ever run. `bad` hears of a file that cannot be loaded, which is then left out.
+    Raises: ConfigError `config.include`, for a path without Python files too.
     """
     from importlib.metadata import entry_points
 
     for entry in entry_points(group="kvl_eval.tasks"):
-        _add(entry.load(), entry.name)
+        _loaded(entry.load, entry.name, bad)
     for folder in folders:
-        files = sorted(Path(folder).glob("*.py"))
+        path = Path(folder)
+        files = [path] if path.is_file() else sorted(path.glob("*.py"))
         if not files:
             raise ConfigError("config.include", f"--include-path {folder} holds no Python file")
         for file in files:
-            spec = importlib.util.spec_from_file_location(f"kvl_eval_own_{file.stem}", file)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            _add(module, str(file))
+            _loaded(partial(_run_file, file), str(file), bad)
+
+
+def _run_file(file: Path) -> object:
+    spec = importlib.util.spec_from_file_location(f"kvl_eval_own_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file.name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _loaded(load: Callable[[], object], name: str, bad: Callable[[ConfigError], None] | None) -> None:
+    try:
+        try:
+            offered = load()
+        except (Exception, SystemExit) as error:
+            raise _not_loaded(name, error) from error
+        _add(offered, name)
+    except ConfigError as error:
+        if bad is None:
+            raise
+        bad(error)
+
+
+def _not_loaded(name: str, error: BaseException) -> ConfigError:
+    """The error of code that raises: its last line in `name`, and what it says."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == name else lines[-1] if lines else None
+    return ConfigError(
+        "config.include",
+        f"cannot load {name}",
+        where=name if line is None else f"{name}:{line}",
+        why=traceback.format_exception_only(error)[-1].strip()[:300],
+        fix=f"`python {name}` shows the whole traceback; CONTRIBUTING.md has a task that works",
+    )
 
 
 def _add(offered: object, where: str) -> None:
@@ -158,6 +199,10 @@ def _add(offered: object, where: str) -> None:
     )
     if not tasks:
         raise ConfigError("config.include", f"{where} offers neither TASK nor TASKS", fix="see CONTRIBUTING.md")
+    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != where):
+        other = _OWN.get(name, "kvl-eval")
+        raise ConfigError("config.include", f"{where} offers the task {name}, which {other} has", fix="rename it")
+    _OWN.update({task.name: where for task in tasks})
     TASKS.update({task.name: task for task in tasks})
 
 
@@ -174,7 +219,7 @@ def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRI
     if split == "mini":
         assert task.mini is not None
         source = replace(source, repo=None, data_dir=MINI / task.mini)
-    samples = _whole_split(task, source, named, reporter)
+    samples = _naming_mini(_whole_split(task, source, named, reporter), task)
     frames = task.data.mini_frames if split == "mini" else None
     return samples if frames is None else (_with_frames(one, frames) for one in samples)
 
@@ -204,6 +249,16 @@ def _whole_split(task: Task, source: Source, split: str, reporter: Reporter) -> 
         expected = f", expected {known.rows:,}" if known is not None and known.rows else ""
         place = str(source.data_dir or source.repo or "") or None
         raise DataError("data.empty", f"{task.name} {split}: 0 rows{expected}", where=place, why=why)
+
+
+def _naming_mini(samples: Iterator[Sample], task: Task) -> Iterator[Sample]:
+    """`samples`; where they cannot be fetched, the error names the bundled split, if there is one."""
+    try:
+        yield from samples
+    except DataError as error:
+        if error.code in ("data.unreachable", "data.offline", "data.gated") and task.mini and error.fix:
+            error.fix += "; --split mini runs the bundled questions"
+        raise
 
 
 def _with_frames(sample: Sample, frames: int) -> Sample:

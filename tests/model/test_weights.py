@@ -306,7 +306,7 @@ def test_code_of_a_checkpoint_is_never_run_and_a_notice_says_so(
 @pytest.mark.parametrize(
     ("arguments", "code", "mentions"),
     [
-        ({"device": "cuda:99"}, "model.device", "available here: cpu"),
+        ({"device": "cuda:99"}, "model.device", "available: cpu"),
         ({"device": "quantum"}, "model.device", "quantum"),
         ({"dtype": "int4"}, "model.dtype", "float32, float64, bfloat16, float16"),
         ({"dtype": torch.int8}, "model.dtype", "int8"),

@@ -24,7 +24,7 @@ from kvl_eval.run import session
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
-from kvl_eval.run.runner import RunOutcome, find_resumable, resume_run, start_run
+from kvl_eval.run.runner import RunOutcome, resume_run, same_runs, start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line
@@ -523,22 +523,20 @@ def test_a_damaged_record_is_answered_again(tmp_path: Path) -> None:
     assert comparable(outcome) == comparable(whole)
 
 
-def test_the_newest_unfinished_run_that_fits_is_found(tmp_path: Path) -> None:
+def test_the_newest_run_of_the_same_plan_is_found_first(tmp_path: Path) -> None:
     task = tiny()
 
-    def plan(**options: Any) -> Any:
+    def found(**options: Any) -> list[Path]:
         config = config_of(task, tmp_path, **options)
-        return plan_run(config, make_fake(config), [task])
+        return [Path(run.path) for run in same_runs(plan_run(config, make_fake(config), [task]))]
 
-    run_tiny(tmp_path)
-    assert find_resumable(plan()) is None
+    whole = run_tiny(tmp_path).folder.path
     older, newer = interrupted(tmp_path, 2), interrupted(tmp_path, 3)
     folder = RunFolder.open(older)
     folder.save(replace(folder.manifest, created="2020-01-01T00:00:00+00:00"))
-    assert find_resumable(plan()) == newer
-    assert find_resumable(plan(batch_size=7)) == newer
-    assert find_resumable(plan(seed=1)) is None
-    assert find_resumable(plan(shard=(1, 2))) is None
+    assert found() == [newer, whole, older]
+    assert found(batch_size=7) == found()
+    assert found(seed=1) == found(shard=(1, 2)) == []
 
 
 def test_a_run_inside_a_running_event_loop(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from kvl_eval.model.devices import torch_device
 from kvl_eval.model.files import read_json
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl.architecture import ARCHITECTURE
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.placement import dispatch, main_device, wanted_places
 from kvl_eval.model.places import Places
-from kvl_eval.model.weights import read_weights, torch_device, torch_dtype, write_json, write_weights
+from kvl_eval.model.weights import read_weights, torch_dtype, write_json, write_weights
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
