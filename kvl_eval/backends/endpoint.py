@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from kvl_eval.backends.base import Description, Limits, Request, Settings
 from kvl_eval.backends.chat_client import ChatClient, NoAnswer
-from kvl_eval.backends.chat_models import ListedModel, chosen_model, list_models
+from kvl_eval.backends.chat_models import ListedModel, ModelList, chosen_model, list_models
 from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.backends.encoding import EncodedJob, PromptEncoder
 from kvl_eval.backends.endpoint_answers import (
@@ -31,6 +31,7 @@ from kvl_eval.backends.endpoint_answers import (
     answer_of,
     check_tokens,
     finish_of,
+    flags_of,
     kept_budget,
     marks_of,
     no_means,
@@ -64,7 +65,7 @@ class Endpoint:
         self._args: EndpointArgs = endpoint_args(settings.engine.model_args)
         self._asker = Asker(self._complete, self._args.budget)
         self._encoder = PromptEncoder(settings.media)
-        self._listed: list[ListedModel] | None = None
+        self._listed: ModelList | None = None
         self._opening = 0  # tokens of the opening marker, which a server's own budget does not count
         self._served_checkpoint = served_checkpoint(settings.engine)
 
@@ -77,20 +78,21 @@ class Endpoint:
 
     def describe(self) -> Description:
         """What the server says of the model. Raises: EndpointError, if it cannot be reached: the probe before a run."""
-        model = next((model for model in self._models() if model.id == self.name), ListedModel(id=""))
+        models = self._models().models
+        model = next((model for model in models if model.id == self.name), ListedModel(id=""))
         return Description(
-            identity={"weights_served": model.identity, "dtype": None},
+            identity={"weights_served": {**model.identity}, "dtype": None},
             facts={
                 "path": self.name,
-                "server": model.circumstances,
+                "server": {**model.circumstances},
                 "base_url": self.server.base_url,
-                "listed": [*(model.id for model in self._models()[:20])],
+                "listed": [*(model.id for model in models[:20])],
                 "budget_by": self._args.budget,
                 "device": "server",
             },
         )
 
-    def _models(self) -> list[ListedModel]:
+    def _models(self) -> ModelList:
         if self._listed is None:
             self._listed = list_models(self.server)
         return self._listed
@@ -137,7 +139,7 @@ class Endpoint:
 
     async def _complete(self, messages: list[Json], limit: int, fields: Mapping[str, Json]) -> Reply:
         body = {"model": self.name, "messages": messages, self._args.limit_field: limit, **fields}
-        return await self.client.complete(body)
+        return replace(await self.client.complete(body), limit=limit)
 
     async def _answer(self, job: EncodedJob, answers: Answers) -> None:
         """All answers of one request, as they come; the task itself is the last thing in the queue."""
@@ -217,7 +219,7 @@ class Endpoint:
             trajectory.cut = None
             written = prefix + pieces.alphabet.text(trajectory.line)
             more = await self._asker.ask(job, seed, generation.answer_tokens, prefix=written, logprobs=True)
-            reply = replace(more, usage={**more.usage, "prompt_tokens": reply.count("prompt_tokens")})
+            reply = replace(more, usage=replace(more.usage, prompt=reply.usage.prompt))
             pieces.feed(trajectory, check_tokens(reply), finish_of(reply))
 
     # -- completions
@@ -227,8 +229,10 @@ class Endpoint:
 
     def _completion(self, job: EncodedJob, reply: Reply, answer: Completion) -> Completion:
         """A finished answer with what its reply says; `extra` names another model than the one asked for."""
-        prefix, prompt_tokens = job.request.prefix, reply.count("prompt_tokens")
+        prefix, prompt_tokens = job.request.prefix, reply.usage.prompt or 0
         other: dict[str, Json] = {"model": reply.model} if reply.model and reply.model != self.name else {}
+        flags = flags_of(reply)
+        other |= {"flags": list(flags)} if flags else {}
         if self._served_checkpoint is not None and not prefix:
             ours = self._served_checkpoint.count(job.prompt)
             other |= {"prompt_tokens_ours": ours} if ours != prompt_tokens else {}
