@@ -297,7 +297,7 @@ def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOut
     if stop is not None and pending:
         code = stop.exit_code
         lines.append(("stopped", stop.reason))
-    lines += [("gaps", gap) for gap in gaps]
+    lines += [("gaps", gap) for gap in gaps] + _overflow_hint(rows, folder.manifest.model.device == "server")
     if pending:
         lines.append(("next", f"kvl-eval resume {folder.path}"))
     elif any(row.n_failed for row in rows):
@@ -308,6 +308,15 @@ def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOut
         lines.append(("next", f"kvl-eval report {folder.path}"))
     message = "\n".join(f"{label:<12}{text}" for label, text in lines)
     return RunOutcome(code, folder, results, message)
+
+
+def _overflow_hint(rows: Iterable[ResultRow], is_server: bool) -> list[tuple[str, str]]:
+    """What helps against prompts that were too long for the context; nothing where there were none."""
+    count = sum(row.failed.get("context_overflow", 0) for row in rows)
+    prompts = "1 prompt was" if count == 1 else f"{count} prompts were"
+    whose = "server's" if is_server else "model's"
+    text = f"{prompts} longer than the {whose} context; --max-pixels, --frames or a longer context"
+    return [("hint", text)] if count else []
 
 
 def _gap(row: ResultRow) -> str:

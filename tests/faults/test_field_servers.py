@@ -6,14 +6,14 @@ import asyncio
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvl_eval.backends.base import Request, Settings
-from kvl_eval.backends.chat_client import Server, retry_after
+from kvl_eval.backends.chat_client import ChatClient, Server, retry_after
 from kvl_eval.backends.chat_models import list_models
 from kvl_eval.backends.endpoint import Endpoint
 from kvl_eval.errors import EndpointError
@@ -51,6 +51,7 @@ def answer(stub: Stub, generation: Generation | None = None, **settings: Any) ->
 
     async def collect() -> list[tuple[str, Completion]]:
         backend = Endpoint(Settings.of(**{"base_url": stub.url, "num_workers": 0, "max_retries": 0, **settings}))
+        backend.client = ChatClient(replace(backend.server, pause=0.01))
         try:
             return [item async for item in backend.generate([request])]
         finally:
@@ -416,3 +417,117 @@ def test_E19_an_answer_that_the_reasoning_parser_took(tmp_path: Path, stub: Stub
 def test_E19_a_thought_that_the_limit_ended_is_none(stub: Stub) -> None:
     stub.script = in_turn(chat(None, message={"reasoning_content": "so and"}, finish="length"))
     assert "flags" not in answer(stub).extra
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+VLLM = "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens."
+OVERFLOWS = {
+    "vllm": (400, {"object": "error", "message": VLLM, "type": "BadRequestError", "code": 400}),
+    "llamacpp-400": (
+        400,
+        {
+            "error": {
+                "code": 400,
+                "message": "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it",
+                "type": "exceed_context_size_error",
+            }
+        },
+    ),
+    "llamacpp-500": (
+        500,
+        {"error": {"code": 500, "message": "the request exceeds the available context size", "type": "server_error"}},
+    ),
+    "hosted": (
+        400,
+        {
+            "error": {
+                "message": "Input is too long (9000 > 4096)",
+                "code": "context_length_exceeded",
+                "param": "messages",
+            }
+        },
+    ),
+    "sglang": (
+        400,
+        {
+            "object": "error",
+            "message": "The input (9000 tokens) is longer than the model's context length (4096 tokens).",
+        },
+    ),
+    "inside-200": (200, {"error": {"code": 400, "message": VLLM}}),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), OVERFLOWS.values(), ids=OVERFLOWS)
+def test_E20_prompts_longer_than_the_servers_context(tmp_path: Path, stub: Stub, status: int, body: object) -> None:
+    long = Answer(status=status, body=json.dumps(body).encode())
+    stub.script = by_question([chat("B"), long, chat("B"), long])
+    outcome, _, _ = run(tmp_path, stub.url, n=4)
+    assert {number: record.reason for number, record in records(outcome).items()} == {
+        0: None,
+        1: "context_overflow",
+        2: None,
+        3: "context_overflow",
+    }
+    assert len(stub.asked) == 4, "no second try"
+    said = records(outcome)[1].message or ""
+    assert "longer than the server's context" in said and ("9000" in said) == ("9000" in json.dumps(body))
+    hint = "2 prompts were longer than the server's context; --max-pixels, --frames or a longer context"
+    assert hint in outcome.message and outcome.exit_code == 3
+    check(outcome, 4)
+
+
+def test_E20_too_many_tokens_a_minute_is_no_long_prompt(stub: Stub) -> None:
+    stub.script = in_turn(
+        failing(429, "Request too large: tokens per min (TPM): Limit 30000, Requested 40000"), chat("B")
+    )
+    assert answer(stub, max_retries=1).answer == "B"
+
+
+INSIDE: tuple[tuple[object, int], ...] = (
+    ({"code": 429, "message": "slow"}, 429),
+    ({"code": "429", "message": "slow"}, 429),
+    ({"code": 503, "message": "model overloaded"}, 503),
+    ({"code": "overloaded", "message": "model overloaded"}, 500),
+    ({"code": None, "message": "oh"}, 500),
+    ({"code": 200, "message": "oh"}, 500),
+    ({"code": 10**400}, 500),
+    ({}, 500),
+    ("oh", 500),
+    (["oh"], 500),
+)
+
+
+@pytest.mark.parametrize(("error", "status"), INSIDE)
+@pytest.mark.parametrize("in_choice", [False, True], ids=["body", "choice"])
+def test_E21_an_error_inside_a_success_is_tried_again(stub: Stub, error: object, status: int, in_choice: bool) -> None:
+    choice = {"message": {"content": ""}, "finish_reason": "error", "error": error}
+    broken = body_of({"choices": [choice]} if in_choice else {"error": error})
+    stub.script = in_turn(broken, chat("B"))
+    completion = answer(stub, max_retries=1)
+    assert (completion.answer, completion.attempt) == ("B", 2)
+    stub.asked.clear()
+    stub.script = in_turn(broken)
+    completion = answer(stub)
+    assert completion.reason == "endpoint_error" and f"HTTP {status}" in (completion.message or "")
+
+
+def test_E21_a_request_that_is_refused_inside_a_success(stub: Stub) -> None:
+    stub.script = in_turn(body_of({"error": {"code": 400, "message": "too many pictures"}, "choices": []}))
+    completion = answer(stub, max_retries=2)
+    assert completion.reason == "rejected_request" and "too many pictures" in (completion.message or "")
+    assert len(stub.asked) == 1
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_E21_a_server_that_refuses_everybody_inside_a_success(stub: Stub, code: int) -> None:
+    stub.script = in_turn(body_of({"error": {"code": code, "message": "no"}}))
+    with pytest.raises(EndpointError, match=str(code)):
+        answer(stub, max_retries=2)
+
+
+@pytest.mark.parametrize("error", [None, "a warning", {"code": 503}])
+def test_E21_an_error_beside_a_usable_answer_is_none(stub: Stub, error: object) -> None:
+    stub.script = in_turn(body_of({**GOOD, "error": error}))
+    assert answer(stub).answer == "B"
