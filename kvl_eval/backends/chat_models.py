@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from kvl_eval.backends.chat_client import PROBE_SECONDS, Server, headers_for, refused
 from kvl_eval.backends.chat_reply import LIMITS, MAX_BODY, quoted, without_key
-from kvl_eval.decode import Count, Json, Length, decode, read_json, unknown_fields
+from kvl_eval.decode import Count, Json, Length, decode, encode, read_json, unknown_fields
 from kvl_eval.errors import DecodeError, EndpointError
 
 MOST_NAMED = 10  # models that an error names
@@ -42,8 +42,19 @@ class ModelList:
 # -- what servers send: a field that cannot be used counts as absent
 
 Name = Annotated[str, Length(1, 512)]
-IDENTITY: Mapping[str, Any] = {"root": Name | None, "parent": Name | None}
-CIRCUMSTANCES: Mapping[str, Any] = {"owned_by": Name, "max_model_len": Count, "meta": Mapping[str, Json]}
+IDENTITY = ("root", "parent")
+CIRCUMSTANCES = ("owned_by", "max_model_len", "meta")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _About:
+    """What a server says of a model; each field is decoded by itself."""
+
+    root: Name | None = None
+    parent: Name | None = None
+    owned_by: Name | None = None
+    max_model_len: Count | None = None
+    meta: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +126,13 @@ def _model(entry: object) -> ListedModel | None:
     return ListedModel(id=model.id, identity=identity, circumstances=_usable(model.others, CIRCUMSTANCES))
 
 
-def _usable(fields: Mapping[str, object], kinds: Mapping[str, Any]) -> dict[str, Json]:
-    """Those of the fields that have their kind."""
+def _usable(fields: Mapping[str, object], names: Sequence[str]) -> dict[str, Json]:
+    """Those of the named fields that are there and have their type."""
     usable: dict[str, Json] = {}
-    for name, kind in kinds.items():
-        with suppress(DecodeError):
-            usable |= {name: decode(kind, fields[name])} if name in fields else {}
+    for name in names:
+        if name in fields:
+            with suppress(DecodeError):
+                usable[name] = encode(getattr(decode(_About, {name: fields[name]}), name))
     return usable
 
 

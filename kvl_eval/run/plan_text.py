@@ -16,7 +16,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
     shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    shown += _family_text(config)
+    shown += _family_text(config) + _omitted_text(plan)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -42,6 +42,16 @@ def _family_text(config: RunConfig) -> list[str]:
             f"          --family {'|'.join(known_family.name for known_family in known.published)} says which it is"
         )
     return lines
+
+
+def _omitted_text(plan: Plan) -> list[str]:
+    """Fields that are not sent to a server, and what follows from it."""
+    omitted = plan.model.get("omitted")
+    names = [str(name) for name in omitted] if isinstance(omitted, list) else []
+    lines = ["seed not sent: answers cannot be repeated"] if "seed" in names else []
+    others = [name for name in names if name != "seed"]
+    lines += [f"{', '.join(others)} not sent: the server's own values are used"] if others else []
+    return [f"server    {line}" for line in lines]
 
 
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:

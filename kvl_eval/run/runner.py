@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import Backend
+from kvl_eval.backends.base import Backend, Probing
 from kvl_eval.decode import decode, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
@@ -78,10 +78,12 @@ def start_run(
 
     With `handle_signals` (main thread only) SIGINT and SIGTERM end the run in order: what is under way gets 5 s,
     aggregates are written, the second signal stops at once. Without it they are left to the caller.
-    Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge, and what the backend raises
-    when it cannot work at all.
+    Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge or server, and what the
+    backend raises when it cannot work at all.
     """
     check_judge(plan.config, (task.task for task in plan.tasks))
+    if isinstance(backend, Probing):
+        run_async(backend.probe([task.config.generation for task in plan.tasks]))
     created = datetime.now().astimezone()
     names = [task.name for task in plan.tasks]
     folder = RunFolder.create(
