@@ -24,6 +24,7 @@ FINISH: Mapping[str, FinishReason] = {
     "max_tokens": "length",
     "model_length": "length",
 }
+STOP_TEXTS = ("</s>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end|>", "[EOS]")
 TOOLS = ("tool_calls", "function_call")  # no answer: nobody offered a tool
 REPLACED = "\ufffd".encode()  # what stands in a text for bytes that make no character
 OTHER_OPEN, OTHER_CLOSE = "<think>", "</think>"  # how other families than Kimi-VL mark a thought
@@ -55,6 +56,15 @@ def flags_of(reply: Reply) -> tuple[str, ...]:
     return tuple(name for name, is_set in flags.items() if is_set)
 
 
+def shown_stop(reply: Reply) -> str:
+    """The special token that ended a reply, where the server shows it at the end of the text; else nothing."""
+    if reply.finish not in FINISH or FINISH[reply.finish] != "stop":
+        return ""
+    text = reply.content or reply.reasoning or ""
+    stop = next((token for token in STOP_TEXTS if text.endswith(token)), "")
+    return "" if stop == "</s>" and "<s>" in text else stop  # which is struck out, in HTML
+
+
 def _is_misplaced(reply: Reply) -> bool:
     """Whether a reasoning parser that does not fit the model took the answer, or left the thought's markers."""
     if not reply.reasoning:
@@ -81,7 +91,10 @@ def answer_of(reply: Reply) -> Completion:
         raw = THINK_OPEN + reply.reasoning + (THINK_CLOSE + content if closed else "")
     else:
         raw = content
-    thought = split_thought(raw)
+    stop = shown_stop(reply)
+    if stop:
+        notes["stop_token"] = stop
+    thought = split_thought(raw.removesuffix(stop))
     thinking, counted = _thinking_tokens(reply, thought.thinking, thought.answer)
     total = reply.usage.completion or 0
     if counted is not None:
@@ -121,7 +134,7 @@ def check_tokens(reply: Reply) -> Sequence[bytes]:
             why=f"it came as {reply.reasoning_field}",
             fix="start it without a reasoning parser, or use --model-args budget=thinking_token_budget",
         )
-    pieces = spelling(reply.tokens or (), (reply.content or "").encode())
+    pieces = spelling(reply.tokens or (), (reply.content or "").encode("utf-8", "surrogatepass"))
     if pieces is None:
         raise SampleError("bad_response", "the tokens of the reply do not spell its text, so they cannot be counted")
     return pieces

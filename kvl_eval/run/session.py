@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.jobs import unstorable
 from kvl_eval.decode import decode, encode_object
-from kvl_eval.errors import KvlEvalError, SampleError
+from kvl_eval.errors import DecodeError, KvlEvalError, SampleError
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
@@ -209,8 +210,14 @@ class Session:
         task = entry.task.name
         if task not in self._journals:
             self._journals[task] = self.folder.journal(task)
-        record = _record(self.plan, entry, completion)
-        self._journals[task].append(encode_object(record))
+        try:
+            record = _record(self.plan, entry, completion)
+            fields = encode_object(record)
+        except DecodeError as error:  # what could not be read again
+            completion = unstorable(completion, error)
+            record = _record(self.plan, entry, completion)
+            fields = encode_object(record)
+        self._journals[task].append(fields)
         self._count(entry, completion, record)
 
     def _count(self, entry: _InFlight, completion: Completion, record: Record) -> None:

@@ -82,7 +82,8 @@ def chat(content: str | None, **fields: Any) -> Answer:
     choice = {"index": 0, "message": message, "finish_reason": fields.pop("finish", "stop")}
     if "logprobs" in fields:
         tokens = fields.pop("logprobs")
-        choice["logprobs"] = {"content": [{"token": token, "bytes": list(token.encode())} for token in tokens]}
+        pairs = [(token, list(token.encode("utf-8", "surrogatepass"))) for token in tokens]
+        choice["logprobs"] = {"content": [{"token": token, "bytes": data} for token, data in pairs]}
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,17 +16,22 @@ from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.chat_client import ChatClient, Server, retry_after
 from kvl_eval.backends.chat_models import list_models
 from kvl_eval.backends.endpoint import Endpoint
+from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError, EndpointError
 from kvl_eval.run.judge_stage import judge_run
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.progress import Silent
+from kvl_eval.run.runner import start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.replies import reply_lines
-from kvl_eval.types import Completion, Generation, Message
+from kvl_eval.tasks.base import Protocol
+from kvl_eval.types import Completion, Generation, Message, TokenCounts
+from tests.faults.invariants import check_invariants
 from tests.faults.server_runs import check, quick, records, run, words
 from tests.faults.stub_server import MODEL, Answer, Asked, Stub, chat, failing, in_turn, models, serving
-from tests.tiny_task import config_of, run_tiny, tiny
+from tests.tiny_task import config_of, gold_answer, run_tiny, tiny
+from tests.tiny_task import score as letter_score
 
 HUGE = 10**400
 
@@ -722,3 +727,68 @@ def test_E25_habits_that_concern_every_sample(stub: Stub, reply: Answer, fix: st
 def test_E25_a_server_that_is_still_loading_is_waited_for(stub: Stub) -> None:
     stub.script = in_turn(failing(503, "Loading model"), chat("B"))
     assert answer(stub, max_retries=1).answer == "B"
+
+
+# -- what is stored --------------------------------------------------------------------------------------------------
+
+
+class Counting(FakeBackend):
+    """Gives a count that no record can hold for one question."""
+
+    async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        async for key, completion in super().generate(requests):
+            if key.endswith("q/3"):
+                completion = replace(completion, tokens=TokenCounts(prompt=HUGE))
+            yield key, completion
+
+
+def test_R11_a_count_that_could_not_be_read_again_costs_its_sample(tmp_path: Path) -> None:
+    task = tiny(5)
+    config = config_of(task, tmp_path)
+    backend = Counting(config.settings, answer=gold_answer)
+    outcome = start_run(plan_run(config, backend, [task]), backend)
+    assert outcome.exit_code == 3
+    stored = {record.sample_id: record for record in outcome.folder.records("tiny")}
+    assert [record.reason for name, record in stored.items() if name != "q/3"] == [None] * 4
+    assert stored["q/3"].reason == "unusable_answer"
+    assert "tokens.prompt: about 10^400" in (stored["q/3"].message or "")
+    check_invariants(outcome.folder.path, task, exit_code=3)
+
+
+STOPS = ("</s>", "<|eot_id|>", "<end_of_turn>", "<|im_end|>")
+
+
+@pytest.mark.parametrize("view", ["answer", "raw"])
+@pytest.mark.parametrize("stop", STOPS)
+def test_S11_scorers_never_see_a_servers_stop_token(
+    tmp_path: Path, stub: Stub, stop: str, view: Literal["answer", "raw"]
+) -> None:
+    stub.script = in_turn(chat(f"<think>so</think>B{stop}"))
+    task = words(1)
+    config = config_of(task, tmp_path, base_url=stub.url, num_workers=0, score_view=view)
+    seen: list[str] = []
+
+    def note(sample: Any, text: str, extraction: Any) -> Any:
+        seen.append(text)
+        return letter_score(sample, text, extraction)
+
+    task = replace(task, protocols={"official": Protocol(score=note)})
+    backend = quick(config)
+    outcome = start_run(plan_run(config, backend, [task]), backend)
+    assert seen and not [text for text in seen if stop in text]
+    [record] = outcome.folder.records("tiny")
+    assert (record.extra.stop_token, record.answer) == (stop, "B")
+    assert record.raw_output.endswith(stop), "stored as it came"
+
+
+@pytest.mark.parametrize("text", ["<s>B</s>", "B</s>."])
+def test_S11_what_only_looks_like_a_stop_token_stays(stub: Stub, text: str) -> None:
+    stub.script = in_turn(chat(text))
+    assert answer(stub).answer == text
+
+
+def test_E16_a_lone_surrogate_in_an_answer(tmp_path: Path, stub: Stub) -> None:
+    stub.script = in_turn(chat("B \ud800", logprobs=["B \ud800"]))
+    assert answer(stub).answer == "B \ud800"
+    stub.script = lambda asked: chat("yes", logprobs=["yes"]) if "Say yes" in asked.texts else chat("B\ud800")
+    assert answer(stub, budgeted()).reason in ("bad_response", None)
