@@ -115,7 +115,7 @@ class Server:
         return key
 
 
-class _Again(Exception):
+class _TryAgain(Exception):
     """A try that failed in a way another one may mend.
 
     Attributes:
@@ -139,7 +139,7 @@ class NoAnswer(SampleError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
+class _SentRequest:
     """A request as it is sent, the names of its fields, and whether its log-probabilities are needed."""
 
     content: bytes
@@ -212,7 +212,7 @@ class ChatClient:
         """
         from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 
-        question = _Question(
+        question = _SentRequest(
             content=json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace"),
             fields=frozenset(body),
             with_tokens="logprobs" in body,
@@ -221,24 +221,26 @@ class ChatClient:
         patience = stop_after_attempt(self.server.max_retries + 1) | stop_after_delay(
             TOTAL * self.server.request_timeout
         )
-        retrying = AsyncRetrying(retry=retry_if_exception_type(_Again), stop=patience, wait=self._pause, reraise=True)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_TryAgain), stop=patience, wait=self._pause, reraise=True
+        )
         try:
             async for attempt in retrying:
                 with attempt:
                     self.counts["retries"] += tries > 0
                     tries, spent = tries + 1, time.monotonic() - begun
                     reply = await self._try(question)
-        except _Again as error:
+        except _TryAgain as error:
             raise NoAnswer(error, tries, time.monotonic() - begun) from None
         return replace(reply, tries=tries, waited=spent)
 
-    async def _try(self, question: _Question) -> Reply:
+    async def _try(self, question: _SentRequest) -> Reply:
         """The reply of one successful call, made when there is room for it."""
         epoch = await self.gate.enter()
         try:
             self.counts["calls"] += 1
             reply = await self._post(question)
-        except _Again as error:
+        except _TryAgain as error:
             if error.overloaded:
                 self.gate.overloaded(epoch)
             raise
@@ -247,7 +249,7 @@ class ChatClient:
         self.gate.succeeded()
         return reply
 
-    async def _post(self, question: _Question) -> Reply:
+    async def _post(self, question: _SentRequest) -> Reply:
         import httpx2
 
         self._http = self._http or new_client(self.server, self._key)
@@ -263,9 +265,9 @@ class ChatClient:
                         raise bad_response(f"a body of more than {MAX_BODY} bytes", self._quote(data))
         except TimeoutError:
             self.counts["timeouts"] += 1
-            raise _Again(f"no whole reply within {self.server.request_timeout:g} s", overloaded=True) from None
+            raise _TryAgain(f"no whole reply within {self.server.request_timeout:g} s", overloaded=True) from None
         except httpx2.TransportError as error:
-            raise _Again(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
+            raise _TryAgain(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
         except httpx2.DecodingError as error:
             raise bad_response("a body that cannot be decoded", without_key(str(error), self._key)) from None
         if not 200 <= response.status_code < 300:
@@ -276,7 +278,7 @@ class ChatClient:
         except ErrorInside as error:
             raise self._refusal(error.status, bytes(data), question) from None
 
-    def _refusal(self, status: int, data: bytes, question: _Question, after: float | None = None) -> Exception:
+    def _refusal(self, status: int, data: bytes, question: _SentRequest, after: float | None = None) -> Exception:
         """The error that a status stands for, with what the server says."""
         text, error = self._quote(data), read_error(data)
         habit = habit_of(error)
@@ -286,7 +288,7 @@ class ChatClient:
         if status in AGAIN or status >= 500:
             self.counts["limited"] += status == 429
             said = "; ".join(part for part in (text, habit) if part)
-            return _Again(f"HTTP {status}: {said}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
+            return _TryAgain(f"HTTP {status}: {said}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
         if status in FOR_ALL or status < 400:
             return refused(self.server, status, text, habit)
         field = refused_field(error, question.fields) if status in FIELD_STATUS else None
@@ -302,7 +304,7 @@ class ChatClient:
         error = state.outcome.exception() if state.outcome is not None else None
         pause = self.server.pause
         seconds = wait_exponential(multiplier=pause, max=LONGEST_PAUSE)(state)
-        if isinstance(error, _Again) and error.after is not None:
+        if isinstance(error, _TryAgain) and error.after is not None:
             seconds = min(error.after, LONGEST_PAUSE)
         return float(seconds + wait_random(0, pause)(state))
 

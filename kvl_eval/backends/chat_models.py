@@ -47,7 +47,7 @@ CIRCUMSTANCES = ("owned_by", "max_model_len", "meta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _About:
+class _ModelFields:
     """What a server says of a model; each field is decoded by itself."""
 
     root: Name | None = None
@@ -58,12 +58,12 @@ class _About:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Body:
+class _SentList:
     data: list[object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _ListEntry:
     id: Name
     others: Mapping[str, object] = unknown_fields()
 
@@ -104,7 +104,7 @@ def list_models(server: Server) -> ModelList:
 
 def _listed(server: Server, data: bytes, text: str) -> ModelList:
     try:
-        entries = decode(_Body, read_json(data, LIMITS)).data
+        entries = decode(_SentList, read_json(data, LIMITS)).data
     except DecodeError:
         raise EndpointError(
             "endpoint.models",
@@ -119,7 +119,7 @@ def _listed(server: Server, data: bytes, text: str) -> ModelList:
 def _model(entry: object) -> ListedModel | None:
     """An entry of the list; None where it has no id that can be used."""
     try:
-        model = decode(_Entry, entry)
+        model = decode(_ListEntry, entry)
     except DecodeError:
         return None
     identity = {"id": model.id, **_usable(model.others, IDENTITY)}
@@ -132,7 +132,7 @@ def _usable(fields: Mapping[str, object], names: Sequence[str]) -> dict[str, Jso
     for name in names:
         if name in fields:
             with suppress(DecodeError):
-                usable[name] = encode(getattr(decode(_About, {name: fields[name]}), name))
+                usable[name] = encode(getattr(decode(_ModelFields, {name: fields[name]}), name))
     return usable
 
 

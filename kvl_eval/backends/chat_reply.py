@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from kvl_eval.backends.chat_errors import ErrorInside, habit_of_body, inner_status
-from kvl_eval.decode import Between, Count, Length, ReadLimits, decode, read_json
+from kvl_eval.decode import Between, Count, Length, ReadLimits, decode, read_json, shown
 from kvl_eval.errors import DecodeError, SampleError
 
 MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
@@ -29,26 +29,26 @@ ModelName = Annotated[str, Length(0, 512)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _SentPart:
     """One part of a content list; a thought is a text or a list of parts."""
 
     type: str
     text: str | None = None
-    thinking: str | list[_Part] | None = None
-    reasoning: str | list[_Part] | None = None
+    thinking: str | list[_SentPart] | None = None
+    reasoning: str | list[_SentPart] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Message:
-    content: str | Annotated[list[_Part], Length(1, 2**16)] | None = None
+class _SentMessage:
+    content: str | Annotated[list[_SentPart], Length(1, 2**16)] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    message: _Message
+class _SentChoice:
+    message: _SentMessage
     finish_reason: str | None = None
     logprobs: object = None
 
@@ -59,26 +59,26 @@ class _CountDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Counted:
+class _CountField:
     value: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Usage:
+class _SentUsage:
     prompt_tokens: object = None
     completion_tokens: object = None
     completion_tokens_details: _CountDetails | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Completion:
+class _SentReply:
     choices: Annotated[list[object], Length(1, 2**16)]
     model: ModelName | None = None
-    usage: _Usage | None = None
+    usage: _SentUsage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
+class _FailedChoice:
     error: object = None
 
 
@@ -89,21 +89,21 @@ class _FailedBody:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Token:
+class _SentToken:
     token: str
     bytes: Annotated[tuple[Byte, ...], Length(0, 4096)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Logprobs:
-    content: list[_Token] | None = None
+class _SentLogprobs:
+    content: list[_SentToken] | None = None
 
 
 # -- what is made of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class ServerCounts:
     """A server's token counts; None where it sends none, or none that can be used.
 
     Attributes:
@@ -140,7 +140,7 @@ class Reply:
     reasoning_field: str | None
     finish: str | None
     model: str
-    usage: Usage = field(default_factory=Usage)
+    usage: ServerCounts = field(default_factory=ServerCounts)
     tokens: tuple[bytes, ...] | None = None
     refusal: str | None = None
     limit: int | None = None
@@ -163,9 +163,9 @@ def read_reply(data: bytes, quote: Callable[[bytes], str], *, with_tokens: bool 
         raise bad_response(habit_of_body(data) or f"the body {error.message}", quote(data)) from None
     try:
         _check_failure(value)
-        completion = decode(_Completion, value)
+        completion = decode(_SentReply, value)
         _check_choice(completion.choices[0])
-        return _reply(completion, decode(_Choice, completion.choices[0], "choices[0]"), with_tokens=with_tokens)
+        return _reply(completion, decode(_SentChoice, completion.choices[0], "choices[0]"), with_tokens=with_tokens)
     except DecodeError as error:
         raise bad_response(habit_of_body(data) or error.message, quote(data)) from None
 
@@ -179,12 +179,12 @@ def _check_failure(value: object) -> None:
 
 def _check_choice(value: object) -> None:
     """Raises ErrorInside for a choice with an error of its own."""
-    error = decode(_Failure, value, "choices[0]").error
+    error = decode(_FailedChoice, value, "choices[0]").error
     if error is not None:
         raise ErrorInside(inner_status(error))
 
 
-def _reply(completion: _Completion, choice: _Choice, *, with_tokens: bool) -> Reply:
+def _reply(completion: _SentReply, choice: _SentChoice, *, with_tokens: bool) -> Reply:
     message = choice.message
     content, thought = _texts(message)
     if choice.finish_reason in FAILED:
@@ -205,13 +205,13 @@ def _reply(completion: _Completion, choice: _Choice, *, with_tokens: bool) -> Re
         reasoning_field=name,
         finish=choice.finish_reason,
         model=completion.model or "",
-        usage=_usage(completion.usage or _Usage()),
+        usage=_usage(completion.usage or _SentUsage()),
         tokens=tokens,
         refusal=message.refusal,
     )
 
 
-def _texts(message: _Message) -> tuple[str | None, str | None]:
+def _texts(message: _SentMessage) -> tuple[str | None, str | None]:
     """The answer, and the thought among the parts of a content list."""
     if not isinstance(message.content, list):
         return message.content, None
@@ -227,49 +227,46 @@ def _texts(message: _Message) -> tuple[str | None, str | None]:
     return "".join(answer) if answer else None, "".join(thought) if thought else None
 
 
-def _text(part: _Part, path: str) -> str:
+def _text(part: _SentPart, path: str) -> str:
     return decode(str, part.text, f"{path}.text")
 
 
-def _thought(part: _Part, path: str) -> str:
+def _thought(part: _SentPart, path: str) -> str:
     inner = next((value for value in (part.thinking, part.reasoning, part.text) if value is not None), None)
     if not isinstance(inner, list):
         return decode(str, inner, f"{path}.{part.type}")
     texts = list[str]()
     for number, piece in enumerate(inner):
         place = f"{path}.{part.type}[{number}]"
-        if piece.type not in TEXT_PARTS:
+        if piece.type not in TEXT_PARTS:  # a thought holds no thought
             raise _odd_part(piece, place)
         texts.append(_text(piece, place))
     return "".join(texts)
 
 
-def _odd_part(part: _Part, path: str) -> DecodeError:
-    try:
-        decode(Literal["text", "output_text", "thinking", "reasoning"], part.type, f"{path}.type")
-    except DecodeError as error:
-        return error
-    return DecodeError("input.form", f"{path}.type: a thought inside a thought")
+def _odd_part(part: _SentPart, path: str) -> DecodeError:
+    wanted = ", ".join([*TEXT_PARTS, *THOUGHT_PARTS])
+    return DecodeError("input.form", f"{path}.type: {shown(part.type)}, wanted one of {wanted}")
 
 
-def _usage(usage: _Usage) -> Usage:
+def _usage(usage: _SentUsage) -> ServerCounts:
     details = usage.completion_tokens_details or _CountDetails()
     sent = (usage.prompt_tokens, usage.completion_tokens, details.reasoning_tokens)
     counts = [usable_count(value) for value in sent]
     unusable = any(count is None and value is not None for count, value in zip(counts, sent, strict=True))
-    return Usage(prompt=counts[0], completion=counts[1], thinking=counts[2], unusable=unusable)
+    return ServerCounts(prompt=counts[0], completion=counts[1], thinking=counts[2], unusable=unusable)
 
 
 def usable_count(value: object) -> int | None:
     """A foreign count, if it is an integer from 0 to 2^53; else None."""
     try:
-        return None if value is None else decode(_Counted, {"value": value}).value
+        return None if value is None else decode(_CountField, {"value": value}).value
     except DecodeError:
         return None
 
 
 def _tokens(logprobs: object) -> tuple[bytes, ...] | None:
-    content = None if logprobs is None else decode(_Logprobs, logprobs, "choices[0].logprobs").content
+    content = None if logprobs is None else decode(_SentLogprobs, logprobs, "choices[0].logprobs").content
     if not content:
         return None
     return tuple(

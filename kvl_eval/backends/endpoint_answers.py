@@ -37,8 +37,9 @@ def finish_of(reply: Reply) -> FinishReason:
     """
     if reply.finish == "content_filter" or reply.refusal:
         raise SampleError("content_filter", "the server's filter held the answer back", why=reply.refusal)
-    if reply.finish in FINISH:
-        return FINISH[reply.finish]
+    known = FINISH.get(reply.finish or "")
+    if known is not None:
+        return known
     if reply.finish in TOOLS or not (reply.content or reply.reasoning):
         word = "null" if reply.finish is None else repr(reply.finish[:40])
         raise SampleError("bad_response", f"choices[0].finish_reason is {word}")
@@ -58,7 +59,7 @@ def flags_of(reply: Reply) -> tuple[str, ...]:
 
 def shown_stop(reply: Reply) -> str:
     """The special token that ended a reply, where the server shows it at the end of the text; else nothing."""
-    if reply.finish not in FINISH or FINISH[reply.finish] != "stop":
+    if FINISH.get(reply.finish or "") != "stop":
         return ""
     text = reply.content or reply.reasoning or ""
     stop = next((token for token in STOP_TEXTS if text.endswith(token)), "")
