@@ -10,6 +10,7 @@ from kvl_eval.model.registry import families, stored_family
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
+from kvl_eval.run.server_notices import omission_notices, omitted_fields
 
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
@@ -46,12 +47,7 @@ def _family_text(config: RunConfig) -> list[str]:
 
 def _omitted_text(plan: Plan) -> list[str]:
     """Fields that are not sent to a server, and what follows from it."""
-    omitted = plan.model.get("omitted")
-    names = [str(name) for name in omitted] if isinstance(omitted, list) else []
-    lines = ["seed not sent: answers cannot be repeated"] if "seed" in names else []
-    others = [name for name in names if name != "seed"]
-    lines += [f"{', '.join(others)} not sent: the server's own values are used"] if others else []
-    return [f"server    {line}" for line in lines]
+    return [f"server    {notice}" for notice in omission_notices(omitted_fields(plan))]
 
 
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:

@@ -33,6 +33,7 @@ from kvl_eval.run.judge_stage import check_judge, finish_judging
 from kvl_eval.run.manifest import manifest_of
 from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.progress import Progress, Silent
+from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
@@ -193,6 +194,7 @@ def _carry_out(
                     finish_judging(RunReader(folder, own), plan.config, progress, lambda: session.stop is not None)
                 results = rescore(RunReader(folder, own), plan.config.protocol, plan.config.score_view)
                 folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
+                folder.notices += server_notices(session.flags, session.answered, omitted_fields(plan))
                 _tell(folder, progress, told)
                 progress.close()
             save_end(folder, results, decode(ModelFacts, encode(plan.model)))

@@ -415,10 +415,19 @@ def test_E23_markers_in_the_answer_decide(stub: Stub) -> None:
 def test_E19_an_answer_that_the_reasoning_parser_took(tmp_path: Path, stub: Stub) -> None:
     taken = chat(None, message={"reasoning_content": "the answer is B"})
     stub.script = by_question([chat("B"), taken, chat("B", message={"reasoning": "so"})])
-    outcome, _, _ = run(tmp_path, stub.url, n=3)
+    outcome, _, progress = run(tmp_path, stub.url, n=3)
     assert outcome.results.rows[0].verdicts == {"correct": 2, "no_answer": 1}
+    advice = "in 1 of 3 replies the server put all text into reasoning_content; start it without its reasoning parser"
+    assert f"notice: {advice}" in progress.texts
     assert [records(outcome)[number].extra.flags for number in range(3)] == [(), ("answer_in_reasoning",), ()]
     check(outcome, 3)
+
+
+def test_E19_a_few_are_no_habit(tmp_path: Path, stub: Stub) -> None:
+    taken = chat(None, message={"reasoning_content": "the answer is B"})
+    stub.script = by_question([taken, *[chat("B")] * 19])
+    _, _, progress = run(tmp_path, stub.url, n=20)
+    assert not [text for text in progress.texts if "reasoning parser" in text]
 
 
 def test_E19_a_thought_that_the_limit_ended_is_none(stub: Stub) -> None:
@@ -591,10 +600,11 @@ def test_E24_a_refused_field_is_found_before_the_run(
 def test_E24_the_advice_works(tmp_path: Path, stub: Stub, name: str) -> None:
     stub.script = stub.probe = refusing(name, openai)
     option, _, value = REFUSED[name].partition(" ")[2].partition("=")
-    outcome, _, _ = run(tmp_path, stub.url, n=2, model_args={option: value})
+    outcome, _, progress = run(tmp_path, stub.url, n=2, model_args={option: value})
     assert outcome.exit_code == 0 and all(name not in asked.body for asked in (*stub.asked, *stub.probes))
     flags = records(outcome)[0].extra.flags
     assert flags == (("fields_omitted",) if option == "omit" else ())
+    assert any(f"{name} not sent" in text for text in progress.texts) == (option == "omit")
 
 
 def test_E24_at_the_first_sample(tmp_path: Path, stub: Stub) -> None:
