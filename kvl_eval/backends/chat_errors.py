@@ -118,6 +118,7 @@ OVERFLOW = re.compile(
             r"longer than the model's context length",  # SGLang
             r"too long to fit into the model",  # vLLM
             r"exceeds? the available context size",  # llama.cpp
+            r"max_tokens must be at least 1, got -",  # vLLM, of what the prompt leaves
             r"prompt is too long",  # hosted ones
             r"greater than the context length|context (the )?overflows",  # LM Studio
             r"exceeds the maximum number of tokens allowed",  # hosted ones
@@ -137,39 +138,33 @@ def is_overflow(error: ServerError) -> bool:
 # -- fields that are refused
 
 FIELDS = ("seed", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "logprobs")
-REFUSALS = re.compile(
-    r"un(supported|known|recogni[sz]ed|expected)|not (supported|permitted|allowed|accepted|recogni[sz]ed|available)"
-    r"|(does|do) ?n[o']t (support|accept|allow|know)|extra.(inputs|forbidden|fields)|additional propert|deprecated"
-    r"|no such (field|parameter|argument)|cannot be (set|used)|only the default|invalid (field|parameter|argument)"
-    r"|too (large|high|big)|at most|must be (less|smaller)",
-    re.IGNORECASE,
-)
+PLACE = re.compile(r"""\bloc\b['"]?\s*[:=]\s*[(\[]\s*['"]body['"],\s*['"](\w+)""")  # pydantic's: the text may echo all
+REACHED = re.compile(r"reached|could not finish", re.IGNORECASE)  # a limit that did its work
 TOO_MUCH = re.compile(r"too (large|high|big)|at most|must be (less|smaller)", re.IGNORECASE)
-ONLY_DEFAULT = re.compile(r"default|does not support 0|unsupported.value", re.IGNORECASE)
+ONLY = re.compile(r"\bonly\b[^\d]{0,24}(\d+(\.\d+)?)", re.IGNORECASE)  # the one value that is taken
 
 
 def refused_field(error: ServerError, sent: Collection[str]) -> str | None:
-    """The field of those `sent` that an error of status 400 refuses; None where it refuses none of them."""
-    for name in FIELDS:
-        if name not in sent:
-            continue
-        place = re.search(rf"(?<!\w){name}(?!\w)", error.message)
-        is_quoted = re.search(rf"""['"`]{name}['"`]""", error.message)
-        if error.param == name or is_quoted or (place and REFUSALS.search(f"{error.code} {error.message}")):
-            return name
-    return None
+    """The field of those `sent` that an error of status 400 is about; None where it is about none of them."""
+    place = PLACE.search(error.message)
+    if place is not None:
+        return place[1] if place[1] in FIELDS and place[1] in sent else None
+    if REACHED.search(error.message):
+        return None
+    names = [name for name in FIELDS if name in sent]
+    if error.param in names:
+        return error.param
+    return next((name for name in names if re.search(rf"(?<!\w){name}(?!\w)", error.message)), None)
 
 
 def way_out(field: str, text: str, omitted: Collection[str] = ()) -> str:
     """The flag that gets along without a refused field; `omitted` are those that are left out already."""
-    if field == "max_tokens" and not TOO_MUCH.search(text):
-        return "--model-args limit_field=max_completion_tokens"
-    if field == "max_completion_tokens" and not TOO_MUCH.search(text):
-        return "--model-args limit_field=max_tokens"
     if field in ("max_tokens", "max_completion_tokens"):
-        return "a smaller --max-new-tokens"
-    if field == "temperature" and ONLY_DEFAULT.search(text):
-        return "--temperature 1"
+        other = "max_completion_tokens" if field == "max_tokens" else "max_tokens"
+        return "a smaller --max-new-tokens" if TOO_MUCH.search(text) else f"--model-args limit_field={other}"
+    only = ONLY.search(text)
+    if field == "temperature" and only is not None:
+        return f"--temperature {only[1]}"
     return f"--model-args omit={'+'.join([*omitted, field])}"
 
 

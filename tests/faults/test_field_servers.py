@@ -636,6 +636,8 @@ def test_E24_after_an_answer_it_costs_its_sample(tmp_path: Path, stub: Stub) -> 
         ),
         ("max_tokens is too large: 9. This model supports at most 8.", "invalid_value", "a smaller --max-new-tokens"),
         ("property 'seed' is unsupported", "", "--model-args omit=seed"),
+        ("invalid temperature: only 0.6 is allowed for this model", "", "--temperature 0.6"),
+        ("[{'loc': ('body', 'seed'), 'input': {'temperature': 0, 'seed': 5}}]", "", "--model-args omit=seed"),
     ],
 )
 def test_E24_other_wordings(stub: Stub, message: str, code: str, fix: str) -> None:
@@ -646,7 +648,15 @@ def test_E24_other_wordings(stub: Stub, message: str, code: str, fix: str) -> No
     assert caught.value.fix == f"add {fix}"
 
 
-@pytest.mark.parametrize("text", ["too many pictures", "stop it", "Could not finish because max_tokens was reached"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "too many pictures",
+        "stop it",
+        "Could not finish because max_tokens was reached",
+        "[{'loc': ('body', 'messages'), 'input': {'temperature': 0, 'seed': 5}}]",
+    ],
+)
 def test_E24_a_request_that_is_refused_for_another_reason(stub: Stub, text: str) -> None:
     stub.script = in_turn(failing(400, text))
     assert answer(stub).reason == "rejected_request"
