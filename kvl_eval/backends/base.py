@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from kvl_eval.decode import Json, inlined
 from kvl_eval.media.settings import MediaSettings
@@ -113,6 +113,14 @@ class Description:
 
     identity: Mapping[str, Json]
     facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A backend that is tried before a run."""
+
+    async def probe(self, generations: Iterable[Generation]) -> None:
+        """Find out whether requests of these kinds are taken. Raises: EndpointError, where they are not."""
 
 
 class Backend(Protocol):

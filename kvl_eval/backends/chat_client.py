@@ -17,14 +17,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kvl_eval import __version__
-from kvl_eval.backends.chat_reply import Reply, bad_response, parse_reply, quoted, without_key
+from kvl_eval.backends.chat_errors import ErrorInside, RefusedField, habit_of, is_overflow, read_error, refused_field
+from kvl_eval.backends.chat_headers import retry_after
+from kvl_eval.backends.chat_reply import MAX_BODY, SHOWN, Reply, bad_response, quoted, read_reply, without_key
 from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, EndpointError, SampleError, UsageError
 
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 CONNECTIONS = 8
 REQUEST_SECONDS = 600.0
 RETRIES = 5
-MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
 LONGEST_PAUSE = 60.0  # seconds, also where a server asks for more
 PROBE_SECONDS = 30.0
 TOTAL = 3  # times the limit of one try: most seconds that all tries of a request take before another begins
 AGAIN = (408, 409, 425, 429)  # and everything from 500 on
 OVERLOADED = (408, 429, 503, 504)
+FOR_ALL = (401, 403, 404)  # nobody can use the server
+FIELD_STATUS = (400, 422)  # of a field that the server does not take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ class Server:
         return key
 
 
-class _Again(Exception):
+class _TryAgain(Exception):
     """A try that failed in a way another one may mend.
 
     Attributes:
@@ -135,6 +136,15 @@ class NoAnswer(SampleError):
         self.tries = tries
         times = "1 try" if tries == 1 else f"{tries} tries"
         super().__init__("endpoint_error", f"no answer after {times} in {seconds:.1f} s: {last}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SentRequest:
+    """A request as it is sent, the names of its fields, and whether its log-probabilities are needed."""
+
+    content: bytes
+    fields: frozenset[str]
+    with_tokens: bool
 
 
 class Gate:
@@ -197,49 +207,56 @@ class ChatClient:
         """The reply to one chat completion.
 
         Raises: EndpointError, if the server cannot be used by anybody (401, 403, 404, a redirect); SampleError
-        `rejected_request` (other 4xx), `bad_response` (no chat completion, or too large a body); NoAnswer.
+        `context_overflow`, `rejected_request` (other 4xx; a RefusedField where that is the cause), `bad_response` (no
+        chat completion, or too large a body); NoAnswer.
         """
         from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 
-        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        question = _SentRequest(
+            content=json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace"),
+            fields=frozenset(body),
+            with_tokens="logprobs" in body,
+        )
         begun, tries, spent = time.monotonic(), 0, 0.0
         patience = stop_after_attempt(self.server.max_retries + 1) | stop_after_delay(
             TOTAL * self.server.request_timeout
         )
-        retrying = AsyncRetrying(retry=retry_if_exception_type(_Again), stop=patience, wait=self._pause, reraise=True)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_TryAgain), stop=patience, wait=self._pause, reraise=True
+        )
         try:
             async for attempt in retrying:
                 with attempt:
                     self.counts["retries"] += tries > 0
                     tries, spent = tries + 1, time.monotonic() - begun
-                    data = await self._try(content)
-        except _Again as error:
+                    reply = await self._try(question)
+        except _TryAgain as error:
             raise NoAnswer(error, tries, time.monotonic() - begun) from None
-        return parse_reply(data, self._quote, tries, spent)
+        return replace(reply, tries=tries, waited=spent)
 
-    async def _try(self, content: bytes) -> bytes:
-        """The body of one successful call, made when there is room for it."""
+    async def _try(self, question: _SentRequest) -> Reply:
+        """The reply of one successful call, made when there is room for it."""
         epoch = await self.gate.enter()
         try:
             self.counts["calls"] += 1
-            data = await self._post(content)
-        except _Again as error:
+            reply = await self._post(question)
+        except _TryAgain as error:
             if error.overloaded:
                 self.gate.overloaded(epoch)
             raise
         finally:
             await self.gate.leave()
         self.gate.succeeded()
-        return data
+        return reply
 
-    async def _post(self, content: bytes) -> bytes:
+    async def _post(self, question: _SentRequest) -> Reply:
         import httpx2
 
         self._http = self._http or new_client(self.server, self._key)
         try:
             async with (
                 asyncio.timeout(self.server.request_timeout),
-                self._http.stream("POST", self.server.url("chat/completions"), content=content) as response,
+                self._http.stream("POST", self.server.url("chat/completions"), content=question.content) as response,
             ):
                 data = bytearray()
                 async for chunk in response.aiter_bytes():
@@ -248,27 +265,37 @@ class ChatClient:
                         raise bad_response(f"a body of more than {MAX_BODY} bytes", self._quote(data))
         except TimeoutError:
             self.counts["timeouts"] += 1
-            raise _Again(f"no whole reply within {self.server.request_timeout:g} s", overloaded=True) from None
+            raise _TryAgain(f"no whole reply within {self.server.request_timeout:g} s", overloaded=True) from None
         except httpx2.TransportError as error:
-            raise _Again(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
+            raise _TryAgain(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
         except httpx2.DecodingError as error:
             raise bad_response("a body that cannot be decoded", without_key(str(error), self._key)) from None
-        self._check(response, bytes(data))
-        return bytes(data)
+        if not 200 <= response.status_code < 300:
+            after = retry_after(response.headers.get("retry-after"))
+            raise self._refusal(response.status_code, bytes(data), question, after)
+        try:
+            return read_reply(bytes(data), self._quote, with_tokens=question.with_tokens)
+        except ErrorInside as error:
+            raise self._refusal(error.status, bytes(data), question) from None
 
-    def _check(self, response: httpx2.Response, data: bytes) -> None:
-        """Raises what a status stands for, unless it is a success."""
-        status = response.status_code
-        if 200 <= status < 300:
-            return
-        text = self._quote(data)
+    def _refusal(self, status: int, data: bytes, question: _SentRequest, after: float | None = None) -> Exception:
+        """The error that a status stands for, with what the server says."""
+        text, error = self._quote(data), read_error(data)
+        habit = habit_of(error)
+        if status >= 400 and status not in (*FOR_ALL, 429) and is_overflow(error):
+            said = without_key(error.message, self._key)[:SHOWN]
+            return SampleError("context_overflow", f"the prompt is longer than the server's context: {said}")
         if status in AGAIN or status >= 500:
             self.counts["limited"] += status == 429
-            after = retry_after(response.headers.get("retry-after"))
-            raise _Again(f"HTTP {status}: {text}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
-        if status in (401, 403, 404) or status < 400:
-            raise refused(self.server, status, text)
-        raise SampleError("rejected_request", f"HTTP {status}: {text}", why="the server refuses this request itself")
+            said = "; ".join(part for part in (text, habit) if part)
+            return _TryAgain(f"HTTP {status}: {said}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
+        if status in FOR_ALL or status < 400:
+            return refused(self.server, status, text, habit)
+        field = refused_field(error, question.fields) if status in FIELD_STATUS else None
+        if field is not None:
+            return RefusedField(field, f"HTTP {status}: {text}")
+        why = habit or "the server refuses this request itself"
+        return SampleError("rejected_request", f"HTTP {status}: {text}", why=why)
 
     def _pause(self, state: RetryCallState) -> float:
         """Seconds to the next try: what the server asks for, else a growing time, both with a little chance in them."""
@@ -277,7 +304,7 @@ class ChatClient:
         error = state.outcome.exception() if state.outcome is not None else None
         pause = self.server.pause
         seconds = wait_exponential(multiplier=pause, max=LONGEST_PAUSE)(state)
-        if isinstance(error, _Again) and error.after is not None:
+        if isinstance(error, _TryAgain) and error.after is not None:
             seconds = min(error.after, LONGEST_PAUSE)
         return float(seconds + wait_random(0, pause)(state))
 
@@ -314,8 +341,8 @@ def headers_for(key: str) -> dict[str, str]:
     }
 
 
-def refused(server: Server, status: int, text: str) -> EndpointError:
-    """The error for a server that nobody can use as things are."""
+def refused(server: Server, status: int, text: str, habit: str | None = None) -> EndpointError:
+    """The error for a server that nobody can use as things are; `habit` says what a known server means by it."""
     if 300 <= status < 400:
         return EndpointError(
             "endpoint.redirect",
@@ -333,20 +360,5 @@ def refused(server: Server, status: int, text: str) -> EndpointError:
         "endpoint.refused",
         f"{server.base_url} answers HTTP {status}",
         why=text or None,
-        fix=hints.get(status, "look into the server's own log"),
+        fix=habit or hints.get(status, "look into the server's own log"),
     )
-
-
-def retry_after(text: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, as a number or as a date; None where it is neither."""
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(moment.tzinfo or UTC)).total_seconds()) if moment.tzinfo else None

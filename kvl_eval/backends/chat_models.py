@@ -3,42 +3,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from kvl_eval.backends.chat_client import MAX_BODY, PROBE_SECONDS, Server, headers_for, refused
-from kvl_eval.backends.chat_reply import quoted, without_key
-from kvl_eval.decode import Json, decode, read_json
+from kvl_eval.backends.chat_client import PROBE_SECONDS, Server, headers_for, refused
+from kvl_eval.backends.chat_reply import LIMITS, MAX_BODY, quoted, without_key
+from kvl_eval.decode import Count, Json, Length, decode, encode, read_json, unknown_fields
 from kvl_eval.errors import DecodeError, EndpointError
 
-IDENTITY = ("id", "root", "parent")  # what a server says of a model that tells it from another
-CIRCUMSTANCES = ("owned_by", "max_model_len", "meta")
+MOST_NAMED = 10  # models that an error names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedModel:
-    """One entry of a server's list of models; `fields` is all that it says of it."""
+    """One entry of a server's list of models.
+
+    Attributes:
+        id:            the name it is asked for by.
+        identity:      what tells it from another model.
+        circumstances: who serves it, and how.
+    """
 
     id: str
-    fields: Mapping[str, Json] = field(default_factory=dict)
-
-    @property
-    def identity(self) -> dict[str, Json]:
-        """What tells it from another model."""
-        return {name: self.fields[name] for name in IDENTITY if name in self.fields}
-
-    @property
-    def circumstances(self) -> dict[str, Json]:
-        """Who serves it, and how."""
-        return {name: self.fields[name] for name in CIRCUMSTANCES if name in self.fields}
+    identity: Mapping[str, Json] = field(default_factory=dict)
+    circumstances: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ModelList:
-    data: list[Json]
+class ModelList:
+    """What a server serves, and how many entries of its list have no id that can be used."""
+
+    models: tuple[ListedModel, ...] = ()
+    unusable: int = 0
 
 
-def list_models(server: Server) -> list[ListedModel]:
+# -- what servers send: a field that cannot be used counts as absent
+
+Name = Annotated[str, Length(1, 512)]
+IDENTITY = ("root", "parent")
+CIRCUMSTANCES = ("owned_by", "max_model_len", "meta")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ModelFields:
+    """What a server says of a model; each field is decoded by itself."""
+
+    root: Name | None = None
+    parent: Name | None = None
+    owned_by: Name | None = None
+    max_model_len: Count | None = None
+    meta: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SentList:
+    data: list[object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ListEntry:
+    id: Name
+    others: Mapping[str, object] = unknown_fields()
+
+
+def list_models(server: Server) -> ModelList:
     """What the server says it serves, by `GET /models`; empty where it has no such list.
 
     Raises: EndpointError, if it cannot be reached, refuses, or answers something else.
@@ -66,15 +96,15 @@ def list_models(server: Server) -> list[ListedModel]:
         ) from None
     status, text = response.status_code, quoted(data, key)
     if status in (404, 405, 501):
-        return []
+        return ModelList()
     if not 200 <= status < 300:
         raise refused(server, status, text)
     return _listed(server, bytes(data), text)
 
 
-def _listed(server: Server, data: bytes, text: str) -> list[ListedModel]:
+def _listed(server: Server, data: bytes, text: str) -> ModelList:
     try:
-        entries = decode(_ModelList, read_json(data)).data
+        entries = decode(_SentList, read_json(data, LIMITS)).data
     except DecodeError:
         raise EndpointError(
             "endpoint.models",
@@ -82,23 +112,44 @@ def _listed(server: Server, data: bytes, text: str) -> list[ListedModel]:
             why=text,
             fix="give the address up to /v1 of an OpenAI-compatible server",
         ) from None
-    return [
-        ListedModel(id=name, fields=entry)
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(name := entry.get("id"), str)
-    ]
+    models = [model for entry in entries if (model := _model(entry)) is not None]
+    return ModelList(models=tuple(models), unusable=len(entries) - len(models))
 
 
-def chosen_model(server: Server, listed: list[ListedModel]) -> str:
+def _model(entry: object) -> ListedModel | None:
+    """An entry of the list; None where it has no id that can be used."""
+    try:
+        model = decode(_ListEntry, entry)
+    except DecodeError:
+        return None
+    identity = {"id": model.id, **_usable(model.others, IDENTITY)}
+    return ListedModel(id=model.id, identity=identity, circumstances=_usable(model.others, CIRCUMSTANCES))
+
+
+def _usable(fields: Mapping[str, object], names: Sequence[str]) -> dict[str, Json]:
+    """Those of the named fields that are there and have their type."""
+    usable: dict[str, Json] = {}
+    for name in names:
+        if name in fields:
+            with suppress(DecodeError):
+                usable[name] = encode(getattr(decode(_ModelFields, {name: fields[name]}), name))
+    return usable
+
+
+def chosen_model(server: Server, listed: ModelList) -> str:
     """The name to ask for: the one given, else the only one listed. Raises EndpointError where that is not clear."""
     if server.model is not None:
         return server.model
-    names = [model.id for model in listed]
+    names = [model.id for model in listed.models]
     if len(names) != 1:
+        why = f"it lists {', '.join(names[:MOST_NAMED]) or 'none'}"
+        if listed.unusable:
+            entries = "1 entry" if listed.unusable == 1 else f"{listed.unusable} entries"
+            why += f"; {entries} of /v1/models {'has' if listed.unusable == 1 else 'have'} no usable id"
         raise EndpointError(
             "endpoint.model",
             f"which of the models of {server.base_url} is meant?",
-            why=f"it lists {', '.join(names[:10]) or 'none'}",
+            why=why,
             fix="name it with --served-model",
         )
     return names[0]

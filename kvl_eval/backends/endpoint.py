@@ -10,6 +10,8 @@ business: seeds are sent (their low 31 bits), batching and kernels are not ours.
                   thought and has it continued by `continue_final_message` (vLLM, SGLang). `thinking_token_budget`:
                   vLLM's own field, one request for each budget, policy `force`; the server needs --reasoning-config.
                   What it kept is counted on its tokens, too; a thought that went past its budget fails its sample.
+    omit          fields that are not sent, such as `seed+temperature`: any of seed, temperature, top_p, top_k,
+                  max_tokens, stop, logprobs
     limit_field   `max_tokens` (default) or `max_completion_tokens`, as the server calls the limit of new tokens
     checkpoint    the Kimi-VL checkpoint that is served (a name, folder or owner/name): plans count tokens, and records
                   say where the server counted otherwise (`extra.prompt_tokens_ours`)
@@ -22,8 +24,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from kvl_eval.backends.base import Description, Limits, Request, Settings
-from kvl_eval.backends.chat_client import ChatClient, NoAnswer
-from kvl_eval.backends.chat_models import ListedModel, chosen_model, list_models
+from kvl_eval.backends.chat_client import PROBE_SECONDS, ChatClient, NoAnswer
+from kvl_eval.backends.chat_errors import RefusedField
+from kvl_eval.backends.chat_models import ListedModel, ModelList, chosen_model, list_models
 from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.backends.encoding import EncodedJob, PromptEncoder
 from kvl_eval.backends.endpoint_answers import (
@@ -31,19 +34,20 @@ from kvl_eval.backends.endpoint_answers import (
     answer_of,
     check_tokens,
     finish_of,
+    flags_of,
     kept_budget,
     marks_of,
     no_means,
     spelled_tokens,
 )
-from kvl_eval.backends.endpoint_flags import EndpointArgs, endpoint_args, served_checkpoint, server_of
-from kvl_eval.backends.endpoint_requests import Asker
+from kvl_eval.backends.endpoint_flags import EndpointArgs, endpoint_args, field_refused, served_checkpoint, server_of
+from kvl_eval.backends.endpoint_requests import PROBE, PROBE_TOKENS, Asker, sampling_fields
 from kvl_eval.backends.jobs import failed, finished, finished_output
 from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import LONGEST_MARKER, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.model.kimi_vl.families import OTHER
-from kvl_eval.types import Completion
+from kvl_eval.types import Completion, Generation
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
 
@@ -64,7 +68,8 @@ class Endpoint:
         self._args: EndpointArgs = endpoint_args(settings.engine.model_args)
         self._asker = Asker(self._complete, self._args.budget)
         self._encoder = PromptEncoder(settings.media)
-        self._listed: list[ListedModel] | None = None
+        self._listed: ModelList | None = None
+        self._answered = False  # whether a request of this run was taken
         self._opening = 0  # tokens of the opening marker, which a server's own budget does not count
         self._served_checkpoint = served_checkpoint(settings.engine)
 
@@ -77,20 +82,24 @@ class Endpoint:
 
     def describe(self) -> Description:
         """What the server says of the model. Raises: EndpointError, if it cannot be reached: the probe before a run."""
-        model = next((model for model in self._models() if model.id == self.name), ListedModel(id=""))
+        models = self._models().models
+        model = next((model for model in models if model.id == self.name), ListedModel(id=""))
         return Description(
-            identity={"weights_served": model.identity, "dtype": None},
+            identity={"weights_served": {**model.identity}, "dtype": None, **self._omitted()},
             facts={
                 "path": self.name,
-                "server": model.circumstances,
+                "server": {**model.circumstances},
                 "base_url": self.server.base_url,
-                "listed": [*(model.id for model in self._models()[:20])],
+                "listed": [*(model.id for model in models[:20])],
                 "budget_by": self._args.budget,
                 "device": "server",
             },
         )
 
-    def _models(self) -> list[ListedModel]:
+    def _omitted(self) -> dict[str, Json]:
+        return {"omitted": [*self._args.omit]} if self._args.omit else {}
+
+    def _models(self) -> ModelList:
         if self._listed is None:
             self._listed = list_models(self.server)
         return self._listed
@@ -130,14 +139,39 @@ class Endpoint:
                 task.cancel()
             await asyncio.gather(*active, return_exceptions=True)
 
+    async def probe(self, generations: Iterable[Generation]) -> None:
+        """Ask one short question with the fields of the run, one for each way of sampling.
+
+        Raises: EndpointError, where the server refuses a field or everybody. What else goes wrong is left to the
+        samples, which are tried again.
+        """
+        patience = min(PROBE_SECONDS, self.server.request_timeout)
+        client = ChatClient(replace(self.server, max_retries=0, request_timeout=patience))
+        messages: list[Json] = [{"role": "user", "content": PROBE}]
+        asked: list[dict[str, Json]] = []
+        try:
+            for fields in (sampling_fields(generation, 0) for generation in generations):
+                if fields not in asked:
+                    asked.append(fields)
+                    await client.complete(self._body(messages, PROBE_TOKENS, fields))
+        except RefusedField as error:
+            raise field_refused(self.server, error, self._args.omit) from None
+        except SampleError:
+            return
+        finally:
+            await client.close()
+
     async def close(self) -> None:
         """Let go of worker processes and connections."""
         self._encoder.close()
         await self.client.close()
 
     async def _complete(self, messages: list[Json], limit: int, fields: Mapping[str, Json]) -> Reply:
-        body = {"model": self.name, "messages": messages, self._args.limit_field: limit, **fields}
-        return await self.client.complete(body)
+        reply = await self.client.complete(self._body(messages, limit, fields))
+        return replace(reply, limit=None if "max_tokens" in self._args.omit else limit)
+
+    def _body(self, messages: list[Json], limit: int, fields: Mapping[str, Json]) -> dict[str, Json]:
+        return self._args.sent({"model": self.name, "messages": messages, self._args.limit_field: limit, **fields})
 
     async def _answer(self, job: EncodedJob, answers: Answers) -> None:
         """All answers of one request, as they come; the task itself is the last thing in the queue."""
@@ -166,6 +200,10 @@ class Endpoint:
                 completions = self._served(job, repeat)
             async for completion in completions:
                 answers.put_nowait((job.request.key, completion))
+        except RefusedField as error:
+            if not self._answered:
+                raise field_refused(self.server, error, self._args.omit) from None
+            self._fail(job, repeat, error, answers)
         except SampleError as error:
             self._fail(job, repeat, error, answers)
 
@@ -217,7 +255,7 @@ class Endpoint:
             trajectory.cut = None
             written = prefix + pieces.alphabet.text(trajectory.line)
             more = await self._asker.ask(job, seed, generation.answer_tokens, prefix=written, logprobs=True)
-            reply = replace(more, usage={**more.usage, "prompt_tokens": reply.count("prompt_tokens")})
+            reply = replace(more, usage=replace(more.usage, prompt=reply.usage.prompt))
             pieces.feed(trajectory, check_tokens(reply), finish_of(reply))
 
     # -- completions
@@ -227,8 +265,11 @@ class Endpoint:
 
     def _completion(self, job: EncodedJob, reply: Reply, answer: Completion) -> Completion:
         """A finished answer with what its reply says; `extra` names another model than the one asked for."""
-        prefix, prompt_tokens = job.request.prefix, reply.count("prompt_tokens")
+        prefix, prompt_tokens = job.request.prefix, reply.usage.prompt or 0
         other: dict[str, Json] = {"model": reply.model} if reply.model and reply.model != self.name else {}
+        self._answered = True
+        flags = (*flags_of(reply), *(["fields_omitted"] if self._args.omit else []))
+        other |= {"flags": list(flags)} if flags else {}
         if self._served_checkpoint is not None and not prefix:
             ours = self._served_checkpoint.count(job.prompt)
             other |= {"prompt_tokens_ours": ours} if ours != prompt_tokens else {}

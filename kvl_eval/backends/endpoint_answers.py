@@ -18,20 +18,63 @@ FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
     "eos": "stop",
     "end_turn": "stop",
+    "stop_sequence": "stop",
+    "complete": "stop",
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
 }
+STOP_TEXTS = ("</s>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end|>", "[EOS]")
+TOOLS = ("tool_calls", "function_call")  # no answer: nobody offered a tool
 REPLACED = "\ufffd".encode()  # what stands in a text for bytes that make no character
 OTHER_OPEN, OTHER_CLOSE = "<think>", "</think>"  # how other families than Kimi-VL mark a thought
 
 
 def finish_of(reply: Reply) -> FinishReason:
-    """Why a reply ended. Raises SampleError `content_filter`, `bad_response` for a word that means neither."""
+    """Why a reply ended; `unknown` where it has text and the server does not say, or in words that nobody knows.
+
+    Raises: SampleError `content_filter`, `bad_response` for a reply without text that does not say why.
+    """
     if reply.finish == "content_filter" or reply.refusal:
         raise SampleError("content_filter", "the server's filter held the answer back", why=reply.refusal)
-    if reply.finish not in FINISH:
-        raise SampleError("bad_response", f"finish_reason is {reply.finish[:40]!r}")
-    return FINISH[reply.finish]
+    known = FINISH.get(reply.finish or "")
+    if known is not None:
+        return known
+    if reply.finish in TOOLS or not (reply.content or reply.reasoning):
+        word = "null" if reply.finish is None else repr(reply.finish[:40])
+        raise SampleError("bad_response", f"choices[0].finish_reason is {word}")
+    reached = reply.limit is not None and (reply.usage.completion or 0) >= reply.limit
+    return "length" if reached else "unknown"
+
+
+def flags_of(reply: Reply) -> tuple[str, ...]:
+    """What of a reply may have changed the answer, in words of the closed list (docs/backends.md)."""
+    flags = {
+        "count_unusable": reply.usage.unusable,
+        "finish_unknown": reply.finish not in FINISH,
+        "answer_in_reasoning": _is_misplaced(reply),
+    }
+    return tuple(name for name, is_set in flags.items() if is_set)
+
+
+def shown_stop(reply: Reply) -> str:
+    """The special token that ended a reply, where the server shows it at the end of the text; else nothing."""
+    if FINISH.get(reply.finish or "") != "stop":
+        return ""
+    text = reply.content or reply.reasoning or ""
+    stop = next((token for token in STOP_TEXTS if text.endswith(token)), "")
+    return "" if stop == "</s>" and "<s>" in text else stop  # which is struck out, in HTML
+
+
+def _is_misplaced(reply: Reply) -> bool:
+    """Whether a reasoning parser that does not fit the model took the answer, or left the thought's markers."""
+    if not reply.reasoning:
+        return False
+    return _has_markers(reply.content) if reply.content else finish_of(reply) == "stop"
+
+
+def _has_markers(content: str) -> bool:
+    return split_thought(content).closed is not None
 
 
 def answer_of(reply: Reply) -> Completion:
@@ -39,18 +82,22 @@ def answer_of(reply: Reply) -> Completion:
 
     A thought in a field of its own (`reasoning_content`, `reasoning`) is written between Kimi-VL's markers in `raw`. It
     counts as closed if an answer follows: a server that splits by markers gives none to a thought that never ended.
+    Where the answer itself has markers, they decide.
     """
     content = reply.content or ""
     notes: dict[str, Json] = {}
-    if reply.reasoning:
+    if reply.reasoning and not _has_markers(content):
         closed = bool(content)
         notes["thinking_field"] = reply.reasoning_field
         raw = THINK_OPEN + reply.reasoning + (THINK_CLOSE + content if closed else "")
     else:
         raw = content
-    thought = split_thought(raw)
+    stop = shown_stop(reply)
+    if stop:
+        notes["stop_token"] = stop
+    thought = split_thought(raw.removesuffix(stop))
     thinking, counted = _thinking_tokens(reply, thought.thinking, thought.answer)
-    total = reply.count("completion_tokens")
+    total = reply.usage.completion or 0
     if counted is not None:
         notes["tokens_split"] = counted
     return Completion(
@@ -67,12 +114,10 @@ def answer_of(reply: Reply) -> Completion:
 
 def _thinking_tokens(reply: Reply, thinking: str, answer: str) -> tuple[int, str | None]:
     """Tokens of the thought, and how they were told from the answer's, where the server does not say."""
-    total = reply.count("completion_tokens")
+    total, stated = reply.usage.completion or 0, reply.usage.thinking or 0
     if not thinking:
         return 0, None
-    details = reply.usage.get("completion_tokens_details")
-    stated = details.get("reasoning_tokens") if isinstance(details, dict) else None
-    if isinstance(stated, int) and 0 < stated <= total:
+    if 0 < stated <= total:
         return stated, None
     return round(total * len(thinking) / (len(thinking) + len(answer))), "by characters"
 
@@ -90,7 +135,7 @@ def check_tokens(reply: Reply) -> Sequence[bytes]:
             why=f"it came as {reply.reasoning_field}",
             fix="start it without a reasoning parser, or use --model-args budget=thinking_token_budget",
         )
-    pieces = spelling(reply.tokens or (), (reply.content or "").encode())
+    pieces = spelling(reply.tokens or (), (reply.content or "").encode("utf-8", "surrogatepass"))
     if pieces is None:
         raise SampleError("bad_response", "the tokens of the reply do not spell its text, so they cannot be counted")
     return pieces
@@ -246,9 +291,9 @@ class Pieces:
             if _is_done(trajectory):
                 return
         trajectory.push(0)
-        if finish == "length":
+        if finish in ("length", "unknown"):
             trajectory.outputs = [
-                replace(output, finish="length") if output.stop_id == 0 else output for output in trajectory.outputs
+                replace(output, finish=finish) if output.stop_id == 0 else output for output in trajectory.outputs
             ]
 
     def _id(self, token: bytes) -> int:

@@ -7,19 +7,27 @@ from dataclasses import dataclass
 
 from kvl_eval.backends.base import EngineSettings, ServerSettings
 from kvl_eval.backends.chat_client import CONNECTIONS, REQUEST_SECONDS, RETRIES, Server
+from kvl_eval.backends.chat_errors import RefusedField, way_out
 from kvl_eval.backends.served_checkpoint import ServedCheckpoint
 from kvl_eval.decode import Json
-from kvl_eval.errors import ConfigError, unknown
+from kvl_eval.errors import ConfigError, EndpointError, unknown
 
 MODEL_ARGS = {"budget": ("tokens", "thinking_token_budget"), "limit_field": ("max_tokens", "max_completion_tokens")}
+OMITTABLE = ("seed", "temperature", "top_p", "top_k", "max_tokens", "stop", "logprobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointArgs:
-    """The model arguments: what keeps budgets, and the field that limits new tokens."""
+    """The model arguments: what keeps budgets, the field that limits new tokens, and fields that are not sent."""
 
     budget: str = "tokens"
     limit_field: str = "max_tokens"
+    omit: tuple[str, ...] = ()
+
+    def sent(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        """The fields of a request that are sent."""
+        limit = (self.limit_field,) if "max_tokens" in self.omit else ()
+        return {name: value for name, value in body.items() if name not in (*self.omit, *limit)}
 
 
 def server_of(settings: ServerSettings) -> Server:
@@ -52,11 +60,33 @@ def endpoint_args(values: Mapping[str, Json]) -> EndpointArgs:
     """The model arguments, defaults filled in. Raises: UsageError, ConfigError."""
     words: dict[str, str] = {}
     for name, value in values.items():
-        if name == "checkpoint":
+        if name in ("checkpoint", "omit"):
             continue
         if name not in MODEL_ARGS:
-            raise unknown("model argument", name, [*MODEL_ARGS, "checkpoint"], "docs/backends.md")
+            raise unknown("model argument", name, [*MODEL_ARGS, "checkpoint", "omit"], "docs/backends.md")
         if value not in MODEL_ARGS[name]:
             raise ConfigError("config.model_args", f"{name}={value!r}", why=f"it is {' or '.join(MODEL_ARGS[name])}")
         words[name] = str(value)
-    return EndpointArgs(**words)
+    return EndpointArgs(omit=_omitted(values.get("omit")), **words)
+
+
+def _omitted(value: Json) -> tuple[str, ...]:
+    names = [] if value is None else str(value).split("+")
+    odd = [name for name in names if name not in OMITTABLE]
+    if odd:
+        raise ConfigError(
+            "config.model_args",
+            f"omit={value}: {odd[0]!r} is no field that can be left out",
+            fix=f"such as omit=seed+temperature; any of {', '.join(OMITTABLE)}",
+        )
+    return tuple(name for name in OMITTABLE if name in names)
+
+
+def field_refused(server: Server, error: RefusedField, omitted: tuple[str, ...]) -> EndpointError:
+    """The error for a server that does not take a field which every request has."""
+    return EndpointError(
+        "endpoint.field",
+        f"{server.base_url} does not take the field {error.field}",
+        why=error.text,
+        fix=f"add {way_out(error.field, error.text, omitted)}",
+    )

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from kvl_eval.backends.chat_client import NoAnswer
+from kvl_eval.backends.chat_errors import RefusedField
 from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.backends.encoding import EncodedJob
 from kvl_eval.backends.endpoint_answers import no_means, served_budget
@@ -18,6 +19,8 @@ from kvl_eval.types import Generation, Policy
 SEED_BITS = 0x7FFF_FFFF  # what every server takes
 ECHO = "Yes, kvl-eval"
 CONTINUED: Mapping[str, Json] = {"continue_final_message": True, "add_generation_prompt": False}
+PROBE = "Say hello."  # the question before a run
+PROBE_TOKENS = 16
 TRIAL: Mapping[str, Json] = {"logprobs": True, "temperature": 0}
 
 
@@ -39,11 +42,7 @@ class Asker:
         Raises: as `complete`.
         """
         generation = job.request.generation
-        sampling: dict[str, Json] = {"temperature": generation.temperature, "seed": seed & SEED_BITS}
-        if generation.top_p < 1:
-            sampling["top_p"] = generation.top_p
-        if generation.top_k:
-            sampling["top_k"] = generation.top_k
+        sampling = sampling_fields(generation, seed)
         messages = turns(job.prompt)
         if prefix:
             messages.append({"role": "assistant", "content": prefix})
@@ -64,6 +63,10 @@ class Asker:
                     raise no_means("force", "it sends no log-probabilities, so nothing shows whether it keeps a budget")
             else:
                 await self._check_counting(messages, continued=policy == "force")
+        except RefusedField as error:
+            if error.field != "logprobs":
+                raise
+            raise no_means(policy, error.message) from None
         except NoAnswer:
             return  # it did not answer at all: the sample says so
         except SampleError as error:
@@ -80,6 +83,16 @@ class Asker:
         reply = await self.complete(begun, 2, {**TRIAL, **CONTINUED, "echo": True})
         if not (reply.content or "").startswith(ECHO):
             raise no_means("force", "it does not continue an answer that was begun (continue_final_message)")
+
+
+def sampling_fields(generation: Generation, seed: int) -> dict[str, Json]:
+    """The fields of a request that say how an answer is sampled."""
+    fields: dict[str, Json] = {"temperature": generation.temperature, "seed": seed & SEED_BITS}
+    if generation.top_p < 1:
+        fields["top_p"] = generation.top_p
+    if generation.top_k:
+        fields["top_k"] = generation.top_k
+    return fields
 
 
 def turns(prompt: EncodedTurns) -> list[Json]:

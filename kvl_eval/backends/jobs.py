@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from kvl_eval.backends.base import Request
 from kvl_eval.engine.trajectory import Alphabet, Output
-from kvl_eval.errors import SampleError
+from kvl_eval.errors import DecodeError, SampleError
 from kvl_eval.types import Completion, MediaInfo, Policy, TokenCounts
 
 
@@ -109,3 +109,16 @@ def failed(job: Job, error: SampleError, *, repeat: int | None = None, worker: s
             time={"load": job.load, "total": job.seconds},
             worker=worker,
         )
+
+
+def unstorable(answer: Completion, error: DecodeError) -> Completion:
+    """The failure of an answer that holds what could not be read again, such as a count of 10^400."""
+    return Completion(
+        repeat=answer.repeat,
+        budget=answer.budget,
+        status="failed",
+        reason="unusable_answer",
+        message=f"the answer cannot be stored: {error.message}",
+        finish_reason="error",
+        seed=answer.seed,
+    )

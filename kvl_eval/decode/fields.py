@@ -20,6 +20,14 @@ class Between:
     largest: int | float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The least and the largest length of a text or list, for `Annotated`. Such a text has no lone surrogates."""
+
+    least: int
+    largest: int
+
+
 Count = Annotated[int, Between(0, 2**53)]
 """A number of things."""
 

@@ -23,10 +23,15 @@ _SUSPECT = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}|NaN|Infinity")  # what may 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """What is read at most: bytes in all, objects and lists inside each other."""
+    """What is read at most: bytes in all, objects and lists inside each other.
+
+    With `keeps_large`, numbers beyond the limits stand for themselves until a type refuses them: in fields that nobody
+    decodes they do no harm.
+    """
 
     size: int = 256 << 20
     nesting: int = 64
+    keeps_large: bool = False
 
 
 DEFAULT_LIMITS = ReadLimits()
@@ -135,7 +140,8 @@ def check(value: Any, path: str, limits: ReadLimits) -> None:
     level, depth, total = [_Node(path, value)], 0, 1
     while level:
         for child in level:
-            _check_one(child)
+            if not (limits.keeps_large and isinstance(child.value, LargeNumber)):
+                _check_one(child)
         depth += any(isinstance(child.value, list | dict) for child in level)
         if depth > limits.nesting:
             raise _too_deep(limits)

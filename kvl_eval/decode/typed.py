@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast
 
-from kvl_eval.decode.fields import Between
+from kvl_eval.decode.fields import Between, Length
 from kvl_eval.decode.text import DEFAULT_LIMITS, LARGEST, Json, check, is_json, join_path, wrong_value
 from kvl_eval.errors import DecodeError
 
@@ -55,6 +55,10 @@ def _reader(kind: Any) -> Reader:
         return _read_json_value
     if kind in _PLAIN:
         return _PLAIN[kind]
+    if kind is object:
+        return _as_it_came
+    if origin is Annotated and isinstance(arguments[1], Length):
+        return _measured(_reader(arguments[0]), arguments[1], arguments[0])
     if origin is Annotated:
         return _bounded(_reader(arguments[0]), arguments[1], arguments[0])
     if origin is Literal:
@@ -114,6 +118,10 @@ def _read_json_value(value: Any) -> Any:
     return value
 
 
+def _as_it_came(value: Any) -> Any:
+    return value
+
+
 _PLAIN: dict[Any, Reader] = {
     bool: _exactly(bool, "true or false"),
     str: _exactly(str, "text"),
@@ -153,6 +161,20 @@ def _bounded(read: Reader, bounds: Between, kind: Any) -> Reader:
         return number
 
     return checked
+
+
+def _measured(read: Reader, length: Length, kind: Any) -> Reader:
+    span = f"{length.least:,} to {length.largest:,}"
+    wanted = f"text of {span} valid characters" if kind is str else f"a list of {span}"
+
+    def measured(value: Any) -> Any:
+        if not isinstance(value, str if kind is str else list) or not length.least <= len(value) <= length.largest:
+            raise _Wrong(value, wanted)
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise _Wrong(value, wanted)
+        return read(value)
+
+    return measured
 
 
 def _power(number: float) -> str:

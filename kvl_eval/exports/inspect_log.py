@@ -34,7 +34,7 @@ from kvl_eval.types import TokenCounts
 
 LOG_VERSION = 2
 PIECE = 1 << 20  # bytes copied at once
-STOPS = {"stop": "stop", "length": "max_tokens", "budget": "max_tokens", "error": "unknown"}
+STOPS = {"stop": "stop", "length": "max_tokens", "budget": "max_tokens", "error": "unknown", "unknown": "unknown"}
 
 ScorerResults = Mapping[str, ResultRow]  # by scorer
 

@@ -261,7 +261,7 @@ async def _converse(stage: _Stage, question: JudgeQuestion, blank: JudgeReply) -
                 verdict=verdict,
                 model=reply.model,
                 attempts=attempts,
-                tokens={name: reply.count(f"{name}_tokens") for name in ("prompt", "completion")},
+                tokens={"prompt": reply.usage.prompt or 0, "completion": reply.usage.completion or 0},
             )
     calls = "1 call" if len(rule.temperatures) == 1 else f"{len(rule.temperatures)} calls"
     unusable = SampleError(FAILED_REPLY, f"no usable reply in {calls}; the last one begins {said[:200]!r}")

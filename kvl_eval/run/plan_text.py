@@ -10,13 +10,14 @@ from kvl_eval.model.registry import families, stored_family
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
+from kvl_eval.run.server_notices import omission_notices, omitted_fields
 
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
     shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    shown += _family_text(config)
+    shown += _family_text(config) + _omitted_text(plan)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -42,6 +43,11 @@ def _family_text(config: RunConfig) -> list[str]:
             f"          --family {'|'.join(known_family.name for known_family in known.published)} says which it is"
         )
     return lines
+
+
+def _omitted_text(plan: Plan) -> list[str]:
+    """Fields that are not sent to a server, and what follows from it."""
+    return [f"server    {notice}" for notice in omission_notices(omitted_fields(plan))]
 
 
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.backends.base import Backend
+from kvl_eval.backends.base import Backend, Probing
 from kvl_eval.decode import decode, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
@@ -34,6 +34,7 @@ from kvl_eval.run.judge_stage import check_judge, finish_judging
 from kvl_eval.run.manifest import manifest_of
 from kvl_eval.run.plan import Plan, plan_run
 from kvl_eval.run.progress import Progress, Silent
+from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
@@ -80,10 +81,12 @@ def start_run(
 
     With `handle_signals` (main thread only) SIGINT and SIGTERM end the run in order: what is under way gets 5 s,
     aggregates are written, the second signal stops at once. Without it they are left to the caller.
-    Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge, and what the backend raises
-    when it cannot work at all.
+    Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge or server, and what the
+    backend raises when it cannot work at all.
     """
     check_judge(plan.config, (task.task for task in plan.tasks))
+    if isinstance(backend, Probing):
+        run_async(backend.probe([task.config.generation for task in plan.tasks]))
     created = datetime.now().astimezone()
     names = [task.name for task in plan.tasks]
     folder = RunFolder.create(
@@ -200,6 +203,7 @@ def _carry_out(
                     finish_judging(RunReader(folder, own), plan.config, progress, lambda: session.stop is not None)
                 results = rescore(RunReader(folder, own), plan.config.protocol, plan.config.score_view)
                 folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
+                folder.notices += server_notices(session.flags, session.answered, omitted_fields(plan))
                 _tell(folder, progress, told)
                 progress.close()
             save_end(folder, results, decode(ModelFacts, encode(plan.model)))
@@ -312,7 +316,7 @@ def outcome_of(run: RunReader, results: Results, stop: Stop | None) -> RunOutcom
     if stop is not None and pending:
         code = stop.exit_code
         lines.append(("stopped", stop.reason))
-    lines += [("gaps", gap) for gap in gaps]
+    lines += [("gaps", gap) for gap in gaps] + _overflow_hint(rows, folder.manifest.model.device == "server")
     if pending:
         lines.append(("next", f"kvl-eval resume {folder.path}"))
     elif any(row.n_failed for row in rows):
@@ -333,6 +337,15 @@ def _own_rows(run: RunReader, results: Results) -> list[ResultRow]:
     own = {name: asked or run.task(name).default_protocol for name in run.task_names}
     scored = {row.task for row in rows if row.protocol == own[row.task]}
     return [row for row in rows if row.protocol == own[row.task] or row.task not in scored]
+
+
+def _overflow_hint(rows: Iterable[ResultRow], is_server: bool) -> list[tuple[str, str]]:
+    """What helps against prompts that were too long for the context; nothing where there were none."""
+    count = sum(row.failed.get("context_overflow", 0) for row in rows)
+    prompts = "1 prompt was" if count == 1 else f"{count} prompts were"
+    whose = "server's" if is_server else "model's"
+    text = f"{prompts} longer than the {whose} context; --max-pixels, --frames or a longer context"
+    return [("hint", text)] if count else []
 
 
 def _gap(row: ResultRow) -> str:

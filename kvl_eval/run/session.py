@@ -12,19 +12,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 from kvl_eval.backends.base import Backend, Request
-from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import KvlEvalError, SampleError
+from kvl_eval.run.in_flight import InFlight, storable
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Journal
-from kvl_eval.store.records import Extra, Key, Record, text_sha256
+from kvl_eval.store.records import Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import Completion, Message, Sample
 
@@ -41,18 +40,6 @@ class Stop:
     reason: str
 
 
-@dataclass(slots=True)
-class _InFlight:
-    """A request under way: what it answers, and which answers are still to come."""
-
-    task: TaskPlan
-    sample: Sample
-    prompt: str
-    messages_sha256: str
-    wanted: set[tuple[int, int | None]]
-    weight: float = field(default=1.0)
-
-
 def _begun(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
     """The turns up to the reply, and what the reply begins with: the text of a last turn of the assistant's."""
     if messages[-1].role != "assistant":
@@ -66,6 +53,7 @@ class Session:
     Attributes:
         stop: why the run is to end early, or None.
         closed_thoughts: replies of this session whose thought was closed.
+        flags: {flag: answers of this session that carry it}.
     """
 
     def __init__(self, plan: Plan, folder: RunFolder, done: Mapping[str, set[Key]], progress: Progress) -> None:
@@ -75,12 +63,13 @@ class Session:
         self._done = done
         self._progress = progress
         self._shows_score = not isinstance(progress, Silent)
-        self._in_flight: dict[str, _InFlight] = {}
+        self._in_flight: dict[str, InFlight] = {}
         self._journals: dict[str, Journal] = {}
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._told: set[str] = set()
         self._here: Counter[str] = Counter()
         self.closed_thoughts = 0
+        self.flags: Counter[str] = Counter()
         self.counts = {task.name: self._counts(task) for task in plan.tasks}
         self._protocols = {task.name: self._protocol(task) for task in plan.tasks}
         progress.start(list(self.counts.values()))
@@ -125,7 +114,7 @@ class Session:
         try:
             messages = prompt_messages(task.task, task.config, self.plan.config, sample)
         except SampleError as error:
-            failed = _InFlight(task, slim, "", text_sha256(no_prompt(error)), set(), weight)
+            failed = InFlight(task, slim, "", text_sha256(no_prompt(error)), set(), weight)
             self._fail_prompt(failed, groups, error)
             return
         text = prompt_text(messages)
@@ -133,7 +122,7 @@ class Session:
         for number, (budgets, repeats) in enumerate(groups.items()):
             key = f"{task.name}{f'#{number}' if number else ''}/{sample.id}"
             wanted = {(repeat, budget) for repeat in repeats for budget in budgets}
-            self._in_flight[key] = _InFlight(task, slim, text, sha256, wanted, weight)
+            self._in_flight[key] = InFlight(task, slim, text, sha256, wanted, weight)
             yield self._request(task, sample.id, key, messages, budgets, repeats)
 
     def _missing(self, task: TaskPlan, sample_id: str) -> dict[tuple[int | None, ...], list[int]]:
@@ -173,7 +162,7 @@ class Session:
         )
 
     def _fail_prompt(
-        self, entry: _InFlight, groups: Mapping[tuple[int | None, ...], list[int]], error: SampleError
+        self, entry: InFlight, groups: Mapping[tuple[int | None, ...], list[int]], error: SampleError
     ) -> None:
         for budgets, repeats in groups.items():
             for repeat in repeats:
@@ -206,15 +195,15 @@ class Session:
         self._write(entry, completion)
         self.tick()
 
-    def _write(self, entry: _InFlight, completion: Completion) -> None:
+    def _write(self, entry: InFlight, completion: Completion) -> None:
         task = entry.task.name
         if task not in self._journals:
             self._journals[task] = self.folder.journal(task)
-        record = _record(self.plan, entry, completion)
-        self._journals[task].append(encode_object(record))
-        self._count(entry, completion, record)
+        answer = storable(self.plan, entry, completion)
+        self._journals[task].append(answer.fields)
+        self._count(entry, answer.completion, answer.record)
 
-    def _count(self, entry: _InFlight, completion: Completion, record: Record) -> None:
+    def _count(self, entry: InFlight, completion: Completion, record: Record) -> None:
         counts = self.counts[entry.task.name]
         counts.done_here += 1
         counts.weight_done += entry.weight
@@ -227,6 +216,7 @@ class Session:
             counts.thinking.append(completion.tokens.thinking)
             counts.cut += completion.finish_reason == "budget" or completion.budget_forced
             self._here["ok"] += 1
+            self.flags.update(record.extra.flags)
             self.closed_thoughts += completion.think_closed is True
             if self._shows_score:
                 self._score_so_far(entry, counts, record)
@@ -239,7 +229,7 @@ class Session:
         if counts.done == counts.planned:
             counts.finished = time.monotonic()
 
-    def _score_so_far(self, entry: _InFlight, counts: TaskCounts, record: Record) -> None:
+    def _score_so_far(self, entry: InFlight, counts: TaskCounts, record: Record) -> None:
         view = self.plan.config.score_view
         item = Item(entry.sample, answer_of(record, view))
         value = score_outputs(entry.task.task, self._protocols[entry.task.name], [item], view)[0].value
@@ -247,7 +237,7 @@ class Session:
             counts.points += value
             counts.scored += 1
 
-    def _tell_failure(self, entry: _InFlight, reason: str, message: str) -> None:
+    def _tell_failure(self, entry: InFlight, reason: str, message: str) -> None:
         text = f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}"
         self.folder.log(text)
         if reason not in self._told:
@@ -262,6 +252,11 @@ class Session:
             self.request_stop(Stop(4, f"the first {FIRST_FAILURES} samples all {kinds[0]}"))
         elif allowed is not None and failed > (allowed * self.plan.requests if 0 < allowed < 1 else allowed):
             self.request_stop(Stop(3, f"{failed} samples failed, more than --fail-on-error {allowed:g} allows"))
+
+    @property
+    def answered(self) -> int:
+        """Answers of this session."""
+        return self._here["ok"]
 
     # -- stopping -----------------------------------------------------------------------------------------------
 
@@ -349,40 +344,3 @@ async def _tick(session: Session) -> None:
     while True:
         await asyncio.sleep(TICK)
         session.tick()
-
-
-def _record(plan: Plan, entry: _InFlight, completion: Completion) -> Record:
-    """One line of samples/<task>.jsonl."""
-    config = entry.task.config
-    prompt = completion.prompt_text or entry.prompt
-    return Record(
-        task=config.task,
-        split=config.split,
-        sample_id=entry.sample.id,
-        repeat=completion.repeat,
-        budget=completion.budget,
-        policy=config.policy,
-        status=completion.status,
-        reason=completion.reason,
-        message=completion.message,
-        attempt=completion.attempt,
-        config_fingerprint=plan.fingerprint,
-        messages_sha256=entry.messages_sha256,
-        prompt_sha256=text_sha256(prompt),
-        prompt_text=prompt,
-        image_prep=plan.config.settings.media.image_prep,
-        media=completion.media,
-        raw_output=completion.raw_output,
-        thinking=completion.thinking,
-        answer=completion.answer,
-        think_closed=completion.think_closed,
-        budget_forced=completion.budget_forced,
-        finish_reason=completion.finish_reason,
-        trajectory_id=completion.trajectory_id and f"{config.task}/{entry.sample.id}/{completion.repeat}",
-        tokens=completion.tokens,
-        seed=completion.seed,
-        time=completion.time,
-        worker=completion.worker,
-        ended_at=datetime.now().astimezone().isoformat(timespec="milliseconds"),
-        extra=replace(decode(Extra, dict(completion.extra)), thought=completion.thought),
-    )

@@ -162,7 +162,7 @@ class Record:
         answer:             what follows the thought.
         think_closed:       whether the thought was ended; null without one.
         budget_forced:      whether the budget ended the thought.
-        finish_reason:      `stop`, `length`, `budget` or `error`.
+        finish_reason:      `stop`, `length`, `budget`, `error` or `unknown`.
         trajectory_id:      shared by answers that one generation gave under several budgets.
         tokens:             of prompt, pictures, thought and answer.
         seed:               of the sampler.

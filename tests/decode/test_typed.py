@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -149,6 +150,21 @@ def test_the_first_wrong_field_is_named(value: Any, message: str) -> None:
 
 def test_numbers_that_are_not_finite_become_null() -> None:
     assert encode({"a": float("nan"), "b": (float("inf"), 1.0)}) == {"a": None, "b": [None, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (Usage(completion_tokens=2**53 + 1), "completion_tokens: "),
+        (Usage(completion_tokens=-1), "completion_tokens: -1"),
+        (Usage(completion_tokens=0, share=1.5), "share: 1.5"),
+        (Reply(usage=Usage(completion_tokens=10**400)), "usage.completion_tokens: about 10^400"),
+        (Reply(usage=Usage(completion_tokens=1), limit=2**63 + 1), "limit: "),
+    ],
+)
+def test_R11_what_cannot_be_read_is_not_written(value: Any, named: str) -> None:
+    with pytest.raises(DecodeError, match=re.escape(named)):
+        encode(value)
 
 
 def test_what_json_cannot_hold_is_not_encoded() -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from kvl_eval.backends.endpoint_requests import PROBE
+
 MODEL = "stub-vl"
 
 
@@ -65,6 +67,8 @@ class Stub:
     script: Script
     models: Answer
     asked: list[Asked] = field(default_factory=list)
+    probe: Script | None = None  # answers the question before a run; None says hello
+    probes: list[Asked] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     under_way: int = 0
     most_under_way: int = 0
@@ -78,7 +82,8 @@ def chat(content: str | None, **fields: Any) -> Answer:
     choice = {"index": 0, "message": message, "finish_reason": fields.pop("finish", "stop")}
     if "logprobs" in fields:
         tokens = fields.pop("logprobs")
-        choice["logprobs"] = {"content": [{"token": token, "bytes": list(token.encode())} for token in tokens]}
+        pairs = [(token, list(token.encode("utf-8", "surrogatepass"))) for token in tokens]
+        choice["logprobs"] = {"content": [{"token": token, "bytes": data} for token, data in pairs]}
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -148,6 +153,10 @@ class _Handler(BaseHTTPRequestHandler):
         stub: Stub = self.server.stub
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if body["messages"] == [{"role": "user", "content": PROBE}]:
+            stub.probes.append(Asked(len(stub.probes), self.path, headers, body))
+            self._send(stub.probe(stub.probes[-1]) if stub.probe else chat("hello"))
+            return
         with stub.lock:
             asked = Asked(len(stub.asked), self.path, headers, body)
             stub.asked.append(asked)

@@ -8,23 +8,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvl_eval.backends.chat_client import ChatClient, Gate, retry_after
-from kvl_eval.backends.endpoint import Endpoint
+from kvl_eval.backends.chat_client import Gate, retry_after
 from kvl_eval.errors import ConfigError, EndpointError
 from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.write import write_report
-from kvl_eval.run.config import RunConfig
-from kvl_eval.run.plan import plan_run
-from kvl_eval.run.runner import RunOutcome, resume_run, start_run
+from kvl_eval.run.runner import resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.thinking import THINK_OPEN
-from tests.faults.invariants import Notices, check_invariants
+from tests.faults.server_runs import check, failures, quick, run, words
 from tests.faults.stub_server import (
     MODEL,
     Answer,
@@ -37,7 +33,6 @@ from tests.faults.stub_server import (
     serving,
     unused_address,
 )
-from tests.tiny_task import config_of, tiny
 
 KEY = "sk-planted-4711"
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,40 +44,9 @@ def stub() -> Iterator[Stub]:
         yield found
 
 
-def words(n: int = 10) -> Any:
-    """Questions without pictures."""
-    content = [{"id": f"q/{number}", "number": 1, "question": f"{number}?", "answer": "B"} for number in range(n)]
-    return tiny(content=content)
-
-
-def quick(config: RunConfig) -> Endpoint:
-    """The backend of a run, with pauses that a test can wait for."""
-    backend = Endpoint(config.settings)
-    backend.server = replace(backend.server, pause=0.01)
-    backend.client = ChatClient(backend.server)
-    return backend
-
-
-def run(tmp_path: Path, url: str, n: int = 10, **options: Any) -> tuple[RunOutcome, Endpoint, Notices]:
-    task = words(n)
-    given = {"base_url": url, "max_connections": 4, "num_workers": 0, **options}
-    config = config_of(task, tmp_path, **given)
-    backend, progress = quick(config), Notices()
-    plan = plan_run(config, backend, [task])
-    return start_run(plan, backend, progress), backend, progress
-
-
 def only(question: str, otherwise: Answer) -> Any:
     """Another answer to one question than to the rest."""
     return lambda asked: otherwise if f"{question}?" in asked.texts else chat("B")
-
-
-def failures(outcome: RunOutcome) -> dict[str, str]:
-    return {record.sample_id: record.reason for record in outcome.folder.records("tiny") if record.status == "failed"}
-
-
-def check(outcome: RunOutcome, n: int = 10) -> None:
-    check_invariants(outcome.folder.path, words(n), exit_code=outcome.exit_code, resumable=False)
 
 
 def test_E1_nobody_listens(tmp_path: Path) -> None:

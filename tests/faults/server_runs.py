@@ -1,0 +1,51 @@
+"""Runs of a few questions without pictures against a stub server, with pauses that a test can wait for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kvl_eval.backends.chat_client import ChatClient
+from kvl_eval.backends.endpoint import Endpoint
+from kvl_eval.run.config import RunConfig
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.runner import RunOutcome, start_run
+from kvl_eval.store.records import Record
+from tests.faults.invariants import Notices, check_invariants
+from tests.tiny_task import config_of, tiny
+
+
+def words(n: int = 10) -> Any:
+    """Questions without pictures: `0?`, `1?`, ..."""
+    content = [{"id": f"q/{number}", "number": 1, "question": f"{number}?", "answer": "B"} for number in range(n)]
+    return tiny(content=content)
+
+
+def quick(config: RunConfig) -> Endpoint:
+    """The backend of a run, with pauses that a test can wait for."""
+    backend = Endpoint(config.settings)
+    backend.server = replace(backend.server, pause=0.01)
+    backend.client = ChatClient(backend.server)
+    return backend
+
+
+def run(tmp_path: Path, url: str, n: int = 10, **options: Any) -> tuple[RunOutcome, Endpoint, Notices]:
+    task = words(n)
+    config = config_of(task, tmp_path, **{"base_url": url, "max_connections": 4, "num_workers": 0, **options})
+    backend, progress = quick(config), Notices()
+    plan = plan_run(config, backend, [task])
+    return start_run(plan, backend, progress), backend, progress
+
+
+def records(outcome: RunOutcome) -> dict[int, Record]:
+    """{number of the question: its record}."""
+    return {int(record.sample_id.removeprefix("q/")): record for record in outcome.folder.records("tiny")}
+
+
+def failures(outcome: RunOutcome) -> dict[str, str | None]:
+    return {record.sample_id: record.reason for record in outcome.folder.records("tiny") if record.status == "failed"}
+
+
+def check(outcome: RunOutcome, n: int = 10) -> None:
+    check_invariants(outcome.folder.path, words(n), exit_code=outcome.exit_code, resumable=False)
