@@ -6,6 +6,7 @@ time limit. Each file is opened once, however many questions ask about it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections import Counter, deque
@@ -53,6 +54,7 @@ class DataReport:
     Attributes:
         problems: every bad row and file; `notes` say what is odd about a file that can be used.
         pictures: how many there are; `files` counts videos and documents.
+        remarks:  what a plan says of the data too: lines that begin `note: ` or `warning: `.
     """
 
     task: str
@@ -65,6 +67,7 @@ class DataReport:
     counts: list[CountCheck]
     problems: list[Problem]
     notes: list[Problem]
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
 
 def check(task: Task, source: Source, split: str) -> DataReport:
@@ -73,6 +76,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     Raises: UsageError for a split the task has not.
     """
     faults: list[DataError] = []
+    remarks: list[str] = []
     places: dict[str, int] = {}
     labels: Counter[str] = Counter()
     problems: list[Problem] = []
@@ -80,7 +84,8 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     pictures = 0
     files = _Files()
     try:
-        for number, sample in enumerate(open_split(task, source, split, Reporter(bad_row=faults.append)), 1):
+        reporter = Reporter(bad_row=faults.append, note=remarks.append)
+        for number, sample in enumerate(open_split(task, source, split, reporter), 1):
             labels.update(_labels(sample))
             pictures += sum(isinstance(medium, ImageRef) for medium in sample.media)
             problems += _row_problems(task, split, sample, number, places)
@@ -99,7 +104,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     return DataReport(
         task=task.name,
         split=split,
-        place=_place(source, split),
+        place=_place(task, source, split),
         ok=not problems and all(count.ok for count in counts),
         rows=labels["rows"],
         pictures=pictures,
@@ -107,6 +112,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
         counts=counts,
         problems=problems,
         notes=[*notes, *files.notes],
+        remarks=remarks,
     )
 
 
@@ -125,6 +131,7 @@ def as_text(report: DataReport) -> str:
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
     lines += [f"  note {entry.where}: {entry.problem}" for entry in report.notes[:SHOWN]]
+    lines += report.remarks
     bad = len(problems) or sum(not count.ok for count in report.counts)
     lines.append("everything is as expected" if report.ok else f"{bad} problems")
     return "\n".join(lines)
@@ -269,7 +276,9 @@ def _problem(error: DataError | SampleError, where: str) -> Problem:
     return Problem(code=error.code, where=where, problem=text)
 
 
-def _place(source: Source, split: str) -> str:
+def _place(task: Task, source: Source, split: str) -> str:
+    if task.data.table is not None:
+        return str(task.data.table.path)
     if split == "mini":
         return "the bundled split"
     if source.data_dir is not None:

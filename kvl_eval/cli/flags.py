@@ -35,6 +35,9 @@ def data_options(command: Command) -> Command:
             spelled(("--split",), help="Split; `mini` is bundled."),
             spelled(("--data-dir", "--dataset-dir"), type=click.Path(), help="Local folder instead of the hub."),
             spelled(("--data-repo",), multiple=True, help="[TASK=]owner/name[@revision] instead of the official one."),
+            spelled(
+                ("--fields",), multiple=True, help="Own tables: ROLE=COLUMN,... or ignore=COLUMN; `describe file:T` shows."
+            ),
             spelled(("--data-version",), help="Data version, where a task has several."),
             spelled(("--cache-dir",), type=click.Path(), help="Where downloads and decoded media go."),
             spelled(("--offline",), is_flag=True, help="Use only what the cache holds."),

@@ -178,6 +178,7 @@ def _options(flags: Flags) -> Options:
         **{name: flags.values[name] for name in SAME},
         **{name: flags.switch(name) or None for name in SWITCHES},
         "data_repo": flags.texts("data_repo") or None,
+        "fields": flags.texts("fields") or None,
         "limit": None if limit is None else options.scalar(limit),
         "sample_ids": options.sample_ids(flags.text("sample_ids")) or None,
         "shard": options.shard(flags.text("shard")),

@@ -51,6 +51,7 @@ class TaskPlan:
         parts:         of a task whose figures were published by a category: its values in the data set's order.
         limit:         most questions, all shards; None for all.
         chosen:        the samples, where choosing them has taken two passes over the data.
+        notes:         what is to be said of the data: lines that begin `note: ` or `warning: `.
     """
 
     task: Task
@@ -66,6 +67,7 @@ class TaskPlan:
     parts: tuple[PlanPart, ...] = ()
     limit: int | None = None
     chosen: ChosenSamples | None = None
+    notes: tuple[str, ...] = ()
 
     def samples(self, run: RunConfig) -> Iterator[Sample]:
         """The planned samples in the data set's order, read again unless they were put aside."""
@@ -217,6 +219,7 @@ class _Planner:
             parts=tuple(plan_part(name, part, self.limits, self.config) for name, part in self.parts.items()),
             limit=limit,
             chosen=chosen,
+            notes=tuple(walk.notes),
         )
 
     def _prompt(self, sample: Sample) -> PlannedPrompt:

@@ -64,6 +64,9 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     prompt = "own text" if run.prompt_text else task.config.prompt
     source = task.config.source.data_dir or task.config.source.repo
     source = "bundled" if task.config.split == "mini" else source or "generated"
+    name, split, table = task.name, task.config.split, task.task.data.table
+    if table is not None:
+        name, split, source = task.task.title, "own data", table.path
     protocol = task.task.protocol_named(run.protocol or "") or run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
     scoring = task.task.protocols.get(protocol)
@@ -72,14 +75,15 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     if run.judge is not None and task.task.judge_prompt is not None:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [
-        f"{task.name}",
-        f"  data    {task.config.split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
+        f"{name}",
+        f"  data    {split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
         *_sizes_text(task.sizes),
         *_parts_text(task.parts),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
         f"  score   {protocol if scoring is None else scoring.label or protocol}, {judge}",
+        *task.notes,
     ]
 
 

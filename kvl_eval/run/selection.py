@@ -23,20 +23,26 @@ class Walk:
 
     Attributes:
         samples_read: of the split so far, those not chosen included.
+        notes:        what the plan is to say of the data, once the last row was read.
     """
 
     def __init__(self, task: Task, config: TaskConfig, run: RunConfig, limit: int | None) -> None:
         self.samples_read = 0
+        self.notes: list[str] = []
         self._task = task
         self._wanted = set(run.sample_ids)
         self._limit = limit
         self._faults: list[DataError] = []
-        reporter = Reporter(bad_row=self._faults.append, keeps_bad_rows=run.allow_partial_data)
+        self._is_own = task.data.table is not None
+        keeps = run.allow_partial_data and not self._is_own
+        reporter = Reporter(bad_row=self._faults.append, keeps_bad_rows=keeps, note=self.notes.append)
         self._samples = open_split(task, config.source, config.split, reporter)
 
     def __iter__(self) -> Iterator[Sample]:
         yield from self._chosen()
-        refuse(self._task.name, self._faults)
+        if self._is_own:  # every row is checked, whatever the limit
+            self.read_on()
+        refuse(self._task.name, self._faults, is_own=self._is_own)
 
     def _chosen(self) -> Iterator[Sample]:
         questions: set[str] = set()

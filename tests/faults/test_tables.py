@@ -1,0 +1,378 @@
+"""Tables of one's own: every common way to write a row gives the sample it means, anything else is refused by name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kvl_eval.cli.main import main
+from kvl_eval.errors import DataError
+from kvl_eval.sources import Source
+from kvl_eval.tasks import get_task, open_split
+from kvl_eval.types import ImageRef, Sample
+from tests.conftest import DATA
+from tests.faults.stub_server import Stub, chat, serving
+from tests.tasks.tables import png
+
+FIELD = DATA / "field"
+
+
+def write_rows(folder: Path, *rows: Mapping[str, Any], name: str = "t.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def samples(path: Path, *fields: str, data_dir: Path | None = None) -> list[Sample]:
+    task = get_task(f"file:{path}")
+    return list(open_split(task, Source(data_dir=data_dir, fields=fields), task.default_split))
+
+
+def one_sample(folder: Path, row: Mapping[str, Any], *fields: str) -> Sample:
+    (sample,) = samples(write_rows(folder, row), *fields)
+    return sample
+
+
+def refusal(folder: Path, row: Mapping[str, Any], *fields: str) -> DataError:
+    with pytest.raises(DataError) as caught:
+        one_sample(folder, row, *fields)
+    return caught.value
+
+
+def ends(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(("a.png", "b.png")):
+        (tmp_path / name).write_bytes(png(40 * number))
+    return tmp_path
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with serving(lambda asked: chat("cat")) as served:
+        yield served
+
+
+# Rows as other tools write them
+
+
+READ = [
+    ({"prompt": "2+2?", "target": "4"}, {"question": "2+2?", "answers": ("4",)}),
+    ({"input": "2+2?", "target": ["4", "four"]}, {"answers": ("4", "four")}),
+    ({"query": "2+2?", "response": "4"}, {"question": "2+2?", "answers": ("4",)}),
+    ({"question": "q", "answer": "x", "images": ["a.png", "b.png"]}, {"images": ["a.png", "b.png"]}),
+    ({"question": "q", "answer": "x", "image": ["a.png"]}, {"images": ["a.png"]}),
+    ({"question": "q", "answer": "x", "images": "a.png"}, {"images": ["a.png"]}),
+    ({"question": "q", "answer": "x", "Image Path": "a.png"}, {"images": ["a.png"]}),
+    ({"question": "q", "answer": "x", "img": {"path": "a.png"}}, {"images": ["a.png"]}),
+    ({"question": "q", "answer": "x", "images": "['a.png', 'b.png']"}, {"images": ["a.png", "b.png"]}),
+    ({"question": "q", "answer": "x", "image": ""}, {"images": []}),
+    ({"question": "q", "answer": "B", "A": "cat", "B": "dog"}, {"choices": ("cat", "dog"), "answers": ("B",)}),
+    ({"question": "q", "answer": "dog", "options": "['cat','dog']"}, {"choices": ("cat", "dog"), "answers": ("B",)}),
+    ({"question": "q", "answer": "b", "choices": {"A": "cat", "B": "dog"}}, {"answers": ("B",)}),
+    ({"question": "q", "answer": ["A", "dog"], "choices": ["cat", "dog", "cow"]}, {"answers": ("A", "B")}),
+    ({"question": "q", "answer": 2, "choices": ["1", "2"]}, {"answers": ("B",)}),
+    ({"question": "q", "label": 1, "choices": ["cat", "dog"]}, {"answers": ("B",)}),
+    ({"question": "q", "answer": "4", "target": 4}, {"answers": ("4",)}),
+    ({"question": "q", "answer": True}, {"answers": ("True",)}),
+    ({"question": "q", "answer": None}, {"answers": ()}),
+    ({"question": "q", "answer": "x", "qid": 7}, {"id": "7"}),
+    ({"question": "q", "answer": "x", "topic": ["a", "b"]}, {"categories": {"category": ("a", "b")}}),
+    ({"question": "q", "answer": "x", "difficulty": "hard", "source": {"page": 3}}, {"answers": ("x",)}),
+]
+
+
+@pytest.mark.parametrize(("row", "expected"), READ, ids=lambda value: json.dumps(value)[:60])
+def test_D25_a_row_is_read_as_it_is_meant(folder: Path, row: dict[str, Any], expected: dict[str, Any]) -> None:
+    sample = one_sample(folder, row)
+    images = [medium.path for medium in sample.media if isinstance(medium, ImageRef)]
+    for name, value in expected.items():
+        assert (images if name == "images" else getattr(sample, name)) == value, name
+    stored = get_task(f"file:{folder / 't.jsonl'}").sample(json.loads(json.dumps(sample.row)))
+    assert replace(stored, row={}) == replace(sample, row={}, media=())
+
+
+REFUSED = [
+    (
+        {"question": "q", "answer": 1, "choices": ["cat", "dog"]},
+        "data.field",
+        "count from 0 or 1",
+        "answer_index=answer",
+    ),
+    ({"question": "q", "answer": "C", "choices": ["cat", "dog"]}, "data.field", "'C'", None),
+    ({"question": "q", "answer": "A", "choices": ["B", "A"]}, "data.field", "option A, or the text of option B", None),
+    ({"question": "q", "answer": "x", "target": "y"}, "data.column", "answer and target", "--fields answer=target"),
+    ({"question": "q", "answer": "x", "image_url": "https://x/a.png"}, "data.column", "image_url", "download"),
+    ({"question": "q", "answer": "x", "image": "https://x/a.png"}, "data.field", "https://x/a.png", "download"),
+    ({"question": "<image> and <image>?", "answer": "x", "image": "a.png"}, "data.field", "marks 2 images", None),
+    ({"question": "<image 2>?", "answer": "x", "image": "a.png"}, "data.field", "the row has 1", None),
+    ({"question": "", "answer": "x"}, "data.field", "question", None),
+    ({"question": "q", "answer": ""}, "data.field", "answer is empty", None),
+    ({"question": "q", "answer": []}, "data.field", "answer is empty", None),
+    ({"question": "q", "answer": {"text": "x"}}, "data.field", "answer is {'text': 'x'}", None),
+    ({"question": "q", "answer": "A", "choices": 5}, "data.field", "choices is 5", None),
+    ({"question": "q", "answer": "A", "choices": ["cat", ["dog"]]}, "data.field", "choices", None),
+    ({"question": "q", "answer": "A", "choices": {"A": "cat", "C": "cow"}}, "data.field", "option B is missing", None),
+    ({"question": "q", "answer": "A", "A": "cat", "C": "cow"}, "data.field", "option B is missing", None),
+    ({"question": "q", "answer": "x", "images": 7}, "data.field", "images is 7", None),
+    ({"question": "q", "answer": "x", "images": [None, "a.png"]}, "data.field", "None", None),
+    ({"answer": "x"}, "data.column", "no column holds the question", "--fields question="),
+    ({"question": "q", "answer": "x", "photo_file": "a.png"}, "data.column", "photo_file", "--fields image=photo_file"),
+    ({"question": "q", "answer": "x", "figure": "a.png"}, "data.column", "figure", "--fields ignore=figure"),
+    (
+        {"question": "q", "answer": "x", "answer_options": ["a"]},
+        "data.column",
+        "answer_options",
+        "choices=answer_options",
+    ),
+    ({"question": "q", "answer": "x", "video": "v.mp4"}, "data.column", "video", "--fields ignore=video"),
+    ({"question": "q", "answer": "x", "messages": [{"role": "user"}]}, "data.column", "messages", "ignore=messages"),
+]
+
+
+@pytest.mark.parametrize(("row", "code", "said", "fix"), REFUSED, ids=lambda value: json.dumps(value)[:60])
+def test_D25_anything_else_is_refused_with_its_place_and_a_way_out(
+    folder: Path, row: dict[str, Any], code: str, said: str, fix: str | None
+) -> None:
+    fault = refusal(folder, row)
+    assert fault.code == code
+    assert said in fault.message and str(fault.where).startswith("t.jsonl:1")
+    assert fix is None or fix in str(fault.fix)
+
+
+def test_D25_columns_of_later_roles_say_what_tables_take(folder: Path) -> None:
+    fault = refusal(folder, {"question": "q", "answer": "x", "video": "v.mp4"})
+    assert fault.why == "own tables take text and images"
+    assert one_sample(folder, {"question": "q", "answer": "x", "video": None}).media == ()
+
+
+def test_D25_fields_name_a_column_for_any_role_and_win(folder: Path) -> None:
+    row = {"text": "q", "answer": "no", "target": "yes", "photo": "a.png", "frame_count": 3}
+    sample = one_sample(folder, row, "question=text,answer=target", "image=photo", "ignore=Frame Count")
+    assert (sample.question, sample.answers, len(sample.media)) == ("q", ("yes",), 1)
+    indexed = one_sample(folder, {"question": "q", "answer": 1, "choices": ["cat", "dog"]}, "answer_index=answer")
+    assert indexed.answers == ("B",)
+    assert "no row has that column" in refusal(folder, {"question": "q", "answer": "x"}, "answer=target").message
+
+
+@pytest.mark.parametrize("text", ["answer", "=x", "colour=x", "answer=a,answer=b"])
+def test_D25_fields_that_mean_nothing_are_a_usage_error(
+    folder: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(folder, {"question": "q", "answer": "x"})
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--fields", text, "--dry-run") == 2
+    assert "error[usage.fields]" in capsys.readouterr().err
+
+
+def test_D25_images_stand_where_the_question_marks_them(folder: Path) -> None:
+    task = get_task(f"file:{write_rows(folder, {'question': 'q', 'answer': 'x'})}")
+
+    def parts(question: str) -> list[str]:
+        (message,) = task.prompts["plain"](
+            one_sample(folder, {"question": question, "answer": "x", "image": ["a.png", "b.png"]})
+        )
+        return [
+            part if isinstance(part, str) else str(part.path) for part in message.parts if not hasattr(part, "rule")
+        ]
+
+    assert parts("which?") == ["a.png", "b.png", "which?"]
+    assert parts("<image> or <image>?") == ["a.png", " or ", "b.png", "?"]
+    assert parts("<image 2> or <image_1>?") == ["b.png", " or ", "a.png", "?"]
+
+
+def test_D25_any_accepted_answer_is_right(folder: Path) -> None:
+    path = write_rows(folder, {"question": "q", "answer": ["4", "four"]})
+    task = get_task(f"file:{path}")
+    (sample,) = samples(path)
+    score = task.protocols["reader"].score
+    from kvl_eval.types import MISSING
+
+    verdicts = [score(sample, reply, MISSING).verdict for reply in ("The answer is four.", "Answer: 4", "Answer: five")]
+    assert verdicts == ["correct", "correct", "wrong"]
+
+
+def forms_of_list(items: Sequence[str]) -> list[Any]:
+    return [list(items), json.dumps(list(items)), str(list(items))]
+
+
+IMAGE = base64.b64encode(png(40)).decode()
+SPELLINGS = {
+    "question": ["question", "Prompt", "INPUT", "query", "instruction", "problem"],
+    "answer": ["answer", "Answers", "target", "gold", "ground-truth", "expected output", "solution"],
+    "choices": ["choices", "options", "Candidates"],
+    "image": ["image", "images", "image_path", "Image-Files", "img", "picture"],
+    "id": ["id", "index", "qid", "question_id", "uid"],
+}
+FORMS: dict[str, list[Any]] = {
+    "question": ["Which?"],
+    "answer": ["B", "b", "(B)", "dog", ["B"], ["dog"], "['dog']"],
+    "choices": [*forms_of_list(["cat", "dog"]), {"A": "cat", "B": "dog"}, '{"A": "cat", "B": "dog"}', "columns"],
+    "image": [
+        *("b.png", ["b.png"], "['b.png']", {"path": "b.png"}, [{"bytes": None, "path": "b.png"}], IMAGE),
+        *({"bytes": IMAGE}, f"data:image/png;base64,{IMAGE}", {"url": f"data:image/png;base64,{IMAGE}"}),
+    ],
+    "id": ["7", 7, 7.0],
+}
+
+
+@st.composite
+def written_rows(draw: st.DrawFn) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for role in draw(st.permutations(list(FORMS))):
+        value = draw(st.sampled_from(FORMS[role]))
+        columns = {"A": "cat", "B": "dog"} if value == "columns" else {draw(st.sampled_from(SPELLINGS[role])): value}
+        cells |= columns
+    if draw(st.booleans()):
+        cells |= {"difficulty": "hard", "video": "", "notes": None}
+    return cells
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=written_rows())
+def test_D25_every_way_to_write_a_row_gives_the_same_sample(folder: Path, row: dict[str, Any]) -> None:
+    from kvl_eval.run.data_digest import sample_digest
+
+    plainly = {"id": "7", "question": "Which?", "answer": "B", "choices": ["cat", "dog"], "image": "b.png"}
+    assert sample_digest(one_sample(folder, row)) == sample_digest(one_sample(folder, plainly))
+
+
+# The same rows, as a run asks them
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        *[
+            (name, 1)
+            for name in ("image_path", "images_text", "image_list", "choices_text", "choices_object", "options")
+        ],
+        *[(name, 0) for name in ("answer_list", "prompt_target")],
+    ],
+)
+def test_D25_D42_tables_of_the_field_are_asked_and_right(
+    tmp_path: Path, stub: Stub, name: str, pictures: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = f"file:{FIELD / 'tables' / name}.jsonl"
+    asked = (
+        "run",
+        "--task",
+        task,
+        "--model",
+        "endpoint",
+        "--base-url",
+        stub.url,
+        "--json",
+        "-o",
+        str(tmp_path / "out"),
+    )
+    assert ends(*asked) == 0, capsys.readouterr().err
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["score"] for row in rows] == [1.0]
+    (request,) = stub.asked
+    assert len(request.pictures) == pictures
+    text = request.texts
+    assert ("(A) cat\n(B) dog" in text) == (name in ("choices_text", "choices_object", "options"))
+    assert "(C)" not in text and "<image>" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "column"),
+    [
+        ("unknown_media", "data.column", "photo_file"),
+        ("choices_number", "data.field", "choices is 5"),
+        ("images_number", "data.field", "images is 7"),
+    ],
+)
+def test_D25_D36_bad_rows_are_refused_before_anything_is_asked(
+    tmp_path: Path, stub: Stub, name: str, code: str, column: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = f"file:{FIELD / 'tables' / name}.jsonl"
+    run = ("run", "--task", task, "--model", "endpoint", "--base-url", stub.url, "-o", str(tmp_path / "out"))
+    for arguments in (run, (*run, "--dry-run"), (*run, "--allow-partial-data"), ("check", "data", task)):
+        assert ends(*arguments) == 4
+        printed = capsys.readouterr()
+        said = printed.out + printed.err
+        assert code in said and column in said and f"{name}.jsonl:1" in said
+    assert not stub.asked and not (tmp_path / "out").exists()
+
+
+WRONG = [5, True, [], {}, "x", None, float("nan"), [[]], {"A": []}, ["", None], -1.5]
+
+
+@pytest.mark.parametrize("column", ["question", "answer", "choices", "image", "id", "category", "cluster", "A"])
+def test_D36_a_cell_of_any_type_is_read_or_refused_with_its_place(folder: Path, column: str) -> None:
+    row = {"id": "1", "question": "q", "answer": "cat", "choices": ["cat", "dog"], "image": "a.png"}
+    for value in WRONG:
+        try:
+            one_sample(folder, row | {column: value})
+        except DataError as fault:
+            assert fault.code in ("data.field", "data.column")
+            assert str(fault.where).startswith("t.jsonl:1")
+
+
+def test_D42_bad_rows_are_counted_and_five_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": "q", "answer": "x", **({} if number % 2 else {"images": number})} for number in range(14)]
+    path = write_rows(folder, *rows)
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--limit", "1", "--dry-run") == 4
+    said = capsys.readouterr().err
+    assert "7 rows cannot be used" in said and "and 2 more" in said
+    assert all(f"t.jsonl:{line}" in said for line in (1, 3, 5, 7, 9)) and "t.jsonl:11" not in said
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "link/secret.png", "C:\\x.png", "file:///x.png"])
+def test_D42_a_path_that_leaves_the_folder_is_refused_before_the_run(tmp_path: Path, path: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "secret.png").write_bytes(png())
+    os.symlink(tmp_path, tmp_path / "data" / "link")
+    fault = refusal(tmp_path / "data", {"question": "q", "answer": "x", "image": path})
+    assert fault.code == "data.field" and repr(path) in fault.message
+
+
+def test_D42_the_fix_for_a_path_outside_works(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "images").mkdir()
+    shutil.copy(FIELD / "tables" / "a.png", tmp_path / "images" / "a.png")
+    fault = refusal(tmp_path / "data", {"question": "q", "answer": "x", "image": "../images/a.png"})
+    assert "--data-dir PARENT" in str(fault.fix)
+    path = write_rows(tmp_path / "data", {"question": "q", "answer": "x", "image": "images/a.png"})
+    (sample,) = samples(path, data_dir=tmp_path)
+    assert sample.media[0].root == str(tmp_path)
+
+
+def test_D42_describe_shows_columns_and_the_first_prompt(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"prompt": "Which animal?", "target": "B", "options": ["cat", "dog"], "img": "a.png", "source": "book"}
+    assert ends("describe", f"file:{write_rows(folder, row)}") == 0
+    said = capsys.readouterr().out
+    assert "answer    <- target" in said and "image     <- img" in said and "choices   <- options" in said
+    assert "1 rows, 1 with images; unused columns: source" in said
+    assert "<image:1>Which animal?" in said and "(B) dog" in said
+
+
+def test_D25_unused_columns_and_class_labels_are_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"question": "q", "label": 1, "choices": ["cat", "dog"], "difficulty": "hard"}
+    path = write_rows(folder, row)
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "unused columns: difficulty" in said and "label counts from 0" in said
+
+
+def test_D25_a_table_without_answers_is_asked_and_not_scored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(folder, {"question": "q"}, {"question": "r", "answer": None})
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "-o", str(folder / "out")) == 3
+    said = capsys.readouterr().err
+    assert "warning: t.jsonl has no answers" in said
