@@ -36,7 +36,9 @@ def data_options(command: Command) -> Command:
             spelled(("--data-dir", "--dataset-dir"), type=click.Path(), help="Local folder instead of the hub."),
             spelled(("--data-repo",), multiple=True, help="[TASK=]owner/name[@revision] instead of the official one."),
             spelled(
-                ("--fields",), multiple=True, help="Own tables: ROLE=COLUMN,... or ignore=COLUMN; `describe file:T` shows."
+                ("--fields",),
+                multiple=True,
+                help="Own tables: ROLE=COLUMN,... or ignore=COLUMN; `describe file:T` shows.",
             ),
             spelled(("--data-version",), help="Data version, where a task has several."),
             spelled(("--cache-dir",), type=click.Path(), help="Where downloads and decoded media go."),

@@ -166,7 +166,8 @@ def configuration(flags: Flags) -> RunConfig:
     named = select(names)
     family = family_of(model, chosen.settings.engine)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
-    if left_out := [task.name for task in named if task not in tasks]:
+    runs = {task.name for task in tasks}
+    if left_out := [task.name for task in named if task.name not in runs]:
         click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
     return resolve(model, family, tasks, chosen)
 

@@ -240,7 +240,9 @@ def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
     """
     import yaml
 
-    shared: dict[str, object] = {"model": config.model, "task": [task.task for task in config.tasks]}
+    names = [task.task for task in config.tasks]
+    is_split = not any(name.startswith("file:") for name in names)  # the name of a file may hold commas
+    shared: dict[str, object] = {"model": config.model, "task": ",".join(names) if is_split else names}
     notes = []
     for name, value in _per_task(config).items():
         if len({repr(one) for one in value.values()}) == 1:

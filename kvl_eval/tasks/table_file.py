@@ -35,8 +35,9 @@ from kvl_eval.scorers.answers import Kind, Reading, Wanted
 from kvl_eval.scorers.answers.dress import folded
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.reader_protocol import READER_NOTES, reader_score
-from kvl_eval.sources import STRICT, Reporter, Source, Tables, made_from, read_rows
+from kvl_eval.sources import STRICT, Reporter, Source, made_from
 from kvl_eval.sources.own_columns import ROLES, ColumnChoice, RoleCells, plain, role_cells
+from kvl_eval.sources.own_file import table_file, table_rows
 from kvl_eval.sources.own_images import placed
 from kvl_eval.tasks.base import OFFICIAL, READER, OwnTable, Protocol, Split, Task, TaskData
 from kvl_eval.tasks.table_row import counts_from_0, has_images, stored_sample, table_sample
@@ -47,12 +48,9 @@ _POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
 def table_task(text: str | Path) -> Task:
-    """The task of one table, named `file:` and its path. Raises DataError if there is no such file."""
+    """The task of one table, named `file:` and its path. Raises DataError for a file that is none, or no table."""
     path = Path(os.path.expanduser(text))
-    if not path.is_file():
-        raise DataError(
-            "data.missing", f"there is no file {path}", fix="give file:PATH to a table; repeat --task for several"
-        )
+    table_file(path)
 
     def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
         yield from TableReader(path, source).samples(reporter)
@@ -123,9 +121,7 @@ class TableReader:
             faults.append(fault)
             reporter.bad_row(fault)
 
-        tables = Tables(task=f"file:{self.path.name}")
-        rows = read_rows(Source(data_dir=self.path.parent), self.path.stem, tables, reporter)
-        yield from made_from(rows, made, replace(reporter, bad_row=bad_row))
+        yield from made_from(table_rows(self.path), made, replace(reporter, bad_row=bad_row))
         for role, column in choice.columns.items():
             if number and plain(column) not in seen:
                 where = self.path.name

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import csv
+import gzip
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,13 @@ from hypothesis import strategies as st
 
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task, open_split
 from kvl_eval.types import ImageRef, Sample
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
-from tests.tasks.tables import png
+from tests.tasks.tables import png, write_parquet
 
 FIELD = DATA / "field"
 
@@ -376,3 +380,133 @@ def test_D25_a_table_without_answers_is_asked_and_not_scored(folder: Path, capsy
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "-o", str(folder / "out")) == 3
     said = capsys.readouterr().err
     assert "warning: t.jsonl has no answers" in said
+
+
+# The file that was named
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """The rows in the format that the suffix names."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if path.suffix == ".parquet":
+        write_parquet(path, rows)
+    elif path.suffix in (".csv", ".tsv"):
+        text = StringIO()
+        cells = csv.writer(text, delimiter="\t" if path.suffix == ".tsv" else ",")
+        cells.writerows([list(rows[0]), *[list(row.values()) for row in rows]])
+        path.write_text(text.getvalue(), encoding="utf-8")
+    else:
+        content = {".gz": gzip.compress(lines), ".json": json.dumps(list(rows)).encode(), ".jsonl": lines}
+        path.write_bytes(content[path.suffix])
+    return path
+
+
+NAMES = ("t.jsonl", "t.jsonl.gz", "t.json", "t.csv", "t.tsv", "t.parquet")
+
+
+@pytest.fixture
+def six_tables(tmp_path: Path) -> dict[str, int]:
+    """Tables of one stem, each with a number of rows of its own."""
+    counts = {name: number for number, name in enumerate(NAMES, 3)}
+    for name, count in counts.items():
+        write_table(tmp_path / name, [{"question": f"{name} {row}?", "answer": "x"} for row in range(count)])
+    return counts
+
+
+def test_D26_the_file_that_was_named_is_read_and_shown(
+    tmp_path: Path, six_tables: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, count in six_tables.items():
+        assert ends("run", "--task", f"file:{tmp_path / name}", "--model", "fake", "--dry-run") == 0
+        said = capsys.readouterr().out
+        assert f"note: {name}: {count} rows, 0 with images" in said
+        assert f"own data ({tmp_path / name}), {count} samples" in said
+        assert [sample.question for sample in samples(tmp_path / name)] == [f"{name} {row}?" for row in range(count)]
+
+
+@pytest.mark.parametrize("content", NAMES)
+def test_D26_content_of_another_format_is_an_error(tmp_path: Path, content: str) -> None:
+    rows = [{"question": f"{row}?", "answer": "x"} for row in range(2)]
+    data = write_table(tmp_path / content, rows).read_bytes()
+    for name in NAMES:
+        if name == content:
+            continue
+        (tmp_path / "other").mkdir(exist_ok=True)
+        path = tmp_path / "other" / name
+        path.write_bytes(data)
+        with pytest.raises(DataError) as caught:
+            samples(path)
+        assert name in str(caught.value.where)
+        assert "download" not in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("name", ["t", "t.txt", "t.xlsx", "t.jsonl.bak", "t.pkl"])
+def test_D26_another_suffix_is_refused_with_those_that_are_read(tmp_path: Path, name: str) -> None:
+    shutil.copy(FIELD / "tables" / "answer_list.jsonl", tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        get_task(f"file:{tmp_path / name}")
+    assert all(suffix in str(caught.value.why) for suffix in (".jsonl.gz", ".parquet", ".tsv"))
+
+
+def test_D26_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("question,answer,answer\nq,x,y\n")
+    with pytest.raises(DataError, match="two columns are called 'answer'"):
+        samples(tmp_path / "t.csv")
+
+
+def test_D27_no_sentence_about_bundled_splits_for_own_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path, {"question": "q", "answer": "x"}, name="my.jsonl")
+    assert ends("run", "--task", f"file:{path}", "--dry-run") == 0
+    printed = capsys.readouterr()
+    assert "my.jsonl\n  data    own data (" in printed.out
+    for arguments in (
+        ("run", "--task", f"file:{path}", "--model", "fake", "-o", str(tmp_path)),
+        ("check", "data", f"file:{path}"),
+    ):
+        ends(*arguments)
+        more = capsys.readouterr()
+        assert "left out" not in (said := printed.out + printed.err + more.out + more.err)
+        assert "generated" not in said
+
+
+@pytest.mark.parametrize("name", ["my data", "a,b", 'it\'s "so"', "k=v", "表 ü", "mathvista, mmmu"])
+def test_D39_a_value_that_starts_with_file_is_one_path(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    for stem in (name, "second"):
+        write_rows(tmp_path, {"question": "q", "answer": "x"}, name=f"{stem}.jsonl")
+    options = ("--model", "fake", "--json", "--no-resume", "-o", str(tmp_path / "out"))
+    assert ends("run", "--task", f"file:{name}.jsonl", "--task", "file:second.jsonl", *options) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [row["task"] for row in results["rows"]] == [f"file:{name}.jsonl", "file:second.jsonl"]
+    assert ends("run", "--config", f"{results['folder']}/config.yaml", "--json", "--no-resume") == 0
+    assert [row["task"] for row in json.loads(capsys.readouterr().out)["rows"]] == [
+        row["task"] for row in results["rows"]
+    ]
+    assert ends("score", results["folder"]) == 0
+
+
+def test_D39_several_tables_in_one_value_say_to_repeat_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path, {"question": "q", "answer": "x"})
+    assert ends("run", "--task", f"file:{path},file:{path}", "--model", "fake", "--dry-run") == 4
+    assert "repeat --task" in capsys.readouterr().err
+
+
+def test_D25_fields_are_repeated_by_the_stored_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path, {"text": "q", "target": "yes", "answer": "no"})
+    fields = ("--fields", "question=text,answer=target")
+    options = ("--model", "fake", "--json", "--no-resume", "-o", str(tmp_path / "out"))
+    assert ends("run", "--task", f"file:{path}", *fields, *options) == 0
+    folder = json.loads(capsys.readouterr().out)["folder"]
+    assert ends("run", "--config", f"{folder}/config.yaml", "--json", "--no-resume") == 0
+    first, again = (RunReader.open(Path(run)) for run in (folder, json.loads(capsys.readouterr().out)["folder"]))
+    assert first.folder.manifest.config_fingerprint == again.folder.manifest.config_fingerprint
+    assert ends("score", folder) == 0
