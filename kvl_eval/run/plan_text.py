@@ -15,7 +15,8 @@ from kvl_eval.run.plan_sizes import PlanPart
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
-    shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
+    shown = [note for task in plan.tasks for note in task.notes if note.startswith("warning")]
+    shown += [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config)
     for task in plan.tasks:
         shown += _task_text(task, plan)
@@ -83,7 +84,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
         *_parts_text(task.parts),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
         f"  score   {protocol if scoring is None else scoring.label or protocol}, {judge}",
-        *task.notes,
+        *(note for note in task.notes if not note.startswith("warning")),
     ]
 
 

@@ -224,7 +224,7 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    return [path for path in _walk(folder) if path.name.endswith(SUFFIXES)]
+    return [path for path in _walk(folder) if path.name.endswith(SUFFIXES) and os.path.isfile(folder / path)]
 
 
 def _matching(paths: Sequence[Path], stem: str, suffix: str) -> list[Path]:

@@ -79,7 +79,10 @@ class ImageCell:
 def _leads_out(root: Path, path: PurePosixPath) -> bool:
     """Whether links lead out of `root`; nothing is opened."""
     folder = os.path.realpath(root)
-    return not Path(os.path.realpath(os.path.join(folder, path))).is_relative_to(folder)
+    try:
+        return not Path(os.path.realpath(os.path.join(folder, path))).is_relative_to(folder)
+    except ValueError:  # a name that no file can have
+        return False
 
 
 def check_marks(text: str, images: int, where: str) -> None:

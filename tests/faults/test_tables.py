@@ -8,7 +8,11 @@ import gzip
 import json
 import os
 import shutil
+import socket
+import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -20,10 +24,12 @@ from hypothesis import strategies as st
 
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError
+from kvl_eval.run.data_digest import media_digest, sample_digest
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.sources import Source
+from kvl_eval.sources import Source, Tables, read_rows
+from kvl_eval.sources.pictures import NamedPictures
 from kvl_eval.tasks import get_task, open_split
-from kvl_eval.types import ImageRef, Sample
+from kvl_eval.types import MISSING, ImageRef, PdfRef, Sample, VideoRef
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
 from tests.tasks.tables import png, write_parquet
@@ -204,8 +210,6 @@ def test_D25_any_accepted_answer_is_right(folder: Path) -> None:
     task = get_task(f"file:{path}")
     (sample,) = samples(path)
     score = task.protocols["reader"].score
-    from kvl_eval.types import MISSING
-
     verdicts = [score(sample, reply, MISSING).verdict for reply in ("The answer is four.", "Answer: 4", "Answer: five")]
     assert verdicts == ["correct", "correct", "wrong"]
 
@@ -249,8 +253,6 @@ def written_rows(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=written_rows())
 def test_D25_every_way_to_write_a_row_gives_the_same_sample(folder: Path, row: dict[str, Any]) -> None:
-    from kvl_eval.run.data_digest import sample_digest
-
     plainly = {"id": "7", "question": "Which?", "answer": "B", "choices": ["cat", "dog"], "image": "b.png"}
     assert sample_digest(one_sample(folder, row)) == sample_digest(one_sample(folder, plainly))
 
@@ -510,3 +512,97 @@ def test_D25_fields_are_repeated_by_the_stored_configuration(
     first, again = (RunReader.open(Path(run)) for run in (folder, json.loads(capsys.readouterr().out)["folder"]))
     assert first.folder.manifest.config_fingerprint == again.folder.manifest.config_fingerprint
     assert ends("score", folder) == 0
+
+
+# Paths among images
+
+
+def odd_paths(folder: Path) -> dict[str, bool]:
+    """{path inside the folder: whether it is an image that can be had}; made there."""
+    image = png()
+    for name in ("plain.png", "名前 ü.png", "a b,c=d.png", "-rf.png", "%00.png", "sub/deep/x.png", "target.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image)
+    readable = ["plain.png", "名前 ü.png", "a b,c=d.png", "-rf.png", "%00.png", "sub/deep/x.png", "./plain.png"]
+    os.symlink("target.png", folder / "link.png")
+    os.symlink("loop.png", folder / "loop.png")
+    os.symlink("two.png", folder / "one.png")
+    os.symlink("one.png", folder / "two.png")
+    os.symlink("sub", folder / "link_to_folder")
+    os.symlink("nowhere.png", folder / "dangling.png")
+    os.mkfifo(folder / "pipe.png")
+    os.symlink("pipe.png", folder / "link_to_pipe.png")
+    (folder / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / "socket.png"))
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            os.mknod(folder / "device.png", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    else:
+        (folder / "locked.png").write_bytes(image)
+        (folder / "locked.png").chmod(0)
+    odd = [
+        "loop.png",
+        "loop.png/x.png",
+        "one.png",
+        "dangling.png",
+        "pipe.png",
+        "link_to_pipe.png",
+        "folder.png",
+        "socket.png",
+    ]
+    odd += [
+        "device.png",
+        "locked.png",
+        "plain.png/x.png",
+        "x" * 300 + ".png",
+        "a/" * 300 + "x.png",
+        "missing.png",
+        "sub",
+    ]
+    odd += ["\ud800.png", "plain.png ", " ", "a\nb.png"]
+    present = [*readable, "link.png", "link_to_folder/deep/x.png"]
+    return dict.fromkeys(present, True) | {name: False for name in odd if name.strip() and name != "plain.png "}
+
+
+def test_D38_odd_paths_cost_their_samples_and_are_counted_before_the_run(
+    tmp_path: Path, stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = odd_paths(tmp_path)
+    path = write_rows(
+        tmp_path, *[{"id": str(n), "question": "q", "answer": "cat", "image": p} for n, p in enumerate(paths)]
+    )
+    odd = sum(not can for can in paths.values())
+    warning = f"warning: t.jsonl: {odd} of {len(paths)} samples will fail: media_missing {odd}"
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
+    assert warning in capsys.readouterr().out
+    started = time.monotonic()
+    asked = ("run", "--task", f"file:{path}", "--model", "endpoint", "--base-url", stub.url, "--json")
+    assert ends(*asked, "-o", str(tmp_path / "out")) == 3
+    assert time.monotonic() - started < 60
+    printed = capsys.readouterr()
+    assert warning in printed.err and "Traceback" not in printed.err
+    (row,) = json.loads(printed.out)["rows"]
+    assert (row["n_planned"], row["n_ok"], row["failed"]) == (len(paths), len(paths) - odd, {"media_missing": odd})
+
+
+def test_D38_nothing_waits_for_pipes_among_tables_and_archives(tmp_path: Path) -> None:
+    for name in ("test.parquet", "images.zip", "a.png"):
+        os.mkfifo(tmp_path / name)
+    found = NamedPictures(tmp_path).find("a.png", name="x", where="row 1")
+    assert media_digest(found) == "!media_missing"
+    with pytest.raises(DataError, match="not found"):
+        list(read_rows(Source(data_dir=tmp_path), "test", Tables(task="mmstar")))
+    for medium in (
+        ImageRef(name="x", archive="images.zip", member="a.png", root=str(tmp_path)),
+        VideoRef(name="x", path="a.png", root=str(tmp_path)),
+        PdfRef(name="x", path="a.png", root=str(tmp_path)),
+    ):
+        assert media_digest(medium) == "!media_missing"
+
+
+def test_D38_check_data_names_what_a_run_would_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shutil.copy(FIELD / "tables" / "link_loop.jsonl", tmp_path)
+    os.symlink("loop.png", tmp_path / "loop.png")
+    assert ends("check", "data", f"file:{path}") == 4
+    assert "media.missing" in capsys.readouterr().out
