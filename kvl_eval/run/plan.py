@@ -30,6 +30,7 @@ from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry, PlannedSample, text_sha256
 from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.expected import other_data
 from kvl_eval.types import Sample
 
 EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
@@ -52,6 +53,7 @@ class TaskPlan:
         parts:         of a task whose figures were published by a category: its values in the data set's order.
         limit:         most questions, all shards; None for all.
         chosen:        the samples, where choosing them has taken two passes over the data.
+        other_data:    in what a whole split differs from the published one; None where it does not.
         notes:         what is to be said of the data: lines that begin `note: ` or `warning: `.
     """
 
@@ -69,6 +71,7 @@ class TaskPlan:
     limit: int | None = None
     chosen: ChosenSamples | None = None
     notes: tuple[str, ...] = ()
+    other_data: str | None = None
 
     def samples(self, run: RunConfig) -> Iterator[Sample]:
         """The planned samples in the data set's order, read again unless they were put aside."""
@@ -207,13 +210,15 @@ class _Planner:
                     lines.add(line)
                 if chosen is not None:
                     chosen.add(sample)
+        total = self._total(walk, split_size)
+        different = other_data(self.task, self.config.split, walk.labels) if walk.is_whole else None
         known = [one.tokens if isinstance(one, PromptSize) else one for one in self.counted if one is not None]
         return TaskPlan(
             task=self.task,
             config=self.config,
             n=self.n,
             questions=len(self.questions),
-            total=self._total(walk, split_size),
+            total=total,
             media=self.media,
             data_sha256=data_fingerprint(self.digests),
             prompt_sha256=prompts.hexdigest(),
@@ -222,11 +227,14 @@ class _Planner:
             parts=tuple(plan_part(name, part, self.limits, self.config) for name, part in self.parts.items()),
             limit=limit,
             chosen=chosen,
-            notes=(*walk.notes, *self._warnings()),
+            notes=(*walk.notes, *self._warnings(different)),
+            other_data=different,
         )
 
-    def _warnings(self) -> Iterator[str]:
-        """What is known of the samples that will fail."""
+    def _warnings(self, different: str | None) -> Iterator[str]:
+        """What is known of the data, and of the samples that will fail."""
+        if different is not None:
+            yield f"warning: {self.task.name}: {different}"
         if self.unreadable:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.unreadable.items()))
             failing = f"{self.unreadable.total():,} of {self.n:,} samples will fail: {reasons}"

@@ -606,3 +606,105 @@ def test_D38_check_data_names_what_a_run_would_fail(tmp_path: Path, capsys: pyte
     os.symlink("loop.png", tmp_path / "loop.png")
     assert ends("check", "data", f"file:{path}") == 4
     assert "media.missing" in capsys.readouterr().out
+
+
+# `check data` and `run`
+
+
+def verdicts(
+    task: str, folder: Path, stub: Stub, capsys: pytest.CaptureFixture[str], *options: str
+) -> tuple[bool, bool, bool]:
+    """Whether `check data` finds nothing, `--dry-run` plans without a warning of failures, `run` asks every sample."""
+    checked = ends("check", "data", task, *options) == 0
+    run = ("run", "--task", task, "--model", "endpoint", "--base-url", stub.url, "--frames", "4", *options)
+    capsys.readouterr()
+    code = ends(*run, "--dry-run")
+    planned = code == 0 and "will fail" not in capsys.readouterr().out
+    code = ends(*run, "--json", "-o", str(folder / "out"))
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err and code in (0, 3, 4), printed.err
+    asked = code != 4 and all(row["n_ok"] == row["n_planned"] for row in json.loads(printed.out)["rows"])
+    return checked, planned, asked
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (FIELD / "tables").glob("*.jsonl")))
+def test_D35_check_data_and_run_agree_on_own_tables(
+    tmp_path: Path, stub: Stub, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(FIELD / "tables", tmp_path / "tables")
+    os.symlink("loop.png", tmp_path / "tables" / "loop.png")
+    fine = name not in ("choices_number", "images_number", "unknown_media", "link_loop")
+    task = f"file:{tmp_path / 'tables' / name}.jsonl"
+    assert verdicts(task, tmp_path, stub, capsys) == (fine, fine, fine)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("file:{}/exif/t.jsonl", ()),
+        ("mmlongbench-doc", ("--data-dir", "{}/pdf_forms")),
+        ("videomme", ("--data-dir", "{}/video_cut")),
+        ("videomme-subs", ("--data-dir", "{}/subtitles")),
+    ],
+    ids=lambda value: str(value).replace("{}/", "")[:24],
+)
+def test_D35_check_data_and_run_agree_on_every_folder_of_the_field(
+    tmp_path: Path, stub: Stub, shared: Path, task: str, options: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "field"
+    shutil.copytree(shared / "field", folder)
+    named = [option.format(folder) for option in options]
+    checked, planned, asked = verdicts(task.format(folder), tmp_path, stub, capsys, *named)
+    assert checked == planned == asked
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "missing.png"])
+def test_D35_paths_of_published_data_are_found_by_check_and_by_the_plan(
+    tmp_path: Path, stub: Stub, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"pid": "1", "question": "q", "question_type": "free_form", "answer_type": "integer", "answer": "1"}
+    (tmp_path / "testmini.json").write_text(json.dumps([{**row, "image": path}]))
+    options = ("--data-dir", str(tmp_path), "--split", "testmini")
+    assert verdicts("mathvista", tmp_path, stub, capsys, *options) == (False, False, False)
+
+
+def invented(folder: Path) -> Path:
+    """1,000 rows in MathVista's layout that its authors never wrote."""
+    row = {"question": "q", "question_type": "free_form", "answer_type": "integer", "answer": "1"}
+    facts = {"metadata": {"task": "figure question answering", "language": "english", "skills": ["none"]}}
+    rows = [{**row, **facts, "pid": str(number), "image": "a.png"} for number in range(1000)]
+    (folder / "testmini.json").write_text(json.dumps(rows))
+    (folder / "a.png").write_bytes(png())
+    return folder
+
+
+def test_D34_the_last_line_counts_what_was_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends("check", "data", "mathvista", "--data-dir", str(invented(tmp_path)), "--split", "testmini") == 4
+    lines = capsys.readouterr().out.splitlines()
+    bad = sum(line.startswith("  BAD ") for line in lines)
+    assert bad > 9
+    assert lines[-1] == f"{bad} problems"
+
+
+def test_D34_other_data_than_the_published_have_a_warning_no_delta_and_no_rank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data-dir", str(invented(tmp_path)), "--split", "testmini", "--family", "instruct")
+    run = ("run", "--task", "mathvista", "--model", "fake", *options, "--json", "-o", str(tmp_path / "out"))
+    assert ends(*run) in (0, 3)
+    printed = capsys.readouterr()
+    warning = "the data are not the published testmini (question_type=multi_choice: 0, expected 540; "
+    assert f"warning: mathvista: {warning}" in printed.err.partition("plan ")[0]
+    results = json.loads(printed.out)
+    assert results["rows"][0]["reference"] is None or results["rows"][0]["reference"]["delta"] is None
+    reader = RunReader.open(Path(results["folder"]))
+    assert str(reader.folder.manifest.data["mathvista"].other_data).startswith(warning)
+    assert ends("report", results["folder"]) == 0
+    assert warning in (Path(results["folder"]) / "report" / "report.md").read_text().replace("\\", "")
+
+
+def test_D34_a_part_of_the_published_data_is_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--data-dir", str(invented(tmp_path)), "--split", "testmini", "--limit", "3")
+    assert ends("run", "--task", "mathvista", "--model", "fake", *options, "--dry-run") == 0
+    assert "not the published" not in capsys.readouterr().out
