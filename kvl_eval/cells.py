@@ -69,7 +69,7 @@ def list_cell(value: object) -> list[object] | dict[str, object] | None:
     """
     if is_gap(value):
         return []
-    value = _parsed(value) if isinstance(value, str) else value
+    value = written_value(value) if isinstance(value, str) else value
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
@@ -77,7 +77,8 @@ def list_cell(value: object) -> list[object] | dict[str, object] | None:
     return _by_letter(value) if isinstance(value, Mapping) else None
 
 
-def _parsed(text: str) -> object:
+def written_value(text: str) -> object:
+    """What a text that is no gap writes as JSON, Python or numpy, or as one item a line; None where it writes none."""
     stripped = text.strip()
     if stripped[0] not in "[({":
         lines = [line.strip() for line in stripped.splitlines() if line.strip()]

@@ -6,10 +6,11 @@ time limit. Each file is opened once, however many questions ask about it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.choices import image_tags
+from kvl_eval.tasks.expected import CountCheck, count_checks, labels_of, other_data
 from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
 
 SHOWN = 50  # problems listed by `as_text`; the JSON form has all
@@ -37,22 +39,14 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CountCheck:
-    """A count that the task expects, and the one that is there; `what` is `rows` or `field=value`."""
-
-    what: str
-    expected: int
-    found: int
-    ok: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DataReport:
     """What is right and wrong with a split. `asdict` gives what `check data --json` prints.
 
     Attributes:
         problems: every bad row and file; `notes` say what is odd about a file that can be used.
+        ok:       whether a run would ask every sample, and whole data are the published ones.
         pictures: how many there are; `files` counts videos and documents.
+        remarks:  what a plan says of the data too: lines that begin `note: ` or `warning: `.
     """
 
     task: str
@@ -65,6 +59,7 @@ class DataReport:
     counts: list[CountCheck]
     problems: list[Problem]
     notes: list[Problem]
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
 
 def check(task: Task, source: Source, split: str) -> DataReport:
@@ -73,6 +68,7 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     Raises: UsageError for a split the task has not.
     """
     faults: list[DataError] = []
+    remarks: list[str] = []
     places: dict[str, int] = {}
     labels: Counter[str] = Counter()
     problems: list[Problem] = []
@@ -80,8 +76,9 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     pictures = 0
     files = _Files()
     try:
-        for number, sample in enumerate(open_split(task, source, split, Reporter(bad_row=faults.append)), 1):
-            labels.update(_labels(sample))
+        reporter = Reporter(bad_row=faults.append, note=remarks.append)
+        for number, sample in enumerate(open_split(task, source, split, reporter), 1):
+            labels.update(labels_of(sample))
             pictures += sum(isinstance(medium, ImageRef) for medium in sample.media)
             problems += _row_problems(task, split, sample, number, places)
             notes += _row_notes(sample, f"row {number}, id {sample.id[:80]}")
@@ -95,18 +92,21 @@ def check(task: Task, source: Source, split: str) -> DataReport:
         files.close()
     labels["files"] = files.count
     problems = [*(_problem(fault, fault.where or "") for fault in faults), *problems, *files.problems]
-    counts = list(_counts(task, split, labels))
+    if (difference := other_data(task, split, labels)) is not None:
+        remarks.append(f"warning: {task.name}: {difference}")
+    counts = list(count_checks(task, split, labels))
     return DataReport(
         task=task.name,
         split=split,
-        place=_place(source, split),
-        ok=not problems and all(count.ok for count in counts),
+        place=_place(task, source, split),
+        ok=not problems and not _wrong(counts),
         rows=labels["rows"],
         pictures=pictures,
         files=files.count,
         counts=counts,
         problems=problems,
         notes=[*notes, *files.notes],
+        remarks=remarks,
     )
 
 
@@ -115,8 +115,9 @@ def as_text(report: DataReport) -> str:
     media = [f"{report.pictures} pictures"] if report.pictures or not report.files else []
     media += [f"{report.files} videos or documents"] if report.files else []
     lines = [f"{report.task} {report.split} in {report.place}: {', '.join([f'{report.rows} rows', *media])}"]
+    wrong = _wrong(report.counts)
     lines += [
-        f"  {'ok ' if count.ok else 'BAD'} {count.what}: {count.found}"
+        f"  {'ok ' if count.ok else 'BAD' if count in wrong else 'note'} {count.what}: {count.found}"
         + ("" if count.ok else f", expected {count.expected}")
         for count in report.counts
     ]
@@ -125,9 +126,18 @@ def as_text(report: DataReport) -> str:
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
     lines += [f"  note {entry.where}: {entry.problem}" for entry in report.notes[:SHOWN]]
-    bad = len(problems) or sum(not count.ok for count in report.counts)
-    lines.append("everything is as expected" if report.ok else f"{bad} problems")
+    lines += report.remarks
+    bad = len(problems) + len(wrong)
+    whole = "everything is as expected" if all(count.ok for count in report.counts) else "every sample can be asked"
+    lines.append(f"{bad} problem{'s' * (bad != 1)}" if bad else whole)
     return "\n".join(lines)
+
+
+def _wrong(counts: Sequence[CountCheck]) -> list[CountCheck]:
+    """The counts that speak of a fault; none where the number of rows says that other data are meant."""
+    if any(count.what == "rows" and not count.ok for count in counts):
+        return []
+    return [count for count in counts if not count.ok]
 
 
 def probe(file: File) -> tuple[str, ...]:
@@ -200,28 +210,6 @@ class _Files:
             self.problems.append(_problem(error, where))
 
 
-def _labels(sample: Sample) -> Iterator[str]:
-    yield "rows"
-    for field, values in sample.categories.items():
-        yield from (f"{field}={value}" for value in values)
-
-
-def _counts(task: Task, split: str, labels: Mapping[str, int]) -> Iterator[CountCheck]:
-    """Named counts the task expects: `rows`, or `field=value` of its categories, where this layout has the field."""
-    if not labels.get("rows"):
-        return
-    fields = {label.partition("=")[0] for label in labels if labels[label]}
-    expected = dict(task.data.count.get(split, {}))
-    known = task.splits.get(split)
-    if known is not None and known.rows is not None:
-        expected.setdefault("rows", known.rows)
-    for what, number in expected.items():
-        if what.partition("=")[0] not in fields:
-            continue
-        count = labels.get(what, 0)
-        yield CountCheck(what=what, expected=number, found=count, ok=count == number)
-
-
 def _row_problems(task: Task, split: str, sample: Sample, number: int, places: Mapping[str, int]) -> Iterator[Problem]:
     """`places` are the rows of the ids before this one."""
     where = f"row {number}, id {sample.id[:80]}"
@@ -229,7 +217,7 @@ def _row_problems(task: Task, split: str, sample: Sample, number: int, places: M
         again = f"the id stands at row {places[sample.id]} too"
         yield Problem(code="data.duplicate", where=where, problem=again)
     has_gold = split not in task.splits or task.splits[split].has_gold
-    if has_gold and not sample.answers:
+    if has_gold and not sample.answers and task.data.table is None:
         yield Problem(code="data.no_gold", where=where, problem="the row has no answer")
     pictures = sum(isinstance(medium, ImageRef) for medium in sample.media)
     tags = image_tags("\n".join([sample.question, *sample.choices]))
@@ -269,7 +257,9 @@ def _problem(error: DataError | SampleError, where: str) -> Problem:
     return Problem(code=error.code, where=where, problem=text)
 
 
-def _place(source: Source, split: str) -> str:
+def _place(task: Task, source: Source, split: str) -> str:
+    if task.data.table is not None:
+        return str(task.data.table.path)
     if split == "mini":
         return "the bundled split"
     if source.data_dir is not None:

@@ -101,6 +101,7 @@ class TaskDescription:
     """What a task is. `asdict` gives what `describe --json` prints.
 
     Attributes:
+        columns:    of an own table: which column is read as what, and notes.
         sample:     id of the sample that the prompts are rendered on; None where there is none.
         prompts:    {name: text}; None without a sample.
         answer_forms: {prompt: form of an answer that it asks for}; `free` where it asks for none.
@@ -119,6 +120,7 @@ class TaskDescription:
     splits: Mapping[str, Split]
     files: list[str]
     row_layouts: Mapping[str, list[str]]
+    columns: list[str]
     sample: str | None
     default_prompt: str
     prompt_evidence: str
@@ -153,6 +155,7 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
         splits={**task.splits, **_mini(task)},
         files=list(task.data.files),
         row_layouts={name: list(columns) for name, columns in task.data.row_layouts.items()},
+        columns=[] if task.data.table is None else list(task.data.table.columns(source)),
         sample=None if sample is None else sample.id,
         default_prompt=task.default_prompt,
         prompt_evidence=task.prompt_evidence,
@@ -204,6 +207,7 @@ def as_text(task: TaskDescription) -> str:
         f"{task.title} ({task.task})\n\n{task.doc}",
         _block("Source", _source_lines(task)),
         _block("Files that --data-dir may hold", task.files),
+        _block("How its columns are read", task.columns),
         _block("Columns of a row", [f"{name}: {', '.join(names)}" for name, names in task.row_layouts.items()]),
         _block(f"Prompts (default {task.default_prompt}: {task.prompt_evidence})", _prompt_lines(task)),
         _block("Generation", [f"{family}: {_settings(settings)}" for family, settings in task.generation.items()]),
@@ -215,7 +219,7 @@ def as_text(task: TaskDescription) -> str:
 
 
 def _first_sample(task: Task, source: Source, split: str) -> Sample | None:
-    if source.data_dir is None and split != "mini":
+    if source.data_dir is None and split != "mini" and task.data.table is None:
         split = "mini" if task.mini else ""
     return next(iter(open_split(task, source, split)), None) if split else None
 

@@ -12,6 +12,7 @@ import pytest
 from kvl_eval import check_data
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
+from kvl_eval.tasks.expected import CountCheck
 from tests.clips import write_clip, write_pdf
 from tests.conftest import ROOT
 from tests.tasks.tables import write_json, write_parquet
@@ -49,7 +50,7 @@ def test_egoschema(tmp_path: Path, clip: bytes) -> None:
     (note,) = report.notes
     assert note.where == "row 4, id cut, videos/cut.mp4"
     assert "header names 30 frames" in note.problem
-    assert check_data.CountCheck(what="files", expected=500, found=5, ok=False) in report.counts
+    assert CountCheck(what="files", expected=500, found=5, ok=False) in report.counts
     text = check_data.as_text(report)
     assert "5 videos or documents" in text
     assert "BAD row 2, id gone, videos/gone.mp4: " in text

@@ -159,7 +159,9 @@ def test_config_file_repeats_a_run_and_refuses_unknown_keys(tmp_path: Path) -> N
     (tmp_path / "odd.yaml").write_text("tsak: mathvista\n")
     odd = kvl("run", "--config", "odd.yaml", cwd=tmp_path)
     assert odd.returncode == 2
-    assert "nearest: task" in odd.stderr
+    assert (
+        odd.stderr == "error[config.key]: unknown option 'tsak'\n  where: odd.yaml:1\n  fix:   did you mean 'task'?\n"
+    )
 
 
 def test_own_table_and_own_task_file(tmp_path: Path) -> None:

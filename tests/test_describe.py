@@ -15,6 +15,7 @@ from kvl_eval.sources import Source
 from kvl_eval.store.answers import Answer
 from kvl_eval.tasks import MINI, TASKS, open_split
 from kvl_eval.tasks.base import READER
+from kvl_eval.tasks.expected import CountCheck
 from kvl_eval.tasks.mathvista import TASK
 from kvl_eval.types import ImageRef, Message
 from tests.tasks.test_mathvista import hub_folder, tsv_folder
@@ -79,9 +80,10 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
         ("media.missing", "row 2, id 2"),
         ("media.path_outside", "row 4, id 5"),
     ]
-    assert check_data.CountCheck(what="rows", expected=1000, found=4, ok=False) in report.counts
+    assert CountCheck(what="rows", expected=1000, found=4, ok=False) in report.counts
     text = check_data.as_text(report)
-    assert "BAD rows: 4, expected 1000" in text and "7 problems" in text
+    assert "note rows: 4, expected 1000" in text
+    assert text.count("  BAD ") == 7 and text.endswith("\n7 problems")
 
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from kvl_eval.cli import options
+from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.options import Command, spelled
 from kvl_eval.types import ScoreView, score_view
 
 
 def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        known = {one.name: isinstance(one, click.Option) and one.multiple for one in ctx.command.params if one.name}
-        ctx.default_map = {**options.config_file(Path(value), known), **(ctx.default_map or {})}
+        read = ConfigFile.read(Path(value), ctx)
+        ctx.default_map = {**read.values, **(ctx.default_map or {})}
+        ctx.obj = read
     return value
 
 
@@ -35,6 +36,11 @@ def data_options(command: Command) -> Command:
             spelled(("--split",), help="Split; `mini` is bundled."),
             spelled(("--data-dir", "--dataset-dir"), type=click.Path(), help="Local folder instead of the hub."),
             spelled(("--data-repo",), multiple=True, help="[TASK=]owner/name[@revision] instead of the official one."),
+            spelled(
+                ("--fields",),
+                multiple=True,
+                help="Own tables: ROLE=COLUMN,... or ignore=COLUMN; `describe file:T` shows.",
+            ),
             spelled(("--data-version",), help="Data version, where a task has several."),
             spelled(("--cache-dir",), type=click.Path(), help="Where downloads and decoded media go."),
             spelled(("--offline",), is_flag=True, help="Use only what the cache holds."),

@@ -16,6 +16,7 @@ import click
 
 from kvl_eval import __version__
 from kvl_eval.cli import options
+from kvl_eval.cli.config_file import placed
 from kvl_eval.cli.flags import (
     data_options,
     family_option,
@@ -74,7 +75,8 @@ def run(as_json: bool, **flags: Any) -> int:
     """Evaluate a model on tasks."""
     from kvl_eval.cli.run import run_verb
 
-    return run_verb(options.Flags(flags), as_json)
+    with placed(click.get_current_context()):
+        return run_verb(options.Flags(flags), as_json)
 
 
 @cli.command()
@@ -85,7 +87,8 @@ def sweep(as_json: bool, **flags: Any) -> int:
 
     if not options.budgets(flags["think_budget"]):
         raise UsageError("usage.budget", "sweep needs --think-budget", fix="such as --think-budget 1k,2k,4k,8k,16k")
-    return run_verb(options.Flags(flags), as_json)
+    with placed(click.get_current_context()):
+        return run_verb(options.Flags(flags), as_json)
 
 
 @cli.command()

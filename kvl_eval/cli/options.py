@@ -120,27 +120,3 @@ class Flags:
     def switch(self, name: str) -> bool:
         """Whether a flag without a value was given."""
         return self.values[name] is True
-
-
-def config_file(path: Path, known: Mapping[str, bool]) -> dict[str, object]:
-    """The keys of a YAML file, as flags. `known` says of each whether it may be repeated.
-
-    Raises: UsageError for unknown keys, ConfigError for what is no mapping.
-    """
-    import yaml
-
-    from kvl_eval.errors import unknown
-
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError("config.file", f"cannot read {path}", why=str(error)) from error
-    if not isinstance(loaded, dict):
-        raise ConfigError("config.file", f"{path} holds no mapping of options")
-    values: dict[str, object] = {}
-    for key, value in loaded.items():
-        name = "score_view" if key == "thinking" else str(key).replace("-", "_")  # files have the older name
-        if name not in known:
-            raise unknown("option", str(key), sorted(known), "kvl-eval run --help")
-        values[name] = [value] if known[name] and not isinstance(value, list) else value
-    return values

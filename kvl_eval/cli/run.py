@@ -186,7 +186,8 @@ def configuration(flags: Flags) -> RunConfig:
     named = select(names)
     family = family_of(model, chosen.settings.engine)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
-    if left_out := [task.name for task in named if task not in tasks]:
+    runs = {task.name for task in tasks}
+    if left_out := [task.name for task in named if task.name not in runs]:
         click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
     return resolve(model, family, tasks, chosen)
 
@@ -198,6 +199,7 @@ def _options(flags: Flags) -> Options:
         **{name: flags.values[name] for name in SAME},
         **{name: flags.switch(name) or None for name in SWITCHES},
         "data_repo": flags.texts("data_repo") or None,
+        "fields": flags.texts("fields") or None,
         "limit": None if limit is None else options.scalar(limit),
         "sample_ids": options.sample_ids(flags.text("sample_ids")) or None,
         "shard": options.shard(flags.text("shard")),

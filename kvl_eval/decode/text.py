@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple, Union, cast
 
 from kvl_eval.errors import DecodeError
@@ -23,7 +24,7 @@ _SUSPECT = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}|NaN|Infinity")  # what may 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """What is read at most: bytes in all, objects and lists inside each other.
+    """What is read at most: bytes, objects and lists inside each other, values (what YAML repeats counts again).
 
     With `keeps_large`, numbers beyond the limits stand for themselves until a type refuses them: in fields that nobody
     decodes they do no harm.
@@ -31,7 +32,13 @@ class ReadLimits:
 
     size: int = 256 << 20
     nesting: int = 64
+    values: int = 256 << 20
     keeps_large: bool = False
+
+    @property
+    def most_values(self) -> int:
+        """The values that are read at most: a byte holds one."""
+        return min(self.size, self.values)
 
 
 DEFAULT_LIMITS = ReadLimits()
@@ -81,7 +88,9 @@ def read_yaml(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> Json:
     text = _text(data, limits)
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+            if number > 2 * limits.most_values:
+                raise _too_many(limits)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > limits.nesting:
                 raise _too_deep(limits)
@@ -145,10 +154,11 @@ def check(value: Any, path: str, limits: ReadLimits) -> None:
         depth += any(isinstance(child.value, list | dict) for child in level)
         if depth > limits.nesting:
             raise _too_deep(limits)
-        level = [inner for child in level for inner in _children(child)]
+        room = limits.most_values - total
+        level = list(islice((inner for child in level for inner in _children(child)), room + 1))
         total += len(level)
-        if total > limits.size:
-            raise _malformed(f"holds more than {limits.size:,} values")
+        if total > limits.most_values:
+            raise _too_many(limits)
 
 
 def _check_one(child: _Node) -> None:
@@ -194,6 +204,10 @@ def _malformed(what: str) -> DecodeError:
 
 def _too_deep(limits: ReadLimits) -> DecodeError:
     return _malformed(f"is nested too deeply: wanted at most {limits.nesting} objects and lists inside each other")
+
+
+def _too_many(limits: ReadLimits) -> DecodeError:
+    return _malformed(f"holds more than {limits.most_values:,} values")
 
 
 def wrong_value(path: str, value: Any, wanted: str) -> DecodeError:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from PIL import Image
 
 from kvl_eval.errors import MediaError
 from kvl_eval.media.images import MAX_BYTES, MAX_PIXELS, safe_path
+from kvl_eval.media.regular import open_regular
 from kvl_eval.types import PdfRef
 
 if TYPE_CHECKING:
@@ -102,16 +101,12 @@ def read_document(ref: PdfRef) -> bytes:
         data = ref.data
     else:
         path = safe_path(ref.path, ref.root, ref.name)
-        try:
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-            with open(handle, "rb") as file:
-                regular = stat.S_ISREG(os.fstat(handle).st_mode)
-                data = file.read(MAX_BYTES + 1) if regular else b""
-        except (FileNotFoundError, NotADirectoryError):
-            raise MediaError("media.missing", f"{ref.name} does not exist", where=str(path)) from None
-        except OSError as error:
-            code = "media.corrupt" if path.is_dir() else "media.missing"
-            raise MediaError(code, f"{ref.name} cannot be read", where=str(path), why=error.strerror) from None
+        with open_regular(path, ref.name) as file:
+            try:
+                data = file.read(MAX_BYTES + 1)
+            except OSError as error:
+                why = error.strerror
+                raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=why) from None
     if not data:
         raise _corrupt(ref.name, "0 bytes")
     if len(data) > MAX_BYTES:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import struct
 import warnings
 import zipfile
@@ -32,6 +31,7 @@ from PIL import Image, UnidentifiedImageError
 
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
+from kvl_eval.media.regular import open_regular
 from kvl_eval.pictures import PictureRule
 from kvl_eval.types import ImageRef, ImageStyle, MediaInfo
 
@@ -166,8 +166,11 @@ def safe_path(path: str, root: str | None, name: str) -> Path:
     )
     if root is None or "\0" in path or text.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text):
         raise outside
-    folder = Path(root).resolve()
-    real = (folder / PurePosixPath(text)).resolve()
+    try:  # `realpath` stops at a link that leads to itself; `Path.resolve` raises
+        folder = Path(os.path.realpath(root))
+        real = Path(os.path.realpath(folder / PurePosixPath(text)))
+    except ValueError:  # a name that no file can have
+        raise MediaError("media.missing", f"{name} does not exist", where=root) from None
     if not any(real.is_relative_to(home) for home in (folder, *_hub_blobs(Path(root)))):
         raise outside
     return real
@@ -225,18 +228,11 @@ def _checked(data: bytes, name: str) -> bytes:
 
 
 def _file_bytes(path: Path, name: str) -> bytes:
-    try:
-        # No link in the last place (it was resolved), and no waiting for a pipe's writer.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise MediaError("media.corrupt", f"{name} is no regular file", where=str(path))
+    with open_regular(path, name) as file:
+        try:
             return file.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MediaError("media.missing", f"{name} does not exist", where=str(path)) from None
-    except OSError as error:
-        code = "media.corrupt" if path.is_dir() else "media.missing"
-        raise MediaError(code, f"{name} cannot be read", where=str(path), why=error.strerror) from None
+        except OSError as error:
+            raise MediaError("media.missing", f"{name} cannot be read", where=str(path), why=error.strerror) from None
 
 
 def _member_bytes(ref: ImageRef) -> bytes:
@@ -244,7 +240,7 @@ def _member_bytes(ref: ImageRef) -> bytes:
     archive = Path(ref.root or ".") / (ref.archive or "")
     where = f"{archive} member {ref.member}"
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with open_regular(archive, ref.name) as packed, zipfile.ZipFile(packed) as opened:
             member = opened.getinfo(ref.member or "")
             if member.file_size > MAX_BYTES:
                 raise _too_large(ref.name, f"{member.file_size} bytes", f"{MAX_BYTES} bytes")

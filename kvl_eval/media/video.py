@@ -19,7 +19,6 @@ Only files that begin like a video container are handed to a decoder, and of add
 from __future__ import annotations
 
 import os
-import stat
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +33,7 @@ from PIL import Image
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.frame_rules import FrameSampling, frame_indices
 from kvl_eval.media.images import MAX_PIXELS, safe_path
+from kvl_eval.media.regular import open_regular
 from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
 from kvl_eval.types import VideoRef
 
@@ -135,16 +135,12 @@ def check_decoder(decoder: str) -> None:
 def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
     """The real file behind a reference, which begins like a video. Raises: MediaError."""
     path = safe_path(ref.path, ref.root, ref.name)
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise corrupt(ref.name, "no regular file")
-        with open(path, "rb") as file:
-            start = file.read(192)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MediaError("media.missing", f"{ref.name} does not exist", where=str(path)) from None
-    except OSError as error:
-        raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=error.strerror) from None
+    with open_regular(path, ref.name) as file:
+        try:
+            facts, start = os.fstat(file.fileno()), file.read(192)
+        except OSError as error:
+            why = error.strerror
+            raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=why) from None
     if not start:
         raise corrupt(ref.name, "0 bytes")
     if not any(start[offset:].startswith(mark) for offset, mark in _SIGNATURES):

@@ -40,6 +40,9 @@ def _of_run(run: ReportRun) -> Iterator[str]:
     if versions:
         yield f"resumed with other code: {_version(code)} → {', '.join(sorted(versions))}"
     yield from _of_shards(shards(run))
+    for task, data in run.manifest.data.items():
+        if data.other_data is not None:
+            yield f"{numbers.plain(task)}: {numbers.plain(data.other_data)}"
     for notice in run.folder.notices:
         yield numbers.plain(notice)
 

@@ -15,6 +15,7 @@ from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
+from kvl_eval.sources.own_columns import ColumnChoice
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Generation, Policy, ScoreView, StoredView, score_view, stored_view
 
@@ -121,6 +122,10 @@ def resolve(
         if options.protocol not in (None, "all"):
             named = task.protocol_named(options.protocol) or options.protocol
             known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
+    if options.fields and not any(task.data.table for task in tasks):
+        raise UsageError(
+            "usage.fields", "--fields is for tables of your own", fix="leave it out, or give --task file:PATH"
+        )
     plain = (
         *("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
         *("allow_partial_data", "compress"),
@@ -142,7 +147,7 @@ def resolve(
 
 def task_source(task: Task, options: Options) -> Source:
     """Where a task's data comes from, as the options `data_dir`, `data_repo` (also `task=owner/name`) and so on say."""
-    return _source(task, options.of_task(task.name), options.settings)
+    return _source(task, options.of_task(task.name), options)
 
 
 def _task_config(task: Task, family: ModelFamily, options: Options) -> TaskConfig:
@@ -165,7 +170,7 @@ def _task_config(task: Task, family: ModelFamily, options: Options) -> TaskConfi
         task=task.name,
         split=split,
         prompt=prompt,
-        source=_source(task, own, options.settings),
+        source=_source(task, own, options),
         generation=_generation(family.generation(task.max_new_tokens), own, options),
     )
 
@@ -182,8 +187,9 @@ def _generation(base: Generation, own: TaskOptions, options: Options) -> Generat
     return replace(base, **changes)
 
 
-def _source(task: Task, own: TaskOptions, settings: Settings) -> Source:
+def _source(task: Task, own: TaskOptions, options: Options) -> Source:
     """`data_dir` goes before `data_repo`, and that before the official data set."""
+    settings = options.settings
     repo, _, revision = (own.data_repo or "").partition("@")
     return Source(
         repo=None if own.data_dir else repo or next(iter(task.repos), None),
@@ -193,7 +199,15 @@ def _source(task: Task, own: TaskOptions, settings: Settings) -> Source:
         offline=settings.engine.offline,
         max_download=settings.engine.max_download,
         version=own.data_version,
+        fields=_fields(options) if task.data.table is not None else (),
     )
+
+
+def _fields(options: Options) -> tuple[str, ...]:
+    """What `fields` says. Raises: UsageError, for what is not ROLE=COLUMN."""
+    texts = (options.fields,) if isinstance(options.fields, str) else tuple(options.fields)
+    ColumnChoice.of(texts)
+    return texts
 
 
 def _folder(text: str) -> Path:
@@ -226,7 +240,9 @@ def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
     """
     import yaml
 
-    shared: dict[str, object] = {"model": config.model, "task": ",".join(task.task for task in config.tasks)}
+    names = [task.task for task in config.tasks]
+    is_split = not any(name.startswith("file:") for name in names)  # the name of a file may hold commas
+    shared: dict[str, object] = {"model": config.model, "task": ",".join(names) if is_split else names}
     notes = []
     for name, value in _per_task(config).items():
         if len({repr(one) for one in value.values()}) == 1:
@@ -246,6 +262,7 @@ def _per_task(config: RunConfig) -> dict[str, dict[str, object]]:
         "prompt": lambda task: task.prompt,
         "data_dir": lambda task: task.source.data_dir,
         "data_version": lambda task: task.source.version,
+        "fields": lambda task: list(task.source.fields),
     }
     found = {name: {task.task: get(task) for task in config.tasks} for name, get in read.items()}
     found |= {name: {task.task: getattr(task.generation, name) for task in config.tasks} for name in SAMPLING}

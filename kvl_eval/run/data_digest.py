@@ -27,10 +27,12 @@ class MediaFacts:
         digest: of the content: of videos and documents in files the size and both ends, and a video's subtitles whole.
                 A file nobody can open has its reason instead; of a frame that a rule draws, the rule's values count.
         size:   (width, height) of a picture; None where its header is broken, was not looked at, or there is none.
+        fault:  why the medium cannot be had, as a record's reason; None where it can, as far as one look tells.
     """
 
     digest: str
     size: tuple[int, int] | None = None
+    fault: str | None = None
 
 
 def sample_digest(sample: Sample, media: Sequence[str] | None = None) -> bytes:
@@ -60,9 +62,11 @@ def media_facts(ref: MediaRef, *, sized: bool) -> MediaFacts:
         if isinstance(ref, PdfRef) and ref.data is not None:
             return MediaFacts(hashlib.sha256(ref.data).hexdigest())
     except MediaError as error:
-        return MediaFacts(f"!{error.reason}")
+        return MediaFacts(f"!{error.reason}", fault=error.reason)
+    ends = _ends_digest(ref)
     spoken = _subtitles_digest(ref) if isinstance(ref, VideoRef) else None
-    return MediaFacts(_ends_digest(ref) + (f" subtitles {spoken}" if spoken is not None else ""))
+    fault = next((digest[1:] for digest in (ends, spoken) if digest is not None and digest.startswith("!")), None)
+    return MediaFacts(ends + (f" subtitles {spoken}" if spoken is not None else ""), fault=fault)
 
 
 def _size(data: bytes, name: str) -> tuple[int, int] | None:
@@ -76,9 +80,10 @@ def _size(data: bytes, name: str) -> tuple[int, int] | None:
 
 def _ends_digest(ref: VideoRef | PdfRef) -> str:
     from kvl_eval.media.images import safe_path
+    from kvl_eval.media.regular import open_regular
 
     try:
-        with open(safe_path(ref.path, ref.root, ref.name), "rb") as handle:
+        with open_regular(safe_path(ref.path, ref.root, ref.name), ref.name) as handle:
             digest = hashlib.sha256(handle.read(END))
             size = handle.seek(0, 2)
             handle.seek(max(0, size - END))
@@ -86,8 +91,8 @@ def _ends_digest(ref: VideoRef | PdfRef) -> str:
         return f"{size}:{digest.hexdigest()}"
     except MediaError as error:
         return f"!{error.reason}"
-    except OSError as error:
-        return f"!{error.errno}"
+    except OSError:
+        return "!media_missing"
 
 
 def _subtitles_digest(ref: VideoRef) -> str | None:

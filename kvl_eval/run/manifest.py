@@ -53,6 +53,7 @@ def _data(task: TaskPlan, plan: Plan) -> PlannedData:
         total=task.total,
         media=task.media,
         fingerprint=task.data_sha256,
+        other_data=task.other_data,
         partial=partial_note(task.n, task.total, plan.config),
     )
 

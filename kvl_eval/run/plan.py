@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry, PlannedSample, text_sha256
 from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.expected import other_data
 from kvl_eval.types import Sample
 
 EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
@@ -51,6 +53,8 @@ class TaskPlan:
         parts:         of a task whose figures were published by a category: its values in the data set's order.
         limit:         most questions, all shards; None for all.
         chosen:        the samples, where choosing them has taken two passes over the data.
+        other_data:    in what a whole split differs from the published one; None where it does not.
+        notes:         what is to be said of the data: lines that begin `note: ` or `warning: `.
     """
 
     task: Task
@@ -66,6 +70,8 @@ class TaskPlan:
     parts: tuple[PlanPart, ...] = ()
     limit: int | None = None
     chosen: ChosenSamples | None = None
+    notes: tuple[str, ...] = ()
+    other_data: str | None = None
 
     def samples(self, run: RunConfig) -> Iterator[Sample]:
         """The planned samples in the data set's order, read again unless they were put aside."""
@@ -184,6 +190,7 @@ class _Planner:
     digests: dict[str, bytes] = field(default_factory=dict)
     counted: list[int | PromptSize | None] = field(default_factory=list)
     parts: dict[str, LongestPrompt] = field(default_factory=dict)
+    unreadable: Counter[str] = field(default_factory=Counter)  # samples by why their media cannot be had
 
     def plan(self, lines: PlanLines, unseen: set[str]) -> TaskPlan:
         """The plan; its lines go to `lines`, the names of its samples out of `unseen`."""
@@ -194,21 +201,24 @@ class _Planner:
         prompts = hashlib.sha256()
         for position, sample in enumerate(walk, 1):
             unseen -= names_of(self.task, sample)
-            prompt = self._prompt(sample)
+            prompt, fault = self._prompt(sample)
             prompts.update(bytes.fromhex(text_sha256(prompt.text)))
             if in_shard(sample.question_id, run.shard):
                 self._take(sample, prompt)
+                self.unreadable.update([fault] if fault else [])
                 for line in _plan_lines(self.config, run, sample, prompt.text, position):
                     lines.add(line)
                 if chosen is not None:
                     chosen.add(sample)
+        total = self._total(walk, split_size)
+        different = other_data(self.task, self.config.split, walk.labels) if walk.is_whole else None
         known = [one.tokens if isinstance(one, PromptSize) else one for one in self.counted if one is not None]
         return TaskPlan(
             task=self.task,
             config=self.config,
             n=self.n,
             questions=len(self.questions),
-            total=self._total(walk, split_size),
+            total=total,
             media=self.media,
             data_sha256=data_fingerprint(self.digests),
             prompt_sha256=prompts.hexdigest(),
@@ -217,20 +227,32 @@ class _Planner:
             parts=tuple(plan_part(name, part, self.limits, self.config) for name, part in self.parts.items()),
             limit=limit,
             chosen=chosen,
+            notes=(*walk.notes, *self._warnings(different)),
+            other_data=different,
         )
 
-    def _prompt(self, sample: Sample) -> PlannedPrompt:
-        """The prompt of a sample; its media's bytes are read here, once."""
+    def _warnings(self, different: str | None) -> Iterator[str]:
+        """What is known of the data, and of the samples that will fail."""
+        if different is not None:
+            yield f"warning: {self.task.name}: {different}"
+        if self.unreadable:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.unreadable.items()))
+            failing = f"{self.unreadable.total():,} of {self.n:,} samples will fail: {reasons}"
+            yield f"warning: {self.task.title if self.task.data.table else self.task.name}: {failing}"
+
+    def _prompt(self, sample: Sample) -> tuple[PlannedPrompt, str | None]:
+        """The prompt of a sample, and why its media cannot be had; their bytes are read here, once."""
         self._check_new(sample.id)
         sized = self._counts_tokens() or bool(parts_of(self.task, sample))
         facts = [media_facts(ref, sized=sized) for ref in sample.media]
         self.digests[sample.id] = sample_digest(sample, [one.digest for one in facts])
         sizes = {ref: one.size for ref, one in zip(sample.media, facts, strict=True)} if sized else {}
+        fault = next((one.fault for one in facts if one.fault is not None), None)
         try:
             messages = prompt_messages(self.task, self.config, self.run, sample)
         except SampleError as error:  # it stays planned, and fails when its turn comes
-            return PlannedPrompt((), no_prompt(error), sizes)
-        return PlannedPrompt(messages, prompt_text(messages), sizes)
+            return PlannedPrompt((), no_prompt(error), sizes), fault or error.reason
+        return PlannedPrompt(messages, prompt_text(messages), sizes), fault
 
     def _check_new(self, sample_id: str) -> None:
         if sample_id in self.digests:

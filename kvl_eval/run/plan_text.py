@@ -16,7 +16,8 @@ from kvl_eval.run.server_notices import omission_notices, omitted_fields
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
-    shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
+    shown = [note for task in plan.tasks for note in task.notes if note.startswith("warning")]
+    shown += [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config) + _omitted_text(plan)
     for task in plan.tasks:
         shown += _task_text(task, plan)
@@ -70,6 +71,9 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     prompt = "own text" if run.prompt_text else task.config.prompt
     source = task.config.source.data_dir or task.config.source.repo
     source = "bundled" if task.config.split == "mini" else source or "generated"
+    name, split, table = task.name, task.config.split, task.task.data.table
+    if table is not None:
+        name, split, source = task.task.title, "own data", table.path
     protocol = task.task.protocol_named(run.protocol or "") or run.protocol or task.task.default_protocol
     judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
     scoring = task.task.protocols.get(protocol)
@@ -78,14 +82,15 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     if run.judge is not None and task.task.judge_prompt is not None:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [
-        f"{task.name}",
-        f"  data    {task.config.split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
+        f"{name}",
+        f"  data    {split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
         *_sizes_text(task.sizes),
         *_parts_text(task.parts),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
         f"  score   {protocol if scoring is None else scoring.label or protocol}, {judge}",
+        *(note for note in task.notes if not note.startswith("warning")),
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.run.config import RunConfig, TaskConfig
+from kvl_eval.sources.own_images import placed
 from kvl_eval.sources.unusable import fault_of
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, MediaRef, Message, Sample, SubtitleRef, VideoRef
@@ -16,7 +17,9 @@ def prompt_messages(task: Task, config: TaskConfig, run: RunConfig, sample: Samp
     try:
         if fault := fault_of(sample):
             raise fault
-        messages = _own_prompt(run.prompt_text, sample) if run.prompt_text else task.prompts[config.prompt](sample)
+        messages = (
+            _own_prompt(run.prompt_text, task, sample) if run.prompt_text else task.prompts[config.prompt](sample)
+        )
     except KvlEvalError as error:
         raise SampleError(error.code, error.message, where=error.where, why=error.why, fix=error.fix) from error
     except Exception as error:  # the per-sample boundary: one odd row must not end the run
@@ -24,14 +27,15 @@ def prompt_messages(task: Task, config: TaskConfig, run: RunConfig, sample: Samp
     return (*((Message.system(run.system_prompt),) if run.system_prompt else ()), *messages)
 
 
-def _own_prompt(text: str, sample: Sample) -> list[Message]:
+def _own_prompt(text: str, task: Task, sample: Sample) -> list[Message]:
     """Pictures, question, options, then the user's text, unless that places `{question}` and `{choices}` itself."""
     choices = "\n".join(f"({chr(65 + number)}) {choice}" for number, choice in enumerate(sample.choices))
     if "{question}" in text:
         text = text.replace("{choices}", choices).replace("{question}", sample.question)
     else:
         text = "\n".join(part for part in (sample.question, choices, text.strip("\n")) if part)
-    return [Message.user(*sample.media, text)]
+    parts = [*sample.media, text] if task.data.table is None else placed(sample.media, text)
+    return [Message.user(*parts)]
 
 
 def prompt_text(messages: Iterable[Message]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 
 from kvl_eval.errors import DataError
@@ -11,6 +12,7 @@ from kvl_eval.sources import Reporter
 from kvl_eval.sources.unusable import refuse
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.expected import labels_of
 from kvl_eval.types import Sample
 
 
@@ -23,20 +25,37 @@ class Walk:
 
     Attributes:
         samples_read: of the split so far, those not chosen included.
+        labels:       how many samples read so far count as what (`tasks.expected`).
+        is_whole:     whether the last row was read.
+        notes:        what the plan is to say of the data, once the last row was read.
     """
 
     def __init__(self, task: Task, config: TaskConfig, run: RunConfig, limit: int | None) -> None:
         self.samples_read = 0
+        self.notes: list[str] = []
+        self.labels: Counter[str] = Counter()
+        self.is_whole = False
         self._task = task
         self._wanted = set(run.sample_ids)
         self._limit = limit
         self._faults: list[DataError] = []
-        reporter = Reporter(bad_row=self._faults.append, keeps_bad_rows=run.allow_partial_data)
-        self._samples = open_split(task, config.source, config.split, reporter)
+        self._is_own = task.data.table is not None
+        keeps = run.allow_partial_data and not self._is_own
+        reporter = Reporter(bad_row=self._faults.append, keeps_bad_rows=keeps, note=self.notes.append)
+        self._samples = self._counted(open_split(task, config.source, config.split, reporter))
 
     def __iter__(self) -> Iterator[Sample]:
         yield from self._chosen()
-        refuse(self._task.name, self._faults)
+        if self._is_own:  # every row is checked, whatever the limit
+            self.read_on()
+        refuse(self._task.name, self._faults, is_own=self._is_own)
+
+    def _counted(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        for sample in samples:
+            self.samples_read += 1
+            self.labels.update(labels_of(sample))
+            yield sample
+        self.is_whole = True
 
     def _chosen(self) -> Iterator[Sample]:
         questions: set[str] = set()
@@ -51,13 +70,13 @@ class Walk:
     def matching(self) -> Iterator[Sample]:
         """The samples whose ids were asked for, whatever the limit."""
         for sample in self._samples:
-            self.samples_read += 1
             if not self._wanted or self._wanted & names_of(self._task, sample):
                 yield sample
 
     def read_on(self) -> int:
         """Go to the end; how many samples the split has."""
-        self.samples_read += sum(1 for _ in self._samples)
+        for _ in self._samples:
+            pass
         return self.samples_read
 
 

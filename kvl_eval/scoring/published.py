@@ -51,11 +51,13 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
         return f"split {row.split}; the published figure is of {task.published_split}"
     if row.partial:
         return f"partial: {row.partial}"
-    declared = task.splits[row.split].rows if row.split in task.splits else None
     data = manifest.data.get(row.task)
+    if data is not None and data.other_data is not None:
+        return data.other_data
+    declared = task.splits[row.split].rows if row.split in task.splits else None
     total = None if data is None else data.total
     if declared is not None and total is not None and total != declared:
-        return f"{total:,} rows of data; the split has {declared:,}"
+        return f"the data are not the published {row.split} (rows: {total:,}, expected {declared:,})"
     return None if row.complete else "incomplete"
 
 

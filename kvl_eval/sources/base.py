@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvl_eval.decode import not_stored
+from kvl_eval.decode import not_stored, omitted
 from kvl_eval.errors import DataError
 
 
@@ -23,6 +23,7 @@ class Source:
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
         withheld:  the split publishes no gold, so that an empty text stands for none.
+        fields:    of a table of one's own: `ROLE=COLUMN` texts, as `--fields` has them.
     """
 
     repo: str | None = None
@@ -33,6 +34,7 @@ class Source:
     max_download: int | None = None
     version: str | None = None
     withheld: bool = not_stored(False)
+    fields: tuple[str, ...] = omitted(())
 
 
 def _refuse(fault: DataError) -> None:
@@ -48,11 +50,13 @@ class Reporter:
                   otherwise.
         keeps_bad_rows: such rows come as samples that nobody can ask (`sources.unusable`), and `bad_row` is not called.
         download: called with the number of files and bytes that are about to be fetched; may raise to forbid it.
+        note:     called with what a plan is to say of the data, `note: ...` or `warning: ...`, behind the last row.
     """
 
     bad_row: Callable[[DataError], None] = _refuse
     keeps_bad_rows: bool = False
     download: Callable[[int, int], None] | None = None
+    note: Callable[[str], None] | None = None
 
 
 STRICT = Reporter()

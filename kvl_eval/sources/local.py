@@ -58,11 +58,12 @@ def read_file(path: Path, folder: Path, tables: Tables) -> Iterator[Row]:
     """
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     _refuse_empty_or_pickle(path, name, tables.task)
-    if name.endswith(".parquet"):
+    ending = name.casefold()
+    if ending.endswith(".parquet"):
         yield from _read_parquet(path, name, tables)
-    elif name.endswith((".tsv", ".csv")):
+    elif ending.endswith((".tsv", ".csv")):
         yield from _read_delimited(path, name, tables)
-    elif name.endswith((".jsonl", ".jsonl.gz")):
+    elif ending.endswith((".jsonl", ".jsonl.gz")):
         for number, values in read_json_lines(path, name):
             tables.check(list(values), f"{name}:{number}")
             yield Row(values, f"{name}:{number}")
@@ -94,7 +95,7 @@ def parse_json_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, d
 
 def _open_bytes(path: Path) -> gzip.GzipFile | BufferedReader:
     try:
-        return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
+        return gzip.open(path, "rb") if path.name.casefold().endswith(".gz") else path.open("rb")
     except OSError as error:
         raise DataError("data.missing", f"cannot open {path}", why=error.strerror or str(error)) from None
 
@@ -145,10 +146,12 @@ def _read_delimited(path: Path, name: str, tables: Tables) -> Iterator[Row]:
     csv.field_size_limit(MAX_CELL)
     line = 0
     with _open_text(path) as text:
-        reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",")
+        reader = csv.reader(text, delimiter="\t" if name.casefold().endswith(".tsv") else ",")
         try:
             header = next(reader, [])
             tables.check(header, name)
+            if twice := [column for column in header if column and header.count(column) > 1]:
+                raise DataError("data.field", f"{tables.task}: two columns are called {twice[0]!r}", where=f"{name}:1")
             for number, cells in enumerate(reader, 1):
                 line = reader.line_num
                 if not cells:
@@ -221,7 +224,7 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    return [path for path in _walk(folder) if path.name.endswith(SUFFIXES)]
+    return [path for path in _walk(folder) if path.name.endswith(SUFFIXES) and os.path.isfile(folder / path)]
 
 
 def _matching(paths: Sequence[Path], stem: str, suffix: str) -> list[Path]:

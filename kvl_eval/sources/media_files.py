@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -32,7 +33,7 @@ class MediaFiles:
         """The first of `names` that exists, as a path relative to the data folder; None where none does."""
         for home in self._homes:
             for name in names:
-                if _is_plain(name) and self._root is not None and (self._root / home / name).is_file():
+                if _is_plain(name) and self._root is not None and os.path.isfile(self._root / home / name):
                     return str(home / name)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ class NamedPictures:
         if self._root is None or wanted.is_absolute() or ".." in wanted.parts:
             return ImageRef(name=label, path=file, root=root)
         for home in self._homes:
-            if (self._root / home / wanted).is_file():
+            if os.path.isfile(self._root / home / wanted):
                 return ImageRef(name=label, path=str(home / wanted), root=root)
         archive, member = self._members.get(str(wanted), (None, None))
         return ImageRef(name=label, path=None if archive else file, archive=archive, member=member, root=root)
@@ -75,6 +76,8 @@ class NamedPictures:
 
 
 def _member_names(archive: Path) -> list[str]:
+    if not os.path.isfile(archive):
+        return []
     try:
         with zipfile.ZipFile(archive) as opened:
             return [name for name in opened.namelist() if not name.endswith("/")]

@@ -55,11 +55,15 @@ def fault_text(fault: DataError) -> str:
     return ": ".join(part for part in (fault.where, fault.message, fault.why) if part)
 
 
-def refuse(task: str, faults: Sequence[DataError]) -> None:
-    """Raises: DataError naming up to five of the rows and how many there are, unless there are none."""
+def refuse(task: str, faults: Sequence[DataError], *, is_own: bool = False) -> None:
+    """Raises: DataError naming up to five of the rows and how many there are, unless there are none.
+
+    `is_own` says that the rows are of a table of the user's own, which is run whole or not at all.
+    """
     if not faults:
         return
-    fix = f"`kvl-eval check data {task}` lists them all; --allow-partial-data runs the others"
+    fix = f"`kvl-eval check data {task}` lists them all"
+    fix = fix if is_own else f"{fix}; --allow-partial-data runs the others"
     first = faults[0]
     if len(faults) == 1:
         raise DataError(first.code, first.message, where=first.where, why=first.why, fix=first.fix or fix)
@@ -68,5 +72,5 @@ def refuse(task: str, faults: Sequence[DataError]) -> None:
         first.code,
         f"{task}: {len(faults)} rows cannot be used",
         why="; ".join(map(fault_text, faults[:NAMED])) + more,
-        fix=fix,
+        fix=f"{first.fix}; {fix}" if is_own and first.fix else fix,
     )

@@ -86,6 +86,7 @@ class PlannedData:
         total:       samples of the split, where known.
         media:       pictures, videos and documents in all.
         fingerprint: over ids, questions, options, gold and media of the samples chosen, all shards.
+        other_data:  in what a whole split differs from the published one, as a sentence.
         partial:     why less than the whole split was planned; null where it was whole.
         others:      fields of a later version.
     """
@@ -99,6 +100,7 @@ class PlannedData:
     media: Count = 0
     fingerprint: str | None = None
     partial: str | None = None
+    other_data: str | None = omitted(None)
     others: Others = unknown_fields()
 
 

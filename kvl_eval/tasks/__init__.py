@@ -102,7 +102,7 @@ def get_task(name: str) -> Task:
     if name.startswith("file:"):
         from kvl_eval.tasks.table_file import table_task
 
-        return table_task(Path(name.removeprefix("file:")))
+        return table_task(name.removeprefix("file:"))
     task = TASKS.get(name.lower().replace("_", "-"))
     if task is None:
         raise unknown("task", name, [*TASKS, *groups()], "kvl-eval list tasks")
@@ -117,11 +117,12 @@ def task_named(name: str, own: Iterable[Task] = ()) -> Task:
 def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
     """Tasks for names, groups and globs (each may hold several, separated by commas or spaces), without repeats.
 
+    A text that begins `file:` is one path, whatever stands in it.
     With `bundled`, groups and globs give only tasks that have a bundled split, if there is one among them.
     Raises: UsageError, naming the nearest names, if one of them fits nothing.
     """
     chosen: dict[str, Task] = {}
-    for name in [part for text in names for part in text.replace(",", " ").split()]:
+    for name in [part for text in names for part in _names(text)]:
         if name.startswith("file:"):
             task = get_task(name)
             chosen[task.name] = task
@@ -135,6 +136,10 @@ def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
     if not chosen:
         raise UsageError("usage.task", "no task is named", fix="give --task NAME; `kvl-eval list tasks` shows them")
     return list(chosen.values())
+
+
+def _names(text: str) -> list[str]:
+    return [text] if text.startswith("file:") else text.replace(",", " ").split()
 
 
 def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = None) -> None:

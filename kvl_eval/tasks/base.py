@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
@@ -119,6 +120,14 @@ class Reference:
     by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnTable:
+    """A table of the user's own: its file, and the lines that say how its columns are read (raises DataError)."""
+
+    path: Path
+    columns: Callable[[Source], Iterable[str]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskData:
     """What is known of a task's tables and files.
@@ -133,6 +142,7 @@ class TaskData:
         mini_frames: frames that the bundled split shows of a clip, whatever the task's default; None leaves that.
         measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
                      counted; None where no sample depends on them.
+        table:       the table of the user's own that the task reads; None for a benchmark.
     """
 
     files: tuple[str, ...] = ()
@@ -142,6 +152,7 @@ class TaskData:
     has_media: bool = True
     mini_frames: int | None = None
     measured: Callable[[Measure], Task] | None = None
+    table: OwnTable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,20 @@
-"""A table of one's own: `--task file:my.jsonl`, one question a line.
+"""A table of one's own: `--task file:my.jsonl`, one question a row.
 
-Data:    JSON Lines with the columns question and answer, and optionally image (a path beside the file, a data URI or
-         base64; or a list of them as `images`), choices (a list of texts) and id.
-Prompt:  pictures, the question, and options as lines `(A) text`.
+Data:    .jsonl, .jsonl.gz, .json (a list, or {id: object}), .csv, .tsv or .parquet. A column is known by its name,
+         without case, blanks, `-` and `_`, or by `--fields ROLE=COLUMN`:
+           question  question, prompt, input, query, instruction, problem; needed
+           answer    answer(s), target(s), gold(s), label, ground_truth, expected, expected_output, solution,
+                     reference_answer; response beside query: a text, a number, true or false, or a list of accepted
+                     ones; with choices a letter or the text of one. label beside choices counts from 0
+           choices   choices, options, candidates: a list, an object by letter, or the text of either; or columns A, B
+           image     image(s), image_path(s), image_file(s), img(s), picture(s): a path below the table's folder or
+                     --data-dir, a data URI, base64, {"path"}, {"bytes"}, {"url": "data:..."}, or a list of them
+           id        id, index, qid, question_id, sample_id, uid, pid: the first that is there, else the row's number
+           category  category, categories, subject, topic: for sub-scores; a text or a list
+           cluster   cluster, group_id: samples that share a source
+         A column that looks like media or options and has no role is an error: `--fields ignore=COLUMN` leaves it out.
+Prompt:  images where the question marks them (`<image>`, `<image 2>`), else first; the question; options as lines
+         `(A) text`.
 Metric:  what the reply says, as `docs/answers.md` tells: with choices a letter, else a number, yes or no, or a text by
          the type of the answer; numbers are compared to its decimals, texts without case, quotes and a final full stop.
 Source:  ours; this protocol belongs to no published benchmark.
@@ -10,40 +22,41 @@ Source:  ours; this protocol belongs to no published benchmark.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kvl_eval.cells import gold_letter
 from kvl_eval.errors import DataError
+from kvl_eval.rows import Row
 from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.answers import Reading, Wanted
+from kvl_eval.scorers.answers import Kind, Reading, Wanted
 from kvl_eval.scorers.answers.dress import folded
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.scorers.reader_protocol import READER_NOTES, reader_score
-from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
-from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import OFFICIAL, READER, Protocol, Split, Task, TaskData
+from kvl_eval.sources import STRICT, Reporter, Source, made_from
+from kvl_eval.sources.own_columns import ROLES, ColumnChoice, RoleCells, plain, role_cells
+from kvl_eval.sources.own_file import table_file, table_rows
+from kvl_eval.sources.own_images import placed
+from kvl_eval.tasks.base import OFFICIAL, READER, OwnTable, Protocol, Split, Task, TaskData
+from kvl_eval.tasks.table_row import counts_from_0, has_images, stored_sample, table_sample
 from kvl_eval.types import Message, Sample, Score
 
 _NUMBER = re.compile(r"[-+]?\d{1,18}(?:,\d{3})*(?:\.(?P<decimals>\d{1,18}))?")
 _POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
-def table_task(path: Path) -> Task:
-    """The task of one JSON Lines file, named `file:` and its path. Raises DataError if there is no such file."""
-    if not path.is_file():
-        raise DataError("data.missing", f"there is no file {path}", fix="give file:PATH to a JSON Lines file")
+def table_task(text: str | Path) -> Task:
+    """The task of one table, named `file:` and its path. Raises DataError for a file that is none, or no table."""
+    path = Path(os.path.expanduser(text))
+    table_file(path)
 
-    def load(_: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
-        tables = Tables(task=f"file:{path.name}", required=("question", "answer"))
-        rows = read_rows(Source(data_dir=path.parent), path.stem, tables, reporter)
-        named = (row if "id" in row else row.also({"id": str(number)}) for number, row in enumerate(rows, 1))
-        yield from made_from(named, partial(to_sample, root=path.parent), reporter)
+    def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
+        yield from TableReader(path, source).samples(reporter)
 
     return Task(
-        name=f"file:{path}",
+        name=f"file:{text}",
         title=path.name,
         doc=__doc__ or "",
         repos=(),
@@ -51,7 +64,7 @@ def table_task(path: Path) -> Task:
         splits={"all": Split(rows=None)},
         default_split="all",
         load=load,
-        sample=from_values(to_sample),
+        sample=stored_sample,
         prompts={"plain": prompt},
         default_prompt="plain",
         wanted=("letter", "integer", "yesno", "float", "text"),
@@ -62,78 +75,147 @@ def table_task(path: Path) -> Task:
         default_protocol=READER,
         aggregate=lambda scored, protocol: summarise(scored),
         data=TaskData(
-            row_layouts={"jsonl": ("question", "answer", "image", "images", "choices", "id")}, files=(path.name,)
+            row_layouts={role: names for role, names in ROLES.items() if names},
+            files=(path.name,),
+            table=OwnTable(path, lambda source: column_lines(path, source)),
         ),
     )
 
 
-def to_sample(row: Row, root: Path | None = None) -> Sample:
-    """One line as a sample. Raises DataError where question or answer is no text or number."""
-    for name in ("question", "answer"):
-        if not isinstance(row.get(name), str | int | float):
-            raise row.fault(name, "a text or a number is needed")
-    choices = row.options("choices")
-    if choices:
-        gold_letter(row.get("answer"), choices, row.where)
-    images, image = row.get("images"), row.get("image")
-    pictures = images if isinstance(images, list) and images else [image] if image else []
-    return Sample(
-        id=row.identity("id") or row.where,
-        question=str(row.get("question")),
-        row=row.keep(("id", "question", "answer", "choices")),
-        media=tuple(
-            image_ref(picture, name=f"image:{index}", root=root, where=row.where)
-            for index, picture in enumerate(pictures, 1)
-        ),
-        choices=choices,
-        answers=(str(row.get("answer")),),
-    )
+@dataclass(slots=True)
+class TableReader:
+    """Reads a table, and notes what stands in it.
+
+    Attributes:
+        rows, pictured, answered: rows that can be used, those with images, those with gold.
+        roles:  {role: columns that are read as it}.
+        unused: columns that hold something and are not read.
+    """
+
+    path: Path
+    source: Source
+    rows: int = 0
+    pictured: int = 0
+    answered: int = 0
+    labels_from_0: bool = False
+    roles: dict[str, dict[str, None]] = field(default_factory=dict)
+    unused: dict[str, None] = field(default_factory=dict)
+
+    def samples(self, reporter: Reporter) -> Iterator[Sample]:
+        """The table's samples; behind the last one the reporter hears what is to be noted. Raises DataError."""
+        choice = ColumnChoice.of(self.source.fields)
+        root = self.source.data_dir or self.path.parent
+        seen: set[str] = set()
+        faults: list[DataError] = []
+        number = 0
+
+        def made(row: Row) -> Sample:
+            nonlocal number
+            number += 1
+            seen.update(map(plain, row.values))
+            cells = role_cells(row, choice)
+            sample = table_sample(cells, root, choice, number)
+            self._note(cells, sample)
+            return sample
+
+        def bad_row(fault: DataError) -> None:
+            faults.append(fault)
+            reporter.bad_row(fault)
+
+        yield from made_from(table_rows(self.path), made, replace(reporter, bad_row=bad_row))
+        for role, column in choice.columns.items():
+            if number and plain(column) not in seen:
+                where = self.path.name
+                reporter.bad_row(
+                    DataError("data.column", f"--fields {role}={column}: no row has that column", where=where)
+                )
+        if reporter.note is not None and not faults:
+            for note in self.notes():
+                reporter.note(note)
+
+    def _note(self, cells: RoleCells, sample: Sample) -> None:
+        self.rows += 1
+        self.pictured += has_images(sample)
+        self.answered += bool(sample.answers)
+        self.labels_from_0 |= bool(sample.choices and sample.answers) and counts_from_0(cells)
+        self.unused |= dict.fromkeys(cells.unused)
+        for role, column in cells.columns.items():
+            self.roles.setdefault(role, {})[column] = None
+        if cells.letters and "choices" not in cells.columns:
+            self.roles.setdefault("choices", {}).update(dict.fromkeys(cells.letters.values()))
+
+    def notes(self) -> Iterator[str]:
+        """What a plan tells of the table."""
+        unused = f"; unused columns: {', '.join(self.unused)}" if self.unused else ""
+        yield f"note: {self.path.name}: {self.rows:,} rows, {self.pictured:,} with images{unused}"
+        if self.labels_from_0:
+            yield f"note: {self.path.name}: label counts from 0: 1 is option B"
+        if not self.answered:
+            yield f"warning: {self.path.name} has no answers"
+
+
+def column_lines(path: Path, source: Source) -> Iterator[str]:
+    """`answer    <- target` for each role, then the notes. Raises: DataError, for the first row that is not read."""
+    reader = TableReader(path, source)
+    for _ in reader.samples(STRICT):
+        pass
+    for role in ROLES:
+        if role in reader.roles:
+            yield f"{role:<9} <- {', '.join(reader.roles[role])}"
+    yield from reader.notes()
 
 
 def prompt(sample: Sample) -> list[Message]:
-    """Pictures first, then the question and its options."""
+    """Images where the question marks them, else first, then the question and its options."""
     options = [f"({letter}) {text}" for letter, text in zip(letters(len(sample.choices)), sample.choices, strict=True)]
-    return [Message.user(*sample.media, "\n".join([sample.question, *options]))]
+    return [Message.user(*placed(sample.media, "\n".join([sample.question, *options])))]
 
 
 def wanted(sample: Sample) -> Wanted:
     """A letter where there are choices, else what gold is: a number, yes or no, a text."""
     if sample.choices:
         return Wanted(kind="letter", options=sample.choices, question=sample.question)
-    gold = sample.answers[0].strip()
+    kinds = {_kind(gold) for gold in sample.answers}
+    kind: Kind = "float" if kinds == {"integer", "float"} else kinds.pop() if len(kinds) == 1 else "text"
+    return Wanted(kind=kind, question=sample.question if kind == "text" else "")
+
+
+def _kind(answer: str) -> Kind:
+    gold = answer.strip()
     if gold.casefold() in _POLARITY:
-        return Wanted(kind="yesno")
+        return "yesno"
     number = _NUMBER.fullmatch(gold)
-    if number is None:
-        return Wanted(kind="text", question=sample.question)
-    return Wanted(kind="float" if number["decimals"] else "integer")
+    return "text" if number is None else "float" if number["decimals"] else "integer"
 
 
 def compare(sample: Sample, reading: Reading) -> Score:
-    """Equality with gold: of letters or of the options' texts, of numbers to gold's decimals, of texts as they read."""
-    gold, value = sample.answers[0].strip(), reading.value
-    if sample.choices:
-        return Score.of(_is_right_letter(sample, gold, str(value)), str(value))
+    """Equality with one of gold: of letters or of the options' texts, of numbers to gold's decimals, of texts."""
+    is_right = _is_right_letter if sample.choices else _is_right_value
+    value = reading.value
+    assert value is not None
+    said = str(value)
+    return Score.of(any(is_right(sample, gold.strip(), reading) for gold in sample.answers), said)
+
+
+def _is_right_value(_: Sample, gold: str, reading: Reading) -> bool:
+    value = reading.value
     if isinstance(value, int | float):
         number = _NUMBER.fullmatch(gold)
-        decimals = len(number["decimals"] or "") if number else 0
-        right = round(float(value), decimals) == float(gold.replace(",", "")) if decimals else value == _whole(gold)
-        return Score.of(right, str(value))
+        if number is None:
+            return False
+        wanted_number = float(gold.replace(",", ""))
+        decimals = len(number["decimals"] or "")
+        return round(float(value), decimals) == wanted_number if decimals else value == int(gold.replace(",", ""))
     said = str(value)
-    return Score.of(_POLARITY.get(gold.casefold()) == said or folded(said) == folded(gold), said)
+    return _POLARITY.get(gold.casefold()) == said or folded(said) == folded(gold)
 
 
-def _is_right_letter(sample: Sample, gold: str, letter: str) -> bool:
+def _is_right_letter(sample: Sample, gold: str, reading: Reading) -> bool:
     options = dict(zip(letters(len(sample.choices)), sample.choices, strict=True))
+    letter = str(reading.value)
     if letter not in options:
         return False
-    if gold in sample.choices or gold.upper() not in options:
-        return folded(options[letter]) == folded(gold)
-    return letter == gold.upper() or folded(options[letter]) == folded(options[gold.upper()])
-
-
-def _whole(gold: str) -> int:
-    return int(gold.replace(",", ""))
+    return letter == gold or folded(options[letter]) == folded(options[gold])
 
 
 score = reader_score(wanted, compare)

@@ -11,6 +11,7 @@ Report:  Kimi-VL (arXiv 2504.07491), Table 3, row Video-MME, without / with subt
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -135,7 +136,7 @@ class _Subtitles:
 
 
 def _is_file(root: Path | None, path: str | None) -> bool:
-    return root is not None and path is not None and (root / path).is_file()
+    return root is not None and path is not None and os.path.isfile(root / path)
 
 
 def to_sample(row: Row) -> Sample:

@@ -142,9 +142,9 @@ def test_missing_and_outside(tmp_path: Path) -> None:
     assert reason(ref(tmp_path / "no.pdf")) == "media_missing"
     assert reason(PdfRef(name="x", path="../x.pdf", root=str(tmp_path))) == "media_path_outside"
     (tmp_path / "folder.pdf").mkdir()
-    assert reason(ref(tmp_path / "folder.pdf")) == "media_corrupt"
+    assert reason(ref(tmp_path / "folder.pdf")) == "media_missing"
     os.mkfifo(tmp_path / "pipe.pdf")
-    assert reason(ref(tmp_path / "pipe.pdf")) == "media_corrupt"
+    assert reason(ref(tmp_path / "pipe.pdf")) == "media_missing"
 
 
 def test_a_truncated_document_gives_its_pages_or_is_corrupt(document: Path) -> None:

@@ -162,8 +162,8 @@ def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
-    assert reason(ImageRef(name="x", path="pipe.png", root=str(tmp_path))) == "media_corrupt"
-    assert reason(ImageRef(name="x", path="folder.png", root=str(tmp_path))) == "media_corrupt"
+    assert reason(ImageRef(name="x", path="pipe.png", root=str(tmp_path))) == "media_missing"
+    assert reason(ImageRef(name="x", path="folder.png", root=str(tmp_path))) == "media_missing"
 
 
 def test_broken_archives_are_corrupt(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] 
         ({"split": "mini"}, {}, "the bundled mini split"),
         ({"split": "test"}, {}, "split test; the published figure is of testmini"),
         ({"partial": "limit 5"}, {}, "partial: limit 5"),
-        ({}, {"data": {"total": 999}}, "999 rows of data; the split has 1,000"),
+        ({}, {"data": {"total": 999}}, "the data are not the published testmini (rows: 999, expected 1,000)"),
         ({"complete": False}, {}, "incomplete"),
         ({"thinking": "raw"}, {}, "other protocol"),
         ({"protocol": "vlmevalkit"}, {}, "other protocol"),

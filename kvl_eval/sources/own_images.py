@@ -1,0 +1,114 @@
+"""The images of a row of one's own table, and the places that its question gives them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kvl_eval.cells import is_gap, shortened, written_value
+from kvl_eval.errors import DataError
+from kvl_eval.sources.cells import image_ref
+from kvl_eval.types import ImageRef, MediaRef
+
+FORMS = (
+    'a path below the table\'s folder, a data URI, base64, {"path"}, {"bytes"}, {"url": "data:..."}, or a list of them'
+)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_MARK = re.compile(r"<image(?:[ _]?(\d{1,3}))?>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCell:
+    """A cell with images, and where it stands; `root` is the folder that their paths may not leave."""
+
+    value: object
+    column: str
+    root: Path
+    where: str
+
+    def images(self) -> tuple[ImageRef, ...]:
+        """Its images, unopened; () for a gap. Raises: DataError `data.field`."""
+        return tuple(self._image(item, number) for number, item in enumerate(self._items(), 1))
+
+    def _items(self) -> Sequence[object]:
+        value = self.value
+        if is_gap(value):
+            return ()
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+            written = written_value(value)
+            value = written if isinstance(written, list | tuple | Mapping) else value
+        return value if isinstance(value, list | tuple) else (value,)
+
+    def _image(self, item: object, number: int) -> ImageRef:
+        value = self._content(item)
+        if value is None or is_gap(value) or not isinstance(value, str | bytes | bytearray):
+            raise self._fault(item, f"expected {FORMS}")
+        if isinstance(value, str):
+            self._check_text(value.strip())
+        return image_ref(value, name=f"image:{number}", root=self.root, where=self.where)
+
+    def _content(self, item: object) -> object:
+        """What an item holds: bytes, or a path, base64 or a data URI as text."""
+        if not isinstance(item, Mapping):
+            return item
+        if not is_gap(item.get("bytes")):
+            data = item["bytes"]
+            return f"data:;base64,{data}" if isinstance(data, str) else data
+        return item.get("path") or item.get("url")
+
+    def _check_text(self, text: str) -> None:
+        """Raises: DataError, for an address and for a path that leaves the folder."""
+        if text.startswith("data:"):
+            return
+        scheme = _SCHEME.match(text)
+        if scheme is not None and len(scheme[0]) > 2:
+            raise self._fault(text, "addresses are not fetched", "download the files and give their paths")
+        path = PurePosixPath(text.replace("\\", "/"))
+        leaves = path.is_absolute() or scheme is not None or ".." in path.parts or "\0" in text
+        if leaves or (len(text) < 1024 and _leads_out(self.root, path)):
+            why = f"the path leaves the folder {self.root}"
+            raise self._fault(text, why, "--data-dir PARENT, and paths relative to it")
+
+    def _fault(self, value: object, why: str, fix: str | None = None) -> DataError:
+        return DataError("data.field", f"{self.column} is {shortened(value)}", where=self.where, why=why, fix=fix)
+
+
+def _leads_out(root: Path, path: PurePosixPath) -> bool:
+    """Whether links lead out of `root`; nothing is opened."""
+    folder = os.path.realpath(root)
+    try:
+        return not Path(os.path.realpath(os.path.join(folder, path))).is_relative_to(folder)
+    except ValueError:  # a name that no file can have
+        return False
+
+
+def check_marks(text: str, images: int, where: str) -> None:
+    """Raises: DataError `data.field`, unless the marks `<image>`, `<image 2>` of a text are none or fit its images."""
+    marks = _MARK.findall(text)
+    numbers = sorted({int(number) for number in marks if number})
+    bare = sum(not number for number in marks)
+    fits = bare == images if not numbers else not bare and numbers == list(range(1, images + 1))
+    if marks and not fits:
+        raise DataError(
+            "data.field",
+            f"the question marks {numbers[-1] if numbers and not bare else len(marks)} images, the row has {images}",
+            where=where,
+            why="as many marks <image>, or <image 1>, <image 2>, ..., as images; without a mark images come first",
+        )
+
+
+def placed(media: Sequence[MediaRef], text: str) -> list[MediaRef | str]:
+    """A text cut at its marks, each replaced by its image; without any the images come first."""
+    pieces = _MARK.split(text)
+    if len(pieces) == 1:
+        return [*media, text]
+    parts: list[MediaRef | str] = []
+    for place, piece in enumerate(pieces):
+        if place % 2:
+            parts.append(media[int(piece) - 1 if piece else place // 2])
+        elif piece:
+            parts.append(piece)
+    return parts
