@@ -91,6 +91,7 @@ class TorchEngine:
         self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
         folder = self._checkpoint.folder(weights=False)
         self.architecture = architecture_of(folder)
+        self.architecture.check(folder)
         self.rule = self.architecture.picture_rule(folder)
         self.text = self.architecture.processor(folder)
         self.context = self.architecture.context(folder)
@@ -116,6 +117,8 @@ class TorchEngine:
 
         folder, weights = self._checkpoint.files()
         if self._hashes is None:
+            if weights:
+                self.architecture.check_weights(folder)
             self._check_room(value_count(weights))
             self._hashes = checkpoint_facts(folder, weights)
         device = self._device()
@@ -219,7 +222,6 @@ class TorchEngine:
         """The model with its weights, loaded by the first call. Raises: CheckpointError."""
         if self._model is None:
             folder = self._checkpoint.folder()
-            self.architecture.check(folder)
             device = "auto" if self.settings.device == "auto" else self._device()
             self._model = self.architecture.load(folder, dtype=self._dtype(), device=device)
         return self._model

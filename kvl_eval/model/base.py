@@ -223,7 +223,9 @@ class Architecture:
         model_type:    of config.json.
         families:      what tells its checkpoints apart, and the facts that each kind shares.
         load:          weights and all; imports late.
-        check:         whether the folder's configuration, tokenizer and processor files belong together.
+        check:         whether the folder's configuration, tokenizer and processor files can be used, and belong
+                       together.
+        check_weights: whether the headers of its weight files are those of the model; imports torch.
         checks:        of `kvl-eval check model`: config, tensors, tokenizer, processor, chat template.
         processor:     tokenizer and chat template.
         picture_rule:  how its pictures become patches.
@@ -240,6 +242,7 @@ class Architecture:
     families: Families
     load: Loader
     check: Callable[[Path], None]
+    check_weights: Callable[[Path], object]
     checks: Mapping[str, Check]
     processor: Callable[[Path], TextProcessor]
     picture_rule: Callable[[Path], PictureRule]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.files import is_there
+from kvl_eval.model.forms import file_refusal
 
 FILES = ["*.json", "*.safetensors", "tiktoken.model", "*.jinja"]  # never pickles, never code
 FILES_WITHOUT_WEIGHTS = ["*.json", "tiktoken.model", "*.jinja"]
@@ -29,6 +31,8 @@ def checkpoint_folder(
     folder = Path(path_or_repo).expanduser()
     if folder.is_dir():
         return folder
+    if is_there(folder):
+        raise file_refusal(folder)
     name = os.fspath(path_or_repo)
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
         raise CheckpointError(

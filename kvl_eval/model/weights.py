@@ -5,27 +5,27 @@ land in their slice of the stacked parameter. Nothing is ever unpickled, and no 
 """
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kvl_eval.decode import decode
-from kvl_eval.errors import CheckpointError, DecodeError
-from kvl_eval.model.files import read_json
+from kvl_eval.errors import CheckpointError
 from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import allocate, main_device
 from kvl_eval.model.places import Places
+from kvl_eval.model.weight_files import INDEX, StoredTensor, broken, stored_weights
 
+log = logging.getLogger(__name__)
 Module = TypeVar("Module", bound=nn.Module)
 
-INDEX = "model.safetensors.index.json"
 SKIPPED = ("rotary_emb.inv_freq", "cos_cached", "sin_cached")  # tables that old checkpoints carry along
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FLOAT_FORMATS = ("F32", "BF16", "F16", "F64")
@@ -96,10 +96,16 @@ def read_weights(
     return model
 
 
-def _sources(files: Iterable[Any], published: Callable[[str], str | None]) -> dict[str, tuple[Any, str]]:
-    """Tensors by their name in the model: the file that holds them, and their name there."""
-    keys = [(file, key) for file in files for key in sorted(file.keys()) if not key.endswith(SKIPPED)]
-    return {name: (file, key) for file, key in keys if (name := published(key)) is not None}
+class _OpenTensor(NamedTuple):
+    """A tensor of an opened file."""
+
+    tensor: StoredTensor
+    file: Any
+
+    def read(self) -> Tensor:
+        """Its values, on the CPU."""
+        values: Tensor = self.file.get_tensor(self.tensor.name)
+        return values
 
 
 def check_tensors(
@@ -111,8 +117,8 @@ def check_tensors(
     """
     with ExitStack() as stack:
         sources, slots = _opened_tensors(stack, folder, model, published)
-        for name, (file, key) in sources.items() if check_finite else ():
-            _require_finite(folder, name, file.get_tensor(key))
+        for name, source in sources.items() if check_finite else ():
+            _require_finite(folder, name, source.read())
     return len(slots)
 
 
@@ -126,11 +132,19 @@ def checked_tensors(model: nn.Module, folder: Path, published: Callable[[str], s
 
 def _opened_tensors(
     stack: ExitStack, folder: Path, model: nn.Module, published: Callable[[str], str | None]
-) -> tuple[dict[str, tuple[Any, str]], dict[str, Tensor]]:
-    """{name in the model: its file, its name there} and {name: its place in the model}, which agree."""
-    files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-    sources, slots = _sources(files, published), checkpoint_tensors(model)
-    _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
+) -> tuple[dict[str, _OpenTensor], dict[str, Tensor]]:
+    """{name in the model: its tensor in a file} and {name: its place in the model}, which agree."""
+    weights = stored_weights(folder)
+    for notice in weights.notices:
+        log.warning("%s: %s", folder, notice)
+    opened = {path: stack.enter_context(_opened(path)) for path in weights.paths}
+    sources = {
+        name: _OpenTensor(tensor, opened[tensor.file])
+        for key, tensor in weights.tensors.items()
+        if not key.endswith(SKIPPED) and (name := published(key)) is not None
+    }
+    slots = checkpoint_tensors(model)
+    _compare(folder, slots, {name: source.tensor for name, source in sources.items()})
     return sources, slots
 
 
@@ -154,11 +168,9 @@ def materialise(model: Module, device: torch.device) -> Module:
         ) from None
 
 
-def _fill(
-    folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, tuple[Any, str]], check_finite: bool
-) -> None:
-    for name, (file, key) in sources.items():
-        tensor = file.get_tensor(key)
+def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, _OpenTensor], check_finite: bool) -> None:
+    for name, source in sources.items():
+        tensor = source.read()
         if check_finite:
             _require_finite(folder, name, tensor)
         slots[name].copy_(tensor)
@@ -170,75 +182,15 @@ def _require_finite(folder: Path, name: str, tensor: Tensor) -> None:
             "model.weights_nan",
             f"{name} holds NaN or infinite values",
             where=str(folder),
-            fix="download the checkpoint again, or train it anew",
+            fix="use another copy of the checkpoint, or train it anew",
         )
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint folder.
-
-    Raises: CheckpointError, if shards named by the index are missing, or if only pickled weights are there.
-    """
-    if (folder / INDEX).is_file():
-        paths = [folder / name for name in sorted(_indexed_files(folder / INDEX))]
-        absent = [path.name for path in paths if not path.is_file()]
-        if absent:
-            raise CheckpointError(
-                "model.shards",
-                f"{len(absent)} of {len(paths)} weight files are missing: {', '.join(absent)}",
-                where=str(folder),
-                fix="download the checkpoint again",
-            )
-        return paths
-    paths = sorted(folder.glob("*.safetensors"))
-    if paths:
-        return paths
-    pickled = sorted(path.name for ending in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{ending}"))
-    raise CheckpointError(
-        "model.pickle" if pickled else "model.no_weights",
-        f"no safetensors files, only {', '.join(pickled[:3])}" if pickled else "no safetensors files",
-        where=str(folder),
-        why="pickled weights can run code when they are opened and are never read" if pickled else None,
-        fix="use a checkpoint in safetensors format",
-    )
-
-
-def _indexed_files(index: Path) -> set[str]:
-    """Names of the files that an index says hold tensors. Raises: CheckpointError."""
-    try:
-        names = set(decode(dict[str, str], read_json(index).get("weight_map"), "weight_map").values())
-    except DecodeError as error:
-        raise _bad_index(index, error.message) from None
-    if not all(name.endswith(".safetensors") and Path(name).name == name for name in names):
-        raise _bad_index(index, "a file that it names is no safetensors file of this folder")
-    return names
-
-
-def _bad_index(index: Path, why: str) -> CheckpointError:
-    return CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(index), why=why)
 
 
 def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            "model.safetensors",
-            f"{path.name} is not a readable safetensors file",
-            where=str(path),
-            why=str(error),
-            fix="download the file again",
-        ) from None
-
-
-class StoredTensor(Protocol):
-    """A tensor of a file that was not read."""
-
-    def get_shape(self) -> list[int]:
-        """Its dimensions."""
-
-    def get_dtype(self) -> str:
-        """As safetensors names it."""
+        raise broken(path, str(error)) from None
 
 
 def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, StoredTensor]) -> None:
@@ -247,14 +199,14 @@ def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, Stor
     unexpected = sorted(set(found) - set(slots))
     wrong = []
     for name in sorted(set(slots) & set(found)):
-        expected, shape, form = list(slots[name].shape), found[name].get_shape(), found[name].get_dtype()
+        expected, shape, form = list(slots[name].shape), list(found[name].shape), found[name].dtype
         if shape != expected or form not in FLOAT_FORMATS:
             wrong.append(f"{name}: expected {expected} float, found {shape} {form}")
     if not (missing or unexpected or wrong):
         return
     lines = [
         *_listed("missing", (f"{name} {list(slots[name].shape)}" for name in missing), len(missing)),
-        *_listed("unexpected", (f"{name} {found[name].get_shape()}" for name in unexpected), len(unexpected)),
+        *_listed("unexpected", (f"{name} {list(found[name].shape)}" for name in unexpected), len(unexpected)),
         *_listed("mis-shaped", wrong, len(wrong)),
     ]
     raise CheckpointError(
@@ -262,7 +214,7 @@ def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, Stor
         f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(wrong)} mis-shaped, of {len(slots)}",
         where=str(folder),
         why="\n".join(lines),
-        fix="check that config.json and the weights belong together, or download the checkpoint again",
+        fix="use config.json and weights of one and the same checkpoint",
     )
 
 

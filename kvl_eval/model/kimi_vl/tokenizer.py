@@ -6,6 +6,7 @@ Text is cut as the published tokenizer cuts it: into blocks of 400,000 character
 
 import base64
 import binascii
+import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import tiktoken
 
 from kvl_eval.decode import decode
 from kvl_eval.errors import CheckpointError, DecodeError, PromptError
-from kvl_eval.model.files import read_json
+from kvl_eval.model.files import read_file, read_json
 
 PATTERN = "|".join(
     [
@@ -194,10 +195,8 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
     Raises: CheckpointError, if the file is missing, empty or broken.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise _broken(f"{path.name} cannot be read", str(path), str(error)) from None
+    fix = "copy tiktoken.model from the model this one was tuned from"
+    lines = read_file(path, fix=fix).removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -235,4 +234,5 @@ def _cut_runs(block: str) -> Iterator[str]:
 
 
 def _broken(message: str, where: str, why: str | None = None) -> CheckpointError:
-    return CheckpointError("model.tokenizer", message, where=where, why=why, fix="download the checkpoint again")
+    fix = "copy tiktoken.model and tokenizer_config.json from the model this one was tuned from"
+    return CheckpointError("model.tokenizer", message, where=where, why=why, fix=fix)

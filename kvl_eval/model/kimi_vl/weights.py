@@ -15,7 +15,15 @@ from kvl_eval.model.kimi_vl.architecture import ARCHITECTURE
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.placement import dispatch, main_device, wanted_places
 from kvl_eval.model.places import Places
-from kvl_eval.model.weights import read_weights, torch_device, torch_dtype, write_json, write_weights
+from kvl_eval.model.weights import (
+    check_tensors,
+    checked_tensors,
+    read_weights,
+    torch_device,
+    torch_dtype,
+    write_json,
+    write_weights,
+)
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
@@ -50,6 +58,23 @@ def load_model(
     model = read_weights(model, folder, target, places=places, check_finite=check_finite)
     model.stop_token_ids = ARCHITECTURE.stop_ids(folder)
     return model.eval() if places is None else place(model.eval(), places)
+
+
+def check_headers(folder: Path) -> int:
+    """Tensors of the weight files. Raises: CheckpointError, where their headers are not those of the model."""
+    return check_tensors(_on_meta(folder), folder)
+
+
+def checked_weights(folder: Path) -> str:
+    """What `check model` says of the weight files. Raises: CheckpointError."""
+    return checked_tensors(_on_meta(folder), folder)
+
+
+def _on_meta(folder: Path) -> KimiVL:
+    from kvl_eval.model.kimi_vl.model import KimiVL
+
+    with torch.device("meta"):
+        return KimiVL(KimiVLConfig.from_folder(folder))
 
 
 def place(model: Model, places: Places, folder: str | None = None) -> Model:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
 from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
-from kvl_eval.model.weights import load_on_one_device
+from kvl_eval.model.weights import check_tensors, checked_tensors, load_on_one_device
 
 RENAMED = (("model.language_model.", "model."), ("model.visual.", "visual."))
 HEAD = "lm_head.weight"
@@ -28,6 +30,23 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
         device=device,
         published=names_of(config),
     )
+
+
+def check_headers(folder: Path) -> int:
+    """Tensors of the weight files. Raises: CheckpointError, where their headers are not those of the model."""
+    config = QwenConfig.from_folder(folder)
+    return check_tensors(_on_meta(config), folder, published=names_of(config))
+
+
+def checked_weights(folder: Path) -> str:
+    """What `check model` says of the weight files. Raises: CheckpointError."""
+    config = QwenConfig.from_folder(folder)
+    return checked_tensors(_on_meta(config), folder, names_of(config))
+
+
+def _on_meta(config: QwenConfig) -> Qwen25VL:
+    with torch.device("meta"):
+        return Qwen25VL(config)
 
 
 def names_of(config: QwenConfig) -> Callable[[str], str | None]:
