@@ -14,6 +14,7 @@ from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
 from kvl_eval.families import RULES, choose_family
 from kvl_eval.model.base import Check, CheckWarning
+from kvl_eval.model.files import read_json
 from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of, families, family_named
@@ -135,6 +136,11 @@ def _memory(folder: Path) -> str:
     return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
 
 
+def _fields(folder: Path) -> str | CheckWarning:
+    """Fields of config.json that are not read, and absent ones with their value."""
+    return architecture_of(folder).field_notes(read_json(folder / "config.json")).as_check()
+
+
 def _stops(folder: Path) -> str:
     """Ids that end a reply, of config.json, generation_config.json and the tokenizer."""
     return ", ".join(map(str, architecture_of(folder).stop_ids(folder)))
@@ -151,13 +157,14 @@ def _unknown_architecture(folder: Path) -> str:
 
 
 OWN: Mapping[str, Check] = {
+    "fields": _fields,
     "weight files": _weight_files,
     "memory": _memory,
     "stops": _stops,
     "foreign code": _foreign_code,
 }
 ORDER = (
-    *("config", "weight files", "tensors", "memory"),
+    *("config", "fields", "weight files", "tensors", "memory"),
     *("tokenizer", "stops", "processor", "chat template", "foreign code"),
 )
 """Own checks, and those that every architecture's record has."""

@@ -11,6 +11,7 @@ float64 by 1e-15: the tests run there).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
+from kvl_eval.model.files import read_json
 from kvl_eval.model.registry import architecture_of, stored_family
 from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Completion
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
 SLICE = 0.05  # seconds the model may work before the event loop gets its turn
+log = logging.getLogger(__name__)
+
 MEDIA_AHEAD = 64  # pictures being prepared at a time, and at least one request for each worker
 BYTES_AHEAD = 512 * 2**20  # of prepared patches that wait for the model
 
@@ -92,6 +96,9 @@ class TorchEngine:
         folder = self._checkpoint.folder(weights=False)
         self.architecture = architecture_of(folder)
         self.architecture.check(folder)
+        unknown = self.architecture.field_notes(read_json(folder / "config.json")).unknown
+        if unknown:
+            log.warning("%s: config.json has unknown fields: %d (see `kvl-eval check model`)", name, len(unknown))
         self.rule = self.architecture.picture_rule(folder)
         self.text = self.architecture.processor(folder)
         self.context = self.architecture.context(folder)

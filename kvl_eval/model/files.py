@@ -35,6 +35,13 @@ class Oddity(NamedTuple):
     fix: str | None = None
 
 
+class CheckWarning(NamedTuple):
+    """What a check found that does not keep a checkpoint from being used."""
+
+    text: str
+    why: str
+
+
 def is_there(path: Path) -> bool:
     """Whether a folder has an entry of that name, readable or not."""
     return os.path.lexists(path)

@@ -11,6 +11,7 @@ from kvl_eval.model.kimi_vl.agreement import check_agreement
 from kvl_eval.model.kimi_vl.checks import CHECKS
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig
 from kvl_eval.model.kimi_vl.families import FAMILIES
+from kvl_eval.model.kimi_vl.fields import field_notes
 from kvl_eval.model.kimi_vl.template_check import warn_if_template_differs
 from kvl_eval.model.kimi_vl.text import KimiText
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer, added_tokens
@@ -93,6 +94,7 @@ ARCHITECTURE = Architecture(
     load=load,
     check=check,
     check_weights=check_weights,
+    field_notes=field_notes,
     checks=CHECKS,
     processor=KimiText.from_folder,
     picture_rule=PreprocessorConfig.from_folder,

@@ -10,6 +10,7 @@ from kvl_eval.model.generation_file import GenerationFile
 from kvl_eval.model.qwen2_5_vl.checks import CHECKS
 from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, PictureConfig, QwenConfig
 from kvl_eval.model.qwen2_5_vl.families import FAMILIES
+from kvl_eval.model.qwen2_5_vl.fields import field_notes
 from kvl_eval.model.qwen2_5_vl.image_processor import QwenPictures
 from kvl_eval.model.qwen2_5_vl.processor import QwenProcessor, check_folder
 from kvl_eval.model.qwen2_5_vl.tokenizer import QwenTokenizer
@@ -77,6 +78,7 @@ ARCHITECTURE = Architecture(
     load=load,
     check=check,
     check_weights=check_weights,
+    field_notes=field_notes,
     checks=CHECKS,
     processor=QwenProcessor.from_folder,
     picture_rule=QwenPictures.from_folder,
