@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,7 @@ from kvl_eval.model.files import is_there, read_json
 from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.generation_file import GenerationFile
 from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.processor_files import image_processor
 from kvl_eval.model.registry import families, family_named
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
@@ -142,18 +142,18 @@ def family_facts(folder: Path) -> CheckpointFacts:
         label=_text(config.get(CONFIG_KEY)),
         origin=_text(config.get("_name_or_path")),
         model_type=_text(config.get("model_type")),
-        image_limit=_whole(_optional(folder / "preprocessor_config.json").get("in_token_limit")),
+        image_limit=_image_limit(folder),
         temperature=generation.sampling_temperature,
         max_new_tokens=generation.max_new_tokens or None,
     )
 
 
-def _optional(path: Path) -> Mapping[str, object]:
-    """The JSON object of a file, or an empty one: who needs the file says what is wrong with it."""
+def _image_limit(folder: Path) -> int | None:
+    """Most patches of an image; None where no file states it: who needs the file says what is wrong with it."""
     try:
-        return read_json(path)
+        return _whole(image_processor(folder, ["in_token_limit"]).get("in_token_limit"))
     except CheckpointError:
-        return {}
+        return None
 
 
 def _text(value: object) -> str | None:

@@ -24,6 +24,8 @@ CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.js
 _ENTRY = rb'"%s":\s*"[^"\\]*"' % re.escape(CONFIG_KEY).encode()
 LABEL = re.compile(rb",\s*%s|%s,\s*" % (_ENTRY, _ENTRY))
 TOKENIZER_FILES = ("tiktoken.model", "tokenizer_config.json")
+SUCCESSORS = {"preprocessor_config.json": "processor_config.json", "tiktoken.model": "tokenizer.json"}
+"""What newer versions and other models have in place of a file."""
 
 
 def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
@@ -37,8 +39,15 @@ def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
         "weights_hashed": "whole" if size <= WHOLE else f"headers and {EDGE} bytes at both ends of every tensor",
         "weights_bytes": size,
         "config_sha256": files_sha256(folder, CONFIG_FILES),
-        "tokenizer_sha256": files_sha256(folder, TOKENIZER_FILES),
+        "tokenizer_sha256": files_sha256(folder, (*TOKENIZER_FILES, *_token_names(folder))),
     }
+
+
+def _token_names(folder: Path) -> tuple[str, ...]:
+    """The file that names added tokens where the tokenizer's configuration does not."""
+    path = folder / "tokenizer_config.json"
+    is_named = not path.is_file() or b"added_tokens_decoder" in path.read_bytes()
+    return () if is_named or not (folder / "added_tokens.json").is_file() else ("added_tokens.json",)
 
 
 def weights_sha256(paths: list[Path]) -> str:
@@ -76,6 +85,8 @@ def files_sha256(folder: Path, names: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
+        if not path.is_file() and name in SUCCESSORS:
+            path = folder / SUCCESSORS[name]
         content = hashlib.sha256(LABEL.sub(b"", path.read_bytes())).digest() if path.is_file() else b"absent"
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvl_eval.decode import Between
 from kvl_eval.errors import CheckpointError
@@ -22,6 +22,7 @@ VocabularySize = Annotated[int, Between(1, 2**22)]
 TokenId = Annotated[int, Between(0, 2**22)]
 RopeBase = Annotated[float, Between(1, 1e15)]
 Epsilon = Annotated[float, Between(0, 1)]
+DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST_PARAMETERS = 2**40
 
 GENERIC = frozenset(
@@ -123,13 +124,23 @@ class FieldNotes:
         return CheckWarning(f"not used: {', '.join(self.unknown)}", f"no such field is known here; {known}")
 
 
+def stored_dtype(sections: Iterable[ConfigFields], reader: ConfigReader) -> str:
+    """The checkpoint's own dtype, by its older or newer name in any of the sections. Raises: CheckpointError."""
+    stated = [section.get(name) for section in sections for name in ("torch_dtype", "dtype")]
+    dtype = next((value for value in stated if value is not None), DTYPES[0])
+    if dtype not in DTYPES:
+        raise reader.refused("torch_dtype", dtype, ", ".join(DTYPES))
+    return str(dtype)
+
+
 def refuse_contradiction(reader: ConfigReader, first: tuple[str, object], second: tuple[str, object]) -> None:
     """Raise CheckpointError where two fields that say the same thing differ."""
     if first[1] != second[1]:
         raise reader.refused(second[0], second[1], f"the value of {first[0]}, {json.dumps(first[1], default=str)}")
 
 
-class TensorGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TensorGroup:
     """Tensors of one size, as a configuration describes them: how many there are, numbers of each."""
 
     count: int

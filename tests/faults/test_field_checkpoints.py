@@ -20,12 +20,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from kvl_eval.backends import family_facts
+from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import as_text, check
 from kvl_eval.cli.main import main
 from kvl_eval.errors import CheckpointError
-from kvl_eval.model import KimiVL, KimiVLConfig, TextConfig
+from kvl_eval.model import KimiVL, KimiVLConfig, PreprocessorConfig, TextConfig
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import fields as kimi_fields
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.model.qwen2_5_vl import fields as qwen_fields
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig, VisionConfig
 from kvl_eval.model.qwen2_5_vl.config import TextConfig as QwenText
@@ -40,8 +43,8 @@ from tests.refusals import refused
 Make = Callable[[str], Path]
 FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json", "tiktoken.model", "generation_config.json")
 OPEN = (
-    *("v5_processor", "fp8_blocks", "lora_adapter", "prefix_peft", "names_452"),
-    *("fused_experts", "tied_without_head", "added_token"),
+    *("fp8_blocks", "lora_adapter", "prefix_peft", "names_452"),
+    *("fused_experts", "tied_without_head"),
 )  # forms that are not read as they should be yet
 
 
@@ -439,3 +442,219 @@ def test_K7_the_expected_tensors_of_qwen_are_those_of_the_module(is_tied: bool) 
     groups = config.tensor_groups()
     assert sum(group.count for group in groups) == len(tensors)
     assert sum(group.count * group.size for group in groups) == sum(tensor.numel() for tensor in tensors.values())
+
+
+# ---- C20, C21, C28, C29: files of other versions and writers
+
+
+def moved_settings(folder: Path, is_nested: bool = True, **others: Any) -> None:
+    """Move the image processor's settings to the file of transformers 5."""
+    values = json.loads((folder / "preprocessor_config.json").read_text()) | others
+    whole = {"processor_class": "KimiVLProcessor", **({"image_processor": values} if is_nested else values)}
+    (folder / "processor_config.json").write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_C20_the_newer_processor_file_is_read_and_told_apart(nano: Path, is_nested: bool) -> None:
+    expected = PreprocessorConfig.from_folder(nano)
+    hashes = []
+    for limit in (expected.in_token_limit, 16_384):
+        moved_settings(nano, is_nested, in_token_limit=limit)
+        (nano / "preprocessor_config.json").rename(nano / "aside")
+        assert PreprocessorConfig.from_folder(nano) == replace(expected, in_token_limit=limit)
+        hashes.append(files_sha256(nano, CONFIG_FILES))
+        assert family_facts(nano).image_limit == limit
+        (nano / "aside").rename(nano / "preprocessor_config.json")
+    assert hashes[0] != hashes[1]
+
+
+def test_C20_both_files_must_agree(nano: Path) -> None:
+    moved_settings(nano)
+    assert PreprocessorConfig.from_folder(nano) == PreprocessorConfig.from_folder(field.NANO)
+    moved_settings(nano, pad_input=False)
+    with refused(CheckpointError, "model.config", "pad_input is true in preprocessor_config.json and false in"):
+        PreprocessorConfig.from_folder(nano)
+
+
+@pytest.mark.parametrize("rest", [None, {"processor_class": "KimiVLProcessor"}])
+def test_C20_without_settings_in_either_file_a_sentence_says_where_to_get_them(
+    nano: Path, rest: dict[str, Any] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (nano / "preprocessor_config.json").unlink()
+    if rest is not None:
+        (nano / "processor_config.json").write_text(json.dumps(rest))
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and "the image processor's settings are missing" in text
+    assert "copy preprocessor_config.json from the model this one was tuned from" in text
+
+
+def other_writer(values: dict[str, Any], form: str) -> dict[str, int]:
+    """Names of special tokens in another place of `tokenizer_config.json`; {name: id} for `added_tokens.json`."""
+    tokens = {entry["content"]: int(number) for number, entry in values.pop("added_tokens_decoder").items()}
+    names = values.pop("additional_special_tokens")
+    if form == "added_tokens.json":
+        return tokens
+    if form == "extra_special_tokens, list":
+        values["extra_special_tokens"] = names
+    elif form == "extra_special_tokens, object":
+        values["extra_special_tokens"] = {f"token_{number}": name for number, name in enumerate(names)}
+    else:
+        values["additional_special_tokens"] = [{"content": name, "special": True} for name in names]
+    return {}
+
+
+FORMS = ["added_tokens.json", "extra_special_tokens, list", "extra_special_tokens, object", "additional_special_tokens"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_C21_names_of_special_tokens_are_found_where_other_writers_put_them(nano: Path, form: str) -> None:
+    before = architecture_of(nano).stop_ids(nano)
+    tokens: dict[str, int] = {}
+    edit(nano / "tokenizer_config.json", lambda values: tokens.update(other_writer(values, form)))
+    if tokens:
+        (nano / "added_tokens.json").write_text(json.dumps(tokens))
+    assert verdict(nano)[0]
+    assert KimiTokenizer.from_folder(nano).special_tokens == KimiTokenizer.from_folder(field.NANO).special_tokens
+    assert architecture_of(nano).stop_ids(nano) == before
+
+
+@pytest.mark.parametrize("form", [None, *FORMS])
+def test_C21_without_its_vocabulary_a_sentence_says_where_to_get_it(
+    nano: Path, form: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if form:
+        edit(nano / "tokenizer_config.json", lambda values: other_writer(values, form))
+    (nano / "tiktoken.model").unlink()
+    (nano / "tokenizer.json").write_text("{}")
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and "tiktoken.model is missing" in text
+    assert "copy tiktoken.model from the model this one was tuned from" in text
+
+
+def test_C25_a_token_that_was_added_is_special_and_never_made_from_text(made: Make) -> None:
+    folder = made("added_token")
+    text = architecture_of(folder).processor(folder)
+    added = field.VOCAB + 2
+    assert text.token_bytes(added) == b"<|my_token|>"
+    assert added not in text.encode("say <|my_token|>")
+    assert text.token_bytes(added + 1) == b""
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (field.VOCAB + 64, f"special tokens beyond the vocabulary: <|my_token|> = {field.VOCAB + 64}"),
+        (field.VOCAB + 10**6, "special tokens beyond the vocabulary"),
+        (7, "special tokens inside the vocabulary: <|my_token|> = 7"),
+    ],
+)
+def test_C25_an_id_outside_the_special_range_is_named_with_the_true_range(
+    made: Make, tmp_path: Path, number: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(made("added_token"), tmp_path / "model")
+
+    def move(values: dict[str, Any]) -> None:
+        tokens = values["added_tokens_decoder"]
+        tokens[str(number)] = tokens.pop(str(field.VOCAB + 2))
+
+    edit(folder / "tokenizer_config.json", move)
+    is_usable, text = judged_alike(folder, capsys)
+    assert not is_usable and sentence in text
+    assert f"1024 to {field.VOCAB + 63}" in text or "special ids begin at 1024" in text
+
+
+def test_C25_the_vocabulary_is_that_of_the_language_model(made: Make) -> None:
+    assert KimiVLConfig.from_folder(made("top_level_vocab")).text_config.vocab_size == field.VOCAB + 64
+    assert "vocab_size" in verdict(made("top_level_vocab"))[1]
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("file", [*FILES, "chat_template.jinja"])
+def test_C28_a_byte_order_mark_changes_nothing(nano: Path, file: str) -> None:
+    (nano / file).write_bytes(BOM + (nano / file).read_bytes())
+    is_usable, text = verdict(nano)
+    assert is_usable and "warn" not in text, text
+
+
+@pytest.mark.parametrize("change", [lambda data: data + b"\n", lambda data: data.replace(b"\n", b"\r\n") + b"\r\n \n"])
+def test_C28_blank_lines_behind_the_vocabulary_change_nothing(nano: Path, change: Callable[[bytes], bytes]) -> None:
+    path = nano / "tiktoken.model"
+    path.write_bytes(change(path.read_bytes()))
+    assert KimiTokenizer.from_folder(nano).ranks == KimiTokenizer.from_folder(field.NANO).ranks
+
+
+def cached(root: Path, *commits: str, main: str | None = None) -> Path:
+    """A repository as the hub's cache has it, with empty snapshots."""
+    folder = root / "models--owner--name"
+    for commit in commits:
+        (folder / "snapshots" / commit).mkdir(parents=True)
+    if main is not None:
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text(main)
+    return folder
+
+
+def test_C28_a_folder_of_the_hubs_cache_means_its_snapshot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = cached(tmp_path / "one", "abc")
+    assert checkpoint_folder(one).name == "abc"
+    assert checkpoint_folder(cached(tmp_path / "two", "abc", "def", main="def")).name == "def"
+    assert checkpoint_folder(cached(tmp_path / "three", "abc", "def", main="def"), "abc").name == "abc"
+    with refused(CheckpointError, "model.revision", "without a snapshot of main") as caught:
+        checkpoint_folder(cached(tmp_path / "four", "abc", "def"))
+    assert "abc, def" in str(caught.value.why)
+    (one / "snapshots" / "abc").rmdir()
+    field.base(one / "snapshots" / "abc")
+    assert judged_alike(one, capsys)[0]
+
+
+CONTENTS = {
+    "empty": b"",
+    "list": b"[]",
+    "garbage": b"\xff\xfe{",
+    "nested": b'{"eos_token_id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "number": b"5",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("file", [*FILES, INDEX, "model.safetensors", "added_tokens.json", "processor_config.json"])
+def test_C29_check_and_run_agree_on_every_file_with_odd_content(
+    nano: Path, file: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if file == "added_tokens.json":
+        edit(nano / "tokenizer_config.json", lambda values: values.pop("added_tokens_decoder"))
+    (nano / file).write_bytes(CONTENTS[content])
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and file in text
+
+
+FIELDS = [
+    *(("generation_config.json", name) for name in ("eos_token_id", "do_sample", "temperature", "max_new_tokens")),
+    *(("preprocessor_config.json", name) for name in ("pad_input", "image_mean", "in_token_limit", "patch_size")),
+    *(("tokenizer_config.json", name) for name in ("added_tokens_decoder", "eos_token", "additional_special_tokens")),
+    *(
+        ("config.json", name)
+        for name in ("eos_token_id", "architectures", "vision_config", "torch_dtype", "model_type")
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "name"), FIELDS)
+def test_C29_check_and_run_agree_on_every_field_of_a_wrong_type(
+    nano: Path, file: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in (5, True, [], {}, "x", None, [[]], {"a": 1}, -1, 1.5, 10**400):
+        edit(nano / file, lambda values, value=value: values.update({name: value}))  # type: ignore[misc]
+        judged_alike(nano, capsys)
+
+
+@pytest.mark.parametrize(("file", "name", "value"), [("generation_config.json", "eos_token_id", {"a": 1})])
+def test_C29_a_field_of_a_wrong_type_is_refused_by_check_and_run(
+    nano: Path, file: str, name: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(nano / file, lambda values: values.update({name: value}))
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and name in text

@@ -6,7 +6,7 @@ sizes beyond all reason, are refused by name. No torch in here.
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -23,9 +23,11 @@ from kvl_eval.model.config_fields import (
     Width,
     refuse_contradiction,
     require_parameters,
+    stored_dtype,
 )
 from kvl_eval.model.files import ConfigFields, ConfigReader, id_tuple, read_json
 from kvl_eval.model.kimi_vl.fields import PICTURES, TEXT, TOP, VISION
+from kvl_eval.model.processor_files import image_processor
 from kvl_eval.pictures import Grid, PictureSize, Size
 
 if TYPE_CHECKING:
@@ -238,12 +240,11 @@ class KimiVLConfig:
         TOP.check(values, READER)
         TEXT.check(text, READER)
         VISION.check(vision, READER)
-        dtypes = [section.get(name) for section in (values, text) for name in ("torch_dtype", "dtype")]
         is_tied = values.get("tie_word_embeddings") is True or text.get("tie_word_embeddings") is True
         named = {
             **values,
             "text_config": {**text, "tie_word_embeddings": is_tied},
-            "torch_dtype": next((dtype for dtype in dtypes if dtype), "bfloat16"),
+            "torch_dtype": stored_dtype((values, text), READER),
         }
         family = values.get(CONFIG_KEY)
         config = replace(READER.decoded(cls, named), family=family if isinstance(family, str) else None)
@@ -336,8 +337,11 @@ class PreprocessorConfig:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """Read `preprocessor_config.json` of a checkpoint folder. Raises: CheckpointError, if absent or unusable."""
-        values = read_json(folder / "preprocessor_config.json")
+        """Read `preprocessor_config.json` of a checkpoint folder, or the same in `processor_config.json`.
+
+        Raises: CheckpointError, where neither is there, or one is unusable.
+        """
+        values = image_processor(folder, [entry.name for entry in fields(cls)])
         PICTURES.check(values, PICTURE_READER)
         return PICTURE_READER.decoded(cls, values)
 

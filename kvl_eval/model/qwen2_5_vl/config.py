@@ -7,7 +7,7 @@ does not compute are refused by name. No torch in here.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -22,8 +22,10 @@ from kvl_eval.model.config_fields import (
     Width,
     refuse_contradiction,
     require_parameters,
+    stored_dtype,
 )
 from kvl_eval.model.files import ConfigFields, ConfigReader, id_tuple, read_json
+from kvl_eval.model.processor_files import image_processor
 from kvl_eval.model.qwen2_5_vl.fields import PICTURES, TEXT, TOP, VISION
 
 MODEL_TYPE = "qwen2_5_vl"
@@ -169,7 +171,6 @@ class QwenConfig:
         TOP.check(values, READER)
         TEXT.check(text, READER)
         VISION.check(vision, READER)
-        dtypes = [section.get(name) for section in (values, text) for name in ("torch_dtype", "dtype")]
         ids = READER.decoded(_Ids, values), READER.decoded(_Ids, text)
         config = cls(
             vision_config=READER.decoded(VisionConfig, vision, "vision_config"),
@@ -177,7 +178,7 @@ class QwenConfig:
             image_token_id=ids[0].image_token_id,
             tie_word_embeddings=values.get("tie_word_embeddings") is True or text.get("tie_word_embeddings") is True,
             eos_ids=tuple(sorted({number for each in ids for number in id_tuple(each.eos_token_id)})),
-            torch_dtype=next((dtype for dtype in dtypes if isinstance(dtype, str) and dtype), "bfloat16"),
+            torch_dtype=stored_dtype((values, text), READER),
         )
         require_parameters(config.tensor_groups(), READER)
         return config
@@ -229,10 +230,7 @@ class PictureConfig:
 
         Raises: CheckpointError, where neither is there, or one is unusable.
         """
-        whole = folder / "processor_config.json"
-        if not (folder / "preprocessor_config.json").is_file() and whole.is_file():
-            return cls.from_dict(PICTURE_READER.section(read_json(whole), "image_processor"))
-        return cls.from_dict(read_json(folder / "preprocessor_config.json"))
+        return cls.from_dict(image_processor(folder, ["size", *(entry.name for entry in fields(cls))]))
 
 
 def _require(name: str, value: object, accepted: Sequence[object]) -> None:
