@@ -15,9 +15,10 @@ from kvl_eval.errors import CheckpointError
 from kvl_eval.families import RULES, choose_family
 from kvl_eval.model.base import Check, CheckWarning
 from kvl_eval.model.files import read_json
-from kvl_eval.model.forms import refuse_form
+from kvl_eval.model.forms import refuse_form, refuse_weights_form
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of, families, family_named
+from kvl_eval.model.weight_files import stored_weights, weight_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ def _finding(name: str, look: Check, folder: Path) -> ModelFinding:
 def _form(folder: Path) -> str:
     """Raises: CheckpointError, for a model in a form that the bundled engine does not run."""
     refuse_form(folder)
+    try:
+        weights = stored_weights(folder)
+    except CheckpointError:
+        return "not known, since the weight files cannot be read"  # their own check says why
+    refuse_weights_form(folder, weights)
     return "a whole checkpoint"
 
 
@@ -109,7 +115,6 @@ def _family(folder: Path, place: str, option: str | None) -> str:
 
 def _weight_files(folder: Path) -> str | CheckWarning:
     from kvl_eval.backends.fingerprint import weights_sha256
-    from kvl_eval.model.weight_files import stored_weights
 
     weights = stored_weights(folder)
     paths = list(weights.paths)
@@ -124,7 +129,6 @@ def _memory(folder: Path) -> str:
 
     from kvl_eval.backends.fingerprint import value_count
     from kvl_eval.model.memory import GIB, free_bytes, require_room
-    from kvl_eval.model.weight_files import weight_files
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "float32" if device.type == "cpu" else architecture_of(folder).dtype(folder)

@@ -35,6 +35,7 @@ from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.files import read_json
+from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.registry import architecture_of, stored_family
 from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Completion
@@ -94,6 +95,7 @@ class TorchEngine:
         self._args = _engine_args(settings.engine.model_args)
         self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
         folder = self._checkpoint.folder(weights=False)
+        refuse_form(folder)
         self.architecture = architecture_of(folder)
         self.architecture.check(folder)
         unknown = self.architecture.field_notes(read_json(folder / "config.json")).unknown
@@ -108,6 +110,7 @@ class TorchEngine:
         self._prompts = PromptMaker(self.rule, self.text, self.context, settings.media, self._markers)
         self._thread = ModelThread()
         self._hashes: Mapping[str, Json] | None = None
+        self._form: str | None = None  # of the tensors' names, where not as published
         self._model: VisionLanguageModel | None = None
         self._counts: BatchCounts | None = None
         self._alphabet: Alphabet | None = None
@@ -125,7 +128,7 @@ class TorchEngine:
         folder, weights = self._checkpoint.files()
         if self._hashes is None:
             if weights:
-                self.architecture.check_weights(folder)
+                self._form = self.architecture.check_weights(folder)
             self._check_room(value_count(weights))
             self._hashes = checkpoint_facts(folder, weights)
         device = self._device()
@@ -136,6 +139,7 @@ class TorchEngine:
                 "device": device,
                 "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
                 "attention": architecture_of(folder).attention,
+                **({"tensor_names": self._form} if self._form else {}),
                 "threads": self._args.threads or torch.get_num_threads(),
             },
         )

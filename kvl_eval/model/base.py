@@ -222,7 +222,7 @@ class Architecture:
         check:         whether the folder's configuration, tokenizer and processor files can be used, and belong
                        together.
         field_notes:   which fields of its parsed config.json are absent, without effect or unknown.
-        check_weights: whether the headers of its weight files are those of the model; imports torch.
+        check_weights: how its weight files name their tensors, where not as published; imports torch.
         checks:        of `kvl-eval check model`: config, tensors, tokenizer, processor, chat template.
         processor:     tokenizer and chat template.
         picture_rule:  how its pictures become patches.
@@ -239,7 +239,7 @@ class Architecture:
     families: Families
     load: Loader
     check: Callable[[Path], None]
-    check_weights: Callable[[Path], object]
+    check_weights: Callable[[Path], str | None]
     field_notes: Callable[[ConfigFields], FieldNotes]
     checks: Mapping[str, Check]
     processor: Callable[[Path], TextProcessor]

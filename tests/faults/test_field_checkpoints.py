@@ -20,7 +20,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kvl_eval.backends import family_facts
+from kvl_eval.backends import family_facts, make_backend
+from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import as_text, check
 from kvl_eval.cli.main import main
@@ -38,14 +39,11 @@ from kvl_eval.model.weight_files import INDEX, stored_weights
 from kvl_eval.model.weights import checkpoint_tensors
 from tests.faults import field_checkpoints as field
 from tests.model.qwen2_5_vl.test_qwen_config import PUBLISHED as QWEN
+from tests.model.qwen2_5_vl.tiny import SHAPES, make_checkpoint
 from tests.refusals import refused
 
 Make = Callable[[str], Path]
 FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json", "tiktoken.model", "generation_config.json")
-OPEN = (
-    *("fp8_blocks", "lora_adapter", "prefix_peft", "names_452"),
-    *("fused_experts", "tied_without_head"),
-)  # forms that are not read as they should be yet
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +110,7 @@ def same_as_nano(folder: Path) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", [name for name in field.MAKERS if name not in OPEN])
+@pytest.mark.parametrize("name", field.MAKERS)
 def test_every_form_from_the_field_is_judged_as_expected_by_check_and_run(
     name: str, made: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -658,3 +656,218 @@ def test_C29_a_field_of_a_wrong_type_is_refused_by_check_and_run(
     edit(nano / file, lambda values: values.update({name: value}))
     is_usable, text = judged_alike(nano, capsys)
     assert not is_usable and name in text
+
+
+def test_K7_headers_are_compared_before_any_module_is_built(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text_config(nano, n_routed_experts=4096, num_hidden_layers=900)
+    monkeypatch.setattr(KimiVL, "__init__", lambda *_: pytest.fail("a module was built"))
+    with refused(CheckpointError, "model.tensors", "the weight files hold 180"):
+        architecture_of(nano).check_weights(nano)
+    with refused(CheckpointError, "model.tensors", "the weight files hold 180"):
+        architecture_of(nano).load(nano)
+
+
+# ---- C22 to C24, C26: adapters, names, tied heads, quantised weights
+
+LORA = "language_model.model.layers.0.self_attn.q_proj"
+
+
+def test_C22_an_adapter_beside_a_whole_checkpoint_is_not_applied_and_said_so(nano: Path) -> None:
+    shutil.copy(nano / "model.safetensors", nano / "adapter_model.safetensors")
+    (nano / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/name"}')
+    assert same_as_nano(nano)
+    is_usable, text = verdict(nano)
+    assert is_usable and "adapter_model.safetensors is not applied" in text
+
+
+@pytest.mark.parametrize(
+    "names", [(f"{LORA}.lora_A.weight",), (f"{LORA}.base_layer.weight", f"{LORA}.lora_B.default.weight")]
+)
+def test_C22_an_adapter_inside_the_weights_is_named_first(
+    nano: Path, names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    field.write(nano, {**field.WEIGHTS, **{f"base_model.model.{name}": torch.zeros(8, 192) for name in names}})
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and "a LoRA adapter that is not merged" in text and "merge_and_unload" in text
+    assert len(text.splitlines()) < 10
+
+
+@pytest.mark.parametrize("config", ["{}", "garbage", '{"base_model_name_or_path": 5}'])
+def test_C22_an_adapter_is_named_whatever_its_configuration_says(made: Make, tmp_path: Path, config: str) -> None:
+    folder = shutil.copytree(made("lora_adapter"), tmp_path / "model")
+    (folder / "adapter_config.json").write_text(config)
+    assert "LoRA adapter, not a whole model" in verdict(folder)[1]
+
+
+NAMES = {
+    "published": lambda name: name,
+    "4.52": field.renamed,
+    "PEFT": lambda name: f"base_model.model.{name}",
+    "parallel and compiled": lambda name: f"module._orig_mod.{name}",
+    "PEFT, 4.52": lambda name: f"base_model.model.{field.renamed(name)}",
+}
+
+
+@pytest.mark.parametrize("stack", [False, True])
+@pytest.mark.parametrize("names", NAMES)
+def test_C23_every_renaming_and_stacking_loads_the_same_bits(nano: Path, names: str, stack: bool) -> None:
+    tensors = field.fused(field.WEIGHTS) if stack else field.WEIGHTS
+    field.write(nano, {NAMES[names](name): value for name, value in tensors.items()})
+    assert same_as_nano(nano)
+
+
+def test_C23_the_run_folder_says_how_tensors_were_named(made: Make) -> None:
+    def named(folder: Path) -> object:
+        return make_backend(str(folder), Settings()).describe().facts.get("tensor_names")
+
+    assert named(field.NANO) is None
+    assert named(made("names_452")) == "names since transformers 4.52"
+    assert named(made("prefix_peft")) == "base_model.model. removed"
+    assert named(made("fused_experts")) == "stacked experts"
+
+
+def test_C23_where_no_naming_fits_the_list_says_so_and_is_short(nano: Path) -> None:
+    tensors = {field.renamed(name): value for name, value in field.WEIGHTS.items()}
+    for name in list(tensors)[:60]:
+        tensors[f"x.{name}"] = tensors.pop(name)
+    field.write(nano, tensors)
+    is_usable, text = verdict(nano)
+    assert not is_usable and "no known naming fits; the closest are the names since transformers 4.52" in text
+    assert "60 tensors missing, 60 unexpected, 0 mis-shaped" in text
+    assert len(text.splitlines()) < 40 and "download" not in text
+
+
+def test_C23_one_tensor_under_two_names_is_an_error_that_names_both(nano: Path) -> None:
+    name = field.EMBED
+    field.write(nano, {**field.WEIGHTS, f"module.{name}": torch.zeros_like(field.WEIGHTS[name])})
+    with refused(CheckpointError, "model.duplicate", f"module.{name}"):
+        architecture_of(nano).load(nano)
+
+
+def test_C23_layers_that_predict_more_tokens_are_not_used_and_counted(nano: Path) -> None:
+    extra = {
+        name.replace("layers.3.", "layers.4."): value for name, value in field.WEIGHTS.items() if "layers.3." in name
+    }
+    field.write(nano, {**field.WEIGHTS, **extra})
+    assert not verdict(nano)[0]
+    text_config(nano, num_nextn_predict_layers=1)
+    assert same_as_nano(nano)
+
+
+@pytest.mark.parametrize("level", ["top", "text_config"])
+def test_C24_a_tied_head_is_the_embedding_table(made: Make, tmp_path: Path, level: str) -> None:
+    folder = shutil.copytree(made("tied_without_head"), tmp_path / "model")
+    text_config(folder, tie_word_embeddings=level == "text_config")
+    edit(folder / "config.json", lambda values: values.update(tie_word_embeddings=level == "top"))
+    copied = tmp_path / "copied"
+    field.base(copied)
+    field.write(copied, {**field.WEIGHTS, field.HEAD: field.WEIGHTS[field.EMBED]})
+    ids = torch.tensor([[1025, 7, 300, 1026, 65]])
+    logits = [architecture_of(path).load(path)(ids).logits for path in (folder, copied)]  # type: ignore[operator]
+    assert torch.equal(*logits)
+
+
+def test_C24_an_equal_head_is_accepted_and_another_one_named(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text_config(nano, tie_word_embeddings=True)
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and f"{field.HEAD} differs from {field.EMBED}" in text
+    field.write(nano, {**field.WEIGHTS, field.HEAD: field.WEIGHTS[field.EMBED]})
+    assert judged_alike(nano, capsys)[0]
+    field.write(nano, {name: value for name, value in field.WEIGHTS.items() if name != field.HEAD})
+    text_config(nano, tie_word_embeddings=False)
+    assert f"missing: {field.HEAD}" in verdict(nano)[1]
+
+
+QUANTIZED = {
+    "fp8, blocks of 128 x 128": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "AWQ, 4 bits": {"quant_method": "awq", "bits": 4},
+    "GPTQ, 8 bits": {"quant_method": "gptq", "bits": 8},
+    "compressed-tensors": {"quant_method": "compressed-tensors", "config_groups": {}},
+    "bitsandbytes, 4 bits": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+}
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+@pytest.mark.parametrize("section", ["", "text_config"])
+def test_C26_a_quantised_checkpoint_is_refused_in_one_sentence(
+    nano: Path, kind: str, section: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def add(values: dict[str, Any]) -> None:
+        (values[section] if section else values)["quantization_config"] = QUANTIZED[kind]
+
+    edit(nano / "config.json", add)
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and f"this checkpoint is quantised ({kind})" in text
+    assert "--model endpoint" in text and len(text.splitlines()) < 8
+
+
+def test_C26_mlx_is_named(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how = {"group_size": 64, "bits": 4}
+    edit(nano / "config.json", lambda values: values.update(quantization=how, quantization_config=how))
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and "quantised (MLX, 4 bits)" in text and "MLX server" in text
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn])
+def test_C26_quantised_weights_without_a_word_in_the_configuration_are_seen(
+    nano: Path, dtype: torch.dtype, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"{LORA}.weight"
+    field.write(nano, {**field.WEIGHTS, name: field.WEIGHTS[name].to(dtype)})
+    is_usable, text = judged_alike(nano, capsys)
+    assert not is_usable and "this checkpoint is quantised (weights of" in text and len(text.splitlines()) < 8
+    with refused(CheckpointError, "model.form", "quantised"):
+        architecture_of(nano).load(nano)
+
+
+# ---- the same of Qwen2.5-VL
+
+
+@pytest.fixture(scope="session")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Tiny checkpoints that transformers wrote."""
+    root = tmp_path_factory.mktemp("qwen")
+
+    def make(name: str) -> Path:
+        if not (root / name).exists():
+            make_checkpoint(root / name, SHAPES[name])
+        return root / name
+
+    return make
+
+
+def test_C14_C15_of_qwen_the_folder_and_the_index_decide(qwen: Make, tmp_path: Path) -> None:
+    folder = shutil.copytree(qwen("untied"), tmp_path / "model")
+    zeros = {name: torch.zeros_like(value) for name, value in load_file(folder / "model.safetensors").items()}
+    field.write(folder, zeros, "old.safetensors")
+    with refused(CheckpointError, "model.duplicate", "old.safetensors"):
+        loaded(folder)
+    field.index(folder, dict.fromkeys(zeros, "model.safetensors"))
+    assert any(bool(tensor.any()) for tensor in loaded(folder).values())
+
+
+def test_C23_C24_of_qwen_names_and_heads_are_told_apart(qwen: Make, tmp_path: Path) -> None:
+    folder = shutil.copytree(qwen("tied"), tmp_path / "model")
+    before = loaded(folder)
+    weights = load_file(folder / "model.safetensors")
+    field.write(folder, {f"base_model.model.{name}": value for name, value in weights.items()})
+    after = loaded(folder)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    table = next(value for name, value in weights.items() if "embed_tokens" in name)
+    field.write(folder, {**weights, "lm_head.weight": table})
+    loaded(folder)
+    field.write(folder, {**weights, "lm_head.weight": table + 1})
+    with refused(CheckpointError, "model.tied_head", "lm_head.weight differs from"):
+        loaded(folder)
+
+
+def test_C20_C26_C29_of_qwen_check_and_run_agree(
+    qwen: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(qwen("tied"), tmp_path / "model")
+    assert judged_alike(folder, capsys)[0]
+    (folder / "generation_config.json").write_text('{"eos_token_id": {"a": 1}}')
+    assert not judged_alike(folder, capsys)[0]
+    (folder / "generation_config.json").write_text("{}")
+    edit(folder / "config.json", lambda values: values.update(quantization_config=QUANTIZED["AWQ, 4 bits"]))
+    assert "quantised (AWQ, 4 bits)" in judged_alike(folder, capsys)[1]

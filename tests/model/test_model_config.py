@@ -83,7 +83,6 @@ def test_wrong_fields_are_named_with_what_is_accepted(
         ("text_config", "scoring_func", "softmax"),
         ("text_config", "topk_method", "greedy"),
         ("text_config", "hidden_act", "gelu"),
-        ("text_config", "tie_word_embeddings", True),
         ("text_config", "hidden_size", "64"),
         ("text_config", "hidden_size", -64),
         ("text_config", "hidden_size", True),

@@ -133,7 +133,6 @@ class TextConfig:
             "rope_scaling": None,
             "hidden_act": "silu",
             "rope_interleave": True,
-            "tie_word_embeddings": False,
         }
         for name, value in supported.items():
             if getattr(self, name) != value:
@@ -261,6 +260,7 @@ class KimiVLConfig:
         text: ConfigFields = {
             "model_type": "deepseek_v3",
             **encode_object(self.text_config),
+            "tie_word_embeddings": False,  # a tied head is loaded as a tensor of its own
             "num_key_value_heads": self.text_config.num_attention_heads,
             "torch_dtype": self.torch_dtype,
         }
@@ -272,7 +272,7 @@ class KimiVLConfig:
             "vision_config": {"model_type": "moonvit", **encode_object(self.vision_config)},
             "ignore_index": -100,
             "vocab_size": self.text_config.vocab_size,
-            "tie_word_embeddings": self.text_config.tie_word_embeddings,
+            "tie_word_embeddings": False,
             **({} if self.family is None else {CONFIG_KEY: self.family}),
         }
 

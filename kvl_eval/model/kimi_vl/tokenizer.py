@@ -89,8 +89,8 @@ class KimiTokenizer:
             why = f"special ids begin at {self.num_base}"
             raise _broken(f"special tokens inside the vocabulary: {', '.join(inside)}", "tokenizer_config.json", why)
         names = {number: name for name, number in special_tokens.items()}
-        special_ids = sorted({*range(self.num_base, self.num_base + NUM_SPECIAL), *names})
-        self.special_tokens = {names.get(i, f"<|reserved_token_{i}|>"): i for i in special_ids}
+        special_ids: list[int] = sorted({*range(self.num_base, self.num_base + NUM_SPECIAL), *names})
+        self.special_tokens: dict[str, int] = {names.get(i, f"<|reserved_token_{i}|>"): i for i in special_ids}
         self._special_ids = frozenset(special_ids)
         self._encoding = tiktoken.Encoding(
             "kimi", pat_str=PATTERN, mergeable_ranks=self.ranks, special_tokens=self.special_tokens

@@ -34,11 +34,15 @@ def check(folder: Path) -> None:
     stop_ids(folder)
 
 
-def check_weights(folder: Path) -> int:
-    """Tensors of the weight files. Raises: CheckpointError, where their headers are not those of the model."""
-    from kvl_eval.model.qwen2_5_vl.weights import check_headers
+def check_weights(folder: Path) -> str | None:
+    """How the weight files name their tensors, where not as published.
 
-    return check_headers(folder)
+    Raises: CheckpointError, where their headers are not those of the model.
+    """
+    from kvl_eval.model.qwen2_5_vl.weights import blueprint
+    from kvl_eval.model.weights import check_headers
+
+    return check_headers(blueprint(folder), folder)
 
 
 def stop_ids(folder: Path) -> tuple[int, ...]:

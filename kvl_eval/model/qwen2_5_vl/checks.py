@@ -24,9 +24,10 @@ def config(folder: Path) -> str:
 
 def tensors(folder: Path) -> str:
     """Whether the weight files hold this model."""
-    from kvl_eval.model.qwen2_5_vl.weights import checked_weights
+    from kvl_eval.model.qwen2_5_vl.weights import blueprint
+    from kvl_eval.model.weights import checked_weights
 
-    return checked_weights(folder)
+    return checked_weights(blueprint(folder), folder)
 
 
 def tokenizer(folder: Path) -> str:
