@@ -14,8 +14,11 @@ from kvl_eval.backends import family_facts
 from kvl_eval.errors import CheckpointError
 from kvl_eval.families import RULES, choose_family
 from kvl_eval.model.base import Check, CheckWarning
+from kvl_eval.model.files import read_json
+from kvl_eval.model.forms import refuse_form, refuse_weights_form
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of, families, family_named
+from kvl_eval.model.weight_files import stored_weights, weight_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ def check(
     Raises: CheckpointError, if there is no such folder or repository; UsageError, for a family that there is not.
     """
     folder = checkpoint_folder(path_or_repo, revision, offline=offline)
-    checks = {"family": lambda folder: _family(folder, str(path_or_repo), family), **_checks(folder)}
-    findings = [_finding(name, look, folder) for name, look in checks.items()]
+    checks: dict[str, Check] = {"family": lambda folder: _family(folder, str(path_or_repo), family), **_checks(folder)}
+    form = _finding("form", _form, folder)
+    findings = [form] if not form.ok else [_finding(name, look, folder) for name, look in checks.items()]
     ok = all(finding.ok or finding.warning for finding in findings)
     return ModelReport(ok=ok, path=str(folder), findings=findings)
 
@@ -58,10 +62,13 @@ def check(
 def as_text(report: ModelReport) -> str:
     """A report a person can read: one line a check, details below those that failed."""
     lines = [report.path]
+    detailed: set[tuple[str, str | None]] = set()
     for finding in report.findings:
         mark = "ok  " if finding.ok else "warn" if finding.warning else "FAIL"
         lines.append(f"  {mark}  {finding.check:<14}{finding.text}")
-        if not finding.ok:
+        error = (finding.text, finding.why)
+        if not finding.ok and error not in detailed:
+            detailed.add(error)
             details = (("where", finding.where), ("why", finding.why), ("fix", finding.fix))
             lines += [f"{'':22}{label}: {line}" for label, text in details for line in (text or "").splitlines()]
     bad = sum(not finding.ok and not finding.warning for finding in report.findings)
@@ -88,6 +95,17 @@ def _finding(name: str, look: Check, folder: Path) -> ModelFinding:
     return ModelFinding(name, True, result)
 
 
+def _form(folder: Path) -> str:
+    """Raises: CheckpointError, for a model in a form that the bundled engine does not run."""
+    refuse_form(folder)
+    try:
+        weights = stored_weights(folder)
+    except CheckpointError:
+        return "not known, since the weight files cannot be read"  # their own check says why
+    refuse_weights_form(folder, weights)
+    return "a whole checkpoint"
+
+
 def _family(folder: Path, place: str, option: str | None) -> str:
     facts = family_facts(folder)
     named = None if option is None else family_named(option)
@@ -95,13 +113,14 @@ def _family(folder: Path, place: str, option: str | None) -> str:
     return f"{chosen.family.name}, {RULES[chosen.rule]}"
 
 
-def _weight_files(folder: Path) -> str:
+def _weight_files(folder: Path) -> str | CheckWarning:
     from kvl_eval.backends.fingerprint import weights_sha256
-    from kvl_eval.model.weights import weight_files
 
-    paths = weight_files(folder)
+    weights = stored_weights(folder)
+    paths = list(weights.paths)
     size = sum(path.stat().st_size for path in paths)
-    return f"{len(paths)} safetensors files, {size / 1e9:,.3f} GB, fingerprint {weights_sha256(paths)[:12]}"
+    text = f"{len(paths)} safetensors files, {size / 1e9:,.3f} GB, fingerprint {weights_sha256(paths)[:12]}"
+    return CheckWarning(text, "\n".join(weights.notices)) if weights.notices else text
 
 
 def _memory(folder: Path) -> str:
@@ -110,7 +129,6 @@ def _memory(folder: Path) -> str:
 
     from kvl_eval.backends.fingerprint import value_count
     from kvl_eval.model.memory import GIB, free_bytes, require_room
-    from kvl_eval.model.weights import weight_files
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "float32" if device.type == "cpu" else architecture_of(folder).dtype(folder)
@@ -120,6 +138,16 @@ def _memory(folder: Path) -> str:
         return "not known, since the weight files cannot be read"
     require_room(needed, device)
     return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
+
+
+def _fields(folder: Path) -> str | CheckWarning:
+    """Fields of config.json that are not read, and absent ones with their value."""
+    return architecture_of(folder).field_notes(read_json(folder / "config.json")).as_check()
+
+
+def _stops(folder: Path) -> str:
+    """Ids that end a reply, of config.json, generation_config.json and the tokenizer."""
+    return ", ".join(map(str, architecture_of(folder).stop_ids(folder)))
 
 
 def _foreign_code(folder: Path) -> str:
@@ -132,9 +160,15 @@ def _unknown_architecture(folder: Path) -> str:
     return architecture_of(folder).model_type
 
 
-OWN: Mapping[str, Check] = {"weight files": _weight_files, "memory": _memory, "foreign code": _foreign_code}
+OWN: Mapping[str, Check] = {
+    "fields": _fields,
+    "weight files": _weight_files,
+    "memory": _memory,
+    "stops": _stops,
+    "foreign code": _foreign_code,
+}
 ORDER = (
-    *("config", "weight files", "tensors", "memory"),
-    *("tokenizer", "processor", "chat template", "foreign code"),
+    *("config", "fields", "weight files", "tensors", "memory"),
+    *("tokenizer", "stops", "processor", "chat template", "foreign code"),
 )
 """Own checks, and those that every architecture's record has."""

@@ -16,7 +16,7 @@ from kvl_eval.backends.base import EngineSettings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.backends.fingerprint import CONFIG_FILES, files_sha256
 from kvl_eval.check_model import check
-from kvl_eval.errors import UsageError
+from kvl_eval.errors import CheckpointError, UsageError
 from kvl_eval.families import CONFIG_KEY, CheckpointFacts, ChosenFamily, FamilyRule, ModelFamily, choose_family
 from kvl_eval.model.kimi_vl.families import (
     FAMILIES,
@@ -154,7 +154,7 @@ def test_facts_are_read_from_the_files(tmp_path: Path) -> None:
         ({"temperature": 0.6}, 0.0, 512),
         ({"do_sample": True, "temperature": 0.6, "max_new_tokens": 4096}, 0.6, 4096),
         ({"do_sample": True}, 1.0, 512),
-        ({"do_sample": "yes", "temperature": "hot", "max_new_tokens": -1}, 0.0, 512),
+        ({"do_sample": None, "temperature": None, "max_new_tokens": 0}, 0.0, 512),
     ],
 )
 def test_other_follows_its_generation_config(
@@ -163,6 +163,14 @@ def test_other_follows_its_generation_config(
     folder = checkpoint(tmp_path / "tuned", {}, generation_config=stated)
     made = family_of(str(folder), EngineSettings()).family.generation(512)
     assert (made.temperature, made.max_new_tokens) == (temperature, tokens)
+
+
+@pytest.mark.parametrize("stated", [{"do_sample": "yes"}, {"temperature": "hot"}, {"max_new_tokens": -1}])
+def test_a_generation_config_of_wrong_types_is_refused(tmp_path: Path, stated: dict[str, Any]) -> None:
+    folder = checkpoint(tmp_path / "tuned", {}, generation_config=stated)
+    with pytest.raises(CheckpointError, match=next(iter(stated))) as caught:
+        family_of(str(folder), EngineSettings())
+    assert caught.value.where == "generation_config.json"
 
 
 @pytest.mark.parametrize("model", ["endpoint", "hf:org/name", "fake", "me/no-such-repository"])

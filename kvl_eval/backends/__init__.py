@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,8 +18,11 @@ from kvl_eval.families import (
     ModelFamily,
     choose_family,
 )
-from kvl_eval.model.files import read_json
+from kvl_eval.model.files import is_there, read_json
+from kvl_eval.model.forms import refuse_form
+from kvl_eval.model.generation_file import GenerationFile
 from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
+from kvl_eval.model.processor_files import image_processor
 from kvl_eval.model.registry import families, family_named
 
 BUNDLED = Path(__file__).resolve().parent.parent / "data"
@@ -103,8 +105,8 @@ def resolve_model(name: str) -> ModelEntry:
     if name.startswith(PEER):
         location = name.removeprefix(PEER)
         return ModelEntry(name=Path(location).name, location=location, kind="peer")
-    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
-        label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
+    if is_there(Path(name)) or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
+        label = Path(name).name if is_there(Path(name)) else name.split("/")[1]
         return ModelEntry(name=label, location=name)
 
     error = unknown("model", name, list(MODELS), "kvl-eval list models")
@@ -133,24 +135,25 @@ def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
 
 def family_facts(folder: Path) -> CheckpointFacts:
     """What the JSON files of a checkpoint folder say that can tell its family. Raises: CheckpointError."""
+    refuse_form(folder)
     config = read_json(folder / "config.json")
-    generation = _optional(folder / "generation_config.json")
+    generation = GenerationFile.from_folder(folder)
     return CheckpointFacts(
         label=_text(config.get(CONFIG_KEY)),
         origin=_text(config.get("_name_or_path")),
         model_type=_text(config.get("model_type")),
-        image_limit=_whole(_optional(folder / "preprocessor_config.json").get("in_token_limit")),
-        temperature=_temperature(generation),
-        max_new_tokens=_whole(generation.get("max_new_tokens")),
+        image_limit=_image_limit(folder),
+        temperature=generation.sampling_temperature,
+        max_new_tokens=generation.max_new_tokens or None,
     )
 
 
-def _optional(path: Path) -> Mapping[str, object]:
-    """The JSON object of a file, or an empty one: who needs the file says what is wrong with it."""
+def _image_limit(folder: Path) -> int | None:
+    """Most patches of an image; None where no file states it: who needs the file says what is wrong with it."""
     try:
-        return read_json(path)
+        return _whole(image_processor(folder, ["in_token_limit"]).get("in_token_limit"))
     except CheckpointError:
-        return {}
+        return None
 
 
 def _text(value: object) -> str | None:
@@ -159,14 +162,6 @@ def _text(value: object) -> str | None:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _temperature(generation: Mapping[str, object]) -> float | None:
-    """None unless the checkpoint samples; 1 where it does not say how."""
-    value = generation.get("temperature", 1.0)
-    if generation.get("do_sample") is not True or isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
 
 
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:

@@ -35,10 +35,12 @@ class Checkpoint:
 
     def files(self) -> tuple[Path, list[Path]]:
         """The folder, and what is there of its weights: fetched first where they may be. Raises: CheckpointError."""
-        from kvl_eval.model.weights import weight_files
+        from kvl_eval.model.weight_files import weight_files
 
         folder = self.folder(weights=self.fetch)
-        return folder, weight_files(folder) if self.fetch or any(folder.glob("*.safetensors")) else []
+        is_local = Path(self.location).expanduser().is_dir()
+        is_wanted = self.fetch or is_local or any(folder.glob("*.safetensors"))
+        return folder, weight_files(folder) if is_wanted else []
 
     def device(self, *, small: bool = False) -> str:
         """The device asked for, else a CUDA one where there is one; a small model stays on the CPU unless told.

@@ -8,42 +8,24 @@ retrained or fine-tuned checkpoint always differs; a single damaged byte inside 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from kvl_eval.decode import Json
-from kvl_eval.errors import CheckpointError
 from kvl_eval.families import CONFIG_KEY
+from kvl_eval.model.weight_files import INDEX, StoredTensor, read_header
 
 WHOLE = 256 * 2**20  # bytes of data up to which everything is hashed
 EDGE = 4096
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-MAX_HEADER = 100 * 2**20  # the limit of the format
 CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
 _ENTRY = rb'"%s":\s*"[^"\\]*"' % re.escape(CONFIG_KEY).encode()
 LABEL = re.compile(rb",\s*%s|%s,\s*" % (_ENTRY, _ENTRY))
 TOKENIZER_FILES = ("tiktoken.model", "tokenizer_config.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorPlace:
-    """Where a tensor lies in its file's data, in bytes."""
-
-    begin: int
-    end: int
-    dtype: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorHeader:
-    """The header of a safetensors file: as JSON with sorted names, and its tensors."""
-
-    text: str
-    tensors: tuple[TensorPlace, ...]
+SUCCESSORS = {"preprocessor_config.json": "processor_config.json", "tiktoken.model": "tokenizer.json"}
+"""What newer versions and other models have in place of a file."""
 
 
 def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
@@ -57,21 +39,31 @@ def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
         "weights_hashed": "whole" if size <= WHOLE else f"headers and {EDGE} bytes at both ends of every tensor",
         "weights_bytes": size,
         "config_sha256": files_sha256(folder, CONFIG_FILES),
-        "tokenizer_sha256": files_sha256(folder, TOKENIZER_FILES),
+        "tokenizer_sha256": files_sha256(folder, (*TOKENIZER_FILES, *_token_names(folder))),
     }
+
+
+def _token_names(folder: Path) -> tuple[str, ...]:
+    """The file that names added tokens where the tokenizer's configuration does not."""
+    path = folder / "tokenizer_config.json"
+    is_named = not path.is_file() or b"added_tokens_decoder" in path.read_bytes()
+    return () if is_named or not (folder / "added_tokens.json").is_file() else ("added_tokens.json",)
 
 
 def weights_sha256(paths: list[Path]) -> str:
     """The fingerprint described above. Raises: CheckpointError."""
     whole = sum(path.stat().st_size for path in paths) <= WHOLE
-    digest = hashlib.sha256()
+    digest, names = hashlib.sha256(), []
     for path in paths:
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as file:
             header = read_header(file, path)
             digest.update(header.text.encode())
+            names += [tensor.name for tensor in header.tensors]
             for part in _whole(file) if whole else _edges(file, header.tensors):
                 digest.update(part)
+    if len(set(names)) < len(names):  # the index says which of two counts
+        digest.update((paths[0].parent / INDEX).read_bytes())
     return digest.hexdigest()
 
 
@@ -93,39 +85,11 @@ def files_sha256(folder: Path, names: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
+        if not path.is_file() and name in SUCCESSORS:
+            path = folder / SUCCESSORS[name]
         content = hashlib.sha256(LABEL.sub(b"", path.read_bytes())).digest() if path.is_file() else b"absent"
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
-
-
-def read_header(file: BinaryIO, path: Path) -> TensorHeader:
-    """The header of an open safetensors file, which then stands at its data.
-
-    Raises: CheckpointError, if the header is longer than the file or 100 MiB, no JSON object, or places a tensor
-    outside the file.
-    """
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(MAX_HEADER, path.stat().st_size - 8):
-        raise _broken(path, f"the header claims {length} bytes, the file has {path.stat().st_size}")
-    try:
-        header = json.loads(file.read(length))
-    except (ValueError, RecursionError) as error:
-        raise _broken(path, str(error)) from None
-    if not isinstance(header, dict):
-        raise _broken(path, "the header is no JSON object")
-    room = path.stat().st_size - 8 - length
-    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    tensors = tuple(_tensor_place(entry, room, name, path) for name, entry in entries.items())
-    return TensorHeader(text=json.dumps(header, sort_keys=True), tensors=tensors)
-
-
-def _tensor_place(entry: object, room: int, name: str, path: Path) -> TensorPlace:
-    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-    if isinstance(entry, dict) and isinstance(offsets, list) and [type(offset) for offset in offsets] == [int, int]:
-        begin, end = offsets
-        if 0 <= begin <= end <= room:
-            return TensorPlace(begin=begin, end=end, dtype=str(entry.get("dtype")))
-    raise _broken(path, f"{name} has no place inside the file's {room} bytes of data")
 
 
 def _whole(file: BinaryIO) -> Iterator[bytes]:
@@ -133,19 +97,9 @@ def _whole(file: BinaryIO) -> Iterator[bytes]:
         yield part
 
 
-def _edges(file: BinaryIO, tensors: Iterable[TensorPlace]) -> Iterator[bytes]:
+def _edges(file: BinaryIO, tensors: Iterable[StoredTensor]) -> Iterator[bytes]:
     start = file.tell()
     for begin, end in sorted((tensor.begin, tensor.end) for tensor in tensors):
         for place in (begin, max(begin, end - EDGE)):
             file.seek(start + place)
             yield file.read(min(EDGE, end - place))
-
-
-def _broken(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        "model.safetensors",
-        f"{path.name} is not a readable safetensors file",
-        where=str(path),
-        why=why,
-        fix="download the file again",
-    )

@@ -11,6 +11,7 @@ float64 by 1e-15: the tests run there).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
+from kvl_eval.model.files import read_json
+from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.registry import architecture_of, stored_family
 from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Completion
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
 AUTO_ROWS = {"cpu": 32}  # streams decoded together where nothing was asked for
 AUTO_ROWS_ELSEWHERE = 64
 SLICE = 0.05  # seconds the model may work before the event loop gets its turn
+log = logging.getLogger(__name__)
+
 MEDIA_AHEAD = 64  # pictures being prepared at a time, and at least one request for each worker
 BYTES_AHEAD = 512 * 2**20  # of prepared patches that wait for the model
 
@@ -90,7 +95,12 @@ class TorchEngine:
         self._args = _engine_args(settings.engine.model_args)
         self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
         folder = self._checkpoint.folder(weights=False)
+        refuse_form(folder)
         self.architecture = architecture_of(folder)
+        self.architecture.check(folder)
+        unknown = self.architecture.field_notes(read_json(folder / "config.json")).unknown
+        if unknown:
+            log.warning("%s: config.json has unknown fields: %d (see `kvl-eval check model`)", name, len(unknown))
         self.rule = self.architecture.picture_rule(folder)
         self.text = self.architecture.processor(folder)
         self.context = self.architecture.context(folder)
@@ -100,6 +110,7 @@ class TorchEngine:
         self._prompts = PromptMaker(self.rule, self.text, self.context, settings.media, self._markers)
         self._thread = ModelThread()
         self._hashes: Mapping[str, Json] | None = None
+        self._form: str | None = None  # of the tensors' names, where not as published
         self._model: VisionLanguageModel | None = None
         self._counts: BatchCounts | None = None
         self._alphabet: Alphabet | None = None
@@ -116,6 +127,8 @@ class TorchEngine:
 
         folder, weights = self._checkpoint.files()
         if self._hashes is None:
+            if weights:
+                self._form = self.architecture.check_weights(folder)
             self._check_room(value_count(weights))
             self._hashes = checkpoint_facts(folder, weights)
         device = self._device()
@@ -126,6 +139,7 @@ class TorchEngine:
                 "device": device,
                 "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
                 "attention": architecture_of(folder).attention,
+                **({"tensor_names": self._form} if self._form else {}),
                 "threads": self._args.threads or torch.get_num_threads(),
             },
         )
@@ -219,7 +233,6 @@ class TorchEngine:
         """The model with its weights, loaded by the first call. Raises: CheckpointError."""
         if self._model is None:
             folder = self._checkpoint.folder()
-            self.architecture.check(folder)
             device = "auto" if self.settings.device == "auto" else self._device()
             self._model = self.architecture.load(folder, dtype=self._dtype(), device=device)
         return self._model

@@ -44,6 +44,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kvl_eval.families import Families
+from kvl_eval.model.files import CheckWarning as CheckWarning
 from kvl_eval.model.held import Packed as Packed
 from kvl_eval.model.held import Pages as Pages
 from kvl_eval.pictures import Grid, PictureRule
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from kvl_eval.model.config_fields import FieldNotes
+    from kvl_eval.model.files import ConfigFields
     from kvl_eval.model.pages import PagePool
 
 Prepare = Callable[["Tensor"], "Tensor"]
@@ -194,13 +197,6 @@ class CostShape:
     patches_per_token: int
 
 
-class CheckWarning(NamedTuple):
-    """What a check found that does not keep a checkpoint from being used."""
-
-    text: str
-    why: str
-
-
 Check = Callable[[Path], str | CheckWarning]
 """What is to be said of one side of a checkpoint folder. Raises: CheckpointError, where it cannot be used."""
 
@@ -223,7 +219,10 @@ class Architecture:
         model_type:    of config.json.
         families:      what tells its checkpoints apart, and the facts that each kind shares.
         load:          weights and all; imports late.
-        check:         whether the folder's configuration, tokenizer and processor files belong together.
+        check:         whether the folder's configuration, tokenizer and processor files can be used, and belong
+                       together.
+        field_notes:   which fields of its parsed config.json are absent, without effect or unknown.
+        check_weights: how its weight files name their tensors, where not as published; imports torch.
         checks:        of `kvl-eval check model`: config, tensors, tokenizer, processor, chat template.
         processor:     tokenizer and chat template.
         picture_rule:  how its pictures become patches.
@@ -240,6 +239,8 @@ class Architecture:
     families: Families
     load: Loader
     check: Callable[[Path], None]
+    check_weights: Callable[[Path], str | None]
+    field_notes: Callable[[ConfigFields], FieldNotes]
     checks: Mapping[str, Check]
     processor: Callable[[Path], TextProcessor]
     picture_rule: Callable[[Path], PictureRule]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 from kvl_eval import decode
 from kvl_eval.decode import Between, Json
@@ -21,22 +24,92 @@ NotNegative = Annotated[int, Between(0)]
 """A whole number, such as an id."""
 
 
-def read_json(path: Path) -> dict[str, Json]:
-    """The JSON object in a checkpoint file. Raises: CheckpointError, if it is absent, broken or not an object."""
+POINTER = b"version https://git-lfs."
+KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
+
+
+class Oddity(NamedTuple):
+    """Why a path is no file that can be read, and what can be done about it."""
+
+    message: str
+    fix: str | None = None
+
+
+class CheckWarning(NamedTuple):
+    """What a check found that does not keep a checkpoint from being used."""
+
+    text: str
+    why: str
+
+
+def is_there(path: Path) -> bool:
+    """Whether a folder has an entry of that name, readable or not."""
+    return os.path.lexists(path)
+
+
+def require_file(path: Path, *, why: str | None = None, fix: str | None = None) -> None:
+    """Raise CheckpointError `model.file` unless the path is a regular file that can be read.
+
+    `why` and `fix` are said of a file that is not there at all.
+    """
+    if not is_there(path):
+        fix = fix or "name a folder that holds the whole checkpoint"
+        raise CheckpointError("model.file", f"{path.name} is missing", where=str(path.parent), why=why, fix=fix)
+    oddity = _oddity(path)
+    if oddity is not None:
+        raise CheckpointError("model.file", f"{path.name} {oddity.message}", where=str(path.parent), fix=oddity.fix)
+
+
+def _oddity(path: Path) -> Oddity | None:
+    """What is odd about an entry of a folder. Opens regular files only."""
     try:
-        values = decode.read_json(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(
-            "model.file",
-            f"{path.name} is missing",
-            where=str(path.parent),
-            why="a checkpoint folder holds config.json, preprocessor_config.json, the tokenizer's files and "
-            "*.safetensors",
-            fix="download the checkpoint again, or name another folder",
-        ) from None
-    except (DecodeError, OSError) as error:
-        reason = error.message if isinstance(error, DecodeError) else str(error)
-        raise CheckpointError("model.json", f"{path.name} cannot be read", where=str(path), why=reason) from None
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
+            return Oddity(f"is {kind}, wanted a file", "put the file there")
+        with path.open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                return Oddity("is a git-lfs pointer, not the file", "run `git lfs pull` in that folder")
+    except OSError as error:
+        return _unreadable(path, error)
+    return None
+
+
+def _unreadable(path: Path, error: OSError) -> Oddity:
+    if path.is_symlink() and isinstance(error, FileNotFoundError):
+        return Oddity(f"is a link to {os.readlink(path)}, which is not there", "put the file where the link points to")
+    if error.errno == errno.ELOOP:
+        return Oddity("is a link that leads to itself", "replace it by the file")
+    if isinstance(error, PermissionError):
+        return Oddity("cannot be read: no permission", "allow reading it (chmod u+r)")
+    return Oddity(f"cannot be read: {error.strerror or error}")
+
+
+def read_file(path: Path, *, why: str | None = None, fix: str | None = None) -> bytes:
+    """The content of a checkpoint's file. Raises: CheckpointError as `require_file` does."""
+    require_file(path, why=why, fix=fix)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        oddity = _unreadable(path, error)
+        raise CheckpointError("model.file", f"{path.name} {oddity.message}", where=str(path.parent)) from None
+
+
+def read_text(path: Path, *, why: str | None = None, fix: str | None = None) -> str:
+    """The same as text in UTF-8, with or without a byte-order mark; what is no UTF-8 becomes U+FFFD."""
+    return read_file(path, why=why, fix=fix).decode("utf-8-sig", errors="replace")
+
+
+def read_json(path: Path, *, fix: str | None = None) -> dict[str, Json]:
+    """The JSON object in a checkpoint file; `fix` is said of one that is missing.
+
+    Raises: CheckpointError, if it is absent, no regular file, broken or not an object.
+    """
+    why = "a checkpoint folder holds config.json, preprocessor_config.json, the tokenizer's files and *.safetensors"
+    try:
+        values = decode.read_json(read_file(path, why=why, fix=fix))
+    except DecodeError as error:
+        raise CheckpointError("model.json", f"{path.name} cannot be read", where=str(path), why=error.message) from None
     if not isinstance(values, dict):
         raise CheckpointError("model.json", f"{path.name} is not a JSON object", where=str(path))
     return values
@@ -44,7 +117,7 @@ def read_json(path: Path) -> dict[str, Json]:
 
 def read_json_if_there(path: Path) -> dict[str, Json]:
     """The JSON object in a file that a checkpoint may lack; empty without it. Raises: CheckpointError, if broken."""
-    return read_json(path) if path.is_file() else {}
+    return read_json(path) if is_there(path) else {}
 
 
 def id_tuple(ids: Json | tuple[int, ...]) -> tuple[int, ...]:

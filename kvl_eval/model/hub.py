@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.files import is_there
+from kvl_eval.model.forms import file_refusal
 
 FILES = ["*.json", "*.safetensors", "tiktoken.model", "*.jinja"]  # never pickles, never code
 FILES_WITHOUT_WEIGHTS = ["*.json", "tiktoken.model", "*.jinja"]
@@ -28,7 +30,9 @@ def checkpoint_folder(
     """
     folder = Path(path_or_repo).expanduser()
     if folder.is_dir():
-        return folder
+        return _snapshot(folder, revision)
+    if is_there(folder):
+        raise file_refusal(folder)
     name = os.fspath(path_or_repo)
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
         raise CheckpointError(
@@ -38,6 +42,30 @@ def checkpoint_folder(
             fix="check the path",
         )
     return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline, max_download, announce)
+
+
+def _snapshot(folder: Path, revision: str | None) -> Path:
+    """The folder itself, or, of a repository in the hub's cache, the snapshot of a revision, `main`, or the only one.
+
+    Raises: CheckpointError, where there are several and nothing says which is meant.
+    """
+    if not (folder / "snapshots").is_dir() or is_there(folder / "config.json"):
+        return folder
+    reference = folder / "refs" / (revision or "main")
+    named = reference.read_text("utf-8").strip() if reference.is_file() else revision
+    if named is not None and (folder / "snapshots" / named).is_dir():
+        return folder / "snapshots" / named
+    snapshots = sorted(path for path in (folder / "snapshots").iterdir() if path.is_dir())
+    if len(snapshots) == 1 and revision is None:
+        return snapshots[0]
+    names = ", ".join(path.name for path in snapshots) or "none"
+    raise CheckpointError(
+        "model.revision",
+        f"{folder.name} is a repository's cache without a snapshot of {revision or 'main'}",
+        where=str(folder / "snapshots"),
+        why=f"snapshots: {names}",
+        fix="name the folder of one of them",
+    )
 
 
 def _before_download(

@@ -5,38 +5,93 @@ land in their slice of the stacked parameter. Nothing is ever unpickled, and no 
 """
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kvl_eval.decode import decode
-from kvl_eval.errors import CheckpointError, DecodeError
+from kvl_eval.errors import CheckpointError
+from kvl_eval.model.config_fields import TensorGroup
 from kvl_eval.model.devices import torch_device
-from kvl_eval.model.files import read_json
+from kvl_eval.model.forms import refuse_weights_form
 from kvl_eval.model.memory import GIB, require_room
 from kvl_eval.model.placement import allocate, main_device
 from kvl_eval.model.places import Places
+from kvl_eval.model.tensor_names import STACKED, NameRules, Shape, fitted
+from kvl_eval.model.weight_files import INDEX, StoredTensor, broken, stored_weights
 
+log = logging.getLogger(__name__)
 Module = TypeVar("Module", bound=nn.Module)
 
-INDEX = "model.safetensors.index.json"
-SKIPPED = ("rotary_emb.inv_freq", "cos_cached", "sin_cached")  # tables that old checkpoints carry along
+PLAIN = NameRules()
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
-FLOAT_FORMATS = ("F32", "BF16", "F16", "F64")
-SHOWN = 20
+SPARE = 100_000  # tensors that a configuration may describe beyond those of the files, so that all can be listed
 SMALL = 1_000_000_000  # parameters up to which weights are looked through for NaN and infinity by default
 
 
-def checkpoint_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every tensor of a checkpoint by its published name, as a view into the model's parameters."""
-    return {name: view for key, value in model.named_parameters() for name, view in _published(key, value.data)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint(Generic[Module]):
+    """What a loader must know of a model before it is built.
+
+    Attributes:
+        make:   builds it.
+        dtype:  the checkpoint's own.
+        groups: its tensors by size, as the configuration describes them.
+        rules:  how they may be named in files.
+    """
+
+    make: Callable[[], Module]
+    dtype: str
+    groups: Sequence[TensorGroup]
+    rules: NameRules
+
+    def require_count(self, folder: Path) -> None:
+        """Raise CheckpointError where far more tensors are described than the folder's files hold; builds nothing."""
+        weights = stored_weights(folder)
+        refuse_weights_form(folder, weights)
+        each = self.rules.experts
+        saved = sum(
+            2 * each - 1 if name.endswith(STACKED[0]) else each - 1 for name in weights.tensors if is_stacked(name)
+        )
+        expected, count = sum(group.count for group in self.groups) - saved, len(weights.tensors)
+        if expected > count + SPARE:
+            raise CheckpointError(
+                "model.tensors",
+                f"config.json describes {expected:,} tensors, the weight files hold {count:,}",
+                where=str(folder),
+                fix="use config.json and weights of one and the same checkpoint",
+            )
+
+    def on_meta(self) -> Module:
+        """The model without memory."""
+        with torch.device("meta"):
+            return self.make()
+
+
+def is_stacked(name: str) -> bool:
+    """Whether a tensor in a file holds all experts of a layer."""
+    return name.endswith(STACKED)
+
+
+def checkpoint_tensors(model: nn.Module, stored: Container[str] = ()) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint by its published name, as a view into the model's parameters.
+
+    Experts that are among the `stored` names as one stacked tensor stay one.
+    """
+    parameters = [(key, value.data) for key, value in model.named_parameters()]
+    return {
+        name: view
+        for key, value in parameters
+        for name, view in ([(key, value)] if key in stored else _published(key, value))
+    }
 
 
 def _published(key: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -53,27 +108,15 @@ def _published(key: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}.{expert}.{last}.weight", weight
 
 
-def load_on_one_device(
-    make: Callable[[], Module],
-    folder: Path,
-    own_dtype: str,
-    *,
-    dtype: str | None,
-    device: str | None,
-    published: Callable[[str], str | None],
-) -> Module:
+def load_on_one_device(blueprint: Blueprint[Module], folder: Path, *, dtype: str | None, device: str | None) -> Module:
     """A model in evaluation mode with the weights of a checkpoint folder, all on one device.
 
-    Args:
-        make:      builds the model.
-        own_dtype: the checkpoint's.
-        published: a tensor's name in a file -> its name in the model; None for one that the model does not read.
     Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
     """
+    blueprint.require_count(folder)
     target = torch_device(main_device(device))
-    with torch.device("meta"):
-        model = make().to(torch_dtype(dtype, own_dtype, target))
-    return read_weights(model, folder, target, published=published).eval()
+    model = blueprint.on_meta().to(torch_dtype(dtype, blueprint.dtype, target))
+    return read_weights(model, folder, target, rules=blueprint.rules).eval()
 
 
 def read_weights(
@@ -83,56 +126,98 @@ def read_weights(
     *,
     places: Places | None = None,
     check_finite: bool | None = None,
-    published: Callable[[str], str | None] = str,
+    rules: NameRules = PLAIN,
 ) -> Module:
     """A model that lies on the meta device, with memory on `target` or in its places, and a checkpoint's weights."""
     with ExitStack() as stack:
-        sources, slots = _opened_tensors(stack, folder, model, published)
+        sources = _opened_tensors(stack, folder, model, rules).sources
         if places is None:
             require_room(weight_bytes(model), target)
         model = materialise(model, target) if places is None else allocate(model, places, materialise)
+        slots = checkpoint_tensors(model, sources)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
-        _fill(folder, checkpoint_tensors(model), sources, check_finite)
+        _fill(folder, slots, sources, check_finite)
     return model
 
 
-def _sources(files: Iterable[Any], published: Callable[[str], str | None]) -> dict[str, tuple[Any, str]]:
-    """Tensors by their name in the model: the file that holds them, and their name there."""
-    keys = [(file, key) for file in files for key in sorted(file.keys()) if not key.endswith(SKIPPED)]
-    return {name: (file, key) for file, key in keys if (name := published(key)) is not None}
+class _OpenTensor(NamedTuple):
+    """A tensor of an opened file."""
+
+    tensor: StoredTensor
+    file: Any
+
+    def read(self) -> Tensor:
+        """Its values, on the CPU."""
+        values: Tensor = self.file.get_tensor(self.tensor.name)
+        return values
 
 
-def check_tensors(
-    model: nn.Module, folder: Path, check_finite: bool = False, published: Callable[[str], str | None] = str
-) -> int:
+class _OpenTensors(NamedTuple):
+    """Tensors by their name in the model, and how the files name them where not as published."""
+
+    sources: Mapping[str, _OpenTensor]
+    form: str | None
+
+
+def check_headers(blueprint: Blueprint[Module], folder: Path) -> str | None:
+    """How the weight files name their tensors, where not as published; values are not read, but for a tied head.
+
+    Raises: CheckpointError, where the files' headers are not those of the model.
+    """
+    blueprint.require_count(folder)
+    with ExitStack() as stack:
+        return _opened_tensors(stack, folder, blueprint.on_meta(), blueprint.rules).form
+
+
+def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False, rules: NameRules = PLAIN) -> int:
     """Compare the weight files of a folder with a model, which may lie on the meta device; how many tensors there are.
 
     Raises: CheckpointError as `read_weights` does; with `check_finite` also for the first tensor with NaN or infinity.
     """
     with ExitStack() as stack:
-        sources, slots = _opened_tensors(stack, folder, model, published)
-        for name, (file, key) in sources.items() if check_finite else ():
-            _require_finite(folder, name, file.get_tensor(key))
-    return len(slots)
+        sources = _opened_tensors(stack, folder, model, rules).sources
+        for name, source in sources.items() if check_finite else ():
+            _require_finite(folder, name, source.read())
+    return len(sources)
 
 
-def checked_tensors(model: nn.Module, folder: Path, published: Callable[[str], str | None] = str) -> str:
-    """What `check model` says of the weight files of a model on the meta device. Raises: CheckpointError."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    count = check_tensors(model, folder, check_finite=parameters <= SMALL, published=published)
-    finite = ", all finite" if parameters <= SMALL else ", values not looked at"
-    return f"{count:,} tensors, {parameters:,} parameters, names and shapes as config.json says{finite}"
+def checked_weights(blueprint: Blueprint[Module], folder: Path) -> str:
+    """What `check model` says of the weight files. Raises: CheckpointError."""
+    form = check_headers(blueprint, folder)
+    parameters = sum(group.count * group.size for group in blueprint.groups)
+    is_small = parameters <= SMALL
+    count = check_tensors(blueprint.on_meta(), folder, check_finite=is_small, rules=blueprint.rules)
+    names = "names and shapes as config.json says" if form is None else f"named in another form ({form})"
+    finite = "all finite" if is_small else "values not looked at"
+    return f"{count:,} tensors, {parameters:,} parameters, {names}, {finite}"
 
 
-def _opened_tensors(
-    stack: ExitStack, folder: Path, model: nn.Module, published: Callable[[str], str | None]
-) -> tuple[dict[str, tuple[Any, str]], dict[str, Tensor]]:
-    """{name in the model: its file, its name there} and {name: its place in the model}, which agree."""
-    files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
-    sources, slots = _sources(files, published), checkpoint_tensors(model)
-    _compare(folder, slots, {name: file.get_slice(key) for name, (file, key) in sources.items()})
-    return sources, slots
+def _opened_tensors(stack: ExitStack, folder: Path, model: nn.Module, rules: NameRules) -> _OpenTensors:
+    weights = stored_weights(folder)
+    opened = {path: stack.enter_context(_opened(path)) for path in weights.paths}
+
+    def slots(stored: Container[str]) -> Mapping[str, Shape]:
+        return {name: tuple(value.shape) for name, value in checkpoint_tensors(model, stored).items()}
+
+    fit = fitted(folder, weights, rules, slots)
+    for notice in fit.notices:
+        log.warning("%s: %s", folder, notice)
+    if fit.twins is not None:
+        _require_equal(folder, *(_OpenTensor(tensor, opened[tensor.file]) for tensor in fit.twins))
+    sources = {name: _OpenTensor(tensor, opened[tensor.file]) for name, tensor in fit.tensors.items()}
+    return _OpenTensors(sources, fit.form)
+
+
+def _require_equal(folder: Path, head: _OpenTensor, table: _OpenTensor) -> None:
+    """Raise CheckpointError where an output head that should be the embedding table is another tensor."""
+    if head.tensor.shape != table.tensor.shape or not torch.equal(head.read().float(), table.read().float()):
+        raise CheckpointError(
+            "model.tied_head",
+            f"{head.tensor.name} differs from {table.tensor.name}, though tie_word_embeddings is true",
+            where=str(folder),
+            fix="set tie_word_embeddings to false in config.json, or remove the tensor that is not meant",
+        )
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -155,11 +240,9 @@ def materialise(model: Module, device: torch.device) -> Module:
         ) from None
 
 
-def _fill(
-    folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, tuple[Any, str]], check_finite: bool
-) -> None:
-    for name, (file, key) in sources.items():
-        tensor = file.get_tensor(key)
+def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, _OpenTensor], check_finite: bool) -> None:
+    for name, source in sources.items():
+        tensor = source.read()
         if check_finite:
             _require_finite(folder, name, tensor)
         slots[name].copy_(tensor)
@@ -171,105 +254,15 @@ def _require_finite(folder: Path, name: str, tensor: Tensor) -> None:
             "model.weights_nan",
             f"{name} holds NaN or infinite values",
             where=str(folder),
-            fix="download the checkpoint again, or train it anew",
+            fix="use another copy of the checkpoint, or train it anew",
         )
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint folder.
-
-    Raises: CheckpointError, if shards named by the index are missing, or if only pickled weights are there.
-    """
-    if (folder / INDEX).is_file():
-        paths = [folder / name for name in sorted(_indexed_files(folder / INDEX))]
-        absent = [path.name for path in paths if not path.is_file()]
-        if absent:
-            raise CheckpointError(
-                "model.shards",
-                f"{len(absent)} of {len(paths)} weight files are missing: {', '.join(absent)}",
-                where=str(folder),
-                fix="download the checkpoint again",
-            )
-        return paths
-    paths = sorted(folder.glob("*.safetensors"))
-    if paths:
-        return paths
-    pickled = sorted(path.name for ending in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{ending}"))
-    raise CheckpointError(
-        "model.pickle" if pickled else "model.no_weights",
-        f"no safetensors files, only {', '.join(pickled[:3])}" if pickled else "no safetensors files",
-        where=str(folder),
-        why="pickled weights can run code when they are opened and are never read" if pickled else None,
-        fix="use a checkpoint in safetensors format",
-    )
-
-
-def _indexed_files(index: Path) -> set[str]:
-    """Names of the files that an index says hold tensors. Raises: CheckpointError."""
-    try:
-        names = set(decode(dict[str, str], read_json(index).get("weight_map"), "weight_map").values())
-    except DecodeError as error:
-        raise _bad_index(index, error.message) from None
-    if not all(name.endswith(".safetensors") and Path(name).name == name for name in names):
-        raise _bad_index(index, "a file that it names is no safetensors file of this folder")
-    return names
-
-
-def _bad_index(index: Path, why: str) -> CheckpointError:
-    return CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(index), why=why)
 
 
 def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            "model.safetensors",
-            f"{path.name} is not a readable safetensors file",
-            where=str(path),
-            why=str(error),
-            fix="download the file again",
-        ) from None
-
-
-class StoredTensor(Protocol):
-    """A tensor of a file that was not read."""
-
-    def get_shape(self) -> list[int]:
-        """Its dimensions."""
-
-    def get_dtype(self) -> str:
-        """As safetensors names it."""
-
-
-def _compare(folder: Path, slots: Mapping[str, Tensor], found: Mapping[str, StoredTensor]) -> None:
-    """Raise one error that lists every missing, unexpected and mis-shaped tensor."""
-    missing = sorted(set(slots) - set(found))
-    unexpected = sorted(set(found) - set(slots))
-    wrong = []
-    for name in sorted(set(slots) & set(found)):
-        expected, shape, form = list(slots[name].shape), found[name].get_shape(), found[name].get_dtype()
-        if shape != expected or form not in FLOAT_FORMATS:
-            wrong.append(f"{name}: expected {expected} float, found {shape} {form}")
-    if not (missing or unexpected or wrong):
-        return
-    lines = [
-        *_listed("missing", (f"{name} {list(slots[name].shape)}" for name in missing), len(missing)),
-        *_listed("unexpected", (f"{name} {found[name].get_shape()}" for name in unexpected), len(unexpected)),
-        *_listed("mis-shaped", wrong, len(wrong)),
-    ]
-    raise CheckpointError(
-        "model.tensors",
-        f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(wrong)} mis-shaped, of {len(slots)}",
-        where=str(folder),
-        why="\n".join(lines),
-        fix="check that config.json and the weights belong together, or download the checkpoint again",
-    )
-
-
-def _listed(title: str, items: Iterable[str], count: int) -> list[str]:
-    shown = [f"{title}: {item}" for _, item in zip(range(SHOWN), items, strict=False)]
-    return [*shown, f"{title}: and {count - SHOWN} more"] if count > SHOWN else shown
+        raise broken(path, str(error)) from None
 
 
 def torch_dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> torch.dtype:

@@ -155,7 +155,7 @@ def test_broken_vocabularies_are_named(tmp_path: Path, content: bytes, message: 
 
 
 def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"tiktoken\.model cannot be read"):
+    with pytest.raises(CheckpointError, match=r"tiktoken\.model is missing"):
         read_ranks(tmp_path / "tiktoken.model")
 
 

@@ -18,7 +18,8 @@ from kvl_eval.errors import CheckpointError
 from kvl_eval.families import CONFIG_KEY
 from kvl_eval.model import KimiVL, KimiVLConfig, KimiVLProcessor, TextConfig, VisionConfig, save_checkpoint
 from kvl_eval.model.kimi_vl.weights import load_model
-from kvl_eval.model.weights import INDEX, checkpoint_tensors, materialise
+from kvl_eval.model.weight_files import INDEX
+from kvl_eval.model.weights import checkpoint_tensors, materialise
 from tools.nano.network import random_weights
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
@@ -163,6 +164,8 @@ def test_missing_unexpected_and_misshaped_tensors_are_listed_together(copy: Path
         tensors["language_model.lm_head.weight"] = torch.zeros(768, 63)
 
     change_shard(copy / SHARDS[0], change)
+    extra = {"language_model.model.layers.9.extra.weight": SHARDS[0]}
+    change_json(copy / INDEX, lambda index: index["weight_map"].update(extra))
     error = refused(copy)
     assert "1 tensors missing, 1 unexpected, 1 mis-shaped" in error.message
     text = error.render()
@@ -183,7 +186,9 @@ def test_whole_numbers_are_no_weights(copy: Path) -> None:
     change_shard(
         copy / SHARDS[0], lambda t: t.update({"language_model.lm_head.weight": torch.zeros(768, 64, dtype=torch.int8)})
     )
-    assert "found [768, 64] I8" in refused(copy).render()
+    error = refused(copy)
+    assert "quantised (weights of I8)" in error.message
+    assert "language_model.lm_head.weight is I8" in str(error.why)
 
 
 def test_tables_of_old_checkpoints_are_skipped(copy: Path) -> None:

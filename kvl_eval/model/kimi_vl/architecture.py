@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
-from kvl_eval.model.files import id_tuple, read_json_if_there
+from kvl_eval.model.generation_file import GenerationFile
+from kvl_eval.model.kimi_vl.agreement import check_agreement
 from kvl_eval.model.kimi_vl.checks import CHECKS
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig, TextConfig
 from kvl_eval.model.kimi_vl.families import FAMILIES
+from kvl_eval.model.kimi_vl.fields import field_notes
+from kvl_eval.model.kimi_vl.template_check import warn_if_template_differs
 from kvl_eval.model.kimi_vl.text import KimiText
-from kvl_eval.model.kimi_vl.tokenizer import added_tokens
+from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer, added_tokens
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
@@ -27,18 +30,30 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
 
 
 def check(folder: Path) -> None:
-    """Raise CheckpointError if the folder's files do not belong together."""
-    from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
+    """Raise CheckpointError if the folder's files cannot be used, or do not belong together."""
+    config, rule = KimiVLConfig.from_folder(folder), PreprocessorConfig.from_folder(folder)
+    check_agreement(KimiTokenizer.from_folder(folder), rule, config, folder)
+    stop_ids(folder)
+    warn_if_template_differs(folder)
 
-    KimiVLProcessor.from_pretrained(folder)
+
+def check_weights(folder: Path) -> str | None:
+    """How the weight files name their tensors, where not as published.
+
+    Raises: CheckpointError, where their headers are not those of the model.
+    """
+    from kvl_eval.model.kimi_vl.weights import blueprint
+    from kvl_eval.model.weights import check_headers
+
+    return check_headers(blueprint(folder), folder)
 
 
 def stop_ids(folder: Path) -> tuple[int, ...]:
     """Ids that end a turn: those of generation_config, of config, and of the tokens named [EOS] and <|im_end|>."""
-    generation = read_json_if_there(folder / "generation_config.json")
+    generation = GenerationFile.from_folder(folder)
     names = added_tokens(folder) if (folder / "tokenizer_config.json").is_file() else {}
     named = {number for number, name in names.items() if name in FAMILIES.other.stop_texts}
-    ids = {*KimiVLConfig.from_folder(folder).eos_ids, *id_tuple(generation.get("eos_token_id")), *named}
+    ids = {*KimiVLConfig.from_folder(folder).eos_ids, *generation.eos_ids, *named}
     return tuple(sorted(ids))
 
 
@@ -82,6 +97,8 @@ ARCHITECTURE = Architecture(
     families=FAMILIES,
     load=load,
     check=check,
+    check_weights=check_weights,
+    field_notes=field_notes,
     checks=CHECKS,
     processor=KimiText.from_folder,
     picture_rule=PreprocessorConfig.from_folder,

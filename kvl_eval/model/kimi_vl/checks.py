@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kvl_eval.model.base import Check, CheckWarning
 from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.agreement import check_agreement
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.kimi_vl.template_check import PROBES, TEMPLATE, find_template, rendered_apart
 from kvl_eval.model.kimi_vl.tokenizer import NEEDED, KimiTokenizer
@@ -25,14 +26,10 @@ def config(folder: Path) -> str:
 
 def tensors(folder: Path) -> str:
     """Whether the weight files hold this model."""
-    import torch
+    from kvl_eval.model.kimi_vl.weights import blueprint
+    from kvl_eval.model.weights import checked_weights
 
-    from kvl_eval.model.kimi_vl.model import KimiVL
-    from kvl_eval.model.weights import checked_tensors
-
-    with torch.device("meta"):
-        model = KimiVL(KimiVLConfig.from_folder(folder))
-    return checked_tensors(model, folder)
+    return checked_weights(blueprint(folder), folder)
 
 
 def tokenizer(folder: Path) -> str:
@@ -45,8 +42,6 @@ def tokenizer(folder: Path) -> str:
 
 def processor(folder: Path) -> str:
     """What becomes of pictures, and whether the files agree."""
-    from kvl_eval.model.kimi_vl.processor import check_agreement
-
     rule = PreprocessorConfig.from_folder(folder)
     check_agreement(KimiTokenizer.from_folder(folder), rule, KimiVLConfig.from_folder(folder), folder)
     shape = "padded" if rule.pad_input else "cropped"

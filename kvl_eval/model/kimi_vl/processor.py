@@ -3,15 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 import torch
 from torch import Tensor
 
-from kvl_eval.errors import CheckpointError
 from kvl_eval.model.base import Turn
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.agreement import check_agreement
 from kvl_eval.model.kimi_vl.config import KimiVLConfig, PreprocessorConfig
 from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 from kvl_eval.model.kimi_vl.template_check import TEMPLATE, warn_if_template_differs
@@ -133,28 +133,3 @@ def normalize(patches: Tensor, config: PreprocessorConfig, dtype: torch.dtype = 
 def _expand(text: str, counts: Sequence[int]) -> str:
     parts = text.split(chat.MEDIA_PAD)
     return parts[0] + "".join(chat.MEDIA_PAD * count + part for count, part in zip(counts, parts[1:], strict=True))
-
-
-def check_agreement(tokenizer: KimiTokenizer, config: PreprocessorConfig, model: KimiVLConfig, folder: Path) -> None:
-    """Raise CheckpointError if `config.json` contradicts the tokenizer's or the image processor's files."""
-    vocabulary = tokenizer.num_base + 256
-    agreements: list[tuple[str, Any, Any, bool]] = [
-        ("vocab_size", model.text_config.vocab_size, vocabulary, model.text_config.vocab_size >= vocabulary),
-        *(
-            (name, ours, theirs, ours == theirs)
-            for name, ours, theirs in (
-                ("media_placeholder_token_id", model.media_placeholder_token_id, tokenizer.media_pad_id),
-                ("vision_config.patch_size", model.vision_config.patch_size, config.patch_size),
-                ("vision_config.merge_kernel_size", model.vision_config.merge_kernel_size, config.merge_kernel_size),
-            )
-        ),
-    ]
-    for name, found, expected, agrees in agreements:
-        if not agrees:
-            raise CheckpointError(
-                "model.config",
-                f"{name} is {found}",
-                where=str(folder / "config.json"),
-                why=f"the tokenizer's and preprocessor's files say {expected}",
-                fix="use config.json, preprocessor_config.json and tokenizer files of the same checkpoint",
-            )

@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kvl_eval.errors import CheckpointError
 from kvl_eval.model.base import Turn
+from kvl_eval.model.files import is_there, read_json, read_text
 from kvl_eval.model.kimi_vl import chat
 
 log = logging.getLogger(__name__)
@@ -74,12 +76,12 @@ def warn_if_template_differs(folder: Path) -> None:
 
 def find_template(folder: Path) -> str | None:
     """The template's text from chat_template.jinja or one of the JSON files that may hold it."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text("utf-8", errors="replace")
+    if is_there(folder / "chat_template.jinja"):
+        return read_text(folder / "chat_template.jinja")
     for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
         try:
-            template = json.loads((folder / name).read_text("utf-8")).get("chat_template")
-        except (OSError, ValueError, AttributeError):
+            template = read_json(folder / name).get("chat_template")
+        except CheckpointError:
             continue  # the files that are needed are checked by their own readers
         if isinstance(template, str):
             return template

@@ -8,26 +8,30 @@ from typing import Self
 
 from kvl_eval.model.base import EncodedPrompt, Turn
 from kvl_eval.model.kimi_vl import chat
+from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 
 
 class KimiText:
     """Conversations to ids."""
 
-    def __init__(self, tokenizer: KimiTokenizer) -> None:
+    def __init__(self, tokenizer: KimiTokenizer, vocab_size: int = 0) -> None:
         self.tokenizer = tokenizer
+        self._vocab_size = vocab_size
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """Of a checkpoint folder. Raises: CheckpointError, if a file is missing or broken."""
-        return cls(KimiTokenizer.from_folder(folder))
+        return cls(KimiTokenizer.from_folder(folder), KimiVLConfig.from_folder(folder).text_config.vocab_size)
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; special tokens that it spells out are text."""
         return self.tokenizer.encode(text)
 
     def token_bytes(self, token: int) -> bytes:
-        """What a token writes; a special token's name."""
+        """What a token writes; a special token's name; nothing of an id that only fills up the embedding table."""
+        if self.tokenizer.size <= token < self._vocab_size:
+            return b""
         return self.tokenizer.token_bytes(token)
 
     def encode_turns(self, turns: Sequence[Turn], image_tokens: Sequence[int]) -> EncodedPrompt:

@@ -6,9 +6,10 @@ Text is cut as the published tokenizer cuts it: into blocks of 400,000 character
 
 import base64
 import binascii
+import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,8 @@ import tiktoken
 
 from kvl_eval.decode import decode
 from kvl_eval.errors import CheckpointError, DecodeError, PromptError
-from kvl_eval.model.files import read_json
+from kvl_eval.model.config_fields import TokenId
+from kvl_eval.model.files import read_file, read_json, read_json_if_there
 
 PATTERN = "|".join(
     [
@@ -74,20 +76,21 @@ class KimiTokenizer:
     def __init__(self, ranks: Mapping[bytes, int], special_tokens: Mapping[str, int]) -> None:
         """Build a tokenizer from ranks 0 .. n-1 and the names of special tokens; unnamed special ids get their default.
 
-        Raises: CheckpointError, if a needed special token has no id, or an id is outside the special range.
+        Ids behind the special ones are special tokens as well: a fine-tune may have added them.
+        Raises: CheckpointError, if a needed special token has no id, or one has the id of a byte-pair token.
         """
         self.ranks = dict(ranks)
         self.num_base = len(self.ranks)
         absent = [name for name in NEEDED if name not in special_tokens]
         if absent:
             raise _broken(f"special tokens are missing: {', '.join(absent)}", "tokenizer_config.json")
-        special_ids = range(self.num_base, self.num_base + NUM_SPECIAL)
-        outside = [f"{name} = {number}" for name, number in special_tokens.items() if number not in special_ids]
-        if outside:
-            why = f"special ids are {special_ids[0]} to {special_ids[-1]}"
-            raise _broken(f"special tokens inside the vocabulary: {', '.join(outside)}", "tokenizer_config.json", why)
+        inside = [f"{name} = {number}" for name, number in special_tokens.items() if number < self.num_base]
+        if inside:
+            why = f"special ids begin at {self.num_base}"
+            raise _broken(f"special tokens inside the vocabulary: {', '.join(inside)}", "tokenizer_config.json", why)
         names = {number: name for name, number in special_tokens.items()}
-        self.special_tokens = {names.get(i, f"<|reserved_token_{i}|>"): i for i in special_ids}
+        special_ids: list[int] = sorted({*range(self.num_base, self.num_base + NUM_SPECIAL), *names})
+        self.special_tokens: dict[str, int] = {names.get(i, f"<|reserved_token_{i}|>"): i for i in special_ids}
         self._special_ids = frozenset(special_ids)
         self._encoding = tiktoken.Encoding(
             "kimi", pat_str=PATTERN, mergeable_ranks=self.ranks, special_tokens=self.special_tokens
@@ -125,11 +128,16 @@ class KimiTokenizer:
         try:
             return self._encoding.decode_single_token_bytes(token)
         except (KeyError, OverflowError):
-            size = self.num_base + NUM_SPECIAL
-            raise PromptError("tokenizer.id", f"there is no token {token}", why=f"ids are 0 to {size - 1}") from None
+            why = f"ids are 0 to {self.size - 1}"
+            raise PromptError("tokenizer.id", f"there is no token {token}", why=why) from None
 
     def is_special(self, token: int) -> bool:
         return token in self._special_ids
+
+    @property
+    def size(self) -> int:
+        """One more than the highest id."""
+        return 1 + max(self._special_ids)
 
     @property
     def stop_ids(self) -> tuple[int, int]:
@@ -179,14 +187,50 @@ class _AddedToken:
     content: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TokenizerFile:
+    """What is used of `tokenizer_config.json`."""
+
+    added_tokens_decoder: Mapping[str, _AddedToken] = field(default_factory=dict)
+    extra_special_tokens: tuple[str | _AddedToken, ...] | Mapping[str, str | _AddedToken] | None = None
+    additional_special_tokens: tuple[str | _AddedToken, ...] | None = None
+    bos_token: str | _AddedToken | None = None
+    eos_token: str | _AddedToken | None = None
+    pad_token: str | _AddedToken | None = None
+    unk_token: str | _AddedToken | None = None
+
+    def listed(self) -> list[str]:
+        """Special tokens that are named without their ids."""
+        extra = self.extra_special_tokens or ()
+        named = [*(extra.values() if isinstance(extra, Mapping) else extra), *(self.additional_special_tokens or ())]
+        named += [token for token in (self.bos_token, self.eos_token, self.pad_token, self.unk_token) if token]
+        return [token if isinstance(token, str) else token.content for token in named]
+
+
 def added_tokens(folder: Path) -> dict[int, str]:
-    """{id: name} of the special tokens in `tokenizer_config.json`. Raises: CheckpointError, if missing or broken."""
-    added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+    """{id: name} of the special tokens of a checkpoint folder.
+
+    Ids are those of `tokenizer_config.json`, else those of `added_tokens.json`; tokens that have none there and are
+    listed have the published ones. Raises: CheckpointError, if a file is missing or broken.
+    """
+    path = folder / "tokenizer_config.json"
+    values = read_json(path, fix="copy tokenizer_config.json from the model this one was tuned from")
     try:
-        tokens = decode(dict[str, _AddedToken], added, "added_tokens_decoder")
-        return {int(number): token.content for number, token in tokens.items()}
+        file = decode(_TokenizerFile, values)
+        if file.added_tokens_decoder:
+            return {int(number): token.content for number, token in file.added_tokens_decoder.items()}
     except (DecodeError, ValueError) as error:
-        raise _broken("added_tokens_decoder cannot be read", "tokenizer_config.json", str(error)) from None
+        raise _broken("tokenizer_config.json cannot be used", str(path), str(error)) from None
+    path = folder / "added_tokens.json"
+    try:
+        tokens = {number: name for name, number in decode(dict[str, TokenId], read_json_if_there(path)).items()}
+    except DecodeError as error:
+        raise _broken("added_tokens.json cannot be used", str(path), error.message) from None
+    unnumbered = (set(file.listed()) & SPECIAL_OFFSETS.keys()) - set(tokens.values())
+    if unnumbered:
+        base = len(read_ranks(folder / "tiktoken.model"))
+        tokens |= {base + SPECIAL_OFFSETS[name]: name for name in unnumbered}
+    return tokens
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:
@@ -194,10 +238,8 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
     Raises: CheckpointError, if the file is missing, empty or broken.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise _broken(f"{path.name} cannot be read", str(path), str(error)) from None
+    fix = "copy tiktoken.model from the model this one was tuned from"
+    lines = read_file(path, fix=fix).removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -235,4 +277,5 @@ def _cut_runs(block: str) -> Iterator[str]:
 
 
 def _broken(message: str, where: str, why: str | None = None) -> CheckpointError:
-    return CheckpointError("model.tokenizer", message, where=where, why=why, fix="download the checkpoint again")
+    fix = "copy tiktoken.model and tokenizer_config.json from the model this one was tuned from"
+    return CheckpointError("model.tokenizer", message, where=where, why=why, fix=fix)

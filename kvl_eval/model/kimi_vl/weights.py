@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,18 +12,35 @@ import torch
 
 from kvl_eval.model.devices import torch_device
 from kvl_eval.model.files import read_json
+from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl.architecture import ARCHITECTURE
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.placement import dispatch, main_device, wanted_places
 from kvl_eval.model.places import Places
-from kvl_eval.model.weights import read_weights, torch_dtype, write_json, write_weights
+from kvl_eval.model.tensor_names import PUBLISHED, NameRules, Naming
+from kvl_eval.model.weights import (
+    Blueprint,
+    read_weights,
+    torch_dtype,
+    write_json,
+    write_weights,
+)
 
 if TYPE_CHECKING:
     from kvl_eval.model.kimi_vl.model import KimiVL
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound="KimiVL")
+HEAD, TABLE = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
+NEWER = Naming(
+    name="names since transformers 4.52",
+    beginnings=(
+        ("lm_head.", "language_model.lm_head."),
+        ("model.language_model.", "language_model.model."),
+        ("model.", ""),
+    ),
+)
 
 
 def load_model(
@@ -39,18 +57,39 @@ def load_model(
     `check_finite` looks for NaN and infinity in the weights; None means: in models of up to a billion parameters.
     """
     folder = checkpoint_folder(path_or_repo, revision)
+    refuse_form(folder)
     values = read_json(folder / "config.json")
     config = KimiVLConfig.from_dict(values)
     if "auto_map" in values:
         log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
     target = torch_device(main_device(device))
     wanted = torch_dtype(dtype, config.torch_dtype, target)
-    with torch.device("meta"):
-        model = kind(config).to(wanted)
+    plan = _blueprint(kind, config)
+    plan.require_count(folder)
+    model = plan.on_meta().to(wanted)
     places = wanted_places(model, device, ARCHITECTURE.whole_classes)
-    model = read_weights(model, folder, target, places=places, check_finite=check_finite)
+    model = read_weights(model, folder, target, places=places, check_finite=check_finite, rules=plan.rules)
     model.stop_token_ids = ARCHITECTURE.stop_ids(folder)
     return model.eval() if places is None else place(model.eval(), places)
+
+
+def blueprint(folder: Path) -> Blueprint[KimiVL]:
+    """Of the model of a checkpoint folder. Raises: CheckpointError."""
+    from kvl_eval.model.kimi_vl.model import KimiVL
+
+    return _blueprint(KimiVL, KimiVLConfig.from_folder(folder))
+
+
+def _blueprint(kind: type[Model], config: KimiVLConfig) -> Blueprint[Model]:
+    text = config.text_config
+    more = range(text.num_hidden_layers, text.num_hidden_layers + text.num_nextn_predict_layers)
+    rules = NameRules(
+        namings=(PUBLISHED, NEWER),
+        unread=tuple(f"language_model.model.layers.{layer}." for layer in more),
+        tied=(HEAD, TABLE) if text.tie_word_embeddings else None,
+        experts=text.n_routed_experts,
+    )
+    return Blueprint(make=partial(kind, config), dtype=config.torch_dtype, groups=config.tensor_groups(), rules=rules)
 
 
 def place(model: Model, places: Places, folder: str | None = None) -> Model:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.model.base import Architecture, CostShape
-from kvl_eval.model.files import id_tuple, read_json_if_there
+from kvl_eval.model.generation_file import GenerationFile
 from kvl_eval.model.qwen2_5_vl.checks import CHECKS
 from kvl_eval.model.qwen2_5_vl.config import MODEL_TYPE, PictureConfig, QwenConfig
 from kvl_eval.model.qwen2_5_vl.families import FAMILIES
+from kvl_eval.model.qwen2_5_vl.fields import field_notes
 from kvl_eval.model.qwen2_5_vl.image_processor import QwenPictures
 from kvl_eval.model.qwen2_5_vl.processor import QwenProcessor, check_folder
 from kvl_eval.model.qwen2_5_vl.tokenizer import QwenTokenizer
@@ -27,10 +28,26 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
     return load_weights(folder, dtype=dtype, device=device)
 
 
+def check(folder: Path) -> None:
+    """Raise CheckpointError if the folder's files cannot be used, or do not belong together."""
+    check_folder(folder)
+    stop_ids(folder)
+
+
+def check_weights(folder: Path) -> str | None:
+    """How the weight files name their tensors, where not as published.
+
+    Raises: CheckpointError, where their headers are not those of the model.
+    """
+    from kvl_eval.model.qwen2_5_vl.weights import blueprint
+    from kvl_eval.model.weights import check_headers
+
+    return check_headers(blueprint(folder), folder)
+
+
 def stop_ids(folder: Path) -> tuple[int, ...]:
     """Ids that end a reply: those of config.json and generation_config.json, `<|im_end|>` and `<|endoftext|>`."""
-    generation = read_json_if_there(folder / "generation_config.json")
-    ids = {*QwenConfig.from_folder(folder).eos_ids, *id_tuple(generation.get("eos_token_id"))}
+    ids = {*QwenConfig.from_folder(folder).eos_ids, *GenerationFile.from_folder(folder).eos_ids}
     return tuple(sorted(ids | set(QwenTokenizer.from_folder(folder).stop_ids)))
 
 
@@ -63,7 +80,9 @@ ARCHITECTURE = Architecture(
     model_type=MODEL_TYPE,
     families=FAMILIES,
     load=load,
-    check=check_folder,
+    check=check,
+    check_weights=check_weights,
+    field_notes=field_notes,
     checks=CHECKS,
     processor=QwenProcessor.from_folder,
     picture_rule=QwenPictures.from_folder,

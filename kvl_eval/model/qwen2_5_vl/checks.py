@@ -24,16 +24,10 @@ def config(folder: Path) -> str:
 
 def tensors(folder: Path) -> str:
     """Whether the weight files hold this model."""
-    import torch
+    from kvl_eval.model.qwen2_5_vl.weights import blueprint
+    from kvl_eval.model.weights import checked_weights
 
-    from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
-    from kvl_eval.model.qwen2_5_vl.weights import names_of
-    from kvl_eval.model.weights import checked_tensors
-
-    sizes = QwenConfig.from_folder(folder)
-    with torch.device("meta"):
-        model = Qwen25VL(sizes)
-    return checked_tensors(model, folder, names_of(sizes))
+    return checked_weights(blueprint(folder), folder)
 
 
 def tokenizer(folder: Path) -> str:

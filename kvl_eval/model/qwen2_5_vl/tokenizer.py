@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.files import read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,8 +41,9 @@ class QwenTokenizer:
         from tokenizers import Tokenizer
 
         path = folder / "tokenizer.json"
+        text = read_text(path, fix="copy tokenizer.json from the model this one was tuned from")
         try:
-            return cls(Tokenizer.from_str(path.read_text("utf-8")))
+            return cls(Tokenizer.from_str(text))
         except CheckpointError:
             raise
         except Exception as error:  # the package raises nothing narrower
@@ -94,4 +96,5 @@ def byte_letters() -> list[str]:
 
 
 def _broken(message: str, where: str, why: str | None) -> CheckpointError:
-    return CheckpointError("model.tokenizer", message, where=where, why=why, fix="download the checkpoint again")
+    fix = "copy tokenizer.json from the model this one was tuned from"
+    return CheckpointError("model.tokenizer", message, where=where, why=why, fix=fix)

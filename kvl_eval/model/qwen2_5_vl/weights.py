@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
 from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
-from kvl_eval.model.weights import load_on_one_device
+from kvl_eval.model.tensor_names import PUBLISHED, NameRules, Naming
+from kvl_eval.model.weights import Blueprint, load_on_one_device
 
-RENAMED = (("model.language_model.", "model."), ("model.visual.", "visual."))
-HEAD = "lm_head.weight"
+HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
+NEWER = Naming(
+    name="names since transformers 4.52",
+    beginnings=(("model.language_model.", "model."), ("model.visual.", "visual.")),
+)
 
 
 def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -> Qwen25VL:
@@ -19,25 +23,14 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
 
     Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
     """
+    refuse_form(folder)
+    return load_on_one_device(blueprint(folder), folder, dtype=dtype, device=device)
+
+
+def blueprint(folder: Path) -> Blueprint[Qwen25VL]:
+    """Of the model of a checkpoint folder. Raises: CheckpointError."""
     config = QwenConfig.from_folder(folder)
-    return load_on_one_device(
-        partial(Qwen25VL, config),
-        folder,
-        config.torch_dtype,
-        dtype=dtype,
-        device=device,
-        published=names_of(config),
+    rules = NameRules(namings=(PUBLISHED, NEWER), tied=(HEAD, TABLE) if config.tie_word_embeddings else None)
+    return Blueprint(
+        make=partial(Qwen25VL, config), dtype=config.torch_dtype, groups=config.tensor_groups(), rules=rules
     )
-
-
-def names_of(config: QwenConfig) -> Callable[[str], str | None]:
-    """A tensor's name in a file -> its name in the model."""
-    return partial(published_name, is_tied=config.tie_word_embeddings)
-
-
-def published_name(name: str, is_tied: bool) -> str | None:
-    """The name as the model has it; None for a tied head, which is the embedding table whatever a file holds."""
-    for written, published in RENAMED:
-        if name.startswith(written):
-            return published + name.removeprefix(written)
-    return None if is_tied and name == HEAD else name

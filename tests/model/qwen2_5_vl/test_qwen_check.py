@@ -20,5 +20,5 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:
         if path.name != "tokenizer.json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     report = check(tmp_path)
-    assert {finding.check for finding in report.findings if not finding.ok} == {"tokenizer", "processor"}
+    assert {finding.check for finding in report.findings if not finding.ok} == {"tokenizer", "stops", "processor"}
     assert not report.ok and "not usable" in as_text(report)

@@ -129,13 +129,18 @@ def test_an_unscaled_rope_has_several_names(rope: dict[str, Any]) -> None:
         ({"min_pixels": 3136, "max_pixels": 12845056}, (3136, 12845056)),
         ({"size": {"shortest_edge": 3136, "longest_edge": 1003520}}, (3136, 1003520)),
         ({"min_pixels": None, "max_pixels": 401408, "size": {"shortest_edge": 784, "longest_edge": 1}}, (784, 401408)),
-        ({}, (3136, 12845056)),
+        ({"max_pixels": 401408}, (3136, 401408)),
     ],
-    ids=["published", "newer", "both", "none"],
+    ids=["published", "newer", "both", "one"],
 )
 def test_bounds_of_pictures_are_read_in_both_forms(values: dict[str, Any], bounds: tuple[int, int]) -> None:
     config = PictureConfig.from_dict({"patch_size": 14, "image_processor_type": "Qwen2VLImageProcessor", **values})
     assert (config.min_pixels, config.max_pixels) == bounds
+
+
+def test_a_bound_in_which_published_classes_and_checkpoints_differ_must_be_stated() -> None:
+    with pytest.raises(CheckpointError, match="max_pixels is missing"):
+        PictureConfig.from_dict({"patch_size": 14, "min_pixels": 3136})
 
 
 def test_a_processor_file_may_hold_the_bounds(tmp_path: Path) -> None:

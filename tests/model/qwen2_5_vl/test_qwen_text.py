@@ -121,7 +121,7 @@ def test_a_broken_file_is_named(tmp_path: Path, content: str | None) -> None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError) as caught:
         QwenTokenizer.from_folder(tmp_path)
-    assert caught.value.code == "model.tokenizer"
+    assert caught.value.code == ("model.file" if content is None else "model.tokenizer")
 
 
 def test_missing_special_tokens_are_named(tmp_path: Path) -> None:
