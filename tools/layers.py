@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
-BASE = ("errors", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
+BASE = ("errors", "flags", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Layer:
 
 LAYERS = (
     Layer("errors", "the exception tree", base=()),
+    Layer("flags", "what may have changed an answer: a closed list, and its words", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
     Layer("cells", "what a cell holds: nothing, a list, options by letter, gold, a known value", base=("errors",)),

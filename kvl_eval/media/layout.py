@@ -151,7 +151,8 @@ def lay_out(messages: Sequence[Message], prep: MediaPrep) -> PromptLayout:
                 places.append(PicturePlace(number, part.position, clips[part.video][1]))
             else:
                 number = refs.setdefault(part, len(refs))
-                places += [PicturePlace(number, position, size) for position, size in enumerate(_sizes(part))]
+                sizes = _sizes(part, prep)
+                places += [PicturePlace(number, position, size) for position, size in enumerate(sizes)]
         turns.append((message.role, tuple(places)))
     return PromptLayout(turns=tuple(turns), refs=tuple(refs))
 
@@ -166,12 +167,12 @@ def _clip(ref: VideoRef, prep: MediaPrep) -> tuple[Clip, Size]:
     return Clip(fps=video.fps, total=video.frames, indices=indices), video.size
 
 
-def _sizes(ref: MediaRef) -> tuple[Size, ...]:
+def _sizes(ref: MediaRef, prep: MediaPrep) -> tuple[Size, ...]:
     """Sizes of the pages of a document, or of a picture."""
     if isinstance(ref, PdfRef):
         return probe_document(ref).sizes
     assert isinstance(ref, ImageRef)
-    return (header_size(ref),)
+    return (header_size(ref, prep.images.style),)
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kvl_eval.types import ImageStyle
+
+MEDIA_RULES: Mapping[str, int] = MappingProxyType(
+    {
+        "image_orientation": 1,  # turned upright where a picture is opened
+        "image_depth": 1,  # grey of more than 8 bits, as `pixels` says
+    }
+)
+"""{rule that can change what a model sees: its version}; part of every run's fingerprint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
