@@ -21,6 +21,7 @@ class Tally:
         failed: answers that failed, by reason.
         models: answers by models that a server named.
         thoughts: answers with a thought, by the family of its markers.
+        flags:  answers by what may have changed them.
     """
 
     budget: int | None
@@ -37,6 +38,7 @@ class Tally:
     seconds: float = 0.0
     models: Counter[str] = field(default_factory=Counter)
     thoughts: Counter[str] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
 
     def count(self, answer: PlannedAnswer) -> None:
         """Take in one planned answer, whatever became of it."""
@@ -57,6 +59,7 @@ class Tally:
         if usage.family:
             self.thoughts[usage.family] += 1
         self.forced += usage.forced
+        self.flags.update(usage.flags)
         self.seconds += usage.seconds
         if usage.model is not None:
             self.models[usage.model] += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
+import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from kvl_eval import flags
+from kvl_eval.audit.compare import compare
+from kvl_eval.audit.compare_text import as_text
 from kvl_eval.backends import make_backend
+from kvl_eval.cli.main import main
 from kvl_eval.errors import MediaError, UsageError
 from kvl_eval.evaluation import EvaluationResult, evaluate
 from kvl_eval.media.encoded import EncodedPicture, encode_prompt
@@ -27,14 +32,16 @@ from kvl_eval.media.settings import MEDIA_RULES
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.registry import served_rule
 from kvl_eval.reports import pictures
+from kvl_eval.reports.table import final_table, find_flips
 from kvl_eval.reports.thumbnails import Thumbnails
+from kvl_eval.reports.write import write_report
 from kvl_eval.run.fingerprint import fingerprint_of
 from kvl_eval.run.runner import resume_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.types import ImageRef, MediaInfo, Message
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
-from tests.records import make_record
+from tests.records import make_record, make_score
 
 FIELD = DATA / "field"
 ORIENTATION = 0x0112
@@ -365,3 +372,126 @@ def test_E26_the_pictures_of_the_field_are_asked(stub: Stub, tmp_path: Path, sha
     assert done.exit_code == 0
     for asked in stub.asked:
         assert chunks(base64.b64decode(asked.pictures[0].partition(",")[2])) == [b"IHDR", b"IDAT", b"IEND"]
+
+
+# -- H7: every view counts them ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures of `make_pictures.py`, the two large ones left small, and the table that asks about them."""
+    spec = importlib.util.spec_from_file_location("make_pictures", FIELD / "make_pictures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    drawing = module.drawing
+    module.drawing = lambda mode="L", size=(64, 48), *colors, **inks: drawing(
+        mode, min(size, (64, 48)), *colors, **inks
+    )
+    folder = tmp_path_factory.mktemp("pictures")
+    module.main(folder)
+    return folder
+
+
+SAID = {
+    "float_unit": "1 of 3 samples: float image in 0..1 scaled to 0..255",
+    "eight_in_sixteen": "1 of 3 samples: 16-bit image holds values of 8 bits, and was read so",
+    "white_on_clear": "1 of 3 samples: image decoded to a single color",
+}
+
+
+def table_of(drawn: Path, home: Path, *names: str) -> Path:
+    """A table that asks about some of the pictures alone."""
+    rows = [line for line in (drawn / "t.jsonl").read_text().splitlines() if json.loads(line)["id"] in names]
+    (drawn / f"{home.name}.jsonl").write_text("\n".join(rows))
+    return drawn / f"{home.name}.jsonl"
+
+
+def test_H7_D29_terminal_results_and_pages_count_what_was_done(drawn: Path, stub: Stub, tmp_path: Path) -> None:
+    done = run_table(table_of(drawn, tmp_path, *SAID), stub, tmp_path, max_pixels=200_000)
+    assert done.exit_code == 0
+    counts = {flags.ALPHA_DROPPED: 1, flags.UNIFORM: 1, flags.NARROW_16BIT: 1, flags.FLOAT_SCALED: 1}
+    results = done.folder.results()
+    assert [row.flags for row in results.rows] == [counts] * len(results.rows)
+    write_report([done.path], tmp_path / "report")
+    out = tmp_path / "report"
+    texts = {
+        "terminal": final_table(results),
+        "report.md": (out / "report.md").read_text().replace("\\", ""),
+        "index.html": (out / "index.html").read_text(),
+    }
+    for text in SAID.values():
+        for view, page in texts.items():
+            assert page.count(text) == 1, view
+    assert "flag=image+decoded+to+a+single+color" in texts["index.html"]
+    assert "image decoded to a single color" in (out / "data" / "index.js").read_text()
+    seen = {key: len(picture.convert("L").getcolors()) for key, picture in sent(stub).items()}
+    assert seen["white_on_clear"] == 1
+    assert min(seen["float_unit"], seen["eight_in_sixteen"]) > 1
+
+
+def test_H7_a_run_without_flags_and_a_blind_one_show_none(drawn: Path, stub: Stub, tmp_path: Path) -> None:
+    for options in ({"blind": True}, {"limit": 0}):
+        names = tuple(SAID) if options.pop("limit", 1) else ("avif",)
+        done = run_table(table_of(drawn, tmp_path, *names), stub, tmp_path, max_pixels=200_000, **options)
+        results = done.folder.results()
+        assert all(row.flags == {} for row in results.rows)
+        assert '"flags"' not in (done.path / "results.json").read_text()
+        assert not any(meaning in final_table(results) for meaning in flags.FLAGS.values())
+
+
+def test_H7_compare_says_where_two_runs_differ(drawn: Path, stub: Stub, tmp_path: Path) -> None:
+    table = table_of(drawn, tmp_path, *SAID)
+    first = run_table(table, stub, tmp_path, max_pixels=200_000)
+    second = run_table(table, stub, tmp_path, max_pixels=200_000, image_prep="vlmevalkit")
+    comparison = compare(RunReader.open(first.path), RunReader.open(second.path))
+    (task,) = comparison.comparisons
+    assert [(found.flag, found.only_a, found.only_b) for found in task.flags] == [
+        (flags.ALPHA_DROPPED, ("white_on_clear",), ())
+    ]
+    assert "transparency of an image dropped: 1 in A alone (white_on_clear), 0 in B alone" in as_text(comparison)
+    same = compare(RunReader.open(first.path), RunReader.open(first.path), protocols=("reader", "official"))
+    assert all(pair.flags == () for pair in same.comparisons)
+
+
+# -- S12: a protocol that needs a judge -------------------------------------------------------------------------
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command prints."""
+    with pytest.raises(SystemExit):
+        main(arguments)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [("constant:I really cannot say what moves here.", "needs a judge"), ("hash", "0, 3 need a judge")],
+)
+def test_S12_answers_that_wait_for_a_judge_are_no_differences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answers: str, said: str
+) -> None:
+    options = {"limit": 6, "frames": 2, "num_workers": 0, "model_args": {"answers": answers}}
+    done = evaluate("fake", ["tomato"], output_dir=str(tmp_path / "results"), **options)
+    table = printed(capsys, "score", str(done.path), "--protocol", "all")
+    (row,) = (line for line in table.splitlines() if "unjudged" in line)
+    assert row.rstrip().endswith(said)
+    assert "not_scored" not in table
+    write_report([done.path], tmp_path / "report")
+    assert said in (tmp_path / "report" / "report.md").read_text()
+    assert said in (tmp_path / "report" / "task-tomato.html").read_text()
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(*[st.sampled_from([("correct", 1.0), ("wrong", 0.0), ("no_answer", 0.0), ("not_scored", None)])] * 2),
+        max_size=8,
+    )
+)
+def test_S12_only_scored_answers_differ(pairs: list[tuple[tuple[str, float | None], tuple[str, float | None]]]) -> None:
+    sides = [
+        [make_score(f"{place}", verdict=pair[side][0], score=pair[side][1]) for place, pair in enumerate(pairs)]
+        for side in (0, 1)
+    ]
+    expected = [f"{place}" for place, (a, b) in enumerate(pairs) if a != b and None not in (a[1], b[1])]
+    assert [flip.key.sample_id for flip in find_flips(*sides)] == expected
