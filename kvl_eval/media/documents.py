@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from kvl_eval.errors import MediaError
-from kvl_eval.media.images import MAX_BYTES, MAX_PIXELS, safe_path
+from kvl_eval.media.images import MAX_BYTES, safe_path
+from kvl_eval.media.large import LARGE
 from kvl_eval.types import PdfRef
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _opened(data: bytes, name: str) -> Iterator[Any]:
         pdf = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         encrypted = "assword" in str(error)
-        raise _corrupt(name, "the document is encrypted" if encrypted else str(error)) from None
+        raise _corrupt(name, "it needs a password" if encrypted else str(error)) from None
     try:
         if not len(pdf):
             raise _corrupt(name, "the document has no pages")
@@ -148,9 +149,9 @@ def _pixels(pdf: Any, number: int, ref: PdfRef) -> tuple[int, int]:
 
 def _size(width: float, height: float, dpi: int, name: str) -> tuple[int, int]:
     across, down = math.ceil(width * dpi / 72), math.ceil(height * dpi / 72)
-    if across * down > MAX_PIXELS:
+    if across * down > LARGE:
         raise MediaError(
-            "media.too_large", f"{name} is too large: {across} x {down} pixels, the limit is {MAX_PIXELS} pixels"
+            "media.too_large", f"{name} is too large: {across} x {down} pixels, the limit is {LARGE} pixels"
         )
     if across < 1 or down < 1:
         raise _corrupt(name, f"a page of {width} x {height} points")

@@ -20,7 +20,7 @@ from io import BytesIO
 from PIL import Image
 
 from kvl_eval.media.cache import PictureFacts
-from kvl_eval.media.images import BLIND, open_image, read_bytes
+from kvl_eval.media.images import BLIND, in_turn, open_image, read_bytes
 from kvl_eval.media.layout import MediaPrep, PicturePlace, PromptLayout, lay_out, unrolled
 from kvl_eval.media.video import joined
 from kvl_eval.pictures import Size
@@ -101,7 +101,12 @@ def _encoded(ref: MediaRef, prep: MediaPrep) -> Iterator[EncodedPicture]:
 
 def _picture(ref: ImageRef, prep: MediaPrep) -> EncodedPicture:
     data = read_bytes(ref)
-    opened = open_image(data, ref.name, prep.images.style, blind=prep.images.blind)
+    with in_turn(data, ref.name, prep.images.opening):
+        return _encoded_picture(data, ref.name, prep)
+
+
+def _encoded_picture(data: bytes, name: str, prep: MediaPrep) -> EncodedPicture:
+    opened = open_image(data, name, prep.images.opening, blind=prep.images.blind)
     size = opened.size if prep.max_pixels is None else within(*opened.size, prep.max_pixels)
     image = opened.image.convert("RGB")
     info = MediaInfo(

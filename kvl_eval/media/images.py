@@ -22,7 +22,8 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,8 @@ from PIL import Image, UnidentifiedImageError
 from kvl_eval import flags
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
+from kvl_eval.media.formats import picture_format, picture_formats
+from kvl_eval.media.large import own_limit, too_many_pixels, turn_for
 from kvl_eval.media.pixels import (
     WIDE_GREY,
     hides_something,
@@ -42,6 +45,7 @@ from kvl_eval.media.pixels import (
     upright,
     upright_size,
 )
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.pictures import PictureRule
 from kvl_eval.types import ImageRef, ImageStyle, MediaInfo
 
@@ -51,9 +55,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_PIXELS = 89_478_485  # Pillow's own threshold: 256 MiB as RGB
 MAX_BYTES = 256 * 2**20
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # raster formats; none runs code
 BLIND = (128, 128, 128)
 STYLES = get_args(ImageStyle)
 
@@ -74,6 +76,17 @@ _DECODE_ERRORS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a picture's file is opened: `vlmevalkit` turns nothing, more pixels than `most` are refused."""
+
+    style: ImageStyle = "reference"
+    most: int = MAX_IMAGE_PIXELS
+
+
+AS_REFERENCE = Opening()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePrep:
     """How pictures become patches; goes into the run's fingerprint, and travels to worker processes.
 
@@ -81,15 +94,22 @@ class ImagePrep:
         config: the checkpoint's rule.
         style:  `reference` or `vlmevalkit`.
         blind:  every pixel becomes (128, 128, 128), sizes and token counts stay.
+        most:   pixels of a file; above it is refused.
     """
 
     config: PictureRule
     style: ImageStyle = "reference"
     blind: bool = False
+    most: int = MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise ConfigError("config.image_prep", f"no image preparation {self.style!r}", fix=" or ".join(STYLES))
+
+    @property
+    def opening(self) -> Opening:
+        """How files are opened for it."""
+        return Opening(style=self.style, most=self.most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,9 +155,14 @@ def prepare_image(ref: ImageRef, prep: ImagePrep) -> PreparedImage:
     Raises: MediaError `media.missing`, `media.corrupt`, `media.too_large` or `media.path_outside`.
     """
     data = read_bytes(ref)
-    opened = open_image(data, ref.name, prep.style, blind=prep.blind)
+    with in_turn(data, ref.name, prep.opening):
+        return _prepared(data, ref.name, prep)
+
+
+def _prepared(data: bytes, name: str, prep: ImagePrep) -> PreparedImage:
+    opened = open_image(data, name, prep.opening, blind=prep.blind)
     image, pre_shrunk = _pre_shrink(opened.image, prep.config)
-    patches, grid = _guarded(ref.name, lambda: prep.config.patches(image))
+    patches, grid = _guarded(name, lambda: prep.config.patches(image))
     shrunk = (flags.PRE_SHRUNK,) if pre_shrunk and not prep.blind else ()
     info = MediaInfo(
         sha256=hashlib.sha256(data).hexdigest(),
@@ -166,17 +191,17 @@ def read_bytes(ref: ImageRef) -> bytes:
     return _checked(_file_bytes(safe_path(ref.path, ref.root, ref.name), ref.name), ref.name)
 
 
-def header_size(ref: ImageRef, style: ImageStyle = "reference") -> tuple[int, int]:
+def header_size(ref: ImageRef, opening: Opening = AS_REFERENCE) -> tuple[int, int]:
     """(width, height) of a picture as it will be shown; nothing is drawn. Raises: MediaError."""
     if ref.drawn is not None:
         return ref.drawn.width, ref.drawn.height
-    return size_in_header(read_bytes(ref), ref.name, style)
+    return size_in_header(read_bytes(ref), ref.name, opening)
 
 
-def size_in_header(data: bytes, name: str, style: ImageStyle = "reference") -> tuple[int, int]:
+def size_in_header(data: bytes, name: str, opening: Opening = AS_REFERENCE) -> tuple[int, int]:
     """(width, height) of a picture file as it will be shown. Raises: MediaError."""
-    image = _begun(data, name)
-    if style == "vlmevalkit":
+    image = _begun(data, name, opening)
+    if opening.style == "vlmevalkit":
         return image.size
     return upright_size(image, _guarded(name, lambda: orientation_of(image, data)))
 
@@ -204,13 +229,21 @@ def safe_path(path: str, root: str | None, name: str) -> Path:
     return real
 
 
-def open_image(data: bytes, name: str, style: ImageStyle = "reference", *, blind: bool = False) -> OpenedImage:
+@contextmanager
+def in_turn(data: bytes, name: str, opening: Opening) -> Iterator[None]:
+    """A time in which no other large picture is decoded, where this is one. Raises: MediaError."""
+    width, height = _begun(data, name, opening).size
+    with turn_for(width * height):
+        yield
+
+
+def open_image(data: bytes, name: str, opening: Opening = AS_REFERENCE, *, blind: bool = False) -> OpenedImage:
     """The picture of a file.
 
     Raises: MediaError `media.corrupt`; `media.unsupported` for values no rule reads; `media.too_large` from the header
         alone.
     """
-    image = _begun(data, name)
+    image, style = _begun(data, name, opening), opening.style
     notes, marks = [], []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"first of {image.n_frames} frames")  # type: ignore[attr-defined]
@@ -241,28 +274,47 @@ def open_image(data: bytes, name: str, style: ImageStyle = "reference", *, blind
     return OpenedImage(image=image, size=image.size, notes=tuple(notes), flags=flags.in_order(marks))
 
 
-def _begun(data: bytes, name: str) -> Image.Image:
-    """A picture of which no more than the header is read. Raises: MediaError, also for too many pixels."""
-    image = _guarded(name, lambda: Image.open(BytesIO(data), formats=FORMATS))
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name, f"{image.width} x {image.height} pixels", f"{MAX_PIXELS} pixels")
+def _begun(data: bytes, name: str, opening: Opening) -> Image.Image:
+    """A picture of which no more than the header is read.
+
+    Raises: MediaError `media.corrupt`, naming the format of one that is not read; `media.too_large`.
+    """
+
+    def begin() -> Image.Image:
+        try:
+            return Image.open(BytesIO(data), formats=picture_formats())
+        except UnidentifiedImageError:
+            raise _unread(data, name) from None
+
+    image = _guarded(name, begin)
+    if image.width * image.height > opening.most:
+        raise too_many_pixels(name, image.size, opening.most)
     return image
+
+
+def _unread(data: bytes, name: str) -> MediaError:
+    form = picture_format(data)
+    if form is None or form in picture_formats():
+        known = f"no picture in a known format ({', '.join(picture_formats())})"
+        return MediaError(
+            "media.corrupt", f"{name} cannot be decoded", why=known if form is None else f"a broken {form}"
+        )
+    return MediaError(
+        "media.corrupt",
+        f"{name} cannot be decoded",
+        why=f"{form} images are not read; convert to PNG or JPEG",
+        fix="convert it to PNG or JPEG",
+    )
 
 
 def _guarded(name: str, action: Callable[[], T]) -> T:
     """Run a step of decoding; whatever a broken file makes Pillow raise becomes a MediaError."""
     try:
-        with warnings.catch_warnings():
+        with own_limit(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # damaged metadata beside sound pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             return action()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        found = re.search(r"\d+", str(error))
-        raise _too_large(name, f"{found[0] if found else 'too many'} pixels", f"{MAX_PIXELS} pixels") from None
     except _DECODE_ERRORS as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        why = f"no picture in a known format ({', '.join(FORMATS)})" if unknown else str(error) or type(error).__name__
-        raise MediaError("media.corrupt", f"{name} cannot be decoded", why=why) from None
+        raise MediaError("media.corrupt", f"{name} cannot be decoded", why=str(error) or type(error).__name__) from None
 
 
 def _checked(data: bytes, name: str) -> bytes:

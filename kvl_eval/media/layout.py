@@ -23,7 +23,7 @@ from kvl_eval.media.documents import Document, Page, probe_document, render_page
 from kvl_eval.media.fit import limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import FrameSampling, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
-from kvl_eval.media.settings import MediaSettings
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS, MediaSettings
 from kvl_eval.media.subtitles import Clip, ShownFrame, spelled_out
 from kvl_eval.media.video import (
     Frame,
@@ -77,7 +77,12 @@ class MediaPrep:
     def of(cls, rule: PictureRule, settings: MediaSettings, cache: MediaCache | None = None) -> MediaPrep:
         """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
         return cls(
-            images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(
+                config=rule,
+                style=settings.image_prep,
+                blind=settings.blind,
+                most=settings.max_image_pixels or MAX_IMAGE_PIXELS,
+            ),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,
@@ -172,7 +177,7 @@ def _sizes(ref: MediaRef, prep: MediaPrep) -> tuple[Size, ...]:
     if isinstance(ref, PdfRef):
         return probe_document(ref).sizes
     assert isinstance(ref, ImageRef)
-    return (header_size(ref, prep.images.style),)
+    return (header_size(ref, prep.images.opening),)
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from kvl_eval.decode import omitted
 from kvl_eval.types import ImageStyle
+
+MAX_IMAGE_PIXELS = 178_956_970  # where Pillow stops, too: 512 MiB as RGB
 
 MEDIA_RULES: Mapping[str, int] = MappingProxyType(
     {
@@ -28,6 +31,7 @@ class MediaSettings:
     frames: int | None = None  # of a video; None means as the task says
     fps: int | float | None = None  # frames a second, instead or as a further limit
     max_pixels: int | None = None  # of a picture, frame or page as the model sees it
+    max_image_pixels: int | None = omitted()  # of a picture's file; larger ones are refused
     video_decoder: str = "auto"
     cache_dir: str | None = None
     no_cache: bool = False  # decode again what an earlier run had decoded

@@ -32,8 +32,10 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from kvl_eval.errors import ConfigError, MediaError
+from kvl_eval.media.formats import HEAD, container_format
 from kvl_eval.media.frame_rules import FrameSampling, frame_indices
-from kvl_eval.media.images import MAX_PIXELS, safe_path
+from kvl_eval.media.images import safe_path
+from kvl_eval.media.large import LARGE
 from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
 from kvl_eval.types import VideoRef
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DECODERS = ("auto", "pyav", "decord")
+READ = "MP4, MOV, Matroska, WebM, AVI, MPEG-TS"
 TIME_LIMIT = 300.0  # seconds one file may take
 
 _SIGNATURES = (  # (offset, bytes): MP4 and MOV, Matroska and WebM, AVI, MPEG-TS
@@ -140,7 +143,7 @@ def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
         if not stat.S_ISREG(facts.st_mode):
             raise corrupt(ref.name, "no regular file")
         with open(path, "rb") as file:
-            start = file.read(192)
+            start = file.read(HEAD)
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError("media.missing", f"{ref.name} does not exist", where=str(path)) from None
     except OSError as error:
@@ -148,7 +151,10 @@ def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
     if not start:
         raise corrupt(ref.name, "0 bytes")
     if not any(start[offset:].startswith(mark) for offset, mark in _SIGNATURES):
-        raise corrupt(ref.name, "no video in a known format (MP4, MOV, Matroska, WebM, AVI, MPEG-TS)")
+        form = container_format(start)
+        if form is None:
+            raise corrupt(ref.name, f"no video in a known format ({READ})")
+        raise corrupt(ref.name, f"a file of the kind {form}, which is not read; remux it to MP4 (read are {READ})")
     return path, facts
 
 
@@ -212,8 +218,8 @@ def _probe(path: Path, state: tuple[int, int, int], decoder: str) -> VideoIndex:
             raise error from None
         video = replace(video, notes=(*video.notes, f"decord, since PyAV failed: {error.why}"))
     width, height = video.size
-    if width * height > MAX_PIXELS:
+    if width * height > LARGE:
         raise MediaError(
-            "media.too_large", f"{name} is too large: {width} x {height} pixels, the limit is {MAX_PIXELS} pixels"
+            "media.too_large", f"{name} is too large: {width} x {height} pixels, the limit is {LARGE} pixels"
         )
     return video

@@ -49,6 +49,7 @@ from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, 
 
 FRAMES = 64
 MINI_FRAMES = 4  # the bundled clips have four scenes
+BLANK = 64  # bytes up to which a subtitle file may hold nothing but blanks
 LMMS_SUBTITLE_FRAMES = 32  # lmms-eval chooses lines by frames of its own
 SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm")
 FIELDS = ("duration", "domain", "sub_category", "task_type")
@@ -122,7 +123,7 @@ class _Subtitles:
 
     def of(self, name: str) -> SubtitleRef:
         found = self._files.find(f"{name}.srt", name=name, where="")
-        there = found.archive is not None or _is_file(self._root, found.path)
+        there = found.archive is not None or _holds_text(self._root, found.path)
         return SubtitleRef(
             video=f"video {name}",
             rule="vlmevalkit",
@@ -134,8 +135,11 @@ class _Subtitles:
         )
 
 
-def _is_file(root: Path | None, path: str | None) -> bool:
-    return root is not None and path is not None and (root / path).is_file()
+def _holds_text(root: Path | None, path: str | None) -> bool:
+    """Whether a file is there and is not blank."""
+    if root is None or path is None or not (root / path).is_file():
+        return False
+    return (root / path).stat().st_size > BLANK or bool((root / path).read_bytes().strip())
 
 
 def to_sample(row: Row) -> Sample:

@@ -26,7 +26,7 @@ from kvl_eval.cli.main import main
 from kvl_eval.errors import MediaError, UsageError
 from kvl_eval.evaluation import EvaluationResult, evaluate
 from kvl_eval.media.encoded import EncodedPicture, encode_prompt
-from kvl_eval.media.images import ImagePrep, PreparedImage, header_size, prepare_image
+from kvl_eval.media.images import ImagePrep, Opening, PreparedImage, header_size, prepare_image
 from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.settings import MEDIA_RULES
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
@@ -168,7 +168,7 @@ def test_D28_vlmevalkit_turns_nothing_and_the_record_says_so(orientation: int) -
     lying = Image.open(BytesIO(data)).size
     picture, seen = picture_sent(data, style="vlmevalkit"), picture_seen(data, style="vlmevalkit")
     assert (picture.info.w, picture.info.h) == (seen.info.w, seen.info.h) == lying
-    assert header_size(ImageRef(name="x", data=data), "vlmevalkit") == lying
+    assert header_size(ImageRef(name="x", data=data), Opening(style="vlmevalkit")) == lying
     assert picture.info.flags == seen.info.flags == (flags.EXIF_IGNORED,)
 
 
