@@ -56,7 +56,7 @@ LAYERS = (
     Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model", "pictures", "thinking")),
     Layer(
         "media",
-        "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `video_readers`, "
+        "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `pyav_reader`, "
         "`subtitles`, `documents`; `layout` in a prompt, `fit` to the context, `drawn` frames, `cache`",
         ("pictures",),
     ),

@@ -19,6 +19,7 @@ from io import BytesIO
 
 from PIL import Image
 
+from kvl_eval.flags import in_order
 from kvl_eval.media.cache import PictureFacts
 from kvl_eval.media.images import BLIND, in_turn, open_image, read_bytes
 from kvl_eval.media.layout import MediaPrep, PicturePlace, PromptLayout, lay_out, unrolled
@@ -93,7 +94,8 @@ def _encoded(ref: MediaRef, prep: MediaPrep) -> Iterator[EncodedPicture]:
         if prep.images.blind:
             image = Image.new("RGB", image.size, BLIND)
         note = joined(base.note, facts.note, "blind" if prep.images.blind else None)
-        info = replace(base, index=facts.index, timestamp=facts.timestamp, note=note)
+        marks = () if prep.images.blind else in_order((*base.flags, *facts.flags))
+        info = replace(base, index=facts.index, timestamp=facts.timestamp, note=note, flags=marks)
         return EncodedPicture(png=_png(image), info=info)
 
     yield from unrolled(ref, prep, shrink, finish)

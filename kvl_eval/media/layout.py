@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from kvl_eval.flags import in_order
 from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 from kvl_eval.media.documents import Document, Page, probe_document, render_pages
 from kvl_eval.media.fit import limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import FrameSampling, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
-from kvl_eval.media.settings import MAX_IMAGE_PIXELS, MediaSettings
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS, MEDIA_RULES, MediaSettings
 from kvl_eval.media.subtitles import Clip, ShownFrame, spelled_out
 from kvl_eval.media.video import (
     Frame,
@@ -229,6 +230,7 @@ def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], l
     path, facts = video_file(ref)
     sha256 = _file_sha256(path, (facts.st_size, facts.st_mtime_ns, facts.st_ino))
     key = {"file": sha256, "frames": choice.unique, "size": shrink(*video.size), "decoder": video.decoder}
+    key |= {"rule": MEDIA_RULES["video_frames"]}
     decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=prep.time_limit)
     entries = _cached(prep.cache, key, map(_frame_entry, decoded))
     base = MediaInfo(
@@ -240,6 +242,7 @@ def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], l
         tokens=0,
         decoder=video.decoder,
         limit=lowered,
+        flags=video.flags,
     )
     prepared = (finish(image, facts, base) for image, facts in entries)
     file_notes = video.notes
@@ -277,7 +280,7 @@ def _cached(
 
 
 def _frame_entry(frame: Frame) -> CachedPicture:
-    return frame.image, PictureFacts(frame.index, frame.timestamp, frame.note)
+    return frame.image, PictureFacts(frame.index, frame.timestamp, frame.note, frame.flags)
 
 
 def _page_entry(page: Page) -> CachedPicture:
@@ -296,6 +299,7 @@ def _prepared(image: Image.Image, facts: PictureFacts, base: MediaInfo, style: I
         index=facts.index,
         timestamp=facts.timestamp,
         note=joined(base.note, facts.note, "blind" if style.blind else None),
+        flags=() if style.blind else in_order((*base.flags, *facts.flags)),
     )
     return PreparedImage(patches=patches, grid=grid, info=info)
 

@@ -10,11 +10,13 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,21 +24,22 @@ from kvl_eval import flags
 from kvl_eval.check_data import check
 from kvl_eval.errors import MediaError
 from kvl_eval.evaluation import EvaluationResult, evaluate
-from kvl_eval.media import large
+from kvl_eval.media import large, pyav_reader
 from kvl_eval.media.documents import probe_document
 from kvl_eval.media.images import ImagePrep, Opening, header_size, prepare_image
 from kvl_eval.media.large import turn_for
 from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.media.subtitles import as_srt, lines_at_frames, lines_at_own_frames
-from kvl_eval.media.video import probe_video
+from kvl_eval.media.video import decode_frames, probe_video
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef, PdfRef, VideoRef
-from tests.clips import write_clip
+from tests.clips import number_of, write_clip
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
 from tests.media.test_documents import raw_pdf
+from tests.media.test_video import damaged
 
 FIELD = DATA / "field"
 
@@ -309,3 +312,143 @@ def test_D44_what_is_read_stays_read(tmp_path: Path) -> None:
     for suffix, codec in (("mp4", "libx264"), ("mkv", "libx264"), ("avi", "mpeg4"), ("ts", "libx264")):
         write_clip(tmp_path / f"x.{suffix}", 30, codec=codec)
         assert probe_video(VideoRef(name="x", path=f"x.{suffix}", root=str(tmp_path)), "pyav").frames == 30
+
+
+# -- D31: edit lists --------------------------------------------------------------------------------------------
+
+CUT = VideoRef(name="cut", path="cut_one_gop.mp4", root=str(FIELD / "video_cut" / "data"))
+
+
+@pytest.mark.parametrize("decoder", ["auto", "pyav", "decord"])
+def test_D31_a_clip_cut_inside_a_group_of_pictures_begins_where_a_player_begins(decoder: str) -> None:
+    if decoder == "decord":
+        pytest.importorskip("decord")
+    video = probe_video(CUT, decoder)
+    assert (video.frames, video.notes[:1]) == (45, () if decoder != "decord" else (FALLEN_BACK,))
+    assert video.flags == (() if decoder != "decord" else (flags.FALLBACK_DECODER,))
+    shown = list(decode_frames(video, range(video.frames)))
+    with av.open(str(FIELD / "video_cut" / "data" / "cut_one_gop.mp4")) as container:
+        played = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert [(frame.index, frame.note) for frame in shown] == [(number, None) for number in range(45)]
+    for frame, pixels in zip(shown, played, strict=True):
+        assert np.array_equal(np.asarray(frame.image), pixels)
+    (alone,) = decode_frames(video, [30])
+    assert np.array_equal(np.asarray(alone.image), played[30])
+
+
+FALLEN_BACK = "PyAV, since decord shows what the edit list leaves out"
+
+
+def test_D31_several_groups_and_a_late_start(tmp_path: Path) -> None:
+    """Frames are those that FFmpeg's own player shows, wherever the cut falls."""
+    whole = write_clip(tmp_path / "whole.mp4", 60, gop=20)
+    for left_out in (1, 7, 19, 20, 21, 33):
+        path = tmp_path / f"cut{left_out}.mp4"
+        path.write_bytes(late_start(whole.read_bytes(), left_out))
+        with av.open(str(path)) as container:
+            played = [number_of(frame.to_image()) for frame in container.decode(video=0)]
+        video = probe_video(VideoRef(name="x", path=path.name, root=str(tmp_path)))
+        assert played == list(range(left_out, 60))
+        assert [number_of(frame.image) for frame in decode_frames(video, range(video.frames))] == played
+        assert video.seconds(video.frames - 1) == pytest.approx((59 - left_out) / 25, abs=0.002)
+        assert not any("frames," in note for note in video.notes)
+        assert video.flags == ()
+        if find_spec("decord") is not None:
+            asked = probe_video(VideoRef(name="x", path=path.name, root=str(tmp_path)), "decord")
+            assert (asked.flags, asked.frames) == ((flags.FALLBACK_DECODER,), 60 - left_out)
+
+
+def late_start(data: bytes, frames: int) -> bytes:
+    """A clip of 25 frames a second whose edit list leaves out its first frames."""
+    place = data.index(b"elst") + 8  # behind version and flags
+    count, _, begin = struct.unpack_from(">IIi", data, place)
+    scale = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0]
+    assert count == 1
+    return data[: place + 8] + struct.pack(">i", begin + frames * scale // 25) + data[place + 12 :]
+
+
+def test_D31_a_fallback_is_flagged_and_files_with_a_late_start_never_fall_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("decord")
+    write_clip(tmp_path / "x.mp4", 10)
+
+    def fails(path: Path, name: str) -> Any:
+        raise MediaError("media.corrupt", f"{name} cannot be decoded", why="its video stream holds no keyframe")
+
+    monkeypatch.setattr(pyav_reader, "probe", fails)
+    video = probe_video(VideoRef(name="x", path="x.mp4", root=str(tmp_path)))
+    assert (video.flags, video.decoder[:6]) == ((flags.FALLBACK_DECODER,), "decord")
+    with pytest.raises(MediaError):
+        shutil.copy(FIELD / "video_cut" / "data" / "cut_one_gop.mp4", tmp_path / "cut.mp4")
+        probe_video(VideoRef(name="cut", path="cut.mp4", root=str(tmp_path)))
+
+
+def test_D31_the_record_of_a_run_carries_the_frames_of_after_the_cut(stub: Stub, tmp_path: Path) -> None:
+    for decoder in ("auto", "pyav"):
+        data = str(FIELD / "video_cut")
+        done = run("videomme", stub, tmp_path, data_dir=data, frames=4, video_decoder=decoder)
+        (record,) = done.folder.records("videomme")
+        assert record.status == "ok"
+        assert [medium.index for medium in record.media] == [9, 18, 27, 36]
+        assert {medium.flags for medium in record.media} == {()}
+    first, second = (asked.pictures for asked in stub.asked)
+    assert first == second
+
+
+# -- D32: frames that come late ---------------------------------------------------------------------------------
+
+PYRAMID = {"x264-params": "bframes=3:b-pyramid=normal:b-adapt=0:ref=4"}
+OPEN_GROUPS = {"x264-params": "bframes=3:b-pyramid=normal:b-adapt=0:open-gop=1:keyint=10:min-keyint=10"}
+
+
+@pytest.mark.parametrize(
+    ("file", "codec", "options"),
+    [
+        pytest.param("x.mp4", "libx264", PYRAMID, id="h264-mp4"),
+        pytest.param("x.avi", "libx264", PYRAMID, id="h264-avi-without-times"),
+        pytest.param("x.avi", "mpeg4", {"bf": "3"}, id="mpeg4-avi"),
+        pytest.param("x.ts", "libx264", OPEN_GROUPS, id="open-groups"),
+        pytest.param("x.mkv", "libx265", {"x265-params": "bframes=4:log-level=none"}, id="hevc"),
+    ],
+)
+def test_D32_each_frame_is_the_one_a_full_decode_gives(
+    tmp_path: Path, file: str, codec: str, options: dict[str, str]
+) -> None:
+    path = write_clip(tmp_path / file, 36, gop=12, codec=codec, options=options)
+    with av.open(str(path)) as container:
+        full = [number_of(frame.to_image()) for frame in container.decode(video=0)]
+    video = probe_video(VideoRef(name="x", path=file, root=str(tmp_path)), "pyav")
+    assert (full, video.frames) == (list(range(36)), 36)
+    for index in range(36):
+        (frame,) = decode_frames(video, [index])
+        assert (frame.index, number_of(frame.image), frame.note, frame.flags) == (index, index, None, ())
+    assert [number_of(frame.image) for frame in decode_frames(video, range(0, 36, 5))] == list(range(0, 36, 5))
+
+
+def test_D32_a_frame_that_comes_out_behind_later_ones_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_clip(tmp_path / "x.mp4", 24, gop=24)
+    in_order = pyav_reader.pictures
+
+    def shuffled(*arguments: Any) -> Iterator[Any]:
+        frames = list(in_order(*arguments))
+        for start in range(0, len(frames), 4):
+            yield from reversed(frames[start : start + 4])
+
+    monkeypatch.setattr(pyav_reader, "pictures", shuffled)
+    video = probe_video(VideoRef(name="x", path=path.name, root=str(tmp_path)), "pyav")
+    for indices in ([5], [0, 1, 2, 3], [2, 7, 20, 23], list(range(24))):
+        frames = list(decode_frames(video, indices))
+        assert [(frame.index, number_of(frame.image), frame.note) for frame in frames] == [
+            (i, i, None) for i in indices
+        ]
+
+
+def test_D32_a_replaced_frame_is_flagged(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", muxer={"movflags": "faststart"}).read_bytes()
+    damaged(whole, tmp_path / "tail.mp4", {3, 4})
+    video = probe_video(VideoRef(name="x", path="tail.mp4", root=str(tmp_path)), "pyav")
+    first, last = decode_frames(video, [0, video.frames - 1])
+    assert (first.flags, last.flags) == ((), (flags.FRAME_REPLACED,))
