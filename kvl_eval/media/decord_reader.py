@@ -39,9 +39,9 @@ def _open_decord(path: Path, name: str) -> Any:
 
 def probe(path: Path, name: str) -> VideoIndex:
     """As `video_readers.probe`."""
+    reader = _open_decord(path, name)
     import decord
 
-    reader = _open_decord(path, name)
     try:
         height, width = reader[0].shape[:2]
         times = reader.get_frame_timestamp(range(len(reader)))[:, 0].tolist()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from PIL import Image
 
 from kvl_eval import flags
 from kvl_eval.check_data import check
-from kvl_eval.errors import MediaError
+from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.evaluation import EvaluationResult, evaluate
 from kvl_eval.media import large, pyav_reader
 from kvl_eval.media.documents import probe_document
@@ -35,7 +37,7 @@ from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef, PdfRef, VideoRef
-from tests.clips import number_of, write_clip
+from tests.clips import DECODERS, HAS_DECORD, needs_decord, number_of, write_clip
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
 from tests.media.test_documents import raw_pdf
@@ -319,10 +321,8 @@ def test_D44_what_is_read_stays_read(tmp_path: Path) -> None:
 CUT = VideoRef(name="cut", path="cut_one_gop.mp4", root=str(FIELD / "video_cut" / "data"))
 
 
-@pytest.mark.parametrize("decoder", ["auto", "pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["auto", *DECODERS])
 def test_D31_a_clip_cut_inside_a_group_of_pictures_begins_where_a_player_begins(decoder: str) -> None:
-    if decoder == "decord":
-        pytest.importorskip("decord")
     video = probe_video(CUT, decoder)
     assert (video.frames, video.notes[:1]) == (45, () if decoder != "decord" else (FALLEN_BACK,))
     assert video.flags == (() if decoder != "decord" else (flags.FALLBACK_DECODER,))
@@ -353,7 +353,7 @@ def test_D31_several_groups_and_a_late_start(tmp_path: Path) -> None:
         assert video.seconds(video.frames - 1) == pytest.approx((59 - left_out) / 25, abs=0.002)
         assert not any("frames," in note for note in video.notes)
         assert video.flags == ()
-        if find_spec("decord") is not None:
+        if HAS_DECORD:
             asked = probe_video(VideoRef(name="x", path=path.name, root=str(tmp_path)), "decord")
             assert (asked.flags, asked.frames) == ((flags.FALLBACK_DECODER,), 60 - left_out)
 
@@ -367,10 +367,10 @@ def late_start(data: bytes, frames: int) -> bytes:
     return data[: place + 8] + struct.pack(">i", begin + frames * scale // 25) + data[place + 12 :]
 
 
+@needs_decord
 def test_D31_a_fallback_is_flagged_and_files_with_a_late_start_never_fall_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("decord")
     write_clip(tmp_path / "x.mp4", 10)
 
     def fails(path: Path, name: str) -> Any:
@@ -452,3 +452,39 @@ def test_D32_a_replaced_frame_is_flagged(tmp_path: Path) -> None:
     video = probe_video(VideoRef(name="x", path="tail.mp4", root=str(tmp_path)), "pyav")
     first, last = decode_frames(video, [0, video.frames - 1])
     assert (first.flags, last.flags) == ((), (flags.FRAME_REPLACED,))
+
+
+# -- P34: without decord ----------------------------------------------------------------------------------------
+
+
+def test_P34_nothing_depends_on_decord_being_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", 12)
+    (tmp_path / "header.mp4").write_bytes(whole.read_bytes()[:32])
+    monkeypatch.setitem(sys.modules, "decord", None)
+    for decoder in ("auto", "pyav"):
+        sound, broken = (VideoRef(name="x", path=name, root=str(tmp_path)) for name in ("whole.mp4", "header.mp4"))
+        video = probe_video(sound, decoder)
+        assert (video.frames, video.notes, video.flags) == (12, (), ())
+        with pytest.raises(MediaError) as refusal:
+            probe_video(broken, decoder)
+        assert refusal.value.reason == "media_corrupt"
+        assert "decord" not in str(refusal.value.why)
+    with pytest.raises(ConfigError) as absent:
+        probe_video(sound, "decord")
+    assert absent.value.fix == "auto or pyav"
+
+
+@pytest.mark.slow
+def test_P34_every_video_test_passes_without_decord(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['decord'] = None\n")
+    files = ("media/test_video.py", "media/test_real_clips.py", "run/test_video_run.py", "faults/test_media.py")
+    tests = Path(__file__).resolve().parents[1]
+    paths = os.pathsep.join([str(tmp_path), str(tests.parent)])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(tests / file) for file in files)],
+        cwd=tests.parent,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
