@@ -255,6 +255,7 @@ def _pages(ref: PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowe
     document: Document = probe_document(ref)
     sizes = [shrink(*size) for size in document.sizes]
     key = {"file": document.sha256, "dpi": ref.dpi, "sizes": sizes, "decoder": document.renderer}
+    key |= {"rule": MEDIA_RULES["pdf_forms"]}
     entries = _cached(prep.cache, key, map(_page_entry, render_pages(ref, shrink=shrink)))
     note = document.note
     for number, (image, facts) in enumerate(entries):
@@ -284,7 +285,7 @@ def _frame_entry(frame: Frame) -> CachedPicture:
 
 
 def _page_entry(page: Page) -> CachedPicture:
-    return page.image, PictureFacts(page.index)
+    return page.image, PictureFacts(page.index, flags=page.flags)
 
 
 def _prepared(image: Image.Image, facts: PictureFacts, base: MediaInfo, style: ImagePrep) -> PreparedImage:

@@ -15,6 +15,7 @@ MEDIA_RULES: Mapping[str, int] = MappingProxyType(
     {
         "image_orientation": 1,  # turned upright where a picture is opened
         "image_depth": 1,  # grey of more than 8 bits, as `pixels` says
+        "pdf_forms": 1,  # drawn, as `documents` says
         "video_frames": 1,  # edit lists, frames without times of their own, as `pyav_reader` says
     }
 )

@@ -27,13 +27,14 @@ from kvl_eval.check_data import check
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.evaluation import EvaluationResult, evaluate
 from kvl_eval.media import large, pyav_reader
-from kvl_eval.media.documents import probe_document
+from kvl_eval.media.documents import probe_document, render_pages
 from kvl_eval.media.images import ImagePrep, Opening, header_size, prepare_image
 from kvl_eval.media.large import turn_for
 from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.media.subtitles import as_srt, lines_at_frames, lines_at_own_frames
 from kvl_eval.media.video import decode_frames, probe_video
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
+from kvl_eval.reports.table import final_table
 from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
 from kvl_eval.types import ImageRef, PdfRef, VideoRef
@@ -488,3 +489,87 @@ def test_P34_every_video_test_passes_without_decord(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+# -- D30: forms -------------------------------------------------------------------------------------------------
+
+SQUARE = "0 g 2 2 16 16 re f"
+FIELDS = {  # by the box on the page, in points from the lower left
+    (20, 150, 120, 170): "/FT /Tx /T (text) /V (WWWWW) /DA (/Helv 14 Tf 0 g)",
+    (20, 110, 120, 130): "/FT /Ch /Ff 131072 /T (list) /Opt [(one) (MMMMM)] /V (MMMMM) /DA (/Helv 14 Tf 0 g)",
+    (20, 70, 40, 90): "/FT /Btn /T (box) /V /Yes /AS /Yes /AP << /N << /Yes 5 0 R >> >>",
+    (20, 30, 40, 50): "/FT /Sig /T (seal) /AP << /N 5 0 R >>",
+}
+
+
+def form(fields: dict[tuple[int, ...], str]) -> bytes:
+    """A page of 200 x 200 points with form fields."""
+    numbers = [f"{number} 0 R" for number in range(6, 6 + len(fields))]
+    resources = "/NeedAppearances true /DA (/Helv 0 Tf 0 g) /DR << /Font << /Helv 4 0 R >> >>"
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [{' '.join(numbers)}] {resources} >> >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Annots [{' '.join(numbers)}] >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        f"<< /Type /XObject /Subtype /Form /BBox [0 0 20 20] /Length {len(SQUARE)} >>\nstream\n{SQUARE}\nendstream",
+    ]
+    for box, entries in fields.items():
+        where = " ".join(map(str, box))
+        objects.append(f"<< /Type /Annot /Subtype /Widget /F 4 /P 3 0 R /Rect [{where}] {entries} >>")
+    return written(objects)
+
+
+def written(objects: list[str]) -> bytes:
+    data, places = b"%PDF-1.7\n", []
+    for number, text in enumerate(objects, 1):
+        places.append(len(data))
+        data += f"{number} 0 obj\n{text}\nendobj\n".encode()
+    table = b"".join(f"{place:010d} 00000 n \n".encode() for place in places)
+    head = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode()
+    end = f"trailer << /Root 1 0 R /Size {len(objects) + 1} >>\nstartxref\n{len(data)}\n%%EOF".encode()
+    return data + head + table + end
+
+
+def dark_inside(image: Image.Image, box: tuple[int, ...], height: int) -> int:
+    """Dark pixels inside a box in points, of a page rendered at 72 dots an inch."""
+    left, low, right, high = box
+    return int((np.asarray(image.convert("L"))[height - high : height - low, left:right] < 128).sum())
+
+
+def test_D30_what_form_fields_hold_is_drawn() -> None:
+    (page,) = render_pages(PdfRef(name="x", path="x.pdf", data=form(FIELDS), dpi=72))
+    for box in FIELDS:
+        assert dark_inside(page.image, box, 200) > 20, box
+    assert page.flags == (flags.FORM_DRAWN,)
+    assert dark_inside(page.image, (130, 10, 190, 190), 200) == 0
+
+
+def test_D30_pages_without_fields_carry_no_flag() -> None:
+    (page,) = render_pages(PdfRef(name="x", path="x.pdf", data=form({}), dpi=72))
+    (plain,) = render_pages(PdfRef(name="x", path="x.pdf", data=raw_pdf("/MediaBox [0 0 200 200]"), dpi=72))
+    assert page.flags == plain.flags == ()
+
+
+def test_D30_a_run_shows_the_form_and_says_so(stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "data" / "documents").mkdir(parents=True)
+    (tmp_path / "data" / "documents" / "form.pdf").write_bytes(form(FIELDS))
+    row = {"question": "?", "answer": "1", "answer_format": "Int", "evidence_pages": "[1]", "evidence_sources": "[]"}
+    (tmp_path / "data" / "samples.json").write_text(json.dumps([{**row, "doc_id": "form.pdf"}]))
+    for _ in range(2):  # the second run finds the page in the cache
+        done = run("mmlongbench-doc", stub, tmp_path, data_dir=str(tmp_path / "data"))
+        (record,) = done.folder.records("mmlongbench-doc")
+        assert [medium.flags for medium in record.media] == [(flags.FORM_DRAWN,)]
+    assert "1 of 1 samples: page drawn with its form fields" in final_table(done.folder.results())
+    blind = run("mmlongbench-doc", stub, tmp_path, data_dir=str(tmp_path / "data"), blind=True)
+    (record,) = blind.folder.records("mmlongbench-doc")
+    assert record.flags == ()
+    first, second, _ = (asked.pictures for asked in stub.asked)
+    assert first == second
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["form_acrobatReader.pdf", "form_evince.pdf"])
+def test_D30_the_forms_of_the_field_show_what_was_typed(shared: Path, name: str) -> None:
+    root = str(shared / "field" / "pdf_forms" / "documents")
+    (page,) = render_pages(PdfRef(name=name, path=name, root=root, dpi=72))
+    assert dark_inside(page.image, (91, 756, 178, 772), 842) > 20
