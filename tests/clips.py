@@ -6,10 +6,12 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
 from kvl_eval.media.frame_rules import with_flags
@@ -17,6 +19,9 @@ from kvl_eval.media.video import TIME_LIMIT, Frame, as_shown, chosen_frames, dec
 from kvl_eval.types import VideoRef
 
 BITS = 8
+HAS_DECORD = find_spec("decord") is not None
+DECODERS = ("pyav", "decord") if HAS_DECORD else ("pyav",)
+needs_decord = pytest.mark.skipif(not HAS_DECORD, reason="decord is not installed")
 
 
 def picture(number: int, size: tuple[int, int] = (160, 96)) -> np.ndarray:

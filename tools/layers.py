@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
-BASE = ("errors", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
+BASE = ("errors", "flags", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Layer:
 
 LAYERS = (
     Layer("errors", "the exception tree", base=()),
+    Layer("flags", "what may have changed an answer: a closed list, and its words", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
     Layer("cells", "what a cell holds: nothing, a list, options by letter, gold, a known value", base=("errors",)),
@@ -55,7 +56,7 @@ LAYERS = (
     Layer(ARCHITECTURE, "one architecture a folder; none knows another", ("families", "model", "pictures", "thinking")),
     Layer(
         "media",
-        "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `video_readers`, "
+        "`images` opened safely, `pool` of worker processes, `video` frames by `frame_rules` through `pyav_reader`, "
         "`subtitles`, `documents`; `layout` in a prompt, `fit` to the context, `drawn` frames, `cache`",
         ("pictures",),
     ),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
+from kvl_eval.audit.flag_differences import FlagDifference, flag_differences, flags_of
 from kvl_eval.audit.paired import LinesBySample, PairedLines, SampleKey, paired
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import UsageError, unknown
@@ -64,12 +65,13 @@ class TaskComparison:
     a: ComparedSetting
     b: ComparedSetting
     pairs: PairedLines
+    flags: tuple[FlagDifference, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """Counts, means, difference with its interval and test, and the samples lost and gained."""
         pairs, scores = self.pairs, self.pairs.scores
         setting = {"task": self.task, "title": self.title, "a": encode(self.a), "b": encode(self.b)}
-        counts = encode_object(pairs.counts)
+        counts = {**encode_object(pairs.counts), "flags": [encode(difference) for difference in self.flags]}
         if scores is None:
             return {**setting, **counts, "difference": None, "lost": [], "gained": []}
         found = scores.difference
@@ -122,6 +124,7 @@ class _Side:
     """One task of one run under one protocol and judge: its score lines by budget and by sample."""
 
     run: RunReader
+    task: str
     scorer: str
     lines: Mapping[Budget, LinesBySample]
 
@@ -230,7 +233,15 @@ def _of_task(a: RunReader, b: RunReader, name: str, protocols: Protocols) -> Ite
             a=left.setting(before),
             b=right.setting(after),
             pairs=paired(left.lines.get(before, {}), right.lines.get(after, {}), changed),
+            flags=_flags(left, before, right, after),
         )
+
+
+def _flags(a: _Side, before: Budget, b: _Side, after: Budget) -> tuple[FlagDifference, ...]:
+    """None where both sides are the same answers."""
+    if _is_same(a.run, b.run) and before == after:
+        return ()
+    return flag_differences(flags_of(a.run, a.task, *before), flags_of(b.run, b.task, *after))
 
 
 def _default_scorer(a: RunReader, b: RunReader, task: Task) -> str:
@@ -260,7 +271,7 @@ def _side(run: RunReader, name: str, scorer: str) -> _Side:
     grouped: dict[Budget, dict[SampleKey, ScoreLine]] = {}
     for line in lines or score_run(run, task, protocol, view, judge).lines:
         grouped.setdefault(Budget(line.budget, line.policy), {})[line.sample_id, line.repeat] = line
-    return _Side(run, scorer, grouped)
+    return _Side(run, name, scorer, grouped)
 
 
 def _check_asked(run: RunReader, task: str, judge: JudgeView) -> None:

@@ -33,6 +33,7 @@ def _task(task: TaskComparison) -> list[str]:
     counts, scores = task.pairs.counts, task.pairs.scores
     sides = " against ".join(map(_setting, (task.a, task.b)))
     lines = [f"{plain(task.task)}  {sides}", f"  same samples        {counts.n}{_left_out(counts)}"]
+    lines += [f"  flags               {difference.as_text()}" for difference in task.flags]
     if scores is None:
         return [*lines, "  nothing to compare: no sample is scored in both"]
     lines += _scores(scores, counts)

@@ -43,6 +43,7 @@ SAME = (
     "frames",
     "fps",
     "max_pixels",
+    "max_image_pixels",
     "video_decoder",
     "timeout",
     "num_workers",

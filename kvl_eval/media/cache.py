@@ -49,6 +49,7 @@ class PictureFacts:
     index: int
     timestamp: float | None = None
     note: str | None = None
+    flags: tuple[str, ...] = ()  # of what is odd about it, what may change an answer
 
 
 CachedPicture = tuple[Image.Image, PictureFacts]
@@ -200,7 +201,9 @@ def _open(path: Path) -> zipfile.ZipFile | None:
 
 
 def _facts(stored: zipfile.ZipFile) -> list[PictureFacts]:
-    return [PictureFacts(**facts) for facts in json.loads(stored.read(FACTS))]
+    return [
+        PictureFacts(**{**facts, "flags": tuple(facts.get("flags", ()))}) for facts in json.loads(stored.read(FACTS))
+    ]
 
 
 def _remove(path: Path, error: Exception) -> None:

@@ -1,23 +1,26 @@
 """Pages of a PDF as pictures, rendered by pdfium: one at a time, in document order, up to a limit that is recorded.
 
 A page of w x h points at D dots an inch becomes ceil(w * D / 72) x ceil(h * D / 72) pixels on white, as it is shown
-(its own rotation applied), with annotations and without form fields. Scripts in a document are never run, and nothing
-a document links to is opened.
+(its own rotation applied), with annotations and with form fields and what they hold, as viewers draw them. Scripts in a
+document are never run, XFA forms stay off, and nothing a document links to is opened.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from kvl_eval import flags
 from kvl_eval.errors import MediaError
-from kvl_eval.media.images import MAX_BYTES, MAX_PIXELS, safe_path
+from kvl_eval.media.images import MAX_BYTES, safe_path
+from kvl_eval.media.large import LARGE
 from kvl_eval.media.regular import open_regular
 from kvl_eval.types import PdfRef
 
@@ -46,11 +49,12 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Page:
-    """A page as the model will see it: RGB, shrunk; its number from 0; its size in pixels before shrinking."""
+    """A page as the model will see it: RGB, shrunk; its number from 0; its size in pixels before shrinking; flags."""
 
     image: Image.Image
     index: int
     size: tuple[int, int]
+    flags: tuple[str, ...] = ()
 
 
 def probe_document(ref: PdfRef) -> Document:
@@ -122,13 +126,38 @@ def _opened(data: bytes, name: str) -> Iterator[Any]:
         pdf = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         encrypted = "assword" in str(error)
-        raise _corrupt(name, "the document is encrypted" if encrypted else str(error)) from None
+        raise _corrupt(name, "it needs a password" if encrypted else str(error)) from None
     try:
+        _begin_forms(pdf)
         if not len(pdf):
             raise _corrupt(name, "the document has no pages")
         yield pdf
     finally:
         pdf.close()
+
+
+def _begin_forms(pdf: Any) -> None:
+    """Have form fields drawn, where there are any; a form that pdfium cannot take is left out as before."""
+    import pypdfium2
+
+    with suppress(pypdfium2.PdfiumError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pdf.init_forms(pypdfium2.raw.FPDF_FORMFILLINFO(version=2, xfa_disabled=True))
+
+
+def _has_widgets(pdf: Any, page: Any) -> bool:
+    """Whether form fields are drawn on a page."""
+    from pypdfium2 import raw
+
+    if not pdf.formenv:
+        return False
+    for number in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, number)
+        kind = raw.FPDFAnnot_GetSubtype(annotation)
+        raw.FPDFPage_CloseAnnot(annotation)
+        if kind == raw.FPDF_ANNOT_WIDGET:
+            return True
+    return False
 
 
 def _pixels(pdf: Any, number: int, ref: PdfRef) -> tuple[int, int]:
@@ -143,9 +172,9 @@ def _pixels(pdf: Any, number: int, ref: PdfRef) -> tuple[int, int]:
 
 def _size(width: float, height: float, dpi: int, name: str) -> tuple[int, int]:
     across, down = math.ceil(width * dpi / 72), math.ceil(height * dpi / 72)
-    if across * down > MAX_PIXELS:
+    if across * down > LARGE:
         raise MediaError(
-            "media.too_large", f"{name} is too large: {across} x {down} pixels, the limit is {MAX_PIXELS} pixels"
+            "media.too_large", f"{name} is too large: {across} x {down} pixels, the limit is {LARGE} pixels"
         )
     if across < 1 or down < 1:
         raise _corrupt(name, f"a page of {width} x {height} points")
@@ -160,8 +189,9 @@ def _rendered(pdf: Any, number: int, name: str, dpi: int, shrink: Shrink | None)
         try:
             width, height = page.get_size()
             size = _size(width, height, dpi, f"{name} page {number + 1}")
-            bitmap = page.render(scale=dpi / 72, may_draw_forms=False, rev_byteorder=True, prefer_bgrx=False)
+            bitmap = page.render(scale=dpi / 72, may_draw_forms=True, rev_byteorder=True, prefer_bgrx=False)
             image = bitmap.to_pil().convert("RGB")
+            marks = (flags.FORM_DRAWN,) if _has_widgets(pdf, page) else ()
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:
@@ -169,7 +199,7 @@ def _rendered(pdf: Any, number: int, name: str, dpi: int, shrink: Shrink | None)
     wanted = size if shrink is None else shrink(*size)
     if image.size != wanted:
         image = image.resize(wanted, Image.Resampling.BICUBIC)
-    return Page(image=image, index=number, size=size)
+    return Page(image=image, index=number, size=size, flags=marks)
 
 
 def _corrupt(name: str, why: str) -> MediaError:

@@ -1,7 +1,8 @@
 """Pictures for a server: every picture, frame and page of a prompt as lossless PNG bytes, made in a worker process.
 
-What a server receives is upright RGB without metadata, so that no server's own rules for alpha, EXIF or colour profiles
-apply: pictures are opened by the rules of `images` (`reference` drops alpha, `vlmevalkit` puts it on white).
+What a server receives is RGB without metadata, so that no server's own rules for alpha, EXIF or colour profiles
+apply: pictures are opened by the rules of `images` (`reference` turns them upright and drops alpha, `vlmevalkit`
+leaves them as they lie and puts alpha on white).
 
 Pictures keep their size unless `--max-pixels` says otherwise, as only the server knows what its model sees. Frames and
 pages are shrunk to 802,816 pixels, Kimi-VL's own limit, or to `--max-pixels`: a prompt may hold a hundred of them.
@@ -18,8 +19,9 @@ from io import BytesIO
 
 from PIL import Image
 
+from kvl_eval.flags import in_order
 from kvl_eval.media.cache import PictureFacts
-from kvl_eval.media.images import BLIND, on_white, open_image, read_bytes
+from kvl_eval.media.images import BLIND, in_turn, open_image, read_bytes
 from kvl_eval.media.layout import MediaPrep, PicturePlace, PromptLayout, lay_out, unrolled
 from kvl_eval.media.video import joined
 from kvl_eval.pictures import Size
@@ -92,7 +94,8 @@ def _encoded(ref: MediaRef, prep: MediaPrep) -> Iterator[EncodedPicture]:
         if prep.images.blind:
             image = Image.new("RGB", image.size, BLIND)
         note = joined(base.note, facts.note, "blind" if prep.images.blind else None)
-        info = replace(base, index=facts.index, timestamp=facts.timestamp, note=note)
+        marks = () if prep.images.blind else in_order((*base.flags, *facts.flags))
+        info = replace(base, index=facts.index, timestamp=facts.timestamp, note=note, flags=marks)
         return EncodedPicture(png=_png(image), info=info)
 
     yield from unrolled(ref, prep, shrink, finish)
@@ -100,29 +103,34 @@ def _encoded(ref: MediaRef, prep: MediaPrep) -> Iterator[EncodedPicture]:
 
 def _picture(ref: ImageRef, prep: MediaPrep) -> EncodedPicture:
     data = read_bytes(ref)
-    image, notes = open_image(data, ref.name)
-    size = image.size
-    shown = size if prep.max_pixels is None else within(*size, prep.max_pixels)
-    if prep.images.blind:
-        image, notes = Image.new("RGB", shown, BLIND), [*notes, "blind"]
-    else:
-        image = on_white(image) if prep.images.style == "vlmevalkit" else image.convert("RGB")
-        image = image if shown == size else image.resize(shown, Image.Resampling.BICUBIC)
+    with in_turn(data, ref.name, prep.images.opening):
+        return _encoded_picture(data, ref.name, prep)
+
+
+def _encoded_picture(data: bytes, name: str, prep: MediaPrep) -> EncodedPicture:
+    opened = open_image(data, name, prep.images.opening, blind=prep.images.blind)
+    size = opened.size if prep.max_pixels is None else within(*opened.size, prep.max_pixels)
+    image = opened.image.convert("RGB")
     info = MediaInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         kind="image",
-        w=size[0],
-        h=size[1],
-        resized_to=shown,
+        w=opened.size[0],
+        h=opened.size[1],
+        resized_to=size,
         tokens=0,
-        note="; ".join(notes) or None,
+        note=opened.note,
+        flags=opened.flags,
     )
-    return EncodedPicture(png=_png(image), info=info)
+    resized = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+    return EncodedPicture(png=_png(resized), info=info)
 
 
 def _png(image: Image.Image) -> bytes:
+    """Chunks IHDR, IDAT and IEND, whatever came with the picture."""
+    bare = image.copy()
+    bare.info = {}
     buffer = BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    bare.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -1,14 +1,14 @@
 """Open pictures safely and prepare them for the model: bytes in, uint8 patches out. numpy and Pillow only.
 
-Rules, each recorded in `MediaInfo.note` where it applied:
+Rules, recorded in `MediaInfo.note` where they applied, and in its `flags` where they may change an answer:
 
 - nothing is decoded before the header's size was checked, and a file is decoded whole or not at all;
-- `reference` hands the picture to the checkpoint's own processor as it is: no EXIF rotation, alpha dropped, resizing
-  before conversion to RGB (`kvl_eval.pictures.PictureRule`);
-- `vlmevalkit` puts pictures with alpha on white and converts to RGB first, as that harness does;
+- `reference` hands the picture, turned upright, to the checkpoint's own processor: alpha dropped, resizing before
+  conversion to RGB (`kvl_eval.pictures.PictureRule`);
+- `vlmevalkit` turns nothing, puts pictures with alpha on white and converts to RGB first, as that harness does;
 - of an animation or a multi-page file the first frame counts;
-- 16-bit and 32-bit integer grey keeps its upper 8 of 16 bits, float grey is cut to 0..255 (Pillow alone would turn
-  everything above 255 white); CMYK, LAB and YCbCr are converted by Pillow after resizing, without colour profiles;
+- orientation and grey of more than 8 bits by the rules of `pixels` (Pillow alone would turn everything above 255
+  white); CMYK, LAB and YCbCr are converted by Pillow after resizing, without colour profiles;
 - a picture that the processor refuses for its length is shrunk to the longest legal side first (`pre_shrunk`).
 """
 
@@ -21,7 +21,8 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -29,9 +30,22 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from PIL import Image, UnidentifiedImageError
 
+from kvl_eval import flags
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
+from kvl_eval.media.formats import picture_format, picture_formats
+from kvl_eval.media.large import own_limit, too_many_pixels, turn_for
+from kvl_eval.media.pixels import (
+    WIDE_GREY,
+    hides_something,
+    is_uniform,
+    narrow_grey,
+    orientation_of,
+    upright,
+    upright_size,
+)
 from kvl_eval.media.regular import open_regular
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.pictures import PictureRule
 from kvl_eval.types import ImageRef, ImageStyle, MediaInfo
 
@@ -41,9 +55,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_PIXELS = 89_478_485  # Pillow's own threshold: 256 MiB as RGB
 MAX_BYTES = 256 * 2**20
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # raster formats; none runs code
 BLIND = (128, 128, 128)
 STYLES = get_args(ImageStyle)
 
@@ -61,7 +73,17 @@ _DECODE_ERRORS = (
     struct.error,
     zlib.error,
 )
-_WIDE_GREY = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a picture's file is opened: `vlmevalkit` turns nothing, more pixels than `most` are refused."""
+
+    style: ImageStyle = "reference"
+    most: int = MAX_IMAGE_PIXELS
+
+
+AS_REFERENCE = Opening()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +94,44 @@ class ImagePrep:
         config: the checkpoint's rule.
         style:  `reference` or `vlmevalkit`.
         blind:  every pixel becomes (128, 128, 128), sizes and token counts stay.
+        most:   pixels of a file; above it is refused.
     """
 
     config: PictureRule
     style: ImageStyle = "reference"
     blind: bool = False
+    most: int = MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise ConfigError("config.image_prep", f"no image preparation {self.style!r}", fix=" or ".join(STYLES))
+
+    @property
+    def opening(self) -> Opening:
+        """How files are opened for it."""
+        return Opening(style=self.style, most=self.most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenedImage:
+    """A decoded first frame in a mode Pillow can resize and convert, and what was done to it.
+
+    Attributes:
+        image: of 8 bits a channel, upright unless the style turns nothing; on white under `vlmevalkit`, grey if blind.
+        size:  (width, height).
+        notes: on the rules that applied.
+        flags: of these what may change an answer; none if blind.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str | None:
+        """The notes in one line, or None."""
+        return "; ".join(self.notes) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,23 +155,25 @@ def prepare_image(ref: ImageRef, prep: ImagePrep) -> PreparedImage:
     Raises: MediaError `media.missing`, `media.corrupt`, `media.too_large` or `media.path_outside`.
     """
     data = read_bytes(ref)
-    image, notes = open_image(data, ref.name)
-    size = image.size
-    if prep.blind:
-        image, notes = Image.new("RGB", size, BLIND), [*notes, "blind"]
-    elif prep.style == "vlmevalkit":
-        image = on_white(image)
-    image, pre_shrunk = _pre_shrink(image, prep.config)
-    patches, grid = _guarded(ref.name, lambda: prep.config.patches(image))
+    with in_turn(data, ref.name, prep.opening):
+        return _prepared(data, ref.name, prep)
+
+
+def _prepared(data: bytes, name: str, prep: ImagePrep) -> PreparedImage:
+    opened = open_image(data, name, prep.opening, blind=prep.blind)
+    image, pre_shrunk = _pre_shrink(opened.image, prep.config)
+    patches, grid = _guarded(name, lambda: prep.config.patches(image))
+    shrunk = (flags.PRE_SHRUNK,) if pre_shrunk and not prep.blind else ()
     info = MediaInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         kind="image",
-        w=size[0],
-        h=size[1],
+        w=opened.size[0],
+        h=opened.size[1],
         resized_to=prep.config.size(*image.size).resized,
         tokens=grid[0] * grid[1] // prep.config.patches_per_token,
         pre_shrunk=pre_shrunk,
-        note="; ".join(notes) or None,
+        note=opened.note,
+        flags=flags.in_order((*opened.flags, *shrunk)),
     )
     return PreparedImage(patches=patches, grid=grid, info=info)
 
@@ -138,16 +191,19 @@ def read_bytes(ref: ImageRef) -> bytes:
     return _checked(_file_bytes(safe_path(ref.path, ref.root, ref.name), ref.name), ref.name)
 
 
-def header_size(ref: ImageRef) -> tuple[int, int]:
-    """(width, height) of a picture as its header says; nothing is decoded or drawn. Raises: MediaError."""
+def header_size(ref: ImageRef, opening: Opening = AS_REFERENCE) -> tuple[int, int]:
+    """(width, height) of a picture as it will be shown; nothing is drawn. Raises: MediaError."""
     if ref.drawn is not None:
         return ref.drawn.width, ref.drawn.height
-    return size_in_header(read_bytes(ref), ref.name)
+    return size_in_header(read_bytes(ref), ref.name, opening)
 
 
-def size_in_header(data: bytes, name: str) -> tuple[int, int]:
-    """(width, height) as the header of a picture file says. Raises: MediaError."""
-    return _guarded(name, lambda: _open_header(data).size)
+def size_in_header(data: bytes, name: str, opening: Opening = AS_REFERENCE) -> tuple[int, int]:
+    """(width, height) of a picture file as it will be shown. Raises: MediaError."""
+    image = _begun(data, name, opening)
+    if opening.style == "vlmevalkit":
+        return image.size
+    return upright_size(image, _guarded(name, lambda: orientation_of(image, data)))
 
 
 def safe_path(path: str, root: str | None, name: str) -> Path:
@@ -176,47 +232,92 @@ def safe_path(path: str, root: str | None, name: str) -> Path:
     return real
 
 
-def open_image(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
-    """The decoded first frame in a mode Pillow can resize and convert, and notes on the rules that applied.
+@contextmanager
+def in_turn(data: bytes, name: str, opening: Opening) -> Iterator[None]:
+    """A time in which no other large picture is decoded, where this is one. Raises: MediaError."""
+    width, height = _begun(data, name, opening).size
+    with turn_for(width * height):
+        yield
 
-    Raises: MediaError `media.corrupt`, or `media.too_large` from the header alone.
+
+def open_image(data: bytes, name: str, opening: Opening = AS_REFERENCE, *, blind: bool = False) -> OpenedImage:
+    """The picture of a file.
+
+    Raises: MediaError `media.corrupt`; `media.unsupported` for values no rule reads; `media.too_large` from the header
+        alone.
     """
-    image = _guarded(name, lambda: _open_header(data))
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name, f"{image.width} x {image.height} pixels", f"{MAX_PIXELS} pixels")
-    notes = []
+    image, style = _begun(data, name, opening), opening.style
+    notes, marks = [], []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"first of {image.n_frames} frames")  # type: ignore[attr-defined]
+        marks.append(flags.FIRST_FRAME_ONLY)
+    orientation = _guarded(name, lambda: orientation_of(image, data))
     _guarded(name, image.load)
-    orientation = _guarded(name, image.getexif).get(0x0112, 1)
-    if orientation not in (0, 1):
-        notes.append(f"EXIF orientation {orientation} not applied")
-    if image.mode in _WIDE_GREY or image.mode == "F":
-        notes.append(f"{image.mode} to 8-bit grey")
-        image = _narrow_grey(image)
-    elif image.mode not in ("1", "L", "P", "RGB"):
-        notes.append(f"mode {image.mode}")
-    return image, notes
+    if orientation != 1:
+        turned = orientation is not None and (style == "reference" or image.format == "TIFF")
+        number = "that cannot be read" if orientation is None else orientation
+        notes.append(f"EXIF orientation {number} {'' if turned else 'not '}applied")
+        marks.append(flags.EXIF_APPLIED if turned else flags.EXIF_IGNORED)
+    if style == "reference":
+        image = upright(image, orientation)
+    if image.mode not in ("1", "L", "P", "RGB"):
+        notes.append(f"{image.mode} to 8-bit grey" if image.mode in WIDE_GREY else f"mode {image.mode}")
+    if blind:
+        return OpenedImage(image=Image.new("RGB", image.size, BLIND), size=image.size, notes=(*notes, "blind"))
+    if image.mode in WIDE_GREY:
+        image, narrowed = _guarded(name, lambda: narrow_grey(image, data, name))
+        marks += narrowed
+    if style == "vlmevalkit":
+        image = on_white(image)
+    elif _guarded(name, lambda: hides_something(image)):
+        marks.append(flags.ALPHA_DROPPED)
+    image.info.pop("transparency", None)  # which Pillow would carry into modes that it does not fit
+    if _guarded(name, lambda: is_uniform(image)):
+        marks.append(flags.UNIFORM)
+    return OpenedImage(image=image, size=image.size, notes=tuple(notes), flags=flags.in_order(marks))
 
 
-def _open_header(data: bytes) -> Image.Image:
-    return Image.open(BytesIO(data), formats=FORMATS)
+def _begun(data: bytes, name: str, opening: Opening) -> Image.Image:
+    """A picture of which no more than the header is read.
+
+    Raises: MediaError `media.corrupt`, naming the format of one that is not read; `media.too_large`.
+    """
+
+    def begin() -> Image.Image:
+        try:
+            return Image.open(BytesIO(data), formats=picture_formats())
+        except UnidentifiedImageError:
+            raise _unread(data, name) from None
+
+    image = _guarded(name, begin)
+    if image.width * image.height > opening.most:
+        raise too_many_pixels(name, image.size, opening.most)
+    return image
+
+
+def _unread(data: bytes, name: str) -> MediaError:
+    form = picture_format(data)
+    if form is None or form in picture_formats():
+        known = f"no picture in a known format ({', '.join(picture_formats())})"
+        return MediaError(
+            "media.corrupt", f"{name} cannot be decoded", why=known if form is None else f"a broken {form}"
+        )
+    return MediaError(
+        "media.corrupt",
+        f"{name} cannot be decoded",
+        why=f"{form} images are not read; convert to PNG or JPEG",
+        fix="convert it to PNG or JPEG",
+    )
 
 
 def _guarded(name: str, action: Callable[[], T]) -> T:
     """Run a step of decoding; whatever a broken file makes Pillow raise becomes a MediaError."""
     try:
-        with warnings.catch_warnings():
+        with own_limit(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # damaged metadata beside sound pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             return action()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        found = re.search(r"\d+", str(error))
-        raise _too_large(name, f"{found[0] if found else 'too many'} pixels", f"{MAX_PIXELS} pixels") from None
     except _DECODE_ERRORS as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        why = f"no picture in a known format ({', '.join(FORMATS)})" if unknown else str(error) or type(error).__name__
-        raise MediaError("media.corrupt", f"{name} cannot be decoded", why=why) from None
+        raise MediaError("media.corrupt", f"{name} cannot be decoded", why=str(error) or type(error).__name__) from None
 
 
 def _checked(data: bytes, name: str) -> bytes:
@@ -260,15 +361,6 @@ def _hub_blobs(root: Path) -> list[Path]:
     """The hub client keeps a snapshot's files as links to `blobs` beside `snapshots`."""
     homes = [folder.parent for folder in (root, *root.parents) if folder.name == "snapshots"]
     return [(home / "blobs").resolve() for home in homes[:1]]
-
-
-def _narrow_grey(image: Image.Image) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(image)
-    if image.mode == "F":
-        return Image.fromarray(np.nan_to_num(values).clip(0, 255).astype(np.uint8))
-    return Image.fromarray((values.astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from kvl_eval.flags import in_order
 from kvl_eval.media.cache import CachedPicture, MediaCache, PictureFacts
 from kvl_eval.media.documents import Document, Page, probe_document, render_pages
 from kvl_eval.media.fit import limited, seen_size, within_pixels
 from kvl_eval.media.frame_rules import FrameSampling, with_flags
 from kvl_eval.media.images import BLIND, ImagePrep, PreparedImage, header_size, prepare_image
-from kvl_eval.media.settings import MediaSettings
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS, MEDIA_RULES, MediaSettings
 from kvl_eval.media.subtitles import Clip, ShownFrame, spelled_out
 from kvl_eval.media.video import (
     Frame,
@@ -77,7 +78,12 @@ class MediaPrep:
     def of(cls, rule: PictureRule, settings: MediaSettings, cache: MediaCache | None = None) -> MediaPrep:
         """How settings want media prepared. Raises: ConfigError, for what no sample could be prepared with."""
         return cls(
-            images=ImagePrep(config=rule, style=settings.image_prep, blind=settings.blind),
+            images=ImagePrep(
+                config=rule,
+                style=settings.image_prep,
+                blind=settings.blind,
+                most=settings.max_image_pixels or MAX_IMAGE_PIXELS,
+            ),
             decoder=settings.video_decoder,
             frames=settings.frames,
             fps=settings.fps,
@@ -151,7 +157,8 @@ def lay_out(messages: Sequence[Message], prep: MediaPrep) -> PromptLayout:
                 places.append(PicturePlace(number, part.position, clips[part.video][1]))
             else:
                 number = refs.setdefault(part, len(refs))
-                places += [PicturePlace(number, position, size) for position, size in enumerate(_sizes(part))]
+                sizes = _sizes(part, prep)
+                places += [PicturePlace(number, position, size) for position, size in enumerate(sizes)]
         turns.append((message.role, tuple(places)))
     return PromptLayout(turns=tuple(turns), refs=tuple(refs))
 
@@ -166,12 +173,12 @@ def _clip(ref: VideoRef, prep: MediaPrep) -> tuple[Clip, Size]:
     return Clip(fps=video.fps, total=video.frames, indices=indices), video.size
 
 
-def _sizes(ref: MediaRef) -> tuple[Size, ...]:
+def _sizes(ref: MediaRef, prep: MediaPrep) -> tuple[Size, ...]:
     """Sizes of the pages of a document, or of a picture."""
     if isinstance(ref, PdfRef):
         return probe_document(ref).sizes
     assert isinstance(ref, ImageRef)
-    return (header_size(ref),)
+    return (header_size(ref, prep.images.opening),)
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------
@@ -223,6 +230,7 @@ def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], l
     path, facts = video_file(ref)
     sha256 = _file_sha256(path, (facts.st_size, facts.st_mtime_ns, facts.st_ino))
     key = {"file": sha256, "frames": choice.unique, "size": shrink(*video.size), "decoder": video.decoder}
+    key |= {"rule": MEDIA_RULES["video_frames"]}
     decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=prep.time_limit)
     entries = _cached(prep.cache, key, map(_frame_entry, decoded))
     base = MediaInfo(
@@ -234,6 +242,7 @@ def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], l
         tokens=0,
         decoder=video.decoder,
         limit=lowered,
+        flags=video.flags,
     )
     prepared = (finish(image, facts, base) for image, facts in entries)
     file_notes = video.notes
@@ -246,6 +255,7 @@ def _pages(ref: PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowe
     document: Document = probe_document(ref)
     sizes = [shrink(*size) for size in document.sizes]
     key = {"file": document.sha256, "dpi": ref.dpi, "sizes": sizes, "decoder": document.renderer}
+    key |= {"rule": MEDIA_RULES["pdf_forms"]}
     entries = _cached(prep.cache, key, map(_page_entry, render_pages(ref, shrink=shrink)))
     note = document.note
     for number, (image, facts) in enumerate(entries):
@@ -271,11 +281,11 @@ def _cached(
 
 
 def _frame_entry(frame: Frame) -> CachedPicture:
-    return frame.image, PictureFacts(frame.index, frame.timestamp, frame.note)
+    return frame.image, PictureFacts(frame.index, frame.timestamp, frame.note, frame.flags)
 
 
 def _page_entry(page: Page) -> CachedPicture:
-    return page.image, PictureFacts(page.index)
+    return page.image, PictureFacts(page.index, flags=page.flags)
 
 
 def _prepared(image: Image.Image, facts: PictureFacts, base: MediaInfo, style: ImagePrep) -> PreparedImage:
@@ -290,6 +300,7 @@ def _prepared(image: Image.Image, facts: PictureFacts, base: MediaInfo, style: I
         index=facts.index,
         timestamp=facts.timestamp,
         note=joined(base.note, facts.note, "blind" if style.blind else None),
+        flags=() if style.blind else in_order((*base.flags, *facts.flags)),
     )
     return PreparedImage(patches=patches, grid=grid, info=info)
 

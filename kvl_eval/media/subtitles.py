@@ -16,11 +16,13 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from kvl_eval.errors import MediaError
 from kvl_eval.types import ImageRef, MediaRef, Part, SubtitleRef, VideoRef
 
 _FONT = re.compile(r'<font color="white" size=".72c">(.*?)</font>')
+_FORMS = (("WEBVTT", "vtt"), ("[Script Info]", "ass"), ("[V4", "ass"))  # what begins so
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+),(\d+)")
 
 
@@ -269,7 +271,40 @@ def _joined(mixed: Sequence[int | str], frames: int) -> list[int | str]:
 
 
 def read_subtitles(ref: SubtitleRef) -> str | None:
-    """A subtitle file's text; None for a video that has none and need not. Raises: MediaError."""
+    """A subtitle file's text, as SRT where it is VTT, ASS or SSA; None for a video that has none and need not.
+
+    Raises: MediaError, also for one that holds something and no line that is spoken.
+    """
+    text = _subtitle_text(ref)
+    if text is None or ref.rule.startswith("interleave"):
+        return text
+    return as_srt(text, PurePosixPath(ref.member or ref.path or ref.video).name)
+
+
+def as_srt(text: str, file: str) -> str:
+    """The text of a subtitle file as SRT, whatever its name says; SRT stays as it is, to the character.
+
+    Raises: MediaError `media.corrupt`, for a file without a line that is spoken, unless it is blank.
+    """
+    import pysubs2
+
+    form = next((name for mark, name in _FORMS if text.lstrip().startswith(mark)), "srt")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cues = pysubs2.SSAFile.from_string(_with_plain_breaks(text), format_=form)
+    except (pysubs2.exceptions.Pysubs2Error, ValueError, OverflowError):
+        cues = pysubs2.SSAFile()
+    if not any(not cue.is_comment for cue in cues) and text.strip():
+        raise MediaError(
+            "media.corrupt",
+            f"subtitles without a cue: {file} begins {text.strip()[:40]!r}",
+            fix="put the real file there",
+        )
+    return text if form == "srt" else str(cues.to_string("srt"))
+
+
+def _subtitle_text(ref: SubtitleRef) -> str | None:
     from kvl_eval.media.images import read_bytes
 
     if ref.path is None and ref.archive is None:

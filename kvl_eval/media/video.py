@@ -4,10 +4,11 @@
 
 What a record says of it (`Frame.note`, `VideoIndex.notes`):
 
-- a frame that does not decode is replaced by the nearest one that does; a frame beyond the end by the last one; where
-  the rule gives none at all (a clip below a second under `longvideobench`), the first one is shown;
-- rotation flags are applied by both decoders; pixels are taken as square; edit lists are followed as far as their
-  packets are marked;
+- a frame that does not decode is replaced by the nearest one that does (flag `frame_replaced`); a frame beyond the end
+  by the last one; where the rule gives none at all (a clip below a second under `longvideobench`), the first is shown;
+- rotation flags are applied by both decoders; pixels are taken as square; of an edit list that starts later than the
+  first frame a player's frames are shown, which PyAV alone does: decord is not used for such files;
+- where the decoder that was asked for is not the one that decodes, the flag is `fallback_decoder`;
 - timestamps are presentation times, counted from the first frame. The published loaders compute index / average fps
   instead, seconds apart on variable frame rate; rules that choose subtitles by those count them themselves;
 - both decoders give the same pixels for 8-bit video; 10-bit differs by a few levels (mean), which is why a record
@@ -30,11 +31,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
+from kvl_eval import flags
 from kvl_eval.errors import ConfigError, MediaError
+from kvl_eval.media.formats import HEAD, container_format
 from kvl_eval.media.frame_rules import FrameSampling, frame_indices
-from kvl_eval.media.images import MAX_PIXELS, safe_path
+from kvl_eval.media.images import safe_path
+from kvl_eval.media.large import LARGE
+from kvl_eval.media.pyav_reader import starts_late
 from kvl_eval.media.regular import open_regular
-from kvl_eval.media.video_readers import VideoIndex, corrupt, decode, probe
+from kvl_eval.media.video_index import VideoIndex, corrupt
+from kvl_eval.media.video_readers import decode, probe
 from kvl_eval.types import VideoRef
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DECODERS = ("auto", "pyav", "decord")
+READ = "MP4, MOV, Matroska, WebM, AVI, MPEG-TS"
 TIME_LIMIT = 300.0  # seconds one file may take
 
 _SIGNATURES = (  # (offset, bytes): MP4 and MOV, Matroska and WebM, AVI, MPEG-TS
@@ -63,6 +70,7 @@ class Frame:
         timestamp: its presentation time in seconds.
         size:      (width, height) before shrinking.
         note:      what is odd about it, or None.
+        flags:     of that, what may change an answer.
     """
 
     image: Image.Image
@@ -70,6 +78,7 @@ class Frame:
     timestamp: float
     size: tuple[int, int]
     note: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,14 +146,17 @@ def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
     path = safe_path(ref.path, ref.root, ref.name)
     with open_regular(path, ref.name) as file:
         try:
-            facts, start = os.fstat(file.fileno()), file.read(192)
+            facts, start = os.fstat(file.fileno()), file.read(HEAD)
         except OSError as error:
             why = error.strerror
             raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=why) from None
     if not start:
         raise corrupt(ref.name, "0 bytes")
     if not any(start[offset:].startswith(mark) for offset, mark in _SIGNATURES):
-        raise corrupt(ref.name, "no video in a known format (MP4, MOV, Matroska, WebM, AVI, MPEG-TS)")
+        form = container_format(start)
+        if form is None:
+            raise corrupt(ref.name, f"no video in a known format ({READ})")
+        raise corrupt(ref.name, f"a file of the kind {form}, which is not read; remux it to MP4 (read are {READ})")
     return path, facts
 
 
@@ -190,6 +202,7 @@ def decode_frames(
             timestamp=video.seconds(one.index),
             size=video.size,
             note=None if one.index == one.asked else f"frame {one.asked} cannot be decoded, {one.index} shown",
+            flags=() if one.index == one.asked else (flags.FRAME_REPLACED,),
         )
 
 
@@ -197,19 +210,31 @@ def decode_frames(
 def _probe(path: Path, state: tuple[int, int, int], decoder: str) -> VideoIndex:
     """`state` only tells one version of the file from another."""
     name = path.name
+    if decoder == "decord" and starts_late(path, name):
+        video = _fallback(probe(path, name, "pyav"), "PyAV, since decord shows what the edit list leaves out")
+    else:
+        video = _probe_by(path, name, decoder)
+    width, height = video.size
+    if width * height > LARGE:
+        raise MediaError(
+            "media.too_large", f"{name} is too large: {width} x {height} pixels, the limit is {LARGE} pixels"
+        )
+    return video
+
+
+def _probe_by(path: Path, name: str, decoder: str) -> VideoIndex:
+    """By the decoder that was asked for; `auto` is PyAV, and decord where that fails."""
     try:
-        video = probe(path, name, "decord" if decoder == "decord" else "pyav")
+        return probe(path, name, "decord" if decoder == "decord" else "pyav")
     except MediaError as error:
-        if decoder != "auto":
+        if decoder != "auto" or starts_late(path, name):
             raise
         try:
             video = probe(path, name, "decord")
         except MediaError:
             raise error from None
-        video = replace(video, notes=(*video.notes, f"decord, since PyAV failed: {error.why}"))
-    width, height = video.size
-    if width * height > MAX_PIXELS:
-        raise MediaError(
-            "media.too_large", f"{name} is too large: {width} x {height} pixels, the limit is {MAX_PIXELS} pixels"
-        )
-    return video
+        return _fallback(video, f"decord, since PyAV failed: {error.why}")
+
+
+def _fallback(video: VideoIndex, why: str) -> VideoIndex:
+    return replace(video, notes=(*video.notes, why), flags=(*video.flags, flags.FALLBACK_DECODER))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from kvl_eval.decode import Json, encode
+from kvl_eval.flags import meaning
 from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
@@ -106,6 +107,7 @@ class IndexRow:
     repeat: int
     budget: int
     categories: list[int]
+    flags: list[int]
     question: str
     chunk: int
     place: int
@@ -198,6 +200,7 @@ def _index_row(
         repeat=entry.repeat,
         budget=names.number("" if entry.budget is None else numbers.budget(entry)),
         categories=categories,
+        flags=[names.number(numbers.plain(meaning(flag))) for flag in (record.flags if record is not None else ())],
         question=numbers.plain(" ".join(entry.sample.question.split())[:PREVIEW]),
         chunk=place[0],
         place=place[1],
@@ -263,6 +266,7 @@ def _facts(record: Record, *, is_unclosed: bool) -> dict[str, str]:
     marks |= {"repeat": f"{record.repeat}"} if record.repeat != 0 else {}
     marks |= {"attempt": f"{record.attempt}"} if record.attempt != 1 else {}
     marks |= {"thought": "never closed"} if is_unclosed else {}
+    marks |= {"flags": text("; ".join(map(meaning, record.flags)))} if record.flags else {}
     return {**{name: text(value) for name, value in facts.items() if value not in (None, "")}, **marks}
 
 

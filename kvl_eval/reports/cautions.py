@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.reports import numbers
 from kvl_eval.reports.runs import ReportRun, is_default_protocol, main_rows, scores_of, task_names
-from kvl_eval.reports.table import grouped, row_notes
+from kvl_eval.reports.table import flag_text, grouped, row_notes
 from kvl_eval.store.manifest import Code
 from kvl_eval.store.result_records import ResultRow
 
@@ -23,8 +23,7 @@ def cautions(runs: Sequence[ReportRun]) -> list[str]:
     """One sentence for each thing that sets these results apart from whole, clean, comparable ones."""
     sentences: list[str] = []
     for run in runs:
-        prefix = f"{run.run_id}: " if len(runs) > 1 else ""
-        sentences += [prefix + text for text in (*_of_run(run), *_of_rows(run))]
+        sentences += [_prefix(run, runs) + text for text in (*_of_run(run), *_of_rows(run))]
     return list(dict.fromkeys([*sentences, *_mixed(runs)]))
 
 
@@ -108,6 +107,30 @@ def _of_rows(run: ReportRun) -> Iterator[str]:
     for limit in ("their budget", "the token limit"):
         cut = [(_name(row), round(row.truncated_share * row.n_ok), row.n_ok) for row in rows if _limit(row) == limit]
         yield from _shares(cut, f"{{}} outputs ({{}}) hit {limit}", f"outputs hit {limit}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlaggedAnswers:
+    """Answers of one result that carry a flag, and the line of `cautions` that counts them."""
+
+    caution: str
+    run: ReportRun
+    row: ResultRow
+    flag: str
+
+
+def flagged(runs: Sequence[ReportRun]) -> list[FlaggedAnswers]:
+    """What the counts of flags among the cautions lead to; results that share a line are left out."""
+    return [
+        FlaggedAnswers(caution=f"{_prefix(run, runs)}{_name(row)}: {flag_text(row, flag)}", run=run, row=row, flag=flag)
+        for run in runs
+        for row in main_rows(run)
+        for flag in row.flags
+    ]
+
+
+def _prefix(run: ReportRun, runs: Sequence[ReportRun]) -> str:
+    return f"{run.run_id}: " if len(runs) > 1 else ""
 
 
 def _of_protocol(row: ResultRow) -> Iterator[str]:

@@ -15,11 +15,12 @@ from urllib.parse import urlencode
 
 from kvl_eval import __version__
 from kvl_eval.decode import encode_object
+from kvl_eval.flags import meaning
 from kvl_eval.references import TABLES
 from kvl_eval.reports import numbers
 from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
-from kvl_eval.reports.cautions import ShardText, cautions, differences, flatten, shards
+from kvl_eval.reports.cautions import FlaggedAnswers, ShardText, cautions, differences, flagged, flatten, shards
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
 from kvl_eval.reports.leaderboard import leaderboard
@@ -224,6 +225,7 @@ def _index(runs: Sequence[ReportRun], include_demo: bool, notices: Sequence[str]
     return {
         "title": f"Results of {', '.join(models)}",
         "cautions": [*cautions(runs), *notices],
+        "links": {one.caution: _filter_link(one, flag=meaning(one.flag)) for one in flagged(runs)},
         "results": results,
         "result_sources": list(dict.fromkeys(f"{one.name}: published figure of {one.source}" for one in texts)),
         "board": board,
@@ -277,10 +279,10 @@ def _provenance(runs: Sequence[ReportRun]) -> dict[str, object]:
     return {"title": "Provenance", "runs": runs, "provenance": origins, "differences": changed}
 
 
-def _filter_link(section: TaskSection, **filters: str) -> str:
+def _filter_link(result: TaskSection | FlaggedAnswers, **filters: str) -> str:
     """Address of the sample browser with filters set."""
-    budget = {} if section.row.budget is None else {"budget": numbers.budget(section.row)}
-    wanted = {"run": str(section.run.number), "task": plain(section.row.task), **budget, **filters}
+    budget = {} if result.row.budget is None else {"budget": numbers.budget(result.row)}
+    wanted = {"run": str(result.run.number), "task": plain(result.row.task), **budget, **filters}
     return f"samples.html#{urlencode({name: plain(value) for name, value in wanted.items()})}"
 
 

@@ -120,7 +120,7 @@ def _section(section: TaskSection) -> Iterator[str]:
                 numbers.counted(view.row),
                 numbers.headline(view.row),
                 numbers.interval(view.row),
-                "" if view is section.protocols[0] else f"{len(view.flips)}",
+                "" if view is section.protocols[0] else view.differs,
             ]
             for view in section.protocols
         ]

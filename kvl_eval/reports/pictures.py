@@ -60,7 +60,7 @@ class DataSetPictures:
         refs = sample.media if sample is not None else ()
         for ref in spread(refs) if all(isinstance(ref, ImageRef) for ref in refs) else refs:
             if isinstance(ref, ImageRef):
-                yield from _picture(ref)
+                yield from picture_of(ref)
             elif self._may_open(task, ref):
                 yield from _frames(ref, media) if isinstance(ref, VideoRef) else _pages(ref, media)
 
@@ -101,11 +101,12 @@ def _stored_tasks(run: ReportRun) -> tuple[StoredTask, ...]:
         return ()
 
 
-def _picture(ref: ImageRef) -> Iterator[tuple[str, Image]]:
+def picture_of(ref: ImageRef) -> Iterator[tuple[str, Image]]:
+    """(name, picture) of a picture, upright. Raises: MediaError."""
     from kvl_eval.media.images import open_image, read_bytes
 
     data = read_bytes(ref)
-    yield hashlib.sha256(data).hexdigest(), open_image(data, ref.name)[0]
+    yield hashlib.sha256(data).hexdigest(), open_image(data, ref.name).image
 
 
 def _frames(ref: VideoRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kvl_eval.decode import Json
+from kvl_eval.flags import meaning
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import is_default_protocol, setting_of
@@ -68,10 +69,17 @@ def row_notes(row: ResultRow, demo: bool) -> list[str]:
     if row.answered_by:
         names = ", ".join(f"{plain(name)} ({count})" for name, count in row.answered_by.items())
         lines.append(f"the server says that another model than the one asked for answered: {names}")
+    lines += [flag_text(row, flag) for flag in row.flags]
     reference = row.reference
     if reference is not None and reference.note and reference.delta is None and not demo:
         lines.append(f"no Δ: {plain(reference.note)}")
     return lines
+
+
+def flag_text(row: ResultRow, flag: str) -> str:
+    """`12 of 1,000 samples: image decoded to a single color`."""
+    what = "samples" if row.repeats is None else "answers"
+    return f"{row.flags[flag]:,} of {row.n_ok:,} {what}: {plain(meaning(flag))}"
 
 
 def _incomplete(row: ResultRow) -> str:
@@ -102,10 +110,21 @@ class ProtocolView:
 
     row: ResultRow
     flips: tuple[ProtocolFlip, ...]
+    unjudged: int = 0  # answers that wait for a judge
+
+    @property
+    def differs(self) -> str:
+        """How many answers it judges otherwise than the default protocol, and how many wait for a judge."""
+        if self.unjudged and not self.row.n_scored:
+            return "needs a judge"
+        return f"{len(self.flips)}" + (f", {self.unjudged} need a judge" if self.unjudged else "")
 
 
 def find_flips(default: Iterable[ScoreLine], other: Iterable[ScoreLine]) -> tuple[ProtocolFlip, ...]:
-    """Answers whose verdict or score differs between two scorings of one run (lines of `scores/`), in order."""
+    """Answers whose verdict or score differs between two scorings of one run (lines of `scores/`), in order.
+
+    An answer that one of them has not scored is no difference.
+    """
     first = {line.key: line for line in default}
     pairs = [(first[line.key], line) for line in other if line.key in first]
     return tuple(
@@ -116,7 +135,7 @@ def find_flips(default: Iterable[ScoreLine], other: Iterable[ScoreLine]) -> tupl
             extracted=(base.extracted, line.extracted),
         )
         for base, line in pairs
-        if (base.verdict, base.score) != (line.verdict, line.score)
+        if "not_scored" not in (base.verdict, line.verdict) and (base.verdict, base.score) != (line.verdict, line.score)
     )
 
 
@@ -144,7 +163,7 @@ def _protocol_cells(view: ProtocolView, is_default: bool) -> tuple[str, ...]:
         numbers.headline(row),
         numbers.interval(row),
         numbers.no_answer_share(row),
-        "default" if is_default else f"{len(view.flips)}",
+        "default" if is_default else view.differs,
     )
 
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from kvl_eval.reports import numbers
 from kvl_eval.reports.heatmap import Heatmap, Parts, heatmap_of, parts_of
-from kvl_eval.reports.runs import ReportRun, beside_rows, blind_score, protocol_rows, results_of, scores_of, task_names
+from kvl_eval.reports.runs import (
+    ReportRun,
+    beside_rows,
+    blind_score,
+    protocol_rows,
+    results_of,
+    scores_of,
+    task_names,
+    task_of,
+)
 from kvl_eval.reports.table import ProtocolView, find_flips
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import ResultRow
@@ -102,8 +111,21 @@ def protocol_views(
         return (ProtocolView(row=row, flips=()),)
     default = _lines(run, row) if scores is None else scores
     return tuple(
-        ProtocolView(row=other, flips=() if other is row else find_flips(default, _lines(run, other))) for other in rows
+        ProtocolView(
+            row=other,
+            flips=() if other is row else find_flips(default, _lines(run, other)),
+            unjudged=_unjudged(other),
+        )
+        for other in rows
     )
+
+
+def _unjudged(row: ResultRow) -> int:
+    """Answers that are not scored because no judge was asked."""
+    task = task_of(row)
+    protocol = None if task is None else task.protocols.get(row.protocol)
+    waits = protocol is not None and (protocol.needs_judge or (bool(protocol.judged) and not row.n_scored))
+    return row.verdicts.get("not_scored", 0) if waits and row.judge is None else 0
 
 
 def _lines(run: ReportRun, row: ResultRow) -> list[ScoreLine]:

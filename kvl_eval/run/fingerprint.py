@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 from kvl_eval.decode import Json
+from kvl_eval.media.settings import MEDIA_RULES
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import canonical
 from kvl_eval.run.provenance import minor_version
@@ -36,6 +37,7 @@ def identity_of(
         "blind": settings.blind,
         **{name: getattr(settings, name) for name in SAMPLED},
         "seed": config.seed,
+        "rules": {**MEDIA_RULES},
         "repeats": config.repeats,
         "system_prompt": config.system_prompt,
         "tasks": {name: dict(tasks[name]) for name in sorted(tasks)},
@@ -70,9 +72,15 @@ def differences(old: Mapping[str, Json], new: Mapping[str, Json], prefix: str = 
         before, after = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{name}.")
+        elif name == "rules" and isinstance(before or after, Mapping):  # a run of before they were counted
+            found += differences(_rules(before), _rules(after), f"{prefix}{name}.")
         elif before != after:
             found.append(f"{prefix}{name} {_short(before)} → {_short(after)}")
     return found
+
+
+def _rules(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _short(value: Json) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kvl_eval.flags import in_order
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
 from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
@@ -95,6 +96,7 @@ def result_row(
         time=Seconds(total=tally.seconds, mean=tally.seconds / answered),
         repeats=_repeats(asked),
         answered_by=dict(sorted(tally.models.items())),
+        flags={flag: tally.flags[flag] for flag in in_order(tally.flags)},
     )
     return replace(row, reference=published_row(task, row, manifest))
 

@@ -24,6 +24,7 @@ class Usage:
     forced: bool
     seconds: float
     model: str | None  # who answered, where a server named it
+    flags: tuple[str, ...] = ()  # what may have changed it
 
     @staticmethod
     def of(record: Record, answer: Answer) -> Usage:
@@ -37,6 +38,7 @@ class Usage:
             forced=record.budget_forced,
             seconds=record.time.get("total") or 0.0,
             model=record.extra.model,
+            flags=record.flags,
         )
 
 

@@ -23,6 +23,7 @@ class Tally:
         thoughts: answers with a thought, by the family of its markers.
         followed: answers in the form that the prompt asks for.
         followed_unread: those of them from which nothing was extracted.
+        flags:  answers by what may have changed them.
     """
 
     budget: int | None
@@ -41,6 +42,7 @@ class Tally:
     thoughts: Counter[str] = field(default_factory=Counter)
     followed: int = 0
     followed_unread: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
 
     def count(self, answer: PlannedAnswer) -> None:
         """Take in one planned answer, whatever became of it."""
@@ -67,6 +69,7 @@ class Tally:
         if usage.family:
             self.thoughts[usage.family] += 1
         self.forced += usage.forced
+        self.flags.update(usage.flags)
         self.seconds += usage.seconds
         if usage.model is not None:
             self.models[usage.model] += 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from kvl_eval.decode import Count, Json, Others, not_stored, omitted, renamed, unknown_fields
+from kvl_eval.flags import in_order
 from kvl_eval.types import FinishReason, MediaInfo, Policy, StoredView, TokenCounts, Verdict
 
 SCHEMA = 1  # 2 was given to records that held parts of each other's texts, and is not used again
@@ -209,6 +210,11 @@ class Record:
     def key(self) -> Key:
         """What is answered."""
         return Key(self.sample_id, self.repeat, self.budget, self.policy)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What may have changed the answer: of its pictures and of itself, each flag once."""
+        return in_order([*self.extra.flags, *(flag for medium in self.media for flag in medium.flags)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

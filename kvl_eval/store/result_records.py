@@ -134,6 +134,7 @@ class ResultRow:
         time:              seconds of all answers.
         repeats:           figures over repeats; null without them.
         answered_by:       {model: answers} by others than the model asked for.
+        flags:             {what may have changed an answer: answers}; `kvl_eval.flags` has the words.
         reference:         the published result; null where there is none.
         others:            fields of a later version.
     """
@@ -178,6 +179,7 @@ class ResultRow:
     time: Seconds
     repeats: Repeats | None
     answered_by: Mapping[str, Count] = omitted(dict)
+    flags: Mapping[str, Count] = omitted(dict)
     reference: PublishedRow | None = None
     others: Others = unknown_fields()
 

@@ -50,6 +50,7 @@ from kvl_eval.types import Message, Part, Sample, Scored, SubtitleRef, Summary, 
 
 FRAMES = 64
 MINI_FRAMES = 4  # the bundled clips have four scenes
+BLANK = 64  # bytes up to which a subtitle file may hold nothing but blanks
 LMMS_SUBTITLE_FRAMES = 32  # lmms-eval chooses lines by frames of its own
 SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm")
 FIELDS = ("duration", "domain", "sub_category", "task_type")
@@ -123,7 +124,7 @@ class _Subtitles:
 
     def of(self, name: str) -> SubtitleRef:
         found = self._files.find(f"{name}.srt", name=name, where="")
-        there = found.archive is not None or _is_file(self._root, found.path)
+        there = found.archive is not None or _holds_text(self._root, found.path)
         return SubtitleRef(
             video=f"video {name}",
             rule="vlmevalkit",
@@ -135,8 +136,11 @@ class _Subtitles:
         )
 
 
-def _is_file(root: Path | None, path: str | None) -> bool:
-    return root is not None and path is not None and os.path.isfile(root / path)
+def _holds_text(root: Path | None, path: str | None) -> bool:
+    """Whether a file is there and is not blank."""
+    if root is None or path is None or not os.path.isfile(root / path):
+        return False
+    return (root / path).stat().st_size > BLANK or bool((root / path).read_bytes().strip())
 
 
 def to_sample(row: Row) -> Sample:

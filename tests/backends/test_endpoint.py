@@ -84,7 +84,10 @@ def test_pictures_are_upright_rgb_whatever_the_file_holds(stub: Stub) -> None:
     exif[0x0112] = 6  # turned by 90 degrees
     answers(stub, asking(picture("LA"), picture("RGB", exif=exif.tobytes()), "?"))
     sent = [Image.open(BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in stub.asked[0].pictures]
-    assert [(one.mode, one.size, one.info.get("exif")) for one in sent] == [("RGB", (30, 20), None)] * 2
+    assert [(one.mode, one.size, one.info.get("exif")) for one in sent] == [
+        ("RGB", (30, 20), None),
+        ("RGB", (20, 30), None),
+    ]
 
 
 @pytest.mark.parametrize(

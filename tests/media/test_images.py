@@ -23,6 +23,7 @@ from PIL import Image
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media import images
 from kvl_eval.media.images import ImagePrep, PreparedImage, prepare_image
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.image_processor import preprocess_image
 from kvl_eval.types import ImageRef
@@ -232,13 +233,13 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (12_000, 12_000), (10_000, 9_000)])
+@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (14_000, 14_000), (13_378, 13_378)])
 def test_a_decompression_bomb_is_refused_from_its_header(width: int, height: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(MediaError, match=str(width * height)) as caught:
         prepared(png_header(width, height))
     assert caught.value.reason == "media_too_large"
-    assert str(images.MAX_PIXELS) in caught.value.message
+    assert str(MAX_IMAGE_PIXELS) in str(caught.value.why)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
 
 
@@ -283,10 +284,14 @@ def test_16_bit_grey_keeps_its_upper_eight_bits() -> None:
     assert result.info.note == "I;16 to 8-bit grey"
 
 
-def test_float_grey_is_cut_to_the_range_of_a_byte() -> None:
-    values = np.array([[-5.0, 0.0, 12.7, 255.0, 1e9, np.nan]], dtype=np.float32)
-    row = pixels(prepared(encoded(Image.fromarray(values), "TIFF")))[0, :6, 0]
-    assert row.tolist() == [0, 0, 12, 255, 255, 0]
+def test_float_grey_keeps_the_range_of_a_byte_and_nothing_beyond_it_is_read() -> None:
+    values = np.array([[0.0, 12.7, 254.0, 255.0]], dtype=np.float32)
+    row = pixels(prepared(encoded(Image.fromarray(values), "TIFF")))[0, :4, 0]
+    assert row.tolist() == [0, 12, 254, 255]
+    for odd in (-5.0, 1e9, np.nan):
+        values[0, 0] = odd
+        ref = ImageRef(name="x", data=encoded(Image.fromarray(values), "TIFF"))
+        assert reason(ref) == "media_unsupported"
 
 
 def test_alpha_is_dropped_by_the_reference_and_put_on_white_by_vlmevalkit() -> None:
@@ -305,12 +310,12 @@ def test_transparent_palette_on_white_under_vlmevalkit() -> None:
     assert (pixels(prepared(data, ImagePrep(config=CONFIG, style="vlmevalkit"))) == 255).all()
 
 
-def test_exif_orientation_is_noted_and_not_applied() -> None:
+def test_exif_orientation_is_applied_and_noted() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     result = prepared(encoded(gradient(size=(56, 28)), "JPEG", exif=exif))
-    assert (result.info.w, result.info.h, result.grid) == (56, 28, (2, 4))
-    assert result.info.note == "EXIF orientation 6 not applied"
+    assert (result.info.w, result.info.h, result.grid) == (28, 56, (4, 2))
+    assert result.info.note == "EXIF orientation 6 applied"
 
 
 def test_of_an_animation_the_first_frame_counts() -> None:

@@ -11,7 +11,7 @@ import pytest
 from kvl_eval.errors import MediaError
 from kvl_eval.media.video import Frame, probe_video
 from kvl_eval.types import VideoRef
-from tests.clips import number_of, sample_frames, write_clip
+from tests.clips import needs_decord, number_of, sample_frames, write_clip
 
 # name, width, height, frames, frames a second, as `ffprobe` counts them
 CAMERA = [("bikes.mp4", 640, 272, 250, 25.0), ("carphone_pristine.mp4", 176, 144, 120, 30000 / 1001)]
@@ -28,6 +28,7 @@ def sampled(path: Path, decoder: str, frames: int) -> list[Frame]:
     return list(sample_frames(ref, decoder=decoder))
 
 
+@needs_decord
 @pytest.mark.parametrize(("name", "width", "height", "total", "fps"), CAMERA)
 def test_both_decoders_give_the_same_frames_of_a_camera(
     name: str, width: int, height: int, total: int, fps: float
@@ -60,6 +61,7 @@ def test_frames_of_a_camera_move_and_lie_where_a_walk_through_the_file_finds_the
     assert len({one.image.tobytes() for one in found}) == 6
 
 
+@needs_decord
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
 def test_av1_is_read_by_pyav_and_refused_by_decord(tmp_path: Path, name: str) -> None:
     path = write_clip(tmp_path / name, 24, codec="libsvtav1", options={"preset": "10"})

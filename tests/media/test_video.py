@@ -16,9 +16,7 @@ from PIL import Image
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.video import Frame, chosen_frames, probe_video
 from kvl_eval.types import VideoRef
-from tests.clips import number_of, rotated, sample_frames, write_clip
-
-DECODERS = ("pyav", "decord")
+from tests.clips import DECODERS, needs_decord, number_of, rotated, sample_frames, write_clip
 
 
 def ref(path: Path, **options: object) -> VideoRef:
@@ -73,6 +71,7 @@ def test_every_frame_is_the_one_asked_for(tmp_path: Path, name: str, gop: int, d
         assert {frame.note for frame in found} == {None}
 
 
+@needs_decord
 def test_transport_streams_are_read_by_pyav_and_refused_to_decord(tmp_path: Path) -> None:
     """The first frames of some transport streams are left out by decord 0.6.0, which numbers the rest from 0."""
     path = write_clip(tmp_path / "a.ts", 40, gop=7)
@@ -101,6 +100,7 @@ def test_times_of_chosen_frames_are_those_at_which_they_are_shown(uneven: Path) 
     assert choice.times[-1] == pytest.approx((UNEVEN[-1] - 500) / 1000, abs=0.002)
 
 
+@needs_decord
 @pytest.mark.parametrize("size", [(160, 96), (162, 90), (34, 200)])
 def test_both_decoders_give_the_same_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
     path = write_clip(tmp_path / "a.mp4", 30, size=size)
@@ -110,6 +110,7 @@ def test_both_decoders_give_the_same_pixels(tmp_path: Path, size: tuple[int, int
         assert np.array_equal(np.asarray(one.image), np.asarray(other.image))
 
 
+@needs_decord
 def test_ten_bit_video_differs_between_decoders_by_a_few_levels(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", 12, pix_fmt="yuv420p10le")
     ours, theirs = (frames(path, decoder, frames=4) for decoder in DECODERS)
@@ -346,6 +347,7 @@ def test_a_time_limit_ends_a_file(clip: Path) -> None:
     assert caught.value.reason == "timeout"
 
 
+@needs_decord
 def test_what_pyav_cannot_open_goes_to_decord_and_the_record_says_so(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

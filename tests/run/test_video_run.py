@@ -18,7 +18,7 @@ from kvl_eval.run.plan_text import plan_text
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.records import Record
 from kvl_eval.tasks import get_task
-from tests.clips import write_clip, write_pdf
+from tests.clips import DECODERS, write_clip, write_pdf
 from tests.processes import closed_after
 from tests.tasks.tables import write_json, write_parquet
 
@@ -159,11 +159,11 @@ def test_what_never_fits_says_so(model: Path, data: dict[str, str], tmp_path: Pa
 
 
 def test_flags_shrink_frames(model: Path, data: dict[str, str], tmp_path: Path) -> None:
-    small = run(model, data, tmp_path, "videomme", frames=3, max_pixels=28 * 28 * 12, video_decoder="decord")
+    small = run(model, data, tmp_path, "videomme", frames=3, max_pixels=28 * 28 * 12, video_decoder=DECODERS[-1])
     (record,) = records(small, "videomme").values()
     assert [one.index for one in record.media] == [15, 30, 45]
     assert all(one.tokens == 15 and one.limit is None for one in record.media)
-    assert record.media[0].decoder.startswith("decord ")
+    assert record.media[0].decoder.startswith(f"{DECODERS[-1]} ")
 
 
 def test_the_plan_shows_frames_and_tokens_and_what_would_not_fit(
