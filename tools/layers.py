@@ -33,6 +33,7 @@ LAYERS = (
     Layer("errors", "the exception tree", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
+    Layer("trust", "who may make a command contact an address and send a key: its user, never a file"),
     Layer("cells", "what a cell holds: nothing, a list, options by letter, gold, a known value", base=("errors",)),
     Layer(
         "rows",
@@ -130,6 +131,7 @@ LAYERS = (
             "sources",
             "store",
             "tasks",
+            "trust",
         ),
     ),
     Layer(

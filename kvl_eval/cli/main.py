@@ -17,6 +17,7 @@ import click
 from kvl_eval import __version__
 from kvl_eval.cli import options
 from kvl_eval.cli.flags import (
+    confirming_options,
     data_options,
     family_option,
     include_option,
@@ -93,22 +94,16 @@ def sweep(as_json: bool, **flags: Any) -> int:
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
+@confirming_options
 @include_option
 @json_option
-def resume(
-    run_folder: str,
-    rerun: str | None,
-    compress: bool,
-    no_progress: bool,
-    include_path: tuple[str, ...],
-    as_json: bool,
-) -> int:
+def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
     """Finish an interrupted run with its stored configuration."""
     from kvl_eval.cli.run import resume_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return resume_verb(Path(run_folder), rerun=rerun, compress=compress, progress=not no_progress, as_json=as_json)
+    return resume_verb(Path(run_folder), options.Flags(flags))
 
 
 @cli.command()
@@ -343,9 +338,8 @@ def version(as_json: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
     try:
-        code = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="kvl-eval", standalone_mode=False
-        )
+        typed = sys.argv[1:] if arguments is None else list(arguments)
+        code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except KvlEvalError as error:
         click.echo(error.render(), err=True)
         code = error.exit_code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import click
@@ -10,13 +12,16 @@ import click
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
 from kvl_eval.cli.options import Flags
-from kvl_eval.decode import encode_object
+from kvl_eval.cli.trusting import check_include, places, settle
+from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.registry import stored_family
-from kvl_eval.run.config import RunConfig, answers_bundled, resolve
+from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
+from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
+from kvl_eval.trust import AddressPlace
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
 SWITCHES = ("offline", "blind", "no_cache", "allow_partial_data", "compress")
@@ -82,7 +87,10 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     from kvl_eval.run.warm_plan import plan_warm
     from kvl_eval.scoring.run_reader import RunReader
 
+    place_of = places(AddressPlace.COMMAND_LINE)
+    check_include(place_of)
     config = configuration(flags)
+    settle(contacts_of(config, place_of), records=True)
     dry, resume = flags.switch("dry_run"), flags.values["resume"]
     if not dry:
         bring_large(config)
@@ -106,6 +114,7 @@ def run_verb(flags: Flags, as_json: bool) -> int:
             RunReader.open(unfinished),
             lambda _: backend,
             progress,
+            changes={option.name: getattr(config, option.name) for option in fields(config)},
             rerun=_rerun(flags.text("rerun")),
             handle_signals=True,
         )
@@ -114,21 +123,72 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     return show(outcome, as_json)
 
 
-def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool, compress: bool = False) -> int:
-    """Finish a run with its stored configuration."""
+def resume_verb(path: Path, flags: Flags) -> int:
+    """Finish a run with its stored configuration. The flags may confirm what that would contact, and say it anew."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
     from kvl_eval.scoring.run_reader import RunReader
 
+    as_json, run, place_of = flags.switch("as_json"), RunReader.open(path), places(AddressPlace.RUN_FOLDER)
+
+    def make_trusted(config: RunConfig) -> Backend:
+        settle(contacts_of(config, place_of))
+        return make(config)
+
     outcome = resume_run(
-        RunReader.open(path),
-        make,
-        make_progress(quiet=not progress or as_json),
-        changes={"compress": True} if compress else None,
-        rerun=_rerun(rerun),
+        run,
+        make_trusted,
+        make_progress(quiet=flags.switch("no_progress") or as_json),
+        changes=_changes(run.folder.manifest.config, flags),
+        rerun=_rerun(flags.text("rerun")),
         handle_signals=True,
     )
     return show(outcome, as_json)
+
+
+def _changes(stored: Mapping[str, Json], flags: Flags) -> dict[str, object]:
+    """What the flags of `resume` say otherwise than the stored configuration. Raises: UsageError `usage.resume`."""
+    changes: dict[str, object] = {"compress": True} if flags.switch("compress") else {}
+    if not stored:
+        return changes
+    config = from_json(stored)
+    _check_repeated(config, flags)
+    server, cluster, judge = config.settings.server, config.settings.cluster, config.judge
+    changes["settings"] = replace(
+        config.settings,
+        server=replace(
+            server,
+            base_url=flags.text("base_url") or server.base_url,
+            api_key_env=flags.text("api_key_env") or server.api_key_env,
+        ),
+        cluster=replace(cluster, ray_address=flags.text("ray_address") or cluster.ray_address),
+    )
+    changes["judge"] = judge and replace(
+        judge,
+        base_url=flags.text("judge_base_url") or judge.base_url,
+        key_env=flags.text("judge_key_env") or judge.key_env,
+    )
+    return changes
+
+
+def _check_repeated(config: RunConfig, flags: Flags) -> None:
+    """Flags of `resume` that only confirm must say what is stored. Raises: UsageError `usage.resume`."""
+    repos = {f"{task.task}={task.source.repo}" for task in config.tasks}
+    served = {f"checkpoint={config.settings.engine.model_args.get('checkpoint')}"}
+    model = flags.text("model")
+    given = {
+        "--model": ((model,) if model else (), {config.model}),
+        "--data-repo": (flags.texts("data_repo"), repos),
+        "--model-args": (flags.texts("model_args"), served),
+    }
+    for option, (texts, stored) in given.items():
+        if odd := sorted(set(texts) - stored):
+            raise UsageError(
+                "usage.resume",
+                f"{option} {odd[0]} is not what the run was started with",
+                why=f"it is {', '.join(sorted(stored))}; `resume` takes this option only to confirm it",
+                fix="start a new run for something else",
+            )
 
 
 def show(outcome: RunOutcome, as_json: bool) -> int:

@@ -10,6 +10,7 @@ from kvl_eval.model.registry import families, stored_family
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
+from kvl_eval.trust import Origin
 
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
@@ -17,6 +18,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
     config = plan.config
     shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config)
+    shown += _server_text(config)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -42,6 +44,15 @@ def _family_text(config: RunConfig) -> list[str]:
             f"          --family {'|'.join(known_family.name for known_family in known.published)} says which it is"
         )
     return lines
+
+
+def _server_text(config: RunConfig) -> list[str]:
+    """Who is asked over the network, and which variable's value goes there."""
+    server = config.settings.server
+    if not server.base_url:
+        return []
+    key = f"with the key in {server.api_key_env}" if server.api_key_env else "without a key"
+    return [f"server    {Origin.of(server.base_url)}, {key}"]
 
 
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:

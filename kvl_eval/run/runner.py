@@ -20,19 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.decode import decode, encode, encode_object
-from kvl_eval.errors import DataError, StorageError, UsageError
+from kvl_eval.decode import decode, encode
+from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_yaml
 from kvl_eval.run.event_loop import run_async
-from kvl_eval.run.fingerprint import differences
-from kvl_eval.run.former_plan import former_sha256
-from kvl_eval.run.judge_stage import check_judge, finish_judging
+from kvl_eval.run.judge_stage import check_judge, finish_judging, has_open_questions
 from kvl_eval.run.manifest import manifest_of
-from kvl_eval.run.plan import Plan, plan_run
+from kvl_eval.run.plan import Plan, answered_by, plan_tasks
 from kvl_eval.run.progress import Progress, Silent
+from kvl_eval.run.same_run import check_offline, check_same
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
 from kvl_eval.scoring.rescore import rescore
@@ -107,6 +106,8 @@ def resume_run(
     """Finish a run with its stored configuration. A finished run stays as it is, and `make` is not called.
 
     Args:
+        make:    builds what answers. It is called when all that can be compared without contact has been: until it
+                 comes back nobody is contacted, so it is the place to refuse what the configuration would reach.
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
@@ -128,8 +129,10 @@ def resume_run(
         if not pending:
             return _finished(RunReader(folder, run.tasks), changes or {}, progress)
         config = replace(from_json(dict(folder.manifest.config)), **(changes or {}))
+        local = check_offline(folder, config, run.tasks)
         backend = make(config)
-        plan = plan_run(config, backend, run.tasks, draft_dir=folder.path)
+        planned = local or plan_tasks(config, backend.limits(), run.tasks, draft_dir=folder.path)
+        plan = answered_by(backend, config, planned)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
@@ -149,22 +152,6 @@ def find_resumable(plan: Plan) -> Path | None:
         if RunFolder.open(path).manifest.selection == plan.selection:
             return path
     return None
-
-
-def check_same(folder: RunFolder, plan: Plan) -> None:
-    """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
-    manifest = folder.manifest
-    found = differences(manifest.identity, plan.identity)
-    found += differences(encode_object(manifest.selection), encode_object(plan.selection))
-    if not found and manifest.plan_sha256 not in (plan.lines.sha256, former_sha256(plan.lines.chunks())):
-        found = ["the rows' text columns"]
-    if found:
-        raise UsageError(
-            "run.mismatch",
-            f"cannot resume {folder.path} with these options or this data",
-            why="; ".join(found),
-            fix=f"`kvl-eval resume {folder.path}` keeps the old values; add --no-resume to start a new run",
-        )
 
 
 # -- the parts of a run -----------------------------------------------------------------------------------------
@@ -264,17 +251,18 @@ def _logged(folder: RunFolder) -> Iterator[None]:
 
 
 def _finished(run: RunReader, changes: Mapping[str, object], progress: Progress) -> RunOutcome:
-    """A run that lacks nothing: only what is derived may have to be made again."""
+    """A run that lacks nothing: only what is derived may have to be made again. Contacts nobody, a judge included."""
     folder = run.folder
     try:
         done_before = folder.status == "finished" and (folder.path / "results.json").is_file()
         config = from_json(dict(folder.manifest.config))
-        if finish_judging(run, config, progress) or not done_before:
+        if not done_before:
             save_end(folder, rescore(run, config.protocol, config.score_view), folder.manifest.model)
         if changes.get("compress", config.compress):
             folder.compress()
         progress.notice(f"{folder.path} is finished: every planned sample has its record, nothing is left to run")
-        return outcome_of(folder, folder.results(), None)
+        unasked = config.judge is not None and has_open_questions(run, config.judge, config.score_view, again=False)
+        return outcome_of(folder, folder.results(), None, judge_unasked=unasked)
     finally:
         folder.unlock()
 
@@ -283,8 +271,8 @@ def _pending(results: Results) -> int:
     return sum(row.n_pending for row in results.rows)
 
 
-def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOutcome:
-    """How a run with these results ended, and what to do next."""
+def outcome_of(folder: RunFolder, results: Results, stop: Stop | None, *, judge_unasked: bool = False) -> RunOutcome:
+    """How a run with these results ended, and what to do next; whether its judge has answers still to see."""
     rows = decisive_rows(results.rows)
     pending = _pending(results)
     gaps = [
@@ -292,17 +280,18 @@ def outcome_of(folder: RunFolder, results: Results, stop: Stop | None) -> RunOut
         for row in rows
         if row.n_scored < row.n_planned
     ]
-    code = 3 if gaps else 0
+    code = 3 if gaps or judge_unasked else 0
     lines = [("run folder", str(folder.path))]
     if stop is not None and pending:
         code = stop.exit_code
         lines.append(("stopped", stop.reason))
     lines += [("gaps", gap) for gap in gaps]
+    lines += [("gaps", "the judge was not asked about every answer")] if judge_unasked else []
     if pending:
         lines.append(("next", f"kvl-eval resume {folder.path}"))
     elif any(row.n_failed for row in rows):
         lines.append(("next", f"kvl-eval resume {folder.path} --rerun failed"))
-    elif any(row.judge and row.n_scored < row.n_planned for row in rows):
+    elif judge_unasked or any(row.judge and row.n_scored < row.n_planned for row in rows):
         lines.append(("next", f"kvl-eval score {folder.path} --only-failed"))
     else:
         lines.append(("next", f"kvl-eval report {folder.path}"))
