@@ -16,6 +16,7 @@ from kvl_eval.families import RULES, choose_family
 from kvl_eval.model.base import Check, CheckWarning
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of, families, family_named
+from kvl_eval.printable import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def check(
 
 def as_text(report: ModelReport) -> str:
     """A report a person can read: one line a check, details below those that failed."""
-    lines = [report.path]
+    lines = [one_line(report.path)]
     for finding in report.findings:
         mark = "ok  " if finding.ok else "warn" if finding.warning else "FAIL"
         lines.append(f"  {mark}  {finding.check:<14}{finding.text}")

@@ -246,7 +246,8 @@ class Trust:
             words += one.confirming if one.place is not AddressPlace.COMMAND_LINE else ()
             words += one.confirming_key if one.variable and one.variable_place is not AddressPlace.COMMAND_LINE else ()
         first = refused[0]
-        together = "" if not first.may_be_reached(known) or first.variable is None else " together with that variable"
+        is_known = any((named.kind, named.name) == (first.kind, first.name) for named in known)
+        together = " together with that variable" if is_known else ""
         more = f"; {len(refused) - 1} more such requests" if len(refused) > 1 else ""
         return UsageError(
             "trust.server",

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
-BASE = ("errors", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
+BASE = ("printable", "errors", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Layer:
 
 
 LAYERS = (
-    Layer("errors", "the exception tree", base=()),
+    Layer("printable", "foreign text spelled out where it leaves", base=()),
+    Layer("errors", "the exception tree", base=("printable",)),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
     Layer("trust", "who may make a command contact an address and send a key: its user, never a file"),

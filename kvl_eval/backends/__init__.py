@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,8 +104,8 @@ def resolve_model(name: str) -> ModelEntry:
     if name.startswith(PEER):
         location = name.removeprefix(PEER)
         return ModelEntry(name=Path(location).name, location=location, kind="peer")
-    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
-        label = Path(name).name if Path(name).is_dir() else name.split("/")[1]
+    if os.path.isdir(name) or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
+        label = Path(name).name if os.path.isdir(name) else name.split("/")[1]
         return ModelEntry(name=label, location=name)
 
     error = unknown("model", name, list(MODELS), "kvl-eval list models")

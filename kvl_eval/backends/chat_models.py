@@ -10,6 +10,7 @@ from kvl_eval.backends.chat_client import MAX_BODY, PROBE_SECONDS, Server, heade
 from kvl_eval.backends.chat_reply import quoted, without_key
 from kvl_eval.decode import Json, decode, read_json
 from kvl_eval.errors import DecodeError, EndpointError
+from kvl_eval.printable import one_line
 
 IDENTITY = ("id", "root", "parent")  # what a server says of a model that tells it from another
 CIRCUMSTANCES = ("owned_by", "max_model_len", "meta")
@@ -98,7 +99,7 @@ def chosen_model(server: Server, listed: list[ListedModel]) -> str:
         raise EndpointError(
             "endpoint.model",
             f"which of the models of {server.base_url} is meant?",
-            why=f"it lists {', '.join(names[:10]) or 'none'}",
+            why=f"it lists {', '.join(map(one_line, names[:10])) or 'none'}",
             fix="name it with --served-model",
         )
     return names[0]

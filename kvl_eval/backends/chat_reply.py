@@ -9,9 +9,9 @@ from typing import Any
 
 from kvl_eval.decode import Json
 from kvl_eval.errors import SampleError
+from kvl_eval.printable import LONGEST, printable
 
-SHOWN = 200  # characters of a body that an error quotes
-QUOTED_BYTES = 4 * SHOWN
+QUOTED_BYTES = 4 * LONGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +96,10 @@ def bad_response(what: str, beginning: str) -> SampleError:
 
 
 def quoted(data: bytes | bytearray, key: str) -> str:
-    """The first 200 characters of a body on one line, without the key."""
-    return without_key(bytes(data[: QUOTED_BYTES + len(key)]), key)[:SHOWN]
+    """The first 200 characters of a body on one printable line, without the key; how many bytes more is said."""
+    text = printable(without_key(bytes(data[: QUOTED_BYTES + len(key)]), key), keep="")
+    rest = len(text) > LONGEST or len(data) > QUOTED_BYTES + len(key)
+    return f"{text[:LONGEST]}... ({len(data):,} bytes in all)" if rest else text
 
 
 def without_key(text: str | bytes, key: str) -> str:

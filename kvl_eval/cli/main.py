@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 6
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +26,9 @@ from kvl_eval.cli.flags import (
     score_view_option,
 )
 from kvl_eval.cli.options import spelled
+from kvl_eval.cli.terminal import echo, show_logs
 from kvl_eval.errors import KvlEvalError, UsageError
+from kvl_eval.printable import json_line
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -66,7 +67,7 @@ class Verbs(click.Group):
 def cli(ctx: click.Context) -> None:
     """Reproduce, explain and trust vision-language benchmark numbers."""
     if ctx.invoked_subcommand is None:
-        click.echo(SHORT_HELP, nl=False)
+        echo(SHORT_HELP, nl=False)
 
 
 @cli.command()
@@ -331,22 +332,23 @@ def version(as_json: bool) -> int:
             versions[name] = installed(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    click.echo(json.dumps(versions) if as_json else "\n".join(f"{name:<14}{text}" for name, text in versions.items()))
+    echo(json_line(versions) if as_json else "\n".join(f"{name:<14}{text}" for name, text in versions.items()))
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
+    show_logs()
     try:
         typed = sys.argv[1:] if arguments is None else list(arguments)
         code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except KvlEvalError as error:
-        click.echo(error.render(), err=True)
+        echo(error.render(), err=True)
         code = error.exit_code
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
-        click.echo(_usage(error).render(), err=True)
+        echo(_usage(error).render(), err=True)
         code = 2
     except (click.Abort, KeyboardInterrupt):
         code = 130

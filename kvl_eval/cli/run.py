@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
-import click
-
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
 from kvl_eval.cli.options import Flags
+from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
 from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.registry import stored_family
+from kvl_eval.printable import json_line
 from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
@@ -95,20 +94,20 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     if not dry:
         bring_large(config)
     elif absent := not_here(config):
-        click.echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
+        echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
     backend = make(config, fetch=not dry)
     plan = (plan_run if dry or resume else plan_warm)(config, backend)
     if stored_family(config.family).is_demo:
         where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
         tasks = ",".join(task.task for task in config.tasks)
-        click.echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
-    click.echo(plan_text(plan), err=not dry)
+        echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
+    echo(plan_text(plan), err=not dry)
     if dry:
         return 0
     progress = make_progress(quiet=flags.switch("no_progress") or as_json)
     unfinished = find_resumable(plan) if resume is not False else None
     if unfinished is not None and not resume:
-        click.echo(f"notice: {unfinished} is unfinished and fits; --resume continues it", err=True)
+        echo(f"notice: {unfinished} is unfinished and fits; --resume continues it", err=True)
     if unfinished is not None and resume:
         outcome = resume_run(
             RunReader.open(unfinished),
@@ -197,10 +196,10 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
 
     if as_json:
         about = {"folder": str(outcome.folder.path), "exit_code": outcome.exit_code}
-        click.echo(json.dumps({**encode_object(outcome.results), **about}))
+        echo(json_line({**encode_object(outcome.results), **about}))
     else:
-        click.echo(final_table(outcome.results))
-    click.echo(outcome.message, err=True)
+        echo(final_table(outcome.results))
+    echo(outcome.message, err=True)
     return outcome.exit_code
 
 
@@ -227,7 +226,7 @@ def configuration(flags: Flags) -> RunConfig:
     family = family_of(model, chosen.settings.engine)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
     if left_out := [task.name for task in named if task not in tasks]:
-        click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
+        echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
     return resolve(model, family, tasks, chosen)
 
 

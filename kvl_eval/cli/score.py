@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from kvl_eval.cli.options import Flags
+from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode_object
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import json_line
 from kvl_eval.types import score_view
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def score_predictions_verb(flags: Flags, as_json: bool) -> int:
     )
     if out := flags.text("out"):
         write_rows(Path(out), result)
-    click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else predictions_text(result))
+    echo(json_line(result.as_json()) if as_json else predictions_text(result))
     return 0 if result.complete else GAPS
 
 
@@ -107,12 +106,12 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         if protocol == "all":
             for opened in open_runs([path]):
                 for row in main_rows(opened):
-                    click.echo(protocol_table(protocol_views(opened, row)))
+                    echo(protocol_table(protocol_views(opened, row)))
         else:
-            click.echo(final_table(scored[-1]))
+            echo(final_table(scored[-1]))
     if as_json:
         stored = [encode_object(results) for results in scored]
-        click.echo(json.dumps(stored[0] if len(stored) == 1 else stored, ensure_ascii=False))
+        echo(json_line(stored[0] if len(stored) == 1 else stored))
     return code
 
 
@@ -140,7 +139,7 @@ def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:
     finally:
         run.folder.unlock()
     for notice in outcome.notices():
-        click.echo(f"notice: {notice}", err=True)
+        echo(f"notice: {notice}", err=True)
 
 
 def _judge_of(run: RunReader, flags: Flags) -> Server | None:

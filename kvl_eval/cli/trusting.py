@@ -9,7 +9,9 @@ from collections.abc import Iterable
 import click
 from click.core import ParameterSource
 
+from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import printable
 from kvl_eval.run.contacts import PlaceOf
 from kvl_eval.trust import AddressPlace, Contact, KnownServers, Trust
 
@@ -41,7 +43,7 @@ def settle(contacts: Iterable[Contact], *, records: bool = False) -> None:
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     Trust(servers, _command, _ask if is_terminal else None, records).settle(listed)
     if servers.problem:
-        click.echo(f"notice: {servers.problem}", err=True)
+        echo(f"notice: {servers.problem}", err=True)
 
 
 def check_include(place_of: PlaceOf) -> None:
@@ -60,4 +62,4 @@ def _command(words: tuple[str, ...]) -> str:
 
 
 def _ask(question: str) -> bool:
-    return click.confirm(question, default=False, err=True)
+    return click.confirm(printable(question, keep=""), default=False, err=True)

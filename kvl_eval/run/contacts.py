@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from kvl_eval.backends import MODELS, resolve_model
 from kvl_eval.backends.chat_client import Server
@@ -74,7 +73,7 @@ def _models(config: RunConfig, place_of: PlaceOf, *, is_served: bool) -> Iterato
 def _model(name: str, option: str, confirming: tuple[str, str], place_of: PlaceOf) -> Iterator[Contact]:
     entry = resolve_model(name)
     is_ours = any(entry.location == known.location for known in MODELS.values())
-    if entry.kind not in ("checkpoint", "peer") or is_ours or Path(entry.location).exists():
+    if entry.kind not in ("checkpoint", "peer") or is_ours or os.path.exists(entry.location):
         return
     yield Contact(kind="model", name=entry.location, place=place_of(option), confirming=confirming)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
 from kvl_eval.model.registry import families, stored_family
+from kvl_eval.printable import one_line
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
@@ -16,7 +17,7 @@ from kvl_eval.trust import Origin
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
-    shown = [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
+    shown = [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config)
     shown += _server_text(config)
     for task in plan.tasks:
@@ -83,7 +84,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     if run.judge is not None and task.task.judge_prompt is not None:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [
-        f"{task.name}",
+        one_line(task.name),
         f"  data    {task.config.split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",

@@ -17,6 +17,7 @@ from datetime import datetime
 from kvl_eval.backends.base import Backend, Request
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import KvlEvalError, SampleError
+from kvl_eval.printable import printable
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
@@ -247,7 +248,7 @@ class Session:
             counts.scored += 1
 
     def _tell_failure(self, entry: _InFlight, reason: str, message: str) -> None:
-        text = f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}"
+        text = printable(f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}", keep="")
         self.folder.log(text)
         if reason not in self._told:
             self._told.add(reason)

@@ -19,8 +19,12 @@ def scores_file(task: str, scorer: str, version: str) -> str:
 
 def file_name(name: str) -> str:
     """`name` as part of a file name: letters, digits and `-_.+` stay, long ones end in a hash."""
-    safe = quote(name, safe="-_.+").lstrip(".") or "_"
-    return safe if len(safe) <= 80 else f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    safe = quote(name, safe="-_.+", errors="surrogatepass").lstrip(".") or "_"
+    return (
+        safe
+        if len(safe) <= 80
+        else f"{safe[:60]}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    )
 
 
 def run_name(created: datetime, model: str, tasks: list[str], fingerprint: str) -> str:

@@ -10,6 +10,7 @@ Source:  ours; this protocol belongs to no published benchmark.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -33,7 +34,7 @@ _POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 def table_task(path: Path) -> Task:
     """The task of one JSON Lines file, named `file:` and its path. Raises DataError if there is no such file."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError("data.missing", f"there is no file {path}", fix="give file:PATH to a JSON Lines file")
 
     def load(_: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:

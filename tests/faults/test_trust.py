@@ -13,48 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
-from kvl_eval.cli.main import main
 from kvl_eval.trust import AddressPlace, Contact, KnownServers, Named, Origin, Trust
 from tests.faults.foreign_run import cluster, endpoint, foreign, interrupt, judge, seal
+from tests.faults.shell import FAKE, MINI, Outcome, Shell, newest
 from tests.faults.stub_server import Stub, chat, serving
 from tests.refusals import refused
 
 KEY = "sk-planted-secret"
-MINI = ("--task", "mathvista", "--split", "mini", "--limit", "2", "--num-workers", "0", "--no-progress")
 
 
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def fix(self) -> list[str]:
-        """The arguments of the command that an error advises."""
-        [line] = [line for line in self.err.splitlines() if line.startswith("  fix:")]
-        return shlex.split(line.partition("kvl-eval ")[2])
-
-
-class Shell:
-    """The command line, in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: str | Path) -> Outcome:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        shown = self.capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), shown.out, shown.err)
-
-
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """A user with a cache of their own and a secret."""
-    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_VAR", KEY)
-    return Shell(capsys)
 
 
 @pytest.fixture
@@ -63,14 +34,10 @@ def stub() -> Iterator[Stub]:
         yield server
 
 
-def newest(folder: Path) -> Path:
-    return max(path for path in folder.iterdir() if path.is_dir())
-
-
 @pytest.fixture
 def run(shell: Shell, tmp_path: Path) -> Path:
     """A finished run of this user that has contacted nobody."""
-    shell("run", *MINI, "--model", "fake", "--model-args", "answers=constant:B", "-o", tmp_path / "own")
+    shell("run", *MINI, *FAKE, "-o", tmp_path / "own")
     return newest(tmp_path / "own")
 
 
@@ -112,7 +79,7 @@ def test_K1_a_judge_of_an_unfinished_foreign_run(shell: Shell, run: Path, tmp_pa
     folder = foreign(run, tmp_path / "new", judge(stub.url, "MY_VAR"))
     interrupt(folder)
     check_refused(shell("resume", folder), stub)
-    again = shell("run", *MINI, "--model", "fake", "--model-args", "answers=constant:B", "-o", tmp_path, "--resume")
+    again = shell("run", *MINI, *FAKE, "-o", tmp_path, "--resume")
     assert again.code == 0, again.err
     assert str(folder) in again.err and stub.paths == [], "a neighbour that fits brings no judge"
 
@@ -133,7 +100,7 @@ def test_K1_what_asks_nobody_contacts_nobody(shell: Shell, run: Path, tmp_path: 
 def test_K1_shards_of_strangers_are_joined_without_a_word(shell: Shell, tmp_path: Path, stub: Stub) -> None:
     for shard in ("1/2", "2/2"):
         shell(
-            *("run", *MINI, "--model", "fake", "--model-args", "answers=constant:B", "-o", tmp_path / "parts"),
+            *("run", *MINI, *FAKE, "-o", tmp_path / "parts"),
             *("--shard", shard),
         )
     shards = sorted(path for path in (tmp_path / "parts").iterdir() if path.is_dir())
