@@ -19,7 +19,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
 
     reader = RunReader.open(run)
     rows = fresh_results(reader).rows
-    written = export_run(reader.folder, format, Path(out) if out else run / "export" / format, protocol)
+    written = export_run(reader.folder, format, Path(out) if out else None, protocol)
     names = [str(path) for path in written]
     echo(json_line(names) if as_json else "\n".join(names))
     lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
