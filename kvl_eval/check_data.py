@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import DataError, MediaError, SampleError
+from kvl_eval.printable import one_line, printable
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
@@ -110,11 +111,16 @@ def check(task: Task, source: Source, split: str) -> DataReport:
     )
 
 
+def _line(entry: Problem) -> str:
+    return printable(f"{entry.where}: {entry.problem}", keep="")
+
+
 def as_text(report: DataReport) -> str:
     """The report for a terminal."""
     media = [f"{report.pictures} pictures"] if report.pictures or not report.files else []
     media += [f"{report.files} videos or documents"] if report.files else []
-    lines = [f"{report.task} {report.split} in {report.place}: {', '.join([f'{report.rows} rows', *media])}"]
+    counted = ", ".join([f"{report.rows} rows", *media])
+    lines = [f"{one_line(report.task)} {report.split} in {one_line(report.place)}: {counted}"]
     wrong = _wrong(report.counts)
     lines += [
         f"  {'ok ' if count.ok else 'BAD' if count in wrong else 'note'} {count.what}: {count.found}"
@@ -122,10 +128,10 @@ def as_text(report: DataReport) -> str:
         for count in report.counts
     ]
     problems = report.problems
-    lines += [f"  BAD {entry.where}: {entry.problem} [{entry.code}]" for entry in problems[:SHOWN]]
+    lines += [f"  BAD {_line(entry)} [{entry.code}]" for entry in problems[:SHOWN]]
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
-    lines += [f"  note {entry.where}: {entry.problem}" for entry in report.notes[:SHOWN]]
+    lines += [f"  note {_line(entry)}" for entry in report.notes[:SHOWN]]
     lines += report.remarks
     bad = len(problems) + len(wrong)
     whole = "everything is as expected" if all(count.ok for count in report.counts) else "every sample can be asked"

@@ -19,6 +19,7 @@ from kvl_eval.model.forms import refuse_form, refuse_weights_form
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.registry import architecture_of, families, family_named
 from kvl_eval.model.weight_files import stored_weights, weight_files
+from kvl_eval.printable import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def check(
 
 def as_text(report: ModelReport) -> str:
     """A report a person can read: one line a check, details below those that failed."""
-    lines = [report.path]
+    lines = [one_line(report.path)]
     detailed: set[tuple[str, str | None]] = set()
     for finding in report.findings:
         mark = "ok  " if finding.ok else "warn" if finding.warning else "FAIL"

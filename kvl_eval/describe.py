@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kvl_eval.model.kimi_vl.families import FAMILIES
+from kvl_eval.printable import one_line
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.scorers.answers import Kind, Sought
 from kvl_eval.scorers.answers.accuracy import COMMAND, GENERATED, LABELED, Accuracy
@@ -204,7 +205,7 @@ _KINDS = {ImageRef: "image", VideoRef: "video", PdfRef: "document"}
 def as_text(task: TaskDescription) -> str:
     """The description for a terminal."""
     blocks = [
-        f"{task.title} ({task.task})\n\n{task.doc}",
+        f"{one_line(task.title)} ({one_line(task.task)})\n\n{task.doc}",
         _block("Source", _source_lines(task)),
         _block("Files that --data-dir may hold", task.files),
         _block("How its columns are read", task.columns),

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kvl_eval.printable import one_line, printable, visible
+
 
 class KvlEvalError(Exception):
     """An error with a stable lower-case code, and what a user needs to act on it.
@@ -51,12 +53,21 @@ class KvlEvalError(Exception):
         return _rebuild, (type(self), self.code, self.message, self.where, self.why, self.fix)
 
     def render(self) -> str:
-        """The block shown to the user: `error[code]: message`, then `where`, `why` and `fix` where known."""
-        lines = [f"error[{self.code}]: {self.message}"]
-        for label, text in (("where:", self.where), ("why:", self.why), ("fix:", self.fix)):
+        """The block shown to the user: `error[code]: message`, then `where`, `why` and `fix` where known.
+
+        Foreign text in it is printable, words of more than 200 characters are cut, and no line of it looks like ours.
+        """
+        lines = [f"error[{self.code}]: {_shown(self.message)}"]
+        for label, text in (("where:", self.where), ("why:", self.why)):
             if text:
-                lines.append(f"  {label:<6} {text}")
+                lines.append(f"  {label:<6} {_shown(text)}")
+        if self.fix:
+            lines.append(f"  fix:   {printable(self.fix)}")
         return "\n".join(lines)
+
+
+def _shown(text: str) -> str:
+    return visible(text).replace("\n", "\n         ")
 
 
 def _rebuild(
@@ -127,6 +138,5 @@ def unknown(kind: str, name: str, known: Sequence[str], listing: str) -> UsageEr
     from difflib import get_close_matches
 
     near = get_close_matches(name.lower(), known, n=3, cutoff=0.3) or list(known)[:3]
-    return UsageError(
-        f"usage.{kind}", f"there is no {kind} {name!r}", why=f"nearest: {', '.join(near)}", fix=f"see `{listing}`"
-    )
+    message = f"there is no {kind} {one_line(repr(name))}"
+    return UsageError(f"usage.{kind}", message, why=f"nearest: {', '.join(near)}", fix=f"see `{listing}`")

@@ -16,7 +16,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kvl_eval"
 ARCHITECTURE = "model.*"
 FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
-BASE = ("errors", "flags", "types", "decode", "cells", "rows")  # for every layer that does not stand below them
+BASE = (
+    *("printable", "errors", "flags", "types", "decode", "cells", "rows"),
+)  # for every layer that does not stand below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,12 @@ class Layer:
 
 
 LAYERS = (
-    Layer("errors", "the exception tree", base=()),
+    Layer("printable", "foreign text spelled out where it leaves", base=()),
+    Layer("errors", "the exception tree", base=("printable",)),
     Layer("flags", "what may have changed an answer: a closed list, and its words", base=()),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
+    Layer("trust", "who may make a command contact an address and send a key: its user, never a file"),
     Layer("cells", "what a cell holds: nothing, a list, options by letter, gold, a known value", base=("errors",)),
     Layer(
         "rows",
@@ -131,6 +135,7 @@ LAYERS = (
             "sources",
             "store",
             "tasks",
+            "trust",
         ),
     ),
     Layer(

@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 from kvl_eval import __version__
 from kvl_eval.backends.chat_errors import ErrorInside, RefusedField, habit_of, is_overflow, read_error, refused_field
 from kvl_eval.backends.chat_headers import retry_after
-from kvl_eval.backends.chat_reply import MAX_BODY, SHOWN, Reply, bad_response, quoted, read_reply, without_key
+from kvl_eval.backends.chat_reply import MAX_BODY, Reply, bad_response, quoted, read_reply, without_key
 from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, EndpointError, SampleError, UsageError
+from kvl_eval.printable import one_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -283,7 +284,7 @@ class ChatClient:
         text, error = self._quote(data), read_error(data)
         habit = habit_of(error)
         if status >= 400 and status not in (*FOR_ALL, 429) and is_overflow(error):
-            said = without_key(error.message, self._key)[:SHOWN]
+            said = one_line(without_key(error.message, self._key))
             return SampleError("context_overflow", f"the prompt is longer than the server's context: {said}")
         if status in AGAIN or status >= 500:
             self.counts["limited"] += status == 429

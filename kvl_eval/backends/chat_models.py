@@ -12,6 +12,7 @@ from kvl_eval.backends.chat_client import PROBE_SECONDS, Server, headers_for, re
 from kvl_eval.backends.chat_reply import LIMITS, MAX_BODY, quoted, without_key
 from kvl_eval.decode import Count, Json, Length, decode, encode, read_json, unknown_fields
 from kvl_eval.errors import DecodeError, EndpointError
+from kvl_eval.printable import one_line
 
 MOST_NAMED = 10  # models that an error names
 
@@ -142,7 +143,7 @@ def chosen_model(server: Server, listed: ModelList) -> str:
         return server.model
     names = [model.id for model in listed.models]
     if len(names) != 1:
-        why = f"it lists {', '.join(names[:MOST_NAMED]) or 'none'}"
+        why = f"it lists {', '.join(map(one_line, names[:MOST_NAMED])) or 'none'}"
         if listed.unusable:
             entries = "1 entry" if listed.unusable == 1 else f"{listed.unusable} entries"
             why += f"; {entries} of /v1/models {'has' if listed.unusable == 1 else 'have'} no usable id"

@@ -12,11 +12,11 @@ from typing import Annotated
 from kvl_eval.backends.chat_errors import ErrorInside, habit_of_body, inner_status
 from kvl_eval.decode import Between, Count, Length, ReadLimits, decode, read_json, shown
 from kvl_eval.errors import DecodeError, SampleError
+from kvl_eval.printable import LONGEST, printable
 
 MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
 LIMITS = ReadLimits(size=MAX_BODY, keeps_large=True)
-SHOWN = 200  # characters of a body that an error quotes
-QUOTED_BYTES = 4 * SHOWN
+QUOTED_BYTES = 4 * LONGEST
 TEXT_PARTS = ("text", "output_text")
 THOUGHT_PARTS = ("thinking", "reasoning")
 FAILED = ("error", "abort")  # words for an answer that the server gave up
@@ -280,8 +280,10 @@ def bad_response(what: str, beginning: str) -> SampleError:
 
 
 def quoted(data: bytes | bytearray, key: str) -> str:
-    """The first 200 characters of a body on one line, without the key."""
-    return without_key(bytes(data[: QUOTED_BYTES + len(key)]), key)[:SHOWN]
+    """The first 200 characters of a body on one printable line, without the key; how many bytes more is said."""
+    text = printable(without_key(bytes(data[: QUOTED_BYTES + len(key)]), key), keep="")
+    rest = len(text) > LONGEST or len(data) > QUOTED_BYTES + len(key)
+    return f"{text[:LONGEST]}... ({len(data):,} bytes in all)" if rest else text
 
 
 def without_key(text: str | bytes, key: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import click
-
 from kvl_eval.cli.task_data import task_and_source
+from kvl_eval.cli.terminal import echo
+from kvl_eval.printable import json_line
 
 FAULTY = 4  # exit code of a check that found something
 
@@ -19,7 +18,7 @@ def check_data_verb(name: str, flags: Mapping[str, object], as_json: bool) -> in
 
     task, source, split = task_and_source(name, flags)
     report = check(task, source, split)
-    click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
+    echo(json_line(asdict(report), default=str) if as_json else as_text(report))
     return 0 if report.ok else FAULTY
 
 
@@ -29,5 +28,5 @@ def check_model_verb(location: str, *, revision: str | None, family: str | None,
     from kvl_eval.check_model import as_text, check
 
     report = check(resolve_model(location).location, revision=revision, offline=offline, family=family)
-    click.echo(json.dumps(asdict(report), ensure_ascii=False, default=str) if as_json else as_text(report))
+    echo(json_line(asdict(report), default=str) if as_json else as_text(report))
     return 0 if report.ok else FAULTY

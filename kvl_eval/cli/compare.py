@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
-
+from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import json_line
 
 NOTHING = 3  # exit code: there was nothing to compare
 
@@ -22,7 +21,7 @@ def compare_verb(a: Path, b: Path | None, *, task: str | None, protocol: str | N
     second = first if b is None else RunReader.open(b)
     name = None if task is None else task.lower().replace("_", "-")
     comparison = compare(first, second, task=name, protocols=_protocols(protocol))
-    click.echo(json.dumps(comparison.as_json(), ensure_ascii=False) if as_json else as_text(comparison))
+    echo(json_line(comparison.as_json()) if as_json else as_text(comparison))
     return 0 if any(task.pairs.counts.n for task in comparison.comparisons) else NOTHING
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import click
-
 from kvl_eval.cli.task_data import task_and_source
+from kvl_eval.cli.terminal import echo
+from kvl_eval.printable import json_line
 
 
 def describe_verb(name: str, flags: Mapping[str, object], as_json: bool) -> int:
@@ -17,5 +16,5 @@ def describe_verb(name: str, flags: Mapping[str, object], as_json: bool) -> int:
 
     task, source, split = task_and_source(name, flags, default="mini")
     description = describe(task, source, split)
-    click.echo(json.dumps(asdict(description), ensure_ascii=False, default=str) if as_json else as_text(description))
+    echo(json_line(asdict(description), default=str) if as_json else as_text(description))
     return 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
-
+from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import json_line
 
 GAPS = 3  # exit code: answers are missing
 
@@ -20,12 +19,12 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
 
     reader = RunReader.open(run)
     rows = fresh_results(reader).rows
-    written = export_run(reader.folder, format, Path(out) if out else run / "export" / format, protocol)
+    written = export_run(reader.folder, format, Path(out) if out else None, protocol)
     names = [str(path) for path in written]
-    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    echo(json_line(names) if as_json else "\n".join(names))
     lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
     if lacking:
-        click.echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
+        echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
     return GAPS if lacking else 0
 
 
@@ -37,6 +36,6 @@ def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     if out is None:
         raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")
     export_for_vllm(resolve_model(name).location, out)
-    click.echo(json.dumps([out], ensure_ascii=False) if as_json else out)
-    click.echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
+    echo(json_line([out]) if as_json else out)
+    echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from kvl_eval.backends import MODELS, ModelEntry, resolve_model
 from kvl_eval.cli.check import FAULTY
 from kvl_eval.cli.run import LARGE
 from kvl_eval.cli.task_data import task_and_source
+from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode
 from kvl_eval.errors import DataError, UsageError
+from kvl_eval.printable import json_line
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
 from kvl_eval.sources.fetch import carry_out
@@ -66,11 +67,11 @@ def fetch_verb(
     }
     _show(plans, consent)
     for task in tasks:
-        click.echo(f"{task.name}: licence: {task.licence}", err=True)
+        echo(f"{task.name}: licence: {task.licence}", err=True)
     brought = [_task(task, source, split, plans.get(task.name), consent, keep) for task, source, split in sources]
     checkpoints = [_model(entry, revision, consent) for entry in models]
     if as_json:
-        click.echo(json.dumps(encode([*brought, *checkpoints]), ensure_ascii=False))
+        echo(json_line(encode([*brought, *checkpoints])))
     return FAULTY if any(entry.missing for entry in brought) else 0
 
 
@@ -126,7 +127,7 @@ def _show(plans: Mapping[str, FetchPlan], consent: _Consent) -> None:
     """Say what is to come and how much it is; two tasks may share archives."""
     lacking: dict[tuple[Path, str], int] = {}
     for name, plan in plans.items():
-        click.echo(
+        echo(
             f"{name}: {len(plan.archives)} archives of {size_text(sum(one.size for one in plan.archives))}, "
             f"{len(plan.todo)} to unpack, {size_text(plan.download)} to fetch, into {plan.home}",
             err=True,
@@ -140,9 +141,7 @@ def _task(task: Task, source: Source, split: str, plan: FetchPlan | None, consen
 
     def announce(files: int, size: int) -> None:
         if files:
-            click.echo(
-                f"{task.name}: {files} {'file' if files == 1 else 'files'} to fetch, {size_text(size)}", err=True
-            )
+            echo(f"{task.name}: {files} {'file' if files == 1 else 'files'} to fetch, {size_text(size)}", err=True)
             consent.to(size, task.name)
 
     if plan is not None:
@@ -153,9 +152,7 @@ def _task(task: Task, source: Source, split: str, plan: FetchPlan | None, consen
         samples += 1
         media |= _files(sample)
     missing = sorted(name for name, there in media.items() if not there)
-    click.echo(
-        f"{task.name}: {samples} samples" + (f", {len(media)} files" if media else "") + _gaps(missing), err=True
-    )
+    echo(f"{task.name}: {samples} samples" + (f", {len(media)} files" if media else "") + _gaps(missing), err=True)
     home = None if plan is None else str(plan.home)
     return FetchedTask(task.name, split, samples, home, missing)
 
@@ -180,11 +177,11 @@ def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> Fetche
     from kvl_eval.model.hub import checkpoint_folder
 
     def announce(files: int, size: int) -> None:
-        click.echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
+        echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
         consent.to(size, entry.name)
 
     if entry.kind == "fake":
         return FetchedModel(entry.name, None)
     folder = checkpoint_folder(entry.location, revision, announce=announce)
-    click.echo(f"{entry.name}: in {folder}", err=True)
+    echo(f"{entry.name}: in {folder}", err=True)
     return FetchedModel(entry.name, str(folder))

@@ -82,6 +82,25 @@ def judge_options(command: Command) -> Command:
     return command
 
 
+CONFIRMING_OPTIONS = (
+    spelled(("--base-url",), help="The server's address: confirms a stored one, or says where it is now."),
+    spelled(("--api-key-env",), help="Environment variable that holds the server's key: confirms a stored one."),
+    spelled(("--judge-base-url",), help="The judge's address, as --base-url."),
+    spelled(("--judge-key-env",), help="Environment variable that holds the judge's key, as --api-key-env."),
+    spelled(("--ray-address",), help="The cluster's address, as --base-url."),
+    spelled(("--model", "-m"), help="Confirms a model that is fetched from the hub."),
+    spelled(("--model-args", "-a"), multiple=True, help="Confirms checkpoint=owner/name."),
+    spelled(("--data-repo",), multiple=True, help="Confirms TASK=owner/name."),
+)
+
+
+def confirming_options(command: Command) -> Command:
+    """What a run folder would contact, said again: a folder that somebody else made cannot say it."""
+    for option in reversed(CONFIRMING_OPTIONS):
+        command = option(command)
+    return command
+
+
 family_option = spelled(("--family",), help="What the model is, where its files do not say: instruct, thinking, ...")
 
 RUN_OPTIONS = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import click
+from kvl_eval.cli.terminal import echo
+from kvl_eval.printable import json_line, one_line, printable
 
 Listing = Sequence[Mapping[str, object]]  # {column: value}, the same columns in every row
 
@@ -15,13 +15,14 @@ def list_verb(what: str, output_dir: Path, as_json: bool) -> int:
     """Print one line for each task, model, published figure or run."""
     rows = {"tasks": _tasks, "models": _models, "references": _references, "runs": _runs}[what](output_dir)
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        echo(json_line(rows))
         return 0
-    widths = [max(len(str(row[key])) for row in rows) for key in rows[0]] if rows else []
-    for row in rows:
-        click.echo("  ".join(f"{row[key]!s:<{width}}" for key, width in zip(row, widths, strict=True)).rstrip())
+    lines = [{key: printable(value, keep="") for key, value in row.items()} for row in rows]
+    widths = [max(len(line[key]) for line in lines) for key in lines[0]] if lines else []
+    for line in lines:
+        echo("  ".join(f"{line[key]:<{width}}" for key, width in zip(line, widths, strict=True)).rstrip())
     if not rows:
-        click.echo(f"no runs in {output_dir}" if what == "runs" else f"no {what}", err=True)
+        echo(f"no runs in {one_line(output_dir)}" if what == "runs" else f"no {what}", err=True)
     return 0
 
 

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 6
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from kvl_eval import __version__
 from kvl_eval.cli import options
 from kvl_eval.cli.config_file import placed
 from kvl_eval.cli.flags import (
+    confirming_options,
     data_options,
     family_option,
     include_option,
@@ -27,7 +27,9 @@ from kvl_eval.cli.flags import (
     score_view_option,
 )
 from kvl_eval.cli.options import spelled
+from kvl_eval.cli.terminal import echo, show_logs
 from kvl_eval.errors import KvlEvalError, UsageError
+from kvl_eval.printable import json_line
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -66,7 +68,7 @@ class Verbs(click.Group):
 def cli(ctx: click.Context) -> None:
     """Reproduce, explain and trust vision-language benchmark numbers."""
     if ctx.invoked_subcommand is None:
-        click.echo(SHORT_HELP, nl=False)
+        echo(SHORT_HELP, nl=False)
 
 
 @cli.command()
@@ -96,22 +98,16 @@ def sweep(as_json: bool, **flags: Any) -> int:
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
+@confirming_options
 @include_option
 @json_option
-def resume(
-    run_folder: str,
-    rerun: str | None,
-    compress: bool,
-    no_progress: bool,
-    include_path: tuple[str, ...],
-    as_json: bool,
-) -> int:
+def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
     """Finish an interrupted run with its stored configuration."""
     from kvl_eval.cli.run import resume_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return resume_verb(Path(run_folder), rerun=rerun, compress=compress, progress=not no_progress, as_json=as_json)
+    return resume_verb(Path(run_folder), options.Flags(flags))
 
 
 @cli.command()
@@ -339,23 +335,23 @@ def version(as_json: bool) -> int:
             versions[name] = installed(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    click.echo(json.dumps(versions) if as_json else "\n".join(f"{name:<14}{text}" for name, text in versions.items()))
+    echo(json_line(versions) if as_json else "\n".join(f"{name:<14}{text}" for name, text in versions.items()))
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
+    show_logs()
     try:
-        code = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="kvl-eval", standalone_mode=False
-        )
+        typed = sys.argv[1:] if arguments is None else list(arguments)
+        code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except KvlEvalError as error:
-        click.echo(error.render(), err=True)
+        echo(error.render(), err=True)
         code = error.exit_code
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
-        click.echo(_usage(error).render(), err=True)
+        echo(_usage(error).render(), err=True)
         code = 2
     except (click.Abort, KeyboardInterrupt):
         code = 130

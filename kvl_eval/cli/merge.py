@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
+from kvl_eval.cli.terminal import echo
 
 
 def merge_verb(runs: Sequence[Path], output_dir: Path, *, compress: bool, as_json: bool) -> int:
@@ -15,5 +15,5 @@ def merge_verb(runs: Sequence[Path], output_dir: Path, *, compress: bool, as_jso
 
     outcome, shards = merge(runs, output_dir, compress=compress)
     for line in shard_lines(shards):
-        click.echo(line, err=True)
+        echo(line, err=True)
     return show(outcome, as_json)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import json_line
 
 if TYPE_CHECKING:
     from kvl_eval.reports.comparison import Comparison
@@ -21,7 +20,7 @@ def table_verb(name: str, paths: Sequence[Path], include_demo: bool) -> int:
     from kvl_eval.reports.leaderboard import printed_table
     from kvl_eval.reports.runs import open_runs
 
-    click.echo(printed_table(name, open_runs(paths) if paths else [], include_demo))
+    echo(printed_table(name, open_runs(paths) if paths else [], include_demo))
     return 0
 
 
@@ -47,7 +46,7 @@ def report_verb(
         comparisons=_comparisons(paths),
     )
     names = [str(path) for path in written]
-    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    echo(json_line(names) if as_json else "\n".join(names))
     return 0
 
 

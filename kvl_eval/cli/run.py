@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-
-import click
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
 from kvl_eval.cli.options import Flags
-from kvl_eval.decode import encode_object
+from kvl_eval.cli.terminal import echo
+from kvl_eval.cli.trusting import check_include, places, settle
+from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.registry import stored_family
-from kvl_eval.run.config import RunConfig, answers_bundled, resolve
+from kvl_eval.printable import json_line
+from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
+from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
 from kvl_eval.store.manifest import RunEntry
+from kvl_eval.trust import AddressPlace
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
 SWITCHES = ("offline", "blind", "no_cache", "allow_partial_data", "compress")
@@ -81,38 +84,40 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     from kvl_eval.run.plan import plan_run
     from kvl_eval.run.plan_text import plan_text
     from kvl_eval.run.progress import Silent, make_progress
-    from kvl_eval.run.runner import resume_run, same_runs, start_run
+    from kvl_eval.run.runner import complete_run, resume_run, start_run
+    from kvl_eval.run.same_run import same_runs
     from kvl_eval.run.warm_plan import plan_warm
     from kvl_eval.scoring.run_reader import RunReader
 
+    place_of = places(AddressPlace.COMMAND_LINE)
+    check_include(place_of)
     config = configuration(flags)
+    settle(contacts_of(config, place_of), records=True)
     dry, resume = flags.switch("dry_run"), flags.values["resume"]
     if not dry:
         bring_large(config)
     elif absent := not_here(config):
-        click.echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
+        echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
     backend = make(config, fetch=not dry)
     plan = (plan_run if dry or resume else plan_warm)(config, backend)
     if stored_family(config.family).is_demo:
         where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
         tasks = ",".join(task.task for task in config.tasks)
-        click.echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
-    click.echo(plan_text(plan), err=not dry)
+        echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
+    echo(plan_text(plan), err=not dry)
     if dry:
         return 0
     progress = make_progress(quiet=flags.switch("no_progress") or as_json)
     same = [] if resume is False else same_runs(plan)
-    if run := _to_continue(same):
-        outcome = resume_run(
-            RunReader.open(run.path),
-            lambda _: backend,
-            Silent() if run.status == "finished" else progress,
-            changes={name: getattr(config, name) for name in ("protocol", "thinking", "judge", "compress")},
-            rerun=_rerun(flags.text("rerun")),
-            handle_signals=True,
-        )
-    else:
+    run, rerun = _to_continue(same), _rerun(flags.text("rerun"))
+    if run is None:
         outcome = start_run(plan, backend, progress, handle_signals=True)
+    elif run.status == "finished" and rerun is None:
+        outcome = complete_run(RunReader.open(run.path), config, Silent() if config.judge is None else progress)
+    else:
+        changes = {option.name: getattr(config, option.name) for option in fields(config)}
+        reader = RunReader.open(run.path)
+        outcome = resume_run(reader, lambda _: backend, progress, changes=changes, rerun=rerun, handle_signals=True)
     return show(outcome, as_json)
 
 
@@ -120,7 +125,7 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
     """The newest run of the same plan that no other process works on, told of; None where a new one is to begin."""
     for run in same:
         if run.status == "running":
-            click.echo(f"note: the same run is in progress in {run.path}", err=True)
+            echo(f"note: the same run is in progress in {run.path}", err=True)
     free = [run for run in same if run.status in ("planned", "interrupted", "finished")]
     if not free:
         return None
@@ -128,28 +133,79 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
     if newest.status == "finished":
         others = ", ".join(run.path for run in free[1:] if run.status == "finished")
         also = f"; so is {others}" if others else ""
-        click.echo(f"already complete: {newest.path}{also} (use --no-resume to run it again)", err=True)
+        echo(f"already complete: {newest.path}{also} (use --no-resume to run it again)", err=True)
     else:
         done = "" if counts is None else f": {counts.planned - counts.pending:,} of {counts.planned:,} answered"
-        click.echo(f"continuing {newest.path}{done} (use --no-resume to start a new run)", err=True)
+        echo(f"continuing {newest.path}{done} (use --no-resume to start a new run)", err=True)
     return newest
 
 
-def resume_verb(path: Path, *, rerun: str | None, progress: bool, as_json: bool, compress: bool = False) -> int:
-    """Finish a run with its stored configuration."""
+def resume_verb(path: Path, flags: Flags) -> int:
+    """Finish a run with its stored configuration. The flags may confirm what that would contact, and say it anew."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
     from kvl_eval.scoring.run_reader import RunReader
 
+    as_json, run, place_of = flags.switch("as_json"), RunReader.open(path), places(AddressPlace.RUN_FOLDER)
+
+    def make_trusted(config: RunConfig) -> Backend:
+        settle(contacts_of(config, place_of))
+        return make(config)
+
     outcome = resume_run(
-        RunReader.open(path),
-        make,
-        make_progress(quiet=not progress or as_json),
-        changes={"compress": True} if compress else None,
-        rerun=_rerun(rerun),
+        run,
+        make_trusted,
+        make_progress(quiet=flags.switch("no_progress") or as_json),
+        changes=_changes(run.folder.manifest.config, flags),
+        rerun=_rerun(flags.text("rerun")),
         handle_signals=True,
     )
     return show(outcome, as_json)
+
+
+def _changes(stored: Mapping[str, Json], flags: Flags) -> dict[str, object]:
+    """What the flags of `resume` say otherwise than the stored configuration. Raises: UsageError `usage.resume`."""
+    changes: dict[str, object] = {"compress": True} if flags.switch("compress") else {}
+    if not stored:
+        return changes
+    config = from_json(stored)
+    _check_repeated(config, flags)
+    server, cluster, judge = config.settings.server, config.settings.cluster, config.judge
+    changes["settings"] = replace(
+        config.settings,
+        server=replace(
+            server,
+            base_url=flags.text("base_url") or server.base_url,
+            api_key_env=flags.text("api_key_env") or server.api_key_env,
+        ),
+        cluster=replace(cluster, ray_address=flags.text("ray_address") or cluster.ray_address),
+    )
+    changes["judge"] = judge and replace(
+        judge,
+        base_url=flags.text("judge_base_url") or judge.base_url,
+        key_env=flags.text("judge_key_env") or judge.key_env,
+    )
+    return changes
+
+
+def _check_repeated(config: RunConfig, flags: Flags) -> None:
+    """Flags of `resume` that only confirm must say what is stored. Raises: UsageError `usage.resume`."""
+    repos = {f"{task.task}={task.source.repo}" for task in config.tasks}
+    served = {f"checkpoint={config.settings.engine.model_args.get('checkpoint')}"}
+    model = flags.text("model")
+    given = {
+        "--model": ((model,) if model else (), {config.model}),
+        "--data-repo": (flags.texts("data_repo"), repos),
+        "--model-args": (flags.texts("model_args"), served),
+    }
+    for option, (texts, stored) in given.items():
+        if odd := sorted(set(texts) - stored):
+            raise UsageError(
+                "usage.resume",
+                f"{option} {odd[0]} is not what the run was started with",
+                why=f"it is {', '.join(sorted(stored))}; `resume` takes this option only to confirm it",
+                fix="start a new run for something else",
+            )
 
 
 def show(outcome: RunOutcome, as_json: bool) -> int:
@@ -158,10 +214,10 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
 
     if as_json:
         about = {"folder": str(outcome.folder.path), "exit_code": outcome.exit_code}
-        click.echo(json.dumps({**encode_object(outcome.results), **about}))
+        echo(json_line({**encode_object(outcome.results), **about}))
     else:
-        click.echo(final_table(outcome.results))
-    click.echo(outcome.message, err=True)
+        echo(final_table(outcome.results))
+    echo(outcome.message, err=True)
     return outcome.exit_code
 
 
@@ -189,7 +245,7 @@ def configuration(flags: Flags) -> RunConfig:
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
     runs = {task.name for task in tasks}
     if left_out := [task.name for task in named if task.name not in runs]:
-        click.echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
+        echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
     return resolve(model, family, tasks, chosen)
 
 

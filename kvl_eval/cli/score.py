@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from kvl_eval.cli.options import Flags
+from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode_object
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import json_line
 from kvl_eval.types import score_view
 
 if TYPE_CHECKING:
+    from kvl_eval.backends.chat_client import Server
     from kvl_eval.scoring.predictions import PredictionScores
     from kvl_eval.scoring.run_reader import RunReader
     from kvl_eval.store.result_records import ResultRow
@@ -49,7 +49,7 @@ def score_predictions_verb(flags: Flags, as_json: bool) -> int:
     )
     if out := flags.text("out"):
         write_rows(Path(out), result)
-    click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else predictions_text(result))
+    echo(json_line(result.as_json()) if as_json else predictions_text(result))
     return 0 if result.complete else GAPS
 
 
@@ -106,38 +106,53 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         if protocol == "all":
             for opened in open_runs([path]):
                 for row in main_rows(opened):
-                    click.echo(protocol_table(protocol_views(opened, row)))
+                    echo(protocol_table(protocol_views(opened, row)))
         else:
-            click.echo(final_table(scored[-1]))
+            echo(final_table(scored[-1]))
     if as_json:
         stored = [encode_object(results) for results in scored]
-        click.echo(json.dumps(stored[0] if len(stored) == 1 else stored, ensure_ascii=False))
+        echo(json_line(stored[0] if len(stored) == 1 else stored))
     return code
 
 
 def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:
     """Ask the judge that the flags name, or, with --only-failed, the run's own, for the replies that are still open.
 
-    Raises: UsageError `usage.judge`, `run.busy`.
+    Raises: UsageError `usage.judge`, `run.busy`, `trust.server`.
     """
-    from kvl_eval.run.config import from_json
-    from kvl_eval.run.judge_stage import judge_run
-    from kvl_eval.run.options import Options, judge_server
+    from kvl_eval.cli.trusting import places, settle
+    from kvl_eval.run.contacts import judge_contact
+    from kvl_eval.run.judge_stage import has_open_questions, judge_run
     from kvl_eval.run.progress import make_progress
+    from kvl_eval.trust import AddressPlace
 
-    server = judge_server(Options.of({name: value for name, value in flags.values.items() if name.startswith("judge")}))
-    if server is None and flags.switch("only_failed") and run.folder.manifest.config:
-        server = from_json(dict(run.folder.manifest.config)).judge
+    server, view = _judge_of(run, flags), score_view(flags.text("score_view"))
     if server is None:
         return
     run.folder.lock()
     try:
+        if not has_open_questions(run, server, view, again=True):
+            return
+        settle([judge_contact(server, places(AddressPlace.RUN_FOLDER))], records=True)
         progress = make_progress(quiet=quiet or flags.switch("no_progress"))
-        outcome = judge_run(run, server, score_view(flags.text("score_view")), progress)
+        outcome = judge_run(run, server, view, progress)
     finally:
         run.folder.unlock()
     for notice in outcome.notices():
-        click.echo(f"notice: {notice}", err=True)
+        echo(f"notice: {notice}", err=True)
+
+
+def _judge_of(run: RunReader, flags: Flags) -> Server | None:
+    """The judge that the flags name; with --only-failed the run's own, as far as flags say nothing else of it."""
+    from kvl_eval.run.config import from_json
+    from kvl_eval.run.options import Options, judge_server
+
+    stored = run.folder.manifest.config if flags.switch("only_failed") and flags.text("judge") is None else None
+    own = from_json(stored).judge if stored else None
+    if own is not None:
+        address, variable = flags.text("judge_base_url"), flags.text("judge_key_env")
+        return replace(own, base_url=address or own.base_url, key_env=variable or own.key_env)
+    return judge_server(Options.of({name: value for name, value in flags.values.items() if name.startswith("judge")}))
 
 
 def _asked(row: ResultRow, protocol: str | None) -> Sequence[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
+from kvl_eval.cli.terminal import echo
+from kvl_eval.printable import json_line
 
 
 def verify_verb(run: Path, *, strict: bool, as_json: bool) -> int:
     """Prove a run whole; the exit code says whether it is."""
     from kvl_eval.audit import verify
     from kvl_eval.audit.verify_text import as_text
-    from kvl_eval.reports.numbers import plain
     from kvl_eval.scoring.run_reader import RunReader
 
     report = verify.verify(RunReader.open(run), strict=strict)
-    click.echo(json.dumps(report.as_json(), ensure_ascii=False) if as_json else plain(as_text(report), keep="\n"))
+    echo(json_line(report.as_json()) if as_json else as_text(report))
     return report.exit_code

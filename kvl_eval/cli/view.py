@@ -6,7 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
-import click
+from kvl_eval.cli.terminal import echo
 
 
 def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
@@ -19,10 +19,10 @@ def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
         signal.signal(number, lambda *_: stopped.set())
     view = RunView(place, port)
     try:
-        click.echo(view.url)
-        click.echo(f"showing {place}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
+        echo(view.url)
+        echo(f"showing {place}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
         stopped.wait()
-        click.echo("stopped", err=True)
+        echo("stopped", err=True)
     finally:
         view.close()
     return 0

@@ -26,7 +26,8 @@ from typing import IO
 from kvl_eval import __version__
 from kvl_eval.decode import encode, encode_object
 from kvl_eval.exports.answers import ExportedAnswer, JsonObject, TaskAnswers, clean, parts, scorer_of
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.names import file_name
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import PlanEntry, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
@@ -78,19 +79,19 @@ class EvalSample:
         }
 
 
-def write_inspect(folder: RunFolder, out: Path, protocol: str | None = None) -> list[Path]:
+def write_inspect(folder: RunFolder, out: OutputFolder, protocol: str | None = None) -> list[Path]:
     """Write the logs into `out` and return their paths; `protocol` names the scorer that comes first.
 
     Raises: UsageError, DataError, StorageError.
     """
     written = []
     for part in parts(folder, protocol):
-        path = out / f"{_stamp(folder)}_{re.sub('[^A-Za-z0-9-]+', '-', part.name)}_{_id(folder, part.name)}.eval"
+        task = file_name(re.sub("[^A-Za-z0-9-]+", "-", part.name))
         with TemporaryFile() as file:
             _write_log(file, part)
             file.seek(0)
-            Disk().replace(path, iter(lambda file=file: file.read(PIECE), b""))  # type: ignore[misc]
-        written.append(path)
+            chunks = iter(lambda file=file: file.read(PIECE), b"")  # type: ignore[misc]
+            written.append(out.write(chunks, f"{_stamp(folder)}_{task}_{_id(folder, part.name)}.eval"))
     return written
 
 

@@ -18,33 +18,30 @@ from pathlib import Path
 from kvl_eval import __version__
 from kvl_eval.decode import Json, encode_object
 from kvl_eval.exports.answers import ExportedAnswer, JsonObject, TaskAnswers, clean, parts
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.names import file_name
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Record
 from kvl_eval.store.run_folder import RunFolder
 
 METRIC = "score"
 
 
-def write_lm_eval(folder: RunFolder, out: Path, protocol: str | None = None) -> list[Path]:
+def write_lm_eval(folder: RunFolder, out: OutputFolder, protocol: str | None = None) -> list[Path]:
     """Write results and samples below `out` and return their paths, the results first.
 
     Raises: UsageError, DataError, StorageError.
     """
     chosen = parts(folder, protocol)
     model = _model(folder)
-    home = out / re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
-    date = re.sub(r"[^0-9T.+-]", "-", str(folder.manifest.created or "unknown"))
+    home = file_name(re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model))
+    date = file_name(re.sub(r"[^0-9T.+-]", "-", str(folder.manifest.created or "unknown")))
     written, hashes = [], {}
     for part in chosen:
-        path = home / f"samples_{part.name}_{date}.jsonl"
         digest = hashlib.sha256()
-        Disk().replace(path, _lines(part, digest))
+        written.append(out.write(_lines(part, digest), home, f"samples_{file_name(part.name)}_{date}.jsonl"))
         hashes[part.name] = digest.hexdigest()
-        written.append(path)
-    results = home / f"results_{date}.json"
     text = json.dumps(clean(_results(folder, chosen, hashes)), indent=2, ensure_ascii=False)
-    Disk().replace(results, [text.encode()])
-    return [results, *written]
+    return [out.write([text.encode()], home, f"results_{date}.json"), *written]
 
 
 def _model(folder: RunFolder) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from kvl_eval.errors import UsageError
 from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
 from kvl_eval.store.answers import answer_of
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.names import file_name
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import TASKS, get_task
@@ -17,7 +18,7 @@ from kvl_eval.tasks.base import Task
 from kvl_eval.types import Sample
 
 
-def write_submissions(folder: RunFolder, out: Path) -> list[Path]:
+def write_submissions(folder: RunFolder, out: OutputFolder) -> list[Path]:
     """Write the files of every task that a server scores into `out/TASK-SPLIT/` and return their paths.
 
     The first repeat is submitted, the thought left out; failed and pending samples are absent.
@@ -35,9 +36,7 @@ def write_submissions(folder: RunFolder, out: Path) -> list[Path]:
     written = []
     for part in chosen:
         for name, text in _files(part).items():
-            path = out / part.name / name
-            Disk().replace(path, [str(clean(text)).encode()])
-            written.append(path)
+            written.append(out.write([str(clean(text)).encode()], file_name(part.name), file_name(name)))
     return written
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def rows(folder: RunFolder, protocol: str | None = None) -> Iterator[Cells]:
     run: Cells = {"run_id": folder.run_id, "model": manifest.model.name, "demo": manifest.demo}
     for part in parts(folder, protocol):
         for answer in part.answers():
-            yield {**dict.fromkeys(COLUMNS), **run, **_planned(part, answer), **_answered(answer), **_scored(answer)}
+            cells = {**dict.fromkeys(COLUMNS), **run, **_planned(part, answer), **_answered(answer), **_scored(answer)}
+            yield {name: clean(cell) for name, cell in cells.items()}
 
 
 def _planned(part: TaskAnswers, answer: ExportedAnswer) -> Cells:
@@ -149,11 +150,9 @@ def _json(value: object) -> str:
 # -- CSV --------------------------------------------------------------------------------------------------------
 
 
-def write_csv(folder: RunFolder, out: Path, protocol: str | None = None) -> Path:
+def write_csv(folder: RunFolder, out: OutputFolder, protocol: str | None = None) -> Path:
     """Write `samples.csv` into `out`: UTF-8, commas, a header line. Raises: UsageError, DataError, StorageError."""
-    path = out / "samples.csv"
-    Disk().replace(path, _csv_lines(rows(folder, protocol)))
-    return path
+    return out.write(_csv_lines(rows(folder, protocol)), "samples.csv")
 
 
 def _csv_lines(table: Iterator[Cells]) -> Iterator[bytes]:
@@ -178,12 +177,11 @@ def _cell(value: object) -> object:
 # -- parquet ----------------------------------------------------------------------------------------------------
 
 
-def write_parquet(folder: RunFolder, out: Path, protocol: str | None = None) -> Path:
+def write_parquet(folder: RunFolder, out: OutputFolder, protocol: str | None = None) -> Path:
     """Write `samples.parquet` into `out`, a row group at a time. Raises: UsageError, DataError, StorageError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = out / "samples.parquet"
     schema = _schema()
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
@@ -194,8 +192,7 @@ def write_parquet(folder: RunFolder, out: Path, protocol: str | None = None) -> 
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-    Disk().replace(path, [buffer.getvalue()])
-    return path
+    return out.write([buffer.getvalue()], "samples.parquet")
 
 
 def _schema() -> pa.Schema:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 
 from kvl_eval.decode import Json, encode
 from kvl_eval.flags import meaning
@@ -18,7 +17,7 @@ from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
 from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
 from kvl_eval.store.answers import answer_of
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
 from kvl_eval.types import MediaInfo
 
@@ -64,7 +63,7 @@ class Names:
 class Chunks:
     """Writes samples to chunk files, starting a new one when the last is full."""
 
-    folder: Path
+    out: OutputFolder
     number: int = 0
     _lines: list[str] = field(default_factory=list)
     _size: int = 0
@@ -83,7 +82,7 @@ class Chunks:
         if self._lines:
             body = ",\n".join(self._lines)
             chunk = f"kvl.chunk({self.number},[{body}]);\n"
-            Disk().replace(self.folder / f"c{self.number}.js", [chunk.encode("ascii")])
+            self.out.write([chunk.encode("ascii")], "data", f"c{self.number}.js")
             self.number, self._lines, self._size = self.number + 1, [], 0
 
 
@@ -118,13 +117,13 @@ class IndexRow:
         return self.key.partition("/")[2]
 
 
-def write_browser(runs: Sequence[ReportRun], out: Path, thumbnails: Thumbnails) -> int:
+def write_browser(runs: Sequence[ReportRun], out: OutputFolder, thumbnails: Thumbnails) -> int:
     """Write `data/` below `out` and return the number of samples in it. Samples never answered are listed too."""
-    folder = out / "data"
+    folder = out.path("data")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.js"):
         old.unlink()
-    chunks, names = Chunks(folder), Names()
+    chunks, names = Chunks(out), Names()
     rows = [
         row for run in runs for task in task_names([run]) for row in _task_rows(run, task, chunks, names, thumbnails)
     ]
@@ -137,7 +136,7 @@ def write_browser(runs: Sequence[ReportRun], out: Path, thumbnails: Thumbnails) 
         "rows": [[getattr(row, column) for column in columns] for row in rows],
         "columns": columns if rows else [],
     }
-    Disk().replace(folder / "index.js", [f"kvl.index({parsed(index)});\n".encode("ascii")])
+    out.write([f"kvl.index({parsed(index)});\n".encode("ascii")], "data", "index.js")
     return len(rows)
 
 

@@ -31,7 +31,7 @@ from kvl_eval.reports.runs import ReportRun, shown_rows, task_names, task_of
 from kvl_eval.reports.table import ProtocolFlip, row_notes, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ FLIPS_SHOWN = 200  # rows of a table of differing verdicts; the sample browser h
 def write_html(
     runs: Sequence[ReportRun],
     sections: Sections,
-    out: Path,
+    out: OutputFolder,
     pictures: bool = True,
     include_demo: bool = False,
     comparisons: Sequence[Comparison] = (),
@@ -59,10 +59,11 @@ def write_html(
     pages = _pages(runs, bool(comparisons), bool(charts))
     environment = _environment()
     environment.globals |= {"pages": pages, "demo": any(run.demo for run in runs), "demo_text": numbers.DEMO}
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(HERE / "assets", out / "assets", dirs_exist_ok=True)
+    assets = out.path("assets")
+    assets.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(HERE / "assets", assets, dirs_exist_ok=True)
     media = DataSetPictures(runs) if pictures else None
-    write_browser(runs, out, Thumbnails(out / "media", media))
+    write_browser(runs, out, Thumbnails(out.path("media"), media))
     views: dict[str, tuple[str, Mapping[str, object]]] = {
         "index.html": ("index.html.j2", _index(runs, include_demo, media.notices if media else [])),
         "samples.html": ("samples.html.j2", {"title": "Samples"}),
@@ -76,8 +77,8 @@ def write_html(
         views["budgets.html"] = ("budgets.html.j2", _budgets(charts))
     for file, (template, values) in views.items():
         text = environment.get_template(template).render(file=file, **values)
-        Disk().replace(out / file, [text.encode()])
-    return out / "index.html"
+        out.write([text.encode()], file)
+    return out.path("index.html")
 
 
 def _environment() -> Environment:

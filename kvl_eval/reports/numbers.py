@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from rich.cells import cell_len
 
 from kvl_eval.families import DEMO_NOTE
+from kvl_eval.printable import printable
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 from kvl_eval.types import Interval
@@ -17,25 +15,11 @@ from kvl_eval.types import Interval
 DEMO = DEMO_NOTE
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
 SMALL = 30  # groups of fewer samples are shown greyed
-ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirectional marks), surrogate, separators
-_ODD = re.compile(r"[^ -~]")  # all but printable ASCII
-JOINERS = "\u200c\u200d"  # needed inside words of some scripts and inside emoji
 
 
 def plain(text: object, keep: str = "") -> str:
-    r"""`text` as it can be shown anywhere: control and direction characters other than `keep` become `\x1b`, `\u202e`.
-
-    Terminal escapes, NUL, right-to-left overrides and lone surrogates cannot act any more and stay readable.
-    """
-    return _ODD.sub(lambda match: match[0] if match[0] in keep else _visible(match[0]), str(text))
-
-
-@cache
-def _visible(char: str) -> str:
-    if char in JOINERS or unicodedata.category(char) not in ESCAPED:
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    r"""`text` as it can be shown anywhere: control characters other than `keep` become `\x1b`, `\u202e`."""
+    return printable(text, keep)
 
 
 def percent(value: float | None, digits: int = 1) -> str:

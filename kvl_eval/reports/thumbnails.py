@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.store.journal import Disk
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Record
 from kvl_eval.types import MediaInfo
 
@@ -53,6 +53,7 @@ class Thumbnails:
 
     def __init__(self, folder: Path, media: Media | None = None) -> None:
         self._folder = folder
+        self._out = OutputFolder(folder)
         self._media = media
         self._count = 0
 
@@ -73,13 +74,13 @@ class Thumbnails:
     def _have(self, name: str, stored: Path) -> bool:
         ours, theirs = self._folder / f"{name}.webp", stored / f"{name}.webp"
         if not ours.is_file() and theirs.is_file() and _is_webp(theirs):
-            Disk().replace(ours, [theirs.read_bytes()])
+            self._out.write([theirs.read_bytes()], ours.name)
         return ours.is_file()
 
     def _write(self, picture: Image, name: str, side: int) -> None:
         small = picture.convert("RGB")
         small.thumbnail((side, side))
-        Disk().replace(self._folder / f"{name}.webp", [_encoded(small)])
+        self._out.write([_encoded(small)], f"{name}.webp")
         self._count += 1
 
 

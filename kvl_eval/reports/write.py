@@ -15,7 +15,8 @@ from kvl_eval.reports.html import write_html
 from kvl_eval.reports.markdown import markdown
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.task_view import task_sections
-from kvl_eval.store.journal import Disk, remove_leftovers
+from kvl_eval.store.journal import remove_leftovers
+from kvl_eval.store.outputs import OutputFolder
 
 Format = Literal["markdown", "html"]
 
@@ -43,28 +44,27 @@ def write_report(
     Raises: UsageError for no run, DataError for one that cannot be read, StorageError.
     """
     runs = open_runs(run_folders)
-    out = Path(run_folders[0]) / "report" if out is None else out
+    folder = OutputFolder.inside(Path(run_folders[0]), "report") if out is None else OutputFolder(out)
+    out = folder.root
     sections = task_sections(runs)
     written: list[Path] = []
     try:
-        for folder in (out, out / "data", out / "media"):  # of a report that was killed
-            remove_leftovers(folder)
         out.mkdir(parents=True, exist_ok=True)
+        for place in (out, folder.path("data"), folder.path("media")):  # of a report that was killed
+            remove_leftovers(place)
         charts = budget_charts(runs)
         for chart in charts:
             for narrow, form in ((False, WIDE), (True, NARROW)):
-                Disk().replace(out / picture_file(chart, narrow), [chart_file(chart, form).encode()])
+                folder.write([chart_file(chart, form).encode()], picture_file(chart, narrow))
         results = [section for group in sections.values() for section in group]
         for heatmap in (section.heatmap for section in results if section.heatmap is not None):
             for narrow, form in ((False, WIDE), (True, NARROW)):
-                Disk().replace(out / heatmap.file(narrow), [heatmap_file(heatmap, form).encode()])
+                folder.write([heatmap_file(heatmap, form).encode()], heatmap.file(narrow))
         if "markdown" in formats:
-            path = out / "report.md"
             text = markdown(runs, sections, include_demo, budgets_markdown(charts))
-            Disk().replace(path, [text.encode()])
-            written.append(path)
+            written.append(folder.write([text.encode()], "report.md"))
         if "html" in formats:
-            written.append(write_html(runs, sections, out, pictures, include_demo, comparisons))
+            written.append(write_html(runs, sections, folder, pictures, include_demo, comparisons))
     except OSError as error:
         raise StorageError("storage.write", f"cannot write the report: {error}", where=str(out)) from error
     return written

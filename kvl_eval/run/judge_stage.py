@@ -106,7 +106,7 @@ def finish_judging(
 
     What fails is a line in the folder and a notice, no error.
     """
-    if config.judge is None or not _has_unasked(run, config.judge, config.score_view):
+    if config.judge is None or not has_open_questions(run, config.judge, config.score_view, again=False):
         return False
     progress.close()
     outcome = judge_run(run, config.judge, config.score_view, progress, stop=stop, again=False)
@@ -114,10 +114,14 @@ def finish_judging(
     return True
 
 
-def _has_unasked(run: RunReader, server: Server, view: ScoreView) -> bool:
+def has_open_questions(run: RunReader, server: Server, view: ScoreView, *, again: bool) -> bool:
+    """Whether a judge has anything to be asked, with `again` also what it has given no usable reply to.
+
+    Contacts nobody. Raises ConfigError for a judge without a name.
+    """
     judge = JudgeView(judge_name(server), view)
     for task in judged_tasks(run):
-        with closing(open_questions(run, task, judge, Replies(run.folder, task.name), again=False)) as questions:
+        with closing(open_questions(run, task, judge, Replies(run.folder, task.name), again)) as questions:
             if next(questions, None) is not None:
                 return True
     return False

@@ -112,16 +112,24 @@ class Plan:
         return sum(task.n * len(task.config.budgets) for task in self.tasks) * self.config.repeats
 
 
-def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, draft_dir: Path | None = None) -> Plan:
-    """Read the data and fix what will be asked; `own` tasks go before registered ones.
+@dataclass(frozen=True, slots=True)
+class PlannedTasks:
+    """What the data says of a plan: everything but the model. `lines` are those of plan.jsonl."""
 
-    What waits in files does so in `draft_dir`, or near the output folder.
+    tasks: tuple[TaskPlan, ...]
+    lines: PlanLines
 
-    Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
-    """
+    def identities(self) -> dict[str, dict[str, Json]]:
+        """{task: what of it can change an answer}."""
+        return {task.name: task_identity(task.config, task.data_sha256, task.prompt_sha256) for task in self.tasks}
+
+
+def plan_tasks(
+    config: RunConfig, limits: Limits, own: Sequence[Task] = (), *, draft_dir: Path | None = None
+) -> PlannedTasks:
+    """Read the data and fix what will be asked, whoever answers; arguments and errors as of `plan_run`."""
     lines = PlanLines(draft_dir or config.output_dir)
     unseen = set(config.sample_ids)
-    limits = backend.limits()
     tasks = tuple(
         _Planner(_measured(task_named(one.task, own), limits), one, config, limits).plan(lines, unseen)
         for one in config.tasks
@@ -135,16 +143,30 @@ def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, d
         )
     if not sum(task.n for task in tasks):
         raise UsageError("usage.empty", "no sample is left to run", why="limit, sample ids or shard leave none")
+    return PlannedTasks(tasks, lines)
+
+
+def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, draft_dir: Path | None = None) -> Plan:
+    """Read the data and fix what will be asked; `own` tasks go before registered ones.
+
+    What waits in files does so in `draft_dir`, or near the output folder.
+
+    Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
+    """
+    return answered_by(backend, config, plan_tasks(config, backend.limits(), own, draft_dir=draft_dir))
+
+
+def answered_by(backend: Backend, config: RunConfig, planned: PlannedTasks) -> Plan:
+    """The whole plan: the tasks, and the model that answers them."""
     model = backend.describe()
-    hashes = {task.name: task_identity(task.config, task.data_sha256, task.prompt_sha256) for task in tasks}
-    identity = identity_of(config, {"name": backend.name, **model.identity}, hashes)
+    identity = identity_of(config, {"name": backend.name, **model.identity}, planned.identities())
     return Plan(
         config=config,
-        tasks=tasks,
+        tasks=planned.tasks,
         model={"name": backend.name, **_family(config), **model.identity, **model.facts},
         identity=identity,
         fingerprint=fingerprint_of(identity),
-        lines=lines,
+        lines=planned.lines,
     )
 
 

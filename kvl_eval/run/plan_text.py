@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
 from kvl_eval.model.registry import families, stored_family
+from kvl_eval.printable import one_line
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
 from kvl_eval.run.server_notices import omission_notices, omitted_fields
+from kvl_eval.trust import Origin
 
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
     shown = [note for task in plan.tasks for note in task.notes if note.startswith("warning")]
-    shown += [f"plan      {plan.model['name']}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    shown += _family_text(config) + _omitted_text(plan)
+    shown += [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
+    shown += _family_text(config) + _server_text(config) + _omitted_text(plan)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -49,6 +51,15 @@ def _family_text(config: RunConfig) -> list[str]:
 def _omitted_text(plan: Plan) -> list[str]:
     """Fields that are not sent to a server, and what follows from it."""
     return [f"server    {notice}" for notice in omission_notices(omitted_fields(plan))]
+
+
+def _server_text(config: RunConfig) -> list[str]:
+    """Who is asked over the network, and which variable's value goes there."""
+    server = config.settings.server
+    if not server.base_url:
+        return []
+    key = f"with the key in {server.api_key_env}" if server.api_key_env else "without a key"
+    return [f"server    {Origin.of(server.base_url)}, {key}"]
 
 
 def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
@@ -82,7 +93,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
     if run.judge is not None and task.task.judge_prompt is not None:
         judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
     return [
-        f"{name}",
+        one_line(name),
         f"  data    {split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
         f"          {task.data_sha256[:12]}",
         f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, cast
 
 from kvl_eval.decode import Json
+from kvl_eval.printable import visible
 from kvl_eval.scorers.statistics import wilson
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Lines:
 
     def notice(self, text: str) -> None:
         """One line, or several."""
-        self._stream.write(printable(text) + "\n")
+        self._stream.write(visible(text) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -206,7 +207,7 @@ class Terminal:
         if self._live is None:
             Lines(self._stream).notice(text)
         else:
-            self._live.console.print(printable(text), markup=False)
+            self._live.console.print(visible(text), markup=False)
 
     def close(self) -> None:
         """Leave the last state on the screen, and the cursor visible."""
@@ -280,10 +281,3 @@ def duration(seconds: float) -> str:
 
 def _thousands(count: int) -> str:
     return str(count) if count < 1000 else f"{count / 1000:.1f}k"
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and direction marks escaped, so that no answer or name moves the cursor."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
-    )

@@ -21,19 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend, Probing
-from kvl_eval.decode import decode, encode, encode_object
-from kvl_eval.errors import DataError, StorageError, UsageError
+from kvl_eval.decode import decode, encode
+from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_yaml
 from kvl_eval.run.event_loop import run_async
-from kvl_eval.run.fingerprint import differences
-from kvl_eval.run.former_plan import former_sha256
-from kvl_eval.run.judge_stage import check_judge, finish_judging
+from kvl_eval.run.judge_stage import check_judge, finish_judging, has_open_questions
 from kvl_eval.run.manifest import manifest_of
-from kvl_eval.run.plan import Plan, plan_run
+from kvl_eval.run.plan import Plan, answered_by, plan_tasks
 from kvl_eval.run.progress import Progress, Silent
+from kvl_eval.run.same_run import check_offline, check_same
 from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
@@ -41,12 +40,12 @@ from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import Disk
-from kvl_eval.store.manifest import AnswerCounts, Code, Manifest, ModelFacts, Resume, RunEntry
+from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.run_list import list_runs, write_index
+from kvl_eval.store.run_list import write_index
 from kvl_eval.tasks import is_own
 
 MakeBackend = Callable[[RunConfig], Backend]
@@ -118,6 +117,8 @@ def resume_run(
     """Finish a run with its stored configuration. A finished run stays as it is, and `make` is not called.
 
     Args:
+        make:    builds what answers. It is called when all that can be compared without contact has been: until it
+                 comes back nobody is contacted, so it is the place to refuse what the configuration would reach.
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
@@ -138,45 +139,17 @@ def resume_run(
         pending = sum(1 for entry in folder.plan() if entry.key not in done[entry.task])
         config = replace(from_json(dict(folder.manifest.config)), **(changes or {}))
         if not pending:
-            return _finished(RunReader(folder, run.tasks), config, progress)
+            return _finished(RunReader(folder, run.tasks), config, progress, asks_judge=False)
+        local = check_offline(folder, config, run.tasks)
         backend = make(config)
-        plan = plan_run(config, backend, run.tasks, draft_dir=folder.path)
+        planned = local or plan_tasks(config, backend.limits(), run.tasks, draft_dir=folder.path)
+        plan = answered_by(backend, config, planned)
         check_same(folder, plan)
         _note_resume(folder, plan)
     except BaseException:
         folder.unlock()
         raise
     return _carry_out(folder, plan, backend, done, progress, handle_signals)
-
-
-def same_runs(plan: Plan) -> list[RunEntry]:
-    """The runs below the output folder with the plan's fingerprint, samples and rows, the newest first."""
-    fitting = [run for run in list_runs(plan.config.output_dir) if run.config_fingerprint == plan.fingerprint]
-    return [run for run in reversed(fitting) if _is_same(RunFolder.open(run.path).manifest, plan)]
-
-
-def _is_same(manifest: Manifest, plan: Plan) -> bool:
-    return manifest.selection == plan.selection and _has_lines(manifest, plan)
-
-
-def _has_lines(manifest: Manifest, plan: Plan) -> bool:
-    return manifest.plan_sha256 in (plan.lines.sha256, former_sha256(plan.lines.chunks()))
-
-
-def check_same(folder: RunFolder, plan: Plan) -> None:
-    """Raises UsageError `run.mismatch`, listing old → new, unless `plan` is the one the run was started with."""
-    manifest = folder.manifest
-    found = differences(manifest.identity, plan.identity)
-    found += differences(encode_object(manifest.selection), encode_object(plan.selection))
-    if not found and not _has_lines(manifest, plan):
-        found = ["the rows' text columns"]
-    if found:
-        raise UsageError(
-            "run.mismatch",
-            f"cannot resume {folder.path} with these options or this data",
-            why="; ".join(found),
-            fix=f"`kvl-eval resume {folder.path}` keeps the old values; add --no-resume to start a new run",
-        )
 
 
 # -- the parts of a run -----------------------------------------------------------------------------------------
@@ -276,19 +249,28 @@ def _logged(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _finished(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
-    """A run that lacks nothing: only what is derived may have to be made again."""
+def complete_run(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
+    """A run that lacks no answer, under this configuration: its judge is asked what it was not asked, and scores are
+    made anew where their rules are others. Raises: UsageError `run.busy`.
+    """
+    run.folder.lock()
+    return _finished(run, config, progress, asks_judge=True)
+
+
+def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_judge: bool) -> RunOutcome:
+    """A run that lacks nothing: what is derived may have to be made anew. Without `asks_judge` it contacts nobody."""
     folder = run.folder
     try:
         stored = from_json(dict(folder.manifest.config))
         is_scored = folder.status == "finished" and (folder.path / "results.json").is_file()
         is_scored = is_scored and _scoring(config) == _scoring(stored) and not any(map(is_own, run.task_names))
-        if finish_judging(run, config, progress) or not is_scored:
+        if (asks_judge and finish_judging(run, config, progress)) or not is_scored:
             save_end(folder, rescore(run, config.protocol, config.score_view), folder.manifest.model)
         if config.compress:
             folder.compress()
         progress.notice(f"already complete: {folder.path}")
-        return outcome_of(run, folder.results(), None)
+        unasked = config.judge is not None and has_open_questions(run, config.judge, config.score_view, again=False)
+        return outcome_of(run, folder.results(), None, judge_unasked=unasked)
     finally:
         folder.unlock()
 
@@ -302,8 +284,11 @@ def _pending(results: Results) -> int:
     return sum(row.n_pending for row in results.rows)
 
 
-def outcome_of(run: RunReader, results: Results, stop: Stop | None) -> RunOutcome:
-    """How a run with these results ended, by the protocols it was started with, and what to do next."""
+def outcome_of(run: RunReader, results: Results, stop: Stop | None, *, judge_unasked: bool = False) -> RunOutcome:
+    """How a run with these results ended, by the protocols it was started with, and what to do next.
+
+    `judge_unasked` says that its judge has answers still to see.
+    """
     folder, rows = run.folder, _own_rows(run, results)
     pending = _pending(results)
     gaps = [
@@ -311,17 +296,18 @@ def outcome_of(run: RunReader, results: Results, stop: Stop | None) -> RunOutcom
         for row in rows
         if row.n_scored < row.n_planned
     ]
-    code = 3 if gaps else 0
+    code = 3 if gaps or judge_unasked else 0
     lines = [("run folder", str(folder.path))]
     if stop is not None and pending:
         code = stop.exit_code
         lines.append(("stopped", stop.reason))
     lines += [("gaps", gap) for gap in gaps] + _overflow_hint(rows, folder.manifest.model.device == "server")
+    lines += [("gaps", "the judge was not asked about every answer")] if judge_unasked else []
     if pending:
         lines.append(("next", f"kvl-eval resume {folder.path}"))
     elif any(row.n_failed for row in rows):
         lines.append(("next", f"kvl-eval resume {folder.path} --rerun failed"))
-    elif any(row.judge and row.n_scored < row.n_planned for row in rows):
+    elif judge_unasked or any(row.judge and row.n_scored < row.n_planned for row in rows):
         lines.append(("next", f"kvl-eval score {folder.path} --only-failed"))
     else:
         lines.append(("next", f"kvl-eval report {folder.path}"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from kvl_eval.backends.base import Backend, Request
 from kvl_eval.errors import KvlEvalError, SampleError
+from kvl_eval.printable import printable
 from kvl_eval.run.in_flight import InFlight, storable
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
@@ -238,7 +239,7 @@ class Session:
             counts.scored += 1
 
     def _tell_failure(self, entry: InFlight, reason: str, message: str) -> None:
-        text = f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}"
+        text = printable(f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}", keep="")
         self.folder.log(text)
         if reason not in self._told:
             self._told.add(reason)

@@ -6,6 +6,10 @@ import hashlib
 from datetime import datetime
 from urllib.parse import quote
 
+LONGEST = 80  # ASCII characters of a name that stays as it is
+SHORTENED = 60  # of one that does not, before its hash
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
+
 
 def scores_name(protocol: str, view: str = "answer", judge: str | None = None) -> str:
     """How `scores/` calls a protocol: `official`, `official.raw` (shown the thought too), `official+JUDGE`."""
@@ -18,9 +22,16 @@ def scores_file(task: str, scorer: str, version: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """`name` as part of a file name: letters, digits and `-_.+` stay, long ones end in a hash."""
-    safe = quote(name, safe="-_.+").lstrip(".") or "_"
-    return safe if len(safe) <= 80 else f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    """Any text as part of a file name, at most 100 bytes: letters, digits and `-_.+` stay, the rest is spelled `%2F`.
+
+    What would be hidden, too long or a device ends in a hash, so that different texts have different names.
+    """
+    quoted = quote(name, safe="-_.+", errors="surrogatepass")
+    safe = quoted.strip(".")
+    if safe == quoted != "" and len(safe) <= LONGEST and safe.partition(".")[0].upper() not in DEVICES:
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{safe[:SHORTENED] or '_'}-{digest}"
 
 
 def run_name(created: datetime, model: str, tasks: list[str], fingerprint: str) -> str:

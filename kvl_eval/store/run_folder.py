@@ -18,6 +18,7 @@ wins. A line is read by itself: `jq`, `grep` and pandas see every record whole.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError, StorageError, UsageError
+from kvl_eval.printable import visible
 from kvl_eval.store.derived_files import read_results, score_lines
 from kvl_eval.store.hidden import free_names, hidden_folder
 from kvl_eval.store.journal import Disk, Journal, encode_line, remove_leftovers
@@ -124,7 +126,7 @@ class RunFolder:
         Raises: DataError `run.missing` if this is no run folder, InputError for a newer schema.
         """
         path = Path(path)
-        if not any((path / name).exists() for name in ("run.json", "plan.jsonl", "samples")):
+        if not any(os.path.exists(path / name) for name in ("run.json", "plan.jsonl", "samples")):
             raise DataError(
                 "run.missing",
                 f"{path} is no run folder",
@@ -301,13 +303,17 @@ class RunFolder:
         return read_results(self.path)
 
     def log(self, text: str) -> None:
-        """Add to log.txt, for people; nothing reads it."""
+        """Add to log.txt, for people; nothing reads it. Only its owner can, and all of it is printable."""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+        lines = visible(text.rstrip()).replace("\n", "\n  ")  # no line of it looks like a new entry
+        path = self.path / "log.txt"
         try:
-            with open(self.path / "log.txt", "a", encoding="utf-8", errors="backslashreplace") as handle:
-                handle.write(f"{stamp} {text.rstrip()}\n")
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as handle:
+                os.fchmod(descriptor, 0o600)
+                handle.write(f"{stamp} {lines}\n")
         except OSError as error:
-            raise StorageError("storage.write", f"cannot write {self.path / 'log.txt'}: {error.strerror}") from error
+            raise StorageError("storage.write", f"cannot write {path}: {error.strerror}") from error
 
 
 def _hashing(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from kvl_eval.run.progress import Lines, Silent, TaskCounts, Terminal, duration, make_progress, printable, progress_line
+from kvl_eval.printable import printable
+from kvl_eval.run.progress import Lines, Silent, TaskCounts, Terminal, duration, make_progress, progress_line
 
 
 def counts(**changes: object) -> TaskCounts:

@@ -24,7 +24,8 @@ from kvl_eval.run import session
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import TaskCounts
-from kvl_eval.run.runner import RunOutcome, resume_run, same_runs, start_run
+from kvl_eval.run.runner import RunOutcome, resume_run, start_run
+from kvl_eval.run.same_run import same_runs
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.store.journal import Disk, encode_line

@@ -36,11 +36,16 @@ def test_a_long_name_ends_in_a_hash(length: int, kept: bool) -> None:
     assert file_name("n" * 100) != file_name("n" * 101)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("a/b", "a%2Fb"), ("..", "_"), (".hidden", "hidden"), ("a-b_c.d+e", "a-b_c.d+e"), ("", "_")]
-)
+@pytest.mark.parametrize(("name", "expected"), [("a/b", "a%2Fb"), ("a-b_c.d+e", "a-b_c.d+e"), ("a b", "a%20b")])
 def test_a_name_leaves_no_folder(name: str, expected: str) -> None:
     assert file_name(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"), [("..", "_-"), (".", "_-"), (".hidden", "hidden-"), ("", "_-"), ("con.txt", "con.txt-")]
+)
+def test_a_name_that_means_something_else_ends_in_a_hash(name: str, beginning: str) -> None:
+    assert file_name(name)[:-16] == beginning
 
 
 def test_scores_are_named_by_protocol_view_judge_and_version() -> None:

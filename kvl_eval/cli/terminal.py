@@ -1,0 +1,29 @@
+"""The one door to the terminal: what verbs and logs say goes through `echo`, and is printable then."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from kvl_eval.printable import printable, visible
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Write `text` to standard output, or to standard error."""
+    click.echo(visible(text), err=err, nl=nl)
+
+
+class LogHandler(logging.Handler):
+    """Warnings of the package, one line each, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        echo(printable(record.getMessage(), keep=""), err=True)
+
+
+def show_logs() -> None:
+    """Warnings of the package go through `echo` from now on."""
+    log = logging.getLogger("kvl_eval")
+    if not any(isinstance(handler, LogHandler) for handler in log.handlers):
+        log.addHandler(LogHandler(logging.WARNING))

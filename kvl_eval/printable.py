@@ -1,0 +1,69 @@
+r"""Foreign text made printable, where it leaves: control and direction characters are spelled out, `\x1b`, `\u202e`.
+
+    visible(text)    several lines stay several lines, long words are cut       what terminal and log.txt are given
+    one_line(text)   one line of at most 200 characters, the rest counted        a name or a body among our own words
+
+What is printable already stays as it is, so that nothing is spelled out twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+
+LONGEST = 200  # characters of one foreign field
+ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirectional marks), surrogate, separators
+JOINERS = "\u200c\u200d"  # needed inside words of some scripts and inside emoji
+_ODD = re.compile(r"[^ -~]")  # all but printable ASCII
+_LONG_WORD = re.compile(rf"\S{{{LONGEST + 1},}}")
+
+
+def printable(text: object, keep: str = "\n") -> str:
+    r"""`text` as it can be shown anywhere: control and direction characters other than `keep` become `\x1b`, `\u202e`.
+
+    Terminal escapes, NUL, right-to-left overrides and lone surrogates cannot act any more and stay readable.
+    """
+    return _ODD.sub(lambda match: match[0] if match[0] in keep else _visible(match[0]), str(text))
+
+
+def one_line(text: object) -> str:
+    """A foreign text as one printable line of at most 200 characters; how many more there were is said."""
+    return cut(printable(text, keep=""))
+
+
+def cut(text: str) -> str:
+    """The first 200 characters, and how many more there were."""
+    rest = len(text) - LONGEST
+    return text if rest <= 0 else f"{text[:LONGEST]}... ({rest:,} more characters)"
+
+
+def short_words(text: str) -> str:
+    """`text` with every word of more than 200 characters cut: a sentence of ours has none."""
+    return _LONG_WORD.sub(lambda match: cut(match[0]), text)
+
+
+def visible(text: str) -> str:
+    """`text` for a person: printable, with short words; JSON as `json_line` made it stays as it is."""
+    return text if isinstance(text, JsonLine) else printable(short_words(text))
+
+
+class JsonLine(str):
+    """JSON in printable ASCII."""
+
+    __slots__ = ()
+
+
+def json_line(value: object, default: Callable[[object], object] | None = None) -> JsonLine:
+    """A value as JSON in printable ASCII."""
+    return JsonLine(json.dumps(value, default=default).replace("\x7f", "\\u007f"))
+
+
+@cache
+def _visible(char: str) -> str:
+    if char in JOINERS or unicodedata.category(char) not in ESCAPED:
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
