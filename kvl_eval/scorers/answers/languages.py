@@ -21,8 +21,7 @@ LINES = (
     r"resposta(?: final| correta| certa)?",
     r"(?:最終)?(?:答え|解答|回答)",
     r"正解",
-    r"(?:최종 ?)?정답",
-    r"(?:최종 ?)?답변?",
+    r"(?:최종 ?)?(?:정답|답변?)",
     r"(?:правильный |окончательный )?ответ",
     r"الإجابة(?: الصحيحة| النهائية)?",
     r"(?:सही |अंतिम )?उत्तर",
@@ -63,68 +62,143 @@ ASCII_WORDS = (
 COPULA_AFTER = re.compile(r"\s?(?:(?:です|である|だ|になります|입니다|이다|이에요|예요|है)\s?[。.]?|。)$")
 """What Japanese, Korean and Hindi write behind the value."""
 
-ANSWER_NOUN = r"(?:answers?|ans|solution)"
-CHOICE_NOUN = r"(?:options?|choices?|letters?|conclusion|statement|selection)"
-PRAISE = r"(?:correct|right|best|final|proper|appropriate|suitable|accurate|true|fitting|my|chosen|selected|likely)"
-COPULA = (
-    r"(?:is|are|was|were|should be|would be|will be|must be|has to be|could only be|can only be|seems to be"
-    r"|appears to be"
-    r"|likely is|probably is|equals|becomes|remains)"
+
+def any_of(rows: tuple[str, ...]) -> str:
+    """The pattern that is any of some rows."""
+    return "(?:" + "|".join(rows) + ")"
+
+
+ANSWER_NOUNS = (r"answers?", r"ans", r"solution")
+CHOICE_NOUNS = (r"options?", r"choices?", r"letters?", r"conclusion", r"statement", r"selection")
+PRAISES = (
+    r"correct|right|true|accurate",
+    r"best|most likely|likely",
+    r"final",
+    r"proper|appropriate|suitable|fitting",
+    r"my",
+    r"chosen|selected",
 )
-ADVERBS = (
-    r"(?:most likely|likely|probably|clearly|therefore|thus|then|hence|indeed|actually|simply|definitely|obviously"
-    r"|certainly|also|still|as follows|in fact|that|going to be|(?:the )?(?:letter|option|choice"
-    r"|answer)(?=\s*[:(]?\s*[A-Z]\b)"
-    r"|approximately(?=\s+[A-Z]\b)|equal to|given by)"
+COPULAS = (
+    r"is|are|was|were",
+    r"should be|would be|will be|must be|has to be",
+    r"could only be|can only be",
+    r"seems to be|appears to be",
+    r"likely is|probably is",
+    r"equals|becomes|remains",
+)
+ADVERB_ROWS = (
+    r"most likely|likely|probably",
+    r"clearly|obviously|definitely|certainly",
+    r"therefore|thus|then|hence",
+    r"indeed|actually|in fact",
+    r"simply|still|also",
+    r"as follows",
+    r"that",
+    r"going to be",
+    r"(?:the )?(?:letter|option|choice|answer)(?=\s*[:(]?\s*[A-Z]\b)",
+    r"approximately(?=\s+[A-Z]\b)",
+    r"equal to|given by",
+)
+ANSWER_NOUN, CHOICE_NOUN, PRAISE, COPULA = map(any_of, (ANSWER_NOUNS, CHOICE_NOUNS, PRAISES, COPULAS))
+ADVERBS = any_of(ADVERB_ROWS)
+
+CHOOSING_ROWS = (
+    r"choose|chose|chosen",
+    r"select|selected",
+    r"pick|picked",
+    r"go with|went with|gone with",
+    r"opt for|answer with",
 )
 CHOOSING = (
-    r"\b(?:I|we)(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?(?: (?:have to|like to|most likely"
-    r"|therefore|also|now))?"
-    r" (?:choose|chose|chosen|select|selected|pick|picked|go with|went with|opt for|answer with)(?: with)?"
+    r"\b(?:I|we)(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?"
+    rf"(?: (?:have to|like to|most likely|therefore|also|now))? {any_of(CHOOSING_ROWS)}(?: with)?"
 )
 CONCLUDING = r"\b(?:I|we) (?:can |therefore |thus )?conclude(?: that)?(?: the answer is)?"
 
-CORRECTION = re.compile(
-    r"\b(?:actually|wait|correction|corrected|no|sorry|rather|on second thought|scratch that|i mean|let me re-?\w+|oops"
-    r"|my mistake|upon (?:re\w+|closer)|re-?(?:check|evaluat|consider|examin)\w*)\b|不对|更正|等等|不對",
-    re.IGNORECASE,
+
+def _compiled(rows: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(rows), re.IGNORECASE)
+
+
+CORRECTIONS = (
+    r"\b(?:actually|rather|i mean)\b",
+    r"\b(?:wait|no|oops)\b",
+    r"\b(?:sorry|my mistake)\b",
+    r"\b(?:correction|corrected)\b",
+    r"\bon second thought\b",
+    r"\bscratch that\b",
+    r"\blet me re-?\w{1,20}",
+    r"\b(?:upon (?:re\w{1,20}|closer)|re-?(?:check|evaluat|consider|examin)\w{0,8})\b",
+    r"不对|不對",
+    r"更正",
+    r"等等",
 )
 """A word between two marks that makes the later one the answer."""
 
-SUPPOSED = re.compile(r"\b(?:if|suppose|supposing|assuming|had|unless|wenn|si)\b|如果|若|もし", re.IGNORECASE)
-UNREAL = re.compile(r"\b(?:would|were|might have|could have|wäre|serait|sería)\b|会是|就会", re.IGNORECASE)
-LOOKING = re.compile(
-    r"\bif (?:we|you|one|i) (?:look|count|compare|consider|check|read|add|see|take|assume|apply|use|sum|follow"
-    r"|had to)\b",
-    re.IGNORECASE,
+SUPPOSITIONS = (
+    r"\bif\b",
+    r"\b(?:suppose|supposing|assuming)\b",
+    r"\bhad\b",
+    r"\bunless\b",
+    r"\bwenn\b",
+    r"\bsi\b",
+    r"如果|若",
+    r"もし",
 )
-OTHERS = re.compile(
-    r"\b(?:some|others?|someone|somebody|people|one|many|they|he|she|students?|readers?|viewers?|you)(?:"
-    r" \w{1,12}){0,2} "
-    r"(?:say|says|said|think|thinks|thought|argue|argues|believe|believes|claim|claims|guess|choose|chose|answer"
-    r"|assume)\b",
-    re.IGNORECASE,
+UNREALS = (r"\b(?:would|might have|could have)\b", r"\bwere\b", r"\bwäre\b", r"\b(?:serait|sería)\b", r"会是|就会")
+LOOKINGS = (
+    r"\bif (?:we|you|one|i) (?:look|check|read|see|follow)\b",
+    r"\bif (?:we|you|one|i) (?:count|add|sum|use|apply)\b",
+    r"\bif (?:we|you|one|i) (?:compare|consider|take|assume)\b",
+    r"\bif (?:we|you|one|i) had to\b",
 )
-BUT = re.compile(r"\b(?:but|however|yet|though|aber|mais|pero)\b|但|しかし", re.IGNORECASE)
-"""A sentence about a case that is not so, or about what somebody else says; what follows BUT counts again."""
+"""Suppositions that are none."""
 
+_OTHERS = (
+    r"\b(?:some|others?|someone|somebody|people|one|many|they|he|she|students?|readers?|viewers?|you)"
+    r"(?: \w{1,12}){0,2} "
+)
+SAYINGS_OF_OTHERS = (
+    r"say|says|said",
+    r"think|thinks|thought",
+    r"argue|argues|claim|claims",
+    r"believe|believes|assume",
+    r"guess|choose|chose|answer",
+)
+OTHERS = re.compile(rf"{_OTHERS}{any_of(SAYINGS_OF_OTHERS)}\b", re.IGNORECASE)
+BUTS = (r"\bbut\b", r"\b(?:however|yet)\b", r"\bthough\b", r"\baber\b", r"\b(?:mais|pero)\b", r"但", r"しかし")
+"""A sentence about a case that is not so, or about what somebody else says; what follows BUTS counts again."""
+
+CORRECTION, SUPPOSED, UNREAL, LOOKING, BUT = map(_compiled, (CORRECTIONS, SUPPOSITIONS, UNREALS, LOOKINGS, BUTS))
+
+CONCLUSIONS = (
+    r"so|thus|hence|therefore",
+    r"in conclusion|to conclude|in summary|overall",
+    r"in total|altogether",
+    r"consequently|accordingly|as a result",
+    r"finally|also",
+    r"daher|donc|por lo tanto",
+    r"因此|所以|综上所述|综上|故",
+    r"したがって",
+)
 CONCLUSION = re.compile(
-    r"(?:^|(?<=[.!?。;:,]\s)|(?<=\n)|(?<=, and )|(?<=,\s)|(?<=[。，;]))"
-    r"(?:and )?(?:so|thus|hence|therefore|in conclusion|in summary|overall|in total|altogether|consequently|accordingly"
-    r"|as a result|to conclude|finally|also|daher|donc|por lo tanto"
-    r"|因此|所以|综上所述|综上|故|したがって)\b[,:]?",
+    r"(?:^|(?<=[.!?。;:,]\s)|(?<=\n)|(?<=, and )|(?<=,\s)|(?<=[。，;]))(?:and )?" + any_of(CONCLUSIONS) + r"\b[,:]?",
     re.IGNORECASE,
 )
 """What opens the sentence that concludes."""
 
-FILLER_LINE = re.compile(
-    r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|great|here (?:is|are|you|'s)|let me know|i hope|hope"
-    r" (?:this|it)"
-    r"|feel free|please let|explanation|reason(?:ing)?|note|because|justification|rationale|analysis|thank|based"
-    r" on|step \d"
-    r"|looking|to (?:answer|determine|find|solve)|let(?:'s| us)|first|we |the following|if you)\b",
-    re.IGNORECASE,
+FILLER_ROWS = (
+    r"sure|certainly|of course|absolutely|okay|ok|great",
+    r"here (?:is|are|you|'s)|the following",
+    r"let me know|i hope|hope (?:this|it)|feel free|please let|thank",
+    r"explanation|reason(?:ing)?|justification|rationale|analysis",
+    r"note",
+    r"because|based on",
+    r"step \d|first|looking|let(?:'s| us)",
+    r"to (?:answer|determine|find|solve)",
+    r"we |if you",
 )
+FILLER_LINE = re.compile(rf"^\W*{any_of(FILLER_ROWS)}\b", re.IGNORECASE)
 """A line that accompanies an answer and is none."""
 
 INSTRUCTION = re.compile(

@@ -58,12 +58,19 @@ _BARE = re.compile(
     r"(?:[)\]】][ \t]*|[ \t]+|[ \t]*[;,.][ \t]*)(?=[(<\[]?[A-Z][)>\]]?(?:[.);,\s]*$|[.):]\s))", re.MULTILINE
 )
 _PRAISED = re.compile(rf"\b{words.PRAISE}(?: \w{{1,10}})? ?$", re.IGNORECASE)
-_DISPRAISED = re.compile(
-    r"\b(?:wrong|incorrect|other|another|possible|alternative|no|an?|any|each|every|given|all|sample|example"
-    r"|initial|first"
-    r"|previous|this|that|which|whose|tempting|plausible|old|your|user's|student's) ?$",
-    re.IGNORECASE,
+DISPRAISES = (
+    r"wrong|incorrect",
+    r"other|another|alternative",
+    r"possible|tempting|plausible",
+    r"no|an?|any|each|every",
+    r"given|all|sample|example",
+    r"initial|first|previous|old",
+    r"this|that|which|whose",
+    r"your|user's|student's",
 )
+"""Words before "answer" with which it is another one than the reply's."""
+
+_DISPRAISED = re.compile(rf"\b{words.any_of(DISPRAISES)} ?$", re.IGNORECASE)
 _NO_SUCH = re.compile(
     rf"\b(?:no|not the|neither|isn't the|never the)(?: (?:{words.PRAISE}|single|definitive|one|clear)){{0,3}} ?$",
     re.IGNORECASE,
@@ -90,17 +97,31 @@ _JSON = re.compile(
 )
 _NEXT_LINE = re.compile(r"\s*\n\s*")
 _SENTENCE_END = re.compile(r"[.!?。！？;\n]|, (?=but\b|so\b)")
-_ECHO = re.compile(
-    r"[\s\"'(\[<{]*(?:one of|your|LETTER|the (?:option )?letter|option letter|a single|X\b|\.\.\.|_{2,}"
-    r"|\[(?:letter|your)|yes/no"
-    r"|xxx|<(?!\(?[A-Za-z]\)?>)|the correct option['’]s)",
+ECHOES = (
+    r"one of",
+    r"your|\[(?:letter|your)",
+    r"LETTER|the (?:option )?letter|option letter|a single",
+    r"X\b|xxx",
+    r"\.\.\.|_{2,}",
+    r"yes/no",
+    r"<(?!\(?[A-Za-z]\)?>)",
+    r"the correct option['’]s",
 )
+"""Contents that stand in a prompt for the answer."""
+
+UNSAID = (
+    r"answerable|applicable|possible",
+    r"mentioned|stated|listed",
+    r"given|provided|specified|included|available",
+    r"found|contained|shown|visible|clear",
+    r"enough",
+    r"certain|sure|known",
+)
+"""What "not" is said before in a content that denies no value: "Answer: not mentioned" says something of the answer."""
+
+_ECHO = re.compile(rf"[\s\"'(\[<{{]*{words.any_of(ECHOES)}")
 _NOT_FIRST = re.compile(r"[\s:]*\b(?:not|neither|never|nicht|pas|不是)\b", re.IGNORECASE)
-_NOT_SAID = re.compile(  # "Answer: not mentioned" says something of the answer and denies no value
-    r"[\s:]*not (?:answerable|mentioned|stated|given|provided|specified|included|found|contained|listed|shown|available"
-    r"|applicable|enough|possible|certain|sure|known|clear|visible)\b",
-    re.IGNORECASE,
-)
+_NOT_SAID = re.compile(rf"[\s:]*not {words.any_of(UNSAID)}\b", re.IGNORECASE)
 _NOT_BUT = re.compile(r"[\s:]*not\b[^.\n]{0,60}?\bbut\b(?: rather)?", re.IGNORECASE)
 
 

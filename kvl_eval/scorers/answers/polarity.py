@@ -10,7 +10,7 @@ YES = (
     "yes", "yeah", "yep", "yup", "true", "correct", "right", "indeed", "affirmative",
     "是的", "是", "对的", "对", "正确", "對",
     "ja", "jawohl", "oui", "sí", "si", "vrai", "wahr", "richtig", "verdadero",
-    "はい", "네", "예", "да", "sim", "hai", "नहीं जी",
+    "はい", "네", "예", "да", "sim", "hai",
     "हाँ", "نعم", "tak", "evet",
 )  # fmt: skip
 """First words that say yes."""
@@ -22,14 +22,23 @@ NO = (
 )  # fmt: skip
 """First words that say no."""
 
-_NOT_NO = (
-    r"(?:\s+(?:one|body|image|images|idea|information|info|such|target|picture|video|figure|data|answer|clue"
-    r"|context|document"
-    r"|option|options|way|text|object|objects|element|lo sé|sé|lo so|so|sei|se|puedo|way to|clear|definit\w+"
-    r"|specific|mention"
-    r"|evidence|clear"
-    r"|sufficient|enough|visible|further|more|longer|person|people)\b)"
+NOT_NO = (
+    r"one|body|person|people",
+    r"images?|picture|video|figure|text|document",
+    r"idea|clue",
+    r"information|info|data|evidence|context|mention",
+    r"such|target|objects?|elements?",
+    r"answer|options?",
+    r"way to|way",
+    r"lo sé|sé|se|puedo",
+    r"lo so|so|sei",
+    r"clear|definit\w+|specific|visible",
+    r"sufficient|enough",
+    r"further|more|longer",
 )
+"""Words before which "no" denies a thing and not the question."""
+
+_NOT_NO = rf"(?:\s+(?:{'|'.join(NOT_NO)})\b)"
 _OPENING = re.compile(
     rf"[\s{QUOTES}(\[{{]*(?:(?:based on|according to|looking at|from|in|judging by)\b[^,.\n]{{1,60}},\s*)?"
     r"(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is"

@@ -89,5 +89,5 @@ _ORNAMENT = r"\s*~|\\/•·_…\u2600-\u2716\u2718-\u274b\u274d-\u27bf\ufe0f\U00
 ORNAMENTED = re.compile(rf"[{_ORNAMENT}<(\[{{#:.=-]*+(?P<letter>[A-Za-z])(?:\s[-–—]|[{_ORNAMENT}>)\]}}:;,.!。、])*")
 """One letter and no other letter or digit, in any punctuation and pictures but crosses."""
 
-ONLY_LABELS = re.compile(r"(?:[\s,.;:/()\[\]]*(?<![A-Za-z])[A-Z](?![A-Za-z])){1,26}[\s.,;)\]]*$")
+ONLY_LABELS = re.compile(r"(?:[\s,;(\[]*(?<![A-Za-z])[A-Z][.)\]:]){1,26}[\s,;(\[]*(?:[A-Z][.)\]:]?)?\s*$")
 NUMBERED = re.compile(r"(?:\(\d{1,2}\)|\d{1,2}[.):])\s+(?=[(\[]?[A-Z][)\].]*$)")

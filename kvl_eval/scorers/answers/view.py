@@ -154,8 +154,8 @@ _TOKENS = re.compile(
   | (?P<nothing>\\!|\\[()\[\]]|\$\$)
   | (?P<escaped>\\[%$#&_{}*])
   | (?P<openbox><\|begin_of_box\|>)|(?P<closebox><\|end_of_box\|>)
-  | (?P<opentag><(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
-  | (?P<closetag></(?:answer|final_answer|solution|output|ans|final|choice|letter)\s?>)
+  | (?P<opentag><(?:answer|final_answer|solution|output|ans|final|choice)\s?>)
+  | (?P<closetag></(?:answer|final_answer|solution|output|ans|final|choice)\s?>)
   | (?P<stars>\*+)|(?P<lows>_+)|(?P<ticks>`+)|(?P<dollar>\$)
   | (?P<open>\{)|(?P<close>\})|(?P<line>\n))
     """,

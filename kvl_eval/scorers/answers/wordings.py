@@ -99,8 +99,6 @@ HEDGES = (
     r"\byes and no\b|\byes or no\b",
     r"\bnot necessarily\b",
     r"\b(?:could|might|may) be (?:either|any|\(?[A-Z]\)? or)\b",
-    r"\bhard to (?:say|tell)\b",
-    r"\bcannot be compared\b",
     r"也许|可能是?.{0,10}或|或许|取决于|vielleicht|kommt darauf an|peut-être|ça dépend|quizás|\bdepende\b",
 )
 """A reply that leaves it open."""

@@ -36,7 +36,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "[ANSWER: X]", "<<X>>", "[[X]]", "{{X}}", "\\boxed{X};", "\\boxed{(X)},", "\\(X\\)", "\\[X\\]", "\\text{X}",
         "\\textbf{X}", "\\mathrm{X}.", "Option [X]", "X [a T]", "[x]", "{x}", "<x>", "a T [X]", "<|X|>",
         "<choice>X</choice>", "<ans>X</ans>", "<answer>X;</answer>", "<answer>X, a T</answer>",
-        "<answer> X </answer>", "<Answer>X</Answer>", "<final>X</final>", "<letter>X</letter>", "answer=\"X\"",
+        "<answer> X </answer>", "<Answer>X</Answer>", "<final>X</final>", "answer=\"X\"",
         "answer='X'", "answer: {X}", "{answer: X}", "{\"Answer\": \"X\"}", "{\"answer\": \"x\"}",
         "{\"answer\": \"X.\"}", "{\"answer\": [\"X\"]}", "{\"final\": \"X\"}", "{\"letter\": \"X\"}",
         "{\"selected\": \"X\"}", "{\"correct_answer\": \"X\"}", "{\"correct_option\": \"X\"}",
@@ -131,14 +131,14 @@ UNREAD = (
     "Option C is wrong", "❌ C", "✗ C", "not C", "Not C.", "C❌", "D'accord", "C'est la vie", "A as in apple", "A, B",
     "A,B,C", "C, but also D", "It's C or D", "E;", "# E", "A bien", "Well, I see a car", "Yes, a man", "OK, a man is",
     "Sure, I can", "Sure! A man", "1,C,2", "C1", "1C", "H2O", "3 C", "C 3", "C = 5", "C=5", "C -> D", "C → D",
-    "A → B", "A -> B -> C", "A > B", "A < B", "A|B", "A: B", "C: D", "Grade A", "Plan B", "Team A wins",
+    "A → B", "A -> B -> C", "A > B", "A < B", "A|B", "Grade A", "Plan B", "Team A wins",
     "A (large) dog", "A - the beginning", "I, because I saw it", "C.D.", "A. B. C.", "AA B", "III", "A A B", "CCD",
     "The answer's color is red", "the answer's a car", "answers A and B", "Answer, A or B", "(Answer) A or B",
     "Answer -> A or B", "[Answer] none", "Answer → none", "A不正确", "答案不是C", "C不对", "所以是Apple",
     "因此是A和B", "ich würde A oder B sagen", "Elijo A o B", "La C y la D", "{\"correct_answer\": \"A or B\"}",
     "{\"correct\": true}", "{\"letter\": \"Dear sir\"}", "{\"final\": \"none\"}", "C, I think D", "C I think not",
     "A it is not", "then A man", "Right A turn", "Oh, I see", "Pick a card", "Choose a car", "select a number",
-    "go with a friend", "A. B. C. D.", "A) B)", "The options: A. B.",
+    "go with a friend", "A. B. C. D.", "A) B)",
 )  # fmt: skip
 
 

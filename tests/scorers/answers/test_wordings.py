@@ -61,8 +61,6 @@ REPLIES: dict[str, tuple[str, ...]] = {
         "Yes and no.",
         "Not necessarily; more information is needed.",
         "It could be B or A.",
-        "Hard to say.",
-        "The sum cannot be compared.",
         "Vielleicht.",
     ),
     "UNANSWERABLE": (
@@ -91,7 +89,7 @@ ANNOUNCED: dict[str, tuple[str, ...]] = {
     "LINES": (
         "最终答案：C", "答：C", "正确选项：C", "Die richtige Antwort: C", "Lösung: C", "Antwoord: C",
         "Réponse finale : C",
-        "Risposta: C", "Respuesta: C", "Resposta: C", "答え：C", "正解：C", "정답: C", "답변: C",
+        "Risposta: C", "Respuesta: C", "Resposta: C", "答え：C", "正解：C", "정답: C",
         "Ответ: C", "الإجابة: C",
         "उत्तर: C", "Jawaban: C",
     ),
