@@ -16,6 +16,7 @@ from kvl_eval.audit.verify_scores import check_scores
 from kvl_eval.decode import decode, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.run.fingerprint import fingerprint_of
+from kvl_eval.run.stored_config import config_changes
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import StoredLine, read_lines
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample
@@ -59,6 +60,19 @@ def _check_manifest(folder: RunFolder, proof: Verification) -> None:
         proof.add("incomplete", "run.status", path, f"the run is {folder.status}")
     if not proof.findings:
         proof.proven.append("run.json: its own hash and its fingerprint")
+    _check_config(folder, proof)
+
+
+def _check_config(folder: RunFolder, proof: Verification) -> None:
+    changes = list(config_changes(folder))
+    for change in changes:
+        again = f"`kvl-eval score {folder.path}` writes it again"
+        if change.what == "missing":
+            proof.add("note", "config.missing", change.path, f"is not there; {again}")
+        else:
+            proof.add("damaged", "config.changed", change.path, f"is not what was written; delete it, then {again}")
+    if not changes and folder.manifest.config_sha256 is not None:
+        proof.proven.append("config.yaml: its hash")
 
 
 def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:

@@ -25,7 +25,7 @@ from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
-from kvl_eval.run.config import RunConfig, from_json, to_yaml
+from kvl_eval.run.config import RunConfig, from_json
 from kvl_eval.run.event_loop import run_async
 from kvl_eval.run.judge_stage import check_judge, finish_judging, has_open_questions
 from kvl_eval.run.manifest import manifest_of
@@ -34,6 +34,7 @@ from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.same_run import check_offline, check_same
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
+from kvl_eval.run.stored_config import write_config
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
@@ -311,14 +312,6 @@ def _gap(row: ResultRow) -> str:
 
 
 # -- configuration and resuming --------------------------------------------------------------------------------------
-
-
-def write_config(folder: RunFolder, config: RunConfig) -> None:
-    """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
-    own = folder.path / "prompt.txt" if config.prompt_text else None
-    if own is not None:
-        folder.disk.replace(own, [str(config.prompt_text).encode()])
-    folder.disk.replace(folder.path / "config.yaml", [to_yaml(config, own).encode()])
 
 
 def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:

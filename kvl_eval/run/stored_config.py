@@ -1,0 +1,79 @@
+"""`config.yaml` of a run folder: its hash is in `run.json`; made again where it is gone, checked by `verify`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from kvl_eval.errors import ConfigError
+from kvl_eval.run.config import RunConfig, from_json, to_yaml
+from kvl_eval.store.run_folder import RunFolder
+
+FILE, PROMPT = "config.yaml", "prompt.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """What became of one of these files."""
+
+    path: Path
+    what: Literal["missing", "changed"]
+
+
+def write_config(folder: RunFolder, config: RunConfig) -> None:
+    """`config.yaml`, and `prompt.txt` where the user brought a prompt of their own; `run.json` gets the hash."""
+    own = folder.path / PROMPT if config.prompt_text else None
+    if own is not None:
+        folder.disk.replace(own, [_prompt(config)])
+    text = to_yaml(config, own).encode()
+    folder.disk.replace(folder.path / FILE, [text])
+    sha256 = hashlib.sha256(text).hexdigest()
+    if folder.manifest.config_sha256 != sha256:
+        folder.save(replace(folder.manifest, config_sha256=sha256))
+
+
+def restore_config(folder: RunFolder) -> bool:
+    """Write the files again where one is gone and none was changed; whether that was so. The lock must be held."""
+    changes = list(config_changes(folder))
+    if not changes or any(change.what == "changed" for change in changes):
+        return False
+    write_config(folder, from_json(folder.manifest.config))
+    return True
+
+
+def config_changes(folder: RunFolder) -> Iterator[ConfigChange]:
+    """Which of the files are gone, or are not what was written; nothing of a run without a configuration.
+
+    A run of a version that stored no hash has one that cannot be compared.
+    """
+    manifest = folder.manifest
+    if folder.problem is not None or not manifest.config:
+        return
+    try:
+        config = from_json(manifest.config)
+    except ConfigError:
+        return
+    path, own = folder.path / FILE, folder.path / PROMPT
+    stored = _content(path)
+    if stored is None:
+        yield ConfigChange(path, "missing")
+    elif manifest.config_sha256 not in (None, hashlib.sha256(stored).hexdigest()):
+        yield ConfigChange(path, "changed")
+    if config.prompt_text:
+        prompt = _content(own)
+        if prompt != _prompt(config):
+            yield ConfigChange(own, "missing" if prompt is None else "changed")
+
+
+def _prompt(config: RunConfig) -> bytes:
+    return str(config.prompt_text).encode()
+
+
+def _content(path: Path) -> bytes | None:
+    """The bytes of a regular file; None where there is nothing, and nothing of what is no file."""
+    if not path.is_symlink() and not path.exists():
+        return None
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
