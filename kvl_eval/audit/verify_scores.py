@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 
-from kvl_eval.audit.verification import Verification
+from kvl_eval.audit.verification import Severity, Verification
 from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.run.fingerprint import differences
@@ -18,6 +19,7 @@ from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import scores_file, scores_name
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
+from kvl_eval.store.run_files import open_run_file
 from kvl_eval.types import score_view
 
 SHOWN = 20  # values in which a row differs
@@ -29,7 +31,7 @@ def check_scores(run: RunReader, proof: Verification) -> None:
     try:
         stored = run.folder.results()
     except DataError as error:
-        is_there = path.exists()
+        is_there = os.path.lexists(path)
         what = f"cannot be read: {error.why or error}" if is_there else "is missing; `kvl-eval score` makes it"
         proof.add("damaged" if is_there else "incomplete", "results.missing", path, what)
         return
@@ -45,7 +47,8 @@ def check_scores(run: RunReader, proof: Verification) -> None:
             for row in _score_again(run, name, stored, unread, proof):
                 fresh[row_key(row)] = row
     except KvlEvalError as error:
-        proof.add("incomplete", "scores.unchecked", path, f"cannot be scored again: {error.message}")
+        severity: Severity = "damaged" if error.code == "run.file" else "incomplete"
+        proof.add(severity, "scores.unchecked", path, f"cannot be scored again: {error.message}")
         return
     for key, change in _row_changes(rows, fresh):
         if key.judge is None or not _is_judged_since(rows.get(key), fresh.get(key)):
@@ -83,7 +86,7 @@ def _score_again(
 
 
 def _first_change(path: Path, lines: Iterable[ScoreLine]) -> tuple[str, str] | None:
-    with open(path, "rb") as stored:
+    with open_run_file(path) as stored:
         again = (encode_line(encode_object(line)) for line in lines)
         for number, (before, after) in enumerate(zip_longest(stored, again), 1):
             if before != after:

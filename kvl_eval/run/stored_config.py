@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kvl_eval.errors import ConfigError
+from kvl_eval.errors import ConfigError, DataError
 from kvl_eval.run.config import RunConfig, from_json, to_yaml
+from kvl_eval.store.run_files import read_run_file
 from kvl_eval.store.run_folder import RunFolder
 
+LARGEST = 16 << 20  # bytes
 FILE, PROMPT = "config.yaml", "prompt.txt"
 
 
@@ -73,7 +75,10 @@ def _prompt(config: RunConfig) -> bytes:
 
 
 def _content(path: Path) -> bytes | None:
-    """The bytes of a regular file; None where there is nothing, and nothing of what is no file."""
-    if not path.is_symlink() and not path.exists():
+    """The bytes of a regular file; None where there is nothing, and none of what is no file."""
+    try:
+        return read_run_file(path, LARGEST)
+    except FileNotFoundError:
         return None
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+    except DataError:
+        return b""

@@ -36,6 +36,7 @@ from kvl_eval.store.packed import pack
 from kvl_eval.store.plan_file import check_plan_sha256, plan_entries
 from kvl_eval.store.records import PlanEntry, Record, RecordHead, ScoreLine
 from kvl_eval.store.result_records import Results
+from kvl_eval.store.run_files import FOLDERS, check_inside
 from kvl_eval.store.run_lock import RunLock, is_held
 from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, parse_head, sample_lines
 
@@ -107,7 +108,9 @@ class RunFolder:
         return RunFolder(path, read_manifest(path / "run.json"), disk or Disk())
 
     def lock(self) -> None:
-        """Take the folder for writing. Raises UsageError `run.busy`, naming the holder."""
+        """Take the folder for writing. Raises UsageError `run.busy`, naming the holder; DataError `run.file`."""
+        for name in FOLDERS:
+            check_inside(self.path / name)
         self._lock.acquire()
         left = self._lock.taken_over
         for folder in (self.path, self.path / "scores", self.path.parent):
@@ -246,6 +249,7 @@ class RunFolder:
 
     def write_scores(self, task: str, protocol: str, version: str, lines: Iterable[ScoreLine]) -> Path:
         """Put a task's scores in place; those of another version stay. `protocol` is as `scores_name` gives it."""
+        check_inside(self.path / "scores")
         path = self.path / "scores" / scores_file(task, protocol, version)
         self.disk.replace(path, (encode_line(encode_object(line)) for line in lines))
         return path

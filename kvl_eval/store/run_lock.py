@@ -12,9 +12,12 @@ from datetime import datetime
 from pathlib import Path
 
 from kvl_eval.decode import decode, encode, read_json
-from kvl_eval.errors import DecodeError, UsageError
+from kvl_eval.errors import DataError, DecodeError, UsageError
 from kvl_eval.store.journal import Disk, is_running, storing
 from kvl_eval.store.records import LockHolder
+from kvl_eval.store.run_files import read_run_file
+
+LARGEST = 1 << 16  # bytes of a lock file
 
 
 class RunLock:
@@ -55,10 +58,10 @@ class RunLock:
 def read_lock(folder: Path) -> LockHolder | None:
     """Who holds a folder, by its lock file; None where there is none, nobody where it cannot be read."""
     try:
-        return decode(LockHolder, read_json((folder / "lock").read_bytes()))
+        return decode(LockHolder, read_json(read_run_file(folder / "lock", LARGEST)))
     except FileNotFoundError:
         return None
-    except (OSError, DecodeError):
+    except (OSError, DataError, DecodeError):
         return LockHolder()
 
 
