@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 MATRIX = ROOT / "tests" / "faults" / "matrix.toml"
 PAGE = ROOT / "docs" / "reliability.md"
-IDS = re.compile(r"(?<=_)([PRDCEHS]\d+)(?=_)")
+IDS = re.compile(r"(?<=_)([PRDCEHSK]\d+)(?=_)")
 HEAD = """# Reliability
 
 What may break, what happens then, and the tests that prove it. Written by `python tools/reliability.py` from
@@ -38,7 +38,8 @@ After every fault these hold; `tests/faults/invariants.py` checks them:
 - exit code 0 means that everything planned was answered and scored;
 - resuming a finished run changes nothing and loads no model;
 - a run that was killed and resumed has the results of one that was not;
-- nothing is written outside the run folder, and nothing is fetched.
+- nothing is written outside the run folder, and nothing is fetched;
+- no server is contacted and no key is sent because a file says so.
 """
 
 

@@ -22,7 +22,8 @@ from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json, to_json
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.manifest import partial_note
-from kvl_eval.run.runner import RunOutcome, config_files, outcome_of, save_end
+from kvl_eval.run.runner import RunOutcome, outcome_of, save_end
+from kvl_eval.run.stored_config import config_files
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import encode_line

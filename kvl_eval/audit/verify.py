@@ -9,6 +9,9 @@ Nothing in the run folder is written. What is found is one of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from kvl_eval.audit.data_changes import data_changes
 from kvl_eval.audit.verification import Verification, key_text
 from kvl_eval.audit.verify_samples import Planned, check_samples
@@ -16,6 +19,7 @@ from kvl_eval.audit.verify_scores import check_scores
 from kvl_eval.decode import decode, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.run.fingerprint import fingerprint_of
+from kvl_eval.run.stored_config import config_changes
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import StoredLine, read_lines
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample
@@ -33,13 +37,24 @@ def verify(run: RunReader, *, strict: bool = False) -> Verification:
     proof = Verification(folder.path, strict)
     _check_manifest(folder, proof)
     plan = _check_plan(folder, proof)
-    check_samples(folder, plan, proof)
+    with _as_damage(proof):
+        check_samples(folder, plan, proof)
     if not proof.has("damaged"):
-        check_scores(run, proof)
-        _check_data(run, proof)
+        with _as_damage(proof):
+            check_scores(run, proof)
+            _check_data(run, proof)
     for path in sorted(folder.path.rglob(".*.tmp")):
         proof.add("trace", "file.leftover", path, "left behind by a process that died while it wrote")
     return proof
+
+
+@contextmanager
+def _as_damage(proof: Verification) -> Iterator[None]:
+    """A file that cannot be read costs what rests on it, and is named."""
+    try:
+        yield
+    except DataError as error:
+        proof.add("damaged", "file.unreadable", error.where or proof.path, error.message)
 
 
 def _check_manifest(folder: RunFolder, proof: Verification) -> None:
@@ -59,6 +74,19 @@ def _check_manifest(folder: RunFolder, proof: Verification) -> None:
         proof.add("incomplete", "run.status", path, f"the run is {folder.status}")
     if not proof.findings:
         proof.proven.append("run.json: its own hash and its fingerprint")
+    _check_config(folder, proof)
+
+
+def _check_config(folder: RunFolder, proof: Verification) -> None:
+    changes = list(config_changes(folder))
+    for change in changes:
+        again = f"`kvl-eval score {folder.path}` writes it again"
+        if change.what == "missing":
+            proof.add("note", "config.missing", change.path, f"is not there; {again}")
+        else:
+            proof.add("damaged", "config.changed", change.path, f"is not what was written; delete it, then {again}")
+    if not changes and folder.manifest.config_sha256 is not None:
+        proof.proven.append("config.yaml: its hash")
 
 
 def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:
@@ -70,17 +98,18 @@ def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:
         except DataError as error:
             proof.add("damaged", "plan.damaged", path, error.why or error.message)
     planned: dict[str, set[Key]] = {}
-    for line in read_lines(path):
-        where = f"{path} line {line.number}"
-        try:
-            entry = _entry(line)
-        except DecodeError as error:
-            proof.add("damaged", "plan.line", where, error.message)
-            continue
-        keys = planned.setdefault(entry.task, set())
-        if entry.key in keys:
-            proof.add("damaged", "plan.duplicate", where, f"{key_text(entry.key)} is planned twice")
-        keys.add(entry.key)
+    with _as_damage(proof):
+        for line in read_lines(path):
+            where = f"{path} line {line.number}"
+            try:
+                entry = _entry(line)
+            except DecodeError as error:
+                proof.add("damaged", "plan.line", where, error.message)
+                continue
+            keys = planned.setdefault(entry.task, set())
+            if entry.key in keys:
+                proof.add("damaged", "plan.duplicate", where, f"{key_text(entry.key)} is planned twice")
+            keys.add(entry.key)
     total = sum(len(keys) for keys in planned.values())
     counts = folder.manifest.counts
     if counts is not None and counts.planned != total and len(proof.findings) == before:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from kvl_eval.audit.verification import Verification
+from kvl_eval.audit.verification import Severity, Verification
 from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.run.fingerprint import differences
@@ -21,6 +22,7 @@ from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import scores_file, scores_name
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
+from kvl_eval.store.run_files import open_run_file
 from kvl_eval.types import score_view
 
 SHOWN = 20  # values in which a row differs
@@ -32,7 +34,7 @@ def check_scores(run: RunReader, proof: Verification) -> None:
     try:
         stored = run.folder.results()
     except DataError as error:
-        is_there = path.exists()
+        is_there = os.path.lexists(path)
         what = f"cannot be read: {error.why or error}" if is_there else "is missing; `kvl-eval score` makes it"
         proof.add("damaged" if is_there else "incomplete", "results.missing", path, what)
         return
@@ -42,7 +44,8 @@ def check_scores(run: RunReader, proof: Verification) -> None:
         for name in run.task_names:
             _score_again(run, name, stored, again, proof)
     except KvlEvalError as error:
-        proof.add("incomplete", "scores.unchecked", path, f"cannot be scored again: {error.message}")
+        severity: Severity = "damaged" if error.code == "run.file" else "incomplete"
+        proof.add(severity, "scores.unchecked", path, f"cannot be scored again: {error.message}")
         return
     rows = {key: row for key, row in rows.items() if key not in again.not_compared}
     fresh = again.rows
@@ -105,7 +108,7 @@ def _score_again(run: RunReader, name: str, stored: Results, found: _ScoredAgain
 
 
 def _first_change(path: Path, lines: Iterable[ScoreLine]) -> tuple[str, str] | None:
-    with open(path, "rb") as stored:
+    with open_run_file(path) as stored:
         again = (encode_line(encode_object(line)) for line in lines)
         for number, (before, after) in enumerate(zip_longest(stored, again), 1):
             if before != after:

@@ -96,6 +96,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     code, scored, protocol = 0, [], flags.text("protocol")
     for path in paths:
         run = RunReader.open(path)
+        _restore_config(run)
         _ask_judge(run, flags, quiet=as_json)
         results = rescore(run, protocol, score_view(flags.text("score_view")))
         wanted = [row for row in results.rows if row.protocol in _asked(row, protocol)]
@@ -113,6 +114,20 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         stored = [encode_object(results) for results in scored]
         echo(json_line(stored[0] if len(stored) == 1 else stored))
     return code
+
+
+def _restore_config(run: RunReader) -> None:
+    """Write config.yaml again where it is gone. Raises: UsageError `run.busy`."""
+    from kvl_eval.run.stored_config import config_changes, restore_config
+
+    if not any(change.what == "missing" for change in config_changes(run.folder)):
+        return
+    run.folder.lock()
+    try:
+        if restore_config(run.folder):
+            echo(f"notice: {run.folder.path / 'config.yaml'} was written again", err=True)
+    finally:
+        run.folder.unlock()
 
 
 def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:

@@ -16,7 +16,10 @@ from kvl_eval.store.result_records import ResultRow
 FEW = 3  # results that each get a line of their own
 LISTED = 5  # of those that share one
 # Fields of run.json that differ between any two runs and say nothing about their answers.
-PASSING = ("run_id", "created", "finished", "status", "sha256", "plan_sha256", "counts", "resumes", "command", "pid")
+PASSING = (
+    *("run_id", "created", "finished", "status", "sha256", "plan_sha256", "config_sha256"),
+    *("counts", "resumes", "command", "pid"),
+)
 
 
 def cautions(runs: Sequence[ReportRun]) -> list[str]:

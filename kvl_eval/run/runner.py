@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from kvl_eval.backends.base import Backend, Probing
@@ -26,7 +25,7 @@ from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
-from kvl_eval.run.config import RunConfig, from_json, to_yaml
+from kvl_eval.run.config import RunConfig, from_json
 from kvl_eval.run.event_loop import run_async
 from kvl_eval.run.judge_stage import check_judge, finish_judging, has_open_questions
 from kvl_eval.run.manifest import manifest_of
@@ -36,6 +35,7 @@ from kvl_eval.run.same_run import check_offline, check_same
 from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import on_signals
+from kvl_eval.run.stored_config import config_files
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
@@ -346,12 +346,6 @@ def _gap(row: ResultRow) -> str:
 
 
 # -- configuration and resuming --------------------------------------------------------------------------------------
-
-
-def config_files(config: RunConfig, path: Path) -> dict[str, bytes]:
-    """Of a run folder at `path`: `config.yaml`, and `prompt.txt` where the user brought a prompt of their own."""
-    own = {"prompt.txt": str(config.prompt_text).encode()} if config.prompt_text else {}
-    return {**own, "config.yaml": to_yaml(config, path / "prompt.txt" if own else None).encode()}
 
 
 def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> set[Key]:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kvl_eval.decode import decode, read_json
+from kvl_eval.decode import DEFAULT_LIMITS, decode, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.store.journal import StoredLine, read_lines
 from kvl_eval.store.names import file_name
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import Results
+from kvl_eval.store.run_files import read_run_file
 
 
 def score_lines(run: Path, task: str, scorer: str) -> Iterator[ScoreLine]:
@@ -66,7 +67,7 @@ def read_results(run: Path) -> Results:
     """results.json. Raises DataError `run.results` if it is missing or damaged."""
     path = run / "results.json"
     try:
-        return decode(Results, read_json(path.read_bytes()))
+        return decode(Results, read_json(read_run_file(path, DEFAULT_LIMITS.size)))
     except (DecodeError, OSError) as error:
         why = error.message if isinstance(error, DecodeError) else str(error)
         fix = f"`kvl-eval score {run}` writes it"

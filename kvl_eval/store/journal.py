@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 from kvl_eval.decode import Json
 from kvl_eval.errors import InputError, StorageError
+from kvl_eval.store.run_files import open_run_file
 
 SCHEMA = 1  # of what is written and read
 SPENT = 2  # was given before the first release to records that held a part of their texts; not to be used again
+LONGEST_LINE = 256 << 20  # bytes
 SYNC_LINES = 16  # a record is on the disk at the latest this many lines later ...
 SYNC_SECONDS = 1.0  # ... or this long after it was written
 _SUFFIX = len(b',"crc":"00000000"}\n')
@@ -117,14 +119,20 @@ Parse = Callable[[bytes], dict[str, Json]]
 
 
 def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> Iterator[StoredLine]:
-    """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file."""
-    if not path.exists():
+    """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file.
+
+    What follows a line of more than 256 MiB is not read. Raises: DataError `run.file`, InputError `run.schema`.
+    """
+    if not os.path.lexists(path):
         return
-    offset = 0
-    with open(path, "rb") as handle:
-        for number, line in enumerate(handle, 1):
+    offset = number = 0
+    with open_run_file(path) as handle:
+        while line := handle.readline(LONGEST_LINE + 1):
+            number += 1
             if not line.endswith(b"\n"):
-                yield StoredLine(number, offset, None, "it has no end", torn=True)
+                is_long = len(line) > LONGEST_LINE
+                why = f"it has more than {LONGEST_LINE:,} bytes" if is_long else "it has no end"
+                yield StoredLine(number, offset, None, why, torn=not is_long)
                 return
             if line.startswith(prefix):
                 yield read_line(line, number, offset, path, parse)
@@ -146,7 +154,7 @@ class LineReader:
     """Single lines of a file by where they start."""
 
     def __init__(self, path: Path) -> None:
-        self._handle = open(path, "rb")  # noqa: SIM115 - closed by `close`
+        self._handle = open_run_file(path)
 
     def at(self, offset: int) -> dict[str, Json]:
         """The fields of the line that starts at `offset`. Raises DamagedLine."""
@@ -278,7 +286,7 @@ class Journal:
         self._written = 0.0
         with storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
             self.cut = _cut_torn_end(self._descriptor)
             os.fsync(self._descriptor)
             sync_folder(path.parent)

@@ -229,6 +229,7 @@ class Manifest:
         resumes:            later sessions.
         merged:             of a merged run: its parts.
         plan_sha256:        of `plan.jsonl`.
+        config_sha256:      of `config.yaml`; null in runs of earlier versions.
         others:             fields of a later version.
         sha256:             of the file with this field empty.
     """
@@ -256,6 +257,7 @@ class Manifest:
     resumes: tuple[Resume, ...] = ()
     merged: tuple[MergedShard, ...] = omitted(tuple)
     plan_sha256: str | None = None
+    config_sha256: str | None = omitted()
     others: Others = unknown_fields()
     sha256: str = ""
 

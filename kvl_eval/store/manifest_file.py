@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvl_eval.decode import Json, ReadLimits, decode, encode_object, read_json
-from kvl_eval.errors import DecodeError, InputError, KvlEvalError
+from kvl_eval.errors import DataError, DecodeError, InputError, KvlEvalError
 from kvl_eval.store.journal import SCHEMA
 from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.run_files import read_run_file
 
 MANIFEST_LIMITS = ReadLimits(size=16 << 20)
 _SHA_FIELD = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n\Z')
@@ -46,10 +47,12 @@ class StoredManifest:
 def read_manifest(path: Path) -> StoredManifest:
     """What `path`, the file, holds. Raises InputError `run.schema` for one of a newer version."""
     try:
-        text = path.read_bytes()
+        text = read_run_file(path, MANIFEST_LIMITS.size)
         fields = read_json(text, MANIFEST_LIMITS)
     except OSError as error:
         return _stand_in(path, f"cannot be read ({error.strerror}): where the answers come from is unknown")
+    except DataError as error:
+        return _stand_in(path, f"cannot be read ({error.message}): where the answers come from is unknown")
     except DecodeError:
         return _stand_in(path, "is damaged: where the answers come from is unknown")
     if not isinstance(fields, dict):

@@ -7,11 +7,14 @@ bit, and loses the lines of the damaged member alone.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from kvl_eval.store.run_files import open_run_file
 
 MEMBER = 256 << 10  # bytes of text in a member at most; a longer line is a member by itself
 _HEADER = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x0c\0KV\x08\0"  # gzip, extra field KV of 8 bytes: length, checksum
@@ -50,9 +53,10 @@ def _packed(text: bytes) -> bytes:
 
 def members(path: Path) -> Iterator[Member]:
     """The members of a file in order, damaged ones included; none if there is no file."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    offset, size = 0, path.stat().st_size
+    with open_run_file(path) as file:
+        offset, size = 0, os.fstat(file.fileno()).st_size
     number = 0
     while offset < size:
         number += 1
@@ -68,7 +72,7 @@ def member_at(path: Path, offset: int) -> Member:
 
 def _read(path: Path, number: int, offset: int) -> tuple[Member, int]:
     """A member and its length in bytes."""
-    with open(path, "rb") as file:
+    with open_run_file(path) as file:
         file.seek(offset)
         head = file.read(_START)
         if not head.startswith(_HEADER) or len(head) < _START:
@@ -90,7 +94,7 @@ def _read(path: Path, number: int, offset: int) -> tuple[Member, int]:
 def _next_header(path: Path, offset: int) -> int:
     """Where the next member begins, from `offset` on; the end of the file where there is none."""
     step = 1 << 20
-    with open(path, "rb") as file:
+    with open_run_file(path) as file:
         while True:
             file.seek(offset)
             window = file.read(step + len(_HEADER))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.store.journal import StoredLine, encode_line, read_lines
 from kvl_eval.store.records import PlanEntry, PlannedSample
+from kvl_eval.store.run_files import open_run_file
 
 _ENTRY_FIELDS = frozenset(entry.name for entry in fields(PlanEntry))
 
@@ -45,7 +47,7 @@ def plan_entries(path: Path, task: str | None = None) -> Iterator[PlanEntry]:
 
 
 def _lines(path: Path, task: str | None) -> Iterator[StoredLine]:
-    if not path.exists():
+    if not os.path.lexists(path):
         raise DataError("run.plan", f"{path} is missing", fix="start a new run with --no-resume")
     prefix = b"" if task is None else encode_line({"task": task}).partition(b',"crc"')[0] + b","
     for line in read_lines(path, prefix):
@@ -62,7 +64,7 @@ def check_plan_sha256(path: Path, sha256: str | None) -> None:
     """Raises DataError `run.plan` unless that is the hash of the file."""
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
+        with open_run_file(path) as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:

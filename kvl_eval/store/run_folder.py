@@ -38,9 +38,11 @@ from kvl_eval.store.packed import pack
 from kvl_eval.store.plan_file import check_plan_sha256, plan_entries
 from kvl_eval.store.records import PlanEntry, Record, RecordHead, ScoreLine
 from kvl_eval.store.result_records import Results
+from kvl_eval.store.run_files import FOLDERS, check_inside
 from kvl_eval.store.run_lock import RunLock, is_held
 from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, parse_head, sample_lines
 
+CONFIG = "config.yaml"
 COMPRESSED_FROM = 1 << 20  # bytes of a plain file
 
 
@@ -97,9 +99,11 @@ class RunFolder:
             disk.replace(hidden / "plan.jsonl", _hashing(plan, digest))
             manifest = replace(manifest, plan_sha256=digest.hexdigest())
             for path in free_names(output_dir, name):
-                for file, content in (files(path) if files else {}).items():
+                contents = files(path) if files else {}
+                for file, content in contents.items():
                     disk.replace(hidden / file, [content])
-                stored = StoredManifest(Manifest()).changed_to(replace(manifest, run_id=path.name))
+                about = {"config_sha256": hashlib.sha256(contents[CONFIG]).hexdigest()} if CONFIG in contents else {}
+                stored = StoredManifest(Manifest()).changed_to(replace(manifest, run_id=path.name, **about))
                 disk.replace(hidden / "run.json", [json_text(stored.fields)])
                 if disk.show(hidden, path):
                     folder = RunFolder(path, stored, disk)
@@ -136,7 +140,9 @@ class RunFolder:
         return RunFolder(path, read_manifest(path / "run.json"), disk or Disk())
 
     def lock(self) -> None:
-        """Take the folder for writing. Raises UsageError `run.busy`, naming the holder."""
+        """Take the folder for writing. Raises UsageError `run.busy`, naming the holder; DataError `run.file`."""
+        for name in FOLDERS:
+            check_inside(self.path / name)
         self._lock.acquire()
         for folder in (self.path, self.path / "scores", self.path.parent):
             remove_leftovers(folder)
@@ -280,6 +286,7 @@ class RunFolder:
 
     def write_scores(self, task: str, protocol: str, version: str, lines: Iterable[ScoreLine]) -> Path:
         """Put a task's scores in place; those of another version stay. `protocol` is as `scores_name` gives it."""
+        check_inside(self.path / "scores")
         path = self.path / "scores" / scores_file(task, protocol, version)
         self.disk.replace(path, (encode_line(encode_object(line)) for line in lines))
         return path

@@ -14,9 +14,12 @@ from datetime import datetime
 from pathlib import Path
 
 from kvl_eval.decode import decode, encode, read_json
-from kvl_eval.errors import DecodeError, StorageError, UsageError
+from kvl_eval.errors import DataError, DecodeError, StorageError, UsageError
 from kvl_eval.store.journal import Disk, is_running, storing
 from kvl_eval.store.records import LockHolder
+from kvl_eval.store.run_files import read_run_file
+
+LARGEST = 1 << 16  # bytes of a lock file
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 PATIENCE = 5.0  # seconds
@@ -62,10 +65,10 @@ def read_lock(folder: Path) -> LockHolder | None:
 
 def _holder(path: Path) -> LockHolder | None:
     try:
-        return decode(LockHolder, read_json(path.read_bytes()))
+        return decode(LockHolder, read_json(read_run_file(path, LARGEST)))
     except FileNotFoundError:
         return None
-    except (OSError, DecodeError):
+    except (OSError, DataError, DecodeError):
         return LockHolder()
 
 

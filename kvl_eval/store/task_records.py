@@ -29,6 +29,7 @@ from kvl_eval.store.journal import (
 )
 from kvl_eval.store.packed import member_at, members
 from kvl_eval.store.records import Key, Record, RecordHead
+from kvl_eval.store.run_files import open_run_file
 
 _HEAD = frozenset(part.name for part in fields(RecordHead))
 _HEAD_END = b',"prompt_sha256":'  # what follows in a record is not needed to index it
@@ -115,7 +116,7 @@ def distinct_lines(plain: Path) -> Iterator[bytes]:
     for line in packed_lines(packed_path(plain)):
         seen.add(hashlib.sha256(line).digest())
         yield line
-    with open(plain, "rb") as file:
+    with open_run_file(plain) as file:
         for number, line in enumerate(file, 1):
             if read_line(line, number, 0, plain).fields is None:
                 raise DataError("run.damaged", "a line is damaged", where=f"{plain} line {number}")

@@ -19,6 +19,7 @@ from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import LineReader, StoredLine, read_line
 from kvl_eval.store.records import Key, PlannedSample, Record
+from kvl_eval.store.run_files import open_run_file
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.task_records import sample_lines
 from kvl_eval.tasks import TASKS
@@ -207,7 +208,7 @@ class LiveRun:
 
 
 def _new_lines(path: Path, task: _TaskState) -> Iterator[StoredLine]:
-    with open(path, "rb") as file:
+    with open_run_file(path) as file:
         file.seek(task.read)
         for line in file:
             if not line.endswith(b"\n"):

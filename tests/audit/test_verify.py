@@ -76,7 +76,7 @@ def test_a_whole_run_is_proven(options: dict[str, Any], tmp_path: Path) -> None:
     path = finished(tmp_path, **options)
     found = verified(path, strict=True)
     assert (found.findings, found.exit_code, found.verdict) == ([], 0, "whole")
-    assert len(found.proven) == 5
+    assert len(found.proven) == 6
     assert found.counts["ok"] == found.counts["planned"] == len(records_of(path))
 
 
