@@ -14,14 +14,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import kvl_eval
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError
 from kvl_eval.run.data_digest import media_digest, sample_digest
@@ -258,7 +260,35 @@ def test_D25_every_way_to_write_a_row_gives_the_same_sample(folder: Path, row: d
     assert sample_digest(one_sample(folder, row)) == sample_digest(one_sample(folder, plainly))
 
 
+def test_D25_base64_of_a_jpeg_is_no_absolute_path(folder: Path) -> None:
+    buffer = BytesIO()
+    Image.effect_noise((40, 40), 50).save(buffer, "JPEG")
+    text = base64.b64encode(buffer.getvalue()).decode()
+    assert text.startswith("/9j/")
+    (image,) = one_sample(folder, {"question": "q", "answer": "x", "image": text}).media
+    assert isinstance(image, ImageRef) and image.data == buffer.getvalue()
+
+
+@pytest.mark.parametrize("verb", [("check", "data"), ("describe",), ("run", "--model", "fake", "--dry-run", "--task")])
+def test_D25_fields_without_an_own_table_are_a_usage_error(verb: Sequence[str]) -> None:
+    assert ends(*verb, "mathvista", "--fields", "answer=target") == 2
+
+
 # The same rows, as a run asks them
+
+
+def test_D25_the_sample_page_has_the_row_as_it_was_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(folder, {"Prompt": "Which?", "target": "x", "source": "a </script> book", "img": "a.png"})
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--json", "-o", str(folder / "out")) == 0
+    run = json.loads(capsys.readouterr().out)["folder"]
+    assert ends("report", run) == 0
+    (chunk,) = (Path(run) / "report").rglob("c0.js")
+    (sample,) = json.loads(chunk.read_text().partition(",")[2].rpartition(")")[0])
+    assert json.loads(sample["row"]) == {
+        **{"Prompt": "Which?", "target": "x", "source": "a </script> book", "img": "a.png"},
+        "id": "1",
+    }
+    assert "sample.row" in (Path(kvl_eval.__file__).parent / "reports" / "assets" / "samples.js").read_text()
 
 
 @pytest.mark.parametrize(
