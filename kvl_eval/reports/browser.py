@@ -160,8 +160,8 @@ def _task_rows(run: ReportRun, task: str, chunks: Chunks, names: Names, thumbnai
 
 
 def _slim(entry: PlanEntry) -> PlanEntry:
-    """The entry without its row, which may be large."""
-    return replace(entry, sample=replace(entry.sample, row={}))
+    """The entry without its row, which may be large; that of an own table is shown."""
+    return entry if entry.task.startswith("file:") else replace(entry, sample=replace(entry.sample, row={}))
 
 
 def _protocols(run: ReportRun, task: str) -> list[str]:
@@ -225,6 +225,7 @@ def _pending(run: ReportRun, entry: PlanEntry, scores: Mapping[str, ScoreLine]) 
         "choices": [text(choice) for choice in sample.choices],
         "gold": " | ".join(text(answer) for answer in sample.gold),
         "cluster": text(sample.cluster),
+        "row": text(json.dumps(dict(sample.row), ensure_ascii=False, indent=1)) if sample.row else "",
         "scores": [_score(protocol, line) for protocol, line in scores.items()],
         "status": "pending",
     }

@@ -122,10 +122,7 @@ def resolve(
         if options.protocol not in (None, "all"):
             named = task.protocol_named(options.protocol) or options.protocol
             known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
-    if options.fields and not any(task.data.table for task in tasks):
-        raise UsageError(
-            "usage.fields", "--fields is for tables of your own", fix="leave it out, or give --task file:PATH"
-        )
+    _check_fields(tasks, options)
     plain = (
         *("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
         *("allow_partial_data", "compress"),
@@ -147,6 +144,7 @@ def resolve(
 
 def task_source(task: Task, options: Options) -> Source:
     """Where a task's data comes from, as the options `data_dir`, `data_repo` (also `task=owner/name`) and so on say."""
+    _check_fields([task], options)
     return _source(task, options.of_task(task.name), options)
 
 
@@ -201,6 +199,13 @@ def _source(task: Task, own: TaskOptions, options: Options) -> Source:
         version=own.data_version,
         fields=_fields(options) if task.data.table is not None else (),
     )
+
+
+def _check_fields(tasks: Sequence[Task], options: Options) -> None:
+    """Raises: UsageError, where `fields` is given and no task is a table of the user's own."""
+    if options.fields and not any(task.data.table for task in tasks):
+        fix = "leave it out, or give --task file:PATH"
+        raise UsageError("usage.fields", "--fields is for tables of your own", fix=fix)
 
 
 def _fields(options: Options) -> tuple[str, ...]:

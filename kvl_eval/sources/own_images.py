@@ -46,9 +46,12 @@ class ImageCell:
         value = self._content(item)
         if value is None or is_gap(value) or not isinstance(value, str | bytes | bytearray):
             raise self._fault(item, f"expected {FORMS}")
-        if isinstance(value, str):
-            self._check_text(value.strip())
-        return image_ref(value, name=f"image:{number}", root=self.root, where=self.where)
+        if isinstance(value, str) and _is_address(value.strip()):
+            raise self._fault(value, "addresses are not fetched", "download the files and give their paths")
+        ref = image_ref(value, name=f"image:{number}", root=self.root, where=self.where)
+        if ref.path is not None:  # neither base64 nor a data URI
+            self._check_path(ref.path)
+        return ref
 
     def _content(self, item: object) -> object:
         """What an item holds: bytes, or a path, base64 or a data URI as text."""
@@ -59,21 +62,22 @@ class ImageCell:
             return f"data:;base64,{data}" if isinstance(data, str) else data
         return item.get("path") or item.get("url")
 
-    def _check_text(self, text: str) -> None:
-        """Raises: DataError, for an address and for a path that leaves the folder."""
-        if text.startswith("data:"):
-            return
-        scheme = _SCHEME.match(text)
-        if scheme is not None and len(scheme[0]) > 2:
-            raise self._fault(text, "addresses are not fetched", "download the files and give their paths")
+    def _check_path(self, text: str) -> None:
+        """Raises: DataError, for a path that leaves the folder."""
         path = PurePosixPath(text.replace("\\", "/"))
-        leaves = path.is_absolute() or scheme is not None or ".." in path.parts or "\0" in text
-        if leaves or (len(text) < 1024 and _leads_out(self.root, path)):
+        leaves = path.is_absolute() or _SCHEME.match(text) is not None or ".." in path.parts or "\0" in text
+        if leaves or _leads_out(self.root, path):
             why = f"the path leaves the folder {self.root}"
             raise self._fault(text, why, "--data-dir PARENT, and paths relative to it")
 
     def _fault(self, value: object, why: str, fix: str | None = None) -> DataError:
         return DataError("data.field", f"{self.column} is {shortened(value)}", where=self.where, why=why, fix=fix)
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text begins with a scheme, `data:` and a drive's letter apart."""
+    scheme = _SCHEME.match(text[:80])
+    return scheme is not None and len(scheme[0]) > 2 and scheme[0].casefold() != "data:"
 
 
 def _leads_out(root: Path, path: PurePosixPath) -> bool:

@@ -127,14 +127,17 @@ def _listed_choices(cells: RoleCells) -> tuple[str, ...]:
 
 def _lettered_choices(cells: RoleCells, values: Mapping[str, object], columns: Mapping[str, str]) -> tuple[str, ...]:
     by_letter = {letter: values.get(column) for letter, column in columns.items()}
+    is_own = values is cells.row.values
     for letter, value in by_letter.items():
         if not is_gap(value) and not isinstance(value, str | int | float):
-            raise cells.row.fault(columns[letter], "an option is no text or number")
+            column = columns[letter] if is_own else cells.name("choices")
+            raise cells.row.fault(column, f"option {letter} is no text or number")
     try:
         return lettered_texts(by_letter, blank_is_text=False)
     except ValueError as gap:
         why = "there are options after it"
-        raise DataError("data.field", f"option {gap} is missing", where=cells.row.where, why=why) from None
+        message = f"option {gap} is missing" if is_own else f"{cells.name('choices')}: option {gap} is missing"
+        raise DataError("data.field", message, where=cells.row.where, why=why) from None
 
 
 # Answers
@@ -191,7 +194,10 @@ def _letter(cells: RoleCells, item: str | int | float, choices: tuple[str, ...],
                 fix=f"use the letter, or --fields answer_index={column}, which counts from 0",
             )
         return same[0]
-    letter = gold_letter(item if is_index else text, choices, where, is_index=is_index)
+    try:
+        letter = gold_letter(item if is_index else text, choices, where, is_index=is_index)
+    except DataError as fault:
+        raise DataError(fault.code, f"{column}: {fault.message}", where=where, why=fault.why) from None
     assert letter is not None
     if same and letter not in same and "answer_index" not in cells.columns:
         raise DataError(
@@ -214,6 +220,10 @@ def _categories(cells: RoleCells) -> dict[str, tuple[str, ...]]:
         return {}
     if isinstance(value, int | float):
         return {"category": (str(value),)}
+    if isinstance(value, list | tuple) and not all(
+        item is None or isinstance(item, str | int | float) for item in value
+    ):
+        raise cells.fault("category", "expected a text, or a list of texts")
     return {"category": cells.row.items_or_text(cells.name("category"))}
 
 

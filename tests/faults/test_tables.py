@@ -14,21 +14,24 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import kvl_eval
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError
 from kvl_eval.run.data_digest import media_digest, sample_digest
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source, Tables, read_rows
 from kvl_eval.sources.pictures import NamedPictures
-from kvl_eval.tasks import get_task, open_split
+from kvl_eval.tasks import TASKS, get_task, open_split
+from kvl_eval.tasks.base import Task
 from kvl_eval.types import MISSING, ImageRef, PdfRef, Sample, VideoRef
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
@@ -257,7 +260,35 @@ def test_D25_every_way_to_write_a_row_gives_the_same_sample(folder: Path, row: d
     assert sample_digest(one_sample(folder, row)) == sample_digest(one_sample(folder, plainly))
 
 
+def test_D25_base64_of_a_jpeg_is_no_absolute_path(folder: Path) -> None:
+    buffer = BytesIO()
+    Image.effect_noise((40, 40), 50).save(buffer, "JPEG")
+    text = base64.b64encode(buffer.getvalue()).decode()
+    assert text.startswith("/9j/")
+    (image,) = one_sample(folder, {"question": "q", "answer": "x", "image": text}).media
+    assert isinstance(image, ImageRef) and image.data == buffer.getvalue()
+
+
+@pytest.mark.parametrize("verb", [("check", "data"), ("describe",), ("run", "--model", "fake", "--dry-run", "--task")])
+def test_D25_fields_without_an_own_table_are_a_usage_error(verb: Sequence[str]) -> None:
+    assert ends(*verb, "mathvista", "--fields", "answer=target") == 2
+
+
 # The same rows, as a run asks them
+
+
+def test_D25_the_sample_page_has_the_row_as_it_was_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(folder, {"Prompt": "Which?", "target": "x", "source": "a </script> book", "img": "a.png"})
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--json", "-o", str(folder / "out")) == 0
+    run = json.loads(capsys.readouterr().out)["folder"]
+    assert ends("report", run) == 0
+    (chunk,) = (Path(run) / "report").rglob("c0.js")
+    (sample,) = json.loads(chunk.read_text().partition(",")[2].rpartition(")")[0])
+    assert json.loads(sample["row"]) == {
+        **{"Prompt": "Which?", "target": "x", "source": "a </script> book", "img": "a.png"},
+        "id": "1",
+    }
+    assert "sample.row" in (Path(kvl_eval.__file__).parent / "reports" / "assets" / "samples.js").read_text()
 
 
 @pytest.mark.parametrize(
@@ -318,17 +349,39 @@ def test_D25_D36_bad_rows_are_refused_before_anything_is_asked(
 
 
 WRONG = [5, True, [], {}, "x", None, float("nan"), [[]], {"A": []}, ["", None], -1.5]
+ALLOWED = {  # what a column of own tables may hold among these; a gap where the column may be missing
+    "question": [5, "x", -1.5],
+    "answer": [None, float("nan")],
+    "choices": [[], {}, None, float("nan")],
+    "image": ["x", [], None, float("nan")],
+    "id": [5, "x", None, float("nan"), -1.5],
+    "category": [5, True, "x", [], None, float("nan"), -1.5, ["", None]],
+    "cluster": [5, True, "x", None, float("nan"), -1.5],
+}
 
 
-@pytest.mark.parametrize("column", ["question", "answer", "choices", "image", "id", "category", "cluster", "A"])
-def test_D36_a_cell_of_any_type_is_read_or_refused_with_its_place(folder: Path, column: str) -> None:
+@pytest.mark.parametrize("column", ALLOWED)
+def test_D36_a_cell_of_the_wrong_type_is_refused_with_file_line_and_column(folder: Path, column: str) -> None:
     row = {"id": "1", "question": "q", "answer": "cat", "choices": ["cat", "dog"], "image": "a.png"}
+    read = []
     for value in WRONG:
         try:
             one_sample(folder, row | {column: value})
+            read.append(value)
         except DataError as fault:
             assert fault.code in ("data.field", "data.column")
-            assert str(fault.where).startswith("t.jsonl:1")
+            assert str(fault.where).startswith("t.jsonl:1") and column in fault.message
+    assert str(sorted(read, key=str)) == str(sorted(ALLOWED[column], key=str))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_D36_a_cell_of_the_wrong_type_in_any_column_of_any_task_is_no_traceback(task: Task) -> None:
+    row = dict(next(iter(open_split(task, Source(), "mini"))).row)
+    for column in row:
+        for value in [*WRONG, "absent"]:
+            others = {name: cell for name, cell in row.items() if name != column}
+            with suppress(DataError):
+                task.sample(others if value == "absent" else {**others, column: value})
 
 
 def test_D42_bad_rows_are_counted_and_five_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -674,6 +727,7 @@ def invented(folder: Path) -> Path:
     row = {"question": "q", "question_type": "free_form", "answer_type": "integer", "answer": "1"}
     facts = {"metadata": {"task": "figure question answering", "language": "english", "skills": ["none"]}}
     rows = [{**row, **facts, "pid": str(number), "image": "a.png"} for number in range(1000)]
+    rows[7]["image"] = "missing.png"
     (folder / "testmini.json").write_text(json.dumps(rows))
     (folder / "a.png").write_bytes(png())
     return folder
@@ -696,6 +750,7 @@ def test_D34_other_data_than_the_published_have_a_warning_no_delta_and_no_rank(
     printed = capsys.readouterr()
     warning = "the data are not the published testmini (question_type=multi_choice: 0, expected 540; "
     assert f"warning: mathvista: {warning}" in printed.err.partition("plan ")[0]
+    assert "warning: mathvista: 1 of 1,000 samples will fail: media_missing 1" in printed.err
     results = json.loads(printed.out)
     assert results["rows"][0]["reference"] is None or results["rows"][0]["reference"]["delta"] is None
     reader = RunReader.open(Path(results["folder"]))

@@ -214,6 +214,7 @@ function page(row, sample) {
     ...section("Read and judged", verdicts(sample)),
     sample.thinking ? folded(`Thinking, ${counted(sample.tokens.thinking || 0, "token")}`, sample.thinking) : null,
     sample.prompt ? folded("Exact prompt", sample.prompt) : null,
+    sample.row ? folded("Row as it was read", sample.row) : null,
     ...section("Facts", facts(row, sample)),
   ].filter((node) => node !== null);
 }
