@@ -44,7 +44,9 @@ def base(folder, weights=True):
 
 
 def write(folder, tensors, name="model.safetensors"):
-    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, folder / name, metadata={"format": "pt"})
+    save_file(
+        {key: value.contiguous().clone() for key, value in tensors.items()}, folder / name, metadata={"format": "pt"}
+    )
 
 
 def config(folder, change):
