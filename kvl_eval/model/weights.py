@@ -108,15 +108,24 @@ def _published(key: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}.{expert}.{last}.weight", weight
 
 
-def load_on_one_device(blueprint: Blueprint[Module], folder: Path, *, dtype: str | None, device: str | None) -> Module:
+def load_on_one_device(
+    blueprint: Blueprint[Module],
+    folder: Path,
+    *,
+    dtype: str | None,
+    device: str | None,
+    check_device: Callable[[torch.device, torch.dtype], None],
+) -> Module:
     """A model in evaluation mode with the weights of a checkpoint folder, all on one device.
 
-    Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
+    `check_device` raises where the device computes wrongly. Raises: CheckpointError, naming everything that is missing,
+    unexpected, mis-shaped or unreadable.
     """
     blueprint.require_count(folder)
     target = torch_device(main_device(device))
-    model = blueprint.on_meta().to(torch_dtype(dtype, blueprint.dtype, target))
-    return read_weights(model, folder, target, rules=blueprint.rules).eval()
+    wanted = torch_dtype(dtype, blueprint.dtype, target)
+    check_device(target, wanted)
+    return read_weights(blueprint.on_meta().to(wanted), folder, target, rules=blueprint.rules).eval()
 
 
 def read_weights(

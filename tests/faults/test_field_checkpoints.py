@@ -28,6 +28,7 @@ from kvl_eval.cli.main import main
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL, KimiVLConfig, PreprocessorConfig, TextConfig
 from kvl_eval.model.hub import checkpoint_folder
+from kvl_eval.model.kimi_vl import attention
 from kvl_eval.model.kimi_vl import fields as kimi_fields
 from kvl_eval.model.kimi_vl.tokenizer import KimiTokenizer
 from kvl_eval.model.qwen2_5_vl import fields as qwen_fields
@@ -111,11 +112,9 @@ def same_as_nano(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", field.MAKERS)
-def test_every_form_from_the_field_is_judged_as_expected_by_check_and_run(
-    name: str, made: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_form_from_the_field_is_judged_as_expected(name: str, made: Make) -> None:
     folder, expected = made(name), field.EXPECT[name]
-    is_usable, text = judged_alike(folder, capsys)
+    is_usable, text = verdict(folder)
     assert is_usable == (expected in ("same", "usable")), text
     if is_usable:
         assert same_as_nano(folder) if expected == "same" else loaded(folder)
@@ -123,6 +122,14 @@ def test_every_form_from_the_field_is_judged_as_expected_by_check_and_run(
     assert re.search(expected, text), text
     assert len(text.splitlines()) < 40
     assert "download" not in text.lower() or name in field.DOWNLOAD
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", field.MAKERS)
+def test_C29_check_and_run_agree_on_every_form_from_the_field(
+    name: str, made: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged_alike(made(name), capsys)
 
 
 # ---- C14, C15: which file holds a tensor
@@ -216,10 +223,20 @@ ODD = {
     "link loop": (looping, "is a link that leads to itself"),
     "folder": (Path.mkdir, "is a folder, wanted a file"),
     "FIFO": (os.mkfifo, "is a FIFO, wanted a file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, wanted a file"),
     "git-lfs pointer": (pointer, "is a git-lfs pointer, not the file"),
 }
 
 
+@pytest.mark.parametrize("file", [*FILES, "model.safetensors", INDEX, "chat_template.jinja"])
+def test_C19_a_dangling_link_is_named_with_its_target(nano: Path, file: str) -> None:
+    (nano / file).unlink(missing_ok=True)
+    dangling(nano / file)
+    is_usable, text = verdict(nano)
+    assert not is_usable and f"{file} is a link to ../blobs/none, which is not there" in text
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("file", [*FILES, "model.safetensors", INDEX, "chat_template.jinja"])
 def test_C19_an_entry_that_is_no_regular_file_is_named_and_refused_by_check_and_run(
@@ -231,6 +248,21 @@ def test_C19_an_entry_that_is_no_regular_file_is_named_and_refused_by_check_and_
     is_usable, text = judged_alike(nano, capsys)
     assert not is_usable and re.search(f"{re.escape(file)} {sentence}", text), text
     assert "download" not in text.lower()
+
+
+@pytest.mark.parametrize("file", [*FILES, "model.safetensors", INDEX])
+def test_C19_a_file_that_may_not_be_read_is_named(nano: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (nano / file).touch()
+    opened = Path.open
+
+    def forbidden(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == nano / file:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    is_usable, text = verdict(nano)
+    assert not is_usable and f"{file} cannot be read: no permission" in text
 
 
 def test_C19_only_a_file_that_is_shorter_than_its_header_says_is_to_be_downloaded_again(nano: Path) -> None:
@@ -616,6 +648,7 @@ CONTENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("file", [*FILES, INDEX, "model.safetensors", "added_tokens.json", "processor_config.json"])
 def test_C29_check_and_run_agree_on_every_file_with_odd_content(
@@ -861,6 +894,20 @@ def test_C23_C24_of_qwen_names_and_heads_are_told_apart(qwen: Make, tmp_path: Pa
         loaded(folder)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("file", ["tokenizer.json", "preprocessor_config.json"])
+def test_C19_of_qwen_an_odd_entry_is_named(
+    qwen: Make, tmp_path: Path, file: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(qwen("tied"), tmp_path / "model")
+    make, sentence = ODD[kind]
+    (folder / file).unlink()
+    make(folder / file)
+    is_usable, text = judged_alike(folder, capsys)
+    assert not is_usable and re.search(f"{re.escape(file)} {sentence}", text), text
+
+
 def test_C20_C26_C29_of_qwen_check_and_run_agree(
     qwen: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -871,3 +918,63 @@ def test_C20_C26_C29_of_qwen_check_and_run_agree(
     (folder / "generation_config.json").write_text("{}")
     edit(folder / "config.json", lambda values: values.update(quantization_config=QUANTIZED["AWQ, 4 bits"]))
     assert "quantised (AWQ, 4 bits)" in judged_alike(folder, capsys)[1]
+
+
+# ---- C18: attention on devices
+
+
+def half_wrong(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Attention that forgets the second half of every value."""
+    out = torch.softmax(q.float() @ k.float().mT, -1).to(v.dtype) @ v if q.shape[1] == k.shape[1] else q * 0
+    return torch.cat([out[..., : v.shape[-1] // 2], torch.zeros_like(out[..., v.shape[-1] // 2 :])], dim=-1)
+
+
+def not_a_number(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> torch.Tensor:
+    return torch.full((*q.shape[:-1], v.shape[-1]), float("nan"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("wrong", [half_wrong, not_a_number])
+@pytest.mark.parametrize("name", ["kimi", "qwen"])
+def test_C18_a_device_whose_attention_is_wrong_is_refused_at_load(
+    qwen: Make, monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., torch.Tensor], dtype: str
+) -> None:
+    folder = field.NANO if name == "kimi" else qwen("untied")
+    architecture_of(folder).load(folder, dtype=dtype)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", wrong)
+    with refused(CheckpointError, "model.device", "attention is computed wrongly on cpu") as caught:
+        architecture_of(folder).load(folder, dtype=dtype)
+    assert dtype in str(caught.value.why) and caught.value.exit_code == 4
+
+
+def test_C18_attention_that_mixes_up_narrow_values_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch on MPS: values are read with the width of keys."""
+    right = torch.nn.functional.scaled_dot_product_attention
+
+    def strided(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> torch.Tensor:
+        if v.shape[-1] < k.shape[-1]:
+            v = torch.cat([v, v], dim=-1)[..., : k.shape[-1]].roll(1, -1)
+        return right(q, k, v, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", strided)
+    config = KimiVLConfig.from_folder(field.NANO).text_config
+    attention.check_device(config, torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(attention, "takes_narrow_values", lambda device: True)
+    with refused(CheckpointError, "model.device", "attention is computed wrongly"):
+        attention.check_device(config, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "is_good"),
+    [
+        *(("cuda", (8, 0), False), ("cuda", (8, 9), False), ("cuda", (9, 0), True), ("cuda", (12, 0), True)),
+        *(("cpu", None, False), ("mps", None, False), ("xpu", None, False)),
+    ],
+)
+def test_C18_values_are_widened_on_all_devices_but_known_good_ones(
+    monkeypatch: pytest.MonkeyPatch, device: str, capability: tuple[int, int] | None, is_good: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert attention.takes_narrow_values.__wrapped__(torch.device(device)) is is_good
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    assert attention.takes_narrow_values.__wrapped__(torch.device(device)) is False

@@ -23,6 +23,7 @@ from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
 from kvl_eval.model.precision import wide, wide_dtype
+from kvl_eval.model.self_test import HeadShape, check_attention
 from kvl_eval.model.tensors import cache_mask
 
 LATENT_EPS = 1e-6  # the published code builds the latent norms without passing rms_norm_eps
@@ -155,9 +156,7 @@ class Attention(nn.Module):
         heads = self.kv_b_proj(latent).view(*latent.shape[:2], self.config.num_attention_heads, -1)
         k_nope, v = heads[..., : self.config.qk_nope_head_dim], heads[..., self.config.qk_nope_head_dim :]
         k = torch.cat([k_nope, k_rope[:, :, None].expand(-1, -1, k_nope.shape[2], -1)], dim=-1)
-        if v.shape[-1] < k.shape[-1] and not takes_narrow_values(v.device):
-            v = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
-        return k.transpose(1, 2), v.transpose(1, 2)
+        return k.transpose(1, 2), widened(v, k.shape[-1]).transpose(1, 2)
 
     def absorbed(self, q_BSAD: Tensor, latents_BTW: Tensor, mask_BST: Tensor | None) -> Tensor:
         """The same from the latents themselves, (B, S, A * V); no mask means that every token is seen."""
@@ -211,6 +210,27 @@ class Attention(nn.Module):
     def _maps(self) -> Tensor:
         """The latent's key and value maps of each head, (A, L + V, C)."""
         return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)
+
+
+def widened(values: Tensor, size: int) -> Tensor:
+    """Values as wide as keys, with zeros behind, where fused attention is not known to take narrower ones."""
+    if values.shape[-1] >= size or takes_narrow_values(values.device):
+        return values
+    return F.pad(values, (0, size - values.shape[-1]))
+
+
+def check_device(config: TextConfig, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise CheckpointError where a device computes a layer's attention wrongly."""
+    with torch.device("meta"):
+        layer = Attention(config)
+
+    def attend(q_BSAD: Tensor, k_BSAD: Tensor, v_BSAV: Tensor) -> Tensor:
+        v_BSAV = widened(v_BSAV, k_BSAD.shape[-1])
+        return layer.attended(*(x.transpose(1, 2) for x in (q_BSAD, k_BSAD, v_BSAV)), None)
+
+    heads = config.num_attention_heads
+    sizes = HeadShape(heads=heads, key_heads=heads, key_size=config.qk_head_dim, value_size=config.v_head_dim)
+    check_attention(attend, sizes, device, dtype)
 
 
 @cache

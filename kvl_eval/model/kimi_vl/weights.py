@@ -15,6 +15,7 @@ from kvl_eval.model.files import read_json
 from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.hub import checkpoint_folder
 from kvl_eval.model.kimi_vl.architecture import ARCHITECTURE
+from kvl_eval.model.kimi_vl.attention import check_device
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.placement import dispatch, main_device, wanted_places
 from kvl_eval.model.places import Places
@@ -64,6 +65,7 @@ def load_model(
         log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
     target = torch_device(main_device(device))
     wanted = torch_dtype(dtype, config.torch_dtype, target)
+    check_device(config.text_config, target, wanted)
     plan = _blueprint(kind, config)
     plan.require_count(folder)
     model = plan.on_meta().to(wanted)

@@ -14,6 +14,7 @@ from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.qwen2_5_vl.config import TextConfig
 from kvl_eval.model.qwen2_5_vl.rope import rotate
+from kvl_eval.model.self_test import HeadShape, check_attention
 
 Turn = tuple[Tensor, Tensor]  # cosines and sines (B, S, 1, J) of the tokens' angles
 QUERIES_AT_ONCE = 512  # of a later chunk: bounds the mask, which a fused kernel turns into numbers
@@ -102,6 +103,17 @@ class Attention(nn.Module):
         groups = zip(shares_NGKRP.unbind(2), values, strict=True)
         sums = torch.stack([shares.flatten(1, 2) @ v_NPD for shares, v_NPD in groups], dim=1)  # (N, K, G R, D)
         return torch.unflatten(sums, 2, (shares_NGKRP.shape[1], -1)).transpose(1, 2)
+
+
+def check_device(config: TextConfig, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise CheckpointError where a device computes a layer's attention wrongly."""
+    sizes = HeadShape(
+        heads=config.num_attention_heads,
+        key_heads=config.num_key_value_heads,
+        key_size=config.head_dim,
+        value_size=config.head_dim,
+    )
+    check_attention(attend, sizes, device, dtype)
 
 
 def attend(q_BSAD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from kvl_eval.model.forms import refuse_form
+from kvl_eval.model.qwen2_5_vl.attention import check_device
 from kvl_eval.model.qwen2_5_vl.config import QwenConfig
 from kvl_eval.model.qwen2_5_vl.qwen2_5_vl import Qwen25VL
 from kvl_eval.model.tensor_names import PUBLISHED, NameRules, Naming
@@ -24,7 +25,10 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
     Raises: CheckpointError, naming everything that is missing, unexpected, mis-shaped or unreadable.
     """
     refuse_form(folder)
-    return load_on_one_device(blueprint(folder), folder, dtype=dtype, device=device)
+    text = QwenConfig.from_folder(folder).text_config
+    return load_on_one_device(
+        blueprint(folder), folder, dtype=dtype, device=device, check_device=partial(check_device, text)
+    )
 
 
 def blueprint(folder: Path) -> Blueprint[Qwen25VL]:
