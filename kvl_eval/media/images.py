@@ -35,6 +35,7 @@ from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
 from kvl_eval.media.formats import picture_format, picture_formats
 from kvl_eval.media.large import own_limit, too_many_pixels, turn_for
+from kvl_eval.media.library_lines import heard, library_lines, library_note
 from kvl_eval.media.pixels import (
     WIDE_GREY,
     hides_something,
@@ -246,6 +247,7 @@ def open_image(data: bytes, name: str, opening: Opening = AS_REFERENCE, *, blind
     Raises: MediaError `media.corrupt`; `media.unsupported` for values no rule reads; `media.too_large` from the header
         alone.
     """
+    library_lines()  # of what was opened before
     image, style = _begun(data, name, opening), opening.style
     notes, marks = [], []
     if getattr(image, "n_frames", 1) > 1:
@@ -253,6 +255,8 @@ def open_image(data: bytes, name: str, opening: Opening = AS_REFERENCE, *, blind
         marks.append(flags.FIRST_FRAME_ONLY)
     orientation = _guarded(name, lambda: orientation_of(image, data))
     _guarded(name, image.load)
+    if said := library_note():
+        notes.append(said)
     if orientation != 1:
         turned = orientation is not None and (style == "reference" or image.format == "TIFF")
         number = "that cannot be read" if orientation is None else orientation
@@ -313,7 +317,7 @@ def _unread(data: bytes, name: str) -> MediaError:
 def _guarded(name: str, action: Callable[[], T]) -> T:
     """Run a step of decoding; whatever a broken file makes Pillow raise becomes a MediaError."""
     try:
-        with own_limit(), warnings.catch_warnings():
+        with own_limit(), heard(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # damaged metadata beside sound pixels
             return action()
     except _DECODE_ERRORS as error:

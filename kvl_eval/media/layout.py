@@ -229,8 +229,13 @@ def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], l
     choice = chosen_frames(ref, video)
     path, facts = video_file(ref)
     sha256 = _file_sha256(path, (facts.st_size, facts.st_mtime_ns, facts.st_ino))
-    key = {"file": sha256, "frames": choice.unique, "size": shrink(*video.size), "decoder": video.decoder}
-    key |= {"rule": MEDIA_RULES["video_frames"]}
+    key = {
+        "file": sha256,
+        "frames": choice.unique,
+        "size": shrink(*video.size),
+        "decoder": video.decoder,
+        "rule": MEDIA_RULES["video_frames"],
+    }
     decoded = decode_frames(video, choice.unique, shrink=shrink, time_limit=prep.time_limit)
     entries = _cached(prep.cache, key, map(_frame_entry, decoded))
     base = MediaInfo(
@@ -254,8 +259,13 @@ def _frames(ref: VideoRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], l
 def _pages(ref: PdfRef, prep: MediaPrep, shrink: Shrink, finish: Finish[P], lowered: int | None) -> Iterator[P]:
     document: Document = probe_document(ref)
     sizes = [shrink(*size) for size in document.sizes]
-    key = {"file": document.sha256, "dpi": ref.dpi, "sizes": sizes, "decoder": document.renderer}
-    key |= {"rule": MEDIA_RULES["pdf_forms"]}
+    key = {
+        "file": document.sha256,
+        "dpi": ref.dpi,
+        "sizes": sizes,
+        "decoder": document.renderer,
+        "rule": MEDIA_RULES["pdf_forms"],
+    }
     entries = _cached(prep.cache, key, map(_page_entry, render_pages(ref, shrink=shrink)))
     note = document.note
     for number, (image, facts) in enumerate(entries):

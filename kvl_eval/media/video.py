@@ -37,9 +37,14 @@ from kvl_eval.media.formats import HEAD, container_format
 from kvl_eval.media.frame_rules import FrameSampling, frame_indices
 from kvl_eval.media.images import safe_path
 from kvl_eval.media.large import LARGE
+from kvl_eval.media.library_lines import library_note
 from kvl_eval.media.pyav_reader import starts_late
+<<<<<<< HEAD
 from kvl_eval.media.regular import open_regular
 from kvl_eval.media.video_index import VideoIndex, corrupt
+=======
+from kvl_eval.media.video_index import Decoded, VideoIndex, corrupt
+>>>>>>> media
 from kvl_eval.media.video_readers import decode, probe
 from kvl_eval.types import VideoRef
 
@@ -201,9 +206,15 @@ def decode_frames(
             index=one.index,
             timestamp=video.seconds(one.index),
             size=video.size,
-            note=None if one.index == one.asked else f"frame {one.asked} cannot be decoded, {one.index} shown",
+            note=joined(_replaced(one), library_note()),
             flags=() if one.index == one.asked else (flags.FRAME_REPLACED,),
         )
+
+
+def _replaced(decoded: Decoded) -> str | None:
+    if decoded.index == decoded.asked:
+        return None
+    return f"frame {decoded.asked} cannot be decoded, {decoded.index} shown"
 
 
 @lru_cache(maxsize=16)
@@ -214,6 +225,8 @@ def _probe(path: Path, state: tuple[int, int, int], decoder: str) -> VideoIndex:
         video = _fallback(probe(path, name, "pyav"), "PyAV, since decord shows what the edit list leaves out")
     else:
         video = _probe_by(path, name, decoder)
+    if said := library_note():
+        video = replace(video, notes=(*video.notes, said))
     width, height = video.size
     if width * height > LARGE:
         raise MediaError(

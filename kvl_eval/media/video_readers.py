@@ -14,7 +14,7 @@ from kvl_eval.media.video_index import Decoded, VideoIndex
 
 def probe(path: Path, name: str, decoder: str) -> VideoIndex:
     """The index of a video by `pyav` or `decord`. Raises: MediaError `media.corrupt`."""
-    return (pyav_reader if decoder == "pyav" else decord_reader).probe(path, name)
+    return pyav_reader.probe(path, name) if decoder == "pyav" else decord_reader.probe(path, name)
 
 
 def decode(video: VideoIndex, indices: Sequence[int], deadline: float) -> Iterator[Decoded]:
@@ -24,4 +24,6 @@ def decode(video: VideoIndex, indices: Sequence[int], deadline: float) -> Iterat
         deadline: `time.monotonic()` at which to give up.
     Raises: MediaError `media.corrupt`, if no frame can be decoded; `timeout`.
     """
-    return (pyav_reader if video.decoder.startswith("pyav") else decord_reader).decode(video, indices, deadline)
+    if video.decoder.startswith("pyav"):
+        return pyav_reader.decode(video, indices, deadline)
+    return decord_reader.decode(video, indices, deadline)

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from kvl_eval.errors import KvlEvalError, MediaError, SampleError
+from kvl_eval.media.library_lines import caught, library_lines, library_note
 
 log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -30,8 +31,12 @@ WorkerReply = tuple[bool, Any]
 
 def outcome(work: Callable[[Job], Result], job: Job) -> WorkerReply:
     """What comes of a job, errors included."""
+    library_lines()  # of the job before
     try:
         return True, work(job)
+    except MediaError as error:
+        error.why = "; ".join(text for text in (error.why, library_note()) if text) or None
+        return False, error
     except KvlEvalError as error:
         return False, error
     except MemoryError:
@@ -55,7 +60,10 @@ def serve(pipe: Connection) -> None:
             return
         pipe.send(READY)
         while True:
-            pipe.send(outcome(work, pipe.recv()))
+            job = pipe.recv()
+            with caught():
+                reply = outcome(work, job)
+            pipe.send(reply)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

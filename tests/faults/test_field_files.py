@@ -30,6 +30,8 @@ from kvl_eval.media import large, pyav_reader
 from kvl_eval.media.documents import probe_document, render_pages
 from kvl_eval.media.images import ImagePrep, Opening, header_size, prepare_image
 from kvl_eval.media.large import turn_for
+from kvl_eval.media.library_lines import library_note
+from kvl_eval.media.pool import MediaPool
 from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.media.subtitles import as_srt, lines_at_frames, lines_at_own_frames
 from kvl_eval.media.video import decode_frames, probe_video
@@ -573,3 +575,56 @@ def test_D30_the_forms_of_the_field_show_what_was_typed(shared: Path, name: str)
     root = str(shared / "field" / "pdf_forms" / "documents")
     (page,) = render_pages(PdfRef(name=name, path=name, root=root, dpi=72))
     assert dark_inside(page.image, (91, 756, 178, 772), 842) > 20
+
+
+# -- P30: what libraries say ------------------------------------------------------------------------------------
+
+
+def many_samples(data: bytes) -> bytes:
+    """A TIFF that claims 65,535 samples a pixel."""
+    order = "<" if data[:2] == b"II" else ">"
+    place = struct.unpack_from(f"{order}I", data, 4)[0]
+    for number in range(struct.unpack_from(f"{order}H", data, place)[0]):
+        entry = place + 2 + 12 * number
+        if struct.unpack_from(f"{order}H", data, entry)[0] == 277:
+            return data[: entry + 8] + struct.pack(f"{order}H", 65_535) + data[entry + 10 :]
+    raise AssertionError("no SamplesPerPixel")
+
+
+def speaks(job: str) -> str | None:
+    """A job whose library writes to both streams."""
+    os.write(2, f"libtiff: {job}\n".encode())
+    os.write(1, b"decord: odd\n")
+    if job == "fails":
+        raise MediaError("media.corrupt", "x cannot be decoded", why="it is broken")
+    return library_note()
+
+
+def test_P30_a_worker_keeps_what_libraries_write_for_the_job(capfd: pytest.CaptureFixture[str]) -> None:
+    pool: MediaPool[str, str | None] = MediaPool(speaks, workers=1, timeout=60)
+    try:
+        assert pool.submit("a").result() == "library: libtiff: a; decord: odd"
+        with pytest.raises(MediaError) as failure:
+            pool.submit("fails").result()
+        assert failure.value.why == "it is broken; library: libtiff: fails; decord: odd"
+        assert pool.submit("b").result() == "library: libtiff: b; decord: odd"
+    finally:
+        pool.close()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_P30_a_run_names_the_picture_and_its_terminal_stays_quiet(
+    stub: Stub, tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    (tmp_path / "x.tif").write_bytes(many_samples(encoded(Image.new("RGB", (9, 9)), "TIFF")))
+    table = tmp_path / "t.jsonl"
+    table.write_text(json.dumps({"id": "x", "image": "x.tif", "question": "?", "answer": "A"}))
+    done = evaluate(
+        "endpoint", [f"file:{table}"], base_url=stub.url, num_workers=workers, output_dir=str(tmp_path / "results")
+    )
+    (record,) = done.folder.records(f"file:{table}")
+    assert record.reason == "media_corrupt"
+    assert "a broken TIFF" in str(record.message)
+    assert "samples per pixel" in str(record.message)
+    assert capfd.readouterr() == ("", "")
