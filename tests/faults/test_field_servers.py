@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -280,6 +281,14 @@ def test_E17_K7_bytes_of_tokens_that_are_none(stub: Stub, value: object) -> None
     completion = answer(stub, budgeted())
     assert completion.reason == "bad_response"
     assert "choices[0].logprobs.content[0].bytes" in (completion.message or "")
+
+
+def test_K7_a_body_of_too_many_values_is_not_read(stub: Stub) -> None:
+    stub.script = in_turn(Answer(body=b'{"x": [' + b"{}," * 2**21 + b"{}]}"))
+    begun = time.monotonic()
+    completion = answer(stub)
+    assert completion.reason == "bad_response" and "more than 1,048,576 values" in (completion.message or "")
+    assert time.monotonic() - begun < 5
 
 
 def test_E18_names_that_cannot_be_used(stub: Stub) -> None:
