@@ -484,23 +484,23 @@ OVERFLOWS = {
 }
 
 
-@pytest.mark.parametrize(("status", "body"), OVERFLOWS.values(), ids=OVERFLOWS)
-def test_E20_prompts_longer_than_the_servers_context(tmp_path: Path, stub: Stub, status: int, body: object) -> None:
-    long = Answer(status=status, body=json.dumps(body).encode())
-    stub.script = by_question([chat("B"), long, chat("B"), long])
-    outcome, _, _ = run(tmp_path, stub.url, n=4)
-    assert {number: record.reason for number, record in records(outcome).items()} == {
-        0: None,
-        1: "context_overflow",
-        2: None,
-        3: "context_overflow",
-    }
-    assert len(stub.asked) == 4, "no second try"
-    said = records(outcome)[1].message or ""
-    assert "longer than the server's context" in said and ("9000" in said) == ("9000" in json.dumps(body))
-    hint = "2 prompts were longer than the server's context; --max-pixels, --frames or a longer context"
+def test_E20_prompts_longer_than_the_servers_context(tmp_path: Path, stub: Stub) -> None:
+    long = [Answer(status=status, body=json.dumps(body).encode()) for status, body in OVERFLOWS.values()]
+    stub.script = by_question([chat("B"), *long])
+    n = 1 + len(long)
+    outcome, _, _ = run(tmp_path, stub.url, n=n)
+    stored = records(outcome)
+    assert {number: record.reason for number, record in stored.items()} == {0: None} | dict.fromkeys(
+        range(1, n), "context_overflow"
+    )
+    assert len(stub.asked) == n, "no second try"
+    for number, (_, body) in enumerate(OVERFLOWS.values(), 1):
+        said = stored[number].message or ""
+        assert "longer than the server's context" in said
+        assert ("9000" in said) == ("9000" in json.dumps(body)), "the server's numbers"
+    hint = "6 prompts were longer than the server's context; --max-pixels, --frames or a longer context"
     assert hint in outcome.message and outcome.exit_code == 3
-    check(outcome, 4)
+    check(outcome, n)
 
 
 def test_E20_too_many_tokens_a_minute_is_no_long_prompt(stub: Stub) -> None:
@@ -788,26 +788,23 @@ STOPS = ("</s>", "<|eot_id|>", "<end_of_turn>", "<|im_end|>")
 
 
 @pytest.mark.parametrize("view", ["answer", "raw"])
-@pytest.mark.parametrize("stop", STOPS)
-def test_S11_scorers_never_see_a_servers_stop_token(
-    tmp_path: Path, stub: Stub, stop: str, view: Literal["answer", "raw"]
-) -> None:
-    stub.script = in_turn(chat(f"<think>so</think>B{stop}"))
-    task = words(1)
-    config = config_of(task, tmp_path, base_url=stub.url, num_workers=0, score_view=view)
+def test_S11_scorers_never_see_a_servers_stop_token(tmp_path: Path, stub: Stub, view: Literal["answer", "raw"]) -> None:
+    stub.script = by_question([chat(f"<think>so</think>B{stop}") for stop in STOPS])
     seen: list[str] = []
 
     def note(sample: Any, text: str, extraction: Any) -> Any:
         seen.append(text)
         return letter_score(sample, text, extraction)
 
-    task = replace(task, protocols={"official": Protocol(score=note)})
+    task = replace(words(len(STOPS)), protocols={"official": Protocol(score=note)})
+    config = config_of(task, tmp_path, base_url=stub.url, num_workers=0, score_view=view)
     backend = quick(config)
     outcome = start_run(plan_run(config, backend, [task]), backend)
-    assert seen and not [text for text in seen if stop in text]
-    [record] = outcome.folder.records("tiny")
-    assert (record.extra.stop_token, record.answer) == (stop, "B")
-    assert record.raw_output.endswith(stop), "stored as it came"
+    assert len(seen) >= len(STOPS)
+    assert not [text for text in seen for stop in STOPS if stop in text]
+    for number, record in records(outcome).items():
+        assert (record.extra.stop_token, record.answer) == (STOPS[number], "B")
+        assert record.raw_output.endswith(STOPS[number]), "stored as it came"
 
 
 @pytest.mark.parametrize("text", ["<s>B</s>", "B</s>."])
