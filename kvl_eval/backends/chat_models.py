@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from kvl_eval.backends.chat_client import PROBE_SECONDS, Server, headers_for, refused
-from kvl_eval.backends.chat_reply import LIMITS, MAX_BODY, quoted, without_key
-from kvl_eval.decode import Count, Json, Length, decode, encode, read_json, unknown_fields
+from kvl_eval.backends.chat_reply import MAX_BODY, quoted, read_body, without_key
+from kvl_eval.decode import Count, Json, Length, decode, encode, unknown_fields
 from kvl_eval.errors import DecodeError, EndpointError
 from kvl_eval.printable import one_line
 
@@ -105,7 +105,7 @@ def list_models(server: Server) -> ModelList:
 
 def _listed(server: Server, data: bytes, text: str) -> ModelList:
     try:
-        entries = decode(_SentList, read_json(data, LIMITS)).data
+        entries = decode(_SentList, read_body(data)).data
     except DecodeError:
         raise EndpointError(
             "endpoint.models",

@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from kvl_eval.backends.chat_errors import ErrorInside, habit_of_body, inner_status
-from kvl_eval.decode import Between, Count, Length, ReadLimits, decode, read_json, shown
+from kvl_eval.decode import Between, Count, Json, Length, ReadLimits, decode, read_json, shown
 from kvl_eval.errors import DecodeError, SampleError
 from kvl_eval.printable import LONGEST, printable
 
 MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
 LIMITS = ReadLimits(size=MAX_BODY, keeps_large=True)
+<<<<<<< HEAD
 QUOTED_BYTES = 4 * LONGEST
+=======
+MOST_VALUES = 2**20  # in one body; a token with its log-probability has about ten
+SHOWN = 200  # characters of a body that an error quotes
+QUOTED_BYTES = 4 * SHOWN
+>>>>>>> servers
 TEXT_PARTS = ("text", "output_text")
 THOUGHT_PARTS = ("thinking", "reasoning")
 FAILED = ("error", "abort")  # words for an answer that the server gave up
@@ -158,7 +164,7 @@ def read_reply(data: bytes, quote: Callable[[bytes], str], *, with_tokens: bool 
     field and quotes the first 200 characters.
     """
     try:
-        value = read_json(data, LIMITS)
+        value = read_body(data)
     except DecodeError as error:
         raise bad_response(habit_of_body(data) or f"the body {error.message}", quote(data)) from None
     try:
@@ -168,6 +174,13 @@ def read_reply(data: bytes, quote: Callable[[bytes], str], *, with_tokens: bool 
         return _reply(completion, decode(_SentChoice, completion.choices[0], "choices[0]"), with_tokens=with_tokens)
     except DecodeError as error:
         raise bad_response(habit_of_body(data) or error.message, quote(data)) from None
+
+
+def read_body(data: bytes) -> Json:
+    """What a server sent, numbers beyond the limits left to the types. Raises DecodeError."""
+    if data.count(b",") > MOST_VALUES:
+        raise DecodeError("input.form", f"holds more than {MOST_VALUES:,} values")
+    return read_json(data, LIMITS)
 
 
 def _check_failure(value: object) -> None:
