@@ -16,13 +16,8 @@ from kvl_eval.printable import LONGEST, printable
 
 MAX_BODY = 32 * 2**20  # bytes of one reply; 16,384 tokens with their log-probabilities take about 3 MiB
 LIMITS = ReadLimits(size=MAX_BODY, keeps_large=True)
-<<<<<<< HEAD
-QUOTED_BYTES = 4 * LONGEST
-=======
 MOST_VALUES = 2**20  # in one body; a token with its log-probability has about ten
-SHOWN = 200  # characters of a body that an error quotes
-QUOTED_BYTES = 4 * SHOWN
->>>>>>> servers
+QUOTED_BYTES = 4 * LONGEST
 TEXT_PARTS = ("text", "output_text")
 THOUGHT_PARTS = ("thinking", "reasoning")
 FAILED = ("error", "abort")  # words for an answer that the server gave up

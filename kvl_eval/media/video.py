@@ -39,12 +39,8 @@ from kvl_eval.media.images import safe_path
 from kvl_eval.media.large import LARGE
 from kvl_eval.media.library_lines import library_note
 from kvl_eval.media.pyav_reader import starts_late
-<<<<<<< HEAD
 from kvl_eval.media.regular import open_regular
-from kvl_eval.media.video_index import VideoIndex, corrupt
-=======
 from kvl_eval.media.video_index import Decoded, VideoIndex, corrupt
->>>>>>> media
 from kvl_eval.media.video_readers import decode, probe
 from kvl_eval.types import VideoRef
 
