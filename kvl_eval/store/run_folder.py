@@ -102,8 +102,9 @@ class RunFolder:
                 contents = files(path) if files else {}
                 for file, content in contents.items():
                     disk.replace(hidden / file, [content])
-                about = {"config_sha256": hashlib.sha256(contents[CONFIG]).hexdigest()} if CONFIG in contents else {}
-                stored = StoredManifest(Manifest()).changed_to(replace(manifest, run_id=path.name, **about))
+                sha256 = hashlib.sha256(contents[CONFIG]).hexdigest() if CONFIG in contents else None
+                about = replace(manifest, run_id=path.name, config_sha256=sha256)
+                stored = StoredManifest(Manifest()).changed_to(about)
                 disk.replace(hidden / "run.json", [json_text(stored.fields)])
                 if disk.show(hidden, path):
                     folder = RunFolder(path, stored, disk)
