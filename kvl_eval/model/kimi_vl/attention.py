@@ -226,7 +226,7 @@ def check_device(config: TextConfig, device: torch.device, dtype: torch.dtype) -
 
     def attend(q_BSAD: Tensor, k_BSAD: Tensor, v_BSAV: Tensor) -> Tensor:
         v_BSAV = widened(v_BSAV, k_BSAD.shape[-1])
-        return layer.attended(*(x.transpose(1, 2) for x in (q_BSAD, k_BSAD, v_BSAV)), None)
+        return layer.attended(q_BSAD.transpose(1, 2), k_BSAD.transpose(1, 2), v_BSAV.transpose(1, 2), None)
 
     heads = config.num_attention_heads
     sizes = HeadShape(heads=heads, key_heads=heads, key_size=config.qk_head_dim, value_size=config.v_head_dim)
