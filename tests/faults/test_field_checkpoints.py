@@ -506,6 +506,13 @@ def test_C20_both_files_must_agree(nano: Path) -> None:
         PreprocessorConfig.from_folder(nano)
 
 
+@pytest.mark.parametrize("name", kimi_fields.PICTURES.required)
+def test_C16_a_setting_of_pictures_in_which_class_and_checkpoints_differ_must_be_stated(nano: Path, name: str) -> None:
+    edit(nano / "preprocessor_config.json", lambda values: values.pop(name))
+    with refused(CheckpointError, "model.config", f"{name} is missing"):
+        PreprocessorConfig.from_folder(nano)
+
+
 @pytest.mark.parametrize("rest", [None, {"processor_class": "KimiVLProcessor"}])
 def test_C20_without_settings_in_either_file_a_sentence_says_where_to_get_them(
     nano: Path, rest: dict[str, Any] | None, capsys: pytest.CaptureFixture[str]

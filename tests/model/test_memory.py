@@ -121,7 +121,9 @@ def large_checkpoint(folder: Path) -> Path:
     from kvl_eval.model import KimiVL, KimiVLConfig, TextConfig, VisionConfig
     from kvl_eval.model.weights import checkpoint_tensors
 
-    text = TextConfig(vocab_size=2**28, hidden_size=8, num_hidden_layers=1, intermediate_size=8)
+    text = TextConfig(
+        vocab_size=2**20, hidden_size=2048, num_hidden_layers=1, intermediate_size=8, num_attention_heads=1
+    )
     vision = VisionConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8)
     config = KimiVLConfig(text_config=text, vision_config=vision)
     with torch.device("meta"):
