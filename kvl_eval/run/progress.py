@@ -223,7 +223,7 @@ class Terminal:
             shown = "\n".join(
                 progress_line(task, self._clock()) for task in self._tasks if task.started is not None or task.done
             )
-            self._live.update(Text(shown, overflow="ellipsis", no_wrap=True), refresh=True)
+            self._live.update(Text(visible(shown), overflow="ellipsis", no_wrap=True), refresh=True)
 
 
 def make_progress(quiet: bool = False, stream: TextIO | None = None) -> Progress:

@@ -307,7 +307,7 @@ def test_E6_E11_exit_codes_of_the_command_line(tmp_path: Path, stub: Stub, scrip
     command = [sys.executable, "-m", "kvl_eval", "run", "--task", "mathvista", "--split", "mini", "--limit", "3"]
     command += ["--model", "endpoint", "--base-url", stub.url, "--served-model", MODEL, "--api-key-env", "STUB_KEY"]
     command += ["--no-progress", "--num-workers", "0", "--max-retries", "0"]
-    environment = {**os.environ, "STUB_KEY": KEY, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "STUB_KEY": KEY, "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "home")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,6 +261,23 @@ def test_K1_busy_is_told_before_trust(shell: Shell, run: Path, tmp_path: Path, s
     outcome = shell("resume", folder)
     assert outcome.code == 2 and "error[run.busy]" in outcome.err
     assert stub.paths == []
+
+
+@pytest.mark.parametrize("answer", ["y", "n", ""])
+def test_K1_a_person_at_a_terminal_is_asked(shell: Shell, run: Path, tmp_path: Path, stub: Stub, answer: str) -> None:
+    folder = unfinished(run, tmp_path / "new", stub)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "kvl_eval", "resume", str(folder)]
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as asked:
+        os.write(ours, f"{answer}\n".encode())
+        asked.wait(120)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert "would send the value of MY_VAR there. Continue? [y/N]" in shown
+    assert bool(stub.paths) is (answer == "y")
+    assert ("trust.server" in shown) is (answer != "y")
 
 
 # -- the module itself ------------------------------------------------------------------------------------------
