@@ -96,3 +96,9 @@ def test_a_figure_that_is_a_mean_of_tasks_has_no_distance_to_one_of_them() -> No
     found = published_row(task, row, manifest)
     assert found is not None and found.delta is None
     assert (found.note or "").endswith("mmmu-pro and mmmu-pro-vision")
+
+
+def test_D34_data_that_are_not_the_published_split_have_a_note_and_no_distance() -> None:
+    note = "the data are not the published testmini (question_type=multi_choice: 0, expected 540)"
+    found = beside(manifest=manifest_of(data={"other_data": note}))
+    assert (found.note, found.delta, found.inside_ci) == (note, None, None)
