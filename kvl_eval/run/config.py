@@ -210,7 +210,10 @@ def _check_fields(tasks: Sequence[Task], options: Options) -> None:
 
 def _fields(options: Options) -> tuple[str, ...]:
     """What `fields` says. Raises: UsageError, for what is not ROLE=COLUMN."""
-    texts = (options.fields,) if isinstance(options.fields, str) else tuple(options.fields)
+    fields = options.fields
+    if isinstance(fields, Mapping):
+        fields = [f"{role}={column}" for role, column in fields.items()]
+    texts = (fields,) if isinstance(fields, str) else tuple(map(str, fields))
     ColumnChoice.of(texts)
     return texts
 

@@ -40,7 +40,7 @@ class Options:
     Attributes:
         thinking:    `score_view` by its older name.
         prompt_text: what `--prompt-file` holds.
-        fields:      `ROLE=COLUMN` texts: which columns of own tables are read as what.
+        fields:      `ROLE=COLUMN` texts, or {role: column}: which columns of own tables are read as what.
         by_task:     {option of `TaskOptions`: value, {task: value}, or a list of texts, some of them `task=value`}.
         settings:    of the backend.
     """
@@ -69,7 +69,7 @@ class Options:
     judge_model: str | None = None
     judge_key_env: str | None = None
     judge_connections: int | None = None
-    fields: Sequence[str] = ()
+    fields: str | Sequence[str] | Mapping[str, str] = ()
     by_task: Mapping[str, object] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
 

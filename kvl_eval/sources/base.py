@@ -72,12 +72,14 @@ class Tables:
         required: columns that must be there; `a|b` means either.
         stems:    further file stems to try after the split's name, `*` allowed (`MathVista_MINI`, `annotations/*`).
         config:   the hub's configuration, and locally a folder of that name.
+        unique:   two cells of one name in a JSON object are an error; else the last one counts.
     """
 
     task: str
     required: Sequence[str] = ()
     stems: Sequence[str] = ()
     config: str | None = None
+    unique: bool = False
 
     def check(self, columns: Sequence[str], where: str) -> None:
         """Raises DataError `data.field` naming the required columns that `columns` lacks."""

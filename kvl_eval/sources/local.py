@@ -64,29 +64,31 @@ def read_file(path: Path, folder: Path, tables: Tables) -> Iterator[Row]:
     elif ending.endswith((".tsv", ".csv")):
         yield from _read_delimited(path, name, tables)
     elif ending.endswith((".jsonl", ".jsonl.gz")):
-        for number, values in read_json_lines(path, name):
+        for number, values in read_json_lines(path, name, unique=tables.unique):
             tables.check(list(values), f"{name}:{number}")
             yield Row(values, f"{name}:{number}")
     else:
         yield from _read_json(path, name, tables)
 
 
-def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, object]]]:
+def read_json_lines(path: Path, name: str, *, unique: bool = False) -> Iterator[tuple[int, dict[str, object]]]:
     """(line number, object) of each line that is not blank, plain or gzip; `name` is what messages call the file.
 
-    Raises: DataError `data.missing`, or `data.corrupt` with file and line.
+    Raises: DataError `data.missing`, or `data.corrupt` with file and line; with `unique` for a name that comes twice.
     """
     with _open_bytes(path) as lines:
-        yield from parse_json_lines(lines, name)
+        yield from parse_json_lines(lines, name, unique=unique)
 
 
-def parse_json_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, object]]]:
+def parse_json_lines(
+    lines: Iterable[bytes], name: str, *, unique: bool = False
+) -> Iterator[tuple[int, dict[str, object]]]:
     """As `read_json_lines`, from an open file."""
     number = 0
     try:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield number, _json_object(line, f"{name}:{number}")
+                yield number, _json_object(line, f"{name}:{number}", unique=unique)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(
             "data.corrupt", f"{name} cannot be read", where=f"{name}:{number + 1}", why=str(error)
@@ -105,9 +107,19 @@ def _open_text(path: Path) -> IO[str]:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _json_object(line: bytes, where: str) -> dict[str, object]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of which no name comes twice. Raises: ValueError."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two cells are called {twice[:80]!r}")
+    return values
+
+
+def _json_object(line: bytes, where: str, *, unique: bool) -> dict[str, object]:
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        value = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique if unique else None)
     except (ValueError, RecursionError) as error:
         raise DataError("data.corrupt", "not a JSON object", where=where, why=_reason(error)) from None
     if not isinstance(value, dict):
@@ -118,7 +130,7 @@ def _json_object(line: bytes, where: str) -> dict[str, object]:
 def _read_json(path: Path, name: str, tables: Tables) -> Iterator[Row]:
     try:
         with _open_text(path) as text:
-            value = json.load(text)
+            value = json.load(text, object_pairs_hook=_unique if tables.unique else None)
     except (ValueError, RecursionError) as error:
         raise DataError("data.corrupt", f"{tables.task}: {name} is not JSON", where=name, why=_reason(error)) from None
     if isinstance(value, dict) and isinstance(value.get("data"), list):

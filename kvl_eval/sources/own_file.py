@@ -73,7 +73,7 @@ def table_rows(path: Path) -> Iterator[Row]:
             why=f"it holds {FORMATS.get(found, found)}",
             fix=fix,
         )
-    yield from read_file(path, path.parent, Tables(task=f"file:{path.name}"))
+    yield from read_file(path, path.parent, Tables(task=f"file:{path.name}", unique=True))
 
 
 def _content(head: bytes, suffix: str) -> str | None:

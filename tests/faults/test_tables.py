@@ -26,6 +26,7 @@ from PIL import Image
 import kvl_eval
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError
+from kvl_eval.evaluation import evaluate
 from kvl_eval.run.data_digest import media_digest, sample_digest
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source, Tables, read_rows
@@ -509,6 +510,15 @@ def test_D26_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
         samples(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_D26_two_cells_of_one_name_are_an_error(tmp_path: Path, name: str) -> None:
+    line = '{"question": "q", "answer": "A", "answer": "B"}'
+    (tmp_path / name).write_text(f"[{line}]" if name == "t.json" else line)
+    with pytest.raises(DataError) as caught:
+        samples(tmp_path / name)
+    assert "two cells are called 'answer'" in str(caught.value.why)
+
+
 def test_D27_no_sentence_about_bundled_splits_for_own_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -763,3 +773,11 @@ def test_D34_a_part_of_the_published_data_is_not_judged(tmp_path: Path, capsys: 
     options = ("--data-dir", str(invented(tmp_path)), "--split", "testmini", "--limit", "3")
     assert ends("run", "--task", "mathvista", "--model", "fake", *options, "--dry-run") == 0
     assert "not the published" not in capsys.readouterr().out
+
+
+def test_D25_fields_may_be_a_mapping_in_python(tmp_path: Path) -> None:
+    path = write_rows(tmp_path, {"text": "q", "target": "x", "answer": "y"})
+    fields = {"question": "text", "answer": "target"}
+    result = evaluate("fake", f"file:{path}", fields=fields, output_dir=tmp_path / "out")
+    (entry,) = result.folder.plan()
+    assert (entry.sample.question, entry.sample.gold) == ("q", ("x",))

@@ -104,3 +104,9 @@ def test_a_figure_of_a_known_protocol_is_compared_under_that(monkeypatch: pytest
     assert (found.delta, found.note) == (None, "other protocol; the published figure is under vlmevalkit")
     assert beside(row_of(protocol="vlmevalkit")).delta == pytest.approx(0.7 - FIGURE)
     assert beside(row_of(protocol="vlmevalkit", thinking="raw")).delta is None
+
+
+def test_D34_data_that_are_not_the_published_split_have_a_note_and_no_distance() -> None:
+    note = "the data are not the published testmini (question_type=multi_choice: 0, expected 540)"
+    found = beside(manifest=manifest_of(data={"other_data": note}))
+    assert (found.note, found.delta, found.inside_ci) == (note, None, None)
