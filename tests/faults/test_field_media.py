@@ -5,9 +5,16 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import os
 import struct
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -495,3 +502,69 @@ def test_S12_only_scored_answers_differ(pairs: list[tuple[tuple[str, float | Non
     ]
     expected = [f"{place}" for place, (a, b) in enumerate(pairs) if a != b and None not in (a[1], b[1])]
     assert [flip.key.sample_id for flip in find_flips(*sides)] == expected
+
+
+# -- every picture that a library's own tests bring along -------------------------------------------------------
+
+REASONS = {"media_corrupt", "media_too_large", "media_unsupported", "media_too_long", "media_empty"}
+
+
+def fetched(folder: Path, *arguments: str) -> Path:
+    """A package as pip fetches it; the test is left out where that cannot be."""
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), *arguments]
+    tools = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder / "tools"), "pybind11", "setuptools>=77"],
+        capture_output=True,
+    )
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": str(folder / "tools")})
+    if tools.returncode or done.returncode:
+        pytest.skip(f"{arguments[-1]} cannot be fetched")
+    return next(path for path in folder.iterdir() if path.is_file())
+
+
+def pillows_pictures(folder: Path) -> Iterator[tuple[str, bytes]]:
+    version = metadata.version("pillow")
+    path = fetched(folder, "--no-binary", ":all:", "--no-build-isolation", f"pillow=={version}")
+    with tarfile.open(path) as package:
+        for member in package:
+            if member.isfile() and "/Tests/images/" in member.name and (file := package.extractfile(member)):
+                yield Path(member.name).name, file.read()
+
+
+def scikits_pictures(folder: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(fetched(folder, "--only-binary", ":all:", "scikit-image")) as package:
+        for name in package.namelist():
+            if name.startswith("skimage/data/") and Path(name).suffix in (".png", ".jpg", ".tif", ".tiff", ".gif"):
+                yield Path(name).name, package.read(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pictures_of", [pillows_pictures, scikits_pictures])
+def test_D28_D29_D40_every_picture_of_a_package_is_answered_or_refused_in_one_sentence(
+    pictures_of: Callable[[Path], Iterator[tuple[str, bytes]]], stub: Stub, tmp_path: Path
+) -> None:
+    for part in ("package", "data"):
+        (tmp_path / part).mkdir()
+    rows = [{"id": "sound", "image": "0.bin", "question": "?", "answer": "cat"}]
+    (tmp_path / "data" / "0.bin").write_bytes(turned(6, "JPEG"))
+    for number, (name, data) in enumerate(pictures_of(tmp_path / "package"), 1):
+        (tmp_path / "data" / f"{number}.bin").write_bytes(data)
+        rows.append({"id": f"{number} {name}", "image": f"{number}.bin", "question": "?", "answer": "cat"})
+    table = tmp_path / "data" / "t.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = evaluate(
+        "endpoint",
+        [f"file:{table}"],
+        base_url=stub.url,
+        max_pixels=50_000,
+        num_workers=1,
+        output_dir=str(tmp_path / "results"),
+    )
+    records = list(done.folder.records(f"file:{table}"))
+    assert len(records) == len(rows) > 1
+    for record in records:
+        assert record.status == "ok" or record.reason in REASONS, record.sample_id
+        assert "\n" not in (record.message or "")
+    counted = Counter(flag for record in records for flag in record.flags if record.status == "ok")
+    assert done.folder.results().rows[0].flags == counted
+    assert counted[flags.EXIF_APPLIED] >= 1
