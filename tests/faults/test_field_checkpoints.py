@@ -236,6 +236,16 @@ def test_C19_a_dangling_link_is_named_with_its_target(nano: Path, file: str) -> 
     assert not is_usable and f"{file} is a link to ../blobs/none, which is not there" in text
 
 
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("file", ["model.safetensors", "generation_config.json"])
+def test_C19_an_odd_entry_of_any_kind_is_named(nano: Path, file: str, kind: str) -> None:
+    make, sentence = ODD[kind]
+    (nano / file).unlink()
+    make(nano / file)
+    is_usable, text = verdict(nano)
+    assert not is_usable and re.search(f"{re.escape(file)} {sentence}", text), text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("file", [*FILES, "model.safetensors", INDEX, "chat_template.jinja"])
