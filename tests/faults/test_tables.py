@@ -706,6 +706,7 @@ def test_D35_check_data_and_run_agree_on_own_tables(
     ("task", "options"),
     [
         ("file:{}/exif/t.jsonl", ()),
+        ("file:{}/png/t.jsonl", ()),
         ("mmlongbench-doc", ("--data-dir", "{}/pdf_forms")),
         ("videomme", ("--data-dir", "{}/video_cut")),
         ("videomme-subs", ("--data-dir", "{}/subtitles")),
