@@ -233,7 +233,7 @@ def test_gold_in_the_form_that_the_default_prompt_asks_for_is_right(task: str) -
 
 @each_task
 def test_gold_in_that_form_follows_the_prompt(task: str) -> None:
-    asked = answer_form(TASKS[task].prompts[TASKS[task].default_prompt])
+    asked = answer_form(named(task).prompts[named(task).default_prompt])
     form = ASKED_FORMS.get(asked, "The answer is X." if asked == "answer_is" else "X")
     replies = [(sample, dressed(form, SPEAKERS[task].right(sample))) for sample in bundled(task)]
     assert [reply for sample, reply in replies if not follows(reply, asked, sample.choices)] == []

@@ -13,6 +13,7 @@ from kvl_eval.scorers.answers.reading import Attempt, CharSpan, Fault, FoundValu
 from kvl_eval.scorers.answers.text import TextReader
 
 _LINES_LIMIT = 2_000  # lines of a reply in which the one that answers is looked for, from both ends
+_LABEL = re.compile(r"[*_\s]*(?:\(([A-Za-z])\)|([A-Za-z])[.):])(?=\s)")
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
 
@@ -48,7 +49,7 @@ class Alone:
         last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
         if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
             last = None  # the last of several lines that belong together
-        if isinstance(first, FoundValue):
+        if isinstance(first, FoundValue) and not self._begins_a_list(lines):
             if isinstance(last, FoundValue) and self._is_barer(lines[-1], lines[0]):
                 return last, "last_line"
             if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
@@ -63,6 +64,13 @@ class Alone:
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return outcome, ""
         return None, ""
+
+    def _begins_a_list(self, lines: list[CharSpan]) -> bool:
+        """Whether the first line is one of several options that are gone through, a line each."""
+        if self.wanted.kind != "letter" or len(lines) < 2 or lines[1][0] - lines[0][1] > 1:
+            return False
+        labels = [_LABEL.match(self.text, *span) for span in lines[:2]]
+        return all(labels) and len({(label[1] or label[2]).upper() for label in labels if label}) == 2
 
     def _is_barer(self, span: CharSpan, other: CharSpan) -> bool:
         """Whether a line is a number or a phrase alone, and another one says more."""
