@@ -386,7 +386,10 @@ def test_C16_of_qwen_an_absent_field_in_which_checkpoints_differ_is_refused(name
         QwenConfig.from_dict(values)
 
 
-@pytest.mark.parametrize("section", ["", "text_config", "vision_config"])
+SECTIONS = ["text_config", *(pytest.param(name, marks=pytest.mark.slow) for name in ("", "vision_config"))]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
 def test_C30_an_unknown_field_is_named_by_check_and_counted_by_run(
     nano: Path, section: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -565,7 +568,7 @@ def test_C21_names_of_special_tokens_are_found_where_other_writers_put_them(nano
     assert architecture_of(nano).stop_ids(nano) == before
 
 
-@pytest.mark.parametrize("form", [None, *FORMS])
+@pytest.mark.parametrize("form", [None, *(pytest.param(form, marks=pytest.mark.slow) for form in FORMS)])
 def test_C21_without_its_vocabulary_a_sentence_says_where_to_get_it(
     nano: Path, form: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
