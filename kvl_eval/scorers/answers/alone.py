@@ -45,11 +45,12 @@ class Alone:
         lines = [span for span in answer_lines(self.text, self._count_of_options()) if not self._is_filler(span)]
         if not lines:
             return None, ""
+        lines = lines[self._size_of_list(lines) :] or lines
         first = self._line_outcome(lines[0])
         last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
         if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
             last = None  # the last of several lines that belong together
-        if isinstance(first, FoundValue) and not self._begins_a_list(lines):
+        if isinstance(first, FoundValue):
             if isinstance(last, FoundValue) and self._is_barer(lines[-1], lines[0]):
                 return last, "last_line"
             if isinstance(last, FoundValue) and not self.kind.same(first, last) and self._is_bare(lines[-1]):
@@ -65,12 +66,15 @@ class Alone:
                 return outcome, ""
         return None, ""
 
-    def _begins_a_list(self, lines: list[CharSpan]) -> bool:
-        """Whether the first line is one of several options that are gone through, a line each."""
-        if self.wanted.kind != "letter" or len(lines) < 2 or lines[1][0] - lines[0][1] > 1:
-            return False
-        labels = [_LABEL.match(self.text, *span) for span in lines[:2]]
-        return all(labels) and len({(label[1] or label[2]).upper() for label in labels if label}) == 2
+    def _size_of_list(self, lines: list[CharSpan]) -> int:
+        """How many lines at the beginning go through options, a line each; 0 where it is less than two."""
+        letters: list[str] = []
+        for number, span in enumerate(lines if self.wanted.kind == "letter" else ()):
+            label = _LABEL.match(self.text, *span)
+            if label is None or (number and span[0] - lines[number - 1][1] > 1):
+                break
+            letters.append((label[1] or label[2]).upper())
+        return len(letters) if len(set(letters)) > 1 else 0
 
     def _is_barer(self, span: CharSpan, other: CharSpan) -> bool:
         """Whether a line is a number or a phrase alone, and another one says more."""
