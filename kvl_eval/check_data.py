@@ -132,7 +132,7 @@ def as_text(report: DataReport) -> str:
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more; --json lists all")
     lines += [f"  note {_line(entry)}" for entry in report.notes[:SHOWN]]
-    lines += report.remarks
+    lines += map(one_line, report.remarks)
     bad = len(problems) + len(wrong)
     whole = "everything is as expected" if all(count.ok for count in report.counts) else "every sample can be asked"
     lines.append(f"{bad} problem{'s' * (bad != 1)}" if bad else whole)

@@ -62,7 +62,7 @@ class KvlEvalError(Exception):
             if text:
                 lines.append(f"  {label:<6} {_shown(text)}")
         if self.fix:
-            lines.append(f"  fix:   {printable(self.fix)}")
+            lines.append(f"  fix:   {printable(self.fix, keep='')}")
         return "\n".join(lines)
 
 

@@ -345,7 +345,7 @@ def _member_bytes(ref: ImageRef) -> bytes:
     archive = Path(ref.root or ".") / (ref.archive or "")
     where = f"{archive} member {ref.member}"
     try:
-        with open_regular(archive, ref.name) as packed, zipfile.ZipFile(packed) as opened:
+        with open_regular(Path(os.path.realpath(archive)), ref.name) as packed, zipfile.ZipFile(packed) as opened:
             member = opened.getinfo(ref.member or "")
             if member.file_size > MAX_BYTES:
                 raise _too_large(ref.name, f"{member.file_size} bytes", f"{MAX_BYTES} bytes")

@@ -75,7 +75,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _FittedNames:
     """The tensors under one naming, and what of the model they do not fit."""
 
     naming: Naming
@@ -144,7 +144,7 @@ def bare(name: str) -> str:
     return name.replace("._orig_mod.", ".")
 
 
-def _named(stored: Mapping[str, StoredTensor], naming: Naming, rules: NameRules, slots: Slots) -> _Named:
+def _named(stored: Mapping[str, StoredTensor], naming: Naming, rules: NameRules, slots: Slots) -> _FittedNames:
     tensors: dict[str, StoredTensor] = {}
     unread, twice = [], []
     for written, tensor in stored.items():
@@ -166,10 +166,10 @@ def _named(stored: Mapping[str, StoredTensor], naming: Naming, rules: NameRules,
             tensors.setdefault(head, tensors[table])
         else:
             tensors.pop(head, None)
-    return _Named(naming, tensors, unread, twice, twins, expected)
+    return _FittedNames(naming, tensors, unread, twice, twins, expected)
 
 
-def _form(best: _Named, stored: Iterable[str]) -> str | None:
+def _form(best: _FittedNames, stored: Iterable[str]) -> str | None:
     """How files name tensors, in words; None for the published form."""
     names = list(stored)
     parts = [best.naming.name] if best.naming is not PUBLISHED else []
@@ -178,7 +178,7 @@ def _form(best: _Named, stored: Iterable[str]) -> str | None:
     return ", ".join(parts) or None
 
 
-def _no_fit(folder: Path, best: _Named) -> CheckpointError:
+def _no_fit(folder: Path, best: _FittedNames) -> CheckpointError:
     """One error that lists every missing, unexpected and mis-shaped tensor."""
     slots, tensors = best.slots, best.tensors
     missing = [f"{name} {list(slots[name])}" for name in best.missing]

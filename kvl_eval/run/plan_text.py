@@ -18,7 +18,7 @@ from kvl_eval.trust import Origin
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
     config = plan.config
-    shown = [note for task in plan.tasks for note in task.notes if note.startswith("warning")]
+    shown = [one_line(note) for task in plan.tasks for note in task.notes if note.startswith("warning")]
     shown += [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config) + _server_text(config) + _omitted_text(plan)
     for task in plan.tasks:
@@ -101,7 +101,7 @@ def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
         *_parts_text(task.parts),
         f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
         f"  score   {protocol if scoring is None else scoring.label or protocol}, {judge}",
-        *(note for note in task.notes if not note.startswith("warning")),
+        *(one_line(note) for note in task.notes if not note.startswith("warning")),
     ]
 
 

@@ -86,8 +86,8 @@ class PlannedData:
         total:       samples of the split, where known.
         media:       pictures, videos and documents in all.
         fingerprint: over ids, questions, options, gold and media of the samples chosen, all shards.
-        other_data:  in what a whole split differs from the published one, as a sentence.
         partial:     why less than the whole split was planned; null where it was whole.
+        other_data:  in what a whole split differs from the published one, as a sentence.
         others:      fields of a later version.
     """
 

@@ -274,7 +274,7 @@ class Backwards(datetime):
 
 def test_P13_clock_goes_backwards_and_the_time_zone_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_tiny(tmp_path / "whole").folder.path
-    for module in ("run.session", "run.runner", "store.run_folder", "store.run_lock"):
+    for module in ("run.in_flight", "run.runner", "store.run_folder", "store.run_lock"):
         monkeypatch.setattr(f"kvl_eval.{module}.datetime", Backwards)
     children.run(lambda: run_tiny(tmp_path / "run", disk=Deadly(6)))
     path = only_run(tmp_path / "run")

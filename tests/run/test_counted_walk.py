@@ -21,9 +21,9 @@ from kvl_eval.run.draft import ChosenSamples, PlanLines
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import Lines, Progress
 from kvl_eval.run.runner import start_run
-from kvl_eval.scoring import outputs
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store import answers
 from kvl_eval.tasks import TASKS
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import DrawnFrame, ImageRef, Message, PdfRef, Sample, Score, ScoreView, SubtitleRef, VideoRef
@@ -87,7 +87,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
         return split(raw)
 
     monkeypatch.setattr(images, "read_bytes", read_bytes)
-    for module in (trajectory, outputs):  # where an answer ends, and where one is scored
+    for module in (trajectory, answers):  # where an answer ends, and where one is scored
         monkeypatch.setattr(module, "split_thought", split_thought)
     return found
 

@@ -15,7 +15,7 @@ import kvl_eval
 from kvl_eval.audit.compare import compare
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.fake import FakeBackend
-from kvl_eval.cli.run import resume_verb
+from kvl_eval.cli.main import cli
 from kvl_eval.decode import decode
 from kvl_eval.reports.numbers import counted
 from kvl_eval.run.plan import plan_run
@@ -91,7 +91,7 @@ def test_resuming_asks_only_what_lacks(tmp_path: Path) -> None:
     lines = records.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["sample_id"] not in (TURNED, "2000001")]
     records.write_bytes(b"".join(kept))
-    assert resume_verb(Path(first.path), rerun=None, progress=False, as_json=True) == 0
+    assert cli.main(["resume", str(first.path), "--no-progress", "--json"], standalone_mode=False) == 0
     assert len(records.read_bytes().splitlines()) == len(lines) == len(kept) + 2
     results = json.loads((Path(first.path) / "results.json").read_text())
     (row,) = [row for row in results["rows"] if row["protocol"] == "official"]
