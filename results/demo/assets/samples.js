@@ -62,9 +62,9 @@ const readable = (verdict) => verdict.replaceAll("_", " ");
 const verdictOf = (row) => kvl.names[row.verdict];
 
 function fillFilters() {
-  const options = (name, entries, all) => {
+  const options = (name, entries, all, fewest = 2) => {
     form.elements[name].append(el("option", { value: "" }, all), ...entries.map(([value, text]) => el("option", { value }, text)));
-    form.elements[name].closest("label").hidden = entries.length < 2;
+    form.elements[name].closest("label").hidden = entries.length < fewest;
   };
   const used = (field) => [...new Set(kvl.rows.map((row) => row[field]))].map((number) => kvl.names[number]).filter(Boolean).sort();
   const categories = [...new Set(kvl.rows.flatMap((row) => row.categories))].map((number) => kvl.names[number]).sort();
@@ -74,6 +74,7 @@ function fillFilters() {
   options("category", categories.map((name) => [name, name]), "all categories");
   options("budget", used("budget").map((name) => [name, name]), "all budgets");
   options("reason", used("reason").map((name) => [name, name]), "any reason");
+  options("flag", [...new Set(kvl.rows.flatMap((row) => row.flags))].map((number) => kvl.names[number]).sort().map((name) => [name, name]), "anything", 1);
   form.elements.truncated.closest("label").hidden = !kvl.rows.some((row) => row.truncated);
   form.elements.flipped.closest("label").hidden = !kvl.rows.some((row) => row.flipped);
 }
@@ -82,6 +83,7 @@ function passes(row, wanted) {
   const named = (field) => !wanted[field] || kvl.names[row[field]] === wanted[field];
   return (!wanted.run || String(row.run) === wanted.run) && named("task") && named("budget") && named("verdict") && named("reason")
     && (!wanted.category || row.categories.some((number) => kvl.names[number] === wanted.category))
+    && (!wanted.flag || row.flags.some((number) => kvl.names[number] === wanted.flag))
     && (!wanted.truncated || row.truncated) && (!wanted.flipped || row.flipped);
 }
 
@@ -212,6 +214,7 @@ function page(row, sample) {
     ...section("Read and judged", verdicts(sample)),
     sample.thinking ? folded(`Thinking, ${counted(sample.tokens.thinking || 0, "token")}`, sample.thinking) : null,
     sample.prompt ? folded("Exact prompt", sample.prompt) : null,
+    sample.row ? folded("Row as it was read", sample.row) : null,
     ...section("Facts", facts(row, sample)),
   ].filter((node) => node !== null);
 }
