@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
 from kvl_eval.model.registry import families, stored_family
-from kvl_eval.printable import one_line
+from kvl_eval.printable import one_line, printable
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
@@ -31,7 +31,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
         f"files     {config.output_dir}/<run>/: run.json config.yaml plan.jsonl samples/ scores/ results.json log.txt",
         f"identity  {plan.fingerprint[:16]}",
     ]
-    return "\n".join(shown)
+    return "\n".join(printable(line, keep="") for line in shown)
 
 
 def _family_text(config: RunConfig) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, cast
 
 from kvl_eval.decode import Json
-from kvl_eval.printable import visible
+from kvl_eval.printable import printable, visible
 from kvl_eval.scorers.statistics import wilson
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def make_progress(quiet: bool = False, stream: TextIO | None = None) -> Progress
 
 def progress_line(task: TaskCounts, now: float) -> str:
     """The line of one task, as `ux` sketches it."""
-    parts = [f"{task.name}  {task.done}/{task.planned}", f"ok {task.ok}"]
+    parts = [f"{printable(task.name, keep='')}  {task.done}/{task.planned}", f"ok {task.ok}"]
     if task.failed:
         kinds = ", ".join(f"{reason} {count}" for reason, count in task.failed.most_common())
         parts.append(f"failed {task.failed.total()} ({kinds})")

@@ -24,6 +24,7 @@ from kvl_eval.decode import decode, encode
 from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
+from kvl_eval.printable import printable
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json
 from kvl_eval.run.event_loop import run_async
@@ -311,7 +312,7 @@ def outcome_of(run: RunReader, results: Results, stop: Stop | None, *, judge_una
         lines.append(("next", f"kvl-eval score {folder.path} --only-failed"))
     else:
         lines.append(("next", f"kvl-eval report {folder.path}"))
-    message = "\n".join(f"{label:<12}{text}" for label, text in lines)
+    message = "\n".join(f"{label:<12}{printable(text, keep='')}" for label, text in lines)
     return RunOutcome(code, folder, results, message)
 
 
