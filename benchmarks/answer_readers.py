@@ -2,7 +2,7 @@
 
 `--peers FOLDER` names a folder with git directories `open-compass+VLMEvalKit/repo`, `EvolvingLMMs-Lab+lmms-eval/repo`,
 `open-compass+opencompass/repo` and `openai+simple-evals/repo`. Of a source file only the definitions that are named
-here run. math-verify is used where it is installed (`pip install kvl-eval[peers]`).
+here run. math-verify is used where it is installed (`pip install math-verify==0.9.0`, in an environment of its own).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from kvl_eval.cells import (
 from kvl_eval.errors import DataError
 
 LISTS = "expected a list, its text as JSON, Python or numpy write it, or one item a line"
+MOST = 2**53  # of a whole number in a cell that says nothing else
 OPTION_COLUMNS = ("options", "choices", "candidates")
 
 
@@ -122,17 +123,19 @@ class Row:
             raise self.fault(name, "expected a number")
         return None
 
-    def integer(self, *columns: str) -> int | None:
-        """As `number`, decimals cut off. Raises: DataError `data.field`."""
+    def integer(self, *columns: str, most: int = MOST) -> int | None:
+        """As `number`, decimals cut off, from -`most` to `most`. Raises: DataError `data.field`."""
         value = self.number(*columns)
-        try:
-            return None if value is None else int(value)
-        except (ValueError, OverflowError):
-            raise self.fault(next(name for name in columns if self.has(name)), "expected a whole number") from None
+        if value is None:
+            return None
+        if not -most <= value <= most:
+            name = next(name for name in columns if self.has(name))
+            raise self.fault(name, f"expected a whole number up to {most:,}")
+        return int(value)
 
-    def required_integer(self, column: str) -> int:
-        """The cell as a whole number. Raises: DataError `data.field`, for a gap too."""
-        value = self.integer(column)
+    def required_integer(self, column: str, *, most: int = MOST) -> int:
+        """The cell as a whole number, as `integer`. Raises: DataError `data.field`, for a gap too."""
+        value = self.integer(column, most=most)
         if value is None:
             raise self.fault(column, "expected a whole number")
         return value

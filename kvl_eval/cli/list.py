@@ -18,9 +18,11 @@ def list_verb(what: str, output_dir: Path, as_json: bool) -> int:
         echo(json_line(rows))
         return 0
     lines = [{key: printable(value, keep="") for key, value in row.items()} for row in rows]
-    widths = [max(len(line[key]) for line in lines) for key in lines[0]] if lines else []
+    widths: dict[str, int] = {}
     for line in lines:
-        echo("  ".join(f"{line[key]:<{width}}" for key, width in zip(line, widths, strict=True)).rstrip())
+        widths |= {key: max(widths.get(key, 0), len(text)) for key, text in line.items()}
+    for line in lines:
+        echo("  ".join(f"{line.get(key, ''):<{width}}" for key, width in widths.items()).rstrip())
     if not rows:
         echo(f"no runs in {one_line(output_dir)}" if what == "runs" else f"no {what}", err=True)
     return 0

@@ -275,7 +275,8 @@ class RunEntry:
     Attributes:
         run_id:             the folder's name.
         path:               the folder; in `index.json` its name alone.
-        status:             as in the manifest, or `unreadable` for one of a newer version.
+        status:             as in the manifest, or `unreadable`.
+        reason:             why it cannot be read.
         created:            local time with offset.
         model:              the model's name.
         demo:               whether an embedded demo answers.
@@ -287,6 +288,7 @@ class RunEntry:
     run_id: str
     path: str
     status: Literal["planned", "running", "interrupted", "finished", "unknown", "unreadable"]
+    reason: str | None = omitted(None)
     created: str | None = None
     model: str | None = None
     demo: bool = False

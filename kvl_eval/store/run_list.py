@@ -23,8 +23,10 @@ def list_runs(output_dir: Path) -> list[RunEntry]:
 def _run_entry(path: Path) -> RunEntry:
     try:
         folder = RunFolder.open(path)
-    except InputError:  # written by a newer version: it is there, more is not known
-        return RunEntry(run_id=path.name, path=str(path), status="unreadable")
+    except InputError as error:  # such as one written by a newer version: it is there, more is not known
+        return _unreadable(path, error.message)
+    if folder.problem is not None:
+        return _unreadable(path, folder.problem)
     manifest = folder.manifest
     return RunEntry(
         run_id=path.name,
@@ -37,6 +39,10 @@ def _run_entry(path: Path) -> RunEntry:
         config_fingerprint=manifest.config_fingerprint,
         counts=manifest.counts,
     )
+
+
+def _unreadable(path: Path, why: str) -> RunEntry:
+    return RunEntry(run_id=path.name, path=str(path), status="unreadable", reason=why)
 
 
 def write_index(output_dir: Path, disk: Disk | None = None) -> None:

@@ -48,6 +48,7 @@ ANSWER_TYPES = {
     "float": ("float",),
     "list": ("list",),
 }
+MOST_DECIMALS = 100
 _QUERY = re.compile(r"Hint: .*?\nQuestion: (?P<question>.*?)(?:\nChoices:\n.*)?\Z", re.DOTALL)
 
 
@@ -143,7 +144,7 @@ def _precision(row: Row, query: str | None, answer: str | None) -> int | None:
     if row.text("answer_type") != "float":
         return None
     if "precision" in row:
-        return row.integer("precision")
+        return row.integer("precision", most=MOST_DECIMALS)
     if query:
         return 2 if HINTS["float 2"] in query else 1
     return len((answer or "").partition(".")[2]) or None

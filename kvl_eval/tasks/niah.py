@@ -41,6 +41,7 @@ from kvl_eval.tasks.haystack import (
 from kvl_eval.types import DrawnFrame, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 BIN, LENGTH, DEPTH = "haystack_tokens", "length", "depth"  # categories
+MOST_FRAMES, MOST_SIDE, MOST_DISTRACTORS = 100_000, 16_384, 1_000  # of a row: each becomes a loop or an image
 QUESTION = "What is the secret code of {key}? Answer with the number only."
 SEEN = "One frame of this video shows a banner with a secret code. " + QUESTION
 PROMPT = "Read the following text and answer the question at the end.\n\n<text>\n{haystack}\n</text>\n\n"
@@ -145,7 +146,8 @@ def to_sample(row: Row) -> Sample:
 
 def _codes(row: Row) -> list[tuple[str, str]]:
     """Key and value of the needle, then of the distractors."""
-    return needle(row.required_text("case"), row.required_integer("seed"), row.integer("distractors") or 0)
+    distractors = row.integer("distractors", most=MOST_DISTRACTORS) or 0
+    return needle(row.required_text("case"), row.required_integer("seed"), distractors)
 
 
 def _frames(row: Row, key: str, value: str) -> tuple[ImageRef, ...]:
@@ -153,13 +155,13 @@ def _frames(row: Row, key: str, value: str) -> tuple[ImageRef, ...]:
         seed=row.required_integer("seed"),
         rep=row.required_integer("rep"),
         index=0,
-        width=row.required_integer("width"),
-        height=row.required_integer("height"),
+        width=row.required_integer("width", most=MOST_SIDE),
+        height=row.required_integer("height", most=MOST_SIDE),
     )
     banner = {row.required_integer("needle_frame"): ("SECRET CODE", key, value)}
     return tuple(
         ImageRef(name=f"frame {index}", drawn=replace(frame, index=index, banner=banner.get(index, ())))
-        for index in range(row.required_integer("frames"))
+        for index in range(row.required_integer("frames", most=MOST_FRAMES))
     )
 
 
@@ -191,7 +193,8 @@ def text_prompt(one: Sample) -> list[Message]:
             why="it is cut by the tokenizer of the model that a run names",
             fix="`kvl-eval run --dry-run` plans it with a model",
         )
-    sentences, depth, seed, rep = (row.required_integer(name) for name in ("sentences", "depth", "seed", "rep"))
+    sentences = row.required_integer("sentences", most=CONTEXT)
+    depth, seed, rep = (row.required_integer(name) for name in ("depth", "seed", "rep"))
     text = haystack(sentences, depth, _codes(row), seed, rep)
     return [Message.user(PROMPT.format(haystack=text) + one.question)]
 

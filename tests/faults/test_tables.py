@@ -25,7 +25,7 @@ from PIL import Image
 
 import kvl_eval
 from kvl_eval.cli.main import main
-from kvl_eval.errors import DataError
+from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.evaluation import evaluate
 from kvl_eval.run.data_digest import media_digest, sample_digest
 from kvl_eval.scoring.run_reader import RunReader
@@ -383,6 +383,18 @@ def test_D36_a_cell_of_the_wrong_type_in_any_column_of_any_task_is_no_traceback(
             others = {name: cell for name, cell in row.items() if name != column}
             with suppress(DataError):
                 task.sample(others if value == "absent" else {**others, column: value})
+
+
+HUGE = [10**30, -(10**30), 10**400, 1e308, float("inf"), 2**40]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_K7_a_huge_number_in_any_column_of_any_task_is_refused_or_harmless(task: Task) -> None:
+    row = dict(next(iter(open_split(task, Source(), "mini"))).row)
+    for column in row:
+        for value in HUGE:
+            with suppress(KvlEvalError):
+                task.prompts[task.default_prompt](task.sample({**row, column: value}))
 
 
 def test_D42_bad_rows_are_counted_and_five_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
