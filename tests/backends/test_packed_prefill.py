@@ -15,6 +15,8 @@ from kvl_eval.model import KimiVL
 from kvl_eval.types import Generation
 from tests.backends.engine import GREEDY, WARM, all_golden, answers, answers_at_once, ask, golden, texts
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., TorchEngine]
 SEEDED = Generation(max_new_tokens=16, temperature=1.0, top_p=0.9)
 PICTURES = ("one_image", "two_images")

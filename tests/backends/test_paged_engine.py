@@ -37,6 +37,8 @@ from tests.backends.engine import (
     varied,
 )
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., TorchEngine]
 BUDGETS = (5, 12, 24, 40, 64)
 THINKING = "◁think▷"

@@ -6,6 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from kvl_eval.engine.requests import BatchCounts, Filling, Prompt, Stream, Waiti
 from kvl_eval.engine.schedule import Schedule
 from kvl_eval.model.base import Embedded
 from kvl_eval.model.pages import PagePool
+
+pytestmark = pytest.mark.slow
 
 PAGE, LIMIT, CHUNK = 2, 10, 9
 

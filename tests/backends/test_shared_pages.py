@@ -19,6 +19,8 @@ from kvl_eval.engine.prefixes import page_names
 from kvl_eval.types import Generation, ImageRef, MediaInfo, Policy
 from tests.backends.engine import CASES, GOLDEN, GREEDY, WARM, answers_at_once, ask, golden, texts
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., TorchEngine]
 PLACEHOLDER = 533
 HEAD = CASES["one_image"]["input_ids"].index(PLACEHOLDER)  # tokens before a picture that comes first

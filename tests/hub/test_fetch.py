@@ -23,6 +23,8 @@ from tests.hub.server import Hub, Repo
 from tests.processes import running
 from tests.tasks.tables import write_parquet
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_good"
 OPTIONS = ["A. one", "B. two", "C. three", "D. four"]
 SRT = "1\n00:00:00,000 --> 00:00:10,000\nspoken once\n"

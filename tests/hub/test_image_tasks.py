@@ -6,6 +6,8 @@ from tests.hub.conftest import Run
 from tests.hub.server import Hub, Repo
 from tests.tasks.tables import png, write_json, write_parquet, write_pictures, write_zip
 
+pytestmark = pytest.mark.slow
+
 SCREEN = (100, 50)
 TARGET = {"img_filename": "a.png", "bbox": [40, 10, 20, 10], "instruction": "close"}
 KIND = {"data_type": "icon", "data_source": "windows"}

@@ -6,6 +6,8 @@ from tests.hub.conftest import Run
 from tests.hub.server import Hub, Repo
 from tests.tasks.tables import png, write_parquet
 
+pytestmark = pytest.mark.slow
+
 LOAD = """
 from kvl_eval.errors import KvlEvalError
 from kvl_eval.media.images import read_bytes

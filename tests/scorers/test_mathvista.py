@@ -135,6 +135,7 @@ def _of(asked: Question) -> Sample:
     return Sample(id="1", question="", row=columns, choices=asked.choices, answers=("x",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [YES_NO, INTEGER, LIST], ids=["choice", "integer", "list"])
 @pytest.mark.parametrize("piece", [" ", "9", "(A) ", "\n", "\\boxed{", "so yes. ", "answer is no\n", "a"])
 def test_time_grows_with_the_response_not_its_square(asked: Question, piece: str) -> None:

@@ -47,6 +47,7 @@ def test_an_open_answer_is_compared_as_it_is_meant(said: str, gold: str, right: 
     assert same_open_answer(said, gold) is right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["no ", "ion ", "8 ", "(", "84 g/mol not "])
 @pytest.mark.parametrize("gold", ["ion", "84 g/mol", "a (b)"])
 def test_time_grows_with_the_text_only(unit: str, gold: str) -> None:

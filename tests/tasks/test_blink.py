@@ -186,6 +186,7 @@ def test_no_response_breaks_a_protocol(response: str) -> None:
     check_no_response_breaks(TASK, ROW, response)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["(A) ", "\n\n", " ("])
 def test_reading_is_linear(unit: str) -> None:
     check_linear(TASK, ROW, unit)

@@ -176,6 +176,7 @@ def test_any_response_gets_a_verdict(response: str) -> None:
     check_no_response_breaks(TASK, ROW, response)
 
 
+@pytest.mark.slow
 def test_time_is_linear() -> None:
     check_linear(TASK, ROW, "The answer is (B). ")
 

@@ -144,6 +144,7 @@ def test_any_response_gets_a_verdict(response: str, row: dict[str, Any]) -> None
     check_no_response_breaks(TASK, row, response)
 
 
+@pytest.mark.slow
 def test_time_is_linear() -> None:
     check_linear(TASK, CHOICE, "Answer: O(n) 12")
     check_linear(TASK, OPEN, "O(1Answer: ")

@@ -95,6 +95,7 @@ def test_no_response_breaks_a_protocol(row: dict[str, Any], response: str) -> No
     check_no_response_breaks(TASK, row, response)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["A ", "answer: ", "{"])
 def test_reading_is_linear(unit: str) -> None:
     check_linear(TASK, LETTER, unit)

@@ -190,5 +190,6 @@ def test_any_response_gets_a_verdict(response: str, options: list[str]) -> None:
     check_no_response_breaks(TASK, {**ROW, "options": options}, response)
 
 
+@pytest.mark.slow
 def test_time_is_linear() -> None:
     check_linear(TASK, ROW, "Answer: (B) ")

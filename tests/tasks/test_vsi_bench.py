@@ -226,6 +226,7 @@ def test_any_response_gets_a_verdict(response: str, kind: str) -> None:
     check_no_response_breaks(TASK, CHOICE, response)
 
 
+@pytest.mark.slow
 def test_time_is_linear() -> None:
     check_linear(TASK, ROW, "twenty-one and ")
     check_linear(TASK, CHOICE, "The answer is (B) ")

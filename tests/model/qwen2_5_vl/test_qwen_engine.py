@@ -20,6 +20,8 @@ from kvl_eval.types import Generation, MediaInfo
 from tests.model.qwen2_5_vl.prompts import SIZES, Case, make_case
 from tests.model.qwen2_5_vl.tiny import Reference
 
+pytestmark = pytest.mark.slow
+
 NEW = 32
 GREEDY = Generation(max_new_tokens=NEW)
 BUDGETS = (8, 32)

@@ -12,6 +12,8 @@ import pytest
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model.registry import architecture, architecture_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_folder_answers_mathvista(folder: Path, tmp_path: Path) -> None:
     command = f"run --task mathvista --split mini --limit 3 --temperature 0 --max-new-tokens 6 -o {tmp_path} --model"
