@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kvl_eval.exports import export_run
+from kvl_eval.reports.runs import is_default_protocol
 from kvl_eval.store.run_folder import RunFolder
 from tests.exports.conftest import HOSTILE
 
@@ -79,13 +80,13 @@ def test_lm_evaluation_harness_reads_results_and_samples(
     folder = RunFolder.open(request.getfixturevalue(run))
     export_run(folder, "lm-eval", tmp_path / "out")
     found = read("lm-eval", tmp_path / "out", tmp_path)
-    rows = [row for row in folder.results().rows if row.protocol == "official"]
+    rows = [row for row in folder.results().rows if is_default_protocol(row)]
     assert found["samples"].keys() == found["results"].keys()
     assert len(found["results"]) == len(rows)
     for row in rows:
         budget = "" if row.budget is None else f"-{row.budget}-{row.policy}"
         name = f"{row.task}-{row.split}{budget}"
-        assert found["results"][name]["score,official"] == pytest.approx(row.score)
+        assert found["results"][name][f"score,{row.protocol}"] == pytest.approx(row.score)
         assert name in found["table"]
         values = [line["score"] for line in found["samples"][name]]
         assert sum(values) / len(values) == pytest.approx(row.score)

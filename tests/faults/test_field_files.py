@@ -486,7 +486,7 @@ def test_P34_every_video_test_passes_without_decord(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(tests / file) for file in files)],
         cwd=tests.parent,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, "KVL_EVAL_STRICT": ""},  # tests of decord itself are skipped there
         capture_output=True,
         text=True,
     )

@@ -165,9 +165,11 @@ def started(cwd: Path, *prefix: str) -> subprocess.Popen[str]:
     """A run of which some answers are there."""
     command = [*prefix, sys.executable, "-m", "kvl_eval", *SLOW]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     process = subprocess.Popen(
         command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
+    signal.signal(signal.SIGHUP, before)
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in cwd.glob("out/*/samples/*.jsonl")):
         assert time.monotonic() < deadline and process.poll() is None
