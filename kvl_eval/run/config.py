@@ -135,7 +135,7 @@ def resolve(
         settings=options.settings,
         sample_ids=tuple(options.sample_ids),
         shard=cast("tuple[int, int] | None", tuple(shard) if isinstance(shard := options.shard, list) else shard),
-        output_dir=Path(options.output_dir),
+        output_dir=_path("output_dir", options.output_dir),
         judge=judge_server(options),
         thinking=stored_view(score_view(options.score_view or options.thinking)),
         **values_given(options, plain),
@@ -193,7 +193,7 @@ def _source(task: Task, own: TaskOptions, options: Options) -> Source:
         repo=None if own.data_dir else repo or next(iter(task.repos), None),
         revision=revision or None,
         data_dir=_folder(str(own.data_dir)) if own.data_dir else None,
-        cache_dir=None if settings.media.cache_dir is None else Path(settings.media.cache_dir),
+        cache_dir=None if settings.media.cache_dir is None else _path("cache_dir", settings.media.cache_dir),
         offline=settings.engine.offline,
         max_download=settings.engine.max_download,
         version=own.data_version,
@@ -218,9 +218,17 @@ def _fields(options: Options) -> tuple[str, ...]:
     return texts
 
 
+def _path(option: str, text: str | Path) -> Path:
+    """The path that an option gives. Raises: UsageError, for one that no file can have."""
+    if "\0" in str(text):
+        flag = f"--{option.replace('_', '-')}"
+        raise UsageError(f"usage.{option}", f"{flag} {str(text)!r} is no path", why="it holds a NUL character")
+    return Path(text)
+
+
 def _folder(text: str) -> Path:
     try:
-        return Path(text).expanduser().absolute()
+        return _path("data_dir", text).expanduser().absolute()
     except RuntimeError as error:  # `~name` of nobody
         raise UsageError("usage.data_dir", f"--data-dir {text!r} names no folder", why=str(error)) from None
 

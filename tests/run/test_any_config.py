@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvl_eval.cli.config_file import ConfigFile
@@ -52,6 +52,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @given(OPTIONS)
+@example({"data_dir": "\0", "limit": 1})
 def test_any_run_config_survives_the_manifest(options: dict[str, Any]) -> None:
     try:
         config = resolve("fake", "fake", [tiny()], options)
@@ -60,6 +61,13 @@ def test_any_run_config_survives_the_manifest(options: dict[str, Any]) -> None:
     text = json.dumps(to_json(config))
     assert from_json(json.loads(text)) == config
     assert json.dumps(to_json(from_json(json.loads(text)))) == text, "1 stays 1 and 1.0 stays 1.0"
+
+
+@pytest.mark.parametrize("option", ["data_dir", "output_dir", "cache_dir"])
+def test_a_path_that_no_file_can_have_is_refused(option: str) -> None:
+    with pytest.raises(KvlEvalError) as caught:
+        resolve("fake", "fake", [tiny()], {option: "a\0b"})
+    assert caught.value.code == f"usage.{option}" and f"--{option.replace('_', '-')}" in caught.value.message
 
 
 @given(TEXTS)
