@@ -41,11 +41,19 @@ def _why(device: str, error: Exception) -> str:
     if kind == "cuda" and torch.cuda.is_available():
         return f"there is no card number {number}" if number else str(error).splitlines()[0]
     if kind in NAMES:
-        return f"PyTorch {torch.__version__} has no {NAMES[kind]} support here"
+        what = "finds no such device" if _is_built(kind) else f"has no {NAMES[kind]} support"
+        return f"PyTorch {torch.__version__} {what}"
     return "PyTorch knows no such device"
+
+
+def _is_built(kind: str) -> bool:
+    """Whether this build of PyTorch has the code for a kind of accelerator."""
+    if kind == "cuda":
+        return torch.version.cuda is not None or torch.version.hip is not None
+    return kind == "mps" and torch.backends.mps.is_built()
 
 
 def _fix(device: str) -> str:
     kind = device.partition(":")[0]
-    other = f", or install PyTorch with {NAMES[kind]}" if kind in NAMES and not torch.cuda.is_available() else ""
+    other = f", or install PyTorch with {NAMES[kind]}" if kind in NAMES and not _is_built(kind) else ""
     return f"use --device {available_devices()[-1]}{other}"
