@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kvl_eval.scorers.multiple_choice import lettered, letters
+from kvl_eval.scorers.multiple_choice import API_FAILURE, lettered, letters
 from kvl_eval.scorers.option_letter import ranked_letter
 from kvl_eval.types import Sample
 
@@ -39,17 +39,26 @@ def may_be_rotated(choices: Sequence[str]) -> bool:
 def prefetched_letter(sample: Sample, reply: str) -> str | None:
     """The letter lmms-eval reads before it asks: one alone between blanks, then with marks, then an option's text.
 
-    Letters A to E count whatever the options are; an `A` among more than three words is taken for the article.
+    Letters A to E count whatever the options are; an `A` among more than three words is taken for the article. None
+    counts beside a harness's own words for a request that failed.
     """
+    return (None if API_FAILURE in reply else _standing_letter(reply)) or _named_option(sample, reply)
+
+
+def _standing_letter(reply: str) -> str | None:
     words = reply.split()
     standing = [letter for letter in "ABCDE" if letter in words]
     if len(standing) == 1 and not (standing[0] == "A" and len(words) > 3):
         return standing[0]
     present = set(words)
     for before, after in _FORMS:
-        found = [letter for letter in "ABCDE" if f"{before}{letter}{after}" in present]
-        if len(found) == 1:
-            return found[0]
+        marked = [letter for letter in "ABCDE" if f"{before}{letter}{after}" in present]
+        if len(marked) == 1:
+            return marked[0]
+    return None
+
+
+def _named_option(sample: Sample, reply: str) -> str | None:
     lowered = reply.lower()
     named = [letter for letter, text in lettered(sample.choices).items() if text.lower() in lowered]
     return named[0] if len(named) == 1 else None

@@ -26,7 +26,7 @@ from kvl_eval.scorers.answers.reading import (
 )
 from kvl_eval.scorers.answers.text import TextReader
 from kvl_eval.scorers.answers.view import View, undress
-from kvl_eval.scorers.answers.wordings import declines, denies, hedges, refuses
+from kvl_eval.scorers.answers.wordings import HARNESS_FAILED, declines, denies, hedges, refuses
 from kvl_eval.scorers.answers.yesno import YesNoReader
 from kvl_eval.thinking import split_thought
 
@@ -76,6 +76,8 @@ def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
         if thought.closed is False:
             return Reading(reason="thought_unclosed")
         start, end = thought.start, thought.end
+    if HARNESS_FAILED.match(reply, start, end):
+        return Reading(reason="refusal")
     view = undress(reply[start:end])
     if wanted.kind in ("point", "box"):
         return _moved(read_place(view, wanted), start)

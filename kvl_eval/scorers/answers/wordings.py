@@ -23,6 +23,9 @@ _KNOWING = (
     r"|engage|respond)\b"
 )
 
+HARNESS_FAILED = re.compile(r"\W{0,9}failed to obtain answer via api\b", re.IGNORECASE)
+"""How a reply begins that a harness wrote in place of a model's: whatever follows is no answer, of any question."""
+
 REFUSALS = (
     rf"\b{_CANNOT} (?:\w{{1,14}} ){{0,2}}?{_KNOWING}",
     r"\b(?:do not|don't|dont|did not|didn't) (?:really |actually |even )?know\b",

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kvl_eval.scorers.answers import Wanted, languages, read, wordings
+from kvl_eval.scorers.answers import Kind, Wanted, languages, read, wordings
 
 LETTER = Wanted(kind="letter", options=("red", "green", "blue", "black"))
 
@@ -135,3 +135,12 @@ def test_every_announcement_is_read_in_its_language(name: str) -> None:
         reading = read(reply, LETTER)
         assert reading.value == "C", reply
         assert reading.how in ("answer_line", "answer_is"), reply
+
+
+@pytest.mark.parametrize("kind", ["letter", "letters", "yesno", "integer", "float", "text", "list", "point", "box"])
+@pytest.mark.parametrize("behind", ["", ".", ": C", ". (C)", "\nC", "\n\nAnswer: 12", "\n\\boxed{yes}", "\n(0.5, 0.5)"])
+@pytest.mark.parametrize("thought", ["", "<think>C</think>"])
+def test_a_harness_that_failed_answered_nothing(kind: Kind, behind: str, thought: str) -> None:
+    wanted = Wanted(kind=kind, options=("red", "green", "blue"), size=(640, 480), unanswerable=True)
+    reading = read(f"{thought}Failed to obtain answer via API{behind}", wanted)
+    assert (reading.value, reading.reason) == (None, "refusal")
