@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import DataError, MediaError, SampleError
-from kvl_eval.printable import one_line, printable
+from kvl_eval.printable import how_many, one_line, printable
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import Task
@@ -117,9 +117,9 @@ def _line(entry: Problem) -> str:
 
 def as_text(report: DataReport) -> str:
     """The report for a terminal."""
-    media = [f"{report.pictures} pictures"] if report.pictures or not report.files else []
-    media += [f"{report.files} videos or documents"] if report.files else []
-    counted = ", ".join([f"{report.rows} rows", *media])
+    media = [how_many(report.pictures, "image")] if report.pictures or not report.files else []
+    media += [f"{report.files:,} videos or documents"] if report.files else []
+    counted = ", ".join([how_many(report.rows, "row"), *media])
     lines = [f"{one_line(report.task)} {report.split} in {one_line(report.place)}: {counted}"]
     wrong = _wrong(report.counts)
     lines += [
@@ -135,7 +135,7 @@ def as_text(report: DataReport) -> str:
     lines += map(one_line, report.remarks)
     bad = len(problems) + len(wrong)
     whole = "everything is as expected" if all(count.ok for count in report.counts) else "every sample can be asked"
-    lines.append(f"{bad} problem{'s' * (bad != 1)}" if bad else whole)
+    lines.append(how_many(bad, "problem") if bad else whole)
     return "\n".join(lines)
 
 

@@ -50,6 +50,11 @@ def visible(text: str) -> str:
     return text if isinstance(text, JsonLine) else printable(short_words(text))
 
 
+def how_many(count: int, noun: str) -> str:
+    """`1 row`, `1,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class JsonLine(str):
     """JSON in printable ASCII."""
 

@@ -92,7 +92,7 @@ def reader_protocol(score: ScoreFunction, *notes: str) -> Protocol:
     return Protocol(
         score=score,
         notes=(*READER_NOTES, *notes),
-        evidence="unknown: the report names no scorer; this one reads what the default prompt asks for, in any dress",
+        evidence="unknown: the report names no scorer; this one reads the form that the default prompt asks for",
     )
 
 

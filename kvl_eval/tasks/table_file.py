@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvl_eval.errors import DataError
+from kvl_eval.printable import how_many
 from kvl_eval.rows import Row
 from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.answers import Kind, Reading, Wanted
@@ -147,7 +148,7 @@ class TableReader:
     def notes(self) -> Iterator[str]:
         """What a plan tells of the table."""
         unused = f"; unused columns: {', '.join(self.unused)}" if self.unused else ""
-        yield f"note: {self.path.name}: {self.rows:,} rows, {self.pictured:,} with images{unused}"
+        yield f"note: {self.path.name}: {how_many(self.rows, 'row')}, {self.pictured:,} with images{unused}"
         if self.labels_from_0:
             yield f"note: {self.path.name}: label counts from 0: 1 is option B"
         if not self.answered:

@@ -431,7 +431,7 @@ def test_D42_describe_shows_columns_and_the_first_prompt(folder: Path, capsys: p
     assert ends("describe", f"file:{write_rows(folder, row)}") == 0
     said = capsys.readouterr().out
     assert "answer    <- target" in said and "image     <- img" in said and "choices   <- options" in said
-    assert "1 rows, 1 with images; unused columns: source" in said
+    assert "1 row, 1 with images; unused columns: source" in said
     assert "<image:1>Which animal?" in said and "(B) dog" in said
 
 
