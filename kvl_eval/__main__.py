@@ -1,6 +1,28 @@
 """`python -m kvl_eval` is `kvl-eval`."""
 
-from kvl_eval.cli.main import main
+from __future__ import annotations
+
+import signal
+import sys
+
+
+def start() -> None:
+    """The command line as a process of its own: Ctrl-C while it starts or ends is no traceback."""
+    listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # background jobs ignore it
+    if listens:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from kvl_eval.cli.main import main
+
+    try:
+        if listens:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        main()
+    except KeyboardInterrupt:  # a second one, while the first was answered
+        sys.exit(130)
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 if __name__ == "__main__":
-    main()
+    start()
