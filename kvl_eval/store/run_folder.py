@@ -36,7 +36,7 @@ from kvl_eval.store.manifest_file import StoredManifest, json_text, read_manifes
 from kvl_eval.store.names import file_name, scores_file
 from kvl_eval.store.packed import pack
 from kvl_eval.store.plan_file import check_plan_sha256, plan_entries
-from kvl_eval.store.records import PlanEntry, Record, ScoreLine
+from kvl_eval.store.records import LockHolder, PlanEntry, Record, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_files import FOLDERS, check_inside
 from kvl_eval.store.run_lock import RunLock, is_held
@@ -155,6 +155,10 @@ class RunFolder:
         if lock.taken_over is not None:
             left = lock.taken_over
             self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which is gone")
+
+    def break_lock(self) -> LockHolder | None:
+        """Remove a lock that a process of another host left, and say whose it was. Raises UsageError `run.busy`."""
+        return self._lock.break_foreign()
 
     def unlock(self) -> None:
         """Let the folder go."""
