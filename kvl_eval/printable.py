@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 LONGEST = 200  # characters of one foreign field
 ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidirectional marks), surrogate, separators
@@ -62,8 +63,22 @@ class JsonLine(str):
 
 
 def json_line(value: object, default: Callable[[object], object] | None = None) -> JsonLine:
-    """A value as JSON in printable ASCII."""
-    return JsonLine(json.dumps(value, default=default).replace("\x7f", "\\u007f"))
+    """A value as JSON in printable ASCII, its texts without lone surrogates."""
+    script = json.dumps(value, default=default)
+    if "\\ud" in script:
+        script = json.dumps(without_surrogates(json.loads(script)))
+    return JsonLine(script.replace("\x7f", "\\u007f"))
+
+
+def without_surrogates(value: Any) -> Any:
+    r"""A JSON value with every lone surrogate in its texts and names written as six characters, `\ud800`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {without_surrogates(name): without_surrogates(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_surrogates(item) for item in value]
+    return value
 
 
 @cache

@@ -98,7 +98,9 @@ def _shard(folder: RunFolder) -> Shard:
     if folder.problem is not None or not folder.manifest.config:
         raise DataError("run.manifest", folder.problem or f"{folder.path / 'run.json'} holds no configuration")
     if folder.status == "running":
-        raise UsageError("run.busy", f"{folder.path} is still running", fix="wait for it, or stop it")
+        gone = f"`kvl-eval resume {folder.path} --break-lock`"
+        fix = f"wait for it, or stop it; if its host is gone, {gone}"
+        raise UsageError("run.busy", f"{folder.path} is still running", fix=fix)
     folder.check_plan()
     indexes = {task: folder.index(task) for task in folder.manifest.data}
     planned, missing = 0, list[tuple[str, str]]()

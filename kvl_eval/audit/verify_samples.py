@@ -64,7 +64,7 @@ def _check_task(
         try:
             record = decode(Record, line.fields)
         except DecodeError as error:
-            proof.add("damaged", "record.fault", line.where, error.message)
+            damaged.append(Damage("record.damaged", line.where, f"it is no record: {error.message}"))
             continue
         fingerprint = fingerprint or record.config_fingerprint
         faults = [*_uncounted(line.fields), *_faults(record), *_foreign(record, task, fingerprint)]

@@ -82,6 +82,10 @@ def judge_options(command: Command) -> Command:
     return command
 
 
+break_lock_option = spelled(
+    ("--break-lock",), is_flag=True, help="Take over a run that a dead process of another host has locked."
+)
+
 CONFIRMING_OPTIONS = (
     spelled(("--base-url",), help="The server's address: confirms a stored one, or says where it is now."),
     spelled(("--api-key-env",), help="Environment variable that holds the server's key: confirms a stored one."),
@@ -174,6 +178,7 @@ RUN_OPTIONS = (
     *JUDGE_OPTIONS,
     spelled(("--no-progress",), is_flag=True),
     spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip)."),
+    break_lock_option,
     click.option("--trust-remote-code", is_flag=True, hidden=True),
     click.option(
         "--config",

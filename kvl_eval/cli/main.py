@@ -17,6 +17,7 @@ from kvl_eval import __version__
 from kvl_eval.cli import options
 from kvl_eval.cli.config_file import placed
 from kvl_eval.cli.flags import (
+    break_lock_option,
     confirming_options,
     data_options,
     family_option,
@@ -98,6 +99,7 @@ def sweep(as_json: bool, **flags: Any) -> int:
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
+@break_lock_option
 @confirming_options
 @include_option
 @json_option
@@ -119,6 +121,7 @@ def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
 @score_view_option
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)
+@break_lock_option
 @judge_options
 @data_options
 @json_option

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
+from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
@@ -21,6 +22,7 @@ from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
 from kvl_eval.store.manifest import RunEntry
+from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.trust import AddressPlace
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
@@ -109,6 +111,8 @@ def run_verb(flags: Flags, as_json: bool) -> int:
         return 0
     progress = make_progress(quiet=flags.switch("no_progress") or as_json)
     same = [] if resume is False else same_runs(plan)
+    if any([break_lock(RunFolder.open(run.path), flags) for run in same]):
+        same = same_runs(plan)
     run, rerun = _to_continue(same), _rerun(flags.text("rerun"))
     if run is None:
         outcome = start_run(plan, backend, progress, handle_signals=True)
@@ -147,6 +151,7 @@ def resume_verb(path: Path, flags: Flags) -> int:
     from kvl_eval.scoring.run_reader import RunReader
 
     as_json, run, place_of = flags.switch("as_json"), RunReader.open(path), places(AddressPlace.RUN_FOLDER)
+    break_lock(run.folder, flags)
 
     def make_trusted(config: RunConfig) -> Backend:
         settle(contacts_of(config, place_of))

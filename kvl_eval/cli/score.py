@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode_object
@@ -96,6 +97,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     code, scored, protocol = 0, [], flags.text("protocol")
     for path in paths:
         run = RunReader.open(path)
+        break_lock(run.folder, flags)
         _restore_config(run)
         _ask_judge(run, flags, quiet=as_json)
         results = rescore(run, protocol, score_view(flags.text("score_view")))

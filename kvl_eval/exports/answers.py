@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import UsageError
+from kvl_eval.printable import without_surrogates
 from kvl_eval.store.names import scores_name
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow
@@ -147,7 +148,7 @@ def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[ExportedAnswe
 def clean(value: Any) -> Any:
     """`value` as any reader of JSON and UTF-8 takes it: lone surrogates written out, NaN and infinity None."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return without_surrogates(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

@@ -308,7 +308,7 @@ def _score(line: ScoreLine) -> JsonObject | None:
     reasons = (line.verdict.replace("_", " "), line.reason, line.extract_method)
     return {
         "value": line.score,
-        "answer": extracted if isinstance(extracted, str | None) else json.dumps(extracted, ensure_ascii=False),
+        "answer": extracted if isinstance(extracted, str | None) else json.dumps(clean(extracted), ensure_ascii=False),
         "explanation": ", ".join(text for text in reasons if text),
         "metadata": {
             "verdict": line.verdict,

@@ -109,7 +109,7 @@ def _sample(
 
 def _text(value: Json) -> str:
     """What was extracted as text; an empty one where nothing was."""
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else value if isinstance(value, str) else json.dumps(clean(value), ensure_ascii=False)
 
 
 def _hash(text: str) -> str:

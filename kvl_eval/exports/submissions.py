@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kvl_eval.errors import UsageError
-from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, clean, parts
+from kvl_eval.exports.answers import ExportedAnswer, TaskAnswers, parts
+from kvl_eval.printable import without_surrogates
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.names import file_name
 from kvl_eval.store.outputs import OutputFolder
@@ -36,7 +37,7 @@ def write_submissions(folder: RunFolder, out: OutputFolder) -> list[Path]:
     written = []
     for part in chosen:
         for name, text in _files(part).items():
-            written.append(out.write([str(clean(text)).encode()], file_name(part.name), file_name(name)))
+            written.append(out.write([text.encode()], file_name(part.name), file_name(name)))
     return written
 
 
@@ -49,8 +50,9 @@ def _files(part: TaskAnswers) -> Mapping[str, str]:
 def _pairs(task: Task, answers: Iterator[ExportedAnswer]) -> Iterator[tuple[Sample, str]]:
     for answer in answers:
         if answer.record is not None and answer.status == "ok" and answer.key.repeat == 0:
-            yield _sample(task, answer.entry), answer_of(answer.record, "answer").text
+            yield _sample(task, answer.entry), without_surrogates(answer_of(answer.record, "answer").text)
 
 
 def _sample(task: Task, entry: PlanEntry) -> Sample:
-    return replace(task.sample(entry.sample.row), id=entry.sample_id)
+    """The sample of a plan's entry, its texts as any server reads them."""
+    return replace(task.sample(without_surrogates(entry.sample.row)), id=without_surrogates(entry.sample_id))

@@ -32,6 +32,7 @@ from kvl_eval.run.judge_stage import check_judge, finish_judging, has_open_quest
 from kvl_eval.run.manifest import manifest_of
 from kvl_eval.run.plan import Plan, answered_by, plan_tasks
 from kvl_eval.run.progress import Progress, Silent
+from kvl_eval.run.row_order import in_stored_order
 from kvl_eval.run.same_run import check_offline, check_same
 from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
@@ -143,7 +144,9 @@ def resume_run(
             return _finished(RunReader(folder, run.tasks), config, progress, asks_judge=False)
         local = check_offline(folder, config, run.tasks)
         backend = make(config)
-        planned = local or plan_tasks(config, backend.limits(), run.tasks, draft_dir=folder.path)
+        planned = local or in_stored_order(
+            folder, plan_tasks(config, backend.limits(), run.tasks, draft_dir=folder.path)
+        )
         plan = answered_by(backend, config, planned)
         check_same(folder, plan)
         _note_resume(folder, plan)

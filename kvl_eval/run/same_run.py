@@ -11,6 +11,7 @@ from kvl_eval.run.config import RunConfig
 from kvl_eval.run.fingerprint import differences, identity_of, task_identity
 from kvl_eval.run.former_plan import former_sha256
 from kvl_eval.run.plan import Plan, PlannedTasks, plan_tasks
+from kvl_eval.run.row_order import in_stored_order
 from kvl_eval.store.manifest import Manifest, RunEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs
@@ -38,7 +39,9 @@ def check_offline(folder: RunFolder, config: RunConfig, own: Sequence[Task]) -> 
 
     Raises: UsageError `run.mismatch`; those of `plan_tasks`.
     """
-    planned = plan_tasks(config, Limits(), own, draft_dir=folder.path) if _is_here(config, own) else None
+    planned = None
+    if _is_here(config, own):
+        planned = in_stored_order(folder, plan_tasks(config, Limits(), own, draft_dir=folder.path))
     tasks = _stored_tasks(folder, config) if planned is None else planned.identities()
     model = folder.manifest.model_identity
     _refuse(folder, differences(folder.manifest.identity, identity_of(config, model, tasks)))

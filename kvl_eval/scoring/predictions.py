@@ -14,6 +14,7 @@ from typing import IO, TypedDict, cast
 
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, unknown
+from kvl_eval.printable import without_surrogates
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
 from kvl_eval.scoring.loop import Scoring
@@ -312,7 +313,7 @@ def write_rows(out: Path, result: PredictionScores) -> None:
             for scores in result.protocols:
                 for score in scores.scores:
                     line = {**score.as_json(), "protocol": scores.protocol} if several else score.as_json()
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    file.write(json.dumps(without_surrogates(line), ensure_ascii=False) + "\n")
         partial.replace(out)
     except OSError as error:
         raise StorageError("storage.write", f"cannot write {out}", why=error.strerror or str(error)) from None

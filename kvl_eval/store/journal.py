@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from kvl_eval.decode import Json
+from kvl_eval.decode import Json, shown
 from kvl_eval.errors import InputError, StorageError
 from kvl_eval.store.run_files import open_run_file
 
 SCHEMA = 1  # of what is written and read
 SPENT = 2  # was given before the first release to records that held a part of their texts; not to be used again
+LARGEST_SCHEMA = 2**31  # what is above is no version
 LONGEST_LINE = 256 << 20  # bytes
 SYNC_LINES = 16  # a record is on the disk at the latest this many lines later ...
 SYNC_SECONDS = 1.0  # ... or this long after it was written
@@ -66,10 +67,11 @@ def decode_line(line: bytes) -> dict[str, Json]:
         fields = json.loads(line[:-_SUFFIX] + b"}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine("it is no JSON object") from error
-    if not isinstance(fields.get("schema", SCHEMA), int):
-        raise DamagedLine(f"its schema is {fields['schema']!r:.60}, no number")
-    if fields.get("schema", SCHEMA) > SCHEMA:
-        raise _other_schema(fields["schema"])
+    schema = fields.get("schema", SCHEMA)
+    if not isinstance(schema, int) or schema > LARGEST_SCHEMA:
+        raise DamagedLine(f"its schema is {shown(schema)}, no number of a version")
+    if schema > SCHEMA:
+        raise _other_schema(schema)
     return dict(fields)
 
 
@@ -115,10 +117,7 @@ class StoredLine(NamedTuple):
     crc: str = ""
 
 
-Parse = Callable[[bytes], dict[str, Json]]
-
-
-def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> Iterator[StoredLine]:
+def read_lines(path: Path, prefix: bytes = b"") -> Iterator[StoredLine]:
     """The lines of a file that start with `prefix`, in order, damaged ones included; none if there is no file.
 
     What follows a line of more than 256 MiB is not read. Raises: DataError `run.file`, InputError `run.schema`.
@@ -135,14 +134,14 @@ def read_lines(path: Path, prefix: bytes = b"", parse: Parse = decode_line) -> I
                 yield StoredLine(number, offset, None, why, torn=not is_long)
                 return
             if line.startswith(prefix):
-                yield read_line(line, number, offset, path, parse)
+                yield read_line(line, number, offset, path)
             offset += len(line)
 
 
-def read_line(line: bytes, number: int, offset: int, path: Path, parse: Parse = decode_line) -> StoredLine:
+def read_line(line: bytes, number: int, offset: int, path: Path) -> StoredLine:
     """A line that has its end. Raises InputError `run.schema`, naming file and line."""
     try:
-        return StoredLine(number, offset, parse(line), crc=checksum_of(line))
+        return StoredLine(number, offset, decode_line(line), crc=checksum_of(line))
     except DamagedLine as error:
         return StoredLine(number, offset, None, str(error))
     except InputError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -60,15 +60,30 @@ def _damaged(path: Path, line: StoredLine, why: str) -> DataError:
     return DataError("run.plan", f"{path.name} is damaged", where=f"{path} line {line.number}", why=why)
 
 
-def check_plan_sha256(path: Path, sha256: str | None) -> None:
-    """Raises DataError `run.plan` unless that is the hash of the file."""
-    digest = hashlib.sha256()
+def plan_chunks(path: Path) -> Iterator[bytes]:
+    """The file's bytes. Raises DataError `run.plan` if it cannot be read."""
     try:
         with open_run_file(path) as file:
             while chunk := file.read(1 << 20):
-                digest.update(chunk)
+                yield chunk
     except OSError as error:
         raise DataError("run.plan", f"cannot read {path}", why=str(error)) from error
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in consecutive pieces of a file, each with its line break; an unfinished one is left out."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+
+
+def check_plan_sha256(path: Path, sha256: str | None) -> None:
+    """Raises DataError `run.plan` unless that is the hash of the file."""
+    digest = hashlib.sha256()
+    for chunk in plan_chunks(path):
+        digest.update(chunk)
     if digest.hexdigest() != sha256:
         raise DataError(
             "run.plan",

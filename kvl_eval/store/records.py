@@ -97,25 +97,6 @@ class PlanEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordHead:
-    """What an index of records needs of each: whose it is, what it answers, and whether it does. As in `Record`."""
-
-    task: str
-    sample_id: str
-    repeat: Count
-    budget: Count | None
-    policy: Policy | None
-    status: Literal["ok", "failed"]
-    reason: str | None = None
-    config_fingerprint: str
-
-    @property
-    def key(self) -> Key:
-        """What is answered."""
-        return Key(self.sample_id, self.repeat, self.budget, self.policy)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
     """What only some backends know of an answer.
 

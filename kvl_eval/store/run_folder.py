@@ -36,11 +36,11 @@ from kvl_eval.store.manifest_file import StoredManifest, json_text, read_manifes
 from kvl_eval.store.names import file_name, scores_file
 from kvl_eval.store.packed import pack
 from kvl_eval.store.plan_file import check_plan_sha256, plan_entries
-from kvl_eval.store.records import PlanEntry, Record, RecordHead, ScoreLine
+from kvl_eval.store.records import LockHolder, PlanEntry, Record, ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_files import FOLDERS, check_inside
 from kvl_eval.store.run_lock import RunLock, is_held
-from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, parse_head, sample_lines
+from kvl_eval.store.task_records import RecordIndex, TaskRecords, distinct_lines, packed_path, sample_lines
 
 CONFIG = "config.yaml"
 COMPRESSED_FROM = 1 << 20  # bytes of a plain file
@@ -156,6 +156,10 @@ class RunFolder:
             left = lock.taken_over
             self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which is gone")
 
+    def break_lock(self) -> LockHolder | None:
+        """Remove a lock that a process of another host left, and say whose it was. Raises UsageError `run.busy`."""
+        return self._lock.break_foreign()
+
     def unlock(self) -> None:
         """Let the folder go."""
         self._lock.release()
@@ -218,31 +222,31 @@ class RunFolder:
         """
         index = RecordIndex()
         path = self.samples_path(task)
-        for line in sample_lines(path, parse_head):
+        for line in sample_lines(path):
             if line.fields is None:
                 index.torn = index.torn or line.torn
                 index.damage += [] if line.torn else [f"{line.where}: {line.damage}"]
                 continue
             try:
-                head = decode(RecordHead, line.fields)
+                record = decode(Record, line.fields)
             except DecodeError as error:
                 index.damage.append(f"{line.where}: it is no record: {error.message}")
                 continue
-            self._check_owner(head, task, line.where)
-            index.take(head, line)
+            self._check_owner(record, task, line.where)
+            index.take(record, line)
         if strict and index.damage:
             raise DataError("run.damaged", f"{len(index.damage)} lines cannot be read", where=index.damage[0])
         self._tell(path, index)
         return index
 
-    def _check_owner(self, head: RecordHead, task: str, where: str) -> None:
-        ours, theirs = self.manifest.config_fingerprint, head.config_fingerprint
-        if head.task != task or (ours is not None and theirs != ours):
+    def _check_owner(self, record: Record, task: str, where: str) -> None:
+        ours, theirs = self.manifest.config_fingerprint, record.config_fingerprint
+        if record.task != task or (ours is not None and theirs != ours):
             raise UsageError(
                 "run.mixed",
                 f"a record of another run or task lies in {self.path}",
                 where=where,
-                why=f"task {head.task} → {task}; config_fingerprint {theirs} → {ours}",
+                why=f"task {record.task} → {task}; config_fingerprint {theirs} → {ours}",
                 fix="take that line out; records of different runs are never mixed",
             )
 

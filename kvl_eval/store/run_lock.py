@@ -20,6 +20,7 @@ from kvl_eval.store.records import LockHolder
 from kvl_eval.store.run_files import read_run_file
 
 LARGEST = 1 << 16  # bytes of a lock file
+GUARD = "lock.guard"
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 PATIENCE = 5.0  # seconds
@@ -50,6 +51,15 @@ class RunLock:
             self.taken_over = holder
             self._disk.replace(self._path, [json.dumps(encode(_identity())).encode() + b"\n"])
 
+    def break_foreign(self) -> LockHolder | None:
+        """Remove a lock that a process of another host left; who that was, None where there is no such lock.
+
+        A lock of this host stays: whether its process runs is known here. Raises UsageError `run.busy`.
+        """
+        _remove_foreign(self._folder / GUARD)
+        with _guard(self._folder):
+            return _remove_foreign(self._path)
+
     def release(self) -> None:
         """Let the folder go; a lock that is not ours stays."""
         with _guard(self._folder):
@@ -78,6 +88,15 @@ def is_held(folder: Path) -> bool:
     return holder is not None and not _is_gone(holder)
 
 
+def _remove_foreign(path: Path) -> LockHolder | None:
+    holder = _holder(path)
+    if holder is None or not _is_elsewhere(holder):
+        return None
+    with storing(path):
+        path.unlink(missing_ok=True)
+    return holder
+
+
 @contextmanager
 def _guard(folder: Path) -> Iterator[bool]:
     """A short critical section between processes; whether the file system can lock files.
@@ -92,7 +111,7 @@ def _guard(folder: Path) -> Iterator[bool]:
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise StorageError("storage.lock", f"cannot lock {folder}", why=error.strerror) from error
-            with _guard_file(folder / "lock.guard"):
+            with _guard_file(folder / GUARD):
                 yield False
         else:
             yield True
@@ -129,8 +148,12 @@ def _busy(folder: Path, holder: LockHolder, path: Path) -> UsageError:
         "run.busy",
         f"another process works on {folder}",
         where=f"pid {holder.pid} on {holder.host}, since {holder.start}",
-        fix=f"wait for it, or stop it; if that process is gone, delete {path}",
+        fix=f"wait for it, or stop it; if it is gone, {_way_out(holder, path)}",
     )
+
+
+def _way_out(holder: LockHolder, path: Path) -> str:
+    return "add --break-lock" if _is_elsewhere(holder) else f"delete {path}"
 
 
 def _identity() -> LockHolder:
@@ -142,11 +165,16 @@ def _identity() -> LockHolder:
     )
 
 
+def _is_elsewhere(holder: LockHolder) -> bool:
+    """Whether a process of another host is the holder: nobody knows here whether it still runs."""
+    return holder.pid is not None and holder.pid >= 1 and holder.host != socket.gethostname()
+
+
 def _is_gone(holder: LockHolder) -> bool:
     """Whether the holder certainly no longer runs: known only for this host; a reused pid has another start."""
     if holder.pid is None or holder.pid < 1:
         return True
-    if holder.host != socket.gethostname():
+    if _is_elsewhere(holder):
         return False
     if not is_running(holder.pid):
         return True

@@ -7,32 +7,18 @@ where everything later is appended. The later one of two records counts.
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from kvl_eval.decode import Json, decode
 from kvl_eval.errors import DataError, DecodeError
-from kvl_eval.store.journal import (
-    SCHEMA,
-    DamagedLine,
-    LineReader,
-    Parse,
-    check_crc,
-    decode_line,
-    read_line,
-    read_lines,
-)
+from kvl_eval.store.journal import DamagedLine, LineReader, decode_line, read_line, read_lines
 from kvl_eval.store.packed import member_at, members
-from kvl_eval.store.records import Key, Record, RecordHead
+from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_files import open_run_file
-
-_HEAD = frozenset(part.name for part in fields(RecordHead))
-_HEAD_END = b',"prompt_sha256":'  # what follows in a record is not needed to index it
 
 
 class Place(NamedTuple):
@@ -62,21 +48,7 @@ def packed_path(plain: Path) -> Path:
     return plain.with_name(plain.name + ".gz")
 
 
-def parse_head(line: bytes) -> dict[str, Json]:
-    """At least the fields of a record's line that `RecordHead` names; the texts behind them are not parsed.
-
-    A quotation mark inside a text has a backslash before it, so the name of the next field is found as it stands.
-    Raises: DamagedLine, InputError for a newer schema.
-    """
-    check_crc(line)
-    with suppress(ValueError, RecursionError):
-        head = json.loads(line[: line.index(_HEAD_END)] + b"}")
-        if head.keys() >= _HEAD and head.get("schema") == SCHEMA:
-            return dict(head)
-    return decode_line(line)
-
-
-def sample_lines(plain: Path, parse: Parse = decode_line) -> Iterator[SampleLine]:
+def sample_lines(plain: Path) -> Iterator[SampleLine]:
     """Every line of a task's records in the order they were written, damaged ones included.
 
     Raises: InputError `run.schema`, naming file and line.
@@ -88,11 +60,11 @@ def sample_lines(plain: Path, parse: Parse = decode_line) -> Iterator[SampleLine
             yield SampleLine(where, Place(0, member.offset), None, member.damage)
         within = 0
         for number, text in enumerate(member.text.splitlines(keepends=True), 1):
-            line = read_line(text, number, within, packed, parse)
+            line = read_line(text, number, within, packed)
             place = Place(0, member.offset, within)
             yield SampleLine(f"{where} line {number}", place, line.fields, line.damage, digest=_digest(line.crc))
             within += len(text)
-    for line in read_lines(plain, parse=parse):
+    for line in read_lines(plain):
         place = Place(1, line.offset)
         where = f"{plain} line {line.number}"
         yield SampleLine(where, place, line.fields, line.damage, line.torn, _digest(line.crc))
@@ -151,16 +123,16 @@ class RecordIndex:
         """Keys as their records were finished."""
         return sorted(self.offsets, key=self.offsets.__getitem__)
 
-    def take(self, head: RecordHead, line: SampleLine) -> None:
+    def take(self, record: Record, line: SampleLine) -> None:
         """Take in a record; an equal line in both files, as a kill while compressing leaves it, is no duplicate."""
-        key = head.key
+        key = record.key
         if line.place.file == 0:
             self._packed[key] = line.digest
         self.duplicates += key in self.offsets and not (line.place.file and self._packed.pop(key, None) == line.digest)
         self.offsets[key] = line.place
         self.failed.pop(key, None)
-        if head.status != "ok":
-            self.failed[key] = head.reason or "unknown"
+        if record.status != "ok":
+            self.failed[key] = record.reason or "unknown"
 
 
 class PlaceReader:

@@ -141,7 +141,7 @@ def test_K6_what_is_shown() -> None:
     assert printable("a\x1b[2J\u202eb\nc") == "a\\x1b[2J\\u202eb\nc"
     assert one_line("a\nb" + "c" * 300) == f"a\\x0ab{'c' * 194}... (106 more characters)"
     assert printable("Grüße, 测试 👩‍💻") == "Grüße, 测试 👩‍💻"
-    assert json.loads(json_line({"a": "\x7f\x9b\ud800é"})) == {"a": "\x7f\x9b\ud800é"}
+    assert json.loads(json_line({"a": "\x7f\x9b\ud800é"})) == {"a": "\x7f\x9b\\ud800é"}
     assert printable(json_line(["\x7f\x9b\u202e"])) == json_line(["\x7f\x9b\u202e"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,15 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvl_eval
+from kvl_eval.backends.base import Request
+from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.decode import decode, encode_object
-from kvl_eval.errors import DataError, InputError
-from kvl_eval.run.runner import resume_run
+from kvl_eval.errors import DataError, InputError, MediaError
+from kvl_eval.run.plan import plan_run
+from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import decode_line, encode_line
-from kvl_eval.store.records import Key, Record
+from kvl_eval.store.records import Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.types import Completion, Message, Sample
 from tests.records import make_manifest, make_media, make_record
-from tests.tiny_task import make_fake, run_tiny, tiny
+from tests.tiny_task import config_of, make_fake, run_tiny, tiny
 
 THOUGHT = "◁think▷" + "and so on, " * 40
 FRAMES = (make_media(kind="frame", timestamp=0.5), make_media(sha256="b" * 64, kind="frame"))
@@ -142,7 +146,7 @@ def test_every_record_of_a_sweep_holds_its_whole_text(tmp_path: Path, policy: st
         assert record["raw_output"].endswith(record["answer"])
 
 
-def test_house_d2_hashes_of_messages_join_plan_and_records(tmp_path: Path) -> None:
+def test_R14_hashes_of_messages_join_plan_and_records(tmp_path: Path) -> None:
     folder = run_tiny(tmp_path, tiny(4), repeats=2).folder
     planned = {entry.key: entry.sample.messages_sha256 for entry in folder.plan("tiny")}
     assert {record.key: record.messages_sha256 for record in folder.records("tiny")} == planned
@@ -177,3 +181,32 @@ def test_fields_of_a_record_are_named_in_one_module() -> None:
     quoted = re.compile("|".join(f"[\"']{name}[\"']" for name in only))
     naming = {path.relative_to(package) for path in package.rglob("*.py") if quoted.search(path.read_text("utf-8"))}
     assert {str(path) for path in naming if path.parts[0] not in ("exports", "reports")} == {"run/former_plan.py"}
+
+
+class Templated(FakeBackend):
+    """Gives prompts as a chat template writes them."""
+
+    async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        async for key, completion in super().generate(requests):
+            yield key, replace(completion, prompt_text=f"<|user|>{key}<|end|>")
+
+
+def test_R14_equal_messages_have_equal_hashes_and_the_exact_text_has_its_own(tmp_path: Path) -> None:
+    config = config_of(tiny(4), tmp_path / "templated")
+    backend = Templated(config.settings, answer=lambda request, repeat: "A")
+    templated = start_run(plan_run(config, backend, [tiny(4)]), backend).folder
+    plain = {record.key: record for record in run_tiny(tmp_path / "plain", tiny(4)).folder.records("tiny")}
+    planned = {entry.key: entry.sample.messages_sha256 for entry in templated.plan("tiny")}
+    for record in templated.records("tiny"):
+        assert record.messages_sha256 == planned[record.key] == plain[record.key].messages_sha256
+        assert record.prompt_sha256 == text_sha256(f"<|user|>tiny/{record.sample_id}<|end|>")
+        assert record.prompt_sha256 != plain[record.key].prompt_sha256
+
+
+def test_R14_a_prompt_that_cannot_be_made_joins_too(tmp_path: Path) -> None:
+    def prompt(sample: Sample) -> list[Message]:
+        raise MediaError("media.corrupt", "no picture")
+
+    folder = run_tiny(tmp_path, tiny(2, prompts={"plain": prompt, "short": prompt})).folder
+    planned = {entry.key: entry.sample.messages_sha256 for entry in folder.plan("tiny")}
+    assert {record.key: record.messages_sha256 for record in folder.records("tiny")} == planned
