@@ -81,8 +81,8 @@ class Check:
             page.row("capability, multiprocessors", f"{facts.major}.{facts.minor}, {facts.multi_processor_count}")
             page.row("cards", torch.cuda.device_count())
         page.row("memory, free", f"{free_bytes(device) / GIB:.1f} GiB")
-        backend = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"HIP {torch.version.hip}"
-        page.row("torch, Python", f"{torch.__version__} ({backend}), {platform.python_version()}")
+        backend = torch.version.cuda or torch.version.hip or "none"
+        page.row("torch, CUDA or HIP, Python", f"{torch.__version__}, {backend}, {platform.python_version()}")
         kind = str(self.size.dtype).removeprefix("torch.")
         page.row(f"measured: copy (read and written), {kind} product", self.card.measured.text())
         known = self.card.known
@@ -131,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="exit code 1 also where something was not measured")
     options = parser.parse_args(arguments)
     device = torch_device(options.device or available_devices()[-1])
+    torch.set_num_threads(1)  # the small models are too small for more, and a card needs none
     page = Page(options.out)
     page.line(f"# GPU check: {device_name(device)}")
     size = size_for(device)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.experts import HostReads
@@ -14,7 +15,7 @@ from benchmarks.gpu_check.card import begin_peak, synchronize
 from benchmarks.gpu_check.page import Work
 from benchmarks.gpu_check.rates import Bench, filled, prefilled, stepper
 
-WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSynchronize")
+WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "hipStreamSynchronize", "hipEventSynchronize")
 COPIES = ("Memcpy", "Memset")
 LONGEST = 10  # kernels that are named
 
@@ -50,19 +51,18 @@ def _count(work: Work, name: str, call: Callable[[], object], device: torch.devi
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=activities) as recorded:
         call()
-        waits = 1 if device.type == "cuda" else 0  # the one below
         synchronize(device)
     events = list(recorded.events() or [])
     spent = Counter[str]()
     if device.type != "cuda":
         work.page.row(name, dispatched.operations, "–", dispatched.reads, "–", "–", "–")
         return spent
-    on_device = [event for event in events if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_device = [event for event in events if event.device_type == DeviceType.CUDA]
     kernels = [event for event in on_device if not event.name.startswith(COPIES)]
     for event in kernels:
         spent[event.name] += event.time_range.elapsed_us()
     copies = sum(event.name.startswith("Memcpy DtoH") for event in on_device)
-    waited = sum(event.name in WAITS for event in events) - waits
+    waited = sum(event.name in WAITS for event in events)
     busy, whole = _busy(on_device)
     idle = f"{1 - busy / whole:.0%}" if whole else "–"
     work.page.row(name, dispatched.operations, len(kernels), copies, waited, f"{whole / 1e3:.2f}", idle)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kvl_eval.errors import KvlEvalError
 
+SOON = 0.9  # of a section's time, after which it begins nothing new
 AGAIN = 5.0  # seconds after which an alarm is repeated, where the first one was lost in a callback
 
 
@@ -57,7 +58,7 @@ class Work:
     """What a section writes on, and how long it may take.
 
     Attributes:
-        end: on the clock of `time.monotonic`.
+        end: when to begin nothing new, on the clock of `time.monotonic`.
     """
 
     page: Page
@@ -104,10 +105,11 @@ def write(page: Page, sections: Sequence[Section], seconds: float) -> None:
     for number, section in enumerate(sections):
         share = section.weight / sum(later.weight for later in sections[number:])
         begin = time.monotonic()
-        work = Work(page, section.title, begin + share * max(0.0, end - begin))
+        limit = share * max(0.0, end - begin)
+        work = Work(page, section.title, begin + SOON * limit)
         page.line()
         page.line(f"## {section.title}")
-        problem = _problem(section, work)
+        problem = _problem(section, work, limit)
         page.line()
         if problem is not None:
             page.line(f"**Not finished:** {problem}")
@@ -125,9 +127,8 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _problem(section: Section, work: Work) -> str | None:
+def _problem(section: Section, work: Work, limit: float) -> str | None:
     """Why a section did not end well; its traceback goes to standard error."""
-    limit = max(0.0, work.left)
     try:
         with _alarm(limit):
             section.run(work)

@@ -66,11 +66,11 @@ def smallest() -> Size:
         v_head_dim=16,
     )
     return Size(
-        prompts=4,
-        steps=6,
+        prompts=3,
+        steps=5,
         repeats=1,
-        budgets=(3, 6),
-        answer=4,
+        budgets=(2, 4),
+        answer=3,
         config=KimiVLConfig(text_config=text, vision_config=vision, media_placeholder_token_id=511),
         dtype=torch.float32,
         batches=(1, 4),

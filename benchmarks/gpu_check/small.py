@@ -37,15 +37,15 @@ SPECIAL = (
     "<|video_pad|>",
 )
 LETTERS = 256  # ids before the special ones: a byte each
-TEXTS = (
-    "How many bars are taller than 40?",
-    "What is shown in this picture?",
-    "Think about it: what is 17 plus 25? " * 3,
-    "A.",
-    "Read the number at the top right of the table and write it down. " * 6,
-    "Which option is right? (A) red (B) green (C) blue",
+# Questions with the sizes of their pictures, the cheap ones first.
+QUESTIONS: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
+    ("Think about it: what is 17 plus 25?", ()),
+    ("A.", ((100, 61),)),
+    ("Which differ?", ((30, 90), (64, 48))),
+    ("How many bars are taller than 40? " * 3, ()),
+    ("Read the number at the top right of the table and write it down. " * 6, ()),
+    ("Which option is right? (A) red (B) green (C) blue", ((140, 140),)),
 )
-SIZES: tuple[tuple[tuple[int, int], ...], ...] = ((), ((100, 61),), (), ((30, 170), (64, 48)), (), ((140, 140),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +151,9 @@ def picture(width: int, height: int, seed: int) -> Image.Image:
     return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def cases(checkpoint: Checkpoint, count: int = len(TEXTS)) -> list[Case]:
+def cases(checkpoint: Checkpoint, count: int = len(QUESTIONS)) -> list[Case]:
     """The first questions as prompts of different length, with no picture, one and two."""
-    return [_case(checkpoint, text, sizes) for text, sizes in zip(TEXTS[:count], SIZES, strict=False)]
+    return [_case(checkpoint, text, sizes) for text, sizes in QUESTIONS[:count]]
 
 
 def _case(checkpoint: Checkpoint, text: str, sizes: Sequence[tuple[int, int]]) -> Case:
@@ -193,7 +193,7 @@ def reply(
 
 
 def requests(
-    checkpoint: Checkpoint, generation: Generation, count: int = len(TEXTS), repeats: int = 1
+    checkpoint: Checkpoint, generation: Generation, count: int = len(QUESTIONS), repeats: int = 1
 ) -> list[Request]:
     """The same questions for an engine, with as many repeats and a seed for each."""
     return [
@@ -205,7 +205,7 @@ def requests(
             repeats=tuple(range(repeats)),
             prefix=checkpoint.prefix,
         )
-        for number, (text, sizes) in enumerate(zip(TEXTS[:count], SIZES, strict=False))
+        for number, (text, sizes) in enumerate(QUESTIONS[:count])
     ]
 
 

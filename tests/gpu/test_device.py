@@ -28,7 +28,7 @@ TEXT_CASES = ("text_only", "text_multi_turn")  # of tests/data/kimi_vl: ids that
 EXPERTS = TextConfig(
     hidden_size=64, moe_intermediate_size=48, n_routed_experts=16, num_experts_per_tok=4, n_shared_experts=1
 )
-ROWS = 7
+ROWS = 5
 
 
 def test_golden_ids_are_written(device: torch.device) -> None:
@@ -50,12 +50,12 @@ def test_greedy_ids_in_float32_equal_those_of_the_cpu(
         checkpoint.architecture.load(checkpoint.folder, dtype="float32", device=str(place)) for place in ("cpu", device)
     )
     compared = 0
-    for case in cases(checkpoint, 4):
-        expected = reply(checkpoint, here, case, 12)
+    for case in cases(checkpoint, 3):
+        expected = reply(checkpoint, here, case, 8)
         if expected.margin > 1e-3 * float(expected.logits.std()):  # a narrower choice may fall otherwise
-            assert reply(checkpoint, there, case, 12).ids == expected.ids
+            assert reply(checkpoint, there, case, 8).ids == expected.ids
             compared += 1
-    assert compared >= 3
+    assert compared >= 2
 
 
 @torch.no_grad()
@@ -76,26 +76,24 @@ def grown(model: VisionLanguageModel, page_size: int) -> tuple[PagePool, list[Pa
     return pool, tables
 
 
-def steps(model: VisionLanguageModel, page_size: int, count: int = 6) -> Tensor:
+def steps(model: VisionLanguageModel, page_size: int, count: int = 3) -> Tensor:
     """Logits of some decode steps over shared pages."""
     pool, tables = grown(model, page_size)
     rows = StepRows(pool, tables)
     return torch.stack([decode_step(model, [7 * step + row for row in range(ROWS)], rows) for step in range(count)])
 
 
-@pytest.mark.parametrize("page_size", [4, 64])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "page_size"), [("float32", 4), ("bfloat16", 4), ("bfloat16", 64)])
 def test_decode_over_shared_pages_is_the_same_twice(device: torch.device, dtype: str, page_size: int) -> None:
     model = KimiVL.from_pretrained(TINY, device=device, dtype=dtype)
     first = steps(model, page_size)
-    for _ in range(3):
+    for _ in range(2):
         assert torch.equal(steps(model, page_size), first)
 
 
-@pytest.mark.parametrize("page_size", [4, 64])
-def test_decode_over_shared_pages_equals_the_cpus(device: torch.device, page_size: int) -> None:
+def test_decode_over_shared_pages_equals_the_cpus(device: torch.device) -> None:
     here, there = (KimiVL.from_pretrained(TINY, device=place, dtype="float32") for place in ("cpu", device))
-    torch.testing.assert_close(steps(there, page_size).cpu(), steps(here, page_size), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(steps(there, 4).cpu(), steps(here, 4), atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 64])
@@ -145,10 +143,10 @@ def test_draws_are_those_of_the_cpu(device: torch.device) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_batches_and_repeats_change_no_answer(small: dict[str, Checkpoint], device: torch.device, name: str) -> None:
-    asked = requests(small[name], Generation(max_new_tokens=8), count=4, repeats=2)
+    asked = requests(small[name], Generation(max_new_tokens=6), count=3, repeats=2)
     together = written(small[name], asked, device, rows=8)
     assert together == written(small[name], asked, device, rows=1)
-    assert len(set(together.values())) >= 3, "answers say something"
+    assert len(set(together.values())) >= 2, "answers say something"
 
 
 def test_the_cache_is_sized_by_what_the_device_has_free(device: torch.device) -> None:
