@@ -35,7 +35,7 @@ from kvl_eval.backends.vllm_host import LABEL, SERVED_NAME, OwnClient, OwnServer
 from kvl_eval.backends.vllm_installation import Installation, find_installation
 from kvl_eval.backends.vllm_server import GRACE, ServerCommand, server_environment
 from kvl_eval.decode import Json
-from kvl_eval.errors import CheckpointError
+from kvl_eval.errors import CheckpointError, EndpointError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.model.base import Architecture
 from kvl_eval.model.files import read_json
@@ -43,7 +43,7 @@ from kvl_eval.model.registry import architecture_of, stored_family
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.types import Completion
 
-LOG = "vllm.log"
+LOG, FAILED_LOG = "vllm.log", "vllm-failed.log"
 WORKER = "vllm"
 CONNECTIONS, CONNECTIONS_CPU = 256, 32
 WIDEST = 20_000  # pixels of a side: such a picture takes as many tokens as any
@@ -72,6 +72,7 @@ class ManagedVllm:
         self._checkpoint = Checkpoint(location=location, settings=settings.engine, fetch=fetch)
         self.folder = self._checkpoint.folder(weights=False)
         self._architecture = _architecture(self.folder)
+        self._cache = cache_home(Path(settings.media.cache_dir) if settings.media.cache_dir else None)
         self._needs = ServerNeeds()
         self._log_folder: Path | None = None
         self._host = ServerHost(self._command)
@@ -155,7 +156,11 @@ class ManagedVllm:
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Start the server and answer `requests` as they finish. Raises: EndpointError, where it does not start."""
-        await self._host.ready()
+        try:
+            await self._host.ready()
+        except EndpointError as error:
+            error.where = self._kept_log() or error.where
+            raise
         stream = self._endpoint.generate(requests)
         try:
             async for key, completion in stream:
@@ -175,17 +180,30 @@ class ManagedVllm:
     async def _command(self) -> ServerCommand:
         return await asyncio.to_thread(self._prepared_command)
 
+    def _kept_log(self) -> str | None:
+        """Where the log of a server that did not start lies also when the run folder is gone; None where nowhere."""
+        kept = self._cache / FAILED_LOG
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._log(), kept)
+        except OSError:
+            return None
+        return str(kept)
+
+    def _log(self) -> Path:
+        self._log_folder = self._log_folder or Path(tempfile.mkdtemp(prefix="kvl-eval-vllm-"))
+        return self._log_folder / LOG
+
     def _prepared_command(self) -> ServerCommand:
         """How the server is started, its checkpoint ready to be served."""
         folder, weights = self._checkpoint.files()
         options = self._options(sum(path.stat().st_size for path in weights))
         served = self._served_folder(folder)
         trust = ("--trust-remote-code",) if self.runs_own_code else ()
-        log_folder = self._log_folder or Path(tempfile.mkdtemp(prefix="kvl-eval-vllm-"))
         return ServerCommand(
             words=(str(self.installation.program), "serve", str(served), *options.words, *trust),
             environment=server_environment(os.environ, options.environment),
-            log=log_folder / LOG,
+            log=self._log(),
             patience=self._args.patience,
             grace=self._grace,
         )
@@ -197,7 +215,7 @@ class ManagedVllm:
             return folder
         facts = checkpoint_facts(*self._checkpoint.files())
         told = [__version__, str(folder.resolve()), *(str(facts[name]) for name in sorted(facts))]
-        shelf = cache_home(None) / "served"
+        shelf = self._cache / "served"
         target = shelf / hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
         if target.is_dir():
             return target

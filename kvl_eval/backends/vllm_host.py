@@ -56,6 +56,8 @@ class ServerHost:
                 self._lost = "the vLLM server ended a second time in this run"
             if self._lost is not None:
                 raise SampleError("endpoint_error", f"{self._lost}; vllm.log in the run folder says why")
+            if self._server is not None:
+                await self._server.end()  # what it left behind
             self._starts += 1
             return await self._start()
 

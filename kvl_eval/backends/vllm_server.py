@@ -121,7 +121,7 @@ class VllmServer:
             if time.monotonic() > until:
                 await self.end()
                 raise self._failure(
-                    f"vLLM was not ready after {self.command.patience:,.0f} s",
+                    f"vLLM was not ready after {self.command.patience:g} s",
                     fix="-a start_timeout=SECONDS waits longer",
                 )
             await asyncio.sleep(TICK)
