@@ -148,8 +148,8 @@ class Managed(Protocol):
     def take_plan(self, needs: ServerNeeds) -> None:
         """Choose the server's options for a plan; before `describe`."""
 
-    def log_into(self, folder: Path) -> None:
-        """Let the server write its log into a run folder."""
+    def log_into(self, folder: Path) -> Path:
+        """Let the server write its log into a run folder; the log's path."""
 
 
 class Backend(Protocol):

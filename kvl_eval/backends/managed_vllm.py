@@ -100,9 +100,10 @@ class ManagedVllm:
         """Choose the server's options for a plan."""
         self._needs = needs
 
-    def log_into(self, folder: Path) -> None:
-        """Let the server write its log into a run folder."""
+    def log_into(self, folder: Path) -> Path:
+        """Let the server write its log into a run folder; the log's path."""
         self._log_folder = folder
+        return folder / LOG
 
     def describe(self) -> Description:
         """Hashes of the checkpoint, vLLM's version, and the options that can change an answer; weights are fetched.

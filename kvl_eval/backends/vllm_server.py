@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvl_eval.backends import vllm_watch
-from kvl_eval.errors import EndpointError
+from kvl_eval.errors import EndpointError, StorageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
 HOST = "127.0.0.1"
@@ -91,7 +91,7 @@ class VllmServer:
         """Start a server; it is not healthy yet. Raises: EndpointError."""
         port = free_port()
         words = [*command.words, "--host", HOST, "--port", str(port)]
-        descriptor = os.open(command.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = _opened(command.log)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-I", vllm_watch.__file__, f"{command.grace:g}", *words],
@@ -156,6 +156,15 @@ class VllmServer:
 
     def _failure(self, message: str, fix: str | None = None) -> EndpointError:
         return start_failure(message, self.command.log, fix)
+
+
+def _opened(log: Path) -> int:
+    """A log to be written at its end, only its owner's. Raises: StorageError, for a link and what is no file."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(log, flags, 0o600)
+    except OSError as error:
+        raise StorageError("storage.write", f"cannot write {log}: {error.strerror}") from error
 
 
 def new_key() -> str:

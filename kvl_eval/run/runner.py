@@ -171,7 +171,9 @@ def _carry_out(
             folder.save_status("running")
             write_index(folder.path.parent, folder.disk)
             if isinstance(backend, Managed):
-                backend.log_into(folder.path)
+                progress.notice(
+                    f"vLLM is starting, which takes a minute or more; its log: {backend.log_into(folder.path)}"
+                )
             told = _tell(folder, progress, 0)
             with _logged(folder):
                 run_async(drive(session, backend))
