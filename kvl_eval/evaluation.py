@@ -64,7 +64,7 @@ def evaluate(
     Args:
         model:    a name, a checkpoint folder or `owner/name`, as `--model` takes it.
         tasks:    names, groups or globs, or tasks of your own; of a group demo models take what has a bundled split.
-        backend:  what answers, instead of the one that `model` names; a text is the option `--backend` (`"ray"`).
+        backend:  what answers, instead of the one that `model` names; a text is the option `--backend` (`"vllm"`).
         progress: who is told how far it is; nobody by default.
         options:  flags of `kvl-eval run` with underscores and parsed values: `limit=20`, `split="mini"`,
                   `think_budget=(1024, 2048)`, `output_dir="results"`, ... (`kvl_eval.run.options.OPTIONS`).
@@ -74,7 +74,7 @@ def evaluate(
 
     if isinstance(backend, str):
         backend, options["backend"] = None, backend
-    asked = Options.of(options)
+    asked = Options.of({"backend": "auto", **options} if backend is None else options)
     if backend is None or asked.settings.engine.family:
         family = family_of(model, asked.settings.engine)
     else:

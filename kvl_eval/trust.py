@@ -7,6 +7,8 @@
 | run folder                          | if it is known or confirmed | if both are known or confirmed     |
 | server reply, data set, checkpoint  | never                       | never                              |
 
+Options that a vLLM server is to be started with count as a cluster's address does: they can make it run code.
+
 Known is what this user gave on a command line of this machine before: `servers.jsonl` in the cache folder. Confirmed is
 what is given again on this command line, or answered with `y` at a terminal.
 """
@@ -31,7 +33,7 @@ FILE = "servers.jsonl"
 LARGEST = 4 << 20  # bytes of that file
 LINE_LIMITS = ReadLimits(size=1 << 16)
 PORTS = {"http": 80, "https": 443, "ray": 10001}
-ContactKind = Literal["server", "cluster", "dataset", "model"]
+ContactKind = Literal["server", "cluster", "dataset", "model", "vllm_args"]
 
 
 class AddressPlace(StrEnum):
@@ -117,7 +119,7 @@ class Contact:
     def may_be_reached(self, known: Iterable[Named]) -> bool:
         """Whether the address may be contacted, the key aside."""
         if self.place is AddressPlace.COMMAND_LINE or (
-            self.place is AddressPlace.CONFIG_FILE and self.kind != "cluster"
+            self.place is AddressPlace.CONFIG_FILE and self.kind not in ("cluster", "vllm_args")
         ):
             return True
         return any((named.kind, named.name) == (self.kind, self.name) for named in known)
@@ -143,6 +145,7 @@ class Contact:
             "cluster": f"asks to join the Ray cluster at {self.name}",
             "dataset": f"asks to fetch the data set {self.name} from the hub",
             "model": f"asks to fetch the model {self.name} from the hub",
+            "vllm_args": f"asks to start vLLM with {self.name!r}",
         }[self.kind]
 
     def question(self) -> str:

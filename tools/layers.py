@@ -173,6 +173,11 @@ LAYERS = (
         ("families", "backends", "model", "model.registry"),
     ),
     Layer(
+        "check_vllm",
+        "what `check vllm` shows",
+        ("backends", "sources", "tasks"),
+    ),
+    Layer(
         "cli", "`main` (the verbs), options to values, one module a group of verbs; errors to exit codes", EVERYTHING
     ),
     Layer("__init__", "the public names of the package", EVERYTHING),

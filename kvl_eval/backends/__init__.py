@@ -8,7 +8,7 @@ from typing import Literal
 
 from kvl_eval.backends.base import Backend, EngineSettings, Settings
 from kvl_eval.backends.checkpoint import Checkpoint
-from kvl_eval.errors import CheckpointError, ConfigError, UsageError, unknown
+from kvl_eval.errors import CheckpointError, ConfigError, EndpointError, UsageError, unknown
 from kvl_eval.families import (
     CONFIG_KEY,
     DEMO_NOTE,
@@ -19,7 +19,7 @@ from kvl_eval.families import (
     choose_family,
 )
 from kvl_eval.model.files import is_there, read_json
-from kvl_eval.model.forms import refuse_form
+from kvl_eval.model.forms import refuse_format
 from kvl_eval.model.generation_file import GenerationFile
 from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO, NANO_THINKING, OTHER, SCRIPTED, THINKING, THINKING_2506
 from kvl_eval.model.processor_files import image_processor
@@ -135,7 +135,7 @@ def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
 
 def family_facts(folder: Path) -> CheckpointFacts:
     """What the JSON files of a checkpoint folder say that can tell its family. Raises: CheckpointError."""
-    refuse_form(folder)
+    refuse_format(folder)
     config = read_json(folder / "config.json")
     generation = GenerationFile.from_folder(folder)
     return CheckpointFacts(
@@ -164,13 +164,63 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
+BACKENDS = ("local", "vllm", "ray")
+BUNDLED_ARGS = ("prefill_chunk", "page_size", "threads")  # of the bundled engine alone
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenBackend:
+    """What `--backend` comes to.
+
+    Attributes:
+        name:   one of BACKENDS.
+        notice: what would be faster, in a line; None where nothing is known.
+    """
+
+    name: str
+    notice: str | None = None
+
+
+def chosen_backend(model: str, settings: Settings) -> ChosenBackend:
+    """The backend asked for; `auto` is vLLM for a checkpoint of the hub, where CUDA is there and vLLM is found.
+
+    Raises: UsageError, for a model or a backend that nobody has.
+    """
+    asked, engine = settings.cluster.backend, settings.engine
+    if asked != "auto":
+        if asked not in BACKENDS:
+            raise unknown("backend", asked, ["auto", *BACKENDS], "kvl-eval run --help")
+        return ChosenBackend(asked)
+    entry = resolve_model(model)
+    is_hub = entry.kind == "checkpoint" and not is_there(Path(entry.location))
+    told = any(name in BUNDLED_ARGS for name in engine.model_args) or engine.dtype == "float64"
+    if not is_hub or told or not (engine.device or "auto").startswith(("auto", "cuda")):
+        return ChosenBackend("local")
+    from kvl_eval.backends.vllm_installation import find_installation
+
+    if not _has_cuda():
+        return ChosenBackend("local")
+    try:
+        find_installation()
+    except EndpointError as error:
+        return ChosenBackend("local", f"with vLLM this card would answer faster; {error.message}; {error.fix}")
+    return ChosenBackend("vllm")
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available() and torch.version.cuda is not None
+
+
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
     """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     entry = resolve_model(name)
-    if settings.cluster.backend == "ray":
+    backend = chosen_backend(name, settings).name
+    if backend == "ray":
         return _ray_pool(name, settings)
-    if settings.cluster.backend != "local":
-        raise unknown("backend", settings.cluster.backend, ["local", "ray"], "kvl-eval run --help")
+    if backend == "vllm":
+        return _managed_vllm(name, settings, fetch)
     if entry.kind == "fake":
         from kvl_eval.backends.fake import FakeBackend
 
@@ -187,6 +237,20 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
 
     family = family_of(name, settings.engine).family.name
     return TorchEngine(entry.location, settings, name=entry.name, family=family, fetch=fetch)
+
+
+def _managed_vllm(name: str, settings: Settings, fetch: bool) -> Backend:
+    entry = resolve_model(name)
+    if entry.kind not in ("checkpoint", "peer"):
+        raise UsageError(
+            "usage.backend",
+            f"--backend vllm starts a server for a checkpoint, and {entry.name} is none",
+            fix="leave --backend out" if entry.kind == "fake" else "leave --backend out: the server is running already",
+        )
+    from kvl_eval.backends.managed_vllm import ManagedVllm
+
+    family = family_of(name, settings.engine).family.name
+    return ManagedVllm(entry.location, settings, name=entry.name, family=family, fetch=fetch)
 
 
 def _ray_pool(name: str, settings: Settings) -> Backend:

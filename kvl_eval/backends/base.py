@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from kvl_eval.decode import Json, inlined
@@ -62,9 +63,9 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """Where a backend runs: in this process, or (`ray`) as replicas over a cluster."""
+    """Where a backend runs: in this process, as a vLLM server of its own, or (`ray`) as replicas over a cluster."""
 
-    backend: str = "local"
+    backend: str = "local"  # or vllm, ray; `auto` is one of the first two, see `kvl_eval.backends.chosen_backend`
     num_replicas: int = 1
     gpus_per_replica: int | float = 0
     ray_address: str | None = None  # None: a cluster on this machine
@@ -121,6 +122,34 @@ class Probing(Protocol):
 
     async def probe(self, generations: Iterable[Generation]) -> None:
         """Find out whether requests of these kinds are taken. Raises: EndpointError, where they are not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerNeeds:
+    """What a plan wants of a server that is started for it.
+
+    Attributes:
+        images: most pictures, frames and pages of a prompt; None where unknown.
+        text:   most bytes of a prompt's text, and so more than its tokens; None where unknown.
+        answer: most new tokens.
+        seed:   of the run.
+    """
+
+    images: int | None = None
+    text: int | None = None
+    answer: int = 0
+    seed: int = 0
+
+
+@runtime_checkable
+class Managed(Protocol):
+    """A backend that starts a server for a run, and ends it in `close`."""
+
+    def take_plan(self, needs: ServerNeeds) -> None:
+        """Choose the server's options for a plan; before `describe`."""
+
+    def log_into(self, folder: Path) -> Path:
+        """Let the server write its log into a run folder; the log's path."""
 
 
 class Backend(Protocol):

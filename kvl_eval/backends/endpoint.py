@@ -57,14 +57,17 @@ Answers = asyncio.Queue[tuple[str, Completion] | asyncio.Task[None]]
 class Endpoint:
     """A server's model behind the `Backend` protocol. Raises: UsageError, ConfigError, for flags that name no server.
 
+    Args:
+        client: asks another server than the one that the flags name.
+
     Attributes:
         client: whose `counts` and `gate` say what was asked of the server.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: ChatClient | None = None) -> None:
         self.family = settings.engine.family or OTHER.name
-        self.server = server_of(settings.server)
-        self.client = ChatClient(self.server)
+        self.client = client or ChatClient(server_of(settings.server))
+        self.server = self.client.server
         self._args: EndpointArgs = endpoint_args(settings.engine.model_args)
         self._asker = Asker(self._complete, self._args.budget)
         self._encoder = PromptEncoder(settings.media)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from kvl_eval.cli.task_data import task_and_source
 from kvl_eval.cli.terminal import echo
+from kvl_eval.decode import Json
 from kvl_eval.printable import json_line
 
 FAULTY = 4  # exit code of a check that found something
@@ -19,6 +20,16 @@ def check_data_verb(name: str, flags: Mapping[str, object], as_json: bool) -> in
     task, source, split = task_and_source(name, flags)
     report = check(task, source, split)
     echo(json_line(asdict(report), default=str) if as_json else as_text(report))
+    return 0 if report.ok else FAULTY
+
+
+def check_vllm_verb(arguments: Mapping[str, Json], as_json: bool) -> int:
+    """Check the vLLM that is found; exit 4 where its answers are not the bundled engine's."""
+    from kvl_eval.check_vllm import as_text, check
+
+    echo("starting vLLM: half a minute, more where it compiles or the machine is busy", err=True)
+    report = check(arguments)
+    echo(json_line(asdict(report)) if as_json else as_text(report))
     return 0 if report.ok else FAULTY
 
 

@@ -38,4 +38,5 @@ def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     export_for_vllm(resolve_model(name).location, out)
     echo(json_line([out]) if as_json else out)
     echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
+    echo(f"or          kvl-eval run --model {name} --backend vllm, which exports, starts and ends it", err=True)
     return 0

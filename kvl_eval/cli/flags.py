@@ -93,7 +93,7 @@ CONFIRMING_OPTIONS = (
     spelled(("--judge-key-env",), help="Environment variable that holds the judge's key, as --api-key-env."),
     spelled(("--ray-address",), help="The cluster's address, as --base-url."),
     spelled(("--model", "-m"), help="Confirms a model that is fetched from the hub."),
-    spelled(("--model-args", "-a"), multiple=True, help="Confirms checkpoint=owner/name."),
+    spelled(("--model-args", "-a"), multiple=True, help="Confirms checkpoint=owner/name or vllm_args=..."),
     spelled(("--data-repo",), multiple=True, help="Confirms TASK=owner/name."),
 )
 
@@ -171,7 +171,13 @@ RUN_OPTIONS = (
     spelled(("--max-connections", "--concurrency"), type=click.IntRange(min=1), help="Requests at once; default 8."),
     spelled(("--max-retries",), type=click.IntRange(min=0), help="Further tries of a failed request; default 5."),
     spelled(("--request-timeout",), type=click.FloatRange(min=0, min_open=True), help="Seconds a try; default 600."),
-    spelled(("--backend",), type=click.Choice(["local", "ray"]), help="ray: replicas over a cluster; default local."),
+    spelled(
+        ("--backend",),
+        type=click.Choice(["auto", "local", "vllm", "ray"]),
+        default="auto",
+        show_default=True,
+        help="local: the bundled engine; vllm: a server of its own; ray: replicas over a cluster.",
+    ),
     spelled(("--num-replicas",), type=click.IntRange(min=1), help="Processes with the whole model each; default 1."),
     spelled(("--gpus-per-replica",), type=click.FloatRange(min=0), help="GPUs Ray sets aside for each; default 0."),
     spelled(("--ray-address",), help="host:port of a running cluster; default: one on this machine."),

@@ -296,7 +296,7 @@ def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: A
 
 @cli.group(invoke_without_command=False)
 def check() -> None:
-    """Check data or a checkpoint without running."""
+    """Check data, a checkpoint or an installation of vLLM without a run."""
 
 
 @check.command("data")
@@ -323,6 +323,17 @@ def check_model(location: str, revision: str | None, family: str | None, offline
     from kvl_eval.cli.check import check_model_verb
 
     return check_model_verb(location, revision=revision, family=family, offline=offline, as_json=as_json)
+
+
+@check.command("vllm")
+@spelled(("--model-args", "-a"), multiple=True, help="vllm_args=... or start_timeout=SECONDS.")
+@json_option
+def check_vllm(model_args: tuple[str, ...], as_json: bool) -> int:
+    """Twenty answers of the demo model through vLLM, compared with those of the bundled engine."""
+    from kvl_eval.cli.check import check_vllm_verb
+    from kvl_eval.cli.options import pairs
+
+    return check_vllm_verb(pairs(model_args, "--model-args"), as_json)
 
 
 @cli.command()

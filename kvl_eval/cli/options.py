@@ -11,6 +11,7 @@ import click
 from kvl_eval.errors import ConfigError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+WHOLE = ("vllm_args",)  # pairs whose values may hold commas
 Scalar = str | int | float | bool | None  # what a text on the command line may stand for
 
 
@@ -48,14 +49,21 @@ class _FirstName(click.Option):
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, Scalar]:
-    """`k=v,k=v` texts as a mapping; numbers, true, false and none become values. Raises UsageError."""
+    """`k=v,k=v` texts as a mapping; numbers, true, false and none become values. Raises UsageError.
+
+    A text that begins with one of `WHOLE` is one pair, commas and all.
+    """
     values: dict[str, Scalar] = {}
-    for item in [part for text in texts for part in text.split(",") if part.strip()]:
+    for item in [part for text in texts for part in _parts(text) if part.strip()]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise UsageError("usage.value", f"{option} {item!r} is not key=value")
         values[key.strip().replace("-", "_")] = scalar(value.strip())
     return values
+
+
+def _parts(text: str) -> list[str]:
+    return [text] if text.partition("=")[0].strip().replace("-", "_") in WHOLE else text.split(",")
 
 
 def scalar(text: str) -> Scalar:

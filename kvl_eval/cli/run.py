@@ -196,7 +196,8 @@ def _changes(stored: Mapping[str, Json], flags: Flags) -> dict[str, object]:
 def _check_repeated(config: RunConfig, flags: Flags) -> None:
     """Flags of `resume` that only confirm must say what is stored. Raises: UsageError `usage.resume`."""
     repos = {f"{task.task}={task.source.repo}" for task in config.tasks}
-    served = {f"checkpoint={config.settings.engine.model_args.get('checkpoint')}"}
+    arguments = config.settings.engine.model_args
+    served = {f"{name}={arguments.get(name)}" for name in ("checkpoint", "vllm_args")}
     model = flags.text("model")
     given = {
         "--model": ((model,) if model else (), {config.model}),
@@ -235,7 +236,7 @@ def make(config: RunConfig, *, fetch: bool = True) -> Backend:
 
 def configuration(flags: Flags) -> RunConfig:
     """Flags as one resolved RunConfig. Raises UsageError, ConfigError."""
-    from kvl_eval.backends import family_of
+    from kvl_eval.backends import chosen_backend, family_of
     from kvl_eval.tasks import include, select
 
     if flags.switch("trust_remote_code"):
@@ -247,6 +248,8 @@ def configuration(flags: Flags) -> RunConfig:
     model, names = str(flags.text("model")), flags.texts("task")
     named = select(names)
     family = family_of(model, chosen.settings.engine)
+    if notice := chosen_backend(model, chosen.settings).notice:
+        echo(f"notice: {notice}", err=True)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
     runs = {task.name for task in tasks}
     if left_out := [task.name for task in named if task.name not in runs]:

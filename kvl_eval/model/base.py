@@ -233,6 +233,8 @@ class Architecture:
         cost_shape:    sizes for `kvl_eval.engine.cost`.
         attention:     how it is computed and what is cached, as `run.json` says it.
         whole_classes: names of module classes whose instances must lie on one device.
+        served_form:   (checkpoint folder, empty folder) -> writes what vLLM loads in its place, where its processor
+                       needs code: ours, and no other. None: vLLM loads the checkpoint itself, and no code.
     """
 
     model_type: str
@@ -251,3 +253,4 @@ class Architecture:
     cost_shape: Callable[[Path], CostShape]
     attention: str
     whole_classes: tuple[str, ...]
+    served_form: Callable[[Path, Path], None] | None = None

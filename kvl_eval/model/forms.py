@@ -13,21 +13,26 @@ from kvl_eval.model.weight_files import PICKLES, WeightFiles
 GGUF_FIX = "serve it: `llama-server -m X.gguf --mmproj Y.gguf`, then use --model endpoint"
 
 
-ENDPOINT = "serve it, and use --model endpoint"
+SERVED = "--backend vllm, or serve it and use --model endpoint"
 UNMERGED = (".lora_A", ".lora_B", ".lora_embedding", ".base_layer.", ".lora_magnitude_vector")
 QUANTIZED_FORMATS = ("F8_", "F4", "I8", "U8", "I4", "U4", "I16", "U16", "I32", "U32", "I64", "U64")
 
 
 def refuse_form(folder: Path) -> None:
     """Raise CheckpointError `model.form` where a folder holds a model in another form than a whole float checkpoint."""
+    refuse_format(folder)
+    if is_there(folder / "config.json"):
+        _refuse_quantized(folder)
+
+
+def refuse_format(folder: Path) -> None:
+    """Raise CheckpointError `model.form` where a folder holds no whole checkpoint; it may be quantised."""
     weights = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_")]
     if is_there(folder / "adapter_config.json") and not (weights and is_there(folder / "config.json")):
         raise _adapter(folder, f"this is {_adapter_name(folder)}, not a whole model")
     names = sorted(path.name for path in folder.glob("*.gguf"))
     if names and not weights:
         raise _gguf(names[0], folder)
-    if is_there(folder / "config.json"):
-        _refuse_quantized(folder)
 
 
 def refuse_weights_form(folder: Path, weights: WeightFiles) -> None:
@@ -37,7 +42,7 @@ def refuse_weights_form(folder: Path, weights: WeightFiles) -> None:
         raise _adapter(folder, f"the weights hold a LoRA adapter that is not merged: {unmerged}")
     for name, tensor in weights.tensors.items():
         if tensor.dtype.startswith(QUANTIZED_FORMATS) and "weight" in name.rpartition(".")[2]:
-            raise _quantized(folder, f"weights of {tensor.dtype}", ENDPOINT, f"{name} is {tensor.dtype}")
+            raise _quantized(folder, f"weights of {tensor.dtype}", SERVED, f"{name} is {tensor.dtype}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,7 @@ def _refuse_quantized(folder: Path) -> None:
             continue
         for key, default in (("quantization", "mlx"), ("quantization_config", "method not stated")):
             if section.get(key):
-                fix = "serve it with an MLX server, and use --model endpoint" if default == "mlx" else ENDPOINT
+                fix = "serve it with an MLX server, and use --model endpoint" if default == "mlx" else SERVED
                 raise _quantized(folder, _kind(section[key], default), fix, f"config.json has the field {key}")
 
 

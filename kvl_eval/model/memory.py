@@ -37,7 +37,7 @@ def require_room(needed: int, device: torch.device) -> None:
             "model.memory",
             f"not enough memory on {device}: the weights need {needed / GIB:,.1f} GiB, {free / GIB:,.1f} GiB are "
             "available",
-            fix="choose a smaller --dtype (bfloat16) or another --device, or use a server with --model endpoint",
+            fix="choose a smaller --dtype (bfloat16) or another --device, or use --backend vllm or a server",
         )
 
 

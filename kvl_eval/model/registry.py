@@ -31,7 +31,7 @@ def architecture(model_type: str) -> Architecture:
             f"model_type is {model_type!r}",
             where="config.json",
             why=f"the bundled engine runs {', '.join(PACKAGES)}",
-            fix="put hf: before the name to run it through transformers, or serve it and use --model endpoint",
+            fix="--backend vllm, or put hf: before the name to run it through transformers",
         )
     record: Architecture = import_module(f"{PACKAGES[model_type]}.architecture").ARCHITECTURE
     return record

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from kvl_eval.backends import chosen_backend
 from kvl_eval.backends.base import Settings
 from kvl_eval.backends.chat_client import Server
 from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object, omitted
@@ -94,6 +95,12 @@ class RunConfig:
             raise ConfigError("config.fail_on_error", f"--fail-on-error is {self.fail_on_error}", fix="0 or more")
 
 
+def _with_backend(model: str, settings: Settings) -> Settings:
+    """The settings with the backend that they come to, so that a run goes on with the one that it began with."""
+    chosen = chosen_backend(model, settings).name
+    return replace(settings, cluster=replace(settings.cluster, backend=chosen))
+
+
 def _is_limit(value: object) -> bool:
     """Whether `value` is a count of samples or a fraction of them; callers and flags may give anything."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -132,7 +139,7 @@ def resolve(
         family=chosen.family.name,
         family_rule=chosen.rule,
         tasks=tuple(_task_config(task, chosen.family, options) for task in tasks),
-        settings=options.settings,
+        settings=_with_backend(model, options.settings),
         sample_ids=tuple(options.sample_ids),
         shard=cast("tuple[int, int] | None", tuple(shard) if isinstance(shard := options.shard, list) else shard),
         output_dir=_path("output_dir", options.output_dir),
@@ -312,9 +319,15 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         **{
             name: value for name, value in encode_object(settings).items() if name not in ("model_args", "max_download")
         },
-        "model_args": ",".join(f"{key}={value}" for key, value in settings.engine.model_args.items()),
+        "model_args": _model_args(settings),
         "batch_size": settings.engine.batch_size or "auto",
     }
+
+
+def _model_args(settings: Settings) -> str | list[str]:
+    """The model arguments as the flag has them; one text each where a comma stands in one."""
+    texts = [f"{key}={value}" for key, value in settings.engine.model_args.items()]
+    return texts if any("," in text for text in texts) else ",".join(texts)
 
 
 def _judge_flags(judge: Server | None) -> dict[str, object]:

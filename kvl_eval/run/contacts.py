@@ -34,6 +34,13 @@ def contacts_of(config: RunConfig, place_of: PlaceOf, own: Sequence[Task] = ()) 
             place=place_of("ray_address"),
             confirming=("--ray-address", address),
         )
+    if extra := settings.engine.model_args.get("vllm_args"):
+        yield Contact(
+            kind="vllm_args",
+            name=str(extra),
+            place=place_of("model_args"),
+            confirming=("--model-args", f"vllm_args={extra}"),
+        )
     yield from _models(config, place_of, is_served=is_served)
     for task in config.tasks:
         yield from _data(task, place_of, own)

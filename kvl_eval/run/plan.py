@@ -15,14 +15,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from kvl_eval.backends.base import Backend, Limits, PromptSize
+from kvl_eval.backends.base import Backend, Limits, Managed, PromptSize
 from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, DataError, SampleError, UsageError
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import data_fingerprint, media_facts, sample_digest
 from kvl_eval.run.draft import ChosenSamples, PlanLines
 from kvl_eval.run.fingerprint import fingerprint_of, identity_of, task_identity
-from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt, PlanPart, count_tokens, parts_of, plan_part
+from kvl_eval.run.plan_sizes import (
+    LargestPrompt,
+    LongestPrompt,
+    PlannedPrompt,
+    PlanPart,
+    count_tokens,
+    parts_of,
+    plan_part,
+    server_needs,
+)
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
 from kvl_eval.run.selection import Walk, has_share, in_shard, names_of, question_limit
 from kvl_eval.store.manifest import Selection
@@ -53,6 +62,7 @@ class TaskPlan:
         parts:         of a task whose figures were published by a category: its values in the data set's order.
         limit:         most questions, all shards; None for all.
         chosen:        the samples, where choosing them has taken two passes over the data.
+        largest:       bounds of its prompts.
         other_data:    in what a whole split differs from the published one; None where it does not.
         notes:         what is to be said of the data: lines that begin `note: ` or `warning: `.
     """
@@ -72,6 +82,7 @@ class TaskPlan:
     chosen: ChosenSamples | None = None
     notes: tuple[str, ...] = ()
     other_data: str | None = None
+    largest: LargestPrompt = field(default_factory=LargestPrompt)
 
     def samples(self, run: RunConfig) -> Iterator[Sample]:
         """The planned samples in the data set's order, read again unless they were put aside."""
@@ -158,6 +169,8 @@ def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, d
 
 def answered_by(backend: Backend, config: RunConfig, planned: PlannedTasks) -> Plan:
     """The whole plan: the tasks, and the model that answers them."""
+    if isinstance(backend, Managed):
+        backend.take_plan(server_needs([task.largest for task in planned.tasks], config))
     model = backend.describe()
     identity = identity_of(config, {"name": backend.name, **model.identity}, planned.identities())
     return Plan(
@@ -212,6 +225,7 @@ class _Planner:
     digests: dict[str, bytes] = field(default_factory=dict)
     counted: list[int | PromptSize | None] = field(default_factory=list)
     parts: dict[str, LongestPrompt] = field(default_factory=dict)
+    largest: LargestPrompt = field(default_factory=LargestPrompt)
     unreadable: Counter[str] = field(default_factory=Counter)  # samples by why their media cannot be had
 
     def plan(self, lines: PlanLines, unseen: set[str]) -> TaskPlan:
@@ -251,6 +265,7 @@ class _Planner:
             chosen=chosen,
             notes=(*walk.notes, *self._warnings(different)),
             other_data=different,
+            largest=self.largest,
         )
 
     def _warnings(self, different: str | None) -> Iterator[str]:
@@ -295,6 +310,7 @@ class _Planner:
         self.questions.add(sample.question_id)
         if self._counts_tokens():
             self.counted.append(count_tokens(prompt, self.limits, self.config))
+        self.largest.take(prompt, self.run.settings.media.frames)
         for part in parts_of(self.task, sample):
             self.parts.setdefault(part, LongestPrompt()).take(prompt)
         self.n += 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kvl_eval.backends.base import Cost, Limits, PromptSize
+from kvl_eval.backends.base import Cost, Limits, PromptSize, ServerNeeds
 from kvl_eval.errors import MediaError, SampleError
-from kvl_eval.run.config import TaskConfig
+from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import MediaRef, Message, PdfRef, Sample, VideoRef
 
@@ -58,6 +58,49 @@ class LongestPrompt:
         media = len(prompt.media)
         if (media, len(prompt.text)) > (self.media, len(self.prompt.text)):
             self.prompt, self.media = prompt, media
+
+
+@dataclass(slots=True)
+class LargestPrompt:
+    """Bounds of the prompts met so far, one by one; None where a prompt's own files decide.
+
+    Attributes:
+        text:   bytes of text.
+        images: pictures and frames.
+    """
+
+    text: int | None = 0
+    images: int | None = 0
+
+    def take(self, prompt: PlannedPrompt, frames: int | None) -> None:
+        """Count a prompt; `frames` of a video, where that is said for the run."""
+        media = prompt.media
+        counts = [_images_of(ref, frames) for ref in media]
+        images = None if None in counts else sum(count or 0 for count in counts)
+        is_spoken = any(isinstance(ref, VideoRef) for ref in media)  # lines of subtitles may come with it
+        self.text = _larger(self.text, None if is_spoken else len(prompt.text.encode("utf-8", "replace")))
+        self.images = _larger(self.images, images)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _images_of(ref: MediaRef, frames: int | None) -> int | None:
+    """Most pictures that a medium becomes; None for a document of unknown length."""
+    if isinstance(ref, VideoRef):
+        return frames or ref.frames
+    return ref.max_pages if isinstance(ref, PdfRef) else 1
+
+
+def server_needs(largest: Sequence[LargestPrompt], config: RunConfig) -> ServerNeeds:
+    """What tasks with such prompts want of a server that is started for them."""
+    text: int | None = 0
+    images: int | None = 0
+    for bounds in largest:
+        text, images = _larger(text, bounds.text), _larger(images, bounds.images)
+    answer = max((task.generation.limit for task in config.tasks), default=0)
+    return ServerNeeds(text=text, images=images, answer=answer, seed=config.seed)
 
 
 def parts_of(task: Task, sample: Sample) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kvl_eval.backends import resolve_model
 from kvl_eval.backends.base import PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
 from kvl_eval.model.registry import families, stored_family
@@ -20,7 +21,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
     config = plan.config
     shown = [one_line(note) for task in plan.tasks for note in task.notes if note.startswith("warning")]
     shown += [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    shown += _family_text(config) + _server_text(config) + _omitted_text(plan)
+    shown += _family_text(config) + _backend_text(plan) + _server_text(config) + _omitted_text(plan)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -46,6 +47,20 @@ def _family_text(config: RunConfig) -> list[str]:
             f"          --family {'|'.join(known_family.name for known_family in known.published)} says which it is"
         )
     return lines
+
+
+def _backend_text(plan: Plan) -> list[str]:
+    """What answers, where the name of the model leaves that open."""
+    cluster = plan.config.settings.cluster
+    if cluster.backend == "ray":
+        return [f"backend   ray, {cluster.num_replicas} replica{'s' * (cluster.num_replicas != 1)}"]
+    if cluster.backend == "vllm":
+        lines = [f"backend   vllm {plan.model.get('vllm')}, a server on 127.0.0.1 that starts and ends with the run"]
+        if plan.model.get("own_code"):
+            lines.append("          --trust-remote-code, for kvl-eval's own processor file in an exported checkpoint")
+        return lines
+    engine = {"checkpoint": "the bundled engine", "peer": "transformers"}.get(resolve_model(plan.config.model).kind)
+    return [f"backend   local ({engine})"] if engine else []
 
 
 def _omitted_text(plan: Plan) -> list[str]:

@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from kvl_eval.backends.base import Backend, Probing
+from kvl_eval.backends.base import Backend, Managed, Probing
 from kvl_eval.decode import decode, encode
 from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
@@ -173,6 +173,10 @@ def _carry_out(
         with on_signals(session, enabled=handle_signals):
             folder.save_status("running")
             write_index(folder.path.parent, folder.disk)
+            if isinstance(backend, Managed):
+                progress.notice(
+                    f"vLLM is starting, which takes a minute or more; its log: {backend.log_into(folder.path)}"
+                )
             told = _tell(folder, progress, 0)
             with _logged(folder):
                 run_async(drive(session, backend))

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from kvl_eval.backends.endpoint_requests import PROBE
-
 MODEL = "stub-vl"
 
 
@@ -66,6 +64,7 @@ class Stub:
     url: str
     script: Script
     models: Answer
+    key: str | None = None  # that everything but /health wants; None wants none
     asked: list[Asked] = field(default_factory=list)
     probe: Script | None = None  # answers the question before a run; None says hello
     probes: list[Asked] = field(default_factory=list)
@@ -112,12 +111,12 @@ def in_turn(*answers: Answer) -> Script:
 
 
 @contextmanager
-def serving(script: Script, listed: Answer | None = None) -> Iterator[Stub]:
+def serving(script: Script, listed: Answer | None = None, *, port: int = 0, key: str | None = None) -> Iterator[Stub]:
     """A server until the block ends; what hangs then is cut off."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     server.daemon_threads = True
     server.block_on_close = False
-    stub = Stub(f"http://127.0.0.1:{server.server_address[1]}/v1", script, listed or models(MODEL))
+    stub = Stub(f"http://127.0.0.1:{server.server_address[1]}/v1", script, listed or models(MODEL), key)
     server.stub = stub  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -137,6 +136,12 @@ def unused_address() -> str:
         return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
 
 
+def _is_probe(body: Mapping[str, Any]) -> bool:
+    from kvl_eval.backends.endpoint_requests import PROBE
+
+    return bool(body["messages"] == [{"role": "user", "content": PROBE}])
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Any
@@ -147,13 +152,24 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         stub: Stub = self.server.stub
         stub.paths.append(self.path)
-        self._send(stub.models if self.path.endswith("/models") else failing(404))
+        if self.path == "/health":
+            self._send(Answer())
+        elif self._may_ask(stub):
+            self._send(stub.models if self.path.endswith("/models") else failing(404))
+
+    def _may_ask(self, stub: Stub) -> bool:
+        if stub.key is None or self.headers.get("authorization") == f"Bearer {stub.key}":
+            return True
+        self._send(failing(401))
+        return False
 
     def do_POST(self) -> None:
         stub: Stub = self.server.stub
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        if body["messages"] == [{"role": "user", "content": PROBE}]:
+        if not self._may_ask(stub):
+            return
+        if stub.key is None and _is_probe(body):  # a server of kvl-eval's own has a key, and is asked no such question
             stub.probes.append(Asked(len(stub.probes), self.path, headers, body))
             self._send(stub.probe(stub.probes[-1]) if stub.probe else chat("hello"))
             return

@@ -34,13 +34,13 @@ class Margins:
         self.processor = KimiVLProcessor.from_pretrained(location)
         self._inputs: dict[tuple[str, str], Mapping[str, Any]] = {}
 
-    def sure(self, task: str, record: Record) -> bool:
-        """Whether every token of a record was chosen by a clear margin; a forced marker was not chosen."""
+    def sure(self, task: str, record: Record, least: float = SURE) -> bool:
+        """Whether every token of a record was chosen by at least that margin; a forced marker was not chosen."""
         thought, marker, answer = record.raw_output.partition(THINK_CLOSE)
         parts = [(thought, True), (marker, not record.budget_forced), (answer, True)]
         encode = self.processor.tokenizer.encode
         written = [(token, chosen) for text, chosen in parts for token in encode(text, allow_special=True)]
-        return self.margin(self._prompt(task, record.sample_id), written) > SURE
+        return self.margin(self._prompt(task, record.sample_id), written) > least
 
     @torch.no_grad()
     def margin(self, inputs: Mapping[str, Any], written: Sequence[tuple[int, bool]]) -> float:

@@ -57,6 +57,13 @@ def stop_ids(folder: Path) -> tuple[int, ...]:
     return tuple(sorted(ids))
 
 
+def served_form(folder: Path, target: Path) -> None:
+    """Write the folder that vLLM loads in a checkpoint's place: with our processor file, and no other code."""
+    from kvl_eval.model.kimi_vl.vllm_export import write_served
+
+    write_served(folder, target)
+
+
 def cost_shape(folder: Path) -> CostShape:
     """Sizes from which the cost of a prompt is counted."""
     config = KimiVLConfig.from_folder(folder)
@@ -109,4 +116,5 @@ ARCHITECTURE = Architecture(
     cost_shape=cost_shape,
     attention="latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
     whole_classes=("MoonViT", "Projector", "DecoderLayer"),
+    served_form=served_form,
 )

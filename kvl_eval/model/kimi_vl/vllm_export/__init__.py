@@ -13,17 +13,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kvl_eval.decode import Json
 from kvl_eval.errors import CheckpointError
+from kvl_eval.model.files import read_json
+from kvl_eval.model.kimi_vl.architecture import ARCHITECTURE
 from kvl_eval.model.kimi_vl.model import KimiVL
 from kvl_eval.model.kimi_vl.processor import KimiVLProcessor
 from kvl_eval.model.kimi_vl.tokenizer import PATTERN, KimiTokenizer
 from kvl_eval.model.kimi_vl.weights import save_checkpoint
+from kvl_eval.model.weight_files import INDEX, weight_files
+from kvl_eval.model.weights import write_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LATENT_EPS = 1e-6  # of the latent norms in the published code; vLLM gives them `rms_norm_eps`
 WIDTHS = {"kv_lora_rank": 512, "qk_rope_head_dim": 64}  # what vLLM's CPU kernel computes
+LARGEST_COPY = 256 * 2**20  # bytes of weights that are written anew
 CLASSES = Path(__file__).resolve().parent / "kimi_vl_processing.py"
 PROCESSOR = {
     "AutoProcessor": f"{CLASSES.stem}.KimiVLProcessor",
@@ -38,14 +44,58 @@ def export_for_vllm(source: str | Path, target: str | Path, *, revision: str | N
     lacks, named by `auto_map`; the server needs `--trust-remote-code` for these two classes only.
     Raises: CheckpointError, for a geometry that vLLM's CPU kernel cannot compute, or a folder that is not empty.
     """
-    target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CheckpointError("export.target", f"{target} is not an empty folder", fix="name a new folder")
+    target = _empty(Path(target))
     model = KimiVL.from_pretrained(source, revision=revision, dtype=torch.float32, device="cpu")
     processor = KimiVLProcessor.from_pretrained(source, revision=revision)
     _check_widths(model)
     _scale_latents(model)
     save_checkpoint(model, target, dtype=torch.float32)
+    _write_processor(processor, target)
+
+
+def link_for_vllm(source: str | Path, target: str | Path) -> None:
+    """Write a folder that `vllm serve` loads, whose weights are those of a local checkpoint, linked and not copied.
+
+    For checkpoints that are too large to be written anew, or quantized. Latent norms have vLLM's `rms_norm_eps` there.
+    No file of the checkpoint names code any more but ours. Raises: CheckpointError.
+    """
+    source, target = Path(source), _empty(Path(target))
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(target / "config.json", without_code(read_json(source / "config.json")))
+    write_json(target / "generation_config.json", {"eos_token_id": list(ARCHITECTURE.stop_ids(source))})
+    paths = weight_files(source)
+    for path in [*paths, *source.glob(INDEX)]:
+        (target / path.name).symlink_to(path.resolve())
+    _write_processor(KimiVLProcessor.from_pretrained(source), target)
+
+
+def write_served(source: Path, target: Path) -> None:
+    """Write the folder that a server of our own loads: exact where the checkpoint is small, else linked."""
+    config = read_json(source / "config.json")
+    size = sum(path.stat().st_size for path in weight_files(source))
+    if size > LARGEST_COPY or config.get("quantization_config"):
+        link_for_vllm(source, target)
+    else:
+        export_for_vllm(source, target)
+
+
+def without_code(values: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields of a configuration without those that name code, at every depth."""
+    return {
+        name: without_code(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if name != "auto_map"
+    }
+
+
+def _empty(target: Path) -> Path:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CheckpointError("export.target", f"{target} is not an empty folder", fix="name a new folder")
+    return target
+
+
+def _write_processor(processor: KimiVLProcessor, target: Path) -> None:
+    """Everything but configuration and weights."""
     processor.save(target)
     fast_tokenizer(processor.tokenizer).save(str(target / "tokenizer.json"))
     _change(target / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
