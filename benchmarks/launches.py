@@ -105,7 +105,7 @@ def _row(rows: int, step: Step) -> Row:
     launches = step.launches.total()
     most = ", ".join(f"{count} {name}" for name, count in step.launches.most_common(6))
     return Row(
-        what=f"decode step, full size, {rows} row{'s' * (rows > 1)}: launches ({most}); reads by the host: {step.reads}",
+        what=f"decode step, {rows} row{'s' * (rows > 1)}: launches ({most}); reads by the host: {step.reads}",
         against="before",
         ours=f"{launches:,}",
         theirs=f"{BEFORE:,}",
