@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.measure import Row, alternate, main, speedup
 from kvl_eval.model import TextConfig
 from kvl_eval.model.kimi_vl.attention import Attention
-from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.kimi_vl.rope import text_angles, text_turn, turn_of
 
 Heads = tuple[Tensor, Tensor, Tensor]
 
@@ -36,8 +36,9 @@ def held(attention: Attention, tokens: int) -> tuple[Tensor, Tensor]:
     """What a cache holds behind `tokens` tokens, (1, T, W), and the queries of the last one, (1, 1, A, D)."""
     config = attention.config
     x = torch.randn(1, tokens, config.hidden_size, dtype=attention.o_proj.weight.dtype)
-    angles = text_angles(torch.arange(tokens)[None], config.qk_rope_head_dim, config.rope_theta)
-    return attention.latents(x, angles), attention.queries(x[:, -1:], angles[:, -1:])
+    turn = text_turn(torch.arange(tokens)[None], config.qk_rope_head_dim, config.rope_theta, x.dtype)
+    queries, latents = attention.queries_and_latents(x, turn)
+    return latents, queries[:, -1:]
 
 
 def expanded_heads(attention: Attention, latents_BTW: Tensor, q_BSAD: Tensor) -> Heads:
@@ -89,9 +90,10 @@ class OneStep:
         config = attention.config
         self.attention, self.layer = attention, transformers_layer(attention)
         self.x = torch.randn(1, tokens + 1, config.hidden_size)
-        self.angles = text_angles(torch.arange(tokens + 1)[None], config.qk_rope_head_dim, config.rope_theta)
-        self.latents = attention.latents(self.x, self.angles)
-        both = torch.cat([self.angles, self.angles], dim=-1)
+        angles = text_angles(torch.arange(tokens + 1)[None], config.qk_rope_head_dim, config.rope_theta)
+        self.turn = turn_of(angles, self.x.dtype)
+        _, self.latents = attention.queries_and_latents(self.x, self.turn)
+        both = torch.cat([angles, angles], dim=-1)
         self.positions = (both.cos(), both.sin())
         self.filled()
 
@@ -109,9 +111,8 @@ class OneStep:
 
     def ours(self) -> Tensor:
         last = slice(self.x.shape[1] - 1, None)
-        new = self.attention.latents(self.x[:, last], self.angles[:, last])
+        queries, new = self.attention.queries_and_latents(self.x[:, last], self.turn[:, last])
         self.latents[:, last] = new
-        queries = self.attention.queries(self.x[:, last], self.angles[:, last])
         return self.attention.o_proj(self.attention.absorbed(queries, self.latents, None))  # type: ignore[no-any-return]
 
     def theirs(self) -> Tensor:

@@ -15,14 +15,14 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.backends.base import Description, Limits, Request, Settings
 from kvl_eval.backends.checkpoint import Checkpoint
+from kvl_eval.backends.engine_args import engine_args
 from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
 from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.backends.model_thread import ModelThread
@@ -31,7 +31,7 @@ from kvl_eval.engine.cost import CostRule
 from kvl_eval.engine.prompt_maker import PromptMaker
 from kvl_eval.engine.requests import Event, Prompt, Stream
 from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
-from kvl_eval.errors import ConfigError, PromptError, SampleError
+from kvl_eval.errors import PromptError, SampleError
 from kvl_eval.media.fit import tokens_of
 from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.files import read_json
@@ -64,15 +64,6 @@ class EngineJob(Job):
     prompt: Prompt | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineArgs:
-    """The model arguments: prompt tokens of a step, tokens of a page of the cache, threads of a CPU."""
-
-    prefill_chunk: int = 2048
-    page_size: int = 64
-    threads: int | None = None
-
-
 class TorchEngine:
     """The bundled engine behind the `Backend` protocol.
 
@@ -92,7 +83,7 @@ class TorchEngine:
         self.family = family
         self.settings = settings.engine
         self.idle_seconds = 0.0  # in which the model waited for pictures
-        self._args = _engine_args(settings.engine.model_args)
+        self._args = engine_args(settings.engine.model_args)
         self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
         folder = self._checkpoint.folder(weights=False)
         refuse_form(folder)
@@ -160,7 +151,10 @@ class TorchEngine:
             text_tokens=lambda text: len(self.text.encode(text)),
             prompt_size=self._prompts.size,
             cost=CostRule(
-                shape=self._cost_shape, dtype=self._dtype(), device=self._device(), chunk=self._args.prefill_chunk
+                shape=self._cost_shape,
+                dtype=self._dtype(),
+                device=self._device(),
+                chunk=self._args.chunk_on(self._device()),
             ),
         )
 
@@ -253,13 +247,13 @@ class TorchEngine:
             self._markers,
         )
         rows = self.settings.batch_size or AUTO_ROWS.get(model.device.type, AUTO_ROWS_ELSEWHERE)
-        page_size = self._args.page_size
+        page_size = self._args.page_on(model.device.type)
         pages = page_limit(
             model.new_pool(page_size=page_size),
             self.context,
             self.settings.kv_cache_gb,
         )
-        chunk = self._args.prefill_chunk
+        chunk = self._args.chunk_on(model.device.type)
         batch = Batch(model, rows=rows, chunk=chunk, pages=pages, page_size=page_size, prepare=self.rule.normalized)
         batch.reserve()
         self._counts = batch.counts
@@ -363,22 +357,3 @@ def _run_a_while(batch: Batch) -> list[Event]:
     while batch.busy and not events and time.perf_counter() < end:
         events = batch.step()
     return events
-
-
-def _engine_args(values: Mapping[str, Json]) -> EngineArgs:
-    """The arguments, checked. Raises: ConfigError."""
-    names = [argument.name for argument in fields(EngineArgs)]
-    counts: dict[str, int] = {}
-    for name, value in values.items():
-        if name not in names:
-            near = get_close_matches(name, names)
-            raise ConfigError(
-                "config.model_args",
-                f"no model argument {name!r}",
-                why=f"there are {', '.join(names)}",
-                fix=", ".join(near),
-            )
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError("config.model_args", f"{name}={value!r} is no whole number above 0")
-        counts[name] = value
-    return EngineArgs(**counts)

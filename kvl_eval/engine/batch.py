@@ -140,12 +140,12 @@ class Batch:
         """The prompt with its pictures' features in place, and what a stream had generated behind it."""
         prompt = waiting.prompt
         features = self.features[prompt.pictures] if prompt.grids else None
-        embedded = self.model.embed(self._tensor(prompt.ids), features, prompt.grids)
+        embedded = self.model.embed(torch.tensor([prompt.ids], dtype=torch.long), features, prompt.grids)
         if waiting.stream is None or not waiting.stream.trajectory.fed:
             return embedded
         embeds, positions, start = embedded
         # A placeholder that the model wrote itself stands for no picture.
-        written = self.model.embed(self._tensor(waiting.stream.trajectory.fed)).embeds
+        written = self.model.embed(torch.tensor([waiting.stream.trajectory.fed], dtype=torch.long)).embeds
         end = start + written.shape[1]
         behind = torch.arange(start, end, device=positions.device).expand(*positions.shape[:-1], -1)
         return Embedded(torch.cat([embeds, written], dim=1), torch.cat([positions, behind], dim=-1), end)
@@ -164,9 +164,6 @@ class Batch:
                 self.features.put(pictures, part.clone() if len(due) > 1 else part)
         for prompt in prompts:
             prompt.pixel_values = None
-
-    def _tensor(self, ids: Sequence[int]) -> Tensor:
-        return torch.tensor([ids], dtype=torch.long, device=self.model.device)
 
     # -- decoding
 

@@ -114,6 +114,7 @@ class VisionLanguageModel(Protocol):
     def embed(self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()) -> Embedded:
         """One sequence of ids, (1, S) int64, with visual tokens (M, H) in place of its placeholders, in reading order.
 
+        Ids may lie on the host; then the device is not waited for.
         Without features every id is text, a placeholder that the model wrote itself included. For the tokens of a
         decode step, which belong to different sequences, ids are (B, 1); the engine takes `embeds` (B, 1, H) of these
         alone.

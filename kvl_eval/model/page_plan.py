@@ -1,17 +1,18 @@
 """How a decode step reads the pages of its rows: as they lie, picked, or once for all rows that share them.
 
-Shapes: N pages, P tokens a page, W values a token, G rows that attend to a page.
+Shapes: N pages, P tokens a page, W values a token, G rows that attend to a page, B rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kvl_eval.model.tensors import index_tensor
+from kvl_eval.model.block_table import BlockTable, Pairs, Whole
 
 AT_ONCE = {"cpu": 8}  # pages, times rows, of a shared run from which it is read by itself and not picked for each row
 AT_ONCE_ELSEWHERE = 512  # where picking is fast, and starting an operation is not
@@ -32,8 +33,9 @@ class OwnedPages(NamedTuple):
 
     def to(self, device: torch.device) -> OwnedPages:
         """The same on a device."""
-        pages = self.pages if isinstance(self.pages, slice) else self.pages.to(device)
-        return OwnedPages(pages, self.owners.to(device), self.starts.to(device))
+        pages = self.pages if isinstance(self.pages, slice) else self.pages.to(device, non_blocking=True)
+        owners = self.owners.to(device, non_blocking=True)
+        return OwnedPages(pages, owners, self.starts.to(device, non_blocking=True))
 
     def latents(self, store: Tensor) -> Tensor:
         """The pages, (N, P, W)."""
@@ -57,7 +59,7 @@ class SharedPages(NamedTuple):
 
     def to(self, device: torch.device) -> SharedPages:
         """The same on a device."""
-        return SharedPages(self.pages, self.owners.to(device))
+        return SharedPages(self.pages, self.owners.to(device, non_blocking=True))
 
     def latents(self, store: Tensor) -> Tensor:
         """The long page, (1, N * P, W)."""
@@ -72,54 +74,81 @@ PageGroup = OwnedPages | SharedPages
 """Pages that are read together."""
 
 
-def plan_parts(rows: Sequence[Sequence[int]], used: int, page_size: int, device: torch.device) -> list[PageGroup]:
-    """How the pages of some rows are read, where the first `used` pages of the store are in use.
+def plan_parts(table: BlockTable, used: int, page_size: int, device: torch.device) -> list[PageGroup]:
+    """How the pages of some rows are read on a device, where the first `used` pages of the store are in use.
 
     The store is read as it lies, each page for one of its rows. What further rows share with that one is read once
     more for all of them together where it is long, and picked for each of them where it is short. Where most pages
     belong to none of the rows, for instance to a long prompt on its way in, nothing is read as it lies.
+    Returns: parts that lie on the host.
     """
-    holders: dict[int, list[int]] = {}
-    starts: dict[int, int] = {}
-    for row, pages in enumerate(rows):
-        for place, page in enumerate(pages):
-            holders.setdefault(page, []).append(row)
-            starts[page] = place * page_size
+    pairs = table.pairs()
     parts: list[PageGroup] = []
-    nobody = len(rows)
-    whole = used if used <= 2 * sum(map(len, rows)) else 0
-    if whole:
-        owners = [holders.get(page, [nobody])[0] for page in range(whole)]
-        parts.append(_owned(slice(0, whole), owners, [starts.get(page, 0) for page in range(whole)], device))
-        holders = {page: others for page, (_, *others) in holders.items() if others}
-    picked: list[tuple[int, int, int]] = []
-    for first, end, owners in _runs(holders):
-        long = (end - first) * len(owners) >= AT_ONCE.get(device.type, AT_ONCE_ELSEWHERE)
-        if long and len(owners) > 1:
-            parts.append(SharedPages(slice(first, end), index_tensor(owners, device)[None]))
-        elif long:  # the last page of a row is its own, and not full
-            begins = [starts[page] for page in range(first, end)]
-            parts.append(_owned(slice(first, end), owners * len(begins), begins, device))
-        else:
-            picked += [(page, row, starts[page]) for page in range(first, end) for row in owners]
-    if picked:
-        pages, owners, begins = (list(values) for values in zip(*picked, strict=True))
-        parts.append(_owned(index_tensor(pages, device), owners, begins, device))
+    if 0 < used <= 2 * len(pairs.pages):
+        owners, starts = np.full(used, len(table.tables)), np.zeros(used, np.int64)
+        owners[pairs.pages[::-1]] = pairs.rows[::-1]  # of several rows the first
+        starts[pairs.pages] = pairs.places * page_size
+        parts.append(_owned(slice(0, used), owners, starts))
+        pairs = pairs.picked(owners[pairs.pages] != pairs.rows)
+    if len(pairs.pages):
+        parts += _run_parts(pairs, page_size, AT_ONCE.get(device.type, AT_ONCE_ELSEWHERE))
     return parts
 
 
-def _owned(pages: slice | Tensor, owners: Sequence[int], starts: Sequence[int], device: torch.device) -> OwnedPages:
-    return OwnedPages(pages, index_tensor(owners, device)[:, None], index_tensor(starts, device))
+def _run_parts(pairs: Pairs, page_size: int, at_once: int) -> list[PageGroup]:
+    """Parts of runs: long ones by themselves, all others picked together."""
+    pairs = pairs.picked(np.lexsort((pairs.rows, pairs.pages)))
+    runs = _runs(pairs)
+    parts: list[PageGroup] = []
+    long = runs.lengths * runs.owners >= at_once
+    for pair, length, count in zip(runs.pairs[long], runs.lengths[long], runs.owners[long], strict=True):
+        first, owners = int(pairs.pages[pair]), pairs.rows[pair : pair + count]
+        pages = slice(first, first + int(length))
+        if count > 1:
+            parts.append(SharedPages(pages, torch.from_numpy(owners.copy())[None]))
+        else:  # the last page of a row is its own, and not full
+            starts = pairs.places[pair : pair + length] * page_size
+            parts.append(_owned(pages, owners.repeat(length), starts))
+    if not long.all():
+        rest = pairs.picked(~long.repeat(runs.lengths * runs.owners))
+        parts.append(_owned(torch.from_numpy(rest.pages), rest.rows, rest.places * page_size))
+    return parts
 
 
-def _runs(holders: Mapping[int, list[int]]) -> Iterator[tuple[int, int, list[int]]]:
-    """(first, end, rows) of neighbouring pages that the same rows hold."""
-    first = end = -1
-    for page in sorted(holders):
-        if page != end or holders[page] != holders[first]:
-            if end > first:
-                yield first, end, holders[first]
-            first = page
-        end = page + 1
-    if end > first:
-        yield first, end, holders[first]
+def _owned(pages: slice | Tensor, owners: Whole, starts: Whole) -> OwnedPages:
+    return OwnedPages(pages, torch.from_numpy(owners)[:, None], torch.from_numpy(starts))
+
+
+class _Runs(NamedTuple):
+    """Neighbouring pages that the same rows hold: first pair, pages and rows of each run."""
+
+    pairs: Whole
+    lengths: Whole
+    owners: Whole
+
+
+def _runs(pairs: Pairs) -> _Runs:
+    """Of pairs that are ordered by page and row."""
+    firsts = np.flatnonzero(np.diff(pairs.pages, prepend=-1))  # the first pair of each page
+    counts = np.diff(firsts, append=len(pairs.pages))
+    ahead = np.maximum(np.arange(len(pairs.pages)) - counts.repeat(counts), 0)  # the same row's pair of the page before
+    alike = np.logical_and.reduceat(pairs.rows == pairs.rows[ahead], firsts)
+    pages = pairs.pages[firsts]
+    alike[1:] &= (np.diff(pages) == 1) & (np.diff(counts) == 0)
+    alike[0] = False
+    begins = np.flatnonzero(~alike)
+    return _Runs(firsts[begins], np.diff(begins, append=len(pages)), counts[begins])
+
+
+def row_entries(parts: Sequence[PageGroup], rows: int) -> Tensor:
+    """Where each row's results stand among those of all parts, one for each page and owner: (B, most of a row) int64.
+
+    In the order of the parts; -1 behind a row's last one.
+    """
+    owners = torch.cat([part.owners.flatten() for part in parts]).numpy()
+    order = np.argsort(owners.astype(np.int32), kind="stable")
+    counts = np.bincount(owners, minlength=rows)[:rows]
+    order, owners = order[: counts.sum()], np.arange(rows).repeat(counts)  # nobody's stand last
+    entries = np.full((rows, counts.max()), -1)
+    entries[owners, np.arange(len(order)) - (counts.cumsum() - counts).repeat(counts)] = order
+    return torch.from_numpy(entries)

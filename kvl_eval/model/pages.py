@@ -29,12 +29,14 @@ class PageTable:
     """Where a sequence's tokens lie: its k-th page holds the tokens from k * page_size on.
 
     Attributes:
-        offset: what is added to a generated token's place in the sequence to get its position.
+        offset:  what is added to a generated token's place in the sequence to get its position.
+        version: grows whenever the pages change.
     """
 
     pages: list[int] = field(default_factory=list)
     length: int = 0
     offset: int = 0
+    version: int = 0
 
 
 class PagePool:
@@ -115,11 +117,13 @@ class PagePool:
             for place in self._written(table, count):
                 if place >= len(table.pages):
                     table.pages.append(self._take(table))
+                    table.version += 1
                     fresh.append(table.pages[-1])
                 elif self._is_shared(table, place):
                     self._holders[table.pages[place]].remove(table)
                     copies.append((table.pages[place], self._take(table)))
                     table.pages[place] = copies[-1][1]
+                    table.version += 1
         self.changes += 1
         self.copied += len(copies)
         self._copy(copies)
@@ -139,6 +143,7 @@ class PagePool:
             raise ValueError(f"the sequence holds {table.length} tokens and cannot be cut to {length}")
         kept = self.pages_for(length)
         dropped, table.pages, table.length = table.pages[kept:], table.pages[:kept], length
+        table.version += bool(dropped)
         for page in dropped:
             self._holders[page].remove(table)
         self._close_gaps([page for page in dropped if not self._holders[page]])
@@ -189,6 +194,7 @@ class PagePool:
             place = holders[0].pages.index(source)
             for table in holders:
                 table.pages[place] = target
+                table.version += 1
         del self._holders[left:]
         self.changes += 1
         self._copy(moves)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kvl_eval.model.block_table import BlockTable
 from kvl_eval.model.held import Packed, Pages
 from kvl_eval.model.page_plan import PageGroup, plan_parts
 from kvl_eval.model.pages import PagePool, PageTable
@@ -75,6 +76,7 @@ class StepRows:
     def __init__(self, pool: PagePool, tables: Sequence[PageTable]) -> None:
         self.pool = pool
         self.tables = list(tables)
+        self.block_table = BlockTable(tables)
         self._plan: _ReadPlan | None = None
         self._reads: dict[torch.device, _Reads] = {}  # of the step under way; brought to a device once
 
@@ -88,8 +90,9 @@ class StepRows:
         self.pool.extend(self.tables, 1)
         device, page_size = self.pool.layers[0].device, self.pool.page_size
         if self._plan is None or self._plan.changes != self.pool.changes:
-            pages = [table.pages for table in self.tables]
-            self._plan = _ReadPlan(self.pool.changes, plan_parts(pages, self.pool.used, page_size, device))
+            self.block_table.update()
+            parts = plan_parts(self.block_table, self.pool.used, page_size, device)
+            self._plan = _ReadPlan(self.pool.changes, [part.to(device) for part in parts])
         seen = index_tensor([*(length + 1 for length in self.lengths), 0], device)
         parts = [(part, part.hidden(seen, page_size)) for part in self._plan.parts]
         self._reads = {device: _Reads(_new_slots(self.pool, self.tables, [1] * len(self.tables)), parts)}

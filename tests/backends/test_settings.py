@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvl_eval.backends.base import CONCERNS, SETTINGS, Settings
+from kvl_eval.backends.engine_args import engine_args
 from kvl_eval.decode import DecodeError, decode, encode_object
 
 FORMER = (  # as the first release stored them
@@ -54,3 +55,10 @@ def test_a_name_belongs_to_one_concern() -> None:
 def test_a_wrong_value_is_named_without_its_concern() -> None:
     with pytest.raises(DecodeError, match=r"^settings\.frames: \"many\""):
         decode(Settings, {"frames": "many"}, "settings")
+
+
+@pytest.mark.parametrize(("device", "chunk", "page"), [("cpu", 2048, 64), ("cuda:1", 8192, 256), ("mps", 8192, 256)])
+def test_chunks_and_pages_are_larger_on_accelerators_unless_asked_otherwise(device: str, chunk: int, page: int) -> None:
+    assert (engine_args({}).chunk_on(device), engine_args({}).page_on(device)) == (chunk, page)
+    asked = engine_args({"prefill_chunk": 7, "page_size": 3})
+    assert (asked.chunk_on(device), asked.page_on(device)) == (7, 3)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kvl_eval.model import KimiVL, TextConfig
 from kvl_eval.model.kimi_vl.attention import Attention
-from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.kimi_vl.rope import text_turn
 from kvl_eval.model.pages import Devices
 from kvl_eval.model.tensors import cache_mask, index_tensor
 
@@ -108,13 +108,14 @@ class LatentCache:
 
 
 def attend(
-    attention: Attention, x: Tensor, angles: Tensor, mask: Tensor | None, cache: LatentCache, layer: int
+    attention: Attention, x: Tensor, turn: Tensor, mask: Tensor | None, cache: LatentCache, layer: int
 ) -> Tensor:
     """One layer's attention of new tokens over what the rows hold and themselves."""
     starts = any(cache.lengths)
-    held = cache.write(layer, attention.latents(x, angles))
+    queries, latents = attention.queries_and_latents(x, turn)
+    held = cache.write(layer, latents)
     form = attention.absorbed if x.shape[1] == 1 and starts else attention.expanded
-    return attention.o_proj(form(attention.queries(x, angles), held, mask))
+    return attention.o_proj(form(queries, held, mask))
 
 
 @torch.no_grad()
@@ -124,10 +125,10 @@ def forward_block(model: KimiVL, embeds: Tensor, cache: LatentCache, counts: Seq
     counts = [size] * rows if counts is None else list(counts)
     mask = cache.prepare(size)
     positions = index_tensor(cache.lengths, embeds.device)[:, None] + torch.arange(size, device=embeds.device)
-    angles = text_angles(positions, decoder.config.qk_rope_head_dim, decoder.config.rope_theta)
+    turn = text_turn(positions, decoder.config.qk_rope_head_dim, decoder.config.rope_theta, embeds.dtype)
     x = embeds
     for number, layer in enumerate(decoder.layers):
-        x = x + attend(layer.self_attn, layer.input_layernorm(x), angles, mask, cache, number)
+        x = x + attend(layer.self_attn, layer.input_layernorm(x), turn, mask, cache, number)
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     cache.advance(counts)
     ends = index_tensor(counts, x.device) - 1

@@ -7,7 +7,7 @@ import torch
 
 from kvl_eval.model import KimiVL, KimiVLConfig, TextConfig
 from kvl_eval.model.kimi_vl.attention import Attention
-from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.kimi_vl.rope import text_turn
 from kvl_eval.model.pages import PagePool, PageTable
 from kvl_eval.model.rows import PromptRows, StepRows
 from kvl_eval.model.tensors import cache_mask
@@ -41,9 +41,8 @@ def test_absorbed_weights_equal_expanded_heads(config: TextConfig, starts: list[
     attention = random_attention(config)
     rows, held = len(starts), max(starts)
     x = torch.randn(rows, held + count, 32)
-    angles = text_angles(torch.arange(held + count).expand(rows, -1), 8, config.rope_theta)
-    latents = attention.latents(x, angles)
-    queries = attention.queries(x, angles)
+    turn = text_turn(torch.arange(held + count).expand(rows, -1), 8, config.rope_theta, x.dtype)
+    queries, latents = attention.queries_and_latents(x, turn)
     new = torch.tensor(starts)[:, None] + torch.arange(count)
     q = torch.stack([queries[row, places] for row, places in enumerate(new)])
     mask = torch.arange(held + count) <= new[..., None]
@@ -60,8 +59,9 @@ def test_a_chunk_behind_others_needs_no_mask(
 ) -> None:
     attention = random_attention(CONFIG).to(dtype)
     x = torch.randn(rows, held + count, 32, dtype=dtype)
-    angles = text_angles(torch.arange(held + count).expand(rows, -1), 8, CONFIG.rope_theta)
-    latents, queries = attention.latents(x, angles), attention.queries(x, angles)[:, held:]
+    turn = text_turn(torch.arange(held + count).expand(rows, -1), 8, CONFIG.rope_theta, dtype)
+    queries, latents = attention.queries_and_latents(x, turn)
+    queries = queries[:, held:]
     mask = torch.arange(held + count) <= held + torch.arange(count)[:, None]
     expected = attention.expanded(queries, latents, mask.expand(rows, -1, -1))
     apart = attention.expanded_apart(queries, latents)
@@ -73,8 +73,8 @@ def test_a_chunk_behind_others_needs_no_mask(
 def test_cached_attention_equals_attention_over_everything() -> None:
     attention = random_attention(CONFIG)
     x = torch.randn(1, 9, 32)
-    angles = text_angles(torch.arange(9)[None], 8, CONFIG.rope_theta)
-    expected = attention(x, angles)
+    turn = text_turn(torch.arange(9)[None], 8, CONFIG.rope_theta, x.dtype)
+    expected = attention(x, turn)
     pool, table = PagePool(layers=1, width=CONFIG.latent_size, page_size=4), PageTable()
     found, start = [], 0
     for count in (4, 1, 3, 1):
@@ -83,7 +83,7 @@ def test_cached_attention_equals_attention_over_everything() -> None:
         if count > 1:
             rows = PromptRows(pool, [table], [count], torch.arange(start, start + count)[None])
         assert rows.prepare().tolist() == [list(range(start, start + count))]
-        found.append(attention.forward_cached(x[:, part], angles[:, part], rows, 0))
+        found.append(attention.forward_cached(x[:, part], turn[:, part], rows, 0))
         rows.advance()
         start += count
     torch.testing.assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)

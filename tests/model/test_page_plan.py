@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvl_eval.model import KimiVL, TextConfig
+from kvl_eval.model.block_table import BlockTable
 from kvl_eval.model.generate import decode_step, prefill
-from kvl_eval.model.page_plan import plan_parts
+from kvl_eval.model.page_plan import plan_parts, row_entries
 from kvl_eval.model.pages import PagePool, PageTable
 from kvl_eval.model.rows import StepRows
 from tests.model.latent_cache import decode_block, new_cache, prefill_block
@@ -41,7 +42,7 @@ def test_every_token_is_read_once_for_each_row(data: st.DataObject, page_size: i
     store = torch.arange(pool.used * page_size).view(pool.used, page_size, 1)
     seen = torch.tensor([*(table.length + 1 for table in rows), 0])
     read: list[Counter[int]] = [Counter() for _ in (*rows, None)]
-    for part in plan_parts([table.pages for table in rows], pool.used, page_size, torch.device("cpu")):
+    for part in plan_parts(BlockTable(rows), pool.used, page_size, torch.device("cpu")):
         latents, hidden = part.latents(store)[..., 0], part.hidden(seen, page_size)
         assert latents.shape[0] == part.owners.shape[0]
         assert hidden is None or hidden.shape == latents.shape
@@ -80,7 +81,7 @@ def test_what_many_rows_share_is_read_once_for_all_of_them() -> None:
     first = grown(pool, PageTable(), 400)
     tables = [first, *(pool.fork(first) for _ in range(9))]
     pool.extend(tables, 3)
-    parts = plan_parts([table.pages for table in tables], pool.used, 4, torch.device("cpu"))
+    parts = plan_parts(BlockTable(tables), pool.used, 4, torch.device("cpu"))
     assert sum(part.latents(pool.layers[0]).shape[:2].numel() for part in parts) == (pool.used + 100) * 4
     assert all(isinstance(part.pages, slice) for part in parts)
 
@@ -106,3 +107,33 @@ def test_rows_that_share_a_long_beginning_get_the_logits_of_one_block(tiny: Path
             prefill(model, others, pool, outside)
         found = decode_step(model, [token] * len(tables), rows)
         torch.testing.assert_close(found, torch.cat([one[step] for one in expected]), atol=1e-9, rtol=0)
+
+
+def test_a_step_in_which_one_row_takes_a_page_writes_one_row_of_the_table() -> None:
+    """64 rows of 9,000 tokens: the work on the table is that of the rows whose pages changed."""
+    pool = PagePool(layers=1, width=1)
+    tables = [grown(pool, PageTable(), 9000 + row) for row in range(64)]
+    rows = StepRows(pool, tables)
+    touched, pages = [rows.block_table.touched], pool.used
+    for _ in range(30):
+        rows.prepare()
+        rows.advance()
+        touched.append(rows.block_table.touched)
+    assert touched == list(range(64, 64 + 31)), "each step one row comes to the end of its last page"
+    assert pool.used == pages + 30
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_entries_name_what_a_row_reads_in_the_order_of_the_parts(data: st.DataObject) -> None:
+    pool = PagePool(layers=1, width=1, page_size=2)
+    tables = [grown(pool, PageTable(), data.draw(st.integers(1, 40)))]
+    for _ in range(data.draw(st.integers(0, 5))):
+        tables.append(pool.fork(data.draw(st.sampled_from(tables))))
+        grown(pool, tables[-1], data.draw(st.integers(1, 9)))
+    rows = data.draw(st.permutations(tables))[: data.draw(st.integers(1, len(tables)))]
+    parts = plan_parts(BlockTable(rows), pool.used, 2, torch.device("cpu"))
+    owners = torch.cat([part.owners.flatten() for part in parts])
+    for row, entries in enumerate(row_entries(parts, len(rows)).tolist()):
+        expected = (owners == row).nonzero()[:, 0].tolist()
+        assert entries == expected + [-1] * (len(entries) - len(expected))

@@ -15,7 +15,7 @@ from kvl_eval.errors import PromptError
 from kvl_eval.model import KimiVL
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.processor import normalize
-from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
+from kvl_eval.model.kimi_vl.rope import rotate, turn_of, vision_angles
 from kvl_eval.model.kimi_vl.vision import Block, attend_per_image
 from kvl_eval.model.precision import wide
 from kvl_eval.pictures import Grid
@@ -31,9 +31,9 @@ def test_patch_embedding_and_blocks(model: KimiVL, parts: dict[str, Tensor]) -> 
     grids, tower = [(6, 8)], model.vision_tower
     x = tower.patch_embed(parts["pixel_values"], grids)
     torch.testing.assert_close(x, parts["patch_embed_plus_pos"], atol=2e-5, rtol=0)
-    angles = vision_angles(6, 8, tower.config.head_dim)
+    turn = turn_of(vision_angles(6, 8, tower.config.head_dim), x.dtype)
     for index, block in enumerate(tower.encoder.blocks):
-        x = block(x, angles, grids)
+        x = block(x, turn, grids)
         torch.testing.assert_close(x, parts[f"block{index}"], atol=2e-5, rtol=0)
     torch.testing.assert_close(tower.encoder.final_layernorm(x), parts["final_layernorm"], atol=2e-5, rtol=0)
 
@@ -154,7 +154,7 @@ def test_no_tensor_grows_with_the_square_of_all_patches(model: KimiVL) -> None:
         grids = [(8, 8)] * images
         counter = FlopCounterMode(display=False)
         with counter:
-            block(torch.randn(64 * images, 72), torch.randn(64 * images, 18), grids)
+            block(torch.randn(64 * images, 72), torch.randn(64 * images, 2, 18), grids)
         return counter.get_total_flops()
 
     assert work(16) == 16 * work(1)
@@ -179,6 +179,6 @@ def test_grids_that_cannot_be_are_refused(
 
 def test_rotation_keeps_lengths_and_dtype() -> None:
     x = torch.randn(5, 8, dtype=torch.bfloat16)
-    turned = rotate(x, torch.randn(5, 4))
+    turned = rotate(x, turn_of(torch.randn(5, 4), x.dtype))
     assert turned.dtype == torch.bfloat16
     torch.testing.assert_close(turned.float().norm(dim=-1), x.float().norm(dim=-1), atol=3e-2, rtol=0)

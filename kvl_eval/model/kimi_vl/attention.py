@@ -12,14 +12,17 @@ J = R / 2, D = L + R, V value size, C latent size (`kv_lora_rank`), W = C + R; N
 share it.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import accumulate
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.model.base import Packed, Pages, Rows
+from kvl_eval.model.joined import Joint, laid_together, products
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
 from kvl_eval.model.precision import wide, wide_dtype
@@ -63,33 +66,41 @@ class Attention(nn.Module):
             config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
         )
         self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)
+        self._joint: Joint | None = None
 
-    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None = None) -> Tensor:
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._joint = laid_together(self._inputs())
+        return self
+
+    def _inputs(self) -> Sequence[nn.Module]:
+        """The maps of what comes in: to queries, or what they are made of, and to latents."""
+        return [self.q_proj if self.config.q_lora_rank is None else self.q_a_proj, self.kv_a_proj_with_mqa]
+
+    def forward(self, x_BSH: Tensor, turn_BS2J: Tensor, mask_BST: Tensor | None = None) -> Tensor:
         """Attention over the given tokens alone; causal where no mask is given."""
-        return self.o_proj(  # type: ignore[no-any-return]
-            self.expanded(self.queries(x_BSH, angles_BSJ), self.latents(x_BSH, angles_BSJ), mask_BST)
-        )
+        queries, latents = self.queries_and_latents(x_BSH, turn_BS2J)
+        return self.o_proj(self.expanded(queries, latents, mask_BST))  # type: ignore[no-any-return]
 
-    def forward_cached(self, x_BSH: Tensor, angles_BSJ: Tensor, rows: Rows, layer: int) -> Tensor:
+    def forward_cached(self, x_BSH: Tensor, turn_BS2J: Tensor, rows: Rows, layer: int) -> Tensor:
         """Attention of new tokens over what their sequences hold and themselves; their latents are written to it."""
-        latents, queries = self.latents(x_BSH, angles_BSJ), self.queries(x_BSH, angles_BSJ)
+        queries, latents = self.queries_and_latents(x_BSH, turn_BS2J)
         held = rows.write(layer, latents)
         out = self.paged(queries, held) if isinstance(held, Pages) else self.packed(queries, latents, held)
         return self.o_proj(out)  # type: ignore[no-any-return]
 
-    def queries(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
-        """(B, S, A, L + R), the rope part last and rotated."""
-        if self.config.q_lora_rank is None:
-            q = self.q_proj(x_BSH)
-        else:
-            q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x_BSH)))
-        q_nope, q_rope = self.nope_and_rope(q.view(*q.shape[:2], -1, self.config.qk_head_dim))
-        return torch.cat([q_nope, rotate(q_rope, angles_BSJ[:, :, None])], dim=-1)
+    def queries_and_latents(self, x_BSH: Tensor, turn_BS2J: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (B, S, A, L + R), the rope part last and rotated, and what the cache keeps, (B, S, W).
 
-    def latents(self, x_BSH: Tensor, angles_BSJ: Tensor) -> Tensor:
-        """What the cache keeps, (B, S, W): the latent after its norm, then the rotated rope key."""
-        latent, k_rope = self.latent_and_rope(self.kv_a_proj_with_mqa(x_BSH))
-        return torch.cat([self.kv_a_layernorm(latent), rotate(k_rope, angles_BSJ)], dim=-1)
+        That is the latent after its norm, then the rotated rope key.
+        """
+        q, kv = products(x_BSH, self._inputs(), self._joint)
+        if self.config.q_lora_rank is not None:
+            q = self.q_b_proj(self.q_a_layernorm(q))
+        q_nope, q_rope = self.nope_and_rope(q.view(*q.shape[:2], -1, self.config.qk_head_dim))
+        latent, k_rope = self.latent_and_rope(kv)
+        queries = torch.cat([q_nope, rotate(q_rope, turn_BS2J[:, :, None])], dim=-1)
+        return queries, torch.cat([self.kv_a_layernorm(latent), rotate(k_rope, turn_BS2J)], dim=-1)
 
     def nope_and_rope(self, q: Tensor) -> tuple[Tensor, Tensor]:
         size = self.config.qk_nope_head_dim

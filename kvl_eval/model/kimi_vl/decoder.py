@@ -10,7 +10,7 @@ from kvl_eval.model.base import Rows
 from kvl_eval.model.kimi_vl.attention import Attention, RMSNorm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.moe import MLP, MoE
-from kvl_eval.model.kimi_vl.rope import text_angles
+from kvl_eval.model.kimi_vl.rope import text_turn
 from kvl_eval.model.precision import wide
 
 
@@ -25,12 +25,12 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(self, x_BSH: Tensor, angles_BSJ: Tensor, mask_BST: Tensor | None, rows: Rows | None = None) -> Tensor:
+    def forward(self, x_BSH: Tensor, turn_BS2J: Tensor, mask_BST: Tensor | None, rows: Rows | None = None) -> Tensor:
         normed = self.input_layernorm(x_BSH)
         if rows is None:
-            x_BSH = x_BSH + self.self_attn(normed, angles_BSJ, mask_BST)
+            x_BSH = x_BSH + self.self_attn(normed, turn_BS2J, mask_BST)
         else:
-            x_BSH = x_BSH + self.self_attn.forward_cached(normed, angles_BSJ, rows, self.index)
+            x_BSH = x_BSH + self.self_attn.forward_cached(normed, turn_BS2J, rows, self.index)
         return x_BSH + self.mlp(self.post_attention_layernorm(x_BSH))  # type: ignore[no-any-return]
 
 
@@ -52,10 +52,11 @@ class Decoder(nn.Module):
         rows: Rows | None = None,
     ) -> Tensor:
         """Final hidden states, (B, S, H), of tokens that see each other under the mask (None: causal), or of `rows`."""
-        angles_BSJ = text_angles(positions_BS, self.config.qk_rope_head_dim, self.config.rope_theta)
+        size, theta = self.config.qk_rope_head_dim, self.config.rope_theta
+        turn_BS2J = text_turn(positions_BS, size, theta, embeds_BSH.dtype)
         x_BSH = embeds_BSH
         for layer in self.layers:
-            x_BSH = layer(x_BSH, angles_BSJ, mask_BST, rows)
+            x_BSH = layer(x_BSH, turn_BS2J, mask_BST, rows)
         return self.norm(x_BSH)  # type: ignore[no-any-return]
 
 

@@ -140,9 +140,14 @@ class KimiVL(nn.Module):
     def embed(self, ids: Tensor, features: Tensor | None = None, grids: Sequence[Grid] = ()) -> Embedded:
         """One sequence of ids (1, S) with visual tokens in place of its placeholders; without features all is text.
 
+        Ids that lie on the host are looked through there, and the device is not waited for.
         Raises: PromptError, if features are given and placeholders and visual tokens differ in number.
         """
-        embeds = self.language_model.model.embed_tokens(ids) if features is None else self.embeddings(ids, features)
+        embeds = self.language_model.model.embed_tokens(ids.to(self.device))
+        if features is not None:
+            places = (ids[0] == self.config.media_placeholder_token_id).nonzero()[:, 0]  # without a wait on the host
+            _check_slots(len(places), len(features))
+            embeds = embeds.index_copy(1, places.to(embeds.device), features.to(embeds)[None])
         size = ids.shape[1]
         return Embedded(embeds, torch.arange(size, device=embeds.device)[None], size)
 
@@ -153,14 +158,8 @@ class KimiVL(nn.Module):
         """
         embeds = self.language_model.model.embed_tokens(input_ids)
         slots = (input_ids == self.config.media_placeholder_token_id).to(embeds.device)
-        found, given = int(slots.sum()), 0 if image_features is None else len(image_features)
-        if found != given:
-            raise PromptError(
-                "image.slots",
-                f"the prompt has {found} image tokens, the images give {given}",
-                fix="build the prompt with the processor, and pass the images of the same call",
-            )
-        if image_features is None or not given:
+        _check_slots(int(slots.sum()), 0 if image_features is None else len(image_features))
+        if image_features is None or not len(image_features):
             return embeds  # type: ignore[no-any-return]
         return embeds.masked_scatter(slots[..., None], image_features.to(embeds))  # type: ignore[no-any-return]
 
@@ -188,6 +187,15 @@ class KimiVL(nn.Module):
         return self.language_model.logits(rows.last(hidden))
 
     generate = generate
+
+
+def _check_slots(slots: int, tokens: int) -> None:
+    if slots != tokens:
+        raise PromptError(
+            "image.slots",
+            f"the prompt has {slots} image tokens, the images give {tokens}",
+            fix="build the prompt with the processor, and pass the images of the same call",
+        )
 
 
 def _bounded_runs(sizes: Sequence[int], limit: int) -> list[int]:

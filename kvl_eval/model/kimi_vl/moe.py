@@ -3,12 +3,14 @@
 Shapes: T tokens, H hidden, E routed experts, I expert width, k experts a token.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kvl_eval.model.joined import Joint, laid_together, products
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.precision import wide, wide_dtype
 
@@ -25,9 +27,19 @@ class MLP(nn.Module):
         self.gate_proj = nn.Linear(hidden, inner, bias=False)
         self.up_proj = nn.Linear(hidden, inner, bias=False)
         self.down_proj = nn.Linear(inner, hidden, bias=False)
+        self._joint: Joint | None = None
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._joint = laid_together(self._inputs())
+        return self
+
+    def _inputs(self) -> Sequence[nn.Module]:
+        return [self.gate_proj, self.up_proj]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+        gate, up = products(x, self._inputs(), self._joint)
+        return self.down_proj(F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
 class Router(nn.Module):
@@ -38,15 +50,27 @@ class Router(nn.Module):
         self.config = config
         self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
         self.e_score_correction_bias = nn.Parameter(torch.empty(config.n_routed_experts))
+        self._wide: tuple[tuple[object, ...], Tensor, Tensor] | None = None  # what they were when they were widened
 
     def forward(self, x_TH: Tensor) -> tuple[Tensor, Tensor]:
         """Expert indices (T, k) and their weights (T, k), normalised and scaled, float32 or wider."""
-        scores_TE = F.linear(wide(x_TH), wide(self.weight)).sigmoid()
-        experts_Tk = self.choose(scores_TE + wide(self.e_score_correction_bias))
+        weight_EH, bias_E = self.widened()
+        scores_TE = F.linear(wide(x_TH), weight_EH).sigmoid()
+        experts_Tk = self.choose(scores_TE + bias_E)
         weights_Tk = scores_TE.gather(1, experts_Tk)
         if self.config.norm_topk_prob and self.config.num_experts_per_tok > 1:
             weights_Tk = weights_Tk / (weights_Tk.sum(-1, keepdim=True) + 1e-20)
         return experts_Tk, weights_Tk * self.config.routed_scaling_factor
+
+    def widened(self) -> tuple[Tensor, Tensor]:
+        """Weight and correction bias in float32 or wider; widened once, until they change, where no gradients flow."""
+        weight, bias = self.weight, self.e_score_correction_bias
+        if torch.is_grad_enabled() or wide_dtype(weight.dtype) == weight.dtype:
+            return wide(weight), wide(bias)
+        state = (weight.data_ptr(), weight._version, bias.data_ptr(), bias._version, weight.device)
+        if self._wide is None or self._wide[0] != state:
+            self._wide = state, wide(weight), wide(bias)
+        return self._wide[1:]
 
     def choose(self, biased_TE: Tensor) -> Tensor:
         """The top experts by biased score, out of the best groups (a group counts by its two best experts)."""

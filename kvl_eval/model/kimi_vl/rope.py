@@ -8,7 +8,7 @@ Shapes: P patches or positions, D head size, J = D / 2 rotated pairs; leading di
 import torch
 from torch import Tensor
 
-from kvl_eval.model.precision import wide
+from kvl_eval.model.precision import wide, wide_dtype
 
 
 def text_angles(positions: Tensor, dim: int, theta: float) -> Tensor:
@@ -41,15 +41,25 @@ def vision_angles(rows: int, cols: int, dim: int, device: torch.device | str | N
     return pairs.reshape(rows * cols, dim // 2)
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
+def turn_of(angles: Tensor, dtype: torch.dtype) -> Tensor:
+    """What `rotate` takes for values of a dtype: cosines and sines of the angles (..., J), as (..., 2, J)."""
+    angles = angles.to(wide_dtype(dtype))
+    return torch.stack([angles.cos(), angles.sin()], dim=-2)
+
+
+def text_turn(positions: Tensor, dim: int, theta: float, dtype: torch.dtype) -> Tensor:
+    """`turn_of` the angles of tokens: (..., 2, dim / 2)."""
+    return turn_of(text_angles(positions, dim, theta), dtype)
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
     """Turn each adjacent pair of `x` by its angle: (a, b) -> (a cos t - b sin t, a sin t + b cos t).
 
     Args:
-        x:      (..., D), any float dtype.
-        angles: (..., D / 2) float32, broadcast against `x`.
+        x:    (..., D), any float dtype.
+        turn: (..., 2, D / 2), cosines and sines of the angles in the wide dtype of `x`, broadcast against `x`.
     Returns: (..., D) in the dtype of `x`.
     """
     a, b = wide(x).view(*x.shape[:-1], -1, 2).unbind(-1)
-    angles = angles.to(a.dtype)
-    cos, sin = angles.cos(), angles.sin()
+    cos, sin = turn.unbind(-2)
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)

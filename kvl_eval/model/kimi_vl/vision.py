@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kvl_eval.errors import PromptError
 from kvl_eval.model.kimi_vl.config import VisionConfig
-from kvl_eval.model.kimi_vl.rope import rotate, vision_angles
+from kvl_eval.model.kimi_vl.rope import rotate, turn_of, vision_angles
 from kvl_eval.model.precision import wide
 from kvl_eval.pictures import Grid
 
@@ -117,9 +117,9 @@ class Encoder(nn.Module):
     def forward(self, x_PC: Tensor, grids: list[Grid]) -> Tensor:
         """`grids` are ordered so that equal ones are neighbours."""
         angles = {grid: vision_angles(*grid, self.config.head_dim, x_PC.device) for grid in set(grids)}
-        angles_PJ = torch.cat([angles[grid] for grid in grids])
+        turn_P2J = turn_of(torch.cat([angles[grid] for grid in grids]), x_PC.dtype)
         for block in self.blocks:
-            x_PC = block(x_PC, angles_PJ, grids)
+            x_PC = block(x_PC, turn_P2J, grids)
         return self.final_layernorm(x_PC)  # type: ignore[no-any-return]
 
 
@@ -136,9 +136,9 @@ class Block(nn.Module):
         self.wo = nn.Linear(width, width)
         self.mlp = VisionMLP(width, config.intermediate_size)
 
-    def forward(self, x_PC: Tensor, angles_PJ: Tensor, grids: list[Grid]) -> Tensor:
+    def forward(self, x_PC: Tensor, turn_P2J: Tensor, grids: list[Grid]) -> Tensor:
         q, k, v = self.wqkv(self.norm0(x_PC)).view(len(x_PC), 3, self.heads, -1).unbind(1)  # (P, A, D) each
-        q, k = rotate(q, angles_PJ[:, None]), rotate(k, angles_PJ[:, None])
+        q, k = rotate(q, turn_P2J[:, None]), rotate(k, turn_P2J[:, None])
         x_PC = x_PC + self.wo(attend_per_image(q, k, v, grids).flatten(1))
         return x_PC + self.mlp(self.norm1(x_PC))  # type: ignore[no-any-return]
 

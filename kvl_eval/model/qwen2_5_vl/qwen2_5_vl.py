@@ -82,7 +82,7 @@ class Qwen25VL(nn.Module):
 
         Raises: PromptError, if placeholders and visual tokens differ in number.
         """
-        embeds = self.model.embed_tokens(ids)
+        embeds = self.model.embed_tokens(ids.to(self.device))
         if features is None:
             positions, following = prompt_positions(ids.shape[1], [], [])
         else:
@@ -90,7 +90,7 @@ class Qwen25VL(nn.Module):
             cells = [(rows // merge, cols // merge) for rows, cols in grids]
             places = (ids[0] == self.config.image_token_id).nonzero()[:, 0]
             _check_slots(len(places), len(features), sum(rows * cols for rows, cols in cells))
-            embeds = embeds.index_copy(1, places, features.to(embeds)[None])
+            embeds = embeds.index_copy(1, places.to(embeds.device), features.to(embeds)[None])
             sizes = [rows * cols for rows, cols in cells]
             firsts = places[[sum(sizes[:index]) for index in range(len(sizes))]].tolist()
             positions, following = prompt_positions(ids.shape[1], firsts, cells)

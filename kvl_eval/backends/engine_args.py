@@ -1,0 +1,49 @@
+"""The bundled engine's model arguments, and what they are by device where nothing was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+
+from kvl_eval.decode import Json
+from kvl_eval.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineArgs:
+    """Prompt tokens of a step, tokens of a page of the cache, threads of a CPU; None means by device.
+
+    On an accelerator a pass of many tokens costs little more than one of few, and every page costs the host time.
+    """
+
+    prefill_chunk: int | None = None
+    page_size: int | None = None
+    threads: int | None = None
+
+    def chunk_on(self, device: str) -> int:
+        """Most prompt tokens of a step."""
+        return self.prefill_chunk or (2048 if device.startswith("cpu") else 8192)
+
+    def page_on(self, device: str) -> int:
+        """Tokens of a page."""
+        return self.page_size or (64 if device.startswith("cpu") else 256)
+
+
+def engine_args(values: Mapping[str, Json]) -> EngineArgs:
+    """The arguments, checked. Raises: ConfigError."""
+    names = [argument.name for argument in fields(EngineArgs)]
+    counts: dict[str, int] = {}
+    for name, value in values.items():
+        if name not in names:
+            near = get_close_matches(name, names)
+            raise ConfigError(
+                "config.model_args",
+                f"no model argument {name!r}",
+                why=f"there are {', '.join(names)}",
+                fix=", ".join(near),
+            )
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError("config.model_args", f"{name}={value!r} is no whole number above 0")
+        counts[name] = value
+    return EngineArgs(**counts)
