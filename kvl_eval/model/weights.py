@@ -23,6 +23,7 @@ from kvl_eval.model.config_fields import TensorGroup
 from kvl_eval.model.devices import torch_device
 from kvl_eval.model.forms import refuse_weights_form
 from kvl_eval.model.memory import GIB, require_room
+from kvl_eval.model.meta import on_meta
 from kvl_eval.model.placement import allocate, main_device
 from kvl_eval.model.places import Places
 from kvl_eval.model.tensor_names import STACKED, NameRules, Shape, fitted
@@ -72,8 +73,7 @@ class Blueprint(Generic[Module]):
 
     def on_meta(self) -> Module:
         """The model without memory."""
-        with torch.device("meta"):
-            return self.make()
+        return on_meta(self.make)
 
 
 def is_stacked(name: str) -> bool:

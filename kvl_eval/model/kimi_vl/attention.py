@@ -25,6 +25,7 @@ from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.joined import Joint, laid_together, products
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
+from kvl_eval.model.meta import on_meta
 from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.self_test import HeadShape, check_attention
 from kvl_eval.model.tensors import cache_mask
@@ -232,8 +233,7 @@ def widened(values: Tensor, size: int) -> Tensor:
 
 def check_device(config: TextConfig, device: torch.device, dtype: torch.dtype) -> None:
     """Raise CheckpointError where a device computes a layer's attention wrongly."""
-    with torch.device("meta"):
-        layer = Attention(config)
+    layer = on_meta(lambda: Attention(config))
 
     def attend(q_BSAD: Tensor, k_BSAD: Tensor, v_BSAV: Tensor) -> Tensor:
         v_BSAV = widened(v_BSAV, k_BSAD.shape[-1])

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 from kvl_eval.errors import CheckpointError
@@ -92,18 +93,23 @@ def rendered_apart(template: str) -> list[str]:
     """The probes as the template renders them, or what went wrong, in angle brackets, for each."""
     if len(template) > MAX_CHARACTERS:
         return [f"<not rendered: more than {MAX_CHARACTERS} characters>"] * len(PROBES)
-    command = [sys.executable, "-m", __spec__.name]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1"}
     try:
-        done = subprocess.run(
-            command, input=template.encode(), capture_output=True, timeout=SECONDS, check=True, env=environment
-        )
-        results = json.loads(done.stdout)
+        return list(_results_of_a_process(template))
     except subprocess.TimeoutExpired:
         return [f"<not rendered within {SECONDS} s>"] * len(PROBES)
     except (subprocess.CalledProcessError, ValueError) as error:
         return [f"<not rendered: {error}>"] * len(PROBES)
-    return [str(result) for result in results]
+
+
+@lru_cache(maxsize=16)
+def _results_of_a_process(template: str) -> tuple[str, ...]:
+    """The probes as a process of its own renders them, once for each template."""
+    command = [sys.executable, "-m", __spec__.name]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        command, input=template.encode(), capture_output=True, timeout=SECONDS, check=True, env=environment
+    )
+    return tuple(str(result) for result in json.loads(done.stdout))
 
 
 def _limit_process() -> None:
