@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kvl_eval.types import CategoryScore, GroupMean, Scored, Summary, Unit
@@ -14,6 +14,17 @@ def mean(scored: Sequence[Scored]) -> float | None:
     """Mean value of the samples that have one; None where there is none. Not-scored samples are outside."""
     values = [one.score.value for one in scored if one.score.value is not None]
     return math.fsum(values) / len(values) if values else None
+
+
+def plain_sum(values: Iterable[float]) -> float:
+    """The sum as Python 3.11 and the scripts of its time add: from left to right, each step rounded.
+
+    From 3.12 on the built-in `sum` makes up for the rounding: the last digit of a figure would depend on the Python.
+    """
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def by_category(scored: Sequence[Scored]) -> dict[str, dict[str, CategoryScore]]:

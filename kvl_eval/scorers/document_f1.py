@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from kvl_eval.scorers.aggregate import plain_sum
+
 UNANSWERABLE = "Not answerable"
 MAX_LITERAL = 100_000  # characters of a list written as text
 THRESHOLD = 0.5  # a similarity up to it, itself included, counts as none
@@ -258,6 +260,6 @@ def f1(pairs: Sequence[AnswerClaim], *, over_answered: bool = False) -> float | 
     answered = [pair.score for pair in pairs if pair.answers]
     if not answerable or not answered:
         return None
-    recall = sum(answerable) / len(answerable)
-    precision = sum(answered if over_answered else answerable) / len(answered)
+    recall = plain_sum(answerable) / len(answerable)
+    precision = plain_sum(answered if over_answered else answerable) / len(answered)
     return 2 * recall * precision / (recall + precision) if recall + precision > 0 else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kvl_eval.scorers.aggregate import mean
+from kvl_eval.scorers.aggregate import mean, plain_sum
 from kvl_eval.types import Scored
 
 PLATFORMS = ("mobile", "desktop", "web")
@@ -47,7 +47,7 @@ def seeclick_figures(scored: Sequence[Scored]) -> dict[str, str]:
             cells.append(_share(_with(part, "type", kind)))
             figures[f"{platform} {kind.title()} Acc"] = str(cells[-1])
     if cells:
-        figures["Average of cells"] = str(sum(cells) / len(cells))
+        figures["Average of cells"] = str(plain_sum(cells) / len(cells))
     figures["Average of targets"] = str(mean(scored))
     return figures
 
@@ -123,4 +123,4 @@ def vlmevalkit_figures(scored: Sequence[Scored], field: str) -> dict[str, str]:
 
 def _squared(parts: Sequence[Sequence[Scored]]) -> float:
     weight = sum(len(part) ** 2 for part in parts)
-    return 100 * sum(len(part) ** 2 * _share(part) for part in parts) / weight if weight else 0.0
+    return 100 * plain_sum(len(part) ** 2 * _share(part) for part in parts) / weight if weight else 0.0

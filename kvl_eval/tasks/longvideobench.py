@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from kvl_eval.scorers.aggregate import mean, summarise
+from kvl_eval.scorers.aggregate import mean, plain_sum, summarise
 from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.option_letter import letter_score
 from kvl_eval.scorers.reader_protocol import reader_letter
@@ -205,7 +205,7 @@ def _lmms_eval_figures(scored: Sequence[Scored]) -> dict[str, str]:
     figures = {name: str(round(value, 5)) for name, (value, _) in known.items()}
     total = sum(n for _, n in known.values())
     if total:
-        figures["Overall"] = str(round(sum(value * n for value, n in known.values()) / total, 5))
+        figures["Overall"] = str(round(plain_sum(value * n for value, n in known.values()) / total, 5))
     return figures
 
 

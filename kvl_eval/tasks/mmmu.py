@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from kvl_eval.cells import QUESTION_TYPES, gold_letter, list_or_text
 from kvl_eval.errors import DataError
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import plain_sum, summarise
 from kvl_eval.scorers.mmmu_protocols import (
     MULTIPLE_CHOICE,
     NO_LETTER,
@@ -235,7 +235,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
         present = {subject: subjects[subject] for subject in members if subject in subjects}
         if present:
             n = sum(group.n for group in present.values())
-            total = sum(group.score * group.n for group in present.values())
+            total = plain_sum(group.score * group.n for group in present.values())
             official[f"Overall-{domain}"] = str(round(total / n, digits))
             official |= {subject: str(round(group.score, digits)) for subject, group in present.items()}
     if plain.score is not None:
@@ -244,7 +244,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     luck = [1 / len(one.choices) for one in unread if is_choice(one) and one.choices]
     if luck:
         official["replies without a letter"] = str(len(luck))
-        official["expected right by guessing"] = f"{sum(luck):.2f}"
+        official["expected right by guessing"] = f"{plain_sum(luck):.2f}"
     return replace(plain, official=official)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from kvl_eval.cells import LETTERS, list_or_text
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import plain_sum, summarise
 from kvl_eval.scorers.mmmu_pro import listed_letter, official_letter, vlmevalkit_cot, whole_reply
 from kvl_eval.scorers.option_letter import NO_LETTER, inferred_score, letter_score, undecided
 from kvl_eval.scorers.reader_protocol import reader_letter, without_answer
@@ -163,7 +163,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
             official[domain] = f"{100 * plain.categories['domain'][domain].score:.2f}"
             official |= {name: f"{100 * subjects[name].score:.2f}" for name in members if name in subjects}
     unread = without_answer(scored, None if protocol == READER else NO_LETTER)
-    luck = sum(1 / len(one.choices) for one in unread if one.choices)
+    luck = plain_sum(1 / len(one.choices) for one in unread if one.choices)
     return summarise(
         scored,
         {**official, "replies without a letter": str(len(unread)), "expected right by guessing": f"{luck:.3f}"},

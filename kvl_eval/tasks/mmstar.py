@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import plain_sum, summarise
 from kvl_eval.scorers.option_letter import inferred_score, letter_score, ranked_letter
 from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
@@ -175,9 +175,9 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 def _unweighted(axes: Mapping[str, CategoryScore]) -> dict[str, str]:
     """lmms-eval's values: means of the axes, each counting the same whatever its size."""
     present = {name: [axes[axis].score for axis in parts if axis in axes] for name, parts in AXES.items()}
-    found = {name: str(sum(values) / len(values)) for name, values in present.items() if values}
+    found = {name: str(plain_sum(values) / len(values)) for name, values in present.items() if values}
     every = [value for values in present.values() for value in values]
-    return found | ({"average": str(sum(every) / len(every))} if every else {})
+    return found | ({"average": str(plain_sum(every) / len(every))} if every else {})
 
 
 def _lmms_letter(one: Sample, reply: str) -> str | None:

@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from kvl_eval.errors import DataError
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import plain_sum, summarise
 from kvl_eval.scorers.needle import is_exact, is_recalled, numbers
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
@@ -239,7 +239,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     for name, one in bins.items():
         official[f"recall {name}"] = f"{100 * one.score:.1f} ({round(one.n * one.score)} of {one.n})"
     if bins:
-        official["mean over bins"] = f"{100 * sum(one.score for one in bins.values()) / len(bins):.1f}"
+        official["mean over bins"] = f"{100 * plain_sum(one.score for one in bins.values()) / len(bins):.1f}"
     return replace(plain, official=official)
 
 

@@ -16,7 +16,7 @@ from functools import partial
 
 from kvl_eval.errors import DataError
 from kvl_eval.rows import numbered
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import plain_sum, summarise
 from kvl_eval.scorers.contains import contains, contains_half_width, contains_lower_formula
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
@@ -170,8 +170,8 @@ def score(contained: Contains, sample: Sample, answer: str, extraction: Extracti
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     """Points by type and category; the headline is in points only where all 1000 questions were scored."""
     points = _points_by_type(scored)
-    recognition = sum(points[kind] for kind in RECOGNITION_TYPES)
-    total = sum(points.values())
+    recognition = plain_sum(points[kind] for kind in RECOGNITION_TYPES)
+    total = plain_sum(points.values())
     by_category = {RECOGNITION: recognition} | {name: points[name] for name in CATEGORIES[1:]}
     if protocol == "vlmevalkit":
         official = {name: str(float(value)) for name, value in by_category.items()}
@@ -194,7 +194,7 @@ def _points_by_type(scored: Sequence[Scored]) -> dict[str, float]:
             values[one.sample.categories["type"][0], one.sample.id].append(one.score.value)
     points: dict[str, float] = dict.fromkeys(POINTS, 0.0)
     for (kind, _), found in values.items():
-        points[kind] += sum(found) / len(found)
+        points[kind] += plain_sum(found) / len(found)
     return points
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from kvl_eval.scorers.aggregate import summarise
+from kvl_eval.scorers.aggregate import plain_sum, summarise
 from kvl_eval.scorers.multiple_choice import lettered, letters
 from kvl_eval.scorers.option_letter import letter_score
 from kvl_eval.scorers.reader_protocol import READER_NOTES, parsed_or_read
@@ -177,7 +177,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     if undecided:
         known = sum(one.score.value is not None for one in scored)
         official["undecided replies"] = str(len(undecided))
-        official["expected luck, had these been drawn"] = f"{100 * sum(undecided) / known:.1f}"
+        official["expected luck, had these been drawn"] = f"{100 * plain_sum(undecided) / known:.1f}"
     return replace(plain_, official=official)
 
 

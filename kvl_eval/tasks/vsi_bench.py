@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from kvl_eval.scorers.aggregate import mean_of_groups, summarise
+from kvl_eval.scorers.aggregate import mean_of_groups, plain_sum, summarise
 from kvl_eval.scorers.answers import Reading
 from kvl_eval.scorers.option_letter import NO_LETTER
 from kvl_eval.scorers.reader_protocol import kind_wanted, reader_letter, reader_score
@@ -196,7 +196,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
     merged = len(levels) == 3 or protocol != "vlmevalkit"
     tasks = {name: value for name, value in types.items() if not merged or name not in DIRECTIONS}
     if levels and merged:
-        tasks["object_rel_direction"] = sum(types[name] for name in levels) / len(levels)
+        tasks["object_rel_direction"] = plain_sum(types[name] for name in levels) / len(levels)
     share = {name: 1 / len(levels) if merged and name in levels else 1.0 for name in types}
     summary = mean_of_groups(summary, "type", {name: part / len(tasks) for name, part in share.items()})
     whole = len(levels) == 3 and len(tasks) == len(NUMBERS) + len(CHOICES)

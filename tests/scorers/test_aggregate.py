@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.scorers.aggregate import by_category, by_question, mean, mean_of_groups, summarise
+from kvl_eval.scorers.aggregate import by_category, by_question, mean, mean_of_groups, plain_sum, summarise
 from kvl_eval.types import Sample, Score, Scored
 
 
@@ -19,6 +19,13 @@ def test_samples_without_a_score_are_outside_of_a_mean() -> None:
     assert mean([answer("1", 1.0), answer("2", 0.0), answer("3", None), answer("4", 0.5)]) == 0.5
     assert mean([answer("1", None)]) is None
     assert mean([]) is None
+
+
+def test_a_sum_is_the_same_in_every_python() -> None:
+    """The built-in gives 1.0 and 2.0 from Python 3.12 on, where it makes up for the rounding of each step."""
+    assert plain_sum([0.1] * 10) == 0.9999999999999999
+    assert plain_sum(iter([1.0, 1e100, 1.0, -1e100])) == 0.0
+    assert plain_sum([]) == 0
 
 
 def test_a_sample_counts_in_each_of_its_labels() -> None:
