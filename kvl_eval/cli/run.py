@@ -53,6 +53,7 @@ SAME = (
     "kv_cache_gb",
     "device",
     "dtype",
+    "weights",
     "revision",
     "family",
     "cache_dir",

@@ -209,6 +209,50 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedPlace:
+    """Where packed weights of one checkpoint are kept.
+
+    Attributes:
+        home:        folder for those of all checkpoints.
+        fingerprint: of the checkpoint's weights.
+        kind:        `int4` or `int8`.
+        layout:      what else tells the files of one machine from those of another.
+    """
+
+    home: Path
+    fingerprint: str
+    kind: str
+    layout: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of these files alone."""
+        return self.home / f"{self.fingerprint}-{self.kind}{self.layout}"
+
+
+class PackedLoader(Protocol):
+    """Loads a checkpoint with packed weights."""
+
+    def __call__(self, folder: Path, place: PackedPlace, *, dtype: str | None = None) -> VisionLanguageModel:
+        """The model in evaluation mode; what is not packed is in `dtype`. Raises: CheckpointError, StorageError."""
+
+
+class PackedSize(Protocol):
+    """Counts what a checkpoint takes with packed weights."""
+
+    def __call__(self, folder: Path, kind: str, dtype: str | None = None) -> int:
+        """Bytes of the whole model. Raises: CheckpointError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """What `--weights int8|int4` needs of an architecture; both functions import late."""
+
+    load: PackedLoader
+    bytes: PackedSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """Facts by which a checkpoint of one architecture is read; one line of `kvl_eval.model.registry` each.
 
@@ -233,6 +277,7 @@ class Architecture:
         cost_shape:    sizes for `kvl_eval.engine.cost`.
         attention:     how it is computed and what is cached, as `run.json` says it.
         whole_classes: names of module classes whose instances must lie on one device.
+        packing:       of its weights in int8 or int4; None where they are not packed.
     """
 
     model_type: str
@@ -251,3 +296,4 @@ class Architecture:
     cost_shape: Callable[[Path], CostShape]
     attention: str
     whole_classes: tuple[str, ...]
+    packing: Packing | None = None
