@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kvl_eval.backends.base import Backend, EngineSettings, Settings
+from kvl_eval.backends.base import Backend, EngineSettings, Settings, is_packed
 from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.errors import CheckpointError, ConfigError, UsageError, unknown
 from kvl_eval.families import (
@@ -167,6 +167,8 @@ def _whole(value: object) -> int | None:
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
     """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     entry = resolve_model(name)
+    if is_packed(settings.engine.weights):
+        _refuse_packed(entry, settings)
     if settings.cluster.backend == "ray":
         return _ray_pool(name, settings)
     if settings.cluster.backend != "local":
@@ -187,6 +189,21 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
 
     family = family_of(name, settings.engine).family.name
     return TorchEngine(entry.location, settings, name=entry.name, family=family, fetch=fetch)
+
+
+def _refuse_packed(entry: ModelEntry, settings: Settings) -> None:
+    """Raise UsageError where `--weights` is said of a model that the bundled engine does not run."""
+    others = {
+        "endpoint": ("a server answers", "leave it out, or start the server with quantized weights"),
+        "fake": ("a script answers", "leave it out"),
+        "peer": ("transformers answers", "leave it out, or serve a quantized checkpoint and use --model endpoint"),
+    }
+    if settings.cluster.backend not in ("auto", "local", "ray"):
+        others["checkpoint"] = (f"{settings.cluster.backend} answers", "leave it out, or name a quantized checkpoint")
+    if entry.kind in others:
+        who, fix = others[entry.kind]
+        message = f"--weights {settings.engine.weights} is for the bundled engine, and here {who}"
+        raise UsageError("usage.weights", message, fix=fix)
 
 
 def _ray_pool(name: str, settings: Settings) -> Backend:
