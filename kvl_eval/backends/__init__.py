@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kvl_eval.backends.base import Backend, EngineSettings, Settings
+from kvl_eval.backends.base import Backend, EngineSettings, Settings, is_packed
 from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.errors import CheckpointError, ConfigError, EndpointError, UsageError, unknown
 from kvl_eval.families import (
@@ -193,7 +193,11 @@ def chosen_backend(model: str, settings: Settings) -> ChosenBackend:
         return ChosenBackend(asked)
     entry = resolve_model(model)
     is_hub = entry.kind == "checkpoint" and not is_there(Path(entry.location))
-    told = any(name in BUNDLED_ARGS for name in engine.model_args) or engine.dtype == "float64"
+    told = (
+        any(name in BUNDLED_ARGS for name in engine.model_args)
+        or engine.dtype == "float64"
+        or is_packed(engine.weights)
+    )
     if not is_hub or told or not (engine.device or "auto").startswith(("auto", "cuda")):
         return ChosenBackend("local")
     from kvl_eval.backends.vllm_installation import find_installation
@@ -217,6 +221,8 @@ def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backen
     """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
     entry = resolve_model(name)
     backend = chosen_backend(name, settings).name
+    if is_packed(settings.engine.weights):
+        _refuse_packed(entry, settings)
     if backend == "ray":
         return _ray_pool(name, settings)
     if backend == "vllm":
@@ -251,6 +257,21 @@ def _managed_vllm(name: str, settings: Settings, fetch: bool) -> Backend:
 
     family = family_of(name, settings.engine).family.name
     return ManagedVllm(entry.location, settings, name=entry.name, family=family, fetch=fetch)
+
+
+def _refuse_packed(entry: ModelEntry, settings: Settings) -> None:
+    """Raise UsageError where `--weights` is said of a model that the bundled engine does not run."""
+    others = {
+        "endpoint": ("a server answers", "leave it out, or start the server with quantized weights"),
+        "fake": ("a script answers", "leave it out"),
+        "peer": ("transformers answers", "leave it out, or serve a quantized checkpoint and use --model endpoint"),
+    }
+    if settings.cluster.backend not in ("auto", "local", "ray"):
+        others["checkpoint"] = (f"{settings.cluster.backend} answers", "leave it out, or name a quantized checkpoint")
+    if entry.kind in others:
+        who, fix = others[entry.kind]
+        message = f"--weights {settings.engine.weights} is for the bundled engine, and here {who}"
+        raise UsageError("usage.weights", message, fix=fix)
 
 
 def _ray_pool(name: str, settings: Settings) -> Backend:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from kvl_eval.decode import Json, inlined
+from kvl_eval.decode import Json, inlined, omitted
 from kvl_eval.media.settings import MediaSettings
 from kvl_eval.request import Cost as Cost
 from kvl_eval.request import PromptSize as PromptSize
@@ -41,6 +41,7 @@ class EngineSettings:
     model_args: Mapping[str, Json] = field(default_factory=dict)
     device: str | None = None
     dtype: str | None = None
+    weights: str | None = omitted(None)  # int8 or int4: packed; None or bf16: as `dtype` says
     revision: str | None = None
     family: str | None = None  # what `--family` says; None: found from the checkpoint
     offline: bool = False
@@ -103,6 +104,36 @@ SETTINGS = tuple(option.name for kind in CONCERNS.values() for option in fields(
 """Names of all settings, as options have them."""
 
 
+WEIGHTS = ("bf16", "int8", "int4")
+"""What `--weights` may say."""
+
+
+def is_packed(weights: str | None) -> bool:
+    """Whether `--weights` asks for packed ones."""
+    return weights not in (None, "bf16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryNeed:
+    """What a model needs of a device's memory, in bytes.
+
+    Attributes:
+        device:  such as `cpu`.
+        weights: all of them.
+        token:   the cache of one token.
+        context: most tokens of a sequence.
+        free:    what is free now.
+        kept_in: the folder of packed weights, which is made by the first run.
+    """
+
+    device: str
+    weights: int
+    token: int
+    context: int
+    free: int
+    kept_in: Path | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What a backend says of its model.
@@ -110,10 +141,12 @@ class Description:
     Attributes:
         identity: what can change an answer: hashes of weights, configuration and tokenizer, dtype.
         facts:    circumstances: path, device, threads, address of a server.
+        memory:   what is needed and free, where that is known before the model is loaded.
     """
 
     identity: Mapping[str, Json]
     facts: Mapping[str, Json] = field(default_factory=dict)
+    memory: MemoryNeed | None = None
 
 
 @runtime_checkable

@@ -20,12 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvl_eval.backends.base import Description, Limits, Request, Settings
+from kvl_eval.backends.base import Description, Limits, Request, Settings, is_packed
 from kvl_eval.backends.checkpoint import Checkpoint
+<<<<<<< HEAD
 from kvl_eval.backends.engine_args import engine_args
 from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
+=======
+from kvl_eval.backends.fingerprint import checkpoint_facts
+>>>>>>> weights
 from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.backends.model_thread import ModelThread
+from kvl_eval.backends.model_weights import ModelWeights
 from kvl_eval.decode import Json
 from kvl_eval.engine.cost import CostRule
 from kvl_eval.engine.prompt_maker import PromptMaker
@@ -37,8 +42,9 @@ from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.files import read_json
 from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.registry import architecture_of, stored_family
+from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import MARKERS
-from kvl_eval.types import Completion
+from kvl_eval.types import Completion, Generation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +85,7 @@ class TorchEngine:
     def __init__(
         self, path_or_repo: str | Path, settings: Settings, *, name: str, family: str, fetch: bool = True
     ) -> None:
-        self.name = name
+        self.name = f"{name}-{settings.engine.weights}" if is_packed(settings.engine.weights) else name
         self.family = family
         self.settings = settings.engine
         self.idle_seconds = 0.0  # in which the model waited for pictures
@@ -88,6 +94,13 @@ class TorchEngine:
         folder = self._checkpoint.folder(weights=False)
         refuse_form(folder)
         self.architecture = architecture_of(folder)
+        self._weights = ModelWeights(
+            checkpoint=self._checkpoint,
+            architecture=self.architecture,
+            home=cache_home(Path(settings.media.cache_dir) if settings.media.cache_dir else None) / "packed",
+            small=stored_family(family).is_demo,
+        )
+        self._weights.check()
         self.architecture.check(folder)
         unknown = self.architecture.field_notes(read_json(folder / "config.json")).unknown
         if unknown:
@@ -120,11 +133,12 @@ class TorchEngine:
         if self._hashes is None:
             if weights:
                 self._form = self.architecture.check_weights(folder)
-            self._check_room(value_count(weights))
+            if self._model is None:
+                self._weights.require_room(folder, weights, self._own_dtype)
             self._hashes = checkpoint_facts(folder, weights)
         device = self._device()
         return Description(
-            identity={**self._hashes, "dtype": self._dtype()},
+            identity={**self._hashes, **self._weights.identity(self._own_dtype)},
             facts={
                 "path": folder.name,
                 "device": device,
@@ -133,16 +147,8 @@ class TorchEngine:
                 **({"tensor_names": self._form} if self._form else {}),
                 "threads": self._args.threads or torch.get_num_threads(),
             },
+            memory=self._weights.memory(folder, weights, self._own_dtype),
         )
-
-    def _check_room(self, parameters: int) -> None:
-        """Raise CheckpointError where so many parameters do not fit on the device; several cards are planned later."""
-        import torch
-
-        from kvl_eval.model.memory import require_room
-
-        if self._model is None and self.settings.device != "auto":
-            require_room(parameters * getattr(torch, self._dtype()).itemsize, torch.device(self._device()))
 
     def limits(self) -> Limits:
         """Context, tokens of a picture by its size (pre-shrunk where the processor would refuse it) and of a text."""
@@ -164,12 +170,20 @@ class TorchEngine:
         return asdict(self._counts) if self._counts else {}
 
     def _device(self) -> str:
-        return self._checkpoint.device(small=stored_family(self.family).is_demo)
+        return self._weights.device()
 
     def _dtype(self) -> str:
-        return self._checkpoint.dtype(self._device(), self._own_dtype)
+        return self._weights.dtype(self._own_dtype)
 
     # -- answers
+
+    async def probe(self, generations: Iterable[Generation]) -> None:
+        """Pack and load weights that are to be packed: that takes long, and a run has not begun yet.
+
+        Raises: CheckpointError, StorageError.
+        """
+        if self._weights.kind is not None:
+            await asyncio.wrap_future(self._thread.submit(self.load))
 
     def warm_up(self, images: int) -> None:
         """Start the worker processes that so many images need."""
@@ -224,21 +238,19 @@ class TorchEngine:
         self._model = None
 
     def load(self) -> VisionLanguageModel:
-        """The model with its weights, loaded by the first call. Raises: CheckpointError."""
+        """The model with its weights, loaded by the first call. Raises: CheckpointError, StorageError."""
+        if self._args.threads:
+            import torch
+
+            torch.set_num_threads(self._args.threads)
         if self._model is None:
-            folder = self._checkpoint.folder()
-            device = "auto" if self.settings.device == "auto" else self._device()
-            self._model = self.architecture.load(folder, dtype=self._dtype(), device=device)
+            self._model = self._weights.load(self._own_dtype)
         return self._model
 
     def _new_batch(self) -> Batch:
-        import torch
-
         from kvl_eval.engine.batch import Batch
         from kvl_eval.engine.cache_budget import page_limit
 
-        if self._args.threads:
-            torch.set_num_threads(self._args.threads)
         model = self.load()
         self._alphabet = Alphabet(
             self.text.token_bytes,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kvl_eval.backends.base import WEIGHTS
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.options import Command, spelled
 from kvl_eval.types import ScoreView, score_view
@@ -163,6 +164,11 @@ RUN_OPTIONS = (
     spelled(("--timeout",), type=float, default=300.0, show_default=True, help="Seconds to prepare one sample."),
     spelled(("--device",), help="cpu, cuda, cuda:1 ...; auto: layers over all cards that are there."),
     spelled(("--dtype",), help="float32, float64, bfloat16, float16; default: float32 on CPU, else the checkpoint's."),
+    spelled(
+        ("--weights",),
+        type=click.Choice(WEIGHTS),
+        help="Keep the weights in this form, on a CPU; default: as --dtype says.",
+    ),
     spelled(("--dry-run",), is_flag=True, help="Show the plan; load no weights."),
     spelled(("--yes", "-y"), is_flag=True, help="Allow downloads above 2 GB."),
     spelled(("--base-url",), help="Of --model endpoint: the server's address, up to /v1."),

@@ -55,6 +55,7 @@ SAME = (
     "kv_cache_gb",
     "device",
     "dtype",
+    "weights",
     "revision",
     "family",
     "cache_dir",

@@ -210,6 +210,50 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedPlace:
+    """Where packed weights of one checkpoint are kept.
+
+    Attributes:
+        home:        folder for those of all checkpoints.
+        fingerprint: of the checkpoint's weights.
+        kind:        `int4` or `int8`.
+        layout:      what else tells the files of one machine from those of another.
+    """
+
+    home: Path
+    fingerprint: str
+    kind: str
+    layout: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of these files alone."""
+        return self.home / f"{self.fingerprint}-{self.kind}{self.layout}"
+
+
+class PackedLoader(Protocol):
+    """Loads a checkpoint with packed weights."""
+
+    def __call__(self, folder: Path, place: PackedPlace, *, dtype: str | None = None) -> VisionLanguageModel:
+        """The model in evaluation mode; what is not packed is in `dtype`. Raises: CheckpointError, StorageError."""
+
+
+class PackedSize(Protocol):
+    """Counts what a checkpoint takes with packed weights."""
+
+    def __call__(self, folder: Path, kind: str, dtype: str | None = None) -> int:
+        """Bytes of the whole model. Raises: CheckpointError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """What `--weights int8|int4` needs of an architecture; both functions import late."""
+
+    load: PackedLoader
+    bytes: PackedSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """Facts by which a checkpoint of one architecture is read; one line of `kvl_eval.model.registry` each.
 
@@ -236,6 +280,7 @@ class Architecture:
         whole_classes: names of module classes whose instances must lie on one device.
         served_form:   (checkpoint folder, empty folder) -> writes what vLLM loads in its place, where its processor
                        needs code: ours, and no other. None: vLLM loads the checkpoint itself, and no code.
+        packing:       of its weights in int8 or int4; None where they are not packed.
     """
 
     model_type: str
@@ -255,3 +300,4 @@ class Architecture:
     attention: str
     whole_classes: tuple[str, ...]
     served_form: Callable[[Path, Path], None] | None = None
+    packing: Packing | None = None

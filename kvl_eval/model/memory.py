@@ -26,10 +26,11 @@ def free_bytes(device: torch.device) -> int:
     return max(0, min(rest for rest in rests if rest is not None))
 
 
-def require_room(needed: int, device: torch.device) -> None:
+def require_room(needed: int, device: torch.device, choices: Mapping[str, int] | None = None) -> None:
     """Raise CheckpointError where weights of so many bytes are more than a device has free.
 
     Linux promises memory that it does not have, and kills the process once the weights are filled in.
+    `choices` are {option: bytes needed with it}: those that fit are named.
     """
     free = free_bytes(device)
     if needed > free:
@@ -37,8 +38,21 @@ def require_room(needed: int, device: torch.device) -> None:
             "model.memory",
             f"not enough memory on {device}: the weights need {needed / GIB:,.1f} GiB, {free / GIB:,.1f} GiB are "
             "available",
-            fix="choose a smaller --dtype (bfloat16) or another --device, or use --backend vllm or a server",
+            fix=_ways_out(free, choices),
         )
+
+
+def _ways_out(free: int, choices: Mapping[str, int] | None) -> str:
+    """What to do where weights do not fit."""
+    server = "use --backend vllm or a server"
+    if choices is None:
+        return f"choose a smaller --dtype (bfloat16) or another --device, or {server}"
+    fitting = [f"{option} ({size / GIB:,.1f} GiB)" for option, size in choices.items() if size <= free]
+    if fitting:
+        return f"choose {' or '.join(fitting)}, or {server}"
+    least = min(choices.items(), key=lambda choice: choice[1], default=None)
+    tried = "" if least is None else f"{least[0]} needs {least[1] / GIB:,.1f} GiB: "
+    return f"{tried}free memory or take another machine, or {server}"
 
 
 def _available() -> int:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -27,7 +26,8 @@ from kvl_eval.model.meta import on_meta
 from kvl_eval.model.placement import allocate, main_device
 from kvl_eval.model.places import Places
 from kvl_eval.model.tensor_names import STACKED, NameRules, Shape, fitted
-from kvl_eval.model.weight_files import INDEX, StoredTensor, broken, stored_weights
+from kvl_eval.model.tensor_reader import opened
+from kvl_eval.model.weight_files import INDEX, StoredTensor, stored_weights
 
 log = logging.getLogger(__name__)
 Module = TypeVar("Module", bound=nn.Module)
@@ -139,18 +139,18 @@ def read_weights(
 ) -> Module:
     """A model that lies on the meta device, with memory on `target` or in its places, and a checkpoint's weights."""
     with ExitStack() as stack:
-        sources = _opened_tensors(stack, folder, model, rules).sources
+        sources = opened_tensors(stack, folder, model, rules).sources
         if places is None:
             require_room(weight_bytes(model), target)
         model = materialise(model, target) if places is None else allocate(model, places, materialise)
         slots = checkpoint_tensors(model, sources)
         if check_finite is None:
             check_finite = sum(slot.numel() for slot in slots.values()) <= SMALL
-        _fill(folder, slots, sources, check_finite)
+        fill(folder, slots, sources, check_finite)
     return model
 
 
-class _OpenTensor(NamedTuple):
+class OpenTensor(NamedTuple):
     """A tensor of an opened file."""
 
     tensor: StoredTensor
@@ -161,11 +161,16 @@ class _OpenTensor(NamedTuple):
         values: Tensor = self.file.get_tensor(self.tensor.name)
         return values
 
+    def part(self, index: int) -> Tensor:
+        """Values of one of the parts that are stacked in it."""
+        values: Tensor = self.file.get_slice(self.tensor.name)[index]
+        return values
 
-class _OpenTensors(NamedTuple):
+
+class OpenTensors(NamedTuple):
     """Tensors by their name in the model, and how the files name them where not as published."""
 
-    sources: Mapping[str, _OpenTensor]
+    sources: Mapping[str, OpenTensor]
     form: str | None
 
 
@@ -176,7 +181,7 @@ def check_headers(blueprint: Blueprint[Module], folder: Path) -> str | None:
     """
     blueprint.require_count(folder)
     with ExitStack() as stack:
-        return _opened_tensors(stack, folder, blueprint.on_meta(), blueprint.rules).form
+        return opened_tensors(stack, folder, blueprint.on_meta(), blueprint.rules).form
 
 
 def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False, rules: NameRules = PLAIN) -> int:
@@ -185,7 +190,7 @@ def check_tensors(model: nn.Module, folder: Path, check_finite: bool = False, ru
     Raises: CheckpointError as `read_weights` does; with `check_finite` also for the first tensor with NaN or infinity.
     """
     with ExitStack() as stack:
-        sources = _opened_tensors(stack, folder, model, rules).sources
+        sources = opened_tensors(stack, folder, model, rules).sources
         for name, source in sources.items() if check_finite else ():
             _require_finite(folder, name, source.read())
     return len(sources)
@@ -202,9 +207,10 @@ def checked_weights(blueprint: Blueprint[Module], folder: Path) -> str:
     return f"{count:,} tensors, {parameters:,} parameters, {names}, {finite}"
 
 
-def _opened_tensors(stack: ExitStack, folder: Path, model: nn.Module, rules: NameRules) -> _OpenTensors:
+def opened_tensors(stack: ExitStack, folder: Path, model: nn.Module, rules: NameRules) -> OpenTensors:
+    """The tensors of a folder by their names in the model. Raises: CheckpointError as `read_weights` does."""
     weights = stored_weights(folder)
-    opened = {path: stack.enter_context(_opened(path)) for path in weights.paths}
+    files = {path: stack.enter_context(opened(path)) for path in weights.paths}
 
     def slots(stored: Container[str]) -> Mapping[str, Shape]:
         return {name: tuple(value.shape) for name, value in checkpoint_tensors(model, stored).items()}
@@ -213,12 +219,12 @@ def _opened_tensors(stack: ExitStack, folder: Path, model: nn.Module, rules: Nam
     for notice in fit.notices:
         log.warning("%s: %s", folder, notice)
     if fit.twins is not None:
-        _require_equal(folder, *(_OpenTensor(tensor, opened[tensor.file]) for tensor in fit.twins))
-    sources = {name: _OpenTensor(tensor, opened[tensor.file]) for name, tensor in fit.tensors.items()}
-    return _OpenTensors(sources, fit.form)
+        _require_equal(folder, *(OpenTensor(tensor, files[tensor.file]) for tensor in fit.twins))
+    sources = {name: OpenTensor(tensor, files[tensor.file]) for name, tensor in fit.tensors.items()}
+    return OpenTensors(sources, fit.form)
 
 
-def _require_equal(folder: Path, head: _OpenTensor, table: _OpenTensor) -> None:
+def _require_equal(folder: Path, head: OpenTensor, table: OpenTensor) -> None:
     """Raise CheckpointError where an output head that should be the embedding table is another tensor."""
     if head.tensor.shape != table.tensor.shape or not torch.equal(head.read().float(), table.read().float()):
         raise CheckpointError(
@@ -249,7 +255,8 @@ def materialise(model: Module, device: torch.device) -> Module:
         ) from None
 
 
-def _fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, _OpenTensor], check_finite: bool) -> None:
+def fill(folder: Path, slots: Mapping[str, Tensor], sources: Mapping[str, OpenTensor], check_finite: bool) -> None:
+    """Copy every source into its slot. Raises: CheckpointError, with `check_finite` for NaN and infinity."""
     for name, source in sources.items():
         tensor = source.read()
         if check_finite:
@@ -265,13 +272,6 @@ def _require_finite(folder: Path, name: str, tensor: Tensor) -> None:
             where=str(folder),
             fix="use another copy of the checkpoint, or train it anew",
         )
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise broken(path, str(error)) from None
 
 
 def torch_dtype(dtype: torch.dtype | str | None, own: str, device: torch.device) -> torch.dtype:

@@ -117,6 +117,7 @@ def _published(row: ResultRow, curves: Sequence[Curve]) -> Iterator[tuple[int, R
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
     models = [curve.run.manifest.model for curve in curves if not curve.run.demo]
+    models = [model for model in models if model.weights is None]
     families = {model.family for model in models if is_sure(_text(model.others.get("family_rule")))}
     if known is None or known.reference is None or THINKING.name not in families:
         return

@@ -284,6 +284,7 @@ def _marks(run: ReportRun, row: ResultRow) -> tuple[str, ...]:
     """What sets a result apart from a whole, comparable one; a marked result has no rank."""
     tests: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: run.demo, numbers.DEMO),
+        (lambda: run.manifest.model.weights is not None, f"{numbers.plain(run.manifest.model.weights)} weights"),
         (lambda: _is_other_split(row), f"split {row.split}"),
         (lambda: bool(row.partial), f"partial, {numbers.plain(row.partial)}"),
         (lambda: not row.complete, f"incomplete, {numbers.counted(row)} scored"),

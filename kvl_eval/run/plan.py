@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from kvl_eval.backends.base import Backend, Limits, Managed, PromptSize
+from kvl_eval.backends.base import Backend, Limits, Managed, MemoryNeed, PromptSize
 from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, DataError, SampleError, UsageError
 from kvl_eval.run.config import RunConfig, TaskConfig
@@ -101,7 +101,10 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything a run will do. `identity` is what can change an answer, `fingerprint` its hash."""
+    """Everything a run will do.
+
+    `identity` is what can change an answer, `fingerprint` its hash, `memory` what the model needs and finds.
+    """
 
     config: RunConfig
     tasks: tuple[TaskPlan, ...]
@@ -109,6 +112,7 @@ class Plan:
     identity: Mapping[str, Json]
     fingerprint: str
     lines: PlanLines
+    memory: MemoryNeed | None = None
 
     @property
     def selection(self) -> Selection:
@@ -180,6 +184,7 @@ def answered_by(backend: Backend, config: RunConfig, planned: PlannedTasks) -> P
         identity=identity,
         fingerprint=fingerprint_of(identity),
         lines=planned.lines,
+        memory=model.memory,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kvl_eval.backends import resolve_model
-from kvl_eval.backends.base import PromptSize
+from kvl_eval.backends.base import MemoryNeed, PromptSize
 from kvl_eval.families import DEMO_NOTE, RULES
 from kvl_eval.model.registry import families, stored_family
 from kvl_eval.printable import one_line, printable
@@ -15,6 +15,9 @@ from kvl_eval.run.plan_sizes import PlanPart
 from kvl_eval.run.server_notices import omission_notices, omitted_fields
 from kvl_eval.trust import Origin
 
+GIB = 2**30
+LARGE = GIB  # bytes of weights from which memory is spoken of
+
 
 def plan_text(plan: Plan, reused: int = 0) -> str:
     """The first screen of every run, and what `--dry-run` prints."""
@@ -22,6 +25,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
     shown = [one_line(note) for task in plan.tasks for note in task.notes if note.startswith("warning")]
     shown += [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config) + _backend_text(plan) + _server_text(config) + _omitted_text(plan)
+    shown += _memory_text(plan.memory)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -61,6 +65,23 @@ def _backend_text(plan: Plan) -> list[str]:
         return lines
     engine = {"checkpoint": "the bundled engine", "peer": "transformers"}.get(resolve_model(plan.config.model).kind)
     return [f"backend   local ({engine})"] if engine else []
+
+
+def _memory_text(need: MemoryNeed | None) -> list[str]:
+    """What weights and cache take and what is free; nothing of models too small to matter, unless they are packed."""
+    if need is None or (need.weights < LARGE and need.kept_in is None):
+        return []
+    context = need.context * need.token
+    lines = [
+        f"memory    weights {need.weights / GIB:,.1f} GiB, {need.free / GIB:,.1f} GiB free on {need.device}; the cache "
+        f"grows by {need.token / 2**10:,.0f} KiB a token, to {context / GIB:,.1f} GiB for {need.context:,}"
+    ]
+    if need.weights + context > need.free:
+        lines.append("          not enough for a prompt of the whole context: answers to long prompts may fail")
+    if need.kept_in is not None:
+        state = "packed weights are in" if need.kept_in.is_dir() else "weights are packed once, into"
+        lines.append(f"          {state} {need.kept_in}")
+    return lines
 
 
 def _omitted_text(plan: Plan) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvl_eval.families import DEMO_NOTE, is_sure
 from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.model.registry import stored_family
-from kvl_eval.references import MEAN_NOTE, ReferenceScore, kimi_value
+from kvl_eval.references import MEAN_NOTE, PACKED_NOTE, ReferenceScore, kimi_value
 from kvl_eval.references.protocols import protocol_of
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow
@@ -45,6 +45,8 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
         return "scripted answers"
     if row.blind:
         return "blind: pictures were grey"
+    if manifest.model.weights is not None:
+        return f"{manifest.model.weights}{PACKED_NOTE}"
     if row.split == "mini":
         return "the bundled mini split"
     if row.split != task.published_split:

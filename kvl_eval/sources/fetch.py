@@ -13,11 +13,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from kvl_eval.byte_bar import byte_bar
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.sources.archive_plan import (
     Archive,
@@ -162,26 +163,13 @@ def _unpack(archive: Archive, paths: Sequence[Path], home: Path) -> None:
     with opened(paths, archive.name if archive.is_loose else None) as content, log.writing(there) as lines:
         left = [entry for entry in content.entries if there.get(entry.name) != entry.size]
         _check_space(home, sum(entry.size for entry in left))
-        with _bar(f"unpack {archive.name}", content.size) as advance:
+        with byte_bar(f"unpack {archive.name}", content.size) as advance:
             advance(content.size - sum(entry.size for entry in left))
             for entry in left:
                 place(content, entry, home)
                 lines.file(entry.name, entry.size)
                 advance(entry.size)
         lines.whole(len(content.entries))
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar in bytes on a terminal, nothing elsewhere; gives the function that moves it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn(title, markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda size: bar.advance(task, size)
 
 
 def _check_space(home: Path, needed: int) -> None:

@@ -36,6 +36,12 @@ class ModelFacts:
     device: str | None = None
     others: Others = unknown_fields()
 
+    @property
+    def weights(self) -> str | None:
+        """`int8` or `int4` where weights were packed."""
+        value = self.others.get("weights")
+        return value if isinstance(value, str) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:

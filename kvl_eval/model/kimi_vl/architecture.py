@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvl_eval.model.base import Architecture, CostShape
+from kvl_eval.model.base import Architecture, CostShape, PackedPlace, Packing
 from kvl_eval.model.generation_file import GenerationFile
 from kvl_eval.model.kimi_vl.agreement import check_agreement
 from kvl_eval.model.kimi_vl.checks import CHECKS
@@ -27,6 +27,20 @@ def load(folder: Path, *, dtype: str | None = None, device: str | None = None) -
     from kvl_eval.model.kimi_vl.model import KimiVL
 
     return KimiVL.from_pretrained(folder, dtype=dtype, device=device)
+
+
+def load_packed(folder: Path, place: PackedPlace, *, dtype: str | None = None) -> KimiVL:
+    """The model in evaluation mode with packed weights. Raises: CheckpointError, StorageError."""
+    from kvl_eval.model.kimi_vl import packed
+
+    return packed.load(folder, place, dtype=dtype)
+
+
+def packed_bytes(folder: Path, kind: str, dtype: str | None = None) -> int:
+    """Bytes of the whole model with packed weights. Raises: CheckpointError."""
+    from kvl_eval.model.kimi_vl import packed
+
+    return packed.packed_bytes(folder, kind, dtype)
 
 
 def check(folder: Path) -> None:
@@ -117,4 +131,5 @@ ARCHITECTURE = Architecture(
     attention="latent cache: absorbed weights when decoding, expanded heads with fused SDPA in prefill",
     whole_classes=("MoonViT", "Projector", "DecoderLayer"),
     served_form=served_form,
+    packing=Packing(load=load_packed, bytes=packed_bytes),
 )

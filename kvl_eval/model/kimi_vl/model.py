@@ -69,11 +69,11 @@ class KimiVL(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where inputs go."""
-        return self.layer_devices[0] if self.layer_devices else self.language_model.lm_head.weight.device
+        return self.layer_devices[0] if self.layer_devices else self.language_model.model.embed_tokens.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.language_model.lm_head.weight.dtype
+        return self.language_model.model.embed_tokens.weight.dtype
 
     @property
     def context(self) -> int:
