@@ -22,12 +22,8 @@ from typing import TYPE_CHECKING
 
 from kvl_eval.backends.base import Description, Limits, Request, Settings, is_packed
 from kvl_eval.backends.checkpoint import Checkpoint
-<<<<<<< HEAD
 from kvl_eval.backends.engine_args import engine_args
-from kvl_eval.backends.fingerprint import checkpoint_facts, value_count
-=======
 from kvl_eval.backends.fingerprint import checkpoint_facts
->>>>>>> weights
 from kvl_eval.backends.jobs import Job, failed, finished_output
 from kvl_eval.backends.model_thread import ModelThread
 from kvl_eval.backends.model_weights import ModelWeights
