@@ -44,7 +44,7 @@ class Check:
             Section(title="Numbers against the CPU", run=self.numbers, weight=1.5, is_check=True),
             Section(title="Answers of the engine", run=self.answers, weight=2.0, is_check=True),
             Section(title="A random Kimi-VL", run=self.build, weight=1.0),
-            Section(title="Decode", run=lambda work: rates.decode(work, self.bench), weight=2.5),
+            Section(title="Decode", run=lambda work: rates.decode(work, self.bench), weight=3.5),
             Section(title="Prefill and vision", run=lambda work: rates.prefill(work, self.bench), weight=1.5),
             Section(title="Launches and reads by the host", run=lambda work: launches(work, self.bench), weight=0.8),
             Section(title="pytest -m gpu", run=self.tests, weight=1.5, is_check=True),

@@ -123,7 +123,7 @@ def prefill(work: Work, bench: Bench) -> None:
 
 def filled(bench: Bench, batch: int, context: int) -> tuple[PagePool, list[PageTable]]:
     """A cache of random latents: sequences of about `context` tokens, so that they take new pages in turn."""
-    pool = bench.model.new_pool()
+    pool = bench.model.new_pool(page_size=bench.size.page)
     tables = [PageTable() for _ in range(batch)]
     room = pool.pages_for(context + bench.size.rounds + WARM) * batch
     pool.reserve(room)
@@ -166,7 +166,7 @@ def stepper(bench: Bench, pool: PagePool, tables: list[PageTable]) -> Callable[[
 def prefilled(bench: Bench, batch: int, context: int, chunk: int, until: float | None = None) -> int:
     """Prefill prompts of random ids, many in a pass or one in many; how many tokens, as no prompt begins late."""
     model, vocabulary, device = bench.model, bench.config.text_config.vocab_size, bench.device
-    pool, done, at_once = model.new_pool(), 0, max(1, chunk // context)
+    pool, done, at_once = model.new_pool(page_size=bench.size.page), 0, max(1, chunk // context)
     for first in range(0, batch, at_once):
         if until is not None and done and time.monotonic() > until:
             break
