@@ -106,7 +106,9 @@ class Check:
         self._bench = None
         gc.collect()
         begin_peak(self.device)
-        command = [sys.executable, "-m", "pytest", "-n", "0", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]
+        # A warning of a version of torch that nobody here has seen is no wrong answer.
+        options = ["-n", "0", "-m", "gpu", "-p", "no:cacheprovider", "-W", "default"]
+        command = [sys.executable, "-m", "pytest", *options, "tests/gpu"]
         environment = {**os.environ, TEST_DEVICE: str(self.device), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         lines = (done.stdout + done.stderr).strip().splitlines() or ["pytest said nothing"]

@@ -252,18 +252,23 @@ def _on_meta(config: KimiVLConfig, dtype: torch.dtype) -> KimiVL:
 
 
 def _fitting(work: Work, card: Card, size: Size) -> KimiVLConfig:
-    """The configuration with as many layers as the device holds."""
-    config = size.config
+    """The configuration with as many layers as the device holds; the page says where these are not all."""
     room = free_bytes(card.device) - (WORKING if card.device.type == "cuda" else 0)
-    while config.text_config.num_hidden_layers > 2 and _bytes(config, size.dtype) > room:
-        layers = config.text_config.num_hidden_layers - 1
-        config = replace(config, text_config=replace(config.text_config, num_hidden_layers=layers))
+    config = fitting(size.config, size.dtype, room)
     if config != size.config:
         work.gap(
             f"The model of {size.config.text_config.num_hidden_layers} layers takes "
             f"{_bytes(size.config, size.dtype) / GIB:.1f} GiB, {room / GIB:.1f} GiB can be had: what follows is of "
             f"{config.text_config.num_hidden_layers} layers, and so are its limits."
         )
+    return config
+
+
+def fitting(config: KimiVLConfig, dtype: torch.dtype, room: int) -> KimiVLConfig:
+    """The configuration with as many layers as fit into so many bytes, at least two."""
+    while config.text_config.num_hidden_layers > 2 and _bytes(config, dtype) > room:
+        layers = config.text_config.num_hidden_layers - 1
+        config = replace(config, text_config=replace(config.text_config, num_hidden_layers=layers))
     return config
 
 
