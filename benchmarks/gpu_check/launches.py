@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,27 @@ from benchmarks.gpu_check.rates import Bench, filled, prefilled, stepper
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "hipStreamSynchronize", "hipEventSynchronize")
 COPIES = ("Memcpy", "Memset")
 LONGEST = 10  # kernels that are named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A pass on the device; times are in microseconds.
+
+    Attributes:
+        kernels: their names, in order.
+        copies:  to the host.
+        waits:   of the host for a stream or an event.
+        busy:    in which the device did something.
+        whole:   from its first to its last event.
+        spent:   in each kernel, by name.
+    """
+
+    kernels: tuple[str, ...]
+    copies: int
+    waits: int
+    busy: float
+    whole: float
+    spent: Counter[str]
 
 
 def launches(work: Work, bench: Bench) -> None:
@@ -52,23 +74,35 @@ def _count(work: Work, name: str, call: Callable[[], object], device: torch.devi
     with profile(activities=activities) as recorded:
         call()
         synchronize(device)
-    events = list(recorded.events() or [])
-    spent = Counter[str]()
     if device.type != "cuda":
         work.page.row(name, dispatched.operations, "–", dispatched.reads, "–", "–", "–")
-        return spent
-    on_device = [event for event in events if event.device_type == DeviceType.CUDA]
+        return Counter()
+    seen = counted(recorded.events() or [])
+    idle = f"{1 - seen.busy / seen.whole:.0%}" if seen.whole else "–"
+    figures = (len(seen.kernels), seen.copies, seen.waits, f"{seen.whole / 1e3:.2f}", idle)
+    work.page.row(name, dispatched.operations, *figures)
+    if not seen.kernels:
+        work.gap("The profiler saw no kernel: counters of the device cannot be read here.")
+    return seen.spent
+
+
+def counted(events: Iterable[Any]) -> Counted:
+    """What the profiler's events are."""
+    listed = list(events)
+    on_device = [event for event in listed if event.device_type == DeviceType.CUDA]
     kernels = [event for event in on_device if not event.name.startswith(COPIES)]
+    spent = Counter[str]()
     for event in kernels:
         spent[event.name] += event.time_range.elapsed_us()
-    copies = sum(event.name.startswith("Memcpy DtoH") for event in on_device)
-    waited = sum(event.name in WAITS for event in events)
     busy, whole = _busy(on_device)
-    idle = f"{1 - busy / whole:.0%}" if whole else "–"
-    work.page.row(name, dispatched.operations, len(kernels), copies, waited, f"{whole / 1e3:.2f}", idle)
-    if not kernels:
-        work.gap("The profiler saw no kernel: counters of the device cannot be read here.")
-    return spent
+    return Counted(
+        kernels=tuple(event.name for event in kernels),
+        copies=sum(event.name.startswith("Memcpy DtoH") for event in on_device),
+        waits=sum(event.name in WAITS for event in listed),
+        busy=busy,
+        whole=whole,
+        spent=spent,
+    )
 
 
 def _busy(events: Iterable[Any]) -> tuple[float, float]:

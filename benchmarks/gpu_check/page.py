@@ -20,8 +20,8 @@ SOON = 0.9  # of a section's time, after which it begins nothing new
 AGAIN = 5.0  # seconds after which an alarm is repeated, where the first one was lost in a callback
 
 
-class OutOfTime(Exception):
-    """A section has used up its time."""
+class OutOfTime(BaseException):
+    """A section has used up its time; no handler of ordinary errors on the way may keep it."""
 
 
 class Page:

@@ -123,7 +123,7 @@ def prefill(work: Work, bench: Bench) -> None:
 
 def filled(bench: Bench, batch: int, context: int) -> tuple[PagePool, list[PageTable]]:
     """A cache of random latents: sequences of about `context` tokens, so that they take new pages in turn."""
-    pool = bench.model.new_pool()
+    pool = bench.model.new_pool(page_size=bench.size.page)
     tables = [PageTable() for _ in range(batch)]
     room = pool.pages_for(context + bench.size.rounds + WARM) * batch
     pool.reserve(room)
@@ -166,7 +166,7 @@ def stepper(bench: Bench, pool: PagePool, tables: list[PageTable]) -> Callable[[
 def prefilled(bench: Bench, batch: int, context: int, chunk: int, until: float | None = None) -> int:
     """Prefill prompts of random ids, many in a pass or one in many; how many tokens, as no prompt begins late."""
     model, vocabulary, device = bench.model, bench.config.text_config.vocab_size, bench.device
-    pool, done, at_once = model.new_pool(), 0, max(1, chunk // context)
+    pool, done, at_once = model.new_pool(page_size=bench.size.page), 0, max(1, chunk // context)
     for first in range(0, batch, at_once):
         if until is not None and done and time.monotonic() > until:
             break
@@ -252,18 +252,23 @@ def _on_meta(config: KimiVLConfig, dtype: torch.dtype) -> KimiVL:
 
 
 def _fitting(work: Work, card: Card, size: Size) -> KimiVLConfig:
-    """The configuration with as many layers as the device holds."""
-    config = size.config
+    """The configuration with as many layers as the device holds; the page says where these are not all."""
     room = free_bytes(card.device) - (WORKING if card.device.type == "cuda" else 0)
-    while config.text_config.num_hidden_layers > 2 and _bytes(config, size.dtype) > room:
-        layers = config.text_config.num_hidden_layers - 1
-        config = replace(config, text_config=replace(config.text_config, num_hidden_layers=layers))
+    config = fitting(size.config, size.dtype, room)
     if config != size.config:
         work.gap(
             f"The model of {size.config.text_config.num_hidden_layers} layers takes "
             f"{_bytes(size.config, size.dtype) / GIB:.1f} GiB, {room / GIB:.1f} GiB can be had: what follows is of "
             f"{config.text_config.num_hidden_layers} layers, and so are its limits."
         )
+    return config
+
+
+def fitting(config: KimiVLConfig, dtype: torch.dtype, room: int) -> KimiVLConfig:
+    """The configuration with as many layers as fit into so many bytes, at least two."""
+    while config.text_config.num_hidden_layers > 2 and _bytes(config, dtype) > room:
+        layers = config.text_config.num_hidden_layers - 1
+        config = replace(config, text_config=replace(config.text_config, num_hidden_layers=layers))
     return config
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from kvl_eval.model import KimiVLConfig, TextConfig, VisionConfig
+from kvl_eval.model.pages import PAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Size:
         dtype:            of it.
         batches, contexts: of decode steps, in sequences and tokens.
         chunks:           tokens of a prefill pass.
+        page:             tokens of a page of the cache, as the engine takes.
         pictures:         in one call of the vision tower.
         side:             of a picture, in patches.
         rounds:           most repetitions of a measurement.
@@ -36,6 +38,7 @@ class Size:
     batches: tuple[int, ...] = (1, 64, 256)
     contexts: tuple[int, ...] = (1536, 9216, 65536)
     chunks: tuple[int, ...] = (2048, 8192)
+    page: int = PAGE
     pictures: tuple[int, ...] = (1, 8)
     side: int = 64
     rounds: int = 40

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import Interval
 
 from benchmarks import roofline
 from benchmarks.gpu_check.__main__ import verdict
 from benchmarks.gpu_check.card import KNOWN, Rates, known_rates
+from benchmarks.gpu_check.launches import counted
 from benchmarks.gpu_check.limits import Weights, decode_seconds, prefill_seconds
 from benchmarks.gpu_check.page import Page, Section, Work, write
+from benchmarks.gpu_check.rates import fitting
 from kvl_eval.errors import CheckpointError
 from kvl_eval.model import KimiVL, KimiVLConfig
+from kvl_eval.model.memory import GIB
 
 
 def holds(work: Work) -> None:
@@ -86,6 +92,34 @@ def test_cards_go_by_their_whole_name() -> None:
     assert known_rates("NVIDIA L40S") != known_rates("NVIDIA L40") != known_rates("NVIDIA L4")
     assert known_rates("NVIDIA A100-SXM4-80GB MIG 1g.10gb") is None
     assert all(0.1 < bandwidth < 20 and 10 < operations < 5000 for bandwidth, operations in KNOWN.values())
+
+
+def test_events_of_the_profiler_are_told_apart() -> None:
+    def event(name: str, start: float, end: float, device: DeviceType = DeviceType.CUDA) -> SimpleNamespace:
+        return SimpleNamespace(name=name, device_type=device, time_range=Interval(start, end))
+
+    seen = counted(
+        [
+            event("aten::mm", 0, 9, DeviceType.CPU),
+            event("cudaStreamSynchronize", 30, 50, DeviceType.CPU),
+            event("gemm", 10, 14),
+            event("Memcpy HtoD (Pageable -> Device)", 8, 10),
+            event("gemm", 12, 16),
+            event("add", 18, 20),
+            event("Memcpy DtoH (Device -> Pageable)", 27, 28),
+        ]
+    )
+    assert seen.kernels == ("gemm", "gemm", "add")
+    assert (seen.copies, seen.waits) == (1, 1)
+    assert (seen.busy, seen.whole) == (11, 20)
+    assert seen.spent == {"gemm": 8, "add": 2}
+    assert counted([]).whole == 0
+
+
+def test_a_smaller_card_gets_fewer_layers() -> None:
+    whole = KimiVLConfig()
+    layers = [fitting(whole, torch.bfloat16, gib * GIB).text_config.num_hidden_layers for gib in (80, 31, 18, 1)]
+    assert layers == [27, 27, 15, 2]
 
 
 @pytest.mark.slow
