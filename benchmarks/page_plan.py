@@ -36,7 +36,8 @@ def _row(page_size: int, rows: int, steps: int) -> Row:
         _extend(pool, tables[step % rows], page_size)
         begin, touched = time.thread_time(), block_table.touched
         block_table.update()
-        row_entries(plan_parts(block_table, pool.used, page_size, torch.device("cuda")), rows)
+        parts = plan_parts(block_table, pool.used, page_size, torch.device("cuda"))
+        row_entries([part.owners for part in parts], rows)
         times.append(time.thread_time() - begin)
         assert block_table.touched == touched + 1
     spent = statistics.median(times)

@@ -30,11 +30,14 @@ class Pages(NamedTuple):
     then sums relative to it). Places that hold no token of the owner are finite numbers and must be hidden.
 
     Attributes:
-        rows:  B; owners count from 0, and B itself stands for nobody (its results are dropped).
-        parts: (values (N, P, W), owners (N, G) int64, hidden (N, P) bool or None): each of the G owners of a page
-               attends to its places that are not hidden. With G > 1 there is one long page, N = 1, of which nothing is
-               hidden.
+        rows:    B; owners count from 0, and B itself stands for nobody (its results are dropped).
+        parts:   (values (N, P, W), owners (N, G) int64, hidden (N, P) bool or None): each of the G owners of a page
+                 attends to its places that are not hidden. With G > 1 there is one long page, N = 1, of which nothing
+                 is hidden.
+        entries: where results are to be put together in a fixed order, as on accelerators: (B, M) int64, the places of
+                 each row's results among those of all parts, one for each page and owner; -1 behind its last one.
     """
 
     rows: int
     parts: list[tuple[Tensor, Tensor, Tensor | None]]
+    entries: Tensor | None = None

@@ -140,15 +140,17 @@ def _runs(pairs: Pairs) -> _Runs:
     return _Runs(firsts[begins], np.diff(begins, append=len(pages)), counts[begins])
 
 
-def row_entries(parts: Sequence[PageGroup], rows: int) -> Tensor:
-    """Where each row's results stand among those of all parts, one for each page and owner: (B, most of a row) int64.
+def row_entries(owners: Sequence[Tensor], rows: int) -> Tensor:
+    """Where each row's results stand among those of all parts, of which each page has one for each of its owners.
 
-    In the order of the parts; -1 behind a row's last one.
+    Args:
+        owners: (N, G) of each part.
+    Returns: (B, most of a row) int64, in the order of the parts; -1 behind a row's last one.
     """
-    owners = torch.cat([part.owners.flatten() for part in parts]).numpy()
-    order = np.argsort(owners.astype(np.int32), kind="stable")
-    counts = np.bincount(owners, minlength=rows)[:rows]
-    order, owners = order[: counts.sum()], np.arange(rows).repeat(counts)  # nobody's stand last
+    owner_E = torch.cat([part.flatten() for part in owners]).numpy()
+    order = np.argsort(owner_E.astype(np.int32), kind="stable")
+    counts = np.bincount(owner_E, minlength=rows)[:rows]
+    order, sorted_rows = order[: counts.sum()], np.arange(rows).repeat(counts)  # nobody's stand last
     entries = np.full((rows, counts.max()), -1)
-    entries[owners, np.arange(len(order)) - (counts.cumsum() - counts).repeat(counts)] = order
+    entries[sorted_rows, np.arange(len(order)) - (counts.cumsum() - counts).repeat(counts)] = order
     return torch.from_numpy(entries)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kvl_eval.model.block_table import BlockTable
 from kvl_eval.model.held import Packed, Pages
-from kvl_eval.model.page_plan import PageGroup, plan_parts
+from kvl_eval.model.page_plan import PageGroup, plan_parts, row_entries
 from kvl_eval.model.pages import PagePool, PageTable
 from kvl_eval.model.tensors import index_tensor
 
@@ -71,11 +71,17 @@ class PromptRows:
 
 
 class StepRows:
-    """The next token of each of some sequences, one a row."""
+    """The next token of each of some sequences, one a row.
 
-    def __init__(self, pool: PagePool, tables: Sequence[PageTable]) -> None:
+    Args:
+        in_order: whether results of pages are put together in a fixed order, for which accelerators have no other way
+                  than entries (sums by index are atomic there); None means by the device.
+    """
+
+    def __init__(self, pool: PagePool, tables: Sequence[PageTable], in_order: bool | None = None) -> None:
         self.pool = pool
         self.tables = list(tables)
+        self.in_order = pool.layers[0].device.type != "cpu" if in_order is None else in_order
         self.block_table = BlockTable(tables)
         self._plan: _ReadPlan | None = None
         self._reads: dict[torch.device, _Reads] = {}  # of the step under way; brought to a device once
@@ -92,10 +98,14 @@ class StepRows:
         if self._plan is None or self._plan.changes != self.pool.changes:
             self.block_table.update()
             parts = plan_parts(self.block_table, self.pool.used, page_size, device)
-            self._plan = _ReadPlan(self.pool.changes, [part.to(device) for part in parts])
+            owners, entries = [part.owners for part in parts], None
+            if self.in_order:
+                entries = row_entries(owners, len(self.tables)).to(device, non_blocking=True)
+            self._plan = _ReadPlan(self.pool.changes, [part.to(device) for part in parts], entries)
         seen = index_tensor([*(length + 1 for length in self.lengths), 0], device)
         parts = [(part, part.hidden(seen, page_size)) for part in self._plan.parts]
-        self._reads = {device: _Reads(_new_slots(self.pool, self.tables, [1] * len(self.tables)), parts)}
+        slots = _new_slots(self.pool, self.tables, [1] * len(self.tables))
+        self._reads = {device: _Reads(slots, parts, self._plan.entries)}
         return index_tensor([table.length + table.offset for table in self.tables], device)[:, None]
 
     def write(self, layer: int, values_B1W: Tensor) -> Pages:
@@ -103,9 +113,10 @@ class StepRows:
         store = self.pool.layers[layer]
         if store.device not in self._reads:
             self._reads[store.device] = next(iter(self._reads.values())).to(store.device)
-        slots, parts = self._reads[store.device]
+        slots, parts, entries = self._reads[store.device]
         store.flatten(0, 1).index_copy_(0, slots, values_B1W.flatten(0, 1))
-        return Pages(len(self.tables), [(part.latents(store), part.owners, hidden) for part, hidden in parts])
+        found = [(part.latents(store), part.owners, hidden) for part, hidden in parts]
+        return Pages(len(self.tables), found, entries)
 
     def advance(self) -> None:
         """Count the tokens just written as held."""
@@ -118,14 +129,15 @@ class StepRows:
 
 
 class _Reads(NamedTuple):
-    """Places that new tokens go to, and the parts that are read with what is hidden in each."""
+    """Places that new tokens go to, the parts that are read with what is hidden in each, and the rows' entries."""
 
     slots: Tensor
     parts: list[tuple[PageGroup, Tensor | None]]
+    entries: Tensor | None
 
     def to(self, device: torch.device) -> _Reads:
         parts = [(part.to(device), None if hidden is None else hidden.to(device)) for part, hidden in self.parts]
-        return _Reads(self.slots.to(device), parts)
+        return _Reads(self.slots.to(device), parts, None if self.entries is None else self.entries.to(device))
 
 
 class _ReadPlan(NamedTuple):
@@ -133,6 +145,7 @@ class _ReadPlan(NamedTuple):
 
     changes: int
     parts: list[PageGroup]
+    entries: Tensor | None
 
 
 def _new_slots(pool: PagePool, tables: Sequence[PageTable], counts: Sequence[int]) -> Tensor:

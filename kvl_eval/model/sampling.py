@@ -8,14 +8,18 @@ request change a draw, and a longer run repeats the tokens of a shorter one.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from kvl_eval.errors import SampleError
+from kvl_eval.model.tensors import index_tensor
 
 _MASK = (1 << 64) - 1
+WIDTH = 1024  # most tokens that top-p is looked for among before all are sorted
+UNSURE = -2
 
 
 def uniform(seed: int, step: int) -> float:
@@ -70,51 +74,115 @@ def sample_rows(
     seed: Sequence[int],
     step: Sequence[int],
 ) -> list[int | None]:
-    """`sample` for each row of (B, vocab_size), with one read from the device; None where logits are not finite."""
+    """`sample` for each row of (B, vocab_size), with one read from the device; None where logits are not finite.
+
+    A second read follows only where a row's tokens inside of top_k and top_p cannot be told without sorting all.
+    """
+    numbers = {row: uniform(seed[row], step[row]) for row, value in enumerate(temperature) if value != 0.0}
+
+    def drawn(keep: Callable[..., Kept], rows: Sequence[int]) -> Tensor:
+        part = logits if len(rows) == len(logits) else logits[index_tensor(rows, logits.device)]
+        kept = keep(part, *([values[row] for row in rows] for values in (temperature, top_p, top_k)))
+        found = _invert(kept.probabilities, [numbers[row] for row in rows])
+        return found if kept.sure is None else torch.where(kept.sure, found, UNSURE)
+
     tokens = logits.argmax(-1)
-    drawn = [row for row, value in enumerate(temperature) if value != 0.0]
-    if drawn:
-        warm = logits if len(drawn) == len(logits) else logits[drawn]
-        kept = kept_probabilities(
-            warm, [temperature[row] for row in drawn], [top_p[row] for row in drawn], [top_k[row] for row in drawn]
-        )
-        numbers = [uniform(seed[row], step[row]) for row in drawn]
-        tokens = tokens.to(kept.device)
-        tokens[torch.tensor(drawn, device=kept.device)] = _invert(kept, numbers)
+    if numbers:
+        warm = drawn(probably_kept, list(numbers))
+        tokens = tokens.to(warm.device).index_copy(0, index_tensor(list(numbers), warm.device), warm)
     finite = logits.isfinite().all(-1).to(tokens.device)
-    return [token if token >= 0 else None for token in torch.where(finite, tokens, -1).tolist()]
+    values = torch.where(finite, tokens, -1).tolist()
+    unsure = [row for row, value in enumerate(values) if value == UNSURE]
+    for row, value in zip(unsure, drawn(surely_kept, unsure).tolist() if unsure else [], strict=True):
+        values[row] = value
+    return [value if value >= 0 else None for value in values]
 
 
 def _invert(kept: Tensor, numbers: Sequence[float]) -> Tensor:
     """The first id of each row at which the running sum exceeds its number's share of the whole."""
     sums = kept.cumsum(-1)
-    thresholds = torch.tensor(numbers, dtype=kept.dtype, device=kept.device)[:, None] * sums[:, -1:]
+    thresholds = torch.tensor(numbers, dtype=kept.dtype).to(kept.device, non_blocking=True)[:, None] * sums[:, -1:]
     places = torch.searchsorted(sums, thresholds, right=True)
     last = torch.searchsorted(sums, sums[:, -1:].contiguous())  # nothing behind the last token that was kept
     return torch.minimum(places, last)[:, 0]
 
 
+class Kept(NamedTuple):
+    """Probabilities (B, vocab_size) in float64; tokens outside top_k or top_p are zero, the rest is not renormalised.
+
+    Attributes:
+        sure: (B), whether these are the kept tokens; None stands for all.
+    """
+
+    probabilities: Tensor
+    sure: Tensor | None = None
+
+
 def kept_probabilities(
     logits: Tensor, temperature: Sequence[float], top_p: Sequence[float], top_k: Sequence[int]
 ) -> Tensor:
-    """Probabilities (B, vocab_size) in float64; tokens outside top_k or top_p are zero, the rest is not renormalised.
+    """Those of `surely_kept`."""
+    return surely_kept(logits, temperature, top_p, top_k).probabilities
+
+
+def surely_kept(logits: Tensor, temperature: Sequence[float], top_p: Sequence[float], top_k: Sequence[int]) -> Kept:
+    """What is kept, by sorting all probabilities.
 
     Equal probabilities rank by id. The token that makes the sum reach `top_p` is kept, so at least one is.
     """
+    probabilities = _all_probabilities(logits, temperature, top_p, top_k)
+    if not any(top_k) and min(top_p) >= 1.0:
+        return Kept(probabilities)
+    limit, share = _columns(probabilities, top_p, top_k)
+    ordered, ids = probabilities.sort(dim=-1, descending=True, stable=True)
+    ordered = ordered.where(torch.arange(ordered.shape[-1], device=ordered.device) < limit, 0.0)
+    before = ordered.cumsum(-1) - ordered
+    ordered = ordered.where((before < share * ordered.sum(-1, keepdim=True)) | (share >= 1.0), 0.0)
+    return Kept(torch.zeros_like(probabilities).scatter(-1, ids, ordered))
+
+
+def probably_kept(logits: Tensor, temperature: Sequence[float], top_p: Sequence[float], top_k: Sequence[int]) -> Kept:
+    """`surely_kept` from the `WIDTH` most probable tokens alone, and whether it is surely that, to the last bit.
+
+    It is where the last token that is kept is among them and more probable than the next one, and no sum on the way is
+    as near to `top_p` as sums in another order could differ.
+    """
+    size = logits.shape[-1]
+    if size <= WIDTH or (not any(top_k) and min(top_p) >= 1.0):
+        return surely_kept(logits, temperature, top_p, top_k)
+    probabilities = _all_probabilities(logits, temperature, top_p, top_k)
+    limit, share = _columns(probabilities, top_p, top_k)
+    best = probabilities.topk(WIDTH, dim=-1).values
+    inside = torch.arange(WIDTH, device=best.device) < limit
+    ordered = best.where(inside, 0.0)
+    total = torch.where(limit < size, ordered.sum(-1, keepdim=True), probabilities.sum(-1, keepdim=True))
+    distance = share * total - (ordered.cumsum(-1) - ordered)
+    taken = (inside & ((distance > 0) | (share >= 1.0))).sum(-1, keepdim=True)
+    everything = (limit >= size) & (share >= 1.0)
+    # A sum of n numbers that are not negative is right to n roundings of its value, in any order.
+    clear = (distance.abs() > 8 * size * 2.0**-53 * total) | ~inside | (share >= 1.0)
+    last = best.gather(-1, (taken - 1).clamp(min=0))
+    following = best.gather(-1, taken.clamp(max=WIDTH - 1))
+    summed = (limit <= WIDTH) | (limit >= size)  # else the sum of the tokens inside of top_k is not known
+    sure = clear.all(-1, keepdim=True) & summed & (taken > 0) & (taken < WIDTH) & (last > following)
+    kept = probabilities.where((probabilities >= last) | everything, 0.0)
+    return Kept(kept, (sure | everything)[:, 0])
+
+
+def _columns(probabilities: Tensor, top_p: Sequence[float], top_k: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Most tokens of each row by top_k, and top_p: (B, 1) each, float64."""
+    values = [[float(k or probabilities.shape[-1]) for k in top_k], list(top_p)]
+    limit, share = torch.tensor(values, dtype=probabilities.dtype).to(probabilities.device, non_blocking=True)
+    return limit[:, None], share[:, None]
+
+
+def _all_probabilities(
+    logits: Tensor, temperature: Sequence[float], top_p: Sequence[float], top_k: Sequence[int]
+) -> Tensor:
+    """Probabilities of all tokens, (B, vocab_size), float64. Raises: ValueError, for settings that mean nothing."""
     for t, p, k in zip(temperature, top_p, top_k, strict=True):
         if not (t > 0.0 and math.isfinite(t) and 0.0 < p <= 1.0 and k >= 0):
             raise ValueError(f"temperature {t}, top_p {p}, top_k {k}: want > 0, in (0, 1] and >= 0")
     wide = (logits.cpu() if logits.device.type == "mps" else logits).double()  # that device has no float64
-
-    def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=wide.dtype, device=wide.device)[:, None]
-
-    probabilities = ((wide - wide.amax(-1, keepdim=True)) / column(temperature)).softmax(-1)
-    if not any(top_k) and min(top_p) >= 1.0:
-        return probabilities
-    ordered, ids = probabilities.sort(dim=-1, descending=True, stable=True)
-    ranks = torch.arange(ordered.shape[-1], device=wide.device)
-    ordered = ordered.where(ranks < column([k or ordered.shape[-1] for k in top_k]), 0.0)
-    before = ordered.cumsum(-1) - ordered
-    ordered = ordered.where((before < column(top_p) * ordered.sum(-1, keepdim=True)) | (column(top_p) >= 1.0), 0.0)
-    return torch.zeros_like(probabilities).scatter(-1, ids, ordered)
+    degrees = torch.tensor(temperature, dtype=wide.dtype).to(wide.device, non_blocking=True)[:, None]
+    return ((wide - wide.amax(-1, keepdim=True)) / degrees).softmax(-1)

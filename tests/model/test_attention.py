@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks.launches import MOST, MOST_READS, decode_step, full_model
 from kvl_eval.model import KimiVL, KimiVLConfig, TextConfig
 from kvl_eval.model.kimi_vl.attention import Attention
 from kvl_eval.model.kimi_vl.rope import text_turn
@@ -89,6 +90,32 @@ def test_cached_attention_equals_attention_over_everything() -> None:
     torch.testing.assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-12), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize("outside", [0, 200], ids=["as it lies", "picked"])
+@torch.no_grad()
+def test_sums_in_a_fixed_order_equal_sums_by_index(outside: int, dtype: torch.dtype, close: float) -> None:
+    """Rows that share pages, rows of one page; pages of nobody between them."""
+    torch.manual_seed(0)
+    attention = random_attention(CONFIG).to(dtype)
+    pool = PagePool(layers=1, width=CONFIG.latent_size, page_size=4, dtype=dtype)
+    tables = [PageTable() for _ in range(3)]
+    for table, length in zip(tables, (70, 2, 9), strict=True):
+        pool.extend([table], length)
+        table.length = length
+    tables.append(pool.fork(tables[0]))
+    nobody = PageTable()
+    pool.extend([nobody], outside + 3)
+    pool.layers[0].normal_()
+    positions = torch.tensor([table.length for table in tables])[:, None]
+    x, turn = torch.randn(4, 1, 32, dtype=dtype), text_turn(positions, 8, CONFIG.rope_theta, dtype)
+    found = []
+    for in_order in (False, True):
+        rows = StepRows(pool, tables, in_order=in_order)
+        rows.prepare()
+        found.append(attention.forward_cached(x, turn, rows, 0))
+    torch.testing.assert_close(found[1], found[0], atol=close, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("starts", "count", "expected"),
     [
@@ -109,6 +136,14 @@ def test_cache_of_the_released_model_takes_576_values_a_token_and_layer() -> Non
     pool.reserve(131072 // pool.page_size)
     assert pool.nbytes == 131072 * 27 * 576 * 2 == 131072 * 31104
     assert len(pool.layers) == 27
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+def test_a_decode_step_of_the_released_shapes_takes_few_launches_and_one_read(rows: int) -> None:
+    """On the meta device; the one read is that of the drawn tokens."""
+    step = decode_step(full_model(), rows)
+    assert step.reads <= MOST_READS
+    assert step.launches.total() <= MOST
 
 
 def test_decoding_the_released_shapes_reads_nothing_back() -> None:

@@ -1,13 +1,15 @@
 """Expert choice and the three ways of running experts."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.launches import Launches
 from kvl_eval.model import TextConfig
-from kvl_eval.model.kimi_vl.moe import FEW_ROWS, Experts, MoE, Router, product
+from kvl_eval.model.kimi_vl.moe import FEW_ROWS, Experts, MoE, Router, has_grouped_product, product
 from kvl_eval.model.precision import wide, wide_dtype
 
 CONFIG = TextConfig(
@@ -45,6 +47,7 @@ def test_sorted_and_grouped_experts_equal_the_plain_loop(tokens: int) -> None:
     first, order = chosen[:, 0].sort(stable=True)  # one expert a token, weighted by one
     ends = torch.searchsorted(first, torch.arange(8), right=True)
     looped = experts.looped(x, order, torch.ones(tokens), ends)
+    ends = ends.to(torch.int32)
     torch.testing.assert_close(experts.grouped(x[order], ends), looped[order], atol=1e-5, rtol=0)
 
 
@@ -73,6 +76,52 @@ def test_the_accelerator_path_reads_nothing_back() -> None:
     x = torch.empty(2, 5, 24, device="meta", dtype=torch.bfloat16)
     assert layer.experts.takes_grouped(x)
     assert layer(x).shape == (2, 5, 24)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7, 64])
+@torch.no_grad()
+def test_experts_without_a_grouped_product_equal_the_plain_loop(tokens: int) -> None:
+    """One token takes gathered weights, more tokens all experts; both by themselves, too."""
+    experts, x = random_experts(), torch.randn(tokens, 24)
+    chosen = torch.stack([torch.randperm(8)[:2] for _ in range(tokens)])
+    weights = torch.rand(tokens, 2)
+    expected = summed_plainly(experts, x, chosen, weights)
+    torch.testing.assert_close(experts.unsorted(x, chosen, weights), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(experts.gathered(x, chosen, weights), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("tokens", [1, 64])
+@torch.no_grad()
+def test_a_card_without_a_grouped_product_decodes_without_reads(tokens: int) -> None:
+    layer = MoE(CONFIG).to("meta")  # float32
+    with Launches() as counted:
+        layer(torch.empty(tokens, 1, 24, device="meta"))
+    assert counted.reads == 0
+    assert counted.launches.total() < 20
+    assert not counted.launches["sort"]
+
+
+@pytest.mark.parametrize(
+    ("hip", "card", "expected"),
+    [
+        (None, (8, 0), False),
+        (None, (8, 9), False),
+        (None, (9, 0), True),
+        (None, (10, 0), True),
+        (None, (12, 0), False),
+        ("6.4", "gfx942:sramecc+", True),
+        ("6.4", "gfx950", True),
+        ("6.4", "gfx90a", False),
+    ],
+)
+def test_the_grouped_product_is_taken_where_a_card_has_it(
+    monkeypatch: pytest.MonkeyPatch, hip: str | None, card: tuple[int, int] | str, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: card)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(gcnArchName=card))
+    assert has_grouped_product.__wrapped__(torch.device("cuda")) is expected
+    assert not has_grouped_product(torch.device("mps"))
 
 
 def test_odd_sizes_and_other_dtypes_take_the_loop() -> None:

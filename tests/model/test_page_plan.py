@@ -133,7 +133,7 @@ def test_entries_name_what_a_row_reads_in_the_order_of_the_parts(data: st.DataOb
         grown(pool, tables[-1], data.draw(st.integers(1, 9)))
     rows = data.draw(st.permutations(tables))[: data.draw(st.integers(1, len(tables)))]
     parts = plan_parts(BlockTable(rows), pool.used, 2, torch.device("cpu"))
-    owners = torch.cat([part.owners.flatten() for part in parts])
-    for row, entries in enumerate(row_entries(parts, len(rows)).tolist()):
-        expected = (owners == row).nonzero()[:, 0].tolist()
+    owners = [part.owners for part in parts]
+    for row, entries in enumerate(row_entries(owners, len(rows)).tolist()):
+        expected = (torch.cat([part.flatten() for part in owners]) == row).nonzero()[:, 0].tolist()
         assert entries == expected + [-1] * (len(entries) - len(expected))

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.launches import Launches
 from kvl_eval.errors import SampleError
-from kvl_eval.model.sampling import kept_probabilities, sample, sample_rows, uniform
+from kvl_eval.model import sampling
+from kvl_eval.model.sampling import kept_probabilities, probably_kept, sample, sample_rows, surely_kept, uniform
 
 
 def by_hand(logits: list[float], temperature: float, top_p: float, top_k: int) -> list[float]:
@@ -41,6 +43,50 @@ def test_kept_probabilities(logits: list[float], temperature: float, top_p: floa
     kept = kept_probabilities(torch.tensor([logits]), [temperature], [top_p], [top_k])[0]
     expected = by_hand(logits, temperature, top_p, top_k)
     assert (kept / kept.sum()).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data(), width=st.integers(2, 14))
+def test_what_is_surely_kept_is_what_the_full_sort_keeps_to_the_last_bit(data: st.DataObject, width: int) -> None:
+    """Few distinct logits, so that ties fall on every border, and sums that meet `top_p` exactly."""
+    size, rows = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 3))
+    cell = st.sampled_from([-30.0, -1.0, 0.0, math.log(2.0), 1.0]) | st.floats(-4, 4, width=32)
+    logits = torch.tensor([data.draw(st.lists(cell, min_size=size, max_size=size)) for _ in range(rows)])
+    temperature = [data.draw(st.sampled_from([0.2, 1.0, 3.0])) for _ in range(rows)]
+    top_p = [data.draw(st.sampled_from([1e-12, 0.25, 0.5, 0.75, 0.9, 1.0])) for _ in range(rows)]
+    top_k = [data.draw(st.integers(0, 26)) for _ in range(rows)]
+    numbers = {"seed": list(range(rows)), "step": [3] * rows}
+    expected = surely_kept(logits, temperature, top_p, top_k).probabilities
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sampling, "WIDTH", width)
+        kept = probably_kept(logits, temperature, top_p, top_k)
+        tokens = sample_rows(logits, temperature=temperature, top_p=top_p, top_k=top_k, **numbers)
+        patched.setattr(sampling, "WIDTH", size)
+        assert tokens == sample_rows(logits, temperature=temperature, top_p=top_p, top_k=top_k, **numbers)
+    for row in range(rows):
+        assert torch.equal(kept.probabilities[row], expected[row]) or (kept.sure is not None and not kept.sure[row])
+
+
+def test_of_a_large_vocabulary_only_the_most_probable_tokens_are_sorted() -> None:
+    torch.manual_seed(0)
+    logits = 4 * torch.randn(3, 163840)
+    kept = probably_kept(logits, [0.8, 0.8, 0.8], [0.8, 0.8, 1.0], [0, 50, 0])
+    assert kept.sure is not None
+    assert kept.sure.all()
+    assert torch.equal(kept.probabilities, kept_probabilities(logits, [0.8] * 3, [0.8, 0.8, 1.0], [0, 50, 0]))
+    flat = probably_kept(torch.zeros(1, 2000), [1.0], [0.9], [0])
+    assert flat.sure is not None
+    assert not flat.sure.any()
+
+
+def test_a_draw_reads_once() -> None:
+    logits, rows = torch.empty(2, 163840, device="meta"), 2
+    with Launches() as counted:
+        sample_rows(
+            logits, temperature=[0.8] * rows, top_p=[0.9] * rows, top_k=[0] * rows, seed=[1] * rows, step=[0] * rows
+        )
+    assert counted.reads == 1
+    assert not counted.launches["sort"]
 
 
 def test_draws_follow_the_probabilities() -> None:

@@ -23,10 +23,12 @@ from torch import Tensor, nn
 
 from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.joined import Joint, laid_together, products
+from kvl_eval.model.kernels import add_and_norm, merged, normed, page_shares, rms_norm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate
 from kvl_eval.model.meta import on_meta
 from kvl_eval.model.precision import wide, wide_dtype
+from kvl_eval.model.regions import region
 from kvl_eval.model.self_test import HeadShape, check_attention
 from kvl_eval.model.tensors import cache_mask
 
@@ -43,9 +45,11 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        x_wide = wide(x)
-        scaled = x_wide * torch.rsqrt(x_wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * scaled.to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
+
+    def behind(self, x: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of two tensors, and the norm of it."""
+        return add_and_norm(x, more, self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -85,9 +89,14 @@ class Attention(nn.Module):
 
     def forward_cached(self, x_BSH: Tensor, turn_BS2J: Tensor, rows: Rows, layer: int) -> Tensor:
         """Attention of new tokens over what their sequences hold and themselves; their latents are written to it."""
-        queries, latents = self.queries_and_latents(x_BSH, turn_BS2J)
+        q_BSAD, latents = self.projected(x_BSH, turn_BS2J)
         held = rows.write(layer, latents)
-        out = self.paged(queries, held) if isinstance(held, Pages) else self.packed(queries, latents, held)
+        if isinstance(held, Packed):
+            out = self.packed(turned(q_BSAD, turn_BS2J), latents, held)
+        elif held.entries is None:
+            out = self.paged(turned(q_BSAD, turn_BS2J), held)
+        else:
+            out = self.paged_in_order(q_BSAD, turn_BS2J, held, held.entries)
         return self.o_proj(out)  # type: ignore[no-any-return]
 
     def queries_and_latents(self, x_BSH: Tensor, turn_BS2J: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,13 +104,17 @@ class Attention(nn.Module):
 
         That is the latent after its norm, then the rotated rope key.
         """
+        q_BSAD, latents = self.projected(x_BSH, turn_BS2J)
+        return turned(q_BSAD, turn_BS2J), latents
+
+    def projected(self, x_BSH: Tensor, turn_BS2J: Tensor) -> tuple[Tensor, Tensor]:
+        """`queries_and_latents`, but queries are not rotated."""
         q, kv = products(x_BSH, self._inputs(), self._joint)
         if self.config.q_lora_rank is not None:
             q = self.q_b_proj(self.q_a_layernorm(q))
-        q_nope, q_rope = self.nope_and_rope(q.view(*q.shape[:2], -1, self.config.qk_head_dim))
-        latent, k_rope = self.latent_and_rope(kv)
-        queries = torch.cat([q_nope, rotate(q_rope, turn_BS2J[:, :, None])], dim=-1)
-        return queries, torch.cat([self.kv_a_layernorm(latent), rotate(k_rope, turn_BS2J)], dim=-1)
+        norm = self.kv_a_layernorm
+        latents = cached_values(kv, norm.weight, norm.eps, turn_BS2J)
+        return q.view(*q.shape[:2], -1, self.config.qk_head_dim), latents
 
     def nope_and_rope(self, q: Tensor) -> tuple[Tensor, Tensor]:
         size = self.config.qk_nope_head_dim
@@ -208,11 +221,32 @@ class Attention(nn.Module):
             summed_BAC.index_add_(0, owners, wide(found).view(-1, heads, latent_size))
         return self.unfolded((summed_BAC / total_BA[..., None])[: pages.rows, None].to(q_BAW.dtype))
 
+    def paged_in_order(self, q_BSAD: Tensor, turn_BS2J: Tensor, pages: Pages, entries_BM: Tensor) -> Tensor:
+        """`paged` of queries that are not rotated yet, in few operations and with sums in a fixed order."""
+        q_nope, q_rope = self.nope_and_rope(q_BSAD)
+        folded_BAC = self.folded_nope(q_nope)[:, 0]
+        sums, tops, totals = [], [], []
+        for latents_NPW, owners_NG, hidden_NP in pages.parts:
+            q_NGAW = met_queries(folded_BAC, q_rope[:, 0], turn_BS2J, owners_NG)
+            scores = q_NGAW.flatten(1, 2) @ latents_NPW.mT
+            shares, part_tops, part_totals = page_shares(
+                torch.unflatten(scores, 1, q_NGAW.shape[1:3]), hidden_NP, self.config.qk_head_dim**-0.5
+            )
+            part = shares.flatten(1, 2) @ latents_NPW[..., : self.config.kv_lora_rank]
+            sums.append(part.view(len(part_tops), -1, part.shape[-1]))
+            tops.append(part_tops)
+            totals.append(part_totals)
+        return self.unfolded(merged(*(joined(parts) for parts in (sums, tops, totals)), entries_BM)[:, None])
+
     def folded(self, q_BSAD: Tensor) -> Tensor:
         """Queries that meet latents where others meet keys: the key map folded in, (B, S, A, W)."""
-        up_k = self._maps()[:, : self.config.qk_nope_head_dim]  # (A, L, C)
         q_nope, q_rope = self.nope_and_rope(q_BSAD)
-        return torch.cat([torch.einsum("bsal,alc->bsac", q_nope, up_k), q_rope], dim=-1)
+        return torch.cat([self.folded_nope(q_nope), q_rope], dim=-1)
+
+    def folded_nope(self, q_BSAL: Tensor) -> Tensor:
+        """The part without rope of `folded`, (B, S, A, C)."""
+        up_k = self._maps()[:, : self.config.qk_nope_head_dim]  # (A, L, C)
+        return torch.einsum("bsal,alc->bsac", q_BSAL, up_k)
 
     def unfolded(self, summed_BSAC: Tensor) -> Tensor:
         """Sums of latents through the value map, (B, S, A * V)."""
@@ -222,6 +256,32 @@ class Attention(nn.Module):
     def _maps(self) -> Tensor:
         """The latent's key and value maps of each head, (A, L + V, C)."""
         return self.kv_b_proj.weight.view(self.config.num_attention_heads, -1, self.config.kv_lora_rank)
+
+
+@region(kernels=2)
+def cached_values(kv_BSW: Tensor, weight_C: Tensor, eps: float, turn_BS2J: Tensor) -> Tensor:
+    """What the cache keeps of a token: its latent after the norm, and its rope key rotated."""
+    size = len(weight_C)
+    latent = normed(kv_BSW[..., :size], weight_C, eps)
+    return torch.cat([latent, rotate(kv_BSW[..., size:], turn_BS2J)], dim=-1)
+
+
+@region(kernels=1)
+def met_queries(folded_BAC: Tensor, rope_BAR: Tensor, turn_B12J: Tensor, owners_NG: Tensor) -> Tensor:
+    """The queries that meet each page, (N, G, A, W), their rope part rotated; those of nobody are anyone's."""
+    q_BAW = torch.cat([folded_BAC, rotate(rope_BAR, turn_B12J)], dim=-1)
+    return q_BAW[owners_NG.clamp(max=len(q_BAW) - 1)]
+
+
+def turned(q_BSAD: Tensor, turn_BS2J: Tensor) -> Tensor:
+    """Queries with their rope part, the last 2 J numbers, rotated."""
+    size = q_BSAD.shape[-1] - 2 * turn_BS2J.shape[-1]
+    return torch.cat([q_BSAD[..., :size], rotate(q_BSAD[..., size:], turn_BS2J[:, :, None])], dim=-1)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors behind each other."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def widened(values: Tensor, size: int) -> Tensor:

@@ -28,10 +28,11 @@ class DecoderLayer(nn.Module):
     def forward(self, x_BSH: Tensor, turn_BS2J: Tensor, mask_BST: Tensor | None, rows: Rows | None = None) -> Tensor:
         normed = self.input_layernorm(x_BSH)
         if rows is None:
-            x_BSH = x_BSH + self.self_attn(normed, turn_BS2J, mask_BST)
+            attended = self.self_attn(normed, turn_BS2J, mask_BST)
         else:
-            x_BSH = x_BSH + self.self_attn.forward_cached(normed, turn_BS2J, rows, self.index)
-        return x_BSH + self.mlp(self.post_attention_layernorm(x_BSH))  # type: ignore[no-any-return]
+            attended = self.self_attn.forward_cached(normed, turn_BS2J, rows, self.index)
+        x_BSH, normed = self.post_attention_layernorm.behind(x_BSH, attended)
+        return self.mlp(normed, onto=x_BSH)  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):

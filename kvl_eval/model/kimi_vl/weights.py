@@ -19,6 +19,7 @@ from kvl_eval.model.kimi_vl.attention import check_device
 from kvl_eval.model.kimi_vl.config import KimiVLConfig
 from kvl_eval.model.placement import dispatch, main_device, wanted_places
 from kvl_eval.model.places import Places
+from kvl_eval.model.regions import compile_for
 from kvl_eval.model.tensor_names import PUBLISHED, NameRules, Naming
 from kvl_eval.model.weights import (
     Blueprint,
@@ -72,6 +73,7 @@ def load_model(
     places = wanted_places(model, device, ARCHITECTURE.whole_classes)
     model = read_weights(model, folder, target, places=places, check_finite=check_finite, rules=plan.rules)
     model.stop_token_ids = ARCHITECTURE.stop_ids(folder)
+    compile_for(target, sum(parameter.numel() for parameter in model.parameters()))
     return model.eval() if places is None else place(model.eval(), places)
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.model.base import Packed, Pages, Rows
+from kvl_eval.model.kernels import merged, page_shares
 from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.qwen2_5_vl.config import TextConfig
 from kvl_eval.model.qwen2_5_vl.rope import rotate
@@ -71,6 +72,8 @@ class Attention(nn.Module):
 
         Each page's share of a row's softmax is computed by itself, relative to the row's highest score, and added up.
         """
+        if pages.entries is not None:
+            return self.paged_in_order(q_BAD, pages, pages.entries)
         q_BKRD = torch.unflatten(q_BAD, 1, (self.config.num_key_value_heads, -1))
         q_BKRD = F.pad(q_BKRD, (0, 0, 0, 0, 0, 0, 0, 1))  # one row more, for pages of nobody
         top_BKR = q_BKRD.new_full(q_BKRD.shape[:3], float("-inf"), dtype=wide_dtype(q_BKRD.dtype))
@@ -87,6 +90,19 @@ class Attention(nn.Module):
             sums = self._sums(shares.to(values_NPW.dtype), values_NPW)
             sum_BKRD.index_add_(0, owners_NG.flatten(), wide(sums).flatten(0, 1))
         return (sum_BKRD / total_BKR[..., None])[: pages.rows].to(q_BAD.dtype).flatten(1)
+
+    def paged_in_order(self, q_BAD: Tensor, pages: Pages, entries_BM: Tensor) -> Tensor:
+        """`paged` with sums in a fixed order, each page relative to its own highest score."""
+        q_BKRD = torch.unflatten(q_BAD, 1, (self.config.num_key_value_heads, -1))
+        results = []
+        for values_NPW, owners_NG, hidden_NP in pages.parts:
+            owners = owners_NG.clamp(max=len(q_BAD) - 1)  # those of nobody are anyone's
+            scores = self._scores(q_BKRD[owners], values_NPW, hidden_NP)  # (N, G, K, R, P)
+            shares, tops, totals = page_shares(scores.flatten(2, 3), None, 1.0)
+            sums = self._sums(shares.to(values_NPW.dtype).view_as(scores), values_NPW)
+            results.append((sums.flatten(0, 1).flatten(1, 2), tops, totals))
+        sums_EAD, tops_EA, totals_EA = (torch.cat(parts) for parts in zip(*results, strict=True))
+        return merged(sums_EAD, tops_EA, totals_EA, entries_BM).flatten(1)
 
     def _scores(self, q_NGKRD: Tensor, values_NPW: Tensor, hidden_NP: Tensor | None) -> Tensor:
         """(N, G, K, R, P): how much each owner's query looks at each place of its page."""

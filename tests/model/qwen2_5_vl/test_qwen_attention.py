@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvl_eval.model.base import Packed, Pages
+from kvl_eval.model.page_plan import row_entries
 from kvl_eval.model.qwen2_5_vl import attention
 from kvl_eval.model.qwen2_5_vl.attention import Attention, attend
 from kvl_eval.model.qwen2_5_vl.config import TextConfig
@@ -93,10 +94,12 @@ def test_pages_in_any_order_give_plain_attention(
     parts = [(torch.stack(values), torch.tensor(owners)[:, None], torch.stack(hidden))]
     if shared:
         parts.append((kept(*beginning)[None], torch.arange(len(lengths))[None], None))
-    found = layer().paged(q, Pages(len(lengths), parts))
+    by_index = layer().paged(q, Pages(len(lengths), parts))
+    in_order = layer().paged(q, Pages(len(lengths), parts, row_entries([part[1] for part in parts], len(lengths))))
     for row, (k, v) in enumerate(own):
         expected = plain(q[row : row + 1], torch.cat([beginning[0], k]), torch.cat([beginning[1], v]))
-        torch.testing.assert_close(found[row : row + 1], expected, atol=1e-12, rtol=0.0)
+        for found in (by_index, in_order):
+            torch.testing.assert_close(found[row : row + 1], expected, atol=1e-12, rtol=0.0)
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5))
