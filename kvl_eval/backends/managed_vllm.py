@@ -2,7 +2,7 @@
 
     kvl-eval run --task mmmu --model kimi-vl-instruct --backend vllm [-a vllm_args='--gpu-memory-utilization 0.8']
 
-It is asked as any server is (`endpoint.py`). Model arguments: `budget` and `omit` as there, and
+It is asked as any server is (`endpoint.py`). Model arguments: `budget` as there, and
 
     vllm_args       further options of `vllm serve`
     start_timeout   seconds until it must be ready (1200)
@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,7 +167,8 @@ class ManagedVllm:
             async for key, completion in stream:
                 yield key, replace(completion, worker=WORKER)
         finally:
-            await stream.aclose()
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
 
     async def close(self) -> None:
         """End the server and the worker processes."""

@@ -15,9 +15,10 @@ from kvl_eval.backends.vllm_host import SERVED_NAME
 from kvl_eval.backends.vllm_installation import Installation
 from kvl_eval.backends.vllm_server import START_SECONDS
 from kvl_eval.decode import Json
-from kvl_eval.errors import ConfigError
+from kvl_eval.errors import ConfigError, unknown
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 
+MODEL_ARGS = ("vllm_args", "start_timeout", "budget")
 DTYPES = ("float32", "bfloat16", "float16")
 OURS = ("--host", "--port", "--api-key", "--served-model-name", "--trust-remote-code", "--uds", "--config", "--model")
 ROWS, ROWS_CPU = 256, 16  # sequences at once
@@ -44,8 +45,11 @@ class VllmArgs:
 
 
 def vllm_args(values: Mapping[str, Json]) -> VllmArgs:
-    """The model arguments, checked. Raises: ConfigError."""
-    rest = {name: value for name, value in values.items() if name not in ("vllm_args", "start_timeout", "checkpoint")}
+    """The model arguments, checked. Raises: ConfigError; UsageError, for one that there is not."""
+    for name in values:
+        if name not in MODEL_ARGS:
+            raise unknown("model argument", name, MODEL_ARGS, "docs/backends.md")
+    rest = {name: value for name, value in values.items() if name not in ("vllm_args", "start_timeout")}
     patience = values.get("start_timeout", START_SECONDS)
     if isinstance(patience, bool) or not isinstance(patience, int | float) or patience <= 0:
         raise ConfigError("config.model_args", f"start_timeout={patience!r} is no number of seconds above 0")

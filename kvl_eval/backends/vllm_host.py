@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from kvl_eval.backends.chat_client import ChatClient, NoAnswer, Server
 from kvl_eval.backends.chat_reply import Reply
-from kvl_eval.backends.vllm_server import ServerCommand, VllmServer, new_key
+from kvl_eval.backends.vllm_server import TIDY, ServerCommand, VllmServer, new_key
 from kvl_eval.decode import Json
 from kvl_eval.errors import EndpointError, SampleError
 
@@ -73,6 +73,13 @@ class ServerHost:
         self._ending = asyncio.create_task(self._server.ended())
         return self._ending
 
+    async def is_lost(self, ending: asyncio.Task[None]) -> bool:
+        """Whether the server that ends with this task is gone, or is going: one that is well is not waited for."""
+        server = self._server
+        if not ending.done() and server is not None and not await server.is_healthy():
+            await asyncio.wait({ending}, timeout=server.command.grace + TIDY)
+        return ending.done()
+
     async def end(self) -> None:
         """End the server, if there is one."""
         if self._ending is not None:
@@ -110,7 +117,9 @@ class OwnClient(ChatClient):
             asking = asyncio.ensure_future(super().complete(body))
             try:
                 await asyncio.wait({asking, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if asking.done() and not (ending.done() and isinstance(asking.exception(), NoAnswer)):
+                if asking.done() and not (
+                    isinstance(asking.exception(), NoAnswer) and await self._host.is_lost(ending)
+                ):
                     return asking.result()
             finally:
                 asking.cancel()

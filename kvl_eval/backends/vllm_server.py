@@ -115,7 +115,7 @@ class VllmServer:
     async def healthy(self) -> None:
         """Come back when it answers. Raises: EndpointError, with the end of its log, where it ends or does not."""
         until = time.monotonic() + self.command.patience
-        while not await asyncio.to_thread(self._answers):
+        while not await self.is_healthy():
             if self.has_ended:
                 raise self._failure("vLLM ended before it was ready")
             if time.monotonic() > until:
@@ -125,6 +125,10 @@ class VllmServer:
                     fix="-a start_timeout=SECONDS waits longer",
                 )
             await asyncio.sleep(TICK)
+
+    async def is_healthy(self) -> bool:
+        """Whether it answers, and says that all is well."""
+        return await asyncio.to_thread(self._answers)
 
     def _answers(self) -> bool:
         import httpx2
@@ -202,8 +206,8 @@ def log_tail(log: Path) -> list[str]:
 
 
 def server_environment(variables: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a server: without what belongs to our own Python, and without keys of others."""
-    left_out = ("PYTHON", "VIRTUAL_ENV", "CONDA_", "VLLM_API_KEY")
-    kept = {name: value for name, value in variables.items() if not name.startswith(left_out)}
+    """The environment of a server: without what belongs to our own Python, and without keys and tokens."""
+    ours, secret = ("PYTHON", "VIRTUAL_ENV", "CONDA_"), ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+    kept = {name: value for name, value in variables.items() if not name.startswith(ours) and not name.endswith(secret)}
     defaults = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     return {**kept, **defaults, **own}
