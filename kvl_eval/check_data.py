@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvl_eval.errors import DataError, MediaError, SampleError
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.printable import how_many, one_line, printable
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks import open_split
@@ -63,9 +64,11 @@ class DataReport:
     remarks: list[str] = dataclasses.field(default_factory=list)
 
 
-def check(task: Task, source: Source, split: str) -> DataReport:
+def check(task: Task, source: Source, split: str, *, max_image_pixels: int = MAX_IMAGE_PIXELS) -> DataReport:
     """What is right and wrong with a split; pictures, videos and documents are opened as far as their header.
 
+    Args:
+        max_image_pixels: a picture of more is a problem, as for a run with that option.
     Raises: UsageError for a split the task has not.
     """
     faults: list[DataError] = []
@@ -81,12 +84,15 @@ def check(task: Task, source: Source, split: str) -> DataReport:
         for number, sample in enumerate(open_split(task, source, split, reporter), 1):
             labels.update(labels_of(sample))
             pictures += sum(isinstance(medium, ImageRef) for medium in sample.media)
-            problems += _row_problems(task, split, sample, number, places)
-            notes += _row_notes(sample, f"row {number}, id {sample.id[:80]}")
+            where = f"row {number}, id {sample.id[:80]}"
+            problems += _row_problems(task, split, sample, where, places)
+            notes += _row_notes(sample, where)
             places.setdefault(sample.id, number)
             for medium in sample.media:
                 if isinstance(medium, VideoRef | PdfRef):
-                    files.open(medium, f"row {number}, id {sample.id[:80]}")
+                    files.open(medium, where)
+                else:
+                    problems += _picture_problems(medium, max_image_pixels, where)
     except DataError as error:
         faults.append(error)
     finally:
@@ -216,9 +222,8 @@ class _Files:
             self.problems.append(_problem(error, where))
 
 
-def _row_problems(task: Task, split: str, sample: Sample, number: int, places: Mapping[str, int]) -> Iterator[Problem]:
+def _row_problems(task: Task, split: str, sample: Sample, where: str, places: Mapping[str, int]) -> Iterator[Problem]:
     """`places` are the rows of the ids before this one."""
-    where = f"row {number}, id {sample.id[:80]}"
     if sample.id in places:
         again = f"the id stands at row {places[sample.id]} too"
         yield Problem(code="data.duplicate", where=where, problem=again)
@@ -230,9 +235,6 @@ def _row_problems(task: Task, split: str, sample: Sample, number: int, places: M
     if absent := sorted(tag for tag in tags if tag > pictures):
         named = ", ".join(f"<image {tag}>" for tag in absent)
         yield Problem(code="media.missing", where=where, problem=f"{named} has no picture: the row has {pictures}")
-    for picture in sample.media:
-        if isinstance(picture, ImageRef):
-            yield from _picture_problems(picture, where)
 
 
 def _row_notes(sample: Sample, where: str) -> Iterator[Problem]:
@@ -249,11 +251,11 @@ def _row_notes(sample: Sample, where: str) -> Iterator[Problem]:
         yield Problem(code="data.id", where=where, problem=f"the column `id` holds {str(own)[:80]!r}")
 
 
-def _picture_problems(picture: ImageRef, where: str) -> Iterator[Problem]:
-    from kvl_eval.media.images import header_size
+def _picture_problems(picture: ImageRef, most: int, where: str) -> Iterator[Problem]:
+    from kvl_eval.media.images import Opening, header_size
 
     try:
-        header_size(picture)
+        header_size(picture, Opening(most=most))
     except MediaError as error:
         yield _problem(error, where)
 

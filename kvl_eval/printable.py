@@ -1,6 +1,7 @@
 r"""Foreign text made printable, where it leaves: control and direction characters are spelled out, `\x1b`, `\u202e`.
 
     visible(text)    several lines stay several lines, long words are cut       what terminal and log.txt are given
+    whole(text)      the same, never cut                                        the user's own paths and commands
     one_line(text)   one line of at most 200 characters, the rest counted        a name or a body among our own words
 
 What is printable already stays as it is, so that nothing is spelled out twice.
@@ -47,8 +48,13 @@ def short_words(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` for a person: printable, with short words; JSON as `json_line` made it stays as it is."""
-    return text if isinstance(text, JsonLine) else printable(short_words(text))
+    """`text` for a person: printable, with short words; what `json_line` and `whole` made stays as it is."""
+    return text if isinstance(text, Whole) else printable(short_words(text))
+
+
+def whole(text: object) -> Whole:
+    """A text of the user's own, printable and never cut: a path, a command to be copied."""
+    return Whole(printable(text))
 
 
 def how_many(count: int, noun: str) -> str:
@@ -56,18 +62,18 @@ def how_many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-class JsonLine(str):
-    """JSON in printable ASCII."""
+class Whole(str):
+    """A text that is printable already and shown whole."""
 
     __slots__ = ()
 
 
-def json_line(value: object, default: Callable[[object], object] | None = None) -> JsonLine:
+def json_line(value: object, default: Callable[[object], object] | None = None) -> Whole:
     """A value as JSON in printable ASCII, its texts without lone surrogates."""
     script = json.dumps(value, default=default)
     if "\\ud" in script:
         script = json.dumps(without_surrogates(json.loads(script)))
-    return JsonLine(script.replace("\x7f", "\\u007f"))
+    return Whole(script.replace("\x7f", "\\u007f"))
 
 
 def without_surrogates(value: Any) -> Any:

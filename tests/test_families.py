@@ -74,7 +74,7 @@ def plan_of(folder: Path) -> tuple[dict[str, Any], str]:
     return tree, "\n".join(lines)
 
 
-def test_house_d1_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) -> None:
+def test_C17_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) -> None:
     plans = []
     for name in NAMES:
         shutil.copytree(BUNDLED / "kimi-vl-nano", tmp_path / name)
@@ -87,7 +87,7 @@ def test_house_d1_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["my-nanotube-vl-thinking", "Kimi-VL-A3B-Instruct", "2506"])
-def test_house_d1_a_full_size_checkpoint_is_other_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+def test_C17_a_full_size_checkpoint_is_other_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
     folder = checkpoint(tmp_path / name, {})
     family = family_of(str(folder), EngineSettings())
     assert (family.family, family.rule) == (OTHER, FamilyRule.NONE)

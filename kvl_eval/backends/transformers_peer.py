@@ -249,8 +249,10 @@ def _failure(job: EncodedJob, repeat: int, error: SampleError) -> Answered:
 
 
 def _row_error(error: Exception) -> SampleError:
+    from kvl_eval.engine.shortage import is_shortage
+
     text = " ".join(str(error).split())[:300]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in text:
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_shortage(error)):
         return SampleError("oom", "not enough memory for this sample, even alone", why=text)
     return SampleError(
         "peer_failed", f"the model's processor or code fails on this sample: {type(error).__name__}: {text}"

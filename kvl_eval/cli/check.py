@@ -8,6 +8,7 @@ from dataclasses import asdict
 from kvl_eval.cli.task_data import task_and_source
 from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import Json
+from kvl_eval.media.settings import MAX_IMAGE_PIXELS
 from kvl_eval.printable import json_line
 
 FAULTY = 4  # exit code of a check that found something
@@ -17,8 +18,9 @@ def check_data_verb(name: str, flags: Mapping[str, object], as_json: bool) -> in
     """Check a data set; exit 4 where something is wrong."""
     from kvl_eval.check_data import as_text, check
 
-    task, source, split = task_and_source(name, flags)
-    report = check(task, source, split)
+    most = flags["max_image_pixels"]
+    task, source, split = task_and_source(name, {key: flags[key] for key in flags if key != "max_image_pixels"})
+    report = check(task, source, split, max_image_pixels=most if isinstance(most, int) else MAX_IMAGE_PIXELS)
     echo(json_line(asdict(report), default=str) if as_json else as_text(report))
     return 0 if report.ok else FAULTY
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
-from kvl_eval.printable import json_line
+from kvl_eval.printable import json_line, whole
 
 GAPS = 3  # exit code: answers are missing
 
@@ -21,7 +21,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     rows = fresh_results(reader).rows
     written = export_run(reader.folder, format, Path(out) if out else None, protocol)
     names = [str(path) for path in written]
-    echo(json_line(names) if as_json else "\n".join(names))
+    echo(json_line(names) if as_json else whole("\n".join(names)))
     lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
     if lacking:
         echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
@@ -36,7 +36,7 @@ def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     if out is None:
         raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")
     export_for_vllm(resolve_model(name).location, out)
-    echo(json_line([out]) if as_json else out)
+    echo(json_line([out]) if as_json else whole(out))
     echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
     echo(f"or          kvl-eval run --model {name} --backend vllm, which exports, starts and ends it", err=True)
     return 0

@@ -83,6 +83,9 @@ def judge_options(command: Command) -> Command:
     return command
 
 
+max_image_pixels_option = spelled(
+    ("--max-image-pixels",), type=click.IntRange(min=1), help="Refuse images of more than N pixels."
+)
 break_lock_option = spelled(
     ("--break-lock",), is_flag=True, help="Take over a run that a dead process of another host has locked."
 )
@@ -156,7 +159,7 @@ RUN_OPTIONS = (
     ),
     spelled(("--fps",), type=click.FloatRange(min=0, min_open=True), help="Frames a second of a video."),
     spelled(("--max-pixels",), type=click.IntRange(min=1), help="Of a picture, frame or page as the model sees it."),
-    spelled(("--max-image-pixels",), type=click.IntRange(min=1), help="Refuse images of more than N pixels."),
+    max_image_pixels_option,
     spelled(("--video-decoder",), type=click.Choice(["auto", "pyav", "decord"]), default="auto", show_default=True),
     spelled(("--no-cache",), is_flag=True, help="Decode again what an earlier run had decoded."),
     spelled(("--fail-on-error",), help="Failed samples tolerated: a count, or a share below 1."),

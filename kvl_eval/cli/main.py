@@ -24,13 +24,14 @@ from kvl_eval.cli.flags import (
     include_option,
     json_option,
     judge_options,
+    max_image_pixels_option,
     run_options,
     score_view_option,
 )
 from kvl_eval.cli.options import spelled
 from kvl_eval.cli.terminal import echo, show_logs
 from kvl_eval.errors import KvlEvalError, UsageError
-from kvl_eval.printable import json_line
+from kvl_eval.printable import json_line, whole
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -301,6 +302,7 @@ def check() -> None:
 
 @check.command("data")
 @click.argument("task")
+@max_image_pixels_option
 @data_options
 @json_option
 def check_data(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
@@ -360,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typed = sys.argv[1:] if arguments is None else list(arguments)
         code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except KvlEvalError as error:
-        echo(error.render(), err=True)
+        echo(whole(error.render()), err=True)
         code = error.exit_code
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
-from kvl_eval.printable import json_line
+from kvl_eval.printable import json_line, whole
 
 if TYPE_CHECKING:
     from kvl_eval.reports.comparison import Comparison
@@ -46,7 +46,7 @@ def report_verb(
         comparisons=_comparisons(paths),
     )
     names = [str(path) for path in written]
-    echo(json_line(names) if as_json else "\n".join(names))
+    echo(json_line(names) if as_json else whole("\n".join(names)))
     return 0
 
 

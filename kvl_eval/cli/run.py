@@ -16,7 +16,7 @@ from kvl_eval.decode import Json, encode_object
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.registry import stored_family
-from kvl_eval.printable import json_line
+from kvl_eval.printable import json_line, whole
 from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
@@ -138,10 +138,10 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
     if newest.status == "finished":
         others = ", ".join(run.path for run in free[1:] if run.status == "finished")
         also = f"; so is {others}" if others else ""
-        echo(f"already complete: {newest.path}{also} (use --no-resume to run it again)", err=True)
+        echo(whole(f"already complete: {newest.path}{also} (use --no-resume to run it again)"), err=True)
     else:
         done = "" if counts is None else f": {counts.planned - counts.pending:,} of {counts.planned:,} answered"
-        echo(f"continuing {newest.path}{done} (use --no-resume to start a new run)", err=True)
+        echo(whole(f"continuing {newest.path}{done} (use --no-resume to start a new run)"), err=True)
     return newest
 
 
@@ -224,7 +224,7 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
         echo(json_line({**encode_object(outcome.results), **about}))
     else:
         echo(final_table(outcome.results))
-    echo(outcome.message, err=True)
+    echo(whole(outcome.message), err=True)
     return outcome.exit_code
 
 

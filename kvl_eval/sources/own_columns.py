@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kvl_eval.cells import LETTERS, is_gap, is_null, shortened
 from kvl_eval.errors import DataError, UsageError
+from kvl_eval.printable import one_line
 from kvl_eval.rows import Row
 
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -220,6 +221,7 @@ def _looks_like(name: str, value: object) -> str | None:
 
 
 def _unread(name: str, role: str, value: object, where: str) -> DataError:
+    name = one_line(name)
     ignore = f"--fields ignore={name}"
     text = shortened(value)
     if isinstance(value, str) and _ADDRESS.match(value.strip()):

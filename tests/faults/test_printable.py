@@ -154,3 +154,14 @@ def test_K6_errors_and_logs(shell: Shell, capsys: pytest.CaptureFixture[str]) ->
     logging.getLogger("kvl_eval.model").warning("odd %s", "\x1b[2J\nerror[forged.code]")
     assert capsys.readouterr().err == "odd \\x1b[2J\\x0aerror[forged.code]\n"
     assert os.linesep == "\n"
+
+
+def test_K6_the_users_own_paths_are_never_cut(shell: Shell, tmp_path: Path) -> None:
+    place = tmp_path.joinpath(*["d" * 80] * 3)
+    outcome = shell("run", *MINI, *FAKE, "-o", place)
+    run = newest(place)
+    assert f"kvl-eval report {run}\n" in outcome.err
+    assert f"already complete: {run} (use --no-resume" in shell("run", *MINI, *FAKE, "-o", place).err
+    assert shell("export", run, "-f", "csv").out == f"{run / 'export' / 'csv' / 'samples.csv'}\n"
+    refused = shell("export", run, "-f", "csv", "--protocol", "nobody")
+    assert f"kvl-eval score {run} --protocol nobody" in refused.err

@@ -745,6 +745,17 @@ def test_D35_paths_of_published_data_are_found_by_check_and_by_the_plan(
     assert verdicts("mathvista", tmp_path, stub, capsys, *options) == (False, False, False)
 
 
+@pytest.mark.parametrize(("most", "fine"), [(119, False), (120, True)])
+def test_D35_D41_check_data_and_run_agree_on_the_largest_image(
+    tmp_path: Path, stub: Stub, most: int, fine: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (12, 10), "red").save(tmp_path / "a.png")
+    path = write_rows(tmp_path, {"id": "1", "question": "q", "answer": "cat", "image": "a.png"})
+    options = ("--max-image-pixels", str(most))
+    checked, _, asked = verdicts(f"file:{path}", tmp_path, stub, capsys, *options)
+    assert checked == asked == fine
+
+
 def invented(folder: Path) -> Path:
     """1,000 rows in MathVista's layout that its authors never wrote."""
     row = {"question": "q", "question_type": "free_form", "answer_type": "integer", "answer": "1"}
