@@ -14,11 +14,14 @@ import random
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from kvl_eval.__main__ import start
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG = 120  # seconds after which a process that should have ended counts as hanging
@@ -104,6 +107,7 @@ class Nursery:
 
 def serve(modules: Sequence[str]) -> None:
     """Answer requests until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a new process; `start` changes it for a child
     for name in ("kvl_eval.cli.main", "kvl_eval.cli.run", "kvl_eval.run.runner", *modules):
         importlib.import_module(name)
     for line in sys.stdin:
@@ -131,15 +135,16 @@ def forked(arguments: Sequence[str], log: str, death: dict[str, Any] | None) -> 
     nothing = os.open(os.devnull, os.O_RDONLY)
     for ours, theirs in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(ours, theirs)
-    from kvl_eval.cli.main import main
-
+    sys.argv = ["kvl-eval", *arguments]
     if death is not None:
         die(Death(**death))
     try:
-        main(arguments)
+        start()
     except SystemExit as end:
         sys.stdout.flush()
         os._exit(int(end.code or 0))
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(1)
 
