@@ -1,14 +1,18 @@
-"""`python -m kvl_eval` is `kvl-eval`."""
+"""`python -m kvl_eval` is `kvl-eval`. What stands here is read by older Pythons, too."""
+
+from __future__ import annotations
 
 import signal
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - in a source checkout no installer has looked at the version
-    sys.exit("kvl-eval requires Python 3.11 or later; this is Python {}.{}.{}.".format(*sys.version_info))
-
 
 def start() -> None:
-    """The command line as a process of its own: Ctrl-C while it starts or ends is no traceback."""
+    """The command line as a process of its own: Ctrl-C while it starts or ends is no traceback.
+
+    Ends with a sentence in a Python that is too old: in a source checkout no installer has looked at the version.
+    """
+    if sys.version_info < (3, 11):  # noqa: UP036
+        sys.exit("kvl-eval requires Python 3.11 or later; this is Python {}.{}.{}.".format(*sys.version_info))
     listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # background jobs ignore it
     if listens:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
