@@ -15,12 +15,15 @@ from kvl_eval.model.tensor_reader import DirectFile, opened
 REFUSAL = "unable to mmap 30000000000 bytes from file <model.safetensors>: Cannot allocate memory (12)"
 
 
-@pytest.fixture
-def unmapped(monkeypatch: pytest.MonkeyPatch) -> None:
+REFUSALS = [RuntimeError(REFUSAL), MemoryError("Cannot allocate memory (os error 12)"), OSError(12, "in any language")]
+
+
+@pytest.fixture(params=REFUSALS, ids=lambda error: type(error).__name__)
+def unmapped(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """A system that refuses every mapping."""
 
     def refuse(path: Path, framework: str) -> None:
-        raise RuntimeError(REFUSAL)
+        raise request.param
 
     monkeypatch.setattr(tensor_reader, "safe_open", refuse)
 
