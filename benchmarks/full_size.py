@@ -48,20 +48,36 @@ def published_config(tiny: bool) -> KimiVLConfig:
     return replace(config, text_config=TextConfig(**ids), vision_config=VisionConfig())
 
 
-def write_checkpoint(folder: Path, tiny: bool = False) -> int:
-    """Write a random checkpoint, one shard at a time; its bytes."""
-    folder.mkdir(parents=True)
+def write_all_but_weights(folder: Path, config: KimiVLConfig) -> dict[str, tuple[int, ...]]:
+    """Write the files of a checkpoint but its weights; the shapes of these."""
+    folder.mkdir(parents=True, exist_ok=True)
     for path in NANO.iterdir():
         if path.name not in ("config.json", "model.safetensors", "README.md"):
             shutil.copy(path, folder)
-    config = published_config(tiny)
     values = {**config.to_dict(), "torch_dtype": "bfloat16"}
     values.pop("kvl_eval.family", None)
     (folder / "config.json").write_text(json.dumps(values))
-    known = KimiVLConfig.from_folder(NANO).text_config.vocab_size
     with torch.device("meta"):
         tensors = checkpoint_tensors(KimiVL(config))
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def header_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[bytes, int]:
+    """Length and header of a file that holds bfloat16 tensors, and the bytes of their data."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * torch.Size(shape).numel()
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, end
+
+
+def write_checkpoint(folder: Path, tiny: bool = False) -> int:
+    """Write a random checkpoint, one shard at a time; its bytes."""
+    shapes = write_all_but_weights(folder, published_config(tiny))
+    known = KimiVLConfig.from_folder(NANO).text_config.vocab_size
     shards = list(_shards(shapes))
     names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     table = (torch.randn(2**25 + 977, generator=torch.Generator().manual_seed(0)) * SCALE).to(torch.bfloat16)
@@ -88,15 +104,8 @@ def _shards(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[i
 
 
 def _write_shard(path: Path, shapes: Mapping[str, tuple[int, ...]], table: Tensor, known: int) -> None:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape in shapes.items():
-        begin, end = end, end + 2 * torch.Size(shape).numel()
-        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header_of(shapes)[0])
         for name, shape in shapes.items():
             for part in _values(name, shape, table, known):
                 file.write(part.view(torch.int16).numpy().data)

@@ -84,7 +84,7 @@ def opened(path: Path) -> Any:
     """A safetensors file with `get_tensor` and `get_slice`, to be used in `with`. Raises: CheckpointError."""
     try:
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, MemoryError, ValueError, RuntimeError) as error:
         if _is_map_refused(error):
             return DirectFile(path)
         raise broken(path, str(error)) from None
@@ -92,5 +92,6 @@ def opened(path: Path) -> Any:
 
 def _is_map_refused(error: Exception) -> bool:
     """Whether the system has no room for a mapping; the file may be whole."""
-    number = error.errno if isinstance(error, OSError) else None
-    return number == errno.ENOMEM or any(words in str(error) for words in ("unable to mmap", "Cannot allocate memory"))
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(words in str(error) for words in ("unable to mmap", "Cannot allocate memory"))

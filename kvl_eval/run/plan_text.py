@@ -25,7 +25,7 @@ def plan_text(plan: Plan, reused: int = 0) -> str:
     shown = [one_line(note) for task in plan.tasks for note in task.notes if note.startswith("warning")]
     shown += [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
     shown += _family_text(config) + _backend_text(plan) + _server_text(config) + _omitted_text(plan)
-    shown += _memory_text(plan.memory)
+    shown += memory_text(plan.memory)
     for task in plan.tasks:
         shown += _task_text(task, plan)
     shown += [
@@ -67,7 +67,7 @@ def _backend_text(plan: Plan) -> list[str]:
     return [f"backend   local ({engine})"] if engine else []
 
 
-def _memory_text(need: MemoryNeed | None) -> list[str]:
+def memory_text(need: MemoryNeed | None) -> list[str]:
     """What weights and cache take and what is free; nothing of models too small to matter, unless they are packed."""
     if need is None or (need.weights < LARGE and need.kept_in is None):
         return []
