@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def shared_folder() -> Path | None:
     """The folder with vectors that rest on others' data, or None."""
     folder = Path(os.environ.get("KVL_EVAL_SHARED", ROOT.parent / "shared"))
     return folder if (folder / "golden").is_dir() else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Tests kill processes and cut no power: what a dead process wrote is there, whether the disk has it or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 MOST_WORKERS = 8  # each loads torch: about 0.5 GB

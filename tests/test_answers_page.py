@@ -5,8 +5,6 @@ from __future__ import annotations
 import doctest
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from kvl_eval.scorers.answers import HOWS, REASONS, Kind, Wanted, read
 from kvl_eval.scorers.answers.accuracy import GENERATED, LABELED
 from kvl_eval.scorers.answers.guide import OPTIONS
+from tests.forks import python
 from tests.tasks.test_contract import SPEAKERS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "answers.md"
@@ -75,8 +74,7 @@ def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
                 lines = (tmp_path / "scored.jsonl").read_text().splitlines()
                 assert list(map(json.loads, lines)) == list(map(json.loads, shown.splitlines()))
                 continue
-            words = [sys.executable, "-m", "kvl_eval", *command.split()[1:]]
-            done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+            done = python("-m", "kvl_eval", *command.split()[1:], cwd=tmp_path, check=True)
             assert done.stdout.startswith(shown.rstrip("\n"))
     assert len(blocks) == 2
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from kvl_eval.sources import Source
 from kvl_eval.tasks import get_task
 from kvl_eval.tasks.expected import CountCheck
 from tests.clips import write_clip, write_pdf
-from tests.conftest import ROOT
+from tests.forks import python
 from tests.tasks.tables import write_json, write_parquet
 
 FIVE = [f"{letter}. x{letter}" for letter in "ABCDE"]
@@ -104,14 +102,7 @@ def test_the_command_exits_4_and_names_the_file(tmp_path: Path) -> None:
     write_parquet(
         tmp_path / "Subset" / "test.parquet", [{"video_idx": "u", "question": "?", "option": FIVE, "answer": "1"}]
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "kvl_eval", "check", "data", "egoschema", "--data-dir", str(tmp_path), "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = python("-m", "kvl_eval", "check", "data", "egoschema", "--data-dir", str(tmp_path), "--json")
     assert done.returncode == 4, done.stderr
     report = json.loads(done.stdout)
     assert not report["ok"]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import python
+
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kvl_eval", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
-    )
+    return python("-m", "kvl_eval", *arguments, cwd=cwd, timeout=120)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from kvl_eval.model import KimiVL, KimiVLConfig
 from kvl_eval.model.generate import decode_step
 from kvl_eval.model.memory import GIB, free_bytes
 from kvl_eval.model.pages import PagePool, PageTable
+from kvl_eval.model.regions import compile_for
 from kvl_eval.model.rows import PromptRows, StepRows
 from kvl_eval.model.sampling import sample_rows
 
@@ -59,6 +60,7 @@ def built(work: Work, card: Card, size: Size) -> Bench:
     config = _fitting(work, card, size)
     model = _on_meta(config, size.dtype).to_empty(device=card.device).eval()
     _fill(model)
+    compile_for(card.device, sum(parameter.numel() for parameter in model.parameters()))
     bench = Bench(card=card, size=size, model=model, weights=Weights.of(model))
     total = sum(parameter.nbytes for parameter in model.parameters())
     work.page.line()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from kvl_eval.backends.engine_args import EngineArgs
 from kvl_eval.model import KimiVLConfig, TextConfig, VisionConfig
 from kvl_eval.model.pages import PAGE
 
@@ -87,4 +88,4 @@ def smallest() -> Size:
 
 def size_for(device: torch.device) -> Size:
     """The full size on CUDA, else the smallest."""
-    return Size() if device.type == "cuda" else smallest()
+    return Size(page=EngineArgs().page_on("cuda")) if device.type == "cuda" else smallest()

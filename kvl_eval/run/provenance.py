@@ -75,6 +75,7 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", _SECRET_PAIR.sub(r"\1***", text))
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

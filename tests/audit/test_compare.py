@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Extraction, Sample, Score
+from tests.forks import python
 from tests.refusals import refused
 from tests.tiny_task import gold_answer, rows, run_tiny, score, tiny
 
@@ -252,8 +252,7 @@ def test_hostile_answers_stay_text(tmp_path: Path) -> None:
 
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvl_eval", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    return python("-m", "kvl_eval", *arguments, cwd=cwd)
 
 
 def test_compare_on_the_command_line(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.journal import decode_line, encode_line
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
+from tests.forks import python
 from tests.tiny_task import comparable, make_fake, run_tiny, tiny
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tiny_task.py"
@@ -123,7 +123,7 @@ def test_a_shard_that_holds_nothing_need_not_be_there(tmp_path: Path) -> None:
 
 def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     options = json.dumps({"shard": [1, 2], "die_after": 2, "repeats": 2})
-    subprocess.run([sys.executable, str(SCRIPT), "run", str(tmp_path), options], capture_output=True)
+    python(str(SCRIPT), "run", str(tmp_path), options)
     dead = next(path for path in tmp_path.iterdir() if path.is_dir())
     alive = run_tiny(tmp_path, shard=(2, 2), repeats=2).folder.path
     planned = sum(1 for _ in RunFolder.open(dead).plan())
@@ -206,8 +206,7 @@ def test_damaged_shards_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvl_eval", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    return python("-m", "kvl_eval", *arguments, cwd=cwd)
 
 
 def test_merge_on_the_command_line(tmp_path: Path) -> None:

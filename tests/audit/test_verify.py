@@ -4,7 +4,6 @@ import hashlib
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from kvl_eval.store.manifest import AnswerCounts
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Sample
+from tests.forks import python
 from tests.records import make_media
 from tests.tiny_task import make_fake, rows, run_tiny, sample_of, tiny
 
@@ -53,7 +53,7 @@ def write_records(path: Path, records: list[dict[str, Any]]) -> None:
 
 def killed(output_dir: Path, **options: Any) -> Path:
     """A run whose process killed itself."""
-    subprocess.run([sys.executable, str(SCRIPT), "run", str(output_dir), json.dumps(options)], capture_output=True)
+    python(str(SCRIPT), "run", str(output_dir), json.dumps(options))
     return next(path for path in output_dir.iterdir() if path.is_dir())
 
 
@@ -416,8 +416,7 @@ def test_text_shows_twenty_of_a_kind_and_json_all(tmp_path: Path) -> None:
 
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvl_eval", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    return python("-m", "kvl_eval", *arguments, cwd=cwd)
 
 
 def test_verify_on_the_command_line(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from tests.faults.stub_server import (
     serving,
     unused_address,
 )
+from tests.forks import python
 
 KEY = "sk-planted-4711"
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +172,7 @@ def test_E6_the_server_refuses_everybody(
 )
 def test_E7_a_reply_that_takes_for_ever(tmp_path: Path, stub: Stub, hang: Answer) -> None:
     stub.script = only("3", hang)
-    outcome, backend, _ = run(tmp_path, stub.url, n=5, request_timeout=1.5, max_retries=1)
+    outcome, backend, _ = run(tmp_path, stub.url, n=5, request_timeout=1.0, max_retries=1)
     assert failures(outcome) == {"q/3": "endpoint_error"}
     assert backend.client.counts["timeouts"] >= 2
     check(outcome, 5)
@@ -304,11 +303,11 @@ def test_E13_proxy_variables_are_not_followed(tmp_path: Path, stub: Stub, monkey
 )
 def test_E6_E11_exit_codes_of_the_command_line(tmp_path: Path, stub: Stub, script: Any, code: int, said: str) -> None:
     stub.script, stub.models = script, models(MODEL, "another")
-    command = [sys.executable, "-m", "kvl_eval", "run", "--task", "mathvista", "--split", "mini", "--limit", "3"]
+    command = ["-m", "kvl_eval", "run", "--task", "mathvista", "--split", "mini", "--limit", "3"]
     command += ["--model", "endpoint", "--base-url", stub.url, "--served-model", MODEL, "--api-key-env", "STUB_KEY"]
     command += ["--no-progress", "--num-workers", "0", "--max-retries", "0"]
     environment = {**os.environ, "STUB_KEY": KEY, "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "home")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    done = python(*command, cwd=tmp_path, env=environment, timeout=100)
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
     assert KEY not in done.stdout + done.stderr and "Traceback" not in done.stderr

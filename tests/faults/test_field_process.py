@@ -29,6 +29,7 @@ from kvl_eval.tasks import TASKS, include
 from kvl_eval.types import Completion
 from tests.faults import children
 from tests.faults.invariants import check_invariants
+from tests.forks import python
 from tests.refusals import refused
 from tests.tiny_task import config_of, run_tiny, tiny
 
@@ -36,9 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvl_eval", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment)
+    return python("-m", "kvl_eval", *arguments, cwd=cwd, timeout=120, env=environment)
 
 
 # File locks

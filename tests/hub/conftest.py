@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import DATA, ROOT
+from tests.forks import python
 from tests.hub.server import Hub, Repo, serving
 
 PICTURE = DATA / "kimi_vl" / "images"
@@ -97,34 +97,18 @@ def kvl(environment: dict[str, str], tmp_path: Path) -> Kvl:
     """Runs `kvl-eval ARGUMENTS` in `tmp_path`."""
 
     def kvl(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kvl_eval", *arguments],
-            env={**environment, "PYTHONPATH": str(ROOT), **more},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        return python("-m", "kvl_eval", *arguments, env={**environment, "PYTHONPATH": str(ROOT), **more}, cwd=tmp_path)
 
     return kvl
 
 
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
-    """Runs code in a fresh interpreter with its own caches; gives back what it put into `result`."""
+    """Runs code in a process with its own caches; gives back what it put into `result`."""
 
     def run(code: str, **more: str) -> dict[str, Any]:
         script = f"import json\nresult = {{}}\n{code}\nprint('\\n' + json.dumps(result))"
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env={**environment, **more},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = python("-c", script, env={**environment, **more})
         assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from types import FrameType
 
@@ -364,12 +365,26 @@ def test_no_task_that_reads_is_left_out() -> None:
     assert reading - set(SPEAKERS) - set(POINTERS) <= by_containment
 
 
+UNITS = ("A ", "The answer is B. ", "12, (0.5, 0.3) or no ", "\\boxed{", "x\n")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", ["A ", "The answer is B. ", "12, (0.5, 0.3) or no ", "\\boxed{", "x\n"])
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("task", [*SPEAKERS, *POINTERS])
+def test_every_task_takes_steps_in_proportion(task: str, unit: str) -> None:
+    grows_in_proportion(task, unit, 100_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "unit"), list(zip([*SPEAKERS, *POINTERS], cycle(UNITS), strict=False)))
 def test_a_megabyte_takes_steps_in_proportion(task: str, unit: str) -> None:
+    """Each task with one unit: they were all tried with each other at a tenth of it."""
+    grows_in_proportion(task, unit, 1_000_000)
+
+
+def grows_in_proportion(task: str, unit: str, most: int) -> None:
     sample = bundled(task)[0]
-    short, long = (calls(task, sample, unit * (length // len(unit))) for length in (100_000, 1_000_000))
+    short, long = (calls(task, sample, unit * (length // len(unit))) for length in (most // 10, most))
     assert long <= 20 * short
 
 

@@ -8,6 +8,7 @@ import re
 import string
 import sys
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from types import FrameType
 
 import pytest
@@ -330,8 +331,19 @@ def test_steps_grow_no_faster_than_the_reply(kind: Kind, unit: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("unit", UNITS)
+def test_steps_grow_no_faster_in_every_kind_of_every_unit(kind: Kind, unit: str) -> None:
+    grows_in_proportion(kind, unit, 100_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "unit"), list(zip(cycle(KINDS), UNITS, strict=False)))
 def test_steps_grow_no_faster_up_to_a_megabyte(kind: Kind, unit: str) -> None:
-    short, long = (steps(unit * (length // len(unit)), asked(kind)) for length in (100_000, 1_000_000))
+    """Every kind and every unit once or twice: they were all tried together at a tenth of it."""
+    grows_in_proportion(kind, unit, 1_000_000)
+
+
+def grows_in_proportion(kind: Kind, unit: str, most: int) -> None:
+    short, long = (steps(unit * (length // len(unit)), asked(kind)) for length in (most // 10, most))
     assert long <= 20 * short
 
 
