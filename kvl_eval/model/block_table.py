@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kvl_eval.model.pages import PageTable
 
-Whole = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
@@ -22,11 +22,11 @@ class Pairs(NamedTuple):
         pages:  the page.
     """
 
-    rows: Whole
-    places: Whole
-    pages: Whole
+    rows: Int64Array
+    places: Int64Array
+    pages: Int64Array
 
-    def picked(self, index: NDArray[np.bool_] | Whole) -> Pairs:
+    def picked(self, index: NDArray[np.bool_] | Int64Array) -> Pairs:
         """Some of the pairs, or all in another order."""
         return Pairs(self.rows[index], self.places[index], self.pages[index])
 

@@ -30,9 +30,11 @@ class Joint(NamedTuple):
     @classmethod
     def of(cls, maps: Sequence[nn.Linear]) -> Joint:
         """Lay the weights of maps without biases behind each other; from then on they are views."""
-        weight = torch.cat([linear.weight.data for linear in maps])
         sizes = [linear.out_features for linear in maps]
+        weight = maps[0].weight.data.new_empty(sum(sizes), maps[0].in_features)
         for linear, part in zip(maps, weight.split(sizes), strict=True):
+            if weight.device.type != "meta":  # where there is nothing to copy, and torch loads its compiler to do so
+                part.copy_(linear.weight.data)
             linear.weight.data = part
         return cls(weight, sizes, _places(maps))
 

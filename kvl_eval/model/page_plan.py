@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kvl_eval.model.block_table import BlockTable, Pairs, Whole
+from kvl_eval.model.block_table import BlockTable, Int64Array, Pairs
 
 AT_ONCE = {"cpu": 8}  # pages, times rows, of a shared run from which it is read by itself and not picked for each row
 AT_ONCE_ELSEWHERE = 512  # where picking is fast, and starting an operation is not
@@ -115,16 +115,16 @@ def _run_parts(pairs: Pairs, page_size: int, at_once: int) -> list[PageGroup]:
     return parts
 
 
-def _owned(pages: slice | Tensor, owners: Whole, starts: Whole) -> OwnedPages:
+def _owned(pages: slice | Tensor, owners: Int64Array, starts: Int64Array) -> OwnedPages:
     return OwnedPages(pages, torch.from_numpy(owners)[:, None], torch.from_numpy(starts))
 
 
 class _Runs(NamedTuple):
     """Neighbouring pages that the same rows hold: first pair, pages and rows of each run."""
 
-    pairs: Whole
-    lengths: Whole
-    owners: Whole
+    pairs: Int64Array
+    lengths: Int64Array
+    owners: Int64Array
 
 
 def _runs(pairs: Pairs) -> _Runs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 # Values are rounded to the model's dtype where the function says so, and not kept wider because a kernel could.
-OPTIONS: dict[str, Any] = {"emulate_precision_casts": True}
+OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"emulate_precision_casts": True}
 WORTH_IT = 1_000_000_000  # parameters from which a model saves more time than its regions take to compile
 compiling = {"cuda": False}  # by type of device
 

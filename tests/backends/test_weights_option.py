@@ -91,7 +91,7 @@ def test_what_would_fit_is_named_where_weights_do_not(
         engine_of(**settings).describe()
     fix = str(caught.value.fix)
     assert caught.value.exit_code == 4
-    assert all(words in fix for words in [*said, "--model endpoint"]), fix
+    assert all(words in fix for words in [*said, "--backend vllm", "a server"]), fix
     assert not any(words in fix for words in unsaid), fix
 
 

@@ -58,7 +58,7 @@ def test_P32_pip_names_the_version_that_is_required() -> None:
 
 def test_P32_a_checkout_names_the_version_that_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
-    for name in [name for name in sys.modules if name.startswith("kvl_eval.cli")]:
+    for name in [name for name in sys.modules if name.startswith(("kvl_eval.cli", "kvl_eval.__main__"))]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SystemExit, match=r"^kvl-eval requires Python 3\.11 or later; this is Python 3\.10\.13\.$"):
         runpy.run_module("kvl_eval", run_name="__main__")
