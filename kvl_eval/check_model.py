@@ -129,15 +129,18 @@ def _memory(folder: Path) -> str:
     import torch
 
     from kvl_eval.backends.fingerprint import value_count
+    from kvl_eval.backends.model_weights import sizes_by_option
     from kvl_eval.model.memory import GIB, free_bytes, require_room
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "float32" if device.type == "cpu" else architecture_of(folder).dtype(folder)
     try:
-        needed = value_count(weight_files(folder)) * getattr(torch, dtype).itemsize
+        paths = weight_files(folder)
+        needed = value_count(paths) * getattr(torch, dtype).itemsize
     except CheckpointError:
         return "not known, since the weight files cannot be read"
-    require_room(needed, device)
+    if needed > free_bytes(device):
+        require_room(needed, device, sizes_by_option(architecture_of(folder), folder, paths, device.type))
     return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
 
 

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 PACKED_DTYPE = "bfloat16"  # of what is not packed, where nothing was asked for
 
 
+def sizes_by_option(architecture: Architecture, folder: Path, paths: list[Path], device: str) -> dict[str, int]:
+    """{option: bytes that a checkpoint's weights take with it}, the largest first. Raises: CheckpointError."""
+    sizes = {"--dtype bfloat16": 2 * value_count(paths)}
+    if architecture.packing is not None and device == "cpu":
+        sizes |= {f"--weights {kind}": architecture.packing.bytes(folder, kind) for kind in WEIGHTS[1:]}
+    return sizes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWeights:
     """How a checkpoint's weights are held in memory.
@@ -112,10 +120,7 @@ class ModelWeights:
 
     def choices(self, folder: Path, paths: list[Path], own: str) -> Mapping[str, int]:
         """{option that makes them smaller: what they take then}, the largest first."""
-        now, sizes = self.bytes(folder, paths, own), {"--dtype bfloat16": 2 * value_count(paths)}
-        if self.architecture.packing is not None and self.device() == "cpu":
-            for kind in WEIGHTS[1:]:
-                sizes[f"--weights {kind}"] = self.architecture.packing.bytes(folder, kind)
+        now, sizes = self.bytes(folder, paths, own), sizes_by_option(self.architecture, folder, paths, self.device())
         return {option: size for option, size in sizes.items() if size < now}
 
     def memory(self, folder: Path, paths: list[Path], own: str) -> MemoryNeed | None:

@@ -47,7 +47,7 @@ class DirectFile:
         tensor = self._tensors[name]
         return self._read(name, tensor.begin, tensor.end, tensor.shape)
 
-    def get_slice(self, name: str) -> _Parts:
+    def get_slice(self, name: str) -> _TensorParts:
         """A tensor whose parts along its first dimension are read when they are asked for."""
         tensor = self._tensors[name]
         size = (tensor.end - tensor.begin) // max(1, tensor.shape[0])
@@ -56,7 +56,7 @@ class DirectFile:
             begin = tensor.begin + index * size
             return self._read(name, begin, begin + size, tensor.shape[1:])
 
-        return _Parts(part)
+        return _TensorParts(part)
 
     def _read(self, name: str, begin: int, end: int, shape: tuple[int, ...]) -> Tensor:
         dtype = DTYPES.get(self._tensors[name].dtype)
@@ -70,7 +70,7 @@ class DirectFile:
         return torch.frombuffer(content, dtype=dtype).view(shape) if content else torch.empty(shape, dtype=dtype)
 
 
-class _Parts:
+class _TensorParts:
     """What `get_slice` gives: `parts[index]`."""
 
     def __init__(self, part: Callable[[int], Tensor]) -> None:
