@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ from kvl_eval.errors import ConfigError, EndpointError, SampleError, UsageError
 from kvl_eval.printable import one_line
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import httpx2
     from tenacity import RetryCallState
 
@@ -326,8 +329,21 @@ def new_client(server: Server, key: str) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=server.max_connections, max_keepalive_connections=server.max_connections)
     timeout = httpx2.Timeout(None, connect=min(PROBE_SECONDS, server.request_timeout))
     return httpx2.AsyncClient(
-        headers=headers_for(key), timeout=timeout, limits=limits, follow_redirects=False, trust_env=False
+        headers=headers_for(key),
+        timeout=timeout,
+        limits=limits,
+        follow_redirects=False,
+        trust_env=False,
+        verify=certificates(),
     )
+
+
+@cache
+def certificates() -> SSLContext:
+    """What servers must show: read once, since that takes longer than a request."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def headers_for(key: str) -> dict[str, str]:

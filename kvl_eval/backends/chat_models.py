@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from kvl_eval.backends.chat_client import PROBE_SECONDS, Server, headers_for, refused
+from kvl_eval.backends.chat_client import PROBE_SECONDS, Server, certificates, headers_for, refused
 from kvl_eval.backends.chat_reply import MAX_BODY, quoted, read_body, without_key
 from kvl_eval.decode import Count, Json, Length, decode, encode, unknown_fields
 from kvl_eval.errors import DecodeError, EndpointError
@@ -80,7 +80,11 @@ def list_models(server: Server) -> ModelList:
     try:
         with (
             httpx2.Client(
-                headers=headers_for(key), timeout=PROBE_SECONDS / 3, follow_redirects=False, trust_env=False
+                headers=headers_for(key),
+                timeout=PROBE_SECONDS / 3,
+                follow_redirects=False,
+                trust_env=False,
+                verify=certificates(),
             ) as client,
             client.stream("GET", server.url("models")) as response,
         ):

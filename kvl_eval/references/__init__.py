@@ -131,11 +131,7 @@ def kimi_value(reference: Reference | None, system: str | None, budget: int | No
 
 def others(score: ReferenceScore) -> list[ReferenceScore]:
     """Figures printed elsewhere for the same system, benchmark and metric whose value differs, one a table."""
-    return [
-        other
-        for other in _load()
-        if (other.row, other.system) == (score.row, score.system) and abs(other.value - score.value) > 1e-9
-    ]
+    return [other for other in _by_cell()[score.row, score.system] if abs(other.value - score.value) > 1e-9]
 
 
 def disagreement(score: ReferenceScore) -> str | None:
@@ -168,6 +164,15 @@ def _load() -> tuple[ReferenceScore, ...]:
     path = FOLDER / "reference_scores.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return tuple(_score(row, f"{path.name} line {number}") for number, row in enumerate(csv.DictReader(file), 2))
+
+
+@cache
+def _by_cell() -> dict[tuple[tuple[str, str, str], str], list[ReferenceScore]]:
+    """All figures by row and system."""
+    cells: dict[tuple[tuple[str, str, str], str], list[ReferenceScore]] = {}
+    for score in _load():
+        cells.setdefault((score.row, score.system), []).append(score)
+    return cells
 
 
 def _score(row: dict[str, str], where: str) -> ReferenceScore:

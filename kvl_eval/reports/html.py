@@ -8,8 +8,10 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -36,6 +38,7 @@ from kvl_eval.store.result_records import PublishedRow, ResultRow
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from jinja2.bccache import BytecodeCache
 
 HERE = Path(__file__).resolve().parent
 LABEL = 40  # characters of a task's title in the navigation
@@ -96,6 +99,7 @@ def _environment() -> Environment:
         finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_compiled_templates(),
     )
     environment.globals |= {
         "version": __version__,
@@ -111,6 +115,24 @@ def _environment() -> Environment:
         "short": lambda value: short(value, 200),
     }
     return environment
+
+
+@cache
+def _compiled_templates() -> BytecodeCache:
+    """Templates that a page of this process was made by, so that each is compiled once."""
+    from jinja2.bccache import Bucket, BytecodeCache
+
+    class Compiled(BytecodeCache):
+        def __init__(self) -> None:
+            self.codes: dict[tuple[str, str], CodeType | None] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            bucket.code = self.codes.get((bucket.key, bucket.checksum))
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self.codes[bucket.key, bucket.checksum] = bucket.code
+
+    return Compiled()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import Completion, Message, Sample, Score
 from tests.faults.invariants import check_invariants
+from tests.forks import python
 from tests.processes import running
 from tests.refusals import refused
 from tests.tiny_task import comparable, config_of, gold_answer, make_fake, rows, run_tiny, sample_of, tiny
@@ -634,6 +635,11 @@ def child() -> Iterator[Child]:
         yield start
 
 
+def script(verb: str, where: Path, **options: Any) -> int:
+    """How `tiny_task.py VERB WHERE` with options ended."""
+    return python(str(SCRIPT), verb, str(where), json.dumps(options), timeout=60).returncode
+
+
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
@@ -651,11 +657,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
 
 @pytest.mark.parametrize("torn", [False, True], ids=["between", "inside"])
 @pytest.mark.parametrize("after", [0, 1, 7, 9])
-def test_kill_minus_nine_then_resume(
-    child: Child, tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool
-) -> None:
-    code, _, _ = ended(child("run", tmp_path, die_after=after, torn=torn))
-    assert code == -signal.SIGKILL
+def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, after: int, torn: bool) -> None:
+    assert script("run", tmp_path, die_after=after, torn=torn) == -signal.SIGKILL
     path = only_run(tmp_path)
     assert RunFolder.open(path).status == "interrupted"
     assert len(list(RunFolder.open(path).records("tiny"))) == after
@@ -669,12 +672,12 @@ def test_kill_minus_nine_then_resume(
     check_invariants(path)
 
 
-def test_killed_again_and_again(child: Child, tmp_path: Path, uninterrupted: RunOutcome) -> None:
-    ended(child("run", tmp_path, die_after=2))
+def test_killed_again_and_again(tmp_path: Path, uninterrupted: RunOutcome) -> None:
+    script("run", tmp_path, die_after=2)
     path = only_run(tmp_path)
     for _ in range(3):
-        assert ended(child("resume", path, die_after=2, torn=True))[0] == -signal.SIGKILL
-    assert ended(child("resume", path))[0] == 0
+        assert script("resume", path, die_after=2, torn=True) == -signal.SIGKILL
+    assert script("resume", path) == 0
     assert len(record_lines(path)) == 10
     assert comparable(path) == comparable(uninterrupted)
 
@@ -726,7 +729,7 @@ def test_a_second_signal_ends_a_run_at_once(child: Child, tmp_path: Path) -> Non
     assert "Traceback" not in err
     path = only_run(tmp_path)
     assert len(record_lines(path)) >= 2
-    assert ended(child("resume", path, n=50))[0] == 0
+    assert script("resume", path, n=50) == 0
     assert len(record_lines(path)) == 50
     check_invariants(path)
 
