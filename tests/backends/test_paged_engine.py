@@ -82,8 +82,11 @@ def facts(found: Answers) -> dict[tuple[str, int, int | None], tuple[Any, ...]]:
 # Sweeps over thoughts that close by themselves
 
 
-@pytest.mark.parametrize("policy", ["cut", "force"])
-@pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampling"])
+@pytest.mark.parametrize(
+    ("temperature", "policy"),
+    [(0.0, "force"), (1.0, "cut"), (1.0, "force")],
+    ids=["greedy-force", "sampling-cut", "sampling-force"],
+)
 def test_a_sweep_over_closing_thoughts_equals_separate_runs(
     engine_with: Make, thinker: Path, policy: Policy, temperature: float
 ) -> None:
@@ -130,8 +133,7 @@ def test_budgets_depend_neither_on_neighbours_nor_on_page_size(
 # A tiny budget
 
 
-@pytest.mark.parametrize("generation", [GREEDY, WARM], ids=["greedy", "sampling"])
-@pytest.mark.parametrize("page_size", [1, 8])
+@pytest.mark.parametrize(("page_size", "generation"), [(8, GREEDY), (1, WARM)], ids=["8-greedy", "1-sampling"])
 def test_preemption_changes_no_answer(engine_with: Make, generation: Generation, page_size: int) -> None:
     requests = varied(generation)
     expected = texts(answers(engine_with(), requests))
@@ -141,8 +143,9 @@ def test_preemption_changes_no_answer(engine_with: Make, generation: Generation,
     assert engine.counts["images"] == 3, "what waits keeps its pictures"
 
 
-@pytest.mark.parametrize("policy", ["cut", "force"])
-@pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampling"])
+@pytest.mark.parametrize(
+    ("temperature", "policy"), [(0.0, "cut"), (1.0, "force")], ids=["greedy-cut", "sampling-force"]
+)
 def test_preemption_changes_no_budget(engine_with: Make, thinker: Path, policy: Policy, temperature: float) -> None:
     requests = thoughts(8, 30, 64, policy=policy, temperature=temperature)
     expected = facts(answers(engine_with(thinker), requests))

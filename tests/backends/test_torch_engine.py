@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def test_answers_depend_neither_on_batch_nor_order_nor_neighbours(
     engine_with: Callable[..., TorchEngine], generation: Generation
 ) -> None:
     requests = varied(generation)
+    if generation is GREEDY:  # whose repeats are all the same
+        requests = [replace(request, seeds=request.seeds[:1], repeats=(0,)) for request in requests]
     expected = texts(answers(engine_with(batch_size=1), requests))
     assert len(set(expected.values())) > len(requests) // 2
     assert texts(answers(engine_with(batch_size=8), requests)) == expected
@@ -132,8 +135,9 @@ SWEEP = (4, 9, 17, 30)
 THINKING = "◁think▷"
 
 
-@pytest.mark.parametrize("policy", ["cut", "force"])
-@pytest.mark.parametrize("temperature", [0.0, 0.8], ids=["greedy", "sampling"])
+@pytest.mark.parametrize(
+    ("policy", "temperature"), [("cut", 0.0), ("force", 0.8)], ids=["greedy-cut", "sampling-force"]
+)
 def test_a_sweep_equals_separate_runs(engine_with: Callable[..., TorchEngine], policy: Any, temperature: float) -> None:
     def requests(*budgets: int) -> list[Request]:
         generation = Generation(

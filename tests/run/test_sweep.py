@@ -6,7 +6,6 @@ The scripted outputs pass through the same trajectory code as a model's (`kvl_ev
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion, Extraction, Sample, Score
 from tests.faults import children
+from tests.forks import python
 from tests.processes import running
 from tests.test_cli import kvl
 from tests.tiny_task import Deadly, comparable, config_of, make_fake, run_tiny, score, tiny
@@ -280,9 +280,8 @@ class Watched(FakeBackend):
 
 def test_a_resumed_sweep_asks_for_the_missing_budgets_alone(tmp_path: Path) -> None:
     options = {"think_budget": [4, 8, 16], "repeats": 2, "model_args": {"think": 6, "answers": "hash"}}
-    command = [sys.executable, str(SCRIPT), "run", str(tmp_path), json.dumps({**options, "die_after": 8})]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent)}
-    assert subprocess.run(command, env=environment, capture_output=True, timeout=60).returncode == -signal.SIGKILL
+    done = python(str(SCRIPT), "run", str(tmp_path), json.dumps({**options, "die_after": 8}), timeout=60)
+    assert done.returncode == -signal.SIGKILL
     made: list[Watched] = []
 
     def make(config: RunConfig) -> Watched:
