@@ -50,7 +50,7 @@ def page_shares(scores_NGAP: Tensor, hidden_NP: Tensor | None, scale: float) -> 
     return shares.to(scores_NGAP.dtype), tops.flatten(0, 1)[..., 0], shares.sum(-1).flatten(0, 1)
 
 
-@region(kernels=3)
+@region(kernels=2)
 def merged(sums_EAC: Tensor, tops_EA: Tensor, totals_EA: Tensor, entries_BM: Tensor) -> Tensor:
     """Each row's softmax over all its pages, (B, A, C), put together from its entries in their order.
 
@@ -60,10 +60,11 @@ def merged(sums_EAC: Tensor, tops_EA: Tensor, totals_EA: Tensor, entries_BM: Ten
         totals:  sum of each entry's shares.
         entries: of each row, -1 behind its last one.
     """
-    absent_BM1 = (entries_BM < 0)[..., None]
+    absent_B1M = (entries_BM < 0)[:, None]
     entries = entries_BM.clamp(min=0)
-    tops = tops_EA[entries].masked_fill(absent_BM1, float("-inf"))
-    weights = (tops - tops.amax(1, keepdim=True)).exp()  # (B, M, A)
-    total = (weights * totals_EA[entries].masked_fill(absent_BM1, 0.0)).sum(1)
-    parts = wide(sums_EAC)[entries].masked_fill(absent_BM1[..., None], 0.0)
-    return ((weights[..., None] * parts).sum(1) / total[..., None]).to(sums_EAC.dtype)
+    tops = tops_EA[entries].mT.masked_fill(absent_B1M, float("-inf"))  # (B, A, M)
+    weights = (tops - tops.amax(-1, keepdim=True)).exp()
+    totals = weights * totals_EA[entries].mT.masked_fill(absent_B1M, 0.0)
+    weights = weights / totals.sum(-1, keepdim=True)
+    parts = wide(sums_EAC)[entries].transpose(1, 2).masked_fill(absent_B1M[..., None], 0.0)  # (B, A, M, C)
+    return (weights[..., None] * parts).sum(2).to(sums_EAC.dtype)

@@ -15,7 +15,7 @@ from kvl_eval.errors import PromptError
 from kvl_eval.model import KimiVL
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.kimi_vl.processor import normalize
-from kvl_eval.model.kimi_vl.rope import rotate, turn_of, vision_angles
+from kvl_eval.model.kimi_vl.rope import rotate, rotate_apart, turn_of, vision_angles
 from kvl_eval.model.kimi_vl.vision import Block, attend_per_image
 from kvl_eval.model.precision import wide
 from kvl_eval.pictures import Grid
@@ -182,3 +182,9 @@ def test_rotation_keeps_lengths_and_dtype() -> None:
     turned = rotate(x, turn_of(torch.randn(5, 4), x.dtype))
     assert turned.dtype == torch.bfloat16
     torch.testing.assert_close(turned.float().norm(dim=-1), x.float().norm(dim=-1), atol=3e-2, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_a_rotation_of_each_number_by_itself_is_the_same_in_every_bit(dtype: torch.dtype) -> None:
+    x, turn = torch.randn(5, 3, 16).to(dtype), turn_of(100 * torch.randn(5, 1, 8), dtype)
+    assert torch.equal(rotate_apart(x, turn), rotate(x, turn))

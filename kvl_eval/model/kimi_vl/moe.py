@@ -110,8 +110,8 @@ class Experts(nn.Module):
             tokens = order // experts_Tk.shape[1]
             ends_E = torch.searchsorted(chosen, torch.arange(len(self.down_proj), device=order.device), right=True)
             return self.looped(x_TH, tokens, weights_Tk.flatten()[order], ends_E)
-        inputs, ends_E, places = sorted_pairs(x_TH, chosen, order, len(self.down_proj))
-        return summed_pairs(self.grouped(inputs, ends_E), places, weights_Tk)
+        inputs, ends_E = sorted_pairs(x_TH, chosen, order, len(self.down_proj))
+        return summed_pairs(self.grouped(inputs, ends_E), order.argsort(), weights_Tk)
 
     def takes_grouped(self, x: Tensor) -> bool:
         """Whether torch has a fused grouped product for these weights: bfloat16, rows of whole 16 bytes, some cards."""
@@ -201,18 +201,13 @@ def chosen_weights(scores_TE: Tensor, experts_Tk: Tensor, is_normed: bool, facto
     return weights_Tk * factor
 
 
-@region(kernels=3)
-def sorted_pairs(x_TH: Tensor, chosen_P: Tensor, order_P: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs (token, expert) sorted by expert, and the way back.
-
-    Returns: inputs of the pairs (P, H), where each expert's pairs end (E) int32, and each pair's place among the
-             sorted ones (P).
-    """
-    pairs = torch.arange(len(order_P), device=order_P.device)
+@region(kernels=2)
+def sorted_pairs(x_TH: Tensor, chosen_P: Tensor, order_P: Tensor, experts: int) -> tuple[Tensor, Tensor]:
+    """Inputs (P, H) of pairs (token, expert) sorted by expert, and where each expert's pairs end, (E) int32."""
     inputs = x_TH[order_P // (len(order_P) // len(x_TH))]
     names_E = torch.arange(experts, device=order_P.device)
     ends_E = (chosen_P <= names_E[:, None]).sum(-1, dtype=torch.int32)
-    return inputs, ends_E, torch.zeros_like(order_P).scatter(0, order_P, pairs)
+    return inputs, ends_E
 
 
 @region(kernels=1)
