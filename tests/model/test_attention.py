@@ -138,6 +138,7 @@ def test_cache_of_the_released_model_takes_576_values_a_token_and_layer() -> Non
     assert len(pool.layers) == 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 64])
 def test_a_decode_step_of_the_released_shapes_takes_few_launches_and_one_read(rows: int) -> None:
     """On the meta device; the one read is that of the drawn tokens."""
