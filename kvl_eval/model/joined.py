@@ -32,7 +32,7 @@ class Joint(NamedTuple):
         """Lay the weights of maps without biases behind each other; from then on they are views."""
         sizes = [linear.out_features for linear in maps]
         weight = maps[0].weight.data.new_empty(sum(sizes), maps[0].in_features)
-        for linear, part in zip(maps, weight.split(sizes), strict=True):
+        for linear, part in zip(maps, torch.split(weight, sizes), strict=True):
             if weight.device.type != "meta":  # where there is nothing to copy, and torch loads its compiler to do so
                 part.copy_(linear.weight.data)
             linear.weight.data = part
@@ -40,7 +40,7 @@ class Joint(NamedTuple):
 
     def products(self, x: Tensor) -> Sequence[Tensor]:
         """What each map makes of `x`, by one product."""
-        return F.linear(x, self.weight).split(self.sizes, -1)
+        return torch.split(F.linear(x, self.weight), self.sizes, -1)
 
 
 def laid_together(maps: Sequence[nn.Module]) -> Joint | None:
@@ -48,9 +48,11 @@ def laid_together(maps: Sequence[nn.Module]) -> Joint | None:
 
     To be called whenever the weights came to other memory: at the end of a module's `_apply`.
     """
-    linears = [linear for linear in maps if isinstance(linear, nn.Linear) and linear.bias is None]
+    linears = [linear for linear in maps if isinstance(linear, nn.Linear)]
     kinds = {(linear.weight.device, linear.weight.dtype) for linear in linears}
     if len(linears) < len(maps) or len(kinds) > 1 or linears[0].weight.device.type == "cpu":
+        return None
+    if any(linear.bias is not None for linear in linears):
         return None
     return Joint.of(linears)
 

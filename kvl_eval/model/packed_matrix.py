@@ -95,7 +95,7 @@ class Int8Form:
         if len(x_TK) <= INT8_FEW and has_int8_kernel():
             out: Tensor = torch.ops.aten._weight_int8pack_mm(x_TK, packed.values, packed.scales)
         else:
-            blocks = packed.values.split(UNPACKED_ROWS)
+            blocks = torch.split(packed.values, UNPACKED_ROWS)
             out = torch.cat([F.linear(x_TK, block.to(PACKED_DTYPE)) for block in blocks], -1) * packed.scales
         return out[:, : self.rows]
 
@@ -173,7 +173,7 @@ class Int4Form:
         halves = packed.scales.view(-1, len(words_NKB), 2, self.block // 4, 2, 2)
         scales_G2N = halves.permute(0, 5, 1, 2, 4, 3).reshape(-1, 2, rows)
         out = torch.empty(columns, rows, dtype=PACKED_DTYPE)
-        parts = zip(words_NKB.split(self.group, 1), scales_G2N, out.split(self.group), strict=True)
+        parts = zip(torch.split(words_NKB, self.group, 1), scales_G2N, torch.split(out, self.group), strict=True)
         for words, (scale_N, zero_N), part in parts:
             bits = torch.empty(4, *words.shape, dtype=torch.int16)
             for shift, quarter in zip((0, 8, 4, 12), bits, strict=True):

@@ -103,9 +103,9 @@ class StepRows:
                 entries = row_entries(owners, len(self.tables)).to(device, non_blocking=True)
             self._plan = _ReadPlan(self.pool.changes, [part.to(device) for part in parts], entries)
         seen = index_tensor([*(length + 1 for length in self.lengths), 0], device)
-        parts = [(part, part.hidden(seen, page_size)) for part in self._plan.parts]
+        reads = [(part, part.hidden(seen, page_size)) for part in self._plan.parts]
         slots = _new_slots(self.pool, self.tables, [1] * len(self.tables))
-        self._reads = {device: _Reads(slots, parts, self._plan.entries)}
+        self._reads = {device: _Reads(slots, reads, self._plan.entries)}
         return index_tensor([table.length + table.offset for table in self.tables], device)[:, None]
 
     def write(self, layer: int, values_B1W: Tensor) -> Pages:

@@ -74,7 +74,7 @@ class Attention(nn.Module):
         self._joint: Joint | None = None
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._joint = laid_together(self._inputs())
         return self
 
@@ -236,7 +236,8 @@ class Attention(nn.Module):
             sums.append(part.view(len(part_tops), -1, part.shape[-1]))
             tops.append(part_tops)
             totals.append(part_totals)
-        return self.unfolded(merged(*(joined(parts) for parts in (sums, tops, totals)), entries_BM)[:, None])
+        summed_BAC = merged(joined(sums), joined(tops), joined(totals), entries_BM)
+        return self.unfolded(summed_BAC[:, None])
 
     def folded(self, q_BSAD: Tensor) -> Tensor:
         """Queries that meet latents where others meet keys: the key map folded in, (B, S, A, W)."""

@@ -34,7 +34,7 @@ class MLP(nn.Module):
         self._joint: Joint | None = None
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._joint = laid_together(self._inputs())
         return self
 
@@ -250,4 +250,4 @@ class MoE(nn.Module):
         x_TH = x.reshape(-1, x.shape[-1])
         routed = self.experts(x_TH, *self.gate(x_TH)).view_as(x)
         shared = self.shared_experts(x)
-        return routed + shared if onto is None else added(onto, routed, shared)  # type: ignore[no-any-return]
+        return routed + shared if onto is None else added(onto, routed, shared)
