@@ -32,6 +32,8 @@ NAMES = (
     "decode_attention",
     "vision_attention",
     "experts",
+    "launches",
+    "page_plan",
     "sweep",
     "batching",
     "documents",
