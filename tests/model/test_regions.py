@@ -77,6 +77,7 @@ def assert_alike(found: Any, expected: Any) -> None:
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", REGIONS, ids=name)
 @torch.no_grad()
 def test_torch_takes_a_region_whole(made: Region[..., Any]) -> None:
@@ -112,9 +113,8 @@ def test_torch_makes_as_many_kernels_of_a_region_as_it_says(
         raise PlannedError
 
     monkeypatch.setattr(GraphLowering, "compile_to_module", plan)
-    monkeypatch.setattr(config, "cpu_backend", "triton")
-    monkeypatch.setattr(config, "force_disable_caches", True)
-    with pytest.raises(Exception, match="PlannedError"):
+    settings = config.patch(cpu_backend="triton", force_disable_caches=True)
+    with settings, pytest.raises(Exception, match="PlannedError"):
         made.compiled(*REGIONS[made](5))
     assert 0 < len(planned) <= made.kernels, planned
 
