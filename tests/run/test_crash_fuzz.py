@@ -26,7 +26,7 @@ from kvl_eval.store.run_folder import RunFolder
 from tests.run.mortal import HANG, MOST, SIGNALS, Death, Nursery, at_the_end, drawn
 from tests.tiny_task import comparable
 
-FIFTY, FIFTEEN = 50, 15  # moments
+FIFTY, FIFTEEN, FIVE = 50, 15, 5  # moments
 AT_THE_END = 5
 KILLED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGINT, 128 + signal.SIGTERM}
 TIMES = ("time", "ended_at", "worker")
@@ -231,5 +231,5 @@ def test_kills_with_two_media_workers_change_nothing(place: Path) -> None:
     options += ["--num-workers", "2", "--batch-size", "2"]
     with closing(Nursery("kvl_eval.backends.torch_engine")) as nursery:
         run = Run(nursery, place / "killed", options, seed="media")
-        kill([run])
+        kill([run], FIVE)
         check_equal(run.finish(), undisturbed(nursery, place / "whole", options))
