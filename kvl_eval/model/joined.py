@@ -6,8 +6,8 @@ and nothing is held twice. On a CPU a product more costs nothing, and maps stay 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,27 @@ class Joint(NamedTuple):
     def products(self, x: Tensor) -> Sequence[Tensor]:
         """What each map makes of `x`, by one product."""
         return torch.split(F.linear(x, self.weight), self.sizes, -1)
+
+
+class Joining(nn.Module):
+    """A module with maps of the same input, which a subclass names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._joint: Joint | None = None
+
+    def inputs(self) -> Sequence[nn.Module]:
+        """The maps of what comes in."""
+        raise NotImplementedError
+
+    def products(self, x: Tensor) -> Sequence[Tensor]:
+        """What each of the maps makes of `x`."""
+        return products(x, self.inputs(), self._joint)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._joint = laid_together(self.inputs())
+        return self
 
 
 def laid_together(maps: Sequence[nn.Module]) -> Joint | None:

@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor
 
 from kvl_eval.byte_bar import byte_bar
+from kvl_eval.disk_space import require_space
 from kvl_eval.errors import StorageError
 from kvl_eval.model.base import PackedPlace
 from kvl_eval.model.packed_matrix import PackedForm, PackedValues
@@ -90,20 +90,10 @@ def _make(place: PackedPlace, missing: Mapping[Path, Sequence[Matrix]], told: To
         with (place.folder / "lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it: what it has made by then is taken
             left = {path: matrices for path, matrices in missing.items() if not _is_whole(path, place, matrices, told)}
-            _require_space(place, sum(matrix.bytes for matrices in left.values() for matrix in matrices))
+            needed = sum(matrix.bytes for matrices in left.values() for matrix in matrices)
+            require_space(place.folder, needed, "packed weights")
             for path, matrices in left.items():
                 _write(path, place, matrices, told)
-
-
-def _require_space(place: PackedPlace, needed: int) -> None:
-    free = shutil.disk_usage(place.folder).free
-    if needed > free:
-        raise StorageError(
-            "storage.full",
-            f"{place.folder} has no room for {needed / 1e9:.1f} GB of packed weights",
-            why=f"{free / 1e9:.1f} GB are free",
-            fix="make space, or name another place with --cache-dir; the command goes on where it stopped",
-        )
 
 
 @contextmanager

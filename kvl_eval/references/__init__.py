@@ -34,7 +34,6 @@ TABLES = {
     "independent": "independent figure",
 }
 MEAN_NOTE = "the published figure is the mean of "  # a result alone is a part of it
-PACKED_NOTE = " weights: another model than the one whose figure was published"
 LEADERBOARD_SYSTEMS = (
     "gpt-4o",
     "gpt-4o-mini",

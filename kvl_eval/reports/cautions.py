@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvl_eval.decode import Json, encode, encode_object
-from kvl_eval.references import PACKED_NOTE
 from kvl_eval.reports import numbers
 from kvl_eval.reports.runs import ReportRun, is_default_protocol, main_rows, scores_of, task_names
 from kvl_eval.reports.table import flag_text, grouped, row_notes
@@ -35,7 +34,7 @@ def _of_run(run: ReportRun) -> Iterator[str]:
     if run.demo:
         yield f"{numbers.DEMO}: these scores show the harness at work and compare with nothing published"
     if (weights := run.manifest.model.weights) is not None:
-        yield f"{numbers.plain(weights)}{PACKED_NOTE}; nothing published stands beside it"
+        yield f"{numbers.plain(weights)} weights make it another model: no published result stands beside it"
     if run.folder.status != "finished":
         yield f"the run is {numbers.plain(run.folder.status)}: scores are those so far"
     code = run.manifest.code

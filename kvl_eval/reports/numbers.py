@@ -8,7 +8,6 @@ from rich.cells import cell_len
 
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.printable import printable
-from kvl_eval.references import PACKED_NOTE
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 from kvl_eval.types import Interval
@@ -83,10 +82,9 @@ def delta(row: ResultRow) -> str:
 def published_value(row: ResultRow, demo: bool) -> str:
     """The published figure of a result's reference, in the unit of the result.
 
-    Empty beside a demo model, packed weights and the mini splits: a figure of another model or other questions would
-    only mislead.
+    Empty beside a demo model and the mini splits: a figure of another model or other questions would only mislead.
     """
-    if demo or row.split == "mini" or row.reference is None or (row.reference.note or "").endswith(PACKED_NOTE):
+    if demo or row.split == "mini" or row.reference is None:
         return ""
     return figure(row.reference.value, in_points(row))
 

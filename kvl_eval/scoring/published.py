@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvl_eval.families import DEMO_NOTE, is_sure
 from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.model.registry import stored_family
-from kvl_eval.references import MEAN_NOTE, PACKED_NOTE, ReferenceScore, kimi_value
+from kvl_eval.references import MEAN_NOTE, ReferenceScore, kimi_value
 from kvl_eval.references.protocols import protocol_of
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow
@@ -13,10 +13,13 @@ from kvl_eval.tasks.base import Task
 
 
 def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRow | None:
-    """The published figure, and the distance to it unless something forbids the comparison; `note` says what."""
+    """The published figure, and the distance to it unless something forbids the comparison; `note` says what.
+
+    None where no figure is published, and for packed weights, which are another model.
+    """
     facts = manifest.model.others
     rule = facts.get("family_rule")
-    if not is_sure(rule if isinstance(rule, str) else None):
+    if manifest.model.weights is not None or not is_sure(rule if isinstance(rule, str) else None):
         return None
     family = stored_family(manifest.model.family)
     figure = kimi_value(task.reference, family.published, row.budget)
@@ -45,8 +48,6 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
         return "scripted answers"
     if row.blind:
         return "blind: pictures were grey"
-    if manifest.model.weights is not None:
-        return f"{manifest.model.weights}{PACKED_NOTE}"
     if row.split == "mini":
         return "the bundled mini split"
     if row.split != task.published_split:

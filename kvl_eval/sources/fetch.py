@@ -12,13 +12,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from kvl_eval.byte_bar import byte_bar
+from kvl_eval.disk_space import require_space
 from kvl_eval.errors import DataError, StorageError, UsageError
 from kvl_eval.sources.archive_plan import (
     Archive,
@@ -100,7 +100,7 @@ def _download(plan: FetchPlan, part: ArchivePart) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     if draft.is_file() and draft.stat().st_size > part.size:
         draft.unlink()
-    _check_space(plan.home, bytes_lacking(plan.home, part))
+    require_space(plan.home, bytes_lacking(plan.home, part))
     with clear_errors(plan.source, part.file, plan.task), draft.open("ab") as file:
         try:
             _fetch(plan, part, file)
@@ -162,7 +162,7 @@ def _unpack(archive: Archive, paths: Sequence[Path], home: Path) -> None:
     there, _ = log.placed()
     with opened(paths, archive.name if archive.is_loose else None) as content, log.writing(there) as lines:
         left = [entry for entry in content.entries if there.get(entry.name) != entry.size]
-        _check_space(home, sum(entry.size for entry in left))
+        require_space(home, sum(entry.size for entry in left))
         with byte_bar(f"unpack {archive.name}", content.size) as advance:
             advance(content.size - sum(entry.size for entry in left))
             for entry in left:
@@ -170,17 +170,6 @@ def _unpack(archive: Archive, paths: Sequence[Path], home: Path) -> None:
                 lines.file(entry.name, entry.size)
                 advance(entry.size)
         lines.whole(len(content.entries))
-
-
-def _check_space(home: Path, needed: int) -> None:
-    free = shutil.disk_usage(home).free
-    if needed > free:
-        raise StorageError(
-            "storage.full",
-            f"{home} has no room for {needed / 1e9:.1f} GB",
-            why=f"{free / 1e9:.1f} GB are free",
-            fix="make space, or name another place with --cache-dir; the command goes on where it stopped",
-        )
 
 
 @contextmanager

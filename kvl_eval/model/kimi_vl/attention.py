@@ -12,17 +12,16 @@ J = R / 2, D = L + R, V value size, C latent size (`kv_lora_rank`), W = C + R; N
 share it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
-from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kvl_eval.model.base import Packed, Pages, Rows
-from kvl_eval.model.joined import Joint, laid_together, products
+from kvl_eval.model.joined import Joining
 from kvl_eval.model.kernels import add_and_norm, merged, normed, page_shares, rms_norm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate, rotate_apart
@@ -52,7 +51,7 @@ class RMSNorm(nn.Module):
         return add_and_norm(x, more, self.weight, self.eps)
 
 
-class Attention(nn.Module):
+class Attention(Joining):
     """One layer's MLA, with or without a cache."""
 
     def __init__(self, config: TextConfig) -> None:
@@ -71,14 +70,8 @@ class Attention(nn.Module):
             config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
         )
         self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)
-        self._joint: Joint | None = None
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._joint = laid_together(self._inputs())
-        return self
-
-    def _inputs(self) -> Sequence[nn.Module]:
+    def inputs(self) -> Sequence[nn.Module]:
         """The maps of what comes in: to queries, or what they are made of, and to latents."""
         return [self.q_proj if self.config.q_lora_rank is None else self.q_a_proj, self.kv_a_proj_with_mqa]
 
@@ -109,7 +102,7 @@ class Attention(nn.Module):
 
     def projected(self, x_BSH: Tensor, turn_BS2J: Tensor) -> tuple[Tensor, Tensor]:
         """`queries_and_latents`, but queries are not rotated."""
-        q, kv = products(x_BSH, self._inputs(), self._joint)
+        q, kv = self.products(x_BSH)
         if self.config.q_lora_rank is not None:
             q = self.q_b_proj(self.q_a_layernorm(q))
         norm = self.kv_a_layernorm

@@ -5,13 +5,12 @@ Shapes: T tokens, H hidden, E routed experts, I expert width, k experts a token.
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kvl_eval.model.joined import Joint, laid_together, products
+from kvl_eval.model.joined import Joining
 from kvl_eval.model.kernels import silu_times
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.precision import wide, wide_dtype
@@ -23,7 +22,7 @@ ALL_EXPERTS_TOKENS = 256  # up to which reading all experts costs more than runn
 FEW_ROWS = 6  # up to which `product` turns the matrix product round
 
 
-class MLP(nn.Module):
+class MLP(Joining):
     """down(silu(gate(x)) * up(x)), without biases: the dense first layer and the shared experts."""
 
     def __init__(self, hidden: int, inner: int) -> None:
@@ -31,19 +30,13 @@ class MLP(nn.Module):
         self.gate_proj = nn.Linear(hidden, inner, bias=False)
         self.up_proj = nn.Linear(hidden, inner, bias=False)
         self.down_proj = nn.Linear(inner, hidden, bias=False)
-        self._joint: Joint | None = None
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._joint = laid_together(self._inputs())
-        return self
-
-    def _inputs(self) -> Sequence[nn.Module]:
+    def inputs(self) -> Sequence[nn.Module]:
         return [self.gate_proj, self.up_proj]
 
     def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """The map of `x`, added to `onto`."""
-        gate, up = products(x, self._inputs(), self._joint)
+        gate, up = self.products(x)
         out = self.down_proj(silu_times(gate, up))
         return out if onto is None else onto + out  # type: ignore[no-any-return]
 
