@@ -207,7 +207,7 @@ def chosen_backend(model: str, settings: Settings) -> ChosenBackend:
     try:
         find_installation()
     except EndpointError as error:
-        return ChosenBackend("local", f"with vLLM this card would answer faster; {error.message}; {error.fix}")
+        return ChosenBackend("local", f"vLLM would be faster on this card: {error.message} ({error.fix})")
     return ChosenBackend("vllm")
 
 

@@ -45,6 +45,7 @@ class Line:
         self._suspects: list[Request] = []
         self._held: dict[int, dict[str, Request]] = {}
         self._alone: set[int] = set()  # replicas that hold a suspect
+        self._lost: set[int] = set()  # dead replicas: what they ask for was on its way, and nobody would answer it
         self._number = 0
         self._closed = False
         self._changed = asyncio.Condition()
@@ -60,11 +61,11 @@ class Line:
 
     async def take(self, replica: int) -> Request | None:
         """The longest request that waits; None where none will come, or what the replica holds is to be done first."""
-        requests = self._held.setdefault(replica, {})
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting or self._closed or (self._suspects and not requests))
-            if replica in self._alone:
+            await self._changed.wait_for(lambda: self._may_answer(replica))
+            if replica in self._alone or replica in self._lost:
                 return None
+            requests = self._held.setdefault(replica, {})
             if self._waiting:
                 request = heapq.heappop(self._waiting)[2]
             elif self._suspects and not requests:
@@ -76,6 +77,11 @@ class Line:
             self._changed.notify_all()
             return request
 
+    def _may_answer(self, replica: int) -> bool:
+        """Whether `take` need not wait."""
+        is_idle = not self._held.get(replica)
+        return bool(self._waiting or self._closed or replica in self._lost or (self._suspects and is_idle))
+
     async def room(self, most: int) -> int:
         """How many requests may be put, waiting until it is at least one."""
         async with self._changed:
@@ -86,6 +92,8 @@ class Line:
         """What a dead replica held."""
         async with self._changed:
             self._alone.discard(replica)
+            self._lost.add(replica)
+            self._changed.notify_all()
             return list(self._held.pop(replica, {}).values())
 
     async def answered(self, replica: int, key: str) -> None:

@@ -331,7 +331,7 @@ def check_model(location: str, revision: str | None, family: str | None, offline
 @spelled(("--model-args", "-a"), multiple=True, help="vllm_args=... or start_timeout=SECONDS.")
 @json_option
 def check_vllm(model_args: tuple[str, ...], as_json: bool) -> int:
-    """Twenty answers of the demo model through vLLM, compared with those of the bundled engine."""
+    """Compare twenty answers of the demo model through vLLM with the bundled engine's."""
     from kvl_eval.cli.check import check_vllm_verb
     from kvl_eval.cli.options import pairs
 

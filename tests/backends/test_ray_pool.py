@@ -19,7 +19,7 @@ ray = pytest.importorskip("ray", reason="install the extra `ray`")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from kvl_eval.backends.ray_pool import MAX_ATTEMPTS, RayPool, work  # noqa: E402
+from kvl_eval.backends.ray_pool import MAX_ATTEMPTS, Line, RayPool, work  # noqa: E402
 
 pytestmark = pytest.mark.ray
 
@@ -186,6 +186,26 @@ def test_no_cluster_at_an_address_is_one_clear_error() -> None:
     with pytest.raises(ConfigError) as caught:
         answers(pool, requests(1))
     assert caught.value.code == "ray.address"
+
+
+def test_a_replica_that_is_lost_takes_nothing_more() -> None:
+    """A process may live on for a moment after its death is known: what it takes then, nobody would answer."""
+
+    async def take() -> None:
+        line, (first, second, third) = Line(), requests(3)
+        await line.put(first)
+        assert await line.take(1) is first
+        waiting = asyncio.create_task(line.take(1))
+        await asyncio.sleep(0)
+        assert await line.lose(1) == [first]
+        await line.put(second)
+        await line.put(third)
+        assert await waiting is None
+        assert await line.take(1) is None
+        assert await line.lose(1) == []
+        assert {(await line.take(2)).key, (await line.take(2)).key} == {second.key, third.key}
+
+    asyncio.run(asyncio.wait_for(take(), 10))
 
 
 def test_longer_work_goes_first() -> None:
