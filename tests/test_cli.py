@@ -19,9 +19,9 @@ def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        pytest.param(("runn",), "nearest: run", id="verb"),
+        pytest.param(("runn",), "did you mean run?", id="verb"),
         pytest.param(("run", "--taks", "x"), "--task", id="option"),
-        pytest.param(("run", "--task", "mathvist"), "nearest: mathvista", id="task"),
+        pytest.param(("run", "--task", "mathvist"), "did you mean mathvista", id="task"),
         pytest.param(("run", "--task", "mathvista", "--model", "kimi-vl-instrukt"), "kimi-vl-instruct", id="model"),
         pytest.param(("run", "--task", "mathvista", "--split", "tesmini"), "testmini", id="split"),
         pytest.param(("run", "--task", "mathvista", "--prompt", "queri"), "query", id="prompt"),
