@@ -30,6 +30,7 @@ from kvl_eval.cli.flags import (
 )
 from kvl_eval.cli.options import spelled
 from kvl_eval.cli.terminal import echo, show_logs
+from kvl_eval.cli.translation import translate
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.printable import json_line, whole
 
@@ -360,7 +361,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_logs()
     try:
         typed = sys.argv[1:] if arguments is None else list(arguments)
-        code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
+        translation = translate(typed, cli)
+        for note in translation.notes:
+            echo(f"note: {note}", err=True)
+        code = cli.main(args=list(translation.argv), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except KvlEvalError as error:
         echo(whole(error.render()), err=True)
         code = error.exit_code
