@@ -35,25 +35,18 @@ class KvlEvalError(Exception):
     """An error with a stable lower-case code, and what a user needs to act on it.
 
     Args:
-        code:        stable and documented, such as `data.field`.
-        message:     what happened, in one sentence.
-        where:       task, sample, file and line.
-        why:         what was expected or tried.
-        fix:         a command or a choice; one per line.
-        suggestions: known names that an unknown name may stand for, best first.
+        code:    stable and documented, such as `data.field`.
+        message: what happened, in one sentence.
+        where:   task, sample, file and line.
+        why:     what was expected or tried.
+        fix:     a command or a choice; one per line.
     """
 
     exit_code = 1
+    suggestions: tuple[str, ...] = ()  # known names that an unknown name may stand for, best first
 
     def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        where: str | None = None,
-        why: str | None = None,
-        fix: str | None = None,
-        suggestions: Sequence[str] = (),
+        self, code: str, message: str, *, where: str | None = None, why: str | None = None, fix: str | None = None
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -61,7 +54,6 @@ class KvlEvalError(Exception):
         self.where = where
         self.why = why
         self.fix = fix
-        self.suggestions = tuple(suggestions)
 
     def __str__(self) -> str:
         """`message [code]`, then `where`, `why` and `fix` where known; the fix names Python calls."""
@@ -71,8 +63,8 @@ class KvlEvalError(Exception):
         return "\n".join([f"{_indented(self.message)} [{self.code}]", *self._details(fix)])
 
     def __reduce__(self) -> tuple[object, ...]:
-        """The error with its keyword fields, which cross process boundaries (media workers)."""
-        return _rebuild, (type(self), self.code, self.message, self.where, self.why, self.fix, self.suggestions)
+        """The error with all its fields, which cross process boundaries (media workers)."""
+        return _rebuild, (type(self), self.code, self.message), vars(self)
 
     def render(self) -> str:
         """The block that the command line prints: `error[code]: message`, then `where`, `why` and `fix` where known.
@@ -91,16 +83,8 @@ def _indented(text: str) -> str:
     return visible(text).replace("\n", INDENT)
 
 
-def _rebuild(
-    kind: type[KvlEvalError],
-    code: str,
-    message: str,
-    where: str | None,
-    why: str | None,
-    fix: str | None,
-    suggestions: Sequence[str] = (),
-) -> KvlEvalError:
-    return kind(code, message, where=where, why=why, fix=fix, suggestions=suggestions)
+def _rebuild(kind: type[KvlEvalError], code: str, message: str) -> KvlEvalError:
+    return kind(code, message)
 
 
 class UsageError(KvlEvalError):
@@ -168,9 +152,10 @@ def unknown(kind: str, name: str, known: Sequence[str], listing: str, *, code: s
     names = suggestions(name, known)
     is_command = listing.startswith("kvl-eval ")
     fix = f"{did_you_mean(names, quoted=kind == 'option' and name[:1] != '-')} See {listing}" if names else listing
-    return UsageError(
+    error = UsageError(
         code or f"usage.{kind}",
         f"unknown {kind} {one_line(repr(name))}",
         fix=fix if names or is_command else f"see {listing}",
-        suggestions=names,
     )
+    error.suggestions = names
+    return error

@@ -15,6 +15,7 @@ from tests.refusals import refused
 
 STORED = "answers are always stored (samples/ in the run folder)"
 CHAT = "the model's chat template is always used"
+OWN = ["--model", "fake", "--limit", "1", "--dry-run"]
 SCORED = "answers are scored too; scoring never changes them"
 
 
@@ -255,7 +256,7 @@ def test_notes_and_refusals_reach_the_user(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
-        main([*"run --tasks mathvista --model fake --limit 1 --dry-run --log_samples -f 0".split()])
+        main(["run", "--tasks", "mathvista", *OWN, "--log_samples", "-f", "0"])
     assert left.value.code == 0
     assert capsys.readouterr().err.splitlines()[0] == f"note: {STORED}"
     with pytest.raises(SystemExit) as left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +153,17 @@ def test_str_of_an_error_ends_with_its_fix() -> None:
         "unknown task 'mathvisa' [usage.task]",
         "  fix:   did you mean mathvista or mathvision? See kvl_eval.list_tasks()",
     ]
+
+
+def test_an_error_keeps_its_fields_between_processes() -> None:
+    with refused(UsageError, "usage.task") as caught:
+        get_task("mathvisa")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert vars(copy) == vars(caught.value) and copy.suggestions and str(copy) == str(caught.value)
+
+
+def test_foreign_text_is_escaped_and_indented() -> None:
+    error = UsageError("usage.x", "a\x1b[31m", where="b\nerror[x]: y", why="c\u202e", fix="d\nerror[x]: y\x07")
+    for text in (error.render(), str(error)):
+        assert not set("\x1b\u202e\x07") & set(text)
+        assert [line[:1] for line in text.splitlines()[1:]] == [" "] * 5

@@ -42,7 +42,6 @@ def engine_args(values: Mapping[str, Json]) -> EngineArgs:
                 f"unknown model argument {name!r}",
                 why=f"the bundled engine takes {', '.join(names)}",
                 fix=did_you_mean(near) or "omit the argument",
-                suggestions=near,
             )
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError("config.model_args", f"{name} must be a positive integer, got {value!r}")

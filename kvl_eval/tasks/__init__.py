@@ -163,13 +163,11 @@ def _unknown_task(name: str) -> UsageError:
         for other in getattr(task, "other_names", ()):
             if folded(other.name) == folded(name):
                 split = f" (split {other.split})" if other.split else ""
-                return UsageError(
-                    "usage.task",
-                    f"unknown task {one_line(repr(name))}",
-                    why=f"{other.harness}'s {other.name} is '{task.name}' here{split}",
-                    fix=f"kvl-eval run {task.name}{f' --split {other.split}' if other.split else ''}",
-                    suggestions=(task.name,),
-                )
+                error = unknown("task", name, [task.name], listing)
+                error.why = f"{other.harness}'s {other.name} is '{task.name}' here{split}"
+                error.fix = f"kvl-eval run {task.name}{f' --split {other.split}' if other.split else ''}"
+                error.suggestions = (task.name,)
+                return error
     known = list(TASKS) if suggestions(name, TASKS) else list(groups())
     error = unknown("task", name, known, listing)
     if folded(name).startswith(TEXT_ONLY) and not error.suggestions:
