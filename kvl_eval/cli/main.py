@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from kvl_eval.cli.flags import (
     run_options,
     score_view_option,
 )
+from kvl_eval.cli.internal import internal_error, wants_traceback
 from kvl_eval.cli.options import spelled
 from kvl_eval.cli.terminal import echo, show_logs
 from kvl_eval.cli.translation import translate
@@ -359,8 +361,8 @@ def version(as_json: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
     show_logs()
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        typed = sys.argv[1:] if arguments is None else list(arguments)
         translation = translate(typed, cli)
         for note in translation.notes:
             echo(f"note: {note}", err=True)
@@ -378,6 +380,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except Exception as bug:
+        fault = internal_error(bug)
+        shown = traceback.format_exc() if wants_traceback(typed) else ""
+        echo(f"{shown}{whole(fault.render())}", err=True)
+        code = fault.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from kvl_eval.backends.base import Backend, Managed, Probing
 from kvl_eval.decode import decode, encode
-from kvl_eval.errors import DataError, StorageError
+from kvl_eval.errors import DataError, KvlEvalError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
 from kvl_eval.printable import printable
@@ -253,6 +253,8 @@ def _logged(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         with suppress(StorageError):  # a full disk has been reported already
             folder.log("".join(traceback.format_exception(error)))
+            if not isinstance(error, KvlEvalError):
+                error.add_note(f"kvl-eval: traceback in {folder.path / 'log.txt'}")
             folder.save_status("interrupted")
         raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -219,8 +220,11 @@ def _loaded(load: Callable[[], object], name: str, bad: Callable[[ConfigError], 
 
 def _not_loaded(name: str, error: BaseException) -> ConfigError:
     """The error of a task file that raises: its last line in `name`, and the last line of the exception."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == name else lines[-1] if lines else None
+    file = os.path.abspath(name)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in (name, file)]
+    line = lines[-1] if lines else None
+    if isinstance(error, SyntaxError) and error.filename in (name, file):
+        line = error.lineno
     return ConfigError(
         "config.include",
         f"cannot load {name}",

@@ -19,6 +19,7 @@ import pytest
 
 from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.cli.internal import internal_error
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.run import session
 from kvl_eval.run.config import RunConfig
@@ -287,12 +288,14 @@ class Broken(FakeBackend):
 def test_a_backend_that_breaks_leaves_a_run_that_resumes(tmp_path: Path, error: Exception) -> None:
     task, backend = tiny(), Broken(error)
     plan = plan_run(config_of(task, tmp_path), backend, [task])
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         start_run(plan, backend)
     assert backend.closed
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert RunFolder.open(path).status == "interrupted"
     assert "Traceback" in (path / "log.txt").read_text()
+    if isinstance(error, RuntimeError):
+        assert internal_error(caught.value).where == f"traceback: {path / 'log.txt'}"
     outcome = resume(path)
     assert (outcome.exit_code, len(record_lines(path))) == (0, 10)
     assert comparable(outcome) == comparable(run_tiny(tmp_path))
