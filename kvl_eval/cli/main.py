@@ -25,13 +25,16 @@ from kvl_eval.cli.flags import (
     json_option,
     judge_options,
     max_image_pixels_option,
+    output_dir_option,
     run_options,
     score_view_option,
 )
 from kvl_eval.cli.options import spelled
+from kvl_eval.cli.run_argument import RUN, results_dir, results_dir_option
 from kvl_eval.cli.terminal import echo, show_logs
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.printable import json_line, whole
+from kvl_eval.store.run_names import find_run
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -96,12 +99,13 @@ def sweep(as_json: bool, **flags: Any) -> int:
 
 
 @cli.command()
-@click.argument("run_folder", type=click.Path())
+@click.argument("run_folder", type=RUN)
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
 @break_lock_option
 @confirming_options
+@results_dir_option()
 @include_option
 @json_option
 def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
@@ -114,7 +118,7 @@ def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=click.Path())
+@click.argument("runs", nargs=-1, type=RUN)
 @spelled(("--task", "-t"), help="Task that --predictions answer.")
 @spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
@@ -122,6 +126,7 @@ def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
 @score_view_option
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)
+@results_dir_option()
 @break_lock_option
 @judge_options
 @data_options
@@ -142,7 +147,7 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=click.Path())
+@click.argument("runs", nargs=-1, type=RUN)
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: report/ in the first run.")
 @spelled(("--format",), multiple=True, type=click.Choice(["markdown", "html"]), help="Default: both.")
 @spelled(("--include-demo",), is_flag=True, help="Show demo runs in published tables too, marked.")
@@ -150,6 +155,7 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
 @spelled(
     ("--table",), type=click.Choice(["table3", "thinking", "budget", "niah", "2506"]), help="Print that table alone."
 )
+@results_dir_option()
 @include_option
 @json_option
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
@@ -167,17 +173,17 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
 
 
 @cli.command()
-@click.argument("run_folder", type=click.Path(), required=False)
+@click.argument("run_folder", type=RUN, required=False)
 @spelled(("--port",), type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-@spelled(("--output-dir", "-o"), default="results", show_default=True, help="Whose newest run is shown without one.")
+@results_dir_option("--output-dir", "-o")
 @include_option
-def view(run_folder: str | None, port: int, output_dir: str, include_path: tuple[str, ...]) -> int:
+def view(run_folder: str | None, port: int, include_path: tuple[str, ...]) -> int:
     """Show a run in a browser, also while it goes on; on 127.0.0.1 only, until Ctrl-C."""
     from kvl_eval.cli.view import view_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return view_verb(None if run_folder is None else Path(run_folder), Path(output_dir), port)
+    return view_verb(None if run_folder is None else Path(run_folder), results_dir(), port)
 
 
 @cli.command()
@@ -191,6 +197,7 @@ def view(run_folder: str | None, port: int, output_dir: str, include_path: tuple
 )
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="As FOLDER; default: export/FORMAT in the run.")
 @spelled(("--protocol",), help="Whose verdicts are written, P or P+JUDGE; default: each task's own.")
+@results_dir_option()
 @include_option
 @json_option
 def export(
@@ -203,12 +210,13 @@ def export(
     if format == "vllm":
         return export_model_verb(run_or_model, out or folder, flags["as_json"])
     include(include_path)
-    return export_verb(Path(run_or_model), format=format, out=out or folder, **flags)
+    return export_verb(find_run(run_or_model, results_dir()), format=format, out=out or folder, **flags)
 
 
 @cli.command()
-@click.argument("run_folder", type=click.Path())
+@click.argument("run_folder", type=RUN)
 @spelled(("--strict",), is_flag=True, help="What a crash left behind counts as damage too.")
+@results_dir_option()
 @include_option
 @json_option
 def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool) -> int:
@@ -221,10 +229,11 @@ def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json
 
 
 @cli.command()
-@click.argument("a", type=click.Path())
-@click.argument("b", type=click.Path(), required=False)
+@click.argument("a", type=RUN)
+@click.argument("b", type=RUN, required=False)
 @spelled(("--task", "-t"), help="One task; default: all that both runs have.")
 @spelled(("--protocol",), help="P, or P,Q for A under P and B under Q; P+JUDGE: a judge's. Default: the task's.")
+@results_dir_option()
 @include_option
 @json_option
 def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
@@ -237,9 +246,10 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=click.Path())
-@spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True)
+@click.argument("runs", nargs=-1, type=RUN)
+@output_dir_option
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB (gzip).")
+@results_dir_option()
 @include_option
 @json_option
 def merge(runs: tuple[str, ...], output_dir: str, compress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
@@ -270,16 +280,16 @@ def fetch(names: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, 
 
 @cli.command("list")
 @click.argument("what", type=click.Choice(["tasks", "models", "references", "runs"]))
-@spelled(("--output-dir", "-o"), default="results", show_default=True, help="Where runs are looked for.")
+@results_dir_option("--output-dir", "-o")
 @include_option
 @json_option
-def list_(what: str, output_dir: str, include_path: tuple[str, ...], as_json: bool) -> int:
+def list_(what: str, include_path: tuple[str, ...], as_json: bool) -> int:
     """List tasks, models, references or runs, one line each."""
     from kvl_eval.cli.list import list_verb
     from kvl_eval.tasks import include
 
     include(include_path, lambda error: click.echo(error.render(), err=True))
-    return list_verb(what, Path(output_dir), as_json)
+    return list_verb(what, results_dir(), as_json)
 
 
 @cli.command()
