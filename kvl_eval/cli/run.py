@@ -21,7 +21,7 @@ from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
-from kvl_eval.store.manifest import RunEntry
+from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.trust import AddressPlace
 
