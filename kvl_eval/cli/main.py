@@ -30,9 +30,10 @@ from kvl_eval.cli.flags import (
     run_options,
     score_view_option,
 )
+from kvl_eval.cli.json_errors import INTERNAL, echo_error
 from kvl_eval.cli.options import spelled
 from kvl_eval.cli.run_argument import results_dir, results_dir_option, run_argument
-from kvl_eval.cli.terminal import echo, show_logs
+from kvl_eval.cli.terminal import begin, echo, show_logs
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.printable import json_line, whole
 from kvl_eval.store.run_names import find_run
@@ -164,7 +165,7 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
     include(include_path)
     paths = [Path(name) for name in runs]
     if table is not None:
-        return table_verb(table, paths, flags["include_demo"])
+        return table_verb(table, paths, flags["include_demo"], flags["as_json"])
     out = Path(flags["out"]) if flags["out"] else None
     switches = {"pictures": not flags["no_pictures"], "demo": flags["include_demo"], "as_json": flags["as_json"]}
     return report_verb(paths, out, flags["format"], **switches)
@@ -365,22 +366,26 @@ def version(as_json: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
     show_logs()
+    begin()
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        typed = sys.argv[1:] if arguments is None else list(arguments)
         code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
-    except KvlEvalError as error:
-        echo(whole(error.render()), err=True)
-        code = error.exit_code
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
-    except click.ClickException as error:
-        echo(_usage(error).render(), err=True)
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (KvlEvalError, click.ClickException) as problem:
+        error = _usage(problem) if isinstance(problem, click.ClickException) else problem
+        echo(whole(error.render()), err=True)
+        code = error.exit_code
+        echo_error(typed, error, code)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        code = 130
+        echo_error(typed, KeyboardInterrupt() if isinstance(stop, click.Abort) else stop, code)
+    except Exception as bug:
+        echo_error(typed, bug, INTERNAL)
+        raise
     sys.exit(code if isinstance(code, int) else 0)
 
 
