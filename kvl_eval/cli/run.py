@@ -8,11 +8,12 @@ from pathlib import Path
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options
+from kvl_eval.cli.documents import plan_document, run_document
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
-from kvl_eval.decode import Json, encode_object
+from kvl_eval.decode import Json, encode
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.registry import stored_family
@@ -21,7 +22,7 @@ from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
-from kvl_eval.store.manifest import RunEntry
+from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.trust import AddressPlace
 
@@ -107,8 +108,10 @@ def run_verb(flags: Flags, as_json: bool) -> int:
         where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
         tasks = ",".join(task.task for task in config.tasks)
         echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
-    echo(plan_text(plan), err=not dry)
+    echo(plan_text(plan), err=as_json or not dry)
     if dry:
+        if as_json:
+            echo(json_line(encode(plan_document(plan))))
         return 0
     progress = make_progress(quiet=flags.switch("no_progress") or as_json)
     same = [] if resume is False else same_runs(plan)
@@ -220,8 +223,7 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
     from kvl_eval.reports.table import final_table
 
     if as_json:
-        about = {"folder": str(outcome.folder.path), "exit_code": outcome.exit_code}
-        echo(json_line({**encode_object(outcome.results), **about}))
+        echo(json_line(run_document(outcome)))
     else:
         echo(final_table(outcome.results))
     echo(whole(outcome.message), err=True)

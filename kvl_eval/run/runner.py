@@ -62,12 +62,14 @@ class RunOutcome:
         folder:    the run folder.
         results:   results.json.
         message:   what happened and what to do next, one or more lines.
+        is_old:    whether the run was complete before the command began.
     """
 
     exit_code: int
     folder: RunFolder
     results: Results
     message: str
+    is_old: bool = False
 
 
 def start_run(
@@ -278,7 +280,7 @@ def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_jud
             folder.compress()
         progress.notice(f"already complete: {folder.path}")
         unasked = config.judge is not None and has_open_questions(run, config.judge, config.score_view, again=False)
-        return outcome_of(run, folder.results(), None, judge_unasked=unasked)
+        return replace(outcome_of(run, folder.results(), None, judge_unasked=unasked), is_old=True)
     finally:
         folder.unlock()
 

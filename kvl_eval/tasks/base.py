@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from typing import Protocol as Interface
 
 from kvl_eval.scorers.answers.reading import Sought
@@ -49,6 +49,25 @@ class Load(Interface):
     """(source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError."""
 
     def __call__(self, source: Source, split: str, reporter: Reporter = ..., /) -> Iterator[Sample]: ...
+
+
+Modality = Literal["text", "image", "images", "video", "document"]
+Access = Literal["open", "gated", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherName:
+    """What another harness calls exactly a task's data.
+
+    Attributes:
+        harness: VLMEvalKit, lmms-eval or inspect.
+        name:    the data set's or task's name there.
+        split:   the split of the task that this is; None where it is the default and goes without saying.
+    """
+
+    harness: Literal["VLMEvalKit", "lmms-eval", "inspect"]
+    name: str
+    split: str | None = None
 
 
 Measure = Callable[[str], int]
@@ -178,6 +197,11 @@ class Task:
         group_title: heading over its row in the leaderboard; empty where its figures stand in a table of their own.
         doc:         the protocol in a few lines: data, metric, source. Usually the module's docstring.
         repos:       hub data sets in order of preference; the first is the official one.
+        modality:    what a question comes with: `images` where several belong to one question.
+        access:      of the data: `open`, `gated` (`licence` names the step) or `none` where nothing is downloaded.
+        download_bytes: size of the download of the official data, 0 where there is none, None where it is not known.
+        download_source: where that number comes from.
+        other_names: what other harnesses call exactly this data, where their name is not the task's own.
         splits:      official splits; `mini` is added where `mini` is set.
         load:        (source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError.
         sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
@@ -208,6 +232,11 @@ class Task:
     protocols: Mapping[str, Protocol]
     aggregate: Callable[[Sequence[Scored], str], Summary]
     reference: Reference | None = None
+    modality: Modality = "image"
+    access: Access = "none"
+    download_bytes: int | None = None
+    download_source: str = ""
+    other_names: tuple[OtherName, ...] = ()
     group_title: str = "Other"
     groups: tuple[str, ...] = ()
     default_protocol: str = "official"
