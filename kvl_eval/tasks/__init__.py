@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -157,7 +158,7 @@ def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = 
         path = Path(folder)
         files = [path] if path.is_file() else sorted(path.glob("*.py"))
         if not files:
-            raise ConfigError("config.include", f"--include-path {folder} holds no Python file")
+            raise ConfigError("config.include", f"no Python files in --include-path {folder}")
         for file in files:
             _loaded(partial(_run_file, file), str(file), bad)
 
@@ -165,8 +166,9 @@ def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = 
 def _run_file(file: Path) -> object:
     spec = importlib.util.spec_from_file_location(f"kvl_eval_own_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file.name} is no Python file")
+        raise ImportError(f"not a Python file: {file.name}")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as an import does: dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -193,20 +195,24 @@ def _not_loaded(name: str, error: BaseException) -> ConfigError:
         f"cannot load {name}",
         where=name if line is None else f"{name}:{line}",
         why=traceback.format_exception_only(error)[-1].strip()[:300],
-        fix=f"`python {name}` shows the whole traceback; CONTRIBUTING.md has a task that works",
+        fix="`kvl-eval new-task NAME` writes a working example",
     )
 
 
 def _add(offered: object, where: str) -> None:
     own = offered if isinstance(offered, Task) else getattr(offered, "TASK", None)
-    tasks = (
-        [own] if isinstance(own, Task) else [task for task in getattr(offered, "TASKS", ()) if isinstance(task, Task)]
-    )
+    several = getattr(offered, "TASKS", ())
+    listed = [task for task in several if isinstance(task, Task)] if isinstance(several, Iterable) else []
+    tasks = [own] if isinstance(own, Task) else listed
     if not tasks:
-        raise ConfigError("config.include", f"{where} offers neither TASK nor TASKS", fix="see CONTRIBUTING.md")
+        raise ConfigError(
+            "config.include",
+            f"{where} defines no TASK or TASKS",
+            fix="`kvl-eval new-task NAME` writes a working example",
+        )
     for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != where):
         other = _OWN.get(name, "kvl-eval")
-        raise ConfigError("config.include", f"{where} offers the task {name}, which {other} has", fix="rename it")
+        raise ConfigError("config.include", f"{where} defines the task {name}, which {other} has", fix="rename it")
     _OWN.update({task.name: where for task in tasks})
     TASKS.update({task.name: task for task in tasks})
 
