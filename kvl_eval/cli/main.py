@@ -34,6 +34,7 @@ from kvl_eval.cli.json_errors import INTERNAL, echo_error
 from kvl_eval.cli.options import spelled
 from kvl_eval.cli.run_argument import results_dir, results_dir_option, run_argument
 from kvl_eval.cli.terminal import begin, echo, show_logs
+from kvl_eval.cli.translation import translate
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.printable import json_line, whole
 from kvl_eval.store.run_names import find_run
@@ -369,7 +370,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     begin()
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
+        translation = translate(typed, cli)
+        for note in translation.notes:
+            echo(f"note: {note}", err=True)
+        code = cli.main(args=list(translation.argv), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except BrokenPipeError:

@@ -262,13 +262,12 @@ def configuration(flags: Flags) -> RunConfig:
 
 def _options(flags: Flags) -> Options:
     """Flags whose texts are read, those that were not given left out."""
-    limit = flags.text("limit")
     values: dict[str, object] = {
         **{name: flags.values[name] for name in SAME},
         **{name: flags.switch(name) or None for name in SWITCHES},
         "data_repo": flags.texts("data_repo") or None,
         "fields": flags.texts("fields") or None,
-        "limit": None if limit is None else options.scalar(limit),
+        "limit": flags.text("limit"),
         "sample_ids": options.sample_ids(flags.text("sample_ids")) or None,
         "shard": options.shard(flags.text("shard")),
         "think_budget": options.budgets(flags.text("think_budget")) or None,
