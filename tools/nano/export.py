@@ -33,8 +33,8 @@ THINKING = """\
 A demo model trained on synthetic drawings, **not Kimi-VL-A3B-Thinking**: kimi-vl-nano's architecture,
 tokenizer and format ({millions:.1f} million parameters), trained on from its weights so that it thinks before it
 answers: `◁think▷ ... ◁/think▷answer`. Its thoughts write down what an image shows and go through it step by step:
-adding up, counting, walking from letter to letter. They take some 20 to 450 tokens, so that a thinking budget has an effect. It
-knows nothing else; its scores say something about this software only.
+adding up, counting, walking from letter to letter. They take some 20 to 450 tokens, so that a thinking budget has an
+effect. It knows nothing else; its scores say something about this software only.
 
 Trained by `tools/train_nano.py --thinking`: {steps} steps, {minutes:.0f} minutes of one core. Recipe and accuracy:
 `tools/README.md`. MIT license, as the rest of the project; the drawings use the DejaVu fonts.
