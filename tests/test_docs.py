@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from kvl_eval.tasks import TASKS
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CODE = re.compile(r"^([ \t]*)(```|~~~).*?^\1\2|``.+?``|`[^`\n]*`", re.DOTALL | re.MULTILINE)
@@ -108,6 +110,17 @@ def test_the_readme_begins_with_what_to_type() -> None:
     assert any(line.startswith("![") for line in first)
     assert first.count("```bash") == 2
     assert sum(line.startswith("Next:") for line in first) == 1
+
+
+def test_numbers_of_the_readme_are_those_of_the_tasks_and_of_the_answers_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    benchmarks = {task.reference.benchmark for task in TASKS.values() if task.reference and "needle" not in task.groups}
+    assert f"on {len(benchmarks)} published benchmarks" in readme
+    answers = (DOCS / "answers.md").read_text(encoding="utf-8")
+    readers = ("**this reader**", "VLMEvalKit can_infer", "lmms-eval extract_mcq_answer")
+    agree = [re.search(rf"^\| {re.escape(reader)} \| 2500 \| ([\d.]+) ", answers, re.MULTILINE) for reader in readers]
+    (row,) = re.findall(r"^\| \[letters read .*$", readme, re.MULTILINE)
+    assert re.findall(r"([\d.]+)%", row) == [match[1] for match in agree if match]
 
 
 def test_contributing_is_short_and_begins_with_the_generator() -> None:
