@@ -28,11 +28,12 @@ SHORT_STEP = 0.5  # seconds after which a step that lasts is announced
 
 
 class _State:
-    """How loud this process is, and what it has said."""
+    """How loud this process is, what it has said, and whether it has written to standard output."""
 
     def __init__(self) -> None:
         self.verbosity = 0
         self.said: set[str] = set()
+        self.wrote_output = False
 
 
 _STATE = _State()
@@ -50,15 +51,6 @@ def set_verbosity(level: int) -> None:
 def verbosity() -> int:
     """How much this process prints, from -2 to 2."""
     return _STATE.verbosity
-
-
-class _State:
-    """What was written since the command began."""
-
-    wrote_output = False
-
-
-_STATE = _State()
 
 
 def begin() -> None:
