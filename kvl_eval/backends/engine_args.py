@@ -39,11 +39,12 @@ def engine_args(values: Mapping[str, Json]) -> EngineArgs:
             near = get_close_matches(name, names)
             raise ConfigError(
                 "config.model_args",
-                f"no model argument {name!r}",
-                why=f"there are {', '.join(names)}",
+                f"unknown model argument {name!r}",
+                why=f"supported arguments: {', '.join(names)}",
                 fix=", ".join(near),
             )
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError("config.model_args", f"{name}={value!r} is no whole number above 0")
+            message = f"{name} must be a positive integer, got {value!r}"
+            raise ConfigError("config.model_args", message, fix=f"use for example -a {name}=64")
         counts[name] = value
     return EngineArgs(**counts)

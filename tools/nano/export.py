@@ -32,7 +32,7 @@ THINKING = """\
 
 An embedded demo model trained on synthetic drawings, **not Kimi-VL-A3B-Thinking**: kimi-vl-nano's architecture,
 tokenizer and format ({millions:.1f} million parameters), trained on from its weights so that it thinks before it
-answers: `◁think▷ ... ◁/think▷answer`. Its thoughts write down what a picture shows and go through it step by step:
+answers: `◁think▷ ... ◁/think▷answer`. Its thoughts write down what an image shows and go through it step by step:
 adding up, counting, walking from letter to letter. They take some 20 to 450 tokens, so that a thinking budget shows. It
 knows nothing else; its scores say something about this software only.
 
