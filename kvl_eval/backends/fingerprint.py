@@ -31,7 +31,7 @@ SUCCESSORS = {"preprocessor_config.json": "processor_config.json", "tiktoken.mod
 def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
     """What `run.json` says of a checkpoint: hashes of weights, configuration and tokenizer, size of the weights.
 
-    Raises: CheckpointError, if a weight file is no safetensors file.
+    Raises: CheckpointError, if a weight file is not a safetensors file.
     """
     size = sum(path.stat().st_size for path in weights)
     return {
