@@ -9,28 +9,28 @@ import click
 from kvl_eval.printable import printable, visible
 
 
-class _State:
+class _Written:
     """What was written since the command began."""
 
-    wrote_output = False
+    output = False
 
 
-_STATE = _State()
+_WRITTEN = _Written()
 
 
 def begin() -> None:
     """A command begins: nothing was written yet."""
-    _STATE.wrote_output = False
+    _WRITTEN.output = False
 
 
 def wrote_output() -> bool:
     """Whether anything was written to standard output since `begin`."""
-    return _STATE.wrote_output
+    return _WRITTEN.output
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Write `text` to standard output, or to standard error."""
-    _STATE.wrote_output |= not err
+    _WRITTEN.output |= not err
     click.echo(visible(text), err=err, nl=nl)
 
 
