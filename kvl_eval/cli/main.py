@@ -304,6 +304,18 @@ def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: A
     return describe_verb(task, flags, as_json)
 
 
+@cli.command("new-task")
+@click.argument("name")
+@spelled(("--from",), type=click.Path(), help="Use the questions of this table.")
+@spelled(("--output-dir", "-o"), default=".", help="Write the files into this folder.")
+@spelled(("--builtin",), is_flag=True, help="Write a built-in task, in a checkout of kvl-eval.")
+def new_task(name: str, output_dir: str, builtin: bool, **flags: Any) -> int:
+    """Create a task file and its test from a template."""
+    from kvl_eval.cli.new_task import new_task_verb
+
+    return new_task_verb(name, Path(flags["from"]) if flags["from"] else None, Path(output_dir), builtin)
+
+
 @cli.group(invoke_without_command=False)
 def check() -> None:
     """Check data, a checkpoint or an installation of vLLM without a run."""

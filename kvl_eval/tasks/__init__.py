@@ -243,12 +243,13 @@ def _add(offered: object, where: str) -> None:
             f"{where} defines no TASK or TASKS",
             fix="kvl-eval new-task NAME writes a working example",
         )
-    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != where):
+    place = str(Path(where).resolve()) if Path(where).is_file() else where
+    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != place):
         other = _OWN.get(name, "kvl-eval")
         raise ConfigError(
             "config.include", f"{where} defines the task {name!r}, which {other} has already", fix="rename the task"
         )
-    _OWN.update({task.name: where for task in tasks})
+    _OWN.update({task.name: place for task in tasks})
     TASKS.update({task.name: task for task in tasks})
 
 

@@ -136,4 +136,4 @@ PROTOCOLS = {
         ),
     ),
 }
-WANTED = ("letter", "integer", "yesno", "float", "text")
+WANTED: tuple[Kind, ...] = ("letter", "integer", "yesno", "float", "text")
