@@ -102,7 +102,7 @@ def test_predictions_without_a_network(kvl: Kvl, tmp_path: Path, monkeypatch: py
     outcome = kvl("score", "--task", "mathvista", "--predictions", "answers.jsonl", "--split", "testmini")
     assert time.monotonic() - begin < 10
     assert outcome.code == 4 and len(outcome.lines) <= LINES
-    assert outcome.lines[0] == "error[data.unreachable]: mathvista: the hub cannot be reached"
+    assert outcome.lines[0] == "error[data.unreachable]: mathvista: cannot reach the Hugging Face Hub"
     assert outcome.lines[-2] == "  fix:   --split mini uses the bundled samples"
 
 

@@ -40,10 +40,11 @@ def engine_args(values: Mapping[str, Json]) -> EngineArgs:
             raise ConfigError(
                 "config.model_args",
                 f"unknown model argument {name!r}",
-                why=f"the bundled engine takes {', '.join(names)}",
+                why=f"supported arguments: {', '.join(names)}",
                 fix=did_you_mean(near) or "omit the argument",
             )
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError("config.model_args", f"{name} must be a positive integer, got {value!r}")
+            message = f"{name} must be a positive integer, got {value!r}"
+            raise ConfigError("config.model_args", message, fix=f"use for example -a {name}=64")
         counts[name] = value
     return EngineArgs(**counts)

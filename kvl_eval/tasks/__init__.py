@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -161,7 +162,7 @@ def _unknown_task(name: str) -> UsageError:
     """The error of an unknown task: the command that other harnesses' names stand for here, else what is similar."""
     listing = "kvl-eval list tasks"
     for task in TASKS.values():
-        for other in getattr(task, "other_names", ()):
+        for other in task.other_names:
             if folded(other.name) == folded(name):
                 split = f" (split {other.split})" if other.split else ""
                 error = unknown("task", name, [task.name], listing)
@@ -201,6 +202,7 @@ def _run_file(file: Path) -> object:
     if spec is None or spec.loader is None:
         raise ImportError(f"{file.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as an import does: dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -236,20 +238,22 @@ def _not_loaded(name: str, error: BaseException) -> ConfigError:
 
 def _add(module: object, where: str) -> None:
     own = module if isinstance(module, Task) else getattr(module, "TASK", None)
-    listed = [own] if isinstance(own, Task) else getattr(module, "TASKS", ())
-    tasks = [task for task in listed if isinstance(task, Task)]
+    several = getattr(module, "TASKS", ())
+    listed = [task for task in several if isinstance(task, Task)] if isinstance(several, Iterable) else []
+    tasks = [own] if isinstance(own, Task) else listed
     if not tasks:
         raise ConfigError(
             "config.include",
             f"{where} defines no TASK or TASKS",
             fix="kvl-eval new-task NAME writes a working example",
         )
-    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != where):
+    place = str(Path(where).resolve()) if Path(where).is_file() else where
+    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != place):
         other = _OWN.get(name, "kvl-eval")
         raise ConfigError(
             "config.include", f"{where} defines the task {name!r}, which {other} has already", fix="rename the task"
         )
-    _OWN.update({task.name: where for task in tasks})
+    _OWN.update({task.name: place for task in tasks})
     TASKS.update({task.name: task for task in tasks})
 
 

@@ -282,7 +282,7 @@ def test_a_gated_set_says_what_to_accept_and_what_to_set(hub: Hub, kvl: Kvl) -> 
         done = kvl("fetch", "longvideobench", **token)
         assert done.returncode == 4
         assert "data.gated" in done.stderr and "Traceback" not in done.stderr
-        assert f"accept the terms at {hub.url}/datasets/longvideobench/LongVideoBench" in done.stderr
+        assert f"accept its terms at {hub.url}/datasets/longvideobench/LongVideoBench" in done.stderr
         assert "HF_TOKEN" in done.stderr
         assert "hf_bad" not in done.stderr
 
