@@ -20,8 +20,8 @@ LIST_OPTIONS = (
     Option(
         name="model",
         aliases=("-m",),
-        metavar="PATTERN",
-        help="Show only models whose name fits (runs).",
+        metavar="NAME",
+        help="Show only runs of models whose name fits this pattern.",
         group=Heading.DATA,
         commands=LIST,
         completes=NameKind.MODEL,
