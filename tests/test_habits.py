@@ -10,7 +10,7 @@ from kvl_eval.cli.habits import HABITS, Explained, Mapped
 from kvl_eval.cli.main import cli, main
 from kvl_eval.cli.translation import translate
 from kvl_eval.errors import ConfigError, UsageError
-from kvl_eval.run.limit import sample_limit
+from kvl_eval.options.limit import sample_limit
 from tests.refusals import refused
 
 STORED = "answers are always stored (samples/ in the run folder)"
@@ -183,7 +183,7 @@ def test_an_option_without_counterpart_is_explained(typed: str, why: str, fix: s
 
 @pytest.mark.parametrize("option", ["--api-key", "--judge-key", "--api_key"])
 @pytest.mark.parametrize("form", ["{} sk-123", "{}=sk-123"])
-@pytest.mark.parametrize("command", ["run", "score", "resume"])
+@pytest.mark.parametrize("command", ["run", "eval", "score", "resume", "--limit=1"])
 def test_a_key_on_the_command_line_is_refused_and_never_printed(
     option: str, form: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
