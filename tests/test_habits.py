@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
+from kvl_eval.cli.flags import CONTEXT
 from kvl_eval.cli.habits import HABITS, Explained, Mapped
 from kvl_eval.cli.main import cli, main
 from kvl_eval.cli.translation import translate
@@ -106,6 +108,9 @@ def test_an_option_is_mapped(typed: str, words: str) -> None:
     result, notes = run(typed)
     assert result == words
     assert notes == ()
+    if words not in ("--epochs", "--task"):  # their value is missing
+        command = cli.commands["run"]
+        command.make_parser(click.Context(command, **CONTEXT)).parse_args(words.split())
 
 
 NOTED = [

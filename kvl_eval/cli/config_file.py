@@ -177,7 +177,7 @@ def _twice(key: str, where: str, why: str) -> ConfigError:
 
 def _unknown(key: str, known: Mapping[str, TableOption], where: str) -> ConfigError:
     names = [name for name, option in known.items() if not option.hidden and name != "json"]
-    near = suggestions(key, names)
+    near = suggestions(key, names)[:1]  # of several, most are names of one option
     fix = did_you_mean(near, quoted=True) or "kvl-eval run --help"
     error = ConfigError("config.key", f"unknown option {key!r}", where=where, fix=fix)
     error.suggestions = near
