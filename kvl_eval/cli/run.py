@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.cli import options, terminal
+from kvl_eval.cli.documents import plan_document, run_document
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
-from kvl_eval.decode import Json, encode_object
+from kvl_eval.decode import Json, encode
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.model.registry import stored_family
 from kvl_eval.printable import json_line, whole
@@ -22,7 +23,7 @@ from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import Options
 from kvl_eval.run.runner import RunOutcome
-from kvl_eval.store.manifest import RunEntry
+from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.trust import AddressPlace
 
@@ -106,8 +107,10 @@ def run_verb(flags: Flags, as_json: bool) -> int:
         terminal.note(f"videos are not downloaded yet; run `kvl-eval fetch {','.join(absent)}`")
     backend = make(config, fetch=not dry)
     plan = (plan_run if dry or resume else plan_warm)(config, backend)
-    show_plan(plan, dry=dry)
+    show_plan(plan, dry=dry, as_json=as_json)
     if dry:
+        if as_json:
+            echo(json_line(encode(plan_document(plan))))
         return 0
     progress = make_progress(quiet=flags.switch("no_progress"), verbosity=terminal.verbosity())
     same = [] if resume is False else same_runs(plan)
@@ -228,8 +231,8 @@ def say_loading(config: RunConfig) -> None:
         terminal.step(text)
 
 
-def show_plan(plan: Plan, *, dry: bool) -> None:
-    """Print the plan: on standard output where it is the result, with `dry`; warnings and notes come before it."""
+def show_plan(plan: Plan, *, dry: bool, as_json: bool = False) -> None:
+    """Print the plan: on standard output where it is the result; warnings and notes come before it."""
     from kvl_eval.reports.warnings import planned_warnings, warning_lines
     from kvl_eval.run.manifest import manifest_of
     from kvl_eval.run.plan_text import DRY, plan_notes, plan_text
@@ -239,7 +242,7 @@ def show_plan(plan: Plan, *, dry: bool) -> None:
     for note in plan_notes(plan):
         (terminal.warn if note.kind == "warning" else terminal.note)(note.text)
     text = plan_text(plan, DRY if dry else None, details=terminal.verbosity() > 0)
-    (terminal.result if dry else terminal.step)(text)
+    (terminal.result if dry and not as_json else terminal.step)(text)
 
 
 def show(outcome: RunOutcome, as_json: bool) -> int:
@@ -249,9 +252,7 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
 
     warnings = run_warnings(outcome.folder, outcome.results)
     if as_json:
-        about = {"folder": str(outcome.folder.path), "exit_code": outcome.exit_code}
-        listed = [warning.as_json() for warning in warnings]
-        terminal.result(json_line({**encode_object(outcome.results), **about, "warnings": listed}))
+        terminal.result(json_line(run_document(outcome, warnings)))
     else:
         terminal.result(final_table(outcome.results, terminal.table_width()))
     show_warnings([warning for warning in warnings if warning.text not in outcome.told])
@@ -303,13 +304,12 @@ def configuration(flags: Flags) -> RunConfig:
 
 def _options(flags: Flags) -> Options:
     """Flags whose texts are read, those that were not given left out."""
-    limit = flags.text("limit")
     values: dict[str, object] = {
         **{name: flags.values[name] for name in SAME},
         **{name: flags.switch(name) or None for name in SWITCHES},
         "data_repo": flags.texts("data_repo") or None,
         "fields": flags.texts("fields") or None,
-        "limit": None if limit is None else options.scalar(limit),
+        "limit": flags.text("limit"),
         "sample_ids": options.sample_ids(flags.text("sample_ids")) or None,
         "shard": options.shard(flags.text("shard")),
         "think_budget": options.budgets(flags.text("think_budget")) or None,

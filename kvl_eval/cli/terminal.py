@@ -32,11 +32,12 @@ SHORT_STEP = 0.5  # seconds after which a step that lasts is announced
 
 
 class _State:
-    """How loud this process is, and what it has said."""
+    """How loud this process is, what it has said, and whether it has written to standard output."""
 
     def __init__(self) -> None:
         self.verbosity = 0
         self.said: set[str] = set()
+        self.wrote_output = False
 
 
 _STATE = _State()
@@ -57,9 +58,20 @@ def verbosity() -> int:
     return _STATE.verbosity
 
 
+def begin() -> None:
+    """A command begins: nothing was written yet."""
+    _STATE.wrote_output = False
+
+
+def wrote_output() -> bool:
+    """Whether anything was written to standard output since `begin`."""
+    return _STATE.wrote_output
+
+
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Write `text` to standard output, or to standard error."""
     hush()
+    _STATE.wrote_output |= not err
     click.echo(visible(text), err=err, nl=nl)
 
 

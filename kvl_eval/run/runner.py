@@ -63,6 +63,7 @@ class RunOutcome:
         folder:    the run folder.
         results:   results.json.
         message:   what to do next and where the run is, one or more lines.
+        is_old:    whether the run was complete before the command began.
         told:      notices of the folder that were printed already.
     """
 
@@ -70,6 +71,7 @@ class RunOutcome:
     folder: RunFolder
     results: Results
     message: str
+    is_old: bool = False
     told: tuple[str, ...] = ()
 
 
@@ -287,7 +289,7 @@ def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_jud
         if not asks_judge:
             progress.notice("already complete; nothing to do")
         unasked = config.judge is not None and has_open_questions(run, config.judge, config.score_view, again=False)
-        return outcome_of(run, folder.results(), None, judge_unasked=unasked)
+        return replace(outcome_of(run, folder.results(), None, judge_unasked=unasked), is_old=True)
     finally:
         folder.unlock()
 

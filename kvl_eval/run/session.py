@@ -22,7 +22,7 @@ from kvl_eval.run.in_flight import InFlight, storable
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
-from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.outputs import Item, score_so_far
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Journal
 from kvl_eval.store.records import Key, Record, text_sha256
@@ -234,9 +234,9 @@ class Session:
     def _score_so_far(self, entry: InFlight, counts: TaskCounts, record: Record) -> None:
         view = self.plan.config.score_view
         item = Item(entry.sample, answer_of(record, view))
-        value = score_outputs(entry.task.task, self._protocols[entry.task.name], [item], view)[0].value
-        if value is not None:
-            counts.points += value
+        score = score_so_far(entry.task.task, self._protocols[entry.task.name], item, view)
+        if score is not None and score.value is not None:
+            counts.points += score.value
             counts.scored += 1
 
     def _tell_failure(self, entry: InFlight, reason: str, message: str) -> None:
