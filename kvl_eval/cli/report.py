@@ -70,7 +70,7 @@ def report_verb(
         comparisons=_comparisons(paths),
     )
     if as_json:
-        terminal.result(json_line([str(path) for path in written]))
+        echo(json_line([str(path) for path in written]))
         return 0
     terminal.result(whole(f"report: {written[-1]}"))  # the page, where there is one
     if written[-1].suffix == ".html":
