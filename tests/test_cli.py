@@ -122,8 +122,9 @@ def test_run_then_score_then_report_then_list(tmp_path: Path) -> None:
     assert all(name in table.stdout for name in ("official-rule", "official-exact", "vlmevalkit", "lmms-eval"))
     report = kvl("report", run, cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-    assert all(Path(line).exists() for line in report.stdout.split())
-    assert "index.html" in report.stdout
+    assert report.stdout.startswith("report: ")
+    page = Path(report.stdout.removeprefix("report: ").strip())
+    assert page.name == "index.html" and page.exists()
     listed = json.loads(kvl("list", "runs", "--json", cwd=tmp_path).stdout)
     assert [row["status"] for row in listed] == ["finished"]
 

@@ -202,8 +202,8 @@ def test_a_checkpoint_of_another_architecture_is_of_its_families(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "offered"),
     [
-        ("other", "--family instruct|thinking|thinking-2506 says"),
-        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b says"),
+        ("other", "--family instruct|thinking|thinking-2506 changes that"),
+        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b changes that"),
         ("qwen2.5-vl-7b", None),
         ("instruct", None),
     ],
@@ -255,7 +255,10 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 
 
 def test_check_model_says_family_and_rule() -> None:
-    for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, as --family says")):
+    for option, text in (
+        (None, "nano, by kvl_eval.family in config.json"),
+        ("other", "other, as --family says"),
+    ):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
         assert found.ok
         assert [one.text for one in found.findings if one.check == "family"] == [text]

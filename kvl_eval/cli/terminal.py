@@ -31,7 +31,7 @@ PLAIN_SECONDS = 10.0  # between two lines of progress where none can be replaced
 SHORT_STEP = 0.5  # seconds after which a step that lasts is announced
 
 
-class _State:
+class _Loudness:
     """How loud this process is, what it has said, and whether it has written to standard output."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class _State:
         self.wrote_output = False
 
 
-_STATE = _State()
+_STATE = _Loudness()
 
 
 def set_verbosity(level: int) -> None:
