@@ -288,5 +288,5 @@ def _origin(shard: Shard) -> MergedShard:
 def shard_lines(shards: Sequence[Shard]) -> list[str]:
     """One line for each shard, and one for differences that no fingerprint holds."""
     devices = Counter(str(shard.folder.manifest.model.device) for shard in shards)
-    notice = [f"notice: the shards ran on different devices: {', '.join(devices)}"] if len(devices) > 1 else []
+    notice = [f"note: the shards ran on different devices: {', '.join(devices)}"] if len(devices) > 1 else []
     return [*map(str, shards), *notice]

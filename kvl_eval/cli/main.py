@@ -306,6 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         echo_error(typed, error, code)
     except (click.Abort, KeyboardInterrupt) as stop:
         code = 130
+        echo("stopped: nothing was run" if typed[:1] in (["run"], ["sweep"], ["resume"]) else "stopped", err=True)
         echo_error(typed, KeyboardInterrupt() if isinstance(stop, click.Abort) else stop, code)
     except Exception as bug:
         fault = internal_error(bug)

@@ -371,7 +371,7 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     config = resolve("endpoint", "other", tasks, given)
     backend = Endpoint(config.settings)
     plan = plan_run(config, backend)
-    assert "prompt tokens unknown" in plan_text(plan)
+    assert "prompt tokens unknown" in plan_text(plan, details=True)
     outcome = start_run(plan, backend)
     assert outcome.exit_code == 0
     assert [(row.task, row.n_scored) for row in outcome.results.rows[:2]] == [
