@@ -27,18 +27,22 @@ import kvl_eval
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.evaluation import evaluate
+from kvl_eval.run.config import resolve
 from kvl_eval.run.data_digest import media_digest, sample_digest
+from kvl_eval.run.prompts import prompt_messages
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source, Tables, read_rows
 from kvl_eval.sources.pictures import NamedPictures
 from kvl_eval.tasks import TASKS, get_task, open_split
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, ImageRef, PdfRef, Sample, VideoRef
+from kvl_eval.tasks.own import plain_prompt
+from kvl_eval.types import MISSING, ImageRef, Message, PdfRef, Sample, VideoRef
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
 from tests.tasks.tables import png, write_parquet
 
 FIELD = DATA / "field"
+TURNS = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "x"})
 
 
 def write_rows(folder: Path, *rows: Mapping[str, Any], name: str = "t.jsonl") -> Path:
@@ -106,6 +110,11 @@ READ = [
     ({"question": "q", "answer": True}, {"answers": ("True",)}),
     ({"question": "q", "answer": None}, {"answers": ()}),
     ({"question": "q", "answer": "x", "qid": 7}, {"id": "7"}),
+    ({"messages": [*TURNS]}, {"question": "q", "answers": ("x",)}),
+    ({"messages": json.dumps(TURNS)}, {"question": "q", "answers": ("x",)}),
+    ({"messages": [TURNS[0]], "answer": "x"}, {"question": "q", "answers": ("x",)}),
+    ({"messages": [TURNS[0]], "choices": ["x", "y"], "answer": "y"}, {"choices": ("x", "y"), "answers": ("B",)}),
+    ({"question": "q", "answer": "x", "video": "v.mp4"}, {"question": "q", "answers": ("x",)}),
     ({"question": "q", "answer": "x", "topic": ["a", "b"]}, {"categories": {"category": ("a", "b")}}),
     ({"question": "q", "answer": "x", "difficulty": "hard", "source": {"page": 3}}, {"answers": ("x",)}),
 ]
@@ -154,8 +163,24 @@ REFUSED = [
         "answer_options",
         "choices=answer_options",
     ),
-    ({"question": "q", "answer": "x", "video": "v.mp4"}, "data.column", "video", "--fields ignore=video"),
-    ({"question": "q", "answer": "x", "messages": [{"role": "user"}]}, "data.column", "messages", "ignore=messages"),
+    ({"question": "q", "answer": "x", "video": "https://x/v.mp4"}, "data.field", "https://x/v.mp4", "download"),
+    ({"question": "q", "answer": "x", "video": "../v.mp4"}, "data.field", "../v.mp4", "--data-dir"),
+    ({"question": "q", "answer": "x", "video": {"bytes": "AAAA"}}, "data.field", "video is", None),
+    ({"question": "q", "answer": "x", "pdf": "notes.txt"}, "data.field", "pdf is", None),
+    ({"question": "q", "answer": "x", "clip": "v.mp4"}, "data.column", "clip", "--fields video=clip"),
+    ({"question": "q", "answer": "x", "doc_file": "d.pdf"}, "data.column", "doc_file", "--fields document=doc_file"),
+    ({"question": "q", "answer": "x", "sound": "s.mp3"}, "data.column", "sound", "--fields ignore=sound"),
+    ({"question": "q", "answer": "x", "conversations": [1]}, "data.column", "conversations", "ignore=conversations"),
+    ({"question": "q", "messages": [{"role": "user"}]}, "data.field", "messages is", None),
+    (
+        {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]},
+        "data.field",
+        "messages",
+        None,
+    ),
+    ({"messages": [{"role": "tool", "content": "a"}]}, "data.field", "messages", None),
+    ({"messages": [{"role": "assistant", "content": "a"}]}, "data.field", "messages", None),
+    ({"answer": "y", "messages": [*TURNS]}, "data.column", "messages and answer", "ignore=messages"),
 ]
 
 
@@ -169,10 +194,57 @@ def test_D25_anything_else_is_refused_with_its_place_and_a_way_out(
     assert fix is None or fix in str(fault.fix)
 
 
-def test_D25_columns_of_later_roles_say_what_tables_take(folder: Path) -> None:
-    fault = refusal(folder, {"question": "q", "answer": "x", "video": "v.mp4"})
-    assert fault.why == "own tables take text and images"
+def test_D25_columns_that_no_role_fits_say_what_tables_take(folder: Path) -> None:
+    fault = refusal(folder, {"question": "q", "answer": "x", "audio": "a.wav"})
+    assert fault.why == "own tables take text, images, videos, documents and messages"
     assert one_sample(folder, {"question": "q", "answer": "x", "video": None}).media == ()
+
+
+def test_a_video_and_a_document_are_asked_about(folder: Path) -> None:
+    (folder / "v.mp4").write_bytes(b"video")
+    sample = one_sample(folder, {"question": "<image> or clip?", "answer": "x", "video": "v.mp4", "image": "a.png"})
+    picture, clip = sample.media
+    assert isinstance(clip, VideoRef) and (clip.path, clip.root) == ("v.mp4", str(folder))
+    (turn,) = plain_prompt(sample)
+    assert turn.parts == (clip, picture, " or clip?")
+    (document,) = one_sample(folder, {"question": "q", "answer": "x", "pdf_path": ["d.pdf"]}).media
+    assert isinstance(document, PdfRef) and document.path == "d.pdf"
+    data = base64.b64encode(b"%PDF-1.7" + bytes(60)).decode()
+    (document,) = one_sample(
+        folder, {"question": "q", "answer": "x", "pdf": f"data:application/pdf;base64,{data}"}
+    ).media
+    assert isinstance(document, PdfRef) and document.data is not None and document.data.startswith(b"%PDF")
+
+
+def test_the_plan_counts_videos_and_says_which_are_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(folder, {"question": "q", "answer": "x", "video": "v.mp4"}, {"question": "r", "answer": "y"})
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
+    shown = capsys.readouterr()
+    assert "2 rows, 0 with images, 1 with videos" in shown.out and "1 media" in shown.out
+    assert "1 of 2 samples will fail: media_missing 1" in shown.out + shown.err
+
+
+def test_a_system_turn_begins_the_prompt_and_an_option_replaces_it(folder: Path) -> None:
+    row = {"messages": [{"role": "system", "content": "Be brief."}, *TURNS], "image": "a.png"}
+    path = write_rows(folder, row)
+    (sample,) = samples(path)
+    assert [turn.role for turn in plain_prompt(sample)] == ["system", "user"]
+    task = get_task(f"file:{path}")
+    stored = task.sample(json.loads(json.dumps(sample.row)))
+    assert plain_prompt(stored)[0] == Message.system("Be brief.")
+    config = resolve("fake", "fake", [task], {"system_prompt": "Other."})
+    turns = prompt_messages(task, config.tasks[0], config, sample)
+    assert [turn.parts for turn in turns if turn.role == "system"] == [("Other.",)]
+
+
+def test_images_stand_in_a_turn_or_in_a_column(folder: Path) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(png()).decode()
+    parts = [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": "What?"}]
+    sample = one_sample(folder, {"messages": [{"role": "user", "content": parts}, TURNS[1]]})
+    assert sample.question == "<image>What?" and [ref.data for ref in sample.media] == [png()]  # type: ignore[union-attr]
+    parts = [{"type": "text", "text": "What? "}, {"type": "image"}]
+    sample = one_sample(folder, {"messages": [{"role": "user", "content": parts}, TURNS[1]], "images": ["a.png"]})
+    assert sample.question == "What? <image>" and sample.media[0].path == "a.png"
 
 
 def test_D25_fields_name_a_column_for_any_role_and_win(folder: Path) -> None:
