@@ -9,6 +9,7 @@ import click
 from kvl_eval.backends.base import WEIGHTS
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.options import Command, spelled
+from kvl_eval.store.run_names import default_results_dir
 from kvl_eval.types import ScoreView, score_view
 
 
@@ -111,6 +112,12 @@ def confirming_options(command: Command) -> Command:
 
 family_option = spelled(("--family",), help="What the model is, where its files do not say: instruct, thinking, ...")
 
+output_dir_option = spelled(
+    ("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"),
+    default=default_results_dir,
+    show_default="results",
+)
+
 RUN_OPTIONS = (
     spelled(("--task", "--tasks", "--datasets", "-t"), multiple=True, help="Names, groups or globs; repeat or comma."),
     spelled(("--model", "-m", "-M"), default="kimi-vl-nano", show_default=True, help="Name, folder or owner/name."),
@@ -132,7 +139,7 @@ RUN_OPTIONS = (
         help="Memory of the KV cache in GiB; default: a share of what is free.",
     ),
     spelled(("--num-workers", "--api-nproc"), type=int, help="Processes that prepare media."),
-    spelled(("--output-dir", "-o", "--output-path", "--work-dir", "--log-dir"), default="results", show_default=True),
+    output_dir_option,
     click.option(
         "--resume/--no-resume",
         "--reuse/--no-reuse",
@@ -212,3 +219,26 @@ def run_options(command: Command) -> Command:
     for option in reversed(RUN_OPTIONS):
         command = option(command)
     return json_option(data_options(command))
+
+
+LIST_OPTIONS = (
+    spelled(("--task", "-t"), metavar="NAME", help="Show only this task (runs, references)."),
+    spelled(("--model", "-m"), metavar="PATTERN", help="Show only models whose name fits (runs)."),
+    spelled(
+        ("--status",),
+        metavar="NAME",
+        type=click.Choice(["finished", "interrupted", "running", "failed", "unreadable"]),
+        help="Show only runs that are finished, interrupted, running, failed or unreadable.",
+    ),
+    spelled(("--since",), metavar="TIME", help="Show only runs since a date or a span such as 7d (runs)."),
+    spelled(("--sort",), type=click.Choice(["when", "model", "score"]), help="Sort runs by time, model or score."),
+    spelled(("--all",), is_flag=True, help="Show all runs and not only the newest 20."),
+    spelled(("--long",), is_flag=True, help="Show one line per result (runs)."),
+)
+
+
+def list_options(command: Command) -> Command:
+    """What narrows and orders a list."""
+    for option in reversed(LIST_OPTIONS):
+        command = option(command)
+    return command

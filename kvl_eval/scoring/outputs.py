@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kvl_eval.errors import UsageError
+from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.store.answers import Answer
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
@@ -92,4 +92,5 @@ def _scored_run(protocol: Protocol, texts: Sequence[tuple[Sample, str, Extractio
 
 
 def _fault(error: Exception) -> str:
-    return f"{SCORER_ERROR}: {type(error).__name__}: {str(error)[:200]}"
+    text = error.message if isinstance(error, KvlEvalError) else str(error)
+    return f"{SCORER_ERROR}: {type(error).__name__}: {text[:200]}"
