@@ -25,7 +25,7 @@ from PIL import Image
 
 import kvl_eval
 from kvl_eval.cli.main import main
-from kvl_eval.errors import DataError, KvlEvalError
+from kvl_eval.errors import DataError, KvlEvalError, UsageError
 from kvl_eval.evaluation import evaluate
 from kvl_eval.run.config import resolve
 from kvl_eval.run.data_digest import media_digest, sample_digest
@@ -33,7 +33,7 @@ from kvl_eval.run.prompts import prompt_messages
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source, Tables, read_rows
 from kvl_eval.sources.pictures import NamedPictures
-from kvl_eval.tasks import TASKS, get_task, open_split
+from kvl_eval.tasks import TASKS, get_task, open_split, select
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.own import plain_prompt
 from kvl_eval.types import MISSING, ImageRef, Message, PdfRef, Sample, VideoRef
@@ -220,8 +220,8 @@ def test_the_plan_counts_videos_and_says_which_are_missing(folder: Path, capsys:
     path = write_rows(folder, {"question": "q", "answer": "x", "video": "v.mp4"}, {"question": "r", "answer": "y"})
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
     shown = capsys.readouterr()
-    assert "2 rows, 0 with images, 1 with videos" in shown.out and "1 media" in shown.out
-    assert "1 of 2 samples will fail: media_missing 1" in shown.out + shown.err
+    assert "2 rows, 0 with images, 1 with videos" in shown.err
+    assert "1 of 2 samples will fail: media_missing 1" in shown.err
 
 
 def test_a_system_turn_begins_the_prompt_and_an_option_replaces_it(folder: Path) -> None:
@@ -511,7 +511,7 @@ def test_D25_unused_columns_and_class_labels_are_noted(folder: Path, capsys: pyt
     row = {"question": "q", "label": 1, "choices": ["cat", "dog"], "difficulty": "hard"}
     path = write_rows(folder, row)
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "unused columns: difficulty" in said and "label counts from 0" in said
 
 
@@ -558,10 +558,30 @@ def test_D26_the_file_that_was_named_is_read_and_shown(
 ) -> None:
     for name, count in six_tables.items():
         assert ends("run", "--task", f"file:{tmp_path / name}", "--model", "fake", "--dry-run") == 0
-        said = capsys.readouterr().out
-        assert f"note: {name}: {count} rows, 0 with images" in said
-        assert f"own data ({tmp_path / name}), {count} samples" in said
+        printed = capsys.readouterr()
+        assert f"note: {name}: {count} rows, 0 with images" in printed.err
+        assert [name, "own", "data", str(count)] == printed.out.splitlines()[1].split()[:4]
         assert [sample.question for sample in samples(tmp_path / name)] == [f"{name} {row}?" for row in range(count)]
+
+
+def test_a_path_without_file_is_a_table_where_no_task_has_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rows = [{"question": "q", "answer": "x"}]
+    for name in ("my data.jsonl", "a,b.csv", "\u8868.jsonl", "mathvista.json"):
+        write_table(tmp_path / name, rows)
+        assert [task.name for task in select([name])] == [f"file:{name}"]
+        assert len(samples(tmp_path / name)) == 1
+    assert [task.name for task in select(["my data.jsonl,mathvista", "mathvista.json"])] == [
+        *("file:my data.jsonl", "mathvista", "file:mathvista.json")
+    ]
+    assert len(list(open_split(select(["~/my data.jsonl"])[0], Source(), "all"))) == 1
+    with pytest.raises(UsageError, match="unknown task"):
+        select(["nothing.jsonl"])
+    assert ends("run", "--task", "my data.jsonl", "--model", "fake", "--dry-run") == 0
+    assert "own data" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", NAMES)
@@ -609,7 +629,7 @@ def test_D27_no_sentence_about_bundled_splits_for_own_tables(
     path = write_rows(tmp_path, {"question": "q", "answer": "x"}, name="my.jsonl")
     assert ends("run", "--task", f"file:{path}", "--dry-run") == 0
     printed = capsys.readouterr()
-    assert "my.jsonl\n  data    own data (" in printed.out
+    assert "\nmy.jsonl  own data " in printed.out
     for arguments in (
         ("run", "--task", f"file:{path}", "--model", "fake", "-o", str(tmp_path)),
         ("check", "data", f"file:{path}"),
@@ -722,7 +742,7 @@ def test_D38_odd_paths_cost_their_samples_and_are_counted_before_the_run(
     odd = sum(not can for can in paths.values())
     warning = f"warning: t.jsonl: {odd} of {len(paths)} samples will fail: media_missing {odd}"
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
-    assert warning in capsys.readouterr().out
+    assert warning in capsys.readouterr().err
     started = time.monotonic()
     asked = ("run", "--task", f"file:{path}", "--model", "endpoint", "--base-url", stub.url, "--json")
     assert ends(*asked, "-o", str(tmp_path / "out")) == 3
@@ -766,7 +786,7 @@ def verdicts(
     run = ("run", "--task", task, "--model", "endpoint", "--base-url", stub.url, "--frames", "4", *options)
     capsys.readouterr()
     code = ends(*run, "--dry-run")
-    planned = code == 0 and "will fail" not in capsys.readouterr().out
+    planned = code == 0 and "will fail" not in capsys.readouterr().err
     code = ends(*run, "--json", "-o", str(folder / "out"))
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err and code in (0, 3, 4), printed.err
