@@ -293,10 +293,16 @@ def list_(what: str, include_path: tuple[str, ...], as_json: bool, **flags: Any)
 
 @cli.command()
 @click.argument("task")
+@spelled(
+    ("--section",),
+    type=click.Choice(["data", "prompts", "generation", "protocols", "results"]),
+    help="Show only this section.",
+)
+@spelled(("--samples",), type=click.IntRange(1), help="Show this many samples. Default: 1, of an own table 3.")
 @data_options
 @json_option
 def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
-    """Show a task: data, splits, prompts on one sample, protocols, published figures."""
+    """Show everything that defines a task's score: data, prompts, protocols, published results."""
     from kvl_eval.cli.describe import describe_verb
     from kvl_eval.tasks import include
 

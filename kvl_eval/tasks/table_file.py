@@ -36,11 +36,11 @@ from kvl_eval.printable import how_many
 from kvl_eval.rows import Row
 from kvl_eval.sources import STRICT, Reporter, Source, made_from
 from kvl_eval.sources.own_columns import ROLES, ColumnChoice, RoleCells, plain, role_cells
-from kvl_eval.sources.own_file import table_file, table_rows
+from kvl_eval.sources.own_file import FORMATS, format_of, table_file, table_rows
 from kvl_eval.tasks.base import READER, OwnTable, Task, TaskData
 from kvl_eval.tasks.table_protocols import JUDGE, PROTOCOLS, WANTED, judge_prompt
 from kvl_eval.tasks.table_row import counts_from_0, has_media, stored_sample, table_sample
-from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
+from kvl_eval.types import ImageRef, MediaRef, PdfRef, Sample, VideoRef
 
 MEDIA = {"images": ImageRef, "videos": VideoRef, "documents": PdfRef}
 
@@ -144,6 +144,10 @@ class TableReader:
         )
         rows = f"{how_many(self.rows, 'row')}, {self.media['images']:,} with images{others}"
         yield f"note: {self.path.name}: {rows}{unused}"
+        yield from self.cautions()
+
+    def cautions(self) -> Iterator[str]:
+        """What can mislead about a score."""
         if self.labels_from_0:
             yield f"note: {self.path.name}: label counts from 0: 1 is option B"
         if not self.answered:
@@ -151,11 +155,43 @@ class TableReader:
 
 
 def column_lines(path: Path, source: Source) -> Iterator[str]:
-    """`answer    <- target` for each role, then the notes. Raises: DataError, for the first row that is not read."""
+    """The file, `answer    <- target` for each role, unused columns, media, choices, and what can mislead.
+
+    Raises: DataError, for the first row that is not read.
+    """
     reader = TableReader(path, source)
-    for _ in reader.samples(STRICT):
-        pass
+    found: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    choices: Counter[int] = Counter()
+    for sample in reader.samples(STRICT):
+        choices.update([len(sample.choices)])
+        for ref in sample.media:
+            kind = next(kind for kind, of_kind in MEDIA.items() if isinstance(ref, of_kind))
+            (found if is_there(ref) else missing).update([kind])
+    yield f"{'file':<9} {path} ({FORMATS[format_of(path) or '']}), {how_many(reader.rows, 'row')}"
     for role in ROLES:
         if role in reader.roles:
             yield f"{role:<9} <- {', '.join(reader.roles[role])}"
-    yield from reader.notes()
+    if reader.unused:
+        yield f"{'unused':<9} {', '.join(reader.unused)}"
+    for kind in MEDIA:
+        if found[kind] or missing[kind]:
+            yield f"{kind:<9} {found[kind]:,} found, {missing[kind]:,} missing"
+    if with_choices := sorted(count for count in choices if count):
+        rows = sum(choices[count] for count in with_choices)
+        counts = str(with_choices[0]) if len(with_choices) == 1 else f"{with_choices[0]} to {with_choices[-1]}"
+        yield f"{'choices':<9} {counts} in {rows:,} of {how_many(reader.rows, 'row')}"
+    yield from reader.cautions()
+
+
+def is_there(ref: MediaRef) -> bool:
+    """Whether an image, video or document is in the table or a file that exists; nothing is opened."""
+    from kvl_eval.errors import MediaError
+    from kvl_eval.media.images import safe_path
+
+    if not isinstance(ref, VideoRef) and ref.data is not None:
+        return True
+    try:
+        return bool(ref.path) and safe_path(ref.path or "", ref.root, ref.name).is_file()
+    except MediaError:
+        return False

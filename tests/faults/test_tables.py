@@ -503,8 +503,29 @@ def test_D42_describe_shows_columns_and_the_first_prompt(folder: Path, capsys: p
     assert ends("describe", f"file:{write_rows(folder, row)}") == 0
     said = capsys.readouterr().out
     assert "answer    <- target" in said and "image     <- img" in said and "choices   <- options" in said
-    assert "1 row, 1 with images; unused columns: source" in said
-    assert "<image:1>Which animal?" in said and "(B) dog" in said
+    assert "unused    source" in said and "images    1 found, 0 missing" in said and "choices   2 in 1 of 1 row" in said
+    assert "<image:1>Which animal?" in said and "(B) dog" in said and "gold: B" in said
+
+
+def test_describe_shows_three_samples_of_a_table_with_gold(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": f"{number} + 1?", "target": [number + 1, "more"], "img": "a.png"} for number in range(4)]
+    rows[3]["img"] = "none.png"
+    path = write_rows(folder, *rows)
+    assert ends("describe", f"file:{path}") == 0
+    said = capsys.readouterr().out
+    assert f"file      {path} (JSON Lines), 4 rows" in said and "  answer    <- target\n" in said
+    assert "images    3 found, 1 missing" in said
+    for number in range(3):
+        assert f"  | [user] <image:1>{number} + 1?\n" in said and f"gold: {number + 1} | more\n" in said
+    assert "3 + 1?" not in said
+    assert all(f"\n  {name}" in said for name in ("reader", "exact", "contains", "anls", "relaxed", "math", "judge"))
+    assert ends("describe", f"file:{path}", "--samples", "4", "--section", "prompts") == 0
+    said = capsys.readouterr().out
+    assert "3 + 1?" in said and said.startswith("Samples\n") and "Protocols" not in said
+    assert ends("describe", f"file:{path}", "--json") == 0
+    assert [sample["gold"] for sample in json.loads(capsys.readouterr().out)["samples"]] == [
+        [str(number + 1), "more"] for number in range(3)
+    ]
 
 
 def test_D25_unused_columns_and_class_labels_are_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
