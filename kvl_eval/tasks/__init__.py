@@ -140,11 +140,22 @@ def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
 
 
 def _names(text: str) -> list[str]:
-    """The names in one text: separated by commas, then by blanks unless the whole part is a name."""
+    """The names in one text: separated by commas, then by blanks unless the whole part is a name or a table's path."""
     if text.startswith("file:"):
         return [text]
+    if is_table(text):
+        return [f"file:{text}"]
     parts = [part.strip() for part in text.split(",")]
-    return [name for part in parts for name in ([part] if _members(part) else part.split())]
+    names = [name for part in parts for name in ([part] if _members(part) or is_table(part) else part.split())]
+    return [f"file:{name}" if is_table(name) else name for name in names]
+
+
+def is_table(name: str) -> bool:
+    """Whether a name that no task has is the path of a file that holds a table."""
+    from kvl_eval.sources.own_file import format_of
+
+    path = Path(name).expanduser()
+    return format_of(path) is not None and not _members(name) and path.is_file()
 
 
 def _members(name: str) -> list[str]:
