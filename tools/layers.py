@@ -161,7 +161,18 @@ LAYERS = (
         ("store", "tasks", "scorers", "scoring", "reports"),
     ),
     Layer(
-        "evaluation", "the Python call", ("families", "model.registry", "backends", "reports", "run", "store", "tasks")
+        "results",
+        "what Python calls return: scores, data frames, HTML",
+        (
+            *("audit", "backends", "exports", "references", "reports"),
+            *("run", "scoring", "sources", "store", "tasks", "trust"),
+        ),
+    ),
+    Layer("cli.options", "texts of options to values", base=("errors",)),
+    Layer(
+        "evaluation",
+        "the Python call",
+        (*("families", "model.registry", "backends", "cli.options"), *("results", "run", "scoring", "store", "tasks")),
     ),
     Layer(
         "describe",
