@@ -18,20 +18,35 @@ if TYPE_CHECKING:
     from kvl_eval.results.lists import list_runs, list_tasks
     from kvl_eval.results.task_score import TaskScore
     from kvl_eval.scoring.predictions import PredictionScores, score
+    from kvl_eval.tasks.authoring import image, pdf, read_jsonl, read_rows, video
+    from kvl_eval.tasks.base import Prompt, Protocol, Split, Task
+    from kvl_eval.types import Message, Sample, Score
 
 __version__ = "0.1.1"
 __all__ = [
     "EvaluationResult",
     "KvlEvalError",
+    "Message",
     "PredictionScores",
+    "Prompt",
+    "Protocol",
+    "Sample",
+    "Score",
+    "Split",
+    "Task",
     "TaskScore",
     "__version__",
     "compare",
     "evaluate",
+    "image",
     "list_runs",
     "list_tasks",
     "open_run",
+    "pdf",
+    "read_jsonl",
+    "read_rows",
     "score",
+    "video",
 ]
 
 _HOMES = {
@@ -45,6 +60,9 @@ _HOMES = {
     "list_tasks": "kvl_eval.results.lists",
     "open_run": "kvl_eval.results.evaluation_result",
     "score": "kvl_eval.scoring.predictions",
+    **dict.fromkeys(("image", "pdf", "read_jsonl", "read_rows", "video"), "kvl_eval.tasks.authoring"),
+    **dict.fromkeys(("Prompt", "Protocol", "Split", "Task"), "kvl_eval.tasks.base"),
+    **dict.fromkeys(("Message", "Sample", "Score"), "kvl_eval.types"),
 }
 
 

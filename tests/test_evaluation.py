@@ -222,5 +222,5 @@ def test_where_it_runs_is_an_option_like_the_others(tmp_path: Path) -> None:
     result = evaluate("fake", ["mathvista"], backend="local", limit=2, output_dir=str(tmp_path))
     assert result.folder.manifest.config["settings"]["backend"] == "local"
     with refused(UsageError, "usage.backend") as caught:
-        evaluate("fake", ["mathvista"], backend="rya", limit=2, output_dir=str(tmp_path))
-    assert "ray" in (caught.value.why or "")
+        evaluate("fake", ["mathvista"], backend="vlm", limit=2, output_dir=str(tmp_path))
+    assert caught.value.suggestions == ("vllm",)

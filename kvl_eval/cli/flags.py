@@ -219,3 +219,26 @@ def run_options(command: Command) -> Command:
     for option in reversed(RUN_OPTIONS):
         command = option(command)
     return json_option(data_options(command))
+
+
+LIST_OPTIONS = (
+    spelled(("--task", "-t"), metavar="NAME", help="Show only this task (runs, references)."),
+    spelled(("--model", "-m"), metavar="PATTERN", help="Show only models whose name fits (runs)."),
+    spelled(
+        ("--status",),
+        metavar="NAME",
+        type=click.Choice(["finished", "interrupted", "running", "failed", "unreadable"]),
+        help="Show only runs that are finished, interrupted, running, failed or unreadable.",
+    ),
+    spelled(("--since",), metavar="TIME", help="Show only runs since a date or a span such as 7d (runs)."),
+    spelled(("--sort",), type=click.Choice(["when", "model", "score"]), help="Sort runs by time, model or score."),
+    spelled(("--all",), is_flag=True, help="Show all runs and not only the newest 20."),
+    spelled(("--long",), is_flag=True, help="Show one line per result (runs)."),
+)
+
+
+def list_options(command: Command) -> Command:
+    """What narrows and orders a list."""
+    for option in reversed(LIST_OPTIONS):
+        command = option(command)
+    return command

@@ -24,14 +24,17 @@ from kvl_eval.cli.flags import (
     include_option,
     json_option,
     judge_options,
+    list_options,
     max_image_pixels_option,
     output_dir_option,
     run_options,
     score_view_option,
 )
+from kvl_eval.cli.json_errors import INTERNAL, echo_error
 from kvl_eval.cli.options import spelled
-from kvl_eval.cli.run_argument import RUN, results_dir, results_dir_option
-from kvl_eval.cli.terminal import echo, show_logs
+from kvl_eval.cli.run_argument import results_dir, results_dir_option, run_argument
+from kvl_eval.cli.terminal import begin, echo, show_logs
+from kvl_eval.cli.translation import translate
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.printable import json_line, whole
 from kvl_eval.store.run_names import find_run
@@ -99,13 +102,12 @@ def sweep(as_json: bool, **flags: Any) -> int:
 
 
 @cli.command()
-@click.argument("run_folder", type=RUN)
+@run_argument("run_folder")
 @spelled(("--rerun", "--retry-on-error"), help="Which records to redo: failed, all, or ids.")
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB when the run has finished (gzip).")
 @spelled(("--no-progress",), is_flag=True)
 @break_lock_option
 @confirming_options
-@results_dir_option()
 @include_option
 @json_option
 def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
@@ -118,7 +120,7 @@ def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=RUN)
+@run_argument("runs", nargs=-1)
 @spelled(("--task", "-t"), help="Task that --predictions answer.")
 @spelled(("--predictions",), type=click.Path(allow_dash=True), help="JSON Lines, plain or gzip; `-` for stdin.")
 @spelled(("--out",), type=click.Path(), help="Where scored lines go.")
@@ -126,7 +128,6 @@ def resume(run_folder: str, include_path: tuple[str, ...], **flags: Any) -> int:
 @score_view_option
 @spelled(("--only-failed",), is_flag=True, help="Ask the run's own judge again about what has no usable reply.")
 @spelled(("--no-progress",), is_flag=True)
-@results_dir_option()
 @break_lock_option
 @judge_options
 @data_options
@@ -147,7 +148,7 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=RUN)
+@run_argument("runs", nargs=-1)
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="Folder; default: report/ in the first run.")
 @spelled(("--format",), multiple=True, type=click.Choice(["markdown", "html"]), help="Default: both.")
 @spelled(("--include-demo",), is_flag=True, help="Show demo runs in published tables too, marked.")
@@ -155,7 +156,6 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
 @spelled(
     ("--table",), type=click.Choice(["table3", "thinking", "budget", "niah", "2506"]), help="Print that table alone."
 )
-@results_dir_option()
 @include_option
 @json_option
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
@@ -166,14 +166,14 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
     include(include_path)
     paths = [Path(name) for name in runs]
     if table is not None:
-        return table_verb(table, paths, flags["include_demo"])
+        return table_verb(table, paths, flags["include_demo"], flags["as_json"])
     out = Path(flags["out"]) if flags["out"] else None
     switches = {"pictures": not flags["no_pictures"], "demo": flags["include_demo"], "as_json": flags["as_json"]}
     return report_verb(paths, out, flags["format"], **switches)
 
 
 @cli.command()
-@click.argument("run_folder", type=RUN, required=False)
+@run_argument("run_folder", required=False)
 @spelled(("--port",), type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 @results_dir_option("--output-dir", "-o")
 @include_option
@@ -188,6 +188,7 @@ def view(run_folder: str | None, port: int, include_path: tuple[str, ...]) -> in
 
 @cli.command()
 @click.argument("run_or_model")
+@results_dir_option()
 @click.argument("folder", type=click.Path(), required=False)
 @spelled(
     ("--format", "-f"),
@@ -197,7 +198,6 @@ def view(run_folder: str | None, port: int, include_path: tuple[str, ...]) -> in
 )
 @spelled(("--out", "--output-dir", "-o"), type=click.Path(), help="As FOLDER; default: export/FORMAT in the run.")
 @spelled(("--protocol",), help="Whose verdicts are written, P or P+JUDGE; default: each task's own.")
-@results_dir_option()
 @include_option
 @json_option
 def export(
@@ -214,9 +214,8 @@ def export(
 
 
 @cli.command()
-@click.argument("run_folder", type=RUN)
+@run_argument("run_folder")
 @spelled(("--strict",), is_flag=True, help="What a crash left behind counts as damage too.")
-@results_dir_option()
 @include_option
 @json_option
 def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool) -> int:
@@ -229,11 +228,10 @@ def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json
 
 
 @cli.command()
-@click.argument("a", type=RUN)
-@click.argument("b", type=RUN, required=False)
+@run_argument("a")
+@run_argument("b", required=False)
 @spelled(("--task", "-t"), help="One task; default: all that both runs have.")
 @spelled(("--protocol",), help="P, or P,Q for A under P and B under Q; P+JUDGE: a judge's. Default: the task's.")
-@results_dir_option()
 @include_option
 @json_option
 def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
@@ -246,10 +244,9 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=RUN)
+@run_argument("runs", nargs=-1)
 @output_dir_option
 @spelled(("--compress",), is_flag=True, help="Pack samples of more than 1 MiB (gzip).")
-@results_dir_option()
 @include_option
 @json_option
 def merge(runs: tuple[str, ...], output_dir: str, compress: bool, include_path: tuple[str, ...], as_json: bool) -> int:
@@ -280,16 +277,18 @@ def fetch(names: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, 
 
 @cli.command("list")
 @click.argument("what", type=click.Choice(["tasks", "models", "references", "runs"]))
+@click.argument("pattern", required=False)
+@list_options
 @results_dir_option("--output-dir", "-o")
 @include_option
 @json_option
-def list_(what: str, include_path: tuple[str, ...], as_json: bool) -> int:
-    """List tasks, models, references or runs, one line each."""
+def list_(what: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """List tasks, models, runs or published results. PATTERN filters by name."""
     from kvl_eval.cli.list import list_verb
     from kvl_eval.tasks import include
 
     include(include_path, lambda error: click.echo(error.render(), err=True))
-    return list_verb(what, results_dir(), as_json)
+    return list_verb(what, options.Flags(flags), results_dir(), as_json)
 
 
 @cli.command()
@@ -303,6 +302,18 @@ def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: A
 
     include(include_path)
     return describe_verb(task, flags, as_json)
+
+
+@cli.command("new-task")
+@click.argument("name")
+@spelled(("--from",), type=click.Path(), help="Use the questions of this table.")
+@spelled(("--output-dir", "-o"), default=".", help="Write the files into this folder.")
+@spelled(("--builtin",), is_flag=True, help="Write a built-in task, in a checkout of kvl-eval.")
+def new_task(name: str, output_dir: str, builtin: bool, **flags: Any) -> int:
+    """Create a task file and its test from a template."""
+    from kvl_eval.cli.new_task import new_task_verb
+
+    return new_task_verb(name, Path(flags["from"]) if flags["from"] else None, Path(output_dir), builtin)
 
 
 @cli.group(invoke_without_command=False)
@@ -368,22 +379,29 @@ def version(as_json: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
     show_logs()
+    begin()
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        typed = sys.argv[1:] if arguments is None else list(arguments)
-        code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
-    except KvlEvalError as error:
-        echo(whole(error.render()), err=True)
-        code = error.exit_code
+        translation = translate(typed, cli)
+        for note in translation.notes:
+            echo(f"note: {note}", err=True)
+        code = cli.main(args=list(translation.argv), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
-    except click.ClickException as error:
-        echo(_usage(error).render(), err=True)
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (KvlEvalError, click.ClickException) as problem:
+        error = _usage(problem) if isinstance(problem, click.ClickException) else problem
+        echo(whole(error.render()), err=True)
+        code = error.exit_code
+        echo_error(typed, error, code)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        code = 130
+        echo_error(typed, KeyboardInterrupt() if isinstance(stop, click.Abort) else stop, code)
+    except Exception as bug:
+        echo_error(typed, bug, INTERNAL)
+        raise
     sys.exit(code if isinstance(code, int) else 0)
 
 

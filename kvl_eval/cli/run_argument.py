@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ class RunType(click.ParamType):
 RUN = RunType()
 
 
+def run_argument(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An argument RUN; the first one of a command brings `--results-dir`."""
+
+    def decorate(command: Command) -> Command:
+        if not any(option.name == "results_dir" for option in getattr(command, "__click_params__", ())):
+            command = results_dir_option()(command)
+        return click.argument(name, type=RUN, **attributes)(command)
+
+    return decorate
+
+
 def results_dir(ctx: click.Context | None = None) -> Path:
     """Where this command looks up run folders."""
     context = ctx or click.get_current_context(silent=True)
@@ -33,7 +45,7 @@ def results_dir(ctx: click.Context | None = None) -> Path:
     return Path(chosen if isinstance(chosen, str) else default_results_dir())
 
 
-def results_dir_option(*aliases: str) -> Any:
+def results_dir_option(*aliases: str) -> Callable[[Command], Command]:
     """`--results-dir` under its name and `aliases`; RUN arguments of the same command read it."""
 
     def decorate(command: Command) -> Command:

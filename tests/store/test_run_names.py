@@ -60,6 +60,11 @@ def test_latest_is_the_newest_by_creation_and_not_by_name(results: Path) -> None
     assert find_run("latest", results) == results / "a-copy"
 
 
+def test_latest_is_never_a_run_that_cannot_be_read(results: Path) -> None:
+    (make_run(results, "odd", "2026-12-01T00:00:00+00:00") / "run.json").write_text("{")
+    assert find_run("latest", results) == results / SECOND
+
+
 def test_an_ambiguous_beginning_is_refused_with_the_candidates(results: Path) -> None:
     with refused(UsageError, "usage.run", "'2026'") as caught:
         find_run("2026", results)
