@@ -40,7 +40,7 @@ def test_a_model_by_name(tmp_path: Path) -> None:
 def test_unknown_options_are_answered_with_the_nearest() -> None:
     with refused(UsageError, "usage.option", "'limt'") as caught:
         evaluate(limt=3)  # type: ignore[call-arg]
-    assert "did you mean 'limit'?" in (caught.value.fix or "")
+    assert "did you mean 'limit'?" in str(caught.value) and "help(kvl_eval.evaluate)" in str(caught.value)
     with refused(UsageError, "usage.option") as caught:
         evaluate(zzz=3)  # type: ignore[call-arg]
     assert "did you mean" not in (caught.value.fix or "")

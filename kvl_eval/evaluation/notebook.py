@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import Protocol
 
 from kvl_eval.printable import visible
-from kvl_eval.run.progress import Progress, Silent, TaskCounts, make_progress, progress_line
+from kvl_eval.run.progress import Progress, Silent, TaskCounts, make_progress, progress_lines
 
 SECONDS = 0.5  # between two updates of the output
+WIDTH = 80  # cells of a line
 
 
 def chosen_progress(progress: bool | Progress | None) -> Progress:
@@ -23,7 +24,7 @@ def chosen_progress(progress: bool | Progress | None) -> Progress:
         return Silent()
     if in_notebook():
         return NotebookProgress()
-    return make_progress(quiet=progress is None and not sys.stderr.isatty())
+    return make_progress() if progress or sys.stderr.isatty() else Silent()
 
 
 def in_notebook() -> bool:
@@ -73,9 +74,9 @@ class NotebookProgress:
         self._last = self._clock()
         if not self._tasks and not self._notices:
             return
-        active = [task for task in self._tasks if task.started is not None or task.done]
-        lines = [visible(progress_line(task, self._clock())) for task in active]
-        text = "\n".join([*self._notices, *lines])
+        begun = [task for task in self._tasks if task.started is not None or task.done]
+        lines = progress_lines(begun, self._clock(), WIDTH, of=self._tasks)
+        text = "\n".join([*self._notices, *map(visible, lines)])
         if text == self._text or not text:
             return
         self._text = text

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import NoReturn, get_args, get_type_hints
 
 from kvl_eval.cli.options import budgets, pairs, sample_ids, scalar, shard
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.errors import ConfigError, unknown
 from kvl_eval.evaluation.run_options import RunOptions
 from kvl_eval.printable import one_line
+from kvl_eval.run.limit import sample_limit
 
 
 def option_values(options: Mapping[str, object]) -> dict[str, object]:
@@ -23,11 +23,7 @@ def option_values(options: Mapping[str, object]) -> dict[str, object]:
     known = kinds()
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.7)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UsageError(
-                "usage.option", f"unknown option {one_line(repr(name))}", fix=f"{hint}See help(kvl_eval.evaluate)"
-            )
+            raise unknown("option", name, list(known), "kvl-eval run --help")
     values = {name: _value(name, value) for name, value in options.items() if value is not None}
     if "prompt_file" in values:
         values["prompt_text"] = values.pop("prompt_file")
@@ -94,13 +90,8 @@ def _refuse(name: str, value: object, wanted: str) -> NoReturn:
 # -- options whose text means more than itself ---------------------------------------------------------------------
 
 
-def _limit(name: str, value: object) -> object:
-    if not isinstance(value, str) or not value.strip().endswith("%"):
-        return _number(name, value, whole=False)
-    share = _number(name, value.strip().removesuffix("%"), whole=False)
-    if not 0 < share <= 100:
-        return _refuse(name, value, "a percentage above 0%, up to 100%")
-    return None if share == 100 else share / 100
+def _limit(_: str, value: object) -> object:
+    return sample_limit(value)
 
 
 def _budgets(name: str, value: object) -> object:

@@ -11,7 +11,7 @@ from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import RunOutcome, complete_run, resume_run
 from kvl_eval.run.same_run import same_runs
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.store.manifest import RunEntry
+from kvl_eval.store.run_entry import RunEntry
 
 
 def to_continue(plan: Plan) -> RunEntry | None:

@@ -12,9 +12,9 @@ from kvl_eval.backends.base import Backend
 from kvl_eval.decode import Json, encode_object
 from kvl_eval.printable import one_line
 from kvl_eval.reports import numbers
-from kvl_eval.reports.cautions import cautions
 from kvl_eval.reports.runs import ReportRun, main_rows, task_of
 from kvl_eval.reports.table import final_table
+from kvl_eval.reports.warnings import run_warnings, warning_lines
 from kvl_eval.results.html import report_link, result_html
 from kvl_eval.results.samples import samples_frame
 from kvl_eval.results.score_choice import ScoreChoice, score_keys
@@ -77,7 +77,7 @@ class EvaluationResult:
         self.status: str = run.folder.status
         self.demo = run.folder.manifest.demo
         self.message = message
-        self.warnings = tuple(cautions([ReportRun(0, run.folder, results)]))
+        self.warnings = tuple(warning_lines(run_warnings(run.folder, results)))
         self.exit_code = self._exit_code() if exit_code is None else exit_code
 
     @property

@@ -7,19 +7,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvl_eval.errors import KvlEvalError
+from kvl_eval.names import same_name
 from kvl_eval.reports import numbers
-from kvl_eval.reports.runs import ReportRun, main_rows
+from kvl_eval.reports.listed_runs import main_scores
 from kvl_eval.store import run_list
-from kvl_eval.store.manifest import RunEntry
-from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_entry import RunEntry
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def list_tasks(pattern: str = "*") -> pd.DataFrame:
-    """The tasks that a pattern or the name of a group means, one row each."""
+    """The tasks that a pattern or the name of a group means, one row each.
+
+    `samples` counts the split that is used by default; a missing `download_bytes` is not known.
+    """
     import pandas as pd
 
     from kvl_eval.tasks import TASKS, groups
@@ -31,6 +33,9 @@ def list_tasks(pattern: str = "*") -> pd.DataFrame:
         {
             "task": _texts([task.name for task in tasks]),
             "samples": pd.Series([split.rows if split else None for split in splits], dtype="Int64"),
+            "modality": _texts([task.modality for task in tasks]),
+            "access": _texts([task.access for task in tasks]),
+            "download_bytes": pd.Series([task.download_bytes for task in tasks], dtype="Int64"),
             "title": _texts([task.title for task in tasks]),
             "split": _texts([task.default_split for task in tasks]),
             "splits": pd.Series([list(task.split_names()) for task in tasks], dtype="object"),
@@ -46,41 +51,38 @@ def list_runs(
 
     Args:
         task:  only runs that have this task.
-        model: only runs whose model's name matches this pattern.
+        model: only runs whose model's name contains this text or matches this pattern.
     """
     import pandas as pd
 
     runs = [run for run in reversed(run_list.list_runs(Path(results_dir))) if _is_meant(run, task, model)]
     counts = [run.counts for run in runs]
+    created = pd.Series(pd.array([run.created for run in runs], dtype="string"))
     return pd.DataFrame(
         {
             "run_id": _texts([run.run_id for run in runs]),
             "model": _texts([run.model for run in runs]),
             "tasks": pd.Series([list(run.tasks) for run in runs], dtype="object"),
-            "status": _texts([run.status for run in runs]),
             "answered": pd.Series([count and count.ok for count in counts], dtype="Int64"),
             "planned": pd.Series([count and count.planned for count in counts], dtype="Int64"),
             "scores": _texts([_scores(run) for run in runs]),
+            "status": _texts([run.status for run in runs]),
+            "created": pd.to_datetime(created, utc=True, format="ISO8601", errors="coerce"),
             "demo": pd.Series([run.demo for run in runs], dtype="bool"),
-            "created": pd.to_datetime(pd.Series([run.created for run in runs], dtype="string"), utc=True),
             "path": _texts([run.path for run in runs]),
         }
     )
 
 
 def _is_meant(run: RunEntry, task: str | None, model: str | None) -> bool:
-    is_task = task is None or bool({task, task.lower().replace("_", "-")} & set(run.tasks))
-    return is_task and (model is None or fnmatchcase(run.model or "", model))
+    is_task = task is None or same_name(task, run.tasks) is not None
+    return is_task and (model is None or model in (run.model or "") or fnmatchcase(run.model or "", model))
 
 
 def _scores(run: RunEntry) -> str | None:
-    """`mathvista 67.9, mmmu 56.1` under the default protocols; None without results."""
-    try:
-        folder = RunFolder.open(run.path)
-        rows = main_rows(ReportRun(0, folder, folder.results()))
-    except KvlEvalError:
-        return None
-    return ", ".join(f"{row.task} {numbers.headline(row)}" for row in rows)
+    """`mathvista 67.9, mmmu 56.1` in percent, under the protocols of `list runs`; None without results."""
+    scores = [f"{score.task} {numbers.percent(score.score) or '-'}" for score in main_scores(run)]
+    return ", ".join(scores) or None
 
 
 def _texts(values: Sequence[str | None]) -> pd.Series[str]:

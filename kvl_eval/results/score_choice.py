@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kvl_eval.errors import UsageError, unknown
+from kvl_eval.names import same_name
 from kvl_eval.printable import one_line
 from kvl_eval.reports import numbers
 from kvl_eval.results.task_score import TaskScore
@@ -77,12 +78,11 @@ class ScoreChoice:
             raise UsageError("usage.task", "the run has no results", where=str(self.run.folder.path))
         if self.task is None:
             return None, self._budget(self.budget)
-        plain = [self.task, self.task.lower().replace("_", "-")]
-        if name := next((name for name in plain if name in names), None):
+        if name := same_name(self.task, names):
             return name, self._budget(self.budget)
-        name, at, label = self.task.rpartition("@")
-        if at and name in names and self.budget is None:
-            return name, self._budget(label)
+        task, at, label = self.task.rpartition("@")
+        if at and task in names and self.budget is None:
+            return task, self._budget(label)
         raise self._missing("task", self.task, names)
 
     def _budget(self, budget: int | str | None) -> int | None:
@@ -114,7 +114,9 @@ class ScoreChoice:
                 fix=f'.rescore("{name}")',
             )
         error = unknown(kind, name, choices, "result.scores")
-        return UsageError(error.code, f"the run has no {kind} {one_line(repr(name))}", why=f"it has {', '.join(choices)}")
+        error.where = str(self.run.folder.path)
+        error.why = f"the run has {', '.join(map(numbers.plain, choices))}"
+        return error
 
     def _is_a_protocol(self, name: str) -> bool:
         tasks = [self.run.task(task) for task in self.run.task_names]
