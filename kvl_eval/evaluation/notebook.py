@@ -66,14 +66,13 @@ class NotebookProgress:
         self._show()
 
     def close(self) -> None:
-        """Show the last state."""
-        self._show()
+        """Show the last state, once."""
+        if self._tasks:
+            self._show()
         self._tasks = ()
 
     def _show(self) -> None:
         self._last = self._clock()
-        if not self._tasks and not self._notices:
-            return
         begun = [task for task in self._tasks if task.started is not None or task.done]
         lines = progress_lines(begun, self._clock(), WIDTH, of=self._tasks)
         text = "\n".join([*self._notices, *map(visible, lines)])
