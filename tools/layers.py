@@ -170,11 +170,10 @@ LAYERS = (
             *("run", "scoring", "sources", "store", "tasks", "trust"),
         ),
     ),
-    Layer("cli.options", "texts of options to values", base=("errors",)),
     Layer(
         "evaluation",
         "the Python call",
-        (*("families", "model.registry", "backends", "cli.options"), *("results", "run", "scoring", "store", "tasks")),
+        (*("families", "model.registry", "backends", "options"), *("results", "run", "scoring", "store", "tasks")),
     ),
     Layer(
         "describe",

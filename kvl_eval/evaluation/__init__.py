@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Unpack, cast
+from typing import Unpack
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.evaluation.notebook import chosen_progress
-from kvl_eval.evaluation.option_values import option_values
-from kvl_eval.evaluation.run_options import RunOptions
 from kvl_eval.evaluation.stored_runs import complete_or_continue, to_continue
 from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.registry import stored_family
+from kvl_eval.options import RunOptions
 from kvl_eval.results.evaluation_result import INTERRUPTED, EvaluationResult
 from kvl_eval.run.config import RunConfig, answers_bundled, resolve
 from kvl_eval.run.large_data import bring_large
@@ -22,7 +21,7 @@ from kvl_eval.run.progress import Progress
 from kvl_eval.run.runner import MakeBackend, RunOutcome, start_run
 from kvl_eval.run.warm_plan import plan_warm
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.tasks import TASKS, include, select
+from kvl_eval.tasks import TASKS, select
 from kvl_eval.tasks.base import Task
 
 
@@ -52,8 +51,7 @@ def evaluate(
     """
     if not isinstance(model, str):
         backend, model = model, model.name
-    values = option_values(options)
-    include(cast("list[str]", values.pop("include_path", [])))
+    values: dict[str, object] = {**options}
     if backend is None or isinstance(backend, str):
         values["backend"] = backend or "auto"
         backend = None
