@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from kvl_eval.decode import encode
+from kvl_eval.decode import Json, encode
 from kvl_eval.families import SCRIPTED_NOTE
 from kvl_eval.flags import MEDIA_FLAGS, meaning
 from kvl_eval.model.kimi_vl.families import SCRIPTED
@@ -75,7 +75,7 @@ class ResultWarning:
         """`mmmu: no answer found in 8 of 120 replies (6.7%)`."""
         return f"{self.name}: {self.text}" if self.name else self.text
 
-    def as_json(self) -> dict[str, str | None]:
+    def as_json(self) -> dict[str, Json]:
         """`code`, `task` and `text`."""
         return {"code": self.code, "task": self.task, "text": str(self)}
 

@@ -299,14 +299,14 @@ def progress_lines(
         fields.append([])
     if not heads:
         return []
-    counts, states = max(len(head.count) for head in heads), max(len(head.state) for head in heads)
+    counts, states = max(len(head.done) for head in heads), max(len(head.state) for head in heads)
     name = min(NAME_WIDTH, max(cell_len(head.name) for head in heads))
     name = max(SHORTEST_NAME, min(name, width - counts - states - len("100%") - 6))
     lines = []
     for head, more in zip(heads, fields, strict=True):
         label = cut_middle(head.name, name)
         label += " " * (name - cell_len(label))
-        line = f"{label}  {head.count:>{counts}}  {head.percent:>4}  {head.state:<{states}}"
+        line = f"{label}  {head.done:>{counts}}  {head.percent:>4}  {head.state:<{states}}"
         lines.append(_with_fields(line, more, width))
     return lines
 
@@ -315,7 +315,7 @@ class _Head(NamedTuple):
     """What every line begins with."""
 
     name: str
-    count: str
+    done: str
     state: str
     percent: str
 
