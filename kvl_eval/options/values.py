@@ -37,7 +37,8 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, Scalar]:
     for item in [part for text in texts for part in _parts(text) if part.strip()]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise ConfigError("usage.value", f"{option} must be KEY=VALUE, got {item!r}")
+            message = f"{option} must be KEY=VALUE, got {item!r}"
+            raise ConfigError("usage.value", message, fix=f"{option} KEY=VALUE,KEY=VALUE")
         values[key.strip().replace("-", "_")] = scalar(value.strip())
     return values
 

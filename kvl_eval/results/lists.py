@@ -1,4 +1,4 @@
-"""What there is, as data frames: tasks, and the runs of a results folder."""
+"""Tasks, and the runs of a results folder, as data frames."""
 
 from __future__ import annotations
 

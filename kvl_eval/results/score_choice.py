@@ -75,7 +75,8 @@ class ScoreChoice:
     def _task_and_budget(self, main: Sequence[ResultRow]) -> tuple[str | None, int | None]:
         names = list(dict.fromkeys(row.task for row in main))
         if not names:
-            raise UsageError("usage.task", "the run has no results", where=str(self.run.folder.path))
+            where = str(self.run.folder.path)
+            raise UsageError("usage.task", "the run has no results", where=where, fix=".resume() continues it")
         if self.task is None:
             return None, self._budget(self.budget)
         if name := same_name(self.task, names):

@@ -88,6 +88,7 @@ class TaskScore:
                 "usage.score",
                 f"{self.task} has no score under {self.protocol}",
                 why=f"{self.n} of {self.n_planned} samples were scored",
+                fix="read .samples(): status and reason say why",
             )
         return self.value
 
