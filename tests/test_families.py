@@ -83,7 +83,7 @@ def test_C17_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) -> None
     assert all(plan == plans[0] for plan in plans)
     assert tree["run"][:2] == ("nano", FamilyRule.CONFIG)
     assert tree["run"][2]["split"] == "mini"
-    assert "embedded demo" in text and "family    nano, by kvl_eval.family in config.json" in text
+    assert "demo model" in text and "family    nano, by kvl_eval.family in config.json" in text
 
 
 @pytest.mark.parametrize("name", ["my-nanotube-vl-thinking", "Kimi-VL-A3B-Instruct", "2506"])
@@ -258,7 +258,7 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 
 
 def test_check_model_says_family_and_rule() -> None:
-    for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, as --family says")):
+    for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, set by --family")):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
         assert found.ok
         assert [one.text for one in found.findings if one.check == "family"] == [text]
@@ -304,7 +304,7 @@ def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: P
 
 
 def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> None:
-    for family, note in (("instruct", None), ("nano", "embedded demo, not Kimi-VL-A3B"), ("fake", "scripted answers")):
+    for family, note in (("instruct", None), ("nano", "demo model, not Kimi-VL-A3B"), ("fake", "scripted answers")):
         folder = run_tiny(tmp_path / family, published()).folder
         folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family), demo=family == "nano"))
         [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]

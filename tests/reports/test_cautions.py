@@ -50,7 +50,7 @@ def test_five_percent_is_still_quiet(tmp_path: Path, row: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"demo": True}, "embedded demo, not Kimi-VL-A3B"),
+        ({"demo": True}, "demo model, not Kimi-VL-A3B"),
         ({"status": "interrupted"}, "the run is interrupted"),
         ({"code": {"version": "0.1.0", "commit": "abc", "dirty": True}}, "uncommitted changes (commit abc)"),
         (

@@ -96,7 +96,7 @@ def test_nothing_scored_is_a_dash_and_not_a_zero() -> None:
 
 def test_demo_and_blind_are_marked() -> None:
     text = final_table(make_results(make_row(blind=True, reference=None), demo=True))
-    assert "embedded demo, not Kimi-VL-A3B" in text
+    assert "demo model, not Kimi-VL-A3B" in text
     assert "mathvista/testmini blind" in text
 
 

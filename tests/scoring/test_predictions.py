@@ -180,7 +180,7 @@ def test_bad_lines_name_the_place(tmp_path: Path, lines: list[Any], code: str, l
     with pytest.raises(DataError) as caught:
         score(path)
     assert (caught.value.code, caught.value.where) == (code, f"{path}:{line}")
-    assert why in (caught.value.why or "")
+    assert why in f"{caught.value.message} {caught.value.why}"
 
 
 def test_a_bad_row_is_named_and_the_others_are_scored(tmp_path: Path) -> None:

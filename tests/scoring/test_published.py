@@ -53,7 +53,7 @@ def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] 
 @pytest.mark.parametrize(
     ("row", "manifest", "note"),
     [
-        ({}, {"demo": True}, "embedded demo, not Kimi-VL-A3B"),
+        ({}, {"demo": True}, "demo model, not Kimi-VL-A3B"),
         ({}, {"facts": {"scripted": True}}, "scripted answers"),
         ({"blind": True}, {}, "blind: pictures were grey"),
         ({"split": "mini"}, {}, "the bundled mini split"),
