@@ -13,7 +13,7 @@ from kvl_eval.tasks.base import Task
 
 
 def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRow | None:
-    """The published figure, and the distance to it unless something forbids the comparison; `note` says what.
+    """The published result, and the difference from it unless the two are not comparable; `note` says why.
 
     None where no figure is published, and for packed weights, which are another model.
     """
@@ -47,11 +47,11 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     if is_scripted:
         return "scripted answers"
     if row.blind:
-        return "blind: pictures were grey"
+        return "blind run (gray images)"
     if row.split == "mini":
-        return "the bundled mini split"
+        return "the mini split"
     if row.split != task.published_split:
-        return f"split {row.split}; the published figure is of {task.published_split}"
+        return f"split {row.split}; the published result is on {task.published_split}"
     if row.partial:
         return f"partial: {row.partial}"
     data = manifest.data.get(row.task)
@@ -60,7 +60,7 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     declared = task.splits[row.split].rows if row.split in task.splits else None
     total = None if data is None else data.total
     if declared is not None and total is not None and total != declared:
-        return f"the data are not the published {row.split} (rows: {total:,}, expected {declared:,})"
+        return f"the data differ from the published {row.split} ({total:,} rows, expected {declared:,})"
     return None if row.complete else "incomplete"
 
 
@@ -69,7 +69,7 @@ def _other_protocol(task: Task, row: ResultRow, figure: ReferenceScore) -> str |
     known = protocol_of(figure)
     if row.thinking == "split" and row.protocol == (known or task.default_protocol):
         return None
-    return "other protocol" if known is None else f"other protocol; the published figure is under {known}"
+    return "other protocol" if known is None else f"other protocol; the published result uses {known}"
 
 
 def _part_of_a_mean(task: Task) -> str | None:
