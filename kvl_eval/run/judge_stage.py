@@ -110,7 +110,7 @@ def finish_judging(
         return False
     progress.close()
     outcome = judge_run(run, config.judge, config.score_view, progress, stop=stop, again=False)
-    run.folder.notices += outcome.notices()
+    run.folder.warnings += [("not_scored", text) for text in outcome.notices()]
     return True
 
 

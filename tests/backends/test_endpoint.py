@@ -320,7 +320,7 @@ def test_tokens_that_do_not_spell_the_text_fail_the_sample(stub: Stub) -> None:
     [
         ({"base_url": None}, ConfigError, "needs --base-url"),
         ({"base_url": "localhost:8000"}, ConfigError, "not a URL"),
-        ({"model_args": {"budgets": "tokens"}}, UsageError, "model argument 'budgets'"),
+        ({"model_args": {"budgets": "tokens"}}, UsageError, "unknown model argument"),
         ({"model_args": {"budget": "guess"}}, ConfigError, "budget='guess'"),
         ({"api_key_env": "KVL_EVAL_NO_SUCH_KEY"}, UsageError, "no API key in"),
     ],

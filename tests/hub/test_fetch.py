@@ -395,5 +395,5 @@ def test_two_fetches_at_once_do_not_meet(hub: Hub, kvl: Kvl, environment: dict[s
 def test_wrong_names_are_told(kvl: Kvl) -> None:
     done = kvl("fetch", "videomm")
     assert done.returncode == 2
-    assert "nearest: videomme" in done.stderr
+    assert "did you mean videomme, " in done.stderr
     assert kvl("fetch").returncode == 2

@@ -55,7 +55,7 @@ def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] 
     [
         ({}, {"demo": True}, "demo model, not Kimi-VL-A3B"),
         ({}, {"facts": {"scripted": True}}, "scripted answers"),
-        ({"blind": True}, {}, "blind run (gray images)"),
+        ({"blind": True}, {}, "blind run: images were replaced with gray"),
         ({"split": "mini"}, {}, "the mini split"),
         ({"split": "test"}, {}, "split test; the published result is on testmini"),
         ({"partial": "limit 5"}, {}, "partial: limit 5"),
