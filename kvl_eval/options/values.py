@@ -98,7 +98,7 @@ def failures(value: object) -> object:
     number = scalar(value) if isinstance(value, str) else value
     if not isinstance(number, Real) or isinstance(number, bool):
         message = f"--fail-on-error must be a number or a share below 1, got {value!r}"
-        raise ConfigError("config.fail_on_error", message)
+        raise ConfigError("config.fail_on_error", message, fix="use for example 10 or 0.05")
     return number
 
 
@@ -107,7 +107,8 @@ def file_text(name: object) -> str:
     try:
         return Path(str(name)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.prompt_file", f"cannot read --prompt-file {name}", why=str(error)) from error
+        message, fix = f"cannot read --prompt-file {name}", "use a text file in UTF-8"
+        raise ConfigError("config.prompt_file", message, why=str(error), fix=fix) from error
 
 
 def arguments(value: object) -> Mapping[str, object]:

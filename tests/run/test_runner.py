@@ -370,7 +370,7 @@ def test_a_full_disk_stops_the_run_at_once_and_resume_completes_it(tmp_path: Pat
     assert caught.value.exit_code == 6
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     outcome = resume(path)
-    assert any("cut off 20 bytes" in notice for notice in outcome.folder.notices)
+    assert any("removed 20 bytes" in notice for notice in outcome.folder.notices)
     assert [record["sample_id"] for record in record_lines(path)] == [f"q/{number}" for number in range(10)]
     assert comparable(outcome) == comparable(run_tiny(tmp_path))
     check_invariants(path)
@@ -684,7 +684,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     outcome = resume(path)
     assert outcome.exit_code == 0
     assert any("took over the lock" in notice for notice in outcome.folder.notices)
-    assert any("cut off" in notice for notice in outcome.folder.notices) == torn
+    assert any("a crash left incomplete" in notice for notice in outcome.folder.notices) == torn
     assert len(record_lines(path)) == 10
     assert {key[0] for key in said(path)} == {f"q/{number}" for number in range(10)}
     assert comparable(outcome) == comparable(uninterrupted)
