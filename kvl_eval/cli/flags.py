@@ -232,6 +232,17 @@ LIST_OPTIONS = (
     ),
     spelled(("--since",), metavar="TIME", help="Show only runs since a date or a span such as 7d (runs)."),
     spelled(("--sort",), type=click.Choice(["when", "model", "score"]), help="Sort runs by time, model or score."),
+    spelled(("--system",), metavar="NAME", help="Show only results of this system (references)."),
+    spelled(("--group",), metavar="NAME", help="Show only tasks of this group (tasks)."),
+    spelled(
+        ("--modality",),
+        metavar="NAME",
+        type=click.Choice(["text", "image", "images", "video", "document"]),
+        help="Show only tasks whose questions come with this (tasks).",
+    ),
+    spelled(("--access",), type=click.Choice(["open", "gated", "none"]), help="Show only tasks with this access."),
+    spelled(("--max-download",), metavar="SIZE", help="Show only tasks with a smaller download, such as 2GB (tasks)."),
+    spelled(("--bundled",), is_flag=True, help="Show only tasks with a bundled mini split (tasks)."),
     spelled(("--all",), is_flag=True, help="Show all runs and not only the newest 20."),
     spelled(("--long",), is_flag=True, help="Show one line per result (runs)."),
 )
