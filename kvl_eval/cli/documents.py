@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +14,7 @@ from kvl_eval.tasks.base import Access, Modality
 from kvl_eval.types import Generation
 
 if TYPE_CHECKING:
+    from kvl_eval.reports.warnings import ResultWarning
     from kvl_eval.run.plan import Plan
     from kvl_eval.run.runner import RunOutcome
 
@@ -191,7 +192,7 @@ class PublishedScore:
     source: str
 
 
-def run_document(outcome: RunOutcome) -> dict[str, Json]:
+def run_document(outcome: RunOutcome, warnings: Sequence[ResultWarning] = ()) -> dict[str, Json]:
     """The document of a run that ended; a dictionary, since `results.json` may have fields of a later version."""
     status = outcome.folder.manifest.status
     return {
@@ -199,6 +200,7 @@ def run_document(outcome: RunOutcome) -> dict[str, Json]:
         "folder": str(outcome.folder.path),
         "exit_code": outcome.exit_code,
         "status": "finished" if status == "finished" else "interrupted",
+        "warnings": [warning.as_json() for warning in warnings],
         "already_complete": outcome.is_old,
     }
 

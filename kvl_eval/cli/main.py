@@ -34,6 +34,7 @@ from kvl_eval.cli.json_errors import INTERNAL, echo_error
 from kvl_eval.cli.options import spelled
 from kvl_eval.cli.run_argument import results_dir, results_dir_option, run_argument
 from kvl_eval.cli.terminal import begin, echo, show_logs
+from kvl_eval.cli.translation import translate
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.printable import json_line, whole
 from kvl_eval.store.run_names import find_run
@@ -303,6 +304,18 @@ def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: A
     return describe_verb(task, flags, as_json)
 
 
+@cli.command("new-task")
+@click.argument("name")
+@spelled(("--from",), type=click.Path(), help="Use the questions of this table.")
+@spelled(("--output-dir", "-o"), default=".", help="Write the files into this folder.")
+@spelled(("--builtin",), is_flag=True, help="Write a built-in task, in a checkout of kvl-eval.")
+def new_task(name: str, output_dir: str, builtin: bool, **flags: Any) -> int:
+    """Create a task file and its test from a template."""
+    from kvl_eval.cli.new_task import new_task_verb
+
+    return new_task_verb(name, Path(flags["from"]) if flags["from"] else None, Path(output_dir), builtin)
+
+
 @cli.group(invoke_without_command=False)
 def check() -> None:
     """Check data, a checkpoint or an installation of vLLM without a run."""
@@ -369,7 +382,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     begin()
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli.main(args=list(typed), prog_name="kvl-eval", standalone_mode=False, obj=typed)
+        translation = translate(typed, cli)
+        for note in translation.notes:
+            echo(f"note: {note}", err=True)
+        code = cli.main(args=list(translation.argv), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except BrokenPipeError:

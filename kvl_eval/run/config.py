@@ -14,6 +14,7 @@ from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object, om
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
+from kvl_eval.run.limit import limit_error, sample_limit
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.sources.own_columns import ColumnChoice
@@ -85,9 +86,7 @@ class RunConfig:
         if not self.tasks:
             raise ConfigError("config.task", "no task is named", fix="give --task NAME")
         if self.limit is not None and not _is_limit(self.limit):
-            raise ConfigError(
-                "config.limit", f"--limit {self.limit} is neither a count from 1 on nor a fraction between 0 and 1"
-            )
+            raise limit_error(self.limit)
         if self.shard is not None and not _is_shard(self.shard):
             text = "/".join(map(str, self.shard)) if isinstance(self.shard, tuple) else self.shard
             raise ConfigError("config.shard", f"--shard {text} is not i/n with 1 <= i <= n", fix="such as --shard 1/4")
@@ -131,7 +130,7 @@ def resolve(
             known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     _check_fields(tasks, options)
     plain = (
-        *("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
+        *("repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
         *("allow_partial_data", "compress"),
     )
     return RunConfig(
@@ -140,6 +139,7 @@ def resolve(
         family_rule=chosen.rule,
         tasks=tuple(_task_config(task, chosen.family, options) for task in tasks),
         settings=_with_backend(model, options.settings),
+        limit=sample_limit(options.limit),
         sample_ids=tuple(options.sample_ids),
         shard=cast("tuple[int, int] | None", tuple(shard) if isinstance(shard := options.shard, list) else shard),
         output_dir=_path("output_dir", options.output_dir),
