@@ -33,8 +33,8 @@ def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         pytest.param(
             ("run", "--task", "mathvista", "--think-budget", "1k", "--max-new-tokens", "9"), "exclude", id="budget"
         ),
-        pytest.param(("score",), "nothing to score", id="score"),
-        pytest.param(("report",), "no run is named", id="report"),
+        pytest.param(("score",), "no run given", id="score"),
+        pytest.param(("report",), "fix:   kvl-eval report latest", id="report"),
         pytest.param(("describe", "mathvisa"), "mathvista", id="describe"),
     ],
 )
@@ -62,8 +62,8 @@ def test_the_older_words_for_what_a_scorer_sees_are_accepted(tmp_path: Path) -> 
         found = json.loads(done.stdout)
         scores.append((found["thinking"], found["score"]))
     assert scores == [*[("split", 0.0)] * 3, *[("raw", 1.0)] * 2]
-    help_text = kvl("run", "--help", cwd=tmp_path).stdout
-    assert "--score-view [answer|raw]" in help_text and "--thinking" not in help_text
+    help_text = kvl("run", "--help-all", cwd=tmp_path).stdout
+    assert "--score-view answer|raw" in help_text and "--thinking" not in help_text
 
 
 def test_a_stored_configuration_keeps_its_word_for_what_a_scorer_sees(tmp_path: Path) -> None:

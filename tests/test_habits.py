@@ -10,7 +10,7 @@ from kvl_eval.cli.habits import HABITS, Explained, Mapped
 from kvl_eval.cli.main import cli, main
 from kvl_eval.cli.translation import translate
 from kvl_eval.errors import ConfigError, UsageError
-from kvl_eval.run.limit import sample_limit
+from kvl_eval.options.limit import sample_limit
 from tests.refusals import refused
 
 STORED = "answers are always stored (samples/ in the run folder)"

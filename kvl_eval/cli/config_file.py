@@ -10,17 +10,20 @@ from pathlib import Path
 
 import click
 
+from kvl_eval.cli.table_option import TableOption
 from kvl_eval.decode import ReadLimits, read_yaml
 from kvl_eval.errors import ConfigError, DecodeError, UsageError
+from kvl_eval.options import ValueKind
+from kvl_eval.options.values import wrong_value
 
 LIMITS = ReadLimits(size=4 << 20, nesting=16, values=10_000)
 FORMER = {"thinking": "score_view"}  # in files of earlier versions
-KINDS = {"integer": "an integer", "float": "a number", "boolean": "true or false"}
+SHOWN = 5  # problems of one command
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What a configuration file says.
+    """What configuration files say.
 
     Attributes:
         values: {option, as the verb's parameter is called: value}.
@@ -34,25 +37,52 @@ class ConfigFile:
     def read(cls, path: Path, ctx: click.Context) -> ConfigFile:
         """The options in a file, checked as on the command line.
 
-        Raises: ConfigError: `config.file`, `config.yaml`, `config.key`, `config.value`.
+        Raises: ConfigError: `config.file`, `config.yaml`, `config.key`, `config.value`; of several problems all.
         """
-        known = _options(ctx.command)
+        known = keys_of(ctx.command)
         content, lines = _parsed(path)
         values: dict[str, object] = {}
         places: dict[str, str] = {}
+        problems: list[ConfigError] = []
         for key, value in content.items():
             where = f"{path}:{lines.get(key, 1)}"
             name = _plain(key)
             option = known.get(FORMER.get(name, name))
-            if option is None or option.name is None:
-                raise _unknown(key, known, where)
-            if option.name in places:
-                why = f"the same option stands in {places[option.name]}"
-                raise ConfigError("config.key", f"option {key!r} comes twice", where=where, why=why)
-            places[option.name] = where
-            if value is not None:
-                values[option.name] = _checked(option, key, value, where, ctx)
+            try:
+                if option is None or option.name is None:
+                    raise _unknown(key, known, where)
+                if option.name in places:
+                    raise _twice(key, where, f"the same option is set in {places[option.name]}")
+                places[option.name] = where
+                if value is not None:
+                    values[option.name] = _checked(option, key, value, where, ctx)
+            except ConfigError as problem:
+                problems.append(problem)
+        if problems:
+            raise joined(problems)
         return cls(values, places)
+
+    def with_later(self, later: ConfigFile) -> ConfigFile:
+        """The options of this file and of one whose values win."""
+        return ConfigFile({**self.values, **later.values}, {**self.places, **later.places})
+
+
+class ConfigProblems(ConfigError):
+    """Several problems of configuration files; the first one is also this error's own."""
+
+    def __init__(self, problems: Sequence[ConfigError]) -> None:
+        first = problems[0]
+        super().__init__(first.code, first.message, where=first.where, why=first.why, fix=first.fix)
+        self.problems = tuple(problems)
+
+    def render(self) -> str:
+        """A block for each problem."""
+        return "\n".join(problem.render() for problem in self.problems)
+
+
+def joined(problems: Sequence[ConfigError]) -> ConfigError:
+    """One error for the first problems."""
+    return problems[0] if len(problems) == 1 else ConfigProblems(problems[:SHOWN])
 
 
 @contextmanager
@@ -80,11 +110,11 @@ def _plain(key: str) -> str:
     return key.strip().lstrip("-").replace("-", "_")
 
 
-def _options(command: click.Command) -> dict[str, click.Option]:
+def keys_of(command: click.Command) -> dict[str, TableOption]:
     """{key: option}: every long name that the command line takes, but for those of a configuration file itself."""
-    known: dict[str, click.Option] = {}
+    known: dict[str, TableOption] = {}
     for option in command.params:
-        if isinstance(option, click.Option) and option.name not in ("config", "help"):
+        if isinstance(option, TableOption) and option.row.name != "config":
             known |= {_plain(name): option for name in option.opts if name.startswith("--")}
     return known
 
@@ -95,7 +125,7 @@ def _parsed(path: Path) -> tuple[dict[str, object], dict[str, int]]:
         data = path.read_bytes()
     except OSError as error:
         why = error.strerror or str(error)
-        raise ConfigError("config.file", f"cannot read the configuration file {path}", why=why) from None
+        raise ConfigError("config.file", f"cannot read {path}", why=why, fix="name a file with --config") from None
     lines = _key_lines(data, path)
     try:
         content = read_yaml(data, LIMITS)
@@ -129,9 +159,7 @@ def _key_lines(data: bytes, path: Path) -> dict[str, int]:
                 if is_key and isinstance(event, yaml.ScalarEvent):
                     line = 1 if event.start_mark is None else event.start_mark.line + 1
                     if lines.setdefault(str(event.value), line) != line:
-                        why = f"it stands in line {lines[event.value]}, too"
-                        place = f"{path}:{line}"
-                        raise ConfigError("config.key", f"option {event.value!r} comes twice", where=place, why=why)
+                        raise _twice(event.value, f"{path}:{line}", f"it is also set in line {lines[event.value]}")
                 is_key = not is_key
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
     except yaml.MarkedYAMLError as error:
@@ -143,27 +171,31 @@ def _key_lines(data: bytes, path: Path) -> dict[str, int]:
     return lines
 
 
-def _unknown(key: str, known: Mapping[str, click.Option], where: str) -> ConfigError:
+def _twice(key: str, where: str, why: str) -> ConfigError:
+    return ConfigError("config.key", f"option {key!r} is set twice", where=where, why=why, fix="remove one of them")
+
+
+def _unknown(key: str, known: Mapping[str, TableOption], where: str) -> ConfigError:
     names = [name for name, option in known.items() if not option.hidden and name != "json"]
     near = get_close_matches(_plain(key).lower(), names, n=1, cutoff=0.6)
-    fix = f"did you mean {near[0]!r}?" if near else "see `kvl-eval run --help`"
+    fix = f"did you mean {near[0]!r}?" if near else "kvl-eval run --help"
     return ConfigError("config.key", f"unknown option {key!r}", where=where, fix=fix)
 
 
 # Values
 
 
-def _checked(option: click.Option, key: str, value: object, where: str, ctx: click.Context) -> object:
+def _checked(option: TableOption, key: str, value: object, where: str, ctx: click.Context) -> object:
     """The value as the command line would have it. Raises: ConfigError `config.value`."""
     items: Sequence[object] = value if isinstance(value, list) else [value]
     if any(item is None or isinstance(item, list | dict) for item in items):
-        raise _wrong(option, key, value, where)
+        raise wrong_value(option.row, value, name=key, where=where)
     if option.is_flag and (isinstance(value, list) or not isinstance(value, bool | str)):
-        raise _wrong(option, key, value, where)
+        raise wrong_value(option.row, value, name=key, where=where)
     if isinstance(value, bool) and not option.is_flag:
-        raise _wrong(option, key, value, where)
-    if isinstance(value, float) and option.type.name.startswith("integer"):
-        raise _wrong(option, key, value, where)
+        raise wrong_value(option.row, value, name=key, where=where)
+    if isinstance(value, float) and option.row.kind is ValueKind.INTEGER:
+        raise wrong_value(option.row, value, name=key, where=where)
     if option.multiple:
         return [str(item) for item in items]
     if isinstance(value, list):
@@ -171,17 +203,5 @@ def _checked(option: click.Option, key: str, value: object, where: str, ctx: cli
     try:
         option.type.convert(value, option, ctx)
     except click.UsageError:
-        raise _wrong(option, key, value, where) from None
+        raise wrong_value(option.row, value, name=key, where=where) from None
     return value
-
-
-def _wrong(option: click.Option, key: str, value: object, where: str) -> ConfigError:
-    kind = option.type
-    if isinstance(kind, click.Choice):
-        wanted = f"one of {', '.join(map(str, kind.choices))}"
-    else:
-        wanted = KINDS.get(kind.name.removesuffix(" range"), "a text")
-        least = kind.min if isinstance(kind, click.IntRange | click.FloatRange) else None
-        wanted = wanted if least is None else f"{wanted} of at least {least}"
-    text = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
-    return ConfigError("config.value", f"{key} must be {wanted}, got {text}", where=where)

@@ -53,7 +53,7 @@ def report_verb(
     from kvl_eval.reports.write import write_report
 
     if not paths:
-        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
+        raise UsageError("usage.report", "no run given", fix="kvl-eval report latest")
     from kvl_eval.scoring.rescore import fresh_results
     from kvl_eval.scoring.run_reader import RunReader
 

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.backends.base import Backend
-from kvl_eval.cli import options, terminal
+from kvl_eval.cli import terminal
 from kvl_eval.cli.documents import plan_document, run_document
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
 from kvl_eval.decode import Json, encode
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.errors import UsageError
 from kvl_eval.model.registry import stored_family
+from kvl_eval.options.values import sample_ids
 from kvl_eval.printable import json_line, whole
 from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
-from kvl_eval.run.options import Options
+from kvl_eval.run.options import RUN_TABLE, Options
 from kvl_eval.run.runner import RunOutcome
 from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
@@ -32,56 +33,6 @@ if TYPE_CHECKING:
     from kvl_eval.run.plan import Plan
 
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
-SWITCHES = ("offline", "blind", "no_cache", "allow_partial_data", "compress")
-SAME = (
-    "split",
-    "prompt",
-    "data_dir",
-    "data_version",
-    "system_prompt",
-    "score_view",
-    "protocol",
-    "seed",
-    "repeats",
-    "answer_tokens",
-    "budget_policy",
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_new_tokens",
-    "output_dir",
-    "image_prep",
-    "frames",
-    "fps",
-    "max_pixels",
-    "max_image_pixels",
-    "video_decoder",
-    "timeout",
-    "num_workers",
-    "kv_cache_gb",
-    "device",
-    "dtype",
-    "weights",
-    "revision",
-    "family",
-    "cache_dir",
-    "base_url",
-    "served_model",
-    "api_key_env",
-    "max_connections",
-    "max_retries",
-    "request_timeout",
-    "backend",
-    "num_replicas",
-    "gpus_per_replica",
-    "ray_address",
-    "judge",
-    "judge_base_url",
-    "judge_model",
-    "judge_key_env",
-    "judge_connections",
-)
-"""Flags whose values are taken as they are."""
 MOST_WARNINGS = 5  # lines of warnings after a table
 
 
@@ -289,7 +240,7 @@ def configuration(flags: Flags) -> RunConfig:
         )
     include(flags.texts("include_path"))
     chosen = _options(flags)
-    model, names = str(flags.text("model")), flags.texts("task")
+    model, names = str(flags.text("model")), (*flags.texts("tasks"), *flags.texts("task"))
     named = select(names)
     family = family_of(model, chosen.settings.engine)
     if notice := chosen_backend(model, chosen.settings).notice:
@@ -303,48 +254,11 @@ def configuration(flags: Flags) -> RunConfig:
 
 
 def _options(flags: Flags) -> Options:
-    """Flags whose texts are read, those that were not given left out."""
-    values: dict[str, object] = {
-        **{name: flags.values[name] for name in SAME},
-        **{name: flags.switch(name) or None for name in SWITCHES},
-        "data_repo": flags.texts("data_repo") or None,
-        "fields": flags.texts("fields") or None,
-        "limit": flags.text("limit"),
-        "sample_ids": options.sample_ids(flags.text("sample_ids")) or None,
-        "shard": options.shard(flags.text("shard")),
-        "think_budget": options.budgets(flags.text("think_budget")) or None,
-        "batch_size": _batch_size(str(flags.text("batch_size"))),
-        "model_args": options.pairs(flags.texts("model_args"), "--model-args") or None,
-        "prompt_text": _prompt_text(flags.text("prompt_file")),
-        "fail_on_error": _share(flags.text("fail_on_error")),
-        "max_download": None if flags.switch("yes") else LARGE,
-    }
-    return Options.of(values)
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError("config.batch_size", f"--batch-size {text!r} is neither auto nor a number from 1 on")
-    return int(text)
-
-
-def _share(text: str | None) -> float | None:
-    value = None if text is None else options.scalar(text)
-    if value is not None and not isinstance(value, int | float):
-        raise ConfigError("config.fail_on_error", f"--fail-on-error {text!r} is no number")
-    return value
-
-
-def _prompt_text(name: str | None) -> str | None:
-    if name is None:
-        return None
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.prompt_file", f"cannot read --prompt-file {name}", why=str(error)) from error
+    """The options of a run; those that were not given are left out. Raises: UsageError, ConfigError."""
+    given = {name: flags.values[name] for name in RUN_TABLE if name not in ("model", "task")}
+    values = {name: value for name, value in given.items() if value is not None and value is not False and value != ()}
+    return Options.of({**values, "max_download": None if flags.switch("yes") else LARGE})
 
 
 def _rerun(text: str | None) -> str | tuple[str, ...] | None:
-    return text if text in (None, "failed", "all") else options.sample_ids(text)
+    return text if text in (None, "failed", "all") else sample_ids(text)

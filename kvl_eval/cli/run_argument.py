@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kvl_eval.cli.options import Command, spelled
 from kvl_eval.store.run_names import default_results_dir, find_run
 
 _KEY = "kvl_eval.results_dir"  # in the context's `meta`
@@ -27,17 +25,6 @@ class RunType(click.ParamType):  # type: ignore[type-arg]
 RUN = RunType()
 
 
-def run_argument(name: str, **attributes: Any) -> Callable[[Command], Command]:
-    """An argument RUN; the first one of a command brings `--results-dir`."""
-
-    def decorate(command: Command) -> Command:
-        if not any(option.name == "results_dir" for option in getattr(command, "__click_params__", ())):
-            command = results_dir_option()(command)
-        return click.argument(name, type=RUN, **attributes)(command)
-
-    return decorate
-
-
 def results_dir(ctx: click.Context | None = None) -> Path:
     """Where this command looks up run folders."""
     context = ctx or click.get_current_context(silent=True)
@@ -45,23 +32,7 @@ def results_dir(ctx: click.Context | None = None) -> Path:
     return Path(chosen if isinstance(chosen, str) else default_results_dir())
 
 
-def results_dir_option(*aliases: str) -> Callable[[Command], Command]:
-    """`--results-dir` under its name and `aliases`; RUN arguments of the same command read it."""
-
-    def decorate(command: Command) -> Command:
-        return spelled(
-            ("--results-dir", *aliases),
-            metavar="DIR",
-            default=default_results_dir,
-            show_default="results",
-            is_eager=True,
-            expose_value=False,
-            callback=_remember,
-            help="Look up runs in this folder.",
-        )(command)
-
-    return decorate
-
-
-def _remember(ctx: click.Context, _: click.Parameter, value: str) -> None:
+def remember(ctx: click.Context, _: click.Parameter, value: str) -> str:
+    """Lets the RUN arguments of the command know `--results-dir`."""
     ctx.meta[_KEY] = value
+    return value

@@ -48,7 +48,7 @@ def score_predictions_verb(flags: Flags, as_json: bool) -> int:
         protocol=flags.text("protocol"),
         view=score_view(flags.text("score_view")),
     )
-    if out := flags.text("out"):
+    if out := flags.text("output_file"):
         write_rows(Path(out), result)
     echo(json_line(result.as_json()) if as_json else predictions_text(result))
     return 0 if result.complete else GAPS

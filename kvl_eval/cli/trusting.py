@@ -11,10 +11,12 @@ from click.core import ParameterSource
 
 from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
+from kvl_eval.options import MODEL_ARGUMENTS
 from kvl_eval.printable import printable
 from kvl_eval.run.contacts import PlaceOf
 from kvl_eval.trust import AddressPlace, Contact, KnownServers, Trust
 
+MOVED = {option.name for option in MODEL_ARGUMENTS}  # options that may also be given as model arguments
 PLACES = {ParameterSource.COMMANDLINE: AddressPlace.COMMAND_LINE, ParameterSource.DEFAULT_MAP: AddressPlace.CONFIG_FILE}
 
 
@@ -24,6 +26,8 @@ def places(absent: AddressPlace) -> PlaceOf:
 
     def place_of(option: str) -> AddressPlace:
         source = context.get_parameter_source(option)
+        if source not in PLACES and option in MOVED:
+            source = context.get_parameter_source("model_args")
         return absent if source is None else PLACES.get(source, absent)
 
     return place_of

@@ -14,7 +14,7 @@ from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object, om
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
-from kvl_eval.run.limit import limit_error, sample_limit
+from kvl_eval.options.limit import limit_error
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.sources.own_columns import ColumnChoice
@@ -88,8 +88,8 @@ class RunConfig:
         if self.limit is not None and not _is_limit(self.limit):
             raise limit_error(self.limit)
         if self.shard is not None and not _is_shard(self.shard):
-            text = "/".join(map(str, self.shard)) if isinstance(self.shard, tuple) else self.shard
-            raise ConfigError("config.shard", f"--shard {text} is not i/n with 1 <= i <= n", fix="such as --shard 1/4")
+            message = "--shard must be I/N with I from 1 to N, for example 1/4"
+            raise ConfigError("config.shard", message)
         if self.fail_on_error is not None and self.fail_on_error < 0:
             raise ConfigError("config.fail_on_error", f"--fail-on-error is {self.fail_on_error}", fix="0 or more")
 
@@ -139,7 +139,7 @@ def resolve(
         family_rule=chosen.rule,
         tasks=tuple(_task_config(task, chosen.family, options) for task in tasks),
         settings=_with_backend(model, options.settings),
-        limit=sample_limit(options.limit),
+        limit=options.limit,
         sample_ids=tuple(options.sample_ids),
         shard=cast("tuple[int, int] | None", tuple(shard) if isinstance(shard := options.shard, list) else shard),
         output_dir=_path("output_dir", options.output_dir),

@@ -10,6 +10,9 @@ from typing import Any
 from kvl_eval.backends.base import SETTINGS, Settings
 from kvl_eval.backends.chat_client import CONNECTIONS, Server
 from kvl_eval.errors import UsageError, unknown
+from kvl_eval.options import MODEL_ARGUMENTS, Scope
+from kvl_eval.options import OPTIONS as TABLE
+from kvl_eval.options.values import checked, file_text
 from kvl_eval.types import Policy, ScoreView
 
 
@@ -74,14 +77,17 @@ class Options:
     settings: Settings = field(default_factory=Settings)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Options:
-        """`values` by their names; None means unset. Raises: UsageError for an unknown name, with the nearest."""
-        values = {name: value for name, value in values.items() if value is not None}
+    def of(cls, values: Mapping[str, object]) -> Options:
+        """`values` by their names, as flags or Python give them; None means unset.
+
+        Raises: UsageError for an unknown name, with similar ones; ConfigError for a value that an option cannot have.
+        """
         for name in values:
             known_name("option", name, OPTIONS, "kvl-eval run --help")
-        by_task = {name: value for name, value in values.items() if name in BY_TASK}
-        settings = Settings.of(**{name: value for name, value in values.items() if name in BACKEND})
-        rest = {name: value for name, value in values.items() if name not in by_task and name not in BACKEND}
+        read: dict[str, Any] = _read({name: value for name, value in values.items() if value is not None})
+        by_task = {name: value for name, value in read.items() if name in BY_TASK}
+        settings = Settings.of(**{name: value for name, value in read.items() if name in BACKEND})
+        rest = {name: value for name, value in read.items() if name not in by_task and name not in BACKEND}
         return cls(by_task=by_task, settings=settings, **rest)
 
     @property
@@ -97,8 +103,22 @@ class Options:
 BACKEND = SETTINGS
 BY_TASK = tuple(option.name for option in fields(TaskOptions))
 WHOLE_RUN = tuple(option.name for option in fields(Options) if option.name not in ("by_task", "settings"))
-OPTIONS = (*WHOLE_RUN, *BY_TASK, *BACKEND)
+OPTIONS = (*WHOLE_RUN, *BY_TASK, *BACKEND, "prompt_file")
 """Every option that `evaluate` and `run.config.resolve` know, named as the flag with underscores."""
+RUN_TABLE = {option.name: option for option in TABLE if option.scope is not Scope.COMMAND and "run" in option.commands}
+"""{name: row of the option table}."""
+
+
+def _read(values: Mapping[str, object]) -> dict[str, object]:
+    """Values checked by the table; model arguments that are settings become those. Raises: UsageError, ConfigError."""
+    read = {name: checked(RUN_TABLE[name], value) if name in RUN_TABLE else value for name, value in values.items()}
+    if isinstance(arguments := read.get("model_args"), Mapping):
+        moved = {option.name: option for option in MODEL_ARGUMENTS if option.name in arguments}
+        read = {name: checked(option, arguments[name]) for name, option in moved.items()} | read
+        read["model_args"] = {name: value for name, value in arguments.items() if name not in moved}
+    if "prompt_file" in read:
+        read["prompt_text"] = file_text(read.pop("prompt_file"))
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def options_among(values: Mapping[str, object], names: Sequence[str] = OPTIONS) -> Options:

@@ -66,24 +66,26 @@ BLOCKS = [
         "error[config.key]: unknown option 'tasks_'\n  where: c.yaml:3\n  fix:   did you mean 'tasks'?",
     ),
     ("limt: 5", "error[config.key]: unknown option 'limt'\n  where: c.yaml:1\n  fix:   did you mean 'limit'?"),
-    ("zzz: 5", "error[config.key]: unknown option 'zzz'\n  where: c.yaml:1\n  fix:   see `kvl-eval run --help`"),
+    ("zzz: 5", "error[config.key]: unknown option 'zzz'\n  where: c.yaml:1\n  fix:   kvl-eval run --help"),
     ("model: fake\nseed: 'abc'", "error[config.value]: seed must be an integer, got 'abc'\n  where: c.yaml:2"),
     ("seed: 1.5", "error[config.value]: seed must be an integer, got 1.5\n  where: c.yaml:1"),
     ("seed: [1, [2]]", "error[config.value]: seed must be an integer, got a list\n  where: c.yaml:1"),
     ("seed: true", "error[config.value]: seed must be an integer, got True\n  where: c.yaml:1"),
     ("top_p: {a: 1}", "error[config.value]: top_p must be a number, got a mapping\n  where: c.yaml:1"),
-    ("frames: 0", "error[config.value]: frames must be an integer of at least 1, got 0\n  where: c.yaml:1"),
+    ("frames: 0", "error[config.value]: frames must be at least 1, got 0\n  where: c.yaml:1"),
     ("blind: 7", "error[config.value]: blind must be true or false, got 7\n  where: c.yaml:1"),
     ("budget-policy: x", "error[config.value]: budget-policy must be one of cut, force, got 'x'\n  where: c.yaml:1"),
     ("task: {a: b}", "error[config.value]: task must be a text, got a mapping\n  where: c.yaml:1"),
     ("task: [null]", "error[config.value]: task must be a text, got a list\n  where: c.yaml:1"),
     (
         "seed: 1\nseed: 2",
-        "error[config.key]: option 'seed' comes twice\n  where: c.yaml:2\n  why:   it stands in line 1, too",
+        "error[config.key]: option 'seed' is set twice\n  where: c.yaml:2\n  why:   it is also set in line 1\n"
+        "  fix:   remove one of them",
     ),
     (
         "task: a\ntasks: b",
-        "error[config.key]: option 'tasks' comes twice\n  where: c.yaml:2\n  why:   the same option stands in c.yaml:1",
+        "error[config.key]: option 'tasks' is set twice\n  where: c.yaml:2\n"
+        "  why:   the same option is set in c.yaml:1\n  fix:   remove one of them",
     ),
     ("a:\n- [x\nb: 1", "error[config.yaml]: not valid YAML: expected ',' or ']'\n  where: c.yaml:3:2"),
 ]

@@ -226,9 +226,10 @@ def test_K3_a_foreign_cluster_is_not_joined(
     assert outcome.code == 2 and "error[trust.server]" in outcome.err and address in outcome.err
     assert outcome.fix[-2:] == ["--ray-address", address]
     file = tmp_path / "config.yaml"
-    file.write_text(f"model: fake\nbackend: ray\nray-address: {address}\n")
-    outcome = shell("run", *MINI, "-C", file, "-o", tmp_path / "out")
-    assert outcome.code == 2 and "error[trust.server]" in outcome.err
+    for line in (f"ray-address: {address}", f"model-args: ray_address={address}"):
+        file.write_text(f"model: fake\nbackend: ray\n{line}\n")
+        outcome = shell("run", *MINI, "-C", file, "-o", tmp_path / "out")
+        assert outcome.code == 2 and "error[trust.server]" in outcome.err
     assert came == []
 
 

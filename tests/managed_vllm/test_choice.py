@@ -11,8 +11,8 @@ from kvl_eval.backends import chosen_backend
 from kvl_eval.backends.base import ServerNeeds, Settings
 from kvl_eval.backends.vllm_flags import ServedModel, server_options, vllm_args
 from kvl_eval.backends.vllm_installation import VARIABLE, Installation
-from kvl_eval.cli.options import pairs
 from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.options.values import pairs
 from kvl_eval.run.config import resolve, to_yaml
 from tests.managed_vllm.conftest import environment
 from tests.tiny_task import tiny

@@ -15,8 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvl_eval.cli.config_file import ConfigFile
-from kvl_eval.cli.options import budgets, pairs, sample_ids, scalar, shard
+from kvl_eval.cli.main import run
 from kvl_eval.errors import KvlEvalError
+from kvl_eval.options.values import budgets, pairs, sample_ids
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.run_folder import RunFolder
@@ -77,7 +78,7 @@ def test_any_text_of_an_option_is_read_or_refused(text: str) -> None:
             read(text)
         except KvlEvalError as error:
             assert error.code.startswith(("config.", "usage."))
-    for option in ({"limit": scalar(text)}, {"shard": shard(text)}):
+    for option in ({"limit": text}, {"shard": text}):
         try:
             resolve("fake", "fake", [tiny()], option)
         except KvlEvalError as error:
@@ -87,8 +88,7 @@ def test_any_text_of_an_option_is_read_or_refused(text: str) -> None:
 
 
 def options_in(path: Path) -> Mapping[str, object]:
-    command = click.Command("run", params=[click.Option(["--limit"]), click.Option(["--task"], multiple=True)])
-    return ConfigFile.read(path, click.Context(command)).values
+    return ConfigFile.read(path, click.Context(run)).values
 
 
 @given(
@@ -102,7 +102,7 @@ def test_any_config_file_is_read_or_refused(text: str) -> None:
             found = options_in(path)
         except KvlEvalError:
             return
-    assert set(found) <= {"limit", "task"}
+    assert set(found) <= {option.name for option in run.params}
 
 
 @given(

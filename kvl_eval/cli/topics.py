@@ -1,0 +1,132 @@
+"""Pages of `kvl-eval help TOPIC`, at most 40 lines each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kvl_eval.errors import UsageError
+from kvl_eval.options import COMMANDS
+from kvl_eval.options.model_arguments import ARGUMENTS
+
+TASKS = """\
+Tasks
+
+  kvl-eval list tasks             list every task
+  kvl-eval describe mathvista     show its data, prompts and protocols
+
+A TASK on the command line is one of
+  mathvista                       a task
+  table3                          a group: all its tasks
+  'mmmu*'                         a pattern
+  file:my.jsonl                   your own table (see: kvl-eval help data)
+Several tasks are separated by blanks or commas.
+
+Every task has a mini split, which is bundled and small: --split mini.
+Tasks of your own: --include-path DIR loads every task file of a folder.
+"""
+MODELS = """\
+Models
+
+  kimi-vl-nano                    the demo model, bundled (default)
+  kimi-vl-instruct ...            built-in names; see: kvl-eval list models
+  ./checkpoint                    a folder with a checkpoint
+  hf:OWNER/NAME, OWNER/NAME       a checkpoint from the Hugging Face Hub
+  endpoint                        a server, with --base-url URL
+  fake                            scripted answers, for tests
+
+Model arguments, given as -a KEY=VALUE, and what reads them:
+"""
+DATA = """\
+Data
+
+Data sets are downloaded from the Hugging Face Hub and cached.
+  kvl-eval fetch mathvista        download now; nothing is run
+  --split mini                    use the bundled samples instead
+  --data-dir DIR                  read a local copy
+  --offline                       use the cache only
+  -y, --yes                       allow downloads over 2 GB
+
+Your own table, as JSON Lines, CSV, TSV or parquet:
+  kvl-eval run file:my.jsonl
+  kvl-eval describe file:my.jsonl show which columns are read
+  --fields question=body,answer=key,ignore=notes
+                                  map columns that are not recognized
+
+'kvl-eval check data TASK' checks files, row counts, ids and media.
+"""
+CONFIG = """\
+Configuration files
+
+  kvl-eval run -C run.yaml
+
+run.yaml holds options of 'kvl-eval run' without their dashes:
+  task: [mathvista, mmmu]
+  model: kimi-vl-instruct
+  limit: 10%
+  think_budget: 1k,4k
+
+Every name and alias of an option is a key, with hyphens or underscores. Lists
+are YAML lists or texts with commas. -C may be repeated: later files win, and
+the command line wins over all files.
+
+config.yaml in a run folder is such a file; it repeats the run.
+A file cannot name a folder with task files (include_path): these are code.
+"""
+ENVIRONMENT = """\
+Environment variables
+
+  KVL_EVAL_RESULTS_DIR   same as --output-dir and --results-dir
+  KVL_EVAL_CACHE_DIR     same as --cache-dir
+  KVL_EVAL_CONFIG        same as --config, read first
+  KVL_EVAL_VLLM          folder of the environment that holds vLLM
+  KVL_EVAL_MMVET_PREFIX  the judge's prompt of MM-Vet; changes results
+  HF_TOKEN               token for gated data sets and checkpoints
+  HF_HOME                folder of the hub client's cache
+  HF_ENDPOINT            another address of the hub
+  HF_HUB_OFFLINE         1: same as --offline
+  NO_COLOR               no colors
+  CI                     plain lines, no progress in place
+  TERM                   dumb: no colors, no cursor movement
+  COLUMNS                width of the output
+
+No other variable changes a result.
+"""
+EXIT_CODES = """\
+Exit codes
+
+  0    everything planned was answered and scored (also: already complete)
+  1    internal error
+  2    usage: unknown name or option, bad configuration, run busy, mismatch
+  3    finished with gaps (failed or unscored samples), or nothing to compare
+  4    inputs unusable: data, checkpoint, device, server, installation
+  6    storage: disk full, no permission
+  129  interrupted by SIGHUP   (the run can be resumed)
+  130  interrupted by SIGINT, Ctrl-C
+  143  interrupted by SIGTERM
+  152  interrupted by SIGXCPU
+"""
+
+
+def _arguments() -> str:
+    lines = [f"  {f'{item.name}={item.metavar}':<26}{item.backend:<15} {item.help}" for item in ARGUMENTS]
+    return "\n".join(lines) + "\n"
+
+
+TOPICS: Mapping[str, str] = {
+    "tasks": TASKS,
+    "models": MODELS + _arguments(),
+    "data": DATA,
+    "config": CONFIG,
+    "environment": ENVIRONMENT,
+    "exit-codes": EXIT_CODES,
+}
+
+
+def topic(name: str) -> str:
+    """The page of a topic. Raises: UsageError `usage.help` for a name that is neither a command nor a topic."""
+    page = TOPICS.get(name.replace("_", "-"))
+    if page is None:
+        commands = ", ".join(command.name for command in COMMANDS if command.section)
+        fix = f"topics: {', '.join(TOPICS)}; commands: {commands}"
+        raise UsageError("usage.help", f"unknown command or topic {name!r}", fix=fix)
+    return page
