@@ -47,6 +47,7 @@ from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
+from kvl_eval.store.results_folder import ResultsFolder
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import write_index
 from kvl_eval.tasks import is_own
@@ -96,20 +97,22 @@ def start_run(
         run_async(backend.probe([task.config.generation for task in plan.tasks]))
     created = datetime.now().astimezone()
     names = [task.name for task in plan.tasks]
-    folder = RunFolder.create(
-        plan.config.output_dir,
-        run_name(created, str(plan.model["name"]), names, plan.fingerprint),
-        manifest_of(plan, created),
-        plan.lines.chunks(),
-        disk,
-        partial(config_files, plan.config),
-    )
+    before, folder = ResultsFolder.of(plan.config.output_dir), None
     try:
+        folder = RunFolder.create(
+            plan.config.output_dir,
+            run_name(created, str(plan.model["name"]), names, plan.fingerprint),
+            manifest_of(plan, created),
+            plan.lines.chunks(),
+            disk,
+            partial(config_files, plan.config),
+        )
         return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
     except BaseException:
-        if folder.is_unanswered:
-            folder.discard()
-            write_index(plan.config.output_dir, disk)
+        if folder is None or folder.is_unanswered:
+            if folder is not None:
+                folder.discard()
+            before.restore()
         raise
 
 
