@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from kvl_eval.cli.completion import completer, folders
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.help import command_help
 from kvl_eval.cli.table_option import TableOption
@@ -16,6 +18,7 @@ from kvl_eval.options import Argument, Command, Option, ValueKind, options_of
 from kvl_eval.options.commands import BY_NAME
 
 Callback = Callable[..., int]
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 class TableCommand(click.Command):
@@ -54,7 +57,14 @@ def click_argument(argument: Argument) -> click.Argument:
     """A positional value."""
     kind = click.Choice(argument.choices) if argument.choices else click.STRING
     count = -1 if argument.many else 1
-    return click.Argument([argument.name], nargs=count, required=argument.required, type=kind, metavar=argument.noun)
+    return click.Argument(
+        [argument.name],
+        nargs=count,
+        required=argument.required,
+        type=kind,
+        metavar=argument.noun,
+        shell_complete=None if argument.completes is None else completer(argument.completes),
+    )
 
 
 def click_option(option: Option, *, has_default: bool = True) -> TableOption:
@@ -77,7 +87,14 @@ def click_option(option: Option, *, has_default: bool = True) -> TableOption:
         envvar=option.variable,
         required=option.required,
         hidden=option.hidden,
+        shell_complete=_completer(option),
     )
+
+
+def _completer(option: Option) -> Completer | None:
+    if option.kind is ValueKind.FOLDER:
+        return folders
+    return None if option.completes is None else completer(option.completes)
 
 
 def _toggle(flag: str) -> str:
