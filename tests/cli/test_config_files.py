@@ -9,7 +9,7 @@ import pytest
 
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.main import list_, main, run
-from kvl_eval.cli.topics import ENVIRONMENT
+from kvl_eval.cli.topics import TOPICS
 from kvl_eval.errors import ConfigError
 from kvl_eval.options import OPTIONS
 
@@ -94,7 +94,7 @@ def test_a_run_goes_where_the_environment_says(tmp_path: Path, monkeypatch: pyte
 
 
 def test_help_environment_names_every_variable() -> None:
-    listed = [line.split()[0] for line in ENVIRONMENT.splitlines() if line.startswith("  ")]
+    listed = [line.split()[0] for line in TOPICS["environment"].splitlines() if line.startswith("  ")]
     assert {option.variable for option in OPTIONS} - {None} <= set(listed)
     specified = ["RESULTS_DIR", "CACHE_DIR", "CONFIG", "VLLM", "MMVET_PREFIX"]
     others = ["HF_TOKEN", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "NO_COLOR", "CI", "TERM", "COLUMNS"]
