@@ -1,4 +1,4 @@
-.PHONY: check format test slow demo
+.PHONY: check format test slow demo docs
 
 check:  ## what .ci/run runs, in the current environment
 	ruff format --check .
@@ -18,3 +18,6 @@ slow:
 
 demo:  ## results/demo and the README's screenshots, after a change of weights, mini splits or report
 	python -m tools.demo_report
+
+docs:  ## the site in build/site, from docs/ and the docstrings; needs the extra `docs`
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

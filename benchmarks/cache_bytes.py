@@ -43,8 +43,8 @@ def row(attention: Attention, config: TextConfig, tokens: int, dtype: torch.dtyp
     return Row(
         what=f"cache, {config.num_hidden_layers} layers, {name}, sequence of {tokens:,} tokens",
         against="keys and values of all heads",
-        ours=f"{ours / 1000:.1f} kB a token",
-        theirs=f"{theirs / 1000:.1f} kB a token",
+        ours=f"{ours / 1000:.1f} kB per token",
+        theirs=f"{theirs / 1000:.1f} kB per token",
         ratio=theirs / ours,
         at_least=goal,
     )

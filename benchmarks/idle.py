@@ -34,10 +34,10 @@ def measure(tiny: bool = False) -> Sequence[Row]:
     share = idle / seconds
     return [
         Row(
-            what=f"engine idle, {count} samples with a picture each",
+            what=f"engine idle, {count} samples with an image each",
             against="the whole run after its first answer",
             ours=f"{100 * share:.1f} % ({idle:.2f} s)",
-            theirs=f"{seconds:.1f} s; a sample: model {working * 1000:.0f} ms, preparation {preparing * 1000:.0f} ms",
+            theirs=f"{seconds:.1f} s; per sample: model {working * 1000:.0f} ms, preparation {preparing * 1000:.0f} ms",
             figure=100 * share,
             unit=" %",
             at_most=None if tiny else 5.0,

@@ -42,7 +42,7 @@ def _row(page_size: int, rows: int, steps: int) -> Row:
         assert block_table.touched == touched + 1
     spent = statistics.median(times)
     return Row(
-        what=f"plan of pages, {rows} rows of {TOKENS:,} tokens, {page_size} tokens a page ({PAGES[page_size]})",
+        what=f"plan of pages, {rows} rows of {TOKENS:,} tokens, {page_size} tokens per page ({PAGES[page_size]})",
         against="",
         ours=seconds(spent),
         theirs="",

@@ -81,7 +81,7 @@ def compared(task: str, commit: str, other: Path, rounds: int, limit: int) -> Ro
     mine, before = (Times([one.seconds / size for one in side]) for side in (ours, theirs))
     ratio, spread = mine.times(before)
     return Row(
-        what=f"{task} mini, {size} samples, one thread: CPU time of a sample",
+        what=f"{task} mini, {size} samples, one thread: CPU time per sample",
         against=f"commit {commit}",
         ours=mine.text(),
         theirs=before.text(),

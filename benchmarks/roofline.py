@@ -33,7 +33,7 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("MathVista, one picture, 500 new tokens", 1000, 1200, 4000, 4000, 500),
+    Workload("MathVista, one image, 500 new tokens", 1000, 1200, 4000, 4000, 500),
     Workload("MathVista, thoughts of 8,000 tokens", 1000, 1200, 4000, 4000, 8000),
     Workload("Video-MME, 64 frames of 1,024 patches", 2700, 16684, 65536, 1024, 20),
     Workload("MMLongBench-Doc, 120 pages, 131,072 tokens", 1091, 131072, 491520, 4096, 100),

@@ -12,15 +12,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvl_eval.evaluation import EvaluationResult, evaluate
     from kvl_eval.scoring.predictions import PredictionScores, score
+    from kvl_eval.tasks.authoring import image, pdf, read_jsonl, read_rows, video
+    from kvl_eval.tasks.base import Prompt, Protocol, Split, Task
+    from kvl_eval.types import Message, Sample, Score
 
 __version__ = "0.1.1"
-__all__ = ["EvaluationResult", "PredictionScores", "__version__", "evaluate", "score"]
+__all__ = [
+    "EvaluationResult",
+    "Message",
+    "PredictionScores",
+    "Prompt",
+    "Protocol",
+    "Sample",
+    "Score",
+    "Split",
+    "Task",
+    "__version__",
+    "evaluate",
+    "image",
+    "pdf",
+    "read_jsonl",
+    "read_rows",
+    "score",
+    "video",
+]
 
 _HOMES = {
     "EvaluationResult": "kvl_eval.evaluation",
     "PredictionScores": "kvl_eval.scoring.predictions",
     "evaluate": "kvl_eval.evaluation",
     "score": "kvl_eval.scoring.predictions",
+    **dict.fromkeys(("image", "pdf", "read_jsonl", "read_rows", "video"), "kvl_eval.tasks.authoring"),
+    **dict.fromkeys(("Prompt", "Protocol", "Split", "Task"), "kvl_eval.tasks.base"),
+    **dict.fromkeys(("Message", "Sample", "Score"), "kvl_eval.types"),
 }
 
 

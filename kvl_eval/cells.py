@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -246,3 +247,18 @@ def shortened(value: object, limit: int = 80) -> str:
 def without_gaps(items: Iterable[object]) -> tuple[str, ...]:
     """The items as text, those dropped in which nothing is."""
     return tuple(str(item) for item in items if not is_gap(item))
+
+
+def plain_value(value: object) -> object:
+    """A cell as a JSON value."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value):,} bytes>"
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

@@ -2,24 +2,33 @@
 
     KvlEvalError
     ├── UsageError        exit 2   wrong option, unknown name, mismatch on resume, run folder busy
-    │   └── ConfigError   exit 2   a configuration value that cannot be
+    │   └── ConfigError   exit 2   invalid configuration value
     ├── InputError        exit 4   inputs unusable
     │   ├── DataError              data set files, rows, fields
     │   ├── CheckpointError        model folder, weights, tokenizer
-    │   └── EndpointError          a server the user named
+    │   └── EndpointError          the configured server is unusable
     ├── StorageError      exit 6   disk full, no permission while running
-    └── SampleError                one sample cannot be answered; the run goes on and records `reason`
-        ├── PromptError            prompt and pictures do not fit together, context overflow
-        └── MediaError             picture, video or document missing, corrupt, too large, outside its folder
+    └── SampleError                one sample failed; the run continues and records `reason`
+        ├── PromptError            prompt and images do not match, context overflow
+        └── MediaError             image, video or document missing, corrupt, too large, outside its folder
 
-Bugs stay ordinary exceptions. The printed form is that of `render`.
+Bugs stay ordinary exceptions. The command line prints `render`; a Python traceback ends with `str`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kvl_eval.names import did_you_mean, suggestions
 from kvl_eval.printable import one_line, printable, visible
+
+PYTHON = {
+    "kvl-eval list tasks": "kvl_eval.list_tasks()",
+    "kvl-eval list runs": "kvl_eval.list_runs()",
+    "kvl-eval run --help": "help(kvl_eval.evaluate)",
+}
+"""{command in a fix: the Python call that does the same}."""
+INDENT = "\n         "  # of a further line of `where`, `why` and `fix`
 
 
 class KvlEvalError(Exception):
@@ -30,10 +39,11 @@ class KvlEvalError(Exception):
         message: what happened, in one sentence.
         where:   task, sample, file and line.
         why:     what was expected or tried.
-        fix:     a command or a choice.
+        fix:     a command or a choice; one per line.
     """
 
     exit_code = 1
+    suggestions: tuple[str, ...] = ()  # known names that an unknown name may stand for, best first
 
     def __init__(
         self, code: str, message: str, *, where: str | None = None, why: str | None = None, fix: str | None = None
@@ -46,66 +56,67 @@ class KvlEvalError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return self.message
+        """`message [code]`, then `where`, `why` and `fix` where known; the fix names Python calls."""
+        fix = self.fix
+        for command, call in PYTHON.items():
+            fix = fix and fix.replace(f"`{command}`", call).replace(command, call)
+        return "\n".join([f"{_indented(self.message)} [{self.code}]", *self._details(fix)])
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors cross process boundaries (media workers), keyword fields included."""
-        return _rebuild, (type(self), self.code, self.message, self.where, self.why, self.fix)
+        """The error with all its fields, which cross process boundaries (media workers)."""
+        return _rebuild, (type(self), self.code, self.message), vars(self)
 
     def render(self) -> str:
-        """The block shown to the user: `error[code]: message`, then `where`, `why` and `fix` where known.
+        """The block that the command line prints: `error[code]: message`, then `where`, `why` and `fix` where known.
 
-        Foreign text in it is printable, words of more than 200 characters are cut, and no line of it looks like ours.
+        Foreign text in it is printable, words of more than 200 characters are cut, and further lines are indented.
         """
-        lines = [f"error[{self.code}]: {_shown(self.message)}"]
-        for label, text in (("where:", self.where), ("why:", self.why)):
-            if text:
-                lines.append(f"  {label:<6} {_shown(text)}")
-        if self.fix:
-            lines.append(f"  fix:   {printable(self.fix, keep='')}")
-        return "\n".join(lines)
+        return "\n".join([f"error[{self.code}]: {_indented(self.message)}", *self._details(self.fix)])
+
+    def _details(self, fix: str | None) -> list[str]:
+        parts = (("where:", self.where and _indented(self.where)), ("why:", self.why and _indented(self.why)))
+        commands = fix and printable(fix).replace("\n", INDENT)
+        return [f"  {label:<6} {text}" for label, text in (*parts, ("fix:", commands)) if text]
 
 
-def _shown(text: str) -> str:
-    return visible(text).replace("\n", "\n         ")
+def _indented(text: str) -> str:
+    return visible(text).replace("\n", INDENT)
 
 
-def _rebuild(
-    kind: type[KvlEvalError], code: str, message: str, where: str | None, why: str | None, fix: str | None
-) -> KvlEvalError:
-    return kind(code, message, where=where, why=why, fix=fix)
+def _rebuild(kind: type[KvlEvalError], code: str, message: str) -> KvlEvalError:
+    return kind(code, message)
 
 
 class UsageError(KvlEvalError):
-    """The command cannot mean anything as it was given."""
+    """Invalid command-line usage."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A configuration value that cannot be."""
+    """Invalid configuration value."""
 
 
 class InputError(KvlEvalError):
-    """Data, checkpoint or endpoint unusable."""
+    """Data, checkpoint or server unusable."""
 
     exit_code = 4
 
 
 class DataError(InputError):
-    """A data set file, row or field that cannot be used."""
+    """A file, row or field of a data set is unusable."""
 
 
 class CheckpointError(InputError):
-    """A model folder, its weights or its tokenizer that cannot be used."""
+    """A model folder, its weights or its tokenizer are unusable."""
 
 
 class DecodeError(InputError):
-    """What was read is not what it should be; the message begins with the path of the first wrong field."""
+    """A value has another type than expected; the message begins with the path of the first wrong field."""
 
 
 class EndpointError(InputError):
-    """A server named by the user that cannot be used."""
+    """The configured server is unusable."""
 
 
 class StorageError(KvlEvalError):
@@ -115,7 +126,7 @@ class StorageError(KvlEvalError):
 
 
 class SampleError(KvlEvalError):
-    """One sample cannot be answered; `reason` is the short code its record carries."""
+    """One sample failed; `reason` is the short code in its record."""
 
     exit_code = 4
 
@@ -126,17 +137,25 @@ class SampleError(KvlEvalError):
 
 
 class PromptError(SampleError):
-    """Prompt and pictures do not fit together, or the prompt does not fit the context window."""
+    """Prompt and images do not match, or the prompt exceeds the context window."""
 
 
 class MediaError(SampleError):
-    """A picture, video or document that is missing, corrupt, too large or outside its folder."""
+    """An image, video or document is missing, corrupt, too large or outside its folder."""
 
 
-def unknown(kind: str, name: str, known: Sequence[str], listing: str) -> UsageError:
-    """The error for a name nobody has, with the three nearest that exist."""
-    from difflib import get_close_matches
+def unknown(kind: str, name: str, known: Sequence[str], listing: str, *, code: str | None = None) -> UsageError:
+    """The error of an unknown name, with up to three known names that it may stand for.
 
-    near = get_close_matches(name.lower(), known, n=3, cutoff=0.3) or list(known)[:3]
-    message = f"there is no {kind} {one_line(repr(name))}"
-    return UsageError(f"usage.{kind}", message, why=f"nearest: {', '.join(near)}", fix=f"see `{listing}`")
+    `listing` is the command or the page that lists the known names. The code is `usage.KIND` unless given.
+    """
+    names = suggestions(name, known)
+    is_command = listing.startswith("kvl-eval ")
+    fix = f"{did_you_mean(names, quoted=kind == 'option' and name[:1] != '-')} See {listing}" if names else listing
+    error = UsageError(
+        code or f"usage.{kind}",
+        f"unknown {kind} {one_line(repr(name))}",
+        fix=fix if names or is_command else f"see {listing}",
+    )
+    error.suggestions = names
+    return error

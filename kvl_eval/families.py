@@ -15,6 +15,7 @@ from kvl_eval.types import Generation
 
 CONFIG_KEY = "kvl_eval.family"  # of config.json
 DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"  # what views say of a demo; nothing is decided by it
+SCRIPTED_NOTE = "scripted answers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

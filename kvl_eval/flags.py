@@ -48,6 +48,9 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 )
 """{flag: what happened, as a warning says it after a count}."""
 
+SERVER_FLAGS = (FINISH_UNKNOWN, ANSWER_IN_REASONING, FIELDS_OMITTED, COUNT_UNUSABLE)
+MEDIA_FLAGS = tuple(flag for flag in FLAGS if flag not in SERVER_FLAGS)
+
 _ORDER = {flag: place for place, flag in enumerate(FLAGS)}
 
 

@@ -42,6 +42,18 @@ def cut(text: str) -> str:
     return text if rest <= 0 else f"{text[:LONGEST]}... ({rest:,} more characters)"
 
 
+def cut_middle(text: str, width: int) -> str:
+    """`text` in at most `width` cells of a terminal, with a `…` for what is left out of its middle."""
+    from rich.cells import cell_len
+
+    if cell_len(text) <= width:
+        return text
+    head, tail = text[: width // 2], text[-(width // 2) :]
+    while cell_len(head) + cell_len(tail) > width - 1:
+        head, tail = (head[:-1], tail) if cell_len(head) >= cell_len(tail) else (head, tail[1:])
+    return f"{head}…{tail}"
+
+
 def short_words(text: str) -> str:
     """`text` with every word of more than 200 characters cut: a sentence of ours has none."""
     return _LONG_WORD.sub(lambda match: cut(match[0]), text)

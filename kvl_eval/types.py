@@ -168,7 +168,7 @@ class Sample:
 
     id: str
     question: str
-    row: Mapping[str, object]
+    row: Mapping[str, object] = field(default_factory=dict)
     media: tuple[MediaRef, ...] = ()
     choices: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ def test_egoschema(tmp_path: Path, clip: bytes) -> None:
     ]
     (note,) = report.notes
     assert note.where == "row 4, id cut, videos/cut.mp4"
-    assert "header names 30 frames" in note.problem
+    assert "the header lists 30 frames" in note.problem
     assert CountCheck(what="files", expected=500, found=5, ok=False) in report.counts
     text = check_data.as_text(report)
     assert "5 videos or documents" in text

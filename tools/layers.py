@@ -17,7 +17,7 @@ ARCHITECTURE = "model.*"
 FAMILIES = "model.kimi_vl.families"  # facts about the models that this project is about
 EVERYTHING = ("*",)
 BASE = (
-    *("printable", "errors", "flags", "options", "types", "decode", "cells", "rows", "byte_bar", "disk_space"),
+    *("printable", "names", "errors", "flags", "options", "types", "decode", "cells", "rows", "byte_bar", "disk_space"),
 )  # for every layer that does not stand below them
 
 
@@ -33,11 +33,12 @@ class Layer:
 
 LAYERS = (
     Layer("printable", "foreign text spelled out where it leaves", base=()),
-    Layer("errors", "the exception tree", base=("printable",)),
+    Layer("names", "names that users type: equal or similar to a known one", base=()),
+    Layer("errors", "the exception tree", base=("printable", "names")),
     Layer("byte_bar", "a progress bar in bytes, on a terminal", base=()),
     Layer("disk_space", "room on a disk, asked for before something large is written", base=("errors",)),
     Layer("flags", "what may have changed an answer: a closed list, and its words", base=()),
-    Layer("options", "every option and command as data; their values read", base=("errors",)),
+    Layer("options", "every option and command as data; their values read", base=("printable", "errors")),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
     Layer("trust", "who may make a command contact an address and send a key: its user, never a file"),

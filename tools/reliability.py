@@ -25,14 +25,14 @@ PAGE = ROOT / "docs" / "reliability.md"
 IDS = re.compile(r"(?<=_)([PRDCEHSK]\d+)(?=_)")
 HEAD = """# Reliability
 
-What may break, what happens then, and the tests that prove it. Written by `python tools/reliability.py` from
+What may break, what happens then, and the tests that show it. Written by `python tools/reliability.py` from
 `tests/faults/matrix.toml` and the names of the tests; do not edit.
 
 After every fault these hold; `tests/faults/invariants.py` checks them:
 
 - every planned answer is in exactly one state: ok, failed with a reason, or pending; the counts are shown;
-- what was not answered or not scored is no wrong answer: the result is marked and carries its bounds;
-- what progress has shown is on disk;
+- a sample without an answer or a score never counts as wrong: the result is marked and has its bounds;
+- every answer that progress has counted is on disk;
 - `score`, `report` and `resume` work after any kill, without a repair;
 - every file but the append-only ones appears whole or not at all;
 - exit code 0 means that everything planned was answered and scored;

@@ -1,4 +1,4 @@
-"""Write docs/tasks.md: every task with data, licence, size, metric, protocols, judge and published figures.
+"""Write docs/tasks.md: every task with data, licence, size, metric, protocols, judge and published results.
 
 python tools/task_table.py          # writes it
 python tools/task_table.py --check  # exit code 1 where the file is not current
@@ -19,9 +19,9 @@ FILE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
 HEAD = """\
 # Tasks
 
-Written by `python tools/task_table.py` from the tasks themselves; `kvl-eval describe TASK` shows more, its prompts
-among it. Sizes are of the default split; `mini` is bundled and drawn by this project. Published figures are Kimi-VL's
-(Instruct, Thinking, Thinking-2506), in percent unless said otherwise, with their places in
+Written by `python tools/task_table.py` from the tasks themselves; `kvl-eval describe TASK` shows more, such as prompts.
+Sizes are of the default split; `mini` is bundled and drawn by this project. Published results are Kimi-VL's
+(Instruct, Thinking, Thinking-2506), in percent unless another unit is given, with their sources in
 `kvl_eval/references/reference_scores.csv`. How an answer is extracted from a reply, and what `reader` and `official`
 mean, is in [answers.md](answers.md).
 """
@@ -29,7 +29,7 @@ mean, is in [answers.md](answers.md).
 
 def text() -> str:
     """The whole file."""
-    head = "| task | split | questions | metric | default protocol | judge | Instruct | Thinking | 2506 |"
+    head = "| task | split | samples | metric | default protocol | judge | Instruct | Thinking | 2506 |"
     lines = [HEAD, head, "| --- " * 9 + "|", *(_row(task) for task in TASKS.values()), ""]
     lines += ["## Published without a task here", "", *_unrun(), ""]
     for task in TASKS.values():
@@ -100,7 +100,7 @@ def _figure(task: Task, system: str) -> str:
 def _facts(task: Task) -> list[str]:
     facts = {
         "data": ", ".join(task.repos) or "generated here, nothing to download",
-        "licence": task.licence,
+        "license": task.licence,
         "splits": "; ".join(_split(name, task) for name in task.splits) + ("; mini (bundled)" if task.mini else ""),
         "files for --data-dir": "; ".join(task.data.files),
         "metric": _metric(task),
@@ -110,7 +110,7 @@ def _facts(task: Task) -> list[str]:
         "groups": ", ".join(task.groups),
     }
     if task.reference is not None and task.reference.mean_of:
-        facts["published figure"] = f"the mean of {' and '.join(task.reference.mean_of)}"
+        facts["published result"] = f"the mean of {' and '.join(task.reference.mean_of)}"
     if task.reference is not None and task.reference.by is not None:
         shown = (f"{one.setting.partition('=')[2]} {one.printed}" for one in _published(task))
         facts[f"published by {task.reference.by}"] = ", ".join(shown)

@@ -1,4 +1,4 @@
-"""Models by name. `MODELS` is the list; `make_backend` builds what answers."""
+"""Models by name. `MODELS` lists them; `make_backend` builds a backend."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 
 from kvl_eval.backends.base import Backend, EngineSettings, Settings, is_packed
 from kvl_eval.backends.checkpoint import Checkpoint
+from kvl_eval.backends.model_names import foreign_model, unknown_model
 from kvl_eval.errors import CheckpointError, ConfigError, EndpointError, UsageError, unknown
 from kvl_eval.families import (
     CONFIG_KEY,
-    DEMO_NOTE,
     CheckpointFacts,
     ChosenFamily,
     FamilyRule,
@@ -33,7 +33,7 @@ PEER = "hf:"  # models of any architecture, through transformers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A name on the command line: what answers, where its checkpoint is, and its family where the name says it."""
+    """A model name: the kind of its backend, the place of its checkpoint, and its family where the name decides it."""
 
     name: str
     location: str
@@ -49,19 +49,19 @@ MODELS: dict[str, ModelEntry] = {
             name="kimi-vl-nano",
             location=str(BUNDLED / "kimi-vl-nano"),
             family=NANO,
-            note=f"{DEMO_NOTE}: same architecture, trained on drawings; no download",
+            note="demo model, 5M parameters, bundled",
         ),
         ModelEntry(
             name="kimi-vl-nano-thinking",
             location=str(BUNDLED / "kimi-vl-nano-thinking"),
             family=NANO_THINKING,
-            note="embedded demo that writes a thought first; temperature 0.8; no download",
+            note="demo model, 5M parameters, bundled; writes a thought first; temperature 0.8",
         ),
         ModelEntry(
             name="kimi-vl-instruct",
             location="moonshotai/Kimi-VL-A3B-Instruct",
             family=INSTRUCT,
-            note="16B parameters, 2.8B active; 33 GB of bf16 weights",
+            note="16B parameters, 2.8B active; 33 GB of bfloat16 weights",
         ),
         ModelEntry(
             name="kimi-vl-thinking",
@@ -73,13 +73,13 @@ MODELS: dict[str, ModelEntry] = {
             name="kimi-vl-thinking-2506",
             location="moonshotai/Kimi-VL-A3B-Thinking-2506",
             family=THINKING_2506,
-            note="pictures up to 3.2 million pixels; temperature 0.8",
+            note="writes a thought first; images up to 3.2 million pixels; temperature 0.8",
         ),
         ModelEntry(
             name="endpoint",
             location="--base-url",
             kind="endpoint",
-            note="whatever an OpenAI-compatible server serves; see docs/backends.md",
+            note="any OpenAI-compatible server; see docs/backends.md",
         ),
         ModelEntry(
             name="fake",
@@ -93,9 +93,9 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def resolve_model(name: str) -> ModelEntry:
-    """The entry of a registered name, a checkpoint folder, a hub repo id (`owner/name`), or of either behind `hf:`.
+    """The entry of a registered name, a checkpoint folder, `owner/name` of the Hub, or of the last two behind `hf:`.
 
-    Raises: UsageError with the nearest names.
+    Raises: UsageError `usage.model`.
     """
     if name in MODELS:
         return MODELS[name]
@@ -105,19 +105,20 @@ def resolve_model(name: str) -> ModelEntry:
     if name.startswith(PEER):
         location = name.removeprefix(PEER)
         return ModelEntry(name=Path(location).name, location=location, kind="peer")
-    if is_there(Path(name)) or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
-        label = Path(name).name if is_there(Path(name)) else name.split("/")[1]
-        return ModelEntry(name=label, location=name)
-
-    error = unknown("model", name, list(MODELS), "kvl-eval list models")
-    raise UsageError(error.code, error.message, why=error.why, fix=f"{error.fix}, or give a folder or owner/name")
+    if is_there(Path(name)):
+        return ModelEntry(name=Path(name).name, location=name)
+    if (error := foreign_model(name)) is not None:
+        raise error
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return ModelEntry(name=name.split("/")[1], location=name)
+    raise unknown_model(name, list(MODELS))
 
 
 def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
-    """The family of what answers for a model name, and the rule that decided it.
+    """The family of a model, and the rule that decided it.
 
-    The JSON files of a repository are fetched. Raises: UsageError, for a model or a `settings.family` that nobody has;
-    CheckpointError, for a checkpoint without a config.json that can be read.
+    The JSON files of a repository are fetched. Raises: UsageError for an unknown model or `settings.family`;
+    CheckpointError for a checkpoint without a readable config.json.
     """
     entry, option = resolve_model(model), settings.family
     if option is not None:
@@ -134,7 +135,7 @@ def family_of(model: str, settings: EngineSettings) -> ChosenFamily:
 
 
 def family_facts(folder: Path) -> CheckpointFacts:
-    """What the JSON files of a checkpoint folder say that can tell its family. Raises: CheckpointError."""
+    """The facts in the JSON files of a checkpoint folder that can decide its family. Raises: CheckpointError."""
     refuse_format(folder)
     config = read_json(folder / "config.json")
     generation = GenerationFile.from_folder(folder)
@@ -149,7 +150,7 @@ def family_facts(folder: Path) -> CheckpointFacts:
 
 
 def _image_limit(folder: Path) -> int | None:
-    """Most patches of an image; None where no file states it: who needs the file says what is wrong with it."""
+    """Maximum number of patches per image; None where no readable file states it."""
     try:
         return _whole(image_processor(folder, ["in_token_limit"]).get("in_token_limit"))
     except CheckpointError:
@@ -170,11 +171,11 @@ BUNDLED_ARGS = ("prefill_chunk", "page_size", "threads")  # of the bundled engin
 
 @dataclass(frozen=True, slots=True)
 class ChosenBackend:
-    """What `--backend` comes to.
+    """The backend that `--backend` selects.
 
     Attributes:
         name:   one of BACKENDS.
-        notice: what would be faster, in a line; None where nothing is known.
+        notice: one line about a faster backend; None without one.
     """
 
     name: str
@@ -182,23 +183,23 @@ class ChosenBackend:
 
 
 def chosen_backend(model: str, settings: Settings) -> ChosenBackend:
-    """The backend asked for; `auto` is vLLM for a checkpoint of the hub, where CUDA is there and vLLM is found.
+    """The backend of the settings; `auto` is vLLM for a checkpoint of the Hub if CUDA and vLLM are available.
 
-    Raises: UsageError, for a model or a backend that nobody has.
+    Raises: UsageError for an unknown model or backend.
     """
-    asked, engine = settings.cluster.backend, settings.engine
-    if asked != "auto":
-        if asked not in BACKENDS:
-            raise unknown("backend", asked, ["auto", *BACKENDS], "kvl-eval run --help")
-        return ChosenBackend(asked)
+    name, engine = settings.cluster.backend, settings.engine
+    if name != "auto":
+        if name not in BACKENDS:
+            raise unknown("backend", name, ["auto", *BACKENDS], "kvl-eval run --help")
+        return ChosenBackend(name)
     entry = resolve_model(model)
     is_hub = entry.kind == "checkpoint" and not is_there(Path(entry.location))
-    told = (
-        any(name in BUNDLED_ARGS for name in engine.model_args)
+    needs_bundled = (
+        any(argument in BUNDLED_ARGS for argument in engine.model_args)
         or engine.dtype == "float64"
         or is_packed(engine.weights)
     )
-    if not is_hub or told or not (engine.device or "auto").startswith(("auto", "cuda")):
+    if not is_hub or needs_bundled or not (engine.device or "auto").startswith(("auto", "cuda")):
         return ChosenBackend("local")
     from kvl_eval.backends.vllm_installation import find_installation
 
@@ -207,7 +208,7 @@ def chosen_backend(model: str, settings: Settings) -> ChosenBackend:
     try:
         find_installation()
     except EndpointError as error:
-        return ChosenBackend("local", f"vLLM would be faster on this card: {error.message} ({error.fix})")
+        return ChosenBackend("local", f"vLLM would be faster on this GPU: {error.message} ({error.fix})")
     return ChosenBackend("vllm")
 
 
@@ -218,7 +219,7 @@ def _has_cuda() -> bool:
 
 
 def make_backend(name: str, settings: Settings, *, fetch: bool = True) -> Backend:
-    """What answers for a model name; without `fetch` no weights are downloaded. Raises UsageError, CheckpointError."""
+    """The backend of a model; without `fetch` no weights are downloaded. Raises: UsageError, CheckpointError."""
     entry = resolve_model(name)
     backend = chosen_backend(name, settings).name
     if is_packed(settings.engine.weights):
@@ -250,8 +251,8 @@ def _managed_vllm(name: str, settings: Settings, fetch: bool) -> Backend:
     if entry.kind not in ("checkpoint", "peer"):
         raise UsageError(
             "usage.backend",
-            f"--backend vllm starts a server for a checkpoint, and {entry.name} is none",
-            fix="leave --backend out" if entry.kind == "fake" else "leave --backend out: the server is running already",
+            f"--backend vllm needs a checkpoint, got --model {entry.name}",
+            fix="omit --backend" if entry.kind == "fake" else "omit --backend: the server is running already",
         )
     from kvl_eval.backends.managed_vllm import ManagedVllm
 
@@ -260,17 +261,17 @@ def _managed_vllm(name: str, settings: Settings, fetch: bool) -> Backend:
 
 
 def _refuse_packed(entry: ModelEntry, settings: Settings) -> None:
-    """Raise UsageError where `--weights` is said of a model that the bundled engine does not run."""
+    """Raise UsageError for `--weights` with a model that the bundled engine does not run."""
     others = {
-        "endpoint": ("a server answers", "leave it out, or start the server with quantized weights"),
-        "fake": ("a script answers", "leave it out"),
-        "peer": ("transformers answers", "leave it out, or serve a quantized checkpoint and use --model endpoint"),
+        "endpoint": ("a server", "omit --weights, or start the server with quantized weights"),
+        "fake": ("the fake backend", "omit --weights"),
+        "peer": ("transformers", "omit --weights, or serve a quantized checkpoint and use --model endpoint"),
     }
     if settings.cluster.backend not in ("auto", "local", "ray"):
-        others["checkpoint"] = (f"{settings.cluster.backend} answers", "leave it out, or name a quantized checkpoint")
+        others["checkpoint"] = (settings.cluster.backend, "omit --weights, or name a quantized checkpoint")
     if entry.kind in others:
-        who, fix = others[entry.kind]
-        message = f"--weights {settings.engine.weights} is for the bundled engine, and here {who}"
+        backend, fix = others[entry.kind]
+        message = f"--weights {settings.engine.weights} needs the bundled engine, but this model runs on {backend}"
         raise UsageError("usage.weights", message, fix=fix)
 
 
@@ -280,7 +281,6 @@ def _ray_pool(name: str, settings: Settings) -> Backend:
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise ConfigError(
-            "ray.missing", "--backend ray needs Ray, which is not installed", fix="pip install 'kvl-eval[ray]'"
-        ) from None
+        message = "--backend ray needs Ray, which is not installed"
+        raise ConfigError("ray.missing", message, fix="pip install 'kvl-eval[ray]'") from None
     return RayPool(make_backend, name, settings)

@@ -2,8 +2,8 @@
 
 Used by the `endpoint` backend and by judges. It speaks HTTP through httpx2, which huggingface_hub brings along, and
 not through the `openai` package: that one reads keys, organisations and addresses from the environment, follows
-redirects and proxy variables, retries by rules of its own (two tries, no total time limit), reads bodies of any size,
-and knows none of the fields that vLLM and SGLang add. Pauses between tries are tenacity's.
+redirects and proxy variables, retries by rules of its own (twice, no total time limit), reads bodies of any size,
+and knows none of the fields that vLLM and SGLang add. tenacity makes the pauses between attempts.
 
 The key of a server is read from the environment variable that the user named. It goes into one header, to one host,
 and is taken out of every text a server sends back.
@@ -41,7 +41,7 @@ REQUEST_SECONDS = 600.0
 RETRIES = 5
 LONGEST_PAUSE = 60.0  # seconds, also where a server asks for more
 PROBE_SECONDS = 30.0
-TOTAL = 3  # times the limit of one try: most seconds that all tries of a request take before another begins
+TOTAL = 3  # times the limit of one attempt: most seconds that all attempts of a request take before another begins
 AGAIN = (408, 409, 425, 429)  # and everything from 500 on
 OVERLOADED = (408, 429, 503, 504)
 FOR_ALL = (401, 403, 404)  # nobody can use the server
@@ -57,9 +57,9 @@ class Server:
         model:           the name it serves the model by; None takes the only one it lists.
         key_env:         the environment variable that holds the key; None sends none.
         max_connections: most requests under way.
-        request_timeout: seconds one try may take, from connecting to the last byte.
-        max_retries:     tries after the first.
-        pause:           seconds before the second try, doubled for each further one, plus up to as much by chance.
+        request_timeout: seconds per attempt, from connecting to the last byte.
+        max_retries:     attempts after the first.
+        pause:           seconds before the second attempt, doubled for each further one, plus up to as much at random.
     """
 
     base_url: str
@@ -71,7 +71,7 @@ class Server:
     pause: int | float = 0.5
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for an address that cannot be, or that holds a secret; it is not repeated then."""
+        """Raises ConfigError for an invalid URL, or one with a secret, which the message then does not repeat."""
         try:
             parts = urlsplit(self.base_url)
             has_login = "@" in parts.netloc
@@ -82,22 +82,22 @@ class Server:
         if has_login or parts.query or parts.fragment:
             raise ConfigError(
                 "config.base_url",
-                "an address with a login, a query or a fragment is not accepted",
-                why="it would be written to the run folder, and may hold a secret",
-                fix="put the key into an environment variable and name that with --api-key-env or --judge-key-env",
+                "a server URL must not contain a login, a query or a fragment",
+                why="the URL is written to the run folder, and such parts can be secret",
+                fix="put the key into an environment variable and pass its name with --api-key-env or --judge-key-env",
             )
         if not usable:
             raise ConfigError(
                 "config.base_url",
-                f"{self.base_url!r} is no address of a server",
-                fix="such as http://127.0.0.1:8000/v1",
+                f"{self.base_url!r} is not a URL",
+                fix="use a URL such as http://127.0.0.1:8000/v1",
             )
         if self.max_connections < 1 or self.request_timeout <= 0 or self.max_retries < 0:
             raise ConfigError(
                 "config.endpoint",
-                f"cannot ask with max_connections={self.max_connections} request_timeout={self.request_timeout} "
-                f"max_retries={self.max_retries}",
-                why="at least 1 connection, more than 0 seconds, 0 or more retries",
+                f"invalid connection settings: max_connections={self.max_connections} "
+                f"request_timeout={self.request_timeout} max_retries={self.max_retries}",
+                fix="use at least 1 connection, a positive timeout and at least 0 retries",
             )
 
     def url(self, path: str) -> str:
@@ -112,18 +112,18 @@ class Server:
         if not key or not key.isascii() or not key.isprintable():
             raise UsageError(
                 "usage.api_key",
-                f"the environment variable {self.key_env} holds no key",
-                why="not set, empty, or not plain text" if not key else "a key is plain ASCII text",
+                f"no API key in the environment variable {self.key_env}",
+                why="it is not set or empty" if not key else "a key must be printable ASCII text",
                 fix=f"export {self.key_env}=...",
             )
         return key
 
 
-class _TryAgain(Exception):
-    """A try that failed in a way another one may mend.
+class _Retry(Exception):
+    """An attempt that failed and is worth a retry.
 
     Attributes:
-        after:      seconds the server asks to wait.
+        after:      seconds to wait, as the server asks.
         overloaded: whether fewer requests at once may help.
     """
 
@@ -134,12 +134,12 @@ class _TryAgain(Exception):
 
 
 class NoAnswer(SampleError):
-    """`endpoint_error`: every try failed; `tries` says how many there were."""
+    """`endpoint_error`: every attempt failed; `attempts` is their number."""
 
-    def __init__(self, last: Exception, tries: int, seconds: float) -> None:
-        self.tries = tries
-        times = "1 try" if tries == 1 else f"{tries} tries"
-        super().__init__("endpoint_error", f"no answer after {times} in {seconds:.1f} s: {last}")
+    def __init__(self, last: Exception, attempts: int, seconds: float) -> None:
+        self.attempts = attempts
+        times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+        super().__init__("endpoint_error", f"no reply after {times} in {seconds:.1f} s: {last}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,22 +221,20 @@ class ChatClient:
             fields=frozenset(body),
             with_tokens="logprobs" in body,
         )
-        begun, tries, spent = time.monotonic(), 0, 0.0
+        begun, attempts, spent = time.monotonic(), 0, 0.0
         patience = stop_after_attempt(self.server.max_retries + 1) | stop_after_delay(
             TOTAL * self.server.request_timeout
         )
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_TryAgain), stop=patience, wait=self._pause, reraise=True
-        )
+        retrying = AsyncRetrying(retry=retry_if_exception_type(_Retry), stop=patience, wait=self._pause, reraise=True)
         try:
             async for attempt in retrying:
                 with attempt:
-                    self.counts["retries"] += tries > 0
-                    tries, spent = tries + 1, time.monotonic() - begun
+                    self.counts["retries"] += attempts > 0
+                    attempts, spent = attempts + 1, time.monotonic() - begun
                     reply = await self._try(question)
-        except _TryAgain as error:
-            raise NoAnswer(error, tries, time.monotonic() - begun) from None
-        return replace(reply, tries=tries, waited=spent)
+        except _Retry as error:
+            raise NoAnswer(error, attempts, time.monotonic() - begun) from None
+        return replace(reply, attempts=attempts, waited=spent)
 
     async def _try(self, question: _SentRequest) -> Reply:
         """The reply of one successful call, made when there is room for it."""
@@ -244,7 +242,7 @@ class ChatClient:
         try:
             self.counts["calls"] += 1
             reply = await self._post(question)
-        except _TryAgain as error:
+        except _Retry as error:
             if error.overloaded:
                 self.gate.overloaded(epoch)
             raise
@@ -266,14 +264,14 @@ class ChatClient:
                 async for chunk in response.aiter_bytes():
                     data += chunk
                     if len(data) > MAX_BODY:
-                        raise bad_response(f"a body of more than {MAX_BODY} bytes", self._quote(data))
+                        raise bad_response(f"a response body of more than {MAX_BODY} bytes", self._quote(data))
         except TimeoutError:
             self.counts["timeouts"] += 1
-            raise _TryAgain(f"no whole reply within {self.server.request_timeout:g} s", overloaded=True) from None
+            raise _Retry(f"no complete reply within {self.server.request_timeout:g} s", overloaded=True) from None
         except httpx2.TransportError as error:
-            raise _TryAgain(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
+            raise _Retry(f"{type(error).__name__}: {without_key(str(error), self._key)}") from None
         except httpx2.DecodingError as error:
-            raise bad_response("a body that cannot be decoded", without_key(str(error), self._key)) from None
+            raise bad_response("a response body that cannot be decoded", without_key(str(error), self._key)) from None
         if not 200 <= response.status_code < 300:
             after = retry_after(response.headers.get("retry-after"))
             raise self._refusal(response.status_code, bytes(data), question, after)
@@ -288,17 +286,18 @@ class ChatClient:
         habit = habit_of(error)
         if status >= 400 and status not in (*FOR_ALL, 429) and is_overflow(error):
             said = one_line(without_key(error.message, self._key))
-            return SampleError("context_overflow", f"the prompt is longer than the server's context: {said}")
+            message = f"the prompt is longer than the server's context: {said}"
+            return SampleError("context_overflow", message, fix="lower --max-pixels or --frames, or skip the sample")
         if status in AGAIN or status >= 500:
             self.counts["limited"] += status == 429
             said = "; ".join(part for part in (text, habit) if part)
-            return _TryAgain(f"HTTP {status}: {said}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
+            return _Retry(f"HTTP {status}: {said}".rstrip(": "), after=after, overloaded=status in OVERLOADED)
         if status in FOR_ALL or status < 400:
             return refused(self.server, status, text, habit)
         field = refused_field(error, question.fields) if status in FIELD_STATUS else None
         if field is not None:
             return RefusedField(field, f"HTTP {status}: {text}")
-        why = habit or "the server refuses this request itself"
+        why = habit or "the server rejected the request"
         return SampleError("rejected_request", f"HTTP {status}: {text}", why=why)
 
     def _pause(self, state: RetryCallState) -> float:
@@ -308,7 +307,7 @@ class ChatClient:
         error = state.outcome.exception() if state.outcome is not None else None
         pause = self.server.pause
         seconds = wait_exponential(multiplier=pause, max=LONGEST_PAUSE)(state)
-        if isinstance(error, _TryAgain) and error.after is not None:
+        if isinstance(error, _Retry) and error.after is not None:
             seconds = min(error.after, LONGEST_PAUSE)
         return float(seconds + wait_random(0, pause)(state))
 
@@ -340,7 +339,7 @@ def new_client(server: Server, key: str) -> httpx2.AsyncClient:
 
 @cache
 def certificates() -> SSLContext:
-    """What servers must show: read once, since that takes longer than a request."""
+    """Certificate authorities; loaded once, since that takes longer than a request."""
     import httpx2
 
     return httpx2.create_ssl_context(trust_env=False)
@@ -359,23 +358,23 @@ def headers_for(key: str) -> dict[str, str]:
 
 
 def refused(server: Server, status: int, text: str, habit: str | None = None) -> EndpointError:
-    """The error for a server that nobody can use as things are; `habit` says what a known server means by it."""
+    """The error for a server that rejects every request; `habit` explains the reply of a known server."""
     if 300 <= status < 400:
         return EndpointError(
             "endpoint.redirect",
-            f"{server.base_url} redirects elsewhere (HTTP {status})",
-            why="redirects are not followed, and the key is not sent on",
-            fix="give the final address",
+            f"{server.base_url} redirects to another address (HTTP {status})",
+            why="redirects are not followed, so that the API key is not sent to another server",
+            fix="use the final URL in its place",
         )
-    keyed = server.key_env or "no environment variable"
+    key = f"the API key in {server.key_env}" if server.key_env else "whether the server needs an API key"
     hints = {
-        401: f"the key comes from {keyed}",
-        403: f"the key comes from {keyed}",
-        404: "check the address (up to /v1) and the name of the model",
+        401: f"check {key}",
+        403: f"check {key}",
+        404: "check the URL (ending in /v1) and the name of the model",
     }
     return EndpointError(
         "endpoint.refused",
-        f"{server.base_url} answers HTTP {status}",
+        f"{server.base_url} returned HTTP {status}",
         why=text or None,
-        fix=habit or hints.get(status, "look into the server's own log"),
+        fix=habit or hints.get(status, "check the server's log"),
     )

@@ -20,7 +20,7 @@ class ErrorInside(Exception):
     """An error inside a success; `status` is the one it stands for, 400 to 599."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"HTTP {status} inside a success")
+        super().__init__(f"HTTP {status} inside a successful response")
         self.status = status
 
 
@@ -33,7 +33,7 @@ class RefusedField(SampleError):
     """
 
     def __init__(self, field: str, text: str) -> None:
-        super().__init__("rejected_request", text, why=f"the server refuses the field {field}")
+        super().__init__("rejected_request", text, why=f"the server rejected the field {field}")
         self.field = field
         self.text = text
 
@@ -174,25 +174,25 @@ NO_SUCH_PATH = re.compile(r"unexpected endpoint or method", re.IGNORECASE)
 HABITS = (
     (
         re.compile(r"mmproj|image input is not supported", re.IGNORECASE),
-        "the model has no picture projector; start llama.cpp with --mmproj FILE",
+        "the model has no image projector; start llama.cpp with --mmproj FILE",
     ),
     (
         re.compile(r"no endpoints found that support image", re.IGNORECASE),
-        "OpenRouter has nobody who shows this model pictures; name another one with --served-model",
+        "OpenRouter has no provider that accepts images for this model; choose another one with --served-model",
     ),
     (
         re.compile(r"loading model", re.IGNORECASE),
-        "the server is still loading its model; wait until it has, or give more --max-retries",
+        "the server is still loading its model; wait for it, or raise --max-retries",
     ),
     (
         re.compile(r"try pulling it", re.IGNORECASE),
-        "Ollama does not have this model; `ollama pull` it, or name another one with --served-model",
+        "Ollama does not have this model; run `ollama pull`, or choose another one with --served-model",
     ),
     (
         re.compile(r"model (is )?unloaded|no models? (is )?loaded", re.IGNORECASE),
-        "LM Studio has no model loaded; load it there first",
+        "LM Studio has no model loaded; load it first",
     ),
-    (NO_SUCH_PATH, "LM Studio has no such path; give the address up to /v1"),
+    (NO_SUCH_PATH, "LM Studio has no such path; the URL must end in /v1"),
 )
 
 
@@ -202,11 +202,11 @@ def habit_of(error: ServerError) -> str | None:
 
 
 def habit_of_body(data: bytes) -> str | None:
-    """The same of a success that is no chat completion."""
+    """The same for a successful response that is not a chat completion."""
     if data.lstrip().startswith((b"data:", b"event:")):
-        return "the server streams though it was not asked to; turn streaming off there"
+        return "the server streams without being asked to; turn streaming off in its settings"
     try:
         decode(_OllamaReply, read_json(data, LIMITS))
     except DecodeError:
         return None
-    return "this is Ollama's own form; give the address up to /v1"
+    return "this is Ollama's own format; the URL must end in /v1"

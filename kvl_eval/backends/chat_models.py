@@ -91,13 +91,13 @@ def list_models(server: Server) -> ModelList:
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > MAX_BODY or time.monotonic() > end:
-                    raise httpx2.ReadTimeout(f"no whole list of models within {PROBE_SECONDS:g} s")
+                    raise httpx2.ReadTimeout(f"no complete list of models within {PROBE_SECONDS:g} s")
     except (httpx2.TransportError, httpx2.DecodingError) as error:
         raise EndpointError(
             "endpoint.unreachable",
             f"cannot reach {server.base_url}",
             why=f"{type(error).__name__}: {without_key(str(error), key)}",
-            fix="start the server, or correct the address; nothing was asked yet",
+            fix="start the server or correct --base-url; no request was sent",
         ) from None
     status, text = response.status_code, quoted(data, key)
     if status in (404, 405, 501):
@@ -113,9 +113,9 @@ def _listed(server: Server, data: bytes, text: str) -> ModelList:
     except DecodeError:
         raise EndpointError(
             "endpoint.models",
-            f"{server.url('models')} answers no list of models",
+            f"{server.url('models')} did not return a list of models",
             why=text,
-            fix="give the address up to /v1 of an OpenAI-compatible server",
+            fix="use the URL of an OpenAI-compatible server, ending in /v1",
         ) from None
     models = [model for entry in entries if (model := _model(entry)) is not None]
     return ModelList(models=tuple(models), unusable=len(entries) - len(models))
@@ -132,7 +132,7 @@ def _model(entry: object) -> ListedModel | None:
 
 
 def _usable(fields: Mapping[str, object], names: Sequence[str]) -> dict[str, Json]:
-    """Those of the named fields that are there and have their type."""
+    """The named fields that are present and have the right type."""
     usable: dict[str, Json] = {}
     for name in names:
         if name in fields:
@@ -153,8 +153,8 @@ def chosen_model(server: Server, listed: ModelList) -> str:
             why += f"; {entries} of /v1/models {'has' if listed.unusable == 1 else 'have'} no usable id"
         raise EndpointError(
             "endpoint.model",
-            f"which of the models of {server.base_url} is meant?",
+            f"the server at {server.base_url} lists several models",
             why=why,
-            fix="name it with --served-model",
+            fix="choose one with --served-model",
         )
     return names[0]

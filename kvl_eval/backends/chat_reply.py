@@ -111,7 +111,7 @@ class ServerCounts:
         prompt:     of the prompt.
         completion: of all that was written.
         thinking:   of the thought.
-        unusable:   whether one of them was sent and is no integer from 0 to 2^53.
+        unusable:   whether one of them was sent but is not an integer from 0 to 2^53.
     """
 
     prompt: int | None = None
@@ -132,7 +132,7 @@ class Reply:
         usage:     its token counts.
         tokens:    bytes of the tokens written, where log-probabilities were asked for and came.
         limit:     most new tokens that were asked for; None where no limit was sent.
-        tries:     calls made, the last one included.
+        attempts:  how many were made, the last one included.
         waited:    seconds spent in pauses and in calls that failed.
     """
 
@@ -145,7 +145,7 @@ class Reply:
     tokens: tuple[bytes, ...] | None = None
     refusal: str | None = None
     limit: int | None = None
-    tries: int = 1
+    attempts: int = 1
     waited: float = 0.0
 
 
@@ -174,7 +174,7 @@ def read_reply(data: bytes, quote: Callable[[bytes], str], *, with_tokens: bool 
 def read_body(data: bytes) -> Json:
     """What a server sent, numbers beyond the limits left to the types. Raises DecodeError."""
     if data.count(b",") > MOST_VALUES:
-        raise DecodeError("input.form", f"holds more than {MOST_VALUES:,} values")
+        raise DecodeError("input.form", f"contains more than {MOST_VALUES:,} values")
     return read_json(data, LIMITS)
 
 
@@ -205,7 +205,7 @@ def _reply(completion: _SentReply, choice: _SentChoice, *, with_tokens: bool) ->
     name = next((name for name, text in names.items() if text is not None), None)
     reasoning = None if name is None else names[name]
     if content is None and not reasoning and not message.refusal:
-        raise DecodeError("input.form", "choices[0].message.content: null, wanted text")
+        raise DecodeError("input.form", "choices[0].message.content: null, expected text")
     tokens = _tokens(choice.logprobs) if with_tokens else None
     return Reply(
         content=content,
@@ -254,7 +254,7 @@ def _thought(part: _SentPart, path: str) -> str:
 
 def _odd_part(part: _SentPart, path: str) -> DecodeError:
     wanted = ", ".join([*TEXT_PARTS, *THOUGHT_PARTS])
-    return DecodeError("input.form", f"{path}.type: {shown(part.type)}, wanted one of {wanted}")
+    return DecodeError("input.form", f"{path}.type: {shown(part.type)}, expected one of {wanted}")
 
 
 def _usage(usage: _SentUsage) -> ServerCounts:
@@ -283,15 +283,15 @@ def _tokens(logprobs: object) -> tuple[bytes, ...] | None:
 
 
 def bad_response(what: str, beginning: str) -> SampleError:
-    """The error for what is no chat completion, with the beginning of what came."""
-    return SampleError("bad_response", f"no chat completion: {what}; it begins {beginning!r}")
+    """The error for a body that is not a chat completion, with its beginning."""
+    return SampleError("bad_response", f"not a chat completion: {what}; it begins {beginning!r}")
 
 
 def quoted(data: bytes | bytearray, key: str) -> str:
     """The first 200 characters of a body on one printable line, without the key; how many bytes more is said."""
     text = printable(without_key(bytes(data[: QUOTED_BYTES + len(key)]), key), keep="")
     rest = len(text) > LONGEST or len(data) > QUOTED_BYTES + len(key)
-    return f"{text[:LONGEST]}... ({len(data):,} bytes in all)" if rest else text
+    return f"{text[:LONGEST]}... ({len(data):,} bytes in total)" if rest else text
 
 
 def without_key(text: str | bytes, key: str) -> str:

@@ -34,7 +34,7 @@ class Checkpoint:
         )
 
     def files(self) -> tuple[Path, list[Path]]:
-        """The folder, and what is there of its weights: fetched first where they may be. Raises: CheckpointError."""
+        """The folder and its weight files, downloaded first where allowed. Raises: CheckpointError."""
         from kvl_eval.model.weight_files import weight_files
 
         folder = self.folder(weights=self.fetch)

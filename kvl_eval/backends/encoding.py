@@ -33,7 +33,7 @@ def chat_turn(role: Role, parts: Sequence[str | EncodedPicture]) -> Turn:
 
 
 class PromptEncoder:
-    """Encodes the prompts of jobs; owns the worker processes. Raises: ConfigError, for settings nobody could use."""
+    """Encodes the prompts of jobs; owns the worker processes. Raises: ConfigError, for unusable settings."""
 
     def __init__(self, settings: MediaSettings) -> None:
         self._prep = MediaPrep.of(served_rule(), settings)
@@ -51,7 +51,7 @@ class PromptEncoder:
         self._pool.close()
 
     async def encode(self, job: EncodedJob) -> None:
-        """Fill in a job's prompt, and what its records say of it. Raises: SampleError, for media nobody can use."""
+        """Fill in a job's prompt and its description in records. Raises: SampleError, for unusable media."""
         messages = job.request.messages
         if all(isinstance(part, str) for message in messages for part in message.parts):
             job.prompt = encode_prompt(messages, self._prep)

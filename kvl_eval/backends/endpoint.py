@@ -108,7 +108,7 @@ class Endpoint:
         return self._listed
 
     def limits(self) -> Limits:
-        """What a picture or a text takes only the server knows, unless it is told which checkpoint it serves."""
+        """What a picture or a text takes only the server knows, unless `checkpoint=` names the checkpoint it serves."""
         return Limits() if self._served_checkpoint is None else self._served_checkpoint.limits()
 
     # -- answers
@@ -232,7 +232,8 @@ class Endpoint:
             if budget < opening:
                 raise no_means(
                     "force",
-                    f"thoughts open with {opening} tokens before it counts, so a budget of {budget} is too small",
+                    f"a thought opens with {opening} tokens that the server does not count, so a budget of {budget} is "
+                    "too small",
                 )
             limit = budget + LONGEST_MARKER + job.request.generation.answer_tokens
             reply = await self._asker.ask(job, seed, limit, logprobs=True, thinking_token_budget=budget - opening)
@@ -279,7 +280,7 @@ class Endpoint:
         total = job.seconds
         return replace(
             answer,
-            attempt=reply.tries,
+            attempt=reply.attempts,
             tokens=replace(answer.tokens, prompt=prompt_tokens),
             prompt_text=job.prompt_text + prefix,
             time={
@@ -300,6 +301,6 @@ class Endpoint:
         return {"server": {"retries": counts["retries"], "limited": counts["limited"], "room": self.client.gate.limit}}
 
     def _fail(self, job: EncodedJob, repeat: int | None, error: SampleError, answers: Answers) -> None:
-        tries = error.tries if isinstance(error, NoAnswer) else 1
+        attempts = error.attempts if isinstance(error, NoAnswer) else 1
         for completion in failed(job, error, repeat=repeat, worker=self.server.base_url):
-            answers.put_nowait((job.request.key, replace(completion, attempt=tries, extra=self._traffic())))
+            answers.put_nowait((job.request.key, replace(completion, attempt=attempts, extra=self._traffic())))

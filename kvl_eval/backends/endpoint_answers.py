@@ -31,12 +31,12 @@ OTHER_OPEN, OTHER_CLOSE = "<think>", "</think>"  # how other families than Kimi-
 
 
 def finish_of(reply: Reply) -> FinishReason:
-    """Why a reply ended; `unknown` where it has text and the server does not say, or in words that nobody knows.
+    """Why a reply ended; `unknown` where it has text and the server does not say, or uses an unknown word.
 
     Raises: SampleError `content_filter`, `bad_response` for a reply without text that does not say why.
     """
     if reply.finish == "content_filter" or reply.refusal:
-        raise SampleError("content_filter", "the server's filter held the answer back", why=reply.refusal)
+        raise SampleError("content_filter", "blocked by the server's content filter", why=reply.refusal)
     known = FINISH.get(reply.finish or "")
     if known is not None:
         return known
@@ -113,7 +113,7 @@ def answer_of(reply: Reply) -> Completion:
 
 
 def _thinking_tokens(reply: Reply, thinking: str, answer: str) -> tuple[int, str | None]:
-    """Tokens of the thought, and how they were told from the answer's, where the server does not say."""
+    """Tokens of the thought, and how they were separated from the answer's, where the server does not say."""
     total, stated = reply.usage.completion or 0, reply.usage.thinking or 0
     if not thinking:
         return 0, None
@@ -131,13 +131,13 @@ def check_tokens(reply: Reply) -> Sequence[bytes]:
     if reply.reasoning:
         raise EndpointError(
             "endpoint.budget",
-            "this server splits the thought off itself, so its tokens cannot be counted",
-            why=f"it came as {reply.reasoning_field}",
-            fix="start it without a reasoning parser, or use --model-args budget=thinking_token_budget",
+            "this server returns the thought separately, so its tokens cannot be counted",
+            why=f"the thought is in the field {reply.reasoning_field}",
+            fix="start the server without a reasoning parser, or use --model-args budget=thinking_token_budget",
         )
     pieces = spelling(reply.tokens or (), (reply.content or "").encode("utf-8", "surrogatepass"))
     if pieces is None:
-        raise SampleError("bad_response", "the tokens of the reply do not spell its text, so they cannot be counted")
+        raise SampleError("bad_response", "the tokens of the reply do not match its text, so they cannot be counted")
     return pieces
 
 
@@ -181,18 +181,16 @@ def no_means(policy: str, why: str) -> EndpointError:
     """The error for thinking budgets at a server that has no means for them."""
     return EndpointError(
         "endpoint.budget",
-        f"this server cannot keep thinking budgets with the policy {policy}",
+        f"this server does not support thinking budgets with --budget-policy {policy}",
         why=why,
-        fix="vLLM can: by --model-args budget=tokens, or budget=thinking_token_budget with its --reasoning-config",
+        fix="with vLLM, use --model-args budget=tokens, or budget=thinking_token_budget and its --reasoning-config",
     )
 
 
 def served_budget(policy: Policy) -> None:
     """Raises SampleError where a server's own budget cannot do what the policy says."""
     if policy != "force":
-        raise SampleError(
-            "budget", "thinking_token_budget closes a thought and goes on, which is --budget-policy force"
-        )
+        raise SampleError("budget", "thinking_token_budget closes a thought and continues: use --budget-policy force")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +229,7 @@ def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Completion:
     A closing marker that ends behind the budget was the server's, and counts in neither part. vLLM writes the whole
     marker also behind one that the model had begun; `extra` says where that happened.
 
-    Raises: SampleError `budget`, where the thought went on past its budget; `bad_response`.
+    Raises: SampleError `budget`, where the thought continued past its budget; `bad_response`.
     """
     tokens = spelled_tokens(reply)
     marks = marks_of(tokens)
@@ -241,7 +239,7 @@ def kept_budget(reply: Reply, budget: int, answer_tokens: int) -> Completion:
     forced = marks is not None and marks.closed is not None and marks.closed > budget
     thinking = (marks.closes or 0) if marks is not None and forced else start
     if thinking > budget:
-        raise SampleError("budget", f"the server let a thought go on for {thinking} tokens, its budget being {budget}")
+        raise SampleError("budget", f"the server did not stop the thought: {thinking} tokens, budget {budget}")
     answer = answer_of(_shortened(reply, tokens, start, answer_tokens))
     extra = {name: note for name, note in answer.extra.items() if name != "tokens_split"}
     if forced and unfinished_close(b"".join(tokens[:thinking])):

@@ -34,7 +34,9 @@ def server_of(settings: ServerSettings) -> Server:
     """The server that the flags name. Raises: UsageError, ConfigError."""
     if not settings.base_url:
         raise ConfigError(
-            "config.base_url", "--model endpoint needs --base-url", fix="such as --base-url http://127.0.0.1:8000/v1"
+            "config.base_url",
+            "--model endpoint needs --base-url",
+            fix="add its URL, for example --base-url http://127.0.0.1:8000/v1",
         )
     return Server(
         base_url=settings.base_url,
@@ -65,7 +67,7 @@ def endpoint_args(values: Mapping[str, Json]) -> EndpointArgs:
         if name not in MODEL_ARGS:
             raise unknown("model argument", name, [*MODEL_ARGS, "checkpoint", "omit"], "docs/backends.md")
         if value not in MODEL_ARGS[name]:
-            raise ConfigError("config.model_args", f"{name}={value!r}", why=f"it is {' or '.join(MODEL_ARGS[name])}")
+            raise ConfigError("config.model_args", f"{name}={value!r}", fix=f"use {' or '.join(MODEL_ARGS[name])}")
         words[name] = str(value)
     return EndpointArgs(omit=_omitted(values.get("omit")), **words)
 
@@ -76,8 +78,8 @@ def _omitted(value: Json) -> tuple[str, ...]:
     if odd:
         raise ConfigError(
             "config.model_args",
-            f"omit={value}: {odd[0]!r} is no field that can be left out",
-            fix=f"such as omit=seed+temperature; any of {', '.join(OMITTABLE)}",
+            f"omit={value}: the field {odd[0]!r} cannot be omitted",
+            fix=f"use for example omit=seed+temperature; supported fields: {', '.join(OMITTABLE)}",
         )
     return tuple(name for name in OMITTABLE if name in names)
 
@@ -86,7 +88,7 @@ def field_refused(server: Server, error: RefusedField, omitted: tuple[str, ...])
     """The error for a server that does not take a field which every request has."""
     return EndpointError(
         "endpoint.field",
-        f"{server.base_url} does not take the field {error.field}",
+        f"{server.base_url} does not accept the field {error.field}",
         why=error.text,
         fix=f"add {way_out(error.field, error.text, omitted)}",
     )

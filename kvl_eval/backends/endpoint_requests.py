@@ -60,7 +60,7 @@ class Asker:
                 served_budget(policy)
                 reply = await self.complete(messages, LONGEST_MARKER, {"thinking_token_budget": 1, **TRIAL})
                 if reply.tokens is None:
-                    raise no_means("force", "it sends no log-probabilities, so nothing shows whether it keeps a budget")
+                    raise no_means("force", "it returns no log-probabilities, so its budgets cannot be checked")
             else:
                 await self._check_counting(messages, continued=policy == "force")
         except RefusedField as error:
@@ -76,13 +76,13 @@ class Asker:
     async def _check_counting(self, messages: list[Json], continued: bool) -> None:
         reply = await self.complete(messages, 4, TRIAL)
         if reply.tokens is None:
-            raise no_means("cut", "it sends no log-probabilities, so the tokens of a thought cannot be counted")
+            raise no_means("cut", "it returns no log-probabilities, so the tokens of a thought cannot be counted")
         if not continued:
             return
         begun: list[Json] = [*messages, {"role": "assistant", "content": ECHO}]
         reply = await self.complete(begun, 2, {**TRIAL, **CONTINUED, "echo": True})
         if not (reply.content or "").startswith(ECHO):
-            raise no_means("force", "it does not continue an answer that was begun (continue_final_message)")
+            raise no_means("force", "it cannot continue a prefilled reply (continue_final_message)")
 
 
 def sampling_fields(generation: Generation, seed: int) -> dict[str, Json]:

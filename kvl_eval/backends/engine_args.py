@@ -1,13 +1,13 @@
-"""The bundled engine's model arguments, and what they are by device where nothing was asked for."""
+"""Model arguments of the bundled engine, and their defaults by device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 
 from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError
+from kvl_eval.names import did_you_mean, suggestions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,15 @@ def engine_args(values: Mapping[str, Json]) -> EngineArgs:
     counts: dict[str, int] = {}
     for name, value in values.items():
         if name not in names:
-            near = get_close_matches(name, names)
+            near = suggestions(name, names)
             raise ConfigError(
                 "config.model_args",
-                f"no model argument {name!r}",
-                why=f"there are {', '.join(names)}",
-                fix=", ".join(near),
+                f"unknown model argument {name!r}",
+                why=f"supported arguments: {', '.join(names)}",
+                fix=did_you_mean(near) or "omit the argument",
             )
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError("config.model_args", f"{name}={value!r} is no whole number above 0")
+            message = f"{name} must be a positive integer, got {value!r}"
+            raise ConfigError("config.model_args", message, fix=f"use for example -a {name}=64")
         counts[name] = value
     return EngineArgs(**counts)

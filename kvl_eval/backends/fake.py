@@ -62,8 +62,8 @@ class FakeArgs:
         if self.think < 0 or self.delay < 0 or not 0 <= self.jitter <= 1 or self.concurrency < 1:
             raise ConfigError(
                 "config.model_args",
-                f"fake cannot work with {self}",
-                why="think and delay from 0 on, jitter from 0 to 1, concurrency from 1 on",
+                f"invalid arguments for the fake backend: {self}",
+                fix="use think and delay of at least 0, jitter between 0 and 1, concurrency of at least 1",
             )
 
 
@@ -282,7 +282,12 @@ def _parse(values: Mapping[str, Json]) -> FakeArgs:
     try:
         return FakeArgs(**{name: known[name](value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
-        raise ConfigError("config.model_args", "fake cannot read its arguments", why=str(error)) from error
+        raise ConfigError(
+            "config.model_args",
+            "invalid arguments for the fake backend",
+            why=str(error),
+            fix="use whole numbers for think and concurrency, numbers for delay and jitter",
+        ) from error
 
 
 def _failure(text: str) -> _Failure:
@@ -293,7 +298,9 @@ def _failure(text: str) -> _Failure:
         return _Failure(reason, share=float(how[:-1]) / 100) if how.endswith("%") else _Failure(reason, count=int(how))
     except ValueError as error:
         raise UsageError(
-            "usage.value", f"fail={text!r} is no scripted failure", fix="reason:COUNT, reason:SHARE% or reason:@ID"
+            "usage.value",
+            f"invalid scripted failure: fail={text!r}",
+            fix="use REASON:COUNT, REASON:SHARE% or REASON:@ID",
         ) from error
 
 
@@ -308,7 +315,7 @@ def _read_answers(script: str) -> dict[str, dict[str, Json]]:
     except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
         raise ConfigError(
             "config.model_args",
-            f"answers={script!r} cannot be used",
-            why=f"no script of that name, and as a file: {error}",
-            fix='hash, constant:TEXT, empty, echo, or a file of lines {"id": ..., "response": ...}',
+            f"invalid answers={script!r} for the fake backend",
+            why=f"not the name of a script; as a file: {error}",
+            fix='use hash, constant:TEXT, empty, echo, or a file with lines {"id": ..., "response": ...}',
         ) from error

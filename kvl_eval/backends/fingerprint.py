@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from os import SEEK_CUR
 from pathlib import Path
 from typing import BinaryIO
 
 from kvl_eval.decode import Json
 from kvl_eval.families import CONFIG_KEY
-from kvl_eval.model.weight_files import INDEX, StoredTensor, read_header
+from kvl_eval.model.weight_files import INDEX, StoredTensor, file_header
 
 WHOLE = 256 * 2**20  # bytes of data up to which everything is hashed
 EDGE = 4096
@@ -31,7 +32,7 @@ SUCCESSORS = {"preprocessor_config.json": "processor_config.json", "tiktoken.mod
 def checkpoint_facts(folder: Path, weights: list[Path]) -> dict[str, Json]:
     """What `run.json` says of a checkpoint: hashes of weights, configuration and tokenizer, size of the weights.
 
-    Raises: CheckpointError, if a weight file is no safetensors file.
+    Raises: CheckpointError, if a weight file is not a safetensors file.
     """
     size = sum(path.stat().st_size for path in weights)
     return {
@@ -56,10 +57,11 @@ def weights_sha256(paths: list[Path]) -> str:
     digest, names = hashlib.sha256(), []
     for path in paths:
         digest.update(path.name.encode() + b"\0")
+        header = file_header(path)
+        names += [tensor.name for tensor in header.tensors]
+        digest.update(header.text.encode())
         with path.open("rb") as file:
-            header = read_header(file, path)
-            digest.update(header.text.encode())
-            names += [tensor.name for tensor in header.tensors]
+            file.seek(int.from_bytes(file.read(8), "little"), SEEK_CUR)  # behind the header
             for part in _whole(file) if whole else _edges(file, header.tensors):
                 digest.update(part)
     if len(set(names)) < len(names):  # the index says which of two counts
@@ -71,8 +73,7 @@ def value_count(paths: list[Path]) -> int:
     """Numbers that weight files hold, from their headers. Raises: CheckpointError."""
     total = 0
     for path in paths:
-        with path.open("rb") as file:
-            tensors = read_header(file, path).tensors
+        tensors = file_header(path).tensors
         total += sum((tensor.end - tensor.begin) // ITEM_BYTES.get(tensor.dtype, 1) for tensor in tensors)
     return total
 

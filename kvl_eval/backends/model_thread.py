@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class ModelThread:
-    """Runs calls in order on one thread, so that an event loop goes on and torch keeps one pool of threads.
+    """Runs calls in order on one thread, so that an event loop keeps running and torch keeps one pool of threads.
 
     The thread is a daemon: loading 33 GB or encoding a large picture cannot be interrupted, and must not keep a program
-    alive that was told to stop.
+    alive that is to stop.
     """
 
     def __init__(self) -> None:

@@ -70,12 +70,14 @@ class ModelWeights:
         return {"dtype": self.dtype(own), **({"weights": self.kind} if self.kind else {})}
 
     def check(self) -> None:
-        """Raise ConfigError where `--weights` asks for what there is not; without packed weights nothing is looked
+        """Raise ConfigError where `--weights` asks for something unsupported; without packed weights nothing is looked
         at.
         """
         if self.settings.weights not in (None, *WEIGHTS):
             raise ConfigError(
-                "config.weights", f"--weights {self.settings.weights!r}", why=f"there are {', '.join(WEIGHTS)}"
+                "config.weights",
+                f"unknown value {self.settings.weights!r} for --weights",
+                fix=f"use one of {', '.join(WEIGHTS)}",
             )
         if self.kind is None:
             return
@@ -83,16 +85,16 @@ class ModelWeights:
         if self.device() != "cpu":
             raise ConfigError(
                 "config.weights",
-                f"--weights {self.kind} is for a CPU, and the model would run on {self.device()}",
-                fix="add --device cpu, or leave --weights out",
+                f"--weights {self.kind} needs a CPU, but the model would run on {self.device()}",
+                fix="add --device cpu or remove --weights",
             )
 
     def _packing(self) -> Packing:
         if self.architecture.packing is None:
             raise ConfigError(
                 "config.weights",
-                f"--weights {self.kind}: weights of {self.architecture.model_type} are not packed here",
-                fix="leave it out, or serve a quantized checkpoint and use --model endpoint",
+                f"--weights {self.kind} is not supported for {self.architecture.model_type}",
+                fix="remove --weights, or serve a quantized checkpoint and use --model endpoint",
             )
         return self.architecture.packing
 

@@ -166,7 +166,7 @@ class _Draws(LogitsProcessor):
 
 @dataclass(slots=True)
 class _Halt(StoppingCriteria):
-    """Ends a batch whose answers nobody waits for any more."""
+    """Ends a batch whose answers are no longer needed."""
 
     halted: Callable[[], bool]
 
@@ -189,14 +189,14 @@ def unusable(folder: Path, error: Exception) -> CheckpointError:
             "model.torchvision",
             f"the processor of {folder.name} needs torchvision",
             where=str(folder),
-            why="parts of it (often the one for videos) exist for torchvision only",
-            fix=f"pip install the torchvision that fits torch {torch.__version__}, from the same index as torch; "
-            "or serve the model and use --model endpoint",
+            why="parts of the processor (often the one for videos) need torchvision",
+            fix=f"install the torchvision that matches torch {torch.__version__}, from the same index as torch; or "
+            "serve the model and use --model endpoint",
         )
     return CheckpointError(
         "model.peer",
-        f"transformers cannot load {folder.name} as a model of pictures and text",
+        f"transformers cannot load {folder.name} as an image-text model",
         where=str(folder),
         why=f"{type(error).__name__}: {text[:300]}",
-        fix="code from checkpoints is never run; a server may know the model: --model endpoint",
+        fix="kvl-eval never runs code from checkpoints; serve the model and use --model endpoint",
     )

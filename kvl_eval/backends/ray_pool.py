@@ -237,9 +237,9 @@ class RayPool:
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 "ray.address",
-                f"no Ray cluster at {address or 'this machine'}",
+                f"cannot reach a Ray cluster at {address or 'this machine'}",
                 why=(str(error) or type(error).__name__).splitlines()[0],
-                fix="start one with `ray start --head`, or leave --ray-address out",
+                fix="start one with `ray start --head`, or remove --ray-address",
             ) from None
         self._own_cluster = True
 
@@ -310,9 +310,9 @@ class _Run:
         if self._deaths > MAX_ATTEMPTS * self._num_replicas:
             raise KvlEvalError(
                 "ray.replicas",
-                f"{self._deaths} replicas in a row died without an answer",
+                f"{self._deaths} replicas in a row crashed before answering",
                 why=str(error).strip().splitlines()[0],
-                fix="look at Ray's logs; try `--backend local` with --limit 1",
+                fix="check Ray's logs, or try `--backend local` with --limit 1",
             )
         for request in requests:
             if request.key in self._under.jobs:
@@ -323,7 +323,7 @@ class _Run:
         if self._under.deaths[request.key] < MAX_ATTEMPTS:
             await self.line.put.remote(request, suspect=True)
             return
-        error = SampleError("worker_died", f"{MAX_ATTEMPTS} replicas died while they held this sample")
+        error = SampleError("worker_died", f"{MAX_ATTEMPTS} replicas crashed on this sample")
         for completion in failed(self._under.jobs.pop(request.key), error):
             self._done.put_nowait((request.key, replace(completion, time={})))
 

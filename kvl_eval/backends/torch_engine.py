@@ -71,7 +71,7 @@ class TorchEngine:
 
     Args:
         path_or_repo: a checkpoint folder or a hub repository; described and limited without loading its weights.
-        settings:     `model_args` knows `prefill_chunk` (prompt tokens a step), `page_size` (tokens a page of the
+        settings:     `model_args` knows `prefill_chunk` (prompt tokens per step), `page_size` (tokens per page of the
                       cache) and `threads` (of a CPU).
         name, family: as the run folder names the model, and which generation defaults it takes.
         fetch:        whether `describe` may fetch a repository's weights; without them they have no fingerprint.
@@ -322,9 +322,9 @@ class TorchEngine:
             pictures = sum(info.tokens for info in job.media)
             raise PromptError(
                 "context_overflow",
-                f"prompt of {job.prompt_tokens} tokens ({pictures} of pictures) and up to {new} new ones exceed the "
+                f"a prompt of {job.prompt_tokens} tokens ({pictures} of images) and {new} new tokens exceed the "
                 f"context of {context}",
-                fix="lower --max-new-tokens or --answer-tokens, or leave the sample out",
+                fix="lower --max-new-tokens or --answer-tokens, or skip the sample",
             )
 
     # -- completions

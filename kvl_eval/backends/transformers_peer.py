@@ -55,7 +55,7 @@ class TransformersPeer:
     def __init__(self, path_or_repo: str, settings: Settings, *, name: str, fetch: bool = True) -> None:
         self.family = settings.engine.family or OTHER.name
         if settings.engine.model_args:
-            raise ConfigError("config.model_args", f"{name} takes no model arguments")
+            raise ConfigError("config.model_args", f"{name} does not accept model arguments", fix="remove --model-args")
         self.name = name
         self.settings = settings.engine
         self._checkpoint = Checkpoint(location=path_or_repo, settings=settings.engine, fetch=fetch)
@@ -148,14 +148,14 @@ class TransformersPeer:
         if request.generation.think_budgets:
             raise ConfigError(
                 "config.budget",
-                f"{self.name} runs through transformers, which keeps no thinking budgets",
-                fix="drop --think-budget, or serve the model and use --model endpoint",
+                "the transformers backend does not support thinking budgets",
+                fix="remove --think-budget, or serve the model and use --model endpoint",
             )
         if request.prefix:
             raise ConfigError(
                 "config.prompt",
-                f"{self.name} runs through transformers, which goes on with no reply that a prompt has begun",
-                fix="choose another --prompt, or serve the model and use --model endpoint",
+                "the transformers backend cannot continue a prefilled reply",
+                fix="use another --prompt, or serve the model and use --model endpoint",
             )
         try:
             await self._encoder.encode(job)
@@ -253,17 +253,17 @@ def _row_error(error: Exception) -> SampleError:
 
     text = " ".join(str(error).split())[:300]
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_shortage(error)):
-        return SampleError("oom", "not enough memory for this sample, even alone", why=text)
+        return SampleError("oom", "not enough memory for this sample, even in a batch of one", why=text)
     return SampleError(
-        "peer_failed", f"the model's processor or code fails on this sample: {type(error).__name__}: {text}"
+        "peer_failed", f"the model's processor or code failed on this sample: {type(error).__name__}: {text}"
     )
 
 
 def _output_error(output: PeerOutput, context: int | None) -> SampleError:
     if output.failed == "nan":
-        return SampleError("nan", "the model computed NaN or infinite logits", fix="try --dtype float32")
+        return SampleError("nan", "the model computed NaN or infinite logits", fix="use --dtype float32")
     return SampleError(
         "context_overflow",
         f"a prompt of {output.prompt_tokens} tokens and its answer exceed the context of {context}",
-        fix="lower --max-new-tokens or --max-pixels, or leave the sample out",
+        fix="lower --max-new-tokens or --max-pixels, or skip the sample",
     )

@@ -52,20 +52,22 @@ def vllm_args(values: Mapping[str, Json]) -> VllmArgs:
     rest = {name: value for name, value in values.items() if name not in ("vllm_args", "start_timeout")}
     patience = values.get("start_timeout", START_SECONDS)
     if isinstance(patience, bool) or not isinstance(patience, int | float) or patience <= 0:
-        raise ConfigError("config.model_args", f"start_timeout={patience!r} is no number of seconds above 0")
+        message = f"start_timeout must be a positive number of seconds, got {patience!r}"
+        raise ConfigError("config.model_args", message, fix="use for example -a start_timeout=1800")
     try:
         extra = tuple(shlex.split(str(values.get("vllm_args") or "")))
     except ValueError as error:
-        raise ConfigError("config.model_args", "vllm_args cannot be read", why=str(error)) from None
+        fix = "quote it as in a shell"
+        raise ConfigError("config.model_args", "invalid vllm_args", why=str(error), fix=fix) from None
     for word in extra:
         name = word.partition("=")[0].replace("_", "-")
         if name.startswith("--") and any(name == own or (len(name) > 4 and own.startswith(name)) for own in OURS):
             raise ConfigError(
                 "config.model_args",
-                f"vllm_args cannot hold {name}",
-                why="kvl-eval chooses address, key, name and checkpoint of its server, and code from checkpoints is "
-                "never run",
-                fix="start a server yourself, and use --model endpoint",
+                f"vllm_args must not contain {name}",
+                why="kvl-eval sets the address, key, name and checkpoint of its server, and never runs code from "
+                "checkpoints",
+                fix="start a server yourself and use --model endpoint",
             )
     return VllmArgs(extra=extra, patience=float(patience), endpoint=rest)
 
@@ -134,9 +136,7 @@ def server_options(
 
 def _dtype(installation: Installation, settings: EngineSettings, model: ServedModel) -> str:
     if settings.dtype is not None and settings.dtype not in DTYPES:
-        raise ConfigError(
-            "config.dtype", f"vLLM does not compute in {settings.dtype}", fix=f"--dtype {'|'.join(DTYPES)}"
-        )
+        raise ConfigError("config.dtype", f"vLLM does not support {settings.dtype}", fix=f"--dtype {'|'.join(DTYPES)}")
     return settings.dtype or ("float32" if installation.is_cpu else model.dtype)
 
 
@@ -173,8 +173,8 @@ def _environment(installation: Installation, settings: EngineSettings) -> dict[s
         if settings.kv_cache_gb is not None:
             raise ConfigError(
                 "config.kv_cache_gb",
-                "vLLM takes a share of a card's memory, not --kv-cache-gb",
-                fix="-a vllm_args='--gpu-memory-utilization 0.8'",
+                "--kv-cache-gb is not supported by vLLM, which uses a share of the GPU memory",
+                fix="use -a vllm_args='--gpu-memory-utilization 0.8'",
             )
         return chosen
     room = CPU_CACHE if settings.kv_cache_gb is None else max(1, round(settings.kv_cache_gb))
@@ -189,14 +189,16 @@ def _chosen_device(settings: EngineSettings) -> str | None:
         return None
     kind, _, number = str(device).partition(":")
     if kind != "cuda" or not number.isdecimal():
-        raise ConfigError("config.device", f"--backend vllm cannot use {device}", fix="--device cuda:N, or none")
+        raise ConfigError(
+            "config.device", f"--backend vllm cannot use {device}", fix="use --device cuda:N or remove --device"
+        )
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     listed = [name.strip() for name in visible.split(",") if name.strip()]
     return listed[int(number)] if int(number) < len(listed) else number
 
 
 def visible_cards(chosen: str | None = None) -> list[int]:
-    """Memory of each NVIDIA card that the server will see, in bytes; empty where there is none, or nobody can tell."""
+    """Memory of each NVIDIA card that the server will see, in bytes; empty where there is none or it is unknown."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

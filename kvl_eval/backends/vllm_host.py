@@ -27,7 +27,7 @@ class ServerHost:
         make: the command that starts it, with everything that it needs.
 
     Attributes:
-        key: that it wants of whoever asks.
+        key: required with every request.
     """
 
     def __init__(self, make: Callable[[], Awaitable[ServerCommand]]) -> None:
@@ -53,9 +53,9 @@ class ServerHost:
             if self._ending is not None and not self._ending.done():
                 return self._ending
             if self._lost is None and self._starts == LIVES:
-                self._lost = "the vLLM server ended a second time in this run"
+                self._lost = "the vLLM server exited twice in this run"
             if self._lost is not None:
-                raise SampleError("endpoint_error", f"{self._lost}; vllm.log in the run folder says why")
+                raise SampleError("endpoint_error", f"{self._lost}; see vllm.log in the run folder")
             if self._server is not None:
                 await self._server.end()  # what it left behind
             self._starts += 1
@@ -68,8 +68,8 @@ class ServerHost:
         except EndpointError as error:
             if self._starts == 1:
                 raise
-            self._lost = f"the vLLM server ended, and did not start again ({error.message})"
-            raise SampleError("endpoint_error", f"{self._lost}; vllm.log in the run folder says why") from None
+            self._lost = f"the vLLM server exited and could not be restarted ({error.message})"
+            raise SampleError("endpoint_error", f"{self._lost}; see vllm.log in the run folder") from None
         self._ending = asyncio.create_task(self._server.ended())
         return self._ending
 

@@ -59,8 +59,8 @@ def find_program() -> Path | None:
         if program is None:
             raise EndpointError(
                 "vllm.missing",
-                f"{VARIABLE} names {named}, which holds no bin/vllm",
-                fix=f"name the folder of an environment with vLLM, or unset {VARIABLE}",
+                f"no bin/vllm in {VARIABLE}={named}",
+                fix=f"set it to the folder of a Python environment with vLLM, or unset {VARIABLE}",
             )
         return Path(program)
     found = shutil.which("vllm") or shutil.which(str(own_environment() / "bin" / "vllm"))
@@ -75,7 +75,7 @@ def find_installation() -> Installation:
         raise EndpointError(
             "vllm.missing",
             "vLLM is not installed",
-            why=f"{VARIABLE} is not set, no vllm is on PATH, and {own_environment()} holds none",
+            why=f"{VARIABLE} is not set, and there is no vllm on PATH or in {own_environment()}",
             fix=f"{make} && {install}",
         )
     version = _version_of(program)
@@ -83,10 +83,10 @@ def find_installation() -> Installation:
     if number is None or tuple(int(part or 0) for part in number.groups()) < OLDEST:
         raise EndpointError(
             "vllm.version",
-            f"vLLM {version or 'of an unknown version'} cannot be used",
+            f"vLLM {version or 'of an unknown version'} is not supported",
             where=str(program),
             why=f"Kimi-VL needs vLLM {'.'.join(map(str, OLDEST))} or newer; {TESTED} is tested",
-            fix=f"{program.parent}/pip install vllm=={TESTED}, or name another environment with {VARIABLE}",
+            fix=f"run `{program.parent}/pip install vllm=={TESTED}`, or choose another environment with {VARIABLE}",
         )
     return Installation(program=program, version=version)
 

@@ -32,26 +32,26 @@ GRACE = 30.0  # seconds between SIGTERM and SIGKILL
 TIDY = 10.0  # seconds after both in which all of it is gone
 
 CAUSES = (
-    (r"address already in use|errno 98", "its port is taken by another program", "run the command again"),
+    (r"address already in use|errno 98", "another program uses its port", "run the command again"),
     (
         r"out of memory|no available memory for the cache blocks|free memory on device|larger than the available"
         r"|out_of_memory|bad_alloc|cannot allocate memory",
-        "there is not enough memory for the model and its cache",
-        "-a vllm_args='--gpu-memory-utilization 0.8' (more or less than 0.9), a shorter --max-model-len there, fewer "
-        "images or frames, or more cards",
+        "not enough memory for the model and its cache",
+        "use -a vllm_args='--gpu-memory-utilization 0.8' (or another share), a shorter --max-model-len, fewer images "
+        "or frames, or more GPUs",
     ),
     (
         r"are not supported for now|failed to be inspected|does not recognize this architecture",
-        "this vLLM does not know the architecture of the checkpoint",
-        "install a newer vLLM, or put hf: before the model's name without --backend vllm",
+        "this version of vLLM does not support the architecture of the checkpoint",
+        "install a newer vLLM, or use --model hf:NAME without --backend vllm",
     ),
     (
         r"unrecognized arguments|invalid (choice|value)|expected (one|at least one) argument",
-        "this vLLM does not take one of the options",
-        "correct -a vllm_args, or install another version of vLLM",
+        "this version of vLLM does not support one of the options",
+        "correct -a vllm_args or install another version of vLLM",
     ),
 )
-"""(what a log says, the cause in words, what helps)."""
+"""(pattern in the log, cause, fix)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class ServerCommand:
     Attributes:
         words:       program and options, but for address and key.
         environment: of the server, but for the key.
-        log:         file that takes what it prints; what is there stays.
+        log:         file that its output is appended to.
         patience:    most seconds until it is healthy.
         grace:       seconds between SIGTERM and SIGKILL.
     """
@@ -102,7 +102,8 @@ class VllmServer:
                 start_new_session=True,
             )
         except OSError as error:
-            raise EndpointError("vllm.start", f"vLLM cannot be started: {error.strerror}", where=words[0]) from None
+            message, fix = f"cannot start vLLM: {error.strerror}", "check that this program can be run"
+            raise EndpointError("vllm.start", message, where=words[0], fix=fix) from None
         finally:
             os.close(descriptor)
         return cls(command, key, port, process)
@@ -117,12 +118,12 @@ class VllmServer:
         until = time.monotonic() + self.command.patience
         while not await self.is_healthy():
             if self.has_ended:
-                raise self._failure("vLLM ended before it was ready")
+                raise self._failure("vLLM exited before it was ready")
             if time.monotonic() > until:
                 await self.end()
                 raise self._failure(
                     f"vLLM was not ready after {self.command.patience:g} s",
-                    fix="-a start_timeout=SECONDS waits longer",
+                    fix="wait longer with -a start_timeout=SECONDS",
                 )
             await asyncio.sleep(TICK)
 
@@ -149,7 +150,7 @@ class VllmServer:
         await asyncio.to_thread(self.end_now)
 
     def end_now(self) -> None:
-        """As `end`, for whoever has no event loop."""
+        """As `end`, without an event loop."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -163,21 +164,22 @@ class VllmServer:
 
 
 def _opened(log: Path) -> int:
-    """A log to be written at its end, only its owner's. Raises: StorageError, for a link and what is no file."""
+    """A log to be written at its end, readable by its owner only. Raises: StorageError, for a link or a folder."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(log, flags, 0o600)
     except OSError as error:
-        raise StorageError("storage.write", f"cannot write {log}: {error.strerror}") from error
+        message = f"cannot write {log}: {error.strerror}"
+        raise StorageError("storage.write", message, fix="check the permissions of the run folder") from error
 
 
 def new_key() -> str:
-    """A key that nobody can guess."""
+    """A random key."""
     return secrets.token_urlsafe(32)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 where nobody listens now."""
+    """A free port of 127.0.0.1."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         return int(free.getsockname()[1])

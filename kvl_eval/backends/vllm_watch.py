@@ -22,7 +22,7 @@ SUBREAPER = 36  # of prctl: orphans of the server become children of this proces
 
 
 def watch(command: list[str], grace: float) -> int:
-    """Run a command until it ends or nobody is left who wants it; its exit code."""
+    """Run a command until it ends or its parent is gone; return its exit code."""
     with suppress(OSError, AttributeError):  # not on Linux: somebody else reaps
         ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     told = _wake_on_signals()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from kvl_eval.cli.run_argument import results_dir
 from kvl_eval.options import COMMANDS, NameKind
+from kvl_eval.store.run_names import run_names
 
 if TYPE_CHECKING:
     from kvl_eval.tasks.base import Task
@@ -92,8 +94,7 @@ def _named() -> Iterable[Task]:
 
 
 def _runs(ctx: click.Context) -> Iterable[str]:
-    place = Path(str(ctx.params.get("results_dir") or os.environ.get("KVL_EVAL_RESULTS_DIR") or "results"))
-    runs = [path.parent.name for path in place.glob("*/run.json")]
+    runs = run_names(results_dir(ctx))
     return ("latest", *runs) if runs else ()
 
 

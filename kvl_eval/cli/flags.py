@@ -13,7 +13,9 @@ from click.shell_completion import CompletionItem
 from kvl_eval.cli.completion import completer, folders
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.help import command_help
+from kvl_eval.cli.run_argument import RUN, remember
 from kvl_eval.cli.table_option import TableOption
+from kvl_eval.cli.terminal import set_verbosity
 from kvl_eval.options import Argument, Command, Option, ValueKind, options_of
 from kvl_eval.options.commands import BY_NAME
 
@@ -30,6 +32,11 @@ class TableCommand(click.Command):
         name = command.name.split()[-1]
         super().__init__(name, callback=callback, params=[*parameters, _help_all(command)], context_settings=CONTEXT)
         self.command = command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command as quietly as `-q` and `-v` say."""
+        set_verbosity(ctx.params.get("verbose", 0) - ctx.params.get("quiet", 0))
+        return super().invoke(ctx)
 
     def get_help(self, ctx: click.Context) -> str:
         """The help without advanced options."""
@@ -55,7 +62,7 @@ def verb(group: click.Group, name: str) -> Callable[[Callback], click.Command]:
 
 def click_argument(argument: Argument) -> click.Argument:
     """A positional value."""
-    kind = click.Choice(argument.choices) if argument.choices else click.STRING
+    kind = RUN if argument.is_run else click.Choice(argument.choices) if argument.choices else click.STRING
     count = -1 if argument.many else 1
     return click.Argument(
         [argument.name],
@@ -73,6 +80,11 @@ def click_option(option: Option, *, has_default: bool = True) -> TableOption:
     if option.name == "config":
         return TableOption(
             option, names, multiple=True, type=click.Path(), callback=_load_config, is_eager=True, expose_value=False
+        )
+    if option.name == "results_dir":
+        default = _default(option, option.default)
+        return TableOption(
+            option, names, type=click.Path(), default=default, envvar=option.variable, is_eager=True, callback=remember
         )
     if option.kind is ValueKind.TOGGLE:
         return TableOption(option, [_toggle(flag) for flag in names], default=None)

@@ -19,13 +19,17 @@ from kvl_eval.cli.completion import script
 from kvl_eval.cli.config_file import placed
 from kvl_eval.cli.flags import CONTEXT, verb
 from kvl_eval.cli.help import command_help, overview
+from kvl_eval.cli.json_errors import INTERNAL, echo_error
 from kvl_eval.cli.options import Flags
-from kvl_eval.cli.terminal import echo, show_logs
+from kvl_eval.cli.run_argument import results_dir
+from kvl_eval.cli.terminal import begin, echo, show_logs
+from kvl_eval.cli.translation import translate
 from kvl_eval.cli.usage import typed_as, usage_error
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.options.commands import BY_NAME
 from kvl_eval.options.values import budgets, pairs
 from kvl_eval.printable import json_line, whole
+from kvl_eval.store.run_names import find_run
 
 
 class Verbs(click.Group):
@@ -122,7 +126,7 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
     include(include_path)
     paths = [Path(name) for name in runs]
     if table is not None:
-        return table_verb(table, paths, flags["include_demo"])
+        return table_verb(table, paths, flags["include_demo"], flags["as_json"])
     out = Path(flags["output_dir"]) if flags["output_dir"] else None
     pictures = flags["images"] != "none" and not flags["no_pictures"]
     switches = {"pictures": pictures, "demo": flags["include_demo"], "as_json": flags["as_json"]}
@@ -130,13 +134,13 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
 
 
 @verb(cli, "view")
-def view(run_folder: str | None, port: int, results_dir: str, include_path: tuple[str, ...], **_: Any) -> int:
+def view(run_folder: str | None, port: int, include_path: tuple[str, ...], **_: Any) -> int:
     """Open a run or a report in the browser."""
     from kvl_eval.cli.view import view_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return view_verb(None if run_folder is None else Path(run_folder), Path(results_dir), port)
+    return view_verb(None if run_folder is None else Path(run_folder), results_dir(), port)
 
 
 @verb(cli, "export")
@@ -150,7 +154,7 @@ def export(run_or_model: str, folder: str | None, include_path: tuple[str, ...],
         return export_model_verb(run_or_model, out, flags["as_json"])
     include(include_path)
     chosen = {name: flags[name] for name in ("format", "protocol", "as_json")}
-    return export_verb(Path(run_or_model), out=out, **chosen)
+    return export_verb(find_run(run_or_model, results_dir()), out=out, **chosen)
 
 
 @verb(cli, "verify")
@@ -196,13 +200,13 @@ def fetch(names: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, 
 
 
 @verb(cli, "list")
-def list_(what: str, results_dir: str, include_path: tuple[str, ...], as_json: bool, **_: Any) -> int:
+def list_(what: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """List tasks, models, runs or published results."""
     from kvl_eval.cli.list import list_verb
     from kvl_eval.tasks import include
 
     include(include_path, lambda error: click.echo(error.render(), err=True))
-    return list_verb(what, Path(results_dir), as_json)
+    return list_verb(what, Flags(flags), results_dir(), as_json)
 
 
 @verb(cli, "describe")
@@ -213,6 +217,14 @@ def describe(task: str, include_path: tuple[str, ...], as_json: bool, **flags: A
 
     include(include_path)
     return describe_verb(task, flags, as_json)
+
+
+@verb(cli, "new-task")
+def new_task(name: str, output_dir: str, builtin: bool, **flags: Any) -> int:
+    """Create a task file and its test from a template."""
+    from kvl_eval.cli.new_task import new_task_verb
+
+    return new_task_verb(name, Path(flags["from"]) if flags["from"] else None, Path(output_dir), builtin)
 
 
 @cli.group(cls=Verbs, context_settings=CONTEXT)
@@ -283,22 +295,29 @@ def completion(shell: str, **_: Any) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
     show_logs()
+    begin()
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        typed = sys.argv[1:] if arguments is None else list(arguments)
-        code = cli.main(args=list(_read(typed)), prog_name="kvl-eval", standalone_mode=False, obj=typed)
-    except KvlEvalError as error:
-        echo(whole(error.render()), err=True)
-        code = error.exit_code
+        translation = translate(_read(typed), cli)
+        for note in translation.notes:
+            echo(f"note: {note}", err=True)
+        code = cli.main(args=list(translation.argv), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
-    except click.ClickException as error:
-        echo(whole(usage_error(error).render()), err=True)
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (KvlEvalError, click.ClickException) as problem:
+        error = usage_error(problem) if isinstance(problem, click.ClickException) else problem
+        echo(whole(error.render()), err=True)
+        code = error.exit_code
+        echo_error(typed, error, code)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        code = 130
+        echo_error(typed, KeyboardInterrupt() if isinstance(stop, click.Abort) else stop, code)
+    except Exception as bug:
+        echo_error(typed, bug, INTERNAL)
+        raise
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,22 +6,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvl_eval.cli.documents import DocumentRow, TableDocument
 from kvl_eval.cli.terminal import echo
+from kvl_eval.decode import encode
 from kvl_eval.errors import UsageError
 from kvl_eval.printable import json_line, whole
 
 if TYPE_CHECKING:
     from kvl_eval.reports.comparison import Comparison
+    from kvl_eval.reports.leaderboard import PublishedTable
     from kvl_eval.reports.write import Format
 
 
-def table_verb(name: str, paths: Sequence[Path], include_demo: bool) -> int:
-    """Print one table of the report beside our column."""
-    from kvl_eval.reports.leaderboard import printed_table
+def table_verb(name: str, paths: Sequence[Path], include_demo: bool, as_json: bool) -> int:
+    """Print one published table with these runs added."""
+    from kvl_eval.reports.leaderboard import printed_table, published_table
     from kvl_eval.reports.runs import open_runs
 
-    echo(printed_table(name, open_runs(paths) if paths else [], include_demo))
+    runs = open_runs(paths) if paths else []
+    if as_json:
+        echo(json_line(encode(table_document(published_table(name, runs, include_demo)))))
+    else:
+        echo(printed_table(name, runs, include_demo))
     return 0
+
+
+def table_document(table: PublishedTable) -> TableDocument:
+    """The document of a published table."""
+    rows = [
+        DocumentRow(
+            benchmark=row.label,
+            unit=row.unit,
+            published=tuple(None if cell is None else cell.score.value for cell in row.published),
+            runs=tuple(None if cell is None else cell.row.score for cell in row.ours),
+        )
+        for row in table.rows
+    ]
+    runs = tuple(run.run_id for run in table.columns)
+    return TableDocument(title=table.title, systems=table.systems, runs=runs, rows=tuple(rows), notes=table.notes)
 
 
 def report_verb(

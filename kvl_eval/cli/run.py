@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvl_eval.backends.base import Backend
+from kvl_eval.cli import terminal
+from kvl_eval.cli.documents import plan_document, run_document
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
-from kvl_eval.decode import Json, encode_object
+from kvl_eval.decode import Json, encode
 from kvl_eval.errors import UsageError
-from kvl_eval.families import DEMO_NOTE
 from kvl_eval.model.registry import stored_family
 from kvl_eval.options.values import sample_ids
 from kvl_eval.printable import json_line, whole
@@ -21,21 +24,22 @@ from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import RUN_TABLE, Options
 from kvl_eval.run.runner import RunOutcome
-from kvl_eval.store.manifest import RunEntry
+from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.trust import AddressPlace
 
+if TYPE_CHECKING:
+    from kvl_eval.reports.warnings import ResultWarning
+    from kvl_eval.run.plan import Plan
+
 LARGE = 2 * 10**9  # bytes; a larger download needs --yes
-DEMO = """\
-{model}{where}: {note}.
-The real thing: kvl-eval run --task {tasks} --model kimi-vl-instruct"""
+MOST_WARNINGS = 5  # lines of warnings after a table
 
 
 def run_verb(flags: Flags, as_json: bool) -> int:
     """Plan, show the plan, and carry it out unless --dry-run."""
     from kvl_eval.run.large_data import bring_large, not_here
     from kvl_eval.run.plan import plan_run
-    from kvl_eval.run.plan_text import plan_text
     from kvl_eval.run.progress import Silent, make_progress
     from kvl_eval.run.runner import complete_run, resume_run, start_run
     from kvl_eval.run.same_run import same_runs
@@ -46,21 +50,20 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     check_include(place_of)
     config = configuration(flags)
     settle(contacts_of(config, place_of), records=True)
+    say_loading(config)
     dry, resume = flags.switch("dry_run"), flags.values["resume"]
     if not dry:
         bring_large(config)
     elif absent := not_here(config):
-        echo(f"notice: videos are not here yet: `kvl-eval fetch {','.join(absent)}`", err=True)
+        terminal.note(f"videos are not downloaded yet; run `kvl-eval fetch {','.join(absent)}`")
     backend = make(config, fetch=not dry)
     plan = (plan_run if dry or resume else plan_warm)(config, backend)
-    if stored_family(config.family).is_demo:
-        where = " on the bundled mini split" if all(task.split == "mini" for task in config.tasks) else ""
-        tasks = ",".join(task.task for task in config.tasks)
-        echo(DEMO.format(model=backend.name, where=where, note=DEMO_NOTE, tasks=tasks), err=True)
-    echo(plan_text(plan), err=not dry)
+    show_plan(plan, dry=dry, as_json=as_json)
     if dry:
+        if as_json:
+            echo(json_line(encode(plan_document(plan))))
         return 0
-    progress = make_progress(quiet=flags.switch("no_progress") or as_json)
+    progress = make_progress(quiet=flags.switch("no_progress"), verbosity=terminal.verbosity())
     same = [] if resume is False else same_runs(plan)
     if any([break_lock(RunFolder.open(run.path), flags) for run in same]):
         same = same_runs(plan)
@@ -80,7 +83,7 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
     """The newest run of the same plan that no other process works on, told of; None where a new one is to begin."""
     for run in same:
         if run.status == "running":
-            echo(f"note: the same run is in progress in {run.path}", err=True)
+            terminal.note(f"the same run is in progress in {run.path}")
     free = [run for run in same if run.status in ("planned", "interrupted", "finished")]
     if not free:
         return None
@@ -111,7 +114,7 @@ def resume_verb(path: Path, flags: Flags) -> int:
     outcome = resume_run(
         run,
         make_trusted,
-        make_progress(quiet=flags.switch("no_progress") or as_json),
+        make_progress(quiet=flags.switch("no_progress"), verbosity=terminal.verbosity()),
         changes=_changes(run.folder.manifest.config, flags),
         rerun=_rerun(flags.text("rerun")),
         handle_signals=True,
@@ -165,17 +168,58 @@ def _check_repeated(config: RunConfig, flags: Flags) -> None:
             )
 
 
-def show(outcome: RunOutcome, as_json: bool) -> int:
-    """Print the final table (or results.json) and what to do next; returns the exit code."""
-    from kvl_eval.reports.table import final_table
+def say_loading(config: RunConfig) -> None:
+    """Print what the scores of a demo are not, and what is loaded."""
+    from kvl_eval.backends import resolve_model
+    from kvl_eval.reports.warnings import DEMO
+    from kvl_eval.run.plan_text import demo_note, loading_text
 
+    entry = resolve_model(config.model)
+    if stored_family(config.family).is_demo:
+        terminal.note(demo_note(entry.name))
+        terminal.mark_said(DEMO)
+    if text := loading_text(entry):
+        terminal.step(text)
+
+
+def show_plan(plan: Plan, *, dry: bool, as_json: bool = False) -> None:
+    """Print the plan: on standard output where it is the result; warnings and notes come before it."""
+    from kvl_eval.reports.warnings import planned_warnings, warning_lines
+    from kvl_eval.run.manifest import manifest_of
+    from kvl_eval.run.plan_text import DRY, plan_notes, plan_text
+
+    for text in warning_lines(planned_warnings(manifest_of(plan, datetime.now().astimezone()))):
+        terminal.warn(text)
+    for note in plan_notes(plan):
+        (terminal.warn if note.kind == "warning" else terminal.note)(note.text)
+    text = plan_text(plan, DRY if dry else None, details=terminal.verbosity() > 0)
+    (terminal.result if dry and not as_json else terminal.step)(text)
+
+
+def show(outcome: RunOutcome, as_json: bool) -> int:
+    """Print the final table (or results.json), warnings and what to do next; returns the exit code."""
+    from kvl_eval.reports.table import final_table
+    from kvl_eval.reports.warnings import run_warnings
+
+    warnings = run_warnings(outcome.folder, outcome.results)
     if as_json:
-        about = {"folder": str(outcome.folder.path), "exit_code": outcome.exit_code}
-        echo(json_line({**encode_object(outcome.results), **about}))
+        terminal.result(json_line(run_document(outcome, warnings)))
     else:
-        echo(final_table(outcome.results))
-    echo(whole(outcome.message), err=True)
+        terminal.result(final_table(outcome.results, terminal.table_width()))
+    show_warnings([warning for warning in warnings if warning.text not in outcome.told])
+    terminal.step(outcome.message)
     return outcome.exit_code
+
+
+def show_warnings(warnings: Sequence[ResultWarning]) -> None:
+    """Print the warnings that were not printed before the run: five lines at most, and how many more there are."""
+    from kvl_eval.reports.warnings import warning_lines
+
+    lines = [text for text in warning_lines(warnings) if not terminal.is_said(text)]
+    for text in lines[:MOST_WARNINGS]:
+        terminal.warn(text)
+    if len(lines) > MOST_WARNINGS and terminal.verbosity() > -2:
+        echo(f"... and {len(lines) - MOST_WARNINGS} more in the report", err=True)
 
 
 def make(config: RunConfig, *, fetch: bool = True) -> Backend:
@@ -200,11 +244,12 @@ def configuration(flags: Flags) -> RunConfig:
     named = select(names)
     family = family_of(model, chosen.settings.engine)
     if notice := chosen_backend(model, chosen.settings).notice:
-        echo(f"notice: {notice}", err=True)
+        terminal.note(notice)
     tasks = select(names, bundled=answers_bundled(family.family, chosen))
     runs = {task.name for task in tasks}
     if left_out := [task.name for task in named if task.name not in runs]:
-        echo(f"notice: no bundled split, left out: {', '.join(left_out)}", err=True)
+        verb = "has" if len(left_out) == 1 else "have"
+        terminal.note(f"skipping {', '.join(left_out)}: {verb} no bundled split")
     return resolve(model, family, tasks, chosen)
 
 

@@ -93,6 +93,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     from kvl_eval.reports.task_view import protocol_views
     from kvl_eval.scoring.rescore import rescore
     from kvl_eval.scoring.run_reader import RunReader
+    from kvl_eval.store.run_list import write_index
 
     code, scored, protocol = 0, [], flags.text("protocol")
     for path in paths:
@@ -101,6 +102,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         _restore_config(run)
         _ask_judge(run, flags, quiet=as_json)
         results = rescore(run, protocol, score_view(flags.text("score_view")))
+        write_index(run.folder.path.parent, run.folder.disk)
         wanted = [row for row in results.rows if row.protocol in _asked(row, protocol)]
         scored.append(replace(results, rows=tuple(wanted)))
         code = max(code, _exit_code(wanted, protocol))

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from kvl_eval.decode.text import Json
 
 Others = Mapping[str, Json]
-"""Fields that a type does not know, kept to be written again."""
+"""Fields that a type does not know, kept for writing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The least and the largest value of a number, for `Annotated`. None is no bound."""
+    """The least and the largest value of a number, for `Annotated`. None means no bound."""
 
     least: int | float | None = None
     largest: int | float | None = None
@@ -29,7 +29,7 @@ class Length:
 
 
 Count = Annotated[int, Between(0, 2**53)]
-"""A number of things."""
+"""A count."""
 
 
 def omitted(default: Any = None) -> Any:
@@ -48,7 +48,7 @@ def renamed(former: str, default: Any = MISSING) -> Any:
 
 
 def not_stored(default: Any = None) -> Any:
-    """A field that is neither read nor written."""
+    """A field that is not read and not written."""
     return _field(default, {"stored": False}, compare=False)
 
 

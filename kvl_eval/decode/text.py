@@ -26,8 +26,8 @@ _SUSPECT = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}|NaN|Infinity")  # what may 
 class ReadLimits:
     """What is read at most: bytes, objects and lists inside each other, values (what YAML repeats counts again).
 
-    With `keeps_large`, numbers beyond the limits stand for themselves until a type refuses them: in fields that nobody
-    decodes they do no harm.
+    With `keeps_large`, numbers beyond the limits stand for themselves until a type refuses them: in fields that no type
+    reads they do no harm.
     """
 
     size: int = 256 << 20
@@ -70,7 +70,7 @@ def read_json(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> Json:
         else:
             value = json.loads(text)
     except ValueError as error:
-        raise _malformed(f"is no JSON: {error}") from None
+        raise _malformed(f"is not JSON: {error}") from None
     except (RecursionError, MemoryError):
         raise _too_deep(limits) from None
     if data.count(b"{") + data.count(b"[") > limits.nesting or _SUSPECT.search(data):
@@ -96,11 +96,11 @@ def read_yaml(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> Json:
                 raise _too_deep(limits)
         value = yaml.load(text, Loader=_yaml_loader())
     except yaml.YAMLError as error:
-        raise _malformed(f"is no YAML: {' '.join(str(error).split())}") from None
+        raise _malformed(f"is not YAML: {' '.join(str(error).split())}") from None
     except (RecursionError, MemoryError):
         raise _too_deep(limits) from None
     except (ValueError, TypeError) as error:  # an integer of too many digits, a key that is a list
-        raise _malformed(f"is no YAML: {error}") from None
+        raise _malformed(f"is not YAML: {error}") from None
     check(value, "", limits)
     return cast("Json", value)
 
@@ -121,11 +121,11 @@ def _yaml_loader() -> Any:
 
 def _text(data: bytes, limits: ReadLimits) -> str:
     if len(data) > limits.size:
-        raise _malformed(f"has {len(data):,} bytes, wanted at most {limits.size:,}")
+        raise _malformed(f"has {len(data):,} bytes, expected at most {limits.size:,}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _malformed(f"is no UTF-8: byte 0x{data[error.start]:02x} at {error.start}") from None
+        raise _malformed(f"is not UTF-8: byte 0x{data[error.start]:02x} at {error.start}") from None
 
 
 def _integer(text: str) -> int | LargeNumber:
@@ -145,7 +145,7 @@ class _Node(NamedTuple):
 
 
 def check(value: Any, path: str, limits: ReadLimits) -> None:
-    """Raises DecodeError for what is no JSON value, too large a number, or too deep; never recurses."""
+    """Raises DecodeError for anything but a JSON value, a number too large, or a value too deep; never recurses."""
     level, depth, total = [_Node(path, value)], 0, 1
     while level:
         for child in level:
@@ -203,15 +203,15 @@ def _malformed(what: str) -> DecodeError:
 
 
 def _too_deep(limits: ReadLimits) -> DecodeError:
-    return _malformed(f"is nested too deeply: wanted at most {limits.nesting} objects and lists inside each other")
+    return _malformed(f"is nested too deeply: expected at most {limits.nesting} levels")
 
 
 def _too_many(limits: ReadLimits) -> DecodeError:
-    return _malformed(f"holds more than {limits.most_values:,} values")
+    return _malformed(f"contains more than {limits.most_values:,} values")
 
 
 def wrong_value(path: str, value: Any, wanted: str) -> DecodeError:
-    return DecodeError("input.form", f"{path + ': ' if path else ''}{shown(value)}, wanted {wanted}")
+    return DecodeError("input.form", f"{path + ': ' if path else ''}{shown(value)}, expected {wanted}")
 
 
 def shown(value: Any) -> str:

@@ -36,7 +36,7 @@ Reader = Callable[[Any], Any]
 def decode(kind: type[T], value: object, path: str = "") -> T:
     """`value` as `kind`. `path` is what `value` itself is called in errors.
 
-    Raises: DecodeError `input.form`, such as `usage.completion_tokens: "many", wanted an integer up to 2^53`.
+    Raises: DecodeError `input.form`, such as `usage.completion_tokens: "many", expected an integer up to 2^53`.
     """
     try:
         return cast("T", _reader(cast("Any", kind))(value))
@@ -44,7 +44,7 @@ def decode(kind: type[T], value: object, path: str = "") -> T:
         for step in reversed(wrong.steps):
             path = join_path(path, step)
         if wrong.value is _ABSENT:
-            raise DecodeError("input.form", f"{path} is missing, wanted {wrong.wanted}") from None
+            raise DecodeError("input.form", f"{path} is missing, expected {wrong.wanted}") from None
         raise wrong_value(path, wrong.value, wrong.wanted) from None
 
 

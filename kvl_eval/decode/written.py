@@ -65,7 +65,7 @@ def _write(value: Any) -> Any:
         return _write_object(value)
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 class _WrittenField(NamedTuple):

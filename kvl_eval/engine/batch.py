@@ -2,7 +2,7 @@
 
 A step prefills waiting prompts, many in one pass and long ones in chunks, and decodes one token of every stream that
 runs; pictures of the prompts of a pass are encoded in one call of the vision tower. Both halves of a step are the same
-three verbs: the schedule says who is due (`Schedule`), the model runs, and what came of it goes back to the streams.
+three verbs: the schedule picks what is due (`Schedule`), the model runs, and what came of it goes back to the streams.
 """
 
 from __future__ import annotations

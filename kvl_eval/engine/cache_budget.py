@@ -33,9 +33,9 @@ def page_limit(pool: PagePool, context: int, gigabytes: float | None = None) -> 
     if pages < 1:
         raise ConfigError(
             "config.kv_cache_gb",
-            f"--kv-cache-gb {gigabytes:g} holds no page of the KV cache",
+            f"--kv-cache-gb {gigabytes:g} is too small for one page of the KV cache",
             why=f"{pool.page_size} tokens take {page:,} bytes",
-            fix="give more, or leave it out",
+            fix="raise --kv-cache-gb or remove it",
         )
     return pages
 

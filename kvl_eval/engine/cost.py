@@ -87,7 +87,7 @@ def tried_speed(shape: CostShape, dtype: str, device: str) -> Speed:
 
 
 def _seconds(action: Callable[[], None]) -> float:
-    """The quickest of some tries, after one that warms up."""
+    """The quickest of some runs, after a warm-up."""
     found = []
     for _ in range(TRIES + 1):
         begin = time.perf_counter()

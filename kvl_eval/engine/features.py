@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class FeatureShelf:
     """Features by what the pictures are; repeats, budgets and requests with the same pictures share them.
 
-    Whoever needs some joins under their name and leaves in the end. The last one to leave drops them; whoever comes to
-    need them first puts them here.
+    A request joins under the name of the features it needs and leaves in the end. The last one to leave drops them; the
+    first one to need them puts them here.
     """
 
     def __init__(self) -> None:

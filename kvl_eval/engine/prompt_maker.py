@@ -182,6 +182,6 @@ def _flat(groups: Groups) -> tuple[PreparedImage, ...]:
 
 
 def _chat_message(role: str, parts: Iterable[object]) -> Turn:
-    """A turn for the chat template; whatever is no text is a picture."""
+    """A turn for the chat template; everything but text is an image."""
     content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
     return {"role": role, "content": content}

@@ -153,17 +153,17 @@ def overflow(tokens: int, pool: PagePool, prompt: int | None = None) -> SampleEr
     what = f"a prompt of {tokens} tokens" if prompt is None else f"a prompt of {prompt} tokens and its answer"
     return SampleError(
         "context_overflow",
-        f"{what} takes more than the {pool.limit * pool.page_size} tokens that the KV cache holds",
-        why=f"{tokens} tokens are needed so far, with nobody else in the cache",
-        fix="raise --kv-cache-gb, use smaller pictures, or allow fewer new tokens",
+        f"{what} takes more than the {pool.limit * pool.page_size} tokens of the KV cache",
+        why=f"the sample needs {tokens} tokens even with the cache to itself",
+        fix="raise --kv-cache-gb, lower --max-pixels or lower --max-new-tokens",
     )
 
 
 def out_of_memory(tokens: int) -> SampleError:
     return SampleError(
         "oom",
-        f"not enough memory for a prompt of {tokens} tokens, even alone and a second time",
-        fix="use smaller pictures, a smaller --max-new-tokens or --dtype bfloat16, or a device with more memory",
+        f"out of memory for a prompt of {tokens} tokens, even when retried alone",
+        fix="lower --max-pixels or --max-new-tokens, use --dtype bfloat16 or a device with more memory",
     )
 
 
@@ -171,6 +171,6 @@ def not_finite() -> SampleError:
     return SampleError(
         "nan",
         "the model computed NaN or infinite logits",
-        why="the weights are damaged or a number format overflowed",
-        fix="`kvl-eval check model`, or try --dtype float32",
+        why="the weights are damaged, or the data type overflowed",
+        fix="run `kvl-eval check model`, or use --dtype float32",
     )

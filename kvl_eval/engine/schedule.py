@@ -1,4 +1,4 @@
-"""Who is prefilled next, who runs and who waits: the state of a batch, which knows nothing of a model.
+"""What is prefilled next, what runs and what waits: the state of a batch, which knows nothing of a model.
 
 A prompt is prefilled once for all its repeats and budgets, which share its pages. Prompts that begin alike (the same
 document, another question) share the full pages of what is alike, as long as one of them is in the cache when the next
@@ -6,7 +6,7 @@ one enters.
 
 A prompt enters when there are pages for it and one more for everybody else. Where pages run out in mid-flight, the
 youngest stream gives its own back and waits; what it had generated is not lost but prefilled behind its prompt. The
-oldest stream never has to wait, so all come to an end. What does not fit even alone fails, and nobody else.
+oldest stream never has to wait, so all come to an end. Only a sample that does not fit alone fails.
 
 Where memory itself runs out in a pass of many prompts, they are prefilled one by one from then on. Else every stream
 gives up its pages and waits; half as many rows are tried. What had the batch for itself is tried alone once more, then
@@ -301,7 +301,7 @@ class Schedule:
         self.requeue(group)
 
     def _free_memory(self) -> None:
-        """Give memory back, and that of the cache too if nobody uses it."""
+        """Give memory back, and that of the cache too if it is unused."""
         if not self.pool.used:
             self.pool.drop()
         gc.collect()

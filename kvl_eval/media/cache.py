@@ -3,7 +3,7 @@
 An entry is one file named by the hash of its key: a zip archive, stored without compression, of PNG pictures and one
 JSON list of facts. It is written beside its place and renamed when complete, so that a reader sees all of it or
 nothing, however many runs share the folder; a run that reads an entry another run evicts keeps its open file. Each
-entry is checked against the archive's checksums before it is used, and a broken one is removed and made anew.
+entry is checked against the archive's checksums before it is used, and a broken one is removed and made again.
 
 Least recently used goes first: reading sets a file's modification time, and every `publish` that takes the folder over
 its limit removes the oldest until a tenth is free. Of runs that write at the same time each counts for itself, so the
@@ -64,7 +64,9 @@ class MediaCache:
 
     def __post_init__(self) -> None:
         if self.limit < 1:
-            raise ConfigError("config.cache", f"a cache of {self.limit} bytes", fix="leave the cache away instead")
+            raise ConfigError(
+                "config.cache", f"invalid size of the media cache: {self.limit} bytes", fix="use a positive size"
+            )
 
     def pictures(self, key: Mapping[str, object], make: Iterable[CachedPicture]) -> Iterator[CachedPicture]:
         """The pictures under a key: from the folder, or else from `make`, which are kept as they pass.
@@ -145,7 +147,7 @@ class _Draft:
             os.close(handle)
             return _Draft(target, Path(name), zipfile.ZipFile(name, "w"), [])
         except OSError as error:
-            log.warning("the media cache cannot be written: %s", error)
+            log.warning("cannot write the media cache: %s", error)
             return None
 
     def add(self, image: Image.Image, facts: PictureFacts) -> bool:
@@ -155,7 +157,7 @@ class _Draft:
         try:
             self.archive.writestr(_member(len(self.facts)), buffer.getvalue())
         except OSError as error:
-            log.warning("the media cache cannot be written: %s", error)
+            log.warning("cannot write the media cache: %s", error)
             self.drop()
             return False
         self.facts.append(facts)
@@ -167,7 +169,7 @@ class _Draft:
             self.archive.close()
             os.replace(self.path, self.target)
         except OSError as error:
-            log.warning("the media cache cannot be written: %s", error)
+            log.warning("cannot write the media cache: %s", error)
             self.drop()
             return False
         return True
@@ -193,7 +195,7 @@ def _open(path: Path) -> zipfile.ZipFile | None:
         broken = stored.testzip() if names == {*stored.namelist()} - {FACTS} else FACTS
         if broken is None:
             return stored
-        raise ValueError(f"{broken} does not agree with its checksum")
+        raise ValueError(f"{broken} does not match its checksum")
     except _BROKEN as error:
         stored.close()
         _remove(path, error)
@@ -207,7 +209,7 @@ def _facts(stored: zipfile.ZipFile) -> list[PictureFacts]:
 
 
 def _remove(path: Path, error: Exception) -> None:
-    log.warning("a broken entry of the media cache is removed: %s: %s", path.name, error)
+    log.warning("removed a broken entry of the media cache: %s: %s", path.name, error)
     with contextlib.suppress(OSError):
         path.unlink()
 

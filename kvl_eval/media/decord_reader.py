@@ -1,4 +1,4 @@
-"""decord as a decoder: `CHUNK` frames are decoded, then it is opened anew, which bounds its memory.
+"""decord as a decoder: `CHUNK` frames are decoded, then it is reopened, which bounds its memory.
 
 A reader that stays open decodes ahead without bound (dmlc/decord issue 208). On some damaged files decord 0.6.0 waits
 for ever inside its own code: only the time limit of a worker process ends that.
@@ -26,14 +26,14 @@ def _open_decord(path: Path, name: str) -> Any:
         raise corrupt(name, f"decord is not installed: {error}") from None
     with open(path, "rb") as file:
         if file.read(189)[::188] == b"GG":
-            raise corrupt(name, "decord counts the frames of MPEG transport streams wrongly")
+            raise corrupt(name, "decord miscounts the frames of MPEG transport streams")
     decord.logging.set_level(decord.logging.FATAL)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
     except (decord.DECORDError, RuntimeError, OSError) as error:
         raise corrupt(name, _first_line(error)) from None
     if not len(reader):
-        raise corrupt(name, "its video stream holds no frames")
+        raise corrupt(name, "its video stream has no frames")
     return reader
 
 

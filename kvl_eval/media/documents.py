@@ -110,11 +110,11 @@ def read_document(ref: PdfRef) -> bytes:
                 data = file.read(MAX_BYTES + 1)
             except OSError as error:
                 why = error.strerror
-                raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=why) from None
+                raise MediaError("media.missing", f"cannot read {ref.name}", where=str(path), why=why) from None
     if not data:
         raise _corrupt(ref.name, "0 bytes")
     if len(data) > MAX_BYTES:
-        raise MediaError("media.too_large", f"{ref.name} is too large: over {MAX_BYTES} bytes")
+        raise MediaError("media.too_large", f"{ref.name} is too large: more than {MAX_BYTES} bytes")
     return data
 
 
@@ -126,7 +126,7 @@ def _opened(data: bytes, name: str) -> Iterator[Any]:
         pdf = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         encrypted = "assword" in str(error)
-        raise _corrupt(name, "it needs a password" if encrypted else str(error)) from None
+        raise _corrupt(name, "it is password-protected" if encrypted else str(error)) from None
     try:
         _begin_forms(pdf)
         if not len(pdf):
@@ -174,7 +174,7 @@ def _size(width: float, height: float, dpi: int, name: str) -> tuple[int, int]:
     across, down = math.ceil(width * dpi / 72), math.ceil(height * dpi / 72)
     if across * down > LARGE:
         raise MediaError(
-            "media.too_large", f"{name} is too large: {across} x {down} pixels, the limit is {LARGE} pixels"
+            "media.too_large", f"{name} is too large: {across} x {down} pixels; the limit is {LARGE} pixels"
         )
     if across < 1 or down < 1:
         raise _corrupt(name, f"a page of {width} x {height} points")
@@ -203,4 +203,4 @@ def _rendered(pdf: Any, number: int, name: str, dpi: int, shrink: Shrink | None)
 
 
 def _corrupt(name: str, why: str) -> MediaError:
-    return MediaError("media.corrupt", f"{name} cannot be read", why=why)
+    return MediaError("media.corrupt", f"cannot read {name}", why=why)

@@ -20,7 +20,7 @@ def fit_limit(
 
     Args:
         sizes:         (width, height) of the pictures as their files have them.
-        text_tokens:   of everything in the prompt that is no picture, the marks around each picture included.
+        text_tokens:   of everything in the prompt but images, the marks around each image included.
         answer_tokens: most new tokens.
         config:        its limit is tried first, and nothing above it.
     """
@@ -63,7 +63,7 @@ def within_pixels(config: PictureRule, max_pixels: int | None) -> PictureRule:
     limit = max_pixels // config.patch_pixels
     if limit < 1:
         raise ConfigError(
-            "config.max_pixels", f"--max-pixels is {max_pixels}", fix=f"give at least {config.patch_pixels}"
+            "config.max_pixels", f"--max-pixels {max_pixels} is too small", fix=f"use at least {config.patch_pixels}"
         )
     return limited(config, limit)
 
@@ -72,7 +72,7 @@ def overflow(sizes: Sequence[Size], text_tokens: int, answer_tokens: int, contex
     """The error of a sample whose pictures fit under no limit."""
     return PromptError(
         "context_overflow",
-        f"{len(sizes)} pictures, {text_tokens} tokens of text and up to {answer_tokens} new ones exceed the context of "
-        f"{context} even at {LADDER[-1]} patches a picture",
-        fix="lower --frames, --max-new-tokens or --answer-tokens, or leave the sample out",
+        f"{len(sizes)} images, {text_tokens} text tokens and {answer_tokens} new tokens exceed the context of "
+        f"{context} even at {LADDER[-1]} patches per image",
+        fix="lower --frames, --max-new-tokens or --answer-tokens, or skip the sample",
     )

@@ -63,7 +63,7 @@ def picture_formats() -> tuple[str, ...]:
 
 
 def picture_format(data: bytes) -> str | None:
-    """`HEIC`, `SVG`, ...: what the bytes of a picture that cannot be read are; None where nobody knows."""
+    """`HEIC`, `SVG`, ...: the format of an unreadable image; None where it is unknown."""
     if data[4:8] == b"ftyp" and data[8:12] in _BRANDS:
         return _BRANDS[data[8:12]]
     name = _signed(data, _OTHERS) or _markup(data)

@@ -49,10 +49,12 @@ class FrameSampling:
         """Raises ConfigError for an unknown rule or counts that cannot be."""
         n, fps = self.n, self.fps
         if self.rule not in RULES:
-            raise ConfigError("config.frames", f"no frame sampling {self.rule!r}", fix=f"one of {', '.join(RULES)}")
+            raise ConfigError(
+                "config.frames", f"unknown frame sampling {self.rule!r}", fix=f"use one of {', '.join(RULES)}"
+            )
         if (n is not None and n < 1) or (fps is not None and not fps > 0):
             raise ConfigError(
-                "config.frames", f"cannot sample {n} frames at {fps} frames a second", fix="give 1 or more"
+                "config.frames", f"cannot sample {n} frames at {fps} frames per second", fix="use at least 1"
             )
 
 
@@ -61,7 +63,7 @@ def frame_indices(sampling: FrameSampling, total: int, video_fps: float) -> list
 
     Args:
         total:     frames of the video.
-        video_fps: its average frames a second, as its header says.
+        video_fps: its average frames per second, as its header says.
     """
     rule, n, fps, duration = sampling.rule, sampling.n, sampling.fps, sampling.duration
     count = DEFAULT_FRAMES if n is None else n

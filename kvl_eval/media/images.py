@@ -105,7 +105,7 @@ class ImagePrep:
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
-            raise ConfigError("config.image_prep", f"no image preparation {self.style!r}", fix=" or ".join(STYLES))
+            raise ConfigError("config.image_prep", f"unknown image preparation {self.style!r}", fix=" or ".join(STYLES))
 
     @property
     def opening(self) -> Opening:
@@ -188,7 +188,7 @@ def read_bytes(ref: ImageRef) -> bytes:
     if ref.archive is not None:
         return _checked(_member_bytes(ref), ref.name)
     if ref.path is None:
-        raise MediaError("media.missing", f"{ref.name}: the row holds no picture")
+        raise MediaError("media.missing", f"{ref.name}: the row has no image")
     return _checked(_file_bytes(safe_path(ref.path, ref.root, ref.name), ref.name), ref.name)
 
 
@@ -216,10 +216,10 @@ def safe_path(path: str, root: str | None, name: str) -> Path:
     text = path.replace("\\", "/")
     outside = MediaError(
         "media.path_outside",
-        f"{name}: {path!r} does not lie in the data folder",
+        f"{name}: the path {path!r} points outside the data folder",
         where=root,
-        why="pictures are opened only by a relative path inside their data folder, and never fetched",
-        fix="put the files below the data folder and name them relative to it",
+        why="images are opened only by a relative path inside the data folder, and never downloaded",
+        fix="put the files in the data folder and use paths relative to it",
     )
     if root is None or "\0" in path or text.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text):
         raise outside
@@ -227,7 +227,7 @@ def safe_path(path: str, root: str | None, name: str) -> Path:
         folder = Path(os.path.realpath(root))
         real = Path(os.path.realpath(folder / PurePosixPath(text)))
     except ValueError:  # a name that no file can have
-        raise MediaError("media.missing", f"{name} does not exist", where=root) from None
+        raise MediaError("media.missing", f"no such file: {name}", where=root) from None
     if not any(real.is_relative_to(home) for home in (folder, *_hub_blobs(Path(root)))):
         raise outside
     return real
@@ -259,13 +259,13 @@ def open_image(data: bytes, name: str, opening: Opening = AS_REFERENCE, *, blind
         notes.append(said)
     if orientation != 1:
         turned = orientation is not None and (style == "reference" or image.format == "TIFF")
-        number = "that cannot be read" if orientation is None else orientation
+        number = "(unreadable)" if orientation is None else orientation
         notes.append(f"EXIF orientation {number} {'' if turned else 'not '}applied")
         marks.append(flags.EXIF_APPLIED if turned else flags.EXIF_IGNORED)
     if style == "reference":
         image = upright(image, orientation)
     if image.mode not in ("1", "L", "P", "RGB"):
-        notes.append(f"{image.mode} to 8-bit grey" if image.mode in WIDE_GREY else f"mode {image.mode}")
+        notes.append(f"{image.mode} to 8-bit gray" if image.mode in WIDE_GREY else f"mode {image.mode}")
     if blind:
         return OpenedImage(image=Image.new("RGB", image.size, BLIND), size=image.size, notes=(*notes, "blind"))
     if image.mode in WIDE_GREY:
@@ -302,14 +302,14 @@ def _begun(data: bytes, name: str, opening: Opening) -> Image.Image:
 def _unread(data: bytes, name: str) -> MediaError:
     form = picture_format(data)
     if form is None or form in picture_formats():
-        known = f"no picture in a known format ({', '.join(picture_formats())})"
+        known = f"not an image in a known format ({', '.join(picture_formats())})"
         return MediaError(
-            "media.corrupt", f"{name} cannot be decoded", why=known if form is None else f"a broken {form}"
+            "media.corrupt", f"{name} cannot be decoded", why=known if form is None else f"a damaged {form}"
         )
     return MediaError(
         "media.corrupt",
         f"{name} cannot be decoded",
-        why=f"{form} images are not read; convert to PNG or JPEG",
+        why=f"{form} images are not supported; convert to PNG or JPEG",
         fix="convert it to PNG or JPEG",
     )
 
@@ -337,7 +337,7 @@ def _file_bytes(path: Path, name: str) -> bytes:
         try:
             return file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise MediaError("media.missing", f"{name} cannot be read", where=str(path), why=error.strerror) from None
+            raise MediaError("media.missing", f"cannot read {name}", where=str(path), why=error.strerror) from None
 
 
 def _member_bytes(ref: ImageRef) -> bytes:
@@ -352,13 +352,13 @@ def _member_bytes(ref: ImageRef) -> bytes:
             with opened.open(member) as file:
                 return file.read(MAX_BYTES + 1)
     except (FileNotFoundError, KeyError):
-        raise MediaError("media.missing", f"{ref.name} is not there", where=where) from None
+        raise MediaError("media.missing", f"{ref.name} is missing", where=where) from None
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:
-        raise MediaError("media.corrupt", f"{ref.name} cannot be read", where=where, why=str(error)) from None
+        raise MediaError("media.corrupt", f"cannot read {ref.name}", where=where, why=str(error)) from None
 
 
 def _too_large(name: str, size: str, limit: str) -> MediaError:
-    return MediaError("media.too_large", f"{name} is too large: {size}, the limit is {limit}")
+    return MediaError("media.too_large", f"{name} is too large: {size}; the limit is {limit}")
 
 
 def _hub_blobs(root: Path) -> list[Path]:

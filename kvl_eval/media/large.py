@@ -22,8 +22,8 @@ def too_many_pixels(name: str, size: tuple[int, int], most: int) -> MediaError:
     return MediaError(
         "media.too_large",
         f"{name} is too large: {size[0]} x {size[1]} = {size[0] * size[1]} pixels",
-        why=f"the limit is {most} pixels; --max-image-pixels raises it",
-        fix=f"--max-image-pixels {size[0] * size[1]}",
+        why=f"the limit is {most} pixels (--max-image-pixels)",
+        fix=f"raise it with --max-image-pixels {size[0] * size[1]}",
     )
 
 

@@ -110,8 +110,8 @@ def _float_grey(values: NDArray[np.float32], name: str) -> tuple[Image.Image, tu
         return Image.fromarray(values.astype(np.uint8)), ()
     raise MediaError(
         "media.unsupported",
-        f"{name}: floating-point grey from {low:g} to {high:g}",
-        why="0..1 and 0..255 are read",
+        f"{name}: unsupported range of floating-point gray, from {low:g} to {high:g}",
+        why="supported ranges: 0 to 1, 0 to 255",
         fix="convert it to an 8-bit PNG",
     )
 

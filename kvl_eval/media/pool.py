@@ -1,7 +1,7 @@
 """Worker processes that prepare media ahead of the model, so that a hanging or crashing decoder costs one sample only.
 
 Each worker is a process with a pipe of its own and a thread here that waits for it: a death is an end of file on that
-pipe and touches nobody else, whether the worker was busy or idle. A process is started by its first job or by
+pipe and affects no other, whether the worker was busy or idle. A process is started by its first job or by
 `warm_up`, as `python -m kvl_eval.media.worker`: nothing of a program that runs threads and an accelerator is copied,
 nor is its script imported again. Workers import numpy and Pillow, never torch, and end when the program does, however
 it ends.
@@ -117,12 +117,12 @@ class MediaPool(Generic[Job, Result]):
         if not any(other.ever_ready for other in self._workers):
             self._go_in_process(why)
             return _unwrapped(outcome(self._work, job))  # type: ignore[no-any-return]
-        raise SampleError("worker_died", "the process that prepared the media died twice", why=why)
+        raise SampleError("worker_died", "the media worker crashed twice on this sample", why=why)
 
     def _go_in_process(self, why: str) -> None:
         if not self._in_process:
             log.warning(
-                "worker processes cannot be started (%s): media are prepared in this process; --num-workers 0 says so",
+                "cannot start worker processes (%s): media are decoded in this process, as with --num-workers 0",
                 why,
             )
         self._in_process = True
@@ -133,7 +133,7 @@ class _WorkerDied(Exception):
 
 
 class _Worker:
-    """One process and the pipe to it; started anew after a death. Used by one thread at a time."""
+    """One process and the pipe to it; restarted after a crash. Used by one thread at a time."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         self.ever_ready = False
@@ -170,7 +170,7 @@ class _Worker:
             code = self.stop(grace=0.2)  # one that died by itself keeps its own exit code
             raise _WorkerDied(f"exit code {code}" if self._ready else f"it did not start, exit code {code}") from None
         self.stop()
-        raise SampleError("timeout", f"preparing the media took longer than {timeout:g} s")
+        raise SampleError("timeout", f"decoding the media took longer than {timeout:g} s", fix="raise --timeout")
 
     def _wait_until_ready(self, pipe: Connection) -> None:
         """Raises: EOFError, if the process ended; _WorkerDied, if it does not come up or cannot take the work."""

@@ -49,10 +49,10 @@ def probe(path: Path, name: str) -> VideoIndex:
     with container:
         packets = _packets(container, stream)
         if not any(packet.is_key for packet in packets):
-            raise corrupt(name, "its video stream holds no keyframe")
+            raise corrupt(name, "its video stream has no keyframe")
         times, tick = sorted(packet.shown for packet in packets if not packet.is_discard), float(stream.time_base)
         if not times:
-            raise corrupt(name, "its edit list shows no frame")
+            raise corrupt(name, "its edit list selects no frame")
         span = (times[-1] - times[0]) * tick
         fps = float(stream.average_rate or 0) or (len(times) - 1) / (span or 1.0) or 1.0
         stored = len(packets)
@@ -145,10 +145,10 @@ def _stored(path: Path, name: str) -> int:
 def _header_notes(container: Any, stream: Any, frames: int, seconds: float) -> list[str]:
     notes = []
     if stream.frames and abs(stream.frames - frames) > 1:
-        notes.append(f"header names {stream.frames} frames, the file holds {frames}")
+        notes.append(f"the header lists {stream.frames} frames, the file has {frames}")
     claimed = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
     if claimed and abs(claimed - seconds) > max(1.0, 0.05 * seconds):
-        notes.append(f"header claims {claimed:.1f} s, the frames last {seconds:.1f} s")
+        notes.append(f"the header says {claimed:.1f} s, the frames last {seconds:.1f} s")
     return notes
 
 
@@ -254,7 +254,7 @@ class _Seeker:
                 self._last = (found, frame)
 
     def _look_back(self, place: int) -> None:
-        """Nothing from that keyframe to the end decodes: go on from the last sound frame before it."""
+        """Nothing from that keyframe to the end decodes: continue from the last sound frame before it."""
         before = self._reached
         while place > 0 and self._keys[place - 1] > before - 1 and self._reached == before:
             place -= 1

@@ -16,16 +16,16 @@ def open_regular(path: Path, name: str) -> BinaryIO:
     Args:
         path: a real path.
         name: what messages call the file.
-    Raises: MediaError `media.missing`, for what is absent, cannot be read, or is no regular file: a folder, a pipe, a
+    Raises: MediaError `media.missing`, for what is absent, unreadable, or not a regular file: a folder, a pipe, a
             device, a socket, a link that leads to itself.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except (FileNotFoundError, NotADirectoryError):
-        raise MediaError("media.missing", f"{name} does not exist", where=str(path)) from None
+        raise MediaError("media.missing", f"no such file: {name}", where=str(path)) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise MediaError("media.missing", f"{name} cannot be read", where=str(path), why=why) from None
+        raise MediaError("media.missing", f"cannot read {name}", where=str(path), why=why) from None
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return os.fdopen(handle, "rb")
     os.close(handle)

@@ -31,7 +31,7 @@ class Clip:
     """What is known of a video once its frames are chosen.
 
     Attributes:
-        fps:     average frames a second, as the file says.
+        fps:     average frames per second, as the file says.
         total:   frames in the file.
         indices: the frames chosen, in the order they are shown.
     """
@@ -57,7 +57,7 @@ class ShownFrame:
 def spelled_out(parts: Sequence[Part], clips: Mapping[str, Clip]) -> list[str | MediaRef | ShownFrame]:
     """A message's parts with every video as its frames, and every subtitle reference as its text.
 
-    Raises: MediaError `media.missing`, `media.corrupt`, `media.path_outside` for subtitles that cannot be read.
+    Raises: MediaError `media.missing`, `media.corrupt`, `media.path_outside` for unreadable subtitles.
     """
     shown: list[str | MediaRef | ShownFrame] = []
     for part in parts:
@@ -75,7 +75,7 @@ def spelled_out(parts: Sequence[Part], clips: Mapping[str, Clip]) -> list[str | 
 def woven(video: VideoRef, clip: Clip) -> list[int | str]:
     """Positions of a video's frames, with lines between them where its subtitles' rule wants that.
 
-    Raises: MediaError, for subtitles that cannot be read.
+    Raises: MediaError, for unreadable subtitles.
     """
     ref = video.subtitles
     positions: list[int | str] = list(range(len(clip.indices)))
@@ -93,7 +93,7 @@ def woven(video: VideoRef, clip: Clip) -> list[int | str]:
         times = even_times(duration, video.frames or len(clip.indices))[: len(clip.indices)]
         return _joined(interleave(lines, times, ref.offset, duration), len(clip.indices))
     except (ValueError, OverflowError) as error:
-        raise MediaError("media.corrupt", f"subtitles of {ref.video} cannot be read", why=str(error)) from None
+        raise MediaError("media.corrupt", f"cannot read the subtitles of {ref.video}", why=str(error)) from None
 
 
 def spoken(ref: SubtitleRef, clip: Clip) -> str:
@@ -106,7 +106,7 @@ def spoken(ref: SubtitleRef, clip: Clip) -> str:
             return lines_at_own_frames(text, clip.fps, clip.total, ref.frames or len(clip.indices))
         return lines_at_frames(text, clip.fps, clip.indices)
     except (ValueError, OverflowError) as error:
-        raise MediaError("media.corrupt", f"subtitles of {ref.video} cannot be read", why=str(error)) from None
+        raise MediaError("media.corrupt", f"cannot read the subtitles of {ref.video}", why=str(error)) from None
 
 
 # Video-MME: lines spoken while a sampled frame is shown
@@ -198,7 +198,7 @@ def interleave(
     """Frames' positions and lines in the order they are shown, by the data set's own loader.
 
     Frames up to the middle of a line come before it; a line is shown if some frame lies strictly inside it, after a
-    line shorter than a second was widened to one. An end that is no floating-point number becomes `duration`.
+    line shorter than a second was widened to one. An end that is not a floating-point number becomes `duration`.
 
     Args:
         lines:    of a subtitle file, in file order.
@@ -242,11 +242,11 @@ def _timed(lines: Sequence[Mapping[str, object]], offset: float, duration: float
                 raise TypeError("no text")
             yield start - offset, end - offset, str(text)
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError(f"a line in neither known form: {reprlib.repr(line)[:80]}") from None
+            raise ValueError(f"a line in an unknown form: {reprlib.repr(line)[:80]}") from None
 
 
 def _stamps(pair: object, duration: float) -> tuple[float, float]:
-    """Start and end; an end that is no floating-point number, a whole one too, is `duration`."""
+    """Start and end; an end that is not a floating-point number, or is an integer, is `duration`."""
     if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], int | float):
         raise TypeError("no pair of times")
     return pair[0], pair[1] if isinstance(pair[1], float) else duration
@@ -298,8 +298,8 @@ def as_srt(text: str, file: str) -> str:
     if not any(not cue.is_comment for cue in cues) and text.strip():
         raise MediaError(
             "media.corrupt",
-            f"subtitles without a cue: {file} begins {text.strip()[:40]!r}",
-            fix="put the real file there",
+            f"subtitles without a cue: {file} begins with {text.strip()[:40]!r}",
+            fix="replace it with the real file",
         )
     return text if form == "srt" else str(cues.to_string("srt"))
 
@@ -326,5 +326,7 @@ def read_json_lines(text: str, video: str) -> list[Mapping[str, object]]:
     except (ValueError, RecursionError) as error:
         raise MediaError("media.corrupt", f"subtitles of {video} are not JSON", why=str(error)[:200]) from None
     if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
-        raise MediaError("media.corrupt", f"subtitles of {video} hold no lines", why="expected a list of objects")
+        raise MediaError(
+            "media.corrupt", f"subtitles of {video} are not a list of lines", why="expected a list of objects"
+        )
     return lines

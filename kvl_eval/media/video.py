@@ -135,10 +135,13 @@ def probe_video(ref: VideoRef, decoder: str = "auto") -> VideoIndex:
 def check_decoder(decoder: str) -> None:
     """Raise ConfigError for a decoder that is unknown, or named and not installed."""
     if decoder not in DECODERS:
-        raise ConfigError("config.video_decoder", f"no video decoder {decoder!r}", fix=" or ".join(DECODERS))
+        raise ConfigError("config.video_decoder", f"unknown video decoder {decoder!r}", fix=" or ".join(DECODERS))
     if decoder == "decord" and find_spec("decord") is None:
         raise ConfigError(
-            "config.video_decoder", "decord is not installed", why="it has wheels for x86-64 only", fix="auto or pyav"
+            "config.video_decoder",
+            "decord is not installed",
+            why="decord has wheels for x86-64 only",
+            fix="use auto or pyav",
         )
 
 
@@ -150,14 +153,14 @@ def video_file(ref: VideoRef) -> tuple[Path, os.stat_result]:
             facts, start = os.fstat(file.fileno()), file.read(HEAD)
         except OSError as error:
             why = error.strerror
-            raise MediaError("media.missing", f"{ref.name} cannot be read", where=str(path), why=why) from None
+            raise MediaError("media.missing", f"cannot read {ref.name}", where=str(path), why=why) from None
     if not start:
         raise corrupt(ref.name, "0 bytes")
     if not any(start[offset:].startswith(mark) for offset, mark in _SIGNATURES):
         form = container_format(start)
         if form is None:
-            raise corrupt(ref.name, f"no video in a known format ({READ})")
-        raise corrupt(ref.name, f"a file of the kind {form}, which is not read; remux it to MP4 (read are {READ})")
+            raise corrupt(ref.name, f"not a video in a known format ({READ})")
+        raise corrupt(ref.name, f"{form} is not supported; remux it to MP4 (supported: {READ})")
     return path, facts
 
 
@@ -168,11 +171,11 @@ def chosen_frames(ref: VideoRef, video: VideoIndex) -> Choice:
     asked = frame_indices(sampling, end - first, video.fps)
     notes: list[str | None] = [None] * len(asked)
     if not asked:
-        asked, notes = [0], [f"{ref.rule} gives no frame; the first is shown"]
+        asked, notes = [0], [f"{ref.rule} selects no frame; the first one is used"]
     for place, index in enumerate(asked):
         asked[place] = min(first + index, end - 1)
         if first + index >= end:
-            notes[place] = f"frame {first + index} lies beyond the end, {end - 1} shown"
+            notes[place] = f"frame {first + index} is beyond the end; frame {end - 1} is used"
     return Choice(
         indices=tuple(asked),
         times=tuple(video.seconds(index) for index in asked),
@@ -210,7 +213,7 @@ def decode_frames(
 def _replaced(decoded: Decoded) -> str | None:
     if decoded.index == decoded.asked:
         return None
-    return f"frame {decoded.asked} cannot be decoded, {decoded.index} shown"
+    return f"frame {decoded.asked} cannot be decoded; frame {decoded.index} is used"
 
 
 @lru_cache(maxsize=16)
@@ -218,7 +221,7 @@ def _probe(path: Path, state: tuple[int, int, int], decoder: str) -> VideoIndex:
     """`state` only tells one version of the file from another."""
     name = path.name
     if decoder == "decord" and starts_late(path, name):
-        video = _fallback(probe(path, name, "pyav"), "PyAV, since decord shows what the edit list leaves out")
+        video = _fallback(probe(path, name, "pyav"), "PyAV, because decord ignores the edit list")
     else:
         video = _probe_by(path, name, decoder)
     if said := library_note():
@@ -226,7 +229,7 @@ def _probe(path: Path, state: tuple[int, int, int], decoder: str) -> VideoIndex:
     width, height = video.size
     if width * height > LARGE:
         raise MediaError(
-            "media.too_large", f"{name} is too large: {width} x {height} pixels, the limit is {LARGE} pixels"
+            "media.too_large", f"{name} is too large: {width} x {height} pixels; the limit is {LARGE} pixels"
         )
     return video
 
@@ -242,7 +245,7 @@ def _probe_by(path: Path, name: str, decoder: str) -> VideoIndex:
             video = probe(path, name, "decord")
         except MediaError:
             raise error from None
-        return _fallback(video, f"decord, since PyAV failed: {error.why}")
+        return _fallback(video, f"decord, because PyAV failed: {error.why}")
 
 
 def _fallback(video: VideoIndex, why: str) -> VideoIndex:

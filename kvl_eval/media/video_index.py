@@ -23,7 +23,7 @@ class VideoIndex:
         times:    presentation times in units of `tick`, rising; one per frame.
         tick:     seconds of one unit.
         keys:     (number of the first frame shown from there, time to seek to) of the keyframes; empty for decord.
-        fps:      average frames a second, as the header says.
+        fps:      average frames per second, as the header says.
         size:     (width, height) as shown, rotation applied; samples are square, whatever the header says of them.
         rotation: degrees counter-clockwise that were applied, a multiple of 90.
         decoder:  `pyav 18.1.0`.

@@ -40,11 +40,11 @@ def outcome(work: Callable[[Job], Result], job: Job) -> WorkerReply:
     except KvlEvalError as error:
         return False, error
     except MemoryError:
-        return False, SampleError("oom", "not enough memory to prepare the media")
+        return False, SampleError("oom", "not enough memory to decode the media")
     except Exception as error:  # the boundary of one sample: its record says what happened, others go on
         log.debug("media work failed", exc_info=True)
         return False, MediaError(
-            "media.failed", "the media could not be prepared", why=f"{type(error).__name__}: {error}"
+            "media.failed", "the media could not be decoded", why=f"{type(error).__name__}: {error}"
         )
 
 

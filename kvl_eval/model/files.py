@@ -66,7 +66,7 @@ def _oddity(path: Path) -> Oddity | None:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
-            return Oddity(f"is {kind}, wanted a file", "put the file there")
+            return Oddity(f"is {kind}, expected a file", "put the file there")
         with path.open("rb") as file:
             if file.read(len(POINTER)) == POINTER:
                 return Oddity("is a git-lfs pointer, not the file", "run `git lfs pull` in that folder")
@@ -154,7 +154,7 @@ class ConfigReader:
             return decode.decode(kind, dict(values), path)
         except DecodeError as error:
             name, _, rest = error.message.partition(": ")
-            value, _, accepted = rest.rpartition(", wanted ")
+            value, _, accepted = rest.rpartition(", expected ")
             message = f"{name} is {value}"
             why = f"accepted: {accepted}"
             raise CheckpointError("model.config", message, where=self.file, why=why, fix=self.fix) from None

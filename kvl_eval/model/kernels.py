@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kvl_eval.model.precision import wide
+from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.regions import region
 
 
 def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Weight * x / sqrt(mean(x^2) + eps), statistics in float32 or wider."""
-    x_wide = wide(x)
-    scaled = x_wide * torch.rsqrt(x_wide.pow(2).mean(-1, keepdim=True) + eps)
-    return weight * scaled.to(x.dtype)
+    if x.dtype == wide_dtype(x.dtype):
+        return F.rms_norm(x, weight.shape, weight, eps)
+    return weight * F.rms_norm(wide(x), weight.shape, eps=eps).to(x.dtype)
 
 
 rms_norm = region(kernels=1)(normed)

@@ -10,8 +10,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from kvl_eval.decode import Between, decode, read_json
 from kvl_eval.errors import CheckpointError, DecodeError
@@ -201,25 +202,27 @@ def _no_weights(folder: Path) -> CheckpointError:
 
 
 def file_header(path: Path) -> TensorHeader:
-    """The header of a safetensors file. Raises: CheckpointError, if the file is odd or its header broken."""
-    require_file(path)
-    with path.open("rb") as file:
-        return read_header(file, path)
+    """The header of a safetensors file.
 
-
-def read_header(file: BinaryIO, path: Path) -> TensorHeader:
-    """The header of an open safetensors file, which then stands at its data.
-
-    Raises: CheckpointError, if the header is longer than the file or 100 MiB, no JSON object, or places a tensor
-    outside the file.
+    Raises: CheckpointError, if the file is odd, or the header longer than it or 100 MiB, no JSON object, or places a
+    tensor outside the file.
     """
-    size = path.stat().st_size
-    length = int.from_bytes(file.read(8), "little")
+    require_file(path)
+    state = path.stat()
+    return _header_of(path, state.st_size, (state.st_ino, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _header_of(path: Path, size: int, _: tuple[int, int]) -> TensorHeader:
+    """The header of a file in this state: what reads a checkpoint asks for it several times."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if 2 <= length <= min(MAX_HEADER, size - 8) else b""
     if not 2 <= length <= min(MAX_HEADER, size - 8):
         is_cut = size < 8 or 2 <= length <= MAX_HEADER
         raise broken(path, f"the header claims {length} bytes, the file has {size}", is_cut=is_cut)
     try:
-        header = read_json(file.read(length))
+        header = read_json(text)
     except DecodeError as error:
         raise broken(path, error.message) from None
     if not isinstance(header, dict):

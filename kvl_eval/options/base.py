@@ -137,6 +137,7 @@ class Argument:
         required:  whether the command line must have it.
         choices:   the values it may have; empty: any.
         completes: which names the shell completes.
+        is_run:    whether a run is named, by its path, its id or `latest`.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Argument:
     required: bool = True
     choices: tuple[str, ...] = ()
     completes: NameKind | None = None
+    is_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from kvl_eval.options.base import Argument, Command, NameKind
 
 EVALUATE, RESULTS, DATA = "Evaluate", "Results", "Tasks and data"
 TASKS = Argument(name="tasks", noun="task", many=True, required=False, completes=NameKind.TASK)
-RUN = Argument(name="run_folder", noun="run", completes=NameKind.RUN)
-RUNS = Argument(name="runs", noun="run", many=True, required=False, completes=NameKind.RUN)
+RUN = Argument(name="run_folder", noun="run", completes=NameKind.RUN, is_run=True)
+RUNS = Argument(name="runs", noun="run", many=True, required=False, completes=NameKind.RUN, is_run=True)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -101,7 +101,7 @@ COMMANDS: tuple[Command, ...] = (
             "[default: latest]",
         ),
         examples=("kvl-eval view", "kvl-eval view latest --port 8080"),
-        arguments=(Argument(name="run_folder", noun="run", required=False, completes=NameKind.RUN),),
+        arguments=(Argument(name="run_folder", noun="run", required=False, completes=NameKind.RUN, is_run=True),),
     ),
     Command(
         name="compare",
@@ -111,18 +111,21 @@ COMMANDS: tuple[Command, ...] = (
         text=("Compare two runs on the samples both have scored, or two protocols of one run.",),
         examples=("kvl-eval compare RUN_A RUN_B", "kvl-eval compare latest --protocol official,vlmevalkit"),
         arguments=(
-            Argument(name="a", noun="run", completes=NameKind.RUN),
-            Argument(name="b", noun="run", required=False, completes=NameKind.RUN),
+            Argument(name="a", noun="run", completes=NameKind.RUN, is_run=True),
+            Argument(name="b", noun="run", required=False, completes=NameKind.RUN, is_run=True),
         ),
     ),
     Command(
         name="list",
         section=RESULTS,
         summary="List tasks, models, runs or published results.",
-        usage=("kvl-eval list tasks|models|runs|references [OPTIONS]",),
-        text=("List tasks, models, runs or published results.",),
-        examples=("kvl-eval list tasks", "kvl-eval list runs --results-dir results"),
-        arguments=(Argument(name="what", noun="list", choices=("tasks", "models", "runs", "references")),),
+        usage=("kvl-eval list tasks|models|runs|references [OPTIONS] [PATTERN]",),
+        text=("List tasks, models, runs or published results. PATTERN filters by name.",),
+        examples=("kvl-eval list tasks", "kvl-eval list tasks 'mmmu*'", "kvl-eval list runs --since 7d"),
+        arguments=(
+            Argument(name="what", noun="list", choices=("tasks", "models", "runs", "references")),
+            Argument(name="pattern", noun="pattern", required=False),
+        ),
         aliases=("ls",),
     ),
     Command(
@@ -218,6 +221,16 @@ COMMANDS: tuple[Command, ...] = (
         usage=("kvl-eval check vllm [OPTIONS]",),
         text=("Compare twenty answers of the demo model through vLLM with those of the bundled engine.",),
         examples=("kvl-eval check vllm", "kvl-eval check vllm -a start_timeout=900"),
+    ),
+    Command(
+        name="new-task",
+        section=DATA,
+        summary="Create a task file and its test from a template.",
+        usage=("kvl-eval new-task NAME [--from FILE] [--output-dir DIR]",),
+        text=("Create a task file and its test from a commented template.",),
+        examples=("kvl-eval new-task invoices", "kvl-eval new-task invoices --from invoices.csv"),
+        arguments=(Argument(name="name", noun="name"),),
+        aliases=("init-task",),
     ),
     Command(
         name="version",

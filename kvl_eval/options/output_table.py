@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKind
 
 READING = ("resume", "score", "report", "compare", "export", "verify", "merge")
+RESULTS_DIR = "Look up runs in this folder."
 PRINTING = (*RUN, *READING, "fetch", "list", "describe", "check data", "check model", "check vllm")
 
 OUTPUT_OPTIONS = (
@@ -296,9 +297,19 @@ OTHER_OPTIONS = (
         kind=ValueKind.FOLDER,
         metavar="DIR",
         default="results",
-        help="Look up runs in this folder.",
+        help=RESULTS_DIR,
         group=Heading.OUTPUT,
         commands=("list", "view"),
+        variable="KVL_EVAL_RESULTS_DIR",
+    ),
+    Option(
+        name="results_dir",
+        kind=ValueKind.FOLDER,
+        metavar="DIR",
+        default="results",
+        help=RESULTS_DIR,
+        group=Heading.OUTPUT,
+        commands=READING,
         variable="KVL_EVAL_RESULTS_DIR",
     ),
 )

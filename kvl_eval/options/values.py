@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.options.base import Option, Scope, ValueKind
+from kvl_eval.options.limit import sample_limit
 
 Scalar = str | int | float | bool | None  # what a text on the command line may stand for
 WHOLE = ("vllm_args",)  # pairs whose values may hold commas
-EVERY_SAMPLE = 100  # percent of a task
 KILO = 1024
 
 
@@ -37,36 +37,13 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, Scalar]:
     for item in [part for text in texts for part in _parts(text) if part.strip()]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise UsageError("usage.value", f"{option} must be KEY=VALUE, got {item!r}")
+            raise UsageError("usage.value", f"{option} must be KEY=VALUE, got {item!r}", fix="kvl-eval help models")
         values[key.strip().replace("-", "_")] = scalar(value.strip())
     return values
 
 
 def _parts(text: str) -> list[str]:
     return [text] if text.partition("=")[0].strip().replace("-", "_") in WHOLE else text.split(",")
-
-
-def limit(text: str) -> int | float | None:
-    """A count of samples, or a fraction of them; None for `100%`. Raises ConfigError `config.limit`."""
-    number, percent, rest = text.strip().partition("%")
-    try:
-        count = int(number) if number.lstrip("+").isdecimal() else None
-        share = float(number) / EVERY_SAMPLE if percent else float(number)
-    except ValueError:
-        raise wrong_limit(text) from None
-    if percent and count == EVERY_SAMPLE and not rest:
-        return None
-    if count is not None and count > 0 and not percent:
-        return count
-    if rest or not 0 < share < 1:
-        raise wrong_limit(text)
-    return share
-
-
-def wrong_limit(value: object) -> ConfigError:
-    """The error of a limit that no run can have."""
-    wanted = "a positive integer, a fraction below 1 or a percentage up to 100%"
-    return ConfigError("config.limit", f"--limit must be {wanted}, got {value!r}")
 
 
 def budgets(value: object) -> tuple[int, ...]:
@@ -111,7 +88,7 @@ def batch_size(value: object) -> int | None:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
         message = f'--batch-size must be "auto" or a positive integer, got {value!r}'
-        raise ConfigError("config.batch_size", message)
+        raise ConfigError("config.batch_size", message, fix="--batch-size auto")
     return int(number)
 
 
@@ -120,7 +97,7 @@ def failures(value: object) -> object:
     number = scalar(value) if isinstance(value, str) else value
     if not isinstance(number, Real) or isinstance(number, bool):
         message = f"--fail-on-error must be a number or a share below 1, got {value!r}"
-        raise ConfigError("config.fail_on_error", message)
+        raise ConfigError("config.fail_on_error", message, fix="such as --fail-on-error 10, or 0.05")
     return number
 
 
@@ -129,7 +106,10 @@ def file_text(name: object) -> str:
     try:
         return Path(str(name)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.prompt_file", f"cannot read --prompt-file {name}", why=str(error)) from error
+        message = f"cannot read --prompt-file {name}"
+        raise ConfigError(
+            "config.prompt_file", message, why=str(error), fix="name a text file in UTF-8 with --prompt-file"
+        ) from error
 
 
 def arguments(value: object) -> Mapping[str, object]:
@@ -144,7 +124,7 @@ def _sequence(value: object) -> Sequence[object]:
 
 
 READERS: Mapping[str, Callable[[object], object]] = {
-    "limit": lambda value: limit(value) if isinstance(value, str) else value,
+    "limit": sample_limit,
     "think_budget": budgets,
     "sample_ids": sample_ids,
     "shard": shard,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kvl_eval.references import MEAN_NOTE, ReferenceScore
 from kvl_eval.store.result_records import PublishedRow, ResultRow
+from kvl_eval.types import Interval
 
 
 def mean_result(rows: Sequence[ResultRow], wanted: ReferenceScore) -> ResultRow:
@@ -47,8 +48,14 @@ def _published(rows: Sequence[ResultRow], wanted: ReferenceScore, score: float |
         table=wanted.table if first is None else first.table,
         delta=score - wanted.value if comparable and score is not None else None,
         inside_ci=_inside(wanted.value, score, spread) if comparable and score is not None else None,
+        gap_ci95=_gap(wanted.value - score, spread) if comparable and score is not None else None,
         note=note,
     )
+
+
+def _gap(gap: float, spread: float) -> Interval:
+    """The interval of a difference of two means whose intervals are equally wide."""
+    return gap - math.sqrt(2) * spread, gap + math.sqrt(2) * spread
 
 
 def _inside(value: float, score: float, spread: float) -> bool:

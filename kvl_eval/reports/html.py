@@ -22,17 +22,18 @@ from kvl_eval.references import TABLES
 from kvl_eval.reports import numbers
 from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
-from kvl_eval.reports.cautions import FlaggedAnswers, ShardText, cautions, differences, flagged, flatten, shards
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.origins import ShardText, differences, flatten, shards
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import ReportRun, shown_rows, task_names, task_of
-from kvl_eval.reports.table import ProtocolFlip, row_notes, short
+from kvl_eval.reports.table import ProtocolFlip, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
+from kvl_eval.reports.warnings import FEW, FlaggedAnswers, flagged, row_notes, warning_lines, warnings_of
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 
@@ -247,8 +248,8 @@ def _index(runs: Sequence[ReportRun], include_demo: bool, notices: Sequence[str]
     models = list(dict.fromkeys(run.model for run in runs))
     return {
         "title": f"Results of {', '.join(models)}",
-        "cautions": [*cautions(runs), *notices],
-        "links": {one.caution: _filter_link(one, flag=meaning(one.flag)) for one in flagged(runs)},
+        "cautions": [*warning_lines(warnings_of(runs), FEW), *notices],
+        "links": {one.line: _filter_link(one, flag=meaning(one.flag)) for one in flagged(runs)},
         "results": results,
         "result_sources": list(dict.fromkeys(f"{one.name}: published figure of {one.source}" for one in texts)),
         "board": board,

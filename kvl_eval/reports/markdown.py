@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kvl_eval.reports import numbers
-from kvl_eval.reports.cautions import cautions
+from kvl_eval.reports.columns import Column, cells, filled
 from kvl_eval.reports.leaderboard import PublishedTable, leaderboard, our_text
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import ReportRun, shown_rows
-from kvl_eval.reports.table import HEADER, result_cells
 from kvl_eval.reports.task_view import Sections, TaskSection
+from kvl_eval.reports.warnings import FEW, warning_lines, warnings_of
 from kvl_eval.store.result_records import ResultRow
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$]|^[#+=-])")
@@ -33,7 +33,7 @@ def cell(text: object) -> str:
 def markdown(runs: Sequence[ReportRun], sections: Sections, include_demo: bool = False, budgets: str = "") -> str:
     """The whole report: cautions, results, `budgets`, published tables beside ours, then each task's sub-scores."""
     parts = [f"# Results of {', '.join(dict.fromkeys(escape(run.model) for run in runs))}"]
-    warnings = cautions(runs)
+    warnings = warning_lines(warnings_of(runs), FEW)
     if warnings:
         parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in warnings))
     parts.append("## Results\n\n" + _results(runs))
@@ -50,13 +50,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 def _results(runs: Sequence[ReportRun]) -> str:
-    rows = [[escape(run.model), *_result(row, run.demo)] for run in runs for row in shown_rows(run)]
-    return table(["model", *HEADER], rows, right=(3, 4, 6, 7, 8, 9))
+    lines = [(run, row) for run in runs for row in shown_rows(run)]
+    columns = filled("markdown", [row for _, row in lines])
+    rows = [[escape(run.model), *_cells(columns, row)] for run, row in lines]
+    right = [number for number, column in enumerate(columns, 1) if column.numeric]
+    return table(["model", *(column.title for column in columns)], rows, right=right)
 
 
-def _result(row: ResultRow, demo: bool) -> list[str]:
-    name, budget, n, score, *figures, protocol = result_cells(row, demo)
-    return [escape(name), budget, n, f"**{score}**", *figures, escape(protocol)]
+def _cells(columns: Sequence[Column], row: ResultRow) -> list[str]:
+    """One result, its score bold; what may hold foreign text is escaped."""
+    texts = zip(columns, cells(columns, row), strict=True)
+    return [
+        f"**{text}**" if column.key == "score" else escape(text) if column.key in ("task", "protocol") else text
+        for column, text in texts
+    ]
 
 
 def _board(board: PublishedTable) -> str:

@@ -33,8 +33,8 @@ def percent_interval(bounds: Interval | None) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """`0.4 %`; `-` where there is nothing to take a share of."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    """`0.4%`; `-` where there is nothing to take a share of."""
+    return f"{100 * part / whole:.1f}%" if whole else "-"
 
 
 def in_points(row: ResultRow) -> bool:
@@ -63,20 +63,23 @@ def interval(row: ResultRow) -> str:
 
 
 def reference_mark(reference: PublishedRow | None) -> str:
-    """`≈` reference inside the interval, `▲` `▼` our score outside it, `?` not comparable, or nothing to compare."""
-    if reference is None:
+    """`≈` no difference shown, `▲` score above, `▼` below; empty where nothing is compared.
+
+    No difference is shown where the interval of the difference contains 0; results of earlier versions have none, and
+    the published value in the score's interval stands for it.
+    """
+    if reference is None or reference.delta is None:
         return ""
-    if reference.delta is None:
-        return "?"
-    return "≈" if reference.inside_ci else "▲" if reference.delta > 0 else "▼"
+    gap = reference.gap_ci95
+    is_open = reference.inside_ci if gap is None else gap[0] <= 0 <= gap[1]
+    return "≈" if is_open else "▲" if reference.delta > 0 else "▼"
 
 
 def delta(row: ResultRow) -> str:
-    """`-0.8 ≈`: the difference to the published figure and its mark; `?` where they cannot be compared."""
-    mark = reference_mark(row.reference)
+    """`-0.8 ≈`: the difference to the published result and its mark; empty where they cannot be compared."""
     if row.reference is None or row.reference.delta is None:
-        return mark
-    return f"{figure(row.reference.delta, in_points(row), signed=True)} {mark}"
+        return ""
+    return f"{figure(row.reference.delta, in_points(row), signed=True)} {reference_mark(row.reference)}"
 
 
 def published_value(row: ResultRow, demo: bool) -> str:
@@ -90,7 +93,7 @@ def published_value(row: ResultRow, demo: bool) -> str:
 
 
 def no_answer_share(row: ResultRow) -> str:
-    """`0.4 %`: of the scored answers, those from which nothing could be read."""
+    """`0.4%`: of the scored samples, those whose reply has no answer."""
     return share(row.verdicts.get("no_answer", 0), row.n_scored)
 
 
@@ -139,10 +142,15 @@ def reasons(failed: Mapping[str, int]) -> str:
     return ", ".join(f"{plain(reason)} {count}" for reason, count in ordered)
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as left-aligned text columns, two spaces apart."""
+def columns(rows: Sequence[Sequence[str]], numeric: Sequence[bool] = ()) -> str:
+    """Rows of cells as text columns, two spaces apart; those of `numeric` aligned right."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    is_right = [*numeric, *[False] * (len(widths) - len(numeric))]
     return "\n".join(
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        "  ".join(_padded(*cell) for cell in zip(row, widths, is_right, strict=True)).rstrip() for row in rows
     )
+
+
+def _padded(text: str, width: int, is_right: bool) -> str:
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if is_right else text + blanks

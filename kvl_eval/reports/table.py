@@ -5,93 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from kvl_eval.decode import Json
-from kvl_eval.flags import meaning
+from kvl_eval.printable import cut_middle
 from kvl_eval.reports import numbers
+from kvl_eval.reports.columns import Column, cells, filled
 from kvl_eval.reports.numbers import plain
-from kvl_eval.reports.runs import is_default_protocol, setting_of
+from kvl_eval.reports.runs import Setting, is_default_protocol, setting_of
 from kvl_eval.store.records import Key, ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
 
-HEADER = ("task", "budget", "n", "score", "95 % CI", "paper", "Δ", "no-answer", "failed", "protocol")
+LEGEND = "≈ no difference shown (95% interval of the difference contains 0), ▲ above, ▼ below"
+DROPPED = ("ci95", "no_answer")  # columns that a narrow terminal lacks, in this order
+SHORTEST = 12  # cells that a cut name keeps
 
 
-def final_table(results: Results) -> str:
-    """The table a run ends with: one line per result, a task's default protocol first, then notes."""
+def final_table(results: Results, width: int | None = None) -> str:
+    """The table a run ends with: one line per result, further protocols of a task indented under its default one.
+
+    With `width`, columns are dropped and names are cut until the lines fit, as far as they can.
+    """
     if not results.rows:
         return "no results"
     settings = list(dict.fromkeys(map(setting_of, results.rows)))
     ordered = sorted(results.rows, key=lambda row: (settings.index(setting_of(row)), not is_default_protocol(row)))
-    table = numbers.columns([HEADER, *(result_cells(row, results.demo) for row in ordered)])
-    return "\n".join([table, *notes(results)])
+    columns = filled("terminal", ordered)
+    lines = _lines(columns, ordered)
+    for key in DROPPED:
+        if width is not None and _width(lines) > width:
+            columns = [column for column in columns if column.key != key]
+            lines = _lines(columns, ordered)
+    if width is not None and _width(lines) > width:
+        room = _width([line[:1] for line in lines]) - (_width(lines) - width)
+        lines = [[cut_middle(line[0], max(SHORTEST, room)), *line[1:]] for line in lines]
+    text = numbers.columns(lines, [column.numeric for column in columns])
+    return f"{text}\n{LEGEND}" if any(column.key == "delta" for column in columns) else text
 
 
-def result_cells(row: ResultRow, demo: bool) -> tuple[str, ...]:
-    """One result as texts, under `HEADER`."""
-    return (
-        numbers.task_name(row),
-        numbers.budget(row),
-        numbers.counted(row),
-        numbers.headline(row),
-        numbers.interval(row),
-        numbers.published_value(row, demo),
-        numbers.delta(row),
-        numbers.no_answer_share(row),
-        f"{row.n_failed}",
-        numbers.protocol_name(row),
-    )
-
-
-def notes(results: Results) -> list[str]:
-    """Sentences under the table: demo mark, incomplete and partial results, why a comparison is missing."""
-    lines = [numbers.DEMO] if results.demo else []
-    pairs = ((numbers.task_name(row), text) for row in results.rows for text in row_notes(row, results.demo))
-    return lines + grouped(pairs)
-
-
-def grouped(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """(name, text) pairs as lines `name, name: text`, each text once, in order of first appearance."""
-    names: dict[str, dict[str, None]] = {}
-    for name, text in pairs:
-        names.setdefault(text, {})[name] = None
-    return [f"{', '.join(members)}: {text}" for text, members in names.items()]
-
-
-def row_notes(row: ResultRow, demo: bool) -> list[str]:
-    """What must be said about one result beside its score; of a demo model's not why nothing is compared with it."""
-    lines = []
-    if not row.complete:
-        lines.append(_incomplete(row))
-    if row.partial:
-        lines.append(f"partial, {plain(row.partial)}; no rank")
-    if row.blind:
-        lines.append("every picture was grey: measures what can be answered without looking; no comparison")
-    if row.answered_by:
-        names = ", ".join(f"{plain(name)} ({count})" for name, count in row.answered_by.items())
-        lines.append(f"the server says that another model than the one asked for answered: {names}")
-    lines += [flag_text(row, flag) for flag in row.flags]
-    reference = row.reference
-    if reference is not None and reference.note and reference.delta is None and not demo:
-        lines.append(f"no Δ: {plain(reference.note)}")
+def _lines(columns: Sequence[Column], rows: Sequence[ResultRow]) -> list[list[str]]:
+    """The head, and the cells of each result."""
+    shown: set[Setting] = set()
+    lines = [[column.title for column in columns]]
+    for row in rows:
+        name, *others = cells(columns, row)
+        lines.append([f"  {name}" if setting_of(row) in shown else name, *others])
+        shown.add(setting_of(row))
     return lines
 
 
-def flag_text(row: ResultRow, flag: str) -> str:
-    """`12 of 1,000 samples: image decoded to a single color`."""
-    what = "samples" if row.repeats is None else "answers"
-    return f"{row.flags[flag]:,} of {row.n_ok:,} {what}: {plain(meaning(flag))}"
-
-
-def _incomplete(row: ResultRow) -> str:
-    counts = [f"{row.n_failed} failed ({numbers.reasons(row.failed)})"] if row.n_failed else []
-    counts += [f"{row.n_pending} pending"] if row.n_pending else []
-    unscored = row.verdicts.get("not_scored", 0)
-    counts += [f"{unscored} not scored"] if unscored else []
-    low, high = row.bounds
-    return (
-        f"incomplete, {', '.join(counts) or 'not all planned samples were scored'} of {row.n_planned}; "
-        f"between {numbers.percent(low)} and {numbers.percent(high)} if all of them were wrong or right"
-    )
+def _width(lines: Sequence[Sequence[str]]) -> int:
+    """Cells of the longest line of a table."""
+    return max(map(cell_len, numbers.columns(lines).splitlines()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from kvl_eval.decode import DecodeError, Json, decode, encode, encode_object, om
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
-from kvl_eval.options.values import wrong_limit
+from kvl_eval.options.limit import limit_error
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.sources.own_columns import ColumnChoice
@@ -86,7 +86,7 @@ class RunConfig:
         if not self.tasks:
             raise ConfigError("config.task", "no task is named", fix="give --task NAME")
         if self.limit is not None and not _is_limit(self.limit):
-            raise wrong_limit(self.limit)
+            raise limit_error(self.limit)
         if self.shard is not None and not _is_shard(self.shard):
             message = "--shard must be I/N with I from 1 to N, for example 1/4"
             raise ConfigError("config.shard", message)
@@ -130,7 +130,7 @@ def resolve(
             known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     _check_fields(tasks, options)
     plain = (
-        *("limit", "repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
+        *("repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
         *("allow_partial_data", "compress"),
     )
     return RunConfig(
@@ -139,6 +139,7 @@ def resolve(
         family_rule=chosen.rule,
         tasks=tuple(_task_config(task, chosen.family, options) for task in tasks),
         settings=_with_backend(model, options.settings),
+        limit=options.limit,
         sample_ids=tuple(options.sample_ids),
         shard=cast("tuple[int, int] | None", tuple(shard) if isinstance(shard := options.shard, list) else shard),
         output_dir=_path("output_dir", options.output_dir),

@@ -110,7 +110,7 @@ def finish_judging(
         return False
     progress.close()
     outcome = judge_run(run, config.judge, config.score_view, progress, stop=stop, again=False)
-    run.folder.notices += outcome.notices()
+    run.folder.warnings += [("not_scored", text) for text in outcome.notices()]
     return True
 
 
@@ -252,7 +252,7 @@ async def _converse(stage: _Stage, question: JudgeQuestion, blank: JudgeReply) -
             **(rule.extra or {}),
         }
         reply = await stage.client.complete(encode_object(body))
-        attempts += reply.tries
+        attempts += reply.attempts
         said = reply.content or reply.refusal or ""
         refused = reply.refusal is not None or reply.finish == "content_filter"
         verdict = None if refused else rule.read(question.sample, said)
@@ -282,9 +282,9 @@ def _turns(question: JudgeQuestion, again: str) -> list[dict[str, str]]:
 
 
 def _failed(blank: JudgeReply, error: SampleError, attempts: int = 0) -> JudgeReply:
-    tries = error.tries if isinstance(error, NoAnswer) else attempts
+    number = error.attempts if isinstance(error, NoAnswer) else attempts
     text = error.message if error.reason == FAILED_REPLY else f"{error.reason}: {error.message}"
-    return replace(blank, message=text, attempts=tries)
+    return replace(blank, message=text, attempts=number)
 
 
 def _unusable(error: EndpointError) -> SampleError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.expected import other_data
 from kvl_eval.types import Sample
 
+STEPS = logging.getLogger("kvl_eval.steps")
 EXACT_SIZES = 5  # prompts with videos or documents whose files are looked at
 EXACT_TOKENS = 20  # prompts whose tokens are counted; the rest is extrapolated
 
@@ -236,6 +238,7 @@ class _Planner:
     def plan(self, lines: PlanLines, unseen: set[str]) -> TaskPlan:
         """The plan; its lines go to `lines`, the names of its samples out of `unseen`."""
         run = self.run
+        STEPS.info("reading %s", self.task.name)
         limit, split_size = question_limit(self.task, self.config, run)
         chosen = ChosenSamples(lines.folder) if has_share(run) else None
         walk = Walk(self.task, self.config, run, limit)

@@ -1,14 +1,20 @@
-"""The plan as a person reads it: the first screen of every run, and all that `--dry-run` does."""
+"""The plan as a person reads it: one line per task, all that `--dry-run` prints, and notes that come before it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from kvl_eval.backends import resolve_model
+from rich.cells import cell_len
+
+from kvl_eval.backends import ModelEntry, resolve_model
 from kvl_eval.backends.base import MemoryNeed, PromptSize
-from kvl_eval.families import DEMO_NOTE, RULES
+from kvl_eval.families import RULES, FamilyRule
 from kvl_eval.model.registry import families, stored_family
 from kvl_eval.printable import one_line, printable
+from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
@@ -16,145 +22,281 @@ from kvl_eval.run.server_notices import omission_notices, omitted_fields
 from kvl_eval.trust import Origin
 
 GIB = 2**30
-LARGE = GIB  # bytes of weights from which memory is spoken of
+LARGE = GIB  # bytes of weights from which memory is shown
+DRY = "nothing was run"
 
 
-def plan_text(plan: Plan, reused: int = 0) -> str:
-    """The first screen of every run, and what `--dry-run` prints."""
-    config = plan.config
-    shown = [one_line(note) for task in plan.tasks for note in task.notes if note.startswith("warning")]
-    shown += [f"plan      {one_line(plan.model['name'])}, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}"]
-    shown += _family_text(config) + _backend_text(plan) + _server_text(config) + _omitted_text(plan)
-    shown += memory_text(plan.memory)
-    for task in plan.tasks:
-        shown += _task_text(task, plan)
-    shown += [
-        f"requests  {plan.requests:,}" + (f", {reused:,} already answered" if reused else ""),
-        f"seed      {config.seed}" + (", every picture grey (--blind)" if config.settings.media.blind else ""),
-        "time      unknown until the first samples are answered",
-        f"disk      about {_megabytes(plan)} MB: plan, answers, scores",
-        f"files     {config.output_dir}/<run>/: run.json config.yaml plan.jsonl samples/ scores/ results.json log.txt",
-        f"identity  {plan.fingerprint[:16]}",
-    ]
-    return "\n".join(printable(line, keep="") for line in shown)
+@dataclass(frozen=True, slots=True)
+class PlanNote:
+    """A line before the plan: a note is good to know, a warning can mislead about a score."""
+
+    kind: Literal["note", "warning"]
+    text: str
 
 
-def _family_text(config: RunConfig) -> list[str]:
-    """The family, which rule decided, and what follows from it."""
-    family = stored_family(config.family)
-    lines = [f"family    {config.family}" + (f", {RULES[config.family_rule]}" if config.family_rule else "")]
-    if family.is_demo:
-        lines.append(f"          {DEMO_NOTE}: `--model kimi-vl-instruct` runs the real one")
-    known = families(family.model_type)
-    if family is known.other:
-        lines.append(
-            f"          --family {'|'.join(known_family.name for known_family in known.published)} says which it is"
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanColumn:
+    """A column of the plan: its head, and (task, plan) -> cell. One that no task fills is left out."""
+
+    title: str
+    text: Callable[[TaskPlan, Plan], str]
+    numeric: bool = False
+
+
+def plan_text(plan: Plan, ending: str | None = None, *, reused: int = 0, details: bool = False) -> str:
+    """One line per task under a head; what `-v` adds with `details`; the number of requests and `ending`, if any.
+
+    Without an ending the last line is left to `requests_text`, once the run folder has a name.
+    """
+    lines = [[column.title, *(_shown(column.text(task, plan)) for task in plan.tasks)] for column in COLUMNS]
+    filled = [(column, cells) for column, cells in zip(COLUMNS, lines, strict=True) if any(cells[1:])]
+    shown = _aligned([cells for _, cells in filled], [column.numeric for column, _ in filled])
+    shown += _details(plan) if details else []
+    shown += [] if ending is None else [requests_text(plan.requests, reused, ending)]
+    return "\n".join(shown)
+
+
+def requests_text(requests: int, reused: int, ending: str) -> str:
+    """`210 requests, 150 already answered; results/...`."""
+    answered = f", {reused:,} already answered" if reused else ""
+    return f"{requests:,} request{'s' * (requests != 1)}{answered}; {printable(ending, keep='')}"
+
+
+def _shown(text: str) -> str:
+    return printable(one_line(text), keep="")
+
+
+def _aligned(columns: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """Columns of cells as lines, two spaces apart."""
+    widths = [max(map(cell_len, column)) for column in columns]
+    lines = []
+    for row in zip(*columns, strict=True):
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            space + cell if right else cell + space for cell, space, right in zip(row, blanks, numeric, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
     return lines
 
 
-def _backend_text(plan: Plan) -> list[str]:
-    """What answers, where the name of the model leaves that open."""
+# -- one line per task ----------------------------------------------------------------------------------------------
+
+
+def _task(task: TaskPlan, _: Plan) -> str:
+    return task.name if task.task.data.table is None else task.task.title
+
+
+def _split(task: TaskPlan, _: Plan) -> str:
+    return task.config.split if task.task.data.table is None else "own data"
+
+
+def _samples(task: TaskPlan, _: Plan) -> str:
+    return f"{task.n:,}" + ("" if task.total in (None, task.n) else f" of {task.total:,}")
+
+
+def _media(task: TaskPlan, _: Plan) -> str:
+    """Frames of a video or pages of a document per sample, where the task has any and the backend can tell."""
+    counts = [size.pictures for size in task.sizes]
+    return f"{_span(counts)} frames or pages" if any(counts) else ""
+
+
+def _prompt(task: TaskPlan, plan: Plan) -> str:
+    return f"{task.config.prompt} + prompt file" if plan.config.prompt_text else task.config.prompt
+
+
+def _generation(task: TaskPlan, _: Plan) -> str:
+    """`greedy, <= 512`; `temperature 0.8, thought 1k,4k (cut) + 2,048`."""
+    generation = task.config.generation
+    parts = ["greedy" if generation.temperature == 0 else f"temperature {generation.temperature:g}"]
+    parts += [f"top-p {generation.top_p:g}"] if generation.top_p < 1 else []
+    parts += [f"top-k {generation.top_k}"] if generation.top_k else []
+    if task.config.policy is None:
+        return ", ".join([*parts, f"<= {generation.limit:,}"])
+    budgets = ",".join(map(budget_text, generation.think_budgets))
+    return ", ".join([*parts, f"thought {budgets} ({task.config.policy}) + {generation.answer_tokens:,}"])
+
+
+def budget_text(tokens: int) -> str:
+    """`4k`, `1000`, `0`."""
+    return f"{tokens // 1024}k" if tokens and tokens % 1024 == 0 else f"{tokens}"
+
+
+def _requests(task: TaskPlan, plan: Plan) -> str:
+    each = plan.config.repeats * len(task.config.budgets)
+    return f"{each} per sample" if each != 1 else ""
+
+
+def _scoring(task: TaskPlan, plan: Plan) -> str:
+    """The label of the protocol as results print it, and the judge that is asked or missing."""
+    run = plan.config
+    name = task.task.protocol_named(run.protocol or "") or run.protocol or task.task.default_protocol
+    protocol = task.task.protocols.get(name)
+    label = name if protocol is None else protocol.label or name
+    if run.judge is not None and task.task.judge_prompt is not None:
+        return f"{label} + judge {run.judge.model}"
+    return f"{label} (needs a judge)" if protocol is not None and protocol.needs_judge else label
+
+
+COLUMNS = (
+    PlanColumn(title="task", text=_task),
+    PlanColumn(title="split", text=_split),
+    PlanColumn(title="samples", text=_samples, numeric=True),
+    PlanColumn(title="media", text=_media),
+    PlanColumn(title="prompt", text=_prompt),
+    PlanColumn(title="generation", text=_generation),
+    PlanColumn(title="scoring", text=_scoring),
+    PlanColumn(title="requests", text=_requests),
+)
+
+
+# -- before the plan ------------------------------------------------------------------------------------------------
+
+
+def demo_note(model: str) -> str:
+    """What is said of a demo model before its first answer."""
+    return f"{printable(model, keep='')} is a 5M-parameter demo; its scores are not Kimi-VL's."
+
+
+def loading_text(entry: ModelEntry) -> str | None:
+    """`loading kimi-vl-nano (0.01 GB)`; None where this process loads no weights."""
+    if entry.kind not in ("checkpoint", "peer"):
+        return None
+    folder = Path(entry.location)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    return f"loading {printable(entry.name, keep='')}" + (
+        f" ({size / 1e9:.{2 if size < 1e9 else 1}f} GB)" if size else ""
+    )
+
+
+def plan_notes(plan: Plan) -> list[PlanNote]:
+    """What a user should know before the run: of the data, the server, memory, prompts that are too long."""
+    notes = [_task_note(note) for task in plan.tasks for note in task.notes]
+    notes += [PlanNote("warning", notice) for notice in omission_notices(omitted_fields(plan))]
+    notes += [PlanNote("warning", text) for task in plan.tasks for text in _overfull(task)]
+    notes += [PlanNote("note", text) for text in (*_family(plan.config), *_backend(plan), *_server(plan.config))]
+    return notes + [PlanNote("note", text) for text in _memory_notes(plan.memory)]
+
+
+def _task_note(text: str) -> PlanNote:
+    """A line of a task's data, which begins with its kind."""
+    kind, _, rest = one_line(text).partition(": ")
+    return PlanNote("warning" if kind == "warning" else "note", rest)
+
+
+def _overfull(task: TaskPlan) -> Iterator[str]:
+    counted = len(task.sizes)
+    if overfull := sum(not size.fits for size in task.sizes):
+        verb = "exceeds" if overfull == 1 else "exceed"
+        yield f"{task.name}: {overfull} of the first {counted} prompts {verb} the context and would fail"
+
+
+def _family(config: RunConfig) -> Iterator[str]:
+    """Whose settings are used, where nothing sure says so."""
+    if config.family_rule in (None, FamilyRule.OPTION, FamilyRule.REGISTERED):
+        return
+    family = stored_family(config.family)
+    known = families(family.model_type)
+    choice = ""
+    if family is known.other:
+        choice = f"; --family {'|'.join(record.name for record in known.published)} changes that"
+    yield f"settings of the family {config.family}, {RULES[config.family_rule]}{choice}"
+
+
+def _backend(plan: Plan) -> Iterator[str]:
+    """What produces the replies, where it is not this process."""
     cluster = plan.config.settings.cluster
     if cluster.backend == "ray":
-        return [f"backend   ray, {cluster.num_replicas} replica{'s' * (cluster.num_replicas != 1)}"]
+        yield f"ray runs {cluster.num_replicas} replica{'s' * (cluster.num_replicas != 1)} of the model"
     if cluster.backend == "vllm":
-        lines = [f"backend   vllm {plan.model.get('vllm')}, a server on 127.0.0.1 that starts and ends with the run"]
+        yield f"vLLM {plan.model.get('vllm')} runs as a server on 127.0.0.1 and ends with the run"
         if plan.model.get("own_code"):
-            lines.append("          --trust-remote-code, for kvl-eval's own processor file in an exported checkpoint")
-        return lines
-    engine = {"checkpoint": "the bundled engine", "peer": "transformers"}.get(resolve_model(plan.config.model).kind)
-    return [f"backend   local ({engine})"] if engine else []
+            yield "vLLM gets --trust-remote-code, for kvl-eval's own processor file in an exported checkpoint"
+
+
+def _server(config: RunConfig) -> Iterator[str]:
+    """The server that gets the requests, and which variable's value goes there."""
+    server = config.settings.server
+    if server.base_url:
+        key = f"with the key in {server.api_key_env}" if server.api_key_env else "without a key"
+        yield f"requests go to {Origin.of(server.base_url)}, {key}"
+
+
+def _memory_notes(need: MemoryNeed | None) -> Iterator[str]:
+    if need is None:
+        return
+    if need.weights + need.context * need.token > need.free and need.weights >= LARGE:
+        yield "not enough memory for a prompt of the whole context: samples with long prompts may fail"
+    if need.kept_in is not None and not need.kept_in.is_dir():
+        yield f"weights are packed once, into {need.kept_in}"
+
+
+# -- under -v -------------------------------------------------------------------------------------------------------
+
+
+def _details(plan: Plan) -> list[str]:
+    """What `-v` adds: per task data, prompts and parts; per run model, memory, seed, fingerprint, variables."""
+    lines: list[str] = []
+    for task in plan.tasks:
+        lines += [_shown(_task(task, plan)), *_task_details(task)]
+    config = plan.config
+    rule = f", {RULES[config.family_rule]}" if config.family_rule else ""
+    engine = {"checkpoint": "the bundled engine", "peer": "transformers"}.get(resolve_model(config.model).kind)
+    variables = provenance.variables()
+    lines += [
+        f"model        {one_line(plan.model['name'])}, family {config.family}{rule}",
+        *([f"backend      {engine}"] if engine and config.settings.cluster.backend == "local" else []),
+        *memory_text(plan.memory),
+        f"seed         {config.seed}",
+        f"disk         about {_megabytes(plan)} MB: plan, records, scores",
+        f"fingerprint  {plan.fingerprint}",
+        *([f"environment  {', '.join(f'{name}={value}' for name, value in variables.items())}"] if variables else []),
+    ]
+    return [printable(line, keep="") for line in lines]
+
+
+def _task_details(task: TaskPlan) -> list[str]:
+    source = task.config.source.data_dir or task.config.source.repo
+    source = "bundled" if task.config.split == "mini" else source or "generated"
+    source = source if task.task.data.table is None else task.task.data.table.path
+    several = f", {task.questions:,} questions" if task.questions < task.n else ""
+    tokens = "unknown" if task.prompt_tokens is None else f"about {round(task.prompt_tokens * task.n):,}"
+    if task.parts and all(part.tokens is not None for part in task.parts):
+        tokens = f"at most {sum(part.n * (part.tokens or 0) for part in task.parts):,}"
+    return [
+        f"  data       {source}{several}, {task.media:,} media, fingerprint {task.data_sha256}",
+        f"  prompts    {task.prompt_sha256}; prompt tokens {tokens}",
+        *_sizes_text(task.sizes),
+        *_parts_text(task.parts),
+    ]
 
 
 def memory_text(need: MemoryNeed | None) -> list[str]:
-    """What weights and cache take and what is free; nothing of models too small to matter, unless they are packed."""
+    """What weights and KV cache take and what is free; nothing for models too small to matter, unless packed."""
     if need is None or (need.weights < LARGE and need.kept_in is None):
         return []
     context = need.context * need.token
     lines = [
-        f"memory    weights {need.weights / GIB:,.1f} GiB, {need.free / GIB:,.1f} GiB free on {need.device}; the cache "
-        f"grows by {need.token / 2**10:,.0f} KiB a token, to {context / GIB:,.1f} GiB for {need.context:,}"
+        f"memory       weights {need.weights / GIB:,.1f} GiB, {need.free / GIB:,.1f} GiB free on {need.device}; the KV "
+        f"cache grows by {need.token / 2**10:,.0f} KiB per token, to {context / GIB:,.1f} GiB for {need.context:,}"
     ]
-    if need.weights + context > need.free:
-        lines.append("          not enough for a prompt of the whole context: answers to long prompts may fail")
     if need.kept_in is not None:
         state = "packed weights are in" if need.kept_in.is_dir() else "weights are packed once, into"
-        lines.append(f"          {state} {need.kept_in}")
+        lines.append(f"             {state} {need.kept_in}")
     return lines
 
 
-def _omitted_text(plan: Plan) -> list[str]:
-    """Fields that are not sent to a server, and what follows from it."""
-    return [f"server    {notice}" for notice in omission_notices(omitted_fields(plan))]
-
-
-def _server_text(config: RunConfig) -> list[str]:
-    """Who is asked over the network, and which variable's value goes there."""
-    server = config.settings.server
-    if not server.base_url:
-        return []
-    key = f"with the key in {server.api_key_env}" if server.api_key_env else "without a key"
-    return [f"server    {Origin.of(server.base_url)}, {key}"]
-
-
-def _task_text(task: TaskPlan, plan: Plan) -> list[str]:
-    run, generation = plan.config, task.config.generation
-    of = f" of {task.total:,}" if task.total is not None and task.total != task.n else ""
-    several = f" ({task.questions:,} questions, each asked several times)" if task.questions < task.n else ""
-    limit = f"{generation.limit:,} new tokens" + (
-        f", thought cut at {', '.join(f'{budget:,}' for budget in generation.think_budgets)}"
-        if task.config.policy == "cut"
-        else f", thought closed at {', '.join(f'{budget:,}' for budget in generation.think_budgets)}"
-        if task.config.policy
-        else ""
-    )
-    sampling = "greedy" if generation.temperature == 0 else f"temperature {generation.temperature}"
-    sampling += f", top-p {generation.top_p}" if generation.top_p < 1 else ""
-    sampling += f", top-k {generation.top_k}" if generation.top_k else ""
-    tokens = "unknown" if task.prompt_tokens is None else f"about {round(task.prompt_tokens * task.n):,}"
-    if task.parts and all(part.tokens is not None for part in task.parts):
-        tokens = f"at most {sum(part.n * (part.tokens or 0) for part in task.parts):,}"
-    prompt = "own text" if run.prompt_text else task.config.prompt
-    source = task.config.source.data_dir or task.config.source.repo
-    source = "bundled" if task.config.split == "mini" else source or "generated"
-    name, split, table = task.name, task.config.split, task.task.data.table
-    if table is not None:
-        name, split, source = task.task.title, "own data", table.path
-    protocol = task.task.protocol_named(run.protocol or "") or run.protocol or task.task.default_protocol
-    judge = "an LLM step is replaced by the task's rule" if task.task.judge_prompt else "no judge needed"
-    scoring = task.task.protocols.get(protocol)
-    if scoring is not None and scoring.judged and scoring.needs_judge:
-        judge = "not scored without a judge"
-    if run.judge is not None and task.task.judge_prompt is not None:
-        judge = f"with and without the judge {run.judge.model} at {run.judge.base_url}"
-    return [
-        one_line(name),
-        f"  data    {split} ({source}), {task.n:,}{of} samples{several}, {task.media:,} media",
-        f"          {task.data_sha256[:12]}",
-        f"  prompt  {prompt}, {task.prompt_sha256[:12]}; prompt tokens {tokens}",
-        *_sizes_text(task.sizes),
-        *_parts_text(task.parts),
-        f"  answer  {sampling}, at most {limit}; {run.repeats} x {len(task.config.budgets)} a sample",
-        f"  score   {protocol if scoring is None else scoring.label or protocol}, {judge}",
-        *(one_line(note) for note in task.notes if not note.startswith("warning")),
-    ]
-
-
 def _sizes_text(sizes: Sequence[PromptSize]) -> list[str]:
-    """What the first prompts with videos or documents take: pictures, tokens of one, and which do not fit."""
+    """What the first prompts with videos or documents take."""
     if not sizes:
         return []
-    lowered = sorted({one.limit for one in sizes if one.limit is not None})
-    each = [one.image_tokens / one.pictures for one in sizes if one.pictures]
-    shown = (
-        f"  media   {_span([one.pictures for one in sizes])} frames or pages of {_span(each)} tokens, prompts of "
-        f"{_span([one.tokens for one in sizes])} tokens (first {len(sizes)})"
+    lowered = sorted({size.limit for size in sizes if size.limit is not None})
+    each = [size.image_tokens / size.pictures for size in sizes if size.pictures]
+    line = (
+        f"  media      {_span([size.pictures for size in sizes])} frames or pages of {_span(each)} tokens, prompts of "
+        f"{_span([size.tokens for size in sizes])} tokens (first {len(sizes)})"
     )
     notes = [f"shrunk to {' or '.join(map(str, lowered))} patches to fit the context"] if lowered else []
-    if overfull := sum(not one.fits for one in sizes):
-        notes.append(f"{overfull} of these {len(sizes)} fit under no limit and would fail")
-    return [shown, *(f"          {note}" for note in notes)]
+    return [line, *(f"             {note}" for note in notes)]
 
 
 def _parts_text(parts: Sequence[PlanPart]) -> list[str]:
@@ -175,11 +317,10 @@ def _parts_text(parts: Sequence[PlanPart]) -> list[str]:
         )
     if not parts:
         return []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    shown = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = _aligned(list(zip(*rows, strict=True)), [True] * len(rows[0]))
     known = any(part.cost is not None for part in parts)
-    notes = ["estimates of the longest prompt, beside the weights; one answer at a time"] if known else []
-    return ["  parts   " + shown[0], *(f"          {line}" for line in [*shown[1:], *notes])]
+    notes = ["estimates for the longest prompt, beside the weights; one request at a time"] if known else []
+    return ["  parts      " + lines[0], *(f"             {line}" for line in [*lines[1:], *notes])]
 
 
 def _duration(seconds: float) -> str:
@@ -195,6 +336,6 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _megabytes(plan: Plan) -> int:
-    """Plan as measured; 3 kB a record and 6 bytes a token that it may hold, a tenth of the limit being usual."""
+    """Plan as measured; 3 kB per record and 6 bytes per token that it may hold, a tenth of the limit being usual."""
     tokens = sum(task.n * len(task.config.budgets) * task.config.generation.limit for task in plan.tasks)
     return max(1, round((plan.lines.size + 3_000 * plan.requests + 0.6 * tokens * plan.config.repeats) / 1e6))

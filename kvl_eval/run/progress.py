@@ -1,17 +1,20 @@
-"""How far a run is: one line a task, rewritten in place on a terminal, a plain line every 10 s elsewhere."""
+"""Progress of a run: one line per task, rewritten in place on a terminal, plain lines every 10 s elsewhere."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO, TypeVar, cast
+
+from rich.cells import cell_len
 
 from kvl_eval.decode import Json
-from kvl_eval.printable import printable, visible
+from kvl_eval.printable import cut_middle, printable, visible
 from kvl_eval.scorers.statistics import wilson
 
 if TYPE_CHECKING:
@@ -29,13 +32,13 @@ class TaskCounts:
     """What a progress line shows of one task.
 
     Attributes:
-        weight:      what is planned, in units of one answer plus one for each picture or frame.
+        weight:      what is planned, in units of one answer plus one for each image or frame.
         weight_done: how much of it is done, by this process alone.
         done_here:   answers finished by this process.
         points:      sum of the scores so far, over `scored` answers.
-        cut:         thoughts that reached their budget or limit.
+        cut:         replies whose thought reached its budget.
         load, model: seconds spent preparing media and in the model.
-        server:      what a server made us do: `retries`, `limited` (429), `room` (requests at once, now).
+        server:      of a server: `retries`, `limited` (429), `room` (connections in use now).
     """
 
     name: str
@@ -63,7 +66,7 @@ class TaskCounts:
 
 
 class Progress(Protocol):
-    """Who is told how far a run is."""
+    """Receives the progress of a run."""
 
     def start(self, tasks: Sequence[TaskCounts]) -> None:
         """The run begins."""
@@ -79,7 +82,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Nobody is told."""
+    """No progress output."""
 
     def start(self, tasks: Sequence[TaskCounts]) -> None:
         """Nothing."""
@@ -94,8 +97,19 @@ class Silent:
         """Nothing."""
 
 
+class Notices(Silent):
+    """No progress lines; notices are printed."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._lines = Lines(stream)
+
+    def notice(self, text: str) -> None:
+        """One line, or several."""
+        self._lines.notice(text)
+
+
 class Steady:
-    """A stream whose reader may go away: then what is written goes nowhere, and nobody hears of it.
+    """A stream whose reader may close it: what is written then is dropped, without an error.
 
     rich would end the process there, and point standard output elsewhere.
     """
@@ -136,11 +150,20 @@ class Steady:
 
 
 class Lines:
-    """Plain lines on a stream, at most one a task every `seconds`; a closed stream ends the telling, not the run."""
+    """Plain lines on a stream, at most one per task every `seconds`; a closed stream ends the output, not the run.
+
+    `is_verbose` says whether every failure is printed, and every field.
+    """
 
     def __init__(
-        self, stream: TextIO | None = None, seconds: float = PLAIN_SECONDS, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO | None = None,
+        seconds: float = PLAIN_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        is_verbose: bool = False,
     ) -> None:
+        self.is_verbose = is_verbose
         self._stream = Steady(stream or sys.stderr)
         self._seconds = seconds
         self._clock = clock
@@ -149,7 +172,7 @@ class Lines:
         self._last = clock()
 
     def start(self, tasks: Sequence[TaskCounts]) -> None:
-        """Remember what to tell of."""
+        """Remember what is counted."""
         self._tasks = tasks
         self._shown = {task.name: task.done for task in tasks}
 
@@ -157,7 +180,7 @@ class Lines:
         """A line for each task that moved, if it is time."""
         if self._clock() - self._last >= self._seconds:
             self._last = self._clock()
-            self._tell()
+            self._print()
 
     def notice(self, text: str) -> None:
         """One line, or several."""
@@ -166,20 +189,26 @@ class Lines:
 
     def close(self) -> None:
         """The last state of each task that moved."""
-        self._tell()
+        self._print()
         self._tasks = ()
 
-    def _tell(self) -> None:
-        for task in self._tasks:
-            if task.done != self._shown[task.name]:
-                self._shown[task.name] = task.done
-                self.notice(progress_line(task, self._clock()))
+    def _print(self) -> None:
+        lines = progress_lines(self._tasks, self._clock(), FULL_WIDTH, verbose=self.is_verbose)
+        moved = [task.done != self._shown[task.name] for task in self._tasks]
+        self._shown = {task.name: task.done for task in self._tasks}
+        has_total = len(self._tasks) > 1 and any(moved)
+        for line, is_new in zip(lines, [*moved, *([has_total] if len(lines) > len(moved) else [])], strict=True):
+            if is_new:
+                self.notice(line)
 
 
 class Terminal:
-    """Lines rewritten in place, at most twice a second."""
+    """Lines rewritten in place, at most twice a second. `is_verbose` as of `Lines`."""
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic, *, is_verbose: bool = False
+    ) -> None:
+        self.is_verbose = is_verbose
         self._stream = stream or sys.stderr
         self._clock = clock
         self._tasks: Sequence[TaskCounts] = ()
@@ -219,64 +248,178 @@ class Terminal:
     def _draw(self) -> None:
         from rich.text import Text
 
-        if self._live is not None:
-            shown = "\n".join(
-                progress_line(task, self._clock()) for task in self._tasks if task.started is not None or task.done
-            )
-            self._live.update(Text(visible(shown), overflow="ellipsis", no_wrap=True), refresh=True)
+        if self._live is None:
+            return
+        begun = [task for task in self._tasks if task.started is not None or task.done] or self._tasks[:1]
+        width = self._live.console.width
+        lines = progress_lines(begun, self._clock(), width, verbose=self.is_verbose, of=self._tasks)
+        self._live.update(Text(visible("\n".join(lines)), overflow="crop", no_wrap=True), refresh=True)
 
 
-def make_progress(quiet: bool = False, stream: TextIO | None = None) -> Progress:
-    """What suits the stream (standard error): in place on a terminal, plain lines elsewhere, nothing if `quiet`."""
-    import os
+def make_progress(quiet: bool = False, stream: TextIO | None = None, *, verbosity: int = 0) -> Progress:
+    """What suits the stream (standard error) and how much is to be printed.
 
+    In place on a terminal, plain lines elsewhere and in CI; notices alone if `quiet`, nothing under -q.
+    """
     stream = stream or sys.stderr
-    if quiet:
+    if verbosity < 0:
         return Silent()
-    if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
-        return Terminal(stream)
-    return Lines(stream)
+    if quiet:
+        return Notices(stream)
+    environment = os.environ
+    is_dumb = environment.get("TERM", "") in ("", "dumb")
+    if stream.isatty() and not is_dumb and not environment.get("CI") and not environment.get("NO_COLOR"):
+        return Terminal(stream, is_verbose=verbosity > 0)
+    return Lines(stream, is_verbose=verbosity > 0)
 
 
-def progress_line(task: TaskCounts, now: float) -> str:
-    """The line of one task, as `ux` sketches it."""
-    parts = [f"{printable(task.name, keep='')}  {task.done}/{task.planned}", f"ok {task.ok}"]
+FULL_WIDTH = 120  # cells at which a line shows everything
+NAME_WIDTH = 16  # cells of the longest name
+SHORTEST_NAME = 6
+
+
+def progress_lines(
+    tasks: Sequence[TaskCounts],
+    now: float,
+    width: int,
+    *,
+    verbose: bool = False,
+    of: Sequence[TaskCounts] | None = None,
+) -> list[str]:
+    """A line per task, and the total of several; fields that a line of `width` cells has no room for are left out.
+
+    Args:
+        verbose: show the fields of wide terminals wherever they fit.
+        of:      all tasks, where some have no line yet.
+    """
+    heads = [_Head.of(task, now) for task in tasks]
+    fields = [_fields(task, now, verbose) for task in tasks]
+    if len(of or tasks) > 1:
+        heads.append(_total(of or tasks, now))
+        fields.append([])
+    if not heads:
+        return []
+    counts, states = max(len(head.done) for head in heads), max(len(head.state) for head in heads)
+    name = min(NAME_WIDTH, max(cell_len(head.name) for head in heads))
+    name = max(SHORTEST_NAME, min(name, width - counts - states - len("100%") - 6))
+    lines = []
+    for head, more in zip(heads, fields, strict=True):
+        label = cut_middle(head.name, name)
+        label += " " * (name - cell_len(label))
+        line = f"{label}  {head.done:>{counts}}  {head.percent:>4}  {head.state:<{states}}"
+        lines.append(_with_fields(line, more, width))
+    return lines
+
+
+class _Head(NamedTuple):
+    """What every line begins with."""
+
+    name: str
+    done: str
+    state: str
+    percent: str
+
+    @classmethod
+    def of(cls, task: TaskCounts, now: float) -> _Head:
+        return cls(
+            printable(task.name, keep=""),
+            f"{task.done}/{task.planned}",
+            _state(task, now),
+            _percent(task.done, task.planned),
+        )
+
+
+class _Field(NamedTuple):
+    """What a line may show besides: the widest of `texts` that fits, from a width of the line on."""
+
+    least: int
+    texts: tuple[str, ...]
+
+
+def _with_fields(line: str, fields: Sequence[_Field], width: int) -> str:
+    for least, texts in fields:
+        room = width - cell_len(line) - 2
+        fitting = [text for text in texts if cell_len(text) <= room]
+        if width >= least and fitting:
+            line += f"  {fitting[0]}"
+    return line.rstrip()
+
+
+def _fields(task: TaskCounts, now: float, verbose: bool) -> list[_Field]:
+    """The fields of a line by priority."""
+    fields = []
     if task.failed:
-        kinds = ", ".join(f"{reason} {count}" for reason, count in task.failed.most_common())
-        parts.append(f"failed {task.failed.total()} ({kinds})")
+        count = f"{task.failed.total()} failed"
+        kinds = ", ".join(f"{reason} {number}" for reason, number in task.failed.most_common())
+        fields.append(_Field(60, (f"{count} ({printable(kinds, keep='')})", count)))
     if task.scored:
+        score = f"{100 * task.points / task.scored:.1f}"
         low, high = wilson(task.points, task.scored)
-        parts.append(f"acc so far {task.points / task.scored:.3f} [{low:.3f}–{high:.3f}]")
+        fields.append(_Field(60, (score if task.done == task.planned else f"{score} so far",)))
+        fields.append(_Field(80, (f"[{100 * low:.1f}, {100 * high:.1f}]",)))
     if any(task.thinking):
         median = sorted(task.thinking)[len(task.thinking) // 2]
-        parts.append(f"think {_thousands(median)} tok" + (f", {task.cut / task.ok:.0%} cut" if task.cut else ""))
+        truncated = f", {task.cut / task.ok:.0%} truncated" if task.cut else ""
+        fields.append(_Field(100, (f"think {_thousands(median)}{truncated}",)))
+    wide = 0 if verbose else FULL_WIDTH
     if task.started is not None and task.done_here:
         elapsed = (task.finished or now) - task.started
-        parts.append(f"{elapsed / task.done_here:.2f} s/sample")
+        if elapsed > 0:
+            fields.append(_Field(100, (f"{elapsed / task.done_here:.2f} s/sample",)))
         if task.load:
-            parts.append(f"cpu-prep {task.load / task.done_here:.2f} s, model {task.model / task.done_here:.2f} s")
+            decode, model = task.load / task.done_here, task.model / task.done_here
+            fields.append(_Field(wide, (f"decode {decode:.1f} s, model {model:.1f} s",)))
     if task.server:
-        limited = f", {task.server['limited']} for too many requests" if task.server["limited"] else ""
-        parts.append(f"{task.server['retries']} retries{limited}, {task.server['room']} at once")
-    parts.append(f"eta {_eta(task, now)}" if task.done < task.planned else "done")
-    return "  ".join(parts)
+        limited = f" ({task.server['limited']} rate limited)" if task.server["limited"] else ""
+        fields.append(_Field(wide, (f"{task.server['retries']} retries{limited}, {task.server['room']} connections",)))
+    return fields
 
 
-def _eta(task: TaskCounts, now: float) -> str:
+def _total(tasks: Sequence[TaskCounts], now: float) -> _Head:
+    """All tasks together; the time left goes by what is left of each, weighed as in its own line."""
+    done, planned = sum(task.done for task in tasks), sum(task.planned for task in tasks)
+    begun = [task.started for task in tasks if task.started is not None]
+    whole = TaskCounts(
+        "total",
+        planned,
+        sum(task.weight for task in tasks),
+        ok=done,
+        weight_left=sum(task.weight_left for task in tasks),
+        weight_done=sum(task.weight_done for task in tasks),
+        done_here=sum(task.done_here for task in tasks),
+        started=min(begun, default=None),
+        finished=max((task.finished or now for task in tasks), default=None),
+    )
+    return _Head.of(whole, now)
+
+
+def _state(task: TaskCounts, now: float) -> str:
+    """`ETA 8m20s`, `ETA ?`, `done 12s`."""
+    if task.done >= task.planned:
+        is_timed = task.started is not None and task.finished is not None
+        return f"done {duration((task.finished or 0) - (task.started or 0))}" if is_timed else "done"
     if task.started is None or task.done_here < ETA_AFTER or not task.weight_done:
-        return "unknown"
+        return "ETA ?"
     left = task.weight_left - task.weight_done
-    return duration((now - task.started) * left / task.weight_done)
+    return f"ETA {duration((now - task.started) * left / task.weight_done)}"
+
+
+def _percent(done: int, planned: int) -> str:
+    """Whole percent, rounded down, so that 100% means all."""
+    return f"{100 * done // planned if planned else 100}%"
 
 
 def duration(seconds: float) -> str:
-    """`45s`, `8m20s`, `3h05m`."""
+    """`45s`, `8m20s`, `31m`, `3h05m`, `5d04h`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"
-    if whole < 3600:
+    if whole < 600:
         return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    hours = whole // 3600
+    return f"{hours}h{whole % 3600 // 60:02d}m" if hours < 100 else f"{hours // 24}d{hours % 24:02d}h"
 
 
 def _thousands(count: int) -> str:

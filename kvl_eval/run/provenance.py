@@ -59,8 +59,13 @@ def environment() -> dict[str, Json]:
         "os": platform.platform(),
         "cpu": _processor(),
         "cores": os.cpu_count(),
-        "variables": {name: without_secrets(os.environ[name]) for name in VARIABLES if name in os.environ},
+        "variables": {**variables()},
     }
+
+
+def variables() -> dict[str, str]:
+    """The environment variables that matter, as far as they are set."""
+    return {name: without_secrets(os.environ[name]) for name in VARIABLES if name in os.environ}
 
 
 def command(arguments: Sequence[str] | None = None) -> list[str]:

@@ -24,13 +24,14 @@ from kvl_eval.decode import decode, encode
 from kvl_eval.errors import DataError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
-from kvl_eval.printable import printable
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig, from_json
+from kvl_eval.run.ending import labelled, run_argument, stop_lines
 from kvl_eval.run.event_loop import run_async
 from kvl_eval.run.judge_stage import check_judge, finish_judging, has_open_questions
 from kvl_eval.run.manifest import manifest_of
 from kvl_eval.run.plan import Plan, answered_by, plan_tasks
+from kvl_eval.run.plan_text import requests_text
 from kvl_eval.run.progress import Progress, Silent
 from kvl_eval.run.row_order import in_stored_order
 from kvl_eval.run.same_run import check_offline, check_same
@@ -61,13 +62,17 @@ class RunOutcome:
         exit_code: 0 everything answered and scored, 3 gaps, 4 the first answers all failed alike, 130 / 143 signals.
         folder:    the run folder.
         results:   results.json.
-        message:   what happened and what to do next, one or more lines.
+        message:   what to do next and where the run is, one or more lines.
+        is_old:    whether the run was complete before the command began.
+        told:      notices of the folder that were printed already.
     """
 
     exit_code: int
     folder: RunFolder
     results: Results
     message: str
+    is_old: bool = False
+    told: tuple[str, ...] = ()
 
 
 def start_run(
@@ -130,7 +135,7 @@ def resume_run(
     if folder.problem is not None or not folder.manifest.config:
         raise DataError(
             "run.manifest",
-            folder.problem or f"{folder.path / 'run.json'} does not say how the run was configured",
+            folder.problem or f"run.json has no configuration: {folder.path}",
             why="a run is resumed only with the configuration it was started with",
             fix=f"`kvl-eval score {folder.path}` and `report` still work; start a new run with --no-resume",
         )
@@ -173,48 +178,53 @@ def _carry_out(
         with on_signals(session, enabled=handle_signals):
             folder.save_status("running")
             write_index(folder.path.parent, folder.disk)
+            reused = sum(map(len, done.values()))
+            progress.notice(requests_text(plan.requests, reused, str(folder.path)))
             if isinstance(backend, Managed):
                 progress.notice(
-                    f"vLLM is starting, which takes a minute or more; its log: {backend.log_into(folder.path)}"
+                    f"starting vLLM, which takes a minute or more; its log: {backend.log_into(folder.path)}"
                 )
-            told = _tell(folder, progress, 0)
+            told = _tell(folder, progress)
             with _logged(folder):
                 run_async(drive(session, backend))
                 if session.stop is None:
                     finish_judging(RunReader(folder, own), plan.config, progress, lambda: session.stop is not None)
                 results = rescore(RunReader(folder, own), plan.config.protocol, plan.config.score_view)
-                folder.notices += _unexpected_thoughts(plan.config, session.closed_thoughts)
-                folder.notices += server_notices(session.flags, session.answered, omitted_fields(plan))
-                _tell(folder, progress, told)
+                folder.warnings += _unexpected_thoughts(plan.config, session.closed_thoughts)
+                notices = server_notices(session.flags, session.answered, omitted_fields(plan))
+                folder.warnings += [("server", notice) for notice in notices]
+                for _, text in folder.warnings:
+                    folder.log(f"warning: {text}")
                 progress.close()
             save_end(folder, results, decode(ModelFacts, encode(plan.model)))
             if plan.config.compress and folder.manifest.status == "finished":
                 folder.compress()
-            return outcome_of(RunReader(folder, own), results, session.stop)
+            return replace(outcome_of(RunReader(folder, own), results, session.stop), told=told)
     finally:
         progress.close()
         session.close()
         folder.unlock()
 
 
-def _unexpected_thoughts(config: RunConfig, closed: int) -> list[str]:
-    """A warning about thoughts in the replies of a family that is taken not to think."""
+def _unexpected_thoughts(config: RunConfig, closed: int) -> list[tuple[str, str]]:
+    """A warning about thoughts in the replies of a family that is taken not to think, with its code."""
     if not closed or stored_family(config.family) not in (INSTRUCT, OTHER):
         return []
     names = " or ".join(family.name for family in FAMILIES.published if family is not INSTRUCT)
     replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
-    return [
+    text = (
         f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "
         f"if {config.model} is a thinking model, run it with --family {names}"
-    ]
+    )
+    return [("protocol", text)]
 
 
-def _tell(folder: RunFolder, progress: Progress, told: int) -> int:
-    """Pass on what was noticed since `told` notices; the number told now."""
-    for notice in folder.notices[told:]:
-        folder.log(f"notice: {notice}")
-        progress.notice(f"notice: {notice}")
-    return len(folder.notices)
+def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
+    """Print what was odd in the folder when it was opened; returns that."""
+    for notice in folder.notices:
+        folder.log(f"note: {notice}")
+        progress.notice(f"note: {notice}")
+    return tuple(folder.notices)
 
 
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
@@ -276,9 +286,10 @@ def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_jud
             save_end(folder, rescore(run, config.protocol, config.score_view), folder.manifest.model)
         if config.compress:
             folder.compress()
-        progress.notice(f"already complete: {folder.path}")
+        if not asks_judge:
+            progress.notice("already complete; nothing to do")
         unasked = config.judge is not None and has_open_questions(run, config.judge, config.score_view, again=False)
-        return outcome_of(run, folder.results(), None, judge_unasked=unasked)
+        return replace(outcome_of(run, folder.results(), None, judge_unasked=unasked), is_old=True)
     finally:
         folder.unlock()
 
@@ -298,29 +309,22 @@ def outcome_of(run: RunReader, results: Results, stop: Stop | None, *, judge_una
     `judge_unasked` says that its judge has answers still to see.
     """
     folder, rows = run.folder, _own_rows(run, results)
-    pending = _pending(results)
-    gaps = [
-        f"{row.task}{'' if row.budget is None else ' at ' + str(row.budget)}: {_gap(row)}"
-        for row in rows
-        if row.n_scored < row.n_planned
-    ]
-    code = 3 if gaps or judge_unasked else 0
-    lines = [("run folder", str(folder.path))]
-    if stop is not None and pending:
-        code = stop.exit_code
-        lines.append(("stopped", stop.reason))
-    lines += [("gaps", gap) for gap in gaps] + _overflow_hint(rows, folder.manifest.model.device == "server")
-    lines += [("gaps", "the judge was not asked about every answer")] if judge_unasked else []
-    if pending:
-        lines.append(("next", f"kvl-eval resume {folder.path}"))
+    counts = _counts(results)
+    has_gaps = judge_unasked or any(row.n_scored < row.n_planned for row in rows)
+    lines = [f"note: {hint}" for hint in _hints(rows, folder, judge_unasked=judge_unasked)]
+    if stop is not None and counts.pending:
+        lines += [] if stop.exit_code > 128 else [labelled("stopped", stop.reason)]
+        lines += stop_lines(folder.path, counts.planned - counts.pending, counts.planned)
+        return RunOutcome(stop.exit_code, folder, results, "\n".join(lines))
+    name = run_argument(folder.path)
+    if counts.pending:
+        lines.append(labelled("next", f"kvl-eval resume {name}"))
     elif any(row.n_failed for row in rows):
-        lines.append(("next", f"kvl-eval resume {folder.path} --rerun failed"))
+        lines.append(labelled("next", f"kvl-eval resume {name} --rerun failed"))
     elif judge_unasked or any(row.judge and row.n_scored < row.n_planned for row in rows):
-        lines.append(("next", f"kvl-eval score {folder.path} --only-failed"))
-    else:
-        lines.append(("next", f"kvl-eval report {folder.path}"))
-    message = "\n".join(f"{label:<12}{printable(text, keep='')}" for label, text in lines)
-    return RunOutcome(code, folder, results, message)
+        lines.append(labelled("next", f"kvl-eval score {name} --only-failed"))
+    lines += [labelled("report", f"kvl-eval report {name}"), labelled("folder", folder.path)]
+    return RunOutcome(3 if has_gaps else 0, folder, results, "\n".join(lines))
 
 
 def _own_rows(run: RunReader, results: Results) -> list[ResultRow]:
@@ -333,24 +337,14 @@ def _own_rows(run: RunReader, results: Results) -> list[ResultRow]:
     return [row for row in rows if row.protocol == own[row.task] or row.task not in scored]
 
 
-def _overflow_hint(rows: Iterable[ResultRow], is_server: bool) -> list[tuple[str, str]]:
-    """What helps against prompts that were too long for the context; nothing where there were none."""
-    count = sum(row.failed.get("context_overflow", 0) for row in rows)
-    prompts = "1 prompt was" if count == 1 else f"{count} prompts were"
-    whose = "server's" if is_server else "model's"
-    text = f"{prompts} longer than the {whose} context; --max-pixels, --frames or a longer context"
-    return [("hint", text)] if count else []
-
-
-def _gap(row: ResultRow) -> str:
-    failed = ", ".join(f"{reason} {count}" for reason, count in row.failed.items())
-    unscored = row.n_ok - row.n_scored
-    parts = [
-        f"{row.n_failed} failed ({failed})" if failed else "",
-        f"{row.n_pending} pending" if row.n_pending else "",
-        f"{unscored} answered but not scored" if unscored else "",
-    ]
-    return ", ".join(part for part in parts if part) + f" of {row.n_planned} ({row.protocol})"
+def _hints(rows: Iterable[ResultRow], folder: RunFolder, *, judge_unasked: bool) -> Iterator[str]:
+    """What helps against gaps whose cause is known."""
+    if count := sum(row.failed.get("context_overflow", 0) for row in rows):
+        prompts = "1 prompt was" if count == 1 else f"{count} prompts were"
+        whose = "server's" if folder.manifest.model.device == "server" else "model's"
+        yield f"{prompts} longer than the {whose} context; use --max-pixels, --frames or a longer context"
+    if judge_unasked:
+        yield "the judge was not asked about every reply"
 
 
 # -- configuration and resuming --------------------------------------------------------------------------------------
@@ -372,7 +366,7 @@ def _kept(folder: RunFolder, task: str, rerun: str | Iterable[str] | None) -> se
 def _note_resume(folder: RunFolder, plan: Plan) -> None:
     was, now = folder.manifest.model.device, plan.model.get("device")
     if was is not None and now is not None and was != now:
-        folder.notices.append(f"device {was} → {now}: answers may differ in the last digits")
+        folder.warnings.append(("device", f"resumed on another device ({was} → {now}): results may differ slightly"))
     stamp = datetime.now().astimezone().isoformat(timespec="seconds")
     resume = Resume(time=stamp, host=provenance.host(), code=decode(Code, provenance.code()))
     folder.save(replace(folder.manifest, resumes=(*folder.manifest.resumes, resume)))

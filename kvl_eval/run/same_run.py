@@ -12,7 +12,8 @@ from kvl_eval.run.fingerprint import differences, identity_of, task_identity
 from kvl_eval.run.former_plan import former_sha256
 from kvl_eval.run.plan import Plan, PlannedTasks, plan_tasks
 from kvl_eval.run.row_order import in_stored_order
-from kvl_eval.store.manifest import Manifest, RunEntry
+from kvl_eval.store.manifest import Manifest
+from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs
 from kvl_eval.tasks import task_named

@@ -17,18 +17,19 @@ from dataclasses import dataclass, replace
 from kvl_eval.backends.base import Backend, Request
 from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.printable import printable
+from kvl_eval.run.ending import stop_lines
 from kvl_eval.run.in_flight import InFlight, storable
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
 from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
-from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.outputs import Item, score_so_far
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Journal
 from kvl_eval.store.records import Key, Record, text_sha256
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import Completion, Message, Sample
 
-GRACE = 5.0  # seconds that answers under way get when a run is to stop
+GRACE = 5.0  # seconds that requests in flight get when a run is to stop
 TICK = 0.25  # seconds between looks at the clock
 FIRST_FAILURES = 20  # so many failures of one kind, and nothing else, end a run
 
@@ -233,15 +234,15 @@ class Session:
     def _score_so_far(self, entry: InFlight, counts: TaskCounts, record: Record) -> None:
         view = self.plan.config.score_view
         item = Item(entry.sample, answer_of(record, view))
-        value = score_outputs(entry.task.task, self._protocols[entry.task.name], [item], view)[0].value
-        if value is not None:
-            counts.points += value
+        score = score_so_far(entry.task.task, self._protocols[entry.task.name], item, view)
+        if score is not None and score.value is not None:
+            counts.points += score.value
             counts.scored += 1
 
     def _tell_failure(self, entry: InFlight, reason: str, message: str) -> None:
         text = printable(f"failed[{reason}] {entry.task.name} {entry.sample.id}: {message}", keep="")
         self.folder.log(text)
-        if reason not in self._told:
+        if reason not in self._told or getattr(self._progress, "is_verbose", False):
             self._told.add(reason)
             self._progress.notice(text)
 
@@ -275,21 +276,24 @@ class Session:
             return False
         name = signal.Signals(number).name
         self.stop = None
-        self.request_stop(Stop(128 + number, f"by {name}; what is finished is stored"))
+        self.request_stop(Stop(128 + number, name))
         return True
 
     def leave(self) -> None:
-        """Give the terminal and the folder back, and name the folder; everything finished is stored already."""
+        """Give the terminal and the folder back, and print where the run is; everything finished is stored already."""
         self._progress.close()
         self.folder.unlock()
-        text = f"run folder  {self.folder.path}\nnext        kvl-eval resume {self.folder.path}\n"
+        lines = stop_lines(self.folder.path, sum(task.done for task in self.counts.values()), self.plan.requests)
+        text = "".join(f"{line}\n" for line in lines)
         os.write(2, text.encode(errors="backslashreplace"))  # a signal may have come in the middle of a print
 
     def tell_stop(self) -> None:
-        """Say that the run is stopping (not from a signal handler, which may interrupt a print)."""
+        """Print that the run is stopping (not from a signal handler, which may interrupt a print)."""
         if self.stop is not None:
-            hint = "; the same signal again stops at once" if self.stop.exit_code > 128 else ""
-            self._progress.notice(f"stopped: {self.stop.reason}; answers under way get {GRACE:.0f} s{hint}")
+            by_hand = self.stop.exit_code == 128 + signal.SIGINT
+            reason = "" if by_hand else f" ({self.stop.reason})"
+            hint = "; press Ctrl-C again to stop now" if by_hand else ""
+            self._progress.notice(f"stopping{reason}: finishing the requests in flight (up to {GRACE:.0f} s){hint}")
 
     def listen(self, event: asyncio.Event) -> None:
         """Set `event` when the run is to stop."""

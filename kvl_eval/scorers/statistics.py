@@ -33,7 +33,7 @@ def is_plain_mean(score: float | None, values: Sequence[float]) -> bool:
     return score is not None and math.isclose(score, math.fsum(values) / len(values), abs_tol=1e-9)
 
 
-def wilson(k: float, n: int, z: float = Z95) -> Interval:
+def wilson(k: float, n: float, z: float = Z95) -> Interval:
     """95 % interval of a share of `k` successes in `n`; (0, 1) where n is 0, since nothing is known."""
     if not 0 <= k <= max(n, 0):
         raise ValueError(f"wilson() needs 0 <= k <= n, got k={k}, n={n}")
@@ -44,6 +44,21 @@ def wilson(k: float, n: int, z: float = Z95) -> Interval:
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     low = 0.0 if k == 0 else max(0.0, centre - half)
     return low, 1.0 if k == n else min(1.0, centre + half)
+
+
+def newcombe(published: float, n_published: float, score: float, n: float, rounding: float = 0.0) -> Interval:
+    """95 % interval of `published - score`, two shares of `n_published` and `n` answers that are taken as independent.
+
+    Newcombe's hybrid of two Wilson intervals (Statistics in Medicine 17, 873, method 10). `rounding` is the step to
+    which the published share was printed, as a fraction: it widens that share's interval.
+    """
+    low, high = wilson(published * n_published, n_published)
+    own_low, own_high = wilson(score * n, n)
+    printed = (Z95 * rounding) ** 2 / 12
+    gap = published - score
+    below = math.sqrt((published - low) ** 2 + printed + (own_high - score) ** 2)
+    above = math.sqrt((high - published) ** 2 + printed + (score - own_low) ** 2)
+    return max(-1.0, gap - below), min(1.0, gap + above)
 
 
 def bootstrap(values: Sequence[float], clusters: Clusters | None = None, n: int = 10_000, seed: int = 0) -> Interval:

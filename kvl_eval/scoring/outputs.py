@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.store.answers import Answer
 from kvl_eval.tasks.base import Protocol, Task
 from kvl_eval.types import MISSING, Extraction, Sample, Score, ScoreView
@@ -30,6 +31,8 @@ def score_outputs(task: Task, protocol: str, items: Sequence[Item], view: ScoreV
     whole output. An unclosed thought (`thought_unclosed`, under `answer`) and more than 100,000 characters after the
     thought (`answer_too_long`) are `no_answer` under every protocol. A scorer that raises leaves that one sample
     `not_scored`.
+
+    Raises: UsageError `task.score`, where an own task's `score` returns what is no score.
     """
     rule = task.protocols[protocol]
     texts, refusals = [], []
@@ -39,6 +42,17 @@ def score_outputs(task: Task, protocol: str, items: Sequence[Item], view: ScoreV
         refusals.append(refusal)
     scores = [_scored(rule, *text) for text in texts] if rule.score_run is None else _scored_run(rule, texts)
     return [_refused(score, refusal) for score, refusal in zip(scores, refusals, strict=True)]
+
+
+def score_so_far(task: Task, protocol: str, item: Item, view: ScoreView) -> Score | None:
+    """The score of one answer while a run is in progress; None where an own task's `score` is at fault.
+
+    That fault is an error once the run is scored, and no answer is lost by it.
+    """
+    try:
+        return score_outputs(task, protocol, [item], view)[0]
+    except UsageError:
+        return None
 
 
 def visible(answer: Answer, view: ScoreView, sees_raw: bool = False) -> tuple[str, str | None]:
@@ -63,6 +77,8 @@ def _refused(score: Score, reason: str | None) -> Score:
 def _scored(protocol: Protocol, sample: Sample, text: str, extraction: Extraction) -> Score:
     try:
         return protocol.score(sample, text, extraction)
+    except UsageError:  # `task.score`: what an own task returns is no score
+        raise
     except Exception as error:  # one sample's boundary: the others are scored, and this one says why
         return Score.not_scored(_fault(error))
 
@@ -76,4 +92,5 @@ def _scored_run(protocol: Protocol, texts: Sequence[tuple[Sample, str, Extractio
 
 
 def _fault(error: Exception) -> str:
-    return f"{SCORER_ERROR}: {type(error).__name__}: {str(error)[:200]}"
+    text = error.message if isinstance(error, KvlEvalError) else str(error)
+    return f"{SCORER_ERROR}: {type(error).__name__}: {text[:200]}"

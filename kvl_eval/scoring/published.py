@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from kvl_eval.families import DEMO_NOTE, is_sure
+import math
+
+from kvl_eval.families import DEMO_NOTE, SCRIPTED_NOTE, is_sure
 from kvl_eval.model.kimi_vl.families import SCRIPTED
 from kvl_eval.model.registry import stored_family
-from kvl_eval.references import MEAN_NOTE, ReferenceScore, kimi_value
+from kvl_eval.references import MAXIMUM, MEAN_NOTE, ReferenceScore, kimi_value
 from kvl_eval.references.protocols import protocol_of
+from kvl_eval.scorers.statistics import Z95, newcombe
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 from kvl_eval.tasks.base import Task
+from kvl_eval.types import Interval
 
 
 def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRow | None:
-    """The published figure, and the distance to it unless something forbids the comparison; `note` says what.
+    """The published result, and the distance to it unless something forbids the comparison; `note` says what.
 
-    None where no figure is published, and for packed weights, which are another model.
+    None where none is published, and for packed weights, which are another model.
     """
     facts = manifest.model.others
     rule = facts.get("family_rule")
@@ -29,6 +33,7 @@ def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRo
     note = note or _other_protocol(task, row, figure) or _part_of_a_mean(task)
     is_comparable = note is None and row.score is not None
     low, high = row.ci95 or (0.0, 1.0)
+    split = task.splits.get(task.published_split)
     return PublishedRow(
         system=figure.system,
         value=figure.value,
@@ -37,21 +42,56 @@ def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRo
         table=figure.table,
         delta=row.score - figure.value if is_comparable and row.score is not None else None,
         inside_ci=low <= figure.value <= high if is_comparable and row.ci95 else None,
+        gap_ci95=gap_interval(row, figure, None if split is None else split.rows) if is_comparable else None,
         note=note,
     )
+
+
+def gap_interval(row: ResultRow, figure: ReferenceScore, n_published: int | None) -> Interval:
+    """95 % interval of the published value minus the score, as of two sets of answers that are independent.
+
+    Newcombe's where the score is a share of right answers, with both counts divided by the design effect of the row's
+    clusters; else a normal interval with the row's clustered error for both. What the published value lost by rounding
+    is part of it. Without an error nothing is known of the score, which lies anywhere in [0, 1].
+
+    Args:
+        n_published: answers behind the published value; None where that is unknown: then as many as the row's.
+    """
+    score, step = row.score or 0.0, _step(figure)
+    if _is_share(row):
+        effect = max(1.0, ((row.stderr_clustered or 0.0) / row.stderr) ** 2) if row.stderr else 1.0
+        n = row.n_scored / effect
+        return newcombe(figure.value, (n_published or row.n_scored) / effect, score, n, step)
+    if row.stderr_clustered is None:
+        return figure.value - 1.0, figure.value
+    half = Z95 * math.sqrt(2 * row.stderr_clustered**2 + step**2 / 12)
+    return figure.value - score - half, figure.value - score + half
+
+
+def _is_share(row: ResultRow) -> bool:
+    """Whether the score is the share of answers that are right, none of them in part."""
+    right = row.verdicts.get("correct", 0)
+    is_whole = not row.verdicts.get("partial") and row.n_scored > 0
+    return is_whole and math.isclose(row.score or 0.0, right / row.n_scored, abs_tol=1e-9)
+
+
+def _step(figure: ReferenceScore) -> float:
+    """The step to which a value was printed, as a fraction: 0.001 for `68.7` percent, 0.001 for `867` points."""
+    decimals = len(figure.printed.partition(".")[2])
+    return float(10.0**-decimals / MAXIMUM[figure.unit])
 
 
 def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: bool) -> str | None:
     if manifest.demo:
         return DEMO_NOTE
     if is_scripted:
-        return "scripted answers"
+        return SCRIPTED_NOTE
     if row.blind:
-        return "blind: pictures were grey"
+        return "blind run: images were replaced with gray"
     if row.split == "mini":
         return "the bundled mini split"
     if row.split != task.published_split:
-        return f"split {row.split}; the published figure is of {task.published_split}"
+        return f"split {row.split}; the published result is of {task.published_split}"
     if row.partial:
         return f"partial: {row.partial}"
     data = manifest.data.get(row.task)
@@ -65,11 +105,11 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
 
 
 def _other_protocol(task: Task, row: ResultRow, figure: ReferenceScore) -> str | None:
-    """A figure is compared with the score under its own protocol, or the default one where that is unknown."""
+    """A published result is compared under its own protocol, or the default one where that is unknown."""
     known = protocol_of(figure)
     if row.thinking == "split" and row.protocol == (known or task.default_protocol):
         return None
-    return "other protocol" if known is None else f"other protocol; the published figure is under {known}"
+    return "other protocol" if known is None else f"other protocol; the published result is under {known}"
 
 
 def _part_of_a_mean(task: Task) -> str | None:

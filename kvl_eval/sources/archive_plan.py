@@ -42,7 +42,7 @@ class Archive:
 
     @property
     def is_loose(self) -> bool:
-        """Whether it is no archive."""
+        """Whether it is not an archive."""
         return _is_loose(self.name)
 
     @property
@@ -102,10 +102,10 @@ def plan_fetch(source: Source, patterns: Sequence[str], *, task: str) -> FetchPl
     if source.data_dir is None and is_offline(source):
         raise DataError(
             "data.offline",
-            f"{task}: its videos are not here",
+            f"the videos of {task} are not downloaded",
             where=str(home),
-            why="offline: nothing is fetched",
-            fix=f"`kvl-eval fetch {task}` with a connection, or point --data-dir at a copy",
+            why="offline mode is on",
+            fix=f"run `kvl-eval fetch {task}` with a connection, or use --data-dir with a local copy",
         )
     commit, files = _listed_folder(home) if source.data_dir is not None else _listed_hub(source, task)
     archives = _archives(files, patterns, source, task)
@@ -162,7 +162,9 @@ def _archives(files: Sequence[ArchivePart], patterns: Sequence[str], source: Sou
             names = ", ".join(sorted(one.file for one in files)[:8]) or "nothing"
             place = str(source.data_dir or f"hub data set {source.repo}")
             wanted = " or ".join(kinds)
-            raise DataError("data.missing", f"{task}: no {wanted} to unpack", where=place, why=f"it has {names}")
+            raise DataError(
+                "data.missing", f"{task}: there is no {wanted} to unpack", where=place, why=f"it contains {names}"
+            )
         for name, group in groupby(fitting, key=lambda one: one.file.partition(PART)[0]):
             parts = tuple(group)
             _check_parts(name, [one.file.partition(PART)[2] for one in parts], task)

@@ -1,9 +1,9 @@
-"""Unpack zip and tar archives that nobody vouches for: all of their entries are checked before one is written.
+"""Unpack zip and tar archives of unknown origin: all of their entries are checked before one is written.
 
-Refused are names that leave the folder (absolute, `..`, a drive), hold a backslash or a control character, or come
-twice; links, devices and everything else that is neither file nor folder; encrypted entries; more entries, bytes or
-compression than any real data set has; archives that are cut or damaged. A tar archive may be cut into parts, which are
-read as one. Files appear whole or not at all, and get neither owner, mode nor time from the archive.
+Refused are names that leave the folder (absolute, `..`, a drive), contain a backslash or a control character, or appear
+twice; links, devices and everything else that is not a file or folder; encrypted entries; more entries, bytes or
+compression than any real data set has; archives that are truncated or damaged. A tar archive may be cut into parts,
+which are read as one. Files appear whole or not at all, and get neither owner, mode nor time from the archive.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def opened(parts: Sequence[Path], loose: str | None = None) -> Iterator[Opened]:
 
     Args:
         parts: one file, or the parts of a tar archive in their order.
-        loose: the place of a file that is no archive: it is the one entry there.
+        loose: the place of a file that is not an archive: it is the only entry there.
     Raises: DataError `data.archive` naming the entry and what is wrong with it.
     """
     name = parts[0].name.partition(".part.")[0]
@@ -81,9 +81,9 @@ def opened(parts: Sequence[Path], loose: str | None = None) -> Iterator[Opened]:
             else:
                 found = _zip(parts[0], stack) if name.endswith(".zip") else _tar(parts, stack, name)
         except RecursionError:
-            raise refused(name, "its headers are nested too deeply") from None
+            raise refused(name, "its headers are too deeply nested") from None
         except _BROKEN as error:
-            raise refused(name, f"cut or damaged: {_first_line(error)}") from None
+            raise refused(name, f"truncated or damaged: {_first_line(error)}") from None
         except OSError as error:
             raise refused(name, error.strerror or str(error)) from None
         yield found
@@ -115,10 +115,10 @@ def refused(archive: str, why: str, entry: str | None = None) -> DataError:
     """The error of an archive that is not unpacked."""
     return DataError(
         "data.archive",
-        f"{archive} is not unpacked",
+        f"{archive} cannot be unpacked",
         where=None if entry is None else f"entry {entry[:200]!r}",
         why=why,
-        fix="fetch it again; if it is as its authors published it, unpack it yourself and give --data-dir",
+        fix="download it again; if its authors published it in this state, unpack it yourself and use --data-dir",
     )
 
 
@@ -130,7 +130,7 @@ def _copy(archive: Opened, entry: Entry, file: IO[bytes]) -> None:
             break
         file.write(piece)
     if left:
-        raise refused(archive.name, f"cut or damaged: {entry.size - left} of {entry.size} bytes", entry.name)
+        raise refused(archive.name, f"truncated or damaged: {entry.size - left} of {entry.size} bytes", entry.name)
 
 
 def _pieces(archive: Opened, entry: Entry) -> Iterator[bytes]:
@@ -140,9 +140,9 @@ def _pieces(archive: Opened, entry: Entry) -> Iterator[bytes]:
             while piece := data.read(PIECE):
                 yield piece
     except _BROKEN as error:
-        raise refused(archive.name, f"cut or damaged: {_first_line(error)}", entry.name) from None
+        raise refused(archive.name, f"truncated or damaged: {_first_line(error)}", entry.name) from None
     except OSError as error:
-        raise refused(archive.name, f"cut or damaged: {error.strerror or error}", entry.name) from None
+        raise refused(archive.name, f"truncated or damaged: {error.strerror or error}", entry.name) from None
 
 
 def _no_links(path: str, flags: int) -> int:
@@ -151,13 +151,13 @@ def _no_links(path: str, flags: int) -> int:
 
 def _storage(archive: str, target: Path, error: OSError) -> DataError | StorageError:
     if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
-        return refused(archive, f"{target} cannot be made: {error.strerror}", target.name)
+        return refused(archive, f"cannot create {target}: {error.strerror}", target.name)
     full = error.errno in _FULL
     return StorageError(
         "storage.full" if full else "storage.write",
-        f"{target} cannot be written",
+        f"cannot write {target}",
         why=error.strerror or str(error),
-        fix="make space and repeat the command; it goes on where it stopped" if full else None,
+        fix="free some space, then run the same command again to continue" if full else None,
     )
 
 
@@ -165,19 +165,19 @@ def _storage(archive: str, target: Path, error: OSError) -> DataError | StorageE
 
 
 def _checked(archive: str, entries: Sequence[Entry], packed: int) -> tuple[Entry, ...]:
-    """`entries`, if no two of them claim one place and together they are no bomb."""
+    """`entries`, if no two of them share a path and their total size is plausible."""
     seen: set[str] = set()
     for entry in entries:
         if entry.name in seen:
-            raise refused(archive, "the name comes twice", entry.name)
+            raise refused(archive, "the name appears twice", entry.name)
         seen.add(entry.name)
     for entry in entries:
         folder = next((str(one) for one in PurePosixPath(entry.name).parents if str(one) in seen), None)
         if folder is not None:
-            raise refused(archive, f"{folder!r} is a file, too", entry.name)
+            raise refused(archive, f"{folder!r} is also a file", entry.name)
     total = sum(entry.size for entry in entries)
     if total > SMALL + MAX_RATIO * packed:
-        raise refused(archive, f"{packed} bytes would become {total}")
+        raise refused(archive, f"{packed} bytes would be unpacked to {total}")
     return tuple(entries)
 
 
@@ -194,13 +194,13 @@ def _fault(name: str) -> str | None:
     try:
         sizes = [len(part.encode()) for part in parts]
     except UnicodeEncodeError:
-        return "the name is no text"
+        return "the name is not text"
     checks = (
-        (any(ord(letter) < 32 or ord(letter) == 127 for letter in name), "the name holds a control character"),
-        ("\\" in name, "the name holds a backslash"),
-        (name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None, "the name is absolute"),
-        (".." in parts, "the name leaves the folder"),
-        (parts[:1] == [STATE], f"the name lies in {STATE}, which is kept for other use"),
+        (any(ord(letter) < 32 or ord(letter) == 127 for letter in name), "the name contains a control character"),
+        ("\\" in name, "the name contains a backslash"),
+        (name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None, "the path is absolute"),
+        (".." in parts, "the path points outside the folder"),
+        (parts[:1] == [STATE], f"the path is in {STATE}, which is reserved"),
         (sum(sizes) + len(sizes) > MAX_NAME or max(sizes, default=0) > MAX_PART, "the name is too long"),
     )
     return next((fault for found, fault in checks if found), None)
@@ -228,13 +228,13 @@ def _zip_entry(archive: str, info: zipfile.ZipInfo) -> Entry | None:
     name = _clean(archive, info.orig_filename)
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise refused(archive, "a symbolic link" if kind == stat.S_IFLNK else "neither file nor folder", name)
+        raise refused(archive, "a symbolic link" if kind == stat.S_IFLNK else "not a file or folder", name)
     if info.flag_bits & 1:
         raise refused(archive, "encrypted", name)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise refused(archive, f"compressed by method {info.compress_type}", name)
+        raise refused(archive, f"uses the unsupported compression method {info.compress_type}", name)
     if info.file_size > SMALL and info.file_size > MAX_RATIO * info.compress_size:
-        raise refused(archive, f"{info.compress_size} bytes would become {info.file_size}", name)
+        raise refused(archive, f"{info.compress_size} bytes would be unpacked to {info.file_size}", name)
     if info.orig_filename.endswith("/") or kind == stat.S_IFDIR:
         return None
     if not name:
@@ -250,7 +250,7 @@ def _check_directory(path: Path) -> None:
         tail = file.read()
         end = tail.rfind(b"PK\5\6")
         if end < 0 or end + 22 > len(tail):
-            raise refused(path.name, "cut or damaged: it has no list of entries")
+            raise refused(path.name, "truncated or damaged: it has no list of entries")
         count, length = int.from_bytes(tail[end + 10 : end + 12], "little"), tail[end + 12 : end + 16]
         directory = int.from_bytes(length, "little")
         locator = tail[end - 20 : end] if end >= 20 else b""
@@ -261,7 +261,7 @@ def _check_directory(path: Path) -> None:
     if count > MAX_ENTRIES:
         raise _too_many(path.name)
     if directory > MAX_DIRECTORY:
-        raise refused(path.name, f"its list of entries has {directory} bytes")
+        raise refused(path.name, f"its list of entries takes {directory} bytes")
 
 
 # -- tar
@@ -273,7 +273,7 @@ def _tar(parts: Sequence[Path], stack: ExitStack, name: str) -> Opened:
     entries = list(_tar_entries(archive, name))
     stream.seek(archive.offset)
     if stream.read(BLOCK) != bytes(BLOCK):  # an archive ends in blocks of zeros
-        raise refused(name, f"cut or damaged after {len(entries)} files")
+        raise refused(name, f"truncated or damaged after {len(entries)} files")
 
     def read(entry: Entry) -> IO[bytes]:
         data = archive.extractfile(entry.info)
@@ -301,7 +301,7 @@ def _tar_entries(archive: tarfile.TarFile, name: str) -> Iterator[Entry]:
 
 
 def _tar_fault(info: tarfile.TarInfo) -> str | None:
-    """Why an entry is no plain file; what `tarfile`'s own filter says of it counts, too."""
+    """Why an entry is not a plain file; the verdict of `tarfile`'s own filter counts, too."""
     if info.issym() or info.islnk():
         return "a symbolic link" if info.issym() else "a hard link"
     if info.issparse():
@@ -334,7 +334,7 @@ class _Joined(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: sum(self._sizes)}[whence]
         if start + offset < 0:
-            raise ValueError("a place before the beginning")
+            raise ValueError("an offset before the beginning")
         self._place = start + offset
         return self._place
 

@@ -23,7 +23,7 @@ class Source:
         max_download: refuse downloads above this many bytes; None means no limit.
         version:   data version, for tasks that have several.
         withheld:  the split publishes no gold, so that an empty text stands for none.
-        fields:    of a table of one's own: `ROLE=COLUMN` texts, as `--fields` has them.
+        fields:    of the user's own table: `ROLE=COLUMN` texts, as `--fields` has them.
     """
 
     repo: str | None = None
@@ -46,9 +46,8 @@ class Reporter:
     """Who hears what a loader meets.
 
     Attributes:
-        bad_row:  called with the error of a row that cannot be used, which is then left out; raises it unless told
-                  otherwise.
-        keeps_bad_rows: such rows come as samples that nobody can ask (`sources.unusable`), and `bad_row` is not called.
+        bad_row:  called with the error of a row that cannot be used, which is then skipped; raises it by default.
+        keeps_bad_rows: such rows become samples without a prompt (`sources.unusable`), and `bad_row` is not called.
         download: called with the number of files and bytes that are about to be fetched; may raise to forbid it.
         note:     called with what a plan is to say of the data, `note: ...` or `warning: ...`, behind the last row.
     """
@@ -60,7 +59,7 @@ class Reporter:
 
 
 STRICT = Reporter()
-"""The first bad row is an error, and nobody hears of downloads."""
+"""The first bad row is an error, and downloads are not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,5 +89,5 @@ class Tables:
                 f"{self.task}: column {', '.join(name.replace('|', ' or ') for name in missing)} is missing",
                 where=where,
                 why=f"found {', '.join(map(str, columns)) or 'no columns'}",
-                fix=f"`kvl-eval describe {self.task}` lists the layouts that are read",
+                fix=f"run `kvl-eval describe {self.task}` to see the accepted layouts",
             )

@@ -1,4 +1,4 @@
-"""What stands in a table's cells: pictures nobody has opened."""
+"""The content of a table's cells: images that have not been opened."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SHORTEST_BASE64 = 64  # the smallest picture file is longer than this as base64
 def image_ref(value: object, *, name: str, root: Path | None, where: str) -> ImageRef:
     """A picture as a table holds it, unopened; never an error here, since a bad picture fails one sample only.
 
-    An empty cell becomes a reference to nothing, broken base64 one to bytes that are no picture, and a path keeps its
-    text beside `root`: whoever opens it gets `media.missing`, `media.corrupt` or `media.path_outside`.
+    An empty cell becomes a reference to nothing, broken base64 one to bytes that are not an image, and a path keeps its
+    text beside `root`: opening it raises `media.missing`, `media.corrupt` or `media.path_outside`.
 
     Args:
         value: bytes, a {"bytes", "path"} dict of the hub, a path relative to `root`, base64 text or a data URI.
@@ -41,7 +41,7 @@ def image_ref(value: object, *, name: str, root: Path | None, where: str) -> Ima
 
 
 def _looks_like_base64(text: str) -> bool:
-    """Base64 of a picture is long, and has neither a suffix nor a drive or scheme."""
+    """Base64 of a picture is long, and has no suffix, drive or scheme."""
     return len(text) > LONGEST_PATH or (len(text) > SHORTEST_BASE64 and not set(text) & set(".\\: _-"))
 
 

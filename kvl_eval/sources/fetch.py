@@ -2,7 +2,7 @@
 
     patterns -> plan_fetch (sizes, nothing fetched) -> carry_out: each archive fetched, checked, unpacked, then removed
 
-Whatever ends it half way, the next call goes on: a download at the byte where it stopped, an archive at the first file
+After an interruption the next call continues: a download at the byte where it stopped, an archive at the first file
 that is not in its place. `.fetch` beside the unpacked files holds, for each archive, a journal of what is in its place,
 whose last line says that all is; and at last `complete.json`, which `is_here` reads.
 """
@@ -55,7 +55,7 @@ def carry_out(plan: FetchPlan, *, keep: bool = False) -> None:
 
 
 def is_here(source: Source, patterns: Sequence[str]) -> bool:
-    """Whether nothing need be fetched: all is unpacked, or the folder is the user's own. Asks nobody."""
+    """Whether nothing need be fetched: all is unpacked, or the folder is the user's own. Sends no request."""
     home = media_home(source)
     if not patterns or home is None or source.data_dir is not None:
         return True
@@ -81,10 +81,10 @@ def too_large(plan: FetchPlan) -> DataError:
     """The error of a download that needs the user's word."""
     return DataError(
         "data.too_large",
-        f"{plan.task}: its videos and subtitles are a download of {plan.download / 1e9:.1f} GB",
+        f"the videos and subtitles of {plan.task} are a download of {plan.download / 1e9:.1f} GB",
         where=f"hub data set {plan.source.repo}",
-        why="downloads above 2 GB need --yes",
-        fix=f"`kvl-eval fetch {plan.task} --yes`, or point --data-dir at a copy",
+        why="downloads over 2 GB need --yes",
+        fix=f"run `kvl-eval fetch {plan.task} --yes`, or use --data-dir with a local copy",
     )
 
 
@@ -92,7 +92,7 @@ def too_large(plan: FetchPlan) -> DataError:
 
 
 def _download(plan: FetchPlan, part: ArchivePart) -> Path:
-    """A part's file, its download continued where an earlier one stopped: the hub client's own begins anew."""
+    """A part's file, its download continued where an earlier one stopped: the hub client itself would start over."""
     target = download_place(plan.home, part)
     if target.is_file():
         return target
@@ -112,10 +112,10 @@ def _download(plan: FetchPlan, part: ArchivePart) -> Path:
         draft.unlink()
         raise DataError(
             "data.corrupt",
-            f"{plan.task}: {part.file} is not what the hub announced",
+            f"{plan.task}: checksum mismatch in {part.file}: the download is damaged",
             where=f"hub data set {plan.source.repo}",
-            why="its sha256 differs",
-            fix="repeat the command: the file is fetched anew",
+            why="its SHA-256 differs from the published one",
+            fix="run the same command again to download the file again",
         )
     os.replace(draft, target)
     return target
@@ -181,10 +181,10 @@ def _writing(state: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             "storage.write",
-            f"{state.parent} cannot be written",
+            f"cannot write {state.parent}",
             where=error.filename,
             why=error.strerror or str(error).splitlines()[0],
-            fix="the command goes on where it stopped",
+            fix="run the same command again to continue",
         ) from None
 
 
@@ -196,6 +196,6 @@ def _alone(state: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                "usage.busy", f"another process fetches into {state.parent}", fix="wait for it, or stop it"
+                "usage.busy", f"another process is downloading to {state.parent}", fix="wait for it or stop it"
             ) from None
         yield

@@ -43,8 +43,8 @@ def read_hub(source: Source, split: str, tables: Tables, reporter: Reporter = ST
 def fetch_files(source: Source, patterns: Sequence[str], *, task: str, reporter: Reporter = STRICT) -> Source:
     """`source` with those files of its repository in a local folder, for tables that name files beside them.
 
-    A source that is a local folder already comes back as it is. Files lie in the hub client's cache, and what is there
-    is not fetched again. Raises: DataError `data.missing`, `data.gated`, `data.offline`, `data.too_large`.
+    A source that is a local folder already comes back as it is. Files are in the hub client's cache, and are not
+    fetched twice. Raises: DataError `data.missing`, `data.gated`, `data.offline`, `data.too_large`.
     """
     if source.data_dir is not None or source.repo is None:
         return source
@@ -173,7 +173,7 @@ def clear_errors(source: Source, split: str, task: str) -> Iterator[None]:
     except GatedRepoError as error:
         raise _gated(source, task, str(error)) from None
     except RevisionNotFoundError as error:
-        raise _not_found(source, task, f"no revision {source.revision!r}: {_first_line(error)}") from None
+        raise _not_found(source, task, f"unknown revision {source.revision!r}: {_first_line(error)}") from None
     except (RepositoryNotFoundError, DatasetNotFoundError) as error:
         if "gated" in str(error):
             raise _gated(source, task, str(error)) from None
@@ -246,8 +246,8 @@ def _refuse_large(total: int, source: Source, task: str) -> None:
             "data.too_large",
             f"{task}: the split is a download of {total / 1e9:.1f} GB",
             where=f"hub data set {source.repo}",
-            why=f"without --yes at most {source.max_download / 1e9:.1f} GB are fetched",
-            fix="add --yes, or point --data-dir at a copy",
+            why=f"downloads over {source.max_download / 1e9:.1f} GB need --yes",
+            fix="add --yes, or use --data-dir with a local copy",
         )
 
 
@@ -261,7 +261,7 @@ def _not_found(source: Source, task: str, why: str) -> DataError:
         f"{task}: the data set cannot be loaded",
         where=_place(source),
         why=why,
-        fix="check --data-repo, or point --data-dir at a copy",
+        fix="check --data-repo, or use --data-dir with a local copy",
     )
 
 
@@ -270,7 +270,7 @@ def _no_split(source: Source, split: str, present: Sequence[str], task: str) -> 
         "data.missing",
         f"{task}: {split!r} not found",
         where=_place(source),
-        why=f"it has {', '.join(present) or 'no data files'}",
+        why=f"it contains {', '.join(present) or 'no data files'}",
         fix="check --split",
     )
 
@@ -281,30 +281,31 @@ def _gated(source: Source, task: str, why: str) -> DataError:
     page = f"{constants.ENDPOINT}/datasets/{source.repo}"
     return DataError(
         "data.gated",
-        f"{task}: the data set is gated: its terms must be accepted first",
+        f"{task}: the data set is gated",
         where=_place(source),
         why=why.splitlines()[0][:200],
-        fix=f"accept the terms at {page}, then set HF_TOKEN (or `hf auth login`); or point --data-dir at a copy",
+        fix=f"accept its terms at {page}, then set HF_TOKEN or run `hf auth login`; or use --data-dir with a local "
+        "copy",
     )
 
 
 def _offline(source: Source, split: str, task: str) -> DataError:
     return DataError(
         "data.offline",
-        f"{task}: {split!r} is not in the cache",
+        f"{task}: {split!r} is not cached",
         where=_place(source),
-        why="offline: nothing was fetched",
-        fix="run once with a connection, or point --data-dir at a copy",
+        why="offline mode is on",
+        fix="run once with a connection, or use --data-dir with a local copy",
     )
 
 
 def _unreachable(source: Source, task: str, why: str) -> DataError:
     return DataError(
         "data.unreachable",
-        f"{task}: the hub cannot be reached",
+        f"{task}: cannot reach the Hugging Face Hub",
         where=_place(source),
         why=why,
-        fix="check the connection and HF_ENDPOINT, use --offline with a filled cache, or --data-dir with a copy",
+        fix="check the connection and HF_ENDPOINT, or use --split mini, --data-dir or --offline with cached data",
     )
 
 

@@ -32,7 +32,7 @@ def find_files(folder: Path, split: str, tables: Tables) -> list[Path]:
     sub-folder; with `config`, files below a folder of that name go first. The first stem and format that match win,
     and of several depths the shallowest.
 
-    Raises: DataError `data.missing` (what was tried and what is there), `data.pickle`.
+    Raises: DataError `data.missing` (what was tried and what exists), `data.pickle`.
     """
     wanted, config, task = (split, *tables.stems), tables.config, tables.task
     present = _tables(folder)
@@ -113,7 +113,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two cells are called {twice[:80]!r}")
+        raise ValueError(f"two fields are named {twice[:80]!r}")
     return values
 
 
@@ -123,7 +123,7 @@ def _json_object(line: bytes, where: str, *, unique: bool) -> dict[str, object]:
     except (ValueError, RecursionError) as error:
         raise DataError("data.corrupt", "not a JSON object", where=where, why=_reason(error)) from None
     if not isinstance(value, dict):
-        raise DataError("data.corrupt", "not a JSON object", where=where, why=f"found a {type(value).__name__}")
+        raise DataError("data.corrupt", f"expected a JSON object, found a {type(value).__name__}", where=where)
     return value
 
 
@@ -132,7 +132,9 @@ def _read_json(path: Path, name: str, tables: Tables) -> Iterator[Row]:
         with _open_text(path) as text:
             value = json.load(text, object_pairs_hook=_unique if tables.unique else None)
     except (ValueError, RecursionError) as error:
-        raise DataError("data.corrupt", f"{tables.task}: {name} is not JSON", where=name, why=_reason(error)) from None
+        raise DataError(
+            "data.corrupt", f"{tables.task}: {name} is not valid JSON", where=name, why=_reason(error)
+        ) from None
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
     if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
@@ -140,7 +142,7 @@ def _read_json(path: Path, name: str, tables: Tables) -> Iterator[Row]:
     if not isinstance(value, list):
         raise DataError(
             "data.corrupt",
-            f"{tables.task}: {name} holds no rows",
+            f"{tables.task}: {name} contains no rows",
             where=name,
             why="expected a list of objects, or {id: object}",
         )
@@ -148,7 +150,10 @@ def _read_json(path: Path, name: str, tables: Tables) -> Iterator[Row]:
         where = f"{name} row {number}"
         if not isinstance(values, dict):
             raise DataError(
-                "data.corrupt", f"{tables.task}: not an object", where=where, why=f"found {str(values)[:60]!r}"
+                "data.corrupt",
+                f"{tables.task}: a row is not a JSON object",
+                where=where,
+                why=f"found {str(values)[:60]!r}",
             )
         tables.check(list(values), where)
         yield Row(values, where)
@@ -163,13 +168,13 @@ def _read_delimited(path: Path, name: str, tables: Tables) -> Iterator[Row]:
             header = next(reader, [])
             tables.check(header, name)
             if twice := [column for column in header if column and header.count(column) > 1]:
-                raise DataError("data.field", f"{tables.task}: two columns are called {twice[0]!r}", where=f"{name}:1")
+                raise DataError("data.field", f"{tables.task}: two columns are named {twice[0]!r}", where=f"{name}:1")
             for number, cells in enumerate(reader, 1):
                 line = reader.line_num
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    raise csv.Error(f"{len(cells)} fields, but the header has {len(header)}")
+                    raise csv.Error(f"a row has {len(cells)} fields, but the header has {len(header)}")
                 # An empty cell means "no value" in these files, as pandas reads them.
                 values = {key: cell if cell else None for key, cell in zip(header, cells, strict=True)}
                 yield Row(values, f"{name} row {number}")
@@ -200,7 +205,7 @@ def _read_parquet(path: Path, name: str, tables: Tables) -> Iterator[Row]:
             f"{tables.task}: {name} cannot be read",
             where=where,
             why=_reason(error),
-            fix="download the file again and compare its size",
+            fix="download the file again and check its size",
         ) from None
 
 
@@ -221,8 +226,8 @@ def _pickle(path: Path, task: str) -> DataError:
         "data.pickle",
         f"{task}: {path.name} is a pickle",
         where=str(path),
-        why="unpickling runs code from the file",
-        fix="convert it to parquet, JSON Lines or TSV",
+        why="pickle files can run code and are not read",
+        fix="convert it to Parquet, JSON Lines or TSV",
     )
 
 
@@ -269,7 +274,7 @@ def _whole(paths: list[Path], task: str) -> list[Path]:
                 "data.missing",
                 f"{task}: {len(missing)} of {total} files of {Path(prefix).name} are missing",
                 where=str(Path(prefix).parent),
-                why=f"no shard {', '.join(f'{number:05d}' for number in missing[:5])}",
+                why=f"missing shard: {', '.join(f'{number:05d}' for number in missing[:5])}",
             )
     return paths
 
@@ -287,8 +292,8 @@ def _missing(folder: Path, split: str, stems: Sequence[str], present: list[Path]
         "data.missing",
         f"{task}: {split!r} not found",
         where=f"--data-dir {folder}",
-        why=f"looked for {tried} in it and its sub-folders; {found}",
-        fix=f"put the split's file there, or see `kvl-eval describe {task}`",
+        why=f"searched for {tried} in the folder and its subfolders; {found}",
+        fix=f"put the file of the split there; `kvl-eval describe {task}` shows the accepted layouts",
     )
 
 

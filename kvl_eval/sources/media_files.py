@@ -38,7 +38,7 @@ class MediaFiles:
         return None
 
     def expected(self, name: str) -> str:
-        """Where a file that is nowhere should be: whoever opens it says that it is missing there."""
+        """Where a missing file should be: opening it reports that it is missing there."""
         return name if self._folders[0] == "." else f"{self._folders[0]}/{name}"
 
     @cached_property

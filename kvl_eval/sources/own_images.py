@@ -89,13 +89,20 @@ def _leads_out(root: Path, path: PurePosixPath) -> bool:
         return False
 
 
-def check_marks(text: str, images: int, where: str) -> None:
-    """Raises: DataError `data.field`, unless the marks `<image>`, `<image 2>` of a text are none or fit its images."""
+def marks_fit(text: str, images: int) -> bool:
+    """Whether the marks `<image>`, `<image 2>` of a text are none, or one for each of its images."""
     marks = _MARK.findall(text)
     numbers = sorted({int(number) for number in marks if number})
     bare = sum(not number for number in marks)
-    fits = bare == images if not numbers else not bare and numbers == list(range(1, images + 1))
-    if marks and not fits:
+    return not marks or (bare == images if not numbers else not bare and numbers == list(range(1, images + 1)))
+
+
+def check_marks(text: str, images: int, where: str) -> None:
+    """Raises: DataError `data.field`, unless the marks `<image>`, `<image 2>` of a text are none or fit its images."""
+    if not marks_fit(text, images):
+        marks = _MARK.findall(text)
+        numbers = sorted({int(number) for number in marks if number})
+        bare = sum(not number for number in marks)
         raise DataError(
             "data.field",
             f"the question marks {numbers[-1] if numbers and not bare else len(marks)} images, the row has {images}",

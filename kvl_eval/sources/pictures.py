@@ -21,7 +21,7 @@ FILE_COLUMNS = ("image_path", "img_filename", "imagename")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 PicturedSample = Callable[[Row, tuple[ImageRef, ...]], Sample]
-"""(row, its pictures) -> sample. Raises DataError."""
+"""(row, its images) -> sample. Raises DataError."""
 
 
 class NamedPictures:

@@ -35,9 +35,7 @@ def _rows(source: Source, split: str, tables: Tables, reporter: Reporter) -> Ite
             yield from read_file(path, source.data_dir, tables)
         return
     if source.repo is None:
-        raise DataError(
-            "data.missing", f"{tables.task}: neither a folder nor a hub data set was given", fix="give --data-dir"
-        )
+        raise DataError("data.missing", f"{tables.task}: no data source given", fix="use --data-dir or --data-repo")
     yield from read_hub(source, split, tables, reporter)
 
 
@@ -53,7 +51,12 @@ def rows_of_split(rows: Iterable[Row], split: str) -> Iterator[Row]:
         else:
             others[str(name)] = None
     if not count and others:
-        raise DataError("data.empty", f"no row is of the split {split}", why=f"the file has splits {', '.join(others)}")
+        raise DataError(
+            "data.empty",
+            f"no row belongs to the split {split}",
+            why=f"the file has the splits {', '.join(others)}",
+            fix="check --split",
+        )
 
 
 def made_from(rows: Iterable[Row], make: Callable[[Row], Sample], reporter: Reporter = STRICT) -> Iterator[Sample]:

@@ -31,7 +31,7 @@ def row_place(where: str, row: Row) -> str:
 
 
 def stand_in(fault: DataError, name: str) -> Sample:
-    """A sample for a row that cannot be used: whoever asks for its prompt gets the fault."""
+    """A sample for an unusable row: its prompt raises the error."""
     text = {"code": fault.code, "message": fault.message, "where": fault.where, "why": fault.why}
     return Sample(id=name, question="", row={COLUMN: text})
 
@@ -62,15 +62,15 @@ def refuse(task: str, faults: Sequence[DataError], *, is_own: bool = False) -> N
     """
     if not faults:
         return
-    fix = f"`kvl-eval check data {task}` lists them all"
-    fix = fix if is_own else f"{fix}; --allow-partial-data runs the others"
+    fix = f"run `kvl-eval check data {task}` to list them all"
+    fix = fix if is_own else f"{fix}, or use --allow-partial-data to skip them"
     first = faults[0]
     if len(faults) == 1:
         raise DataError(first.code, first.message, where=first.where, why=first.why, fix=first.fix or fix)
     more = f"; and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
     raise DataError(
         first.code,
-        f"{task}: {len(faults)} rows cannot be used",
+        f"{task}: {len(faults)} rows are unusable",
         why="; ".join(map(fault_text, faults[:NAMED])) + more,
         fix=f"{first.fix}; {fix}" if is_own and first.fix else fix,
     )

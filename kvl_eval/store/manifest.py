@@ -272,32 +272,3 @@ class Manifest:
         """What of the model can change an answer."""
         identity = self.identity.get("model")
         return identity if isinstance(identity, dict) else {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEntry:
-    """One run in `index.json` and in `kvl-eval list runs`.
-
-    Attributes:
-        run_id:             the folder's name.
-        path:               the folder; in `index.json` its name alone.
-        status:             as in the manifest, or `unreadable`.
-        reason:             why it cannot be read.
-        created:            local time with offset.
-        model:              the model's name.
-        demo:               whether an embedded demo answers.
-        tasks:              names.
-        config_fingerprint: hash of what can change an answer.
-        counts:             answers as of the last session's end.
-    """
-
-    run_id: str
-    path: str
-    status: Literal["planned", "running", "interrupted", "finished", "unknown", "unreadable"]
-    reason: str | None = omitted(None)
-    created: str | None = None
-    model: str | None = None
-    demo: bool = False
-    tasks: tuple[str, ...] = ()
-    config_fingerprint: str | None = None
-    counts: AnswerCounts | None = None

@@ -74,6 +74,7 @@ class PublishedRow:
         table:     the table there.
         delta:     score minus value; null where something forbids the comparison.
         inside_ci: whether the value lies in the row's interval; null likewise.
+        gap_ci95:  95 % interval of the value minus the score; null likewise, and in results of earlier versions.
         note:      what forbids it, or what to know; null where there is nothing.
         others:    fields of a later version.
     """
@@ -85,6 +86,7 @@ class PublishedRow:
     table: str | None
     delta: float | None
     inside_ci: bool | None
+    gap_ci95: Interval | None = omitted(None)
     note: str | None
     others: Others = unknown_fields()
 

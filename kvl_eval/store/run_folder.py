@@ -50,13 +50,16 @@ class RunFolder:
     """One run. Make one with `create` or `open`.
 
     Attributes:
-        path:    the folder.
-        notices: what readers found odd, in order, for the user to see.
+        path:     the folder.
+        notices:  what readers found odd, in order, for the user to see.
+        warnings: what this process learned of the answers that can mislead about a score, as (code, text); the codes
+            are those of `kvl_eval.reports.warnings`.
     """
 
     def __init__(self, path: Path, stored: StoredManifest, disk: Disk) -> None:
         self.path = path
         self.notices: list[str] = [stored.problem] if stored.problem else []
+        self.warnings: list[tuple[str, str]] = []
         self.disk = disk
         self._stored = stored
         self._lock = RunLock(path, disk)

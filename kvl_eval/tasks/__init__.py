@@ -1,8 +1,9 @@
-"""The benchmarks. `TASKS` is the list; a new task is one module and one line here."""
+"""The benchmarks. `TASKS` lists them; a new task is one module and one line here."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from kvl_eval.errors import ConfigError, DataError, UsageError, unknown
+from kvl_eval.names import folded, same_name, suggestions
+from kvl_eval.printable import one_line
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.sources.unusable import stand_in
 from kvl_eval.tasks import (
@@ -80,33 +83,35 @@ TASKS: dict[str, Task] = {
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
+TEXT_ONLY = ("gsm8k", "mmlu", "hellaswag", "arc", "winogrande", "truthfulqa", "humaneval", "mbpp", "bbh", "ifeval")
+"""Beginnings of the names of well-known benchmarks without images, letters and digits only."""
 _OWN: dict[str, str] = {}  # tasks of the user: where each comes from
 
 
 def is_own(name: str) -> bool:
-    """Whether a task comes from a file or an entry point of the user's, whose rules may change at any time."""
+    """Whether a task comes from a file or an entry point of the user, whose rules may change at any time."""
     return name in _OWN
 
 
 def groups() -> dict[str, list[str]]:
     """{group: names of its tasks}, `all` first."""
-    found: dict[str, list[str]] = {"all": list(TASKS)}
+    members: dict[str, list[str]] = {"all": list(TASKS)}
     for task in TASKS.values():
         for group in task.groups:
-            found.setdefault(group, []).append(task.name)
-    return found
+            members.setdefault(group, []).append(task.name)
+    return members
 
 
 def get_task(name: str) -> Task:
-    """The task of that name; `_` stands for `-`, `file:PATH` for a table. Raises UsageError with the nearest names."""
+    """The task of that name, up to case and punctuation; `file:PATH` is a table. Raises: UsageError `usage.task`."""
     if name.startswith("file:"):
         from kvl_eval.tasks.table_file import table_task
 
         return table_task(name.removeprefix("file:"))
-    task = TASKS.get(name.lower().replace("_", "-"))
-    if task is None:
-        raise unknown("task", name, [*TASKS, *groups()], "kvl-eval list tasks")
-    return task
+    known = same_name(name, TASKS)
+    if known is None:
+        raise _unknown_task(name)
+    return TASKS[known]
 
 
 def task_named(name: str, own: Iterable[Task] = ()) -> Task:
@@ -115,39 +120,68 @@ def task_named(name: str, own: Iterable[Task] = ()) -> Task:
 
 
 def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:
-    """Tasks for names, groups and globs (each may hold several, separated by commas or spaces), without repeats.
+    """Tasks for names, groups and globs (each may hold several, separated by commas or blanks), without repeats.
 
-    A text that begins `file:` is one path, whatever stands in it.
-    With `bundled`, groups and globs give only tasks that have a bundled split, if there is one among them.
-    Raises: UsageError, naming the nearest names, if one of them fits nothing.
+    A text that begins `file:` is one path. A text with blanks is one name where a task has it (`MMMU Pro`).
+    With `bundled`, groups and globs give only tasks that have a bundled split, if at least one of them has.
+    Raises: UsageError `usage.task` for an unknown name, and without any name.
     """
     chosen: dict[str, Task] = {}
     for name in [part for text in names for part in _names(text)]:
-        if name.startswith("file:"):
-            task = get_task(name)
+        members = _members(name)
+        if bundled and len(members) > 1:
+            members = [known for known in members if TASKS[known].mini] or members
+        for task in [TASKS[known] for known in members] or [get_task(name)]:
             chosen[task.name] = task
-            continue
-        key = name.lower().replace("_", "-")
-        fitting = groups().get(key) or [known for known in TASKS if fnmatchcase(known, key)]
-        if bundled and key not in TASKS:
-            fitting = [known for known in fitting if TASKS[known].mini] or fitting
-        for known in fitting or [get_task(name).name]:
-            chosen[known] = TASKS[known]
     if not chosen:
-        raise UsageError("usage.task", "no task is named", fix="give --task NAME; `kvl-eval list tasks` shows them")
+        raise UsageError("usage.task", "no task given", fix="kvl-eval run TASK; kvl-eval list tasks shows the tasks")
     return list(chosen.values())
 
 
 def _names(text: str) -> list[str]:
-    return [text] if text.startswith("file:") else text.replace(",", " ").split()
+    """The names in one text: separated by commas, then by blanks unless the whole part is a name."""
+    if text.startswith("file:"):
+        return [text]
+    parts = [part.strip() for part in text.split(",")]
+    return [name for part in parts for name in ([part] if _members(part) else part.split())]
+
+
+def _members(name: str) -> list[str]:
+    """The names of the tasks that a task, a group or a glob stands for; none where it is unknown or a `file:`."""
+    if name.startswith("file:"):
+        return []
+    if set("*?[") & set(name):
+        pattern = name.lower().replace("_", "-")
+        return [known for known in TASKS if fnmatchcase(known, pattern)]
+    task, group = same_name(name, TASKS), same_name(name, groups())
+    return [task] if task is not None else groups().get(group or "", [])
+
+
+def _unknown_task(name: str) -> UsageError:
+    """The error of an unknown task: the command that other harnesses' names stand for here, else what is similar."""
+    listing = "kvl-eval list tasks"
+    for task in TASKS.values():
+        for other in getattr(task, "other_names", ()):
+            if folded(other.name) == folded(name):
+                split = f" (split {other.split})" if other.split else ""
+                error = unknown("task", name, [task.name], listing)
+                error.why = f"{other.harness}'s {other.name} is '{task.name}' here{split}"
+                error.fix = f"kvl-eval run {task.name}{f' --split {other.split}' if other.split else ''}"
+                error.suggestions = (task.name,)
+                return error
+    known = list(TASKS) if suggestions(name, TASKS) else list(groups())
+    error = unknown("task", name, known, listing)
+    if folded(name).startswith(TEXT_ONLY) and not error.suggestions:
+        error.fix = f"kvl-eval evaluates vision-language tasks; see {listing}"
+    return error
 
 
 def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = None) -> None:
     """Add the tasks of Python files, or of folders of them, and of installed entry points `kvl_eval.tasks`.
 
-    A file or entry point offers `TASK` or `TASKS`. This runs the user's own code, named by the user; nothing that comes
-    with a data set is ever run. `bad` hears of a file that cannot be loaded, which is then left out.
-    Raises: ConfigError `config.include`, for a path without Python files too.
+    A file or entry point defines `TASK` or `TASKS`. This runs code that the user named; code of a data set never runs.
+    `bad` receives the error of a file that cannot be loaded; the file is then skipped.
+    Raises: ConfigError `config.include`, also for a path without Python files.
     """
     from importlib.metadata import entry_points
 
@@ -157,7 +191,7 @@ def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = 
         path = Path(folder)
         files = [path] if path.is_file() else sorted(path.glob("*.py"))
         if not files:
-            raise ConfigError("config.include", f"--include-path {folder} holds no Python file")
+            raise ConfigError("config.include", f"no Python files in --include-path {one_line(folder)}")
         for file in files:
             _loaded(partial(_run_file, file), str(file), bad)
 
@@ -165,8 +199,9 @@ def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = 
 def _run_file(file: Path) -> object:
     spec = importlib.util.spec_from_file_location(f"kvl_eval_own_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file.name} is no Python file")
+        raise ImportError(f"{file.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as an import does: dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -174,10 +209,10 @@ def _run_file(file: Path) -> object:
 def _loaded(load: Callable[[], object], name: str, bad: Callable[[ConfigError], None] | None) -> None:
     try:
         try:
-            offered = load()
+            module = load()
         except (Exception, SystemExit) as error:
             raise _not_loaded(name, error) from error
-        _add(offered, name)
+        _add(module, name)
     except ConfigError as error:
         if bad is None:
             raise
@@ -185,7 +220,7 @@ def _loaded(load: Callable[[], object], name: str, bad: Callable[[ConfigError], 
 
 
 def _not_loaded(name: str, error: BaseException) -> ConfigError:
-    """The error of code that raises: its last line in `name`, and what it says."""
+    """The error of a task file that raises: its last line in `name`, and the last line of the exception."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
     line = error.lineno if isinstance(error, SyntaxError) and error.filename == name else lines[-1] if lines else None
     return ConfigError(
@@ -193,28 +228,35 @@ def _not_loaded(name: str, error: BaseException) -> ConfigError:
         f"cannot load {name}",
         where=name if line is None else f"{name}:{line}",
         why=traceback.format_exception_only(error)[-1].strip()[:300],
-        fix=f"`python {name}` shows the whole traceback; CONTRIBUTING.md has a task that works",
+        fix="kvl-eval new-task NAME writes a working example",
     )
 
 
 def _add(offered: object, where: str) -> None:
     own = offered if isinstance(offered, Task) else getattr(offered, "TASK", None)
-    tasks = (
-        [own] if isinstance(own, Task) else [task for task in getattr(offered, "TASKS", ()) if isinstance(task, Task)]
-    )
+    several = getattr(offered, "TASKS", ())
+    listed = [task for task in several if isinstance(task, Task)] if isinstance(several, Iterable) else []
+    tasks = [own] if isinstance(own, Task) else listed
     if not tasks:
-        raise ConfigError("config.include", f"{where} offers neither TASK nor TASKS", fix="see CONTRIBUTING.md")
-    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != where):
+        raise ConfigError(
+            "config.include",
+            f"{where} defines no TASK or TASKS",
+            fix="kvl-eval new-task NAME writes a working example",
+        )
+    place = str(Path(where).resolve()) if Path(where).is_file() else where
+    for name in (task.name for task in tasks if task.name in TASKS and _OWN.get(task.name) != place):
         other = _OWN.get(name, "kvl-eval")
-        raise ConfigError("config.include", f"{where} offers the task {name}, which {other} has", fix="rename it")
-    _OWN.update({task.name: where for task in tasks})
+        raise ConfigError(
+            "config.include", f"{where} defines the task {name!r}, which {other} has already", fix="rename the task"
+        )
+    _OWN.update({task.name: place for task in tasks})
     TASKS.update({task.name: task for task in tasks})
 
 
 def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
-    """The samples of one split, `mini` being the bundled one; `reporter` hears of bad rows and downloads.
+    """The samples of one split; `mini` is bundled. `reporter` receives bad rows and downloads.
 
-    Raises: UsageError for a split the task has not.
+    Raises: UsageError `usage.split` for an unknown split; DataError.
     """
     if split not in task.split_names():
         raise unknown("split", split, task.split_names(), f"kvl-eval describe {task.name}")
@@ -226,11 +268,11 @@ def open_split(task: Task, source: Source, split: str, reporter: Reporter = STRI
         source = replace(source, repo=None, data_dir=MINI / task.mini)
     samples = _naming_mini(_whole_split(task, source, named, reporter), task)
     frames = task.data.mini_frames if split == "mini" else None
-    return samples if frames is None else (_with_frames(one, frames) for one in samples)
+    return samples if frames is None else (_with_frames(sample, frames) for sample in samples)
 
 
 def _whole_split(task: Task, source: Source, split: str, reporter: Reporter) -> Iterator[Sample]:
-    """The samples of a split. Raises: DataError; `data.empty` where there is no row."""
+    """The samples of a split. Raises: DataError; `data.empty` without any row."""
     count, bad = 0, 0
 
     def count_bad(fault: DataError) -> None:
@@ -257,16 +299,16 @@ def _whole_split(task: Task, source: Source, split: str, reporter: Reporter) -> 
 
 
 def _naming_mini(samples: Iterator[Sample], task: Task) -> Iterator[Sample]:
-    """`samples`; where they cannot be fetched, the error names the bundled split, if there is one."""
+    """`samples`; where they cannot be fetched, the first fix is the bundled split, if there is one."""
     try:
         yield from samples
     except DataError as error:
         if error.code in ("data.unreachable", "data.offline", "data.gated") and task.mini and error.fix:
-            error.fix += "; --split mini runs the bundled questions"
+            error.fix = f"--split mini uses the bundled samples\n{error.fix}"
         raise
 
 
 def _with_frames(sample: Sample, frames: int) -> Sample:
-    """The sample with so many frames of each video."""
+    """The sample with that number of frames per video."""
     media = tuple(replace(ref, frames=frames) if isinstance(ref, VideoRef) else ref for ref in sample.media)
     return replace(sample, media=media)

@@ -24,6 +24,7 @@ from kvl_eval.sources.pictures import pictured_samples, sample_maker
 from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -113,6 +114,12 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-lab/ai2d", "lmms-lab-encoder/ai2d"),
     licence="CC BY-SA (pictures, as remembered; not read on the card)",
+    modality="image",
+    access="open",
+    other_names=(
+        OtherName("VLMEvalKit", "AI2D_TEST", "test"),
+        OtherName("VLMEvalKit", "AI2D_TEST_NO_MASK", "no_mask"),
+    ),
     splits={
         "test": Split(rows=3088, note="words in the picture are covered by letters"),
         "no_mask": Split(rows=3088, note="words stay visible: several points easier, never comparable"),

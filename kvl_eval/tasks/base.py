@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
 
 from kvl_eval.scorers.answers.reading import Sought
 from kvl_eval.scorers.reader_protocol import READER_NOTES, ScoreFunction
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
+from kvl_eval.tasks.own import (
+    OwnLoad,
+    OwnLoadFunction,
+    OwnScoreFunction,
+    docstring_of,
+    mean_by_category,
+    own_score,
+    plain_prompt,
+    sample_of_row,
+)
 from kvl_eval.types import Extraction, Message, Sample, Score, Scored, Summary
 
 if TYPE_CHECKING:
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
 PromptFunction = Callable[[Sample], list[Message]]
 
 READER = "reader"
+OWN = "own"  # the protocol of an own task's `score`
 OFFICIAL = "official"
 ALIASES = {
     "assumed": READER,
@@ -49,6 +60,25 @@ class Load(Interface):
     """(source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError."""
 
     def __call__(self, source: Source, split: str, reporter: Reporter = ..., /) -> Iterator[Sample]: ...
+
+
+Modality = Literal["text", "image", "images", "video", "document"]
+Access = Literal["open", "gated", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherName:
+    """What another harness calls exactly a task's data.
+
+    Attributes:
+        harness: VLMEvalKit, lmms-eval or inspect.
+        name:    the data set's or task's name there.
+        split:   the split of the task that this is; None where it is the default and goes without saying.
+    """
+
+    harness: Literal["VLMEvalKit", "lmms-eval", "inspect"]
+    name: str
+    split: str | None = None
 
 
 Measure = Callable[[str], int]
@@ -170,7 +200,7 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One benchmark.
+    """One benchmark. Of an own task `name`, `load` and `score` are enough.
 
     Attributes:
         name:        id on the command line.
@@ -178,8 +208,16 @@ class Task:
         group_title: heading over its row in the leaderboard; empty where its figures stand in a table of their own.
         doc:         the protocol in a few lines: data, metric, source. Usually the module's docstring.
         repos:       hub data sets in order of preference; the first is the official one.
+        modality:    what a question comes with: `images` where several belong to one question.
+        access:      of the data: `open`, `gated` (`licence` names the step) or `none` where nothing is downloaded.
+        download_bytes: size of the download of the official data, 0 where there is none, None where it is not known.
+        download_source: where that number comes from.
+        other_names: what other harnesses call exactly this data, where their name is not the task's own.
         splits:      official splits; `mini` is added where `mini` is set.
         load:        (source, split, reporter) -> samples in the data set's order; opens no picture. Raises DataError.
+                     Of an own task (source, split) is enough.
+        score:       of an own task: (sample, answer) or (sample, answer, extraction) -> True or False, a number from 0
+                     to 1, a Score, or None for no answer. It becomes the protocol `own`.
         sample:      one row in any accepted layout (without media too) -> Sample. Raises DataError.
         prompts:     {name: Prompt, or sample -> messages where no form of an answer is asked for}.
         wanted:      what the reader looks for in an answer; () where no protocol asks it.
@@ -195,22 +233,28 @@ class Task:
     """
 
     name: str
-    title: str
-    doc: str
-    repos: tuple[str, ...]
-    licence: str
-    splits: Mapping[str, Split]
-    default_split: str
-    load: Load
-    sample: Callable[[Mapping[str, object]], Sample]
-    prompts: Mapping[str, PromptFunction]
-    default_prompt: str
-    protocols: Mapping[str, Protocol]
-    aggregate: Callable[[Sequence[Scored], str], Summary]
+    load: Load | OwnLoadFunction
+    score: OwnScoreFunction | None = None
+    title: str = ""
+    doc: str = ""
+    repos: tuple[str, ...] = ()
+    licence: str = ""
+    splits: Mapping[str, Split] = field(default_factory=lambda: {"all": Split(rows=None)})
+    default_split: str = ""
+    sample: Callable[[Mapping[str, object]], Sample] = sample_of_row
+    prompts: Mapping[str, PromptFunction] = field(default_factory=lambda: {"plain": plain_prompt})
+    default_prompt: str = ""
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
+    aggregate: Callable[[Sequence[Scored], str], Summary] = mean_by_category
     reference: Reference | None = None
+    modality: Modality = "image"
+    access: Access = "none"
+    download_bytes: int | None = None
+    download_source: str = ""
+    other_names: tuple[OtherName, ...] = ()
     group_title: str = "Other"
     groups: tuple[str, ...] = ()
-    default_protocol: str = "official"
+    default_protocol: str = ""
     wanted: tuple[Sought, ...] = ()
     prompt_evidence: str = ""
     judge_prompt: Callable[[Sample, str], JudgePrompt | None] | None = None
@@ -221,15 +265,53 @@ class Task:
     data: TaskData = field(default_factory=TaskData)
     view: TaskView = field(default_factory=TaskView)
 
+    def __post_init__(self) -> None:
+        """Fills in what an own task leaves out."""
+        if self.score is not None or self.sample is sample_of_row:
+            self._complete()
+        defaults = {
+            "title": self.name,
+            "default_split": next(iter(self.splits)),
+            "default_prompt": next(iter(self.prompts)),
+            "default_protocol": OFFICIAL if OFFICIAL in self.protocols else next(iter(self.protocols)),
+        }
+        for name, value in defaults.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
+
+    def _complete(self) -> None:
+        """Makes functions of an own task callable as those of every other."""
+        if not self.doc:
+            object.__setattr__(self, "doc", docstring_of(self.score or self.load))
+        if not isinstance(self.load, OwnLoad):
+            object.__setattr__(self, "load", OwnLoad(self.name, self.load, self.sample is sample_of_row))
+        if not self.protocols:
+            object.__setattr__(self, "protocols", _own_protocols(self.name, self.score))
+
+    @staticmethod
+    def from_table(name: str, path: str | Path, *, score: OwnScoreFunction | None = None, **fields: Any) -> Task:
+        """The task of a table in any format of `file:PATH`; `score` replaces its protocols, `fields` anything else.
+
+        Raises: DataError for a file that is missing or is no table.
+        """
+        from kvl_eval.tasks.table_file import table_task
+
+        protocols = {} if score is None else {"protocols": _own_protocols(name, score), "default_protocol": OWN}
+        doc = {} if score is None else {"doc": docstring_of(score)}
+        return replace(table_task(path), **{"name": name, "title": name, **doc, **protocols, **fields})
+
     def protocol_named(self, name: str) -> str | None:
         """The protocol that a name means, or None.
 
-        `assumed` is `reader` where no protocol has that name, and `reader` is `official` where that is the default.
+        `assumed` is `reader` where no protocol has that name, `reader` is `official` where that is the default, and
+        `official` is the default of an own task or table, which has no protocol of that name.
         """
         if name not in self.protocols:
             name = ALIASES.get(name, name)
         if name == READER and READER not in self.protocols and self.default_protocol == OFFICIAL:
             name = OFFICIAL
+        if name == OFFICIAL and OFFICIAL not in self.protocols:
+            name = self.default_protocol
         return name if name in self.protocols else None
 
     def split_names(self) -> tuple[str, ...]:
@@ -241,3 +323,12 @@ class Task:
         """The split whose published figures `reference` names: results of any other are not compared with them."""
         named = None if self.reference is None else self.reference.split
         return named if named is not None and named in self.splits else self.default_split
+
+
+def _own_protocols(task: str, score: OwnScoreFunction | None) -> dict[str, Protocol]:
+    """The protocol of an own task's `score`; without one, those of an own table."""
+    if score is not None:
+        return {OWN: Protocol(score=own_score(task, score))}
+    from kvl_eval.tasks.table_protocols import PROTOCOLS
+
+    return dict(PROTOCOLS)

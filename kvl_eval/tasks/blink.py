@@ -261,6 +261,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("BLINK-Benchmark/BLINK",),
     licence="Apache-2.0",
+    modality="images",
+    access="open",
     splits={"val": Split(rows=1901), "test": Split(rows=1907, has_gold=False, note="answers are withheld (EvalAI)")},
     default_split="val",
     load=load,

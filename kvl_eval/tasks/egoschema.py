@@ -30,6 +30,7 @@ from kvl_eval.sources.pictures import from_values
 from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -216,6 +217,11 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-lab/egoschema", "lmms-eval/egoschema"),
     licence="MIT (questions); the clips come from Ego4D, whose own licence applies",
+    modality="video",
+    access="open",
+    download_bytes=105_700_000_000,
+    download_source="files of lmms-lab/egoschema: four zip archives of 21.4 GB and one of 20.1 GB",
+    other_names=(OtherName("lmms-eval", "egoschema_subset", "subset"),),
     splits={
         "subset": Split(rows=500, note="the questions with published answers; never comparable with the full set"),
         "full": Split(rows=5031, has_gold=False, note="pending submission: scored by the authors' server"),

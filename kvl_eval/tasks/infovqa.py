@@ -22,7 +22,7 @@ from kvl_eval.scorers.answers import Reading
 from kvl_eval.scorers.reader_protocol import kind_wanted, reader_score
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, from_values, one_picture, own_picture, picture_key, shared_cells
-from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import READER, OtherName, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 INSTRUCTION = "Answer the question using a single word or phrase."
@@ -197,6 +197,14 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-lab/DocVQA", "lmms-lab-encoder/DocVQA"),
     licence="apache-2.0 (hub copy); the infographics are web pictures under the challenge's terms",
+    modality="image",
+    access="open",
+    other_names=(
+        OtherName("lmms-eval", "infovqa_val", "val"),
+        OtherName("lmms-eval", "infovqa_test", "test"),
+        OtherName("VLMEvalKit", "InfoVQA_VAL", "val"),
+        OtherName("VLMEvalKit", "InfoVQA_TEST", "test"),
+    ),
     splits={
         "val": Split(rows=2801),
         "test": Split(rows=3288, has_gold=False, note="answers not public: needs the challenge's server"),

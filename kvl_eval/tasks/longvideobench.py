@@ -36,6 +36,7 @@ from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
     Load,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -254,6 +255,22 @@ _PROTOCOLS = {
 }
 
 
+_SUBTITLED = (
+    OtherName("lmms-eval", "longvideobench_val_i", "validation"),
+    OtherName("lmms-eval", "longvideobench_test_i", "test"),
+    OtherName("VLMEvalKit", "LongVideoBench_8frame_subs", "validation"),
+    OtherName("VLMEvalKit", "LongVideoBench_0.5fps_subs", "validation"),
+)
+_SILENT = (
+    OtherName("lmms-eval", "longvideobench_val_v", "validation"),
+    OtherName("lmms-eval", "longvideobench_test_v", "test"),
+    *(
+        OtherName("VLMEvalKit", f"LongVideoBench_{frames}", "validation")
+        for frames in ("8frame", "64frame", "0.5fps", "1fps")
+    ),
+)
+
+
 def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
     return Task(
         name=name,
@@ -262,6 +279,12 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
         doc=__doc__ or "",
         repos=("longvideobench/LongVideoBench", "longvideobench/LongVideoBench-Meta"),
         licence="CC BY-NC-SA 4.0, non-commercial; gated: accept the terms on the hub and set HF_TOKEN",
+        modality="video",
+        access="gated",
+        download_bytes=161_597_000_000 if subtitles else 161_480_000_000,
+        download_source="files of longvideobench/LongVideoBench: 30 parts of 5.24 GB, one of 4.28 GB"
+        + (", subtitles of 117 MB" if subtitles else ""),
+        other_names=_SUBTITLED if subtitles else _SILENT,
         splits={
             "validation": Split(rows=1337),
             "test": Split(rows=5341, has_gold=False, note="answers are withheld; a submission file is written"),
@@ -272,17 +295,8 @@ def _task(name: str, title: str, subtitles: bool, loader: Load) -> Task:
         data=TaskData(
             row_layouts={
                 "hub": (
-                    *(
-                        "video_id",
-                        "id",
-                        "video_path",
-                        "subtitle_path",
-                        "question",
-                        *OPTIONS,
-                        "correct_choice",
-                        "duration",
-                    ),
-                    *("starting_timestamp_for_subtitles", *FIELDS[:3]),
+                    *("video_id", "id", "video_path", "subtitle_path", "question", *OPTIONS, "correct_choice"),
+                    *("duration", "starting_timestamp_for_subtitles", *FIELDS[:3]),
                 ),
                 "authors' JSON and VLMEvalKit TSV": ("candidates instead of option0 to option4", "level", "..."),
                 "golden": ("question", "candidates", "correct_choice", "duration_group", "question_category"),

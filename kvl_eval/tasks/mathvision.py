@@ -21,7 +21,7 @@ from kvl_eval.scorers.multiple_choice import lettered
 from kvl_eval.scorers.reader_protocol import READER_NOTES
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import NamedPictures, found_picture, from_values, picture_key, shared_cells
-from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import READER, OtherName, Prompt, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.types import ImageRef, Message, Sample, Scored, Summary
 
 BARE_OPTIONS = ("A", "B", "C", "D", "E")  # where the choices are in the picture
@@ -174,6 +174,13 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("MathLLMs/MathVision",),
     licence="MIT",
+    modality="image",
+    access="open",
+    other_names=(
+        OtherName("lmms-eval", "mathvision_test", "test"),
+        OtherName("lmms-eval", "mathvision_testmini", "testmini"),
+        OtherName("VLMEvalKit", "MathVision_MINI", "testmini"),
+    ),
     splits={"test": Split(rows=3040), "testmini": Split(rows=304, note="a subset of test")},
     default_split="test",
     load=load,

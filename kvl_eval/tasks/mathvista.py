@@ -28,7 +28,7 @@ from kvl_eval.scorers.mathvista_protocols import (
 )
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, image_ref, made_from, read_rows
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import OtherName, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.mathvista_queries import (
     HINTS,
     build_query,
@@ -241,6 +241,14 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("AI4Math/MathVista",),
     licence="CC BY-SA 4.0 (authors' part); pictures and questions belong to 31 source data sets",
+    modality="image",
+    access="open",
+    other_names=(
+        OtherName("lmms-eval", "mathvista_testmini", "testmini"),
+        OtherName("lmms-eval", "mathvista_test", "test"),
+        OtherName("VLMEvalKit", "MathVista_MINI", "testmini"),
+        OtherName("inspect", "inspect_evals/mathvista", "testmini"),
+    ),
     splits={
         "testmini": Split(rows=1000),
         "test": Split(rows=5141, has_gold=False, note="answers are not published; a submission file is written"),

@@ -27,6 +27,7 @@ from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
 from kvl_eval.tasks.base import (
     READER,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -225,7 +226,14 @@ TASK = Task(
     group_title="Long video",
     doc=__doc__ or "",
     repos=("sy1998/MLVU_dev", OFFICIAL),
-    licence="CC BY-NC-SA 4.0, research only; the authors' sets are gated by a form",
+    licence="CC BY-NC-SA 4.0, research only; gated: fill in the authors' form on the hub and set HF_TOKEN",
+    modality="video",
+    access="gated",
+    other_names=(
+        OtherName("lmms-eval", "mlvu_dev", "dev"),
+        OtherName("lmms-eval", "mlvu_test", "test"),
+        OtherName("VLMEvalKit", "MLVU_MCQ", "dev"),
+    ),
     splits={
         "dev": Split(rows=sum(DEV.values())),
         "test": Split(rows=502, has_gold=False, note="six options; answers withheld; of sy1998/MLVU_Test"),

@@ -24,7 +24,7 @@ from kvl_eval.scorers.option_letter import UNDECIDED, inferred_letter, letter_sc
 from kvl_eval.scorers.reader_protocol import READER_NOTES, parsed_or_read, without_answer
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import pictured_samples, sample_maker, shared_cells
-from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import OtherName, Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import DIRECT, one_label, option_lines, vlmevalkit
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import ImageRef, Message, Sample, Score, Scored, Summary
@@ -179,6 +179,12 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-lab/MMBench", "lmms-lab-encoder/MMBench"),
     licence="Apache-2.0",
+    modality="image",
+    access="open",
+    other_names=(
+        OtherName("VLMEvalKit", "MMBench_DEV_EN_V11"),
+        OtherName("VLMEvalKit", "MMBench_TEST_EN_V11", "test"),
+    ),
     splits={
         "dev": Split(rows=None, note="the hub's copy is v1.0: 4,329 rows of 1,164 questions"),
         "test": Split(rows=None, has_gold=False, note="answers are withheld: needs the benchmark's server"),

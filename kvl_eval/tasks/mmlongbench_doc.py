@@ -289,6 +289,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("yubo2333/MMLongBench-Doc",),
     licence="CC BY-NC 4.0",
+    modality="document",
+    access="open",
     splits={"train": Split(rows=None, note="the only one; 1,091 or 1,082 rows, by version")},
     default_split="train",
     load=load,

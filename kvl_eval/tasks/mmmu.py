@@ -34,6 +34,7 @@ from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_ma
 from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -257,6 +258,14 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("MMMU/MMMU", "lmms-lab/MMMU", "lmms-lab-encoder/MMMU"),
     licence="Apache-2.0",
+    modality="images",
+    access="open",
+    other_names=(
+        OtherName("lmms-eval", "mmmu_val", "validation"),
+        OtherName("lmms-eval", "mmmu_test", "test"),
+        OtherName("VLMEvalKit", "MMMU_DEV_VAL", "validation"),
+        OtherName("VLMEvalKit", "MMMU_TEST", "test"),
+    ),
     splits={
         "validation": Split(rows=900),
         "dev": Split(rows=150),

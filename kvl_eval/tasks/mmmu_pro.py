@@ -23,6 +23,7 @@ from kvl_eval.sources.pictures import IMAGE_COLUMNS, pictured_samples, sample_ma
 from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
+    OtherName,
     Prompt,
     PromptFunction,
     Protocol,
@@ -204,7 +205,20 @@ def _protocols(vision: bool) -> dict[str, Protocol]:
     }
 
 
-def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: Mapping[str, Split]) -> Task:
+STANDARD_COLUMNS = (
+    *("id", "question", "options", *IMAGE_COLUMNS),
+    *("img_type", "answer", "topic_difficulty", "subject"),
+)
+
+
+def _task(
+    name: str,
+    title: str,
+    configs: Mapping[str, str],
+    stem: str,
+    splits: Mapping[str, Split],
+    other_names: tuple[OtherName, ...],
+) -> Task:
     vision = name.endswith("vision")
     return Task(
         name=name,
@@ -213,26 +227,16 @@ def _task(name: str, title: str, configs: Mapping[str, str], stem: str, splits: 
         doc=__doc__ or "",
         repos=("MMMU/MMMU_Pro",),
         licence="Apache-2.0",
+        modality="image" if vision else "images",
+        access="open",
+        other_names=other_names,
         splits=splits,
         default_split="test",
         load=partial(load, configs, stem),
         sample=sample,
         data=TaskData(
             row_layouts={
-                "hub": (
-                    ("id", "image", "options", "answer", "subject")
-                    if vision
-                    else (
-                        "id",
-                        "question",
-                        "options",
-                        *IMAGE_COLUMNS,
-                        "img_type",
-                        "answer",
-                        "topic_difficulty",
-                        "subject",
-                    )
-                ),
+                "hub": ("id", "image", "options", "answer", "subject") if vision else STANDARD_COLUMNS,
                 "VLMEvalKit TSV": ("index", "image", "question", "A ... L", "answer", "category"),
                 "golden": ("id", "subject", "question", "options", "answer"),
             },
@@ -263,7 +267,17 @@ MMMU_PRO = _task(
     {"test": "standard (10 options)", "4-options": "standard (4 options)"},
     "MMMU_Pro_10c",
     {"test": Split(rows=1730), "4-options": Split(rows=1730, note="not among the published figures")},
+    (
+        OtherName("lmms-eval", "mmmu_pro_standard", "test"),
+        OtherName("VLMEvalKit", "MMMU_Pro_10c", "test"),
+        OtherName("VLMEvalKit", "MMMU_Pro_10c_COT", "test"),
+    ),
 )
 MMMU_PRO_VISION = _task(
-    "mmmu-pro-vision", "MMMU-Pro (vision)", {"test": "vision"}, "MMMU_Pro_V", {"test": Split(rows=1730)}
+    "mmmu-pro-vision",
+    "MMMU-Pro (vision)",
+    {"test": "vision"},
+    "MMMU_Pro_V",
+    {"test": Split(rows=1730)},
+    (OtherName("VLMEvalKit", "MMMU_Pro_V"), OtherName("VLMEvalKit", "MMMU_Pro_V_COT")),
 )

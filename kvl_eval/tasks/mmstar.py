@@ -194,6 +194,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("Lin-Chen/MMStar",),
     licence="not stated in the authors' repository",
+    modality="image",
+    access="open",
     splits={"val": Split(rows=ROWS)},
     default_split="val",
     load=load,

@@ -141,6 +141,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("whyu/mm-vet", "lmms-lab/MMVet", "lmms-lab-encoder/MMVet"),
     licence="CC BY-NC 4.0 (data), Apache-2.0 (code)",
+    modality="image",
+    access="open",
     splits={"test": Split(rows=218)},
     default_split="test",
     load=load,

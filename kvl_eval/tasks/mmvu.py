@@ -26,7 +26,7 @@ from kvl_eval.scorers.reader_protocol import READER_NOTES, kind_wanted, reader_l
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.pictures import from_values
 from kvl_eval.sources.videos import Filming, filmed_samples
-from kvl_eval.tasks.base import Prompt, Protocol, Reference, Split, Task, TaskData
+from kvl_eval.tasks.base import OtherName, Prompt, Protocol, Reference, Split, Task, TaskData
 from kvl_eval.tasks.choices import one_label, row_id
 from kvl_eval.tasks.judging import JudgeRule
 from kvl_eval.types import GIVEN, MISSING, Extraction, Message, Sample, Score, Scored, Summary
@@ -245,6 +245,9 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("yale-nlp/MMVU", "lmms-eval/MMVU", "lmms-lab/MMVU"),
     licence="not stated on the data set's page",
+    modality="video",
+    access="open",
+    other_names=(OtherName("lmms-eval", "mmvu_val", "validation"),),
     splits={"validation": Split(rows=1000)},
     default_split="validation",
     load=load,

@@ -209,6 +209,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("MMInstruction/OSWorld-G",),
     licence="not read",
+    modality="image",
+    access="open",
     splits={
         "test": Split(rows=564, note="original instructions; papers also report 510 rows, without refusals"),
         "refined": Split(rows=564, note="refined instructions: easier, never comparable"),

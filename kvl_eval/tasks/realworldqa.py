@@ -163,6 +163,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-lab/RealWorldQA", "lmms-lab-encoder/RealWorldQA"),
     licence="CC BY-ND 4.0 (as remembered; not read on the card)",
+    modality="image",
+    access="open",
     splits={"test": Split(rows=765)},
     default_split="test",
     load=load,

@@ -38,7 +38,7 @@ from kvl_eval.scorers.grounding_target import (
     vlmevalkit_box,
 )
 from kvl_eval.sources.pictures import from_values
-from kvl_eval.tasks.base import OFFICIAL, READER, Protocol, Reference, Split, Task, TaskData, TaskView
+from kvl_eval.tasks.base import OFFICIAL, READER, OtherName, Protocol, Reference, Split, Task, TaskData, TaskView
 from kvl_eval.tasks.grounding_prompts import PROMPTS
 from kvl_eval.tasks.screenspot_rows import ORIGINAL, PRO, V2, Edition, load, to_sample
 from kvl_eval.types import MISSING, Extraction, Sample, Score, Scored, Summary
@@ -138,6 +138,8 @@ def _task(edition: Edition, **own: Any) -> Task:
         name=edition.name,
         doc=__doc__ or "",
         default_split="test",
+        modality="image",
+        access="open",
         load=partial(load, edition),
         sample=from_values(partial(to_sample, edition)),
         prompts=PROMPTS,
@@ -170,6 +172,7 @@ SCREENSPOT = _task(
     repos=("rootsautomation/ScreenSpot",),
     licence="apache-2.0 (hub copy)",
     splits={"test": Split(rows=1272)},
+    other_names=(OtherName("lmms-eval", "screenspot_rec_test"), OtherName("lmms-eval", "screenspot_rec")),
     data=TaskData(
         row_layouts=LAYOUTS,
         files=(
@@ -201,6 +204,8 @@ SCREENSPOT_V2 = _task(
     repos=(V2.repo, "HongxinLi/ScreenSpot_v2"),
     licence="apache-2.0",
     splits={"test": Split(rows=1272)},
+    download_bytes=1_330_300_000,
+    download_source="files of OS-Copilot/ScreenSpot-v2: a zip archive of 1.33 GB and three JSON files of 0.3 MB",
     data=TaskData(
         row_layouts=LAYOUTS,
         files=(

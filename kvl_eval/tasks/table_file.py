@@ -23,7 +23,6 @@ Source:  ours; this protocol belongs to no published benchmark.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,21 +30,13 @@ from pathlib import Path
 from kvl_eval.errors import DataError
 from kvl_eval.printable import how_many
 from kvl_eval.rows import Row
-from kvl_eval.scorers.aggregate import summarise
-from kvl_eval.scorers.answers import Kind, Reading, Wanted
-from kvl_eval.scorers.answers.dress import folded
-from kvl_eval.scorers.multiple_choice import letters
-from kvl_eval.scorers.reader_protocol import READER_NOTES, reader_score
 from kvl_eval.sources import STRICT, Reporter, Source, made_from
 from kvl_eval.sources.own_columns import ROLES, ColumnChoice, RoleCells, plain, role_cells
 from kvl_eval.sources.own_file import table_file, table_rows
-from kvl_eval.sources.own_images import placed
-from kvl_eval.tasks.base import OFFICIAL, READER, OwnTable, Protocol, Split, Task, TaskData
+from kvl_eval.tasks.base import READER, OwnTable, Task, TaskData
+from kvl_eval.tasks.table_protocols import JUDGE, PROTOCOLS, WANTED, judge_prompt
 from kvl_eval.tasks.table_row import counts_from_0, has_images, stored_sample, table_sample
-from kvl_eval.types import Message, Sample, Score
-
-_NUMBER = re.compile(r"[-+]?\d{1,18}(?:,\d{3})*(?:\.(?P<decimals>\d{1,18}))?")
-_POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+from kvl_eval.types import Sample
 
 
 def table_task(text: str | Path) -> Task:
@@ -60,21 +51,14 @@ def table_task(text: str | Path) -> Task:
         name=f"file:{text}",
         title=path.name,
         doc=__doc__ or "",
-        repos=(),
         licence="your own",
-        splits={"all": Split(rows=None)},
-        default_split="all",
         load=load,
         sample=stored_sample,
-        prompts={"plain": prompt},
-        default_prompt="plain",
-        wanted=("letter", "integer", "yesno", "float", "text"),
-        protocols={
-            READER: Protocol(score=score, notes=(*READER_NOTES, "no published protocol")),
-            OFFICIAL: Protocol(score=score, label="own-table", notes=("as reader; the name in earlier versions",)),
-        },
+        wanted=WANTED,
+        protocols=PROTOCOLS,
         default_protocol=READER,
-        aggregate=lambda scored, protocol: summarise(scored),
+        judge_prompt=judge_prompt,
+        judge=JUDGE,
         data=TaskData(
             row_layouts={role: names for role, names in ROLES.items() if names},
             files=(path.name,),
@@ -164,59 +148,3 @@ def column_lines(path: Path, source: Source) -> Iterator[str]:
         if role in reader.roles:
             yield f"{role:<9} <- {', '.join(reader.roles[role])}"
     yield from reader.notes()
-
-
-def prompt(sample: Sample) -> list[Message]:
-    """Images where the question marks them, else first, then the question and its options."""
-    options = [f"({letter}) {text}" for letter, text in zip(letters(len(sample.choices)), sample.choices, strict=True)]
-    return [Message.user(*placed(sample.media, "\n".join([sample.question, *options])))]
-
-
-def wanted(sample: Sample) -> Wanted:
-    """A letter where there are choices, else what gold is: a number, yes or no, a text."""
-    if sample.choices:
-        return Wanted(kind="letter", options=sample.choices, question=sample.question)
-    kinds = {_kind(gold) for gold in sample.answers}
-    kind: Kind = "float" if kinds == {"integer", "float"} else kinds.pop() if len(kinds) == 1 else "text"
-    return Wanted(kind=kind, question=sample.question if kind == "text" else "")
-
-
-def _kind(answer: str) -> Kind:
-    gold = answer.strip()
-    if gold.casefold() in _POLARITY:
-        return "yesno"
-    number = _NUMBER.fullmatch(gold)
-    return "text" if number is None else "float" if number["decimals"] else "integer"
-
-
-def compare(sample: Sample, reading: Reading) -> Score:
-    """Equality with one of gold: of letters or of the options' texts, of numbers to gold's decimals, of texts."""
-    is_right = _is_right_letter if sample.choices else _is_right_value
-    value = reading.value
-    assert value is not None
-    said = str(value)
-    return Score.of(any(is_right(sample, gold.strip(), reading) for gold in sample.answers), said)
-
-
-def _is_right_value(_: Sample, gold: str, reading: Reading) -> bool:
-    value = reading.value
-    if isinstance(value, int | float):
-        number = _NUMBER.fullmatch(gold)
-        if number is None:
-            return False
-        wanted_number = float(gold.replace(",", ""))
-        decimals = len(number["decimals"] or "")
-        return round(float(value), decimals) == wanted_number if decimals else value == int(gold.replace(",", ""))
-    said = str(value)
-    return _POLARITY.get(gold.casefold()) == said or folded(said) == folded(gold)
-
-
-def _is_right_letter(sample: Sample, gold: str, reading: Reading) -> bool:
-    options = dict(zip(letters(len(sample.choices)), sample.choices, strict=True))
-    letter = str(reading.value)
-    if letter not in options:
-        return False
-    return letter == gold or folded(options[letter]) == folded(options[gold])
-
-
-score = reader_score(wanted, compare)

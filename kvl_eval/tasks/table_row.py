@@ -15,6 +15,7 @@ from kvl_eval.cells import (
     is_null,
     lettered_texts,
     list_cell,
+    plain_value,
     shortened,
     written_value,
 )
@@ -246,21 +247,6 @@ def _stored(cells: RoleCells, name: str, choice: ColumnChoice) -> dict[str, obje
     fields += [f"ignore={column}" for column in sorted(choice.ignored)]
     own_id = {} if "id" in cells.columns else {"id": name}
     return {**row, **own_id, **({FIELDS: fields} if fields else {})}
-
-
-def plain_value(value: object) -> object:
-    """A cell as a JSON value."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): plain_value(item) for key, item in value.items()}
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"<{len(value):,} bytes>"
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return str(value)
 
 
 def _cut(value: object) -> object:

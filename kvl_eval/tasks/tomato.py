@@ -190,6 +190,8 @@ TASK = Task(
     doc=__doc__ or "",
     repos=("lmms-eval/TOMATO", "yale-nlp/TOMATO"),
     licence="CC BY-SA 4.0",
+    modality="video",
+    access="open",
     splits={"test": Split(rows=sum(TYPES.values()))},
     default_split="test",
     load=load,

@@ -36,6 +36,7 @@ from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
     Load,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -302,6 +303,13 @@ _HUB = ("video_id", *FIELDS[:3], "url", "videoID", "question_id", "task_type", "
 _VIDEOS = "data/<videoID>.mp4 (.MP4, .mkv), or video/, videos/: the videos, unpacked from videos_chunked_*.zip"
 
 
+_SUBTITLED = (
+    OtherName("lmms-eval", "videomme_w_subtitle"),
+    *(OtherName("VLMEvalKit", f"Video-MME_{frames}_subs") for frames in ("8frame", "0.5fps")),
+)
+_SILENT = tuple(OtherName("VLMEvalKit", f"Video-MME_{frames}") for frames in ("8frame", "64frame", "0.5fps", "1fps"))
+
+
 def _task(name: str, title: str, setting: str, loader: Load) -> Task:
     subtitles = setting == "w/ subs"
     return Task(
@@ -311,6 +319,12 @@ def _task(name: str, title: str, setting: str, loader: Load) -> Task:
         doc=__doc__ or "",
         repos=("lmms-lab/Video-MME", "lmms-eval/Video-MME"),
         licence="academic research only: no commercial use, no redistribution",
+        modality="video",
+        access="open",
+        download_bytes=101_007_500_000 if subtitles else 101_000_000_000,
+        download_source="files of lmms-lab/Video-MME: 20 zip archives, about 101 GB in all (sgl-project/sgl-eval)"
+        + (", subtitles of 7.5 MB" if subtitles else ""),
+        other_names=_SUBTITLED if subtitles else _SILENT,
         splits={"test": Split(rows=2700, note="earlier revisions of the data set had 2,541 and 2,544 rows")},
         default_split="test",
         load=loader,

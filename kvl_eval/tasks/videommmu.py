@@ -33,6 +33,7 @@ from kvl_eval.sources.videos import Filming, filmed_samples
 from kvl_eval.tasks.base import (
     OFFICIAL,
     READER,
+    OtherName,
     Prompt,
     Protocol,
     Reference,
@@ -294,7 +295,17 @@ TASK = Task(
     group_title="College-level",
     doc=__doc__ or "",
     repos=("lmms-lab/VideoMMMU", "lmms-eval/VideoMMMU"),
-    licence="gated: terms on the hub; rights stay with the videos' owners",
+    licence="gated: accept the terms on the hub and set HF_TOKEN; rights stay with the videos' owners",
+    modality="video",
+    access="gated",
+    download_bytes=11_000_000_000,
+    download_source="files of lmms-lab/VideoMMMU: six zip archives of 1.3 to 3.8 GB, about 11 GB in all",
+    other_names=(
+        OtherName("VLMEvalKit", "VideoMMMU_8frame"),
+        OtherName("VLMEvalKit", "VideoMMMU_64frame"),
+        OtherName("VLMEvalKit", "VideoMMMU_0.5fps"),
+        OtherName("VLMEvalKit", "VideoMMMU_1fps"),
+    ),
     splits={
         "test": Split(rows=900),
         "delta": Split(rows=1200, note="test, and the Adaptation questions once more without their lecture"),

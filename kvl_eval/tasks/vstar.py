@@ -22,7 +22,7 @@ from kvl_eval.scorers.reader_protocol import reader_letter
 from kvl_eval.sources import STRICT, Reporter, Row, Source, Tables, read_rows
 from kvl_eval.sources.hub import fetch_files
 from kvl_eval.sources.pictures import pictured_samples, sample_maker
-from kvl_eval.tasks.base import READER, Prompt, Protocol, Reference, Split, Task, TaskData, reader_protocol
+from kvl_eval.tasks.base import READER, OtherName, Prompt, Protocol, Reference, Split, Task, TaskData, reader_protocol
 from kvl_eval.tasks.choices import (
     DIRECT,
     one_label,
@@ -159,6 +159,12 @@ TASK = Task(
     doc=__doc__ or "",
     repos=(OFFICIAL, "lmms-lab/vstar-bench", "lmms-lab-encoder/vstar-bench"),
     licence="not stated for the data (code: MIT)",
+    modality="image",
+    access="open",
+    other_names=(
+        OtherName("lmms-eval", "vstar_bench"),
+        OtherName("VLMEvalKit", "VStarBench"),
+    ),
     splits={"test": Split(rows=191)},
     default_split="test",
     load=load,

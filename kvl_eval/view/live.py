@@ -15,7 +15,7 @@ from pathlib import Path
 from kvl_eval.decode import DecodeError, decode
 from kvl_eval.reports.numbers import DEMO, plain
 from kvl_eval.scorers.statistics import wilson
-from kvl_eval.scoring.outputs import Item, score_outputs
+from kvl_eval.scoring.outputs import Item, score_so_far
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import LineReader, StoredLine, read_line
 from kvl_eval.store.records import Key, PlannedSample, Record
@@ -193,7 +193,7 @@ class LiveRun:
         score = None
         if failure is None and known is not None and protocol is not None:
             item = Item(replace(known.sample(sample.row), id=record.sample_id), answer_of(record, view))
-            score = score_outputs(known, protocol, [item], view)[0]
+            score = score_so_far(known, protocol, item, view)
         task.outcomes[record.key] = Outcome(failure, None if score is None else score.value)
         self._last.append(_answer_text(task.name, sample, record, score))
         ended = _seconds(record.ended_at)

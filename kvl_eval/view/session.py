@@ -85,7 +85,7 @@ def write_if_old(path: Path) -> Path:
 
 def newest_run(output_dir: Path) -> Path:
     """The run made last below `output_dir`. Raises: UsageError where there is none."""
-    runs = list_runs(output_dir)
+    runs = [run for run in list_runs(output_dir) if run.created is not None]
     if not runs:
         raise UsageError("view.run", f"no runs in {output_dir}", fix="name a run folder, or give --output-dir")
     return Path(runs[-1].path)

@@ -229,15 +229,15 @@ def test_a_lost_record_costs_none_of_its_trajectory(tmp_path: Path, how: str) ->
         pytest.param({"task": "other"}, "record.fault", "record of task 'other'", id="other-task"),
         pytest.param({"sample_id": "q/99"}, "record.unplanned", "q/99 is not in the plan", id="unplanned"),
         pytest.param({"repeat": 7}, "record.unplanned", "q/0 repeat 7", id="unplanned-repeat"),
-        pytest.param({"answer": None}, "record.damaged", "answer: null, wanted text", id="type"),
-        pytest.param({"seed": True}, "record.damaged", "seed: true, wanted an integer", id="truth-is-no-number"),
-        pytest.param({"status": "fine"}, "record.damaged", 'status: "fine", wanted one of ok, failed', id="value"),
+        pytest.param({"answer": None}, "record.damaged", "answer: null, expected text", id="type"),
+        pytest.param({"seed": True}, "record.damaged", "seed: true, expected an integer", id="truth-is-no-number"),
+        pytest.param({"status": "fine"}, "record.damaged", 'status: "fine", expected one of ok, failed', id="value"),
         pytest.param({"status": "failed"}, "record.fault", "has no reason", id="reason"),
         pytest.param({"tokens": {"prompt": 1}}, "record.fault", "tokens.image is missing", id="tokens"),
         pytest.param(
-            {"time": {"total": "long"}}, "record.damaged", 'time.total: "long", wanted a finite number', id="time"
+            {"time": {"total": "long"}}, "record.damaged", 'time.total: "long", expected a finite number', id="time"
         ),
-        pytest.param({"media": ["x"]}, "record.damaged", 'media[0]: "x", wanted an object', id="media"),
+        pytest.param({"media": ["x"]}, "record.damaged", 'media[0]: "x", expected an object', id="media"),
         pytest.param({"prompt_text": "Which?"}, "record.fault", "not the hash of prompt_text", id="prompt"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_record_without_a_field(tmp_path: Path) -> None:
     del records[4]["raw_output"]
     write_records(path, records)
     [fault] = [one for one in verified(path).findings if one.code == "record.damaged"]
-    assert fault.what == "it is no record: raw_output is missing, wanted text"
+    assert fault.what == "it is no record: raw_output is missing, expected text"
     assert fault.where == f"{path / 'samples' / 'tiny.jsonl'} line 5"
 
 

@@ -56,7 +56,7 @@ def test_other_engines_take_no_packed_weights(model: str, settings: dict[str, An
 
 def test_a_card_takes_no_packed_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvl_eval.backends.checkpoint.Checkpoint.device", lambda self, small: "cuda:1")
-    with pytest.raises(ConfigError, match="for a CPU, and the model would run on cuda:1") as caught:
+    with pytest.raises(ConfigError, match="needs a CPU, but the model would run on cuda:1") as caught:
         engine_of(weights="int8")
     assert "--device cpu" in str(caught.value.fix)
 

@@ -55,15 +55,15 @@ def test_an_unclosed_million_of_lists_is_an_error() -> None:
     [
         (
             b'{"usage": {"completion_tokens": 1' + b"0" * 400 + b"}}",
-            "usage.completion_tokens: 10^400, wanted an integer",
+            "usage.completion_tokens: 10^400, expected an integer",
         ),
-        (b'{"a": [1, -9223372036854775809]}', "a[1]: -9223372036854775809, wanted an integer up to 2^63"),
-        (b'{"a": {"b c": 1e999}}', 'a."b c": 1e999, wanted a finite number'),
-        (b"[NaN]", "[0]: NaN, wanted a finite number"),
-        (b"[-Infinity]", "[0]: -Infinity, wanted a finite number"),
-        (b'"\xff"', "is no UTF-8: byte 0xff at 1"),
-        (b"{'a': 1}", "is no JSON"),
-        (b"", "is no JSON"),
+        (b'{"a": [1, -9223372036854775809]}', "a[1]: -9223372036854775809, expected an integer up to 2^63"),
+        (b'{"a": {"b c": 1e999}}', 'a."b c": 1e999, expected a finite number'),
+        (b"[NaN]", "[0]: NaN, expected a finite number"),
+        (b"[-Infinity]", "[0]: -Infinity, expected a finite number"),
+        (b'"\xff"', "is not UTF-8: byte 0xff at 1"),
+        (b"{'a': 1}", "is not JSON"),
+        (b"", "is not JSON"),
     ],
 )
 def test_what_json_is_refused(data: bytes, message: str) -> None:
@@ -84,14 +84,14 @@ def test_digits_in_texts_are_no_numbers() -> None:
     ("data", "message"),
     [
         (b"a: &a [*a]", "is nested too deeply"),
-        (b"{a: .inf}", "a: inf, wanted a finite number"),
-        (b"a: 9223372036854775809", "a: 9223372036854775809, wanted an integer up to 2^63"),
-        (b"1: 2", "1, wanted text as the name of a field"),
-        (b"? [a]\n: b", "is no YAML"),
-        (b"a: !!binary aGVsbG8=", "a: a bytes, wanted a JSON value"),
-        (b"!!python/object/apply:os.system [ls]", "is no YAML"),
-        (b"a: [", "is no YAML"),
-        (b"a: " + b"9" * 5_000, "is no YAML"),
+        (b"{a: .inf}", "a: inf, expected a finite number"),
+        (b"a: 9223372036854775809", "a: 9223372036854775809, expected an integer up to 2^63"),
+        (b"1: 2", "1, expected text as the name of a field"),
+        (b"? [a]\n: b", "is not YAML"),
+        (b"a: !!binary aGVsbG8=", "a: a bytes, expected a JSON value"),
+        (b"!!python/object/apply:os.system [ls]", "is not YAML"),
+        (b"a: [", "is not YAML"),
+        (b"a: " + b"9" * 5_000, "is not YAML"),
     ],
 )
 def test_what_yaml_is_refused(data: bytes, message: str) -> None:
@@ -113,5 +113,5 @@ def test_dates_stay_text_and_repeated_parts_are_allowed() -> None:
 @pytest.mark.parametrize("read", [read_json, read_yaml])
 def test_size_is_limited(read: Any) -> None:
     assert read(b"[1, 2]", ReadLimits(size=6)) == [1, 2]
-    with pytest.raises(DecodeError, match="has 6 bytes, wanted at most 5"):
+    with pytest.raises(DecodeError, match="has 6 bytes, expected at most 5"):
         read(b"[1, 2]", ReadLimits(size=5))

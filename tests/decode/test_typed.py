@@ -122,24 +122,24 @@ GOOD: dict[str, Any] = {"usage": {"completion_tokens": 3}}
     [
         (
             {"usage": {"completion_tokens": 10**400}},
-            "body.usage.completion_tokens: about 10^400, wanted an integer up to 2^53",
+            "body.usage.completion_tokens: about 10^400, expected an integer up to 2^53",
         ),
-        ({"usage": {"completion_tokens": "3"}}, 'body.usage.completion_tokens: "3", wanted an integer up to 2^53'),
-        ({"usage": {"completion_tokens": True}}, "body.usage.completion_tokens: true, wanted an integer up to 2^53"),
-        ({"usage": {"completion_tokens": -1}}, "body.usage.completion_tokens: -1, wanted an integer up to 2^53"),
-        ({"usage": {}}, "body.usage.completion_tokens is missing, wanted an integer up to 2^53"),
-        ({}, "body.usage is missing, wanted an object"),
-        ([], "body: a list, wanted an object"),
-        ({**GOOD, "usage": {"completion_tokens": 1, "share": 1.5}}, "body.usage.share: 1.5, wanted a number up to 1"),
-        ({**GOOD, "color": "green"}, 'body.color: "green", wanted one of red, blue'),
-        ({**GOOD, "kind": "c"}, 'body.kind: "c", wanted one of a, b, null'),
-        ({**GOOD, "pair": [1]}, "body.pair: a list, wanted a list of 2"),
-        ({**GOOD, "pair": [1, 2]}, "body.pair[1]: 2, wanted text"),
-        ({**GOOD, "names": ["a", None]}, "body.names[1]: null, wanted text"),
-        ({**GOOD, "parts": {"x y": []}}, 'body.parts."x y": a list, wanted an object'),
-        ({**GOOD, "limit": "many"}, 'body.limit: "many", wanted an integer or a finite number or null'),
-        ({**GOOD, "folder": "a\0b"}, 'body.folder: "a\\u0000b", wanted a path as text'),
-        ({**GOOD, "name": 5}, "body.title: 5, wanted text"),
+        ({"usage": {"completion_tokens": "3"}}, 'body.usage.completion_tokens: "3", expected an integer up to 2^53'),
+        ({"usage": {"completion_tokens": True}}, "body.usage.completion_tokens: true, expected an integer up to 2^53"),
+        ({"usage": {"completion_tokens": -1}}, "body.usage.completion_tokens: -1, expected an integer up to 2^53"),
+        ({"usage": {}}, "body.usage.completion_tokens is missing, expected an integer up to 2^53"),
+        ({}, "body.usage is missing, expected an object"),
+        ([], "body: a list, expected an object"),
+        ({**GOOD, "usage": {"completion_tokens": 1, "share": 1.5}}, "body.usage.share: 1.5, expected a number up to 1"),
+        ({**GOOD, "color": "green"}, 'body.color: "green", expected one of red, blue'),
+        ({**GOOD, "kind": "c"}, 'body.kind: "c", expected one of a, b, null'),
+        ({**GOOD, "pair": [1]}, "body.pair: a list, expected a list of 2"),
+        ({**GOOD, "pair": [1, 2]}, "body.pair[1]: 2, expected text"),
+        ({**GOOD, "names": ["a", None]}, "body.names[1]: null, expected text"),
+        ({**GOOD, "parts": {"x y": []}}, 'body.parts."x y": a list, expected an object'),
+        ({**GOOD, "limit": "many"}, 'body.limit: "many", expected an integer or a finite number or null'),
+        ({**GOOD, "folder": "a\0b"}, 'body.folder: "a\\u0000b", expected a path as text'),
+        ({**GOOD, "name": 5}, "body.title: 5, expected text"),
     ],
 )
 def test_the_first_wrong_field_is_named(value: Any, message: str) -> None:
@@ -168,7 +168,7 @@ def test_R11_what_cannot_be_read_is_not_written(value: Any, named: str) -> None:
 
 
 def test_what_json_cannot_hold_is_not_encoded() -> None:
-    with pytest.raises(TypeError, match="set has no form in JSON"):
+    with pytest.raises(TypeError, match="set cannot be written as JSON"):
         encode({"a": {1}})
 
 

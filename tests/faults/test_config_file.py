@@ -57,7 +57,7 @@ def test_D37_a_file_that_is_no_utf8_is_refused(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         main(["run", "--config", str(path)])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error[config.yaml]: not valid YAML: is no UTF-8")
+    assert capsys.readouterr().err.startswith("error[config.yaml]: not valid YAML: is not UTF-8")
 
 
 BLOCKS = [

@@ -221,9 +221,9 @@ def pointer(path: Path) -> None:
 ODD = {
     "dangling link": (dangling, r"is a link to \.\./blobs/none, which is not there"),
     "link loop": (looping, "is a link that leads to itself"),
-    "folder": (Path.mkdir, "is a folder, wanted a file"),
-    "FIFO": (os.mkfifo, "is a FIFO, wanted a file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, wanted a file"),
+    "folder": (Path.mkdir, "is a folder, expected a file"),
+    "FIFO": (os.mkfifo, "is a FIFO, expected a file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, expected a file"),
     "git-lfs pointer": (pointer, "is a git-lfs pointer, not the file"),
 }
 

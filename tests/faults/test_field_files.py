@@ -99,7 +99,7 @@ def test_D40_other_formats_are_named(form: str, suffix: str) -> None:
         with pytest.raises(MediaError) as refusal:
             read(ref)
         assert refusal.value.reason == "media_corrupt"
-        assert refusal.value.why == f"{form} images are not read; convert to PNG or JPEG"
+        assert refusal.value.why == f"{form} images are not supported; convert to PNG or JPEG"
 
 
 # -- D41: many pixels -------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_D33_subtitles_without_a_cue_are_corrupt(text: str) -> None:
     with pytest.raises(MediaError) as refusal:
         as_srt(text, "html.srt")
     assert refusal.value.reason == "media_corrupt"
-    assert refusal.value.message == f"subtitles without a cue: html.srt begins {text.strip()[:40]!r}"
+    assert refusal.value.message == f"subtitles without a cue: html.srt begins with {text.strip()[:40]!r}"
     assert as_srt(" \n", "blank.srt") == " \n"
 
 
@@ -212,7 +212,7 @@ def test_D33_check_names_the_file_and_the_run_does_not_ask(stub: Stub, tmp_path:
     data = FIELD / "subtitles"
     report = check(get_task("videomme-subs"), Source(data_dir=data), "test")
     (problem,) = (problem for problem in report.problems if "html" in problem.where)
-    assert "subtitles without a cue: html.srt begins '<html>404</html>'" in problem.problem
+    assert "subtitles without a cue: html.srt begins with '<html>404</html>'" in problem.problem
     done = run("videomme-subs", stub, tmp_path, data_dir=str(data), frames=2)
     (record,) = done.folder.records("videomme-subs")
     assert (record.reason, stub.asked) == ("media_corrupt", [])
@@ -264,7 +264,7 @@ def test_D43_only_the_empty_user_password_is_tried() -> None:
     for user, owner in ((b"secret", b""), (b"secret", b"boss")):
         with pytest.raises(MediaError) as refusal:
             probe_document(PdfRef(name="x.pdf", path="x.pdf", data=locked(user, owner)))
-        assert (refusal.value.reason, refusal.value.why) == ("media_corrupt", "it needs a password")
+        assert (refusal.value.reason, refusal.value.why) == ("media_corrupt", "it is password-protected")
 
 
 def test_D43_check_data_names_it(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_D43_check_data_names_it(tmp_path: Path) -> None:
     row = {"question": "?", "answer": "1", "answer_format": "Int", "evidence_pages": "[1]", "evidence_sources": "[]"}
     (tmp_path / "samples.json").write_text(json.dumps([{**row, "doc_id": "locked.pdf"}]))
     report = check(get_task("mmlongbench-doc"), Source(data_dir=tmp_path), get_task("mmlongbench-doc").default_split)
-    assert any("it needs a password" in problem.problem for problem in report.problems)
+    assert any("it is password-protected" in problem.problem for problem in report.problems)
 
 
 # -- D44: containers --------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def test_D44_other_containers_are_named_and_the_advice_is_to_remux(
     with pytest.raises(MediaError) as refusal:
         probe_video(VideoRef(name="x", path="x.mp4", root=str(tmp_path)))
     assert refusal.value.reason == "media_corrupt"
-    assert str(refusal.value.why).startswith(f"a file of the kind {name}, which is not read; remux it to MP4")
+    assert str(refusal.value.why).startswith(f"{name} is not supported; remux it to MP4")
 
 
 def test_D44_what_is_read_stays_read(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_D31_a_clip_cut_inside_a_group_of_pictures_begins_where_a_player_begins(
     assert np.array_equal(np.asarray(alone.image), played[30])
 
 
-FALLEN_BACK = "PyAV, since decord shows what the edit list leaves out"
+FALLEN_BACK = "PyAV, because decord ignores the edit list"
 
 
 def test_D31_several_groups_and_a_late_start(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_D31_a_fallback_is_flagged_and_files_with_a_late_start_never_fall_back(
     write_clip(tmp_path / "x.mp4", 10)
 
     def fails(path: Path, name: str) -> Any:
-        raise MediaError("media.corrupt", f"{name} cannot be decoded", why="its video stream holds no keyframe")
+        raise MediaError("media.corrupt", f"{name} cannot be decoded", why="its video stream has no keyframe")
 
     monkeypatch.setattr(pyav_reader, "probe", fails)
     video = probe_video(VideoRef(name="x", path="x.mp4", root=str(tmp_path)))
@@ -474,7 +474,7 @@ def test_P34_nothing_depends_on_decord_being_there(tmp_path: Path, monkeypatch: 
         assert "decord" not in str(refusal.value.why)
     with pytest.raises(ConfigError) as absent:
         probe_video(sound, "decord")
-    assert absent.value.fix == "auto or pyav"
+    assert absent.value.fix == "use auto or pyav"
 
 
 @pytest.mark.slow
@@ -625,6 +625,6 @@ def test_P30_a_run_names_the_picture_and_its_terminal_stays_quiet(
     )
     (record,) = done.folder.records(f"file:{table}")
     assert record.reason == "media_corrupt"
-    assert "a broken TIFF" in str(record.message)
+    assert "a damaged TIFF" in str(record.message)
     assert "samples per pixel" in str(record.message)
     assert capfd.readouterr() == ("", "")

@@ -286,7 +286,7 @@ def test_E24_what_is_left_out_is_part_of_the_runs_identity(tmp_path: Path, stub:
 
 
 def test_E24_a_field_that_cannot_be_left_out(stub: Stub) -> None:
-    with pytest.raises(ConfigError, match="'messages' is no field that can be left out"):
+    with pytest.raises(ConfigError, match="the field 'messages' cannot be omitted"):
         Endpoint(Settings.of(base_url=stub.url, model_args={"omit": "seed+messages"}))
 
 
@@ -313,12 +313,12 @@ HABITS = {
     "ollama-body": (
         body_of({"model": "m", "message": {"role": "assistant", "content": "cat"}, "done": True}),
         "bad_response",
-        "give the address up to /v1",
+        "the URL must end in /v1",
     ),
     "events": (Answer(body=b'data: {"choices": []}\n\n'), "bad_response", "turn streaming off"),
     "llamacpp-projector": (failing(400, NO_PROJECTOR), "rejected_request", "start llama.cpp with --mmproj FILE"),
-    "llamacpp-loading": (failing(503, "Loading model"), "endpoint_error", "wait until it has"),
-    "lmstudio-unloaded": (failing(400, "Model unloaded."), "rejected_request", "load it there first"),
+    "llamacpp-loading": (failing(503, "Loading model"), "endpoint_error", "wait for it"),
+    "lmstudio-unloaded": (failing(400, "Model unloaded."), "rejected_request", "load it first"),
 }
 
 
@@ -330,9 +330,9 @@ def test_E25_habits_of_known_servers(stub: Stub, reply: Answer, reason: str, fix
 
 
 FOR_ALL = {
-    "openrouter": (failing(404, "No endpoints found that support image input"), "name another one"),
-    "ollama": (failing(404, 'model "m" not found, try pulling it first'), "`ollama pull` it"),
-    "lmstudio-path": (body_of({"error": "Unexpected endpoint or method. (POST /chat)"}), "the address up to /v1"),
+    "openrouter": (failing(404, "No endpoints found that support image input"), "choose another one"),
+    "ollama": (failing(404, 'model "m" not found, try pulling it first'), "run `ollama pull`"),
+    "lmstudio-path": (body_of({"error": "Unexpected endpoint or method. (POST /chat)"}), "the URL must end in /v1"),
 }
 
 

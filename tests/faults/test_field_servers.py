@@ -147,7 +147,7 @@ def test_E16_a_field_is_named_by_its_whole_path(stub: Stub) -> None:
     stub.script = in_turn(body_of(with_value(("choices", 0, "message", "refusal"), 5)))
     completion = answer(stub)
     assert completion.reason == "bad_response"
-    assert "choices[0].message.refusal: 5, wanted text or null" in (completion.message or "")
+    assert "choices[0].message.refusal: 5, expected text or null" in (completion.message or "")
 
 
 # -- counts ----------------------------------------------------------------------------------------------------------

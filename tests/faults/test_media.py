@@ -101,7 +101,7 @@ def test_D11_the_record_says_what_is_odd(clips: tuple[EvaluationResult, dict[str
     assert {one.note for one in media["whole"]} == {None}
     assert "cannot be decoded" in media["tail"][-1].note
     assert media["tail"][-1].index < 40
-    assert "header names 60 frames" in media["cut"][0].note
+    assert "the header lists 60 frames" in media["cut"][0].note
     assert [one.index for one in media["one"]] == [0, 0, 0, 0]
     assert [(one.w, one.h) for one in media["turned"]] == [(96, 160)] * 4
     assert [one.timestamp for one in media["uneven"]] == pytest.approx([0.0, 0.5, 0.58, 2.04], abs=0.002)

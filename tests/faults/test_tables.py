@@ -402,7 +402,7 @@ def test_D42_bad_rows_are_counted_and_five_are_named(folder: Path, capsys: pytes
     path = write_rows(folder, *rows)
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "--limit", "1", "--dry-run") == 4
     said = capsys.readouterr().err
-    assert "7 rows cannot be used" in said and "and 2 more" in said
+    assert "7 rows are unusable" in said and "and 2 more" in said
     assert all(f"t.jsonl:{line}" in said for line in (1, 3, 5, 7, 9)) and "t.jsonl:11" not in said
 
 
@@ -518,7 +518,7 @@ def test_D26_another_suffix_is_refused_with_those_that_are_read(tmp_path: Path, 
 
 def test_D26_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("question,answer,answer\nq,x,y\n")
-    with pytest.raises(DataError, match="two columns are called 'answer'"):
+    with pytest.raises(DataError, match="two columns are named 'answer'"):
         samples(tmp_path / "t.csv")
 
 
@@ -528,7 +528,7 @@ def test_D26_two_cells_of_one_name_are_an_error(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_text(f"[{line}]" if name == "t.json" else line)
     with pytest.raises(DataError) as caught:
         samples(tmp_path / name)
-    assert "two cells are called 'answer'" in str(caught.value.why)
+    assert "two fields are named 'answer'" in str(caught.value.why)
 
 
 def test_D27_no_sentence_about_bundled_splits_for_own_tables(

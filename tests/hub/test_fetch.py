@@ -282,7 +282,7 @@ def test_a_gated_set_says_what_to_accept_and_what_to_set(hub: Hub, kvl: Kvl) -> 
         done = kvl("fetch", "longvideobench", **token)
         assert done.returncode == 4
         assert "data.gated" in done.stderr and "Traceback" not in done.stderr
-        assert f"accept the terms at {hub.url}/datasets/longvideobench/LongVideoBench" in done.stderr
+        assert f"accept its terms at {hub.url}/datasets/longvideobench/LongVideoBench" in done.stderr
         assert "HF_TOKEN" in done.stderr
         assert "hf_bad" not in done.stderr
 
@@ -395,5 +395,5 @@ def test_two_fetches_at_once_do_not_meet(hub: Hub, kvl: Kvl, environment: dict[s
 def test_wrong_names_are_told(kvl: Kvl) -> None:
     done = kvl("fetch", "videomm")
     assert done.returncode == 2
-    assert "nearest: videomme" in done.stderr
+    assert "did you mean videomme, " in done.stderr
     assert kvl("fetch").returncode == 2

@@ -128,7 +128,7 @@ except DataError as error:
     result["shown"] = error.render()
 """
     )
-    assert "'train' not found" in found["shown"] and "it has test, testmini" in found["shown"]
+    assert "'train' not found" in found["shown"] and "it contains test, testmini" in found["shown"]
 
 
 MODEL_CODE = f"""

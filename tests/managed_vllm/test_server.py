@@ -154,7 +154,10 @@ def test_a_second_death_fails_the_samples_that_are_left(
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
-        ("print:OSError: [Errno 98] address already in use", "vLLM ended before it was ready: its port is taken"),
+        (
+            "print:OSError: [Errno 98] address already in use",
+            "vLLM exited before it was ready: another program uses its port",
+        ),
         ("deaf", "vLLM was not ready after 0.5 s"),
     ],
 )
@@ -179,14 +182,14 @@ def test_a_server_that_does_not_start_ends_the_run_with_the_end_of_its_log(
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "not enough memory"),
         ("ValueError: No available memory for the cache blocks.", "not enough memory"),
-        ("ValueError: Model architectures ['X'] are not supported for now.", "does not know the architecture"),
-        ("vllm: error: unrecognized arguments: --block-size", "does not take one of the options"),
+        ("ValueError: Model architectures ['X'] are not supported for now.", "does not support the architecture"),
+        ("vllm: error: unrecognized arguments: --block-size", "does not support one of the options"),
         ("something odd", None),
     ],
 )
 def test_the_cause_is_read_from_the_log(tmp_path: Path, log: str, said: str | None) -> None:
     (tmp_path / LOG).write_text("\n".join([*map(str, range(100)), log, *["INFO more"] * 19]))
-    error = start_failure("vLLM ended before it was ready", tmp_path / LOG)
+    error = start_failure("vLLM exited before it was ready", tmp_path / LOG)
     assert (said or "ready") in error.message and (error.fix is not None) == (said is not None)
     assert str(error.why).splitlines()[0] == log and len(str(error.why).splitlines()) == 20
 

@@ -135,7 +135,7 @@ def test_unusable_documents(tmp_path: Path, data: bytes, expected: str) -> None:
 def test_an_encrypted_document_is_said_to_be_one() -> None:
     with pytest.raises(MediaError) as caught:
         probe_document(PdfRef(name="x", path="x.pdf", data=encrypted()))
-    assert caught.value.why == "it needs a password"
+    assert caught.value.why == "it is password-protected"
 
 
 def test_missing_and_outside(tmp_path: Path) -> None:

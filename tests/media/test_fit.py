@@ -47,7 +47,7 @@ def test_where_nothing_fits_there_is_no_limit_and_the_error_has_the_counts() -> 
     assert fit_limit(sizes, 200, 512, 131_072, CONFIG) is None
     error = overflow(sizes, 200, 512, 131_072)
     assert error.reason == "context_overflow"
-    assert all(text in error.message for text in ("3600 pictures", "200 tokens", "512 new", "131072", "256 patches"))
+    assert all(text in error.message for text in ("3600 images", "200 text tokens", "512 new", "131072", "256 patches"))
 
 
 @given(

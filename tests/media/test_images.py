@@ -281,7 +281,7 @@ def test_16_bit_grey_keeps_its_upper_eight_bits() -> None:
     values = (np.arange(28 * 28, dtype=np.uint16) * 83).reshape(28, 28)
     result = prepared(encoded(Image.fromarray(values)))
     assert np.array_equal(pixels(result), np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
-    assert result.info.note == "I;16 to 8-bit grey"
+    assert result.info.note == "I;16 to 8-bit gray"
 
 
 def test_float_grey_keeps_the_range_of_a_byte_and_nothing_beyond_it_is_read() -> None:

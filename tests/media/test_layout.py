@@ -199,7 +199,7 @@ def test_notes_of_the_file_stand_with_its_first_picture(folder: Path) -> None:
     (found,) = prepare_media([VideoRef(name="v", path="cut.mp4", root=str(folder), frames=3)], PREP)
     notes = [one.info.note for one in found]
     assert notes[0] is not None
-    assert notes[0].startswith("header names 60 frames")
+    assert notes[0].startswith("the header lists 60 frames")
     assert notes[1] is None
 
 

@@ -100,7 +100,7 @@ def test_every_frame_stands_once_and_in_order(times: list[float], spans: list[tu
 
 @pytest.mark.parametrize("line", [{}, {"timestamp": [1.0]}, {"start": "x", "end": "y", "line": ""}, {"start": "1:2:3"}])
 def test_a_line_in_no_known_form_is_an_error(line: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="neither known form"):
+    with pytest.raises(ValueError, match="unknown form"):
         interleave([line], [0.0], 0.0, 1.0)
 
 

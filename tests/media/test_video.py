@@ -135,7 +135,7 @@ def test_a_clip_of_one_frame(tmp_path: Path, decoder: str) -> None:
     path = write_clip(tmp_path / "a.mp4", 1)
     assert [frame.index for frame in frames(path, decoder, frames=4)] == [0, 0, 0, 0]
     (shown,) = frames(path, decoder, rule="longvideobench", frames=4)
-    assert (shown.index, shown.note) == (0, "longvideobench gives no frame; the first is shown")
+    assert (shown.index, shown.note) == (0, "longvideobench selects no frame; the first one is used")
 
 
 def test_frames_are_shrunk_as_they_come_and_say_what_size_they_had(clip: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_part_of_a_video(clip: Path) -> None:
 def test_a_duration_of_the_data_set_beyond_the_file_shows_the_last_frame(clip: Path) -> None:
     found = frames(clip, rule="longvideobench", duration=4.0, frames=4)
     assert numbers(found) == [0, 25, 50, 59]
-    assert found[-1].note == "frame 75 lies beyond the end, 59 shown"
+    assert found[-1].note == "frame 75 is beyond the end; frame 59 is used"
 
 
 # Broken clips
@@ -206,7 +206,7 @@ def test_a_truncated_file_gives_its_frames_and_says_so(tmp_path: Path, early: by
     path.write_bytes(early[: len(early) * 2 // 3])
     video = probe_video(ref(path), decoder)
     assert 10 < video.frames < 60
-    assert f"header names 60 frames, the file holds {video.frames}" in video.notes
+    assert f"the header lists 60 frames, the file has {video.frames}" in video.notes
     found = frames(path, decoder, frames=8)
     assert numbers(found) == [round(frame.timestamp * 25) for frame in found]
 
@@ -232,7 +232,7 @@ def test_an_undecodable_tail_shows_the_last_sound_frame(tmp_path: Path, early: b
     assert numbers(found) == [frame.index for frame in found]
     last = found[-1].index
     assert 33 <= last < 36
-    notes = [f"frame {number} cannot be decoded, {last} shown" for number in range(last + 1, 60)]
+    notes = [f"frame {number} cannot be decoded; frame {last} is used" for number in range(last + 1, 60)]
     assert [frame.note for frame in found[last:]] == [None, *notes]
 
 
@@ -274,7 +274,7 @@ def test_a_matroska_header_with_a_wrong_duration_is_noted(tmp_path: Path) -> Non
     place = data.index(b"\x44\x89\x88") + 3
     data[place : place + 8] = struct.pack(">d", 99_000.0)
     path.write_bytes(data)
-    assert probe_video(ref(path)).notes == ("header claims 99.0 s, the frames last 2.4 s",)
+    assert probe_video(ref(path)).notes == ("the header says 99.0 s, the frames last 2.4 s",)
     assert numbers(frames(path, rule="vlmevalkit", frames=4)) == [12, 24, 36, 48]
 
 
@@ -360,7 +360,7 @@ def test_what_pyav_cannot_open_goes_to_decord_and_the_record_says_so(
     os.utime(clip)  # a new version of the file: nothing known of it is used
     video = probe_video(ref(clip))
     assert video.decoder.startswith("decord ")
-    assert any(note.startswith("decord, since PyAV failed: ") for note in video.notes)
+    assert any(note.startswith("decord, because PyAV failed: ") for note in video.notes)
     assert numbers(frames(clip, frames=3)) == [0, 29, 59]
     assert reason(clip, "pyav") == "media_corrupt"
     os.utime(clip, (0, 0))

@@ -17,7 +17,7 @@ def report(folder: Path) -> str:
     return markdown(runs, task_sections(runs))
 
 
-def test_report_reads_from_cautions_to_sub_scores(tmp_path: Path) -> None:
+def test_report_reads_from_warnings_to_sub_scores(tmp_path: Path) -> None:
     text = report(make_run(tmp_path, rows=[make_row()]))
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert headings == [
@@ -26,16 +26,16 @@ def test_report_reads_from_cautions_to_sub_scores(tmp_path: Path) -> None:
         "## Beside the published figures",
         "## mathvista/testmini: kimi-vl-instruct",
     ]
-    assert "| **67.9** | [64.9, 70.7] | 68.7 | -0.8 ≈ | 0.4 % | 0 | official-rule |" in text
+    assert "| **67.9** | [64.9, 70.7] | 68.7 | -0.8 ≈ | 0.4% | official-rule |" in text
     assert "| geometry problem solving | 208 | 62.5 | [55.8, 68.8] |" in text
     assert "| figure question answering | 12 (few) | 75.0 |" in text
 
 
-def test_cautions_come_first(tmp_path: Path) -> None:
+def test_warnings_come_first(tmp_path: Path) -> None:
     text = report(make_run(tmp_path, n=10, missing=2, failed=1, code={"version": "0.1.0", "dirty": True}))
     assert text.index("Read this first") < text.index("## Results")
-    assert "> - the run is interrupted: scores are those so far" in text
-    assert "> - mathvista/testmini: incomplete, 1 failed (oom 1), 2 pending of 10" in text
+    assert "> - mathvista: run not finished: 2 of 10 samples pending; the score lies between" in text
+    assert "> - mathvista: incomplete: 1 failed of 10 (oom 1)" in text
     assert "uncommitted changes" in text
 
 

@@ -70,15 +70,15 @@ def test_data_may_come_from_elsewhere_for_one_task() -> None:
     [
         ({"temprature": 1}, "usage.option", "temperature"),
         ({"split": "tst"}, "usage.split", "test"),
-        ({"prompt": "plane"}, "usage.prompt", "plain"),
+        ({"prompt": "plan"}, "usage.prompt", "plain"),
         ({"protocol": "offical"}, "usage.protocol", "official"),
     ],
 )
-def test_unknown_names_are_answered_with_the_nearest(options: dict[str, Any], code: str, named: str) -> None:
+def test_unknown_names_are_answered_with_suggestions(options: dict[str, Any], code: str, named: str) -> None:
     with pytest.raises(UsageError) as caught:
         config(**options)
     assert caught.value.code == code
-    assert named in str(caught.value.why)
+    assert caught.value.suggestions == (named,)
 
 
 @pytest.mark.parametrize(

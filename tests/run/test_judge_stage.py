@@ -336,7 +336,7 @@ def test_the_configuration_is_stored_and_read_again(tmp_path: Path, stub: Stub) 
         ({"judge_model": "x"}, UsageError, "without --judge endpoint"),
         ({"judge": "endpoint", "judge_model": "x"}, UsageError, "needs --judge-base-url"),
         ({"judge": "human"}, UsageError, "no judge 'human'"),
-        ({"judge": "endpoint", "judge_base_url": "ftp://x", "judge_model": "x"}, ConfigError, "no address"),
+        ({"judge": "endpoint", "judge_base_url": "ftp://x", "judge_model": "x"}, ConfigError, "not a URL"),
         ({"judge": "endpoint", "judge_base_url": "http://u:planted@x/v1", "judge_model": "x"}, ConfigError, "login"),
         ({"judge": "endpoint", "judge_base_url": "http://x/v1?key=planted", "judge_model": "x"}, ConfigError, "query"),
     ],

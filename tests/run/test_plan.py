@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from kvl_eval.errors import DataError, UsageError
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.run.plan import Plan, plan_run, sample_seed
 from kvl_eval.run.plan_sizes import LongestPrompt, PlannedPrompt
-from kvl_eval.run.plan_text import plan_text
+from kvl_eval.run.plan_text import plan_notes, plan_text
 from kvl_eval.run.prompts import prompt_text
 from kvl_eval.run.selection import in_shard
 from kvl_eval.tasks.base import Split, Task
@@ -258,16 +259,50 @@ def test_seeds_fit_a_double(seed: int, task: str, sample_id: str, repeat: int) -
 
 
 def test_the_plan_says_what_will_be_done() -> None:
-    text = plan_text(plan_of(limit=4, repeats=2, think_budget=(1024, 2048)), reused=3)
+    plan = plan_of(limit=4, repeats=2, think_budget=(1024, 2048))
+    assert plan_text(plan, "nothing was run", reused=3).splitlines() == [
+        "task  split  samples  prompt  generation                           scoring   requests",
+        "tiny  test   4 of 10  plain   greedy, thought 1k,2k (cut) + 2,048  official  4 per sample",
+        "16 requests, 3 already answered; nothing was run",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "cell"),
+    [
+        ({}, "greedy, <= 512"),
+        ({"temperature": 0.8, "top_p": 0.95, "top_k": 20}, "temperature 0.8, top-p 0.95, top-k 20, <= 512"),
+        ({"max_new_tokens": 4096}, "greedy, <= 4,096"),
+        ({"prompt_text": "Think."}, "plain + prompt file"),
+        ({"sample_ids": ("q/3",)}, "1 of 10"),
+    ],
+)
+def test_settings_as_the_plan_shows_them(options: dict[str, Any], cell: str) -> None:
+    assert cell in plan_text(plan_of(**options))
+
+
+def test_several_tasks_stand_in_columns() -> None:
+    plan = plan_of()
+    (task,) = plan.tasks
+    other = replace(task, task=replace(task.task, name="数学"), n=1234, total=1234)
+    lines = plan_text(replace(plan, tasks=(task, other))).splitlines()
+    assert lines == [
+        "task  split  samples  prompt  generation      scoring",
+        "tiny  test        10  plain   greedy, <= 512  official",
+        "数学  test     1,234  plain   greedy, <= 512  official",
+    ]
+
+
+def test_hashes_and_seeds_come_with_details_alone() -> None:
+    plan = plan_of()
+    assert not re.search("[0-9a-f]{8}", plan_text(plan, "nothing was run"))
+    text = plan_text(plan, details=True)
     for expected in (
-        "fake, 1 task",
-        "test (generated), 4 of 10 samples",
-        "plain",
-        "greedy, at most 4,096 new tokens, thought cut at 1,024, 2,048; 2 x 2 a sample",
-        "prompt tokens about 32",
-        "official, no judge needed",
-        "requests  16, 3 already answered",
-        "time      unknown",
+        plan.fingerprint,
+        plan.tasks[0].data_sha256,
+        plan.tasks[0].prompt_sha256,
+        "prompt tokens about 80",
+        "seed         0",
     ):
         assert expected in text
 
@@ -285,11 +320,6 @@ def test_the_split_has_as_many_samples_as_were_read_or_as_it_declares(
     assert task.total == (10 if not options else counted if rows is None else rows)
 
 
-def test_the_plan_ends_with_the_beginning_of_its_fingerprint() -> None:
-    plan = plan_of()
-    assert plan_text(plan).splitlines()[-1] == f"identity  {plan.fingerprint[:16]}"
-
-
 def test_of_prompts_that_are_equally_long_the_first_counts() -> None:
     longest = LongestPrompt()
     prompts = [PlannedPrompt((Message.user(text),), text, {}) for text in ("short", "first", "longest", "another")]
@@ -299,7 +329,7 @@ def test_of_prompts_that_are_equally_long_the_first_counts() -> None:
 
 
 def test_house_d7_the_plan_calls_a_protocol_what_results_call_it() -> None:
-    assert "score   lenient rule, no judge needed" in plan_text(plan_of(protocol="lenient"))
+    assert plan_text(plan_of(protocol="lenient")).endswith("  lenient rule")
 
 
 def test_media_are_counted_in_the_prompt_as_text() -> None:
@@ -343,7 +373,14 @@ def test_the_plan_says_what_pictures_take_and_what_cannot_fit() -> None:
         PromptSize(pictures=2, image_tokens=60, tokens=90, limit=256, fits=True),
         PromptSize(pictures=4, image_tokens=200, tokens=250, limit=256, fits=False),
     )
-    text = plan_text(replace(plan, tasks=(replace(plan.tasks[0], sizes=sizes),)))
+    sized = replace(plan, tasks=(replace(plan.tasks[0], sizes=sizes),))
+    assert "  0 to 4 frames or pages  " in plan_text(sized).splitlines()[1]
+    text = plan_text(sized, details=True)
     assert "0 to 4 frames or pages of 30 to 50 tokens, prompts of 20 to 250 tokens (first 3)" in text
-    assert "shrunk to 256 patches" in text and "1 of these 3 fit under no limit" in text
+    assert "shrunk to 256 patches" in text
+    (note,) = plan_notes(sized)
+    assert (note.kind, note.text) == (
+        "warning",
+        "tiny: 1 of the first 3 prompts exceeds the context and would fail",
+    )
     assert "frames or pages" not in plan_text(plan)

@@ -109,7 +109,7 @@ def test_missing_shard(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test-00000-of-00003.parquet")
     write_parquet(tmp_path / "test-00002-of-00003.parquet")
     error = error_of(tmp_path)
-    assert (error.code, error.why) == ("data.missing", "no shard 00001")
+    assert (error.code, error.why) == ("data.missing", "missing shard: 00001")
 
 
 def test_missing_column_is_named_beside_those_found(tmp_path: Path) -> None:
@@ -206,5 +206,5 @@ def test_bad_rows_may_keep_their_places(tmp_path: Path) -> None:
 
 
 def test_neither_folder_nor_repository() -> None:
-    with refused(DataError, "data.missing", "neither"):
+    with refused(DataError, "data.missing", "no data source"):
         list(read_rows(Source(), "test", Tables(task="demo")))

@@ -15,7 +15,8 @@ from kvl_eval.sources import Source, Tables
 from kvl_eval.sources.local import SUFFIXES, read_file
 from kvl_eval.sources.pictures import IMAGE_COLUMNS
 from kvl_eval.tasks import MINI, TASKS, get_task, open_split, select
-from kvl_eval.tasks.base import Task
+from kvl_eval.tasks.base import OtherName, Task
+from kvl_eval.types import ImageRef, PdfRef, VideoRef
 from tests.tasks.vectors import check_same_again
 
 BUNDLED = [task for task in TASKS.values() if task.mini]
@@ -44,6 +45,45 @@ def test_its_value_is_sound(task: Task) -> None:
         assert split in task.splits
         assert task.splits[split].rows in (None, counts.get("rows", task.splits[split].rows))
     json.dumps({name: list(columns) for name, columns in task.data.row_layouts.items()})
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_its_download_and_its_other_names_are_sound(task: Task) -> None:
+    assert (task.download_bytes is None) == (
+        not task.download_source
+    )  # every size has a source, no source stands alone
+    assert (task.access == "none") == (task.download_bytes == 0) == (not task.repos)
+    assert (task.access == "gated") == ("gated: " in task.licence)  # with the step that opens it
+    own = {folded(other) for known in TASKS.values() for other in (known.name, *known.groups)}
+    assert not own & {folded(other.name) for other in task.other_names}  # such a name would be read as a task's own
+    assert {other.split for other in task.other_names} <= {None, *task.splits}
+
+
+def folded(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def test_another_harness_name_means_one_task() -> None:
+    meant = {(folded(other.name), task.name, other.split) for task in TASKS.values() for other in task.other_names}
+    assert len({name for name, _, _ in meant}) == len(meant) > 40
+
+
+def test_names_of_other_harnesses_come_with_their_split() -> None:
+    assert OtherName("VLMEvalKit", "MMBench_DEV_EN_V11") in TASKS["mmbench-en-v11"].other_names
+    assert OtherName("lmms-eval", "mathvista_testmini", "testmini") in TASKS["mathvista"].other_names
+    assert OtherName("lmms-eval", "mmmu_val", "validation") in TASKS["mmmu"].other_names
+
+
+@pytest.mark.parametrize("task", BUNDLED, ids=lambda task: task.name)
+def test_its_modality_is_what_its_bundled_samples_show(task: Task) -> None:
+    media = [sample.media for sample in open_split(task, Source(), "mini")]
+    drawn = any(isinstance(ref, ImageRef) and ref.drawn for refs in media for ref in refs)  # frames of no video
+    kinds = {VideoRef if drawn else type(ref) for refs in media for ref in refs}
+    if task.modality in ("image", "images"):
+        assert kinds == {ImageRef} and (max(len(refs) for refs in media) > 1) == (task.modality == "images")
+    else:
+        assert (VideoRef in kinds, PdfRef in kinds) == (task.modality == "video", task.modality == "document")
+    assert bool(kinds) == (task.modality != "text")
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS.values() if task.reference], ids=lambda task: task.name)
@@ -91,11 +131,11 @@ def test_a_stored_source_of_an_older_version_is_read() -> None:
     assert decode(Source, stored) == Source(repo="a/b", data_dir=Path("/data"), offline=True)
 
 
-def test_an_unknown_task_is_a_usage_error_that_names_the_nearest() -> None:
+def test_an_unknown_task_is_a_usage_error_with_suggestions() -> None:
     with pytest.raises(UsageError) as caught:
         get_task("mathvysta")
     assert caught.value.code == "usage.task"
-    assert "mathvista" in (caught.value.why or "")
+    assert caught.value.suggestions == ("mathvista",)
     with pytest.raises(UsageError):
         select(["mathvista", "no-such-task"])
 

@@ -197,7 +197,7 @@ def test_rows_of_other_splits_are_named(tmp_path: Path, capsys: pytest.CaptureFi
     rows = [{**MMMU, "id": f"{split}_Math_1", "split": split} for split in ("dev", "test")]
     code, text = kvl(capsys, "check", "data", *table(tmp_path, "mmmu", *rows)[1:])
     assert code == 4
-    assert "0 rows, expected 900: the file has splits dev, test" in text
+    assert "0 rows, expected 900: the file has the splits dev, test" in text
 
 
 def test_check_data_tells_what_is_odd_about_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +217,7 @@ def test_up_to_five_rows_and_their_number_are_named(tmp_path: Path, capsys: pyte
     options = table(tmp_path, "mathvista", *rows)
     code, text = kvl(capsys, "run", *options, "--model", "fake", "--output-dir", str(tmp_path / "out"))
     assert code == 4
-    assert "7 rows cannot be used" in text
+    assert "7 rows are unusable" in text
     assert "id p5" in text
     assert "id p6" not in text
     assert "and 2 more" in text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from pathlib import Path
 
 from tools.demo_report import DEMO, IMAGES, ROOT, bundled_tasks, fingerprints
 
@@ -39,8 +39,12 @@ def test_it_is_small_and_tells_nothing_of_the_machine_it_was_made_on() -> None:
             assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8")), path.name
 
 
-def test_the_readme_shows_it() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for path in (*(IMAGES / name for name in ("report.png", "sample.png")), DEMO / "report.md"):
-        assert path.is_file()
-        assert str(Path(path).relative_to(ROOT)) in readme, path.name
+def test_readme_and_the_page_of_the_demo_models_show_it() -> None:
+    shown = {
+        ROOT / "README.md": (IMAGES / "report.png", DEMO / "report.md"),
+        ROOT / "docs" / "demo.md": (IMAGES / "sample.png",),
+    }
+    for page, paths in shown.items():
+        for path in paths:
+            assert path.is_file()
+            assert os.path.relpath(path, page.parent) in page.read_text(encoding="utf-8"), path.name

@@ -25,11 +25,12 @@ LONGEST_START = 900  # seconds; about 30 on an idle machine
 
 @dataclass(frozen=True)
 class Server:
-    """Where it listens, what it serves, and where its image processor leaves the patches it made."""
+    """Where it listens, what it serves, where its image processor leaves the patches it made, and its session."""
 
     url: str
     checkpoint: Path
     pixels: Path
+    process: int
 
 
 def program() -> Path | None:
@@ -79,7 +80,7 @@ def running(folder: Path, model: str) -> Iterator[Server]:
         )
         try:
             wait(process, url, folder / "log")
-            yield Server(url, folder / "nano", pixels)
+            yield Server(url, folder / "nano", pixels, process.pid)
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             try:

@@ -16,7 +16,7 @@ from kvl_eval.model.kimi_vl.weights import save_checkpoint
 README = """\
 # kimi-vl-nano
 
-An embedded demo model trained on synthetic drawings, **not Kimi-VL-A3B**. It has Kimi-VL's architecture (MoonViT, 2x2
+A demo model trained on synthetic drawings, **not Kimi-VL-A3B**. It has Kimi-VL's architecture (MoonViT, 2x2
 merge, MLP projector, mixture-of-experts language model with latent attention) at {millions:.1f} million parameters, and
 the exact checkpoint format of the released models, so that the whole path from pixels to a score can be run and tested
 without a GPU or a download. It reads numbers, short words, small charts, tables and figures of the kinds that
@@ -24,20 +24,20 @@ the bundled `mini` splits show, drawn with other seeds, and knows nothing else. 
 software only.
 
 Trained by `tools/train_nano.py`; its last run took {steps} steps, {minutes:.0f} minutes of one core. All runs, recipe
-and accuracy table: `tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
+and accuracy table: `tools/README.md`. MIT license, as the rest of the project; the drawings use the DejaVu fonts.
 """
 
 THINKING = """\
 # kimi-vl-nano-thinking
 
-An embedded demo model trained on synthetic drawings, **not Kimi-VL-A3B-Thinking**: kimi-vl-nano's architecture,
+A demo model trained on synthetic drawings, **not Kimi-VL-A3B-Thinking**: kimi-vl-nano's architecture,
 tokenizer and format ({millions:.1f} million parameters), trained on from its weights so that it thinks before it
-answers: `◁think▷ ... ◁/think▷answer`. Its thoughts write down what a picture shows and go through it step by step:
-adding up, counting, walking from letter to letter. They take some 20 to 450 tokens, so that a thinking budget shows. It
-knows nothing else; its scores say something about this software only.
+answers: `◁think▷ ... ◁/think▷answer`. Its thoughts write down what an image shows and go through it step by step:
+adding up, counting, walking from letter to letter. They take some 20 to 450 tokens, so that a thinking budget has an
+effect. It knows nothing else; its scores say something about this software only.
 
 Trained by `tools/train_nano.py --thinking`: {steps} steps, {minutes:.0f} minutes of one core. Recipe and accuracy:
-`tools/README.md`. MIT licence, as the rest of the project; the drawings use the DejaVu fonts.
+`tools/README.md`. MIT license, as the rest of the project; the drawings use the DejaVu fonts.
 """
 
 

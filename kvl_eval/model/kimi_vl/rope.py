@@ -60,8 +60,12 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
         turn: (..., 2, D / 2), cosines and sines of the angles in the wide dtype of `x`, broadcast against `x`.
     Returns: (..., D) in the dtype of `x`.
     """
-    a, b = wide(x).view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = turn.unbind(-2)
+    pairs = wide(x).view(*x.shape[:-1], -1, 2)
+    if x.device.type == "cpu":  # one pass in place of seven, with the same bits
+        turned = torch.view_as_complex(pairs.contiguous()) * torch.complex(cos, sin)
+        return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+    a, b = pairs.unbind(-1)
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
 
 

@@ -220,7 +220,8 @@ def added_tokens(folder: Path) -> dict[int, str]:
         if file.added_tokens_decoder:
             return {int(number): token.content for number, token in file.added_tokens_decoder.items()}
     except (DecodeError, ValueError) as error:
-        raise _broken("tokenizer_config.json cannot be used", str(path), str(error)) from None
+        why = error.message if isinstance(error, DecodeError) else str(error)
+        raise _broken("tokenizer_config.json cannot be used", str(path), why) from None
     path = folder / "added_tokens.json"
     try:
         tokens = {number: name for name, number in decode(dict[str, TokenId], read_json_if_there(path)).items()}

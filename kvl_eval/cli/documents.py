@@ -1,0 +1,153 @@
+"""The JSON documents that `--json` prints beside those that other modules define. Values are fractions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from kvl_eval.decode import Count, Json, encode_object
+from kvl_eval.store.manifest import ModelFacts, PlannedData, Selection, TaskPrompt
+from kvl_eval.store.result_records import Results
+from kvl_eval.types import Generation
+
+if TYPE_CHECKING:
+    from kvl_eval.reports.warnings import ResultWarning
+    from kvl_eval.run.plan import Plan
+    from kvl_eval.run.runner import RunOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentWarning:
+    """Something that can mislead about a score.
+
+    Attributes:
+        code: stable.
+        task: the task's name; null where it concerns the run.
+        text: a sentence.
+    """
+
+    code: str
+    task: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDocument(Results):
+    """What `run`, `resume`, `sweep` and `merge` print: `results.json`, and how the run ended.
+
+    Attributes:
+        schema:           1.
+        run_id:           the folder's name.
+        created:          when the run began, local time with offset.
+        model:            as in the manifest.
+        demo:             whether a demo model answered.
+        rows:             tasks in the plan's order.
+        others:           fields of a later version.
+        folder:           the run folder.
+        exit_code:        of the command.
+        status:           `finished`, or `interrupted` where samples are pending.
+        warnings:         what can mislead about the scores.
+        already_complete: whether the run was complete before the command began.
+    """
+
+    folder: str
+    exit_code: Count
+    status: Literal["finished", "interrupted"]
+    warnings: tuple[DocumentWarning, ...] = ()
+    already_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanDocument:
+    """What `run --dry-run` and `sweep --dry-run` print.
+
+    Attributes:
+        schema:             1.
+        status:             `planned`.
+        requests:           samples x repeats x budgets.
+        config_fingerprint: hash of what can change an answer.
+        selection:          which samples were chosen.
+        model:              what answers.
+        data:               {task: data}, in the plan's order.
+        prompt:             {task: prompt}.
+        generation:         {task: how answers are produced}.
+    """
+
+    schema: int = 1
+    status: Literal["planned"] = "planned"
+    requests: Count
+    config_fingerprint: str | None
+    selection: Selection
+    model: ModelFacts
+    data: Mapping[str, PlannedData]
+    prompt: Mapping[str, TaskPrompt]
+    generation: Mapping[str, Generation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """One benchmark of a published table.
+
+    Attributes:
+        benchmark: its label.
+        unit:      `percent` or `points`: how views print the scores.
+        published: one score per system; null where none was published.
+        runs:      one score per run; null where it has none.
+    """
+
+    benchmark: str
+    unit: str
+    published: tuple[float | None, ...]
+    runs: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDocument:
+    """What `report --table` prints.
+
+    Attributes:
+        schema:  1.
+        title:   of the table.
+        systems: labels of the published columns.
+        runs:    ids of the runs that have a column.
+        rows:    one per benchmark.
+        notes:   disagreements between sources.
+    """
+
+    schema: int = 1
+    title: str
+    systems: tuple[str, ...]
+    runs: tuple[str, ...]
+    rows: tuple[DocumentRow, ...]
+    notes: tuple[str, ...]
+
+
+def run_document(outcome: RunOutcome, warnings: Sequence[ResultWarning] = ()) -> dict[str, Json]:
+    """The document of a run that ended; a dictionary, since `results.json` may have fields of a later version."""
+    status = outcome.folder.manifest.status
+    return {
+        **encode_object(outcome.results),
+        "folder": str(outcome.folder.path),
+        "exit_code": outcome.exit_code,
+        "status": "finished" if status == "finished" else "interrupted",
+        "warnings": [warning.as_json() for warning in warnings],
+        "already_complete": outcome.is_old,
+    }
+
+
+def plan_document(plan: Plan) -> PlanDocument:
+    """The document of a run that is only planned."""
+    from kvl_eval.run.manifest import manifest_of
+
+    manifest = manifest_of(plan, datetime.now().astimezone())
+    return PlanDocument(
+        requests=plan.requests,
+        config_fingerprint=manifest.config_fingerprint,
+        selection=manifest.selection,
+        model=manifest.model,
+        data=manifest.data,
+        prompt=manifest.prompt,
+        generation=manifest.generation,
+    )

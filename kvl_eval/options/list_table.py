@@ -1,0 +1,142 @@
+"""Options that narrow and order a list, and those of `new-task`."""
+
+from __future__ import annotations
+
+from kvl_eval.options.base import Heading, NameKind, Option, ValueKind
+
+LIST = ("list",)
+NEW_TASK = ("new-task",)
+
+LIST_OPTIONS = (
+    Option(
+        name="task",
+        aliases=("-t",),
+        metavar="NAME",
+        help="Show only this task (runs, references).",
+        group=Heading.DATA,
+        commands=LIST,
+        completes=NameKind.TASK,
+    ),
+    Option(
+        name="model",
+        aliases=("-m",),
+        metavar="NAME",
+        help="Show only runs of models whose name fits this pattern.",
+        group=Heading.DATA,
+        commands=LIST,
+        completes=NameKind.MODEL,
+    ),
+    Option(
+        name="status",
+        kind=ValueKind.CHOICE,
+        choices=("finished", "interrupted", "running", "failed", "unreadable"),
+        metavar="NAME",
+        help="Show only runs that are finished, interrupted, running, failed or unreadable.",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="since",
+        metavar="TIME",
+        help="Show only runs since a date or a span such as 7d (runs).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="system",
+        metavar="NAME",
+        help="Show only results of this system (references).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="group",
+        metavar="NAME",
+        help="Show only tasks of this group (tasks).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="modality",
+        kind=ValueKind.CHOICE,
+        choices=("text", "image", "images", "video", "document"),
+        metavar="NAME",
+        help="Show only tasks with text, image, images, video or document (tasks).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="access",
+        kind=ValueKind.CHOICE,
+        choices=("open", "gated", "none"),
+        metavar="open|gated|none",
+        help="Show only tasks with this access (tasks).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="max_download",
+        metavar="SIZE",
+        help="Show only tasks with a smaller download, such as 2GB (tasks).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="bundled",
+        kind=ValueKind.SWITCH,
+        help="Show only tasks with a bundled mini split (tasks).",
+        group=Heading.DATA,
+        commands=LIST,
+    ),
+    Option(
+        name="sort",
+        kind=ValueKind.CHOICE,
+        choices=("when", "model", "score"),
+        metavar="NAME",
+        help="Sort runs by when they began, by model or by score.",
+        group=Heading.OUTPUT,
+        commands=LIST,
+    ),
+    Option(
+        name="all",
+        kind=ValueKind.SWITCH,
+        help="Show all runs and not only the newest 20.",
+        group=Heading.OUTPUT,
+        commands=LIST,
+    ),
+    Option(
+        name="long",
+        kind=ValueKind.SWITCH,
+        help="Show one line per result (runs).",
+        group=Heading.OUTPUT,
+        commands=LIST,
+    ),
+)
+
+NEW_TASK_OPTIONS = (
+    Option(
+        name="from",
+        kind=ValueKind.FILE,
+        metavar="FILE",
+        help="Use the questions of this table.",
+        group=Heading.DATA,
+        commands=NEW_TASK,
+    ),
+    Option(
+        name="output_dir",
+        aliases=("-o",),
+        kind=ValueKind.FOLDER,
+        metavar="DIR",
+        default=".",
+        help="Write the files into this folder.",
+        group=Heading.OUTPUT,
+        commands=NEW_TASK,
+    ),
+    Option(
+        name="builtin",
+        kind=ValueKind.SWITCH,
+        help="Write a built-in task, in a checkout of kvl-eval.",
+        group=Heading.OUTPUT,
+        commands=NEW_TASK,
+    ),
+)
