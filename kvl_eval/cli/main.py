@@ -49,7 +49,7 @@ class Verbs(click.Group):
             from kvl_eval.errors import unknown
 
             known = [command for command in self.commands if not self.commands[command].hidden]
-            raise unknown("verb", name, known, f"{ctx.command_path} --help")
+            raise unknown("command", name, known, f"{ctx.command_path} --help", code="usage.verb")
         return super().resolve_command(ctx, args)
 
 
