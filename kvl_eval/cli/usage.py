@@ -56,6 +56,7 @@ def _missing(error: click.MissingParameter, path: str) -> UsageError:
     code = f"usage.{name.partition(' ')[0]}"
     if isinstance(error.param, TableOption):
         return UsageError(code, f"no {error.param.row.flag} given", fix=f"{path} --help")
-    arguments = command.arguments if command and error.param else ()
-    noun = next((argument.noun for argument in arguments if argument.name == error.param.name), "value")
+    name_of = error.param.name if error.param else None
+    arguments = command.arguments if command else ()
+    noun = next((argument.noun for argument in arguments if argument.name == name_of), "value")
     return UsageError(code, f"no {noun} given", fix=command.examples[0] if command else f"{path} --help")
