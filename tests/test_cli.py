@@ -31,7 +31,9 @@ def kvl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         pytest.param(("run", "--task", "mathvista", "--trust-remote-code"), "never runs code", id="remote-code"),
         pytest.param(("sweep", "--task", "mathvista", "--model", "fake"), "--think-budget", id="sweep"),
         pytest.param(
-            ("run", "--task", "mathvista", "--think-budget", "1k", "--max-new-tokens", "9"), "exclude", id="budget"
+            ("run", "--task", "mathvista", "--think-budget", "1k", "--max-new-tokens", "9"),
+            "cannot be combined",
+            id="budget",
         ),
         pytest.param(("score",), "no run given", id="score"),
         pytest.param(("report",), "fix:   kvl-eval report latest", id="report"),

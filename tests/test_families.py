@@ -255,10 +255,7 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 
 
 def test_check_model_says_family_and_rule() -> None:
-    for option, text in (
-        (None, "nano, by kvl_eval.family in config.json"),
-        ("other", "other, as --family says"),
-    ):
+    for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, set by --family")):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
         assert found.ok
         assert [one.text for one in found.findings if one.check == "family"] == [text]
@@ -294,7 +291,7 @@ def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: P
 
 
 def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> None:
-    for family, note in (("instruct", None), ("nano", "embedded demo, not Kimi-VL-A3B"), ("fake", "scripted answers")):
+    for family, note in (("instruct", None), ("nano", "demo model, not Kimi-VL-A3B"), ("fake", "scripted answers")):
         folder = run_tiny(tmp_path / family, published()).folder
         folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family), demo=family == "nano"))
         [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]

@@ -153,7 +153,7 @@ def _cluster(sample: Sample) -> str:
 def _uncertainty(summary: Summary, known: Sequence[Scored], planned: int) -> _Uncertainty:
     """Bounds, interval and standard errors of the score over questions that have one; of a macro mean over its groups.
 
-    A score that is neither has no interval. Bounds of one that is no plain mean are itself once every question has a
+    Any other score has no interval. Bounds of one other than a plain mean are itself once every question has a
     score, and until then nothing.
     """
     values = [scored.score.value for scored in known if scored.score.value is not None]

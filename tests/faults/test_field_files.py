@@ -562,7 +562,7 @@ def test_D30_a_run_shows_the_form_and_says_so(stub: Stub, tmp_path: Path) -> Non
         (record,) = done.folder.records("mmlongbench-doc")
         assert [medium.flags for medium in record.media] == [(flags.FORM_DRAWN,)]
     assert any(
-        "1 of 1 samples: page drawn with its form fields" in str(warning)
+        "1 of 1 samples: page rendered with its form fields" in str(warning)
         for warning in run_warnings(done.folder, done.folder.results())
     )
     blind = run("mmlongbench-doc", stub, tmp_path, data_dir=str(tmp_path / "data"), blind=True)

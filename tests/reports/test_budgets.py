@@ -279,9 +279,9 @@ def test_a_demo_is_said_to_be_one_and_gets_no_published_curve(tmp_path: Path) ->
     write_report([make_run(tmp_path, rows=rows, demo=True, model="nano", family="nano")], out)
     page = Page(out / "budgets.html")
     assert "No curve was published for these runs." in page.text
-    assert "embedded demo, not Kimi-VL-A3B" in page.text
+    assert "demo model, not Kimi-VL-A3B" in page.text
     assert "Published:" not in page.text
-    assert "embedded demo, not Kimi-VL-A3B" in budgets_markdown(charts(tmp_path / "run-a"))
+    assert "demo model, not Kimi-VL-A3B" in budgets_markdown(charts(tmp_path / "run-a"))
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

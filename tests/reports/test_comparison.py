@@ -39,7 +39,7 @@ def test_runs_without_a_task_in_common_say_so(pair: tuple[Path, list[Path]], tmp
     _, runs = pair
     other = evaluate(model="fake", tasks=["infovqa"], limit=3, output_dir=str(tmp_path)).path
     assert report_verb(str(runs[0]), str(other), "--out", str(tmp_path / "out"), "--no-pictures") == 0
-    assert "the runs share no task" in Page(tmp_path / "out" / "compare.html").text
+    assert "the runs have no task in common" in Page(tmp_path / "out" / "compare.html").text
 
 
 def test_one_run_has_no_such_page(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.cli.internal import internal_error
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
 from kvl_eval.reports.warnings import run_warnings
 from kvl_eval.run import session
@@ -300,12 +301,14 @@ class Broken(FakeBackend):
 def test_a_backend_that_breaks_leaves_a_run_that_resumes(tmp_path: Path, error: Exception) -> None:
     task, backend = tiny(), Broken(error)
     plan = plan_run(config_of(task, tmp_path), backend, [task])
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         start_run(plan, backend)
     assert backend.closed
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert RunFolder.open(path).status == "interrupted"
     assert "Traceback" in (path / "log.txt").read_text()
+    if isinstance(error, RuntimeError):
+        assert internal_error(caught.value).where == f"traceback: {path / 'log.txt'}"
     outcome = resume(path)
     assert (outcome.exit_code, len(record_lines(path))) == (0, 10)
     assert comparable(outcome) == comparable(run_tiny(tmp_path))
@@ -367,7 +370,7 @@ def test_a_full_disk_stops_the_run_at_once_and_resume_completes_it(tmp_path: Pat
     assert caught.value.exit_code == 6
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     outcome = resume(path)
-    assert any("cut off 20 bytes" in notice for notice in outcome.folder.notices)
+    assert any("removed 20 bytes" in notice for notice in outcome.folder.notices)
     assert [record["sample_id"] for record in record_lines(path)] == [f"q/{number}" for number in range(10)]
     assert comparable(outcome) == comparable(run_tiny(tmp_path))
     check_invariants(path)
@@ -681,7 +684,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     outcome = resume(path)
     assert outcome.exit_code == 0
     assert any("took over the lock" in notice for notice in outcome.folder.notices)
-    assert any("cut off" in notice for notice in outcome.folder.notices) == torn
+    assert any("a crash left incomplete" in notice for notice in outcome.folder.notices) == torn
     assert len(record_lines(path)) == 10
     assert {key[0] for key in said(path)} == {f"q/{number}" for number in range(10)}
     assert comparable(outcome) == comparable(uninterrupted)

@@ -104,13 +104,13 @@ def test_a_published_result_outside_our_interval_may_still_be_no_difference(righ
 @pytest.mark.parametrize(
     ("row", "manifest", "note"),
     [
-        ({}, {"demo": True}, "embedded demo, not Kimi-VL-A3B"),
+        ({}, {"demo": True}, "demo model, not Kimi-VL-A3B"),
         ({}, {"facts": {"scripted": True}}, "scripted answers"),
         ({"blind": True}, {}, "blind run: images were replaced with gray"),
-        ({"split": "mini"}, {}, "the bundled mini split"),
-        ({"split": "test"}, {}, "split test; the published result is of testmini"),
+        ({"split": "mini"}, {}, "the mini split"),
+        ({"split": "test"}, {}, "split test; the published result is on testmini"),
         ({"partial": "limit 5"}, {}, "partial: limit 5"),
-        ({}, {"data": {"total": 999}}, "the data are not the published testmini (rows: 999, expected 1,000)"),
+        ({}, {"data": {"total": 999}}, "the data are not the published testmini (999 rows, expected 1,000)"),
         ({"complete": False}, {}, "incomplete"),
         ({"thinking": "raw"}, {}, "other protocol"),
         ({"protocol": "vlmevalkit"}, {}, "other protocol"),
@@ -159,7 +159,7 @@ def test_a_figure_that_is_a_mean_of_tasks_has_no_distance_to_one_of_them() -> No
 def test_a_figure_of_a_known_protocol_is_compared_under_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvl_eval.scoring.published.protocol_of", lambda figure: "vlmevalkit")
     found = beside()
-    assert (found.delta, found.note) == (None, "other protocol; the published result is under vlmevalkit")
+    assert (found.delta, found.note) == (None, "other protocol; the published result uses vlmevalkit")
     assert beside(row_of(protocol="vlmevalkit")).delta == pytest.approx(0.7 - FIGURE)
     assert beside(row_of(protocol="vlmevalkit", thinking="raw")).delta is None
 
