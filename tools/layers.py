@@ -38,7 +38,7 @@ LAYERS = (
     Layer("byte_bar", "a progress bar in bytes, on a terminal", base=()),
     Layer("disk_space", "room on a disk, asked for before something large is written", base=("errors",)),
     Layer("flags", "what may have changed an answer: a closed list, and its words", base=()),
-    Layer("options", "every option and command as data; their values read", base=("errors",)),
+    Layer("options", "every option and command as data; their values read", base=("printable", "errors")),
     Layer("decode", "JSON and YAML read within limits; values of types, and back", base=("errors",)),
     Layer("types", "Sample, Message, Generation, Completion, Score: frozen", base=("errors", "decode", "rows")),
     Layer("trust", "who may make a command contact an address and send a key: its user, never a file"),
@@ -163,7 +163,17 @@ LAYERS = (
         ("store", "tasks", "scorers", "scoring", "reports"),
     ),
     Layer(
-        "evaluation", "the Python call", ("families", "model.registry", "backends", "reports", "run", "store", "tasks")
+        "results",
+        "what Python calls return: scores, data frames, HTML",
+        (
+            *("audit", "backends", "exports", "references", "reports"),
+            *("run", "scoring", "sources", "store", "tasks", "trust"),
+        ),
+    ),
+    Layer(
+        "evaluation",
+        "the Python call",
+        (*("families", "model.registry", "backends", "options"), *("results", "run", "scoring", "store", "tasks")),
     ),
     Layer(
         "describe",

@@ -29,9 +29,9 @@ from tests.tiny_task import tiny
 
 METAVARS = {
     *("NAME", "N", "X", "FILE", "DIR", "URL", "VAR", "LIST", "KEY=VALUE", "ROLE=COLUMN", "I/N", "TASK", "TEXT"),
-    *("N|auto", "N|X", "LIST|FILE", "P[,Q]", "HOST:PORT"),
+    *("N|auto", "N|X", "LIST|FILE", "P[,Q]", "HOST:PORT", "TIME", "SIZE"),
 }
-SEVERAL_MEANINGS = {"task", "protocol", "output_dir", "format"}  # the command decides what is chosen or written
+SEVERAL_MEANINGS = {"task", "protocol", "output_dir", "format", "model", "results_dir"}  # the command decides
 RUN = [option for option in OPTIONS if option.scope is not Scope.COMMAND and "run" in option.commands]
 THROUGH_A_HASH = {"task", "model", "data_dir", "data_repo", "data_version", "fields", "prompt_file"}
 VALUES: dict[str, object] = {
@@ -91,7 +91,7 @@ def test_records_of_a_run_have_the_options_of_the_table() -> None:
 
 def test_python_has_the_keywords_of_the_table() -> None:
     keywords = get_type_hints(RunOptions)
-    rows = {option.name: option for option in RUN if option.name not in ("model", "task")}
+    rows = {option.name: option for option in RUN if option.name not in ("model", "task", "backend")}
     assert list(keywords) == [*rows, "prompt_text", "max_download"]
     for name, option in rows.items():
         text = str(keywords[name])
