@@ -70,7 +70,6 @@ NOT_YET: tuple[str, ...] = (
     "kvl_eval/describe.py",
     "kvl_eval/errors.py",
     "kvl_eval/evaluation.py",
-    "kvl_eval/reports/",
     "kvl_eval/run/",
     "kvl_eval/sources/own_",
     "kvl_eval/store/run_list.py",

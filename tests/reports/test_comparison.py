@@ -62,5 +62,5 @@ def test_a_joined_run_says_where_its_parts_come_from(tmp_path: Path) -> None:
     assert "with samples they lack: 2/2 (3)" in notes
     assert "joined from 2 runs" in re.sub(r"\\", "", (tmp_path / "out" / "report.md").read_text())
     table = Page(tmp_path / "out" / "provenance.html").text
-    assert "Joined from 2 runs" in table
+    assert "Merged from 2 runs" in table
     assert "left" in table and "right" in table
