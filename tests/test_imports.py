@@ -150,7 +150,11 @@ def loaded_by(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--help",), ("run", "--help"), ("list", "tasks"), ("list", "models"), ("list", "references"), ("version",)],
+    [
+        *((), ("--help",), ("run", "--help"), ("version",)),
+        *(("list", what) for what in ("tasks", "models", "references")),
+        ("list", "runs", "--results-dir", "results"),
+    ],
     ids=" ".join,
 )
 def test_light_commands_load_nothing_heavy(arguments: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.errors import ConfigError
 from kvl_eval.options.base import Option, Scope, ValueKind
 from kvl_eval.options.limit import sample_limit
 
@@ -37,8 +37,8 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, Scalar]:
     for item in [part for text in texts for part in _parts(text) if part.strip()]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            fix = f"use for example {option} name=value"
-            raise UsageError("usage.value", f"{option} must be KEY=VALUE, got {item!r}", fix=fix)
+            message = f"{option} must be KEY=VALUE, got {item!r}"
+            raise ConfigError("usage.value", message, fix=f"{option} KEY=VALUE,KEY=VALUE")
         values[key.strip().replace("-", "_")] = scalar(value.strip())
     return values
 
@@ -140,7 +140,7 @@ def checked(option: Option, value: object) -> object:
         return READERS[option.name](value)
     if option.scope is Scope.TASK and isinstance(value, Mapping):
         return {task: checked(option, item) for task, item in value.items()}
-    if option.repeatable:
+    if option.repeatable and isinstance(value, str | list | tuple | Mapping):
         return value
     if option.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
         return _number(option, value)

@@ -154,7 +154,7 @@ def status_text(entry: RunEntry) -> str:
 def _result_cells(entry: RunEntry, name: str) -> list[tuple[str, ...]]:
     last = (status_text(entry), plain(entry.path))
     model = plain(entry.model or "-")
-    cells = [
+    cells: list[tuple[str, ...]] = [
         (
             plain(name),
             model,

@@ -50,7 +50,7 @@ class Options:
 
     model: str | None = None
     task: str | None = None
-    limit: int | float | str | None = None
+    limit: int | float | None = None
     sample_ids: Sequence[str] = ()
     shard: Sequence[int] | None = None
     repeats: int | None = None

@@ -284,7 +284,7 @@ def test_P29_list_shows_the_other_tasks(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN["syntax.py"][0])
     done = kvl("list", "tasks", "--include-path", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == len(TASKS)
+    assert len(done.stdout.splitlines()) == len(TASKS) + 2  # a header, and the count
     assert "error[config.include]: cannot load" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -168,7 +168,7 @@ def test_K3_a_configuration_file_sends_no_key(shell: Shell, tmp_path: Path, stub
     check_refused(shell("run", "-C", file, "-o", tmp_path / "out", "--api-key-env", "MY_VAR"), stub)
     confirmed = shell(*shell("run", "-C", file, "-o", tmp_path / "out").fix)
     assert confirmed.code == 0, confirmed.err
-    assert f"server    {Origin.of(stub.url)}, with the key in MY_VAR" in confirmed.err
+    assert f"note: requests go to {Origin.of(stub.url)}, with the key in MY_VAR" in confirmed.err
     assert stub.asked[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -177,7 +177,7 @@ def test_K3_a_configuration_file_may_name_a_server(shell: Shell, tmp_path: Path,
     file.write_text(f"model: endpoint\nbase-url: {stub.url}\n")
     outcome = shell("run", *MINI, "-C", file, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    assert f"server    {Origin.of(stub.url)}, without a key" in outcome.err
+    assert f"note: requests go to {Origin.of(stub.url)}, without a key" in outcome.err
     assert all("authorization" not in asked.headers for asked in stub.asked)
     assert not (tmp_path / "home" / "kvl-eval" / "servers.jsonl").exists(), "what a file names is not remembered"
 
