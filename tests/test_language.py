@@ -69,7 +69,6 @@ NOT_YET: tuple[str, ...] = (
     "kvl_eval/cli/",
     "kvl_eval/errors.py",
     "kvl_eval/evaluation.py",
-    "kvl_eval/reports/",
     "kvl_eval/run/",
     "kvl_eval/store/run_list.py",
     "kvl_eval/backends/__init__.py",
