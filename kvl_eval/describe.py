@@ -1,26 +1,16 @@
-"""Everything that defines a task's number: data, prompts, generation, protocols, published figures."""
+"""Everything that defines a task's score: data, prompts, generation, protocols, published results."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from kvl_eval.model.kimi_vl.families import FAMILIES
-from kvl_eval.printable import one_line
 from kvl_eval.references import TABLES, ReferenceScore, load
 from kvl_eval.scorers.answers import Kind, Sought
 from kvl_eval.scorers.answers.accuracy import COMMAND, GENERATED, LABELED, Accuracy
-from kvl_eval.scorers.answers.guide import (
-    EXAMPLES,
-    FORMS,
-    KINDS,
-    NO_ANSWER,
-    OPTIONS,
-    PLACES,
-    REASON_TEXTS,
-    UNANSWERABLE,
-)
+from kvl_eval.scorers.answers.guide import EXAMPLES, KINDS, NO_ANSWER, PLACES, REASON_TEXTS
 from kvl_eval.sources import Source
 from kvl_eval.tasks import open_split
 from kvl_eval.tasks.base import READER, Split, Task, answer_form
@@ -98,11 +88,21 @@ class ExtractionDescription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleDescription:
+    """One sample as it is asked under the default prompt, and its gold answers."""
+
+    id: str
+    prompt: str
+    gold: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDescription:
     """What a task is. `asdict` gives what `describe --json` prints.
 
     Attributes:
-        columns:    of an own table: which column is read as what, and notes.
+        columns:    of an own table: its file, which column is read as what, media, and notes.
+        samples:    the first samples of the split.
         sample:     id of the sample that the prompts are rendered on; None where there is none.
         prompts:    {name: text}; None without a sample.
         answer_forms: {prompt: form of an answer that it asks for}; `free` where it asks for none.
@@ -122,6 +122,11 @@ class TaskDescription:
     files: list[str]
     row_layouts: Mapping[str, list[str]]
     columns: list[str]
+    modality: str
+    access: str
+    download_bytes: int | None
+    download_source: str
+    samples: list[SampleDescription]
     sample: str | None
     default_prompt: str
     prompt_evidence: str
@@ -136,15 +141,17 @@ class TaskDescription:
     references: list[FigureDescription]
 
 
-def describe(task: Task, source: Source, split: str) -> TaskDescription:
-    """What a task is; its prompts are rendered on the first sample of `split`.
+def describe(task: Task, source: Source, split: str, samples: int = 1) -> TaskDescription:
+    """What a task is; its prompts are rendered on the first sample of `split`, and so many samples are shown.
 
     Nothing is downloaded for that: without a folder, a task's bundled split serves, or no sample at all.
     Raises: DataError, UsageError.
     """
     if task.data.measured is not None:
         task = task.data.measured(lambda text: len(text.split()))  # no model is named: words stand for its tokens
-    sample = _first_sample(task, source, split)
+    shown = list(islice(_samples(task, source, split), samples))
+    sample = shown[0] if shown else None
+    default = task.prompts[task.default_prompt]
     return TaskDescription(
         task=task.name,
         title=task.title,
@@ -157,6 +164,13 @@ def describe(task: Task, source: Source, split: str) -> TaskDescription:
         files=list(task.data.files),
         row_layouts={name: list(columns) for name, columns in task.data.row_layouts.items()},
         columns=[] if task.data.table is None else list(task.data.table.columns(source)),
+        modality=task.modality,
+        access=task.access,
+        download_bytes=task.download_bytes,
+        download_source=task.download_source,
+        samples=[
+            SampleDescription(id=entry.id, prompt=rendered(default(entry)), gold=list(entry.answers)) for entry in shown
+        ],
         sample=None if sample is None else sample.id,
         default_prompt=task.default_prompt,
         prompt_evidence=task.prompt_evidence,
@@ -202,27 +216,11 @@ def rendered(messages: Sequence[Message]) -> str:
 _KINDS = {ImageRef: "image", VideoRef: "video", PdfRef: "document"}
 
 
-def as_text(task: TaskDescription) -> str:
-    """The description for a terminal."""
-    blocks = [
-        f"{one_line(task.title)} ({one_line(task.task)})\n\n{task.doc}",
-        _block("Source", _source_lines(task)),
-        _block("Files that --data-dir may hold", task.files),
-        _block("How its columns are read", task.columns),
-        _block("Columns of a row", [f"{name}: {', '.join(names)}" for name, names in task.row_layouts.items()]),
-        _block(f"Prompts (default {task.default_prompt}: {task.prompt_evidence})", _prompt_lines(task)),
-        _block("Generation", [f"{family}: {_settings(settings)}" for family, settings in task.generation.items()]),
-        _block(f"Protocols (default {task.default_protocol})", _protocol_lines(task)),
-        _block("How an answer is extracted", _extraction_lines(task)),
-        _block("Published figures", _reference_lines(task)),
-    ]
-    return "\n\n".join(block for block in blocks if block)
-
-
-def _first_sample(task: Task, source: Source, split: str) -> Sample | None:
-    if source.data_dir is None and split != "mini" and task.data.table is None:
+def _samples(task: Task, source: Source, split: str) -> Iterator[Sample]:
+    """The samples of a split, none where they would have to be downloaded."""
+    if source.data_dir is None and split != "mini" and task.repos:
         split = "mini" if task.mini else ""
-    return next(iter(open_split(task, source, split)), None) if split else None
+    return open_split(task, source, split) if split else iter(())
 
 
 def _mini(task: Task) -> dict[str, Split]:
@@ -288,85 +286,3 @@ def _extraction(task: Task) -> ExtractionDescription | None:
         command=COMMAND,
         thoughts=[family.markers for family in THOUGHTS],
     )
-
-
-def _block(title: str, lines: Sequence[str]) -> str:
-    return "\n".join([title, *(f"  {line}" for line in lines)]) if lines else ""
-
-
-def _source_lines(task: TaskDescription) -> list[str]:
-    splits = []
-    for name, split in task.splits.items():
-        rows = f"{split.rows} rows" if split.rows else ""
-        facts = [rows, "" if split.has_gold else "no published answers", split.note]
-        splits.append(f"split {name}: {', '.join(fact for fact in facts if fact)}")
-    repos = [f"hub data set {repo}" for repo in task.repos]
-    return [*repos, *splits, f"default split {task.default_split}", f"licence {task.licence}"]
-
-
-def _prompt_lines(task: TaskDescription) -> list[str]:
-    lines = []
-    for name, text in task.prompts.items():
-        asked = f"{name} (asks for: {task.answer_forms[name]})"
-        lines.append(f"{asked}:" if text is not None else asked)
-        lines += [f"  | {line}" for line in (text or "").splitlines()]
-    return lines
-
-
-def _extraction_lines(task: TaskDescription) -> list[str]:
-    about = task.extraction
-    if about is None:
-        return []
-    form = task.answer_forms[task.default_prompt]
-    lines = [
-        f"protocol: {about.protocol}",
-        f"default prompt {task.default_prompt} asks for: {FORMS[form]}",
-        f"wanted: {'; '.join(about.wanted.values())}",
-        "looked for in this order; the first place that has a value decides:",
-    ]
-    options = ", ".join(f"{letter} {text}" for letter, text in zip("ABCD", OPTIONS, strict=True))
-    for number, place in enumerate(about.places, 1):
-        lines.append(f'  {number}. {place.what}: "{place.example}" gives {place.extracted}')
-    if "letter" in about.wanted:
-        lines.append(f"  (options of these examples: {options})")
-    if "unanswerable" in about.wanted:
-        lines.append(f'also an answer: {KINDS["unanswerable"]}: "{UNANSWERABLE.answer}"')
-    lines.append("no answer, which counts as wrong and is counted apart:")
-    lines += [f'  {reason.what}: "{reason.example}"' for reason in about.no_answer if reason.example]
-    lines.append(f"  {REASON_TEXTS['empty']}; {REASON_TEXTS['thought_unclosed']}")
-    lines.append(f"accuracy, measured by `{about.command}`; the rules were tested with the generated replies:")
-    for kind, counts in about.accuracy.items():
-        lines.append(f"  {KINDS[kind]}: {_accuracy(counts)} of generated replies")
-    if about.labeled is not None:
-        lines.append(f"  {KINDS['letter']}: {_accuracy(about.labeled)} of replies that people labeled")
-    lines.append("thoughts left out first, by their markers:")
-    markers = ", ".join(f"{opening}...{closing}" for opening, closing in about.thoughts)
-    return lines + [f"  {line}" for line in textwrap.wrap(markers, 100, break_long_words=False)]
-
-
-def _accuracy(counts: Accuracy) -> str:
-    return f"{counts.percent:.1f}% ({counts.agree:,} of {counts.replies:,})"
-
-
-def _settings(generation: Generation) -> str:
-    sampling = f"temperature {generation.temperature}" if generation.temperature else "greedy"
-    return f"{generation.max_new_tokens} new tokens, {sampling}"
-
-
-def _protocol_lines(task: TaskDescription) -> list[str]:
-    lines = []
-    for name, protocol in task.protocols.items():
-        label = "" if protocol.label == name else f" (shown as {protocol.label})"
-        evidence = f"; evidence: {protocol.evidence}" if protocol.evidence else ""
-        lines.append(f"{name}{label}{evidence}")
-        lines += [f"  - {note}" for note in protocol.notes]
-    return lines
-
-
-def _reference_lines(task: TaskDescription) -> list[str]:
-    return [
-        f"{figure.label}{' at ' + figure.setting if figure.setting else ''}: {figure.printed}"
-        f"{'%' if figure.unit == 'percent' else ' ' + figure.unit} ({figure.table})"
-        for figure in task.references
-        if figure.is_default
-    ]

@@ -38,7 +38,7 @@ class DrawnFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
+    """An image not opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
 
     name: str  # what messages call the picture
     path: str | None = None
@@ -51,7 +51,7 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubtitleRef:
-    """Spoken lines nobody has read yet; which of them a prompt holds depends on the frames sampled from a video.
+    """Spoken lines not read yet; which of them a prompt holds depends on the frames sampled from a video.
 
     A file or a member of a zip archive; neither means that the video has none. `media.subtitles` turns it into text.
 
@@ -79,17 +79,17 @@ class SubtitleRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRef:
-    """A video nobody has opened yet, and the rule that samples its frames.
+    """A video not opened yet, and the rule that samples its frames.
 
     Attributes:
         rule:      which frames; `media.frame_rules` says what each rule means.
         frames:    how many frames; with `fps` the most.
-        fps:       frames a second, where the rule goes by time.
+        fps:       frames per second, where the rule goes by time.
         start:     seconds where the clip begins; None means at the start of the file.
         end:       seconds where it ends; None means at the end of the file.
         duration:  seconds as the data set says, where the rule goes by it and not by the file.
         subtitles: spoken lines that come with it: an `interleave` rule puts them among the frames, others need a part
-                   of their own in the message; None where there are none, or nobody shall see them.
+                   of their own in the message; None where there are none, or they are hidden.
     """
 
     name: str
@@ -106,7 +106,7 @@ class VideoRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PdfRef:
-    """A document nobody has opened yet, and how its pages are rendered; `data` goes before `path`."""
+    """A document not opened yet, and how its pages are rendered; `data` goes before `path`."""
 
     name: str
     path: str
@@ -206,18 +206,18 @@ class Generation:
         if self.think_budgets and self.max_new_tokens is not None:
             raise ConfigError(
                 "config.budget",
-                "--max-new-tokens and --think-budget exclude each other",
-                why="with a budget the limit is the budget plus --answer-tokens",
-                fix="drop --max-new-tokens, or set --answer-tokens",
+                "--max-new-tokens and --think-budget cannot be combined",
+                why="with a budget, the limit is the budget plus --answer-tokens",
+                fix="remove --max-new-tokens, or set --answer-tokens",
             )
         if not self.think_budgets and (self.max_new_tokens is None or self.max_new_tokens < 1):
-            raise ConfigError("config.generation", f"max_new_tokens is {self.max_new_tokens}", fix="give at least 1")
+            raise ConfigError("config.generation", "max_new_tokens must be at least 1", fix="set --max-new-tokens")
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.answer_tokens < 1:
             raise ConfigError(
                 "config.generation",
-                f"cannot sample with temperature={self.temperature} top_p={self.top_p} top_k={self.top_k} "
+                f"invalid sampling settings: temperature={self.temperature} top_p={self.top_p} top_k={self.top_k} "
                 f"answer_tokens={self.answer_tokens}",
-                why="temperature >= 0, 0 < top_p <= 1, top_k >= 0, answer_tokens >= 1",
+                fix="use temperature >= 0, 0 < top_p <= 1, top_k >= 0, answer_tokens >= 1",
             )
 
     @property
@@ -312,7 +312,7 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-"""No extraction was given: the protocol runs its own. A given extraction, even None, replaces that step."""
+"""Means that the protocol runs its own extraction; any other value, even None, replaces that step."""
 
 Extraction = str | None | _Missing
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kvl_eval import check_data
-from kvl_eval.describe import as_text, describe, rendered
+from kvl_eval.describe import describe, rendered
+from kvl_eval.describe_text import SECTIONS, as_text
 from kvl_eval.scorers.answers import Reading, Wanted, reader
 from kvl_eval.scorers.answers.accuracy import GENERATED, LABELED
 from kvl_eval.scoring.outputs import Item, score_outputs
@@ -41,6 +42,28 @@ def test_mathvista_shows_prompts_protocols_and_figures() -> None:
     assert "official (shown as official-rule)" in text and "Kimi-VL-A3B-Instruct: 68.7%" in text
 
 
+def test_a_section_is_shown_alone_and_all_sections_are_the_whole() -> None:
+    found = describe(TASK, Source(repo=TASK.repos[0]), "mini")
+    whole = as_text(found)
+    sections = [as_text(found, section) for section in SECTIONS]
+    assert whole.endswith("\n\n".join(sections))
+    assert [text.partition("\n")[0].partition(" (")[0] for text in sections] == [
+        *("Source", "Prompts", "Generation", "Protocols", "Published results")
+    ]
+
+
+def test_several_samples_of_any_task_are_shown_with_gold() -> None:
+    found = describe(TASK, Source(repo=TASK.repos[0]), "mini", 2)
+    assert [sample.id for sample in found.samples] == ["1", "2"]
+    text = as_text(found, "prompts")
+    assert text.startswith("Samples\n  1:\n    | [user] <image:1>Hint:") and "  gold: " in text
+
+
+def test_the_data_section_tells_access_and_download() -> None:
+    text = as_text(describe(TASKS["longvideobench"], Source(), "mini"), "data")
+    assert "access gated" in text and "download 161.6 GB (files of longvideobench/LongVideoBench" in text
+
+
 def test_nothing_is_fetched_to_describe() -> None:
     assert describe(TASK, Source(repo="nobody/nothing"), "testmini").sample == "1"
 
@@ -55,7 +78,7 @@ def test_the_bundled_split_is_fine() -> None:
     report = check_data.check(TASK, Source(), "mini")
     assert report.ok, report.problems
     assert report.rows == report.pictures >= 60
-    assert check_data.as_text(report).endswith("everything is as expected")
+    assert check_data.as_text(report).endswith("OK")
 
 
 def test_every_bad_row_is_listed(tmp_path: Path) -> None:

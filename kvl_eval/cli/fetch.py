@@ -16,7 +16,7 @@ from kvl_eval.cli.task_data import task_and_source
 from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode
 from kvl_eval.errors import DataError, UsageError
-from kvl_eval.printable import json_line
+from kvl_eval.printable import json_line, size_text
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
 from kvl_eval.sources.fetch import carry_out
@@ -73,14 +73,6 @@ def fetch_verb(
     if as_json:
         echo(json_line(encode([*brought, *checkpoints])))
     return FAULTY if any(entry.missing for entry in brought) else 0
-
-
-def size_text(size: int) -> str:
-    """Bytes for people: `101.3 GB`, `7.5 MB`, `12 kB`."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
-        if size >= factor:
-            return f"{size / factor:,.1f} {unit}"
-    return f"{-(-size // 1000)} kB"
 
 
 class _Consent:

@@ -31,7 +31,7 @@ Left to do (CONTRIBUTING.md):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class TaskNames:
     """A new task's name, the module it is written in, and how views print it."""
 
     name: str
@@ -47,7 +47,7 @@ class Names:
         return re.sub(r"[-_]+", " ", self.name).capitalize()
 
     @staticmethod
-    def of(text: str) -> Names:
+    def of(text: str) -> TaskNames:
         """The names of a task. Raises: UsageError `usage.name` for one that no task can have."""
         from kvl_eval.tasks import TASKS
 
@@ -57,7 +57,7 @@ class Names:
             raise UsageError("usage.name", f"not a name for a task: {one_line(repr(text))}", why=why)
         if name.replace("_", "-") in TASKS:
             raise UsageError("usage.name", f"kvl-eval has a task {name!r} already", fix="choose another name")
-        return Names(name)
+        return TaskNames(name)
 
 
 def new_task_verb(name: str, from_file: Path | None, output_dir: Path, builtin: bool) -> int:
@@ -65,7 +65,7 @@ def new_task_verb(name: str, from_file: Path | None, output_dir: Path, builtin: 
 
     Raises: UsageError for a name or folder that cannot be used, DataError for a table that cannot be read.
     """
-    names = Names.of(name)
+    names = TaskNames.of(name)
     if builtin:
         if from_file is not None:
             raise UsageError("usage.new_task", "--builtin cannot be combined with --from")
@@ -100,7 +100,7 @@ def _table_fields(path: Path, folder: Path) -> dict[str, str]:
     return {**shown, "columns": "\n".join(columns).replace("\\", "\\\\").replace('"""', "'''"), "rows": str(rows)}
 
 
-def _filled(template: str, names: Names, fields: Mapping[str, str]) -> str:
+def _filled(template: str, names: TaskNames, fields: Mapping[str, str]) -> str:
     text = (TEMPLATES / template).read_text(encoding="utf-8")
     return Template(text).substitute(name=names.name, module=names.module, title=names.title, **fields)
 
@@ -123,7 +123,7 @@ def _save(path: Path, text: str) -> None:
         raise StorageError("storage.write", f"cannot write {path}", why=error.strerror or str(error)) from None
 
 
-def _write_builtin(names: Names, root: Path) -> int:
+def _write_builtin(names: TaskNames, root: Path) -> int:
     registry = root / REGISTRY
     if not registry.is_file():
         fix = "clone the repository and run it there, or leave --builtin out"

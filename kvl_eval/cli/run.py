@@ -203,7 +203,7 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
 
     warnings = run_warnings(outcome.folder, outcome.results)
     if as_json:
-        terminal.result(json_line(run_document(outcome, warnings)))
+        echo(json_line(run_document(outcome, warnings)))
     else:
         terminal.result(final_table(outcome.results, terminal.table_width()))
     show_warnings([warning for warning in warnings if warning.text not in outcome.told])

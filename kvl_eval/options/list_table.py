@@ -1,10 +1,11 @@
-"""Options that narrow and order a list, and those of `new-task`."""
+"""Options that narrow and order a list, those of `describe` and of `new-task`."""
 
 from __future__ import annotations
 
 from kvl_eval.options.base import Heading, NameKind, Option, ValueKind
 
 LIST = ("list",)
+DESCRIBE = ("describe",)
 NEW_TASK = ("new-task",)
 
 LIST_OPTIONS = (
@@ -110,6 +111,28 @@ LIST_OPTIONS = (
         help="Show one line per result (runs).",
         group=Heading.OUTPUT,
         commands=LIST,
+    ),
+)
+
+DESCRIBE_OPTIONS = (
+    Option(
+        name="section",
+        kind=ValueKind.CHOICE,
+        choices=("data", "prompts", "generation", "protocols", "results"),
+        metavar="NAME",
+        help="Show only data, prompts, generation, protocols or results.",
+        group=Heading.OUTPUT,
+        commands=DESCRIBE,
+    ),
+    Option(
+        name="samples",
+        kind=ValueKind.INTEGER,
+        metavar="N",
+        least=1,
+        default_text="1, of an own table 3",
+        help="Show N samples with their gold answers.",
+        group=Heading.OUTPUT,
+        commands=DESCRIBE,
     ),
 )
 

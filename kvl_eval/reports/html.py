@@ -24,6 +24,7 @@ from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
+from kvl_eval.reports.flagged import FlaggedAnswers, flagged
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
@@ -33,7 +34,7 @@ from kvl_eval.reports.runs import ReportRun, shown_rows, task_names, task_of
 from kvl_eval.reports.table import ProtocolFlip, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
-from kvl_eval.reports.warnings import FEW, FlaggedAnswers, flagged, row_notes, warning_lines, warnings_of
+from kvl_eval.reports.warnings import FEW, row_notes, warning_lines, warnings_of
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 

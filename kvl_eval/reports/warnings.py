@@ -89,7 +89,7 @@ def warnings_of(runs: Sequence[ReportRun]) -> list[ResultWarning]:
     """The warnings of the runs of a report, most harmful first, each once."""
     warnings: list[ResultWarning] = []
     for run in runs:
-        name = _name_among(run, runs)
+        name = name_among(run, runs)
         warnings += [replace(warning, run=name) for warning in (*_of_run(run), *_of_rows(run))]
     return in_order([*warnings, *_mixed(runs)])
 
@@ -136,7 +136,7 @@ def _listed(details: Sequence[str]) -> str:
     return ", ".join([*details[:LISTED], *more])
 
 
-def _name_among(run: ReportRun, runs: Sequence[ReportRun]) -> str:
+def name_among(run: ReportRun, runs: Sequence[ReportRun]) -> str:
     """The run's model among others, or its id where two have the same."""
     if len(runs) == 1:
         return ""
@@ -381,28 +381,3 @@ def _scorer_version(run: ReportRun, task: str) -> str | None:
     row = next(row for row in main_rows(run) if row.task == task)
     line = next(iter(run.folder.scores(task, scores_of(row))), None)
     return None if line is None else plain(line.scorer_version)
-
-
-# -- what counts lead to --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlaggedAnswers:
-    """Answers of one result that carry a flag, and the line that counts them."""
-
-    line: str
-    run: ReportRun
-    row: ResultRow
-    flag: str
-
-
-def flagged(runs: Sequence[ReportRun]) -> list[FlaggedAnswers]:
-    """What the counts of flags among the warnings lead to; results that share a line are left out."""
-    flags = []
-    for run in runs:
-        among = _name_among(run, runs)
-        for row in main_rows(run):
-            for flag in row.flags:
-                line = f"{result_name(row)}: {flag_text(row, flag)}"
-                flags.append(FlaggedAnswers(line=f"{among}: {line}" if among else line, run=run, row=row, flag=flag))
-    return flags

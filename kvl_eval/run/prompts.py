@@ -24,6 +24,8 @@ def prompt_messages(task: Task, config: TaskConfig, run: RunConfig, sample: Samp
         raise SampleError(error.code, error.message, where=error.where, why=error.why, fix=error.fix) from error
     except Exception as error:  # the per-sample boundary: one odd row must not end the run
         raise SampleError("prompt.failed", f"{type(error).__name__}: {error}") from error
+    if run.system_prompt and task.data.table is not None:  # it replaces the system turn of a row
+        messages = [turn for turn in messages if turn.role != "system"]
     return (*((Message.system(run.system_prompt),) if run.system_prompt else ()), *messages)
 
 

@@ -27,24 +27,37 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         *("image", "images", "image_path", "image_paths", "image_file", "image_files", "img", "imgs", "picture"),
         "pictures",
     ),
+    "video": ("video", "videos", "video_path"),
+    "document": ("pdf", "document", "pdf_path"),
+    "chat": ("messages",),
     "id": ("id", "index", "qid", "question_id", "sample_id", "uid", "pid"),
     "category": ("category", "categories", "subject", "topic"),
     "cluster": ("cluster", "group_id"),
 }
 """{role: columns that have it}; `response` is an answer beside `query` only, `answer_index` is given by `--fields`."""
-LATER = ("video", "videos", "video_path", "pdf", "document", "pdf_path", "messages", "conversations")
-"""Columns that are understood but not read yet."""
 _LOOKS = {
     "image": ("image", "img", "picture", "photo", "frame"),
     "choices": ("option", "choice", "candidate"),
-    "": ("video", "audio", "pdf", "doc", "message", "conversation"),
+    "video": ("video",),
+    "document": ("pdf", "doc"),
+    "chat": ("message",),
+    "": ("audio", "conversation"),
 }
 _SUFFIXES = {
     "image": ("png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "avif"),
-    "": ("mp4", "mkv", "webm", "avi", "mov", "mp3", "wav", "flac", "pdf"),
+    "video": ("mp4", "mkv", "webm", "avi", "mov"),
+    "document": ("pdf",),
+    "": ("mp3", "wav", "flac"),
+}
+_LIKE = {
+    "image": "looks like an image",
+    "choices": "looks like options",
+    "video": "looks like a video",
+    "document": "looks like a document",
+    "chat": "looks like a conversation",
 }
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
-TEXT_AND_IMAGES = "own tables take text and images"
+NOT_READ = "own tables take text, images, videos, documents and messages"
 
 
 def plain(name: str) -> str:
@@ -53,7 +66,6 @@ def plain(name: str) -> str:
 
 
 _ROLE_OF = {plain(name): role for role, names in ROLES.items() for name in names}
-_LATER = frozenset(map(plain, LATER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +224,6 @@ def _looks_like(name: str, value: object) -> str | None:
     """The nearest role, "" for media that are not read; None for a harmless column."""
     short = plain(name)
     role = next((role for role, parts in _LOOKS.items() if any(part in short for part in parts)), None)
-    if short in _LATER:
-        return ""
     if role is None and isinstance(value, str):
         ending = value.strip().rpartition(".")[2].casefold() if len(value) < 1024 else ""
         role = next((role for role, suffixes in _SUFFIXES.items() if ending in suffixes), None)
@@ -227,10 +237,10 @@ def _unread(name: str, role: str, value: object, where: str) -> DataError:
     if isinstance(value, str) and _ADDRESS.match(value.strip()):
         why, fix = "addresses are not fetched", f"download the files and give their paths, or {ignore}"
     elif not role:
-        why, fix = TEXT_AND_IMAGES, ignore
+        why, fix = NOT_READ, ignore
     else:
         names = "; or columns A, B, ..." if role == "choices" else ""
         why = f"columns read as {role}: {', '.join(ROLES[role])}{names}"
         fix = f"--fields {role}={name}, or {ignore}"
-    looks = {"image": "looks like an image", "choices": "looks like options"}.get(role, "cannot be used")
+    looks = _LIKE.get(role, "cannot be used")
     return DataError("data.column", f"column {name} {looks}: {text}", where=where, why=why, fix=fix)

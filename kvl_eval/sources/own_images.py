@@ -1,4 +1,4 @@
-"""The images of a row of one's own table, and the places that its question gives them."""
+"""The media of a row of one's own table, and the places that its question gives the images."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from kvl_eval.cells import is_gap, shortened, written_value
 from kvl_eval.errors import DataError
-from kvl_eval.sources.cells import image_ref
-from kvl_eval.types import ImageRef, MediaRef
+from kvl_eval.sources.cells import LONGEST_PATH, image_ref
+from kvl_eval.types import ImageRef, MediaRef, PdfRef, VideoRef
 
 FORMS = (
     'a path below the table\'s folder, a data URI, base64, {"path"}, {"bytes"}, {"url": "data:..."}, or a list of them'
@@ -21,8 +21,8 @@ _MARK = re.compile(r"<image(?:[ _]?(\d{1,3}))?>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class ImageCell:
-    """A cell with images, and where it stands; `root` is the folder that their paths may not leave."""
+class MediaCell:
+    """A cell with media, and where it stands; `root` is the folder that their paths may not leave."""
 
     value: object
     column: str
@@ -32,6 +32,30 @@ class ImageCell:
     def images(self) -> tuple[ImageRef, ...]:
         """Its images, unopened; () for a gap. Raises: DataError `data.field`."""
         return tuple(self._image(item, number) for number, item in enumerate(self._items(), 1))
+
+    def videos(self) -> tuple[VideoRef, ...]:
+        """Its videos, unopened; () for a gap. Raises: DataError `data.field`, also for anything but a path."""
+        refs = []
+        for number, item in enumerate(self._items(), 1):
+            path = item.get("path") if isinstance(item, Mapping) else item
+            if not isinstance(path, str) or is_gap(path) or len(path) > LONGEST_PATH or path.startswith("data:"):
+                raise self._fault(item, "expected a path below the table's folder, or a list of paths")
+            self._refuse_address(path)
+            self._check_path(path.strip())
+            name = f"video:{number} ({self.where})"
+            refs.append(VideoRef(name=name, path=path.strip(), root=str(self.root)))
+        return tuple(refs)
+
+    def documents(self) -> tuple[PdfRef, ...]:
+        """Its documents, unopened; () for a gap. Raises: DataError `data.field`."""
+        refs = []
+        for number, item in enumerate(self._items(), 1):
+            ref = self._image(item, number)
+            if ref.path is not None and not ref.path.casefold().endswith(".pdf"):
+                raise self._fault(item, "expected a path that ends in .pdf, a data URI, base64 or bytes")
+            name = f"document:{number} ({self.where})"
+            refs.append(PdfRef(name=name, path=ref.path or "", root=ref.root, data=ref.data))
+        return tuple(refs)
 
     def _items(self) -> Sequence[object]:
         value = self.value
@@ -46,12 +70,16 @@ class ImageCell:
         value = self._content(item)
         if value is None or is_gap(value) or not isinstance(value, str | bytes | bytearray):
             raise self._fault(item, f"expected {FORMS}")
-        if isinstance(value, str) and _is_address(value.strip()):
-            raise self._fault(value, "addresses are not fetched", "download the files and give their paths")
+        if isinstance(value, str):
+            self._refuse_address(value)
         ref = image_ref(value, name=f"image:{number}", root=self.root, where=self.where)
         if ref.path is not None:  # neither base64 nor a data URI
             self._check_path(ref.path)
         return ref
+
+    def _refuse_address(self, text: str) -> None:
+        if _is_address(text.strip()):
+            raise self._fault(text, "addresses are not fetched", "download the files and give their paths")
 
     def _content(self, item: object) -> object:
         """What an item holds: bytes, or a path, base64 or a data URI as text."""
@@ -112,14 +140,15 @@ def check_marks(text: str, images: int, where: str) -> None:
 
 
 def placed(media: Sequence[MediaRef], text: str) -> list[MediaRef | str]:
-    """A text cut at its marks, each replaced by its image; without any the images come first."""
+    """Videos and documents, then a text cut at its marks, each replaced by its image; without any images come first."""
     pieces = _MARK.split(text)
     if len(pieces) == 1:
         return [*media, text]
-    parts: list[MediaRef | str] = []
+    images = [ref for ref in media if isinstance(ref, ImageRef)]
+    parts: list[MediaRef | str] = [ref for ref in media if not isinstance(ref, ImageRef)]
     for place, piece in enumerate(pieces):
         if place % 2:
-            parts.append(media[int(piece) - 1 if piece else place // 2])
+            parts.append(images[int(piece) - 1 if piece else place // 2])
         elif piece:
             parts.append(piece)
     return parts

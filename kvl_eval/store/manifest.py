@@ -18,7 +18,7 @@ Status = Literal["planned", "running", "interrupted", "finished", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """Who answers. What of it can change an answer stands in `identity.model` once more.
+    """The model. What of it can change an answer is repeated in `identity.model`.
 
     Attributes:
         name:    as the user named it.
@@ -223,9 +223,9 @@ class Manifest:
         config_fingerprint: hash of `identity`.
         identity:           everything that can change an answer.
         selection:          which samples were chosen.
-        config:             everything the run was told, as `run.config` reads it; empty where the file is lost.
+        config:             all options of the run, as `run.config` reads them; empty where the file is lost.
         code:               what ran.
-        model:              who answers.
+        model:              what answers.
         data:               {task: data}, in the plan's order.
         prompt:             {task: prompt}.
         generation:         {task: how answers are produced}.

@@ -132,7 +132,7 @@ class Record:
         status:             `ok` or `failed`.
         reason:             a short code of a failure, such as `media_corrupt`.
         message:            a failure in one sentence.
-        attempt:            tries that were needed, from 1.
+        attempt:            number of attempts, from 1.
         config_fingerprint: that of the run.
         messages_sha256:    as in the plan; absent from records before 0.2.
         prompt_sha256:      of `prompt_text`.

@@ -188,7 +188,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """`results.json`, derived: `kvl-eval score` writes it anew.
+    """`results.json`, derived: `kvl-eval score` rebuilds it.
 
     Attributes:
         schema:  1.

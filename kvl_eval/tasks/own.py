@@ -15,9 +15,10 @@ from kvl_eval.scorers.aggregate import summarise
 from kvl_eval.scorers.multiple_choice import letters
 from kvl_eval.sources import STRICT, Reporter, Source
 from kvl_eval.sources.own_images import marks_fit, placed
-from kvl_eval.types import MISSING, Extraction, Message, Sample, Score, Scored, Summary
+from kvl_eval.types import MISSING, Extraction, ImageRef, Message, Sample, Score, Scored, Summary
 
 FIELDS = "@sample"  # in a stored row: the fields of its sample
+SYSTEM = "@system"  # in a stored row: the system turn that the prompt begins with
 RETURNS = "True or False, a number from 0 to 1, a Score, or None for no answer"
 LONGEST = 500  # characters of an answer that stand for what was extracted
 
@@ -216,8 +217,10 @@ def plain_prompt(sample: Sample) -> list[Message]:
     """Media where the question marks them (`<image>`, `<image 2>`), else first; the question; options `(A) text`."""
     options = [f"({letter}) {text}" for letter, text in zip(letters(len(sample.choices)), sample.choices, strict=True)]
     text = "\n".join([sample.question, *options])
-    parts = placed(sample.media, text) if marks_fit(text, len(sample.media)) else [*sample.media, text]
-    return [Message.user(*parts)]
+    images = sum(isinstance(ref, ImageRef) for ref in sample.media)
+    parts = placed(sample.media, text) if marks_fit(text, images) else [*sample.media, text]
+    system = sample.row.get(SYSTEM)
+    return [*([Message.system(system)] if isinstance(system, str) else []), Message.user(*parts)]
 
 
 def mean_by_category(scored: Sequence[Scored], protocol: str) -> Summary:

@@ -9,6 +9,9 @@ Data:    .jsonl, .jsonl.gz, .json (a list, or {id: object}), .csv, .tsv or .parq
            choices   choices, options, candidates: a list, an object by letter, or the text of either; or columns A, B
            image     image(s), image_path(s), image_file(s), img(s), picture(s): a path below the table's folder or
                      --data-dir, a data URI, base64, {"path"}, {"bytes"}, {"url": "data:..."}, or a list of them
+           video     video(s), video_path: a path; --frames and --fps say how many frames (default: 64)
+           document  pdf, document, pdf_path: a path to a .pdf, a data URI or base64; asked page by page
+           chat      messages: at most one system, one user (the question) and one assistant turn (the answer)
            id        id, index, qid, question_id, sample_id, uid, pid: the first that is there, else the row's number
            category  category, categories, subject, topic: for sub-scores; a text or a list
            cluster   cluster, group_id: samples that share a source
@@ -23,6 +26,7 @@ Source:  ours; this protocol belongs to no published benchmark.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,11 +36,13 @@ from kvl_eval.printable import how_many
 from kvl_eval.rows import Row
 from kvl_eval.sources import STRICT, Reporter, Source, made_from
 from kvl_eval.sources.own_columns import ROLES, ColumnChoice, RoleCells, plain, role_cells
-from kvl_eval.sources.own_file import table_file, table_rows
+from kvl_eval.sources.own_file import FORMATS, format_of, table_file, table_rows
 from kvl_eval.tasks.base import READER, OwnTable, Task, TaskData
 from kvl_eval.tasks.table_protocols import JUDGE, PROTOCOLS, WANTED, judge_prompt
-from kvl_eval.tasks.table_row import counts_from_0, has_images, stored_sample, table_sample
-from kvl_eval.types import Sample
+from kvl_eval.tasks.table_row import counts_from_0, has_media, stored_sample, table_sample
+from kvl_eval.types import ImageRef, MediaRef, PdfRef, Sample, VideoRef
+
+MEDIA = {"images": ImageRef, "videos": VideoRef, "documents": PdfRef}
 
 
 def table_task(text: str | Path) -> Task:
@@ -72,7 +78,8 @@ class TableReader:
     """Reads a table, and notes what stands in it.
 
     Attributes:
-        rows, pictured, answered: rows that can be used, those with images, those with gold.
+        rows, answered: rows that can be used, those with gold.
+        media:  {kind: rows with it}.
         roles:  {role: columns that are read as it}.
         unused: columns that hold something and are not read.
     """
@@ -80,7 +87,7 @@ class TableReader:
     path: Path
     source: Source
     rows: int = 0
-    pictured: int = 0
+    media: Counter[str] = field(default_factory=Counter)
     answered: int = 0
     labels_from_0: bool = False
     roles: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -120,7 +127,7 @@ class TableReader:
 
     def _note(self, cells: RoleCells, sample: Sample) -> None:
         self.rows += 1
-        self.pictured += has_images(sample)
+        self.media.update(kind for kind, ref in MEDIA.items() if has_media(sample, ref))
         self.answered += bool(sample.answers)
         self.labels_from_0 |= bool(sample.choices and sample.answers) and counts_from_0(cells)
         self.unused |= dict.fromkeys(cells.unused)
@@ -132,7 +139,15 @@ class TableReader:
     def notes(self) -> Iterator[str]:
         """What a plan tells of the table."""
         unused = f"; unused columns: {', '.join(self.unused)}" if self.unused else ""
-        yield f"note: {self.path.name}: {how_many(self.rows, 'row')}, {self.pictured:,} with images{unused}"
+        others = "".join(
+            f", {self.media[kind]:,} with {kind}" for kind in MEDIA if kind != "images" and self.media[kind]
+        )
+        rows = f"{how_many(self.rows, 'row')}, {self.media['images']:,} with images{others}"
+        yield f"note: {self.path.name}: {rows}{unused}"
+        yield from self.cautions()
+
+    def cautions(self) -> Iterator[str]:
+        """What can mislead about a score."""
         if self.labels_from_0:
             yield f"note: {self.path.name}: label counts from 0: 1 is option B"
         if not self.answered:
@@ -140,11 +155,43 @@ class TableReader:
 
 
 def column_lines(path: Path, source: Source) -> Iterator[str]:
-    """`answer    <- target` for each role, then the notes. Raises: DataError, for the first row that is not read."""
+    """The file, `answer    <- target` for each role, unused columns, media, choices, and what can mislead.
+
+    Raises: DataError, for the first row that is not read.
+    """
     reader = TableReader(path, source)
-    for _ in reader.samples(STRICT):
-        pass
+    found: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    choices: Counter[int] = Counter()
+    for sample in reader.samples(STRICT):
+        choices.update([len(sample.choices)])
+        for ref in sample.media:
+            kind = next(kind for kind, of_kind in MEDIA.items() if isinstance(ref, of_kind))
+            (found if is_there(ref) else missing).update([kind])
+    yield f"{'file':<9} {path} ({FORMATS[format_of(path) or '']}), {how_many(reader.rows, 'row')}"
     for role in ROLES:
         if role in reader.roles:
             yield f"{role:<9} <- {', '.join(reader.roles[role])}"
-    yield from reader.notes()
+    if reader.unused:
+        yield f"{'unused':<9} {', '.join(reader.unused)}"
+    for kind in MEDIA:
+        if found[kind] or missing[kind]:
+            yield f"{kind:<9} {found[kind]:,} found, {missing[kind]:,} missing"
+    if with_choices := sorted(count for count in choices if count):
+        rows = sum(choices[count] for count in with_choices)
+        counts = str(with_choices[0]) if len(with_choices) == 1 else f"{with_choices[0]} to {with_choices[-1]}"
+        yield f"{'choices':<9} {counts} in {rows:,} of {how_many(reader.rows, 'row')}"
+    yield from reader.cautions()
+
+
+def is_there(ref: MediaRef) -> bool:
+    """Whether an image, video or document is in the table or a file that exists; nothing is opened."""
+    from kvl_eval.errors import MediaError
+    from kvl_eval.media.images import safe_path
+
+    if not isinstance(ref, VideoRef) and ref.data is not None:
+        return True
+    try:
+        return bool(ref.path) and safe_path(ref.path or "", ref.root, ref.name).is_file()
+    except MediaError:
+        return False

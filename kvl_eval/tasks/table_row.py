@@ -21,11 +21,14 @@ from kvl_eval.cells import (
 )
 from kvl_eval.errors import DataError
 from kvl_eval.rows import Row
+from kvl_eval.sources.own_chat import with_chat
 from kvl_eval.sources.own_columns import ROLES, ColumnChoice, RoleCells, plain, refuse_unread, role_cells
-from kvl_eval.sources.own_images import ImageCell, check_marks
-from kvl_eval.types import ImageRef, Sample
+from kvl_eval.sources.own_images import MediaCell, check_marks
+from kvl_eval.tasks.own import SYSTEM
+from kvl_eval.types import ImageRef, PdfRef, Sample, VideoRef
 
 FIELDS = "@fields"  # of a stored row: what `--fields` said when it was read
+SHOWN_SHORT = ("image", "video", "document", "chat")  # roles whose cells a stored row keeps without their bytes
 LONGEST = 2_000  # characters that a stored row keeps of a cell that no role has
 CHOICES = 'expected a list of texts, {"A": ..., "B": ...}, or the text of either; or columns A, B, ...'
 ANSWER = "expected a text, a number, true or false, or a list of them"
@@ -39,15 +42,18 @@ def table_sample(cells: RoleCells, root: Path, choice: ColumnChoice, number: int
     cell in a form that is not read.
     """
     refuse_unread(cells)
-    images = ImageCell(cells.get("image"), cells.name("image"), root, cells.row.where).images()
+    raw, (cells, system) = cells, with_chat(cells)
+    images = MediaCell(cells.get("image"), cells.name("image"), root, cells.row.where).images()
+    videos = MediaCell(cells.get("video"), cells.name("video"), root, cells.row.where).videos()
+    documents = MediaCell(cells.get("document"), cells.name("document"), root, cells.row.where).documents()
     name = _id(cells) or str(number)
     question, choices = _question(cells), row_choices(cells)
     check_marks("\n".join([question, *choices]), len(images), cells.row.where)
     return Sample(
         id=name,
         question=question,
-        row=_stored(cells, name, choice),
-        media=images,
+        row={**_stored(raw, name, choice), **({SYSTEM: system} if system else {})},
+        media=(*images, *videos, *documents),
         choices=choices,
         answers=row_answers(cells, choices),
         categories=_categories(cells),
@@ -59,8 +65,8 @@ def stored_sample(values: Mapping[str, object]) -> Sample:
     """A stored row as a sample, without its images. Raises: DataError."""
     fields = values.get(FIELDS)
     choice = ColumnChoice.of(map(str, fields) if isinstance(fields, list | tuple) else ())
-    row = Row({name: value for name, value in values.items() if name != FIELDS})
-    cells = role_cells(row, choice)
+    row = Row({name: value for name, value in values.items() if name not in (FIELDS, SYSTEM)})
+    cells, _ = with_chat(role_cells(row, choice))
     choices = row_choices(cells)
     return Sample(
         id=_id(cells) or row.where,
@@ -230,14 +236,14 @@ def _categories(cells: RoleCells) -> dict[str, tuple[str, ...]]:
 
 def _stored(cells: RoleCells, name: str, choice: ColumnChoice) -> dict[str, object]:
     """The row as it was read: images as their paths, other cells without a role cut where they are long."""
-    used = {cells.columns[role] for role in cells.columns if role != "image"} | set(cells.letters.values())
-    image = cells.columns.get("image")
+    used = {cells.columns[role] for role in cells.columns if role not in SHOWN_SHORT} | set(cells.letters.values())
+    media = {cells.columns[role] for role in SHOWN_SHORT if role in cells.columns}
     row = {
         column: (
             plain_value(value)
             if column in used
-            else _shown_images(value)
-            if column == image
+            else _shown_media(value)
+            if column in media
             else _cut(plain_value(value))
         )
         for column, value in cells.row.values.items()
@@ -253,15 +259,19 @@ def _cut(value: object) -> object:
     return f"{value[:LONGEST]}..." if isinstance(value, str) and len(value) > LONGEST else value
 
 
-def _shown_images(value: object) -> object:
+def _shown_media(value: object) -> object:
+    """A cell with media or messages, files as their paths and bytes as their number."""
     if isinstance(value, list | tuple):
-        return [_shown_images(item) for item in value]
+        return [_shown_media(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _shown_images(item) for key, item in value.items()}
+        return {str(key): _shown_media(item) for key, item in value.items()}
     value = plain_value(value)
-    return f"<{len(value):,} characters>" if isinstance(value, str) and len(value) > 1024 else value
+    if isinstance(value, list):
+        return _shown_media(value)
+    is_file = isinstance(value, str) and len(value) > 1024 and value.isascii() and " " not in value
+    return f"<{len(value):,} characters>" if isinstance(value, str) and is_file else value
 
 
-def has_images(sample: Sample) -> bool:
-    """Whether a sample has images."""
-    return any(isinstance(medium, ImageRef) for medium in sample.media)
+def has_media(sample: Sample, kind: type[ImageRef | VideoRef | PdfRef]) -> bool:
+    """Whether a sample has media of a kind."""
+    return any(isinstance(ref, kind) for ref in sample.media)

@@ -99,10 +99,11 @@ def test_E2_half_as_many_at_once_then_one_more_after_a_round() -> None:
 
 
 def test_E2_what_the_progress_line_shows() -> None:
-    from kvl_eval.run.progress import TaskCounts, progress_line
+    from kvl_eval.run.progress import TaskCounts, progress_lines
 
     counts = TaskCounts("tiny", 10, 10.0, ok=3, server={"retries": 5, "limited": 4, "room": 2})
-    assert "5 retries, 4 for too many requests, 2 at once" in progress_line(counts, 0.0)
+    (line,) = progress_lines([counts], 0.0, 120)
+    assert line.endswith("5 retries (4 rate limited), 2 connections")
 
 
 @pytest.mark.parametrize(

@@ -561,7 +561,7 @@ def test_D30_a_run_shows_the_form_and_says_so(stub: Stub, tmp_path: Path) -> Non
         done = run("mmlongbench-doc", stub, tmp_path, data_dir=str(tmp_path / "data"))
         (record,) = done.folder.records("mmlongbench-doc")
         assert [medium.flags for medium in record.media] == [(flags.FORM_DRAWN,)]
-    assert "1 of 1 samples: page drawn with its form fields" in final_table(done.folder.results())
+    assert "1 of 1 samples: page rendered with its form fields" in final_table(done.folder.results())
     blind = run("mmlongbench-doc", stub, tmp_path, data_dir=str(tmp_path / "data"), blind=True)
     (record,) = blind.folder.records("mmlongbench-doc")
     assert record.flags == ()

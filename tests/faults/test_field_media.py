@@ -402,7 +402,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SAID = {
     "float_unit": "1 of 3 samples: float image in 0..1 scaled to 0..255",
-    "eight_in_sixteen": "1 of 3 samples: 16-bit image holds values of 8 bits, and was read so",
+    "eight_in_sixteen": "1 of 3 samples: 16-bit image has 8-bit values, and was read as such",
     "white_on_clear": "1 of 3 samples: image decoded to a single color",
 }
 

@@ -25,20 +25,24 @@ from PIL import Image
 
 import kvl_eval
 from kvl_eval.cli.main import main
-from kvl_eval.errors import DataError, KvlEvalError
+from kvl_eval.errors import DataError, KvlEvalError, UsageError
 from kvl_eval.evaluation import evaluate
+from kvl_eval.run.config import resolve
 from kvl_eval.run.data_digest import media_digest, sample_digest
+from kvl_eval.run.prompts import prompt_messages
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source, Tables, read_rows
 from kvl_eval.sources.pictures import NamedPictures
-from kvl_eval.tasks import TASKS, get_task, open_split
+from kvl_eval.tasks import TASKS, get_task, open_split, select
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import MISSING, ImageRef, PdfRef, Sample, VideoRef
+from kvl_eval.tasks.own import plain_prompt
+from kvl_eval.types import MISSING, ImageRef, Message, PdfRef, Sample, VideoRef
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
 from tests.tasks.tables import png, write_parquet
 
 FIELD = DATA / "field"
+TURNS = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "x"})
 
 
 def write_rows(folder: Path, *rows: Mapping[str, Any], name: str = "t.jsonl") -> Path:
@@ -106,6 +110,11 @@ READ = [
     ({"question": "q", "answer": True}, {"answers": ("True",)}),
     ({"question": "q", "answer": None}, {"answers": ()}),
     ({"question": "q", "answer": "x", "qid": 7}, {"id": "7"}),
+    ({"messages": [*TURNS]}, {"question": "q", "answers": ("x",)}),
+    ({"messages": json.dumps(TURNS)}, {"question": "q", "answers": ("x",)}),
+    ({"messages": [TURNS[0]], "answer": "x"}, {"question": "q", "answers": ("x",)}),
+    ({"messages": [TURNS[0]], "choices": ["x", "y"], "answer": "y"}, {"choices": ("x", "y"), "answers": ("B",)}),
+    ({"question": "q", "answer": "x", "video": "v.mp4"}, {"question": "q", "answers": ("x",)}),
     ({"question": "q", "answer": "x", "topic": ["a", "b"]}, {"categories": {"category": ("a", "b")}}),
     ({"question": "q", "answer": "x", "difficulty": "hard", "source": {"page": 3}}, {"answers": ("x",)}),
 ]
@@ -154,8 +163,24 @@ REFUSED = [
         "answer_options",
         "choices=answer_options",
     ),
-    ({"question": "q", "answer": "x", "video": "v.mp4"}, "data.column", "video", "--fields ignore=video"),
-    ({"question": "q", "answer": "x", "messages": [{"role": "user"}]}, "data.column", "messages", "ignore=messages"),
+    ({"question": "q", "answer": "x", "video": "https://x/v.mp4"}, "data.field", "https://x/v.mp4", "download"),
+    ({"question": "q", "answer": "x", "video": "../v.mp4"}, "data.field", "../v.mp4", "--data-dir"),
+    ({"question": "q", "answer": "x", "video": {"bytes": "AAAA"}}, "data.field", "video is", None),
+    ({"question": "q", "answer": "x", "pdf": "notes.txt"}, "data.field", "pdf is", None),
+    ({"question": "q", "answer": "x", "clip": "v.mp4"}, "data.column", "clip", "--fields video=clip"),
+    ({"question": "q", "answer": "x", "doc_file": "d.pdf"}, "data.column", "doc_file", "--fields document=doc_file"),
+    ({"question": "q", "answer": "x", "sound": "s.mp3"}, "data.column", "sound", "--fields ignore=sound"),
+    ({"question": "q", "answer": "x", "conversations": [1]}, "data.column", "conversations", "ignore=conversations"),
+    ({"question": "q", "messages": [{"role": "user"}]}, "data.field", "messages is", None),
+    (
+        {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]},
+        "data.field",
+        "messages",
+        None,
+    ),
+    ({"messages": [{"role": "tool", "content": "a"}]}, "data.field", "messages", None),
+    ({"messages": [{"role": "assistant", "content": "a"}]}, "data.field", "messages", None),
+    ({"answer": "y", "messages": [*TURNS]}, "data.column", "messages and answer", "ignore=messages"),
 ]
 
 
@@ -169,10 +194,57 @@ def test_D25_anything_else_is_refused_with_its_place_and_a_way_out(
     assert fix is None or fix in str(fault.fix)
 
 
-def test_D25_columns_of_later_roles_say_what_tables_take(folder: Path) -> None:
-    fault = refusal(folder, {"question": "q", "answer": "x", "video": "v.mp4"})
-    assert fault.why == "own tables take text and images"
+def test_D25_columns_that_no_role_fits_say_what_tables_take(folder: Path) -> None:
+    fault = refusal(folder, {"question": "q", "answer": "x", "audio": "a.wav"})
+    assert fault.why == "own tables take text, images, videos, documents and messages"
     assert one_sample(folder, {"question": "q", "answer": "x", "video": None}).media == ()
+
+
+def test_a_video_and_a_document_are_asked_about(folder: Path) -> None:
+    (folder / "v.mp4").write_bytes(b"video")
+    sample = one_sample(folder, {"question": "<image> or clip?", "answer": "x", "video": "v.mp4", "image": "a.png"})
+    picture, clip = sample.media
+    assert isinstance(clip, VideoRef) and (clip.path, clip.root) == ("v.mp4", str(folder))
+    (turn,) = plain_prompt(sample)
+    assert turn.parts == (clip, picture, " or clip?")
+    (document,) = one_sample(folder, {"question": "q", "answer": "x", "pdf_path": ["d.pdf"]}).media
+    assert isinstance(document, PdfRef) and document.path == "d.pdf"
+    data = base64.b64encode(b"%PDF-1.7" + bytes(60)).decode()
+    (document,) = one_sample(
+        folder, {"question": "q", "answer": "x", "pdf": f"data:application/pdf;base64,{data}"}
+    ).media
+    assert isinstance(document, PdfRef) and document.data is not None and document.data.startswith(b"%PDF")
+
+
+def test_the_plan_counts_videos_and_says_which_are_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(folder, {"question": "q", "answer": "x", "video": "v.mp4"}, {"question": "r", "answer": "y"})
+    assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
+    shown = capsys.readouterr()
+    assert "2 rows, 0 with images, 1 with videos" in shown.err
+    assert "1 of 2 samples will fail: media_missing 1" in shown.err
+
+
+def test_a_system_turn_begins_the_prompt_and_an_option_replaces_it(folder: Path) -> None:
+    row = {"messages": [{"role": "system", "content": "Be brief."}, *TURNS], "image": "a.png"}
+    path = write_rows(folder, row)
+    (sample,) = samples(path)
+    assert [turn.role for turn in plain_prompt(sample)] == ["system", "user"]
+    task = get_task(f"file:{path}")
+    stored = task.sample(json.loads(json.dumps(sample.row)))
+    assert plain_prompt(stored)[0] == Message.system("Be brief.")
+    config = resolve("fake", "fake", [task], {"system_prompt": "Other."})
+    turns = prompt_messages(task, config.tasks[0], config, sample)
+    assert [turn.parts for turn in turns if turn.role == "system"] == [("Other.",)]
+
+
+def test_images_stand_in_a_turn_or_in_a_column(folder: Path) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(png()).decode()
+    parts = [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": "What?"}]
+    sample = one_sample(folder, {"messages": [{"role": "user", "content": parts}, TURNS[1]]})
+    assert sample.question == "<image>What?" and [ref.data for ref in sample.media] == [png()]  # type: ignore[union-attr]
+    parts = [{"type": "text", "text": "What? "}, {"type": "image"}]
+    sample = one_sample(folder, {"messages": [{"role": "user", "content": parts}, TURNS[1]], "images": ["a.png"]})
+    assert sample.question == "What? <image>" and sample.media[0].path == "a.png"
 
 
 def test_D25_fields_name_a_column_for_any_role_and_win(folder: Path) -> None:
@@ -431,15 +503,36 @@ def test_D42_describe_shows_columns_and_the_first_prompt(folder: Path, capsys: p
     assert ends("describe", f"file:{write_rows(folder, row)}") == 0
     said = capsys.readouterr().out
     assert "answer    <- target" in said and "image     <- img" in said and "choices   <- options" in said
-    assert "1 row, 1 with images; unused columns: source" in said
-    assert "<image:1>Which animal?" in said and "(B) dog" in said
+    assert "unused    source" in said and "images    1 found, 0 missing" in said and "choices   2 in 1 of 1 row" in said
+    assert "<image:1>Which animal?" in said and "(B) dog" in said and "gold: B" in said
+
+
+def test_describe_shows_three_samples_of_a_table_with_gold(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": f"{number} + 1?", "target": [number + 1, "more"], "img": "a.png"} for number in range(4)]
+    rows[3]["img"] = "none.png"
+    path = write_rows(folder, *rows)
+    assert ends("describe", f"file:{path}") == 0
+    said = capsys.readouterr().out
+    assert f"file      {path} (JSON Lines), 4 rows" in said and "  answer    <- target\n" in said
+    assert "images    3 found, 1 missing" in said
+    for number in range(3):
+        assert f"  | [user] <image:1>{number} + 1?\n" in said and f"gold: {number + 1} | more\n" in said
+    assert "3 + 1?" not in said
+    assert all(f"\n  {name}" in said for name in ("reader", "exact", "contains", "anls", "relaxed", "math", "judge"))
+    assert ends("describe", f"file:{path}", "--samples", "4", "--section", "prompts") == 0
+    said = capsys.readouterr().out
+    assert "3 + 1?" in said and said.startswith("Samples\n") and "Protocols" not in said
+    assert ends("describe", f"file:{path}", "--json") == 0
+    assert [sample["gold"] for sample in json.loads(capsys.readouterr().out)["samples"]] == [
+        [str(number + 1), "more"] for number in range(3)
+    ]
 
 
 def test_D25_unused_columns_and_class_labels_are_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = {"question": "q", "label": 1, "choices": ["cat", "dog"], "difficulty": "hard"}
     path = write_rows(folder, row)
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "unused columns: difficulty" in said and "label counts from 0" in said
 
 
@@ -486,10 +579,30 @@ def test_D26_the_file_that_was_named_is_read_and_shown(
 ) -> None:
     for name, count in six_tables.items():
         assert ends("run", "--task", f"file:{tmp_path / name}", "--model", "fake", "--dry-run") == 0
-        said = capsys.readouterr().out
-        assert f"note: {name}: {count} rows, 0 with images" in said
-        assert f"own data ({tmp_path / name}), {count} samples" in said
+        printed = capsys.readouterr()
+        assert f"note: {name}: {count} rows, 0 with images" in printed.err
+        assert [name, "own", "data", str(count)] == printed.out.splitlines()[1].split()[:4]
         assert [sample.question for sample in samples(tmp_path / name)] == [f"{name} {row}?" for row in range(count)]
+
+
+def test_a_path_without_file_is_a_table_where_no_task_has_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rows = [{"question": "q", "answer": "x"}]
+    for name in ("my data.jsonl", "a,b.csv", "\u8868.jsonl", "mathvista.json"):
+        write_table(tmp_path / name, rows)
+        assert [task.name for task in select([name])] == [f"file:{name}"]
+        assert len(samples(tmp_path / name)) == 1
+    assert [task.name for task in select(["my data.jsonl,mathvista", "mathvista.json"])] == [
+        *("file:my data.jsonl", "mathvista", "file:mathvista.json")
+    ]
+    assert len(list(open_split(select(["~/my data.jsonl"])[0], Source(), "all"))) == 1
+    with pytest.raises(UsageError, match="unknown task"):
+        select(["nothing.jsonl"])
+    assert ends("run", "--task", "my data.jsonl", "--model", "fake", "--dry-run") == 0
+    assert "own data" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", NAMES)
@@ -537,7 +650,7 @@ def test_D27_no_sentence_about_bundled_splits_for_own_tables(
     path = write_rows(tmp_path, {"question": "q", "answer": "x"}, name="my.jsonl")
     assert ends("run", "--task", f"file:{path}", "--dry-run") == 0
     printed = capsys.readouterr()
-    assert "my.jsonl\n  data    own data (" in printed.out
+    assert "\nmy.jsonl  own data " in printed.out
     for arguments in (
         ("run", "--task", f"file:{path}", "--model", "fake", "-o", str(tmp_path)),
         ("check", "data", f"file:{path}"),
@@ -650,7 +763,7 @@ def test_D38_odd_paths_cost_their_samples_and_are_counted_before_the_run(
     odd = sum(not can for can in paths.values())
     warning = f"warning: t.jsonl: {odd} of {len(paths)} samples will fail: media_missing {odd}"
     assert ends("run", "--task", f"file:{path}", "--model", "fake", "--dry-run") == 0
-    assert warning in capsys.readouterr().out
+    assert warning in capsys.readouterr().err
     started = time.monotonic()
     asked = ("run", "--task", f"file:{path}", "--model", "endpoint", "--base-url", stub.url, "--json")
     assert ends(*asked, "-o", str(tmp_path / "out")) == 3
@@ -694,7 +807,7 @@ def verdicts(
     run = ("run", "--task", task, "--model", "endpoint", "--base-url", stub.url, "--frames", "4", *options)
     capsys.readouterr()
     code = ends(*run, "--dry-run")
-    planned = code == 0 and "will fail" not in capsys.readouterr().out
+    planned = code == 0 and "will fail" not in capsys.readouterr().err
     code = ends(*run, "--json", "-o", str(folder / "out"))
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err and code in (0, 3, 4), printed.err
@@ -782,7 +895,7 @@ def test_D34_other_data_than_the_published_have_a_warning_no_delta_and_no_rank(
     run = ("run", "--task", "mathvista", "--model", "fake", *options, "--json", "-o", str(tmp_path / "out"))
     assert ends(*run) in (0, 3)
     printed = capsys.readouterr()
-    warning = "the data are not the published testmini (question_type=multi_choice: 0, expected 540; "
+    warning = "the data differ from the published testmini (question_type=multi_choice: 0, expected 540; "
     assert f"warning: mathvista: {warning}" in printed.err.partition("plan ")[0]
     assert "warning: mathvista: 1 of 1,000 samples will fail: media_missing 1" in printed.err
     results = json.loads(printed.out)

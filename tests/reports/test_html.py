@@ -176,11 +176,11 @@ def test_pictures_can_be_left_out(tmp_path: Path) -> None:
 
 def test_demo_runs_are_marked_on_every_page_and_kept_out_of_the_published_table(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    reference = {"system": "x", "value": 0.687, "delta": None, "note": "embedded demo, not Kimi-VL-A3B"}
+    reference = {"system": "x", "value": 0.687, "delta": None, "note": "demo model, not Kimi-VL-A3B"}
     rows = [make_row(split="mini", reference=reference)]
     write_report([make_run(tmp_path, model="kimi-vl-nano", demo=True, rows=rows)], out)
     for path in out.glob("*.html"):
-        assert "embedded demo, not Kimi-VL-A3B" in Page(path).text, path.name
+        assert "demo model, not Kimi-VL-A3B" in Page(path).text, path.name
     page = Page(out / "index.html")
     assert "ours: kimi-vl-nano" not in page.text
     assert "left out" in page.text

@@ -53,13 +53,13 @@ def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] 
 @pytest.mark.parametrize(
     ("row", "manifest", "note"),
     [
-        ({}, {"demo": True}, "embedded demo, not Kimi-VL-A3B"),
+        ({}, {"demo": True}, "demo model, not Kimi-VL-A3B"),
         ({}, {"facts": {"scripted": True}}, "scripted answers"),
-        ({"blind": True}, {}, "blind: pictures were grey"),
-        ({"split": "mini"}, {}, "the bundled mini split"),
-        ({"split": "test"}, {}, "split test; the published figure is of testmini"),
+        ({"blind": True}, {}, "blind run: images were replaced with gray"),
+        ({"split": "mini"}, {}, "the mini split"),
+        ({"split": "test"}, {}, "split test; the published result is on testmini"),
         ({"partial": "limit 5"}, {}, "partial: limit 5"),
-        ({}, {"data": {"total": 999}}, "the data are not the published testmini (rows: 999, expected 1,000)"),
+        ({}, {"data": {"total": 999}}, "the data differ from the published testmini (999 rows, expected 1,000)"),
         ({"complete": False}, {}, "incomplete"),
         ({"thinking": "raw"}, {}, "other protocol"),
         ({"protocol": "vlmevalkit"}, {}, "other protocol"),
@@ -108,12 +108,12 @@ def test_a_figure_that_is_a_mean_of_tasks_has_no_distance_to_one_of_them() -> No
 def test_a_figure_of_a_known_protocol_is_compared_under_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvl_eval.scoring.published.protocol_of", lambda figure: "vlmevalkit")
     found = beside()
-    assert (found.delta, found.note) == (None, "other protocol; the published figure is under vlmevalkit")
+    assert (found.delta, found.note) == (None, "other protocol; the published result uses vlmevalkit")
     assert beside(row_of(protocol="vlmevalkit")).delta == pytest.approx(0.7 - FIGURE)
     assert beside(row_of(protocol="vlmevalkit", thinking="raw")).delta is None
 
 
 def test_D34_data_that_are_not_the_published_split_have_a_note_and_no_distance() -> None:
-    note = "the data are not the published testmini (question_type=multi_choice: 0, expected 540)"
+    note = "the data differ from the published testmini (question_type=multi_choice: 0, expected 540)"
     found = beside(manifest=manifest_of(data={"other_data": note}))
     assert (found.note, found.delta, found.inside_ci) == (note, None, None)

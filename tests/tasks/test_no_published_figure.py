@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.backends.fake import FakeBackend
-from kvl_eval.describe import as_text, describe
+from kvl_eval.describe import describe
+from kvl_eval.describe_text import as_text
 from kvl_eval.reports.leaderboard import leaderboard, printed_table
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.write import write_report
