@@ -193,6 +193,13 @@ OTHER_OPTIONS = (
         commands=("view",),
     ),
     Option(
+        name="no_open",
+        kind=ValueKind.SWITCH,
+        help="Print the URL without opening a browser.",
+        group=Heading.SERVER,
+        commands=("view",),
+    ),
+    Option(
         name="output_dir",
         aliases=("-o", "--out"),
         kind=ValueKind.FOLDER,
@@ -259,6 +266,13 @@ OTHER_OPTIONS = (
         help="Include no images; same as --images none.",
         group=Heading.OUTPUT,
         hidden=True,
+        commands=("report",),
+    ),
+    Option(
+        name="open",
+        kind=ValueKind.SWITCH,
+        help="Open the report in the browser.",
+        group=Heading.OUTPUT,
         commands=("report",),
     ),
     Option(
