@@ -21,8 +21,7 @@ HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 PAGE = re.compile(r"\b(?:docs|kvl_eval|tools|results)/[\w/.-]+\.md\b|\b[A-Z]{6,}\.md\b")
 # Pages that are written by parts of this version still under way. To become empty, and then to go.
 NOT_YET = {
-    *("docs/commands.md", "docs/options.md", "docs/json.md"),
-    *("docs/guide/own_data.md", "docs/guide/own_tasks.md"),
+    "docs/json.md",
 }
 MOVED = {"docs/judge.md"}  # named in modules that others change now; they say docs/guide/judge.md afterwards
 

@@ -183,7 +183,7 @@ class Session:
     # -- answers in ---------------------------------------------------------------------------------------------
 
     def finish(self, key: str, completion: Completion) -> None:
-        """Write down one answer. Raises KvlEvalError `backend.answer` for one that nobody asked for."""
+        """Write down one answer. Raises KvlEvalError `backend.answer` for one that was not asked for."""
         entry = self._in_flight.get(key)
         slot = (completion.repeat, completion.budget)
         if entry is None or slot not in entry.wanted:
