@@ -149,7 +149,7 @@ class LogHandler(logging.Handler):
         """Write one record."""
         text = printable(record.getMessage(), keep="")
         kind = {logging.WARNING: "warning: ", logging.DEBUG: "debug: "}.get(record.levelno, "")
-        echo(text if text.startswith(kind) else f"{kind}{text}", err=True)
+        echo(text if text.startswith((kind, "note: ")) else f"{kind}{text}", err=True)
 
 
 class StepHandler(logging.Handler):
