@@ -234,7 +234,8 @@ def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
     """Write status, counts and model into the manifest, and update the list of runs."""
     is_finished = not _pending(results)
-    ended = datetime.now().astimezone().isoformat(timespec="seconds")
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    ended = folder.manifest.finished if folder.manifest.status == "finished" else now
     folder.save(
         replace(
             folder.manifest,
