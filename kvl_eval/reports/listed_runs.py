@@ -11,7 +11,7 @@ from kvl_eval.printable import cut_middle
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.run_entry import RunEntry, RunScore
-from kvl_eval.tasks import TASKS
+from kvl_eval.tasks import TASKS, known_task
 
 NAMED = 2  # tasks and scores of one run that are named
 MODEL_WIDTHS = (28, 16)  # cells of a model's name: with room, and without
@@ -50,7 +50,7 @@ def main_scores(entry: RunEntry) -> list[RunScore]:
 
 
 def _protocol(entry: RunEntry, task: str) -> str | None:
-    known = TASKS.get(task)
+    known = known_task(task)
     if entry.protocol not in (None, "all"):
         return entry.protocol
     return None if known is None else known.default_protocol
