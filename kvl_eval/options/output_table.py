@@ -182,6 +182,15 @@ OTHER_OPTIONS = (
         commands=("score",),
     ),
     Option(
+        name="flips",
+        kind=ValueKind.INTEGER,
+        least=1,
+        metavar="N",
+        help="Show N samples per protocol on which it differs from the default one.",
+        group=Heading.OUTPUT,
+        commands=("score",),
+    ),
+    Option(
         name="port",
         kind=ValueKind.INTEGER,
         least=0,
