@@ -43,7 +43,7 @@ NAMES = (
 )
 # Run only where named; the page of each.
 NAMED = {"engines": PAGE, "release": PAGE, "replicas": ROOT / "docs" / "scale.md"}
-THREADS = {"engines": "as many threads as cores", "replicas": "one thread each"}
+THREADS = {"engines": "threads as named", "replicas": "one thread each"}
 
 
 def main() -> int:

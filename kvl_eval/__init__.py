@@ -1,8 +1,9 @@
-"""kvl-eval: reproduce, explain and trust vision-language benchmark numbers.
+"""Evaluate vision-language models, reproducibly.
 
     import kvl_eval
-    result = kvl_eval.evaluate(model="kimi-vl-nano", tasks=["mathvista"], limit=20)
-    scores = kvl_eval.score("mathvista", [{"id": "1", "response": "(B)", "row": {...}}])
+    result = kvl_eval.evaluate("kimi-vl-nano", "mathvista", limit=20)
+    result.score("mathvista"), result.to_pandas(), result.samples("mathvista")
+    kvl_eval.open_run("latest")
 
 `kvl_eval.model` is Kimi-VL as a library of its own. Names are resolved on first use, so importing this costs nothing.
 """
@@ -10,7 +11,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvl_eval.evaluation import EvaluationResult, evaluate
+    from kvl_eval.errors import KvlEvalError
+    from kvl_eval.evaluation import evaluate
+    from kvl_eval.results.comparison_result import compare
+    from kvl_eval.results.evaluation_result import EvaluationResult, open_run
+    from kvl_eval.results.lists import list_runs, list_tasks
+    from kvl_eval.results.task_score import TaskScore
     from kvl_eval.scoring.predictions import PredictionScores, score
     from kvl_eval.tasks.authoring import image, pdf, read_jsonl, read_rows, video
     from kvl_eval.tasks.base import Prompt, Protocol, Split, Task
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.1"
 __all__ = [
     "EvaluationResult",
+    "KvlEvalError",
     "Message",
     "PredictionScores",
     "Prompt",
@@ -27,9 +34,14 @@ __all__ = [
     "Score",
     "Split",
     "Task",
+    "TaskScore",
     "__version__",
+    "compare",
     "evaluate",
     "image",
+    "list_runs",
+    "list_tasks",
+    "open_run",
     "pdf",
     "read_jsonl",
     "read_rows",
@@ -38,9 +50,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EvaluationResult": "kvl_eval.evaluation",
+    "EvaluationResult": "kvl_eval.results.evaluation_result",
+    "KvlEvalError": "kvl_eval.errors",
     "PredictionScores": "kvl_eval.scoring.predictions",
+    "TaskScore": "kvl_eval.results.task_score",
+    "compare": "kvl_eval.results.comparison_result",
     "evaluate": "kvl_eval.evaluation",
+    "list_runs": "kvl_eval.results.lists",
+    "list_tasks": "kvl_eval.results.lists",
+    "open_run": "kvl_eval.results.evaluation_result",
     "score": "kvl_eval.scoring.predictions",
     **dict.fromkeys(("image", "pdf", "read_jsonl", "read_rows", "video"), "kvl_eval.tasks.authoring"),
     **dict.fromkeys(("Prompt", "Protocol", "Split", "Task"), "kvl_eval.tasks.base"),
@@ -54,3 +72,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'kvl_eval' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -7,7 +7,7 @@ import sys
 
 
 def start() -> None:
-    """The command line as a process of its own: Ctrl-C while it starts or ends is no traceback.
+    """The command line as its own process: Ctrl-C while it starts or ends prints no traceback.
 
     Ends with a sentence in a Python that is too old: in a source checkout no installer has looked at the version.
     """

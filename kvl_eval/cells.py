@@ -13,7 +13,7 @@ from kvl_eval.errors import DataError
 MAX_LITERAL = 100_000  # characters of a list written as text
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Spellings = Mapping[str, tuple[str, ...]]
-"""A column's values, each with the ways to write it; case, blanks, `-` and `_` make no difference."""
+"""A column's values, each with its spellings; case, spaces, `-` and `_` are ignored."""
 
 QUESTION_TYPES: Spellings = {
     "multiple-choice": ("multiple-choice", "multi-choice", "mcq", "choice"),
@@ -63,7 +63,7 @@ def without_numpy(value: object) -> object:
 
 
 def list_cell(value: object) -> list[object] | dict[str, object] | None:
-    """The items of a list cell, or the texts of one by letter, in order; None for a cell that is neither.
+    """The items of a list cell, or the texts of one by letter, in order; None for any other cell.
 
     Read are lists, tuples, arrays, mappings by letter, and the same written as JSON, as Python text (never evaluated),
     as numpy prints it, or one item a line. A gap is the empty list.
@@ -79,7 +79,7 @@ def list_cell(value: object) -> list[object] | dict[str, object] | None:
 
 
 def written_value(text: str) -> object:
-    """What a text that is no gap writes as JSON, Python or numpy, or as one item a line; None where it writes none."""
+    """The list in a nonempty text, as JSON, Python or numpy, or with one item per line; None where there is none."""
     stripped = text.strip()
     if stripped[0] not in "[({":
         lines = [line.strip() for line in stripped.splitlines() if line.strip()]
@@ -101,7 +101,7 @@ def _literal(text: str) -> object:
 
 
 def _by_letter(texts: Mapping[str, object]) -> dict[str, object] | None:
-    """Sorted by letter; None where a key is no letter, or one comes twice."""
+    """Sorted by letter; None where a key is not a letter or appears twice."""
     named = {str(key).strip().upper(): value for key, value in texts.items()}
     if len(named) < len(texts) or not all(len(key) == 1 and key in LETTERS for key in named):
         return None
@@ -111,12 +111,12 @@ def _by_letter(texts: Mapping[str, object]) -> dict[str, object] | None:
 def literal_list(text: str, *, where: str) -> list[str]:
     """A list written as text, its items as text; never evaluated.
 
-    Raises: DataError `data.field` where it is no list, longer than 100,000 characters, or nested too deeply.
+    Raises: DataError `data.field` where it is not a list, longer than 100,000 characters, or nested too deeply.
     """
     items = list_cell(text) if text.strip().startswith(("[", "(")) else None
     if not isinstance(items, list):
         short = text if len(text) <= 60 else f"{text[:57]}..."
-        why = "expected a list as JSON or Python text"
+        why = "expected a list, written as JSON or Python"
         raise DataError("data.field", f"not a list: {short!r}", where=where, why=why)
     return [str(item) for item in items]
 
@@ -209,15 +209,16 @@ def _no_option(value: object, options: Sequence[str], where: str) -> DataError:
     last = LETTERS[len(options) - 1] if options else "Z"
     return DataError(
         "data.field",
-        f"gold {shortened(value)} is no option",
+        f"the gold answer {shortened(value)} is not an option",
         where=where,
         why=f"the row has the options A to {last}" if len(options) != 1 else "the row has one option",
     )
 
 
 def empty_gold(column: str, where: str) -> DataError:
-    """The error of a gold cell with a text, or a list, in which nothing is."""
-    return DataError("data.field", f"{column} is empty", where=where, why="gold may be missing (null), but not empty")
+    """The error of a gold cell with an empty text or list."""
+    why = "a gold answer may be missing (null), but not empty"
+    return DataError("data.field", f"{column} is empty", where=where, why=why)
 
 
 # Known values

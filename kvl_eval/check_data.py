@@ -140,7 +140,7 @@ def as_text(report: DataReport) -> str:
     lines += [f"  note {_line(entry)}" for entry in report.notes[:SHOWN]]
     lines += map(one_line, report.remarks)
     bad = len(problems) + len(wrong)
-    whole = "everything is as expected" if all(count.ok for count in report.counts) else "every sample can be asked"
+    whole = "OK" if all(count.ok for count in report.counts) else "OK: every sample has a usable prompt"
     lines.append(how_many(bad, "problem") if bad else whole)
     return "\n".join(lines)
 
@@ -225,7 +225,7 @@ class _Files:
 def _row_problems(task: Task, split: str, sample: Sample, where: str, places: Mapping[str, int]) -> Iterator[Problem]:
     """`places` are the rows of the ids before this one."""
     if sample.id in places:
-        again = f"the id stands at row {places[sample.id]} too"
+        again = f"the id also appears in row {places[sample.id]}"
         yield Problem(code="data.duplicate", where=where, problem=again)
     has_gold = split not in task.splits or task.splits[split].has_gold
     if has_gold and not sample.answers and task.data.table is None:
@@ -234,21 +234,21 @@ def _row_problems(task: Task, split: str, sample: Sample, where: str, places: Ma
     tags = image_tags("\n".join([sample.question, *sample.choices]))
     if absent := sorted(tag for tag in tags if tag > pictures):
         named = ", ".join(f"<image {tag}>" for tag in absent)
-        yield Problem(code="media.missing", where=where, problem=f"{named} has no picture: the row has {pictures}")
+        yield Problem(code="media.missing", where=where, problem=f"{named} has no image: the row has {pictures}")
 
 
 def _row_notes(sample: Sample, where: str) -> Iterator[Problem]:
     """What is odd about a row that can be used."""
     texts = [text for text in sample.choices if text]
     if sample.choices and not texts:
-        yield Problem(code="data.options", where=where, problem="the row has no options: its letters have no text")
+        yield Problem(code="data.options", where=where, problem="the row has no options, so its letters have no text")
     elif len(texts) < len(sample.choices):
         yield Problem(code="data.options", where=where, problem="an option has no text")
     if twice := [text for text, count in Counter(texts).items() if count > 1]:
         yield Problem(code="data.options", where=where, problem=f"two options are {twice[0][:80]!r}")
     own = sample.row.get("id")
     if own is not None and str(own) not in sample.id:
-        yield Problem(code="data.id", where=where, problem=f"the column `id` holds {str(own)[:80]!r}")
+        yield Problem(code="data.id", where=where, problem=f"the column `id` contains {str(own)[:80]!r}")
 
 
 def _picture_problems(picture: ImageRef, most: int, where: str) -> Iterator[Problem]:
@@ -273,5 +273,5 @@ def _place(task: Task, source: Source, split: str) -> str:
     if source.data_dir is not None:
         return str(source.data_dir)
     if source.repo is None:
-        return "what is generated here"
+        return "generated data"
     return f"hub data set {source.repo}" + (f"@{source.revision}" if source.revision else "")

@@ -102,9 +102,9 @@ def _form(folder: Path) -> str:
     try:
         weights = stored_weights(folder)
     except CheckpointError:
-        return "not known, since the weight files cannot be read"  # their own check says why
+        return "unknown, because the weight files cannot be read"  # their own check says why
     refuse_weights_form(folder, weights)
-    return "a whole checkpoint"
+    return "a complete checkpoint"
 
 
 def _family(folder: Path, place: str, option: str | None) -> str:
@@ -138,10 +138,10 @@ def _memory(folder: Path) -> str:
         paths = weight_files(folder)
         needed = value_count(paths) * getattr(torch, dtype).itemsize
     except CheckpointError:
-        return "not known, since the weight files cannot be read"
+        return "unknown, because the weight files cannot be read"
     if needed > free_bytes(device):
         require_room(needed, device, sizes_by_option(architecture_of(folder), folder, paths, device.type))
-    return f"{needed / GIB:,.1f} GiB in {dtype} on {device}, {free_bytes(device) / GIB:,.1f} GiB are available"
+    return f"{needed / GIB:,.1f} GiB in {dtype} on {device}; {free_bytes(device) / GIB:,.1f} GiB are available"
 
 
 def _fields(folder: Path) -> str | CheckWarning:
@@ -156,7 +156,7 @@ def _stops(folder: Path) -> str:
 
 def _foreign_code(folder: Path) -> str:
     code = sorted(path.name for path in folder.glob("*.py"))
-    return f"{', '.join(code)}: never run, the bundled implementation is used" if code else "none"
+    return f"{', '.join(code)}: never run; the bundled implementation is used" if code else "none"
 
 
 def _unknown_architecture(folder: Path) -> str:
@@ -175,4 +175,4 @@ ORDER = (
     *("config", "fields", "weight files", "tensors", "memory"),
     *("tokenizer", "stops", "processor", "chat template", "foreign code"),
 )
-"""Own checks, and those that every architecture's record has."""
+"""The checks of this module, and those of the architecture."""

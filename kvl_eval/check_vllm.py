@@ -105,12 +105,12 @@ def as_text(report: VllmReport) -> str:
     mark = "ok  " if report.ok else "FAIL"
     lines = [
         f"vLLM {report.version}, {report.program}",
-        f"  {mark}  {equal} of {report.answers} answers of {MODEL} in float32 equal the bundled engine's",
-        f"        {report.seconds:g} s, most of it to start the server",
+        f"  {mark}  {equal} of {report.answers} answers of {MODEL} in float32 equal those of the bundled engine",
+        f"        {report.seconds:g} s, mostly to start the server",
     ]
     for one in report.differences:
-        lines.append(f"        {one.sample}: {one.bundled!r} here, {one.vllm!r} from vLLM")
-    lines.append("usable" if report.ok else "not usable: its answers are not those of the model")
+        lines.append(f"        {one.sample}: {one.bundled!r} from the bundled engine, {one.vllm!r} from vLLM")
+    lines.append("usable" if report.ok else "not usable: its answers differ from the model's")
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ def require_space(folder: Path, needed: int, what: str = "") -> None:
     if needed > free:
         raise StorageError(
             "storage.full",
-            f"{folder} has no room for {needed / 1e9:.1f} GB{what and f' of {what}'}",
+            f"not enough space in {folder} for {needed / 1e9:.1f} GB{what and f' of {what}'}",
             why=f"{free / 1e9:.1f} GB are free",
-            fix="make space, or name another place with --cache-dir; the command goes on where it stopped",
+            fix="free some space or use another folder with --cache-dir, then run the same command again to continue",
         )

@@ -26,6 +26,7 @@ PYTHON = {
     "kvl-eval list tasks": "kvl_eval.list_tasks()",
     "kvl-eval list runs": "kvl_eval.list_runs()",
     "kvl-eval run --help": "help(kvl_eval.evaluate)",
+    "--split mini": 'split="mini"',
 }
 """{command in a fix: the Python call that does the same}."""
 INDENT = "\n         "  # of a further line of `where`, `why` and `fix`

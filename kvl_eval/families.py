@@ -14,7 +14,7 @@ from enum import StrEnum
 from kvl_eval.types import Generation
 
 CONFIG_KEY = "kvl_eval.family"  # of config.json
-DEMO_NOTE = "embedded demo, not Kimi-VL-A3B"  # what views say of a demo; nothing is decided by it
+DEMO_NOTE = "demo model, not Kimi-VL-A3B"  # what views say of a demo; nothing is decided by it
 SCRIPTED_NOTE = "scripted answers"
 
 
@@ -67,14 +67,14 @@ class FamilyRule(StrEnum):
 
 
 RULES = {
-    FamilyRule.OPTION: "as --family says",
+    FamilyRule.OPTION: "set by --family",
     FamilyRule.REGISTERED: "by the model's name",
     FamilyRule.CONFIG: f"by {CONFIG_KEY} in config.json",
-    FamilyRule.ORIGIN: "by _name_or_path in config.json; no published result beside it",
-    FamilyRule.IMAGE_LIMIT: "by its image limit; no published result beside it",
-    FamilyRule.NONE: "not known to be a published model; no published result beside it",
+    FamilyRule.ORIGIN: "by _name_or_path in config.json; no published result to compare with",
+    FamilyRule.IMAGE_LIMIT: "by its image limit; no published result to compare with",
+    FamilyRule.NONE: "not a known published model; no published result to compare with",
 }
-"""What views say of a rule."""
+"""How views describe a rule."""
 
 
 def is_sure(rule: str | None) -> bool:

@@ -28,22 +28,22 @@ COUNT_UNUSABLE = "count_unusable"
 
 FLAGS: Mapping[str, str] = MappingProxyType(
     {
-        EXIF_APPLIED: "image turned upright, as its EXIF orientation says",
+        EXIF_APPLIED: "image rotated by its EXIF orientation",
         EXIF_IGNORED: "EXIF orientation of an image not applied",
         ALPHA_DROPPED: "transparency of an image dropped",
         UNIFORM: "image decoded to a single color",
         DARK_16BIT: "16-bit image uses less than a sixteenth of its range, and is dark",
-        NARROW_16BIT: "16-bit image holds values of 8 bits, and was read so",
+        NARROW_16BIT: "16-bit image has 8-bit values, and was read as such",
         FLOAT_SCALED: "float image in 0..1 scaled to 0..255",
         FIRST_FRAME_ONLY: "only the first frame of an image used",
-        PRE_SHRUNK: "image shrunk to the longest side that the model takes",
-        FORM_DRAWN: "page drawn with its form fields",
-        FRAME_REPLACED: "a frame that does not decode replaced by its neighbor",
+        PRE_SHRUNK: "image shrunk to the longest side that the model accepts",
+        FORM_DRAWN: "page rendered with its form fields",
+        FRAME_REPLACED: "undecodable frame replaced by its neighbor",
         FALLBACK_DECODER: "video read by the fallback decoder",
         FINISH_UNKNOWN: "the server did not say how the reply ended",
         ANSWER_IN_REASONING: "the server put all text into reasoning_content",
         FIELDS_OMITTED: "fields of the request left out",
-        COUNT_UNUSABLE: "the server's token counts cannot be used",
+        COUNT_UNUSABLE: "the server's token counts are unusable",
     }
 )
 """{flag: what happened, as a warning says it after a count}."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Grid = tuple[int, int]
 Shrink = Callable[[int, int], Size]
-"""(width, height) -> the size at which a picture is seen."""
+"""(width, height) -> the size at which the model sees an image."""
 
 
 class PictureSize(NamedTuple):

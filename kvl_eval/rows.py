@@ -1,7 +1,7 @@
 """A row of a table, read by type: each accessor checks what a cell holds and names file, row and column where it fails.
 
 A cell is a gap where its column is missing, or holds None, NaN, the empty text or blanks; accessors that take several
-columns read the first that is no gap.
+columns read the first that is not empty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kvl_eval.cells import (
 )
 from kvl_eval.errors import DataError
 
-LISTS = "expected a list, its text as JSON, Python or numpy write it, or one item a line"
+LISTS = "expected a list, written as JSON, Python or numpy, or one item per line"
 MOST = 2**53  # of a whole number in a cell that says nothing else
 OPTION_COLUMNS = ("options", "choices", "candidates")
 
@@ -49,11 +49,11 @@ class Row:
         return column in self.values
 
     def get(self, *columns: str) -> object:
-        """The first cell that is no gap, whatever it holds; None where all are."""
+        """The first cell that is not empty; None where all are."""
         return next((self.values[name] for name in columns if not is_gap(self.values.get(name))), None)
 
     def has(self, column: str) -> bool:
-        """Whether the cell is no gap."""
+        """Whether the cell is not empty."""
         return not is_gap(self.values.get(column))
 
     def keep(self, columns: Iterable[str]) -> dict[str, object]:
@@ -72,14 +72,14 @@ class Row:
     def optional_text(self, *columns: str) -> str | None:
         """The first cell with something in it as text, numbers as they print; None where there is none.
 
-        Raises: DataError `data.field`, for a cell that is neither text nor number.
+        Raises: DataError `data.field`, for a cell that is not text or a number.
         """
         for name in columns:
             value = self.values.get(name)
             if is_gap(value):
                 continue
             if not isinstance(value, str | int | float):
-                raise self.fault(name, "expected a text")
+                raise self.fault(name, "expected text")
             return str(value)
         return None
 
@@ -88,15 +88,15 @@ class Row:
         return self.optional_text(*columns) or ""
 
     def required_text(self, *columns: str) -> str:
-        """The first cell that has a value, be it empty. Raises: DataError `data.field`, where it is no text."""
+        """The first cell that has a value, be it empty. Raises: DataError `data.field`, where it is not text."""
         name = next((name for name in columns if not is_null(self.values.get(name))), columns[0])
         value = self.values.get(name)
         if not isinstance(value, str):
-            raise self.fault(name, "expected a text")
+            raise self.fault(name, "expected text")
         return value
 
     def identity(self, *columns: str) -> str | None:
-        """The first cell that is no gap as a name: a whole number loses its decimals. None where all are gaps."""
+        """The first nonempty cell as a name: an integer loses its decimals. None where all are empty."""
         value = self.get(*columns)
         if isinstance(value, float) and value.is_integer():
             return str(int(value))
@@ -110,7 +110,7 @@ class Row:
         return value
 
     def number(self, *columns: str) -> float | None:
-        """The first cell that is no gap as a number, a text that writes one too. Raises: DataError `data.field`."""
+        """The first nonempty cell as a number, or the number that its text spells. Raises: DataError `data.field`."""
         for name in columns:
             value = self.values.get(name)
             if is_gap(value):
@@ -130,14 +130,14 @@ class Row:
             return None
         if not -most <= value <= most:
             name = next(name for name in columns if self.has(name))
-            raise self.fault(name, f"expected a whole number up to {most:,}")
+            raise self.fault(name, f"expected an integer up to {most:,}")
         return int(value)
 
     def required_integer(self, column: str, *, most: int = MOST) -> int:
         """The cell as a whole number, as `integer`. Raises: DataError `data.field`, for a gap too."""
         value = self.integer(column, most=most)
         if value is None:
-            raise self.fault(column, "expected a whole number")
+            raise self.fault(column, "expected an integer")
         return value
 
     def items(self, *columns: str) -> tuple[str, ...]:
@@ -169,14 +169,14 @@ class Row:
         if is_gap(value):
             return {}
         if not isinstance(value, Mapping):
-            raise self.fault(column, "expected named values")
+            raise self.fault(column, "expected an object")
         return value
 
     def options(self, *columns: str) -> tuple[str, ...]:
         """Options without their letters: a list or texts by letter in one of `columns`, else the columns A, B, ...
 
         Without `columns` those are `options`, `choices` and `candidates`. () where there are none.
-        Raises: DataError `data.field`, for a cell that is no list, and for a gap among the letters.
+        Raises: DataError `data.field`, for a cell that is not a list, and for a gap among the letters.
         """
         return bare_options(self.written_options(*columns))
 
@@ -203,7 +203,7 @@ class Row:
             return lettered_texts(cells, blank_is_text=blank_is_text)
         except ValueError as gap:
             raise DataError(
-                "data.field", f"option {gap} is missing", where=self.where, why="there are options after it"
+                "data.field", f"option {gap} is missing", where=self.where, why="later options are present"
             ) from None
 
     def required_options(self, *columns: str) -> tuple[str, ...]:
@@ -217,7 +217,7 @@ class Row:
         """Which of the known values the cell holds, in any of its spellings. Raises: DataError `data.field`."""
         name = spelled(self.values.get(column), known)
         if name is None:
-            raise self.fault(column, f"known are {spellings(known)}")
+            raise self.fault(column, f"expected one of {spellings(known)}")
         return name
 
     # Gold
@@ -237,7 +237,7 @@ class Row:
                 return None
             raise empty_gold(name, self.where)
         if isinstance(value, bool | bytes):
-            raise self.fault(name, "expected a text, a number or a list of them")
+            raise self.fault(name, "expected text, a number or a list of them")
         return value
 
     def gold_letter(self, *columns: str, options: tuple[str, ...], is_index: bool = False) -> tuple[str, ...]:
@@ -249,7 +249,7 @@ class Row:
         """Gold as text, numbers as they print; () where it is missing. Raises: DataError `data.field`."""
         value = self.gold(*columns)
         if value is not None and not isinstance(value, str | int | float):
-            raise self.fault(next(name for name in columns if self.has(name)), "expected a text or a number")
+            raise self.fault(next(name for name in columns if self.has(name)), "expected text or a number")
         return () if value is None else (str(value),)
 
     def gold_written(self, *columns: str, is_whole: bool = False) -> tuple[str, ...]:
@@ -270,7 +270,7 @@ class Row:
         if value is None:
             return ()
         if isinstance(value, int | float):
-            raise self.fault(next(name for name in columns if self.has(name)), "expected a text or a list of texts")
+            raise self.fault(next(name for name in columns if self.has(name)), "expected text or a list of texts")
         return self.items_or_text(*columns)
 
     def fault(self, column: str, why: str) -> DataError:

@@ -62,7 +62,9 @@ class Origin:
             port, parts = None, urlsplit("")
         if not parts.hostname or port is None:
             raise ConfigError(
-                "config.base_url", f"{address!r} is no address", fix="such as http://127.0.0.1:8000/v1 or host:port"
+                "config.base_url",
+                f"{address!r} is not a server address",
+                fix="use an address such as http://127.0.0.1:8000/v1 or host:port",
             )
         return cls(parts.scheme, parts.hostname, port)
 
@@ -143,8 +145,8 @@ class Contact:
         return {
             "server": f"asks to contact {self.name}",
             "cluster": f"asks to join the Ray cluster at {self.name}",
-            "dataset": f"asks to fetch the data set {self.name} from the hub",
-            "model": f"asks to fetch the model {self.name} from the hub",
+            "dataset": f"asks to download the data set {self.name}",
+            "model": f"asks to download the model {self.name}",
             "vllm_args": f"asks to start vLLM with {self.name!r}",
         }[self.kind]
 
@@ -152,7 +154,7 @@ class Contact:
         """What a person at a terminal is asked."""
         if self.kind != "server":
             return f"{self.source} {self.request()}. Continue?"
-        key = f" and would send the value of {self.variable} there" if self.variable else ""
+        key = f" and would send it the value of {self.variable}" if self.variable else ""
         return f"{self.source} asks for answers from {self.name}{key}. Continue?"
 
 
@@ -203,17 +205,17 @@ class KnownServers:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            self.problem = f"{self.path} cannot be written ({error.strerror}): this address is not remembered"
+            self.problem = f"cannot write {self.path} ({error.strerror}): this address is not remembered"
 
 
 def _distrust(facts: os.stat_result, path: Path) -> str | None:
     """Why a file with these facts is not believed, or None."""
     if not stat.S_ISREG(facts.st_mode):
-        return f"{path} is no regular file, so it is not believed"
+        return f"{path} is not a regular file and is ignored"
     if facts.st_uid != os.getuid():
-        return f"{path} belongs to somebody else, so it is not believed"
+        return f"{path} belongs to another user and is ignored"
     if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others may write {path}, so it is not believed; look into it, then `chmod 600` it"
+        return f"{path} is writable by other users and is ignored; check it, then run `chmod 600` on it"
     return None
 
 
@@ -224,7 +226,7 @@ class Trust:
     Attributes:
         servers: what the user named before.
         command: words in, the command with these words added to what was typed out.
-        ask:     puts a question to a person; None where nobody is at a terminal.
+        ask:     puts a question to the user; None without a terminal.
         records: whether what the command line names is written down.
     """
 
@@ -255,6 +257,6 @@ class Trust:
         return UsageError(
             "trust.server",
             f"{first.source} {first.request()}, which was never named{together} on this machine",
-            why=(self.servers.problem or "only you can say that; nothing was sent") + more,
-            fix=f"if you trust it: {self.command(tuple(words))}",
+            why=(self.servers.problem or "such a request needs your consent; nothing was sent") + more,
+            fix=f"if you trust it, run {self.command(tuple(words))}",
         )

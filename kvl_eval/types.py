@@ -38,7 +38,7 @@ class DrawnFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """A picture nobody has opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
+    """An image not opened yet: a file, bytes, a member of a zip archive, or a drawn frame (exactly one)."""
 
     name: str  # what messages call the picture
     path: str | None = None
@@ -51,7 +51,7 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubtitleRef:
-    """Spoken lines nobody has read yet; which of them a prompt holds depends on the frames sampled from a video.
+    """Spoken lines not read yet; which of them a prompt holds depends on the frames sampled from a video.
 
     A file or a member of a zip archive; neither means that the video has none. `media.subtitles` turns it into text.
 
@@ -79,17 +79,17 @@ class SubtitleRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRef:
-    """A video nobody has opened yet, and the rule that samples its frames.
+    """A video not opened yet, and the rule that samples its frames.
 
     Attributes:
         rule:      which frames; `media.frame_rules` says what each rule means.
         frames:    how many frames; with `fps` the most.
-        fps:       frames a second, where the rule goes by time.
+        fps:       frames per second, where the rule goes by time.
         start:     seconds where the clip begins; None means at the start of the file.
         end:       seconds where it ends; None means at the end of the file.
         duration:  seconds as the data set says, where the rule goes by it and not by the file.
         subtitles: spoken lines that come with it: an `interleave` rule puts them among the frames, others need a part
-                   of their own in the message; None where there are none, or nobody shall see them.
+                   of their own in the message; None where there are none, or they are hidden.
     """
 
     name: str
@@ -106,7 +106,7 @@ class VideoRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PdfRef:
-    """A document nobody has opened yet, and how its pages are rendered; `data` goes before `path`."""
+    """A document not opened yet, and how its pages are rendered; `data` goes before `path`."""
 
     name: str
     path: str
@@ -157,11 +157,11 @@ class Sample:
         question:   the question's text as the data set holds it.
         row:        the data set's columns a scorer, report or submission needs, as JSON values without media;
                     `Task.sample(row)` gives the same sample again.
-        media:      pictures, videos, documents in the order the prompt refers to them.
+        media:      images, videos, documents in the order the prompt refers to them.
         choices:    texts of the options, empty for open questions.
         answers:    gold answers; empty where the split publishes none.
         categories: multi-label groups: {"task": ("geometry problem solving",), "skills": ("arithmetic", "algebra")}.
-        cluster:    the document, video, screenshot or picture that other questions may share.
+        cluster:    the document, video, screenshot or image that other samples may share.
         group:      of a question that is asked several times, its options rotated, what all of these have in common:
                     it counts as right only if each of them is. None where a sample is a question of its own.
     """
@@ -206,18 +206,18 @@ class Generation:
         if self.think_budgets and self.max_new_tokens is not None:
             raise ConfigError(
                 "config.budget",
-                "--max-new-tokens and --think-budget exclude each other",
-                why="with a budget the limit is the budget plus --answer-tokens",
-                fix="drop --max-new-tokens, or set --answer-tokens",
+                "--max-new-tokens and --think-budget cannot be combined",
+                why="with a budget, the limit is the budget plus --answer-tokens",
+                fix="remove --max-new-tokens, or set --answer-tokens",
             )
         if not self.think_budgets and (self.max_new_tokens is None or self.max_new_tokens < 1):
-            raise ConfigError("config.generation", f"max_new_tokens is {self.max_new_tokens}", fix="give at least 1")
+            raise ConfigError("config.generation", "max_new_tokens must be at least 1", fix="set --max-new-tokens")
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.answer_tokens < 1:
             raise ConfigError(
                 "config.generation",
-                f"cannot sample with temperature={self.temperature} top_p={self.top_p} top_k={self.top_k} "
+                f"invalid sampling settings: temperature={self.temperature} top_p={self.top_p} top_k={self.top_k} "
                 f"answer_tokens={self.answer_tokens}",
-                why="temperature >= 0, 0 < top_p <= 1, top_k >= 0, answer_tokens >= 1",
+                fix="use temperature >= 0, 0 < top_p <= 1, top_k >= 0, answer_tokens >= 1",
             )
 
     @property
@@ -238,14 +238,14 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
-    """What the model saw of one picture: its content hash, kind, size in the file, size after resizing, tokens.
+    """What the model saw of one image: its content hash, kind, size in the file, size after resizing, tokens.
 
     Attributes:
-        sha256:    of the picture's file; of a frame or page, of the video or document.
+        sha256:    of the image's file; of a frame or page, of the video or document.
         index:     number of the frame or page, from 0.
         timestamp: seconds at which a frame is shown, counted from the first frame.
         decoder:   of a frame or page, with its version.
-        limit:     most patches of a picture, where that was lowered to fit the context.
+        limit:     most patches of an image, if that was lowered to fit the context.
         flags:     what was done to it that may change the answer: `exif_applied`, `alpha_dropped`, ...
         others:    fields of a later version.
     """
@@ -312,7 +312,7 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-"""No extraction was given: the protocol runs its own. A given extraction, even None, replaces that step."""
+"""Means that the protocol runs its own extraction; any other value, even None, replaces that step."""
 
 Extraction = str | None | _Missing
 

@@ -43,7 +43,7 @@ def test_a_sound_checkpoint_is_usable_and_described() -> None:
     assert found.ok
     assert text.splitlines()[-1] == "usable"
     assert "all finite" in text
-    assert "renders 2 probes as the published one does" in text
+    assert "renders 2 probes like the published one" in text
     json.dumps(asdict(found))
 
 

@@ -32,8 +32,7 @@ from kvl_eval.model.registry import PACKAGES, families, family_named, stored_fam
 from kvl_eval.references import load
 from kvl_eval.run.config import from_json, resolve, to_json
 from kvl_eval.run.plan import plan_run
-from kvl_eval.run.plan_text import plan_text
-from kvl_eval.run.progress import Silent
+from kvl_eval.run.plan_text import plan_notes, plan_text
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.answers import answer_of
@@ -68,10 +67,8 @@ def plan_of(folder: Path) -> tuple[dict[str, Any], str]:
     with closed_after(make_backend(str(folder), config.settings)) as backend:
         plan = plan_run(config, backend)
     tree = {**plan.identity, "model": {**plan.identity["model"], "name": ""}}
-    lines = [line for line in plan_text(plan).splitlines() if not line.startswith("identity")]
-    lines[0] = lines[0].replace(folder.name, "")
     tree["run"] = (config.family, config.family_rule, asdict(config.tasks[0]))
-    return tree, "\n".join(lines)
+    return tree, "\n".join([*(note.text for note in plan_notes(plan)), plan_text(plan)])
 
 
 def test_C17_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) -> None:
@@ -83,7 +80,7 @@ def test_C17_one_checkpoint_has_one_plan_under_ten_names(tmp_path: Path) -> None
     assert all(plan == plans[0] for plan in plans)
     assert tree["run"][:2] == ("nano", FamilyRule.CONFIG)
     assert tree["run"][2]["split"] == "mini"
-    assert "embedded demo" in text and "family    nano, by kvl_eval.family in config.json" in text
+    assert "settings of the family nano, by kvl_eval.family in config.json" in text
 
 
 @pytest.mark.parametrize("name", ["my-nanotube-vl-thinking", "Kimi-VL-A3B-Instruct", "2506"])
@@ -205,8 +202,8 @@ def test_a_checkpoint_of_another_architecture_is_of_its_families(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "offered"),
     [
-        ("other", "--family instruct|thinking|thinking-2506 says"),
-        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b says"),
+        ("other", "--family instruct|thinking|thinking-2506 changes that"),
+        ("qwen2.5-vl", "--family qwen2.5-vl-3b|qwen2.5-vl-7b|qwen2.5-vl-32b|qwen2.5-vl-72b changes that"),
         ("qwen2.5-vl-7b", None),
         ("instruct", None),
     ],
@@ -218,7 +215,7 @@ def test_the_plan_offers_the_families_of_the_architecture(name: str, offered: st
         [get_task("mathvista")],
         {"limit": 2, "split": "mini"},
     )
-    text = plan_text(plan_run(config, FakeBackend(config.settings)))
+    text = "\n".join(note.text for note in plan_notes(plan_run(config, FakeBackend(config.settings))))
     assert (offered in text) if offered else ("--family" not in text)
 
 
@@ -258,7 +255,7 @@ def test_the_label_of_a_family_changes_no_hash_of_a_checkpoint(tmp_path: Path) -
 
 
 def test_check_model_says_family_and_rule() -> None:
-    for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, as --family says")):
+    for option, text in ((None, "nano, by kvl_eval.family in config.json"), ("other", "other, set by --family")):
         found = check(BUNDLED / "kimi-vl-nano", family=option)
         assert found.ok
         assert [one.text for one in found.findings if one.check == "family"] == [text]
@@ -267,26 +264,16 @@ def test_check_model_says_family_and_rule() -> None:
 # -- runs -------------------------------------------------------------------------------------------------------
 
 
-class Heard(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-
 @pytest.mark.parametrize(
     ("family", "think", "is_told"),
     [("instruct", 3, True), ("other", 3, True), ("other", 0, False), ("thinking", 3, False), ("fake", 3, False)],
 )
 def test_thoughts_that_nobody_expected_are_a_warning(tmp_path: Path, family: str, think: int, is_told: bool) -> None:
-    task, progress = tiny(), Heard()
+    task = tiny()
     config = resolve("fake", family, [task], {"output_dir": str(tmp_path), "model_args": {"think": think}})
     plan = plan_run(config, FakeBackend(config.settings), [task])
-    start_run(plan, FakeBackend(config.settings), progress)
-    warnings = [text for text in progress.notices if "--family thinking or thinking-2506" in text]
+    outcome = start_run(plan, FakeBackend(config.settings))
+    warnings = [text for _, text in outcome.folder.warnings if "--family thinking or thinking-2506" in text]
     assert len(warnings) == is_told
 
 
@@ -304,7 +291,7 @@ def test_a_published_result_stands_only_beside_a_family_that_is_sure(tmp_path: P
 
 
 def test_runs_of_earlier_versions_are_scored_as_they_were(tmp_path: Path) -> None:
-    for family, note in (("instruct", None), ("nano", "embedded demo, not Kimi-VL-A3B"), ("fake", "scripted answers")):
+    for family, note in (("instruct", None), ("nano", "demo model, not Kimi-VL-A3B"), ("fake", "scripted answers")):
         folder = run_tiny(tmp_path / family, published()).folder
         folder.save(replace(folder.manifest, model=ModelFacts(name="m", family=family), demo=family == "nano"))
         [row, *_] = rescored(RunFolder.open(folder.path), [published()])["rows"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
+from kvl_eval.cli.flags import CONTEXT
 from kvl_eval.cli.habits import HABITS, Explained, Mapped
 from kvl_eval.cli.main import cli, main
 from kvl_eval.cli.translation import translate
@@ -106,6 +108,9 @@ def test_an_option_is_mapped(typed: str, words: str) -> None:
     result, notes = run(typed)
     assert result == words
     assert notes == ()
+    if words not in ("--epochs", "--task"):  # their value is missing
+        command = cli.commands["run"]
+        command.make_parser(click.Context(command, **CONTEXT)).parse_args(words.split())
 
 
 NOTED = [
@@ -183,7 +188,7 @@ def test_an_option_without_counterpart_is_explained(typed: str, why: str, fix: s
 
 @pytest.mark.parametrize("option", ["--api-key", "--judge-key", "--api_key"])
 @pytest.mark.parametrize("form", ["{} sk-123", "{}=sk-123"])
-@pytest.mark.parametrize("command", ["run", "score", "resume"])
+@pytest.mark.parametrize("command", ["run", "eval", "score", "resume", "--limit=1"])
 def test_a_key_on_the_command_line_is_refused_and_never_printed(
     option: str, form: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,40 +56,22 @@ PATTERNS = {
 }
 
 # Files whose strings are data: prompts, tables of wordings and marks, quotations. At most 15, each with its reason.
-DATA: dict[str, str] = {"kvl_eval/tasks/blink.py": "the authors' examples for their judge"}
+DATA = {
+    "kvl_eval/scorers/answers/wordings.py": "tables of wordings",
+    "kvl_eval/scorers/document_answer.py": "prompt of a judge and its examples",
+    "kvl_eval/scorers/mathvista_judge.py": "prompt of a judge and its examples",
+    "kvl_eval/scorers/mmvet.py": "prompt of a judge and its examples",
+    "kvl_eval/tasks/blink.py": "examples in the prompt of a judge",
+}
 
 # Work in progress: these files and folders are not read for now. To become empty, and then to go.
 NOT_YET: tuple[str, ...] = (
     "kvl_eval/__init__.py",
-    "kvl_eval/__main__.py",
-    "kvl_eval/audit/",
-    "kvl_eval/byte_bar.py",
-    "kvl_eval/cells.py",
-    "kvl_eval/check_data.py",
-    "kvl_eval/check_model.py",
-    "kvl_eval/check_vllm.py",
     "kvl_eval/cli/",
-    "kvl_eval/disk_space.py",
     "kvl_eval/errors.py",
     "kvl_eval/evaluation.py",
-    "kvl_eval/exports/",
-    "kvl_eval/families.py",
-    "kvl_eval/flags.py",
-    "kvl_eval/model/",
-    "kvl_eval/pictures.py",
-    "kvl_eval/printable.py",
-    "kvl_eval/references/",
-    "kvl_eval/reports/",
-    "kvl_eval/request.py",
-    "kvl_eval/rows.py",
     "kvl_eval/run/",
-    "kvl_eval/scorers/",
-    "kvl_eval/scoring/",
-    "kvl_eval/store/",
-    "kvl_eval/thinking.py",
-    "kvl_eval/trust.py",
-    "kvl_eval/types.py",
-    "kvl_eval/view/",
+    "kvl_eval/store/run_list.py",
     "kvl_eval/backends/__init__.py",
     "docs/",
     "tools/",
@@ -120,6 +102,7 @@ WITHOUT_FIX: set[str] = {
     "oom",
     "peer_failed",
     "rejected_request",
+    "run.damaged",
     "worker_died",
     "X",  # what a script or a judge's last call says
 }
@@ -146,18 +129,12 @@ def blanked(match: re.Match[str]) -> str:
 
 def literals(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
     """(line, kind, text) of the docstrings and string literals of a module; fields of f-strings are `X`."""
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and is_text(node)}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # of names, too
     parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         text = literal(node)
         if text is not None and id(node) not in parts:
             yield node.lineno, DOCSTRING if id(node) in docstrings else STRING, text
-
-
-def is_text(node: ast.AST) -> bool:
-    """Whether a body begins with a docstring."""
-    return ast.get_docstring(node, clean=False) is not None
 
 
 def literal(node: ast.AST) -> str | None:
@@ -253,8 +230,8 @@ def test_exceptions_stay_few() -> None:
     [
         pytest.param('raise X("c", "x is no folder")', "is-no", id="message"),
         pytest.param('"""One.\n\nIt goes on with a frame.\n"""', "go-on", id="docstring"),
-        pytest.param('f"{n} frames a second of {path}"', "per-article", id="field-of-an-f-string"),
-        pytest.param('f"the {kind} {name!r} holds no picture"', "holds-no", id="two-patterns"),
+        pytest.param('text = f"{n} frames a second of {path}"', "per-article", id="field-of-an-f-string"),
+        pytest.param('text = f"the {kind} {name!r} holds no picture"', "holds-no", id="two-patterns"),
     ],
 )
 def test_a_refused_phrase_is_named_with_file_line_and_pattern(source: str, expected: str) -> None:

@@ -72,6 +72,33 @@ def test_an_unknown_task_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+OTHER = [
+    ("MMBench_DEV_EN_V11", "VLMEvalKit's MMBench_DEV_EN_V11 is 'mmbench-en-v11' here", "kvl-eval run mmbench-en-v11"),
+    (
+        "mathvista_testmini",
+        "lmms-eval's mathvista_testmini is 'mathvista' here (split testmini)",
+        "kvl-eval run mathvista --split testmini",
+    ),
+    ("mmmu_val", "lmms-eval's mmmu_val is 'mmmu' here (split validation)", "kvl-eval run mmmu --split validation"),
+]
+
+
+@pytest.mark.parametrize(("typed", "why", "fix"), OTHER)
+def test_the_name_of_another_harness_is_answered_with_the_command(typed: str, why: str, fix: str) -> None:
+    with refused(UsageError, "usage.task", f"unknown task '{typed}'") as caught:
+        select([typed])
+    assert (caught.value.why, caught.value.fix) == (why, fix)
+
+
+def test_every_other_name_is_refused_and_names_its_task() -> None:
+    for task in TASKS.values():
+        for other in task.other_names:
+            with refused(UsageError, "usage.task") as caught:
+                select([other.name])
+            assert TASKS[caught.value.suggestions[0]].other_names
+            assert other.split is None or other.split in task.split_names()
+
+
 SERVER = "--model endpoint --base-url http://HOST:PORT/v1   (faster)"
 API = "--model endpoint --base-url URL --served-model {} --api-key-env {}"
 UNKNOWN_MODELS = [

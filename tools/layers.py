@@ -163,7 +163,17 @@ LAYERS = (
         ("store", "tasks", "scorers", "scoring", "reports"),
     ),
     Layer(
-        "evaluation", "the Python call", ("families", "model.registry", "backends", "reports", "run", "store", "tasks")
+        "results",
+        "what Python calls return: scores, data frames, HTML",
+        (
+            *("audit", "backends", "exports", "references", "reports"),
+            *("run", "scoring", "sources", "store", "tasks", "trust"),
+        ),
+    ),
+    Layer(
+        "evaluation",
+        "the Python call",
+        (*("families", "model.registry", "backends", "options"), *("results", "run", "scoring", "store", "tasks")),
     ),
     Layer(
         "describe",

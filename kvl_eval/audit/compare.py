@@ -27,7 +27,7 @@ from kvl_eval.tasks.base import Task
 from kvl_eval.types import Policy
 
 Protocols = tuple[str | None, str | None]
-"""Of A and of B, as `scores/` calls them; None means the default."""
+"""Of A and of B, by their names in `scores/`; None means the default."""
 
 
 class Budget(NamedTuple):
@@ -147,8 +147,8 @@ def compare(
     if _is_same(a, b) and protocols[0] == protocols[1] and not _sweeps(a):
         raise UsageError(
             "usage.compare",
-            "a run is compared with itself",
-            fix="give two runs, or `--protocol P,Q` for two protocols (or judges: P,P+JUDGE) of one run",
+            "both arguments are the same run",
+            fix="use two runs, or `--protocol P,Q` for two protocols (or judges: P,P+JUDGE) of one run",
         )
     return RunComparison(
         a=_about(a),
@@ -206,7 +206,10 @@ def _tasks(a: RunReader, b: RunReader, task: str | None) -> list[str]:
         raise unknown("task", task, shared or [*both[0], *both[1]], "kvl-eval list runs")
     if not shared:
         raise UsageError(
-            "usage.compare", "the runs share no task", why=f"{', '.join(both[0])} against {', '.join(both[1])}"
+            "usage.compare",
+            "the runs have no task in common",
+            why=f"{', '.join(both[0])} versus {', '.join(both[1])}",
+            fix="use runs of the same tasks",
         )
     return shared if task is None else [task]
 
@@ -281,7 +284,7 @@ def _check_asked(run: RunReader, task: str, judge: JudgeView) -> None:
         named = dict.fromkeys(known.judge for known in views if known.view == judge.view)
         raise UsageError(
             "usage.judge",
-            f"the judge {judge.judge!r} was not asked about {task}",
+            f"the judge {judge.judge!r} has not judged {task}",
             where=str(run.folder.path),
             why=f"asked: {', '.join(named) or 'nobody'}",
             fix=f"kvl-eval score {run.folder.path} --judge endpoint --judge-base-url URL --judge-model {judge.judge}",
@@ -300,8 +303,9 @@ def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[Budget, Budget]]:
     if not shared:
         raise UsageError(
             "usage.compare",
-            f"{task}: the runs share no thinking budget",
-            why=f"{_listed(a.lines)} against {_listed(b.lines)}",
+            f"{task}: the runs have no thinking budget in common",
+            why=f"{_listed(a.lines)} versus {_listed(b.lines)}",
+            fix="use runs with the same --think-budget",
         )
     return shared
 

@@ -21,7 +21,7 @@ def as_text(comparison: RunComparison) -> str:
     for task in comparison.comparisons:
         lines += ["", *_task(task)]
     paths = dict.fromkeys(run.path for run in runs)
-    return "\n".join([*lines, "", f"see each sample: kvl-eval report {' '.join(map(plain, paths))}"])
+    return "\n".join([*lines, "", f"to see each sample: kvl-eval report {' '.join(map(plain, paths))}"])
 
 
 def _block(title: str, lines: Iterable[str]) -> list[str]:
@@ -31,15 +31,15 @@ def _block(title: str, lines: Iterable[str]) -> list[str]:
 
 def _task(task: TaskComparison) -> list[str]:
     counts, scores = task.pairs.counts, task.pairs.scores
-    sides = " against ".join(map(_setting, (task.a, task.b)))
+    sides = " versus ".join(map(_setting, (task.a, task.b)))
     lines = [f"{plain(task.task)}  {sides}", f"  same samples        {counts.n}{_left_out(counts)}"]
     lines += [f"  flags               {difference.as_text()}" for difference in task.flags]
     if scores is None:
-        return [*lines, "  nothing to compare: no sample is scored in both"]
+        return [*lines, "  nothing to compare: no sample is scored in both runs"]
     lines += _scores(scores, counts)
     lines[-1] += f"; {len(task.pairs.gained)} gained, {len(task.pairs.lost)} lost"
     if scores.difference.p_value is not None and counts.n_clusters < counts.n:
-        lines.append("  note                p takes every answer for independent; trust the interval, which does not")
+        lines.append("  note                p assumes independent answers; the interval does not")
     if len(counts.scorer_versions) > 1:
         lines.append(f"  note                scored by kvl-eval {' and '.join(counts.scorer_versions)}")
     return [*lines, *_changed("only B right", task.pairs.gained), *_changed("only A right", task.pairs.lost)]
@@ -52,8 +52,8 @@ def _scores(scores: PairedScores, counts: PairCounts) -> list[str]:
     return [
         f"  score               {100 * scores.score_a:.1f} → {100 * scores.score_b:.1f}",
         f"  difference B - A    {_points(found.mean)} [{low}, {high}] ({found.method}){test}",
-        f"  could be shown      {_detectable(found.detectable, counts.n)}",
-        f"  changed             {scores.n_higher} higher, {scores.n_lower} lower",
+        f"  minimum detectable difference  {_detectable(found.detectable, counts.n)}",
+        f"  changed answers     {scores.n_higher} better, {scores.n_lower} worse",
     ]
 
 
@@ -69,7 +69,7 @@ def _left_out(counts: PairCounts) -> str:
             (counts.only_a, "scored only in A"),
             (counts.only_b, "scored only in B"),
             (counts.not_scored, "without a score"),
-            (len(counts.changed_samples), "whose question or gold changed"),
+            (len(counts.changed_samples), "with a changed question or gold answer"),
         )
         if number
     ]
@@ -83,8 +83,8 @@ def _points(value: float) -> str:
 
 def _detectable(detectable: float | None, n: int) -> str:
     if detectable is None:
-        return "unknown: no sample differs" if n > 1 else "unknown: one sample shows no spread"
-    return f"a difference of {100 * detectable:.1f} (four times in five, at 5 %)"
+        return "unknown: all samples have the same score" if n > 1 else "unknown: one sample has no spread"
+    return f"{100 * detectable:.1f} (power 80%, level 5%)"
 
 
 def _changed(title: str, samples: Sequence[ChangedSample]) -> list[str]:

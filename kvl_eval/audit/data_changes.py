@@ -64,7 +64,7 @@ def _of_task(folder: RunFolder, task: Task, config: TaskConfig, run: RunConfig) 
                 changed |= {sample.id: texts} if texts else {}
     finally:
         reader.close()
-    changed |= {sample_id: "gone from the data" for sample_id in stored if sample_id not in media}
+    changed |= {sample_id: "removed from the data" for sample_id in stored if sample_id not in media}
     if data_fingerprint(digests) == folder.manifest.data[config.task].fingerprint:
         return DataChanges(config.task, samples=changed)
     changed = {**_media_changes(folder, config.task, media), **changed}

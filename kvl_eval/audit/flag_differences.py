@@ -32,7 +32,7 @@ class FlagDifference:
 def _side(name: str, ids: tuple[str, ...]) -> str:
     more = ["..."] if len(ids) > SHOWN else []
     named = ", ".join([*map(plain, ids[:SHOWN]), *more])
-    return f"{len(ids)} in {name} alone" + (f" ({named})" if ids else "")
+    return f"{len(ids)} only in {name}" + (f" ({named})" if ids else "")
 
 
 def flags_of(

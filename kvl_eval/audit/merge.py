@@ -56,7 +56,7 @@ class Shard:
         text = f"shard {self.name}  {self.folder.path}: {self.answered} of {self.planned} answers"
         if not self.lacking:
             return text
-        return f"{text}, {self.lacking} samples lack one; `kvl-eval resume {self.folder.path}` finishes it"
+        return f"{text}; {self.lacking} samples are missing; run `kvl-eval resume {self.folder.path}`"
 
 
 def merge(
@@ -70,7 +70,7 @@ def merge(
     """
     shards = [_shard(RunFolder.open(path)) for path in paths]
     if len(shards) < 2:
-        raise UsageError("merge.one", "merge needs at least two runs", fix="name the folder of every shard")
+        raise UsageError("merge.one", "merge needs at least two runs", fix="name the folders of all shards")
     _check_alike(shards)
     _check_apart(shards)
     config = replace(from_json(dict(shards[0].folder.manifest.config)), shard=None, output_dir=output_dir)
@@ -96,10 +96,10 @@ def merge(
 
 def _shard(folder: RunFolder) -> Shard:
     if folder.problem is not None or not folder.manifest.config:
-        raise DataError("run.manifest", folder.problem or f"{folder.path / 'run.json'} holds no configuration")
+        raise DataError("run.manifest", folder.problem or f"{folder.path / 'run.json'} has no configuration")
     if folder.status == "running":
-        gone = f"`kvl-eval resume {folder.path} --break-lock`"
-        fix = f"wait for it, or stop it; if its host is gone, {gone}"
+        gone = f"run `kvl-eval resume {folder.path} --break-lock`"
+        fix = f"wait for it or stop it; if its host no longer runs, {gone}"
         raise UsageError("run.busy", f"{folder.path} is still running", fix=fix)
     folder.check_plan()
     indexes = {task: folder.index(task) for task in folder.manifest.data}
@@ -123,10 +123,10 @@ def _check_alike(shards: Sequence[Shard]) -> None:
         if changes or first.manifest.config_fingerprint != other.manifest.config_fingerprint:
             raise UsageError(
                 "merge.fingerprint",
-                "runs of different configurations cannot be joined",
+                "cannot merge runs with different settings",
                 where=f"{first.path} and {other.path}",
                 why="; ".join(changes) or "their fingerprints differ",
-                fix="`kvl-eval compare` sets them side by side",
+                fix="use `kvl-eval compare` to compare them",
             )
 
 
@@ -150,7 +150,7 @@ def _check_apart(shards: Sequence[Shard]) -> None:
             if other is not shard:
                 raise UsageError(
                     "merge.overlap",
-                    f"sample {sample[1]} of {sample[0]} lies in two of the runs",
+                    f"sample {sample[1]} of {sample[0]} is in two of the runs",
                     where=f"{other.folder.path} (shard {other.name}) and {shard.folder.path} (shard {shard.name})",
                     fix="name each shard once",
                 )
@@ -168,10 +168,10 @@ def _check_whole(shards: Sequence[Shard], config: RunConfig) -> None:
             absent = sorted(set(range(1, number + 1)) - {int(shard.name.partition("/")[0]) for shard in shards})
             raise UsageError(
                 "merge.shards",
-                f"{task.task}: these runs do not hold every sample",
+                f"{task.task}: these runs do not contain every sample",
                 where=", ".join(f"{shard.folder.path} (shard {shard.name})" for shard in shards),
                 why=_missing(shards, task.task, [f"{part}/{number}" for part in absent]),
-                fix="`kvl-eval run --shard i/n` with the same options makes a missing shard",
+                fix="run the missing shard with `kvl-eval run --shard I/N` and the same options",
             )
 
 
@@ -205,8 +205,8 @@ def _positioned(folder: RunFolder, task: str) -> Iterator[tuple[int, Group]]:
         if entry.sample.position is None:
             raise DataError(
                 "merge.order",
-                f"{folder.path / 'plan.jsonl'} does not say where its samples stood",
-                why="it is no shard",
+                f"{folder.path / 'plan.jsonl'} has no positions of its samples",
+                fix="use runs that were started with --shard",
             )
         if group and group[0].sample_id != entry.sample_id:
             yield position, group
@@ -288,5 +288,5 @@ def _origin(shard: Shard) -> MergedShard:
 def shard_lines(shards: Sequence[Shard]) -> list[str]:
     """One line for each shard, and one for differences that no fingerprint holds."""
     devices = Counter(str(shard.folder.manifest.model.device) for shard in shards)
-    notice = [f"notice: the shards ran on different devices: {', '.join(devices)}"] if len(devices) > 1 else []
+    notice = [f"note: the shards ran on different devices: {', '.join(devices)}"] if len(devices) > 1 else []
     return [*map(str, shards), *notice]

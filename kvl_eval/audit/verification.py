@@ -51,13 +51,13 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0 whole, 3 incomplete, 4 damaged."""
+        """0 complete, 3 incomplete, 4 damaged."""
         return max((EXIT_CODES[finding.severity] for finding in self.findings), default=0)
 
     @property
     def verdict(self) -> str:
-        """`whole`, `incomplete` or `damaged`."""
-        return {0: "whole", 3: "incomplete", 4: "damaged"}[self.exit_code]
+        """`complete`, `incomplete` or `damaged`."""
+        return {0: "complete", 3: "incomplete", 4: "damaged"}[self.exit_code]
 
     def as_json(self) -> dict[str, Json]:
         """Everything found, as JSON values."""

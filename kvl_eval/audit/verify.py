@@ -44,7 +44,7 @@ def verify(run: RunReader, *, strict: bool = False) -> Verification:
             check_scores(run, proof)
             _check_data(run, proof)
     for path in sorted(folder.path.rglob(".*.tmp")):
-        proof.add("trace", "file.leftover", path, "left behind by a process that died while it wrote")
+        proof.add("trace", "file.leftover", path, "left by a process that crashed while writing")
     return proof
 
 
@@ -73,7 +73,7 @@ def _check_manifest(folder: RunFolder, proof: Verification) -> None:
     if folder.status != "finished":
         proof.add("incomplete", "run.status", path, f"the run is {folder.status}")
     if not proof.findings:
-        proof.proven.append("run.json: its own hash and its fingerprint")
+        proof.proven.append("run.json: hash and fingerprint")
     _check_config(folder, proof)
 
 
@@ -82,11 +82,13 @@ def _check_config(folder: RunFolder, proof: Verification) -> None:
     for change in changes:
         again = f"`kvl-eval score {folder.path}` writes it again"
         if change.what == "missing":
-            proof.add("note", "config.missing", change.path, f"is not there; {again}")
+            proof.add("note", "config.missing", change.path, f"is missing; {again}")
         else:
-            proof.add("damaged", "config.changed", change.path, f"is not what was written; delete it, then {again}")
+            proof.add(
+                "damaged", "config.changed", change.path, f"differs from what was written; delete it, then {again}"
+            )
     if not changes and folder.manifest.config_sha256 is not None:
-        proof.proven.append("config.yaml: its hash")
+        proof.proven.append("config.yaml: hash")
 
 
 def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:
@@ -113,10 +115,10 @@ def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:
     total = sum(len(keys) for keys in planned.values())
     counts = folder.manifest.counts
     if counts is not None and counts.planned != total and len(proof.findings) == before:
-        proof.add("damaged", "plan.count", path, f"holds {total} answers to give, run.json says {counts.planned}")
+        proof.add("damaged", "plan.count", path, f"plans {total} answers, but run.json says {counts.planned}")
     if len(proof.findings) > before:
         return None
-    proof.proven.append(f"plan.jsonl: {total} answers planned, every line's checksum and the file's")
+    proof.proven.append(f"plan.jsonl: {total} answers planned, checksums of the file and of each line")
     return planned
 
 
@@ -137,7 +139,7 @@ def _check_data(run: RunReader, proof: Verification) -> None:
         for sample_id, what in task.samples.items():
             proof.add("damaged", "data.changed", f"{task.task} {sample_id}", f"changed since the run: {what}")
         if task.elsewhere:
-            what = "its fingerprint changed since the run, in media or in samples that were not planned here"
+            what = "its fingerprint changed since the run, in media or in samples outside this plan"
             proof.add("damaged", "data.changed", task.task, what)
         elif not task.samples:
             proof.proven.append(f"data set of {task.task}: unchanged since the run")

@@ -39,7 +39,7 @@ def check_samples(folder: RunFolder, plan: Planned | None, proof: Verification) 
     known = {path for task in names for path in (folder.samples_path(task), packed_path(folder.samples_path(task)))}
     for path in sorted((folder.path / "samples").glob("*")):
         if path not in known and not path.name.endswith(".tmp"):
-            proof.add("damaged", "record.unplanned", path, "no planned task has records of that name")
+            proof.add("damaged", "record.unplanned", path, "no planned task has records of this name")
     for damage in damaged:
         proof.add("damaged" if plan is None or states["pending"] else "trace", *damage)
     for path in sorted((folder.path / "judge").glob("*.jsonl")):
@@ -64,7 +64,7 @@ def _check_task(
         try:
             record = decode(Record, line.fields)
         except DecodeError as error:
-            damaged.append(Damage("record.damaged", line.where, f"it is no record: {error.message}"))
+            damaged.append(Damage("record.damaged", line.where, f"not a record: {error.message}"))
             continue
         fingerprint = fingerprint or record.config_fingerprint
         faults = [*_uncounted(line.fields), *_faults(record), *_foreign(record, task, fingerprint)]
@@ -79,7 +79,9 @@ def _check_task(
         digests[record.key] = line.digest
         states[record.key] = record.status
     if replaced:
-        proof.add("note", "record.replaced", path, f"{replaced} records were replaced by later ones of the same key")
+        proof.add(
+            "note", "record.replaced", path, f"{replaced} records were superseded by later ones for the same sample"
+        )
     if planned is None:
         return Counter(states.values())
     pending = sorted(planned - set(states), key=str)
@@ -92,7 +94,7 @@ def _readable(folder: RunFolder, path: Path, damaged: list[Damage], proof: Verif
     """Each line that can be read. A line without an end is a crash's, but not in a finished run."""
     for line in sample_lines(path):
         if line.torn and folder.status != "finished":
-            proof.add("trace", "record.torn", line.where, f"{line.damage}, as a crash leaves it")
+            proof.add("trace", "record.torn", line.where, f"{line.damage}, as after a crash")
         elif line.fields is None:
             damaged.append(Damage("record.damaged", line.where, line.damage))
         else:
@@ -117,20 +119,24 @@ def _faults(record: Record) -> Iterator[str]:
 
 def _foreign(record: Record, task: str, fingerprint: str | None) -> Iterator[str]:
     if record.task != task:
-        yield f"is a record of task {record.task!r}"
+        yield f"belongs to task {record.task!r}"
     if record.config_fingerprint != fingerprint:
-        yield f"is of another run: config_fingerprint {record.config_fingerprint} → {fingerprint}"
+        yield f"belongs to another run: config_fingerprint {record.config_fingerprint} → {fingerprint}"
 
 
 def _check_counts(folder: RunFolder, proof: Verification) -> None:
     counts, stated = proof.counts, folder.manifest.counts
     if counts["failed"]:
-        proof.add("note", "record.failed", folder.path / "samples", f"{counts['failed']} answers failed, with a reason")
+        proof.add(
+            "note", "record.failed", folder.path / "samples", f"{counts['failed']} answers failed, each with a reason"
+        )
     if folder.problem is None and folder.manifest.status == "finished" and stated is not None:
         failed = sum(stated.failed.values())
         if (stated.ok, failed, stated.pending) != tuple(counts[name] for name in STATES):
             what = ", ".join(f"{counts[name]} {name}" for name in STATES)
             claim = f"{stated.ok} ok, {failed} failed, {stated.pending} pending"
-            proof.add("damaged", "record.count", folder.path / "samples", f"holds {what}; run.json says {claim}")
+            proof.add("damaged", "record.count", folder.path / "samples", f"contains {what}, but run.json says {claim}")
     if not proof.has("damaged") and not counts["pending"]:
-        proof.proven.append(f"samples/: {counts['ok']} ok and {counts['failed']} failed, checksum and fields of each")
+        proof.proven.append(
+            f"samples/: {counts['ok']} ok and {counts['failed']} failed, checksum and fields of each record"
+        )

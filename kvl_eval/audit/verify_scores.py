@@ -35,7 +35,7 @@ def check_scores(run: RunReader, proof: Verification) -> None:
         stored = run.folder.results()
     except DataError as error:
         is_there = os.path.lexists(path)
-        what = f"cannot be read: {error.why or error}" if is_there else "is missing; `kvl-eval score` makes it"
+        what = f"cannot be read: {error.why or error}" if is_there else "is missing; `kvl-eval score` writes it"
         proof.add("damaged" if is_there else "incomplete", "results.missing", path, what)
         return
     rows = {row_key(row): row for row in stored.rows}
@@ -45,7 +45,7 @@ def check_scores(run: RunReader, proof: Verification) -> None:
             _score_again(run, name, stored, again, proof)
     except KvlEvalError as error:
         severity: Severity = "damaged" if error.code == "run.file" else "incomplete"
-        proof.add(severity, "scores.unchecked", path, f"cannot be scored again: {error.message}")
+        proof.add(severity, "scores.unchecked", path, f"cannot be rescored: {error.message}")
         return
     rows = {key: row for key, row in rows.items() if key not in again.not_compared}
     fresh = again.rows
@@ -53,13 +53,13 @@ def check_scores(run: RunReader, proof: Verification) -> None:
         if key.judge is None or not _is_judged_since(rows.get(key), fresh.get(key)):
             _stale(run, proof, "results.differ", path, change)
         else:
-            proof.add("incomplete", "results.judge", path, f"{change}; `kvl-eval score` writes it anew")
+            proof.add("incomplete", "results.judge", path, f"{change}; `kvl-eval score` rebuilds it")
     _check_unread(again.unread.values(), proof)
     names = run.folder.manifest.model_identity
     for change in differences(_origin(stored, names), _origin(run.folder.manifest, names)):
         proof.add("damaged", "results.differ", path, f"{change} (results.json → run.json)")
     if len(proof.findings) == before:
-        proof.proven.append(f"results.json and scores/: {len(rows)} rows, equal when scored again")
+        proof.proven.append(f"results.json and scores/: {len(rows)} rows, unchanged when rescored")
     for what, count in Counter(again.not_compared.values()).items():
         rows_are = "1 row is" if count == 1 else f"{count} rows are"
         proof.add("note", "results.version", path, f"{rows_are} not compared: {what}")
@@ -86,7 +86,7 @@ def _score_again(run: RunReader, name: str, stored: Results, found: _ScoredAgain
     keys = [row_key(row) for row in stored.rows if row.task == name]
     for protocol, view in dict.fromkeys((key.protocol, score_view(key.thinking)) for key in keys):
         if protocol not in task.protocols:
-            why = f"{name} has no protocol {protocol} in this version"
+            why = f"this version has no protocol {protocol} for {name}"
             found.not_compared |= {key: why for key in keys if key.protocol == protocol}
             continue
         for judge in judges(run, task, protocol, view):
@@ -97,12 +97,12 @@ def _score_again(run: RunReader, name: str, stored: Results, found: _ScoredAgain
             rows = {row_key(row): row for row in again.rows}
             if newest is not None and newest.name != path.name:
                 older = scores_version(newest)
-                why = f"scored by kvl-eval {older}; `kvl-eval score` scores by the rules of {again.version}"
+                why = f"scored by kvl-eval {older}; `kvl-eval score` applies the rules of {again.version}"
                 found.not_compared |= dict.fromkeys(rows, why)
                 continue
             found.rows |= rows
             if found.unread.pop(path.name, None) is None:
-                proof.add("incomplete", "scores.missing", path, "is missing; `kvl-eval score` makes it")
+                proof.add("incomplete", "scores.missing", path, "is missing; `kvl-eval score` writes it")
             elif change := _first_change(path, again.lines):
                 _stale(run, proof, "scores.differ", *change)
 
@@ -112,7 +112,7 @@ def _first_change(path: Path, lines: Iterable[ScoreLine]) -> tuple[str, str] | N
         again = (encode_line(encode_object(line)) for line in lines)
         for number, (before, after) in enumerate(zip_longest(stored, again), 1):
             if before != after:
-                lacking = "a line too few" if before is None else "a line too many" if after is None else "differs"
+                lacking = "a missing line" if before is None else "an extra line" if after is None else "differs"
                 return f"{path} line {number}", lacking
     return None
 
@@ -141,7 +141,7 @@ def _row_changes(stored: Mapping[RowKey, ResultRow], fresh: Mapping[RowKey, Resu
     for key in dict.fromkeys((*stored, *fresh)):
         name = " ".join(str(part) for part in key if part is not None)
         if key not in fresh:
-            yield key, f"{name}: scoring again gives no such row"
+            yield key, f"{name}: rescoring gives no such row"
         elif key not in stored:
             yield key, f"{name}: the row is missing"
         elif changes := differences(encode_object(stored[key]), encode_object(fresh[key])):
@@ -151,4 +151,4 @@ def _row_changes(stored: Mapping[RowKey, ResultRow], fresh: Mapping[RowKey, Resu
 def _stale(run: RunReader, proof: Verification, code: str, where: object, what: str) -> None:
     """What is derived may lag behind the records of a run that has not finished."""
     is_done = run.folder.status == "finished"
-    proof.add("damaged" if is_done else "incomplete", code, where, f"{what} (stored → scored again)")
+    proof.add("damaged" if is_done else "incomplete", code, where, f"{what} (stored → rescored)")

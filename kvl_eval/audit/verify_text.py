@@ -12,7 +12,7 @@ SHOWN = 20  # findings of one kind
 
 def as_text(proof: Verification) -> str:
     """What held, then the findings, worst first, at most 20 of a kind, and the verdict."""
-    lines = [f"proven      {text}" for text in proof.proven]
+    lines = [f"ok          {text}" for text in proof.proven]
     for severity in EXIT_CODES:
         lines += _kinds(finding for finding in proof.findings if finding.severity == severity)
     counts = ", ".join(f"{number} {name}" for name, number in proof.counts.items())

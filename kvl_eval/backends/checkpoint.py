@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvl_eval.backends.base import EngineSettings
+from kvl_eval.errors import ConfigError
 from kvl_eval.model.hub import checkpoint_folder
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp64": "float64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +61,13 @@ class Checkpoint:
         return "cuda" if not (small and self.settings.device is None) and torch.cuda.is_available() else "cpu"
 
     def dtype(self, device: str, own: str) -> str:
-        """The dtype asked for, else float32 on a CPU and `own` elsewhere."""
+        """The dtype asked for, else float32 on a CPU and `own` elsewhere. Raises: ConfigError `config.dtype`."""
+        if self.settings.dtype not in (None, *DTYPES):
+            names = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
+            near = SHORT_DTYPES.get(str(self.settings.dtype))
+            raise ConfigError(
+                "config.dtype",
+                f"--dtype must be {names}, got {self.settings.dtype!r}",
+                fix=None if near is None else f"--dtype {near}",
+            )
         return self.settings.dtype or ("float32" if device == "cpu" else own)

@@ -143,24 +143,38 @@ class Endpoint:
             await asyncio.gather(*active, return_exceptions=True)
 
     async def probe(self, generations: Iterable[Generation]) -> None:
-        """Ask one short question with the fields of the run, one for each way of sampling.
+        """Ask one short question with the fields of the run, one for each way of sampling, and what its budgets need.
 
-        Raises: EndpointError, where the server refuses a field or everybody. What else goes wrong is left to the
-        samples, which are tried again.
+        Raises: EndpointError, where the server refuses a field or everybody, or cannot keep a budget. What else goes
+        wrong is left to the samples, which are tried again.
         """
         patience = min(PROBE_SECONDS, self.server.request_timeout)
         client = ChatClient(replace(self.server, max_retries=0, request_timeout=patience))
         messages: list[Json] = [{"role": "user", "content": PROBE}]
         asked: list[dict[str, Json]] = []
         try:
-            for fields in (sampling_fields(generation, 0) for generation in generations):
+            for generation in generations:
+                fields = sampling_fields(generation, 0)
                 if fields not in asked:
                     asked.append(fields)
                     await client.complete(self._body(messages, PROBE_TOKENS, fields))
+                if generation.think_budgets:
+                    await self._probe_budgets(generation)
         except RefusedField as error:
             raise field_refused(self.server, error, self._args.omit) from None
         except SampleError:
             return
+        finally:
+            await client.close()
+
+    async def _probe_budgets(self, generation: Generation) -> None:
+        """Raises: EndpointError where the server cannot keep thinking budgets."""
+        client = ChatClient(self.server)
+        try:
+            asker = Asker(
+                lambda turns, limit, fields: client.complete(self._body(turns, limit, fields)), self._args.budget
+            )
+            await asker.check_means(generation)
         finally:
             await client.close()
 

@@ -60,9 +60,9 @@ class Asker:
                 served_budget(policy)
                 reply = await self.complete(messages, LONGEST_MARKER, {"thinking_token_budget": 1, **TRIAL})
                 if reply.tokens is None:
-                    raise no_means("force", "it returns no log-probabilities, so its budgets cannot be checked")
+                    raise no_means(policy, "it returns no log-probabilities, so its budgets cannot be checked")
             else:
-                await self._check_counting(messages, continued=policy == "force")
+                await self._check_counting(messages, policy)
         except RefusedField as error:
             if error.field != "logprobs":
                 raise
@@ -73,11 +73,11 @@ class Asker:
             raise no_means(policy, error.message) from None
         self._means.add(policy)
 
-    async def _check_counting(self, messages: list[Json], continued: bool) -> None:
+    async def _check_counting(self, messages: list[Json], policy: Policy) -> None:
         reply = await self.complete(messages, 4, TRIAL)
         if reply.tokens is None:
-            raise no_means("cut", "it returns no log-probabilities, so the tokens of a thought cannot be counted")
-        if not continued:
+            raise no_means(policy, "it returns no log-probabilities, so the tokens of a thought cannot be counted")
+        if policy != "force":
             return
         begun: list[Json] = [*messages, {"role": "assistant", "content": ECHO}]
         reply = await self.complete(begun, 2, {**TRIAL, **CONTINUED, "echo": True})

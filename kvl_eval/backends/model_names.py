@@ -69,7 +69,7 @@ def foreign_model(name: str) -> UsageError | None:
 
 
 def unknown_model(name: str, known: Sequence[str]) -> UsageError:
-    """The error of a name that is neither a known model, a folder nor `owner/name`."""
+    """The error of a name that is not a known model, a folder or `owner/name`."""
     if name.startswith((".", "/", "~")):
         return _unknown(name, "there is no such folder", LISTING)
     if suggestions(name, known):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ import click
 from kvl_eval.cli.table_option import TableOption
 from kvl_eval.decode import ReadLimits, read_yaml
 from kvl_eval.errors import ConfigError, DecodeError, UsageError
+from kvl_eval.names import did_you_mean, suggestions
 from kvl_eval.options import ValueKind
 from kvl_eval.options.values import wrong_value
 
@@ -177,9 +177,11 @@ def _twice(key: str, where: str, why: str) -> ConfigError:
 
 def _unknown(key: str, known: Mapping[str, TableOption], where: str) -> ConfigError:
     names = [name for name, option in known.items() if not option.hidden and name != "json"]
-    near = get_close_matches(_plain(key).lower(), names, n=1, cutoff=0.6)
-    fix = f"did you mean {near[0]!r}?" if near else "kvl-eval run --help"
-    return ConfigError("config.key", f"unknown option {key!r}", where=where, fix=fix)
+    near = suggestions(key, names)[:1]  # of several, most are names of one option
+    fix = did_you_mean(near, quoted=True) or "kvl-eval run --help"
+    error = ConfigError("config.key", f"unknown option {key!r}", where=where, fix=fix)
+    error.suggestions = near
+    return error
 
 
 # Values

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from kvl_eval.decode import Count, Json, encode_object
 from kvl_eval.store.manifest import ModelFacts, PlannedData, Selection, TaskPrompt
 from kvl_eval.store.result_records import Results
+from kvl_eval.tasks.base import Access, Modality
 from kvl_eval.types import Generation
 
 if TYPE_CHECKING:
@@ -122,6 +123,73 @@ class TableDocument:
     runs: tuple[str, ...]
     rows: tuple[DocumentRow, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """One task of `list tasks`.
+
+    Attributes:
+        task:           its name.
+        title:          its title.
+        modality:       what a question comes with: `text`, `image`, `images`, `video` or `document`.
+        samples:        of the default split, where known.
+        split:          the default split.
+        has_answers:    whether the answers of that split are published.
+        access:         `open`, `gated`, or `none` where nothing is downloaded.
+        download_bytes: size of the official data; 0 where there is none, null where it is not known.
+        groups:         names, comma-separated.
+        splits:         names, comma-separated; `mini` is bundled.
+    """
+
+    task: str
+    title: str
+    modality: Modality
+    samples: Count | None
+    split: str
+    has_answers: bool
+    access: Access
+    download_bytes: Count | None
+    groups: str
+    splits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel:
+    """One model of `list models`.
+
+    Attributes:
+        model:    its name.
+        location: `bundled`, a hub repository, or the option that says where it is.
+        note:     a few words.
+    """
+
+    model: str
+    location: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedScore:
+    """One published result of `list references`.
+
+    Attributes:
+        benchmark: its name in `references/`.
+        split:     the split; empty where the source does not say.
+        system:    what was evaluated.
+        setting:   what tells results of one benchmark apart; often empty.
+        value:     as printed.
+        table:     a key of `kvl_eval.references.TABLES`.
+        source:    where it was printed.
+    """
+
+    benchmark: str
+    split: str
+    system: str
+    setting: str
+    value: str
+    table: str
+    source: str
 
 
 def run_document(outcome: RunOutcome, warnings: Sequence[ResultWarning] = ()) -> dict[str, Json]:

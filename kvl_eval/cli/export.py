@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvl_eval.cli.terminal import echo
+from kvl_eval.cli.terminal import echo, warn
 from kvl_eval.errors import UsageError
 from kvl_eval.printable import json_line, whole
 
@@ -24,7 +24,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     echo(json_line(names) if as_json else whole("\n".join(names)))
     lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
     if lacking:
-        echo(f"notice: failed or pending samples have no answer here: {', '.join(lacking)}", err=True)
+        warn(f"failed or pending samples have no answer here: {', '.join(lacking)}")
     return GAPS if lacking else 0
 
 

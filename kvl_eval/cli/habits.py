@@ -113,7 +113,7 @@ class Habit:
 
 
 def pairs(text: str) -> list[tuple[str, str]]:
-    """`k=v,k=v`, or a JSON object, as pairs of texts; what is neither is left out."""
+    """`k=v,k=v`, or a JSON object, as pairs of texts; parts without `=` are left out."""
     if text.lstrip().startswith("{"):
         try:
             content = json.loads(text)

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kvl_eval.cli.terminal import echo
@@ -15,6 +14,7 @@ from kvl_eval.decode import encode
 from kvl_eval.errors import UsageError
 from kvl_eval.printable import json_line, one_line
 from kvl_eval.reports.listed_runs import LINE, main_scores, results_table, runs_table
+from kvl_eval.reports.text_match import folded, matches
 from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_list import list_runs
 from kvl_eval.store.run_names import short_names
@@ -104,12 +104,6 @@ def ordered(entries: list[RunEntry], query: RunQuery) -> list[RunEntry]:
     return entries
 
 
-def matches(name: str, pattern: str) -> bool:
-    """Whether a name contains a pattern, or, where that is a glob, fits it; case makes no difference."""
-    name, pattern = name.casefold(), pattern.casefold()
-    return fnmatchcase(name, pattern) if any(sign in pattern for sign in "*?[") else pattern in name
-
-
 def since_time(text: str) -> datetime:
     """`7d` (m, h, d or w before now) or a date or time as ISO 8601. Raises: UsageError `usage.since`."""
     if span := _SPAN.fullmatch(text):
@@ -131,16 +125,12 @@ def _is_since(entry: RunEntry, since: datetime) -> bool:
 
 def _task_name(text: str, entries: Sequence[RunEntry]) -> str:
     """The task of these runs, or of the package, that `text` names. Raises: UsageError `usage.task`."""
-    known = {_folded(name): name for name in (*TASKS, *(task for entry in entries for task in entry.tasks))}
-    if (name := known.get(_folded(text))) is not None:
+    known = {folded(name): name for name in (*TASKS, *(task for entry in entries for task in entry.tasks))}
+    if (name := known.get(folded(text))) is not None:
         return name
     from kvl_eval.errors import unknown
 
     raise unknown("task", text, list(known.values()), "kvl-eval list tasks")
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def _has_status(entry: RunEntry, status: str) -> bool:

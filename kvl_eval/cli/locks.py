@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvl_eval.cli.options import Flags
-from kvl_eval.cli.terminal import echo
+from kvl_eval.cli.terminal import note
 from kvl_eval.printable import one_line
 from kvl_eval.store.run_folder import RunFolder
 
@@ -13,7 +13,7 @@ def break_lock(folder: RunFolder, flags: Flags) -> bool:
     holder = folder.break_lock() if flags.switch("break_lock") else None
     if holder is None:
         return False
-    text = f"notice: broke the lock of pid {holder.pid} on {one_line(holder.host)}, taken {one_line(holder.start)}"
-    echo(text, err=True)
-    folder.log(text)
+    text = f"broke the lock of pid {holder.pid} on {one_line(holder.host)}, taken {one_line(holder.start)}"
+    note(text)
+    folder.log(f"note: {text}")
     return True

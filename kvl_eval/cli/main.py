@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from typing import Any
 import click
 
 from kvl_eval import __version__
+from kvl_eval.cli.completion import script
 from kvl_eval.cli.config_file import placed
 from kvl_eval.cli.flags import CONTEXT, verb
 from kvl_eval.cli.help import command_help, overview
-from kvl_eval.cli.json_errors import INTERNAL, echo_error
+from kvl_eval.cli.internal import internal_error, wants_traceback
+from kvl_eval.cli.json_errors import echo_error
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.run_argument import results_dir
 from kvl_eval.cli.terminal import begin, echo, show_logs
-from kvl_eval.cli.translation import translate
+from kvl_eval.cli.translation import Translation, translate
 from kvl_eval.cli.usage import typed_as, usage_error
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.options.commands import BY_NAME
@@ -48,7 +51,7 @@ class Verbs(click.Group):
             from kvl_eval.errors import unknown
 
             known = [command for command in self.commands if not self.commands[command].hidden]
-            raise unknown("verb", name, known, f"{ctx.command_path} --help")
+            raise unknown("command", name, known, f"{ctx.command_path} --help", code="usage.verb")
         return super().resolve_command(ctx, args)
 
 
@@ -284,15 +287,20 @@ def help_(names: tuple[str, ...], **_: Any) -> int:
     return 0
 
 
+@verb(cli, "completion")
+def completion(shell: str, **_: Any) -> int:
+    """Print a completion script."""
+    echo(script(cli, shell))
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; a foreseeable fault prints one block, never a traceback."""
     show_logs()
     begin()
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        translation = translate(_read(typed), cli)
-        for note in translation.notes:
-            echo(f"note: {note}", err=True)
+        translation = _read(typed)
         code = cli.main(args=list(translation.argv), prog_name="kvl-eval", standalone_mode=False, obj=typed)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
@@ -306,16 +314,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         echo_error(typed, error, code)
     except (click.Abort, KeyboardInterrupt) as stop:
         code = 130
+        echo("stopped: nothing was run" if typed[:1] in (["run"], ["sweep"], ["resume"]) else "stopped", err=True)
         echo_error(typed, KeyboardInterrupt() if isinstance(stop, click.Abort) else stop, code)
     except Exception as bug:
-        echo_error(typed, bug, INTERNAL)
-        raise
+        fault = internal_error(bug)
+        shown = traceback.format_exc() if wants_traceback(typed) else ""
+        echo(f"{shown}{whole(fault.render())}", err=True)
+        code = fault.exit_code
+        echo_error(typed, fault, code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _read(typed: Sequence[str]) -> Sequence[str]:
-    """The words that the commands see, for those that were typed."""
+def _read(typed: Sequence[str]) -> Translation:
+    """The words that the commands see, for those that were typed; prints notes. Raises: UsageError."""
     words = typed_as(typed)
+    translation = translate(words, cli)  # refuses a key before anything is printed
     if words != tuple(typed) and words[:1] == ("run",) and typed[0].startswith("-"):
         echo(f"note: read as 'kvl-eval {shlex.join(words)}'", err=True)
-    return words
+    for note in translation.notes:
+        echo(f"note: {note}", err=True)
+    return translation

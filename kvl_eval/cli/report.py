@@ -1,4 +1,4 @@
-"""The verb that writes reports of runs, or prints one table beside the published figures. Loads no model."""
+"""The verb that writes reports of runs, or prints one published table with runs added. Loads no model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvl_eval.cli import terminal
 from kvl_eval.cli.documents import DocumentRow, TableDocument
 from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode
@@ -51,6 +52,7 @@ def report_verb(
 ) -> int:
     """Write reports of runs, in every format without `formats`."""
     from kvl_eval.reports.write import write_report
+    from kvl_eval.run.ending import run_argument
 
     if not paths:
         raise UsageError("usage.report", "no run given", fix="kvl-eval report latest")
@@ -67,8 +69,12 @@ def report_verb(
         include_demo=demo,
         comparisons=_comparisons(paths),
     )
-    names = [str(path) for path in written]
-    echo(json_line(names) if as_json else whole("\n".join(names)))
+    if as_json:
+        echo(json_line([str(path) for path in written]))
+        return 0
+    terminal.result(whole(f"report: {written[-1]}"))  # the page, where there is one
+    if written[-1].suffix == ".html":
+        terminal.step(f"open it, or run: kvl-eval view {run_argument(paths[0])}")
     return 0
 
 

@@ -12,7 +12,7 @@ from kvl_eval.store.run_names import default_results_dir, find_run
 _KEY = "kvl_eval.results_dir"  # in the context's `meta`
 
 
-class RunType(click.ParamType[str]):
+class RunType(click.ParamType):  # type: ignore[type-arg]
     """Turns RUN into the path of a run folder, as text."""
 
     name = "RUN"

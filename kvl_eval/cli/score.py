@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvl_eval.cli import terminal
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
@@ -100,7 +101,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         run = RunReader.open(path)
         break_lock(run.folder, flags)
         _restore_config(run)
-        _ask_judge(run, flags, quiet=as_json)
+        _ask_judge(run, flags)
         results = rescore(run, protocol, score_view(flags.text("score_view")))
         write_index(run.folder.path.parent, run.folder.disk)
         wanted = [row for row in results.rows if row.protocol in _asked(row, protocol)]
@@ -111,9 +112,9 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         if protocol == "all":
             for opened in open_runs([path]):
                 for row in main_rows(opened):
-                    echo(protocol_table(protocol_views(opened, row)))
+                    terminal.result(protocol_table(protocol_views(opened, row)))
         else:
-            echo(final_table(scored[-1]))
+            terminal.result(final_table(scored[-1], terminal.table_width()))
     if as_json:
         stored = [encode_object(results) for results in scored]
         echo(json_line(stored[0] if len(stored) == 1 else stored))
@@ -129,12 +130,12 @@ def _restore_config(run: RunReader) -> None:
     run.folder.lock()
     try:
         if restore_config(run.folder):
-            echo(f"notice: {run.folder.path / 'config.yaml'} was written again", err=True)
+            terminal.note(f"{run.folder.path / 'config.yaml'} was written again")
     finally:
         run.folder.unlock()
 
 
-def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:
+def _ask_judge(run: RunReader, flags: Flags) -> None:
     """Ask the judge that the flags name, or, with --only-failed, the run's own, for the replies that are still open.
 
     Raises: UsageError `usage.judge`, `run.busy`, `trust.server`.
@@ -153,12 +154,12 @@ def _ask_judge(run: RunReader, flags: Flags, *, quiet: bool) -> None:
         if not has_open_questions(run, server, view, again=True):
             return
         settle([judge_contact(server, places(AddressPlace.RUN_FOLDER))], records=True)
-        progress = make_progress(quiet=quiet or flags.switch("no_progress"))
+        progress = make_progress(quiet=flags.switch("no_progress"), verbosity=terminal.verbosity())
         outcome = judge_run(run, server, view, progress)
     finally:
         run.folder.unlock()
-    for notice in outcome.notices():
-        echo(f"notice: {notice}", err=True)
+    for text in outcome.notices():
+        terminal.warn(text)
 
 
 def _judge_of(run: RunReader, flags: Flags) -> Server | None:

@@ -17,6 +17,8 @@ import os
 import shutil
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import click
@@ -24,10 +26,12 @@ import click
 from kvl_eval.printable import printable, visible, whole
 
 STEPS = logging.getLogger("kvl_eval.steps")  # what is happening, as the package says it
+PROGRESS = logging.getLogger("kvl_eval.progress")  # how far a verb is: a line that replaces the last one
+PLAIN_SECONDS = 10.0  # between two lines of progress where none can be replaced
 SHORT_STEP = 0.5  # seconds after which a step that lasts is announced
 
 
-class _State:
+class _Loudness:
     """How loud this process is, what it has said, and whether it has written to standard output."""
 
     def __init__(self) -> None:
@@ -36,7 +40,7 @@ class _State:
         self.wrote_output = False
 
 
-_STATE = _State()
+_STATE = _Loudness()
 
 
 def set_verbosity(level: int) -> None:
@@ -45,7 +49,8 @@ def set_verbosity(level: int) -> None:
     _STATE.said.clear()
     log = logging.getLogger("kvl_eval")
     log.setLevel({-2: logging.ERROR, 1: logging.INFO, 2: logging.DEBUG}.get(_STATE.verbosity, logging.WARNING))
-    STEPS.setLevel(logging.INFO if _STATE.verbosity >= 0 else logging.ERROR)
+    for quiet_below in (STEPS, PROGRESS):
+        quiet_below.setLevel(logging.INFO if _STATE.verbosity >= 0 else logging.ERROR)
 
 
 def verbosity() -> int:
@@ -65,14 +70,20 @@ def wrote_output() -> bool:
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Write `text` to standard output, or to standard error."""
+    hush()
     _STATE.wrote_output |= not err
     click.echo(visible(text), err=err, nl=nl)
+
+
+def hush() -> None:
+    """Drop the step that waits, and take the line of progress off the screen: something else is printed now."""
+    StepHandler.hush()
+    ProgressHandler.clear()
 
 
 def result(text: str) -> None:
     """The result of a verb, on standard output."""
     if _STATE.verbosity > -2:
-        StepHandler.hush()
         echo(text)
 
 
@@ -89,7 +100,6 @@ def warn(text: str) -> None:
 def step(text: str) -> None:
     """A line about what is happening, on standard error."""
     if _STATE.verbosity >= 0:
-        StepHandler.hush()
         echo(whole(text), err=True)
 
 
@@ -114,12 +124,11 @@ def _say(kind: str, text: str, least: int) -> None:
         return
     mark_said(text)
     if _STATE.verbosity >= least:
-        StepHandler.hush()
         echo(f"{kind}: {text}", err=True)
 
 
 def table_width() -> int | None:
-    """Cells that a table on standard output may take; None where that is no terminal."""
+    """Cells that a table on standard output may take; None where that is not a terminal."""
     if not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns
@@ -140,7 +149,7 @@ class LogHandler(logging.Handler):
         """Write one record."""
         text = printable(record.getMessage(), keep="")
         kind = {logging.WARNING: "warning: ", logging.DEBUG: "debug: "}.get(record.levelno, "")
-        echo(text if text.startswith(kind) else f"{kind}{text}", err=True)
+        echo(text if text.startswith((kind, "note: ")) else f"{kind}{text}", err=True)
 
 
 class StepHandler(logging.Handler):
@@ -163,6 +172,35 @@ class StepHandler(logging.Handler):
             cls._waiting = None
 
 
+class ProgressHandler(logging.Handler):
+    """The progress of a verb, on standard error: a line rewritten in place, or a plain one every ten seconds."""
+
+    _is_drawn = False
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last = clock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show how far the verb is."""
+        text = printable(record.getMessage(), keep="")
+        if not is_plain(sys.stderr):
+            StepHandler.hush()
+            click.echo(f"\r{text}\x1b[K", err=True, nl=False)
+            ProgressHandler._is_drawn = True
+        elif self._clock() - self._last >= PLAIN_SECONDS:
+            self._last = self._clock()
+            echo(text, err=True)
+
+    @classmethod
+    def clear(cls) -> None:
+        """Take the line off the screen, if there is one."""
+        if cls._is_drawn:
+            cls._is_drawn = False
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
 def _announce(text: str) -> None:
     with suppress(OSError, ValueError):  # the stream may have been closed meanwhile
         echo(text, err=True)
@@ -175,5 +213,6 @@ def show_logs() -> None:
         log.addHandler(LogHandler())
     if not STEPS.handlers:
         STEPS.addHandler(StepHandler())
-        STEPS.propagate = False
+        PROGRESS.addHandler(ProgressHandler())
+        STEPS.propagate = PROGRESS.propagate = False
     set_verbosity(0)

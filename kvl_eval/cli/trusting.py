@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 from click.core import ParameterSource
 
-from kvl_eval.cli.terminal import echo
+from kvl_eval.cli.terminal import note
 from kvl_eval.errors import UsageError
 from kvl_eval.options import MODEL_ARGUMENTS
 from kvl_eval.printable import printable
@@ -47,7 +47,7 @@ def settle(contacts: Iterable[Contact], *, records: bool = False) -> None:
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     Trust(servers, _command, _ask if is_terminal else None, records).settle(listed)
     if servers.problem:
-        echo(f"notice: {servers.problem}", err=True)
+        note(servers.problem)
 
 
 def check_include(place_of: PlaceOf) -> None:

@@ -25,7 +25,7 @@ def export_run(folder: RunFolder, form: str, out: Path | None = None, protocol: 
     Raises: UsageError for a run that was not scored so, or has nothing to submit; DataError, StorageError.
     """
     if form not in FORMATS:
-        raise UsageError("usage.format", f"there is no format {form!r}", why=f"known: {', '.join(FORMATS)}")
+        raise UsageError("usage.format", f"unknown format {form!r}", fix=f"use one of {', '.join(FORMATS)}")
     root = OutputFolder.inside(folder.path, "export", form) if out is None else OutputFolder(out)
     if form in ("csv", "parquet"):
         from kvl_eval.exports.tables import write_csv, write_parquet

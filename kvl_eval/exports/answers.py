@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,9 +138,14 @@ def _default_protocol(task: str, rows: list[ResultRow]) -> str:
 
 
 def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[ExportedAnswer]:
-    """All planned answers of a task in order, with their scores."""
+    """All planned answers of a task in order, with their stored scores."""
+    return scored_answers(folder, task, folder.scores(task, scorer))
+
+
+def scored_answers(folder: RunFolder, task: str, lines: Iterable[ScoreLine]) -> Iterator[ExportedAnswer]:
+    """All planned answers of a task in order, with the scores among `lines`."""
     index = folder.index(task)
-    scores = {line.key: line for line in folder.scores(task, scorer)}
+    scores = {line.key: line for line in lines}
     with folder.reader(task, index) as reader:
         for entry in folder.plan(task):
             record = reader.at(entry.key) if entry.key in index else None

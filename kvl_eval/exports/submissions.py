@@ -30,9 +30,9 @@ def write_submissions(folder: RunFolder, out: OutputFolder) -> list[Path]:
     if not chosen:
         raise UsageError(
             "export.submission",
-            "no task of this run is scored by a server",
+            "no task of this run has submission files",
             where=str(folder.path),
-            why=f"tasks with a submission file: {', '.join(name for name, task in TASKS.items() if task.submission)}",
+            fix=f"use a run of one of {', '.join(name for name, task in TASKS.items() if task.submission)}",
         )
     written = []
     for part in chosen:

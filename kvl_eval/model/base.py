@@ -32,8 +32,8 @@ attention: the normalized latent and the rotated rope key, W = 576 in Kimi-VL. G
 heads, then values of all of them, W = 2 * key heads * head size, so that `values.view(..., 2, key_heads, size)` gives
 both. Keys are stored rotated: what lies in a page never changes, and sequences may share it.
 
-Shapes: B rows, S new tokens, H hidden, W values a token and layer, T tokens attended to, N pages, P tokens a page, G
-rows that attend to one page, M visual tokens.
+Shapes: B rows, S new tokens, H hidden, W values per token and layer, T tokens attended to, N pages, P tokens per page,
+G rows that attend to one page, M visual tokens.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class CostShape:
         inner:       width of the matrix whose product is tried for speed.
         cache_width: W, numbers that the cache keeps of a token and layer.
         linear:      operations of one token through all layers, without attention.
-        expanding:   of making keys and values of one held token in all layers, which every chunk does anew; 0 where the
+        expanding:   of making keys and values of one held token in all layers, which every chunk repeats; 0 where the
                      cache holds them.
         decoding:    of one new token attending to one held token, in all layers.
         patch:       of one patch through the vision tower, without attention.
@@ -199,7 +199,7 @@ class CostShape:
 
 
 Check = Callable[[Path], str | CheckWarning]
-"""What is to be said of one side of a checkpoint folder. Raises: CheckpointError, where it cannot be used."""
+"""One check of a checkpoint folder, in words. Raises: CheckpointError, where it is unusable."""
 
 
 class Loader(Protocol):

@@ -1,4 +1,4 @@
-"""Fields of a configuration file: which may be absent, which have no effect here, and which nobody knows.
+"""Fields of a configuration file: which may be absent, which have no effect here, and which are unknown.
 
 Absent is not default: a field that shapes the computation may be absent only where the published configuration class
 and the released checkpoints have the same value. Unknown is not ignored: such fields are listed. Imports no torch.
@@ -77,8 +77,8 @@ class SectionRule:
                     "model.config",
                     f"{self.called(name)} is missing",
                     where=reader.file,
-                    why="it shapes the computation, and checkpoints differ in it",
-                    fix=f"copy it from {reader.file} of the model this one was tuned from",
+                    why="it changes the computation and differs between checkpoints",
+                    fix=f"copy it from {reader.file} of the base model",
                 )
         for other, name in self.synonyms.items():
             if other in values and values[other] != values.get(name):
@@ -99,7 +99,7 @@ class SectionRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldNotes:
-    """Fields that are absent and have the published default, that have no effect, and that nobody knows."""
+    """Fields that are absent and have the published default, that have no effect, and that are unknown."""
 
     defaults: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ class FieldNotes:
         known = "; ".join(parts) or "all are read"
         if not self.unknown:
             return known
-        return CheckWarning(f"not used: {', '.join(self.unknown)}", f"no such field is known here; {known}")
+        return CheckWarning(f"not used: {', '.join(self.unknown)}", f"unknown field; {known}")
 
 
 def stored_dtype(sections: Iterable[ConfigFields], reader: ConfigReader) -> str:
@@ -153,7 +153,7 @@ def require_parameters(groups: Iterable[TensorGroup], reader: ConfigReader) -> N
     if total > MOST_PARAMETERS:
         raise CheckpointError(
             "model.config",
-            f"the sizes in {reader.file} make {total:,} parameters",
+            f"the sizes in {reader.file} give {total:,} parameters",
             where=reader.file,
             why="accepted: up to 2^40",
             fix=reader.fix,

@@ -18,7 +18,7 @@ def torch_device(device: torch.device | str | None) -> torch.device:
         if chosen.type != "meta":
             torch.empty(1, device=chosen).cpu()
             return chosen
-        why = "it holds shapes and computes nothing"
+        why = "the meta device holds shapes and computes nothing"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = _why(str(device), error)
     raise CheckpointError(
@@ -39,11 +39,11 @@ def available_devices() -> list[str]:
 def _why(device: str, error: Exception) -> str:
     kind, _, number = device.partition(":")
     if kind == "cuda" and torch.cuda.is_available():
-        return f"there is no card number {number}" if number else str(error).splitlines()[0]
+        return f"there is no GPU with the number {number}" if number else str(error).splitlines()[0]
     if kind in NAMES:
-        what = "finds no such device" if _is_built(kind) else f"has no {NAMES[kind]} support"
+        what = "does not find this device" if _is_built(kind) else f"has no {NAMES[kind]} support"
         return f"PyTorch {torch.__version__} {what}"
-    return "PyTorch knows no such device"
+    return "PyTorch does not know this device"
 
 
 def _is_built(kind: str) -> bool:

@@ -29,7 +29,7 @@ KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, 
 
 
 class Oddity(NamedTuple):
-    """Why a path is no file that can be read, and what can be done about it."""
+    """Why a path is not a readable file, and what can be done about it."""
 
     message: str
     fix: str | None = None
@@ -53,7 +53,7 @@ def require_file(path: Path, *, why: str | None = None, fix: str | None = None) 
     `why` and `fix` are said of a file that is not there at all.
     """
     if not is_there(path):
-        fix = fix or "name a folder that holds the whole checkpoint"
+        fix = fix or "use a folder with the whole checkpoint"
         raise CheckpointError("model.file", f"{path.name} is missing", where=str(path.parent), why=why, fix=fix)
     oddity = _oddity(path)
     if oddity is not None:
@@ -66,7 +66,7 @@ def _oddity(path: Path) -> Oddity | None:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
-            return Oddity(f"is {kind}, expected a file", "put the file there")
+            return Oddity(f"is {kind}, expected a file", "replace it with the file")
         with path.open("rb") as file:
             if file.read(len(POINTER)) == POINTER:
                 return Oddity("is a git-lfs pointer, not the file", "run `git lfs pull` in that folder")
@@ -77,12 +77,12 @@ def _oddity(path: Path) -> Oddity | None:
 
 def _unreadable(path: Path, error: OSError) -> Oddity:
     if path.is_symlink() and isinstance(error, FileNotFoundError):
-        return Oddity(f"is a link to {os.readlink(path)}, which is not there", "put the file where the link points to")
+        return Oddity(f"is a broken link to {os.readlink(path)}", "put the file at the target of the link")
     if error.errno == errno.ELOOP:
-        return Oddity("is a link that leads to itself", "replace it by the file")
+        return Oddity("is a link to itself", "replace it with the file")
     if isinstance(error, PermissionError):
-        return Oddity("cannot be read: no permission", "allow reading it (chmod u+r)")
-    return Oddity(f"cannot be read: {error.strerror or error}")
+        return Oddity("cannot be read: no permission", "make it readable (chmod u+r)")
+    return Oddity(f"cannot be read: {error.strerror or error}", "check the disk and the permissions")
 
 
 def read_file(path: Path, *, why: str | None = None, fix: str | None = None) -> bytes:
@@ -92,11 +92,12 @@ def read_file(path: Path, *, why: str | None = None, fix: str | None = None) -> 
         return path.read_bytes()
     except OSError as error:
         oddity = _unreadable(path, error)
-        raise CheckpointError("model.file", f"{path.name} {oddity.message}", where=str(path.parent)) from None
+        message = f"{path.name} {oddity.message}"
+        raise CheckpointError("model.file", message, where=str(path.parent), fix=oddity.fix) from None
 
 
 def read_text(path: Path, *, why: str | None = None, fix: str | None = None) -> str:
-    """The same as text in UTF-8, with or without a byte-order mark; what is no UTF-8 becomes U+FFFD."""
+    """The same as text in UTF-8, with or without a byte-order mark; invalid UTF-8 becomes U+FFFD."""
     return read_file(path, why=why, fix=fix).decode("utf-8-sig", errors="replace")
 
 
@@ -105,13 +106,17 @@ def read_json(path: Path, *, fix: str | None = None) -> dict[str, Json]:
 
     Raises: CheckpointError, if it is absent, no regular file, broken or not an object.
     """
-    why = "a checkpoint folder holds config.json, preprocessor_config.json, the tokenizer's files and *.safetensors"
+    why = "a checkpoint folder contains config.json, preprocessor_config.json, tokenizer files and *.safetensors"
     try:
         values = decode.read_json(read_file(path, why=why, fix=fix))
     except DecodeError as error:
-        raise CheckpointError("model.json", f"{path.name} cannot be read", where=str(path), why=error.message) from None
+        fix = "download the file again"
+        raise CheckpointError(
+            "model.json", f"cannot read {path.name}", where=str(path), why=error.message, fix=fix
+        ) from None
     if not isinstance(values, dict):
-        raise CheckpointError("model.json", f"{path.name} is not a JSON object", where=str(path))
+        fix = "download the file again"
+        raise CheckpointError("model.json", f"{path.name} is not a JSON object", where=str(path), fix=fix)
     return values
 
 
@@ -160,7 +165,7 @@ class ConfigReader:
             raise CheckpointError("model.config", message, where=self.file, why=why, fix=self.fix) from None
 
     def section(self, values: ConfigFields, name: str) -> dict[str, Json]:
-        """An object inside another, empty where it is absent or null. Raises: CheckpointError, if it is no object."""
+        """An object inside another, empty if it is absent or null. Raises: CheckpointError, if it is not an object."""
         section = values.get(name)
         if section is None:
             return {}

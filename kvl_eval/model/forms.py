@@ -10,10 +10,10 @@ from kvl_eval.errors import CheckpointError, DecodeError
 from kvl_eval.model.files import is_there, read_json, require_file
 from kvl_eval.model.weight_files import PICKLES, WeightFiles
 
-GGUF_FIX = "serve it: `llama-server -m X.gguf --mmproj Y.gguf`, then use --model endpoint"
+GGUF_FIX = "serve it with `llama-server -m X.gguf --mmproj Y.gguf` and use --model endpoint"
 
 
-SERVED = "--backend vllm, or serve it and use --model endpoint"
+SERVED = "use --backend vllm, or serve it and use --model endpoint"
 UNMERGED = (".lora_A", ".lora_B", ".lora_embedding", ".base_layer.", ".lora_magnitude_vector")
 QUANTIZED_FORMATS = ("F8_", "F4", "I8", "U8", "I4", "U4", "I16", "U16", "I32", "U32", "I64", "U64")
 
@@ -26,20 +26,20 @@ def refuse_form(folder: Path) -> None:
 
 
 def refuse_format(folder: Path) -> None:
-    """Raise CheckpointError `model.form` where a folder holds no whole checkpoint; it may be quantised."""
+    """Raise CheckpointError `model.form` where a folder holds no whole checkpoint; it may be quantized."""
     weights = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_")]
     if is_there(folder / "adapter_config.json") and not (weights and is_there(folder / "config.json")):
-        raise _adapter(folder, f"this is {_adapter_name(folder)}, not a whole model")
+        raise _adapter(folder, f"this is {_adapter_name(folder)}, not a complete model")
     names = sorted(path.name for path in folder.glob("*.gguf"))
     if names and not weights:
         raise _gguf(names[0], folder)
 
 
 def refuse_weights_form(folder: Path, weights: WeightFiles) -> None:
-    """Raise CheckpointError `model.form` where the tensors are those of an unmerged adapter, or quantised."""
+    """Raise CheckpointError `model.form` where the tensors are those of an unmerged adapter, or quantized."""
     unmerged = next((name for name in weights.tensors if any(part in f".{name}" for part in UNMERGED)), None)
     if unmerged is not None:
-        raise _adapter(folder, f"the weights hold a LoRA adapter that is not merged: {unmerged}")
+        raise _adapter(folder, f"the weights contain a LoRA adapter that is not merged: {unmerged}")
     for name, tensor in weights.tensors.items():
         if tensor.dtype.startswith(QUANTIZED_FORMATS) and "weight" in name.rpartition(".")[2]:
             raise _quantized(folder, f"weights of {tensor.dtype}", SERVED, f"{name} is {tensor.dtype}")
@@ -64,7 +64,9 @@ def _adapter_name(folder: Path) -> str:
 
 def _adapter(folder: Path, message: str) -> CheckpointError:
     fix = (
-        "merge it (PEFT `merge_and_unload`, then save) and name the merged folder, or serve base and adapter with vLLM"
+        "merge it (PEFT `merge_and_unload`, then save) and use the merged folder, or serve the base model and the "
+        "adapter "
+        "with vLLM"
     )
     return CheckpointError("model.form", message, where=str(folder), fix=f"{fix} and use --model endpoint")
 
@@ -102,7 +104,7 @@ def _refuse_quantized(folder: Path) -> None:
             continue
         for key, default in (("quantization", "mlx"), ("quantization_config", "method not stated")):
             if section.get(key):
-                fix = "serve it with an MLX server, and use --model endpoint" if default == "mlx" else SERVED
+                fix = "serve it with an MLX server and use --model endpoint" if default == "mlx" else SERVED
                 raise _quantized(folder, _kind(section[key], default), fix, f"config.json has the field {key}")
 
 
@@ -114,12 +116,12 @@ def _kind(value: Json, default: str) -> str:
 
 
 def _quantized(folder: Path, kind: str, fix: str, why: str) -> CheckpointError:
-    message = f"this checkpoint is quantised ({kind}); the bundled engine computes float weights only"
+    message = f"this checkpoint is quantized ({kind}); the bundled engine supports float weights only"
     return CheckpointError("model.form", message, where=str(folder), why=why, fix=fix)
 
 
 def file_refusal(path: Path) -> CheckpointError:
-    """The error for a path that exists and is no folder: what kind of file it is, and what to name instead."""
+    """The error for a path that exists but is not a folder: what kind of file it is, and what to use instead."""
     try:
         require_file(path)
         with path.open("rb") as file:
@@ -127,18 +129,21 @@ def file_refusal(path: Path) -> CheckpointError:
     except CheckpointError as error:
         return error
     except OSError as error:
-        return CheckpointError("model.file", f"{path.name} cannot be read: {error.strerror}", where=str(path.parent))
+        message, fix = f"cannot read {path.name}: {error.strerror}", "check the disk and the permissions"
+        return CheckpointError("model.file", message, where=str(path.parent), fix=fix)
     if magic == b"GGUF" or path.suffix == ".gguf":
         return _gguf(path.name, path.parent)
     if path.suffix == ".safetensors":
-        return _refusal(path, "is one weight file, a model is a folder", f"name its folder: {path.parent}")
+        return _refusal(path, "is a weight file, but a model is a folder", f"use its folder: {path.parent}")
     if path.suffix.lstrip(".") in PICKLES:
         return _refusal(
-            path, "is a file of pickled weights, which are never read", "use safetensors, and name a folder"
+            path,
+            "is a file of pickled weights, which can run code and are not read",
+            "convert it to safetensors and use its folder",
         )
     if magic[:2] == b"PK":
-        return _refusal(path, "is a zip archive, a model is a folder", "unpack it, and name the folder")
-    return _refusal(path, "is a file, a model is a folder", f"name a folder: {path.parent}")
+        return _refusal(path, "is a zip archive, but a model is a folder", "unpack it and use the folder")
+    return _refusal(path, "is a file, but a model is a folder", f"use a folder: {path.parent}")
 
 
 def _refusal(path: Path, kind: str, fix: str) -> CheckpointError:
@@ -148,7 +153,7 @@ def _refusal(path: Path, kind: str, fix: str) -> CheckpointError:
 def _gguf(name: str, folder: Path) -> CheckpointError:
     return CheckpointError(
         "model.form",
-        f"{name}: GGUF is llama.cpp's format, which the bundled engine does not read",
+        f"{name}: the bundled engine does not support GGUF, the format of llama.cpp",
         where=str(folder),
         fix=GGUF_FIX,
     )

@@ -136,6 +136,6 @@ def _check_lengths(lengths: Sequence[int], limit: int) -> None:
         if not 0 < length <= limit:
             raise PromptError(
                 "context.overflow" if length else "prompt.empty",
-                f"prompt {row} has {length} tokens, the context holds 1 to {limit}",
-                fix="use fewer or smaller pictures, or a shorter text",
+                f"prompt {row} has {length} tokens; it must have 1 to {limit}",
+                fix="use fewer or smaller images, or a shorter text",
             )

@@ -30,7 +30,7 @@ class Pages(NamedTuple):
     then sums relative to it). Places that hold no token of the owner are finite numbers and must be hidden.
 
     Attributes:
-        rows:    B; owners count from 0, and B itself stands for nobody (its results are dropped).
+        rows:    B; owners count from 0, and B itself stands for no row (its results are dropped).
         parts:   (values (N, P, W), owners (N, G) int64, hidden (N, P) bool or None): each of the G owners of a page
                  attends to its places that are not hidden. With G > 1 there is one long page, N = 1, of which nothing
                  is hidden.

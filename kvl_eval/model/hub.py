@@ -24,7 +24,7 @@ def checkpoint_folder(
     """The folder of a checkpoint; a repository id is downloaded first, without weights if they are not needed.
 
     The environment of huggingface_hub applies: HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TOKEN. With `offline` only its
-    cache is used. More than `max_download` bytes that the cache lacks are not fetched; `announce` is told the number of
+    cache is used. More than `max_download` bytes that the cache lacks are not fetched; `announce` gets the number of
     files and bytes beforehand, and may raise to forbid it.
     Raises: CheckpointError, if there is no such folder or repository, or if it cannot be reached.
     """
@@ -37,9 +37,9 @@ def checkpoint_folder(
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
         raise CheckpointError(
             "model.not_found",
-            f"no folder {name}",
-            why="a model is a folder, or a repository id like moonshotai/Kimi-VL-A3B-Instruct",
-            fix="check the path",
+            f"no such folder: {name}",
+            why="a model is a folder or a Hugging Face repository id",
+            fix="check the path, or use an id such as moonshotai/Kimi-VL-A3B-Instruct",
         )
     return _download(name, revision, FILES if weights else FILES_WITHOUT_WEIGHTS, offline, max_download, announce)
 
@@ -61,10 +61,10 @@ def _snapshot(folder: Path, revision: str | None) -> Path:
     names = ", ".join(path.name for path in snapshots) or "none"
     raise CheckpointError(
         "model.revision",
-        f"{folder.name} is a repository's cache without a snapshot of {revision or 'main'}",
+        f"{folder.name} is the cache of a repository, without a snapshot of {revision or 'main'}",
         where=str(folder / "snapshots"),
         why=f"snapshots: {names}",
-        fix="name the folder of one of them",
+        fix="use the folder of one of them",
     )
 
 
@@ -86,8 +86,8 @@ def _before_download(
         raise CheckpointError(
             "model.too_large",
             f"{repo} is a download of {missing / 1e9:.1f} GB",
-            why=f"without --yes at most {limit / 1e9:.1f} GB are fetched",
-            fix="add --yes, or name a folder that holds the checkpoint",
+            why=f"downloads over {limit / 1e9:.1f} GB need --yes",
+            fix="add --yes, or use a folder with the checkpoint",
         )
 
 
@@ -117,18 +117,26 @@ def _download(
             _before_download(repo, revision, patterns, limit, announce)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=offline))
     except GatedRepoError:
-        code, message, fix = "model.gated", f"{repo} needs permission", "accept its terms on the hub and set HF_TOKEN"
+        code, message, fix = (
+            "model.gated",
+            f"{repo} is gated",
+            "accept its terms on the Hugging Face Hub and set HF_TOKEN",
+        )
     except RepositoryNotFoundError:
-        code, message, fix = "model.not_found", f"the hub has no model {repo}", "check the name, or name a folder"
+        code, message, fix = (
+            "model.not_found",
+            f"the Hugging Face Hub has no model {repo}",
+            "check the name, or use a folder",
+        )
     except RevisionNotFoundError:
         code, message, fix = "model.revision", f"{repo} has no revision {revision}", "check the revision"
     except HFValidationError:
-        code, message, fix = "model.not_found", f"{repo} is no folder and no repository id", "check the name"
+        code, message, fix = "model.not_found", f"{repo} is not a folder and not a repository id", "check the name"
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        code, message = "model.offline", f"{repo} is not in the cache and the hub cannot be reached"
-        fix = "go online once, or name a folder that holds the checkpoint"
+        code, message = "model.offline", f"{repo} is not cached, and the Hugging Face Hub cannot be reached"
+        fix = "connect once, or use a folder with the checkpoint"
     except (HfHubHTTPError, HTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        code, message = "model.download", f"{repo} could not be downloaded: {reason}"
-        fix = "try again; finished files are kept"
+        code, message = "model.download", f"cannot download {repo}: {reason}"
+        fix = "run the same command again; finished files are kept"
     raise CheckpointError(code, message, where=where, fix=fix)

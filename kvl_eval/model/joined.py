@@ -65,7 +65,7 @@ class Joining(nn.Module):
 
 
 def laid_together(maps: Sequence[nn.Module]) -> Joint | None:
-    """The maps' weights behind each other; None on a CPU and where they are no plain maps of one kind without biases.
+    """The maps' weights behind each other; None on a CPU and where they are not plain maps of one kind without biases.
 
     To be called whenever the weights came to other memory: at the end of a module's `_apply`.
     """

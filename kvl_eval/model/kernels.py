@@ -1,6 +1,6 @@
 """Small operations between the products of a layer, each of them one or few kernels on a card.
 
-Shapes: B rows, A heads, C values of a head's sum; N pages, P tokens a page, G rows that attend to a page, E = N * G
+Shapes: B rows, A heads, C values of a head's sum; N pages, P tokens per page, G rows that attend to a page, E = N * G
 entries of all parts together, M most entries of a row; other dimensions are free.
 """
 

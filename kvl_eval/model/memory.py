@@ -46,19 +46,19 @@ def _ways_out(free: int, choices: Mapping[str, int] | None) -> str:
     """What to do where weights do not fit."""
     server = "use --backend vllm or a server"
     if choices is None:
-        return f"choose a smaller --dtype (bfloat16) or another --device, or {server}"
+        return f"use a smaller --dtype (bfloat16) or another --device, or {server}"
     fitting = [f"{option} ({size / GIB:,.1f} GiB)" for option, size in choices.items() if size <= free]
     if fitting:
-        return f"choose {' or '.join(fitting)}, or {server}"
+        return f"use {' or '.join(fitting)}, or {server}"
     least = min(choices.items(), key=lambda choice: choice[1], default=None)
     tried = "" if least is None else f"{least[0]} needs {least[1] / GIB:,.1f} GiB: "
-    return f"{tried}free memory or take another machine, or {server}"
+    return f"{tried}free some memory, use another machine, or {server}"
 
 
 def _available() -> int:
     """What can be had without swapping, caches of files included.
 
-    Where the system does not say so, what is unused; where it does not say that either (macOS), half of what there is.
+    Where the system does not say so, what is unused; where it does not say that either (macOS), half of the total.
     """
     found = _numbers(Path("/proc/meminfo"))
     if "MemAvailable:" in found:

@@ -3,7 +3,7 @@
     ~/.cache/huggingface/kvl-eval/packed/<weights fingerprint>-int4/layer-01.safetensors ...
 
 A file holds the packed matrices of one decoder layer, `rest` those of everything else. It is written matrix by matrix
-under a temporary name and renamed when it is whole, so that a process that was stopped goes on with the next file. Its
+under a temporary name and renamed when it is whole, so that an interrupted process continues with the next file. Its
 header names the checkpoint, the kind and a SHA-256 of its data; a file that does not fit or whose bytes have changed is
 made again.
 """
@@ -105,9 +105,9 @@ def _writing(folder: Path) -> Iterator[None]:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StorageError(
             "storage.full" if is_full else "storage.write",
-            f"packed weights cannot be written to {folder}",
+            f"cannot write packed weights to {folder}",
             why=error.strerror or str(error).splitlines()[0],
-            fix="make space, or name another place with --cache-dir; the command goes on where it stopped",
+            fix="free some space or use another folder with --cache-dir, then run the same command again to continue",
         ) from None
 
 
@@ -169,5 +169,5 @@ def _sha256_in_header(file: BinaryIO) -> str:
     """What a header says of its data. Raises: ValueError, KeyError, TypeError, where it is no such header."""
     length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER:
-        raise ValueError("no header of packed weights")
+        raise ValueError("not a file of packed weights")
     return str(json.loads(file.read(length))["__metadata__"]["sha256"])

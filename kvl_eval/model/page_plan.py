@@ -1,6 +1,6 @@
 """How a decode step reads the pages of its rows: as they lie, picked, or once for all rows that share them.
 
-Shapes: N pages, P tokens a page, W values a token, G rows that attend to a page, B rows.
+Shapes: N pages, P tokens per page, W values a token, G rows that attend to a page, B rows.
 """
 
 from __future__ import annotations

@@ -138,9 +138,9 @@ class PagePool:
         return twin
 
     def truncate(self, table: PageTable, length: int) -> None:
-        """Forget a sequence's tokens from position `length` on, and give back pages that nobody needs now."""
+        """Forget a sequence's tokens from position `length` on, and give back pages that are no longer needed."""
         if not 0 <= length <= table.length:
-            raise ValueError(f"the sequence holds {table.length} tokens and cannot be cut to {length}")
+            raise ValueError(f"the sequence has {table.length} tokens and cannot be cut to {length}")
         kept = self.pages_for(length)
         dropped, table.pages, table.length = table.pages[kept:], table.pages[:kept], length
         table.version += bool(dropped)

@@ -44,10 +44,10 @@ def plan_places(
         needed = sum(parameter.nbytes for parameter in model.parameters()) / 2**30
         raise CheckpointError(
             "model.memory",
-            f"the weights need {needed:,.1f} GiB, which {len(room)} devices do not have",
+            f"not enough memory on {len(room)} devices: the weights need {needed:,.1f} GiB",
             why=f"no room for {', '.join(left[:5])}; "
             + ", ".join(f"{name}: {room[name] / 2**30:,.1f} GiB" for name in room),
-            fix="use more or larger cards, or a smaller dtype",
+            fix="use more or larger GPUs, or a smaller --dtype",
         )
     return places
 
@@ -128,7 +128,7 @@ def _accelerate() -> Any:
     except ImportError:
         raise CheckpointError(
             "model.accelerate",
-            "layers are placed over several cards by accelerate, which is not installed",
+            "a model on several GPUs needs accelerate, which is not installed",
             fix="pip install 'kvl-eval[multi-gpu]'",
         ) from None
     return accelerate

@@ -32,10 +32,10 @@ def image_processor(folder: Path, names: Iterable[str]) -> ConfigFields:
         return newer
     raise CheckpointError(
         "model.file",
-        "the image processor's settings are missing",
+        "the settings of the image processor are missing",
         where=str(folder),
-        why=f"neither {OWN} nor the same in {WHOLE} is there",
-        fix=f"copy {OWN} from the model this one was tuned from",
+        why=f"{OWN} is missing, and so is the same in {WHOLE}",
+        fix=f"copy {OWN} from the base model",
     )
 
 
@@ -45,5 +45,5 @@ def _require_equal(folder: Path, name: str, own: Json, newer: Json) -> None:
             "model.config",
             f"{name} is {json.dumps(own)} in {OWN} and {json.dumps(newer)} in {WHOLE}",
             where=str(folder),
-            fix="remove the file that is not meant",
+            fix="remove the wrong file",
         )

@@ -35,7 +35,7 @@ def compile_for(device: torch.device, parameters: int) -> None:
 class Region(Generic[P, R]):
     """A function that may be compiled, with the number of kernels that it is compiled to.
 
-    Products, sorts and other operations that torch calls from a library are no part of a region.
+    Products, sorts and other operations that torch calls from a library are not part of a region.
     """
 
     def __init__(self, function: Callable[P, R], kernels: int) -> None:
@@ -56,7 +56,9 @@ class Region(Generic[P, R]):
             raise
         except Exception as error:
             self.broken = True
-            log.warning("torch cannot compile %s here: %s", self.function.__name__, str(error).partition("\n")[0])
+            log.warning(
+                "torch cannot compile %s on this machine: %s", self.function.__name__, str(error).partition("\n")[0]
+            )
             return self.function(*args, **kwargs)
 
     @cached_property

@@ -30,8 +30,8 @@ def architecture(model_type: str) -> Architecture:
             "model.config",
             f"model_type is {model_type!r}",
             where="config.json",
-            why=f"the bundled engine runs {', '.join(PACKAGES)}",
-            fix="--backend vllm, or put hf: before the name to run it through transformers",
+            why=f"the bundled engine supports {', '.join(PACKAGES)}",
+            fix="use --backend vllm, or --model hf:NAME to run it with transformers",
         )
     record: Architecture = import_module(f"{PACKAGES[model_type]}.architecture").ARCHITECTURE
     return record
@@ -63,7 +63,7 @@ def family_named(name: str) -> ModelFamily:
 
 
 def stored_family(name: str) -> ModelFamily:
-    """The family that a run folder or a backend names; `other` for a name that nobody knows."""
+    """The family that a run folder or a backend names; `other` for an unknown name."""
     return SCRIPTED if name == SCRIPTED.name else _all_families().get(name, OTHER)
 
 

@@ -1,6 +1,6 @@
 """Sequences of a pool as the rows of a forward pass; see `kvl_eval.model.base` for what a model does with them.
 
-Shapes: S new tokens, T tokens of a sequence, H hidden, W values a token and layer, B sequences in a decode step.
+Shapes: S new tokens, T tokens of a sequence, H hidden, W values per token and layer, B sequences in a decode step.
 """
 
 from __future__ import annotations

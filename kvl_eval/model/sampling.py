@@ -59,8 +59,8 @@ def finite_token(token: int | None) -> int:
         raise SampleError(
             "nan",
             "the model computed NaN or infinite logits",
-            why="the weights are damaged or a number format overflowed",
-            fix="check the checkpoint, or try dtype float32",
+            why="the weights are damaged, or the data type overflowed",
+            fix="check the checkpoint, or use dtype float32",
         )
     return token
 
@@ -182,7 +182,7 @@ def _all_probabilities(
     """Probabilities of all tokens, (B, vocab_size), float64. Raises: ValueError, for settings that mean nothing."""
     for t, p, k in zip(temperature, top_p, top_k, strict=True):
         if not (t > 0.0 and math.isfinite(t) and 0.0 < p <= 1.0 and k >= 0):
-            raise ValueError(f"temperature {t}, top_p {p}, top_k {k}: want > 0, in (0, 1] and >= 0")
+            raise ValueError(f"temperature {t}, top_p {p}, top_k {k}: must be > 0, in (0, 1] and >= 0")
     wide = (logits.cpu() if logits.device.type == "mps" else logits).double()  # that device has no float64
     degrees = torch.tensor(temperature, dtype=wide.dtype).to(wide.device, non_blocking=True)[:, None]
     return ((wide - wide.amax(-1, keepdim=True)) / degrees).softmax(-1)

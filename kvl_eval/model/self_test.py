@@ -44,7 +44,7 @@ def check_attention(attend: Attend, shape: HeadShape, device: torch.device, dtyp
     if not error <= most:  # NaN is no number that is small enough
         raise CheckpointError(
             "model.device",
-            f"attention is computed wrongly on {device}: off by {error:.3g} from float32 on the CPU",
+            f"attention on {device} gives wrong results: it differs by {error:.3g} from float32 on the CPU",
             why=f"torch {torch.__version__}, {str(dtype).removeprefix('torch.')}; accepted: up to {most:g}",
             fix="use --device cpu, another --dtype or another version of torch",
         )

@@ -20,7 +20,7 @@ SHOWN, SHOWN_OF_EACH = 20, 8  # names that an error lists: of the only kind, of 
 
 Shape = tuple[int, ...]
 Slots = Callable[[Container[str]], Mapping[str, Shape]]
-"""Shapes of a model's tensors, experts stacked where a name of that form is among those given."""
+"""Shapes of a model's tensors, experts stacked where a name has that form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def fitted(folder: Path, weights: WeightFiles, rules: NameRules, slots: Slots) -
         )
     if best.faults:
         raise _no_fit(folder, best)
-    notices = [f"{len(best.unread):,} tensors are not used, the first is {best.unread[0]}"] if best.unread else []
+    notices = [f"{len(best.unread):,} tensors are not used, the first one is {best.unread[0]}"] if best.unread else []
     return Fit(
         tensors=best.tensors,
         form=_form(best, weights.tensors),
@@ -192,10 +192,11 @@ def _no_fit(folder: Path, best: _FittedNames) -> CheckpointError:
     listed = [line for title, names in kinds.items() for line in _listed(title, names, most)]
     return CheckpointError(
         "model.tensors",
-        f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(wrong)} mis-shaped, of {len(slots)}",
+        f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(wrong)} with the wrong shape, "
+        f"of {len(slots)}",
         where=str(folder),
-        why="\n".join([f"no known naming fits; the closest are the {best.naming.name}:", *listed]),
-        fix="use config.json and weights of one and the same checkpoint",
+        why="\n".join([f"no known naming scheme matches; the closest are the {best.naming.name}:", *listed]),
+        fix="use config.json and weights of one checkpoint",
     )
 
 

@@ -61,12 +61,12 @@ class DirectFile:
     def _read(self, name: str, begin: int, end: int, shape: tuple[int, ...]) -> Tensor:
         dtype = DTYPES.get(self._tensors[name].dtype)
         if dtype is None or torch.Size(shape).numel() * dtype.itemsize != end - begin:
-            raise broken(self._path, f"{name} has other bytes than its shape and dtype ask for")
+            raise broken(self._path, f"the size of {name} does not match its shape and dtype")
         content = bytearray(end - begin)
         with self._path.open("rb") as file:
             file.seek(self._data + begin)
             if file.readinto(content) != len(content):
-                raise broken(self._path, f"{name} ends early", is_cut=True)
+                raise broken(self._path, f"{name} is truncated", is_cut=True)
         return torch.frombuffer(content, dtype=dtype).view(shape) if content else torch.empty(shape, dtype=dtype)
 
 

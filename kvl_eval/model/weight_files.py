@@ -112,7 +112,7 @@ def require_once(first: Mapping[str, StoredTensor], second: Mapping[str, StoredT
         "model.duplicate",
         f"{twice[0]}{more} in two files, {one.name} and {other.name}",
         where=str(one.parent),
-        why="without an index nothing says which of the two is meant",
+        why="without an index it is not clear which of the two to use",
         fix="move one set of weight files to another folder",
     )
 
@@ -149,9 +149,9 @@ def _indexed(folder: Path, beside: list[Path]) -> WeightFiles:
         more = f" (and {len(elsewhere) - 1:,} more)" if len(elsewhere) > 1 else ""
         raise CheckpointError(
             "model.index",
-            f"{INDEX} places {elsewhere[0]}{more} in {places[elsewhere[0]]}, which does not hold it; another file does",
+            f"{INDEX} lists {elsewhere[0]}{more} in {places[elsewhere[0]]}, but another file contains it",
             where=str(folder),
-            fix="use the index and the weight files of one and the same export",
+            fix="use the index and the weight files of one export",
         )
     unplaced = [name for file, own in headers.items() for name in own if places.get(name) != file]
     notices = [f"{len(unplaced):,} tensors are not in the index and are not used: {unplaced[0]}"] if unplaced else []
@@ -167,12 +167,14 @@ def _places(index: Path) -> dict[str, str]:
     except DecodeError as error:
         raise _bad_index(index, error.message) from None
     if not all(name.endswith(".safetensors") and Path(name).name == name for name in places.values()):
-        raise _bad_index(index, "a file that it names is no safetensors file of this folder")
+        raise _bad_index(index, "it names a file that is not a safetensors file of this folder")
     return places
 
 
 def _bad_index(index: Path, why: str) -> CheckpointError:
-    return CheckpointError("model.index", f"{INDEX} has no usable weight_map", where=str(index), why=why)
+    return CheckpointError(
+        "model.index", f"{INDEX} has no usable weight_map", where=str(index), why=why, fix="download it again"
+    )
 
 
 def _refuse_stale(folder: Path, places: Mapping[str, str], beside: Iterable[Path]) -> None:
@@ -183,8 +185,7 @@ def _refuse_stale(folder: Path, places: Mapping[str, str], beside: Iterable[Path
         names = ", ".join(path.name for path in others[:NAMED])
         raise CheckpointError(
             "model.index",
-            f"{INDEX} names files that are not there, while {names} holds all {len(places):,} tensors: "
-            "the index is stale",
+            f"{INDEX} names missing files, while {names} contains all {len(places):,} tensors: the index is stale",
             where=str(folder),
             fix=f"remove {INDEX}",
         )
@@ -196,7 +197,7 @@ def _no_weights(folder: Path) -> CheckpointError:
         "model.pickle" if pickled else "model.no_weights",
         f"no safetensors files, only {', '.join(pickled[:3])}" if pickled else "no safetensors files",
         where=str(folder),
-        why="pickled weights can run code when they are opened and are never read" if pickled else None,
+        why="pickled weights can run code and are not read" if pickled else None,
         fix="use a checkpoint in safetensors format",
     )
 
@@ -220,18 +221,18 @@ def _header_of(path: Path, size: int, _: tuple[int, int]) -> TensorHeader:
         text = file.read(length) if 2 <= length <= min(MAX_HEADER, size - 8) else b""
     if not 2 <= length <= min(MAX_HEADER, size - 8):
         is_cut = size < 8 or 2 <= length <= MAX_HEADER
-        raise broken(path, f"the header claims {length} bytes, the file has {size}", is_cut=is_cut)
+        raise broken(path, f"the header has {length} bytes, the file {size}", is_cut=is_cut)
     try:
         header = read_json(text)
     except DecodeError as error:
         raise broken(path, error.message) from None
     if not isinstance(header, dict):
-        raise broken(path, "the header is no JSON object")
+        raise broken(path, "the header is not a JSON object")
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     tensors = tuple(_tensor(name, entry, path) for name, entry in entries.items())
     needed, room = max((tensor.end for tensor in tensors), default=0), size - 8 - length
     if needed > room:
-        raise broken(path, f"its header claims {needed:,} bytes of data, the file has {room:,}", is_cut=True)
+        raise broken(path, f"its header describes {needed:,} bytes of data, the file has {room:,}", is_cut=True)
     return TensorHeader(text=json.dumps(header, sort_keys=True), tensors=tensors)
 
 
@@ -247,10 +248,10 @@ def _tensor(name: str, entry: object, path: Path) -> StoredTensor:
 
 
 def broken(path: Path, why: str, *, is_cut: bool = False) -> CheckpointError:
-    """The error of a file that is no safetensors file; `is_cut`: it is shorter than its own header says."""
+    """The error of a file that is not a safetensors file; `is_cut`: it is shorter than its own header says."""
     return CheckpointError(
         "model.safetensors",
-        f"{path.name} is not a readable safetensors file",
+        f"{path.name} is not a valid safetensors file",
         where=str(path),
         why=why,
         fix="download the file again" if is_cut else "use another copy of the file",

@@ -66,9 +66,9 @@ class Blueprint(Generic[Module]):
         if expected > count + SPARE:
             raise CheckpointError(
                 "model.tensors",
-                f"config.json describes {expected:,} tensors, the weight files hold {count:,}",
+                f"config.json describes {expected:,} tensors, but the weight files contain {count:,}",
                 where=str(folder),
-                fix="use config.json and weights of one and the same checkpoint",
+                fix="use config.json and weights of one checkpoint",
             )
 
     def on_meta(self) -> Module:
@@ -202,8 +202,8 @@ def checked_weights(blueprint: Blueprint[Module], folder: Path) -> str:
     parameters = sum(group.count * group.size for group in blueprint.groups)
     is_small = parameters <= SMALL
     count = check_tensors(blueprint.on_meta(), folder, check_finite=is_small, rules=blueprint.rules)
-    names = "names and shapes as config.json says" if form is None else f"named in another form ({form})"
-    finite = "all finite" if is_small else "values not looked at"
+    names = "names and shapes match config.json" if form is None else f"in another naming scheme ({form})"
+    finite = "all finite" if is_small else "values not checked"
     return f"{count:,} tensors, {parameters:,} parameters, {names}, {finite}"
 
 
@@ -231,7 +231,7 @@ def _require_equal(folder: Path, head: OpenTensor, table: OpenTensor) -> None:
             "model.tied_head",
             f"{head.tensor.name} differs from {table.tensor.name}, though tie_word_embeddings is true",
             where=str(folder),
-            fix="set tie_word_embeddings to false in config.json, or remove the tensor that is not meant",
+            fix="set tie_word_embeddings to false in config.json, or remove the wrong tensor",
         )
 
 
@@ -251,7 +251,7 @@ def materialise(model: Module, device: torch.device) -> Module:
             "model.memory",
             f"not enough memory on {device}: the weights need {needed / GIB:,.1f} GiB, which cannot be allocated",
             why=str(error).splitlines()[0],
-            fix="free memory, choose a smaller --dtype, or use another machine",
+            fix="free some memory, use a smaller --dtype or another machine",
         ) from None
 
 
@@ -268,9 +268,9 @@ def _require_finite(folder: Path, name: str, tensor: Tensor) -> None:
     if not bool(tensor.isfinite().all()):
         raise CheckpointError(
             "model.weights_nan",
-            f"{name} holds NaN or infinite values",
+            f"{name} contains NaN or infinite values",
             where=str(folder),
-            fix="use another copy of the checkpoint, or train it anew",
+            fix="use another copy of the checkpoint, or train it again",
         )
 
 
@@ -280,11 +280,9 @@ def torch_dtype(dtype: torch.dtype | str | None, own: str, device: torch.device)
         dtype = "float32" if device.type == "cpu" else own
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise CheckpointError("model.dtype", f"dtype {name} is not supported", why=f"accepted: {', '.join(DTYPES)}")
+        raise CheckpointError("model.dtype", f"dtype {name} is not supported", fix=f"use one of {', '.join(DTYPES)}")
     if name == "float64" and device.type == "mps":
-        raise CheckpointError(
-            "model.dtype", "device mps computes nothing in float64", fix="use --device cpu or float32"
-        )
+        raise CheckpointError("model.dtype", "mps does not support float64", fix="use --device cpu or float32")
     return DTYPES[name]
 
 

@@ -161,7 +161,7 @@ class Command:
         text:      paragraphs of its help.
         examples:  lines of its help.
         arguments: positional values.
-        shows:     options that `--help` shows; None: all that are neither hidden nor, in `run`, advanced.
+        shows:     options that `--help` shows; None: all but hidden and, in `run`, advanced ones.
         aliases:   further names, shown nowhere.
         continues: whether options that are not given stay as a run folder stores them.
     """

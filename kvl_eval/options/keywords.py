@@ -12,11 +12,11 @@ Texts = str | Sequence[str]
 class RunOptions(TypedDict, total=False):
     """Options of `kvl-eval run`; values may also be the texts that the flags take. None: not given.
 
-    `prompt_text` is the text itself, where `prompt_file` names a file. `max_download` is in bytes.
+    `prompt_text` is the text itself, where `prompt_file` names a file. `max_download` is in bytes. `backend` is a
+    parameter of its own, which may also be an object.
     """
 
     model_args: Texts | Mapping[str, str | int | float | bool | None] | None
-    backend: Literal["auto", "local", "vllm", "ray"] | None
     device: str | None
     dtype: str | None
     batch_size: int | str | None

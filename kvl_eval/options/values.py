@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 
-from kvl_eval.errors import ConfigError, UsageError
+from kvl_eval.errors import ConfigError
 from kvl_eval.options.base import Option, Scope, ValueKind
 from kvl_eval.options.limit import sample_limit
 
@@ -37,7 +37,8 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, Scalar]:
     for item in [part for text in texts for part in _parts(text) if part.strip()]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise UsageError("usage.value", f"{option} must be KEY=VALUE, got {item!r}")
+            message = f"{option} must be KEY=VALUE, got {item!r}"
+            raise ConfigError("usage.value", message, fix=f"{option} KEY=VALUE,KEY=VALUE")
         values[key.strip().replace("-", "_")] = scalar(value.strip())
     return values
 
@@ -88,7 +89,7 @@ def batch_size(value: object) -> int | None:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
         message = f'--batch-size must be "auto" or a positive integer, got {value!r}'
-        raise ConfigError("config.batch_size", message)
+        raise ConfigError("config.batch_size", message, fix="--batch-size auto")
     return int(number)
 
 
@@ -97,7 +98,7 @@ def failures(value: object) -> object:
     number = scalar(value) if isinstance(value, str) else value
     if not isinstance(number, Real) or isinstance(number, bool):
         message = f"--fail-on-error must be a number or a share below 1, got {value!r}"
-        raise ConfigError("config.fail_on_error", message)
+        raise ConfigError("config.fail_on_error", message, fix="use for example 10 or 0.05")
     return number
 
 
@@ -106,7 +107,8 @@ def file_text(name: object) -> str:
     try:
         return Path(str(name)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.prompt_file", f"cannot read --prompt-file {name}", why=str(error)) from error
+        message, fix = f"cannot read --prompt-file {name}", "use a text file in UTF-8"
+        raise ConfigError("config.prompt_file", message, why=str(error), fix=fix) from error
 
 
 def arguments(value: object) -> Mapping[str, object]:
@@ -138,7 +140,7 @@ def checked(option: Option, value: object) -> object:
         return READERS[option.name](value)
     if option.scope is Scope.TASK and isinstance(value, Mapping):
         return {task: checked(option, item) for task, item in value.items()}
-    if option.repeatable:
+    if option.repeatable and isinstance(value, str | list | tuple | Mapping):
         return value
     if option.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
         return _number(option, value)

@@ -1,4 +1,4 @@
-"""Published figures of Kimi-VL and its comparison systems, each with the place it was printed in.
+"""Published results of Kimi-VL and its comparison systems, each with its source.
 
 `reference_scores.csv` holds them, `README.md` explains its columns and which of two disagreeing figures is shown.
 Values are fractions of their unit's maximum here; `printed` keeps the text of the source.
@@ -33,7 +33,7 @@ TABLES = {
     "niah_table2": "report, Table 2",
     "independent": "independent figure",
 }
-MEAN_NOTE = "the published figure is the mean of "  # a result alone is a part of it
+MEAN_NOTE = "the published result is the mean of "  # a result alone is a part of it
 LEADERBOARD_SYSTEMS = (
     "gpt-4o",
     "gpt-4o-mini",
@@ -46,12 +46,12 @@ LEADERBOARD_SYSTEMS = (
     "kimi-vl-a3b-thinking",
     "kimi-vl-a3b-thinking-2506",
 )
-"""Systems whose figures stand beside every benchmark, in the order of their columns."""
+"""Systems that are shown for every benchmark, in the order of their columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceScore:
-    """One published figure.
+    """One published result.
 
     Attributes:
         value:      fraction of the unit's maximum: `printed` / 100 for percent, / 1000 for points.
@@ -93,7 +93,7 @@ class ReferenceScore:
 
 
 def load() -> list[ReferenceScore]:
-    """All published figures, in the file's order. Raises DataError for a row that cannot be read."""
+    """All published results, in the file's order. Raises DataError for a row that cannot be read."""
     return list(_load())
 
 
@@ -104,7 +104,9 @@ def published(reference: Reference, system: str | None = None, table: str | None
     unless `reference.setting` asks for it. Raises UsageError for a table that does not exist.
     """
     if table is not None and table not in TABLES:
-        raise UsageError("usage.table", f"there is no table {table!r} of published figures", why=", ".join(TABLES))
+        raise UsageError(
+            "usage.table", f"unknown table {table!r} of published results", fix=f"use one of {', '.join(TABLES)}"
+        )
     return [
         score
         for score in _load()
@@ -117,7 +119,7 @@ def published(reference: Reference, system: str | None = None, table: str | None
 
 
 def kimi_value(reference: Reference | None, system: str | None, budget: int | None = None) -> ReferenceScore | None:
-    """The published figure of `system` (`ModelFamily.published`) that a run is compared with, or None.
+    """The published result of `system` (`ModelFamily.published`) that a run is compared with, or None.
 
     A run with a thinking budget is compared with the point of Figure 13 at that budget alone.
     """
@@ -181,7 +183,10 @@ def _score(row: dict[str, str], where: str) -> ReferenceScore:
         texts = {name: text for name, text in row.items() if name not in ("value", *flags)}
         return ReferenceScore(**texts, **flags, printed=printed, value=float(printed) / MAXIMUM[unit])  # type: ignore[arg-type]
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError("references.row", "a published figure cannot be read", where=where, why=repr(error)) from error
+        fix = "install kvl-eval again"
+        raise DataError(
+            "references.row", "invalid row of published results", where=where, why=repr(error), fix=fix
+        ) from error
 
 
 @cache

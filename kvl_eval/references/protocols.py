@@ -20,7 +20,7 @@ LEADERBOARDS = (
     "mathllm/MATH-V",
     "mayubo2333/MMLongBench-Doc",
 )
-"""Repositories in which a benchmark's authors list results, scored with their own script."""
+"""Repositories in which the authors of a benchmark list results, scored with their own script."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from kvl_eval.decode import Json, encode
 from kvl_eval.flags import meaning
 from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
+from kvl_eval.reports.pace import Pace
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
 from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
 from kvl_eval.store.answers import answer_of
@@ -124,8 +125,13 @@ def write_browser(runs: Sequence[ReportRun], out: OutputFolder, thumbnails: Thum
     for old in folder.glob("*.js"):
         old.unlink()
     chunks, names = Chunks(out), Names()
+    images = [entry.sample.media for run in runs for entry in run.folder.plan()]
+    pace = Pace(len(images), sum(images))
     rows = [
-        row for run in runs for task in task_names([run]) for row in _task_rows(run, task, chunks, names, thumbnails)
+        row
+        for run in runs
+        for task in task_names([run])
+        for row in _task_rows(run, task, chunks, names, thumbnails, pace)
     ]
     chunks.flush()
     _mark_flips(rows, {names.known.get(name) for name in UNANSWERED})
@@ -140,7 +146,9 @@ def write_browser(runs: Sequence[ReportRun], out: OutputFolder, thumbnails: Thum
     return len(rows)
 
 
-def _task_rows(run: ReportRun, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails) -> list[IndexRow]:
+def _task_rows(
+    run: ReportRun, task: str, chunks: Chunks, names: Names, thumbnails: Thumbnails, pace: Pace
+) -> list[IndexRow]:
     """Index rows of one task of one run in plan order; its samples go to `chunks` in the order they were answered."""
     plan = {entry.key: _slim(entry) for entry in run.folder.plan(task)}
     scores = {protocol: _scores(run, task, protocol) for protocol in _protocols(run, task)}
@@ -152,6 +160,7 @@ def _task_rows(run: ReportRun, task: str, chunks: Chunks, names: Names, thumbnai
             stored = thumbnails.store(record, run.folder.path / "report" / "media")
             place = chunks.add(_sample(run, entry, record, ours, stored))
             rows[record.key] = _index_row(run, entry, record, next(iter(ours.values()), None), place, names)
+            pace.step(entry.sample.media)
     for key, entry in plan.items():
         if key not in rows:
             place = chunks.add(_pending(run, entry, {}))
@@ -262,7 +271,7 @@ def _facts(record: Record, *, is_unclosed: bool) -> dict[str, str]:
         "worker": record.worker,
         "ended_at": record.ended_at,
     }
-    marks = {"thought": "closed by force"} if record.budget_forced else {}
+    marks = {"thought": "closed at the budget"} if record.budget_forced else {}
     marks |= {"repeat": f"{record.repeat}"} if record.repeat != 0 else {}
     marks |= {"attempt": f"{record.attempt}"} if record.attempt != 1 else {}
     marks |= {"thought": "never closed"} if is_unclosed else {}
@@ -316,8 +325,8 @@ def _more(media: Sequence[MediaInfo], count: int) -> list[str]:
     if count == len(media):
         return []
     kinds = {medium.kind for medium in media}
-    what = f"{kinds.pop()}s" if len(kinds) == 1 else "pictures"
-    return [text(f"{len(media)} {what} were seen, {count} are shown"), text(", ".join(map(_place, media)))]
+    what = f"{kinds.pop()}s" if len(kinds) == 1 else "images"
+    return [text(f"{len(media)} {what} seen, {count} shown"), text(", ".join(map(_place, media)))]
 
 
 def _place(medium: MediaInfo) -> str:

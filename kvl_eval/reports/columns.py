@@ -10,8 +10,8 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.runs import task_of
 from kvl_eval.store.result_records import ResultRow
 
-Place = Literal["terminal", "markdown"]
-EVERYWHERE: tuple[Place, ...] = ("terminal", "markdown")
+TableForm = Literal["terminal", "markdown"]
+EVERYWHERE: tuple[TableForm, ...] = ("terminal", "markdown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Column:
     title: str
     text: Callable[[ResultRow], str]
     numeric: bool = False
-    where: tuple[Place, ...] = EVERYWHERE
+    where: tuple[TableForm, ...] = EVERYWHERE
     always: bool = True
 
 
@@ -83,12 +83,12 @@ EMPTY = {"no_answer": "0.0%", "failed": "0"}
 """{column that is shown: what its cells say where there is nothing to count}."""
 
 
-def filled(place: Place, rows: Sequence[ResultRow]) -> list[Column]:
+def filled(form: TableForm, rows: Sequence[ResultRow]) -> list[Column]:
     """The columns of a table of these results: those that some row fills."""
     return [
         column
         for column in COLUMNS
-        if place in column.where and (column.always or any(column.text(row) for row in rows))
+        if form in column.where and (column.always or any(column.text(row) for row in rows))
     ]
 
 

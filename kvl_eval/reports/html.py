@@ -24,6 +24,7 @@ from kvl_eval.reports.browser import write_browser
 from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
+from kvl_eval.reports.flagged import FlaggedAnswers, flagged
 from kvl_eval.reports.leaderboard import leaderboard
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
@@ -33,7 +34,7 @@ from kvl_eval.reports.runs import ReportRun, shown_rows, task_names, task_of
 from kvl_eval.reports.table import ProtocolFlip, short
 from kvl_eval.reports.task_view import Sections, TaskSection
 from kvl_eval.reports.thumbnails import Thumbnails
-from kvl_eval.reports.warnings import FEW, FlaggedAnswers, flagged, row_notes, warning_lines, warnings_of
+from kvl_eval.reports.warnings import FEW, row_notes, warning_lines, warnings_of
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.result_records import PublishedRow, ResultRow
 
@@ -141,9 +142,9 @@ class ResultTexts:
     """One result as pages print it.
 
     Attributes:
-        reference: the published figure as a fraction, where it is drawn beside the score: only where comparable.
-        source:    where the published figure stands.
-        spoken:    score, interval and published figure, in words.
+        reference: the published result as a fraction, where it is drawn beside the score: only where comparable.
+        source:    where the published result comes from.
+        spoken:    score, interval and published result, in words.
     """
 
     name: str
@@ -251,7 +252,7 @@ def _index(runs: Sequence[ReportRun], include_demo: bool, notices: Sequence[str]
         "cautions": [*warning_lines(warnings_of(runs), FEW), *notices],
         "links": {one.line: _filter_link(one, flag=meaning(one.flag)) for one in flagged(runs)},
         "results": results,
-        "result_sources": list(dict.fromkeys(f"{one.name}: published figure of {one.source}" for one in texts)),
+        "result_sources": list(dict.fromkeys(f"{one.name}: published result of {one.source}" for one in texts)),
         "board": board,
         "groups": [(group, list(rows)) for group, rows in groupby(board.rows, key=lambda row: row.group)],
     }

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from kvl_eval.printable import whole
-
-RESULTS_DIR = "KVL_EVAL_RESULTS_DIR"
+from kvl_eval.store.run_names import default_results_dir, run_names
 
 
 def run_argument(path: Path) -> str:
     """What commands call a run folder: `latest` if it is the newest of the default results folder, else its path."""
-    default = Path(os.environ.get(RESULTS_DIR) or "results")
-    if path.parent.resolve() != default.resolve():
-        return str(path)
-    runs = [folder.name for folder in default.iterdir() if (folder / "run.json").is_file()]
-    return "latest" if path.name == max(runs, default="") else str(path)
+    default = Path(default_results_dir())
+    is_newest = path.parent.resolve() == default.resolve() and run_names(default)[:1] == [path.name]
+    return "latest" if is_newest else str(path)
 
 
 def labelled(label: str, text: object) -> str:

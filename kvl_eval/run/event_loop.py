@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -16,18 +17,35 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    found: list[T] = []
-    failed: list[BaseException] = []
+    results: list[T] = []
+    failures: list[BaseException] = []
+    finished = threading.Event()  # an interrupted `join` takes the thread for ended
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def watched() -> T:
+        running.append((asyncio.get_running_loop(), cast("asyncio.Task[Any]", asyncio.current_task())))
+        return await work
 
     def body() -> None:
         try:
-            found.append(asyncio.run(work))
+            results.append(asyncio.run(watched()))
         except BaseException as error:  # handed to the caller's thread below
-            failed.append(error)
+            failures.append(error)
+        finally:
+            finished.set()
 
-    thread = threading.Thread(target=body, name="kvl-eval run")
+    context = contextvars.copy_context()  # by which a notebook knows the cell that its output belongs to
+    thread = threading.Thread(target=context.run, args=(body,), name="kvl-eval run")
     thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return found[0]
+    try:
+        finished.wait()
+    except BaseException:  # KeyboardInterrupt: the work is not left running behind the caller
+        for loop, task in running:
+            loop.call_soon_threadsafe(task.cancel)
+        finished.wait()
+        raise
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]

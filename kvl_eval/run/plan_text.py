@@ -95,9 +95,10 @@ def _samples(task: TaskPlan, _: Plan) -> str:
 
 
 def _media(task: TaskPlan, _: Plan) -> str:
-    """Frames of a video or pages of a document per sample, where the task has any and the backend can tell."""
+    """`16 frames`, `2 to 20 pages`: of the first samples with videos or documents, where the backend can tell."""
     counts = [size.pictures for size in task.sizes]
-    return f"{_span(counts)} frames or pages" if any(counts) else ""
+    unit = {"video": "frames", "document": "pages"}.get(task.task.modality, "images")
+    return f"{_span(counts)} {unit}" if any(counts) else ""
 
 
 def _prompt(task: TaskPlan, plan: Plan) -> str:
@@ -174,7 +175,7 @@ def plan_notes(plan: Plan) -> list[PlanNote]:
     notes += [PlanNote("warning", notice) for notice in omission_notices(omitted_fields(plan))]
     notes += [PlanNote("warning", text) for task in plan.tasks for text in _overfull(task)]
     notes += [PlanNote("note", text) for text in (*_family(plan.config), *_backend(plan), *_server(plan.config))]
-    return notes + [PlanNote("note", text) for text in _memory_notes(plan.memory)]
+    return notes + [PlanNote("note", text) for text in memory_notes(plan.memory)]
 
 
 def _task_note(text: str) -> PlanNote:
@@ -221,7 +222,8 @@ def _server(config: RunConfig) -> Iterator[str]:
         yield f"requests go to {Origin.of(server.base_url)}, {key}"
 
 
-def _memory_notes(need: MemoryNeed | None) -> Iterator[str]:
+def memory_notes(need: MemoryNeed | None) -> Iterator[str]:
+    """What to know of memory before the run: too little for the longest prompts, weights that are packed first."""
     if need is None:
         return
     if need.weights + need.context * need.token > need.free and need.weights >= LARGE:

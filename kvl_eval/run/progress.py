@@ -9,18 +9,17 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO, cast
 
 from rich.cells import cell_len
 
 from kvl_eval.decode import Json
 from kvl_eval.printable import cut_middle, printable, visible
+from kvl_eval.run.steady_stream import Steady
 from kvl_eval.scorers.statistics import wilson
 
 if TYPE_CHECKING:
     from rich.live import Live
-
-T = TypeVar("T")
 
 TERMINAL_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -106,47 +105,6 @@ class Notices(Silent):
     def notice(self, text: str) -> None:
         """One line, or several."""
         self._lines.notice(text)
-
-
-class Steady:
-    """A stream whose reader may close it: what is written then is dropped, without an error.
-
-    rich would end the process there, and point standard output elsewhere.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._gone = False
-
-    def write(self, text: str) -> int:
-        """Write, or pretend to."""
-        return self._try(lambda: self._stream.write(text)) or len(text)
-
-    def flush(self) -> None:
-        """Flush, or pretend to."""
-        self._try(self._stream.flush)
-
-    def isatty(self) -> bool:
-        """As the stream says."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """As the stream says."""
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:
-        """As the stream says."""
-        return self._stream.encoding or "utf-8"
-
-    def _try(self, action: Callable[[], T]) -> T | None:
-        if self._gone:
-            return None
-        try:
-            return action()
-        except (OSError, ValueError):
-            self._gone = True
-            return None
 
 
 class Lines:
@@ -236,7 +194,7 @@ class Terminal:
         if self._live is None:
             Lines(self._stream).notice(text)
         else:
-            self._live.console.print(visible(text), markup=False)
+            self._live.console.print(visible(text), markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the last state on the screen, and the cursor visible."""

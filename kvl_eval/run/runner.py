@@ -21,7 +21,7 @@ from typing import Any
 
 from kvl_eval.backends.base import Backend, Managed, Probing
 from kvl_eval.decode import decode, encode
-from kvl_eval.errors import DataError, StorageError
+from kvl_eval.errors import DataError, KvlEvalError, StorageError
 from kvl_eval.model.kimi_vl.families import FAMILIES, INSTRUCT, OTHER
 from kvl_eval.model.registry import stored_family
 from kvl_eval.run import provenance
@@ -37,7 +37,7 @@ from kvl_eval.run.row_order import in_stored_order
 from kvl_eval.run.same_run import check_offline, check_same
 from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
-from kvl_eval.run.signals import on_signals
+from kvl_eval.run.signals import SignalHandling, on_signals
 from kvl_eval.run.stored_config import config_files
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
@@ -47,6 +47,7 @@ from kvl_eval.store.manifest import AnswerCounts, Code, ModelFacts, Resume
 from kvl_eval.store.names import run_name
 from kvl_eval.store.records import Key
 from kvl_eval.store.result_records import ResultRow, Results
+from kvl_eval.store.results_folder import ResultsFolder
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import write_index
 from kvl_eval.tasks import is_own
@@ -81,12 +82,13 @@ def start_run(
     progress: Progress | None = None,
     *,
     disk: Disk | None = None,
-    handle_signals: bool = False,
+    handle_signals: SignalHandling = False,
 ) -> RunOutcome:
     """Make a run folder and carry out the plan.
 
     With `handle_signals` (main thread only) SIGINT and SIGTERM end the run in order: what is under way gets 5 s,
-    aggregates are written, the second signal stops at once. Without it they are left to the caller.
+    aggregates are written, the second signal stops at once. Without it they are left to the caller. `interrupts` means
+    SIGINT alone, the process living on.
     Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge or server, and what the
     backend raises when it cannot work at all.
     """
@@ -95,20 +97,22 @@ def start_run(
         run_async(backend.probe([task.config.generation for task in plan.tasks]))
     created = datetime.now().astimezone()
     names = [task.name for task in plan.tasks]
-    folder = RunFolder.create(
-        plan.config.output_dir,
-        run_name(created, str(plan.model["name"]), names, plan.fingerprint),
-        manifest_of(plan, created),
-        plan.lines.chunks(),
-        disk,
-        partial(config_files, plan.config),
-    )
+    before, folder = ResultsFolder.of(plan.config.output_dir), None
     try:
+        folder = RunFolder.create(
+            plan.config.output_dir,
+            run_name(created, str(plan.model["name"]), names, plan.fingerprint),
+            manifest_of(plan, created),
+            plan.lines.chunks(),
+            disk,
+            partial(config_files, plan.config),
+        )
         return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
     except BaseException:
-        if folder.is_unanswered:
-            folder.discard()
-            write_index(plan.config.output_dir, disk)
+        if folder is None or folder.is_unanswered:
+            if folder is not None:
+                folder.discard()
+            before.restore()
         raise
 
 
@@ -119,13 +123,13 @@ def resume_run(
     *,
     changes: Mapping[str, Any] | None = None,
     rerun: str | Iterable[str] | None = None,
-    handle_signals: bool = False,
+    handle_signals: SignalHandling = False,
 ) -> RunOutcome:
     """Finish a run with its stored configuration. A finished run stays as it is, and `make` is not called.
 
     Args:
         make:    builds what answers. It is called when all that can be compared without contact has been: until it
-                 comes back nobody is contacted, so it is the place to refuse what the configuration would reach.
+                 returns, no server is contacted, so it is the place to refuse what the configuration would reach.
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
@@ -170,7 +174,7 @@ def _carry_out(
     backend: Backend,
     done: Mapping[str, set[Key]],
     progress: Progress,
-    handle_signals: bool,
+    handle_signals: SignalHandling,
 ) -> RunOutcome:
     session = Session(plan, folder, done, progress)
     own = [task.task for task in plan.tasks]
@@ -228,7 +232,7 @@ def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
 
 
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
-    """Write status, counts and model into the manifest, and the list of runs anew."""
+    """Write status, counts and model into the manifest, and update the list of runs."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
     folder.save(
@@ -263,25 +267,29 @@ def _logged(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         with suppress(StorageError):  # a full disk has been reported already
             folder.log("".join(traceback.format_exception(error)))
+            if not isinstance(error, KvlEvalError):
+                error.add_note(f"kvl-eval: traceback in {folder.path / 'log.txt'}")
             folder.save_status("interrupted")
         raise
 
 
 def complete_run(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
     """A run that lacks no answer, under this configuration: its judge is asked what it was not asked, and scores are
-    made anew where their rules are others. Raises: UsageError `run.busy`.
+    computed again where their rules differ. Raises: UsageError `run.busy`.
     """
     run.folder.lock()
     return _finished(run, config, progress, asks_judge=True)
 
 
 def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_judge: bool) -> RunOutcome:
-    """A run that lacks nothing: what is derived may have to be made anew. Without `asks_judge` it contacts nobody."""
+    """A run that lacks nothing; scores are computed again where needed. Without `asks_judge` no server is contacted."""
     folder = run.folder
     try:
         stored = from_json(dict(folder.manifest.config))
         is_scored = folder.status == "finished" and (folder.path / "results.json").is_file()
-        is_scored = is_scored and _scoring(config) == _scoring(stored) and not any(map(is_own, run.task_names))
+        own = {task.name for task in run.tasks}
+        is_scored = is_scored and _scoring(config) == _scoring(stored)
+        is_scored = is_scored and not any(name in own or is_own(name) for name in run.task_names)
         if (asks_judge and finish_judging(run, config, progress)) or not is_scored:
             save_end(folder, rescore(run, config.protocol, config.score_view), folder.manifest.model)
         if config.compress:

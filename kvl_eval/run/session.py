@@ -78,7 +78,8 @@ class Session:
 
     def _counts(self, task: TaskPlan) -> TaskCounts:
         answers = self.plan.config.repeats * len(task.config.budgets)
-        found = TaskCounts(task.name, task.n * answers, float((task.n + task.media) * answers))
+        name = task.name if task.task.data.table is None else task.task.title
+        found = TaskCounts(name, task.n * answers, float((task.n + task.media) * answers))
         if self._done.get(task.name):
             index = self.folder.index(task.name)
             kept = self._done[task.name]
@@ -183,7 +184,7 @@ class Session:
     # -- answers in ---------------------------------------------------------------------------------------------
 
     def finish(self, key: str, completion: Completion) -> None:
-        """Write down one answer. Raises KvlEvalError `backend.answer` for one that nobody asked for."""
+        """Write down one answer. Raises KvlEvalError `backend.answer` for one that was not asked for."""
         entry = self._in_flight.get(key)
         slot = (completion.repeat, completion.budget)
         if entry is None or slot not in entry.wanted:
@@ -251,7 +252,8 @@ class Session:
         kinds = [kind for kind in self._here if self._here[kind]]
         allowed = self.plan.config.fail_on_error
         if done == failed == FIRST_FAILURES and len(kinds) == 1:
-            self.request_stop(Stop(4, f"the first {FIRST_FAILURES} samples all {kinds[0]}"))
+            reason = kinds[0].removeprefix("failed ")
+            self.request_stop(Stop(4, f"the first {FIRST_FAILURES} samples all failed ({reason})"))
         elif allowed is not None and failed > (allowed * self.plan.requests if 0 < allowed < 1 else allowed):
             self.request_stop(Stop(3, f"{failed} samples failed, more than --fail-on-error {allowed:g} allows"))
 
@@ -291,9 +293,9 @@ class Session:
         """Print that the run is stopping (not from a signal handler, which may interrupt a print)."""
         if self.stop is not None:
             by_hand = self.stop.exit_code == 128 + signal.SIGINT
-            reason = "" if by_hand else f" ({self.stop.reason})"
+            reason = "" if by_hand else f"{self.stop.reason}; "
             hint = "; press Ctrl-C again to stop now" if by_hand else ""
-            self._progress.notice(f"stopping{reason}: finishing the requests in flight (up to {GRACE:.0f} s){hint}")
+            self._progress.notice(f"stopping: {reason}finishing the requests in flight (up to {GRACE:.0f} s){hint}")
 
     def listen(self, event: asyncio.Event) -> None:
         """Set `event` when the run is to stop."""

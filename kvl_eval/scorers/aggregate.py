@@ -79,7 +79,7 @@ def summarise(scored: Sequence[Scored], official: Mapping[str, str] | None = Non
 def mean_of_groups(summary: Summary, field: str, weights: Mapping[str, float] | None = None) -> Summary:
     """The same with another headline: the mean of the means of the category `field`, equal ones unless weighted.
 
-    Weights name groups that are there and add up to 1; a group without one is left out. Without any group the summary
+    Weights name existing groups and add up to 1; a group without one is left out. Without any group the summary
     stays what it is.
     """
     groups = summary.categories.get(field, {})

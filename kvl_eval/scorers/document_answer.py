@@ -1,6 +1,6 @@
 """From a response to the short answer that MMLongBench-Doc compares: a judge's prompt and reply, or the reader.
 
-The official scores need a model that shortens every response. The reader stands in for it; it is told the type of
+The official scores need a model that shortens every response. The reader replaces it; it gets the type of
 gold, which no judge sees.
 Source: mayubo2333/MMLongBench-Doc eval/extract_answer.py and eval/prompt_for_answer_extraction.md @ d73f0dc (the
 instruction and the examples below are this project's own, in the same form).

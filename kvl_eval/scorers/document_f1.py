@@ -100,7 +100,7 @@ def similarity(gold: str, prediction: str) -> float:
 def same_number(gold: Any, prediction: Any, *, percentages: bool = True, close: bool = True) -> bool:
     """Whether two numbers agree after rounding or, with `close`, within 1 %; with `percentages` up to a factor of 100.
 
-    Raises: ValueError, if `gold` is no number; a prediction that is none agrees with nothing.
+    Raises: ValueError, if `gold` is not a number; any other prediction agrees with nothing.
     """
     wanted = float(str(gold).strip().rstrip("%").strip())
     try:

@@ -46,7 +46,7 @@ class WrongFormat(ValueError):
 
 
 PointReader = Callable[[str, ImageSize], PointReading]
-"""(text, size in pixels of the picture as it was sent) -> what it points at. Raises WrongFormat."""
+"""(text, size in pixels of the image as it was sent) -> what it points at. Raises WrongFormat."""
 
 
 def hits(x: float, y: float, box: Box) -> bool:

@@ -124,7 +124,7 @@ def headline_interval(
 ) -> tuple[float, float, str] | None:
     """Interval of the summary's score over these scored questions, whose clusters are given.
 
-    None where there is no score, or where it is neither their mean nor a mean of group means.
+    None where there is no score, or where it is not their mean and not a mean of group means.
     """
     values = [one.score.value for one in scored if one.score.value is not None]
     if summary.score is None or not values:

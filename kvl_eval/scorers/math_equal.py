@@ -173,7 +173,7 @@ class _Parser:
     def _advance(self) -> None:
         match = _TOKEN.match(self._text, self._position)
         if match is None:
-            raise _NoValue("a sign that is no token")
+            raise _NoValue("an unknown sign")
         self._position = match.end()
         written = match["number"] or match["percent"]
         self._number = None if written is None else _exact(written, percent=match["percent"] is not None)

@@ -1,7 +1,7 @@
 """MM-Vet: what a grading model is asked and says, the capability tables of three scripts, and a rule without a model.
 
-The authors' few-shot prompt is their text; this project has its own words in the same form. Whoever wants the authors'
-puts it in a file and names that in the environment variable KVL_EVAL_MMVET_PREFIX; its hash tells them apart.
+The authors' few-shot prompt is their text; this project has its own words in the same form. To use the authors',
+put it in a file and set the environment variable KVL_EVAL_MMVET_PREFIX to its path; its hash is recorded.
 Sources: yuweihao/MM-Vet mm-vet_evaluator.py @ acde843; VLMEvalKit vlmeval/dataset/utils/mmvet.py @ e8e78f0.
 """
 
@@ -55,7 +55,8 @@ def prefix() -> str:
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.judge", f"{VARIABLE} names {name}, which cannot be read", why=str(error)) from None
+        message, fix = f"cannot read the file in {VARIABLE}: {name}", f"correct or unset {VARIABLE}"
+        raise ConfigError("config.judge", message, why=str(error), fix=fix) from None
 
 
 def wording() -> str:

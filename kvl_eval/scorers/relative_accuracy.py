@@ -76,7 +76,7 @@ def as_float(text: str) -> float | None:
 def scanned_number(reply: str) -> float | None:
     """lmms-eval's number: the one that stands first, in digits or in English words; None without any.
 
-    Words join over anything that is no word ("twenty-one"), and over "and"; "a hundred" is 100; `1,200` reads 1.
+    Words join over anything but words ("twenty-one"), and over "and"; "a hundred" is 100; `1,200` reads 1.
     """
     spoken: list[str] = []
     for token in _TOKEN.finditer(reply.lower()):

@@ -69,7 +69,7 @@ def egoschema_letter(reply: str, options: Sequence[str]) -> str | None:
 
 
 def left_out(sample: Sample) -> Score:
-    """A reply without a letter is no question answered: outside numerator and denominator."""
+    """A reply without a letter is not counted: outside numerator and denominator."""
     return Score.not_scored(LEFT_OUT)
 
 

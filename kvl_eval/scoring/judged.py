@@ -46,7 +46,7 @@ class JudgeQuestion:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question with the last word of each judge run; None where nobody asked."""
+    """A question with the last reply of each judge run; None where no judge ran."""
 
     question: JudgeQuestion
     replies: tuple[JudgeReply | None, ...]

@@ -28,7 +28,7 @@ class PlanRows:
             self._reader = None
 
     def row(self, offset: int) -> Mapping[str, Json]:
-        """The row of the sample whose line starts at `offset`, read anew whenever something of it is asked for."""
+        """The row of the sample whose line starts at `offset`, read again for each access."""
         return _PlanRow(self, offset)
 
     def at(self, offset: int) -> Mapping[str, Json]:

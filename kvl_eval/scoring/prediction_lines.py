@@ -36,7 +36,7 @@ def sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | N
     if row is not None or "id" not in line:
         raise DataError(
             "data.field",
-            f"{task.name}: a line needs `row`, an object with the data set's columns, or an `id` to look it up by",
+            f"{task.name}: a line needs `row` (an object with the data set's columns) or `id`",
             where=where,
             why=f"found {', '.join(line) or 'nothing'}",
         )
@@ -44,10 +44,10 @@ def sample_of(task: Task, line: PredictionLine, where: str, find: FindSample | N
     if sample is None:
         raise DataError(
             "data.unknown_id",
-            f"{task.name}: there is no question {str(line['id'])!r}",
+            f"{task.name}: unknown id {str(line['id'])!r}",
             where=where,
             why="the line has no `row`, and the data set has no such id",
-            fix="add `row`, or name the data set with --split, --data-dir or --data-repo",
+            fix="add `row`, or select the data set with --split, --data-dir or --data-repo",
         )
     return sample
 
@@ -59,10 +59,10 @@ def _check_id(line: PredictionLine, row: Mapping[str, object], sample: Sample, w
     if own and name not in {*own, sample.id, sample.question_id} and not sample.id.endswith(f"/{name}"):
         raise DataError(
             "data.field",
-            f"`id` is {name[:80]!r}, the row's own is {own[0][:80]!r}",
+            f"`id` is {name[:80]!r}, but the row's id is {own[0][:80]!r}",
             where=where,
-            why="an answer may have got another question's row",
-            fix="give the line its row's id, or leave `id` out",
+            why="the answer may belong to another sample",
+            fix="use the row's id, or remove `id`",
         )
 
 
@@ -70,8 +70,10 @@ def response_of(line: PredictionLine, where: str) -> str:
     """A line's answer; the empty text where the line has an extraction alone. Raises: DataError `data.field`."""
     other = next((name for name in OTHER_NAMES if name in line), None)
     if other and not {"response", "extraction"} & set(line):
-        why = f"the line has `{other}` in its place"
-        raise DataError("data.field", "there is no `response`", where=where, why=why, fix=f"call `{other}` `response`")
+        why = f"the line has `{other}` instead"
+        raise DataError(
+            "data.field", "there is no `response`", where=where, why=why, fix=f"rename `{other}` to `response`"
+        )
     response = line.get("response", "" if "extraction" in line else None)
     if not isinstance(response, str):
         raise DataError("data.field", "`response` must be text", where=where, why=f"found {str(response)[:60]!r}")

@@ -257,7 +257,11 @@ def read_predictions(
         name = str(line.get("id", sample.id))
         if name in places:
             raise DataError(
-                "data.duplicate", f"{task.name}: id {name!r} appears twice", where=where, why=f"first at {places[name]}"
+                "data.duplicate",
+                f"{task.name}: id {name!r} appears twice",
+                where=where,
+                why=f"first at {places[name]}",
+                fix="remove one of the two lines",
             )
         places[name] = where
         yield Prediction(
@@ -316,7 +320,8 @@ def write_rows(out: Path, result: PredictionScores) -> None:
                     file.write(json.dumps(without_surrogates(line), ensure_ascii=False) + "\n")
         partial.replace(out)
     except OSError as error:
-        raise StorageError("storage.write", f"cannot write {out}", why=error.strerror or str(error)) from None
+        why, fix = error.strerror or str(error), "use another --out"
+        raise StorageError("storage.write", f"cannot write {out}", why=why, fix=fix) from None
 
 
 def _open_for_writing(path: Path, *, packed: bool) -> IO[str]:

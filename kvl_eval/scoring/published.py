@@ -89,9 +89,9 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     if row.blind:
         return "blind run: images were replaced with gray"
     if row.split == "mini":
-        return "the bundled mini split"
+        return "the mini split"
     if row.split != task.published_split:
-        return f"split {row.split}; the published result is of {task.published_split}"
+        return f"split {row.split}; the published result is on {task.published_split}"
     if row.partial:
         return f"partial: {row.partial}"
     data = manifest.data.get(row.task)
@@ -100,7 +100,7 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     declared = task.splits[row.split].rows if row.split in task.splits else None
     total = None if data is None else data.total
     if declared is not None and total is not None and total != declared:
-        return f"the data are not the published {row.split} (rows: {total:,}, expected {declared:,})"
+        return f"the data are not the published {row.split} ({total:,} rows, expected {declared:,})"
     return None if row.complete else "incomplete"
 
 
@@ -109,7 +109,7 @@ def _other_protocol(task: Task, row: ResultRow, figure: ReferenceScore) -> str |
     known = protocol_of(figure)
     if row.thinking == "split" and row.protocol == (known or task.default_protocol):
         return None
-    return "other protocol" if known is None else f"other protocol; the published result is under {known}"
+    return "other protocol" if known is None else f"other protocol; the published result uses {known}"
 
 
 def _part_of_a_mean(task: Task) -> str | None:

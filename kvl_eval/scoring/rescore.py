@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from kvl_eval.errors import DataError, unknown
+from kvl_eval.errors import DataError, UsageError, unknown
 from kvl_eval.scoring.judged import can_be_judged
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.score_run import score_run
+from kvl_eval.scoring.score_run import ScoredRun, score_run
 from kvl_eval.store.names import scores_name
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.store.result_records import ResultRow, Results
@@ -31,39 +31,87 @@ def rescore(
     if folder.problem is None:
         folder.check_plan()
     rows: list[ResultRow] = []
-    for name in run.task_names:
-        run.index(name, strict=strict)
-        task = run.task(name)
-        for rule in _protocols(task, protocol):
-            for judge in judges(run, task, rule, view):
-                scored = score_run(run, task, rule, view, judge)
-                scorer = scores_name(rule, view, None if judge is None else judge.judge)
-                folder.write_scores(name, scorer, scored.version, scored.lines)
-                rows += scored.rows
-    fresh = {row_key(row) for row in rows}
-    older = [row for row in _stored_rows(run) if row_key(row) not in fresh]
-    results = Results(
-        run_id=folder.run_id,
-        created=folder.manifest.created,
-        model=folder.manifest.model,
-        demo=folder.manifest.demo,
-        rows=tuple(_in_plan_order([*older, *rows], run.task_names)),
-    )
+    for task in _scored_tasks(run, protocol, view, strict=strict):
+        folder.write_scores(task.name, task.scorer, task.scored.version, task.scored.lines)
+        rows += task.scored.rows
+    results = _joined(run, rows)
     folder.write_results(results)
     return results
 
 
 def fresh_results(run: RunReader) -> Results:
     """results.json, made first where a run that did not end left none, a damaged one, or one older than its records."""
-    try:
-        stored = run.folder.results()
-    except DataError:
-        stored = None
+    stored = _stored_results(run)
     if stored is not None and run.folder.status == "finished":
         return stored
+    return rescore(run, *_own_scoring(run))
+
+
+def current_results(run: RunReader) -> Results:
+    """What `fresh_results` returns, without writing anything.
+
+    A task that is not known here has the rows that were stored for it, if any.
+    """
+    stored = _stored_results(run)
+    if stored is not None and run.folder.status == "finished":
+        return stored
+    return _joined(
+        run, [row for task in _scored_tasks(run, *_own_scoring(run), skips_unknown=True) for row in task.scored.rows]
+    )
+
+
+class _ScoredTask(NamedTuple):
+    """One task under one protocol and judge; `scorer` is what `scores/` calls them."""
+
+    name: str
+    scorer: str
+    scored: ScoredRun
+
+
+def _scored_tasks(
+    run: RunReader, protocol: str | None, view: ScoreView, *, strict: bool = False, skips_unknown: bool = False
+) -> Iterator[_ScoredTask]:
+    for name in run.task_names:
+        run.index(name, strict=strict)
+        try:
+            task = run.task(name)
+        except UsageError:
+            if skips_unknown:
+                continue
+            raise
+        for rule in _protocols(task, protocol):
+            for judge in judges(run, task, rule, view):
+                scored = score_run(run, task, rule, view, judge)
+                yield _ScoredTask(name, scores_name(rule, view, None if judge is None else judge.judge), scored)
+
+
+def _joined(run: RunReader, rows: Sequence[ResultRow]) -> Results:
+    """Results with these rows, and those of other protocols that results.json holds."""
+    fresh = {row_key(row) for row in rows}
+    stored = _stored_results(run)
+    older = [row for row in (stored.rows if stored else ()) if row_key(row) not in fresh]
+    folder = run.folder
+    return Results(
+        run_id=folder.run_id,
+        created=folder.manifest.created,
+        model=folder.manifest.model,
+        demo=folder.manifest.demo,
+        rows=tuple(_in_plan_order([*older, *rows], run.task_names)),
+    )
+
+
+def _stored_results(run: RunReader) -> Results | None:
+    try:
+        return run.folder.results()
+    except DataError:
+        return None
+
+
+def _own_scoring(run: RunReader) -> tuple[str | None, ScoreView]:
+    """Protocol and view that a run was started with."""
     config = run.folder.manifest.config
     protocol = config.get("protocol")
-    return rescore(run, protocol if isinstance(protocol, str) else None, score_view(config.get("thinking")))
+    return protocol if isinstance(protocol, str) else None, score_view(config.get("thinking"))
 
 
 def judges(run: RunReader, task: Task, protocol: str, view: ScoreView) -> list[JudgeView | None]:
@@ -99,13 +147,6 @@ def _protocols(task: Task, protocol: str | None) -> list[str]:
     if known is None:
         raise unknown("protocol", protocol, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     return [known]
-
-
-def _stored_rows(run: RunReader) -> Iterator[ResultRow]:
-    try:
-        yield from run.folder.results().rows
-    except DataError:
-        return
 
 
 def _in_plan_order(rows: Iterable[ResultRow], tasks: Sequence[str]) -> list[ResultRow]:

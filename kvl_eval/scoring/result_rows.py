@@ -62,7 +62,7 @@ def result_row(
         budget=tally.budget,
         policy=tally.policy,
         protocol=protocol,
-        label=_label(task, protocol, judge),
+        label=result_label(task, protocol, judge),
         judge=judge,
         thinking=stored_view(view),
         n_planned=tally.planned,
@@ -135,7 +135,8 @@ def _settled(tally: Tally) -> list[Scored]:
     ]
 
 
-def _label(task: Task, protocol: str, judge: str | None) -> str:
+def result_label(task: Task, protocol: str, judge: str | None) -> str:
+    """What views print for a protocol of a task, with or without a judge."""
     rule = task.protocols[protocol]
     return (rule.judged if judge is not None else rule.label) or protocol
 
@@ -152,7 +153,7 @@ def _cluster(sample: Sample) -> str:
 def _uncertainty(summary: Summary, known: Sequence[Scored], planned: int) -> _Uncertainty:
     """Bounds, interval and standard errors of the score over questions that have one; of a macro mean over its groups.
 
-    A score that is neither has no interval. Bounds of one that is no plain mean are itself once every question has a
+    Any other score has no interval. Bounds of one other than a plain mean are itself once every question has a
     score, and until then nothing.
     """
     values = [scored.score.value for scored in known if scored.score.value is not None]

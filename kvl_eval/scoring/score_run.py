@@ -1,4 +1,4 @@
-"""Scores of a run as a pure function: `score_run` gives lines and results back, and whoever wants them stored writes.
+"""Scores of a run as a pure function: `score_run` returns lines and results, and the caller stores them.
 
 Memory grows only by what aggregation needs: a sample's row is read again from the plan if an aggregate asks for it.
 """

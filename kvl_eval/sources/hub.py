@@ -21,7 +21,7 @@ from kvl_eval.rows import Row
 from kvl_eval.sources.base import STRICT, Reporter, Source, Tables
 from kvl_eval.sources.local import SUFFIXES, find_files, read_file
 
-CONNECT_SECONDS = 8.0
+CONNECT_SECONDS = 5.0
 
 
 def read_hub(source: Source, split: str, tables: Tables, reporter: Reporter = STRICT) -> Iterator[Row]:

@@ -59,7 +59,7 @@ def _damaged_scores(run: Path, path: Path, line: StoredLine, why: str) -> DataEr
         f"{path.name} is damaged",
         where=f"{path} line {line.number}",
         why=why,
-        fix=f"`kvl-eval score {run}` writes it anew",
+        fix=f"`kvl-eval score {run}` rebuilds it",
     )
 
 

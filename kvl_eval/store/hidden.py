@@ -30,9 +30,9 @@ def hidden_folder(output_dir: Path, name: str) -> Path:
     except OSError as error:
         raise UsageError(
             "output.unusable",
-            f"cannot make a run folder in {output_dir}",
+            f"cannot create a run folder in {output_dir}",
             why=error.strerror or str(error),
-            fix="give another --output-dir",
+            fix="use another --output-dir",
         ) from error
     return path
 

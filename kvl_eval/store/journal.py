@@ -66,10 +66,10 @@ def decode_line(line: bytes) -> dict[str, Json]:
     try:
         fields = json.loads(line[:-_SUFFIX] + b"}")
     except (ValueError, RecursionError) as error:
-        raise DamagedLine("it is no JSON object") from error
+        raise DamagedLine("not a JSON object") from error
     schema = fields.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > LARGEST_SCHEMA:
-        raise DamagedLine(f"its schema is {shown(schema)}, no number of a version")
+        raise DamagedLine(f"its schema is {shown(schema)}, not a version number")
     if schema > SCHEMA:
         raise _other_schema(schema)
     return dict(fields)
@@ -78,20 +78,20 @@ def decode_line(line: bytes) -> dict[str, Json]:
 def check_crc(line: bytes) -> None:
     """Raises DamagedLine unless the checksum of a line is that of its bytes."""
     if line[-_SUFFIX:] != b',"crc":"%08x"}\n' % zlib.crc32(memoryview(line)[:-_SUFFIX]):
-        raise DamagedLine("its checksum does not fit")
+        raise DamagedLine("its checksum does not match")
 
 
 def _other_schema(schema: int) -> InputError:
     if schema == SPENT:
         return InputError(
             "run.schema",
-            f"written by an unreleased kvl-eval: schema {SPENT}, whose records hold a part of their texts; "
-            f"this one reads schema {SCHEMA}",
-            fix="read it with the version that wrote it, or run again",
+            f"written by an unreleased kvl-eval: schema {SPENT} has incomplete records, this version reads schema "
+            f"{SCHEMA}",
+            fix="read it with the version that wrote it, or start a new run",
         )
     return InputError(
         "run.schema",
-        f"written by a newer kvl-eval: schema {schema}, this one reads up to {SCHEMA}",
+        f"written by a newer kvl-eval: schema {schema}, this version reads up to {SCHEMA}",
         fix="update kvl-eval",
     )
 
@@ -130,7 +130,7 @@ def read_lines(path: Path, prefix: bytes = b"") -> Iterator[StoredLine]:
             number += 1
             if not line.endswith(b"\n"):
                 is_long = len(line) > LONGEST_LINE
-                why = f"it has more than {LONGEST_LINE:,} bytes" if is_long else "it has no end"
+                why = f"it has more than {LONGEST_LINE:,} bytes" if is_long else "it is truncated"
                 yield StoredLine(number, offset, None, why, torn=not is_long)
                 return
             if line.startswith(prefix):
@@ -256,8 +256,8 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
         "storage.full" if full else "storage.write",
         f"cannot write {path}: {error.strerror or error}",
         where=f"{path.parent} ({free})",
-        why="what is finished is stored; no further answers are computed",
-        fix="make room, then `kvl-eval resume RUN`" if full else "give a folder you may write to",
+        why="finished answers are saved; the run has stopped",
+        fix="free some space, then run `kvl-eval resume RUN`" if full else "use a folder with write permission",
     )
 
 

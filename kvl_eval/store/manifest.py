@@ -18,7 +18,7 @@ Status = Literal["planned", "running", "interrupted", "finished", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """Who answers. What of it can change an answer stands in `identity.model` once more.
+    """The model. What of it can change an answer is repeated in `identity.model`.
 
     Attributes:
         name:    as the user named it.
@@ -90,7 +90,7 @@ class PlannedData:
         split:       the split's name.
         n:           samples planned.
         total:       samples of the split, where known.
-        media:       pictures, videos and documents in all.
+        media:       images, videos and documents in all.
         fingerprint: over ids, questions, options, gold and media of the samples chosen, all shards.
         partial:     why less than the whole split was planned; null where it was whole.
         other_data:  in what a whole split differs from the published one, as a sentence.
@@ -217,15 +217,15 @@ class Manifest:
         status:             `planned`, `running`, `interrupted` or `finished`; `unknown` where the file is lost.
         created:            local time with offset.
         finished:           local time with offset; null until then.
-        demo:               whether an embedded demo answers.
-        blind:              whether every picture is grey.
+        demo:               whether the model is a demo model.
+        blind:              whether images were replaced with gray ones.
         command:            the command line, secrets hidden.
         config_fingerprint: hash of `identity`.
         identity:           everything that can change an answer.
         selection:          which samples were chosen.
-        config:             everything the run was told, as `run.config` reads it; empty where the file is lost.
+        config:             all options of the run, as `run.config` reads them; empty where the file is lost.
         code:               what ran.
-        model:              who answers.
+        model:              what answers.
         data:               {task: data}, in the plan's order.
         prompt:             {task: prompt}.
         generation:         {task: how answers are produced}.

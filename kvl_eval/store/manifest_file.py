@@ -50,19 +50,19 @@ def read_manifest(path: Path) -> StoredManifest:
         text = read_run_file(path, MANIFEST_LIMITS.size)
         fields = read_json(text, MANIFEST_LIMITS)
     except OSError as error:
-        return _stand_in(path, f"cannot be read ({error.strerror}): where the answers come from is unknown")
+        return _stand_in(path, f"cannot be read ({error.strerror}): the origin of the answers is unknown")
     except DataError as error:
-        return _stand_in(path, f"cannot be read ({error.message}): where the answers come from is unknown")
+        return _stand_in(path, f"cannot be read ({error.message}): the origin of the answers is unknown")
     except DecodeError:
-        return _stand_in(path, "is damaged: where the answers come from is unknown")
+        return _stand_in(path, "is damaged: the origin of the answers is unknown")
     if not isinstance(fields, dict):
-        return _stand_in(path, "holds no manifest: where the answers come from is unknown")
+        return _stand_in(path, "is not a manifest: the origin of the answers is unknown")
     schema = fields.get("schema", SCHEMA)
     if isinstance(schema, int) and schema > SCHEMA:
         raise InputError(
             "run.schema",
             f"{path} was written by a newer kvl-eval",
-            why=f"schema {schema}, this one reads up to {SCHEMA}",
+            why=f"schema {schema}, this version reads up to {SCHEMA}",
             fix="update kvl-eval",
         )
     stated = _SHA_FIELD.search(text)
@@ -72,7 +72,7 @@ def read_manifest(path: Path) -> StoredManifest:
         manifest = decode(Manifest, fields)
     except KvlEvalError as error:  # of a type, or of settings that exclude each other
         return _stand_in(path, f"cannot be read: {error.message}", fields)
-    return StoredManifest(manifest, fields, None if is_whole else f"{path} was changed: its checksum does not fit")
+    return StoredManifest(manifest, fields, None if is_whole else f"{path} was changed: its checksum does not match")
 
 
 def _stand_in(path: Path, problem: str, fields: Mapping[str, Json] | None = None) -> StoredManifest:

@@ -31,8 +31,8 @@ class OutputFolder:
             raise StorageError(
                 "storage.outside",
                 f"{'/'.join(parts)} would be written outside {self.root}",
-                why="names of files come from nowhere else, and links are not followed",
-                fix="give another folder, or take the link away",
+                why="file names are checked, and links are not followed",
+                fix="use another folder or remove the link",
             )
         return path
 

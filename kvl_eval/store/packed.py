@@ -76,18 +76,18 @@ def _read(path: Path, number: int, offset: int) -> tuple[Member, int]:
         file.seek(offset)
         head = file.read(_START)
         if not head.startswith(_HEADER) or len(head) < _START:
-            return Member(number, offset, b"", "it does not begin as a member that kvl-eval wrote"), 0
+            return Member(number, offset, b"", "it does not begin like a member written by kvl-eval"), 0
         length, checksum = struct.unpack("<II", head[len(_HEADER) :])
         body = file.read(max(0, length - _START)) if length <= path.stat().st_size - offset else b""
     if not body or zlib.crc32(body) != checksum:
-        return Member(number, offset, b"", "its checksum does not fit"), 0
+        return Member(number, offset, b"", "its checksum does not match"), 0
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         text = inflate.decompress(body, _LARGEST)
     except zlib.error as error:
         return Member(number, offset, b"", str(error)), 0
     if struct.pack("<II", zlib.crc32(text), len(text) & 0xFFFFFFFF) != inflate.unused_data:
-        return Member(number, offset, b"", "its text is not the one that was written"), 0
+        return Member(number, offset, b"", "its text differs from what was written"), 0
     return Member(number, offset, text), length
 
 

@@ -42,7 +42,7 @@ def plan_entries(path: Path, task: str | None = None) -> Iterator[PlanEntry]:
         except DecodeError as error:
             raise _damaged(path, line, error.message) from error
         if sample is None:
-            raise _damaged(path, line, "the line with the sample's text is not there")
+            raise _damaged(path, line, "the line with the sample's text is missing")
         yield replace(entry, sample=sample)
 
 
@@ -57,7 +57,8 @@ def _lines(path: Path, task: str | None) -> Iterator[StoredLine]:
 
 
 def _damaged(path: Path, line: StoredLine, why: str) -> DataError:
-    return DataError("run.plan", f"{path.name} is damaged", where=f"{path} line {line.number}", why=why)
+    where, fix = f"{path} line {line.number}", "start a new run with --no-resume"
+    return DataError("run.plan", f"{path.name} is damaged", where=where, why=why, fix=fix)
 
 
 def plan_chunks(path: Path) -> Iterator[bytes]:
@@ -67,7 +68,9 @@ def plan_chunks(path: Path) -> Iterator[bytes]:
             while chunk := file.read(1 << 20):
                 yield chunk
     except OSError as error:
-        raise DataError("run.plan", f"cannot read {path}", why=str(error)) from error
+        raise DataError(
+            "run.plan", f"cannot read {path}", why=str(error), fix="start a new run with --no-resume"
+        ) from error
 
 
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -87,7 +90,7 @@ def check_plan_sha256(path: Path, sha256: str | None) -> None:
     if digest.hexdigest() != sha256:
         raise DataError(
             "run.plan",
-            f"{path} was changed after the run began",
-            why="its checksum is not the one in run.json",
+            f"{path} was changed after the start of the run",
+            why="its checksum does not match run.json",
             fix="start a new run with --no-resume",
         )

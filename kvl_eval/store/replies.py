@@ -67,7 +67,7 @@ class Replies:
             try:
                 self._take(decode(JudgeReply, line.fields), line.offset)
             except DecodeError as error:
-                self.damage.append(f"{self.path} line {line.number}: it is no reply: {error.message}")
+                self.damage.append(f"{self.path} line {line.number}: not a reply: {error.message}")
 
     def _take(self, reply: JudgeReply, offset: int) -> None:
         key = ReplyKey(reply.judge, reply.prompt_sha256, reply.run)
@@ -91,7 +91,7 @@ class Replies:
         return key in self._offsets
 
     def reply(self, key: ReplyKey) -> JudgeReply | None:
-        """The last reply of a key; None where nobody asked. Raises DamagedLine where the file changed since."""
+        """The last reply of a key; None where there is none. Raises DamagedLine where the file changed since."""
         if key not in self._offsets:
             return None
         self._reader = self._reader or LineReader(self.path)

@@ -1,4 +1,4 @@
-"""The files of a run folder are opened here: regular ones that lie inside it, whoever made the folder."""
+"""The files of a run folder are opened here: regular ones inside it, wherever the folder comes from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a soc
 def open_run_file(path: Path) -> BinaryIO:
     """A file of a run folder, open for reading; never waits.
 
-    Raises: FileNotFoundError; DataError `run.file` for what is no regular file, or a link that leaves the folder.
+    Raises: FileNotFoundError; DataError `run.file` for anything but a regular file, or a link out of the folder.
     """
     check_inside(path)
     try:
         descriptor = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         if path.is_symlink():
-            raise _odd(path, "it is a link to nothing") from None
+            raise _odd(path, "it is a broken link") from None
         raise
     except OSError as error:
         raise _odd(path, error.strerror or str(error)) from error
@@ -48,13 +48,13 @@ def check_inside(path: Path) -> None:
     root = path.parent.parent if path.parent.name in FOLDERS else path.parent
     real, home = os.path.realpath(path), os.path.realpath(root)
     if os.path.commonpath([real, home]) != home:
-        raise _odd(path, "it is a link that leaves the run folder")
+        raise _odd(path, "it is a link to a place outside the run folder")
 
 
 def _odd(path: Path, why: str) -> DataError:
     return DataError(
         "run.file",
-        f"{path} is no file of the run: {why}",
+        f"{path} is not a file of the run: {why}",
         where=str(path),
-        fix="put the file that was there back, or take this away",
+        fix="restore the original file, or remove this one",
     )

@@ -87,7 +87,7 @@ class RunFolder:
     ) -> RunFolder:
         """A new folder called `name` (or `name-2`, ...), its lock taken.
 
-        Nobody sees it before plan, manifest and `files` lie in it, and a failure leaves nothing behind.
+        It becomes visible once plan, manifest and `files` are in it, and a failure leaves nothing behind.
 
         Args:
             files: (the folder's path) -> further files, {name: content}.
@@ -113,7 +113,8 @@ class RunFolder:
                     folder = RunFolder(path, stored, disk)
                     folder._tell_of_lock(lock)
                     return folder
-            raise UsageError("output.unusable", f"{output_dir} already holds a thousand runs called {name}")
+            message = f"{output_dir} already contains a thousand runs named {name}"
+            raise UsageError("output.unusable", message, fix="use another --output-dir")
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
@@ -131,15 +132,15 @@ class RunFolder:
     def open(path: Path | str, disk: Disk | None = None) -> RunFolder:
         """A run that exists. A missing or damaged manifest is a notice, as long as there are plan or records.
 
-        Raises: DataError `run.missing` if this is no run folder, InputError for a newer schema.
+        Raises: DataError `run.missing` if this is not a run folder, InputError for a newer schema.
         """
         path = Path(path)
         if not any(os.path.exists(path / name) for name in ("run.json", "plan.jsonl", "samples")):
             raise DataError(
                 "run.missing",
-                f"{path} is no run folder",
-                why="it holds neither run.json nor plan.jsonl nor samples/",
-                fix="`kvl-eval list runs` shows those there are",
+                f"not a run folder: {path}",
+                why="it contains no run.json, plan.jsonl or samples/",
+                fix="see `kvl-eval list runs`",
             )
         return RunFolder(path, read_manifest(path / "run.json"), disk or Disk())
 
@@ -154,10 +155,12 @@ class RunFolder:
 
     def _tell_of_lock(self, lock: RunLock) -> None:
         if lock.is_by_file:
-            self.notices.append("the file system cannot lock files; the file `lock` alone keeps other processes away")
+            self.notices.append(
+                "the file system does not support locks; only the file `lock` keeps other processes out"
+            )
         if lock.taken_over is not None:
             left = lock.taken_over
-            self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which is gone")
+            self.notices.append(f"took over the lock of pid {left.pid} on {left.host}, which no longer runs")
 
     def break_lock(self) -> LockHolder | None:
         """Remove a lock that a process of another host left, and say whose it was. Raises UsageError `run.busy`."""
@@ -214,7 +217,7 @@ class RunFolder:
         journal = Journal(self.samples_path(task), self.disk)
         if journal.cut:
             self.notices.append(
-                f"{journal.path.name}: cut off {journal.cut} bytes of a line that a crash left unfinished"
+                f"{journal.path.name}: removed {journal.cut} bytes of a line that a crash left incomplete"
             )
         return journal
 
@@ -233,12 +236,12 @@ class RunFolder:
             try:
                 record = decode(Record, line.fields)
             except DecodeError as error:
-                index.damage.append(f"{line.where}: it is no record: {error.message}")
+                index.damage.append(f"{line.where}: not a record: {error.message}")
                 continue
             self._check_owner(record, task, line.where)
             index.take(record, line)
         if strict and index.damage:
-            raise DataError("run.damaged", f"{len(index.damage)} lines cannot be read", where=index.damage[0])
+            raise DataError("run.damaged", f"{len(index.damage)} damaged lines", where=index.damage[0])
         self._tell(path, index)
         return index
 
@@ -247,24 +250,24 @@ class RunFolder:
         if record.task != task or (ours is not None and theirs != ours):
             raise UsageError(
                 "run.mixed",
-                f"a record of another run or task lies in {self.path}",
+                f"{self.path} contains a record from another run or task",
                 where=where,
                 why=f"task {record.task} → {task}; config_fingerprint {theirs} → {ours}",
-                fix="take that line out; records of different runs are never mixed",
+                fix="remove that line",
             )
 
     def _tell(self, path: Path, index: RecordIndex) -> None:
-        notices = [f"{line}; skipped, so its sample is pending unless answered again" for line in index.damage]
+        notices = [f"{line}; skipped: its sample is pending unless it was answered again" for line in index.damage]
         if index.torn:
-            notices.append(f"{path.name}: the last line was left unfinished by a crash and is ignored")
+            notices.append(f"{path.name}: ignored the last line, which a crash left incomplete")
         if index.duplicates:
-            notices.append(f"{path.name}: {index.duplicates} records were replaced by later ones of the same key")
+            notices.append(f"{path.name}: {index.duplicates} records were superseded by later ones for the same sample")
         self.notices += [notice for notice in notices if notice not in self.notices]
 
     def records(self, task: str, *, strict: bool = False) -> Iterator[Record]:
         """A task's records, each key once, in the order they were finished.
 
-        Raises: DataError `run.damaged`, naming file and field, for one that is no record.
+        Raises: DataError `run.damaged`, naming file and field, for one that is not a record.
         """
         index = self.index(task, strict=strict)
         with self.reader(task, index) as reader:
@@ -328,7 +331,8 @@ class RunFolder:
                 os.fchmod(descriptor, 0o600)
                 handle.write(f"{stamp} {lines}\n")
         except OSError as error:
-            raise StorageError("storage.write", f"cannot write {path}: {error.strerror}") from error
+            fix = "check the permissions of the run folder"
+            raise StorageError("storage.write", f"cannot write {path}: {error.strerror}", fix=fix) from error
 
 
 def _hashing(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

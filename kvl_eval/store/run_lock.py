@@ -69,7 +69,7 @@ class RunLock:
 
 
 def read_lock(folder: Path) -> LockHolder | None:
-    """Who holds a folder, by its lock file; None where there is none, nobody where it cannot be read."""
+    """The holder of a folder, by its lock file; None where there is none, an empty one where it cannot be read."""
     return _holder(folder / "lock")
 
 
@@ -110,7 +110,8 @@ def _guard(folder: Path) -> Iterator[bool]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
-                raise StorageError("storage.lock", f"cannot lock {folder}", why=error.strerror) from error
+                fix = "use a folder on a local disk"
+                raise StorageError("storage.lock", f"cannot lock {folder}", why=error.strerror, fix=fix) from error
             with _guard_file(folder / GUARD):
                 yield False
         else:
@@ -146,9 +147,9 @@ def _guard_file(path: Path) -> Iterator[None]:
 def _busy(folder: Path, holder: LockHolder, path: Path) -> UsageError:
     return UsageError(
         "run.busy",
-        f"another process works on {folder}",
-        where=f"pid {holder.pid} on {holder.host}, since {holder.start}",
-        fix=f"wait for it, or stop it; if it is gone, {_way_out(holder, path)}",
+        "this run is in use by another process",
+        where=f"{folder}: pid {holder.pid} on {holder.host}, since {holder.start}",
+        fix=f"wait for it or stop it; if it no longer runs, {_way_out(holder, path)}",
     )
 
 
@@ -166,7 +167,7 @@ def _identity() -> LockHolder:
 
 
 def _is_elsewhere(holder: LockHolder) -> bool:
-    """Whether a process of another host is the holder: nobody knows here whether it still runs."""
+    """Whether a process of another host is the holder, so that this host cannot know whether it still runs."""
     return holder.pid is not None and holder.pid >= 1 and holder.host != socket.gethostname()
 
 

@@ -124,7 +124,7 @@ class RecordIndex:
         return sorted(self.offsets, key=self.offsets.__getitem__)
 
     def take(self, record: Record, line: SampleLine) -> None:
-        """Take in a record; an equal line in both files, as a kill while compressing leaves it, is no duplicate."""
+        """Take in a record; an equal line in both files, as a kill while compressing leaves it, is not a duplicate."""
         key = record.key
         if line.place.file == 0:
             self._packed[key] = line.digest
@@ -177,7 +177,7 @@ class TaskRecords:
             return decode(Record, self._reader.at(self._index.offsets[key]))
         except (DecodeError, DamagedLine) as error:
             why = error.message if isinstance(error, DecodeError) else str(error)
-            raise DataError("run.damaged", f"{key} is no record", where=str(self._path), why=why) from error
+            raise DataError("run.damaged", f"{key} is not a record", where=str(self._path), why=why) from error
 
     def close(self) -> None:
         """Let go of the files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -185,7 +186,7 @@ def _unknown_task(name: str) -> UsageError:
     """The error of an unknown task: the command that other harnesses' names stand for here, else what is similar."""
     listing = "kvl-eval list tasks"
     for task in TASKS.values():
-        for other in getattr(task, "other_names", ()):
+        for other in task.other_names:
             if folded(other.name) == folded(name):
                 split = f" (split {other.split})" if other.split else ""
                 error = unknown("task", name, [task.name], listing)
@@ -246,8 +247,11 @@ def _loaded(load: Callable[[], object], name: str, bad: Callable[[ConfigError], 
 
 def _not_loaded(name: str, error: BaseException) -> ConfigError:
     """The error of a task file that raises: its last line in `name`, and the last line of the exception."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == name else lines[-1] if lines else None
+    file = os.path.abspath(name)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in (name, file)]
+    line = lines[-1] if lines else None
+    if isinstance(error, SyntaxError) and error.filename in (name, file):
+        line = error.lineno
     return ConfigError(
         "config.include",
         f"cannot load {name}",
@@ -257,9 +261,9 @@ def _not_loaded(name: str, error: BaseException) -> ConfigError:
     )
 
 
-def _add(offered: object, where: str) -> None:
-    own = offered if isinstance(offered, Task) else getattr(offered, "TASK", None)
-    several = getattr(offered, "TASKS", ())
+def _add(module: object, where: str) -> None:
+    own = module if isinstance(module, Task) else getattr(module, "TASK", None)
+    several = getattr(module, "TASKS", ())
     listed = [task for task in several if isinstance(task, Task)] if isinstance(several, Iterable) else []
     tasks = [own] if isinstance(own, Task) else listed
     if not tasks:

@@ -1,1 +1,1 @@
-"""Looking at a run in a browser, also while it goes on: a report folder and its progress, served on 127.0.0.1 only."""
+"""Shows a run in a browser, also while it is in progress: a report folder and its progress, on 127.0.0.1 only."""

@@ -114,7 +114,7 @@ class _TaskState:
 
 
 class LiveRun:
-    """A run that may be going on. `state()` may be called from several threads."""
+    """A run that may be in progress. `state()` may be called from several threads."""
 
     def __init__(self, path: Path, lookup: Callable[[str], Task | None] = TASKS.get) -> None:
         folder = RunFolder.open(path)

@@ -51,7 +51,7 @@ State = Callable[[], RunProgress]
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves `root`; `state` gives what `live.json` holds, None where nothing is going on."""
+    """Serves `root`; `state` gives what `live.json` holds, None where no run is in progress."""
 
     daemon_threads = True
 
@@ -63,7 +63,7 @@ class ReportServer(ThreadingHTTPServer):
                 "view.port",
                 f"cannot listen on 127.0.0.1:{port}",
                 why=getattr(error, "strerror", None) or str(error),
-                fix="give another --port, or none for a free one",
+                fix="use another --port, or remove --port to use a free one",
             ) from error
         self.root = root.resolve()
         self.state = state
@@ -92,7 +92,7 @@ class ReportServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is nobody's fault; anything else is a bug and is printed."""
+        """A closed connection is ignored; anything else is a bug and is printed."""
         import sys
 
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _refuse(self) -> None:
-        self._short(HTTPStatus.METHOD_NOT_ALLOWED, "this server only reads", {"Allow": "GET, HEAD"})
+        self._short(HTTPStatus.METHOD_NOT_ALLOWED, "this server is read-only", {"Allow": "GET, HEAD"})
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
 
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         if self.headers.get("Host") not in self.server.hosts:
-            self._short(HTTPStatus.FORBIDDEN, "this address answers only to its own name")
+            self._short(HTTPStatus.FORBIDDEN, "this server answers only under its own address")
             return
         path = urlsplit(self.path).path if self.path.startswith("/") else ""
         if path == "/":
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _state(self, body: bool) -> None:
         if self.server.state is None:
-            self._short(HTTPStatus.NOT_FOUND, "nothing is going on")
+            self._short(HTTPStatus.NOT_FOUND, "no run is in progress")
             return
         content = json.dumps(encode(self.server.state())).encode("ascii")
         self._head(HTTPStatus.OK, TYPES[".json"], len(content))
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: Path | None, body: bool) -> None:
         if path is None:
-            self._short(HTTPStatus.NOT_FOUND, "there is no such page")
+            self._short(HTTPStatus.NOT_FOUND, "no such page")
             return
         with path.open("rb") as file:
             self._head(HTTPStatus.OK, TYPES[path.suffix], path.stat().st_size)

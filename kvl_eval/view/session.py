@@ -22,7 +22,7 @@ class RunView:
     """A server for one run or report, and the thread that writes a run's report when the run is over."""
 
     def __init__(self, path: Path, port: int = 0) -> None:
-        """Start serving. Raises: DataError for what is neither run nor report, UsageError for a port in use."""
+        """Start serving. Raises: DataError for anything but a run or a report, UsageError for a port in use."""
         self._problem = ""
         self._closed = threading.Event()
         self._written = threading.Event()
@@ -44,7 +44,7 @@ class RunView:
 
     @property
     def live(self) -> bool:
-        """Whether a run was going on when this began."""
+        """Whether a run was in progress at the start."""
         return self._live is not None
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class RunView:
                     write_if_old(path)
                     self._written.set()
                 except KvlEvalError as error:  # the page says so; its last state stays
-                    self._problem = plain(f"The report cannot be written: {error.message}")
+                    self._problem = plain(f"cannot write the report: {error.message}")
                 return
 
 
@@ -87,5 +87,5 @@ def newest_run(output_dir: Path) -> Path:
     """The run made last below `output_dir`. Raises: UsageError where there is none."""
     runs = [run for run in list_runs(output_dir) if run.created is not None]
     if not runs:
-        raise UsageError("view.run", f"no runs in {output_dir}", fix="name a run folder, or give --output-dir")
+        raise UsageError("view.run", f"no runs found in {output_dir}", fix="name a run folder, or use --output-dir")
     return Path(runs[-1].path)

@@ -124,7 +124,7 @@ def test_samples_of_one_page_count_together(tmp_path: Path) -> None:
     [one] = compared(a, b, task)["comparisons"]
     assert (one["n"], one["n_clusters"], one["ci_method"]) == (10, 5, "cluster bootstrap")
     assert one["ci95"] == [0.5, 0.5]  # on each page one of two answers is gained
-    assert "trust the interval" in as_text(compared_runs(a, b, task))
+    assert "the interval does not" in as_text(compared_runs(a, b, task))
 
 
 def test_repeats_are_paired_and_count_together(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_stored_scores_of_an_unfinished_run_are_not_trusted(tmp_path: Path) -> N
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     a = run(tmp_path / "a", gold())
     other = run(tmp_path / "b", gold(), tiny(name="other"))
-    with refused(UsageError, "usage.compare", "itself"):
+    with refused(UsageError, "usage.compare", "the same run"):
         compared(a, a)
     with refused(UsageError, "usage.compare", "task"):
         compared(a, other)
@@ -264,10 +264,10 @@ def test_compare_on_the_command_line(tmp_path: Path) -> None:
     assert found["settings"] == ["seed 0 → 1"]
     assert found["comparisons"][0]["n"] == 8
     text = kvl("compare", *runs, "--task", "mathvista", "--protocol", "vlmevalkit", cwd=tmp_path)
-    assert "vlmevalkit against vlmevalkit" in text.stdout
+    assert "vlmevalkit versus vlmevalkit" in text.stdout
     one = kvl("compare", runs[0], "--protocol", "official,vlmevalkit", cwd=tmp_path)
     assert (one.returncode, one.stderr) == (0, "")
-    assert "official against vlmevalkit" in one.stdout
+    assert "official versus vlmevalkit" in one.stdout
     refused = kvl("compare", runs[0], "--protocol", "a,b,c", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error[usage.protocol]")

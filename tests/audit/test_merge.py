@@ -129,8 +129,8 @@ def test_P15_a_dead_shard_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     planned = sum(1 for _ in RunFolder.open(dead).plan())
     outcome, lines = merged([dead, alive], tmp_path / "joined")
     assert lines[0] == (
-        f"shard 1/2  {dead}: 2 of {planned} answers, {planned // 2 - 1} samples lack one; "
-        f"`kvl-eval resume {dead}` finishes it"
+        f"shard 1/2  {dead}: 2 of {planned} answers; {planned // 2 - 1} samples are missing; run `kvl-eval resume "
+        f"{dead}`"
     )
     assert lines[1].endswith("answers")
     assert outcome.exit_code == 3
@@ -177,7 +177,7 @@ def test_overlapping_runs_are_refused_naming_both_and_the_sample(tmp_path: Path)
     error = refused([one, two, again, three], tmp_path / "joined", "merge.overlap")
     assert error.where == f"{two} (shard 2/3) and {again} (shard 2/3)"
     first = next(RunFolder.open(two).plan()).sample_id
-    assert error.message == f"sample {first} of tiny lies in two of the runs"
+    assert error.message == f"sample {first} of tiny is in two of the runs"
 
 
 def test_missing_shards_are_named_with_the_number_of_samples(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def killed(output_dir: Path, **options: Any) -> Path:
 def test_a_whole_run_is_proven(options: dict[str, Any], tmp_path: Path) -> None:
     path = finished(tmp_path, **options)
     found = verified(path, strict=True)
-    assert (found.findings, found.exit_code, found.verdict) == ([], 0, "whole")
+    assert (found.findings, found.exit_code, found.verdict) == ([], 0, "complete")
     assert len(found.proven) == 6
     assert found.counts["ok"] == found.counts["planned"] == len(records_of(path))
 
@@ -225,8 +225,8 @@ def test_a_lost_record_costs_none_of_its_trajectory(tmp_path: Path, how: str) ->
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        pytest.param({"config_fingerprint": "0" * 64}, "record.fault", "of another run", id="R4-other-run"),
-        pytest.param({"task": "other"}, "record.fault", "record of task 'other'", id="other-task"),
+        pytest.param({"config_fingerprint": "0" * 64}, "record.fault", "belongs to another run", id="R4-other-run"),
+        pytest.param({"task": "other"}, "record.fault", "belongs to task 'other'", id="other-task"),
         pytest.param({"sample_id": "q/99"}, "record.unplanned", "q/99 is not in the plan", id="unplanned"),
         pytest.param({"repeat": 7}, "record.unplanned", "q/0 repeat 7", id="unplanned-repeat"),
         pytest.param({"answer": None}, "record.damaged", "answer: null, expected text", id="type"),
@@ -257,7 +257,7 @@ def test_a_record_without_a_field(tmp_path: Path) -> None:
     del records[4]["raw_output"]
     write_records(path, records)
     [fault] = [one for one in verified(path).findings if one.code == "record.damaged"]
-    assert fault.what == "it is no record: raw_output is missing, expected text"
+    assert fault.what == "not a record: raw_output is missing, expected text"
     assert fault.where == f"{path / 'samples' / 'tiny.jsonl'} line 5"
 
 
@@ -289,7 +289,7 @@ def test_missing_files(name: str, tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     path = finished(tmp_path)
     write_records(path, [{**record, "schema": 3} for record in records_of(path)])
-    with pytest.raises(InputError, match="schema 3, this one reads up to 1"):
+    with pytest.raises(InputError, match="schema 3, this version reads up to 1"):
         verified(path)
 
 
@@ -364,7 +364,7 @@ def test_D21_changed_samples_are_named(tmp_path: Path) -> None:
         "tiny q/2": "gold, row.answer",
         "tiny q/5": "question, row.question",
         "tiny q/6": "row.hint",
-        "tiny q/9": "gone from the data",
+        "tiny q/9": "removed from the data",
         "tiny q/10": "new in the data",
     }
 
@@ -424,7 +424,7 @@ def test_verify_on_the_command_line(tmp_path: Path) -> None:
     run = json.loads(done.stdout)["folder"]
     whole = kvl("verify", run, cwd=tmp_path)
     assert (whole.returncode, whole.stderr) == (0, "")
-    assert whole.stdout.splitlines()[-1].startswith("whole")
+    assert whole.stdout.splitlines()[-1].startswith("complete")
     flip(tmp_path / run / "samples" / "mathvista.jsonl", 700, 2)
     damaged = kvl("verify", run, "--json", cwd=tmp_path)
     assert damaged.returncode == json.loads(damaged.stdout)["exit_code"] == 4

@@ -274,6 +274,7 @@ def ignoring(asked: Asked) -> Any:
     ("script", "policy", "args", "why"),
     [
         (in_turn(chat("yes")), "cut", {}, "returns no log-probabilities"),
+        (in_turn(chat("yes")), "force", {}, "returns no log-probabilities"),
         (ignoring, "force", {}, "cannot continue a prefilled reply"),
         (
             in_turn(failing(400, "no reasoning config")),
@@ -304,6 +305,7 @@ def test_a_server_without_means_for_budgets_is_refused(
     with pytest.raises(EndpointError) as caught:
         answers(stub, budgeted(2, policy=policy), model_args=args)
     assert caught.value.code == "endpoint.budget" and why in caught.value.render()
+    assert caught.value.message.endswith(f"with --budget-policy {policy}") or "budget of 2" in why or "reasoning" in why
 
 
 def test_tokens_that_do_not_spell_the_text_fail_the_sample(stub: Stub) -> None:
@@ -369,7 +371,7 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     config = resolve("endpoint", "other", tasks, given)
     backend = Endpoint(config.settings)
     plan = plan_run(config, backend)
-    assert "prompt tokens unknown" in plan_text(plan)
+    assert "prompt tokens unknown" in plan_text(plan, details=True)
     outcome = start_run(plan, backend)
     assert outcome.exit_code == 0
     assert [(row.task, row.n_scored) for row in outcome.results.rows[:2]] == [

@@ -15,7 +15,7 @@ from kvl_eval.errors import CheckpointError, ConfigError, KvlEvalError, UsageErr
 from kvl_eval.model import memory
 from kvl_eval.model.memory import GIB
 from kvl_eval.model.weight_files import weight_files
-from kvl_eval.run.plan_text import memory_text
+from kvl_eval.run.plan_text import memory_notes, memory_text
 
 NANO = "kimi-vl-nano"
 
@@ -69,7 +69,7 @@ def test_a_kind_that_nobody_packs_is_refused() -> None:
 
 def test_a_checkpoint_that_is_quantized_already_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "kimi_vl", "quantization_config": {"quant_method": "awq"}}')
-    with pytest.raises(KvlEvalError, match=r"quantised \(AWQ\)"):
+    with pytest.raises(KvlEvalError, match=r"quantized \(AWQ\)"):
         make_backend(str(tmp_path), Settings.of(weights="int4"))
 
 
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_is_quantized_already_is_refused(tmp_path: Path) -> No
         (3.0, {}, ["--dtype bfloat16", "--weights int8", "--weights int4"], []),
         (1.9, {}, ["--weights int8", "--weights int4"], ["--dtype"]),
         (0.1, {}, ["--weights int4 needs"], ["choose"]),
-        (0.1, {"weights": "int4"}, ["free memory"], ["--weights"]),
+        (0.1, {"weights": "int4"}, ["free some memory"], ["--weights"]),
     ],
 )
 def test_what_would_fit_is_named_where_weights_do_not(
@@ -97,9 +97,11 @@ def test_what_would_fit_is_named_where_weights_do_not(
 
 def test_the_plan_says_what_weights_and_cache_need() -> None:
     need = MemoryNeed(device="cpu", weights=10 * GIB, token=31_104, context=131_072, free=12 * GIB)
-    first, second = memory_text(need)
-    assert "weights 10.0 GiB, 12.0 GiB free on cpu" in first
-    assert "30 KiB a token, to 3.8 GiB for 131,072" in first
-    assert "not enough for a prompt of the whole context" in second
+    (line,) = memory_text(need)
+    assert "weights 10.0 GiB, 12.0 GiB free on cpu" in line
+    assert "30 KiB per token, to 3.8 GiB for 131,072" in line
+    (note,) = memory_notes(need)
+    assert note == "not enough memory for a prompt of the whole context: samples with long prompts may fail"
+    assert list(memory_notes(None)) == []
     assert memory_text(None) == []
     assert memory_text(MemoryNeed(device="cpu", weights=9, token=1, context=1, free=12 * GIB)) == []

@@ -55,4 +55,4 @@ def test_a_run_that_no_server_scores_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as found:
         export_run(RunFolder.open(done.path), "submission", tmp_path / "out")
     assert found.value.code == "export.submission"
-    assert "infovqa" in str(found.value.why)
+    assert "infovqa" in str(found.value.fix)

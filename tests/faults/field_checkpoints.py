@@ -148,7 +148,7 @@ def lfs_weights(folder):
     )
 
 
-@form(r"(?i)quantised.*fp8|fp8.*quantised")
+@form(r"(?i)quantized.*fp8|fp8.*quantized")
 def fp8_blocks(folder):
     base(folder, weights=False)
     tensors = dict(WEIGHTS)

@@ -47,7 +47,7 @@ def test_P20_resume_breaks_a_lock_of_another_host_when_it_is_told_to(shell: Shel
     assert (stopped / "lock").read_bytes() == left
     outcome = shell("resume", stopped, "--no-progress", "--break-lock")
     assert outcome.code == 0, outcome.err
-    assert "notice: broke the lock of pid 4321 on node-17" in outcome.err
+    assert "note: broke the lock of pid 4321 on node-17" in outcome.err
     assert not (stopped / "lock").exists()
     assert shell("verify", stopped).code == 0
 

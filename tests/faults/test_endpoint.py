@@ -13,7 +13,7 @@ import pytest
 
 from kvl_eval.backends.chat_client import Gate, retry_after
 from kvl_eval.errors import ConfigError, EndpointError
-from kvl_eval.reports.table import row_notes
+from kvl_eval.reports.warnings import row_notes
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.runner import resume_run
 from kvl_eval.scoring.run_reader import RunReader
@@ -99,10 +99,11 @@ def test_E2_half_as_many_at_once_then_one_more_after_a_round() -> None:
 
 
 def test_E2_what_the_progress_line_shows() -> None:
-    from kvl_eval.run.progress import TaskCounts, progress_line
+    from kvl_eval.run.progress import TaskCounts, progress_lines
 
     counts = TaskCounts("tiny", 10, 10.0, ok=3, server={"retries": 5, "limited": 4, "room": 2})
-    assert "5 retries, 4 for too many requests, 2 at once" in progress_line(counts, 0.0)
+    (line,) = progress_lines([counts], 0.0, 120)
+    assert line.endswith("5 retries (4 rate limited), 2 connections")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,10 @@ def test_E10_another_model_answers(tmp_path: Path, stub: Stub) -> None:
     outcome, _, _ = run(tmp_path, stub.url, n=5)
     [row] = outcome.folder.results().rows
     assert row.answered_by == {"somebody-else": 1}
-    assert "another model than the one asked for answered: somebody-else (1)" in row_notes(row, demo=False)[0]
+    assert (
+        "the server answered with another model than the one asked for: somebody-else (1)"
+        in row_notes(row, demo=False)[0]
+    )
     written = write_report([outcome.folder.path])
     assert "somebody-else" in written[0].read_text()
     check(outcome, 5)

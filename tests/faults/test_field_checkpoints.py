@@ -219,8 +219,8 @@ def pointer(path: Path) -> None:
 
 
 ODD = {
-    "dangling link": (dangling, r"is a link to \.\./blobs/none, which is not there"),
-    "link loop": (looping, "is a link that leads to itself"),
+    "dangling link": (dangling, r"is a broken link to \.\./blobs/none"),
+    "link loop": (looping, "is a link to itself"),
     "folder": (Path.mkdir, "is a folder, expected a file"),
     "FIFO": (os.mkfifo, "is a FIFO, expected a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, expected a file"),
@@ -233,7 +233,7 @@ def test_C19_a_dangling_link_is_named_with_its_target(nano: Path, file: str) -> 
     (nano / file).unlink(missing_ok=True)
     dangling(nano / file)
     is_usable, text = verdict(nano)
-    assert not is_usable and f"{file} is a link to ../blobs/none, which is not there" in text
+    assert not is_usable and f"{file} is a broken link to ../blobs/none" in text
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -288,12 +288,12 @@ def test_C19_only_a_file_that_is_shorter_than_its_header_says_is_to_be_downloade
 @pytest.mark.parametrize(
     ("name", "content", "kind", "fix"),
     [
-        ("Kimi-Q4_K_M.gguf", b"GGUF" + bytes(20), "GGUF is llama.cpp's format", "llama-server"),
-        ("renamed", b"GGUF" + bytes(20), "GGUF is llama.cpp's format", "llama-server"),
-        ("model.safetensors", bytes(20), "is one weight file", "name its folder"),
+        ("Kimi-Q4_K_M.gguf", b"GGUF" + bytes(20), "does not support GGUF", "llama-server"),
+        ("renamed", b"GGUF" + bytes(20), "does not support GGUF", "llama-server"),
+        ("model.safetensors", bytes(20), "is a weight file", "use its folder"),
         ("model.zip", b"PK\x03\x04" + bytes(20), "is a zip archive", "unpack it"),
         ("pytorch_model.bin", b"PK\x03\x04" + bytes(20), "pickled weights", "safetensors"),
-        ("notes.txt", b"text", "is a file, a model is a folder", "name a folder"),
+        ("notes.txt", b"text", "is a file, but a model is a folder", "use a folder"),
     ],
 )
 def test_C27_a_path_to_a_file_is_named_for_what_the_file_is(
@@ -534,8 +534,8 @@ def test_C20_without_settings_in_either_file_a_sentence_says_where_to_get_them(
     if rest is not None:
         (nano / "processor_config.json").write_text(json.dumps(rest))
     is_usable, text = judged_alike(nano, capsys)
-    assert not is_usable and "the image processor's settings are missing" in text
-    assert "copy preprocessor_config.json from the model this one was tuned from" in text
+    assert not is_usable and "the settings of the image processor are missing" in text
+    assert "copy preprocessor_config.json from the base model" in text
 
 
 def other_writer(values: dict[str, Any], form: str) -> dict[str, int]:
@@ -578,7 +578,7 @@ def test_C21_without_its_vocabulary_a_sentence_says_where_to_get_it(
     (nano / "tokenizer.json").write_text("{}")
     is_usable, text = judged_alike(nano, capsys)
     assert not is_usable and "tiktoken.model is missing" in text
-    assert "copy tiktoken.model from the model this one was tuned from" in text
+    assert "copy tiktoken.model from the base model" in text
 
 
 def test_C25_a_token_that_was_added_is_special_and_never_made_from_text(made: Make) -> None:
@@ -714,13 +714,13 @@ def test_C29_a_field_of_a_wrong_type_is_refused_by_check_and_run(
 def test_K7_headers_are_compared_before_any_module_is_built(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text_config(nano, n_routed_experts=4096, num_hidden_layers=900)
     monkeypatch.setattr(KimiVL, "__init__", lambda *_: pytest.fail("a module was built"))
-    with refused(CheckpointError, "model.tensors", "the weight files hold 180"):
+    with refused(CheckpointError, "model.tensors", "but the weight files contain 180"):
         architecture_of(nano).check_weights(nano)
-    with refused(CheckpointError, "model.tensors", "the weight files hold 180"):
+    with refused(CheckpointError, "model.tensors", "but the weight files contain 180"):
         architecture_of(nano).load(nano)
 
 
-# ---- C22 to C24, C26: adapters, names, tied heads, quantised weights
+# ---- C22 to C24, C26: adapters, names, tied heads, quantized weights
 
 LORA = "language_model.model.layers.0.self_attn.q_proj"
 
@@ -749,7 +749,7 @@ def test_C22_an_adapter_inside_the_weights_is_named_first(
 def test_C22_an_adapter_is_named_whatever_its_configuration_says(made: Make, tmp_path: Path, config: str) -> None:
     folder = shutil.copytree(made("lora_adapter"), tmp_path / "model")
     (folder / "adapter_config.json").write_text(config)
-    assert "LoRA adapter, not a whole model" in verdict(folder)[1]
+    assert "LoRA adapter, not a complete model" in verdict(folder)[1]
 
 
 NAMES = {
@@ -785,8 +785,8 @@ def test_C23_where_no_naming_fits_the_list_says_so_and_is_short(nano: Path) -> N
         tensors[f"x.{name}"] = tensors.pop(name)
     field.write(nano, tensors)
     is_usable, text = verdict(nano)
-    assert not is_usable and "no known naming fits; the closest are the names since transformers 4.52" in text
-    assert "60 tensors missing, 60 unexpected, 0 mis-shaped" in text
+    assert not is_usable and "no known naming scheme matches; the closest are the names since transformers 4.52" in text
+    assert "60 tensors missing, 60 unexpected, 0 with the wrong shape" in text
     assert len(text.splitlines()) < 40 and "download" not in text
 
 
@@ -842,7 +842,7 @@ QUANTIZED = {
 
 @pytest.mark.parametrize("kind", QUANTIZED)
 @pytest.mark.parametrize("section", ["", "text_config"])
-def test_C26_a_quantised_checkpoint_is_refused_in_one_sentence(
+def test_C26_a_quantized_checkpoint_is_refused_in_one_sentence(
     nano: Path, kind: str, section: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def add(values: dict[str, Any]) -> None:
@@ -850,7 +850,7 @@ def test_C26_a_quantised_checkpoint_is_refused_in_one_sentence(
 
     edit(nano / "config.json", add)
     is_usable, text = judged_alike(nano, capsys)
-    assert not is_usable and f"this checkpoint is quantised ({kind})" in text
+    assert not is_usable and f"this checkpoint is quantized ({kind})" in text
     assert "--model endpoint" in text and len(text.splitlines()) < 8
 
 
@@ -858,18 +858,18 @@ def test_C26_mlx_is_named(nano: Path, capsys: pytest.CaptureFixture[str]) -> Non
     how = {"group_size": 64, "bits": 4}
     edit(nano / "config.json", lambda values: values.update(quantization=how, quantization_config=how))
     is_usable, text = judged_alike(nano, capsys)
-    assert not is_usable and "quantised (MLX, 4 bits)" in text and "MLX server" in text
+    assert not is_usable and "quantized (MLX, 4 bits)" in text and "MLX server" in text
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn])
-def test_C26_quantised_weights_without_a_word_in_the_configuration_are_seen(
+def test_C26_quantized_weights_without_a_word_in_the_configuration_are_seen(
     nano: Path, dtype: torch.dtype, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"{LORA}.weight"
     field.write(nano, {**field.WEIGHTS, name: field.WEIGHTS[name].to(dtype)})
     is_usable, text = judged_alike(nano, capsys)
-    assert not is_usable and "this checkpoint is quantised (weights of" in text and len(text.splitlines()) < 8
-    with refused(CheckpointError, "model.form", "quantised"):
+    assert not is_usable and "this checkpoint is quantized (weights of" in text and len(text.splitlines()) < 8
+    with refused(CheckpointError, "model.form", "quantized"):
         architecture_of(nano).load(nano)
 
 
@@ -937,7 +937,7 @@ def test_C20_C26_C29_of_qwen_check_and_run_agree(
     assert not judged_alike(folder, capsys)[0]
     (folder / "generation_config.json").write_text("{}")
     edit(folder / "config.json", lambda values: values.update(quantization_config=QUANTIZED["AWQ, 4 bits"]))
-    assert "quantised (AWQ, 4 bits)" in judged_alike(folder, capsys)[1]
+    assert "quantized (AWQ, 4 bits)" in judged_alike(folder, capsys)[1]
 
 
 # ---- C18: attention on devices
@@ -962,7 +962,7 @@ def test_C18_a_device_whose_attention_is_wrong_is_refused_at_load(
     folder = field.NANO if name == "kimi" else qwen("untied")
     architecture_of(folder).load(folder, dtype=dtype)
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", wrong)
-    with refused(CheckpointError, "model.device", "attention is computed wrongly on cpu") as caught:
+    with refused(CheckpointError, "model.device", "attention on cpu") as caught:
         architecture_of(folder).load(folder, dtype=dtype)
     assert dtype in str(caught.value.why) and caught.value.exit_code == 4
 
@@ -980,7 +980,7 @@ def test_C18_attention_that_mixes_up_narrow_values_is_noticed(monkeypatch: pytes
     config = KimiVLConfig.from_folder(field.NANO).text_config
     attention.check_device(config, torch.device("cpu"), torch.float32)
     monkeypatch.setattr(attention, "takes_narrow_values", lambda device: True)
-    with refused(CheckpointError, "model.device", "attention is computed wrongly"):
+    with refused(CheckpointError, "model.device", "attention on cpu gives wrong results"):
         attention.check_device(config, torch.device("cpu"), torch.float32)
 
 

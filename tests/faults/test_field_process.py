@@ -216,7 +216,7 @@ def test_P28_the_second_signal_names_the_folder(tmp_path: Path) -> None:
 
 # Devices
 
-NO_CARD = "finds no such device" if torch.backends.cuda.is_built() else "has no CUDA support"  # as torch was built
+NO_CARD = "does not find this device" if torch.backends.cuda.is_built() else "has no CUDA support"  # as torch was built
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ NO_CARD = "finds no such device" if torch.backends.cuda.is_built() else "has no 
         ("mps", "has no MPS support"),
         ("xpu", "has no XPU support"),
         ("meta", "computes nothing"),
-        ("quantum", "knows no such device"),
+        ("quantum", "does not know this device"),
     ],
 )
 def test_P27_a_device_that_is_not_there(device: str, why: str) -> None:
@@ -284,7 +284,7 @@ def test_P29_list_shows_the_other_tasks(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN["syntax.py"][0])
     done = kvl("list", "tasks", "--include-path", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == len(TASKS)
+    assert len(done.stdout.splitlines()) == len(TASKS) + 2  # a header, and the count
     assert "error[config.include]: cannot load" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -50,7 +50,7 @@ def test_P1_P2_killed_between_and_inside_records(tmp_path: Path, after: int, tor
     assert children.run(lambda: run_tiny(tmp_path / "run", disk=Deadly(after, torn))) == -signal.SIGKILL
     outcome = check_invariants(only_run(tmp_path / "run"), whole=whole)
     assert outcome is not None
-    assert any("cut off" in notice for notice in outcome.folder.notices) == torn
+    assert any("a crash left incomplete" in notice for notice in outcome.folder.notices) == torn
 
 
 @pytest.mark.parametrize("name", ["results.json", "tiny@official-{version}.jsonl"])

@@ -79,7 +79,7 @@ def test_R3_duplicate_records(tmp_path: Path) -> None:
     folder = RunFolder.open(path)
     [row] = rescored(folder, [tiny()])["rows"]
     assert (row["n_ok"], row["n_scored"]) == (10, 10)
-    assert any("2 records were replaced" in notice for notice in folder.notices)
+    assert any("2 records were superseded" in notice for notice in folder.notices)
     check_invariants(path)
 
 

@@ -62,7 +62,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     table = place / "t.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     return [
-        evaluate(tasks=[f"file:{table}"], model="fake", backend=Replies(replies), output_dir=str(place / "runs")).path
+        evaluate(Replies(replies), f"file:{table}", resume=False, output_dir=place / "runs").path
         for replies in (LONE_ANSWERS, {"a": "B", "b": "A"})
     ]
 

@@ -168,7 +168,7 @@ def test_K3_a_configuration_file_sends_no_key(shell: Shell, tmp_path: Path, stub
     check_refused(shell("run", "-C", file, "-o", tmp_path / "out", "--api-key-env", "MY_VAR"), stub)
     confirmed = shell(*shell("run", "-C", file, "-o", tmp_path / "out").fix)
     assert confirmed.code == 0, confirmed.err
-    assert f"server    {Origin.of(stub.url)}, with the key in MY_VAR" in confirmed.err
+    assert f"note: requests go to {Origin.of(stub.url)}, with the key in MY_VAR" in confirmed.err
     assert stub.asked[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -177,7 +177,7 @@ def test_K3_a_configuration_file_may_name_a_server(shell: Shell, tmp_path: Path,
     file.write_text(f"model: endpoint\nbase-url: {stub.url}\n")
     outcome = shell("run", *MINI, "-C", file, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    assert f"server    {Origin.of(stub.url)}, without a key" in outcome.err
+    assert f"note: requests go to {Origin.of(stub.url)}, without a key" in outcome.err
     assert all("authorization" not in asked.headers for asked in stub.asked)
     assert not (tmp_path / "home" / "kvl-eval" / "servers.jsonl").exists(), "what a file names is not remembered"
 
@@ -276,7 +276,7 @@ def test_K1_a_person_at_a_terminal_is_asked(shell: Shell, run: Path, tmp_path: P
     os.close(theirs)
     shown = os.read(ours, 1 << 16).decode().replace("\r\n", "\n")
     os.close(ours)
-    assert "would send the value of MY_VAR there. Continue? [y/N]" in shown
+    assert "would send it the value of MY_VAR. Continue? [y/N]" in shown
     assert bool(stub.paths) is (answer == "y")
     assert ("trust.server" in shown) is (answer != "y")
 
@@ -342,7 +342,7 @@ def test_K1_another_variable_is_not_known(tmp_path: Path) -> None:
 
 def test_K1_a_person_may_say_yes(tmp_path: Path) -> None:
     assert contact().question() == (
-        "this run folder asks for answers from https://evil.example:443 and would send the value of MY_VAR there. "
+        "this run folder asks for answers from https://evil.example:443 and would send it the value of MY_VAR. "
         "Continue?"
     )
     trust(tmp_path, True, records=True).settle([contact()])
@@ -366,7 +366,7 @@ def test_K1_a_list_that_others_may_write_is_not_believed(tmp_path: Path, mode: i
     (tmp_path / "servers.jsonl").chmod(mode)
     with pytest.raises(Exception, match="never named") as caught:
         trust(tmp_path).settle([contact()])
-    assert "others may write" in str(getattr(caught.value, "why", ""))
+    assert "writable by other users" in str(getattr(caught.value, "why", ""))
 
 
 def test_K1_a_list_of_somebody_else_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

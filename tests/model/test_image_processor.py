@@ -78,12 +78,12 @@ def test_without_padding_the_centre_is_cut_out() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 0)])
 def test_pictures_without_content_are_refused(width: int, height: int) -> None:
-    with refused(MediaError, "media.empty", "content"):
+    with refused(MediaError, "media.empty", "is empty"):
         image_size(width, height, CONFIG)
 
 
 def test_a_picture_smaller_than_a_patch_is_refused_where_nothing_is_padded() -> None:
-    with refused(MediaError, "media.empty", "left"):
+    with refused(MediaError, "media.empty", "too small after resizing"):
         image_size(13, 100, PreprocessorConfig(pad_input=False))
 
 

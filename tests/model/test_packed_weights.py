@@ -187,7 +187,7 @@ def test_a_full_disk_is_said_before_anything_is_written(store: Store, monkeypatc
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="packed weights cannot be written to") as caught:
+    with pytest.raises(StorageError, match="cannot write packed weights to") as caught:
         Store(tmp_path / "file").put()
     assert caught.value.code == "storage.write"
 

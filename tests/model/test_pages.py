@@ -141,7 +141,7 @@ def test_a_cut_beyond_what_is_held_is_refused() -> None:
     pool = PagePool(layers=2, width=4, page_size=4)
     pool.extend([table := PageTable()], 3)
     table.length = 3
-    with pytest.raises(ValueError, match="holds 3 tokens"):
+    with pytest.raises(ValueError, match="has 3 tokens"):
         pool.truncate(table, 4)
     with pytest.raises(ValueError, match="1 pages are in use"):
         pool.drop()

@@ -203,13 +203,13 @@ def test_prompts_of_different_length_prefill_together(golden: Path, model: KimiV
 
 def test_wrong_numbers_of_images_are_refused(model: KimiVL, inputs: dict[str, Inputs]) -> None:
     two, one = inputs["two_images"], inputs["one_image"]
-    with pytest.raises(PromptError, match="20 image tokens, the images give 12"):
+    with pytest.raises(PromptError, match="20 image tokens, but the images give 12"):
         model(two["input_ids"], one["pixel_values"], one["image_grid_hws"])
-    with pytest.raises(PromptError, match="12 image tokens, the images give 0"):
+    with pytest.raises(PromptError, match="12 image tokens, but the images give 0"):
         model(one["input_ids"])
-    with pytest.raises(PromptError, match="0 image tokens, the images give 12"):
+    with pytest.raises(PromptError, match="0 image tokens, but the images give 12"):
         model(inputs["text_only"]["input_ids"], one["pixel_values"], one["image_grid_hws"])
-    with pytest.raises(PromptError, match="without image_grid_hws"):
+    with pytest.raises(PromptError, match="needs image_grid_hws"):
         model(one["input_ids"], one["pixel_values"])
 
 

@@ -104,7 +104,7 @@ def test_pictures_and_placeholders_must_be_equally_many(
     processor: KimiVLProcessor, slots: int, given_images: int
 ) -> None:
     images = [Image.new("RGB", (28, 28))] * given_images
-    message = f"places for {slots} images, {given_images} were given"
+    message = f"{slots} image parts, but there are {given_images} images"
     with pytest.raises(PromptError, match=message):
         processor(images=images, text="<|media_pad|>" * slots)
     parts = [{"type": "image", "image": "x"}] * slots

@@ -56,7 +56,7 @@ def test_other_errors_of_a_file_are_still_the_files(tiny: Path, monkeypatch: pyt
         raise RuntimeError("invalid header")
 
     monkeypatch.setattr(tensor_reader, "safe_open", refuse)
-    with pytest.raises(CheckpointError, match="is not a readable safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a valid safetensors file"):
         KimiVL.from_pretrained(tiny)
 
 
@@ -64,5 +64,5 @@ def test_shapes_that_contradict_the_bytes_are_refused(tmp_path: Path) -> None:
     header = json.dumps({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}).encode()
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+    with pytest.raises(CheckpointError, match="not a valid safetensors file"):
         DirectFile(path).get_tensor("a")

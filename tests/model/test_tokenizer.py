@@ -101,7 +101,7 @@ def test_bytes_of_single_tokens_feed_a_growing_text(tokenizer: KimiTokenizer) ->
 def test_ids_outside_the_vocabulary_are_refused(tokenizer: KimiTokenizer) -> None:
     assert tokenizer.decode([769]) == "<|reserved_token_769|>"
     for token in (770, 10**9, -1):
-        with pytest.raises(PromptError, match=f"no token {token}"):
+        with pytest.raises(PromptError, match=f"unknown token id {token}"):
             tokenizer.decode([token])
 
 

@@ -166,7 +166,7 @@ def test_no_tensor_grows_with_the_square_of_all_patches(model: KimiVL) -> None:
         ([(3, 4)], 12, "3 x 4"),
         ([(0, 4)], 0, "0 x 4"),
         ([(514, 2)], 1028, "514 x 2"),
-        ([(4, 4)], 15, "describes 16 patches, pixel_values has 15"),
+        ([(4, 4)], 15, "describes 16 patches, but pixel_values has 15"),
         ([], 0, "describes 0 patches"),
     ],
 )

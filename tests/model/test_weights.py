@@ -167,7 +167,7 @@ def test_missing_unexpected_and_misshaped_tensors_are_listed_together(copy: Path
     extra = {"language_model.model.layers.9.extra.weight": SHARDS[0]}
     change_json(copy / INDEX, lambda index: index["weight_map"].update(extra))
     error = refused(copy)
-    assert "1 tensors missing, 1 unexpected, 1 mis-shaped" in error.message
+    assert "1 tensors missing, 1 unexpected, 1 with the wrong shape" in error.message
     text = error.render()
     assert "missing: language_model.model.layers.1.mlp.experts.3.up_proj.weight [40, 64]" in text
     assert "unexpected: language_model.model.layers.9.extra.weight [3]" in text
@@ -187,7 +187,7 @@ def test_whole_numbers_are_no_weights(copy: Path) -> None:
         copy / SHARDS[0], lambda t: t.update({"language_model.lm_head.weight": torch.zeros(768, 64, dtype=torch.int8)})
     )
     error = refused(copy)
-    assert "quantised (weights of I8)" in error.message
+    assert "quantized (weights of I8)" in error.message
     assert "language_model.lm_head.weight is I8" in str(error.why)
 
 

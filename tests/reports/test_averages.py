@@ -46,7 +46,7 @@ def test_the_mean_of_both_sets_is_compared(tmp_path: Path) -> None:
 
 def test_one_set_alone_is_not(tmp_path: Path) -> None:
     cell = our_cell(tmp_path, [half("mmmu-pro", 0.40)])
-    assert cell.marks == ("the published figure is the mean of mmmu-pro and mmmu-pro-vision",)
+    assert cell.marks == ("the published result is the mean of mmmu-pro and mmmu-pro-vision",)
     assert (cell.rank, cell.row.score) == (None, 0.40)
 
 

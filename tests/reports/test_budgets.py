@@ -109,8 +109,8 @@ def test_cells_say_what_a_budget_did(tmp_path: Path) -> None:
     [curve] = chart.curves
     assert header_of(curve)[6:9] == ["unclosed", "forced", "thinking tokens"]
     assert [cells_of(curve, row) for row in curve.rows] == [
-        ["0", "1000", "20.0", "[17.0, 23.0]", "", "", "40.0 %", "0.0 %", "0.0", "0.4 %"],
-        ["1000", "1000", "70.0", "[67.0, 73.0]", "70.9", "-0.9 ≈", "20.0 %", "0.0 %", "500.0", "0.4 %"],
+        ["0", "1000", "20.0", "[17.0, 23.0]", "", "", "40.0%", "0.0%", "0.0", "0.4%"],
+        ["1000", "1000", "70.0", "[67.0, 73.0]", "70.9", "-0.9 ≈", "20.0%", "0.0%", "500.0", "0.4%"],
         ["4k", "0/1000", "-", "", "", "", "-", "-", "-", "-"],
     ]
 
@@ -279,9 +279,9 @@ def test_a_demo_is_said_to_be_one_and_gets_no_published_curve(tmp_path: Path) ->
     write_report([make_run(tmp_path, rows=rows, demo=True, model="nano", family="nano")], out)
     page = Page(out / "budgets.html")
     assert "No curve was published for these runs." in page.text
-    assert "embedded demo, not Kimi-VL-A3B" in page.text
+    assert "demo model, not Kimi-VL-A3B" in page.text
     assert "Published:" not in page.text
-    assert "embedded demo, not Kimi-VL-A3B" in budgets_markdown(charts(tmp_path / "run-a"))
+    assert "demo model, not Kimi-VL-A3B" in budgets_markdown(charts(tmp_path / "run-a"))
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

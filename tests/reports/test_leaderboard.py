@@ -88,11 +88,11 @@ def test_budgets_enter_figure_13_at_their_own_point(tmp_path: Path) -> None:
 def test_demo_runs_stay_out_unless_asked_for_and_are_marked_then(tmp_path: Path) -> None:
     runs = open_runs([make_run(tmp_path, demo=True, rows=[make_row(split="mini", reference=None)])])
     text = printed_table("table3", runs)
-    assert "run-a: embedded demo, not Kimi-VL-A3B; left out" in text
+    assert "run-a: demo model, not Kimi-VL-A3B; left out" in text
     assert cell(text, "MathVista", 8) == ""
     row = next(row for row in published_table("table3", runs, include_demo=True).rows if row.label == "MathVista")
     assert row.ours[0] is not None
-    assert row.ours[0].marks == ("embedded demo, not Kimi-VL-A3B",)
+    assert row.ours[0].marks == ("demo model, not Kimi-VL-A3B",)
     assert row.ours[0].rank is None
 
 

@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_is_written_and_names_what_is_odd(run: Path, tmp_path: Path) -> None:
     markdown, index = write_report([run], tmp_path / "out")
     text = markdown.read_text(encoding="utf-8")
-    assert re.search(r"partial, limit 12 of \d+; no rank", text)
+    assert re.search(r"partial run \(12 of \d+ samples\): not ranked", text)
     assert "oom" in text
     assert "budget 1k" in text
     page = (index.parent / "task-mathvista.html").read_text(encoding="utf-8")

@@ -104,9 +104,9 @@ def test_a_whole_clean_run_needs_no_warning(tmp_path: Path) -> None:
             "mathvista: mini split: not compared with published results",
         ),
         (
-            {"reference": {"value": 0.6, "note": "other protocol; the published result is under reader"}},
+            {"reference": {"value": 0.6, "note": "other protocol; the published result uses reader"}},
             "protocol",
-            "mathvista: no Δ: other protocol; the published result is under reader",
+            "mathvista: no Δ: other protocol; the published result uses reader",
         ),
         (
             {"protocol": "vlmevalkit", "label": "vlmevalkit"},
@@ -209,7 +209,7 @@ def test_a_damaged_manifest_is_said(tmp_path: Path) -> None:
     folder = make_run(tmp_path, rows=[CLEAN])
     path = folder / "run.json"
     path.write_text(path.read_text().replace("float32", "float16"))
-    assert any("checksum does not fit" in warning.text for warning in warnings_of(open_runs([folder])))
+    assert any("checksum does not match" in warning.text for warning in warnings_of(open_runs([folder])))
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ def test_data_may_come_from_elsewhere_for_one_task() -> None:
     assert [(task.source.data_dir, task.source.repo) for task in found] == [(Path("/data"), None), (None, "org/second")]
 
 
+def test_a_limit_may_be_a_percentage() -> None:
+    assert [config(limit=limit).limit for limit in ("10%", "0.1", 0.1, "7", 7)] == [0.1, 0.1, 0.1, 7, 7]
+    assert config(limit="100%") == config()
+
+
 @pytest.mark.parametrize(
     ("options", "code", "named"),
     [

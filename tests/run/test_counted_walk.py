@@ -164,7 +164,7 @@ def test_where_a_score_is_shown_an_answer_is_scored_twice(tmp_path: Path, counts
     run(counted(tiny(10), counts), tmp_path, Lines(stream, seconds=0))
     assert set(counts.scores.values()) == {2} and set(counts.prompts.values()) == {2}
     assert counts.splits.total() == 10
-    assert "acc so far" in stream.getvalue()
+    assert " so far " in stream.getvalue()
 
 
 def test_samples_that_cannot_be_put_aside_are_read_again(tmp_path: Path, counts: Counts) -> None:

@@ -215,7 +215,7 @@ def test_S4_an_unusable_judge_is_asked_once(tmp_path: Path, stub: Stub, status: 
     assert len(stub.asked) == 1
     assert [line.status for line in reply_lines(outcome.folder, "tiny")] == ["failed"] * 3
     assert all("go away" in line.message for line in reply_lines(outcome.folder, "tiny"))
-    assert outcome.exit_code == 3 and any("judge cannot be used" in notice for notice in outcome.folder.notices)
+    assert outcome.exit_code == 3 and any("judge cannot be used" in text for _, text in outcome.folder.warnings)
     check_invariants(outcome.folder.path, task, exit_code=3)
 
 

@@ -19,7 +19,9 @@ import pytest
 
 from kvl_eval.backends.base import Backend, Description, Request
 from kvl_eval.backends.fake import FakeBackend
+from kvl_eval.cli.internal import internal_error
 from kvl_eval.errors import CheckpointError, DataError, InputError, KvlEvalError, StorageError, UsageError
+from kvl_eval.reports.warnings import run_warnings
 from kvl_eval.run import session
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import plan_run
@@ -163,6 +165,12 @@ def test_a_planted_key_is_nowhere_in_the_run_folder(tmp_path: Path, monkeypatch:
 # -- failures ---------------------------------------------------------------------------------------------------
 
 
+def warned(outcome: RunOutcome) -> list[str]:
+    """The sentences of the run's warnings, but for one about this checkout."""
+    warnings = run_warnings(outcome.folder, outcome.results)
+    return [str(warning) for warning in warnings if warning.code != "versions"]
+
+
 def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path) -> None:
     outcome = run_tiny(tmp_path, model_args={"answers": "constant:A", "fail": "oom:@q/1+timeout:@q/2+timeout:@q/4"})
     assert outcome.exit_code == 3
@@ -170,7 +178,10 @@ def test_failed_samples_are_counted_by_reason_and_bound_the_score(tmp_path: Path
     assert row.failed == {"oom": 1, "timeout": 2}
     assert (row.n_ok, row.score, row.complete) == (7, 3 / 7, False)
     assert row.bounds == (0.3, 0.6)
-    assert "3 failed (oom 1, timeout 2) of 10" in outcome.message
+    assert warned(outcome) == [
+        "scripted answers: do not compare these scores with published results",
+        "tiny: incomplete: 3 failed of 10 (timeout 2, oom 1); the score lies between 30.0 and 60.0",
+    ]
     counts = AnswerCounts(planned=10, ok=7, failed={"oom": 1, "timeout": 2}, pending=0)
     assert RunFolder.open(outcome.folder.path).manifest.counts == counts
     assert "--rerun failed" in outcome.message
@@ -211,7 +222,7 @@ def test_a_scorer_that_raises_leaves_its_sample_unscored(tmp_path: Path) -> None
     [row] = outcome.results.rows
     assert outcome.exit_code == 3
     assert (row.n_ok, row.n_scored, row.verdicts) == (10, 9, {"correct": 9, "not_scored": 1})
-    assert "1 answered but not scored of 10" in outcome.message
+    assert any("tiny: 1 of 10 replies not scored" in text for text in warned(outcome))
 
 
 def test_twenty_failures_of_one_kind_end_the_run(tmp_path: Path) -> None:
@@ -220,7 +231,10 @@ def test_twenty_failures_of_one_kind_end_the_run(tmp_path: Path) -> None:
     [row] = outcome.results.rows
     assert (row.failed, row.n_pending, row.score, row.ci95) == ({"oom": 20}, 30, None, None)
     assert row.bounds == (0.0, 1.0)
-    assert "\nstopped     the first 20 samples all failed oom\n" in outcome.message
+    assert outcome.message.splitlines()[:2] == [
+        "stopped: the first 20 samples all failed (oom)",
+        "stopped: 20 of 50 answers saved",
+    ]
     check_invariants(outcome.folder.path, resumable=False)  # it would end the same way
 
 
@@ -287,12 +301,14 @@ class Broken(FakeBackend):
 def test_a_backend_that_breaks_leaves_a_run_that_resumes(tmp_path: Path, error: Exception) -> None:
     task, backend = tiny(), Broken(error)
     plan = plan_run(config_of(task, tmp_path), backend, [task])
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         start_run(plan, backend)
     assert backend.closed
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     assert RunFolder.open(path).status == "interrupted"
     assert "Traceback" in (path / "log.txt").read_text()
+    if isinstance(error, RuntimeError):
+        assert internal_error(caught.value).where == f"traceback: {path / 'log.txt'}"
     outcome = resume(path)
     assert (outcome.exit_code, len(record_lines(path))) == (0, 10)
     assert comparable(outcome) == comparable(run_tiny(tmp_path))
@@ -354,7 +370,7 @@ def test_a_full_disk_stops_the_run_at_once_and_resume_completes_it(tmp_path: Pat
     assert caught.value.exit_code == 6
     [path] = [one for one in tmp_path.iterdir() if one.is_dir()]
     outcome = resume(path)
-    assert any("cut off 20 bytes" in notice for notice in outcome.folder.notices)
+    assert any("removed 20 bytes" in notice for notice in outcome.folder.notices)
     assert [record["sample_id"] for record in record_lines(path)] == [f"q/{number}" for number in range(10)]
     assert comparable(outcome) == comparable(run_tiny(tmp_path))
     check_invariants(path)
@@ -499,7 +515,10 @@ def test_another_device_is_a_notice(tmp_path: Path) -> None:
     path = interrupted(tmp_path, 4)
     outcome = resume_run(RunReader.open(path, [tiny()]), lambda config: Elsewhere(config.settings, gold_answer))
     assert outcome.exit_code == 0
-    assert any("device cpu → cuda:0" in notice for notice in outcome.folder.notices)
+    assert (
+        "device",
+        "resumed on another device (cpu → cuda:0): results may differ slightly",
+    ) in outcome.folder.warnings
     assert outcome.folder.manifest.model.device == "cuda:0"
     assert len(outcome.folder.manifest.resumes) == 1
 
@@ -602,7 +621,7 @@ def test_house_d8_why_a_run_stops_is_told_without_blanks_for_columns(tmp_path: P
     backend = FakeBackend(config.settings)
     start_run(plan_run(config, backend, [task]), backend, listening)
     (notice,) = [text for text in listening.notices if "the first 20 samples" in text]
-    assert notice.startswith("stopped: the first 20 samples all failed oom; ")
+    assert notice.startswith("stopping: the first 20 samples all failed (oom); finishing the requests in flight ")
     assert "  " not in notice
 
 
@@ -665,7 +684,7 @@ def test_kill_minus_nine_then_resume(tmp_path: Path, uninterrupted: RunOutcome, 
     outcome = resume(path)
     assert outcome.exit_code == 0
     assert any("took over the lock" in notice for notice in outcome.folder.notices)
-    assert any("cut off" in notice for notice in outcome.folder.notices) == torn
+    assert any("a crash left incomplete" in notice for notice in outcome.folder.notices) == torn
     assert len(record_lines(path)) == 10
     assert {key[0] for key in said(path)} == {f"q/{number}" for number in range(10)}
     assert comparable(outcome) == comparable(uninterrupted)
@@ -701,7 +720,9 @@ def test_one_signal_ends_a_run_in_order(child: Child, tmp_path: Path, number: si
     path = only_run(tmp_path)
     assert code == 128 + number
     assert f"kvl-eval resume {path}" in out
-    assert f"by {number.name}" in err
+    assert ("press Ctrl-C again" in err) if number == signal.SIGINT else (f"stopping: {number.name}; " in err)
+    assert out.splitlines()[-3].startswith("stopped: ") and out.splitlines()[-3].endswith(" of 200 answers saved")
+    assert out.splitlines()[-1] == f"folder:  {path}"
     assert "Traceback" not in err
     assert RunFolder.open(path).manifest.status == "interrupted"
     [row] = json.loads((path / "results.json").read_text())["rows"]
@@ -750,7 +771,7 @@ def test_a_closed_standard_error_ends_nothing(child: Child, tmp_path: Path) -> N
     process = child("run", tmp_path, n=30, model_args={"delay": 0.01})
     assert process.stderr is not None and process.stdout is not None
     process.stderr.close()
-    assert "run folder" in process.stdout.read()
+    assert "folder:  " in process.stdout.read()
     assert process.wait(timeout=60) == 0
     check_invariants(only_run(tmp_path))
 

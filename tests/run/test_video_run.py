@@ -14,7 +14,7 @@ from kvl_eval.backends import make_backend
 from kvl_eval.evaluation import EvaluationResult, evaluate
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
-from kvl_eval.run.plan_text import plan_text
+from kvl_eval.run.plan_text import plan_notes, plan_text
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.records import Record
 from kvl_eval.tasks import get_task
@@ -174,7 +174,7 @@ def test_the_plan_shows_frames_and_tokens_and_what_would_not_fit(
     assert "shrunk to 256 patches" in shown
     assert "would fail" not in shown
     assert "8 frames or pages of 117 tokens" in planned(model, data, tmp_path, frames=8)
-    assert "1 of these 1 fit under no limit" in planned(model, data, tmp_path, frames=64)
+    assert "1 of the first 1 prompts exceeds the context and would fail" in planned(model, data, tmp_path, frames=64)
 
 
 def planned(model: Path, data: dict[str, str], home: Path, frames: int) -> str:
@@ -182,4 +182,5 @@ def planned(model: Path, data: dict[str, str], home: Path, frames: int) -> str:
     options = {"frames": frames, "max_new_tokens": 4, "num_workers": 1, "cache_dir": str(home), "data_dir": data}
     config = resolve(str(model), "instruct", [task], options)
     with closed_after(make_backend(str(model), config.settings)) as backend:
-        return plan_text(plan_run(config, backend))
+        plan = plan_run(config, backend)
+    return "\n".join([*(note.text for note in plan_notes(plan)), plan_text(plan, details=True)])

@@ -169,7 +169,7 @@ def test_all_protocols_show_where_they_differ(tmp_path: Path) -> None:
         pytest.param([{"id": "x", "row": 3, "response": "1"}], "data.field", 1, "row", id="row-is-no-object"),
         pytest.param([{"id": "1"}], "data.field", 1, "None", id="no-response"),
         pytest.param([{"id": "1", "response": 14}], "data.field", 1, "14", id="response-is-a-number"),
-        pytest.param([{**LINES[0], "id": "x"}], "data.field", 1, "another question", id="id-of-another-row"),
+        pytest.param([{**LINES[0], "id": "x"}], "data.field", 1, "another sample", id="id-of-another-row"),
         pytest.param([{"row": LINES[0]["row"], "prediction": "14"}], "data.field", 1, "prediction", id="prediction"),
         pytest.param([{"row": LINES[0]["row"], "output": "14"}], "data.field", 1, "output", id="output"),
         pytest.param([{"row": LINES[0]["row"], "answer": "14"}], "data.field", 1, "answer", id="answer"),
@@ -180,7 +180,7 @@ def test_bad_lines_name_the_place(tmp_path: Path, lines: list[Any], code: str, l
     with pytest.raises(DataError) as caught:
         score(path)
     assert (caught.value.code, caught.value.where) == (code, f"{path}:{line}")
-    assert why in (caught.value.why or "")
+    assert why in f"{caught.value.message} {caught.value.why}"
 
 
 def test_a_bad_row_is_named_and_the_others_are_scored(tmp_path: Path) -> None:

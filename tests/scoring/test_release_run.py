@@ -139,7 +139,7 @@ def test_it_is_verified_whole_once_it_is_scored_again(path: Path) -> None:
     proof = verify(RunReader.open(path))
     assert (proof.exit_code, proof.has("damaged"), proof.has("incomplete")) == (0, False, False)
     assert "results.version" in [finding.code for finding in proof.findings]
-    assert any("equal when scored again" in text for text in proof.proven)
+    assert any("unchanged when rescored" in text for text in proof.proven)
     assert files(path) == before
 
 
@@ -147,7 +147,7 @@ def test_scores_of_an_earlier_version_are_no_damage(path: Path, monkeypatch: pyt
     monkeypatch.setattr("kvl_eval.scoring.score_run.__version__", "0.1.9")
     before = files(path)
     proof = verify(RunReader.open(path))
-    assert proof.verdict == "whole"
+    assert proof.verdict == "complete"
     assert any("scored by kvl-eval 0.1.0" in finding.what for finding in proof.findings)
     rescore(RunReader.open(path), "all")
     rescore(RunReader.open(path), "official", "raw")

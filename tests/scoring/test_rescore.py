@@ -241,10 +241,10 @@ def test_scripted_answers_get_a_reference_but_no_delta(tmp_path: Path) -> None:
     ("changes", "note"),
     [
         ({}, None),
-        ({"demo": True}, "embedded demo, not Kimi-VL-A3B"),
-        ({"blind": True}, "blind: pictures were grey"),
+        ({"demo": True}, "demo model, not Kimi-VL-A3B"),
+        ({"blind": True}, "blind run: images were replaced with gray"),
         ({"data": {"tiny": PlannedData(split="test", partial="limit 20 of 1000")}}, "partial: limit 20 of 1000"),
-        ({"data": {"tiny": PlannedData(split="mini")}}, "the bundled mini split"),
+        ({"data": {"tiny": PlannedData(split="mini")}}, "the mini split"),
     ],
     ids=str,
 )

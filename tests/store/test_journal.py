@@ -54,7 +54,7 @@ def test_every_flipped_bit_is_noticed() -> None:
 def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_bytes(encode_line({"schema": 1}) + encode_line({"schema": 3}))
-    with pytest.raises(InputError, match="schema 3, this one reads up to 1") as caught:
+    with pytest.raises(InputError, match="schema 3, this version reads up to 1") as caught:
         list(read_lines(path))
     assert caught.value.where == f"{path} line 2"
     assert caught.value.exit_code == 4

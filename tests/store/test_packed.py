@@ -148,7 +148,7 @@ def test_R2_a_damaged_member_costs_its_records_and_is_named(tmp_path: Path) -> N
     lost = found[1].text.count(b"\n")
     index = folder.index("t")
     assert len(index.offsets) == 60 - lost
-    assert index.damage == [f"{path} member 2: its checksum does not fit"]
+    assert index.damage == [f"{path} member 2: its checksum does not match"]
     assert [record for record in RECORDS if record.key in index] == list(folder.records("t"))
     append(folder, [record for record in RECORDS if record.key not in index])
     folder.compress(least=0)

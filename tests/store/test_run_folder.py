@@ -126,7 +126,7 @@ def test_the_last_record_of_a_key_counts(tmp_path: Path) -> None:
         ("a", 0, "new"),
         ("a", 1, "4"),
     ]
-    assert any("1 records were replaced" in notice for notice in folder.notices)
+    assert any("1 records were superseded" in notice for notice in folder.notices)
 
 
 def test_a_success_takes_back_an_earlier_failure(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_damaged_lines_are_named_and_skipped_or_refused(tmp_path: Path) -> None:
     index = folder.index("t")
     assert [key.sample_id for key in index.offsets] == ["a"]
     assert index.torn
-    assert index.damage == [f"{folder.samples_path('t')} line 2: its checksum does not fit"]
+    assert index.damage == [f"{folder.samples_path('t')} line 2: its checksum does not match"]
     assert len(folder.notices) == 2
     with pytest.raises(DataError) as caught:
         folder.index("t", strict=True)
@@ -291,7 +291,7 @@ def test_a_lock_whose_process_is_gone_is_taken_over(tmp_path: Path) -> None:
     again = RunFolder.open(folder.path)
     again.lock()
     assert not left.exists() and used.exists()
-    assert again.notices == [f"took over the lock of pid {pid} on {socket.gethostname()}, which is gone"]
+    assert again.notices == [f"took over the lock of pid {pid} on {socket.gethostname()}, which no longer runs"]
 
 
 def test_a_lock_whose_pid_was_given_to_another_process_is_taken_over(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_the_subset_is_never_compared_with_the_published_figure() -> None:
     assert (TASK.default_split, TASK.published_split) == ("subset", "full")
     tally = Tally(budget=None, policy=None, planned=1, ok=1)
     tally.scored.append(Scored(sample=TASK.sample(HUB), score=Score.of(1.0, 3)))
-    for split, note in (("subset", "split subset; the published figure is of full"), ("full", None)):
+    for split, note in (("subset", "split subset; the published result is on full"), ("full", None)):
         manifest = make_manifest(
             model=ModelFacts(family="instruct"), data={"egoschema": make_data(split=split, total=None)}
         )

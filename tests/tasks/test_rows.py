@@ -62,9 +62,9 @@ REFUSED = [
     pytest.param("mmmu", {**COLUMNS, "C": " "}, "option C is missing", id="gap-blank"),
     pytest.param("mmmu", {**MMMU, "options": {"A": "x", "C": "y"}}, "option B is missing", id="gap-in-mapping"),
     pytest.param("mmmu", {**MMMU, "options": []}, "0 options", id="no-options"),
-    pytest.param("mmmu", {**MMMU, "answer": "E"}, "gold 'E' is no option", id="letter-beyond"),
-    pytest.param("mmmu", {**MMMU, "answer": "17"}, "gold '17' is no option", id="text-beyond"),
-    pytest.param("mmmu", {**MMMU, "answer": 1.5}, "gold '1.5' is no option", id="decimals"),
+    pytest.param("mmmu", {**MMMU, "answer": "E"}, "the gold answer 'E' is not an option", id="letter-beyond"),
+    pytest.param("mmmu", {**MMMU, "answer": "17"}, "the gold answer '17' is not an option", id="text-beyond"),
+    pytest.param("mmmu", {**MMMU, "answer": 1.5}, "the gold answer '1.5' is not an option", id="decimals"),
     pytest.param("mmmu", {**MMMU, "question_type": "essay"}, "question_type is 'essay'", id="question-type"),
     pytest.param("ocrbench", {**OCR, "answers": [None, ""]}, "answers is empty", id="empty-answers"),
     pytest.param("ocrbench", {**OCR, "answers": 5}, "answers is 5", id="number-as-answers"),
@@ -209,7 +209,7 @@ def test_check_data_tells_what_is_odd_about_a_row(tmp_path: Path, capsys: pytest
     assert code == 4
     assert "note row 1, id validation_Math_1: two options are '12'" in text
     assert "note row 1, id validation_Math_1: an option has no text" in text
-    assert "BAD row 2, id validation_Math_2: <image 2> has no picture" in text
+    assert "BAD row 2, id validation_Math_2: <image 2> has no image" in text
 
 
 def test_up_to_five_rows_and_their_number_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,4 +274,4 @@ def test_check_data_tells_of_an_id_that_is_not_the_row_s_own(
 ) -> None:
     row = {"index": 1, "id": 5, "question": "Q\nOptions: A: x, B: y", "answer": "B", "image": base64_png()}
     _, text = kvl(capsys, "check", "data", *table(tmp_path, "mmstar", row)[1:])
-    assert "note row 1, id 1: the column `id` holds '5'" in text
+    assert "note row 1, id 1: the column `id` contains '5'" in text

@@ -30,8 +30,8 @@ def check_agreement(tokenizer: KimiTokenizer, config: PreprocessorConfig, model:
                 "model.config",
                 f"{name} is {found}",
                 where=str(folder / "config.json"),
-                why=f"the tokenizer's and preprocessor's files say {expected}",
-                fix="use config.json, preprocessor_config.json and tokenizer files of the same checkpoint",
+                why=f"the tokenizer and preprocessor files say {expected}",
+                fix="use config.json, preprocessor_config.json and tokenizer files of one checkpoint",
             )
 
 
@@ -45,5 +45,5 @@ def _check_added(tokenizer: KimiTokenizer, vocab_size: int, folder: Path) -> Non
             f"special tokens beyond the vocabulary: {', '.join(beyond[:5])}",
             where=str(folder),
             why=f"text_config.vocab_size is {vocab_size}: special ids are {tokenizer.num_base} to {vocab_size - 1}",
-            fix="use the tokenizer's files and the weights of one and the same checkpoint",
+            fix="use the tokenizer files and the weights of one checkpoint",
         )

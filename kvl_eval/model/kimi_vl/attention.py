@@ -8,7 +8,7 @@ and values of the heads are linear maps of the latent, so there are two equal wa
   `expanded_apart` is `expanded` for the chunks of a long prompt.
 
 Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads, L size of a head without rope, R of its rope,
-J = R / 2, D = L + R, V value size, C latent size (`kv_lora_rank`), W = C + R; N pages, P tokens a page, G rows that
+J = R / 2, D = L + R, V value size, C latent size (`kv_lora_rank`), W = C + R; N pages, P tokens per page, G rows that
 share it.
 """
 
@@ -262,7 +262,7 @@ def cached_values(kv_BSW: Tensor, weight_C: Tensor, eps: float, turn_BS2J: Tenso
 
 @region(kernels=1)
 def met_queries(folded_BAC: Tensor, rope_BAR: Tensor, turn_B12J: Tensor, owners_NG: Tensor) -> Tensor:
-    """The queries that meet each page, (N, G, A, W), their rope part rotated; those of nobody are anyone's."""
+    """The queries that meet each page, (N, G, A, W), their rope part rotated; those without an owner are arbitrary."""
     sizes = folded_BAC.shape[-1], rope_BAR.shape[-1]
     rotated_BAR = rotate_apart(rope_BAR, turn_B12J)
     q_BAW = F.pad(folded_BAC, (0, sizes[1])) + F.pad(rotated_BAR, (sizes[0], 0))  # one kernel, as `cat` is not

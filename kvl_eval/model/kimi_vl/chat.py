@@ -90,18 +90,18 @@ def _content(content: object) -> Iterator[Piece]:
         else:
             raise PromptError(
                 "prompt.part",
-                f"a content part of type {part.get('type')!r} has neither an image nor a text",
-                fix="parts are {'type': 'image', ...} or {'type': 'text', 'text': '...'}; a video is a list of images",
+                f"a content part of type {part.get('type')!r} has no image and no text",
+                fix="use {'type': 'image', ...} or {'type': 'text', 'text': '...'}; a video is a list of images",
             )
 
 
 def _parts(content: object) -> Sequence[Mapping[str, object]]:
-    """The parts of content that is no plain text. Raises: PromptError, for content that is no list of parts."""
+    """The parts of content other than plain text. Raises: PromptError, for content that is not a list of parts."""
     if not isinstance(content, list | tuple):
         raise PromptError(
             "prompt.part",
             f"the content of a message is a {type(content).__name__}",
-            fix="give a text or a list of parts",
+            fix="use text or a list of parts",
         )
     return content
 
@@ -121,6 +121,6 @@ def check_slots(slots: int, images: int) -> None:
     if slots != images:
         raise PromptError(
             "prompt.images",
-            f"the prompt has places for {slots} images, {images} were given",
-            fix="give one image for each image part of the messages",
+            f"the prompt has {slots} image parts, but there are {images} images",
+            fix="pass one image per image part of the messages",
         )

@@ -45,7 +45,7 @@ def processor(folder: Path) -> str:
     rule = PreprocessorConfig.from_folder(folder)
     check_agreement(KimiTokenizer.from_folder(folder), rule, KimiVLConfig.from_folder(folder), folder)
     shape = "padded" if rule.pad_input else "cropped"
-    return f"pictures {shape}, shrunk above {rule.in_token_limit:,} patches of {rule.patch_size} pixels"
+    return f"images {shape}, shrunk above {rule.in_token_limit:,} patches of {rule.patch_size} pixels"
 
 
 def template(folder: Path) -> str | CheckWarning:
@@ -59,8 +59,8 @@ def template(folder: Path) -> str | CheckWarning:
         ours = chat.render(probe)
         if ours != theirs:
             why = f"published: {ours!r}\nthis file: {theirs!r}"
-            return CheckWarning("differs from the published one, which is used", why)
-    return f"renders {len(PROBES)} probes as the published one does"
+            return CheckWarning("differs from the published one, which is used in its place", why)
+    return f"renders {len(PROBES)} probes like the published one"
 
 
 CHECKS: Mapping[str, Check] = {

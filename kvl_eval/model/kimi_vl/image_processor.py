@@ -28,22 +28,22 @@ def image_size(width: int, height: int, config: PreprocessorConfig) -> PictureSi
     cols, rows = padded[0] // config.patch_size, padded[1] // config.patch_size
     high, wide = config.merge_kernel_size
     if not rows or not cols:
-        raise MediaError("media.empty", f"nothing is left of a picture of {width} x {height} pixels")
+        raise MediaError("media.empty", f"the image is too small after resizing ({width} x {height} pixels)")
     if cols >= MAX_SIDE or rows >= MAX_SIDE:
         limit = (MAX_SIDE - 1) // wide * wide * config.patch_size
         raise MediaError(
             "media.too_long",
-            f"a picture of {width} x {height} pixels is too long",
+            f"an image of {width} x {height} pixels is too long",
             why=f"Exceed pos emb: sides may have {limit} pixels at most after shrinking to in_token_limit "
             f"{config.in_token_limit}",
-            fix=f"shrink it so that no side is longer than {limit} pixels",
+            fix=f"shrink it to at most {limit} pixels per side",
         )
     return PictureSize(resized, padded, (rows, cols), rows * cols // (high * wide))
 
 
 def _resized_and_padded(width: int, height: int, config: PreprocessorConfig) -> tuple[tuple[int, int], tuple[int, int]]:
     if width < 1 or height < 1:
-        raise MediaError("media.empty", f"a picture of {width} x {height} pixels has no content")
+        raise MediaError("media.empty", f"an image of {width} x {height} pixels is empty")
     patch, (high, wide) = config.patch_size, config.merge_kernel_size
     count = (width // patch) * (height // patch)
     if count > config.in_token_limit:
@@ -71,7 +71,7 @@ def preprocess_image(image: "Image", config: PreprocessorConfig) -> tuple["npt.N
             image = image.resize(size.resized, Resampling.BICUBIC)
         pixels = np.asarray(_fitted(image, size.padded).convert("RGB"))
     except (OSError, SyntaxError) as error:
-        raise MediaError("media.corrupt", "a picture cannot be decoded", why=str(error)) from None
+        raise MediaError("media.corrupt", "an image cannot be decoded", why=str(error)) from None
     (rows, cols), patch = size.grid, config.patch_size
     tiles = pixels.reshape(rows, patch, cols, patch, 3).transpose(0, 2, 4, 1, 3)  # (rows, cols, 3, y, x)
     return np.ascontiguousarray(tiles).reshape(rows * cols, 3, patch, patch), size.grid

@@ -125,7 +125,7 @@ class KimiVL(nn.Module):
         Raises: PromptError, if grids and patches do not fit together.
         """
         if image_grid_hws is None:
-            raise PromptError("image.grid", "pixel_values came without image_grid_hws")
+            raise PromptError("image.grid", "pixel_values needs image_grid_hws")
         grids = grid_pairs(image_grid_hws)
         features, start, first = [], 0, 0
         for end in _bounded_runs([rows * cols for rows, cols in grids], patches_at_once):
@@ -193,8 +193,8 @@ def _check_slots(slots: int, tokens: int) -> None:
     if slots != tokens:
         raise PromptError(
             "image.slots",
-            f"the prompt has {slots} image tokens, the images give {tokens}",
-            fix="build the prompt with the processor, and pass the images of the same call",
+            f"the prompt has {slots} image tokens, but the images give {tokens}",
+            fix="build the prompt with the processor and pass the images of the same call",
         )
 
 

@@ -146,8 +146,8 @@ def _finite(name: str, weight: Tensor) -> Tensor:
     if not bool(torch.isfinite(weight.sum(dtype=torch.float32))):
         raise CheckpointError(
             "model.weights_nan",
-            f"{name} holds NaN or infinite values",
-            fix="use another copy of the checkpoint, or train it anew",
+            f"{name} contains NaN or infinite values",
+            fix="use another copy of the checkpoint, or train it again",
         )
     return weight
 

@@ -67,7 +67,8 @@ def warn_if_template_differs(folder: Path) -> None:
     for ours, theirs in zip(expected, found, strict=True):
         if ours != theirs:
             log.warning(
-                "the chat template in %s differs from the published one, which is used\n  used: %r\n  file: %r",
+                "the chat template in %s differs from the published one, which is used in its place\n  used: %r\n"
+                "  file: %r",
                 folder,
                 ours,
                 theirs,

@@ -115,7 +115,7 @@ class KimiTokenizer:
         return [token for part in _parts(text) for token in encode_one(part)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        """Text of ids; bytes that are no valid UTF-8 become U+FFFD."""
+        """Text of ids; invalid UTF-8 becomes U+FFFD."""
         kept = [i for i in ids if i not in self._special_ids] if skip_special_tokens else ids
         return self.decode_bytes(kept).decode("utf-8", errors="replace")
 
@@ -128,8 +128,10 @@ class KimiTokenizer:
         try:
             return self._encoding.decode_single_token_bytes(token)
         except (KeyError, OverflowError):
-            why = f"ids are 0 to {self.size - 1}"
-            raise PromptError("tokenizer.id", f"there is no token {token}", why=why) from None
+            why = f"token ids are 0 to {self.size - 1}"
+            raise PromptError(
+                "tokenizer.id", f"unknown token id {token}", why=why, fix="use ids of this tokenizer"
+            ) from None
 
     def is_special(self, token: int) -> bool:
         return token in self._special_ids
@@ -214,19 +216,19 @@ def added_tokens(folder: Path) -> dict[int, str]:
     listed have the published ones. Raises: CheckpointError, if a file is missing or broken.
     """
     path = folder / "tokenizer_config.json"
-    values = read_json(path, fix="copy tokenizer_config.json from the model this one was tuned from")
+    values = read_json(path, fix="copy tokenizer_config.json from the base model")
     try:
         file = decode(_TokenizerFile, values)
         if file.added_tokens_decoder:
             return {int(number): token.content for number, token in file.added_tokens_decoder.items()}
     except (DecodeError, ValueError) as error:
         why = error.message if isinstance(error, DecodeError) else str(error)
-        raise _broken("tokenizer_config.json cannot be used", str(path), why) from None
+        raise _broken("tokenizer_config.json is not usable", str(path), why) from None
     path = folder / "added_tokens.json"
     try:
         tokens = {number: name for name, number in decode(dict[str, TokenId], read_json_if_there(path)).items()}
     except DecodeError as error:
-        raise _broken("added_tokens.json cannot be used", str(path), error.message) from None
+        raise _broken("added_tokens.json is not usable", str(path), error.message) from None
     unnumbered = (set(file.listed()) & SPECIAL_OFFSETS.keys()) - set(tokens.values())
     if unnumbered:
         base = len(read_ranks(folder / "tiktoken.model"))
@@ -239,7 +241,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
     Raises: CheckpointError, if the file is missing, empty or broken.
     """
-    fix = "copy tiktoken.model from the model this one was tuned from"
+    fix = "copy tiktoken.model from the base model"
     lines = read_file(path, fix=fix).removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(lines, start=1):
@@ -247,11 +249,13 @@ def read_ranks(path: Path) -> dict[bytes, int]:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except (ValueError, binascii.Error):
-            raise _broken(f"{path.name} is broken", f"{path}, line {number}", "want: base64, a space, a rank") from None
+            raise _broken(
+                f"{path.name} is damaged", f"{path}, line {number}", "expected base64, a space and a rank"
+            ) from None
     if sorted(ranks.values()) != list(range(len(ranks))) or len(ranks) != len(lines):
-        raise _broken(f"{path.name} is broken", str(path), "ranks are not 0, 1, 2, ... without gaps")
+        raise _broken(f"{path.name} is damaged", str(path), "ranks are not 0, 1, 2, ... without gaps")
     if len(ranks) < 256 or any(bytes([value]) not in ranks for value in range(256)):
-        raise _broken(f"{path.name} is broken", str(path), "not every single byte has a rank")
+        raise _broken(f"{path.name} is damaged", str(path), "not every single byte has a rank")
     return ranks
 
 
@@ -278,5 +282,5 @@ def _cut_runs(block: str) -> Iterator[str]:
 
 
 def _broken(message: str, where: str, why: str | None = None) -> CheckpointError:
-    fix = "copy tiktoken.model and tokenizer_config.json from the model this one was tuned from"
+    fix = "copy tiktoken.model and tokenizer_config.json from the base model"
     return CheckpointError("model.tokenizer", message, where=where, why=why, fix=fix)

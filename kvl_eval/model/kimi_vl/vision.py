@@ -191,15 +191,15 @@ def check_grids(grids: Sequence[Grid], num_patches: int, kernel: tuple[int, int]
         if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE) or rows % kernel[0] or cols % kernel[1]:
             raise PromptError(
                 "image.grid",
-                f"a grid of {rows} x {cols} patches cannot be encoded",
+                f"unsupported grid of {rows} x {cols} patches",
                 why=f"sides must be multiples of {kernel[0]} and {kernel[1]} between 1 and {MAX_SIDE}",
             )
     expected = sum(rows * cols for rows, cols in grids)
     if not grids or expected != num_patches:
         raise PromptError(
             "image.patches",
-            f"image_grid_hws describes {expected} patches, pixel_values has {num_patches}",
-            fix="pass pixel_values and image_grid_hws of the same call of the processor",
+            f"image_grid_hws describes {expected} patches, but pixel_values has {num_patches}",
+            fix="pass pixel_values and image_grid_hws from one call of the processor",
         )
 
 

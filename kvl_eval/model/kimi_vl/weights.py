@@ -63,7 +63,10 @@ def load_model(
     values = read_json(folder / "config.json")
     config = KimiVLConfig.from_dict(values)
     if "auto_map" in values:
-        log.info("%s names code of its own (auto_map); it is not run, the bundled implementation is used", folder)
+        log.info(
+            "%s refers to its own code (auto_map); it is not run, the bundled implementation is used in its place",
+            folder,
+        )
     target = torch_device(main_device(device))
     wanted = torch_dtype(dtype, config.torch_dtype, target)
     check_device(config.text_config, target, wanted)

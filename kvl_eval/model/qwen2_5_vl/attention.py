@@ -3,7 +3,7 @@
 The cache keeps W = 2 * K * D values of a token in each layer: the rotated keys of all groups, then their values.
 
 Shapes: B rows, S new tokens, T tokens attended to, H hidden, A heads of size D, K groups of heads that share keys and
-values, R = A / K heads of a group, J = D / 2 rotated pairs; N pages, P tokens a page, G rows that attend to one page.
+values, R = A / K heads of a group, J = D / 2 rotated pairs; N pages, P tokens per page, G rows that attend to one page.
 """
 
 import torch

@@ -91,8 +91,8 @@ def _content(content: object) -> Iterator[Piece]:
         else:
             raise PromptError(
                 "prompt.part",
-                f"a content part of type {part.get('type')!r} has neither an image nor a text",
-                fix="parts are {'type': 'image', ...} or {'type': 'text', 'text': '...'}; a video is a list of images",
+                f"a content part of type {part.get('type')!r} has no image and no text",
+                fix="use {'type': 'image', ...} or {'type': 'text', 'text': '...'}; a video is a list of images",
             )
 
 
@@ -101,6 +101,6 @@ def _check_slots(slots: int, images: int) -> None:
     if slots != images:
         raise PromptError(
             "prompt.images",
-            f"the prompt has places for {slots} images, {images} were given",
-            fix="give one image for each image part of the messages",
+            f"the prompt has {slots} image parts, but there are {images} images",
+            fix="pass one image per image part of the messages",
         )

@@ -41,7 +41,7 @@ def processor(folder: Path) -> str:
     """What becomes of pictures, and whether the files agree."""
     check_folder(folder)
     rule = PictureConfig.from_folder(folder)
-    return f"pictures of {rule.min_pixels:,} to {rule.max_pixels:,} pixels, patches of {rule.patch_size}"
+    return f"images of {rule.min_pixels:,} to {rule.max_pixels:,} pixels, patches of {rule.patch_size}"
 
 
 CHECKS: Mapping[str, Check] = {
@@ -49,5 +49,5 @@ CHECKS: Mapping[str, Check] = {
     "tensors": tensors,
     "tokenizer": tokenizer,
     "processor": processor,
-    "chat template": lambda _: "not looked at; the bundled one is used",
+    "chat template": lambda _: "not checked; the bundled one is used",
 }

@@ -60,12 +60,12 @@ class QwenPictures:
         Source: image processor of the published checkpoints.
         """
         if width < 1 or height < 1:
-            raise MediaError("media.empty", f"a picture of {width} x {height} pixels has no content")
+            raise MediaError("media.empty", f"an image of {width} x {height} pixels is empty")
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise MediaError(
                 "media.too_long",
-                f"a picture of {width} x {height} pixels is too long",
-                why=f"one side may be {MAX_ASPECT} times as long as the other at most",
+                f"an image of {width} x {height} pixels is too long",
+                why=f"one side may be at most {MAX_ASPECT} times as long as the other",
                 fix="cut it into pieces",
             )
         resized = self._resized(width, height)
@@ -102,7 +102,7 @@ class QwenPictures:
             image = image.convert("RGB")
             pixels = np.asarray(image.resize(size.resized, Resampling.BICUBIC) if size.resized != image.size else image)
         except (OSError, SyntaxError) as error:
-            raise MediaError("media.corrupt", "a picture cannot be decoded", why=str(error)) from None
+            raise MediaError("media.corrupt", "an image cannot be decoded", why=str(error)) from None
         (rows, cols), patch, merge = size.grid, self.config.patch_size, self.config.merge_size
         tiles = pixels.reshape(rows // merge, merge, patch, cols // merge, merge, patch, 3)
         cells = tiles.transpose(0, 3, 1, 4, 6, 2, 5)  # (cell rows, cell columns, rows, columns, 3, y, x)

@@ -63,6 +63,6 @@ def _contradiction(folder: Path, name: str, value: int, expected: str) -> Checkp
         "model.config",
         f"{name} is {value}",
         where=str(folder / "config.json"),
-        why=f"the tokenizer's and preprocessor's files say {expected}",
-        fix="use config.json, preprocessor_config.json and tokenizer.json of the same checkpoint",
+        why=f"the tokenizer and preprocessor files say {expected}",
+        fix="use config.json, preprocessor_config.json and tokenizer.json of one checkpoint",
     )

@@ -124,9 +124,9 @@ def _check_slots(slots: int, tokens: int, expected: int) -> None:
     if not slots == tokens == expected:
         raise PromptError(
             "image.slots",
-            f"the prompt has {slots} image tokens, the images give {tokens}",
-            why=f"grids of {expected} tokens came with them",
-            fix="build the prompt with the processor, and pass the images of the same call",
+            f"the prompt has {slots} image tokens, but the images give {tokens}",
+            why=f"their grids have {expected} tokens",
+            fix="build the prompt with the processor and pass the images of the same call",
         )
 
 

@@ -60,7 +60,7 @@ def prompt_positions(length: int, starts: Sequence[int], cells: Sequence[tuple[i
     """Positions of a prompt's tokens, and that of the token behind it.
 
     A text's tokens count up, all three numbers alike. The tokens of a picture share their time, and have the rows and
-    columns of their cells; what follows goes on behind the longer side of the picture.
+    columns of their cells; what follows continues after the longer side of the image.
 
     Args:
         length: tokens of the prompt.

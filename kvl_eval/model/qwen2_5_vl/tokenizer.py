@@ -41,13 +41,13 @@ class QwenTokenizer:
         from tokenizers import Tokenizer
 
         path = folder / "tokenizer.json"
-        text = read_text(path, fix="copy tokenizer.json from the model this one was tuned from")
+        text = read_text(path, fix="copy tokenizer.json from the base model")
         try:
             return cls(Tokenizer.from_str(text))
         except CheckpointError:
             raise
         except Exception as error:  # the package raises nothing narrower
-            raise _broken("tokenizer.json cannot be read", str(path), str(error)) from None
+            raise _broken("cannot read tokenizer.json", str(path), str(error)) from None
 
     @property
     def size(self) -> int:
@@ -65,7 +65,7 @@ class QwenTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, special tokens spelled out; bytes that are no valid UTF-8 become U+FFFD."""
+        """Text of ids, special tokens spelled out; invalid UTF-8 becomes U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
@@ -96,5 +96,5 @@ def byte_letters() -> list[str]:
 
 
 def _broken(message: str, where: str, why: str | None) -> CheckpointError:
-    fix = "copy tokenizer.json from the model this one was tuned from"
+    fix = "copy tokenizer.json from the base model"
     return CheckpointError("model.tokenizer", message, where=where, why=why, fix=fix)

@@ -214,15 +214,15 @@ def check_grids(grids: Sequence[Grid], num_patches: int, merge: int) -> None:
         if rows < 1 or cols < 1 or rows % merge or cols % merge:
             raise PromptError(
                 "image.grid",
-                f"a grid of {rows} x {cols} patches cannot be encoded",
+                f"unsupported grid of {rows} x {cols} patches",
                 why=f"sides must be multiples of {merge}",
             )
     expected = sum(rows * cols for rows, cols in grids)
     if not grids or expected != num_patches:
         raise PromptError(
             "image.patches",
-            f"the grids describe {expected} patches, {num_patches} are there",
-            fix="pass patches and grids of the same call of the processor",
+            f"the grids describe {expected} patches, but there are {num_patches}",
+            fix="pass patches and grids from one call of the processor",
         )
 
 

@@ -31,7 +31,7 @@ def asked_noun(question: str) -> str:
 def following(noun: str, text: str, candidates: list[Numeral]) -> Numeral | None:
     """The one of some numbers that directly follows a noun: "perimeter 22", "dogs: 5"; None where several do.
 
-    A number with which a sum goes on is none: "perimeter = 2 x 11".
+    A number inside a longer sum does not count: "perimeter = 2 x 11".
     """
     if not noun:
         return None

@@ -1,4 +1,4 @@
-"""What stands around a value and is no part of it: quotes, brackets, bullets, a full stop."""
+"""What surrounds a value without being part of it: quotes, brackets, bullets, a full stop."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _is_whole(reading: Reading) -> bool:
 
 
 def _is_marked(answer: str, hows: tuple[str, ...], options: tuple[str, ...]) -> bool:
-    """Whether a mark that counts has a value: one of the options, or any text that is no refusal."""
+    """Whether a mark that counts has a value: one of the options, or any text but a refusal."""
     view = undress(answer)
     kinds: tuple[Kind, ...] = ("letter", "text") if options else ("text",)
     for mark in reversed(marks(view)):

@@ -123,7 +123,7 @@ NO_ANSWER: Mapping[Kind, tuple[Example, ...]] = {
     "list": _OF_ALL,
     "point": (*_OF_ALL, Example("(0.1, 0.1) or (0.9, 0.9)", "two_answers")),
 }
-"""{kind: answers that are no answer}."""
+"""{kind: replies without an answer}."""
 
 UNANSWERABLE = Example("The document does not mention it.", "Not answerable")
 """Where the question may have no answer, that is one."""

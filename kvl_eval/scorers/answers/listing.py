@@ -143,7 +143,7 @@ class ListReader:
         return _AND.split(line)
 
     def _item(self, part: str) -> ListItem | None:
-        """An item without dress and note; "" where nothing is left; None where it is no number and should be."""
+        """An item without dress and note; "" where nothing is left; None where it should be a number but is not."""
         part = re.sub(r"^(?:and|und|et)\s+", "", part.strip())
         part = _NOTE.sub("", part) if _NOTE.search(part) and _NOTE.sub("", part).strip() else part
         start, end = trimmed(part, 0, len(part), ends=".。,;")

@@ -210,7 +210,7 @@ def _words(text: str, start: int, end: int) -> Iterator[Numeral]:
 
 
 def _is_count(text: str, match: re.Match[str], start: int, end: int) -> bool:
-    """Whether "one" counts things and is no pronoun."""
+    """Whether "one" counts things, unlike the pronoun."""
     before = text[max(start, match.start() - 24) : match.start()]
     return bool(_WORDS_BEFORE_ONE.search(before)) and not _WORDS_AFTER_ONE.match(text, match.end(), end)
 

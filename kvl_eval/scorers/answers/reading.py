@@ -76,7 +76,7 @@ class Wanted:
         unanswerable: "not answerable" is an answer of this question.
         size:         (width, height) in pixels of the image as it was sent; for points and boxes.
         coords:       what coordinates above 1 mean.
-        question:     what the reply may copy and is no answer; for `yesno` what a reply may restate.
+        question:     what the reply may copy without answering; for `yesno` what a reply may restate.
     """
 
     kind: Kind
@@ -122,7 +122,7 @@ class FoundValue:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a place that tries to answer gives no value: a name of REASONS."""
+    """Why a place with an attempted answer gives no value: a name of REASONS."""
 
     reason: str
 

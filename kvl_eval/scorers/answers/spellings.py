@@ -83,11 +83,11 @@ REPEATED = re.compile(
     r"[\s(\[]*(?P<letter>[A-Za-z])[)\].]*(?:[\s,;./|、-]{1,4}(?:(?:or|and)\s)?[(\[]?(?P=letter)[)\].]{0,2}){1,400}"
     r"|(?P<run>[A-HJ-Z])(?P=run){2,400}[.]*"
 )
-"""One letter again and again: "C C C", "CCC"; three in a run are no numeral."""
+"""One letter again and again: "C C C", "CCC"; three in a row are not a numeral."""
 
 _ORNAMENT = r"\s*~|\\/•·_…\u2600-\u2716\u2718-\u274b\u274d-\u27bf\ufe0f\U0001f300-\U0001faff" + QUOTES
 ORNAMENTED = re.compile(rf"[{_ORNAMENT}<(\[{{#:.=-]*+(?P<letter>[A-Za-z])(?:\s[-–—]|[{_ORNAMENT}>)\]}}:;,.!。、])*")
-"""One letter and no other letter or digit, in any punctuation and pictures but crosses."""
+"""One letter and no other letter or digit, in any punctuation and pictographs but crosses."""
 
 ONLY_LABELS = re.compile(r"(?:[\s,;(\[]*(?<![A-Za-z])[A-Z][.)\]:]){1,26}[\s,;(\[]*(?:[A-Z][.)\]:]?)?\s*$")
 NUMBERED = re.compile(r"(?:\(\d{1,2}\)|\d{1,2}[.):])\s+(?=[(\[]?[A-Z][)\].]*$)")

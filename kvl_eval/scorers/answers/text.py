@@ -167,7 +167,7 @@ class TextReader:
         return self._bare(text, start, end)
 
     def _is_copied(self, quoted: str) -> bool:
-        """Whether a quoted span stands in the question and is no answer to it."""
+        """Whether a quoted span is a copy from the question."""
         return folded(quoted) in self.question
 
     def is_bare(self, text: str, start: int, end: int) -> bool:

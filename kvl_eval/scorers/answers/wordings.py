@@ -24,7 +24,7 @@ _KNOWING = (
 )
 
 HARNESS_FAILED = re.compile(r"\W{0,9}failed to obtain answer via api\b", re.IGNORECASE)
-"""How a reply begins that a harness wrote in place of a model's: whatever follows is no answer, of any question."""
+"""How a reply begins that a harness wrote in place of a model's: whatever follows is not an answer, to any question."""
 
 REFUSALS = (
     rf"\b{_CANNOT} (?:\w{{1,14}} ){{0,2}}?{_KNOWING}",

@@ -61,7 +61,7 @@ class YesNoReader:
         return FoundValue(said[0], said[1], said[2]) if said else self.stated(text, start, _line_end(text, start, end))
 
     def contained(self, text: str, start: int, end: int) -> Attempt:
-        """A polarity word is no part of a statement."""
+        """A polarity word is not part of a statement."""
         return None
 
     def restated(self, text: str, start: int, end: int, question: str) -> Attempt:

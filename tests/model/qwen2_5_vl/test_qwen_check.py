@@ -12,7 +12,7 @@ def test_a_sound_checkpoint_is_usable_and_described(folder: Path) -> None:
     assert report.ok, as_text(report)
     text = as_text(report)
     assert "all finite" in text and "<|im_end|>" in text
-    assert "qwen2.5-vl, not known to be a published model" in text
+    assert "qwen2.5-vl, not a known published model" in text
 
 
 def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def export_for_vllm(source: str | Path, target: str | Path, *, revision: str | N
 def link_for_vllm(source: str | Path, target: str | Path) -> None:
     """Write a folder that `vllm serve` loads, whose weights are those of a local checkpoint, linked and not copied.
 
-    For checkpoints that are too large to be written anew, or quantized. Latent norms have vLLM's `rms_norm_eps` there.
+    For checkpoints that are too large to be written again, or quantized. Latent norms have vLLM's `rms_norm_eps` there.
     No file of the checkpoint names code any more but ours. Raises: CheckpointError.
     """
     source, target = Path(source), _empty(Path(target))
@@ -90,7 +90,7 @@ def without_code(values: Mapping[str, Json]) -> dict[str, Json]:
 
 def _empty(target: Path) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CheckpointError("export.target", f"{target} is not an empty folder", fix="name a new folder")
+        raise CheckpointError("export.target", f"{target} is not an empty folder", fix="use a new folder")
     return target
 
 
@@ -128,14 +128,15 @@ def fast_tokenizer(tokenizer: KimiTokenizer) -> "Tokenizer":
 def last_merge(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
     """The pair whose merge makes a token: what merging with lower ranks alone leaves of it.
 
-    Raises: CheckpointError, if that is no pair, which a trained vocabulary never shows.
+    Raises: CheckpointError, if that is not a pair, which a trained vocabulary never shows.
     """
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
         joined = [ranks.get(left + right, math.inf) for left, right in pairwise(parts)]
         best = min(joined)
         if best >= ranks[token]:
-            raise CheckpointError("tokenizer.merges", f"token {ranks[token]} is not the merge of two others")
+            message = f"token {ranks[token]} is not the merge of two others"
+            raise CheckpointError("tokenizer.merges", message, fix="copy tiktoken.model from the base model")
         place = joined.index(best)
         parts[place : place + 2] = [parts[place] + parts[place + 1]]
     return parts[0], parts[1]
@@ -158,7 +159,7 @@ def _check_widths(model: KimiVL) -> None:
     if wrong or text.hidden_size % 32:
         raise CheckpointError(
             "export.geometry",
-            "vLLM's CPU kernel cannot compute this model: "
+            "vLLM's CPU kernel does not support this model: "
             + ", ".join(f"{name} is {value}" for name, value in {**wrong, "hidden_size": text.hidden_size}.items()),
             why=", ".join(f"{name} must be {value}" for name, value in WIDTHS.items())
             + ", hidden_size divisible by 32",

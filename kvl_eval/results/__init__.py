@@ -1,0 +1,1 @@
+"""What the Python calls return: scores, answers and comparisons, as objects, text, HTML and data frames."""
