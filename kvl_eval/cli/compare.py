@@ -31,5 +31,6 @@ def _protocols(text: str | None) -> tuple[str | None, str | None]:
         return None, None
     names = [name.strip() for name in text.split(",")]
     if len(names) > 2 or not all(names):
-        raise UsageError("usage.protocol", f"--protocol {text!r} is neither P nor P,Q")
+        message = f"--protocol takes one name, or two separated by a comma, got {text!r}"
+        raise UsageError("usage.protocol", message, fix="use for example --protocol official,reader")
     return names[0], names[-1]

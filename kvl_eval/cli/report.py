@@ -1,4 +1,4 @@
-"""The verb that writes reports of runs, or prints one table beside the published figures. Loads no model."""
+"""The verb that writes reports of runs, or prints one table of published results with these runs. Loads no model."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def report_verb(
     from kvl_eval.run.ending import run_argument
 
     if not paths:
-        raise UsageError("usage.report", "no run given", fix="kvl-eval report latest")
+        raise UsageError("usage.report", "no run given", fix="run kvl-eval report latest")
     from kvl_eval.scoring.rescore import fresh_results
     from kvl_eval.scoring.run_reader import RunReader
 

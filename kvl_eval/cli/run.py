@@ -99,7 +99,7 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
 
 
 def resume_verb(path: Path, flags: Flags) -> int:
-    """Finish a run with its stored configuration. The flags may confirm what that would contact, and say it anew."""
+    """Finish a run with its stored configuration. The flags may confirm what that would contact, and repeat it."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
     from kvl_eval.scoring.run_reader import RunReader
@@ -236,7 +236,10 @@ def configuration(flags: Flags) -> RunConfig:
 
     if flags.switch("trust_remote_code"):
         raise UsageError(
-            "usage.remote_code", "nothing here runs code from a checkpoint or a data set, so there is no such option"
+            "usage.remote_code",
+            "--trust-remote-code is not supported",
+            why="kvl-eval never runs code from checkpoints or data sets",
+            fix="remove --trust-remote-code",
         )
     include(flags.texts("include_path"))
     chosen = _options(flags)

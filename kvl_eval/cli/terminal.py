@@ -128,7 +128,7 @@ def _say(kind: str, text: str, least: int) -> None:
 
 
 def table_width() -> int | None:
-    """Cells that a table on standard output may take; None where that is no terminal."""
+    """Cells that a table on standard output may take; None without a terminal."""
     if not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns

@@ -1,4 +1,4 @@
-"""The verb that shows a run in a browser."""
+"""The verb that opens a run in a browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kvl_eval.cli.terminal import echo
 
 
 def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
-    """Serve a run or a report until Ctrl-C, which is how one stops looking and no fault."""
+    """Serve a run or a report until Ctrl-C, which ends it with exit code 0."""
     from kvl_eval.view.session import RunView, newest_run
 
     place = newest_run(output_dir) if path is None else path
@@ -20,7 +20,7 @@ def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
     view = RunView(place, port)
     try:
         echo(view.url)
-        echo(f"showing {place}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
+        echo(f"serving {place}{' (in progress)' if view.live else ''}; press Ctrl-C to stop", err=True)
         stopped.wait()
         echo("stopped", err=True)
     finally:

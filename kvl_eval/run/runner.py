@@ -129,7 +129,7 @@ def resume_run(
 
     Args:
         make:    builds what answers. It is called when all that can be compared without contact has been: until it
-                 comes back nobody is contacted, so it is the place to refuse what the configuration would reach.
+                 returns nothing is contacted, so it is the place to refuse what the configuration would reach.
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
@@ -140,8 +140,8 @@ def resume_run(
         raise DataError(
             "run.manifest",
             folder.problem or f"run.json has no configuration: {folder.path}",
-            why="a run is resumed only with the configuration it was started with",
-            fix=f"`kvl-eval score {folder.path}` and `report` still work; start a new run with --no-resume",
+            why="a run can be resumed only with its original configuration",
+            fix=f"start a new run with --no-resume; `kvl-eval score {folder.path}` and `report` still work",
         )
     folder.check_plan()
     folder.lock()
@@ -185,9 +185,7 @@ def _carry_out(
             reused = sum(map(len, done.values()))
             progress.notice(requests_text(plan.requests, reused, str(folder.path)))
             if isinstance(backend, Managed):
-                progress.notice(
-                    f"starting vLLM, which takes a minute or more; its log: {backend.log_into(folder.path)}"
-                )
+                progress.notice(f"starting vLLM, which takes a minute or more; log: {backend.log_into(folder.path)}")
             told = _tell(folder, progress)
             with _logged(folder):
                 run_async(drive(session, backend))
@@ -217,7 +215,7 @@ def _unexpected_thoughts(config: RunConfig, closed: int) -> list[tuple[str, str]
     names = " or ".join(family.name for family in FAMILIES.published if family is not INSTRUCT)
     replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
     text = (
-        f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "
+        f"{replies} with a thought, but the settings are those of {config.family} (temperature, new tokens): "
         f"if {config.model} is a thinking model, run it with --family {names}"
     )
     return [("protocol", text)]
@@ -232,7 +230,7 @@ def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
 
 
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
-    """Write status, counts and model into the manifest, and the list of runs anew."""
+    """Write status, counts and model into the manifest, and rewrite the list of runs."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
     folder.save(
@@ -275,14 +273,14 @@ def _logged(folder: RunFolder) -> Iterator[None]:
 
 def complete_run(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
     """A run that lacks no answer, under this configuration: its judge is asked what it was not asked, and scores are
-    made anew where their rules are others. Raises: UsageError `run.busy`.
+    made again where their rules changed. Raises: UsageError `run.busy`.
     """
     run.folder.lock()
     return _finished(run, config, progress, asks_judge=True)
 
 
 def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_judge: bool) -> RunOutcome:
-    """A run that lacks nothing: what is derived may have to be made anew. Without `asks_judge` it contacts nobody."""
+    """A complete run: derived files may have to be made again. Without `asks_judge` it sends no request."""
     folder = run.folder
     try:
         stored = from_json(dict(folder.manifest.config))
@@ -352,7 +350,7 @@ def _hints(rows: Iterable[ResultRow], folder: RunFolder, *, judge_unasked: bool)
         whose = "server's" if folder.manifest.model.device == "server" else "model's"
         yield f"{prompts} longer than the {whose} context; use --max-pixels, --frames or a longer context"
     if judge_unasked:
-        yield "the judge was not asked about every reply"
+        yield "some replies were not judged"
 
 
 # -- configuration and resuming --------------------------------------------------------------------------------------

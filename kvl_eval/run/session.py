@@ -183,13 +183,14 @@ class Session:
     # -- answers in ---------------------------------------------------------------------------------------------
 
     def finish(self, key: str, completion: Completion) -> None:
-        """Write down one answer. Raises KvlEvalError `backend.answer` for one that nobody asked for."""
+        """Store one answer. Raises KvlEvalError `backend.answer` for one that was not requested."""
         entry = self._in_flight.get(key)
         slot = (completion.repeat, completion.budget)
         if entry is None or slot not in entry.wanted:
             raise KvlEvalError(
                 "backend.answer",
-                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not asked for",
+                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not requested",
+                fix="report this error with the log of the run",
             )
         entry.wanted.discard(slot)
         if not entry.wanted:
