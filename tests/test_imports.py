@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -137,25 +138,42 @@ def test_the_table_of_architecture_md_is_current() -> None:
     assert architecture.text(page) == page, "run: python -m tools.architecture"
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    """The heavy modules that `kvl-eval ARGUMENTS` imports."""
+def loaded_by(*arguments: str, **variables: str) -> set[str]:
+    """The modules that `kvl-eval ARGUMENTS` imports, in an environment with these variables."""
     code = (
-        "import sys\nfrom kvl_eval.cli.main import main\n"
+        "import sys\nsys.argv[0] = 'kvl-eval'\nfrom kvl_eval.cli.main import main\n"
         f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
-        f"print('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
+        "print()\nprint('loaded', *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, **variables}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     return set(done.stdout.strip().splitlines()[-1].split()[1:])
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        *((), ("--help",), ("run", "--help"), ("version",)),
-        *(("list", what) for what in ("tasks", "models", "references")),
-        ("list", "runs", "--results-dir", "results"),
+        *((), ("--help",), ("--version",), ("help",), ("help", "models"), ("completion", "bash"), ("version",)),
+        *(("run", "--help"), ("list", "tasks"), ("list", "models"), ("list", "references"), ("list", "runs")),
     ],
     ids=" ".join,
 )
 def test_light_commands_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
-    assert loaded_by(*arguments) == set()
+    assert loaded_by(*arguments) & set(HEAVY) == set()
+
+
+def test_help_loads_the_tables_and_little_else() -> None:
+    loaded = loaded_by("run", "--help-all")
+    ours = {name for name in loaded if name.startswith("kvl_eval.")}
+    others = {name for name in ours if name.split(".")[1] not in ("cli", "options", "decode")}
+    assert others == {f"kvl_eval.{name}" for name in ("errors", "printable", "names", "store", "store.run_names")}
+    assert len(ours) <= 40 and len(loaded) <= 400
+    assert "yaml" not in loaded
+
+
+@pytest.mark.parametrize("words", ["kvl-eval run math", "kvl-eval run -m kimi", "kvl-eval run mmmu --prompt "])
+def test_completion_loads_nothing_heavy(words: str) -> None:
+    count = str(len(words.split(" ")) - 1)
+    loaded = loaded_by(_KVL_EVAL_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+    assert "kvl_eval.cli.completion" in loaded
+    assert loaded & set(HEAVY) == set()

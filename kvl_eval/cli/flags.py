@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from kvl_eval.cli.completion import completer, folders
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.help import command_help
 from kvl_eval.cli.run_argument import RUN, remember
 from kvl_eval.cli.table_option import TableOption
 from kvl_eval.cli.terminal import set_verbosity
+from kvl_eval.errors import unknown
 from kvl_eval.options import Argument, Command, Option, ValueKind, options_of
 from kvl_eval.options.commands import BY_NAME
 
 Callback = Callable[..., int]
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 class TableCommand(click.Command):
@@ -29,6 +33,14 @@ class TableCommand(click.Command):
         name = command.name.split()[-1]
         super().__init__(name, callback=callback, params=[*parameters, _help_all(command)], context_settings=CONTEXT)
         self.command = command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the words of the command line. Raises: UsageError of click, which knows the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command as quietly as `-q` and `-v` say."""
@@ -57,11 +69,34 @@ def verb(group: click.Group, name: str) -> Callable[[Callback], click.Command]:
     return decorate
 
 
+class _ArgumentChoice(click.Choice[str]):
+    """The values of an argument; another one is answered with those that it may stand for."""
+
+    def __init__(self, argument: Argument) -> None:
+        super().__init__(argument.choices)
+        self.noun = argument.noun
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise unknown(
+                self.noun, str(value), self.choices, f"kvl-eval {ctx.info_name} --help" if ctx else ""
+            ) from None
+
+
 def click_argument(argument: Argument) -> click.Argument:
     """A positional value."""
-    kind = RUN if argument.is_run else click.Choice(argument.choices) if argument.choices else click.STRING
+    kind = RUN if argument.is_run else _ArgumentChoice(argument) if argument.choices else click.STRING
     count = -1 if argument.many else 1
-    return click.Argument([argument.name], nargs=count, required=argument.required, type=kind, metavar=argument.noun)
+    return click.Argument(
+        [argument.name],
+        nargs=count,
+        required=argument.required,
+        type=kind,
+        metavar=argument.noun,
+        shell_complete=None if argument.completes is None else completer(argument.completes),
+    )
 
 
 def click_option(option: Option, *, has_default: bool = True) -> TableOption:
@@ -89,7 +124,14 @@ def click_option(option: Option, *, has_default: bool = True) -> TableOption:
         envvar=option.variable,
         required=option.required,
         hidden=option.hidden,
+        shell_complete=_completer(option),
     )
+
+
+def _completer(option: Option) -> Completer | None:
+    if option.kind is ValueKind.FOLDER:
+        return folders
+    return None if option.completes is None else completer(option.completes)
 
 
 def _toggle(flag: str) -> str:

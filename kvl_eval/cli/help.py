@@ -16,7 +16,7 @@ Usage: kvl-eval COMMAND [OPTIONS]
 Evaluate vision-language models on published benchmarks.
 """
 LAST = """\
-Also: help [COMMAND or TOPIC], version
+Also: help [COMMAND or TOPIC], version, completion bash|zsh|fish
 
 Examples:
   kvl-eval run mathvista

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from kvl_eval import __version__
+from kvl_eval.cli.completion import script
 from kvl_eval.cli.config_file import placed
 from kvl_eval.cli.flags import CONTEXT, verb
 from kvl_eval.cli.help import command_help, overview
@@ -284,6 +285,13 @@ def help_(names: tuple[str, ...], **_: Any) -> int:
 
     command = BY_NAME.get(" ".join(typed_as(names))) if names else None
     echo(overview() if not names else command_help(command) if command else topic(" ".join(names)), nl=False)
+    return 0
+
+
+@verb(cli, "completion")
+def completion(shell: str, **_: Any) -> int:
+    """Print a completion script."""
+    echo(script(cli, shell))
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kvl_eval.errors import UsageError
-from kvl_eval.options import Option
+from kvl_eval.options import Option, ValueKind
 from kvl_eval.options.values import wrong_value
 
 
@@ -15,6 +15,8 @@ class TableOption(click.Option):
     """A `click` option that knows its row of the table."""
 
     def __init__(self, row: Option, names: list[str], **attributes: Any) -> None:
+        if attributes.get("default") is None and row.kind is not ValueKind.TOGGLE:
+            attributes.pop("default", None)  # to click None is a value, which satisfies `required`
         super().__init__([*names, row.parameter or row.name], **attributes)
         self.row = row
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kvl_eval.errors import UsageError
 from kvl_eval.options import COMMANDS
+from kvl_eval.options.environment import VARIABLES
 from kvl_eval.options.model_arguments import ARGUMENTS
 
 TASKS = """\
@@ -72,25 +73,6 @@ the command line wins over all files.
 config.yaml in a run folder is such a file; it repeats the run.
 A file cannot name a folder with task files (include_path): these are code.
 """
-ENVIRONMENT = """\
-Environment variables
-
-  KVL_EVAL_RESULTS_DIR   same as --output-dir and --results-dir
-  KVL_EVAL_CACHE_DIR     same as --cache-dir
-  KVL_EVAL_CONFIG        same as --config, read first
-  KVL_EVAL_VLLM          folder of the environment that holds vLLM
-  KVL_EVAL_MMVET_PREFIX  the judge's prompt of MM-Vet; changes results
-  HF_TOKEN               token for gated data sets and checkpoints
-  HF_HOME                folder of the hub client's cache
-  HF_ENDPOINT            another address of the hub
-  HF_HUB_OFFLINE         1: same as --offline
-  NO_COLOR               no colors
-  CI                     plain lines, no progress in place
-  TERM                   dumb: no colors, no cursor movement
-  COLUMNS                width of the output
-
-No other variable changes a result.
-"""
 EXIT_CODES = """\
 Exit codes
 
@@ -107,6 +89,11 @@ Exit codes
 """
 
 
+def _environment() -> str:
+    lines = [f"  {name:<23}{text}" for name, text in VARIABLES.items()]
+    return "\n".join(["Environment variables", "", *lines, "", "No other variable changes a result."]) + "\n"
+
+
 def _arguments() -> str:
     lines = [f"  {f'{item.name}={item.metavar}':<26}{item.backend:<15} {item.help}" for item in ARGUMENTS]
     return "\n".join(lines) + "\n"
@@ -117,7 +104,7 @@ TOPICS: Mapping[str, str] = {
     "models": MODELS + _arguments(),
     "data": DATA,
     "config": CONFIG,
-    "environment": ENVIRONMENT,
+    "environment": _environment(),
     "exit-codes": EXIT_CODES,
 }
 

@@ -12,6 +12,7 @@ from kvl_eval.options import COMMANDS
 from kvl_eval.options.commands import BY_NAME
 
 OVERVIEW = ("-h", "--help", "-V", "--version")  # options of `kvl-eval` itself
+EXTRA = "Got unexpected extra argument"  # of click's message, with the words in brackets
 LISTS = ("tasks", "models", "runs")
 ALIASES = {alias: (command.name,) for command in COMMANDS for alias in command.aliases} | {
     name: ("list", name) for name in LISTS
@@ -39,6 +40,9 @@ def usage_error(error: click.ClickException) -> KvlEvalError:
     if isinstance(error, click.BadOptionUsage):
         return UsageError("usage.option", f"{error.option_name} needs a value", fix=f"{path} --help")
     message = error.format_message().rstrip(".")
+    if message.startswith(EXTRA):
+        words = message.partition("(")[2].removesuffix(")")
+        return UsageError("usage.option", f"unexpected argument {words!r}", fix=f"{path} --help")
     return UsageError("usage.option", message[:1].lower() + message[1:], fix=f"{path} --help")
 
 
@@ -52,10 +56,7 @@ def _missing(error: click.MissingParameter, path: str) -> UsageError:
     code = f"usage.{name.partition(' ')[0]}"
     if isinstance(error.param, TableOption):
         return UsageError(code, f"no {error.param.row.flag} given", fix=f"{path} --help")
-    nouns = (
-        [argument.noun for argument in command.arguments if error.param and argument.name == error.param.name]
-        if command
-        else []
-    )
-    noun = nouns[0] if nouns else "value"
+    name_of = error.param.name if error.param else None
+    arguments = command.arguments if command else ()
+    noun = next((argument.noun for argument in arguments if argument.name == name_of), "value")
     return UsageError(code, f"no {noun} given", fix=command.examples[0] if command else f"{path} --help")

@@ -245,5 +245,12 @@ COMMANDS: tuple[Command, ...] = (
         examples=("kvl-eval help run", "kvl-eval help exit-codes"),
         arguments=(Argument(name="names", noun="name", many=True, required=False, completes=NameKind.COMMAND),),
     ),
+    Command(
+        name="completion",
+        usage=("kvl-eval completion bash|zsh|fish",),
+        text=("Print a completion script. Install it with the line at its top.",),
+        examples=('eval "$(kvl-eval completion bash)"', "kvl-eval completion fish | source"),
+        arguments=(Argument(name="shell", noun="shell", choices=("bash", "zsh", "fish")),),
+    ),
 )
 BY_NAME = {command.name: command for command in COMMANDS}

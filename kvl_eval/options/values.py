@@ -89,7 +89,7 @@ def batch_size(value: object) -> int | None:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
         message = f'--batch-size must be "auto" or a positive integer, got {value!r}'
-        raise ConfigError("config.batch_size", message)
+        raise ConfigError("config.batch_size", message, fix="--batch-size auto")
     return int(number)
 
 

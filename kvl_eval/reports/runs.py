@@ -72,9 +72,9 @@ class Setting(NamedTuple):
 
 def task_of(row: ResultRow) -> Task | None:
     """The task of a result; None for one this version does not know."""
-    from kvl_eval.tasks import TASKS
+    from kvl_eval.tasks import known_task
 
-    return TASKS.get(row.task)
+    return known_task(row.task)
 
 
 def is_default_protocol(row: ResultRow) -> bool:

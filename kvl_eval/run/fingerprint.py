@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 from kvl_eval.decode import Json
 from kvl_eval.media.settings import MEDIA_RULES
+from kvl_eval.options import Scope, names_of
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import canonical
 from kvl_eval.run.provenance import minor_version
 
-SAMPLED = ("frames", "fps", "max_pixels", "video_decoder")  # settings that choose and size pictures
+MEDIA = names_of(Scope.MEDIA, in_fingerprint=True)
 
 
 def fingerprint_of(identity: Mapping[str, Json]) -> str:
@@ -33,9 +34,7 @@ def identity_of(
     return {
         "kvl_eval": minor_version(),
         "model": {name: model[name] for name in sorted(model)},
-        "image_prep": settings.image_prep,
-        "blind": settings.blind,
-        **{name: getattr(settings, name) for name in SAMPLED},
+        **{name: getattr(settings, name) for name in MEDIA},
         "seed": config.seed,
         "rules": {**MEDIA_RULES},
         "repeats": config.repeats,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kvl_eval import __version__
 from kvl_eval.decode import Json
+from kvl_eval.options.environment import VARIABLES as OURS
 
 PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pillow", "av", "decord", "tiktoken", "rapidfuzz", "pyarrow")
@@ -27,6 +28,8 @@ VARIABLES = (
     "PYTHONHASHSEED",
     "TZ",
     "LANG",
+    *(name for name in OURS if name.startswith("KVL_EVAL_")),
+    *("HF_HOME", "HF_ENDPOINT"),
 )
 _SECRET_NAME = r"[\w-]*(?:api[_-]?key|secret|password|passwd|authorization|token(?!s|izer))[\w-]*(?<!env)"
 _SECRET_OPTION = re.compile(rf"--?(?:{_SECRET_NAME}|[\w-]*key)")
@@ -62,7 +65,7 @@ def environment() -> dict[str, Json]:
 
 def variables() -> dict[str, str]:
     """The environment variables that matter, as far as they are set."""
-    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {name: without_secrets(os.environ[name]) for name in VARIABLES if name in os.environ}
 
 
 def command(arguments: Sequence[str] | None = None) -> list[str]:

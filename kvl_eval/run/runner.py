@@ -129,7 +129,7 @@ def resume_run(
 
     Args:
         make:    builds what answers. It is called when all that can be compared without contact has been: until it
-                 returns nothing is contacted, so it is the place to refuse what the configuration would reach.
+                 returns, no server is contacted, so it is the place to refuse what the configuration would reach.
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
@@ -230,7 +230,7 @@ def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
 
 
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
-    """Write status, counts and model into the manifest, and rewrite the list of runs."""
+    """Write status, counts and model into the manifest, and update the list of runs."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
     folder.save(
@@ -273,14 +273,14 @@ def _logged(folder: RunFolder) -> Iterator[None]:
 
 def complete_run(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
     """A run that lacks no answer, under this configuration: its judge is asked what it was not asked, and scores are
-    made again where their rules changed. Raises: UsageError `run.busy`.
+    computed again where their rules differ. Raises: UsageError `run.busy`.
     """
     run.folder.lock()
     return _finished(run, config, progress, asks_judge=True)
 
 
 def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_judge: bool) -> RunOutcome:
-    """A complete run: derived files may have to be made again. Without `asks_judge` it sends no request."""
+    """A run that lacks nothing; scores are computed again where needed. Without `asks_judge` no server is contacted."""
     folder = run.folder
     try:
         stored = from_json(dict(folder.manifest.config))

@@ -62,7 +62,7 @@ def test_every_command_has_a_help_with_examples_in_80_columns(
     assert text == said(capsys, "help", *command.name.split()) == command_help(command)
     assert text.startswith(f"Usage: kvl-eval {command.name} ".rstrip())
     assert max(map(len, text.splitlines())) <= 80
-    assert sum(line.startswith("kvl-eval ") for line in command.examples) >= 2
+    assert sum("kvl-eval " in line for line in command.examples) >= 2
     assert text.endswith("Show this message and exit.\n") or "--help-all" in text.splitlines()[-1]
 
 

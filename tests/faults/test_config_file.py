@@ -119,4 +119,4 @@ def test_D37_every_alias_is_a_key_and_lists_may_be_lists(tmp_path: Path, capsys:
         main(["run", "--config", str(tmp_path / "c.yaml"), "--dry-run"])
     said = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "2 of 90 samples" in said and "thought cut at 1,024, 2,048" in said
+    assert "2 of 90" in said and "thought 1k,2k (cut)" in said
