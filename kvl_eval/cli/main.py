@@ -110,7 +110,8 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
     include(include_path)
     if flags["predictions"] is not None:
         if runs or not flags["task"]:
-            raise UsageError("usage.score", "--predictions needs --task and cannot be combined with a run folder")
+            message = "--predictions needs --task and cannot be combined with a run folder"
+            raise UsageError("usage.score", message, fix="use `kvl-eval score --task TASK --predictions FILE`")
         return score_predictions_verb(Flags(flags), as_json)
     if not runs:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The verb that shows a run in a browser."""
+"""The verb that opens a run in a browser."""
 
 from __future__ import annotations
 

@@ -263,7 +263,8 @@ def from_json(stored: Mapping[str, Json]) -> RunConfig:
     try:
         return decode(RunConfig, stored)
     except DecodeError as error:
-        raise ConfigError("config.stored", "the stored configuration cannot be read", why=error.message) from error
+        message, fix = "cannot read the stored configuration", "start a new run with --no-resume"
+        raise ConfigError("config.stored", message, why=error.message, fix=fix) from error
 
 
 def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
