@@ -61,6 +61,7 @@ DATA = {
     "kvl_eval/scorers/document_answer.py": "prompt of a judge and its examples",
     "kvl_eval/scorers/mathvista_judge.py": "prompt of a judge and its examples",
     "kvl_eval/scorers/mmvet.py": "prompt of a judge and its examples",
+    "kvl_eval/tasks/blink.py": "examples in the prompt of a judge",
 }
 
 # Work in progress: these files and folders are not read for now. To become empty, and then to go.
