@@ -78,7 +78,8 @@ class Session:
 
     def _counts(self, task: TaskPlan) -> TaskCounts:
         answers = self.plan.config.repeats * len(task.config.budgets)
-        found = TaskCounts(task.name, task.n * answers, float((task.n + task.media) * answers))
+        name = task.name if task.task.data.table is None else task.task.title
+        found = TaskCounts(name, task.n * answers, float((task.n + task.media) * answers))
         if self._done.get(task.name):
             index = self.folder.index(task.name)
             kept = self._done[task.name]
@@ -189,7 +190,8 @@ class Session:
         if entry is None or slot not in entry.wanted:
             raise KvlEvalError(
                 "backend.answer",
-                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not asked for",
+                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not requested",
+                fix="report this error with the log of the run",
             )
         entry.wanted.discard(slot)
         if not entry.wanted:

@@ -2,7 +2,7 @@
 
 `Task.judge_prompt` writes the prompt, `JudgeRule` says how often and how it is asked and what is read from a reply,
 `Protocol.judged` names the protocols whose scores the reply enters: as the `extraction` of their `score`.
-`docs/judge.md` tells the whole story.
+`docs/guide/judge.md` tells the whole story.
 """
 
 from __future__ import annotations
@@ -60,4 +60,6 @@ class JudgeRule:
 
     def __post_init__(self) -> None:
         if not self.temperatures or self.max_tokens < 1 or self.runs < 1:
-            raise ConfigError("config.judge", f"a judge cannot be asked by {self}")
+            raise ConfigError(
+                "config.judge", f"a judge cannot be asked by {self}", fix="use at least one temperature, token and run"
+            )

@@ -226,7 +226,7 @@ TASK = Task(
         },
         files=(
             "test-*.parquet or data/test-*.parquet (hub copy)",
-            "OCRBench.json, pictures in OCRBench_Images/, images/ or a zip",
+            "OCRBench.json, images in OCRBench_Images/, images/ or a zip",
             "OCRBench.tsv (VLMEvalKit)",
         ),
         count={"test": {"rows": 1000, **{f"type={kind}": points for kind, points in POINTS.items()}}},
@@ -242,7 +242,7 @@ TASK = Task(
     protocols={
         "official": Protocol(
             score=partial(score, contains),
-            notes=("containment rewards length: `cat` stands in `concatenate`",),
+            notes=("containment rewards length: `cat` occurs in `concatenate`",),
             evidence="Moonshot's later script scores by the same rule",
         ),
         "official-exact": Protocol(

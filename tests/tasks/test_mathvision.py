@@ -264,7 +264,7 @@ def test_vlmevalkit_table(tmp_path: Path, split: str, name: str) -> None:
     ("change", "why"),
     [
         pytest.param({"options": "__import__('os').system('true')"}, "not a list", id="code"),
-        pytest.param({"id": None}, "neither id nor index", id="no-id"),
+        pytest.param({"id": None}, "no id and no index", id="no-id"),
     ],
 )
 def test_rows_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], why: str) -> None:
