@@ -83,7 +83,8 @@ def test_an_own_task_file_without_a_task(kvl: Kvl, tmp_path: Path) -> None:
     assert outcome.code == 2 and outcome.lines[0] == "error[config.include]: mine.py defines no TASK or TASKS"
     (tmp_path / "none").mkdir()
     outcome = kvl("run", "--task", "mine", "--include-path", "none")
-    assert outcome.code == 2 and outcome.lines == ["error[config.include]: no Python files in --include-path none"]
+    assert outcome.code == 2 and outcome.lines[0] == "error[config.include]: no Python files in --include-path none"
+    assert len(outcome.lines) <= LINES
 
 
 def test_weights_larger_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
