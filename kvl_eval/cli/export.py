@@ -24,7 +24,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     echo(json_line(names) if as_json else whole("\n".join(names)))
     lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
     if lacking:
-        warn(f"failed or pending samples have no answer here: {', '.join(lacking)}")
+        warn(f"samples without an answer were left out: {', '.join(lacking)}")
     return GAPS if lacking else 0
 
 

@@ -12,7 +12,7 @@ from kvl_eval.backends.base import Settings
 from kvl_eval.backends.endpoint import Endpoint
 from kvl_eval.errors import ConfigError, EndpointError
 from kvl_eval.run.plan import plan_run
-from kvl_eval.run.plan_text import plan_text
+from kvl_eval.run.plan_text import plan_notes
 from kvl_eval.types import Generation
 from tests.faults.server_runs import (
     GOOD,
@@ -278,8 +278,10 @@ def test_E24_what_is_left_out_is_part_of_the_runs_identity(tmp_path: Path, stub:
         config = config_of(task, tmp_path, base_url=stub.url, num_workers=0, model_args=args)
         plan = plan_run(config, quick(config), [task])
         fingerprints.add(plan.fingerprint)
-        assert ("seed not sent: answers cannot be repeated" in plan_text(plan)) == (omit is not None)
-        assert ("temperature" in plan_text(plan).partition("not sent: the server's own")[0]) == ("temp" in (omit or ""))
+        warnings = [note.text for note in plan_notes(plan) if note.kind == "warning"]
+        assert ("seed not sent: answers cannot be repeated" in warnings) == (omit is not None)
+        own = [text.partition(" not sent: the server's own")[0] for text in warnings if "the server's own" in text]
+        assert any("temperature" in text for text in own) == ("temp" in (omit or ""))
     assert len(fingerprints) == 4, "the order says nothing"
     answer(stub, Generation(top_p=0.5, top_k=3), model_args={"omit": every})
     assert set(stub.asked[-1].body) == {"model", "messages"}
