@@ -200,7 +200,7 @@ def test_E24_a_refused_field_is_found_before_the_run(
 def test_E24_the_advice_works(tmp_path: Path, stub: Stub, name: str) -> None:
     stub.script = stub.probe = refusing(name, openai)
     option, _, value = REFUSED[name].partition(" ")[2].partition("=")
-    outcome, _, progress = run(tmp_path, stub.url, n=2, model_args={option: value})
+    outcome, _, _ = run(tmp_path, stub.url, n=2, model_args={option: value})
     assert outcome.exit_code == 0 and all(name not in asked.body for asked in (*stub.asked, *stub.probes))
     flags = records(outcome)[0].extra.flags
     assert flags == (("fields_omitted",) if option == "omit" else ())

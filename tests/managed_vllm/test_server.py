@@ -90,7 +90,8 @@ def test_version_and_options_identify_a_run_and_port_and_key_appear_nowhere(fini
     assert manifest["identity"]["model"]["vllm"] == "0.32.0+cpu"
     assert manifest["identity"]["model"]["vllm_options"][-2:] == ["--block-size", "32"]
     assert "--max-num-seqs" in manifest["model"]["server_options"]
-    assert any("vLLM 0.32.0+cpu runs as a server on 127.0.0.1" in note.text for note in plan_notes(plan))
+    text = "vLLM 0.32.0+cpu runs as a server on 127.0.0.1 and ends with the run"
+    assert text in [note.text for note in plan_notes(plan)]
     port, key = value_of(finished.words, "--port"), finished.stand_in.starts()[0]["key"]
     stored = [path.read_text() for path in folder.rglob("*") if path.is_file()]
     assert not any(key in text or f":{port}" in text for text in stored)
