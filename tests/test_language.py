@@ -73,12 +73,7 @@ NOT_YET: tuple[str, ...] = (
     "kvl_eval/run/",
     "kvl_eval/store/run_list.py",
     "kvl_eval/backends/__init__.py",
-    "docs/",
-    "tools/",
     "results/",
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
 )
