@@ -278,7 +278,7 @@ def test_E24_what_is_left_out_is_part_of_the_runs_identity(tmp_path: Path, stub:
         config = config_of(task, tmp_path, base_url=stub.url, num_workers=0, model_args=args)
         plan = plan_run(config, quick(config), [task])
         fingerprints.add(plan.fingerprint)
-        assert ("seed not sent: answers cannot be repeated" in plan_text(plan)) == (omit is not None)
+        assert ("no seed was sent: replies are not reproducible" in plan_text(plan)) == (omit is not None)
         assert ("temperature" in plan_text(plan).partition("not sent: the server's own")[0]) == ("temp" in (omit or ""))
     assert len(fingerprints) == 4, "the order says nothing"
     answer(stub, Generation(top_p=0.5, top_k=3), model_args={"omit": every})

@@ -185,7 +185,7 @@ def test_S4_garbage_is_asked_again_and_never_a_score(tmp_path: Path, stub: Stub,
     assert outcome.exit_code == 3 and "--only-failed" in outcome.message
     line = list(outcome.folder.scores("tiny", "official+umpire"))[1]
     assert (line.score, line.verdict) == (None, "not_scored")
-    assert line.reason.startswith("judge_error: no usable reply in 2 calls")
+    assert line.reason.startswith("judge_error: the judge gave no usable reply in 2 attempts")
     assert by_judge(outcome)[None].score == 0.5, "without the judge the rule's score stands"
 
 

@@ -147,7 +147,7 @@ class Uncounted(FakeBackend):
 
 
 def test_a_model_whose_tokens_nobody_can_count_is_refused_for_text_alone(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="niah-text: nobody here can count"):
+    with pytest.raises(ConfigError, match="niah-text needs token counts"):
         planned(tmp_path, Uncounted())
     video = resolve("fake", "fake", [get_task("niah-video")], {"split": "quick", "data_version": SHORT})
     assert [one.tokens for one in plan_run(video, Uncounted()).tasks[0].parts] == [None, None]
