@@ -32,13 +32,14 @@ PROGRAM = """
 import json, pathlib, sys, tempfile
 import kvl_eval
 
-asked = json.loads(sys.argv[1])
-with tempfile.TemporaryDirectory() as place:
-    kvl_eval.evaluate(split="mini", output_dir=place, model_args={"threads": 1}, **asked)
-    for path in pathlib.Path(place).glob("*/samples/*.jsonl"):
-        for line in open(path):
-            record = json.loads(line)
-            print(json.dumps([path.stem, record["sample_id"], record["prompt_text"], record["raw_output"]]))
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    with tempfile.TemporaryDirectory() as place:
+        kvl_eval.evaluate(split="mini", output_dir=place, model_args={"threads": 1}, **asked)
+        for path in pathlib.Path(place).glob("*/samples/*.jsonl"):
+            for line in open(path):
+                record = json.loads(line)
+                print(json.dumps([path.stem, record["sample_id"], record["prompt_text"], record["raw_output"]]))
 """
 
 

@@ -157,11 +157,11 @@ class Sample:
         question:   the question's text as the data set holds it.
         row:        the data set's columns a scorer, report or submission needs, as JSON values without media;
                     `Task.sample(row)` gives the same sample again.
-        media:      pictures, videos, documents in the order the prompt refers to them.
+        media:      images, videos, documents in the order the prompt refers to them.
         choices:    texts of the options, empty for open questions.
         answers:    gold answers; empty where the split publishes none.
         categories: multi-label groups: {"task": ("geometry problem solving",), "skills": ("arithmetic", "algebra")}.
-        cluster:    the document, video, screenshot or picture that other questions may share.
+        cluster:    the document, video, screenshot or image that other samples may share.
         group:      of a question that is asked several times, its options rotated, what all of these have in common:
                     it counts as right only if each of them is. None where a sample is a question of its own.
     """
@@ -238,14 +238,14 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
-    """What the model saw of one picture: its content hash, kind, size in the file, size after resizing, tokens.
+    """What the model saw of one image: its content hash, kind, size in the file, size after resizing, tokens.
 
     Attributes:
-        sha256:    of the picture's file; of a frame or page, of the video or document.
+        sha256:    of the image's file; of a frame or page, of the video or document.
         index:     number of the frame or page, from 0.
         timestamp: seconds at which a frame is shown, counted from the first frame.
         decoder:   of a frame or page, with its version.
-        limit:     most patches of a picture, where that was lowered to fit the context.
+        limit:     most patches of an image, if that was lowered to fit the context.
         flags:     what was done to it that may change the answer: `exif_applied`, `alpha_dropped`, ...
         others:    fields of a later version.
     """

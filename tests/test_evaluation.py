@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.evaluation import evaluate
+from kvl_eval.options import RunOptions
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.types import Completion, Extraction, Sample, Score
 from tests.refusals import refused
@@ -108,6 +110,12 @@ def test_a_value_of_a_wrong_type_names_the_option(tmp_path: Path, name: str, val
     assert isinstance(caught.value, ConfigError)
     assert name in caught.value.message.replace("-", "_")
     assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_every_option() -> None:
+    text = inspect.getdoc(evaluate) or ""
+    names = [name for name in RunOptions.__annotations__ if name not in ("prompt_text", "max_download")]
+    assert [name for name in names if f"\n    {name}: " not in text] == []
 
 
 def test_several_tasks_are_one_text_or_a_list(tmp_path: Path) -> None:

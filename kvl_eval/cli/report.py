@@ -1,4 +1,4 @@
-"""The verb that writes reports of runs, or prints one table with published results. Loads no model."""
+"""The verb that writes reports of runs, or prints one published table with runs added. Loads no model."""
 
 from __future__ import annotations
 

@@ -19,13 +19,14 @@ from kvl_eval.decode import Json, encode
 from kvl_eval.errors import UsageError
 from kvl_eval.model.registry import stored_family
 from kvl_eval.options.values import sample_ids
-from kvl_eval.printable import json_line, whole
+from kvl_eval.printable import json_line
 from kvl_eval.run.config import RunConfig, answers_bundled, from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.options import RUN_TABLE, Options
 from kvl_eval.run.runner import RunOutcome
 from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.run_lock import read_lock
 from kvl_eval.trust import AddressPlace
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     from kvl_eval.run.plan import plan_run
     from kvl_eval.run.progress import Silent, make_progress
     from kvl_eval.run.runner import complete_run, resume_run, start_run
-    from kvl_eval.run.same_run import same_runs
+    from kvl_eval.run.same_run import has_alike, same_runs
     from kvl_eval.run.warm_plan import plan_warm
     from kvl_eval.scoring.run_reader import RunReader
 
@@ -57,7 +58,8 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     elif absent := not_here(config):
         terminal.note(f"videos are not downloaded yet; run `kvl-eval fetch {','.join(absent)}`")
     backend = make(config, fetch=not dry)
-    plan = (plan_run if dry or resume else plan_warm)(config, backend)
+    same_names = resume is not False and has_alike(config, backend.name)  # then there may be nothing to do
+    plan = (plan_run if dry or same_names else plan_warm)(config, backend)
     show_plan(plan, dry=dry, as_json=as_json)
     if dry:
         if as_json:
@@ -83,23 +85,25 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
     """The newest run of the same plan that no other process works on, told of; None where a new one is to begin."""
     for run in same:
         if run.status == "running":
-            terminal.note(f"the same run is in progress in {run.path}")
+            holder = read_lock(Path(run.path))
+            by = "" if holder is None or holder.pid is None else f" (pid {holder.pid})"
+            terminal.note(f"the same run is in progress in {run.path}{by}")
     free = [run for run in same if run.status in ("planned", "interrupted", "finished")]
     if not free:
         return None
-    counts, newest = free[0].counts, free[0]
+    newest = free[0]
     if newest.status == "finished":
         others = ", ".join(run.path for run in free[1:] if run.status == "finished")
         also = f"; so is {others}" if others else ""
-        echo(whole(f"already complete: {newest.path}{also} (use --no-resume to run it again)"), err=True)
+        terminal.step(f"already complete: {newest.path}{also} (use --no-resume to run it again)")
     else:
-        done = "" if counts is None else f": {counts.planned - counts.pending:,} of {counts.planned:,} answered"
-        echo(whole(f"continuing {newest.path}{done} (use --no-resume to start a new run)"), err=True)
+        done = "" if newest.planned is None else f": {newest.answered or 0:,} of {newest.planned:,} answered"
+        terminal.step(f"continuing {newest.path}{done} (use --no-resume to start a new run)")
     return newest
 
 
 def resume_verb(path: Path, flags: Flags) -> int:
-    """Finish a run with its stored configuration. The flags may confirm what that would contact, and say it anew."""
+    """Finish a run with its stored configuration. The flags may confirm or replace what that would contact."""
     from kvl_eval.run.progress import make_progress
     from kvl_eval.run.runner import resume_run
     from kvl_eval.scoring.run_reader import RunReader
@@ -236,7 +240,9 @@ def configuration(flags: Flags) -> RunConfig:
 
     if flags.switch("trust_remote_code"):
         raise UsageError(
-            "usage.remote_code", "nothing here runs code from a checkpoint or a data set, so there is no such option"
+            "usage.remote_code",
+            "--trust-remote-code is not supported: kvl-eval never runs code from checkpoints or data sets",
+            fix="omit it; checkpoints run with the bundled implementations",
         )
     include(flags.texts("include_path"))
     chosen = _options(flags)

@@ -128,7 +128,7 @@ def _say(kind: str, text: str, least: int) -> None:
 
 
 def table_width() -> int | None:
-    """Cells that a table on standard output may take; None where that is no terminal."""
+    """Cells that a table on standard output may take; None where that is not a terminal."""
     if not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns
@@ -149,7 +149,7 @@ class LogHandler(logging.Handler):
         """Write one record."""
         text = printable(record.getMessage(), keep="")
         kind = {logging.WARNING: "warning: ", logging.DEBUG: "debug: "}.get(record.levelno, "")
-        echo(text if text.startswith(kind) else f"{kind}{text}", err=True)
+        echo(text if text.startswith((kind, "note: ")) else f"{kind}{text}", err=True)
 
 
 class StepHandler(logging.Handler):

@@ -11,7 +11,7 @@ from kvl_eval.evaluation.notebook import chosen_progress
 from kvl_eval.evaluation.stored_runs import complete_or_continue, to_continue
 from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.registry import stored_family
-from kvl_eval.options import RunOptions
+from kvl_eval.options import OPTIONS, RunOptions
 from kvl_eval.results.evaluation_result import INTERRUPTED, EvaluationResult
 from kvl_eval.run.config import RunConfig, answers_bundled, resolve
 from kvl_eval.run.large_data import bring_large
@@ -45,7 +45,8 @@ def evaluate(
         resume:   False starts a new run.
         progress: True or False shows or hides it; None shows it on a terminal and in a notebook.
         backend:  the option `--backend`, or a Backend that answers in place of the one that `model` names.
-        options:  options of `kvl-eval run`, with underscores: `limit="10%"`, `think_budget=[1024]`, ...
+        options:  options of `kvl-eval run`, with underscores: `limit="10%"`, `think_budget=[1024]`. They are listed
+                  below, from the table that the command line is made from.
     Raises: KvlEvalError for unknown names and options, unusable data or checkpoints, and storage that fails;
         KeyboardInterrupt when interrupted, after the answers are stored.
     """
@@ -110,3 +111,13 @@ def _outcome(config: RunConfig, own: Sequence[Task], backend: Backend, progress:
     if stored is None:
         return start_run(plan, backend, progress, handle_signals="interrupts")
     return complete_or_continue(RunReader.open(stored.path, own), config, backend, progress)
+
+
+def _option_lines() -> str:
+    """The options by name, one line each."""
+    known = RunOptions.__annotations__
+    rows = [f"        {option.name}: {option.help}" for option in OPTIONS if option.name in known]
+    return "\n".join(dict.fromkeys(rows))
+
+
+evaluate.__doc__ = f"{evaluate.__doc__}\n    Options:\n{_option_lines()}\n"

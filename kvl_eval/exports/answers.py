@@ -106,9 +106,9 @@ def _named_rows(task: str, rows: list[ResultRow], name: str) -> list[ResultRow]:
 
 def _can_be_judged(task: str, protocol: str) -> bool:
     """Whether a judge's reply can enter a result; a task that this version does not know may need one."""
-    from kvl_eval.tasks import TASKS
+    from kvl_eval.tasks import known_task
 
-    known, name = TASKS.get(task), protocol.removesuffix(".raw")
+    known, name = known_task(task), protocol.removesuffix(".raw")
     if known is None or known.judge_prompt is None or name not in known.protocols:
         return known is None
     return bool(known.protocols[name].judged)
@@ -129,10 +129,12 @@ def _not_scored(folder: RunFolder, task: str, rows: list[ResultRow], name: str) 
 
 def _default_protocol(task: str, rows: list[ResultRow]) -> str:
     """The task's default protocol; the first one stored of a task that this version does not know."""
-    from kvl_eval.tasks import TASKS
+    from kvl_eval.tasks import known_task
 
-    known = TASKS.get(task)
-    return known.default_protocol if known is not None else rows[0].protocol
+    known, stored = known_task(task), [row.protocol for row in rows]
+    if known is None or (known.data.table is not None and known.default_protocol not in stored):
+        return stored[0]
+    return known.default_protocol
 
 
 def answers(folder: RunFolder, task: str, scorer: str) -> Iterator[ExportedAnswer]:

@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from kvl_eval.errors import SampleError
 from kvl_eval.media.worker import READY, WorkerReply, outcome
+from kvl_eval.printable import one_line
 
 log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -121,10 +122,7 @@ class MediaPool(Generic[Job, Result]):
 
     def _go_in_process(self, why: str) -> None:
         if not self._in_process:
-            log.warning(
-                "cannot start worker processes (%s): media are decoded in this process, as with --num-workers 0",
-                why,
-            )
+            log.warning("note: media are decoded in this process: cannot start workers (%s)", one_line(why))
         self._in_process = True
 
 

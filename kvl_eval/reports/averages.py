@@ -1,4 +1,4 @@
-"""Results and published figures that are not one to one: a mean of two sets (MMMU-Pro), figures by length (needles)."""
+"""Published results that are not one to one with tasks: a mean of two sets (MMMU-Pro), results by length (needles)."""
 
 from __future__ import annotations
 

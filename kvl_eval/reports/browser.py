@@ -271,7 +271,7 @@ def _facts(record: Record, *, is_unclosed: bool) -> dict[str, str]:
         "worker": record.worker,
         "ended_at": record.ended_at,
     }
-    marks = {"thought": "closed by force"} if record.budget_forced else {}
+    marks = {"thought": "closed at the budget"} if record.budget_forced else {}
     marks |= {"repeat": f"{record.repeat}"} if record.repeat != 0 else {}
     marks |= {"attempt": f"{record.attempt}"} if record.attempt != 1 else {}
     marks |= {"thought": "never closed"} if is_unclosed else {}
@@ -325,8 +325,8 @@ def _more(media: Sequence[MediaInfo], count: int) -> list[str]:
     if count == len(media):
         return []
     kinds = {medium.kind for medium in media}
-    what = f"{kinds.pop()}s" if len(kinds) == 1 else "pictures"
-    return [text(f"{len(media)} {what} were seen, {count} are shown"), text(", ".join(map(_place, media)))]
+    what = f"{kinds.pop()}s" if len(kinds) == 1 else "images"
+    return [text(f"{len(media)} {what} seen, {count} shown"), text(", ".join(map(_place, media)))]
 
 
 def _place(medium: MediaInfo) -> str:

@@ -24,10 +24,10 @@ from kvl_eval.store.result_records import ResultRow
 FIGURE = "budget_sweep_fig13"
 BUDGET = "max_thinking_tokens="
 POLICIES = {
-    "cut": "a thought that reaches the budget unclosed ends there, without an answer",
-    "force": "a thought that reaches the budget unclosed is closed there, and the answer follows",
+    "cut": "generation stops at the budget; the sample has no answer",
+    "force": "the thought is closed at the budget, and the answer follows",
 }
-HEADER = ("budget", "n", "score", "95 % CI", "paper", "Δ", "unclosed", "forced", "thinking tokens", "no-answer")
+HEADER = ("budget", "n", "score", "95% CI", "published", "Δ", "unclosed", "forced", "thinking tokens", "no answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Chart:
 
     @property
     def source(self) -> str:
-        """Where the published figures stand."""
+        """Where the published results come from."""
         return f"{self.published[0][1].system_label} ({TABLES[FIGURE]})"
 
 

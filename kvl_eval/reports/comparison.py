@@ -157,20 +157,26 @@ def _pair(runs: Sequence[ReportRun], pair: Comparison) -> PairTexts:
         problem=plain(pair.problem),
         settings=() if result is None else result.settings,
         circumstances=() if result is None else result.circumstances,
-        tasks=[] if result is None else [_task(pair, task) for task in result.comparisons],
+        tasks=[] if result is None else [_task(pair, task, runs[pair.a], runs[pair.b]) for task in result.comparisons],
     )
 
 
-def _task(pair: Comparison, task: ComparedTask) -> TaskTexts:
+def _names(a: ReportRun, b: ReportRun) -> tuple[str, str]:
+    """What to call the runs of a pair: their models, or the runs themselves where both have one model."""
+    return (a.model, b.model) if a.model != b.model else (a.run_id, b.run_id)
+
+
+def _task(pair: Comparison, task: ComparedTask, a: ReportRun, b: ReportRun) -> TaskTexts:
     """One task of one pair as texts."""
     known = task.difference is not None
     left_out = {
         "only in the first": task.only_a,
         "only in the second": task.only_b,
         "without a score": task.not_scored,
-        "question or gold changed": len(task.changed_samples),
+        "with a changed question or gold answer": len(task.changed_samples),
     }
-    directions = (("only the second is right", task.gained), ("only the first is right", task.lost))
+    first, second = _names(a, b)
+    directions = ((f"only {second} is correct", task.gained), (f"only {first} is correct", task.lost))
     return TaskTexts(
         task=plain(task.task),
         title=plain(task.title),

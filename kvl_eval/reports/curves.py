@@ -56,7 +56,7 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Size of a drawing in inches, of its text in points, and what fits into it."""
+    """Size of a drawing in inches, of its text in points, and how much it holds."""
 
     width: float
     height: float
@@ -89,7 +89,7 @@ def spoken(chart: Chart) -> str:
     if chart.published:
         points = ", ".join(f"{score.printed} at {budget_label(tokens)}" for tokens, score in chart.published)
         sentences.append(f"Published: {points}.")
-    return " ".join([*sentences, "The tables below hold all values."])
+    return " ".join([*sentences, "The tables below list all values."])
 
 
 def themed(svg: str) -> str:
@@ -150,7 +150,7 @@ def log_axis(budgets: Sequence[int]) -> Callable[[float], float]:
 
 
 def _score_range(chart: Chart) -> tuple[float, float]:
-    """Whole tens of percent around every score, interval and published figure, at least twenty apart."""
+    """Whole tens of percent around every score, interval and published result, at least twenty apart."""
     values = [score.value for _, score in chart.published]
     for row in _rows(chart):
         values += [*(row.ci95 or ()), *([] if row.score is None else [row.score])]

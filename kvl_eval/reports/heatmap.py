@@ -58,7 +58,7 @@ class Heatmap:
         low, high = min(self.cells.values()), max(self.cells.values())
         return (
             f"{self.title}. {len(self.cells)} cells, from {numbers.percent(low)} to {numbers.percent(high)} percent. "
-            "The table below holds all values."
+            "The table below lists all values."
         )
 
     def file(self, narrow: bool = False) -> str:
@@ -72,7 +72,7 @@ class Parts:
 
     Attributes:
         rows:   (name, a text for each value): ours, intervals, numbers of answers, published systems.
-        source: where the published figures stand.
+        source: where the published results come from.
     """
 
     name: str
@@ -137,7 +137,7 @@ def parts_of(row: ResultRow) -> Parts | None:
     cells = [ours.get(value) for value in values]
     rows = [
         ("ours", tuple("" if cell is None else numbers.percent(cell.score) for cell in cells)),
-        ("95 % CI", tuple("" if cell is None else numbers.percent_interval(cell.ci95) for cell in cells)),
+        ("95% CI", tuple("" if cell is None else numbers.percent_interval(cell.ci95) for cell in cells)),
         ("answers", tuple("0" if cell is None else f"{cell.n}" for cell in cells)),
         *((system, tuple(texts)) for system, texts in _published(published, by, values)),
     ]

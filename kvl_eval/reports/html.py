@@ -142,9 +142,9 @@ class ResultTexts:
     """One result as pages print it.
 
     Attributes:
-        reference: the published figure as a fraction, where it is drawn beside the score: only where comparable.
-        source:    where the published figure stands.
-        spoken:    score, interval and published figure, in words.
+        reference: the published result as a fraction, where it is drawn beside the score: only where comparable.
+        source:    where the published result comes from.
+        spoken:    score, interval and published result, in words.
     """
 
     name: str
@@ -252,7 +252,7 @@ def _index(runs: Sequence[ReportRun], include_demo: bool, notices: Sequence[str]
         "cautions": [*warning_lines(warnings_of(runs), FEW), *notices],
         "links": {one.line: _filter_link(one, flag=meaning(one.flag)) for one in flagged(runs)},
         "results": results,
-        "result_sources": list(dict.fromkeys(f"{one.name}: published figure of {one.source}" for one in texts)),
+        "result_sources": list(dict.fromkeys(f"{one.name}: published result of {one.source}" for one in texts)),
         "board": board,
         "groups": [(group, list(rows)) for group, rows in groupby(board.rows, key=lambda row: row.group)],
     }

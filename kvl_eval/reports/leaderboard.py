@@ -1,4 +1,4 @@
-"""Our results beside published figures, laid out as the report's own tables are."""
+"""Our results beside published results, in the layout of the tables of the Kimi-VL report."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class NotRun:
 
 
 NOT_RUN = {
-    **dict.fromkeys(("osworld", "windowsagentarena"), NotRun("Agent grounding", "needs a live desktop; not run here")),
-    **dict.fromkeys(("mmlu", "mmlu_pro", "math", "gpqa_diamond"), NotRun("", "text alone, no benchmark of vision")),
+    **dict.fromkeys(("osworld", "windowsagentarena"), NotRun("Agent grounding", "needs a live desktop; not supported")),
+    **dict.fromkeys(("mmlu", "mmlu_pro", "math", "gpqa_diamond"), NotRun("", "text only, not a vision benchmark")),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCell:
-    """A published figure: its text, the letter of its source, the number of its note on disagreeing sources (or 0)."""
+    """A published result: its text, the letter of its source, the number of its note on disagreeing sources (or 0)."""
 
     score: ReferenceScore
     source: str
@@ -122,7 +122,7 @@ def leaderboard(runs: Sequence[ReportRun], include_demo: bool = False) -> Publis
 def published_table(name: str, runs: Sequence[ReportRun], include_demo: bool = False) -> PublishedTable:
     """One table as it was printed, beside our runs. Raises UsageError for a name that is not in `PRINTED`."""
     if name not in PRINTED:
-        raise UsageError("usage.table", f"there is no table {name!r}", why=f"known: {', '.join(PRINTED)}")
+        raise UsageError("usage.table", f"unknown table {name!r}", fix=f"use one of {', '.join(PRINTED)}")
     table, title = PRINTED[name]
     chosen = [score for score in references.load() if score.table == table]
     fullest = Counter(score.row for score in chosen).most_common(1)[0][0]  # holds every column in printed order
@@ -250,7 +250,7 @@ def _beside(run: ReportRun, rows: Sequence[ResultRow], wanted: ReferenceScore) -
 
 
 def _parts(fitting: Sequence[ResultRow]) -> list[ResultRow] | None:
-    """The results, one a task, whose mean the published figure is; None where it is of one task, or one is missing."""
+    """The results, one a task, whose mean the published result is; None where it is of one task, or one is missing."""
     task = task_of(fitting[0])
     names = () if task is None or task.reference is None else task.reference.mean_of
     by_task = {row.task: row for row in fitting}

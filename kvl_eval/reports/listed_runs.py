@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.run_entry import RunEntry, RunScore
-from kvl_eval.tasks import TASKS
+from kvl_eval.tasks import TASKS, known_task
 
 NAMED = 2  # tasks and scores of one run that are named
 MODEL_WIDTHS = (28, 16)  # cells of a model's name: with room, and without
@@ -49,7 +49,7 @@ def main_scores(entry: RunEntry) -> list[RunScore]:
 
 
 def _protocol(entry: RunEntry, task: str) -> str | None:
-    known = TASKS.get(task)
+    known = known_task(task)
     if entry.protocol not in (None, "all"):
         return entry.protocol
     return None if known is None else known.default_protocol
@@ -130,24 +130,23 @@ def _some(texts: Sequence[str], most: int, separator: str) -> str:
 
 def _count(entry: RunEntry, scores: Sequence[RunScore]) -> str:
     """`8,420` samples with a score; `6/90` of those that the splits have, `412/3040` of those planned."""
-    counts = entry.counts
-    if counts is not None and entry.status != "finished":
-        return f"{counts.planned - counts.pending}/{counts.planned}"
+    if entry.planned and entry.status != "finished":
+        return f"{entry.answered or 0}/{entry.planned}"
     done = sum(score.n for score in scores)
     of = sum(max(score.n_planned, (score.n_total or 0) if score.partial else 0) for score in scores)
     return "-" if not scores else f"{done:,}" if done == of else f"{done}/{of}"
 
 
 def status_text(entry: RunEntry) -> str:
-    """`finished (partial, 3 failed)`, `interrupted 14%`, `running`, `unreadable`."""
+    """`finished (partial, 3 failed)`, `interrupted 14%`, `running 14%`, `unreadable`."""
     counts, status = entry.counts, "interrupted" if entry.status in ("planned", "unknown") else entry.status
     if status == "finished":
         failed = sum(counts.failed.values()) if counts is not None else 0
         marks = ["partial"] if any(score.partial for score in entry.results) else []
         marks += [f"{failed:,} failed"] if failed else []
         return f"finished ({', '.join(marks)})" if marks else "finished"
-    if status == "interrupted" and counts is not None and counts.planned:
-        return f"interrupted {100 * (counts.planned - counts.pending) // counts.planned}%"
+    if status in ("interrupted", "running") and entry.planned:
+        return f"{status} {100 * (entry.answered or 0) // entry.planned}%"
     return status
 
 

@@ -38,7 +38,7 @@ def markdown(runs: Sequence[ReportRun], sections: Sections, include_demo: bool =
         parts.append("> **Read this first**\n>\n" + "\n".join(f"> - {escape(text)}" for text in warnings))
     parts.append("## Results\n\n" + _results(runs))
     parts += [budgets] if budgets else []
-    parts.append("## Beside the published figures\n\n" + _board(leaderboard(runs, include_demo)))
+    parts.append("## Comparison with published results\n\n" + _board(leaderboard(runs, include_demo)))
     parts += ["\n\n".join(_section(section)) for results in sections.values() for section in results]
     return "\n\n".join(parts) + "\n"
 
@@ -99,7 +99,7 @@ def _section(section: TaskSection) -> Iterator[str]:
         yield "Also scored under " + "; ".join(escape(numbers.beside(row)) for row in section.beside)
     if section.unread:
         reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in section.unread)
-        yield f"Nothing extracted: {reasons}"
+        yield f"No answer found: {reasons}"
     if section.parts is not None:
         rows = [[escape(name), *map(escape, texts)] for name, texts in section.parts.rows]
         yield table([escape(section.parts.name), *map(escape, section.parts.values)], rows)
@@ -119,7 +119,7 @@ def _section(section: TaskSection) -> Iterator[str]:
             ]
             for value, n, score, ci95 in values
         ]
-        yield table([escape(field), "n", "score", "95 % CI"], lines, right=(1, 2))
+        yield table([escape(field), "n", "score", "95% CI"], lines, right=(1, 2))
     if len(section.protocols) > 1:
         lines = [
             [
@@ -131,4 +131,4 @@ def _section(section: TaskSection) -> Iterator[str]:
             ]
             for view in section.protocols
         ]
-        yield table(["protocol", "n", "score", "95 % CI", "judged differently"], lines, right=(1, 2, 4))
+        yield table(["protocol", "n", "score", "95% CI", "different verdicts"], lines, right=(1, 2, 4))

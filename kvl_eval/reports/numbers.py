@@ -83,7 +83,7 @@ def delta(row: ResultRow) -> str:
 
 
 def published_value(row: ResultRow, demo: bool) -> str:
-    """The published figure of a result's reference, in the unit of the result.
+    """The published result of a result's reference, in the unit of the result.
 
     Empty beside a demo model and the mini splits: a figure of another model or other questions would only mislead.
     """

@@ -79,7 +79,7 @@ class DataSetPictures:
         if ref.path in opened or len(opened) < FILES:
             opened.add(ref.path)
             return True
-        notice = f"{plain(task)}: frames and pages of the first {FILES} files are shown"
+        notice = f"{plain(task)}: only the frames and pages of the first {FILES} files are shown"
         self.notices += [] if notice in self.notices else [notice]
         return False
 
@@ -90,7 +90,7 @@ class DataSetPictures:
         try:
             yield from open_split(get_task(stored.task), replace(stored.source, offline=True), stored.split)
         except KvlEvalError as error:
-            self.notices.append(f"{plain(stored.task)}: pictures are not shown: {plain(error.message)}")
+            self.notices.append(f"{plain(stored.task)}: images are not shown: {plain(error.message)}")
 
 
 def _stored_tasks(run: ReportRun) -> tuple[StoredTask, ...]:

@@ -55,7 +55,7 @@ class ReportRun:
 def open_runs(folders: Sequence[Path]) -> list[ReportRun]:
     """The runs of these folders in order. Raises UsageError for none, DataError for one that cannot be read."""
     if not folders:
-        raise UsageError("usage.report", "no run is named", fix="`kvl-eval list runs` shows those there are")
+        raise UsageError("usage.report", "no run given", fix="see `kvl-eval list runs`")
     opened = [RunFolder.open(folder) for folder in folders]
     return [ReportRun(number, folder, folder.results()) for number, folder in enumerate(opened)]
 
@@ -72,13 +72,13 @@ class Setting(NamedTuple):
 
 def task_of(row: ResultRow) -> Task | None:
     """The task of a result; None for one this version does not know."""
-    from kvl_eval.tasks import TASKS
+    from kvl_eval.tasks import known_task
 
-    return TASKS.get(row.task)
+    return known_task(row.task)
 
 
 def is_default_protocol(row: ResultRow) -> bool:
-    """Whether a result was scored as the task does by default; a task nobody knows has only one way."""
+    """Whether a result was scored as the task does by default; an unknown task has only one way."""
     task = task_of(row)
     return row.thinking == "split" and (task is None or task.default_protocol == row.protocol)
 

@@ -88,7 +88,7 @@ class ProtocolView:
 def find_flips(default: Iterable[ScoreLine], other: Iterable[ScoreLine]) -> tuple[ProtocolFlip, ...]:
     """Answers whose verdict or score differs between two scorings of one run (lines of `scores/`), in order.
 
-    An answer that one of them has not scored is no difference.
+    An answer that one of them has not scored does not count as a difference.
     """
     first = {line.key: line for line in default}
     pairs = [(first[line.key], line) for line in other if line.key in first]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Literal, get_args
 
 from kvl_eval.decode import Json, encode
@@ -147,10 +148,21 @@ def name_among(run: ReportRun, runs: Sequence[ReportRun]) -> str:
 
 
 def planned_warnings(manifest: Manifest) -> list[ResultWarning]:
-    """What is known before the first answer: other data than the published, a blind run, a part of a split."""
+    """What is known before the first reply: other data than the published, a demo, a blind run, a part of a split."""
     warnings = [ResultWarning(code="blind", text=BLIND)] if manifest.blind else []
+    model, code = manifest.model, manifest.code
+    if manifest.demo:
+        warnings.append(ResultWarning(code="demo", text=DEMO))
+    elif model.others.get("scripted", model.family == SCRIPTED.name):
+        warnings.append(ResultWarning(code="demo", text=SCRIPTED_ANSWERS))
+    if model.weights is not None:
+        text = f"{plain(model.weights)} weights: not compared with published results"
+        warnings.append(ResultWarning(code="versions", text=text))
+    if code.dirty:
+        text = f"kvl-eval had uncommitted changes (commit {plain(code.commit)[:7]})"
+        warnings.append(ResultWarning(code="versions", text=text))
     for task, data in manifest.data.items():
-        name = plain(task)
+        name = task_label(task)
         if data.other_data is not None:
             warnings.append(ResultWarning(code="data", task=task, name=name, text=plain(data.other_data)))
         if data.partial is not None:
@@ -173,20 +185,11 @@ def _partial(task: str, name: str, count: str) -> ResultWarning:
 
 def _of_run(run: ReportRun) -> Iterator[ResultWarning]:
     yield from planned_warnings(run.manifest)
-    model = run.manifest.model
-    if run.demo:
+    if run.demo and not run.manifest.demo:
         yield ResultWarning(code="demo", text=DEMO)
-    elif model.others.get("scripted", model.family == SCRIPTED.name):
-        yield ResultWarning(code="demo", text=SCRIPTED_ANSWERS)
-    if model.weights is not None:
-        yield ResultWarning(
-            code="versions", text=f"{plain(model.weights)} weights: not compared with published results"
-        )
     if run.folder.status != "finished" and not any(row.n_pending for row in main_rows(run)):
         yield ResultWarning(code="unfinished", text="run not finished: scores are preliminary")
     code = run.manifest.code
-    if code.dirty:
-        yield ResultWarning(code="versions", text=f"kvl-eval had uncommitted changes (commit {plain(code.commit)[:7]})")
     versions = {code_text(resume.code) for resume in run.manifest.resumes if resume.code != Code()} - {code_text(code)}
     if versions:
         yield ResultWarning(
@@ -238,9 +241,14 @@ def row_notes(row: ResultRow, demo: bool) -> list[str]:
     return blind + [warning.text for warning in (*_gaps(row), *_flags(row), *_comparison(row, demo, None))]
 
 
+def task_label(task: str) -> str:
+    """`mathvista`; an own table by the name of its file."""
+    return plain(PurePath(task.removeprefix("file:")).name if task.startswith("file:") else task)
+
+
 def result_name(row: ResultRow) -> str:
     """`mathvista`, `mathvista at 4k cut`; an own table by its file."""
-    name = plain(row.title if row.task.startswith("file:") else row.task)
+    name = task_label(row.task)
     return name if row.budget is None else f"{name} at {numbers.budget(row)}"
 
 

@@ -39,7 +39,7 @@ def write_report(
         pictures:     put thumbnails into the sample browser where the data set lies on this machine; a picture that
                       cannot be reached, or has changed since, is a placeholder with its hash.
         comparisons:  what the page that sets the runs side by side shows; none without any.
-        include_demo: give runs of the embedded demo a (marked) column beside the published figures.
+        include_demo: give runs of the demo model a (marked) column beside the published results.
 
     Raises: UsageError for no run, DataError for one that cannot be read, StorageError.
     """
@@ -66,5 +66,6 @@ def write_report(
         if "html" in formats:
             written.append(write_html(runs, sections, folder, pictures, include_demo, comparisons))
     except OSError as error:
-        raise StorageError("storage.write", f"cannot write the report: {error}", where=str(out)) from error
+        message, fix = f"cannot write the report: {error}", "use another --output-dir"
+        raise StorageError("storage.write", message, where=str(out), fix=fix) from error
     return written

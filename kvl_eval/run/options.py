@@ -152,7 +152,7 @@ def judge_server(options: Options) -> Server | None:
     if options.judge_base_url is None or options.judge_model is None:
         missing = [name for name in ("judge_base_url", "judge_model") if name not in companions]
         needed = " and ".join(map(_flag, missing))
-        raise UsageError("usage.judge", f"--judge endpoint needs {needed}", fix="see docs/judge.md")
+        raise UsageError("usage.judge", f"--judge endpoint needs {needed}", fix="see docs/guide/judge.md")
     return Server(
         base_url=options.judge_base_url,
         model=options.judge_model,

@@ -19,6 +19,7 @@ from typing import cast
 from kvl_eval.backends.base import Backend, Limits, Managed, MemoryNeed, PromptSize
 from kvl_eval.decode import Json
 from kvl_eval.errors import ConfigError, DataError, SampleError, UsageError
+from kvl_eval.printable import one_line
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.run.data_digest import data_fingerprint, media_facts, sample_digest
 from kvl_eval.run.draft import ChosenSamples, PlanLines
@@ -238,7 +239,7 @@ class _Planner:
     def plan(self, lines: PlanLines, unseen: set[str]) -> TaskPlan:
         """The plan; its lines go to `lines`, the names of its samples out of `unseen`."""
         run = self.run
-        STEPS.info("reading %s", self.task.name)
+        STEPS.info("reading %s", one_line(self.task.name))
         limit, split_size = question_limit(self.task, self.config, run)
         chosen = ChosenSamples(lines.folder) if has_share(run) else None
         walk = Walk(self.task, self.config, run, limit)

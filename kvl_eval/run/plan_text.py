@@ -95,9 +95,10 @@ def _samples(task: TaskPlan, _: Plan) -> str:
 
 
 def _media(task: TaskPlan, _: Plan) -> str:
-    """Frames of a video or pages of a document per sample, where the task has any and the backend can tell."""
+    """`16 frames`, `2 to 20 pages`: of the first samples with videos or documents, where the backend can tell."""
     counts = [size.pictures for size in task.sizes]
-    return f"{_span(counts)} frames or pages" if any(counts) else ""
+    unit = {"video": "frames", "document": "pages"}.get(task.task.modality, "images")
+    return f"{_span(counts)} {unit}" if any(counts) else ""
 
 
 def _prompt(task: TaskPlan, plan: Plan) -> str:

@@ -129,7 +129,7 @@ def resume_run(
 
     Args:
         make:    builds what answers. It is called when all that can be compared without contact has been: until it
-                 comes back nobody is contacted, so it is the place to refuse what the configuration would reach.
+                 returns, no server is contacted, so it is the place to refuse what the configuration would reach.
         changes: fields of RunConfig that the user wants otherwise; refused if they can change an answer.
         rerun:   `failed`, `all`, or ids of samples to answer again.
     Raises: UsageError `run.mismatch` listing old → new, `run.busy`, `run.mixed`; DataError `run.plan`, `run.manifest`.
@@ -232,7 +232,7 @@ def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
 
 
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
-    """Write status, counts and model into the manifest, and the list of runs anew."""
+    """Write status, counts and model into the manifest, and update the list of runs."""
     is_finished = not _pending(results)
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
     folder.save(
@@ -275,14 +275,14 @@ def _logged(folder: RunFolder) -> Iterator[None]:
 
 def complete_run(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:
     """A run that lacks no answer, under this configuration: its judge is asked what it was not asked, and scores are
-    made anew where their rules are others. Raises: UsageError `run.busy`.
+    computed again where their rules differ. Raises: UsageError `run.busy`.
     """
     run.folder.lock()
     return _finished(run, config, progress, asks_judge=True)
 
 
 def _finished(run: RunReader, config: RunConfig, progress: Progress, *, asks_judge: bool) -> RunOutcome:
-    """A run that lacks nothing: what is derived may have to be made anew. Without `asks_judge` it contacts nobody."""
+    """A run that lacks nothing; scores are computed again where needed. Without `asks_judge` no server is contacted."""
     folder = run.folder
     try:
         stored = from_json(dict(folder.manifest.config))

@@ -20,6 +20,13 @@ from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 
 
+def has_alike(config: RunConfig, model: str) -> bool:
+    """Whether a finished run of these tasks with a model of that name is in the output folder; its plan is not read."""
+    tasks = {task.task for task in config.tasks}
+    runs = list_runs(config.output_dir)
+    return any(run.status == "finished" and run.model == model and set(run.tasks) == tasks for run in runs)
+
+
 def same_runs(plan: Plan) -> list[RunEntry]:
     """The runs below the output folder with the plan's fingerprint, samples and rows, the newest first."""
     fitting = [run for run in list_runs(plan.config.output_dir) if run.config_fingerprint == plan.fingerprint]

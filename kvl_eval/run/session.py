@@ -78,7 +78,8 @@ class Session:
 
     def _counts(self, task: TaskPlan) -> TaskCounts:
         answers = self.plan.config.repeats * len(task.config.budgets)
-        found = TaskCounts(task.name, task.n * answers, float((task.n + task.media) * answers))
+        name = task.name if task.task.data.table is None else task.task.title
+        found = TaskCounts(name, task.n * answers, float((task.n + task.media) * answers))
         if self._done.get(task.name):
             index = self.folder.index(task.name)
             kept = self._done[task.name]
@@ -183,7 +184,7 @@ class Session:
     # -- answers in ---------------------------------------------------------------------------------------------
 
     def finish(self, key: str, completion: Completion) -> None:
-        """Write down one answer. Raises KvlEvalError `backend.answer` for one that nobody asked for."""
+        """Write down one answer. Raises KvlEvalError `backend.answer` for one that was not asked for."""
         entry = self._in_flight.get(key)
         slot = (completion.repeat, completion.budget)
         if entry is None or slot not in entry.wanted:

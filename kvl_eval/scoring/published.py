@@ -100,7 +100,7 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     declared = task.splits[row.split].rows if row.split in task.splits else None
     total = None if data is None else data.total
     if declared is not None and total is not None and total != declared:
-        return f"the data differ from the published {row.split} ({total:,} rows, expected {declared:,})"
+        return f"the data are not the published {row.split} ({total:,} rows, expected {declared:,})"
     return None if row.complete else "incomplete"
 
 

@@ -90,7 +90,7 @@ class PlannedData:
         split:       the split's name.
         n:           samples planned.
         total:       samples of the split, where known.
-        media:       pictures, videos and documents in all.
+        media:       images, videos and documents in all.
         fingerprint: over ids, questions, options, gold and media of the samples chosen, all shards.
         partial:     why less than the whole split was planned; null where it was whole.
         other_data:  in what a whole split differs from the published one, as a sentence.
@@ -217,8 +217,8 @@ class Manifest:
         status:             `planned`, `running`, `interrupted` or `finished`; `unknown` where the file is lost.
         created:            local time with offset.
         finished:           local time with offset; null until then.
-        demo:               whether an embedded demo answers.
-        blind:              whether every picture is grey.
+        demo:               whether the model is a demo model.
+        blind:              whether images were replaced with gray ones.
         command:            the command line, secrets hidden.
         config_fingerprint: hash of `identity`.
         identity:           everything that can change an answer.

@@ -35,16 +35,16 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSample:
-    """What all answers to one sample share. It stands in the first line of the sample in `plan.jsonl`.
+    """What all answers to one sample share. It is in the first line of the sample in `plan.jsonl`.
 
     Attributes:
         question:        the question's text as the data set holds it.
         choices:         texts of the options; empty for open questions.
         gold:            gold answers; empty where the split publishes none.
         categories:      {field: labels}.
-        cluster:         the document, video, screenshot or picture that other questions may share.
+        cluster:         the document, video, screenshot or image that other samples may share.
         group:           of a question that is asked several times: what all of these have in common.
-        media:           pictures, videos and documents of the prompt.
+        media:           images, videos and documents of the prompt.
         messages_sha256: of the prompt as messages, before a chat template.
         row:             the data set's columns that scorers need.
         position:        in a shard: where the sample stood in the whole selection, from 1.
@@ -137,8 +137,8 @@ class Record:
         messages_sha256:    as in the plan; absent from records before 0.2.
         prompt_sha256:      of `prompt_text`.
         prompt_text:        what the model was given, media as marks.
-        image_prep:         the rule by which pictures were sized.
-        media:              what the model saw of each picture, frame and page.
+        image_prep:         the rule by which images were sized.
+        media:              what the model saw of each image, frame and page.
         raw_output:         what the model wrote, special tokens included.
         thinking:           the thought, without markers.
         answer:             what follows the thought.
@@ -146,7 +146,7 @@ class Record:
         budget_forced:      whether the budget ended the thought.
         finish_reason:      `stop`, `length`, `budget`, `error` or `unknown`.
         trajectory_id:      shared by answers that one generation gave under several budgets.
-        tokens:             of prompt, pictures, thought and answer.
+        tokens:             of prompt, images, thought and answer.
         seed:               of the sampler.
         time:               seconds: queue, load, prefill, decode, total.
         worker:             who computed it: device and process, or the server's address.

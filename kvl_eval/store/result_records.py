@@ -73,7 +73,7 @@ class PublishedRow:
         source:    where it was published.
         table:     the table there.
         delta:     score minus value; null where something forbids the comparison.
-        inside_ci: whether the value lies in the row's interval; null likewise.
+        inside_ci: whether the value is within the row's interval; null likewise.
         gap_ci95:  95 % interval of the value minus the score; null likewise, and in results of earlier versions.
         note:      what forbids it, or what to know; null where there is nothing.
         others:    fields of a later version.
@@ -132,7 +132,7 @@ class ResultRow:
         unclosed_share:    answers whose thought was never ended.
         forced_share:      answers whose thought the budget ended.
         thoughts:          {family of markers: answers with a thought}.
-        blind:             whether every picture was grey.
+        blind:             whether images were replaced with gray ones.
         time:              seconds of all answers.
         repeats:           figures over repeats; null without them.
         answered_by:       {model: answers} by others than the model asked for.
@@ -195,7 +195,7 @@ class Results:
         run_id:  the folder's name.
         created: when the run began, local time with offset.
         model:   as in the manifest.
-        demo:    whether an embedded demo answered.
+        demo:    whether the model was a demo model.
         rows:    tasks in the plan's order.
         others:  fields of a later version.
     """

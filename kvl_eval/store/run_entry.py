@@ -64,6 +64,8 @@ class RunEntry:
         protocol:           the protocol the run was started with; null for the default of each task.
         config_fingerprint: hash of what can change an answer.
         counts:             samples as of the last session's end.
+        planned:            samples planned; null where that is unknown.
+        answered:           samples with a record: of a run that did not end in order, the lines of `samples/`.
         results:            from `results.json`, in its order; empty where there is none.
     """
 
@@ -79,4 +81,6 @@ class RunEntry:
     protocol: str | None = None
     config_fingerprint: str | None = None
     counts: AnswerCounts | None = None
+    planned: Count | None = None
+    answered: Count | None = None
     results: tuple[RunScore, ...] = ()

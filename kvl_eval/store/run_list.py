@@ -18,7 +18,7 @@ from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.manifest_file import json_text
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_entry import RunEntry, RunScore
-from kvl_eval.store.run_files import read_run_file
+from kvl_eval.store.run_files import open_run_file, read_run_file
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_lock import is_held
 
@@ -94,10 +94,21 @@ def _stamp(path: Path) -> str:
 
 
 def _as_of_now(entry: RunEntry) -> RunEntry:
-    """A run whose process is gone is interrupted."""
-    if entry.status == "running" and not is_held(Path(entry.path)):
-        return replace(entry, status="interrupted")
-    return entry
+    """A run whose process is gone is interrupted. Of a run that did not end in order the records are counted."""
+    if entry.status not in ("planned", "running"):
+        return entry
+    lines = sum(map(_line_count, (Path(entry.path) / "samples").glob("*.jsonl")))
+    entry = replace(entry, answered=lines if entry.planned is None else min(lines, entry.planned))
+    is_gone = entry.status == "running" and not is_held(Path(entry.path))
+    return replace(entry, status="interrupted") if is_gone else entry
+
+
+def _line_count(path: Path) -> int:
+    try:
+        with open_run_file(path) as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    except (OSError, DataError):
+        return 0
 
 
 def _run_entry(path: Path) -> RunEntry:
@@ -108,7 +119,7 @@ def _run_entry(path: Path) -> RunEntry:
     if folder.problem is not None:
         return _unreadable(path, folder.problem)
     manifest = folder.manifest
-    protocol = manifest.config.get("protocol")
+    protocol, counts = manifest.config.get("protocol"), manifest.counts
     return RunEntry(
         run_id=path.name,
         path=str(path),
@@ -120,7 +131,9 @@ def _run_entry(path: Path) -> RunEntry:
         tasks=tuple(manifest.data),
         protocol=protocol if isinstance(protocol, str) else None,
         config_fingerprint=manifest.config_fingerprint,
-        counts=manifest.counts,
+        counts=counts,
+        planned=None if counts is None else counts.planned,
+        answered=None if counts is None else counts.planned - counts.pending,
         results=_scores(folder),
     )
 

@@ -116,8 +116,21 @@ def get_task(name: str) -> Task:
 
 
 def task_named(name: str, own: Iterable[Task] = ()) -> Task:
-    """The task of that name: of the caller's own ones, else as `get_task`."""
-    return next((task for task in own if task.name == name), None) or get_task(name)
+    """The task of that name, as a run stores it: of the caller's own ones, else as `get_task`.
+
+    A table may be gone: what a run stores of it can be scored nevertheless.
+    """
+    task = next((task for task in own if task.name == name), None)
+    return task or (known_task(name) if name.startswith("file:") else None) or get_task(name)
+
+
+def known_task(name: str) -> Task | None:
+    """The task that a run stores under that name; None where this version does not know it."""
+    if not name.startswith("file:"):
+        return TASKS.get(name)
+    from kvl_eval.tasks.table_file import table_task
+
+    return table_task(name.removeprefix("file:"), must_exist=False)
 
 
 def select(names: Sequence[str], *, bundled: bool = False) -> list[Task]:

@@ -54,4 +54,4 @@ def other_data(task: Task, split: str, labels: Mapping[str, int]) -> str | None:
         return None
     named = [f"{count.what}: {count.found:,}, expected {count.expected:,}" for count in wrong[:NAMED]]
     more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-    return f"the data differ from the published {split} ({'; '.join(named)}{more})"
+    return f"the data are not the published {split} ({'; '.join(named)}{more})"

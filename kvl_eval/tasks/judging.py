@@ -2,7 +2,7 @@
 
 `Task.judge_prompt` writes the prompt, `JudgeRule` says how often and how it is asked and what is read from a reply,
 `Protocol.judged` names the protocols whose scores the reply enters: as the `extraction` of their `score`.
-`docs/judge.md` tells the whole story.
+`docs/guide/judge.md` tells the whole story.
 """
 
 from __future__ import annotations

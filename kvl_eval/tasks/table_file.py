@@ -45,10 +45,15 @@ from kvl_eval.types import ImageRef, MediaRef, PdfRef, Sample, VideoRef
 MEDIA = {"images": ImageRef, "videos": VideoRef, "documents": PdfRef}
 
 
-def table_task(text: str | Path) -> Task:
-    """The task of one table, named `file:` and its path. Raises DataError for a file that is none, or no table."""
+def table_task(text: str | Path, *, must_exist: bool = True) -> Task:
+    """The task of one table, named `file:` and its path.
+
+    Without `must_exist` it also scores what a run stored of a table that is gone.
+    Raises: DataError for a path that is not a file, or has another suffix.
+    """
     path = Path(os.path.expanduser(text))
-    table_file(path)
+    if must_exist:
+        table_file(path)
 
     def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sample]:
         yield from TableReader(path, source).samples(reporter)

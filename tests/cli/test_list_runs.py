@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.reports.listed_runs import status_text
 from kvl_eval.store import run_list
 from kvl_eval.store.manifest import AnswerCounts, ModelFacts
 from kvl_eval.store.result_records import ResultRow, Results
@@ -54,7 +55,7 @@ def results(tmp_path: Path) -> Path:
         tmp_path,
         KILLED,
         [],
-        status="running",
+        status="interrupted",
         created="2026-11-29T20:15:00+00:00",
         data={"mathvision": make_data(n=3040, total=3040)},
         counts=AnswerCounts(planned=3040, ok=412, pending=2628),
@@ -163,6 +164,14 @@ def test_a_run_that_cannot_be_read_is_a_line_and_stops_nothing(results: Path, kv
     lines = kvl("list", "runs", "--results-dir", str(results)).out.splitlines()
     assert [line.split()[-1] for line in lines if "unreadable" in line] == ["unreadable"]
     assert len(lines) == 4
+
+
+def test_records_of_a_killed_run_are_counted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, KILLED, [], status="running", counts=AnswerCounts(planned=4, pending=4))
+    (run / "samples" / "mathvision.jsonl").write_text("{}\n{}\n{}\n{torn")
+    (entry,) = list_runs(tmp_path)
+    assert (entry.status, entry.answered, entry.planned) == ("interrupted", 3, 4)
+    assert status_text(entry) == "interrupted 75%"
 
 
 def test_no_runs_are_no_error(tmp_path: Path, kvl: Kvl) -> None:

@@ -78,7 +78,7 @@ def test_warnings_known_before_the_run_come_before_the_plan(plan: Plan, capsys: 
     run.show_plan(replace(plan, tasks=(replace(plan.tasks[0], other_data=different),)), dry=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"warning: tiny: {different}"
-    assert lines[1].startswith("task ")
+    assert [line[:5] for line in lines if not line.startswith("warning: ")] == ["task ", "tiny "]
 
 
 # -- a run ------------------------------------------------------------------------------------------------------
@@ -93,11 +93,12 @@ def test_a_run_prints_plan_progress_warnings_and_where_it_is_around_the_table(kv
     assert not {"?", "paper", "budget", "none"} & {*heads(head), *heads(row)}
     (folder,) = (path for path in Path("results").iterdir() if path.is_dir())
     lines = [line for line in done.err.splitlines() if "uncommitted changes" not in line]
-    assert lines[0] == "warning: mathvista: partial run (2 of 90 samples): not ranked"
-    assert lines[1].startswith("task ") and lines[2].startswith("mathvista  mini   2 of 90  query")
-    assert lines[3] == f"2 requests; {folder}"
-    assert re.fullmatch(r"mathvista  2/2  100%  done \d+s  \d+\.0  \[.*\].*", lines[4])
-    assert "warning: scripted answers: do not compare these scores with published results" in lines[5:]
+    assert lines[0] == "warning: scripted answers: do not compare these scores with published results"
+    assert lines[1] == "warning: mathvista: partial run (2 of 90 samples): not ranked"
+    assert lines[2].startswith("task ") and lines[3].startswith("mathvista  mini   2 of 90  query")
+    assert lines[4] == f"2 requests; {folder}"
+    assert re.fullmatch(r"mathvista  2/2  100%  done \d+s  \d+\.0  \[.*\].*", lines[5])
+    assert lines[6] == "warning: mathvista: no answer found in 2 of 2 replies (100.0%)"
     assert lines[-2:] == ["report:  kvl-eval report latest", f"folder:  {folder}"]
     assert len(lines) == len(set(lines)), "a sentence is printed once"
 

@@ -10,8 +10,8 @@ import pytest
 from kvl_eval.errors import MediaError
 from kvl_eval.media.images import ImagePrep, prepare_image
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
-from kvl_eval.reports.table import row_notes
 from kvl_eval.reports.thumbnails import Thumbnails
+from kvl_eval.reports.warnings import row_notes
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.store.answers import Answer
@@ -73,7 +73,7 @@ def test_S6_a_scorer_that_raises(tmp_path: Path) -> None:
     assert found["q/4"].reason.startswith("scorer_error: ZeroDivisionError")
     [row] = outcome.folder.results().rows
     assert (found["q/4"].score, row.n_scored, row.complete) == (None, 9, False)
-    assert "1 not scored of 10" in row_notes(row, demo=False)[0]
+    assert "1 of 10 replies not scored" in row_notes(row, demo=False)[0]
     check_invariants(outcome.folder.path, task, exit_code=3)
 
 

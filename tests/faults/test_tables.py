@@ -895,7 +895,7 @@ def test_D34_other_data_than_the_published_have_a_warning_no_delta_and_no_rank(
     run = ("run", "--task", "mathvista", "--model", "fake", *options, "--json", "-o", str(tmp_path / "out"))
     assert ends(*run) in (0, 3)
     printed = capsys.readouterr()
-    warning = "the data differ from the published testmini (question_type=multi_choice: 0, expected 540; "
+    warning = "the data are not the published testmini (question_type=multi_choice: 0, expected 540; "
     assert f"warning: mathvista: {warning}" in printed.err.partition("plan ")[0]
     assert "warning: mathvista: 1 of 1,000 samples will fail: media_missing 1" in printed.err
     results = json.loads(printed.out)

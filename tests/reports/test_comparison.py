@@ -60,5 +60,5 @@ def test_a_joined_run_says_where_its_parts_come_from(tmp_path: Path) -> None:
     assert "merged from incomplete shards; missing samples: 2/2 (3)" in notes
     assert "incomplete shards" in (tmp_path / "out" / "report.md").read_text()
     table = Page(tmp_path / "out" / "provenance.html").text
-    assert "Joined from 2 runs" in table
+    assert "Merged from 2 runs" in table
     assert "left" in table and "right" in table

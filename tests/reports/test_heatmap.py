@@ -24,7 +24,7 @@ def test_each_bin_has_its_score_interval_and_number_of_answers() -> None:
     )
     cells = {name: dict(zip(parts.values, texts, strict=True)) for name, texts in parts.rows}
     assert (cells["ours"]["(0,2048]"], cells["ours"]["(4096,8192]"]) == ("75.0", "100.0")
-    assert cells["95 % CI"]["(0,2048]"] == "[46.8, 91.1]"
+    assert cells["95% CI"]["(0,2048]"] == "[46.8, 91.1]"
     assert {name: n for name, n in cells["answers"].items() if n != "0"} == {"(0,2048]": "12", "(4096,8192]": "7"}
     assert cells["Kimi-VL-A3B-Instruct"]["(65536,131072]"] == "87.0"
 
@@ -33,7 +33,7 @@ def test_a_bin_without_answers_has_no_score_and_counts_none() -> None:
     parts = needle_parts()
     rows = dict(parts.rows)
     assert len(parts.values) == 7
-    assert set(rows["ours"]) == set(rows["95 % CI"]) == {""}
+    assert set(rows["ours"]) == set(rows["95% CI"]) == {""}
     assert set(rows["answers"]) == {"0"}
 
 

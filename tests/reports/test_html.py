@@ -165,7 +165,7 @@ def test_pictures_that_cannot_be_reached_are_placeholders_and_said(tmp_path: Pat
     write_report([make_run(tmp_path, n=3, config=config)], out)
     assert not (out / "media").exists()
     assert chunk_samples(out)[0]["media"][0]["file"] == ""  # type: ignore[index]
-    assert "mathvista: pictures are not shown" in Page(out / "index.html").text
+    assert "mathvista: images are not shown" in Page(out / "index.html").text
 
 
 def test_pictures_can_be_left_out(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_task_page_shows_sub_scores_verdicts_lengths_and_protocols(tmp_path: Pat
     assert "figure question answering 12 few" in text
     assert "nothing_found 4" in text
     assert "Answer tokens" in text
-    assert "vlmevalkit judges 4 answers differently" in text
+    assert "vlmevalkit gives 4 different verdicts" in text
     assert "no_answer → correct" in text
 
 
@@ -208,7 +208,7 @@ def test_what_a_task_shows_beside_its_score_stands_on_every_page(tmp_path: Path)
     rows = [make_row(**place, protocol=name, label=name, score=score) for name, score in scores.items()]
     write_report([make_run(tmp_path, task="mmmu", rows=rows)], out)
     index, page = Page(out / "index.html").text, Page(out / "task-mmmu.html").text
-    results, board = index.split("Beside the published figures", 1)
+    results, board = index.split("Comparison with published results", 1)
     assert "57.0" in results and "35.0" in results
     assert "official 35.0 [30.0, 60.0]" in board
     assert "also scored under official 35.0 [30.0, 60.0]" in page

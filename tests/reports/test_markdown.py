@@ -23,7 +23,7 @@ def test_report_reads_from_warnings_to_sub_scores(tmp_path: Path) -> None:
     assert headings == [
         "# Results of kimi-vl-instruct",
         "## Results",
-        "## Beside the published figures",
+        "## Comparison with published results",
         "## mathvista/testmini: kimi-vl-instruct",
     ]
     assert "| **67.9** | [64.9, 70.7] | 68.7 | -0.8 ≈ | 0.4% | official-rule |" in text

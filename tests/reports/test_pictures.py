@@ -87,7 +87,7 @@ def test_of_many_frames_few_are_shown_and_all_are_named(clips: Path, tmp_path: P
     (sample,) = chunk_samples(tmp_path / "out")
     assert len(sample["media"]) == len(stored(tmp_path / "out")) == MOST_OF_SAMPLE  # type: ignore[arg-type]
     assert [number_of(stored(tmp_path / "out")[f"{sha}-{index}"]) for index in (0, 58)] == [0, 58]
-    assert sample["more"][0] == "30 frames were seen, 12 are shown"  # type: ignore[index]
+    assert sample["more"][0] == "30 frames seen, 12 shown"  # type: ignore[index]
     assert sample["more"][1].count(" s)") == 30  # type: ignore[index]
 
 

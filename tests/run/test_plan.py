@@ -374,7 +374,7 @@ def test_the_plan_says_what_pictures_take_and_what_cannot_fit() -> None:
         PromptSize(pictures=4, image_tokens=200, tokens=250, limit=256, fits=False),
     )
     sized = replace(plan, tasks=(replace(plan.tasks[0], sizes=sizes),))
-    assert "  0 to 4 frames or pages  " in plan_text(sized).splitlines()[1]
+    assert "  0 to 4 images  " in plan_text(sized).splitlines()[1]
     text = plan_text(sized, details=True)
     assert "0 to 4 frames or pages of 30 to 50 tokens, prompts of 20 to 250 tokens (first 3)" in text
     assert "shrunk to 256 patches" in text
@@ -383,4 +383,6 @@ def test_the_plan_says_what_pictures_take_and_what_cannot_fit() -> None:
         "warning",
         "tiny: 1 of the first 3 prompts exceeds the context and would fail",
     )
-    assert "frames or pages" not in plan_text(plan)
+    assert "images" not in plan_text(plan)
+    video = replace(plan.tasks[0], sizes=sizes[2:], task=replace(plan.tasks[0].task, modality="video"))
+    assert "  4 frames  " in plan_text(replace(plan, tasks=(video,)))

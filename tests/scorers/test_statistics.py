@@ -14,13 +14,14 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from kvl_eval.scorers.statistics import (
     bootstrap,
     interval,
     majority,
     mcnemar_exact,
+    newcombe,
     paired_difference,
     pass_at_k,
     stderr,
@@ -47,6 +48,23 @@ def test_wilson_refuses_impossible_counts(k: int, n: int) -> None:
 def graded(n: int, seed: int = 5) -> list[float]:
     rng = random.Random(seed)
     return [rng.choice((0.0, 1.0, rng.random())) for _ in range(n)]
+
+
+@pytest.mark.parametrize(("k", "n", "other_k", "other_n"), [(56, 70, 48, 80), (687, 1000, 679, 1000), (9, 10, 3, 10)])
+def test_the_interval_of_a_difference_of_shares_equals_statsmodels(k: int, n: int, other_k: int, other_n: int) -> None:
+    low, high = newcombe(k / n, n, other_k / other_n, other_n)
+    assert (low, high) == pytest.approx(confint_proportions_2indep(k, n, other_k, other_n, method="newcomb"))
+
+
+def test_newcombes_own_example() -> None:
+    assert newcombe(56 / 70, 70, 48 / 80, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_rounded_share_has_a_wider_difference() -> None:
+    low, high = newcombe(0.687, 1000, 0.679, 1000)
+    wide_low, wide_high = newcombe(0.687, 1000, 0.679, 1000, rounding=0.01)
+    assert wide_low < low < high < wide_high
+    assert newcombe(1.0, 5, 0.0, 5, rounding=0.5)[1] == 1.0
 
 
 def test_bootstrap_is_close_to_scipy() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.reports.numbers import reference_mark
+from kvl_eval.scorers.statistics import newcombe
 from kvl_eval.scoring.published import published_row
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.result_records import PublishedRow, ResultRow
@@ -50,6 +52,55 @@ def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] 
     assert beside(row_of(ci95=ci95)).inside_ci is inside
 
 
+# -- the interval of the difference (explain.md 3.1) ------------------------------------------------------------
+
+
+def share(right: int, n: int = 1000, **changes: Any) -> ResultRow:
+    verdicts = {"correct": right, "wrong": n - right}
+    error = (right / n * (1 - right / n) / n) ** 0.5
+    fields = {"n_scored": n, "score": right / n, "verdicts": verdicts, "stderr": error, "stderr_clustered": error}
+    return row_of(**{**fields, **changes})
+
+
+def half(row: ResultRow) -> float:
+    low, high = beside(row).gap_ci95 or (0.0, 0.0)
+    return (high - low) / 2
+
+
+def test_a_share_has_newcombes_interval_with_what_rounding_took() -> None:
+    assert beside(share(700)).gap_ci95 == newcombe(FIGURE, 1000, 0.7, 1000, 0.001)
+
+
+def test_clusters_widen_it_by_their_design_effect() -> None:
+    row = share(700)
+    assert row.stderr is not None
+    clustered = replace(row, stderr_clustered=2 * row.stderr)
+    assert beside(clustered).gap_ci95 == newcombe(FIGURE, 250, 0.7, 250, 0.001)
+    narrower = replace(row, stderr_clustered=row.stderr / 2)
+    assert beside(narrower).gap_ci95 == beside(row).gap_ci95
+
+
+def test_a_score_that_is_no_share_has_a_normal_interval() -> None:
+    row = share(700, verdicts={"correct": 600, "partial": 200, "wrong": 200}, stderr_clustered=0.014)
+    low, high = beside(row).gap_ci95 or (0.0, 0.0)
+    assert (low + high) / 2 == pytest.approx(FIGURE - 0.7)
+    assert half(row) == pytest.approx(1.96 * 2**0.5 * 0.014, rel=1e-3)
+
+
+def test_without_an_error_nothing_is_known() -> None:
+    row = share(700, verdicts={"partial": 1000}, stderr_clustered=None)
+    assert beside(row).gap_ci95 == (FIGURE - 1, FIGURE)
+
+
+def test_nothing_is_compared_with_an_interval_where_there_is_no_distance() -> None:
+    assert beside(share(700, split="mini")).gap_ci95 is None
+
+
+@pytest.mark.parametrize(("right", "mark"), [(679, "≈"), (640, "▼"), (740, "▲"), (650, "≈"), (720, "≈")])
+def test_a_published_result_outside_our_interval_may_still_be_no_difference(right: int, mark: str) -> None:
+    assert reference_mark(beside(share(right))) == mark
+
+
 @pytest.mark.parametrize(
     ("row", "manifest", "note"),
     [
@@ -59,7 +110,7 @@ def test_a_figure_at_the_end_of_an_interval_is_inside(ci95: tuple[float, float] 
         ({"split": "mini"}, {}, "the mini split"),
         ({"split": "test"}, {}, "split test; the published result is on testmini"),
         ({"partial": "limit 5"}, {}, "partial: limit 5"),
-        ({}, {"data": {"total": 999}}, "the data differ from the published testmini (999 rows, expected 1,000)"),
+        ({}, {"data": {"total": 999}}, "the data are not the published testmini (999 rows, expected 1,000)"),
         ({"complete": False}, {}, "incomplete"),
         ({"thinking": "raw"}, {}, "other protocol"),
         ({"protocol": "vlmevalkit"}, {}, "other protocol"),
@@ -114,6 +165,6 @@ def test_a_figure_of_a_known_protocol_is_compared_under_that(monkeypatch: pytest
 
 
 def test_D34_data_that_are_not_the_published_split_have_a_note_and_no_distance() -> None:
-    note = "the data differ from the published testmini (question_type=multi_choice: 0, expected 540)"
+    note = "the data are not the published testmini (question_type=multi_choice: 0, expected 540)"
     found = beside(manifest=manifest_of(data={"other_data": note}))
     assert (found.note, found.delta, found.inside_ci) == (note, None, None)

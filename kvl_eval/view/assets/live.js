@@ -56,7 +56,7 @@ function show(state) {
   byId("tasks").replaceChildren(...state.tasks.map(taskRow));
   byId("last").replaceChildren(...state.last.map(card));
   byId("report").hidden = !state.report;
-  if (state.status !== "running") byId("status").append(" ", state.report ? el("a", { href: "index.html" }, "Open the report") : state.problem ? "" : "Its report is being written …");
+  if (state.status !== "running") byId("status").append(" ", state.report ? el("a", { href: "index.html" }, "Open the report") : state.problem ? "" : "The report is being written …");
 }
 
 function trouble(text) {
@@ -68,13 +68,13 @@ async function poll() {
   let over = false;
   try {
     const reply = await fetch("live.json", { cache: "no-store" });
-    if (!reply.ok) throw new Error(reply.status === 404 ? "No run is going on here." : `The server answered ${reply.status}.`);
+    if (!reply.ok) throw new Error(reply.status === 404 ? "No run is in progress." : `The server answered ${reply.status}.`);
     const state = await reply.json();
     show(state);
     trouble(state.problem);
     over = state.status !== "running" && (state.report || state.problem);
   } catch (error) {
-    trouble(error instanceof TypeError ? "kvl-eval view has stopped; what stands here is its last state." : String(error.message));
+    trouble(error instanceof TypeError ? "kvl-eval view has stopped; this page shows the last state." : String(error.message));
   }
   if (!over) setTimeout(poll, EVERY);
 }
