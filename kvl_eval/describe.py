@@ -29,7 +29,7 @@ class ProtocolDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureDescription:
-    """A published figure: `value` is a fraction, `table` and `source` say where it stands."""
+    """A published result: `value` is a fraction, `table` and `source` say where it was printed."""
 
     system: str
     label: str

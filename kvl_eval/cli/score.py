@@ -34,10 +34,10 @@ def score_predictions_verb(flags: Flags, as_json: bool) -> int:
     if flags.text("judge") not in (None, "none"):
         raise UsageError(
             "usage.judge",
-            "--judge goes with run folders, not with --predictions",
-            why="what a judge says is kept for good, beside the answers and by their prompts: in a run folder",
-            fix="make one of the file: kvl-eval run --task TASK --model fake --model-args answers=FILE --judge ...; "
-            "or put a verdict you have into a line's `extraction`",
+            "--judge needs a run folder and cannot be combined with --predictions",
+            why="judge replies are stored in the run folder",
+            fix="create one: kvl-eval run --task TASK --model fake --model-args answers=FILE --judge ...; "
+            "or put an existing verdict into the `extraction` of a line",
         )
 
     task, source, split = task_and_source(str(flags.text("task")), flags.values)

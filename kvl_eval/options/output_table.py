@@ -202,6 +202,13 @@ OTHER_OPTIONS = (
         commands=("view",),
     ),
     Option(
+        name="no_open",
+        kind=ValueKind.SWITCH,
+        help="Print the URL without opening a browser.",
+        group=Heading.SERVER,
+        commands=("view",),
+    ),
+    Option(
         name="output_dir",
         aliases=("-o", "--out"),
         kind=ValueKind.FOLDER,
@@ -268,6 +275,13 @@ OTHER_OPTIONS = (
         help="Include no images; same as --images none.",
         group=Heading.OUTPUT,
         hidden=True,
+        commands=("report",),
+    ),
+    Option(
+        name="open",
+        kind=ValueKind.SWITCH,
+        help="Open the report in the browser.",
+        group=Heading.OUTPUT,
         commands=("report",),
     ),
     Option(

@@ -1,4 +1,4 @@
-"""How answers to a table of the user can be scored besides by the reader: pure functions of sample and answer.
+"""How answers to an own table can be scored besides by the reader: pure functions of sample and answer.
 
 Each compares with every accepted answer and gives the best. Where a question has options, gold is a letter: the letter,
 `(B)` and the option's text count alike. A given extraction takes the place of what is taken from the answer.

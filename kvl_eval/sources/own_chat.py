@@ -1,4 +1,4 @@
-"""A conversation in a cell of one's own table: at most one system, one user and one assistant turn.
+"""A conversation in a cell of an own table: at most one system, one user and one assistant turn.
 
 The user turn is the question, the assistant turn the answer. A turn's content is a text, or a list of parts as chat
 servers take them: texts, and images that stand in the part or, in order, in the row's own image column.

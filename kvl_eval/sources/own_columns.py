@@ -1,4 +1,4 @@
-"""Which column of a table of one's own holds what: by the names that other tools use, or as `--fields` says.
+"""The columns of an own table by role: by the names that other tools use, or as `--fields` says.
 
 A name counts without case, blanks, `-` and `_`. Several columns for one role must agree. A column that looks like media
 or options and has no role is an error; any other is listed as not used.
@@ -89,10 +89,11 @@ class ColumnChoice:
             if role == "ignore":
                 ignored.append(plain(column))
             elif role not in ROLES:
-                why = f"roles are {', '.join(ROLES)} and ignore"
-                raise UsageError("usage.fields", f"--fields knows no role {role!r}", why=why)
+                fix = f"use {', '.join(ROLES)} or ignore"
+                raise UsageError("usage.fields", f"unknown role {role!r} in --fields", fix=fix)
             elif columns.setdefault(role, column) != column:
-                raise UsageError("usage.fields", f"--fields names two columns for {role}: {columns[role]}, {column}")
+                two = f"two columns for {role} in --fields: {columns[role]}, {column}"
+                raise UsageError("usage.fields", two, fix=f"keep one of them, such as --fields {role}={column}")
         return cls(columns, frozenset(ignored))
 
 
@@ -195,7 +196,7 @@ def _full(value: object) -> bool:
 
 
 def _letters(values: Mapping[str, object], choice: ColumnChoice) -> dict[str, str]:
-    """{letter: column} of the columns A, B, ...; none where there is neither A nor B."""
+    """{letter: column} of the columns A, B, ...; none without a column A or B."""
     taken = {plain(column) for column in choice.columns.values()}
     names = {
         plain(name).upper(): name

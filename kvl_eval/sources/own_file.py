@@ -1,4 +1,4 @@
-"""The file of one's own table: exactly the one that was named, in the format that its suffix names."""
+"""The file of an own table: exactly the one that was named, in the format that its suffix names."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _content(head: bytes, suffix: str) -> str | None:
 
 
 def _json_in_cells(text: str) -> str | None:
-    """The format of a text in a file for cells; None where it is no JSON."""
+    """The format of a text in a file for cells; None where it is not JSON."""
     if text[:1] == "{":
         return ".jsonl" if _is_object(text.partition("\n")[0]) else None
     return ".json" if text[:1] == "[" and text[1:].lstrip()[:1] == "{" else None

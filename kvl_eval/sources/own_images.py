@@ -1,4 +1,4 @@
-"""The media of a row of one's own table, and the places that its question gives the images."""
+"""The media of a row of an own table, and the places that its question gives the images."""
 
 from __future__ import annotations
 

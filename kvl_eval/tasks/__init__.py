@@ -216,7 +216,8 @@ def include(folders: Sequence[str], bad: Callable[[ConfigError], None] | None = 
         path = Path(folder)
         files = [path] if path.is_file() else sorted(path.glob("*.py"))
         if not files:
-            raise ConfigError("config.include", f"no Python files in --include-path {one_line(folder)}")
+            message = f"no Python files in --include-path {one_line(folder)}"
+            raise ConfigError("config.include", message, fix="name a .py file or its folder")
         for file in files:
             _loaded(partial(_run_file, file), str(file), bad)
 
@@ -323,7 +324,8 @@ def _whole_split(task: Task, source: Source, split: str, reporter: Reporter) -> 
         known = task.splits.get(split)
         expected = f", expected {known.rows:,}" if known is not None and known.rows else ""
         place = str(source.data_dir or source.repo or "") or None
-        raise DataError("data.empty", f"{task.name} {split}: 0 rows{expected}", where=place, why=why)
+        fix = f"run `kvl-eval describe {task.name}` to see the layouts that are read"
+        raise DataError("data.empty", f"{task.name} {split}: 0 rows{expected}", where=place, why=why, fix=fix)
 
 
 def _naming_mini(samples: Iterator[Sample], task: Task) -> Iterator[Sample]:

@@ -105,7 +105,7 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 
 
 _RULE = "a reply that the matcher leaves undecided goes to a judge in VLMEvalKit, and is no_answer here"
-_SHORT = "options of one letter: a text like `a` stands in nearly every reply, so that text matching misleads"
+_SHORT = "options of one letter: a text like `a` occurs in nearly every reply, so that text matching misleads"
 
 TASK = Task(
     name="ai2d",
@@ -113,7 +113,7 @@ TASK = Task(
     group_title="General",
     doc=__doc__ or "",
     repos=("lmms-lab/ai2d", "lmms-lab-encoder/ai2d"),
-    licence="CC BY-SA (pictures, as remembered; not read on the card)",
+    licence="CC BY-SA (images, as remembered; not read on the card)",
     modality="image",
     access="open",
     other_names=(
@@ -121,7 +121,7 @@ TASK = Task(
         OtherName("VLMEvalKit", "AI2D_TEST_NO_MASK", "no_mask"),
     ),
     splits={
-        "test": Split(rows=3088, note="words in the picture are covered by letters"),
+        "test": Split(rows=3088, note="words in the image are covered by letters"),
         "no_mask": Split(rows=3088, note="words stay visible: several points easier, never comparable"),
     },
     default_split="test",

@@ -1,4 +1,4 @@
-"""What a task file of one's own needs to read its rows and media; `kvl_eval` exports it all."""
+"""What an own task file needs to read its rows and media; `kvl_eval` exports it all."""
 
 from __future__ import annotations
 

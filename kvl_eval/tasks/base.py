@@ -137,7 +137,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Where the task's published figures stand in `references/reference_scores.csv`.
+    """Where the task's published results are listed in `references/reference_scores.csv`.
 
     `mean_of` names the tasks, this one among them, whose unweighted mean the figure is; () where it is of one task.
     `by` is the category whose values were published one by one, with settings `by=value`; None where one figure was.
@@ -292,7 +292,7 @@ class Task:
     def from_table(name: str, path: str | Path, *, score: OwnScoreFunction | None = None, **fields: Any) -> Task:
         """The task of a table in any format of `file:PATH`; `score` replaces its protocols, `fields` anything else.
 
-        Raises: DataError for a file that is missing or is no table.
+        Raises: DataError for a file that is missing or not a table.
         """
         from kvl_eval.tasks.table_file import table_task
 
@@ -320,7 +320,7 @@ class Task:
 
     @property
     def published_split(self) -> str:
-        """The split whose published figures `reference` names: results of any other are not compared with them."""
+        """The split whose published results `reference` names: results of any other are not compared with them."""
         named = None if self.reference is None else self.reference.split
         return named if named is not None and named in self.splits else self.default_split
 

@@ -31,7 +31,7 @@ _TAG = re.compile(r"<image (\d)>")
 def row_id(row: Row, *columns: str, number: int | None = None) -> str:
     """The row's id from the first of `columns` it has, a whole number without its decimals; else `row-{number}`.
 
-    `number` stands for the column `row` where that is missing. Raises: DataError `data.field`, where it has neither.
+    `number` stands for the column `row` where that is missing. Raises: DataError `data.field`, where both are missing.
     """
     name = row.identity(*columns)
     if name is not None:

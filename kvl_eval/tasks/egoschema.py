@@ -76,7 +76,7 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
             "data.missing",
             f"egoschema: no question of {split!r} was found",
             where=str(source.data_dir or source.repo),
-            why=f"the subset's answers stand in the hub's configuration Subset, or in {SUBSET_ANSWERS}",
+            why=f"the subset's answers are in the hub's configuration Subset, or in {SUBSET_ANSWERS}",
         )
 
 
@@ -92,7 +92,7 @@ def _published_answers(folder: Path | None) -> dict[str, object]:
             "data.corrupt", f"egoschema: {SUBSET_ANSWERS} cannot be read", where=str(found[0]), why=str(error)[:200]
         ) from None
     if not isinstance(answers, dict):
-        raise DataError("data.corrupt", f"egoschema: {SUBSET_ANSWERS} is no object", where=str(found[0]))
+        raise DataError("data.corrupt", f"egoschema: {SUBSET_ANSWERS} must be a JSON object", where=str(found[0]))
     return answers
 
 

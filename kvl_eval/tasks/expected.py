@@ -13,7 +13,7 @@ NAMED = 3  # counts that one sentence names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountCheck:
-    """A count that the task expects, and the one that is there; `what` is `rows` or `field=value`."""
+    """A count that the task expects, and the one that was counted; `what` is `rows` or `field=value`."""
 
     what: str
     expected: int

@@ -173,14 +173,16 @@ def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
 def submission(answers: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
     """The file that the challenge's server takes: each question once, its id a number, its answer one text.
 
-    Raises: UsageError `submission.id`, for an id that is no number or comes twice.
+    Raises: UsageError `submission.id`, for an id that is not a number or comes twice.
     """
     rows: dict[int, str] = {}
     for sample, answer in answers:
         try:
             number = int(sample.id)
         except ValueError:
-            raise UsageError("submission.id", f"infovqa: question id {sample.id!r} is not a number") from None
+            raise UsageError(
+                "submission.id", f"infovqa: question id {sample.id!r} is not a number", fix="use the data set's ids"
+            ) from None
         if number in rows:
             raise UsageError(
                 "submission.id", f"infovqa: question {number} is answered twice", fix="submit one repeat only"
@@ -196,7 +198,7 @@ TASK = Task(
     group_title="OCR",
     doc=__doc__ or "",
     repos=("lmms-lab/DocVQA", "lmms-lab-encoder/DocVQA"),
-    licence="apache-2.0 (hub copy); the infographics are web pictures under the challenge's terms",
+    licence="apache-2.0 (hub copy); the infographics are web images under the challenge's terms",
     modality="image",
     access="open",
     other_names=(
@@ -229,7 +231,7 @@ TASK = Task(
         },
         files=(
             "InfographicVQA/validation-*.parquet, InfographicVQA/test-*.parquet (hub copy)",
-            "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, pictures in images/ or a zip",
+            "infographicsVQA_val_v1.0_withQT.json or infographicsVQA_test_v1.0.json, images in images/ or a zip",
             "InfoVQA_VAL.tsv, InfoVQA_TEST.tsv (VLMEvalKit)",
         ),
         count={"val": {"rows": 2801}, "test": {"rows": 3288}},

@@ -60,4 +60,6 @@ class JudgeRule:
 
     def __post_init__(self) -> None:
         if not self.temperatures or self.max_tokens < 1 or self.runs < 1:
-            raise ConfigError("config.judge", f"a judge cannot be asked by {self}")
+            raise ConfigError(
+                "config.judge", f"a judge cannot be asked by {self}", fix="use at least one temperature, token and run"
+            )

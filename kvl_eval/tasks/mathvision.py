@@ -73,7 +73,7 @@ def _cell(row: Row) -> object:
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     name = row.identity("id", "index")
     if name is None:
-        raise DataError("data.field", "mathvision: a row has neither id nor index", where=row.where)
+        raise DataError("data.field", "mathvision: a row has no id and no index", where=row.where)
     choices = row.options("options", "choices") or row.options("choices")
     return Sample(
         id=name,

@@ -114,9 +114,9 @@ def _asked(row: Row) -> tuple[str, tuple[str, ...]]:
 
 
 def _gold(row: Row, choices: tuple[str, ...]) -> tuple[str, ...]:
-    """The right option's letter; () where there is no gold, as in the two rows whose gold is no candidate.
+    """The right option's letter; () where there is no gold, as in the two rows whose gold is not a candidate.
 
-    Raises: DataError `data.field`, for any other text that is no candidate.
+    Raises: DataError `data.field`, for any other text that is not a candidate.
     """
     if "candidates" not in row:
         return row.gold_letter("answer", options=choices)
@@ -145,7 +145,7 @@ def block(one: Sample) -> str:
 
 
 def official(one: Sample) -> list[Message]:
-    """System text, video, question and instruction, and the beginning of the reply, which the model goes on with."""
+    """System text, video, question and instruction, and the beginning of the reply, which the model continues."""
     return [Message.system(SYSTEM), Message.user(*one.media, block(one) + BEST), Message.assistant(BEGUN)]
 
 
@@ -170,7 +170,7 @@ def lmms_eval_plm(one: Sample) -> list[Message]:
 def official_text(one: Sample, reply: str) -> str:
     """The character before the first `)`, or the whole reply where there is none; nothing is stripped.
 
-    What the authors' prompt begins the reply with is no part of it: `B` is read there, too.
+    What the authors' prompt begins the reply with is not part of it: `B` is read there, too.
     """
     del one
     reply = reply.removeprefix(BEGUN)
@@ -184,7 +184,7 @@ def _vlmevalkit(one: Sample, reply: str) -> str | None:
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
-    """M-Avg over the tasks that are there, and the figures that the protocol's script prints, in percent."""
+    """M-Avg over the tasks present, and the figures that the protocol's script prints, in percent."""
     plain = summarise(scored)
     tasks = plain.categories.get("task", {})
     if plain.score is None or not tasks:
@@ -218,7 +218,7 @@ def submission(pairs: Sequence[tuple[Sample, str]]) -> Mapping[str, str]:
 
 
 _ONLY = "only `B` or `(B)` is read: `B.`, `B. text`, `The answer is B` and `**B**` are wrong"
-_UNREACHABLE = "two rows of the dev set have a gold text that is no candidate: they are not scored"
+_UNREACHABLE = "two rows of the dev set have a gold text that is not among the candidates: they are not scored"
 
 TASK = Task(
     name="mlvu",

@@ -84,7 +84,9 @@ def _version(rows: Iterable[Row], wanted: str | None) -> str:
     """
     if wanted is not None and wanted not in ROWS:
         raise DataError(
-            "data.version", f"mmlongbench-doc: there is no version {wanted!r}", why=f"versions are {', '.join(ROWS)}"
+            "data.version",
+            f"mmlongbench-doc: unknown version {wanted!r}",
+            fix=f"use --data-version {' or '.join(ROWS)}",
         )
     lines = sorted("\t".join(" ".join(str(row.get(field)).split()) for field in FIELDS) for row in rows)
     known = [version for version, total in ROWS.items() if total == len(lines)]
@@ -95,8 +97,8 @@ def _version(rows: Iterable[Row], wanted: str | None) -> str:
     if wanted not in (None, found):
         raise DataError(
             "data.version",
-            f"mmlongbench-doc: version {wanted!r} was asked for, the rows are those of {found}",
-            why=f"versions are {', '.join(ROWS)}; told apart by the number of rows ({len(lines)}) and their text",
+            f"mmlongbench-doc: --data-version is {wanted!r} but the data are {found}",
+            why=f"versions are {', '.join(ROWS)}; they differ in the number of rows ({len(lines)}) and their text",
             fix=f"name another revision with --data-repo OWNER/NAME@REVISION, or drop --data-version {wanted}",
         )
     return found
@@ -133,7 +135,7 @@ def _loaded(documents: MediaFiles, row: Row) -> Sample:
 
 
 def _pdf(cell: object) -> bytes | None:
-    """A document written as base64; text that is none becomes bytes that are no PDF, noticed where they are opened."""
+    """A document written as base64; other text becomes bytes that are not a PDF, noticed where they are opened."""
     if not isinstance(cell, str) or not cell:
         return None
     try:
@@ -279,7 +281,7 @@ _RULE = (
     "a model's extraction is replaced by the reader: what the response says, as a number, a list or a text by the type "
     "of gold, or that the document has no answer"
 )
-_LEAK = "the reader is told the type of gold, which no judge sees"
+_LEAK = "the reader knows the type of gold, which no judge sees"
 _LITERAL = "lists are read as literals; the authors evaluate them as code"
 
 TASK = Task(

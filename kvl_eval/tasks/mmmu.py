@@ -4,7 +4,7 @@ Data:    MMMU/MMMU, split validation (900 questions, 30 of each of 30 subjects; 
 Prompt:  question, options and the step-by-step instruction of VLMEvalKit's Kimi-VL class once at the end; pictures
          stand where their tags stand
 Metric:  accuracy over all questions, and by subject and domain
-Scorer:  the reader; beside it MMMU-Benchmark/MMMU mmmu/utils/eval_utils.py @ bb0b95a, to which `\boxed{B}` is no letter
+Scorer:  the reader; beside it MMMU-Benchmark/MMMU mmmu/utils/eval_utils.py @ bb0b95a, which does not read `\boxed{B}`
 Report:  Kimi-VL (arXiv 2504.07491), tables 3 and 4, row MMMU (Pass@1)
 """
 
@@ -96,7 +96,7 @@ def load(source: Source, split: str, reporter: Reporter = STRICT) -> Iterator[Sa
 def _sample(row: Row, media: tuple[ImageRef, ...]) -> Sample:
     name = row.identity("id", "index")
     if name is None:
-        raise DataError("data.field", "mmmu: a row has neither id nor index", where=row.where)
+        raise DataError("data.field", "mmmu: a row has no id and no index", where=row.where)
     choices = row.options()
     kind = _kind(row, choices)
     has_columns = any(name in row for name in ("options", "choices", "A"))
@@ -150,7 +150,7 @@ def _categories(row: Row, choices: Sequence[str], kind: str, name: str) -> dict[
 
 
 def _subject(row: Row, name: str) -> str | None:
-    """The id without its first and last part; where that is no subject, the row's own column."""
+    """The id without its first and last part; where that is not a subject, the row's own column."""
     named = row.text("subject", "category")
     for subject in ("_".join(name.split("_")[1:-1]), named.replace(" ", "_")):
         if subject in DOMAIN_OF:
@@ -165,7 +165,7 @@ def _labels(row: Row) -> tuple[str, ...]:
 
 
 sample = sample_maker(_sample)
-"""One row of any layout as a Sample, with pictures where the row holds them. Raises DataError."""
+"""One row of any layout as a Sample, with images where the row has them. Raises DataError."""
 
 
 # Prompts
@@ -296,7 +296,7 @@ TASK = Task(
         },
         files=(
             "{subject}/validation-*.parquet in 30 folders, or validation-*.parquet (hub copies)",
-            "validation.jsonl or validation.json, pictures as paths, in images/ or a zip",
+            "validation.jsonl or validation.json, images as paths, in images/ or a zip",
             "MMMU_DEV_VAL.tsv, MMMU_TEST.tsv (VLMEvalKit)",
         ),
         count={
@@ -324,7 +324,11 @@ TASK = Task(
     protocols={
         "official": Protocol(
             score=score_official,
-            notes=(_NO_GUESS, "the thought is split off first", r"`\boxed{B}` is no letter to the authors' parser"),
+            notes=(
+                _NO_GUESS,
+                "the thought is split off first",
+                r"the authors' parser does not read `\boxed{B}`",
+            ),
             evidence="unknown: the report names no scorer",
         ),
         "official-exact": Protocol(

@@ -3,7 +3,7 @@
 Data:    hub MMMU/MMMU_Pro, configurations `standard (10 options)` and `vision`, split test, 1730 questions each; or
          VLMEvalKit's MMMU_Pro_10c.tsv and MMMU_Pro_V.tsv
 Prompt:  the authors' step-by-step prompt; pictures stand where their tags stand
-Metric:  accuracy over all questions, by subject and domain. The published figure is the mean of the two sets
+Metric:  accuracy over all questions, by subject and domain. The published result is the mean of the two sets
 Scorer:  the reader; beside it MMMU-Benchmark/MMMU mmmu-pro/evaluate.py @ bb0b95a, without its draw
 Report:  Kimi-VL (arXiv 2504.07491 v3), Table 4, row MMMU-Pro; the Thinking-2506 model card
 """
@@ -266,7 +266,7 @@ MMMU_PRO = _task(
     "MMMU-Pro (standard)",
     {"test": "standard (10 options)", "4-options": "standard (4 options)"},
     "MMMU_Pro_10c",
-    {"test": Split(rows=1730), "4-options": Split(rows=1730, note="not among the published figures")},
+    {"test": Split(rows=1730), "4-options": Split(rows=1730, note="not among the published results")},
     (
         OtherName("lmms-eval", "mmmu_pro_standard", "test"),
         OtherName("VLMEvalKit", "MMMU_Pro_10c", "test"),

@@ -91,7 +91,7 @@ def score_official(one: Sample, answer: str, extraction: Extraction) -> Score:
         return Score.not_scored("judge_missing")
     grade = read_grade(one, extraction)
     if grade is None:
-        return Score.not_scored(f"judge_error: {extraction[:40]!r} is no grade from 0 to 1")
+        return Score.not_scored(f"judge_error: {extraction[:40]!r} is not a grade from 0 to 1")
     return Score.of(float(grade), grade, "judge")
 
 
@@ -126,9 +126,7 @@ def _runs(score: Score) -> list[float]:
     return [float(value) for value in runs] if isinstance(runs, list | tuple) and runs else [score.value or 0.0]
 
 
-_ASKS = (
-    "not scored without a judge; a reply that is no number from 0 to 1 (`nan` too) is asked for again, then a failure"
-)
+_ASKS = "not scored without a judge; a reply that is not a number from 0 to 1 is asked for again, then a failure"
 _WORDS = (
     "the judge's prompt has this project's words; KVL_EVAL_MMVET_PREFIX=FILE puts the authors' in, and the result says "
     "which"
@@ -155,7 +153,7 @@ TASK = Task(
             "golden": ("id", "question", "answer", "capability"),
         },
         files=(
-            "mm-vet.json with pictures in images/ or a zip (the authors' archive)",
+            "mm-vet.json with images in images/ or a zip (the authors' archive)",
             "test-*.parquet or data/test-*.parquet (hub copies)",
             "MMVet.tsv (VLMEvalKit)",
         ),

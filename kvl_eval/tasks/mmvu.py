@@ -308,7 +308,7 @@ TASK = Task(
             asks=left_to_judge,
             notes=(
                 "open answers that its rule rejects go to a judge, choices never; without one the rule decides alone",
-                "that judge is asked by the authors' prompt here; where it fails the rule's verdict stands there, and "
+                "that judge is asked by the authors' prompt here; where it fails the rule's verdict counts there, and "
                 "the row is not scored here",
                 "fault kept: a list of all letters is right for every gold, and an empty reply is right for open rows",
             ),

@@ -5,7 +5,7 @@ Prompt:  the haystack (a text, or frames in order), and the question for the cod
 Metric:  recall: the share of replies that hold the hidden number; by bin, length and depth
 Scorer:  exact comparison of runs of digits (kvl_eval/scorers/needle.py)
 Source:  our own design after gkamradt/LLMTest_NeedleInAHaystack @ 7b90d285 and EvolvingLMMs-Lab/LongVA @ f4c8781d; the
-         report names neither haystack, needle, question nor matching rule, so only the form compares
+         report does not name haystack, needle, question or matching rule, so only the form compares
 Report:  Kimi-VL (arXiv 2504.07491), Table 2: recall by length of the haystack
 
 Lengths are tokens of the model's own tokenizer, haystack alone; 512 tokens of the longest ones are left for template,
@@ -170,7 +170,7 @@ def _given(row: Row) -> Sample:
     inputs = Row(row.mapping("inputs") or row.values, row.where)
     key, value, name = inputs.text("key"), inputs.text("value"), row.optional_text("id")
     if not key or not value or name is None:
-        raise DataError("data.field", "niah: a row has neither a case nor an id, a key and a value", where=row.where)
+        raise DataError("data.field", "niah: a row has no case, and no id, key and value", where=row.where)
     wrong = list(inputs.items("distractor_values"))
     return Sample(
         id=name,

@@ -53,7 +53,7 @@ _AGUVIS = re.compile(r"pyautogui\.(?:click|moveTo)\(x=(-?[\d.]+), y=(-?[\d.]+)\)
 
 Hit = Callable[[str, Sequence[float], Point], bool]
 ReadPoint = Callable[[str, ImageSize], Point]
-"""(reply, size of the picture) -> the point in pixels. Raises WrongFormat."""
+"""(reply, size of the image) -> the point in pixels. Raises WrongFormat."""
 
 
 # Loading
@@ -228,7 +228,7 @@ TASK = Task(
             "golden": ("id", "box_type", "box_coordinates", "image_size"),
         },
         files=(
-            "OSWorld-G.json or OSWorld-G_refined.json with pictures in images/, classification_result.json beside it",
+            "OSWorld-G.json or OSWorld-G_refined.json with images in images/, classification_result.json beside it",
             "test-*.parquet or data/test-*.parquet (hub copy)",
             "OSWorld_G.tsv (VLMEvalKit)",
         ),

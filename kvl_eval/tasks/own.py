@@ -1,4 +1,4 @@
-"""What a task of one's own gets where it names nothing else: its rows, its prompt, its protocol and its means."""
+"""What an own task gets where it names nothing else: its rows, its prompt, its protocol and its means."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ class OwnLoad:
                 f"{self.task}: load failed after {number:,} samples",
                 where=_line_of(error, self.load),
                 why=f"{type(error).__name__}: {error}",
+                fix="correct the task file; `kvl-eval new-task NAME` writes a working example",
             ) from error
 
 

@@ -5,7 +5,7 @@ Data:    original: hub rootsautomation/ScreenSpot (boxes 0 to 1) or the authors'
          (same form) or HongxinLi/ScreenSpot_v2 (0 to 1); Pro: likaixin/ScreenSpot-Pro, annotations/*.json (pixels:
          left, top, right, bottom). VLMEvalKit's TSVs of all three.
 Prompt:  the model card's prompt for agent tasks.
-Metric:  a hit where the point lies in the box, borders included, both divided by the size of the original screenshot;
+Metric:  a hit if the point is inside the box, borders included, both divided by the size of the original screenshot;
          headline over all targets. Pro adds text and icon, group and application; the other two the six cells of
          platform and kind, and their unweighted mean.
 Source:  likaixin2000/ScreenSpot-Pro-GUI-Grounding @ bd8bbbb, njucckevin/SeeClick @ 0ef37ac, VLMEvalKit @ e8e78f0,
@@ -113,21 +113,21 @@ def _protocols(edition: Edition) -> dict[str, Protocol]:
         ),
         "lmms-eval": protocol(
             READERS["lmms_eval"],
-            notes=("reads `.5` as 5, and the corner of a bracketed box unless `box` stands in the text",),
+            notes=("reads `.5` as 5, and the corner of a bracketed box unless the text has the word `box`",),
         ),
         READER: protocol(
             READERS["reader"],
             box_on_picture,
             notes=(
                 "a point in the forms that models write, of a box its center; two different points are no_answer",
-                "numbers above 1 are pixels of the picture as sent, in forms of a fixed scale thousandths",
+                "numbers above 1 are pixels of the image as sent, in forms of a fixed scale thousandths",
             ),
             evidence="weak: the card's prompt is published, the text it makes the model write is shown nowhere",
         ),
         "reader-0-1000": protocol(
             READERS["reader-thousand"],
             box_on_picture,
-            notes=("as reader, with bare numbers above 1 read as thousandths of the picture",),
+            notes=("as reader, with bare numbers above 1 read as thousandths of the image",),
             evidence="none for Kimi-VL, which writes 0 to 1; for models that write 0 to 1000",
         ),
     }
@@ -177,7 +177,7 @@ SCREENSPOT = _task(
         row_layouts=LAYOUTS,
         files=(
             "test-*.parquet or data/test-*.parquet (hub copy)",
-            "screenspot_{mobile,desktop,web}.json, pictures in screenspot_imgs/, images/ or a zip",
+            "screenspot_{mobile,desktop,web}.json, images in screenspot_imgs/, images/ or a zip",
             "ScreenSpot_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
         ),
         count={
@@ -209,7 +209,7 @@ SCREENSPOT_V2 = _task(
     data=TaskData(
         row_layouts=LAYOUTS,
         files=(
-            "screenspot_{mobile,desktop,web}_v2.json, pictures in screenspotv2_image.zip, its folder or images/",
+            "screenspot_{mobile,desktop,web}_v2.json, images in screenspotv2_image.zip, its folder or images/",
             "test-*.parquet or data/test-*.parquet (HongxinLi/ScreenSpot_v2)",
             "ScreenSpot_v2_{Mobile,Desktop,Web}.tsv (VLMEvalKit)",
         ),
@@ -245,7 +245,7 @@ SCREENSPOT_PRO = _task(
             "predictions": ("instruction", "group", "application", "platform", "ui_type", "bbox_xyxy", "img_size"),
         },
         files=(
-            "annotations/*.json with pictures in images/",
+            "annotations/*.json with images in images/",
             "ScreenSpot_Pro_{Development,Creative,CAD,Scientific,Office,OS}.tsv (VLMEvalKit)",
         ),
         count={

@@ -1,4 +1,4 @@
-"""A table of one's own: `--task file:my.jsonl`, one question a row.
+"""Your own table, `file:my.jsonl`: one question per row.
 
 Data:    .jsonl, .jsonl.gz, .json (a list, or {id: object}), .csv, .tsv or .parquet. A column is known by its name,
          without case, blanks, `-` and `_`, or by `--fields ROLE=COLUMN`:
@@ -12,7 +12,7 @@ Data:    .jsonl, .jsonl.gz, .json (a list, or {id: object}), .csv, .tsv or .parq
            video     video(s), video_path: a path; --frames and --fps say how many frames (default: 64)
            document  pdf, document, pdf_path: a path to a .pdf, a data URI or base64; asked page by page
            chat      messages: at most one system, one user (the question) and one assistant turn (the answer)
-           id        id, index, qid, question_id, sample_id, uid, pid: the first that is there, else the row's number
+           id        id, index, qid, question_id, sample_id, uid, pid: the first of these, else the row's number
            category  category, categories, subject, topic: for sub-scores; a text or a list
            cluster   cluster, group_id: samples that share a source
          A column that looks like media or options and has no role is an error: `--fields ignore=COLUMN` leaves it out.
@@ -124,7 +124,12 @@ class TableReader:
             if number and plain(column) not in seen:
                 where = self.path.name
                 reporter.bad_row(
-                    DataError("data.column", f"--fields {role}={column}: no row has that column", where=where)
+                    DataError(
+                        "data.column",
+                        f"--fields {role}={column}: no row has that column",
+                        where=where,
+                        fix=f"kvl-eval describe file:{where} shows the columns",
+                    )
                 )
         if reporter.note is not None and not faults:
             for note in self.notes():

@@ -1,4 +1,4 @@
-"""The protocols of a table of one's own: `reader`, and scorers that other tools and benchmarks have."""
+"""The protocols of an own table: `reader`, and scorers that other tools and benchmarks have."""
 
 from __future__ import annotations
 

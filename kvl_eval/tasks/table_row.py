@@ -1,4 +1,4 @@
-"""One row of a table of one's own as a sample: every form of a cell that is not ambiguous, and no other."""
+"""One row of an own table as a sample: every form of a cell that is not ambiguous, and no other."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _lettered_choices(cells: RoleCells, values: Mapping[str, object], columns: M
     for letter, value in by_letter.items():
         if not is_gap(value) and not isinstance(value, str | int | float):
             column = columns[letter] if is_own else cells.name("choices")
-            raise cells.row.fault(column, f"option {letter} is no text or number")
+            raise cells.row.fault(column, f"option {letter} must be a text or a number")
     try:
         return lettered_texts(by_letter, blank_is_text=False)
     except ValueError as gap:

@@ -240,7 +240,7 @@ def score_reader(one: Sample, answer: str, extraction: Extraction) -> Score:
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
-    """The mean of the tracks that are there; each track as a fraction, as VLMEvalKit in percent with all pooled.
+    """The mean of the tracks present; each track as a fraction, as VLMEvalKit in percent with all pooled.
 
     What was gained from the lectures is beside it where the questions were asked without them, too.
     """
@@ -322,7 +322,7 @@ TASK = Task(
         files=(
             "<track>/test-*.parquet (hub)",
             "<Domain>/<id>.mp4, unpacked",
-            "question_only/<id>_image.mp4 (split delta, where tables have no pictures)",
+            "question_only/<id>_image.mp4 (split delta, where tables have no images)",
         ),
         archives=tuple(f"{name}.zip" for name in FOLDERS),
         count={

@@ -187,7 +187,7 @@ def score_reader(one: Sample, answer: str, extraction: Extraction) -> Score:
 
 
 def aggregate(scored: Sequence[Scored], protocol: str) -> Summary:
-    """The mean of the eight tasks, or of those that are there, and the figures as the protocol's script names them."""
+    """The mean of the eight tasks, or of those present, and the results as the protocol's script names them."""
     summary = summarise(scored)
     types = {name: group.score for name, group in summary.categories.get("type", {}).items()}
     if summary.score is None:

@@ -94,7 +94,7 @@ def stored(one: Sample) -> list[Message]:
 
 
 def lmms_eval(one: Sample) -> list[Message]:
-    """Options cut out and written anew; the request that the stored text ends in comes twice."""
+    """Options cut out and written again; the request that the stored text ends in comes twice."""
     question, options = split_options(one.question, "({}) ")
     return [Message.user(*one.media, f"{question}\n{option_lines(options or one.choices)}{DIRECT}")]
 
@@ -176,7 +176,7 @@ TASK = Task(
             "golden": ("id", "text", "choices", "label", "category"),
         },
         files=(
-            "test_questions.jsonl, pictures in direct_attributes/ and relative_position/ (the authors')",
+            "test_questions.jsonl, images in direct_attributes/ and relative_position/ (the authors')",
             "test-*.parquet or data/test-*.parquet (hub copies)",
             "VStarBench.tsv (VLMEvalKit)",
         ),
@@ -191,9 +191,7 @@ TASK = Task(
     wanted=("letter",),
     prompt_evidence="the data set's own text; the report names no prompt",
     protocols={
-        READER: reader_protocol(
-            reader_letter(), "the published figure is one of generated answers, as far as one can tell"
-        ),
+        READER: reader_protocol(reader_letter(), "the published result seems to be one of generated answers"),
         "vlmevalkit": Protocol(
             score=inferred_score,
             label="vlmevalkit-rule",

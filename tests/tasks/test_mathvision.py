@@ -144,7 +144,7 @@ def test_vlmevalkit_counts_letters_only_and_keeps_more_decimals() -> None:
 def test_without_gold_nothing_is_scored(protocol: str) -> None:
     for row in (FREE, CHOICE):
         assert scored({**row, "answer": None}, "C", protocol).verdict == "not_scored"
-    with pytest.raises(DataError, match="no option"):
+    with pytest.raises(DataError, match="not an option"):
         scored({**CHOICE, "answer": "F"}, "C", protocol)
 
 
@@ -264,7 +264,7 @@ def test_vlmevalkit_table(tmp_path: Path, split: str, name: str) -> None:
     ("change", "why"),
     [
         pytest.param({"options": "__import__('os').system('true')"}, "not a list", id="code"),
-        pytest.param({"id": None}, "neither id nor index", id="no-id"),
+        pytest.param({"id": None}, "no id and no index", id="no-id"),
     ],
 )
 def test_rows_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], why: str) -> None:
