@@ -21,5 +21,5 @@ def task_and_source(name: str, flags: Mapping[str, object], default: str | None 
     )
     source = task_source(task, options_among(flags))
     if source.data_dir is not None and not source.data_dir.is_dir():
-        raise UsageError("usage.data_dir", f"--data-dir {source.data_dir} is no folder")
+        raise UsageError("usage.data_dir", f"--data-dir: no such folder: {source.data_dir}")
     return task, source, str(split)
