@@ -46,7 +46,13 @@ def timed(folder: Path, task: str, samples: int, server: int | None = None, **op
     """A run of `kvl-eval`; with the CPU time of what the process `server` has started, too."""
     begin, start = _cpu(server), time.perf_counter()
     result = kvl_eval.evaluate(
-        tasks=[task], limit=samples, split="mini", max_new_tokens=TASKS[task], output_dir=folder, **options
+        tasks=[task],
+        limit=samples,
+        split="mini",
+        max_new_tokens=TASKS[task],
+        output_dir=folder,
+        resume=False,
+        **options,
     )
     wall, cpu = time.perf_counter() - start, _cpu(server) - begin
     answers = {record.sample_id: record.answer for record in result.folder.records(task)}

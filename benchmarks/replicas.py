@@ -34,6 +34,7 @@ def answers(folder: Path, limit: int, **options: Any) -> tuple[float, Answers]:
         tasks=TASKS,
         limit=limit,
         output_dir=folder,
+        resume=False,
         model_args={"threads": 1},
         num_workers=1,
         **options,

@@ -17,6 +17,7 @@ Bugs stay ordinary exceptions. The command line prints `render`; a Python traceb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from kvl_eval.names import did_you_mean, suggestions
@@ -29,6 +30,8 @@ PYTHON = {
     "--split mini": 'split="mini"',
 }
 """{command in a fix: the Python call that does the same}."""
+_OPTION = re.compile(r" ?--([a-z][a-z-]*) ([^\s=-][^\s=]*)")
+_RUN = re.compile(rf"(?:kvl-eval run (?!-)(\S+))?((?:{_OPTION.pattern.replace('(', '(?:')})+)(   \(.*\))?")
 INDENT = "\n         "  # of a further line of `where`, `why` and `fix`
 
 
@@ -58,9 +61,7 @@ class KvlEvalError(Exception):
 
     def __str__(self) -> str:
         """`message [code]`, then `where`, `why` and `fix` where known; the fix names Python calls."""
-        fix = self.fix
-        for command, call in PYTHON.items():
-            fix = fix and fix.replace(f"`{command}`", call).replace(command, call)
+        fix = self.fix and "\n".join(map(_in_python, self.fix.split("\n")))
         return "\n".join([f"{_indented(self.message)} [{self.code}]", *self._details(fix)])
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -82,6 +83,18 @@ class KvlEvalError(Exception):
 
 def _indented(text: str) -> str:
     return visible(text).replace("\n", INDENT)
+
+
+def _in_python(line: str) -> str:
+    """A line of a fix with Python calls for its commands; a line of options alone is a call of `evaluate`."""
+    if run := _RUN.fullmatch(line):
+        task, options, comment = run.groups(default="")
+        named = [f"tasks={task!r}"] if task else []
+        pairs = [f"{name.replace('-', '_')}={value!r}" for name, value in _OPTION.findall(options)]
+        return f"kvl_eval.evaluate({', '.join(named + pairs)}){comment}"
+    for command, call in PYTHON.items():
+        line = line.replace(f"`{command}`", call).replace(command, call)
+    return line
 
 
 def _rebuild(kind: type[KvlEvalError], code: str, message: str) -> KvlEvalError:

@@ -182,6 +182,25 @@ def test_str_of_an_error_ends_with_its_fix() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("fix", "expected"),
+    [
+        ("kvl-eval run mmmu --split validation", "kvl_eval.evaluate(tasks='mmmu', split='validation')"),
+        (
+            "--model endpoint --base-url http://HOST:PORT/v1   (faster)",
+            "kvl_eval.evaluate(model='endpoint', base_url='http://HOST:PORT/v1')   (faster)",
+        ),
+        ("--model hf:a/b\n--split mini uses it", "kvl_eval.evaluate(model='hf:a/b')\n         split=\"mini\" uses it"),
+        ("use --device cpu", "use --device cpu"),
+        ("--model-args budget=tokens", "--model-args budget=tokens"),
+    ],
+)
+def test_fixes_are_python_in_python(fix: str, expected: str) -> None:
+    error = UsageError("usage.x", "x", fix=fix)
+    assert str(error) == f"x [usage.x]\n  fix:   {expected}"
+    assert fix.split("\n")[0] in error.render()
+
+
 def test_an_error_keeps_its_fields_between_processes() -> None:
     with refused(UsageError, "usage.task") as caught:
         get_task("mathvisa")

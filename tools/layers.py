@@ -180,6 +180,7 @@ LAYERS = (
         "what `describe` shows",
         ("families", FAMILIES, "references", "scorers", "sources", "tasks", "thinking"),
     ),
+    Layer("describe_text", "what `describe` shows, as text", ("describe", "scorers")),
     Layer("check_data", "what `check data` shows", ("media", "sources", "tasks")),
     Layer(
         "check_model",

@@ -29,7 +29,7 @@ def check_vllm_verb(arguments: Mapping[str, Json], as_json: bool) -> int:
     """Check the vLLM that is found; exit 4 where its answers are not the bundled engine's."""
     from kvl_eval.check_vllm import as_text, check
 
-    echo("starting vLLM: half a minute, more where it compiles or the machine is busy", err=True)
+    echo("starting vLLM: half a minute or more", err=True)
     report = check(arguments)
     echo(json_line(asdict(report)) if as_json else as_text(report))
     return 0 if report.ok else FAULTY

@@ -31,5 +31,9 @@ def _protocols(text: str | None) -> tuple[str | None, str | None]:
         return None, None
     names = [name.strip() for name in text.split(",")]
     if len(names) > 2 or not all(names):
-        raise UsageError("usage.protocol", f"--protocol {text!r} is neither P nor P,Q")
+        raise UsageError(
+            "usage.protocol",
+            f"--protocol takes one name, or two separated by a comma, got {text!r}",
+            fix="such as --protocol official,reader",
+        )
     return names[0], names[-1]

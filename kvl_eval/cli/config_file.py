@@ -137,13 +137,13 @@ def _parsed(path: Path) -> tuple[dict[str, object], dict[str, int]]:
 
 
 def _no_yaml(what: str, where: str) -> ConfigError:
-    return ConfigError("config.yaml", f"not valid YAML: {what}", where=where)
+    return ConfigError("config.yaml", f"not valid YAML: {what}", where=where, fix="write one `option: value` per line")
 
 
 def _key_lines(data: bytes, path: Path) -> dict[str, int]:
     """{key: line} of the outer mapping.
 
-    Raises: ConfigError `config.yaml` where that is no YAML, `config.key` for a key that comes twice.
+    Raises: ConfigError `config.yaml` where that is not YAML, `config.key` for a key that comes twice.
     """
     import yaml
 

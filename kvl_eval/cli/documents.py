@@ -16,7 +16,7 @@ from kvl_eval.types import Generation
 if TYPE_CHECKING:
     from kvl_eval.reports.warnings import ResultWarning
     from kvl_eval.run.plan import Plan
-    from kvl_eval.run.runner import RunOutcome
+    from kvl_eval.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,16 +192,22 @@ class PublishedScore:
     source: str
 
 
-def run_document(outcome: RunOutcome, warnings: Sequence[ResultWarning] = ()) -> dict[str, Json]:
-    """The document of a run that ended; a dictionary, since `results.json` may have fields of a later version."""
-    status = outcome.folder.manifest.status
+def run_document(
+    folder: RunFolder,
+    results: Results,
+    exit_code: int,
+    warnings: Sequence[ResultWarning] = (),
+    *,
+    already_complete: bool = False,
+) -> dict[str, Json]:
+    """A `RunDocument`; a dictionary, since `results.json` may have fields of a later version."""
     return {
-        **encode_object(outcome.results),
-        "folder": str(outcome.folder.path),
-        "exit_code": outcome.exit_code,
-        "status": "finished" if status == "finished" else "interrupted",
+        **encode_object(results),
+        "folder": str(folder.path),
+        "exit_code": exit_code,
+        "status": "finished" if folder.manifest.status == "finished" else "interrupted",
         "warnings": [warning.as_json() for warning in warnings],
-        "already_complete": outcome.is_old,
+        "already_complete": already_complete,
     }
 
 

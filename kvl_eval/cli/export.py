@@ -24,7 +24,7 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     echo(json_line(names) if as_json else whole("\n".join(names)))
     lacking = sorted({row.task for row in rows if row.n_ok < row.n_planned})
     if lacking:
-        warn(f"failed or pending samples have no answer here: {', '.join(lacking)}")
+        warn(f"samples without an answer were left out: {', '.join(lacking)}")
     return GAPS if lacking else 0
 
 
@@ -34,9 +34,11 @@ def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     from kvl_eval.model.kimi_vl.vllm_export import export_for_vllm
 
     if out is None:
-        raise UsageError("usage.export", "no folder is named", fix="kvl-eval export --format vllm MODEL FOLDER")
+        raise UsageError("usage.export", "no output folder given", fix="use kvl-eval export --format vllm MODEL FOLDER")
     export_for_vllm(resolve_model(name).location, out)
     echo(json_line([out]) if as_json else whole(out))
     echo(f"vllm serve {out} --dtype float32 --trust-remote-code   (CPU: see docs/backends.md)", err=True)
-    echo(f"or          kvl-eval run --model {name} --backend vllm, which exports, starts and ends it", err=True)
+    echo(
+        f"or          kvl-eval run --model {name} --backend vllm, which exports the model and runs the server", err=True
+    )
     return 0

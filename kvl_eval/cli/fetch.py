@@ -56,7 +56,10 @@ def fetch_verb(
     tasks, models = _named(names)
     if not data["data_dir"] and (data["offline"] or _hub_is_offline()):
         raise DataError(
-            "data.offline", "nothing can be fetched offline", why="--offline, or HF_HUB_OFFLINE, forbids connections"
+            "data.offline",
+            "cannot download: offline mode is on",
+            why="--offline or HF_HUB_OFFLINE is set",
+            fix="remove --offline or unset HF_HUB_OFFLINE",
         )
     consent = _Consent(yes)
     sources = [(task, *task_and_source(task.name, data)[1:]) for task in tasks]
@@ -67,7 +70,7 @@ def fetch_verb(
     }
     _show(plans, consent)
     for task in tasks:
-        echo(f"{task.name}: licence: {task.licence}", err=True)
+        echo(f"{task.name}: license: {task.licence}", err=True)
     brought = [_task(task, source, split, plans.get(task.name), consent, keep) for task, source, split in sources]
     checkpoints = [_model(entry, revision, consent) for entry in models]
     if as_json:
@@ -85,13 +88,13 @@ class _Consent:
         """Return if the download may begin. Raises: DataError `data.too_large`."""
         if size <= LARGE or self._allowed:
             return
-        if sys.stdin.isatty() and click.confirm(f"fetch {size_text(size)}?", err=True):
+        if sys.stdin.isatty() and click.confirm(f"download {size_text(size)}?", err=True):
             self._allowed = True
             return
         raise DataError(
             "data.too_large",
             f"{what}: a download of {size_text(size)}",
-            why="above 2 GB it needs --yes",
+            why="downloads over 2 GB need confirmation",
             fix="add --yes",
         )
 
@@ -105,7 +108,7 @@ def _named(names: Sequence[str]) -> tuple[list[Task], list[ModelEntry]]:
         else:
             tasks |= {task.name: task for task in select([name])}
     if not tasks and not models:
-        raise UsageError("usage.fetch", "nothing to fetch", fix="name tasks or models; `kvl-eval list tasks`")
+        raise UsageError("usage.fetch", "nothing to fetch", fix="name tasks or models; see `kvl-eval list tasks`")
     return list(tasks.values()), models
 
 
@@ -121,7 +124,7 @@ def _show(plans: Mapping[str, FetchPlan], consent: _Consent) -> None:
     for name, plan in plans.items():
         echo(
             f"{name}: {len(plan.archives)} archives of {size_text(sum(one.size for one in plan.archives))}, "
-            f"{len(plan.todo)} to unpack, {size_text(plan.download)} to fetch, into {plan.home}",
+            f"{len(plan.todo)} to unpack, {size_text(plan.download)} to download, into {plan.home}",
             err=True,
         )
         lacking |= {(plan.home, one.name): plan.lacking(one) for one in plan.todo}
@@ -133,7 +136,7 @@ def _task(task: Task, source: Source, split: str, plan: FetchPlan | None, consen
 
     def announce(files: int, size: int) -> None:
         if files:
-            echo(f"{task.name}: {files} {'file' if files == 1 else 'files'} to fetch, {size_text(size)}", err=True)
+            echo(f"{task.name}: {files} {'file' if files == 1 else 'files'} to download, {size_text(size)}", err=True)
             consent.to(size, task.name)
 
     if plan is not None:
@@ -159,7 +162,7 @@ def _files(sample: Sample) -> dict[str, bool]:
 
 def _gaps(missing: Sequence[str]) -> str:
     if not missing:
-        return ", all there"
+        return ", all present"
     return f"; {len(missing)} files are missing: {', '.join(missing[:SHOWN])}" + (
         " ..." if len(missing) > SHOWN else ""
     )
@@ -169,7 +172,7 @@ def _model(entry: ModelEntry, revision: str | None, consent: _Consent) -> Fetche
     from kvl_eval.model.hub import checkpoint_folder
 
     def announce(files: int, size: int) -> None:
-        echo(f"{entry.name}: {files} files, {size_text(size)} to fetch from {entry.location}", err=True)
+        echo(f"{entry.name}: {files} files, {size_text(size)} to download from {entry.location}", err=True)
         consent.to(size, entry.name)
 
     if entry.kind == "fake":

@@ -13,7 +13,7 @@ def break_lock(folder: RunFolder, flags: Flags) -> bool:
     holder = folder.break_lock() if flags.switch("break_lock") else None
     if holder is None:
         return False
-    text = f"broke the lock of pid {holder.pid} on {one_line(holder.host)}, taken {one_line(holder.start)}"
+    text = f"removed the lock of pid {holder.pid} on {one_line(holder.host)}, taken {one_line(holder.start)}"
     note(text)
     folder.log(f"note: {text}")
     return True

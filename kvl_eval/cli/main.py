@@ -110,7 +110,8 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
     include(include_path)
     if flags["predictions"] is not None:
         if runs or not flags["task"]:
-            raise UsageError("usage.score", "--predictions needs --task and cannot be combined with a run folder")
+            message = "--predictions needs --task and cannot be combined with a run folder"
+            raise UsageError("usage.score", message, fix="use `kvl-eval score --task TASK --predictions FILE`")
         return score_predictions_verb(Flags(flags), as_json)
     if not runs:
         raise UsageError(
@@ -122,7 +123,7 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
 @verb(cli, "report")
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write reports of runs."""
-    from kvl_eval.cli.report import report_verb, table_verb
+    from kvl_eval.cli.report import ReportChoice, report_verb, table_verb
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -130,19 +131,20 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
     if table is not None:
         return table_verb(table, paths, flags["include_demo"], flags["as_json"])
     out = Path(flags["output_dir"]) if flags["output_dir"] else None
-    pictures = flags["images"] != "none" and not flags["no_pictures"]
-    switches = {"pictures": pictures, "demo": flags["include_demo"], "as_json": flags["as_json"]}
-    return report_verb(paths, out, flags["format"], **switches)
+    images = flags["images"] != "none" and not flags["no_pictures"]
+    choice = ReportChoice(formats=flags["format"], images=images, demo=flags["include_demo"], opens=flags["open"])
+    return report_verb(paths, out, choice, as_json=flags["as_json"])
 
 
 @verb(cli, "view")
-def view(run_folder: str | None, port: int, include_path: tuple[str, ...], **_: Any) -> int:
+def view(run_folder: str | None, port: int, include_path: tuple[str, ...], **flags: Any) -> int:
     """Open a run or a report in the browser."""
     from kvl_eval.cli.view import view_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return view_verb(None if run_folder is None else Path(run_folder), results_dir(), port)
+    opens = sys.stdout.isatty() and not flags["no_open"]
+    return view_verb(None if run_folder is None else Path(run_folder), results_dir(), port, opens=opens)
 
 
 @verb(cli, "export")

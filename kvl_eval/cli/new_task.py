@@ -53,8 +53,8 @@ class TaskNames:
 
         name = text.strip().casefold()
         if _NAME.fullmatch(name) is None or keyword.iskeyword(name.replace("-", "_")):
-            why = "a name begins with a letter and has letters, digits, - and _"
-            raise UsageError("usage.name", f"not a name for a task: {one_line(repr(text))}", why=why)
+            fix = "begin with a letter, and use letters, digits, - and _"
+            raise UsageError("usage.name", f"not a name for a task: {one_line(repr(text))}", fix=fix)
         if name.replace("_", "-") in TASKS:
             raise UsageError("usage.name", f"kvl-eval has a task {name!r} already", fix="choose another name")
         return TaskNames(name)
@@ -68,7 +68,7 @@ def new_task_verb(name: str, from_file: Path | None, output_dir: Path, builtin: 
     names = TaskNames.of(name)
     if builtin:
         if from_file is not None:
-            raise UsageError("usage.new_task", "--builtin cannot be combined with --from")
+            raise UsageError("usage.new_task", "--builtin cannot be combined with --from", fix="remove one of the two")
         return _write_builtin(names, output_dir)
     folder, test = output_dir / "tasks", output_dir / "tests" / f"test_{names.module}.py"
     module = folder / f"{names.module}.py"
@@ -93,7 +93,7 @@ def _table_fields(path: Path, folder: Path) -> dict[str, str]:
     table_task(path)
     rows = sum(1 for _ in TableReader(path, Source()).samples(STRICT))
     if not rows:
-        raise DataError("data.empty", f"{path.name} has no rows", where=str(path))
+        raise DataError("data.empty", f"{path.name} has no rows", where=str(path), fix="use a table with rows")
     columns = [f"    {one_line(line)}" for line in column_lines(path, Source()) if " <- " in line]
     place = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     shown = {"table": one_line(path.name), "path": place.replace("\\", "\\\\").replace('"', '\\"')}
@@ -120,7 +120,8 @@ def _save(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StorageError("storage.write", f"cannot write {path}", why=error.strerror or str(error)) from None
+        why, fix = error.strerror or str(error), "use another --output-dir"
+        raise StorageError("storage.write", f"cannot write {path}", why=why, fix=fix) from None
 
 
 def _write_builtin(names: TaskNames, root: Path) -> int:
@@ -141,7 +142,7 @@ def registered(text: str, module: str) -> str:
     """The list of tasks with one more at its end. Raises: UsageError where there is no such list in the text."""
     start, end = text.find("from kvl_eval.tasks import (\n"), text.find("\n    )\n}\n")
     if start < 0 or end < 0:
-        raise UsageError("usage.new_task", f"no list of tasks in {REGISTRY}")
+        raise UsageError("usage.new_task", f"no list of tasks in {REGISTRY}", fix="add the task to the list by hand")
     first = text.index("(\n", start) + 2
     last = text.index(")\n", first)
     imports = "".join(_sorted_with(text[first:last], f"    {module},"))

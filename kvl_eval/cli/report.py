@@ -1,12 +1,14 @@
-"""The verb that writes reports of runs, or prints one published table with runs added. Loads no model."""
+"""The verb that writes reports of runs, or prints one table with published results. Loads no model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.cli import terminal
+from kvl_eval.cli.browser import open_page
 from kvl_eval.cli.documents import DocumentRow, TableDocument
 from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode
@@ -47,15 +49,23 @@ def table_document(table: PublishedTable) -> TableDocument:
     return TableDocument(title=table.title, systems=table.systems, runs=runs, rows=tuple(rows), notes=table.notes)
 
 
-def report_verb(
-    paths: Sequence[Path], out: Path | None, formats: Sequence[Format], *, pictures: bool, demo: bool, as_json: bool
-) -> int:
-    """Write reports of runs, in every format without `formats`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportChoice:
+    """Formats (all where none is named), whether images and demo models are in, and whether the page is opened."""
+
+    formats: Sequence[Format] = ()
+    images: bool = True
+    demo: bool = False
+    opens: bool = False
+
+
+def report_verb(paths: Sequence[Path], out: Path | None, choice: ReportChoice, *, as_json: bool) -> int:
+    """Write reports of runs; returns 0."""
     from kvl_eval.reports.write import write_report
     from kvl_eval.run.ending import run_argument
 
     if not paths:
-        raise UsageError("usage.report", "no run given", fix="kvl-eval report latest")
+        raise UsageError("usage.report", "no run given", fix="run kvl-eval report latest")
     from kvl_eval.scoring.rescore import fresh_results
     from kvl_eval.scoring.run_reader import RunReader
 
@@ -64,11 +74,13 @@ def report_verb(
     written = write_report(
         paths,
         out,
-        formats or ("markdown", "html"),
-        pictures=pictures,
-        include_demo=demo,
+        choice.formats or ("markdown", "html"),
+        pictures=choice.images,
+        include_demo=choice.demo,
         comparisons=_comparisons(paths),
     )
+    if choice.opens and written[-1].suffix == ".html":
+        open_page(written[-1].absolute().as_uri())
     if as_json:
         echo(json_line([str(path) for path in written]))
         return 0

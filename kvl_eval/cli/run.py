@@ -207,7 +207,8 @@ def show(outcome: RunOutcome, as_json: bool) -> int:
 
     warnings = run_warnings(outcome.folder, outcome.results)
     if as_json:
-        echo(json_line(run_document(outcome, warnings)))
+        end = (outcome.folder, outcome.results, outcome.exit_code, warnings)
+        echo(json_line(run_document(*end, already_complete=outcome.is_old)))
     else:
         terminal.result(final_table(outcome.results, terminal.table_width()))
     show_warnings([warning for warning in warnings if warning.text not in outcome.told])

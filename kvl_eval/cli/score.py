@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.cli import terminal
+from kvl_eval.cli.documents import run_document
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
-from kvl_eval.decode import encode_object
 from kvl_eval.errors import UsageError
 from kvl_eval.printable import json_line
 from kvl_eval.types import score_view
@@ -34,10 +34,10 @@ def score_predictions_verb(flags: Flags, as_json: bool) -> int:
     if flags.text("judge") not in (None, "none"):
         raise UsageError(
             "usage.judge",
-            "--judge goes with run folders, not with --predictions",
-            why="what a judge says is kept for good, beside the answers and by their prompts: in a run folder",
-            fix="make one of the file: kvl-eval run --task TASK --model fake --model-args answers=FILE --judge ...; "
-            "or put a verdict you have into a line's `extraction`",
+            "--judge needs a run folder and cannot be combined with --predictions",
+            why="judge replies are stored in the run folder",
+            fix="create one: kvl-eval run --task TASK --model fake --model-args answers=FILE --judge ...; "
+            "or put an existing verdict into the `extraction` of a line",
         )
 
     task, source, split = task_and_source(str(flags.text("task")), flags.values)
@@ -92,11 +92,12 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     from kvl_eval.reports.runs import main_rows, open_runs
     from kvl_eval.reports.table import final_table, protocol_table
     from kvl_eval.reports.task_view import protocol_views
+    from kvl_eval.reports.warnings import run_warnings
     from kvl_eval.scoring.rescore import rescore
     from kvl_eval.scoring.run_reader import RunReader
     from kvl_eval.store.run_list import write_index
 
-    code, scored, protocol = 0, [], flags.text("protocol")
+    code, scored, documents, protocol = 0, [], [], flags.text("protocol")
     for path in paths:
         run = RunReader.open(path)
         break_lock(run.folder, flags)
@@ -105,19 +106,21 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         results = rescore(run, protocol, score_view(flags.text("score_view")))
         write_index(run.folder.path.parent, run.folder.disk)
         wanted = [row for row in results.rows if row.protocol in _asked(row, protocol)]
+        own_code = _exit_code(wanted, protocol)
+        code = max(code, own_code)
         scored.append(replace(results, rows=tuple(wanted)))
-        code = max(code, _exit_code(wanted, protocol))
         if as_json:
+            warnings = run_warnings(run.folder, scored[-1])
+            documents.append(run_document(run.folder, scored[-1], own_code, warnings))
             continue
         if protocol == "all":
             for opened in open_runs([path]):
                 for row in main_rows(opened):
-                    terminal.result(protocol_table(protocol_views(opened, row)))
+                    terminal.result(protocol_table(protocol_views(opened, row), int(flags.text("flips") or 0)))
         else:
             terminal.result(final_table(scored[-1], terminal.table_width()))
     if as_json:
-        stored = [encode_object(results) for results in scored]
-        echo(json_line(stored[0] if len(stored) == 1 else stored))
+        echo(json_line(documents[0] if len(documents) == 1 else documents))
     return code
 
 

@@ -21,5 +21,9 @@ def task_and_source(name: str, flags: Mapping[str, object], default: str | None 
     )
     source = task_source(task, options_among(flags))
     if source.data_dir is not None and not source.data_dir.is_dir():
-        raise UsageError("usage.data_dir", f"--data-dir: no such folder: {source.data_dir}")
+        raise UsageError(
+            "usage.data_dir",
+            f"--data-dir: no such folder: {source.data_dir}",
+            fix="name the folder that holds the data set",
+        )
     return task, source, str(split)

@@ -110,7 +110,7 @@ TOPICS: Mapping[str, str] = {
 
 
 def topic(name: str) -> str:
-    """The page of a topic. Raises: UsageError `usage.help` for a name that is neither a command nor a topic."""
+    """The page of a topic. Raises: UsageError `usage.help` for an unknown name."""
     page = TOPICS.get(name.replace("_", "-"))
     if page is None:
         commands = ", ".join(command.name for command in COMMANDS if command.section)

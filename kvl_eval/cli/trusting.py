@@ -55,8 +55,8 @@ def check_include(place_of: PlaceOf) -> None:
     if place_of("include_path") is AddressPlace.CONFIG_FILE:
         raise UsageError(
             "trust.include",
-            "a configuration file cannot name a folder with tasks, which are code",
-            fix="take include_path out of the file and give --include-path on the command line",
+            "a configuration file cannot set include_path, because task files are code",
+            fix="remove include_path from the file and use --include-path on the command line",
         )
 
 

@@ -1,4 +1,4 @@
-"""The verb that shows a run in a browser."""
+"""The verb that opens a run in a browser."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import signal
 import threading
 from pathlib import Path
 
+from kvl_eval.cli.browser import open_page
 from kvl_eval.cli.terminal import echo
 
 
-def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
-    """Serve a run or a report until Ctrl-C, which is how one stops looking and no fault."""
+def view_verb(path: Path | None, output_dir: Path, port: int, *, opens: bool = False) -> int:
+    """Serve a run or a report until Ctrl-C, with `opens` also in the browser; returns 0."""
     from kvl_eval.view.session import RunView, newest_run
 
     place = newest_run(output_dir) if path is None else path
@@ -20,7 +21,9 @@ def view_verb(path: Path | None, output_dir: Path, port: int) -> int:
     view = RunView(place, port)
     try:
         echo(view.url)
-        echo(f"showing {place}{', which is going on' if view.live else ''}; Ctrl-C stops", err=True)
+        if opens:
+            open_page(view.url)
+        echo(f"serving {place}{' (in progress)' if view.live else ''}; press Ctrl-C to stop", err=True)
         stopped.wait()
         echo("stopped", err=True)
     finally:

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.evaluation.notebook import chosen_progress
-from kvl_eval.evaluation.stored_runs import complete_or_continue, to_continue
+from kvl_eval.evaluation.stored_runs import complete_or_continue, has_runs_of, to_continue
 from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.registry import stored_family
 from kvl_eval.options import OPTIONS, RunOptions
@@ -104,10 +104,9 @@ def _tasks(tasks: str | Task | Sequence[str | Task], bundled: bool) -> list[Task
 
 
 def _outcome(config: RunConfig, own: Sequence[Task], backend: Backend, progress: Progress, resume: bool) -> RunOutcome:
-    if not resume:
-        return start_run(plan_warm(config, backend, own), backend, progress, handle_signals="interrupts")
-    plan = plan_run(config, backend, own)
-    stored = to_continue(plan)
+    seen = resume and has_runs_of(config)
+    plan = (plan_run if seen else plan_warm)(config, backend, own)
+    stored = to_continue(plan) if seen else None
     if stored is None:
         return start_run(plan, backend, progress, handle_signals="interrupts")
     return complete_or_continue(RunReader.open(stored.path, own), config, backend, progress)

@@ -12,6 +12,13 @@ from kvl_eval.run.runner import RunOutcome, complete_run, resume_run
 from kvl_eval.run.same_run import same_runs
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_entry import RunEntry
+from kvl_eval.store.run_list import list_runs
+
+
+def has_runs_of(config: RunConfig) -> bool:
+    """Whether the results folder has a run of the same tasks: only then is the plan compared with what is stored."""
+    names = {task.task for task in config.tasks}
+    return any(set(run.tasks) == names for run in list_runs(config.output_dir))
 
 
 def to_continue(plan: Plan) -> RunEntry | None:

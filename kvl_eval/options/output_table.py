@@ -182,6 +182,15 @@ OTHER_OPTIONS = (
         commands=("score",),
     ),
     Option(
+        name="flips",
+        kind=ValueKind.INTEGER,
+        least=1,
+        metavar="N",
+        help="Show N samples per protocol on which it differs from the default one.",
+        group=Heading.OUTPUT,
+        commands=("score",),
+    ),
+    Option(
         name="port",
         kind=ValueKind.INTEGER,
         least=0,
@@ -189,6 +198,13 @@ OTHER_OPTIONS = (
         default=0,
         default_text="a free one",
         help="Listen on this port.",
+        group=Heading.SERVER,
+        commands=("view",),
+    ),
+    Option(
+        name="no_open",
+        kind=ValueKind.SWITCH,
+        help="Print the URL without opening a browser.",
         group=Heading.SERVER,
         commands=("view",),
     ),
@@ -259,6 +275,13 @@ OTHER_OPTIONS = (
         help="Include no images; same as --images none.",
         group=Heading.OUTPUT,
         hidden=True,
+        commands=("report",),
+    ),
+    Option(
+        name="open",
+        kind=ValueKind.SWITCH,
+        help="Open the report in the browser.",
+        group=Heading.OUTPUT,
         commands=("report",),
     ),
     Option(

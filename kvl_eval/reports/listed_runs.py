@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
+from kvl_eval.printable import cut_middle
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.run_entry import RunEntry, RunScore
@@ -78,7 +79,7 @@ def _run_cells(entry: RunEntry, name: str, layout: RunColumns) -> tuple[str, ...
     scores = main_scores(entry)
     return (
         plain(name),
-        middle_cut(plain(entry.model or "-"), layout.model),
+        cut_middle(plain(entry.model or "-"), layout.model),
         _task_names(entry, scores, layout),
         _count(entry, scores),
         _score_texts(scores, layout),
@@ -90,8 +91,8 @@ def _task_names(entry: RunEntry, scores: Sequence[RunScore], layout: RunColumns)
     names = entry.tasks or tuple(dict.fromkeys(score.task for score in scores))
     if len(names) == 1:
         split = next((score.split for score in scores if score.split and not _is_published(score)), None)
-        return middle_cut(plain(names[0] if split is None else f"{names[0]}/{split}"), layout.name)
-    return _some([middle_cut(plain(name), layout.name) for name in names], layout.named, " ")
+        return cut_middle(plain(names[0] if split is None else f"{names[0]}/{split}"), layout.name)
+    return _some([cut_middle(plain(name), layout.name) for name in names], layout.named, " ")
 
 
 def _is_published(score: RunScore) -> bool:
@@ -109,7 +110,7 @@ def _score_texts(scores: Sequence[RunScore], layout: RunColumns) -> str:
     texts = []
     for score in scored:
         budget = "none" if score.budget is None else numbers.budget_label(score.budget)
-        label = middle_cut(plain(score.task), layout.name) if has_tasks else ""
+        label = cut_middle(plain(score.task), layout.name) if has_tasks else ""
         label += ("@" if label else "") + budget if has_budgets else ""
         texts.append(f"{label} {score_text(score)}".strip())
     return ", ".join(texts[: layout.named]) if has_tasks else _some(texts, layout.named, ", ")
@@ -168,15 +169,3 @@ def _result_cells(entry: RunEntry, name: str) -> list[tuple[str, ...]]:
         for score in entry.results
     ]
     return cells or [(plain(name), model, " ".join(map(plain, entry.tasks)) or "-", *["-"] * 5, *last)]
-
-
-def middle_cut(text: str, width: int) -> str:
-    """`text` in at most `width` cells, its middle left out: `mmlong…doc`."""
-    if cell_len(text) <= width:
-        return text
-    head = width // 2
-    tail = width - 1 - head
-    end = text[-tail:]
-    while cell_len(end) > tail:
-        end = end[1:]
-    return f"{set_cell_size(text, head).rstrip()}…{end}"

@@ -18,6 +18,7 @@ from kvl_eval.store.result_records import ResultRow, Results
 
 LEGEND = "≈ no difference shown (95% interval of the difference contains 0), ▲ above, ▼ below"
 DROPPED = ("ci95", "no_answer")  # columns that a narrow terminal lacks, in this order
+NAMED_FLIPS = 5  # samples of a protocol that its line names
 SHORTEST = 12  # cells that a cut name keeps
 
 
@@ -104,17 +105,26 @@ def find_flips(default: Iterable[ScoreLine], other: Iterable[ScoreLine]) -> tupl
     )
 
 
-def protocol_table(views: Sequence[ProtocolView], most: int = 20) -> str:
-    """Protocol, score and number of differing verdicts; then at most `most` flips of each protocol.
+def protocol_table(views: Sequence[ProtocolView], most: int = 0) -> str:
+    """Protocol, score and number of differing verdicts, then the first flips of each protocol.
 
-    The first view is the default that the others are compared with.
+    The first view is the default that the others are compared with. Protocols that wait for a judge are one line each.
+    With `most`, that many flips of each protocol are rows with what was extracted.
     """
     if not views:
         return "no results"
-    header = ("task", "budget", "protocol", "n", "score", "95 % CI", "no-answer", "differs")
-    lines = [numbers.columns([header, *(_protocol_cells(view, view is views[0]) for view in views)])]
-    for view in views:
-        lines += _flip_lines(view, most)
+    scored = [view for view in views if view is views[0] or not view.unjudged]
+    header = ("task", "budget", "protocol", "n", "score", "95% CI", "no answer", "differs")
+    rows = [header, *(_protocol_cells(view, view is views[0]) for view in scored)]
+    is_used = [any(row[column] for row in rows[1:]) for column in range(len(header))]
+    lines = [numbers.columns([[cell for cell, used in zip(row, is_used, strict=True) if used] for row in rows])]
+    lines += [
+        f"{numbers.protocol_name(view.row)}  needs a judge for {view.unjudged:,} of {view.row.n_planned:,} samples"
+        for view in views
+        if view.unjudged
+    ]
+    for view in scored:
+        lines += _flip_rows(view, most) if most else _flip_line(view)
     return "\n".join(lines)
 
 
@@ -122,26 +132,41 @@ def _protocol_cells(view: ProtocolView, is_default: bool) -> tuple[str, ...]:
     row = view.row
     return (
         numbers.task_name(row),
-        numbers.budget(row),
-        numbers.protocol_name(row),
+        "" if row.budget is None else numbers.budget(row),
+        f"{numbers.protocol_name(row)} (default)" if is_default else numbers.protocol_name(row),
         numbers.counted(row),
         numbers.headline(row),
         numbers.interval(row),
-        numbers.no_answer_share(row),
-        "default" if is_default else view.differs,
+        numbers.no_answer_share(row) if row.verdicts.get("no_answer") else "",
+        "" if is_default else f"{len(view.flips)}",
     )
 
 
-def _flip_lines(view: ProtocolView, most: int) -> list[str]:
+def _flip_line(view: ProtocolView) -> list[str]:
+    """The first flips of a protocol as one line: sample and verdicts."""
+    if not view.flips:
+        return []
+    named = [f"{_sample_name(flip)} ({_verdicts(flip)})" for flip in view.flips[:NAMED_FLIPS]]
+    more = "" if len(view.flips) <= NAMED_FLIPS else f", and {len(view.flips) - NAMED_FLIPS:,} more"
+    return [
+        f"{numbers.protocol_name(view.row)} differs: {', '.join(named)}{more}; --flips N shows N with their answers"
+    ]
+
+
+def _flip_rows(view: ProtocolView, most: int) -> list[str]:
     if not view.flips:
         return []
     header = ("sample", "verdict", "extracted")
     cells = [
-        (_sample_name(flip), " → ".join(flip.verdicts), " → ".join(short(value) for value in flip.extracted))
+        (_sample_name(flip), _verdicts(flip), " → ".join(short(value) for value in flip.extracted))
         for flip in view.flips[:most]
     ]
-    more = [f"... and {len(view.flips) - most} more"] if len(view.flips) > most else []
+    more = [f"... and {len(view.flips) - most:,} more"] if len(view.flips) > most else []
     return ["", f"{numbers.protocol_name(view.row)} against the default:", numbers.columns([header, *cells]), *more]
+
+
+def _verdicts(flip: ProtocolFlip) -> str:
+    return " → ".join(verdict.replace("_", " ") for verdict in flip.verdicts)
 
 
 def _sample_name(flip: ProtocolFlip) -> str:

@@ -124,8 +124,11 @@ def _unjudged(row: ResultRow) -> int:
     """Answers that are not scored because no judge was asked."""
     task = task_of(row)
     protocol = None if task is None else task.protocols.get(row.protocol)
-    waits = protocol is not None and (protocol.needs_judge or (bool(protocol.judged) and not row.n_scored))
-    return row.verdicts.get("not_scored", 0) if waits and row.judge is None else 0
+    if protocol is None or row.judge is not None:
+        return 0
+    is_as_judged = protocol.judged == (protocol.label or row.protocol)  # then no rule stands in for the judge
+    waits = protocol.needs_judge or (bool(protocol.judged) and (is_as_judged or not row.n_scored))
+    return row.verdicts.get("not_scored", 0) if waits else 0
 
 
 def _lines(run: ReportRun, row: ResultRow) -> list[ScoreLine]:

@@ -95,7 +95,7 @@ class RunConfig:
 
 
 def _with_backend(model: str, settings: Settings) -> Settings:
-    """The settings with the backend that they come to, so that a run goes on with the one that it began with."""
+    """The settings with the chosen backend, so that a run continues with the one that it began with."""
     chosen = chosen_backend(model, settings).name
     return replace(settings, cluster=replace(settings.cluster, backend=chosen))
 
@@ -229,7 +229,12 @@ def _path(option: str, text: str | Path) -> Path:
     """The path that an option gives. Raises: UsageError, for one that no file can have."""
     if "\0" in str(text):
         flag = f"--{option.replace('_', '-')}"
-        raise UsageError(f"usage.{option}", f"{flag} {str(text)!r} is no path", why="it holds a NUL character")
+        raise UsageError(
+            f"usage.{option}",
+            f"{flag} is not a path: {str(text)!r}",
+            why="it contains a NUL character",
+            fix="type the path again",
+        )
     return Path(text)
 
 
@@ -237,7 +242,12 @@ def _folder(text: str) -> Path:
     try:
         return _path("data_dir", text).expanduser().absolute()
     except RuntimeError as error:  # `~name` of nobody
-        raise UsageError("usage.data_dir", f"--data-dir {text!r} names no folder", why=str(error)) from None
+        raise UsageError(
+            "usage.data_dir",
+            f"--data-dir: no such folder: {text}",
+            why=str(error),
+            fix="name the folder that holds the data set",
+        ) from None
 
 
 def to_json(config: RunConfig) -> dict[str, Json]:
@@ -253,7 +263,8 @@ def from_json(stored: Mapping[str, Json]) -> RunConfig:
     try:
         return decode(RunConfig, stored)
     except DecodeError as error:
-        raise ConfigError("config.stored", "the stored configuration cannot be read", why=error.message) from error
+        message, fix = "cannot read the stored configuration", "start a new run with --no-resume"
+        raise ConfigError("config.stored", message, why=error.message, fix=fix) from error
 
 
 def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
@@ -275,7 +286,7 @@ def to_yaml(config: RunConfig, prompt_file: Path | None = None) -> str:
     shared.update(_run_wide(config), prompt_file=prompt_file and prompt_file.absolute())
     shown = {name: value for name, value in shared.items() if value not in (None, (), [], {}, "")}
     text = yaml.safe_dump(encode(shown), sort_keys=False, allow_unicode=True, width=120)
-    head = "# Everything this run was told; `kvl-eval run --config THIS_FILE` repeats it.\n"
+    head = "# The options of this run; `kvl-eval run --config THIS_FILE` repeats it.\n"
     return head + "".join(f"{note} (tasks differ: their defaults)\n" for note in notes) + str(text)
 
 

@@ -18,7 +18,7 @@ PlaceOf = Callable[[str], AddressPlace]  # name of an option -> where its value 
 def contacts_of(config: RunConfig, place_of: PlaceOf, own: Sequence[Task] = ()) -> Iterator[Contact]:
     """Everything that carrying out `config` would reach, in the order in which a reader would ask for it.
 
-    Not listed: data sets and models that the package itself names. Raises: UsageError for names that nobody has.
+    Not listed: data sets and models that the package itself names. Raises: UsageError for unknown names.
     """
     settings = config.settings
     is_served = resolve_model(config.model).kind == "endpoint"

@@ -25,7 +25,7 @@ class MediaFacts:
 
     Attributes:
         digest: of the content: of videos and documents in files the size and both ends, and a video's subtitles whole.
-                A file nobody can open has its reason instead; of a frame that a rule draws, the rule's values count.
+                An unreadable file has its reason instead; of a frame that a rule draws, the rule's values count.
         size:   (width, height) of a picture; None where its header is broken, was not looked at, or there is none.
         fault:  why the medium cannot be had, as a record's reason; None where it can, as far as one look tells.
     """

@@ -109,7 +109,7 @@ def _plain(value: object) -> Json:
     if kind in RECORDS.values():
         fields = dataclasses.fields(cast(Sample, value))
         return {KIND: kind.__name__, **{field.name: _plain(getattr(value, field.name)) for field in fields}}
-    raise TypeError(f"{kind.__name__} cannot be put aside")
+    raise TypeError(f"{kind.__name__} cannot be stored")
 
 
 def _restored(value: Json) -> object:

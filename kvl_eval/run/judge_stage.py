@@ -3,7 +3,7 @@
     judge_run(run, server, ...) -> JudgeOutcome      then scoring.rescore gives the judged results
 
 A usable reply is never asked for again. A judge that cannot be used leaves a failed line for every prompt that is
-open, so that the folder says so; whoever asks later finds what is left.
+open, so that the folder says so; a later call finds what is left.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class JudgeOutcome:
 
     def notices(self) -> list[str]:
         """What a user must hear of it."""
-        found = [] if self.error is None else [f"the judge cannot be used: {self.error.message}; see judge_error"]
-        return found + ([f"the judge was not asked about {self.left} prompts"] if self.left else [])
+        found = [] if self.error is None else [f"the judge is not usable: {self.error.message}; see judge_error"]
+        return found + ([f"{self.left} prompts were not judged"] if self.left else [])
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ def finish_judging(
 def has_open_questions(run: RunReader, server: Server, view: ScoreView, *, again: bool) -> bool:
     """Whether a judge has anything to be asked, with `again` also what it has given no usable reply to.
 
-    Contacts nobody. Raises ConfigError for a judge without a name.
+    Sends no request. Raises ConfigError for a judge without a name.
     """
     judge = JudgeView(judge_name(server), view)
     for task in judged_tasks(run):
@@ -152,9 +152,9 @@ def judge_name(server: Server) -> str:
     if not server.model:
         raise ConfigError(
             "config.judge",
-            "a judge needs a name",
-            why="its replies and its results are kept under it",
-            fix="give --judge-model NAME",
+            "the judge has no model name",
+            why="its replies and results are stored under that name",
+            fix="add --judge-model NAME",
         )
     return server.model
 
@@ -267,8 +267,8 @@ async def _converse(stage: _Stage, question: JudgeQuestion, blank: JudgeReply) -
                 attempts=attempts,
                 tokens={"prompt": reply.usage.prompt or 0, "completion": reply.usage.completion or 0},
             )
-    calls = "1 call" if len(rule.temperatures) == 1 else f"{len(rule.temperatures)} calls"
-    unusable = SampleError(FAILED_REPLY, f"no usable reply in {calls}; the last one begins {said[:200]!r}")
+    calls = "1 attempt" if len(rule.temperatures) == 1 else f"{len(rule.temperatures)} attempts"
+    unusable = SampleError(FAILED_REPLY, f"the judge gave no usable reply in {calls}; last reply: {said[:200]!r}")
     return replace(_failed(blank, unusable, attempts), reply=said)
 
 

@@ -1,4 +1,4 @@
-"""What a run may be told, each option once: those of the whole run, those that may differ by task, the backend's."""
+"""The options of a run: those of the whole run, those that may differ between tasks, and those of the backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kvl_eval.types import Policy, ScoreView
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What one task was told. None: not given."""
+    """The options of one task. None: not given."""
 
     split: str | None = None
     prompt: str | None = None
@@ -38,7 +38,7 @@ class TaskOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a run was told, named as the flags with underscores. None, an empty mapping or list: not given.
+    """The options of a run, named as the flags with underscores. None, an empty mapping or list: not given.
 
     Attributes:
         thinking:    `score_view` by its older name.
@@ -96,7 +96,7 @@ class Options:
         return any(self.by_task.get(name) for name in ("split", "data_dir", "data_repo"))
 
     def of_task(self, task: str) -> TaskOptions:
-        """What that task was told."""
+        """The options of that task."""
         return TaskOptions(**{name: _of_task(value, task) for name, value in self.by_task.items()})
 
 

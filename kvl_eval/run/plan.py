@@ -145,7 +145,7 @@ class PlannedTasks:
 def plan_tasks(
     config: RunConfig, limits: Limits, own: Sequence[Task] = (), *, draft_dir: Path | None = None
 ) -> PlannedTasks:
-    """Read the data and fix what will be asked, whoever answers; arguments and errors as of `plan_run`."""
+    """Read the data and fix the prompts, for any backend; arguments and errors as of `plan_run`."""
     lines = PlanLines(draft_dir or config.output_dir)
     unseen = set(config.sample_ids)
     tasks = tuple(
@@ -155,12 +155,13 @@ def plan_tasks(
     if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
         raise UsageError(
             "usage.sample_ids",
-            f"no sample is called {', '.join(sorted(unseen)[:5])}" + (" ..." if len(unseen) > 5 else ""),
+            f"unknown sample id: {', '.join(sorted(unseen)[:5])}" + (" ..." if len(unseen) > 5 else ""),
             why=f"{len(unseen)} of {len(config.sample_ids)} ids were not found",
-            fix="ids are the data set's own, or `task/id`; `kvl-eval describe TASK` names the column",
+            fix="use ids of the data set, or `task/id`; `kvl-eval describe TASK` names the column",
         )
     if not sum(task.n for task in tasks):
-        raise UsageError("usage.empty", "no sample is left to run", why="limit, sample ids or shard leave none")
+        message = "nothing to run: --limit, --sample-ids and --shard select no samples"
+        raise UsageError("usage.empty", message, fix="change --limit, --sample-ids or --shard")
     return PlannedTasks(tasks, lines)
 
 
@@ -169,7 +170,7 @@ def plan_run(config: RunConfig, backend: Backend, own: Sequence[Task] = (), *, d
 
     What waits in files does so in `draft_dir`, or near the output folder.
 
-    Raises: DataError for unusable or duplicate samples, UsageError for sample ids nobody has or an empty choice.
+    Raises: DataError for unusable or duplicate samples, UsageError for unknown sample ids or an empty choice.
     """
     return answered_by(backend, config, plan_tasks(config, backend.limits(), own, draft_dir=draft_dir))
 
@@ -203,9 +204,9 @@ def _measured(task: Task, limits: Limits) -> Task:
     if limits.text_tokens is None:
         raise ConfigError(
             "config.tokens",
-            f"{task.name}: nobody here can count the model's tokens",
-            why="its samples are cut to lengths in tokens of the model that answers them",
-            fix="of a server: --model-args checkpoint=FOLDER_OR_REPOSITORY names what it serves (docs/backends.md)",
+            f"{task.name} needs token counts, which the backend does not provide",
+            why="its samples are cut to lengths in tokens of the model",
+            fix="for a server, pass --model-args checkpoint=PATH_OR_REPO (docs/backends.md)",
         )
     return task.data.measured(limits.text_tokens)
 
@@ -304,10 +305,10 @@ class _Planner:
         if sample_id in self.digests:
             raise DataError(
                 "data.duplicate",
-                f"{self.task.name}: two samples are called {sample_id[:200]!r}",
+                f"{self.task.name}: two samples have the id {sample_id[:200]!r}",
                 where=f"samples {list(self.digests).index(sample_id) + 1} and {len(self.digests) + 1}",
-                why="records are told apart by these ids",
-                fix=f"`kvl-eval check data {self.task.name}` lists every bad row",
+                why="sample ids must be unique",
+                fix=f"run `kvl-eval check data {self.task.name}` to list every bad row",
             )
 
     def _counts_tokens(self) -> bool:
@@ -369,5 +370,9 @@ def _plan_lines(config: TaskConfig, run: RunConfig, sample: Sample, rendered: st
             yield plan_line(entry, first=number == 0)
         except TypeError as error:
             raise DataError(
-                "data.row", f"{config.task}: a row holds a value that is no JSON", where=sample.id, why=str(error)
+                "data.row",
+                f"{config.task}: a row has a value that is not valid in JSON",
+                where=sample.id,
+                why=str(error),
+                fix="convert it to text or a number",
             ) from error

@@ -23,7 +23,8 @@ def prompt_messages(task: Task, config: TaskConfig, run: RunConfig, sample: Samp
     except KvlEvalError as error:
         raise SampleError(error.code, error.message, where=error.where, why=error.why, fix=error.fix) from error
     except Exception as error:  # the per-sample boundary: one odd row must not end the run
-        raise SampleError("prompt.failed", f"{type(error).__name__}: {error}") from error
+        message = f"{type(error).__name__}: {error}"
+        raise SampleError("prompt.failed", message, fix=f"check the prompt of {task.name}") from error
     if run.system_prompt and task.data.table is not None:  # it replaces the system turn of a row
         messages = [turn for turn in messages if turn.role != "system"]
     return (*((Message.system(run.system_prompt),) if run.system_prompt else ()), *messages)

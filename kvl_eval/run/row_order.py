@@ -1,4 +1,4 @@
-"""Rows in another order: the same data where they have ids of their own, and the run goes on as it was planned."""
+"""Rows in another order: the same data where they have ids of their own, and the run continues as planned."""
 
 from __future__ import annotations
 

@@ -140,8 +140,8 @@ def resume_run(
         raise DataError(
             "run.manifest",
             folder.problem or f"run.json has no configuration: {folder.path}",
-            why="a run is resumed only with the configuration it was started with",
-            fix=f"`kvl-eval score {folder.path}` and `report` still work; start a new run with --no-resume",
+            why="a run can be resumed only with its original configuration",
+            fix=f"start a new run with --no-resume; `kvl-eval score {folder.path}` and `report` still work",
         )
     folder.check_plan()
     folder.lock()
@@ -185,9 +185,7 @@ def _carry_out(
             reused = sum(map(len, done.values()))
             progress.notice(requests_text(plan.requests, reused, str(folder.path)))
             if isinstance(backend, Managed):
-                progress.notice(
-                    f"starting vLLM, which takes a minute or more; its log: {backend.log_into(folder.path)}"
-                )
+                progress.notice(f"starting vLLM, which takes a minute or more; log: {backend.log_into(folder.path)}")
             told = _tell(folder, progress)
             with _logged(folder):
                 run_async(drive(session, backend))
@@ -217,7 +215,7 @@ def _unexpected_thoughts(config: RunConfig, closed: int) -> list[tuple[str, str]
     names = " or ".join(family.name for family in FAMILIES.published if family is not INSTRUCT)
     replies = "1 reply begins" if closed == 1 else f"{closed:,} replies begin"
     text = (
-        f"{replies} with a thought, and the settings are those of {config.family} (temperature, new tokens): "
+        f"{replies} with a thought, but the settings are those of {config.family} (temperature, new tokens): "
         f"if {config.model} is a thinking model, run it with --family {names}"
     )
     return [("protocol", text)]
@@ -234,7 +232,8 @@ def _tell(folder: RunFolder, progress: Progress) -> tuple[str, ...]:
 def save_end(folder: RunFolder, results: Results, model: ModelFacts) -> None:
     """Write status, counts and model into the manifest, and update the list of runs."""
     is_finished = not _pending(results)
-    ended = datetime.now().astimezone().isoformat(timespec="seconds")
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    ended = folder.manifest.finished if folder.manifest.status == "finished" else now
     folder.save(
         replace(
             folder.manifest,
@@ -352,7 +351,7 @@ def _hints(rows: Iterable[ResultRow], folder: RunFolder, *, judge_unasked: bool)
         whose = "server's" if folder.manifest.model.device == "server" else "model's"
         yield f"{prompts} longer than the {whose} context; use --max-pixels, --frames or a longer context"
     if judge_unasked:
-        yield "the judge was not asked about every reply"
+        yield "some replies were not judged"
 
 
 # -- configuration and resuming --------------------------------------------------------------------------------------

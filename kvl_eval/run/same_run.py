@@ -1,4 +1,4 @@
-"""Runs of one plan, and whether one that is to go on is still the one that was begun: first what needs no contact."""
+"""Runs of one plan, and whether one to be continued is still the one that was started: first what needs no contact."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _has_lines(manifest: Manifest, plan: Plan) -> bool:
 
 def check_offline(folder: RunFolder, config: RunConfig, own: Sequence[Task]) -> PlannedTasks | None:
     """The tasks as they are planned now, where their data lies on this machine; else None, and the data is compared
-    later. The model counts as unchanged. Contacts nobody.
+    later. The model counts as unchanged. Sends no request.
 
     Raises: UsageError `run.mismatch`; those of `plan_tasks`.
     """

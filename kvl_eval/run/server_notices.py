@@ -21,8 +21,8 @@ def server_notices(flags: Mapping[str, int], replies: int, omitted: Collection[s
     notices = []
     if replies and taken / replies > MANY:
         notices.append(
-            f"in {taken} of {replies} replies the server put all text into reasoning_content; "
-            "start it without its reasoning parser"
+            f"in {taken} of {replies} replies all text was in reasoning_content; start the server without its "
+            "reasoning parser"
         )
     return [*notices, *omission_notices(omitted)]
 
@@ -35,6 +35,6 @@ def omitted_fields(plan: Plan) -> list[str]:
 
 def omission_notices(omitted: Collection[str]) -> list[str]:
     """What follows from fields that are not sent to a server."""
-    notices = ["seed not sent: answers cannot be repeated"] if "seed" in omitted else []
+    notices = ["no seed was sent: replies are not reproducible"] if "seed" in omitted else []
     others = [name for name in omitted if name != "seed"]
-    return notices + ([f"{', '.join(others)} not sent: the server's own values are used"] if others else [])
+    return notices + ([f"{', '.join(others)} not sent: the server uses its own values"] if others else [])

@@ -190,7 +190,8 @@ class Session:
         if entry is None or slot not in entry.wanted:
             raise KvlEvalError(
                 "backend.answer",
-                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not asked for",
+                f"the backend answered {key!r}, repeat {slot[0]}, budget {slot[1]}, which was not requested",
+                fix="report this error with the log of the run",
             )
         entry.wanted.discard(slot)
         if not entry.wanted:

@@ -72,7 +72,7 @@ def _prompt(config: RunConfig) -> bytes:
 
 
 def _content(path: Path) -> bytes | None:
-    """The bytes of a regular file; None where there is nothing, and none of what is no file."""
+    """The bytes of a regular file; None where there is nothing; no bytes of anything but a file."""
     try:
         return read_run_file(path, LARGEST)
     except FileNotFoundError:

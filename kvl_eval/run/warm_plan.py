@@ -1,4 +1,4 @@
-"""A plan made while the backend starts its first media worker, so that nobody waits for that later."""
+"""A plan made while the backend starts its first media worker, which saves time later."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def score_outputs(task: Task, protocol: str, items: Sequence[Item], view: ScoreV
     thought (`answer_too_long`) are `no_answer` under every protocol. A scorer that raises leaves that one sample
     `not_scored`.
 
-    Raises: UsageError `task.score`, where an own task's `score` returns what is not a score.
+    Raises: UsageError `task.score`, where an own task's `score` returns anything but a score.
     """
     rule = task.protocols[protocol]
     texts, refusals = [], []

@@ -98,7 +98,6 @@ def test_a_run_prints_plan_progress_warnings_and_where_it_is_around_the_table(kv
     assert lines[2].startswith("task ") and lines[3].startswith("mathvista  mini   2 of 90  query")
     assert lines[4] == f"2 requests; {folder}"
     assert re.fullmatch(r"mathvista  2/2  100%  done \d+s  \d+\.0  \[.*\].*", lines[5])
-    assert lines[6] == "warning: mathvista: no answer found in 2 of 2 replies (100.0%)"
     assert lines[-2:] == ["report:  kvl-eval report latest", f"folder:  {folder}"]
     assert len(lines) == len(set(lines)), "a sentence is printed once"
 
@@ -140,6 +139,13 @@ def test_failed_samples_are_counted_and_the_next_command_repeats_them(kvl: Kvl) 
     assert "failed" in heads(done.out.splitlines()[0])
     assert "warning: mathvista: incomplete: 1 failed of 4 (oom 1); the score lies between" in done.err
     assert done.err.splitlines()[-3] == "next:    kvl-eval resume latest --rerun failed"
+
+
+def test_verbose_runs_print_every_failure_and_others_the_first_of_each_kind(kvl: Kvl) -> None:
+    failing = (*FAKE, "--limit", "4", "--model-args", "fail=oom:3", "--no-resume")
+    for options, times in (((), 1), (("-v",), 3), (("-q",), 0)):
+        done = kvl(*failing, *options)
+        assert done.err.count("failed[oom] mathvista ") == times
 
 
 def test_at_most_five_warnings_are_printed_most_harmful_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,7 @@ def test_P20_resume_breaks_a_lock_of_another_host_when_it_is_told_to(shell: Shel
     assert (stopped / "lock").read_bytes() == left
     outcome = shell("resume", stopped, "--no-progress", "--break-lock")
     assert outcome.code == 0, outcome.err
-    assert "note: broke the lock of pid 4321 on node-17" in outcome.err
+    assert "note: removed the lock of pid 4321 on node-17" in outcome.err
     assert not (stopped / "lock").exists()
     assert shell("verify", stopped).code == 0
 
@@ -67,7 +67,7 @@ def test_P20_run_goes_on_with_a_run_whose_lock_it_may_break(shell: Shell, stoppe
     command = ("run", *MINI, *FAKE, "-o", stopped.parent)
     outcome = shell(*command, "--break-lock")
     assert outcome.code == 0, outcome.err
-    assert "broke the lock of pid 4321 on node-17" in outcome.err and f"continuing {stopped}" in outcome.err
+    assert "removed the lock of pid 4321 on node-17" in outcome.err and f"continuing {stopped}" in outcome.err
     assert len([path for path in stopped.parent.iterdir() if path.is_dir()]) == 1
     leave(stopped, ELSEWHERE)  # complete, and locked all the same
     assert shell(*command).code == 2

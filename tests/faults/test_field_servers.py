@@ -388,7 +388,7 @@ def test_E19_an_answer_that_the_reasoning_parser_took(tmp_path: Path, stub: Stub
     stub.script = by_question([chat("B"), taken, chat("B", message={"reasoning": "so"})])
     outcome, _, _ = run(tmp_path, stub.url, n=3)
     assert outcome.results.rows[0].verdicts == {"correct": 2, "no_answer": 1}
-    advice = "in 1 of 3 replies the server put all text into reasoning_content; start it without its reasoning parser"
+    advice = "in 1 of 3 replies all text was in reasoning_content; start the server without its reasoning parser"
     assert ("server", advice) in outcome.folder.warnings
     assert [records(outcome)[number].extra.flags for number in range(3)] == [(), ("answer_in_reasoning",), ()]
     check(outcome, 3)

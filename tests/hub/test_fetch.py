@@ -201,10 +201,10 @@ def test_sizes_are_shown_first_and_a_second_fetch_brings_nothing(hub: Hub, kvl: 
     assert first.returncode == 0, first.stderr
     assert "videomme: 2 archives of" in first.stderr
     assert "2 to unpack" in first.stderr.splitlines()[0]
-    assert "videomme: 2 samples, 2 files, all there" in first.stderr
+    assert "videomme: 2 samples, 2 files, all present" in first.stderr
     hub.requests.clear()
     again = kvl("fetch", "videomme")
-    assert "0 to unpack, 0 kB to fetch" in again.stderr
+    assert "0 to unpack, 0 kB to download" in again.stderr
     assert not hub.fetched(".zip")
     both = kvl("fetch", "videomme,videomme-subs")
     assert both.returncode == 0
@@ -367,8 +367,8 @@ def test_a_model(hub: Hub, kvl: Kvl) -> None:
 def test_a_set_of_pictures(hub: Hub, kvl: Kvl) -> None:
     done = kvl("fetch", "mathvista", "--data-repo", DATA_SET)
     assert done.returncode == 0, done.stderr
-    assert "mathvista: 1 file to fetch, " in done.stderr
-    assert "mathvista: 3 samples, all there" in done.stderr
+    assert "mathvista: 1 file to download, " in done.stderr
+    assert "mathvista: 3 samples, all present" in done.stderr
     hub.requests.clear()
     row = answered(kvl, "mathvista", "--data-repo", DATA_SET, "--split", "testmini", "--offline")
     assert row["n_scored"] == 3

@@ -187,11 +187,29 @@ def test_protocol_table_lists_flips() -> None:
         ProtocolView(row=make_row(protocol="vlmevalkit", label="vlmevalkit"), flips=find_flips(default, other)),
     ]
     text = protocol_table(views, most=2)
-    assert text.splitlines()[1].endswith("default")
+    assert "official-rule (default)" in text.splitlines()[1]
     assert text.splitlines()[2].endswith("3")
-    assert "no_answer → correct  nothing → <script>" in text
+    assert "no answer → correct  nothing → <script>" in text
     assert "... and 1 more" in text
     assert "\x1b" not in text
+
+
+def test_flips_are_one_line_unless_more_are_asked_for() -> None:
+    default = [line(f"{i}", "no_answer", 0.0, None) for i in range(7)]
+    other = [line(f"{i}", "correct", 1.0, "B") for i in range(7)]
+    changed = ProtocolView(row=make_row(protocol="b", label="b"), flips=find_flips(default, other))
+    text = protocol_table([ProtocolView(row=make_row(), flips=()), changed])
+    names = ", ".join(f"{i} (no answer → correct)" for i in range(5))
+    assert text.splitlines()[3:] == [f"b differs: {names}, and 2 more; --flips N shows N with their answers"]
+
+
+def test_a_protocol_that_waits_for_a_judge_is_one_line() -> None:
+    waiting = make_row(protocol="b", label="b-exact", n_planned=1000, n_scored=388, verdicts={"not_scored": 612})
+    plain = make_row(verdicts={"correct": 3})
+    views = [ProtocolView(row=plain, flips=()), ProtocolView(row=waiting, flips=(), unjudged=612)]
+    lines = protocol_table(views).splitlines()
+    assert lines[2:] == ["b-exact  needs a judge for 612 of 1,000 samples"]
+    assert "differs" not in lines[0] and "budget" not in lines[0] and "no answer" not in lines[0]
 
 
 def test_tables_need_no_heavy_module() -> None:

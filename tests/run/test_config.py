@@ -51,7 +51,7 @@ def test_budgets_replace_the_limit() -> None:
     assert one.budgets == (1024, 2048)
     assert one.policy == "force"
     assert one.generation.limit == 2148
-    with refused(ConfigError, "config.budget", "exclude"):
+    with refused(ConfigError, "config.budget", "cannot be combined"):
         config(think_budget=(1024,), max_new_tokens=100)
 
 

@@ -77,7 +77,7 @@ def test_recall_is_what_the_model_can_read(run: Path) -> None:
 
 def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -> None:
     found = verify(RunReader.open(run))
-    assert found.verdict == "whole", found.findings
+    assert found.verdict == "complete", found.findings
     texts = [text for text in found.proven if text.startswith("data set")]
     assert texts == [f"data set of {name}: unchanged since the run" for name in NAMES]
 
@@ -147,7 +147,7 @@ class Uncounted(FakeBackend):
 
 
 def test_a_model_whose_tokens_nobody_can_count_is_refused_for_text_alone(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="niah-text: nobody here can count"):
+    with pytest.raises(ConfigError, match="niah-text needs token counts"):
         planned(tmp_path, Uncounted())
     video = resolve("fake", "fake", [get_task("niah-video")], {"split": "quick", "data_version": SHORT})
     assert [one.tokens for one in plan_run(video, Uncounted()).tasks[0].parts] == [None, None]
