@@ -33,7 +33,7 @@ FIRST_HOUR = (
     Step("kvl-eval run mathvista --limit 5", 0, ("...already complete...", "mathvista/mini 5 ...")),
     Step("kvl-eval list runs", 0, ("... kimi-vl-nano mathvista/mini ...",)),
     Step("kvl-eval verify latest", 0, ("...complete...",)),
-    Step("kvl-eval score latest --protocol all", 0, ("official-rule ...",)),
+    Step("kvl-eval score latest --protocol all", 0, ("mathvista/mini official-rule (default) 5 ...",)),
     Step("kvl-eval compare latest --protocol official,vlmevalkit"),
     Step("kvl-eval resume latest"),
     Step("kvl-eval export latest --format csv", 0, ("...csv...",)),

@@ -19,10 +19,6 @@ CODE = re.compile(r"^([ \t]*)(```|~~~).*?^\1\2|``.+?``|`[^`\n]*`", re.DOTALL | r
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 PAGE = re.compile(r"\b(?:docs|kvl_eval|tools|results)/[\w/.-]+\.md\b|\b[A-Z]{6,}\.md\b")
-# Pages that are written by parts of this version still under way. To become empty, and then to go.
-NOT_YET = {
-    "docs/json.md",
-}
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -60,8 +56,6 @@ def broken(path: Path) -> Iterator[str]:
     """The links of a file that lead nowhere."""
     for name, anchor in links(path):
         target = (path.parent / name).resolve() if name else path
-        if name and str(target.relative_to(ROOT)) in NOT_YET:
-            continue
         if not target.exists():
             yield f"{path.relative_to(ROOT)}: {name} does not exist"
         elif anchor and target.suffix == ".md" and anchor not in anchors(target):
@@ -89,7 +83,7 @@ def test_every_page_that_code_names_exists() -> None:
         for path in tracked("kvl_eval", "tools", "benchmarks", "pyproject.toml", "Makefile", ".ci")
         if path.suffix in (".py", ".j2", ".html", ".toml", ".sh", "")
         for name in PAGE.findall(path.read_text(encoding="utf-8"))
-        if not (ROOT / name).exists() and name not in NOT_YET
+        if not (ROOT / name).exists()
     ]
     assert not missing
 
@@ -98,7 +92,7 @@ def test_the_index_lists_every_page_once_with_a_line_of_its_own() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     entries = re.findall(r"^- \[[^\]]+\]\(([^)]+\.md)\): \S.*\.$", index, re.MULTILINE)
     pages = {path.relative_to(DOCS).as_posix() for path in tracked("docs/*.md")} - {"index.md"}
-    assert sorted(entries) == sorted(pages | {name.removeprefix("docs/") for name in NOT_YET})
+    assert sorted(entries) == sorted(pages)
 
 
 def test_the_readme_begins_with_what_to_type() -> None:

@@ -16,7 +16,7 @@ from tests.forks import python
 from tests.newcomer_commands import FIRST_HOUR, HABITS, NAMES, Step
 
 ROOT = Path(__file__).resolve().parent.parent
-ALL_PARTS = False  # set when positional tasks, names, habits, tables and lists are all merged; then remove it
+ALL_PARTS = True  # set when positional tasks, names, habits, tables and lists are all merged; then remove it
 pytestmark = [pytest.mark.slow, *([] if ALL_PARTS else [pytest.mark.skip(reason="other parts are under way")])]
 
 

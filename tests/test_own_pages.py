@@ -61,7 +61,7 @@ def test_the_columns_of_the_page_are_those_that_are_read() -> None:
     }
     assert list(table) == [role for role, names in ROLES.items() if names]
     for role, words in table.items():
-        assert set(ROLES[role]) <= {word.strip() for word in words}, role
+        assert set(ROLES[role]) <= {word.strip(" `") for word in words}, role
 
 
 def test_the_protocols_and_the_judge_prompt_of_the_page_are_those_of_tables() -> None:

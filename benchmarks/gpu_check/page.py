@@ -122,7 +122,7 @@ def write(page: Page, sections: Sequence[Section], seconds: float) -> None:
 def sentence(error: BaseException) -> str:
     """What went wrong, in one line."""
     if isinstance(error, KvlEvalError):
-        return " ".join(str(error).split())
+        return " ".join(error.message.split())
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

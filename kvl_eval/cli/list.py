@@ -153,6 +153,12 @@ def _right(rows: Sequence[tuple[str, ...]], numbers: Sequence[int]) -> str:
 # -- models and published results -------------------------------------------------------------------------------
 
 
+UNNAMED_MODELS = (  # what `--model` takes beside names
+    KnownModel(model="hf:OWNER/NAME", location="Hugging Face Hub", note="any image-text model, through transformers"),
+    KnownModel(model="FOLDER or OWNER/NAME", location="disk or Hub", note="a Kimi-VL or Qwen2.5-VL checkpoint"),
+)
+
+
 def _models(flags: Flags) -> tuple[Sequence[KnownModel], str]:
     from kvl_eval.backends import MODELS
 
@@ -166,6 +172,7 @@ def _models(flags: Flags) -> tuple[Sequence[KnownModel], str]:
         for entry in MODELS.values()
         if pattern is None or matches(entry.name, pattern)
     ]
+    entries += UNNAMED_MODELS if pattern is None else ()
     return entries, columns([("model", "location", "note"), *((e.model, e.location, e.note) for e in entries)])
 
 

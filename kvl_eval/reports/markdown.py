@@ -94,7 +94,10 @@ def _section(section: TaskSection) -> Iterator[str]:
         yield f"**{numbers.DEMO}**"
     blind = "" if section.blind is None else f"; blind {numbers.percent(section.blind)}"
     verdicts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in section.verdicts)
-    yield f"**{numbers.headline(row)}** {numbers.interval(row)} ({cell(row.ci_method)}{blind}): {verdicts}"
+    if row.score is None:
+        yield "No sample has a score."
+    else:
+        yield f"**{numbers.headline(row)}** {numbers.interval(row)} ({cell(row.ci_method)}{blind}): {verdicts}"
     if section.beside:
         yield "Also scored under " + "; ".join(escape(numbers.beside(row)) for row in section.beside)
     if section.unread:

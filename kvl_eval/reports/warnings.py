@@ -45,7 +45,7 @@ CODES: tuple[WarningCode, ...] = get_args(WarningCode)
 DEMO = "demo model: do not compare these scores with published results"
 SCRIPTED_ANSWERS = "scripted answers: do not compare these scores with published results"
 BLIND = "blind run (gray images): not compared with published results"
-FEW = 3  # lines of one kind in a report, before one joins them
+FEW = 12  # lines of one kind in a report, before one joins them
 LISTED = 5  # results that one line names
 FORMAT_SHARE = 0.02  # of the replies
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvl_eval.printable import whole
+from kvl_eval.printable import Whole, printable
 from kvl_eval.store.run_names import default_results_dir, run_names
 
 
@@ -17,7 +17,7 @@ def run_argument(path: Path) -> str:
 
 def labelled(label: str, text: object) -> str:
     """`next:    kvl-eval resume latest`: a label, and a text that is never cut."""
-    return whole(f"{label + ':':<9}{text}")
+    return Whole(f"{label + ':':<9}{printable(text, keep='')}")
 
 
 def stop_lines(path: Path, answered: int, planned: int) -> list[str]:

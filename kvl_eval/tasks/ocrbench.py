@@ -2,7 +2,7 @@
 
 Data:    hub echo840/OCRBench, split test; or the authors' OCRBench.json with pictures; or VLMEvalKit's OCRBench.tsv.
 Prompt:  picture, then the bare question (VLMEvalKit, lmms-eval, Moonshot's own later script).
-Metric:  a point where the response contains an answer as a substring: without case for text, with case and without
+Metric:  a point if an answer occurs in the response as a substring: without case for text, with case and without
          spaces for formulas (HME100k). Five categories: 300 + 200 + 200 + 200 + 100 points.
 Source:  Yuliang-Liu/MultimodalOCR OCRBench/example.py @ 794c36d.
 Report:  Kimi-VL (arXiv 2504.07491), Table 3, row OCRBench; labelled "Acc", yet points out of 1000.

@@ -5,7 +5,7 @@ Data:    original: hub rootsautomation/ScreenSpot (boxes 0 to 1) or the authors'
          (same form) or HongxinLi/ScreenSpot_v2 (0 to 1); Pro: likaixin/ScreenSpot-Pro, annotations/*.json (pixels:
          left, top, right, bottom). VLMEvalKit's TSVs of all three.
 Prompt:  the model card's prompt for agent tasks.
-Metric:  a hit where the point is in the box, borders included, both divided by the size of the original screenshot;
+Metric:  a hit if the point is inside the box, borders included, both divided by the size of the original screenshot;
          headline over all targets. Pro adds text and icon, group and application; the other two the six cells of
          platform and kind, and their unweighted mean.
 Source:  likaixin2000/ScreenSpot-Pro-GUI-Grounding @ bd8bbbb, njucckevin/SeeClick @ 0ef37ac, VLMEvalKit @ e8e78f0,

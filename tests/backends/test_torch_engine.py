@@ -483,7 +483,7 @@ def test_limits_count_as_the_engine_does(engine_with: Callable[..., TorchEngine]
 def test_unknown_model_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match="prefil_chunk") as caught:
         TorchEngine(TINY, Settings.of(model_args={"prefil_chunk": 3}), name="tiny", family="instruct")
-    assert caught.value.fix == "prefill_chunk"
+    assert caught.value.fix == "did you mean prefill_chunk?"
     with pytest.raises(ConfigError, match="threads"):
         TorchEngine(TINY, Settings.of(model_args={"threads": "many"}), name="tiny", family="instruct")
 

@@ -42,10 +42,10 @@ def test_packed_weights_are_in_name_and_identity_and_the_default_in_neither(tmp_
 @pytest.mark.parametrize(
     ("model", "settings", "words"),
     [
-        ("endpoint", {"base_url": "http://127.0.0.1:9/v1"}, "here a server answers"),
-        ("hf:somewhere", {}, "here transformers answers"),
-        ("fake", {}, "here a script answers"),
-        (NANO, {"backend": "vllm"}, "here vllm answers"),
+        ("endpoint", {"base_url": "http://127.0.0.1:9/v1"}, "runs on a server"),
+        ("hf:somewhere", {}, "runs on transformers"),
+        ("fake", {}, "runs on the fake backend"),
+        (NANO, {"backend": "vllm"}, "runs on vllm"),
     ],
 )
 def test_other_engines_take_no_packed_weights(model: str, settings: dict[str, Any], words: str) -> None:

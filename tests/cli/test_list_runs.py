@@ -66,7 +66,7 @@ def results(tmp_path: Path) -> Path:
 TABLE = """\
 run              model                         tasks                  n  scores                     status
 20261130-024555  kimi-vl-nano                  mathvista/mini      6/90  66.7                       finished (partial)
-20261129-230114  some-very-long…ly-long-model  mathvista mmmu       180  mathvista 56.1, mmmu 56.1  finished (3 failed)
+20261129-230114  some-very-lon…lly-long-model  mathvista mmmu       180  mathvista 56.1, mmmu 56.1  finished (3 failed)
 20261129-201500  kimi-vl-nano                  mathvision      412/3040  -                          interrupted 13%
 """
 

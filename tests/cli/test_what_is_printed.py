@@ -141,6 +141,13 @@ def test_failed_samples_are_counted_and_the_next_command_repeats_them(kvl: Kvl) 
     assert done.err.splitlines()[-3] == "next:    kvl-eval resume latest --rerun failed"
 
 
+def test_verbose_runs_print_every_failure_and_others_the_first_of_each_kind(kvl: Kvl) -> None:
+    failing = (*FAKE, "--limit", "4", "--model-args", "fail=oom:3", "--no-resume")
+    for options, times in (((), 1), (("-v",), 3), (("-q",), 0)):
+        done = kvl(*failing, *options)
+        assert done.err.count("failed[oom] mathvista ") == times
+
+
 def test_at_most_five_warnings_are_printed_most_harmful_first(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.set_verbosity(0)
     terminal.warn("blind")

@@ -12,7 +12,7 @@ from kvl_eval.backends.base import Settings
 from kvl_eval.backends.endpoint import Endpoint
 from kvl_eval.errors import ConfigError, EndpointError
 from kvl_eval.run.plan import plan_run
-from kvl_eval.run.plan_text import plan_text
+from kvl_eval.run.plan_text import plan_notes
 from kvl_eval.types import Generation
 from tests.faults.server_runs import (
     GOOD,
@@ -89,7 +89,7 @@ def test_E20_prompts_longer_than_the_servers_context(tmp_path: Path, stub: Stub)
         said = stored[number].message or ""
         assert "longer than the server's context" in said
         assert ("9000" in said) == ("9000" in json.dumps(body)), "the server's numbers"
-    hint = "6 prompts were longer than the server's context; --max-pixels, --frames or a longer context"
+    hint = "6 prompts were longer than the server's context; use --max-pixels, --frames or a longer context"
     assert hint in outcome.message and outcome.exit_code == 3
     check(outcome, n)
 
@@ -200,11 +200,12 @@ def test_E24_a_refused_field_is_found_before_the_run(
 def test_E24_the_advice_works(tmp_path: Path, stub: Stub, name: str) -> None:
     stub.script = stub.probe = refusing(name, openai)
     option, _, value = REFUSED[name].partition(" ")[2].partition("=")
-    outcome, _, progress = run(tmp_path, stub.url, n=2, model_args={option: value})
+    outcome, _, _ = run(tmp_path, stub.url, n=2, model_args={option: value})
     assert outcome.exit_code == 0 and all(name not in asked.body for asked in (*stub.asked, *stub.probes))
     flags = records(outcome)[0].extra.flags
     assert flags == (("fields_omitted",) if option == "omit" else ())
-    assert any(f"{name} not sent" in text for text in progress.texts) == (option == "omit")
+    said = {"seed": "no seed was sent", "temperature": "temperature not sent"}.get(name, f"{name} not sent")
+    assert any(said in text for _, text in outcome.folder.warnings) == (option == "omit")
 
 
 def test_E24_at_the_first_sample(tmp_path: Path, stub: Stub) -> None:
@@ -278,8 +279,9 @@ def test_E24_what_is_left_out_is_part_of_the_runs_identity(tmp_path: Path, stub:
         config = config_of(task, tmp_path, base_url=stub.url, num_workers=0, model_args=args)
         plan = plan_run(config, quick(config), [task])
         fingerprints.add(plan.fingerprint)
-        assert ("no seed was sent: replies are not reproducible" in plan_text(plan)) == (omit is not None)
-        assert ("temperature" in plan_text(plan).partition("not sent: the server's own")[0]) == ("temp" in (omit or ""))
+        texts = [note.text for note in plan_notes(plan)]
+        assert ("no seed was sent: replies are not reproducible" in texts) == (omit is not None)
+        assert any("temperature" in text and "not sent" in text for text in texts) == ("temp" in (omit or ""))
     assert len(fingerprints) == 4, "the order says nothing"
     answer(stub, Generation(top_p=0.5, top_k=3), model_args={"omit": every})
     assert set(stub.asked[-1].body) == {"model", "messages"}

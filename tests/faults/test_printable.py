@@ -152,7 +152,7 @@ def test_K6_errors_and_logs(shell: Shell, capsys: pytest.CaptureFixture[str]) ->
     assert f"{'y' * 200}... (100 more characters)" in shown
     shell("version")
     logging.getLogger("kvl_eval.model").warning("odd %s", "\x1b[2J\nerror[forged.code]")
-    assert capsys.readouterr().err == "odd \\x1b[2J\\x0aerror[forged.code]\n"
+    assert capsys.readouterr().err == "warning: odd \\x1b[2J\\x0aerror[forged.code]\n"
     assert os.linesep == "\n"
 
 

@@ -120,7 +120,7 @@ def test_R8_not_one_finished_sample(tmp_path: Path) -> None:
     [row] = rescored(RunFolder.open(path), [tiny()])["rows"]
     assert (row["score"], row["n_pending"], row["bounds"], row["complete"]) == (None, 10, [0.0, 1.0], False)
     report = write_report([path], pictures=False)[0].read_text()
-    assert "10 pending" in report
+    assert "10 of 10 samples pending" in report
     assert "0.0" not in report.splitlines()[0]
     check_invariants(path)
 
@@ -203,7 +203,7 @@ def test_R8_P3_score_and_report_of_a_run_killed_at_once(tmp_path: Path, capsys: 
     running(path)
     (path / "samples" / "mathvista.jsonl").write_bytes(b"")
     assert exit_code_of("report", str(path), "--no-pictures") == 0
-    assert "3 pending" in (path / "report" / "report.md").read_text()
+    assert "3 of 3 samples pending" in (path / "report" / "report.md").read_text()
     assert exit_code_of("score", str(path)) == 3
     assert exit_code_of("resume", str(path), "--no-progress") == 0
     assert "Traceback" not in capsys.readouterr().err

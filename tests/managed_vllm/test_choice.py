@@ -83,7 +83,7 @@ def test_a_run_stores_what_auto_came_to(card: Path, tmp_path: Path) -> None:
         "kimi-vl-nano", "nano", [tiny()], {"output_dir": tmp_path}
     )  # as it was before there was auto
     assert "backend: local" in to_yaml(local)
-    with pytest.raises(UsageError, match="no backend 'sglang'"):
+    with pytest.raises(UsageError, match="unknown backend 'sglang'"):
         resolve(HUB, "instruct", [tiny()], {"backend": "sglang"})
 
 

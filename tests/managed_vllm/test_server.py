@@ -24,7 +24,7 @@ from kvl_eval.model.kimi_vl.vllm_export import CLASSES, export_for_vllm, link_fo
 from kvl_eval.run.config import from_json, resolve
 from kvl_eval.run.contacts import contacts_of
 from kvl_eval.run.plan import Plan, plan_run
-from kvl_eval.run.plan_text import plan_text
+from kvl_eval.run.plan_text import plan_notes
 from kvl_eval.run.runner import RunOutcome, resume_run, start_run
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.trust import AddressPlace
@@ -90,7 +90,8 @@ def test_version_and_options_identify_a_run_and_port_and_key_appear_nowhere(fini
     assert manifest["identity"]["model"]["vllm"] == "0.32.0+cpu"
     assert manifest["identity"]["model"]["vllm_options"][-2:] == ["--block-size", "32"]
     assert "--max-num-seqs" in manifest["model"]["server_options"]
-    assert "backend   vllm 0.32.0+cpu, a server on 127.0.0.1" in plan_text(plan)
+    text = "vLLM 0.32.0+cpu runs as a server on 127.0.0.1 and ends with the run"
+    assert text in [note.text for note in plan_notes(plan)]
     port, key = value_of(finished.words, "--port"), finished.stand_in.starts()[0]["key"]
     stored = [path.read_text() for path in folder.rglob("*") if path.is_file()]
     assert not any(key in text or f":{port}" in text for text in stored)
@@ -174,7 +175,7 @@ def test_a_server_that_does_not_start_ends_the_run_with_the_end_of_its_log(
     if mode != "deaf":
         assert mode.partition(":")[2] in str(error.why)
     assert error.where is not None and Path(error.where).is_file()
-    assert not [path for path in (tmp_path / "results").iterdir() if path.is_dir()]
+    assert not [path for path in tmp_path.glob("results/*") if path.is_dir()]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_version_before_kimi_vl_is_refused(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("model", ["endpoint", "fake"])
 def test_only_checkpoints_get_a_server(model: str) -> None:
-    with pytest.raises(UsageError, match="starts a server for a checkpoint"):
+    with pytest.raises(UsageError, match="needs a checkpoint"):
         make_backend(model, Settings.of(backend="vllm"))
 
 
@@ -288,7 +289,7 @@ def test_kimi_vl_is_served_from_a_folder_whose_only_code_is_ours(stand_in: Stand
         plan = plan_run(config, backend, [words(1)])
     options = plan.model["server_options"]
     assert isinstance(options, list) and "--trust-remote-code" in options
-    assert "--trust-remote-code, for kvl-eval's own processor file" in plan_text(plan)
+    assert any("--trust-remote-code, for kvl-eval's own processor file" in note.text for note in plan_notes(plan))
     source = Path(MODELS["kimi-vl-nano"].location)
     shutil.copytree(source, tmp_path / "source")
     published = json.loads((source / "config.json").read_text())

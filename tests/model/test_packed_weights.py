@@ -179,7 +179,7 @@ def test_what_was_stopped_goes_on_with_the_next_file(store: Store, monkeypatch: 
 
 def test_a_full_disk_is_said_before_anything_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
-    with pytest.raises(StorageError, match=r"no room for 0\.0 GB of packed weights") as caught:
+    with pytest.raises(StorageError, match=r"for 0\.0 GB of packed weights") as caught:
         store.put()
     assert (caught.value.code, store.read) == ("storage.full", [])
     assert "--cache-dir" in str(caught.value.fix)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import kvl_eval
+from kvl_eval.audit.merge import merge
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.exports import export_run
@@ -17,6 +19,7 @@ from kvl_eval.results.evaluation_result import EvaluationResult
 from tests.refusals import refused
 from tests.tiny_task import gold_answer, tiny
 
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_COLUMNS = (
     *("sample_id", "repeat", "budget", "status", "reason", "question", "choices", "gold", "prompt", "thinking"),
     *("answer", "raw_output", "extracted", "verdict", "score", "correct", "finish_reason", "think_closed"),
@@ -224,3 +227,34 @@ def test_runs_and_tasks_are_listed_as_frames(plain: EvaluationResult) -> None:
     assert len(kvl_eval.list_runs(plain.path.parent, task="MathVista", model="fa*")) == 1
     assert list(kvl_eval.list_tasks("math*").task) == ["mathvista", "mathvision"]
     assert len(kvl_eval.list_tasks()) == len(kvl_eval.list_tasks("all")) > 20
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Two tasks, two budgets, two repeats, failed samples, a judge's replies; written by 0.1.0."""
+    path = shutil.copytree(ROOT / "tests" / "data" / "release_run", tmp_path / "run")
+    before = contents(path)
+    result = kvl_eval.open_run(path)
+    assert {score.task for score in result.scores.values()} == {"mathvista", "mmmu"} and len(result.scores) == 4
+    assert len(result.to_pandas()) == len(result.results["rows"])
+    frame = result.samples("mathvista")
+    assert len(frame) == 3 * 2 * 2 and frame.answer.notna().any() and set(frame.judge.dropna()) == {"umpire"}
+    assert contents(path) == before
+
+
+def test_a_merged_run_is_read(tmp_path: Path) -> None:
+    shards = [kvl_eval.evaluate("fake", "mathvista", limit=4, shard=f"{i}/2", output_dir=tmp_path) for i in (1, 2)]
+    outcome, _ = merge([shard.path for shard in shards], tmp_path / "merged")
+    merged = kvl_eval.open_run(outcome.folder.path)
+    assert (merged.score().n, merged.status) == (4, "finished")
+    assert set(merged.samples().sample_id) == {name for shard in shards for name in shard.samples().sample_id}
+
+
+def test_a_run_in_progress_is_read(tmp_path: Path) -> None:
+    run = kvl_eval.evaluate("fake", "mathvista", limit=4, output_dir=tmp_path)
+    run.folder.save_status("running")
+    run.folder.lock()
+    try:
+        result = kvl_eval.open_run("latest", results_dir=tmp_path)
+        assert (result.status, result.exit_code, result.score().n) == ("running", 3, 4)
+    finally:
+        run.folder.unlock()

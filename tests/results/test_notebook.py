@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.results.test_readme_example import changed, example
+
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = """
 import os, signal, threading
@@ -26,9 +28,9 @@ async def work():
 run_async(work())
 """
 CELLS = (
-    "import kvl_eval\nresult = kvl_eval.evaluate('kimi-vl-nano', 'mathvista', limit=6)",
+    changed(example(), ""),
     "result",
-    "again = kvl_eval.evaluate('kimi-vl-nano', 'mathvista', limit=6)\nassert again.path == result.path",
+    "again = kvl_eval.evaluate('kimi-vl-nano', 'mathvista', limit=3)\nassert again.path == result.path",
     INTERRUPTED,
     "stopped = kvl_eval.open_run('latest', results_dir='stopped')\nprint(stopped.status, 0 < stopped.score().n < 90)",
     "kvl_eval.evaluate('fake', limt=3)",
@@ -63,10 +65,14 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[list[dict
 
 
 def test_progress_is_one_output_of_the_cell(outputs: list[list[dict[str, Any]]]) -> None:
-    (shown,) = outputs[0]
-    assert shown["output_type"] == "display_data"
+    (shown,) = [output for output in outputs[0] if output["output_type"] == "display_data"]
     text = shown["data"]["text/plain"]
-    assert "mathvista" in text and "6/6" in text and "done" in text
+    assert "mathvista" in text and "3/3" in text and "done" in text
+
+
+def test_the_example_of_the_readme_prints_its_table(outputs: list[list[dict[str, Any]]]) -> None:
+    printed = "".join(output["text"] for output in outputs[0] if output["output_type"] == "stream")
+    assert "mathvista/mini" in printed and "official-rule" in printed and "Traceback" not in printed
 
 
 def test_a_result_is_a_table(outputs: list[list[dict[str, Any]]]) -> None:

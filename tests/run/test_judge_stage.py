@@ -123,7 +123,7 @@ def test_scores_with_and_without_a_judge_stand_side_by_side(tmp_path: Path, stub
         "judge",
     )
     assert (lines[1].extracted, lines[1].verdict) == ("1.0", "correct")
-    assert verify(RunReader(outcome.folder, [judged()])).verdict == "whole"
+    assert verify(RunReader(outcome.folder, [judged()])).verdict == "complete"
     assert write_report([outcome.folder.path])
 
 
@@ -172,7 +172,7 @@ def test_S5_another_judge_is_asked_and_shown_beside_the_first(tmp_path: Path, st
     results = again(outcome.folder, task, stub.url, "referee")
     shown = [(row["judge"], row["score"]) for row in results["rows"]]
     assert shown == [(None, 0.5), ("umpire", 0.875), ("referee", 0.125)]
-    assert verify(RunReader(outcome.folder, [task])).verdict == "whole"
+    assert verify(RunReader(outcome.folder, [task])).verdict == "complete"
 
 
 @pytest.mark.parametrize("reply", ["", "I'm sorry, but I cannot grade this.", "nan", "inf", "1.5", "-0.1", "good"])
@@ -204,7 +204,7 @@ def test_S4_a_judge_that_recovers_finishes_later(tmp_path: Path, stub: Stub) -> 
     results = again(outcome.folder, task, stub.url)
     assert len(stub.asked) == asked + 1
     assert [row["n_scored"] for row in results["rows"]] == [4, 4]
-    assert verify(RunReader(outcome.folder, [task])).verdict == "whole"
+    assert verify(RunReader(outcome.folder, [task])).verdict == "complete"
 
 
 @pytest.mark.parametrize("status", [401, 404])
@@ -215,7 +215,7 @@ def test_S4_an_unusable_judge_is_asked_once(tmp_path: Path, stub: Stub, status: 
     assert len(stub.asked) == 1
     assert [line.status for line in reply_lines(outcome.folder, "tiny")] == ["failed"] * 3
     assert all("go away" in line.message for line in reply_lines(outcome.folder, "tiny"))
-    assert outcome.exit_code == 3 and any("judge cannot be used" in text for _, text in outcome.folder.warnings)
+    assert outcome.exit_code == 3 and any("judge is not usable" in text for _, text in outcome.folder.warnings)
     check_invariants(outcome.folder.path, task, exit_code=3)
 
 
@@ -305,7 +305,7 @@ def test_replies_that_no_result_knows_yet_are_incomplete_not_damaged(tmp_path: P
     found = verify(RunReader.open(outcome.folder.path, [task]))
     assert found.verdict == "incomplete", found.findings
     rescored(outcome.folder, [task])
-    assert verify(RunReader.open(outcome.folder.path, [task])).verdict == "whole"
+    assert verify(RunReader.open(outcome.folder.path, [task])).verdict == "complete"
 
 
 def test_shards_bring_what_their_judges_said(tmp_path: Path, stub: Stub) -> None:
@@ -335,7 +335,7 @@ def test_the_configuration_is_stored_and_read_again(tmp_path: Path, stub: Stub) 
     [
         ({"judge_model": "x"}, UsageError, "without --judge endpoint"),
         ({"judge": "endpoint", "judge_model": "x"}, UsageError, "needs --judge-base-url"),
-        ({"judge": "human"}, UsageError, "no judge 'human'"),
+        ({"judge": "human"}, UsageError, "unknown judge 'human'"),
         ({"judge": "endpoint", "judge_base_url": "ftp://x", "judge_model": "x"}, ConfigError, "not a URL"),
         ({"judge": "endpoint", "judge_base_url": "http://u:planted@x/v1", "judge_model": "x"}, ConfigError, "login"),
         ({"judge": "endpoint", "judge_base_url": "http://x/v1?key=planted", "judge_model": "x"}, ConfigError, "query"),
@@ -356,7 +356,7 @@ def test_two_judges_or_none_of_one_run_are_compared(tmp_path: Path, stub: Stub) 
     [one] = found.as_json()["comparisons"]
     assert [one[side]["protocol"] for side in ("a", "b")] == ["official", "official+umpire"]
     assert (one["score_a"], one["score_b"]) == (0.5, (0.5 + 3) / 4)
-    assert "official against official+umpire" in as_text(found)
+    assert "official versus official+umpire" in as_text(found)
     [one] = compared(folder, folder, task, protocols=("official+umpire", "official+second"))
     assert [flip["sample_id"] for flip in one["lost"]] == ["q/1", "q/2", "q/3"]
     with refused(UsageError, "usage.judge", "'third'") as caught:

@@ -77,7 +77,7 @@ def test_recall_is_what_the_model_can_read(run: Path) -> None:
 
 def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -> None:
     found = verify(RunReader.open(run))
-    assert found.verdict == "whole", found.findings
+    assert found.verdict == "complete", found.findings
     texts = [text for text in found.proven if text.startswith("data set")]
     assert texts == [f"data set of {name}: unchanged since the run" for name in NAMES]
 

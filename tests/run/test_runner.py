@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -749,6 +750,9 @@ def test_a_second_signal_ends_a_run_at_once(child: Child, tmp_path: Path) -> Non
     assert code in (130, 143)
     assert "Traceback" not in err
     path = only_run(tmp_path)
+    stopped, following, folder = err.splitlines()[-3:]
+    assert re.fullmatch(r"stopped: \d+ of 50 answers saved", stopped)
+    assert (following, folder) == (f"next:    kvl-eval resume {path}", f"folder:  {path}")
     assert len(record_lines(path)) >= 2
     assert script("resume", path, n=50) == 0
     assert len(record_lines(path)) == 50

@@ -155,7 +155,7 @@ def test_what_never_fits_says_so(model: Path, data: dict[str, str], tmp_path: Pa
     over = run(model, data, tmp_path, "videomme", frames=64)
     (record,) = records(over, "videomme").values()
     assert (record.status, record.reason, record.media) == ("failed", "context_overflow", ())
-    assert "64 pictures" in record.message
+    assert "64 images" in record.message
 
 
 def test_flags_shrink_frames(model: Path, data: dict[str, str], tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_unknown_protocol_names_near_ones(tmp_path: Path) -> None:
     with refused(UsageError, "usage.protocol", "'oficial'") as caught:
         score(written(tmp_path, LINES), protocol="oficial")
-    assert "official" in (caught.value.why or "")
+    assert "official" in (caught.value.fix or "")
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:

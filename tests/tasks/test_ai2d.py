@@ -56,7 +56,7 @@ def test_gold_is_a_place_on_the_hub_and_a_letter_in_the_table() -> None:
     assert TASK.sample(ROW).answers == ("B",), "the place, never the option's text"
     table = {"index": 1, "question": "q", "A": "c", "B": "D", "answer": "B"}
     assert TASK.sample(table).answers == ("B",)
-    with pytest.raises(DataError, match="no option"):
+    with pytest.raises(DataError, match="not an option"):
         TASK.sample({**ROW, "answer": "9"})
 
 

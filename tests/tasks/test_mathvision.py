@@ -144,7 +144,7 @@ def test_vlmevalkit_counts_letters_only_and_keeps_more_decimals() -> None:
 def test_without_gold_nothing_is_scored(protocol: str) -> None:
     for row in (FREE, CHOICE):
         assert scored({**row, "answer": None}, "C", protocol).verdict == "not_scored"
-    with pytest.raises(DataError, match="no option"):
+    with pytest.raises(DataError, match="not an option"):
         scored({**CHOICE, "answer": "F"}, "C", protocol)
 
 
