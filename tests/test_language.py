@@ -73,6 +73,7 @@ NOT_YET: tuple[str, ...] = ("ARCHITECTURE.md", "CHANGELOG.md", "results/")
 WITHOUT_FIX: set[str] = {
     "bad_response",
     "budget",
+    "config.yaml",
     "content_filter",
     "data.corrupt",
     "data.field",
@@ -82,7 +83,6 @@ WITHOUT_FIX: set[str] = {
     "input.form",
     "media.corrupt",
     "media.empty",
-    "media.failed",
     "media.missing",
     "media.too_large",
     "oom",
