@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from kvl_eval.audit.verification import AuditFinding
 from kvl_eval.decode import Count, Json, encode_object
 from kvl_eval.store.manifest import ModelFacts, PlannedData, Selection, TaskPrompt
 from kvl_eval.store.result_records import Results
@@ -190,6 +191,27 @@ class PublishedScore:
     value: str
     table: str
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyDocument:
+    """What `verify` prints.
+
+    Attributes:
+        run:       the run folder.
+        verdict:   `complete`, `incomplete` or `damaged`.
+        exit_code: of the command.
+        counts:    answers `planned`, `ok`, `failed`, `pending`.
+        proven:    what was checked and held, as short texts.
+        findings:  what is not as it should be.
+    """
+
+    run: str
+    verdict: Literal["complete", "incomplete", "damaged"]
+    exit_code: Count
+    counts: Mapping[str, Count]
+    proven: tuple[str, ...]
+    findings: tuple[AuditFinding, ...]
 
 
 def run_document(

@@ -216,3 +216,10 @@ def show_logs() -> None:
         PROGRESS.addHandler(ProgressHandler())
         STEPS.propagate = PROGRESS.propagate = False
     set_verbosity(0)
+
+
+def end() -> None:
+    """A command ends: nothing that happens in this process later is announced as a step of it."""
+    StepHandler.hush()
+    STEPS.handlers.clear()
+    PROGRESS.handlers.clear()

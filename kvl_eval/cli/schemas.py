@@ -1,0 +1,38 @@
+"""The JSON documents by name, each with its type. Their JSON Schemas are in `kvl_eval/data/schemas`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kvl_eval.check_data import DataReport
+from kvl_eval.check_model import ModelReport
+from kvl_eval.cli.documents import (
+    KnownModel,
+    PlanDocument,
+    PublishedScore,
+    RunDocument,
+    TableDocument,
+    TaskEntry,
+    VerifyDocument,
+)
+from kvl_eval.cli.json_errors import ErrorDocument
+from kvl_eval.reports.comparison import ComparedRuns
+from kvl_eval.store.run_entry import RunEntry
+
+DOCUMENTS: Mapping[str, object] = {
+    "run": RunDocument,
+    "plan": PlanDocument,
+    "error": ErrorDocument,
+    "list-runs": list[RunEntry],
+    "list-tasks": list[TaskEntry],
+    "list-models": list[KnownModel],
+    "list-references": list[PublishedScore],
+    "report-table": TableDocument,
+    "compare": ComparedRuns,
+    "verify": VerifyDocument,
+    "check-data": DataReport,
+    "check-model": ModelReport,
+    "paths": list[str],
+    "version": dict[str, str],
+}
+"""`run` is also what `resume`, `sweep`, `merge` and `score RUN` print; `paths` is what `report` and `export` do."""
