@@ -12,7 +12,7 @@ from kvl_eval.rows import Row
 
 Role = Literal["system", "user", "assistant"]
 Verdict = Literal["correct", "partial", "wrong", "no_answer", "not_scored"]
-Policy = Literal["cut", "force"]
+Policy = Literal["cut", "force", "approximate"]
 ScoreView = Literal["answer", "raw"]  # what a scorer sees: the text after the thought, or the whole output
 StoredView = Literal["split", "raw"]  # the words that stored documents have for them, under `thinking`
 FinishReason = Literal["stop", "length", "budget", "error", "unknown"]  # unknown: the server does not say
@@ -22,6 +22,11 @@ PictureKind = Literal["image", "frame", "page"]
 ImageStyle = Literal["reference", "vlmevalkit"]
 Unit = Literal["percent", "points"]
 Interval = tuple[float, float]  # lower and upper end of a share
+
+
+def policy_name(policy: str | None) -> str:
+    """What views print for a budget policy: `cut`, `force` or `approx`; empty without one."""
+    return "approx" if policy == "approximate" else policy or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

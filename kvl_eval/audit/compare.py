@@ -24,7 +24,7 @@ from kvl_eval.store.names import scores_name
 from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Policy
+from kvl_eval.types import Policy, policy_name
 
 Protocols = tuple[str | None, str | None]
 """Of A and of B, by their names in `scores/`; None means the default."""
@@ -311,7 +311,9 @@ def _budgets(a: _Side, b: _Side, task: str) -> list[tuple[Budget, Budget]]:
 
 
 def _listed(budgets: Iterable[Budget]) -> str:
-    return ", ".join("none" if budget.budget is None else f"{budget.budget} ({budget.policy})" for budget in budgets)
+    return ", ".join(
+        "none" if budget.budget is None else f"{budget.budget} ({policy_name(budget.policy)})" for budget in budgets
+    )
 
 
 def _changed_samples(a: RunReader, b: RunReader, task: str) -> frozenset[str]:

@@ -211,6 +211,8 @@ class Endpoint:
         try:
             if not generation.think_budgets:
                 completions = self._plain(job, repeat)
+            elif generation.budget_policy == "approximate":
+                completions = self._approximate(job, repeat)
             elif self._args.budget == "tokens":
                 completions = self._counted(job, repeat)
             else:
@@ -229,6 +231,13 @@ class Endpoint:
         request = job.request
         reply = await self._asker.ask(job, job.seeds[repeat], request.generation.limit, prefix=request.prefix)
         yield self._completion(job, reply, self._finished(job, repeat, answer_of(reply)))
+
+    async def _approximate(self, job: EncodedJob, repeat: int) -> AsyncIterator[Completion]:
+        """One request for each budget, whose reply has at most the tokens of thought and answer together."""
+        generation, prefix = job.request.generation, job.request.prefix
+        for budget in generation.think_budgets:
+            reply = await self._asker.ask(job, job.seeds[repeat], budget + generation.answer_tokens, prefix=prefix)
+            yield self._completion(job, reply, self._finished(job, repeat, replace(answer_of(reply), budget=budget)))
 
     async def _served(self, job: EncodedJob, repeat: int) -> AsyncIterator[Completion]:
         """One request for each budget, which the server itself keeps."""

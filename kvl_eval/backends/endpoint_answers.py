@@ -183,7 +183,8 @@ def no_means(policy: str, why: str) -> EndpointError:
         "endpoint.budget",
         f"this server does not support thinking budgets with --budget-policy {policy}",
         why=why,
-        fix="with vLLM, use --model-args budget=tokens, or budget=thinking_token_budget and its --reasoning-config",
+        fix="with vLLM, use --model-args budget=tokens, or budget=thinking_token_budget and its --reasoning-config; "
+        "elsewhere --budget-policy approximate, which limits thought and answer together",
     )
 
 

@@ -59,6 +59,7 @@ GENERATION_OPTIONS = (
         name="budget_policy",
         kind=ValueKind.CHOICE,
         choices=("cut", "force"),
+        former_choices=("approximate",),
         metavar="cut|force",
         default="cut",
         help="At the budget, stop without an answer (cut) or close the thought and answer (force).",

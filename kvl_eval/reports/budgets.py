@@ -7,7 +7,7 @@ chart. The published curve (report, Figure 13) stands beside runs of Kimi-VL-A3B
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvl_eval import references
@@ -20,6 +20,7 @@ from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.numbers import budget_label, plain
 from kvl_eval.reports.runs import ReportRun, Setting, beside_rows, main_rows, setting_of, task_of
 from kvl_eval.store.result_records import ResultRow
+from kvl_eval.types import policy_name
 
 FIGURE = "budget_sweep_fig13"
 BUDGET = "max_thinking_tokens="
@@ -27,6 +28,7 @@ POLICIES = {
     "cut": "generation stops at the budget; the sample has no answer",
     "force": "the thought is closed at the budget, and the answer follows",
 }
+APPROXIMATE = {"approx": "the server's max_tokens limits thought and answer together; thoughts are not measured"}
 HEADER = ("budget", "n", "score", "95% CI", "published", "Δ", "unclosed", "forced", "thinking tokens", "no answer")
 
 
@@ -45,7 +47,12 @@ class Curve:
         marks += ["demo"] if self.run.demo else []
         marks += ["partial"] if any(row.partial for row in self.rows) else []
         marks += [] if all(row.complete for row in self.rows) else ["incomplete"]
-        return ", ".join([self.run.model, self.policy, *marks])
+        return ", ".join([self.run.model, policy_name(self.policy), *marks])
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether thoughts were not measured: such a curve is dashed and has no published one beside it."""
+        return self.policy == "approximate"
 
     @property
     def repeats(self) -> int:
@@ -116,7 +123,8 @@ def _chart(number: int, task: str, curves: Sequence[Curve]) -> Chart:
 def _published(row: ResultRow, curves: Sequence[Curve]) -> Iterator[tuple[int, ReferenceScore]]:
     """Figure 13's points of this task, if one of the runs is of the model it shows."""
     known = task_of(row)
-    models = [curve.run.manifest.model for curve in curves if not curve.run.demo]
+    measured = [curve for curve in curves if not curve.run.demo and not curve.is_approximate]
+    models = [curve.run.manifest.model for curve in measured]
     models = [model for model in models if model.weights is None]
     families = {model.family for model in models if is_sure(_text(model.others.get("family_rule")))}
     if known is None or known.reference is None or THINKING.name not in families:
@@ -137,6 +145,8 @@ def _text(value: Json) -> str | None:
 
 def capped_share(row: ResultRow) -> float:
     """Share of outputs whose thought the budget ended: unclosed under `cut`, closed by force under `force`."""
+    if row.policy == "approximate":
+        return row.truncated_share
     return row.forced_share if row.policy == "force" else row.unclosed_share
 
 
@@ -187,11 +197,17 @@ def _share(row: ResultRow, value: float) -> str:
     return "-" if not row.n_ok else numbers.share(value, 1)
 
 
+def policies_of(charts: Sequence[Chart]) -> Mapping[str, str]:
+    """{policy: what it does}, of `approx` only where a curve has it."""
+    has_approximate = any(curve.is_approximate for chart in charts for curve in chart.curves)
+    return {**POLICIES, **(APPROXIMATE if has_approximate else {})}
+
+
 def budgets_markdown(charts: Sequence[Chart]) -> str:
     """The section on budgets, each chart a picture beside the report with its tables; empty without charts."""
     if not charts:
         return ""
-    parts = ["## Thinking budgets", "  \n".join(f"`{policy}`: {text}." for policy, text in POLICIES.items())]
+    parts = ["## Thinking budgets", "  \n".join(f"`{policy}`: {text}." for policy, text in policies_of(charts).items())]
     for chart in charts:
         parts.append(f"### {escape(chart.title)}: score by thinking budget")
         parts.append(f"![{escape(chart.name)}: score by thinking budget]({picture_file(chart)})")

@@ -14,7 +14,7 @@ from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import ReportRun
 from kvl_eval.reports.table import short
 from kvl_eval.store.records import Key
-from kvl_eval.types import Interval, Policy
+from kvl_eval.types import Interval, Policy, policy_name
 
 MOST = 200  # flips listed in each direction; the sample browser has all
 
@@ -197,7 +197,7 @@ def _task(pair: Comparison, task: ComparedTask, a: ReportRun, b: ReportRun) -> T
 
 
 def _side(side: ComparedSide) -> str:
-    budget = "" if side.budget is None else f" at {side.budget} ({side.policy})"
+    budget = "" if side.budget is None else f" at {side.budget} ({policy_name(side.policy)})"
     return plain(f"{side.protocol}{budget}")
 
 

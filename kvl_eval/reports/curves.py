@@ -43,6 +43,7 @@ LOOKS: tuple[tuple[str, str, Any], ...] = (  # colour, marker, dashes; a sixth c
     ("c3", "v", (0, (8, 2.5, 2, 2.5))),
     ("c4", "X", (0, (4, 4))),
 )
+UNMEASURED: Any = (0, (3, 1.5))  # dashes
 PUBLISHED: tuple[str, str, Any] = ("published", "D", (0, (1, 2.5)))
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 SETTINGS: dict[Any, Any] = {
@@ -129,7 +130,7 @@ def _draw(chart: Chart, form: Canvas) -> Figure:
         points = [(x(tokens), score.value) for tokens, score in chart.published]
         _line(scores, PUBLISHED, points, "published")
     for number, curve in enumerate(chart.curves):
-        look = LOOKS[number % len(LOOKS)]
+        look = look_of(number, curve)
         _band(scores, look, curve, x, f"band-{number}")
         points = [(x(budget_of(row)), row.score) for row in curve.rows if row.score is not None]
         _line(scores, look, points, f"scores-{number}")
@@ -194,6 +195,12 @@ def _budget_axis(axes: Axes, budgets: Sequence[int], x: Callable[[float], float]
     axes.set_xlabel("thinking budget in tokens, logarithmic", color=colour_of("ink"))
 
 
+def look_of(number: int, curve: Curve) -> tuple[str, str, Any]:
+    """Colour, marker and dashes of a curve; one whose thoughts were not measured has short dashes."""
+    colour, marker, dashes = LOOKS[number % len(LOOKS)]
+    return colour, marker, UNMEASURED if curve.is_approximate else dashes
+
+
 def _line(axes: Axes, look: tuple[str, str, Any], points: Sequence[tuple[float, float]], name: str) -> None:
     colour, marker, dashes = look
     hollow = look is PUBLISHED
@@ -228,7 +235,7 @@ def _band(axes: Axes, look: tuple[str, str, Any], curve: Curve, x: Callable[[flo
 def _legend(figure: Figure, chart: Chart, named: Sequence[str], form: Canvas) -> None:
     from matplotlib.lines import Line2D
 
-    looks = [LOOKS[number % len(LOOKS)] for number in range(len(chart.curves))]
+    looks = [look_of(number, curve) for number, curve in enumerate(chart.curves)]
     looks += [PUBLISHED] if chart.published else []
     handles = []
     for (colour, marker, dashes), name in zip(looks, named, strict=True):

@@ -21,7 +21,7 @@ from kvl_eval.flags import meaning
 from kvl_eval.references import TABLES
 from kvl_eval.reports import numbers
 from kvl_eval.reports.browser import write_browser
-from kvl_eval.reports.budgets import POLICIES, Chart, budget_charts, cells_of, header_of, picture_file
+from kvl_eval.reports.budgets import Chart, budget_charts, cells_of, header_of, picture_file, policies_of
 from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
 from kvl_eval.reports.flagged import FlaggedAnswers, flagged
@@ -262,7 +262,7 @@ def _budgets(charts: Sequence[Chart]) -> dict[str, object]:
     return {
         "title": "Thinking budgets",
         "charts": charts,
-        "policies": POLICIES,
+        "policies": policies_of(charts),
         "picture": picture_file,
         "spoken": spoken,
         "header": header_of,

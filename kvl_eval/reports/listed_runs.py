@@ -12,6 +12,7 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.run_entry import RunEntry, RunScore
 from kvl_eval.tasks import TASKS, known_task
+from kvl_eval.types import policy_name
 
 NAMED = 2  # tasks and scores of one run that are named
 MODEL_WIDTHS = (28, 16)  # cells of a model's name: with room, and without
@@ -159,7 +160,9 @@ def _result_cells(entry: RunEntry, name: str) -> list[tuple[str, ...]]:
             plain(name),
             model,
             plain(f"{score.task}/{score.split}" if score.split else score.task),
-            "-" if score.budget is None else f"{numbers.budget_label(score.budget)} {score.policy or ''}".rstrip(),
+            "-"
+            if score.budget is None
+            else f"{numbers.budget_label(score.budget)} {policy_name(score.policy)}".rstrip(),
             f"{score.n:,}" if score.n == score.n_planned else f"{score.n}/{score.n_planned}",
             score_text(score),
             numbers.percent_interval(score.ci95) or "-",

@@ -10,7 +10,7 @@ from kvl_eval.families import DEMO_NOTE
 from kvl_eval.printable import printable
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.result_records import PublishedRow, ResultRow
-from kvl_eval.types import Interval
+from kvl_eval.types import Interval, policy_name
 
 DEMO = DEMO_NOTE
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due
@@ -104,10 +104,10 @@ def counted(row: ResultRow) -> str:
 
 
 def budget(place: ResultRow | PlanEntry) -> str:
-    """`none`, `8k cut`, `1000 force`."""
+    """`none`, `8k cut`, `1000 force`, `4k approx`."""
     if place.budget is None:
         return "none"
-    return f"{budget_label(place.budget)} {plain(place.policy or '')}".rstrip()
+    return f"{budget_label(place.budget)} {plain(policy_name(place.policy))}".rstrip()
 
 
 def budget_label(tokens: int) -> str:

@@ -180,6 +180,7 @@ def answered_by(backend: Backend, config: RunConfig, planned: PlannedTasks) -> P
     if isinstance(backend, Managed):
         backend.take_plan(server_needs([task.largest for task in planned.tasks], config))
     model = backend.describe()
+    _check_policy(planned, model.facts)
     identity = identity_of(config, {"name": backend.name, **model.identity}, planned.identities())
     return Plan(
         config=config,
@@ -190,6 +191,18 @@ def answered_by(backend: Backend, config: RunConfig, planned: PlannedTasks) -> P
         lines=planned.lines,
         memory=model.memory,
     )
+
+
+def _check_policy(planned: PlannedTasks, facts: Mapping[str, Json]) -> None:
+    """Raises: ConfigError for approximate budgets where tokens can be counted."""
+    generations = [task.config.generation for task in planned.tasks]
+    is_asked = any(generation.think_budgets and generation.budget_policy == "approximate" for generation in generations)
+    if is_asked and facts.get("device") != "server" and not facts.get("scripted"):
+        raise ConfigError(
+            "config.budget_policy",
+            "--budget-policy approximate is for servers; this model's tokens can be counted",
+            fix="--budget-policy cut",
+        )
 
 
 def _family(config: RunConfig) -> dict[str, str]:

@@ -20,6 +20,7 @@ from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
 from kvl_eval.run.server_notices import omission_notices, omitted_fields
 from kvl_eval.trust import Origin
+from kvl_eval.types import policy_name
 
 GIB = 2**30
 LARGE = GIB  # bytes of weights from which memory is shown
@@ -120,7 +121,7 @@ def _generation(task: TaskPlan, _: Plan) -> str:
     if task.config.policy is None:
         return ", ".join([*parts, f"<= {generation.limit:,}"])
     budgets = ",".join(map(budget_text, generation.think_budgets))
-    return ", ".join([*parts, f"thought {budgets} ({task.config.policy}) + {generation.answer_tokens:,}"])
+    return ", ".join([*parts, f"thought {budgets} ({policy_name(task.config.policy)}) + {generation.answer_tokens:,}"])
 
 
 def budget_text(tokens: int) -> str:

@@ -19,11 +19,15 @@ from kvl_eval.types import Interval
 def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRow | None:
     """The published result, and the distance to it unless something forbids the comparison; `note` says what.
 
-    None where none is published, and for packed weights, which are another model.
+    None where none is published, for packed weights, which are another model, and for budgets that are not measured.
     """
     facts = manifest.model.others
     rule = facts.get("family_rule")
-    if manifest.model.weights is not None or not is_sure(rule if isinstance(rule, str) else None):
+    if (
+        row.policy == "approximate"
+        or manifest.model.weights is not None
+        or not is_sure(rule if isinstance(rule, str) else None)
+    ):
         return None
     family = stored_family(manifest.model.family)
     figure = kimi_value(task.reference, family.published, row.budget)

@@ -382,3 +382,11 @@ def test_mini_splits_from_end_to_end(stub: Stub, tmp_path: Path) -> None:
     manifest = json.loads((outcome.folder.path / "run.json").read_text())
     assert (manifest["model"]["name"], manifest["model"]["family"]) == (MODEL, "other")
     assert outcome.results.rows[0].reference is None
+
+
+def test_approximate_budgets_bound_thought_and_answer_by_max_tokens(stub: Stub) -> None:
+    stub.script = in_turn(chat("yes"))
+    found = answers(stub, budgeted(2, policy="approximate"))
+    assert [(one.budget, one.policy, one.budget_forced) for one in found] == [(2, "approximate", False)]
+    assert [asked.body["max_tokens"] for asked in stub.asked] == [2 + budgeted(2).generation.answer_tokens]
+    assert "logprobs" not in stub.asked[0].body
