@@ -52,7 +52,7 @@ def test_the_files_run_and_their_test_passes_at_once(shell: Shell, tmp_path: Pat
     ]
     assert len(Path("tasks/demo.jsonl").read_text().splitlines()) == 3
     options = ("--include-path", "tasks", *FAKE, "--model-args", "answers=constant:Red.", "--json")
-    done = shell("run", "--task", "demo", *options)
+    done = shell("run", "demo", *options)
     assert done.code == 0, done.err
     (row,) = json.loads(done.out)["rows"]
     assert (row["score"], row["n_scored"]) == (pytest.approx(1 / 3), 3)

@@ -44,7 +44,7 @@ HEAD = """\
 
 With `--json` a command prints one document and a line end on standard output, whatever happens. Scores are fractions
 from 0 to 1. Fields are only added while `schema` is 1. `report` and `export` print a list of paths. Exit codes are
-those of the [quick start](guide/quickstart.md#exit-codes).
+those of the [quick start](guide/quickstart.md#exit-codes). `kvl_eval/data/schemas` has a JSON Schema of each document.
 """
 
 

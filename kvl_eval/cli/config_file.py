@@ -137,7 +137,7 @@ def _parsed(path: Path) -> tuple[dict[str, object], dict[str, int]]:
 
 
 def _no_yaml(what: str, where: str) -> ConfigError:
-    return ConfigError("config.yaml", f"not valid YAML: {what}", where=where, fix="write one `option: value` per line")
+    return ConfigError("config.yaml", f"not valid YAML: {what}", where=where)
 
 
 def _key_lines(data: bytes, path: Path) -> dict[str, int]:

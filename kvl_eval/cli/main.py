@@ -24,7 +24,7 @@ from kvl_eval.cli.internal import internal_error, wants_traceback
 from kvl_eval.cli.json_errors import echo_error
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.run_argument import results_dir
-from kvl_eval.cli.terminal import begin, echo, show_logs
+from kvl_eval.cli.terminal import begin, echo, end, show_logs
 from kvl_eval.cli.translation import Translation, translate
 from kvl_eval.cli.usage import typed_as, usage_error
 from kvl_eval.errors import KvlEvalError, UsageError
@@ -324,6 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         echo(f"{shown}{whole(fault.render())}", err=True)
         code = fault.exit_code
         echo_error(typed, fault, code)
+    end()
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -60,7 +60,7 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     backend = make(config, fetch=not dry)
     same_names = resume is not False and has_alike(config, backend.name)  # then there may be nothing to do
     plan = (plan_run if dry or same_names else plan_warm)(config, backend)
-    show_plan(plan, dry=dry, as_json=as_json)
+    show_plan(plan, dry=dry, as_json=as_json, prompt_file=flags.text("prompt_file"))
     if dry:
         if as_json:
             echo(json_line(encode(plan_document(plan))))
@@ -186,17 +186,18 @@ def say_loading(config: RunConfig) -> None:
         terminal.step(text)
 
 
-def show_plan(plan: Plan, *, dry: bool, as_json: bool = False) -> None:
+def show_plan(plan: Plan, *, dry: bool, as_json: bool = False, prompt_file: str | None = None) -> None:
     """Print the plan: on standard output where it is the result; warnings and notes come before it."""
     from kvl_eval.reports.warnings import planned_warnings, warning_lines
     from kvl_eval.run.manifest import manifest_of
-    from kvl_eval.run.plan_text import DRY, plan_notes, plan_text
+    from kvl_eval.run.plan_text import DRY, PROMPT_FILE, plan_notes, plan_text
 
     for text in warning_lines(planned_warnings(manifest_of(plan, datetime.now().astimezone()))):
         terminal.warn(text)
     for note in plan_notes(plan):
         (terminal.warn if note.kind == "warning" else terminal.note)(note.text)
-    text = plan_text(plan, DRY if dry else None, details=terminal.verbosity() > 0)
+    name = PROMPT_FILE if prompt_file is None else Path(prompt_file).name
+    text = plan_text(plan, DRY if dry else None, details=terminal.verbosity() > 0, prompt_file=name)
     (terminal.result if dry and not as_json else terminal.step)(text)
 
 

@@ -209,10 +209,18 @@ def _announce(text: str) -> None:
 def show_logs() -> None:
     """What the package logs goes through `echo` from now on, as far as the verbosity allows."""
     log = logging.getLogger("kvl_eval")
-    if not any(isinstance(handler, LogHandler) for handler in log.handlers):
-        log.addHandler(LogHandler())
-    if not STEPS.handlers:
-        STEPS.addHandler(StepHandler())
-        PROGRESS.addHandler(ProgressHandler())
-        STEPS.propagate = PROGRESS.propagate = False
+    for logger, handler in ((log, LogHandler()), (STEPS, StepHandler()), (PROGRESS, ProgressHandler())):
+        if not any(type(other) is type(handler) for other in logger.handlers):
+            logger.addHandler(handler)
+    STEPS.propagate = PROGRESS.propagate = False
     set_verbosity(0)
+
+
+OURS = (StepHandler, ProgressHandler)
+
+
+def end() -> None:
+    """A command ends: nothing that happens in this process later is announced as a step of it."""
+    StepHandler.hush()
+    for logger in (STEPS, PROGRESS):
+        logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, OURS)]

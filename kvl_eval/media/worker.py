@@ -44,7 +44,10 @@ def outcome(work: Callable[[Job], Result], job: Job) -> WorkerReply:
     except Exception as error:  # the boundary of one sample: its record says what happened, others go on
         log.debug("media work failed", exc_info=True)
         return False, MediaError(
-            "media.failed", "the media could not be decoded", why=f"{type(error).__name__}: {error}"
+            "media.failed",
+            "the media could not be decoded",
+            why=f"{type(error).__name__}: {error}",
+            fix="open the file in another program; if it is sound, report this error",
         )
 
 

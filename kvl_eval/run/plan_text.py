@@ -24,6 +24,7 @@ from kvl_eval.trust import Origin
 GIB = 2**30
 LARGE = GIB  # bytes of weights from which memory is shown
 DRY = "nothing was run"
+PROMPT_FILE = "prompt file"  # of an own prompt whose file has no name here
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,17 @@ class PlanColumn:
     numeric: bool = False
 
 
-def plan_text(plan: Plan, ending: str | None = None, *, reused: int = 0, details: bool = False) -> str:
+def plan_text(
+    plan: Plan, ending: str | None = None, *, reused: int = 0, details: bool = False, prompt_file: str = PROMPT_FILE
+) -> str:
     """One line per task under a head; what `-v` adds with `details`; the number of requests and `ending`, if any.
 
-    Without an ending the last line is left to `requests_text`, once the run folder has a name.
+    Without an ending the last line is left to `requests_text`, once the run folder has a name. `prompt_file` names the
+    file of an own prompt.
     """
     lines = [[column.title, *(_shown(column.text(task, plan)) for task in plan.tasks)] for column in COLUMNS]
+    if plan.config.prompt_text:
+        lines[_PROMPT] = [cell.replace(PROMPT_FILE, _shown(prompt_file)) for cell in lines[_PROMPT]]
     filled = [(column, cells) for column, cells in zip(COLUMNS, lines, strict=True) if any(cells[1:])]
     shown = _aligned([cells for _, cells in filled], [column.numeric for column, _ in filled])
     shown += _details(plan) if details else []
@@ -102,7 +108,7 @@ def _media(task: TaskPlan, _: Plan) -> str:
 
 
 def _prompt(task: TaskPlan, plan: Plan) -> str:
-    return f"{task.config.prompt} + prompt file" if plan.config.prompt_text else task.config.prompt
+    return f"{task.config.prompt} + {PROMPT_FILE}" if plan.config.prompt_text else task.config.prompt
 
 
 def _generation(task: TaskPlan, _: Plan) -> str:
@@ -148,6 +154,7 @@ COLUMNS = (
     PlanColumn(title="scoring", text=_scoring),
     PlanColumn(title="requests", text=_requests),
 )
+_PROMPT = [column.title for column in COLUMNS].index("prompt")
 
 
 # -- before the plan ------------------------------------------------------------------------------------------------

@@ -120,8 +120,14 @@ def task_named(name: str, own: Iterable[Task] = ()) -> Task:
 
     A table may be gone: what a run stores of it can be scored nevertheless.
     """
-    task = next((task for task in own if task.name == name), None)
-    return task or (known_task(name) if name.startswith("file:") else None) or get_task(name)
+    task = next((task for task in own if task.name == name), None) or known_task(name)
+    if task is not None:
+        return task
+    try:
+        return get_task(name)
+    except UsageError as error:
+        error.fix = f"add --include-path with the file that defines {one_line(name)}"
+        raise
 
 
 def known_task(name: str) -> Task | None:

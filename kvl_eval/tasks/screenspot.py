@@ -49,7 +49,7 @@ BoxRule = Callable[[Target], Box | None]
 def score(
     edition: Edition, read: PointReader, rule: BoxRule, sample: Sample, answer: str, extraction: Extraction = MISSING
 ) -> Score:
-    """Whether the point that `read` finds lies in the box; point and box go into the detail in original pixels."""
+    """Whether the point that `read` finds is in the box; point and box go into the detail in original pixels."""
     row = sample.columns
     target = find_target(row, edition.box_form)
     box = rule(target)

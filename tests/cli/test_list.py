@@ -74,7 +74,7 @@ def test_a_value_that_cannot_be_is_refused(options: tuple[str, ...], code: str, 
 def test_models_have_a_header_and_are_narrowed(kvl: Kvl) -> None:
     lines = rows(kvl, "models")
     assert lines[0] == ["model", "location", "note"]
-    assert [line[0] for line in lines[1:]] == list(MODELS)
+    assert [line[0] for line in lines[1:]] == [*MODELS, "hf:OWNER/NAME", "FOLDER"]
     assert [line[0] for line in rows(kvl, "models", "nano")[1:]] == ["kimi-vl-nano", "kimi-vl-nano-thinking"]
 
 

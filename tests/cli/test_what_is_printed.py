@@ -92,7 +92,8 @@ def test_a_run_prints_plan_progress_warnings_and_where_it_is_around_the_table(kv
     assert len(heads(row)) == len(heads(head))
     assert not {"?", "paper", "budget", "none"} & {*heads(head), *heads(row)}
     (folder,) = (path for path in Path("results").iterdir() if path.is_dir())
-    lines = [line for line in done.err.splitlines() if "uncommitted changes" not in line]
+    passing = ("reading ", "warning: kvl-eval had uncommitted changes")  # a slow machine's, a checkout's
+    lines = [line for line in done.err.splitlines() if not line.startswith(passing)]
     assert lines[0] == "warning: scripted answers: do not compare these scores with published results"
     assert lines[1] == "warning: mathvista: partial run (2 of 90 samples): not ranked"
     assert lines[2].startswith("task ") and lines[3].startswith("mathvista  mini   2 of 90  query")

@@ -33,7 +33,7 @@ from kvl_eval.run.prompts import prompt_messages
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.sources import Source, Tables, read_rows
 from kvl_eval.sources.pictures import NamedPictures
-from kvl_eval.tasks import TASKS, get_task, open_split, select
+from kvl_eval.tasks import MINI, TASKS, get_task, open_split, select
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.own import plain_prompt
 from kvl_eval.types import MISSING, ImageRef, Message, PdfRef, Sample, VideoRef
@@ -222,6 +222,16 @@ def test_the_plan_counts_videos_and_says_which_are_missing(folder: Path, capsys:
     shown = capsys.readouterr()
     assert "2 rows, 0 with images, 1 with videos" in shown.err
     assert "1 of 2 samples will fail: media_missing 1" in shown.err
+
+
+def test_a_video_is_asked_about_by_its_frames(folder: Path, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(MINI / "mlvu" / "video" / "mlvu001.mp4", folder / "v.mp4")
+    path = write_rows(folder, {"question": "q", "answer": "cat", "video": "v.mp4"})
+    options = ("--model", "endpoint", "--base-url", stub.url, "--frames", "2", "--num-workers", "0")
+    assert ends("run", f"file:{path}", *options, "-o", str(folder / "out")) == 0, capsys.readouterr().err
+    (asked,) = stub.asked
+    (turn,) = asked.body["messages"]
+    assert [part["type"] for part in turn["content"]] == ["image_url", "image_url", "text"]
 
 
 def test_a_system_turn_begins_the_prompt_and_an_option_replaces_it(folder: Path) -> None:

@@ -281,6 +281,11 @@ def test_settings_as_the_plan_shows_them(options: dict[str, Any], cell: str) -> 
     assert cell in plan_text(plan_of(**options))
 
 
+def test_an_own_prompt_is_called_by_its_file() -> None:
+    plan = plan_of(prompt_text="Think.")
+    assert "  plain + prompt.txt  " in plan_text(plan, prompt_file="prompt.txt")
+
+
 def test_several_tasks_stand_in_columns() -> None:
     plan = plan_of()
     (task,) = plan.tasks

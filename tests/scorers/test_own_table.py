@@ -15,6 +15,7 @@ from kvl_eval.tasks.table_file import table_task
 from kvl_eval.tasks.table_protocols import judge_prompt, read_verdict
 from kvl_eval.types import MISSING, Extraction, Sample, Score
 from tests.faults.shell import Shell, newest
+from tests.faults.stub_server import chat, serving
 
 PROTOCOLS = ["reader", "exact", "contains", "anls", "relaxed", "math", "judge"]
 CHOICES = {"question": "Which?", "choices": ["red", "dark blue"], "answer": "B"}
@@ -118,3 +119,15 @@ def test_a_stored_run_is_scored_by_any_protocol_when_the_file_is_gone(
         assert "official" not in rows_of
         assert score is None or rows_of[protocol]["score"] == score
     assert shell("report", run).code == 0
+
+
+def test_a_judge_scores_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, shell = tmp_path / "t.jsonl", Shell(capsys)
+    rows = [{"question": "a?", "answer": "Paris"}, {"question": "b?", "answer": "Rome"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(lambda asked: chat("correct" if "Paris" in asked.texts else "incorrect")) as judge:
+        judged = ("--protocol", "judge", "--judge", "endpoint", "--judge-base-url", judge.url, "--judge-model", "j")
+        done = shell("run", path, "--model", "fake", "--num-workers", "0", *judged, "-o", tmp_path / "r", "--json")
+    assert done.code == 0, done.err
+    scores = {row["judge"]: row["score"] for row in json.loads(done.out)["rows"] if row["protocol"] == "judge"}
+    assert scores["j"] == 0.5 and len(judge.asked) == 2

@@ -98,6 +98,8 @@ def test_the_example_resumes_after_a_kill_is_rescored_reported_and_exported(
     assert killed.returncode == -9
     (run,) = [path for path in results.iterdir() if path.is_dir()]
     shell = Shell(capsys)
+    forgotten = shell("score", run)
+    assert forgotten.code == 2 and "--include-path with the file that defines invoices" in forgotten.err
     resumed = shell("resume", run, "--include-path", file, "--no-progress", "--json")
     assert resumed.code == 0, resumed.err
     (row,) = json.loads(resumed.out)["rows"]
