@@ -54,6 +54,11 @@ def cut_middle(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
+def policy_name(policy: str | None) -> str:
+    """What views print for a budget policy: `cut`, `force` or `approx`; empty without one."""
+    return "approx" if policy == "approximate" else policy or ""
+
+
 def short_words(text: str) -> str:
     """`text` with every word of more than 200 characters cut: a sentence of ours has none."""
     return _LONG_WORD.sub(lambda match: cut(match[0]), text)

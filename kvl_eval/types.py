@@ -24,11 +24,6 @@ Unit = Literal["percent", "points"]
 Interval = tuple[float, float]  # lower and upper end of a share
 
 
-def policy_name(policy: str | None) -> str:
-    """What views print for a budget policy: `cut`, `force` or `approx`; empty without one."""
-    return "approx" if policy == "approximate" else policy or ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnFrame:
     """A picture that a rule draws when it is wanted: frame `index` of the film of `seed` and `rep`."""

@@ -16,6 +16,7 @@ from kvl_eval.audit.flag_differences import FlagDifference, flag_differences, fl
 from kvl_eval.audit.paired import LinesBySample, PairedLines, SampleKey, paired
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import UsageError, unknown
+from kvl_eval.printable import policy_name
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.scoring.run_reader import RunReader
@@ -24,7 +25,7 @@ from kvl_eval.store.names import scores_name
 from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Policy, policy_name
+from kvl_eval.types import Policy
 
 Protocols = tuple[str | None, str | None]
 """Of A and of B, by their names in `scores/`; None means the default."""

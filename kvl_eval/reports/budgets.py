@@ -14,13 +14,13 @@ from kvl_eval import references
 from kvl_eval.decode import Json
 from kvl_eval.families import is_sure
 from kvl_eval.model.kimi_vl.families import THINKING
+from kvl_eval.printable import policy_name
 from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.markdown import cell, escape, table
 from kvl_eval.reports.numbers import budget_label, plain
 from kvl_eval.reports.runs import ReportRun, Setting, beside_rows, main_rows, setting_of, task_of
 from kvl_eval.store.result_records import ResultRow
-from kvl_eval.types import policy_name
 
 FIGURE = "budget_sweep_fig13"
 BUDGET = "max_thinking_tokens="

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvl_eval.decode import Json
+from kvl_eval.printable import policy_name
 from kvl_eval.reports.links import sample_address
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import ReportRun
 from kvl_eval.reports.table import short
 from kvl_eval.store.records import Key
-from kvl_eval.types import Interval, Policy, policy_name
+from kvl_eval.types import Interval, Policy
 
 MOST = 200  # flips listed in each direction; the sample browser has all
 

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from kvl_eval.printable import cut_middle
+from kvl_eval.printable import cut_middle, policy_name
 from kvl_eval.reports import numbers
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.run_entry import RunEntry, RunScore
 from kvl_eval.tasks import TASKS, known_task
-from kvl_eval.types import policy_name
 
 NAMED = 2  # tasks and scores of one run that are named
 MODEL_WIDTHS = (28, 16)  # cells of a model's name: with room, and without

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 from kvl_eval.families import DEMO_NOTE
-from kvl_eval.printable import printable
+from kvl_eval.printable import policy_name, printable
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.result_records import PublishedRow, ResultRow
-from kvl_eval.types import Interval, policy_name
+from kvl_eval.types import Interval
 
 DEMO = DEMO_NOTE
 MANY = 0.05  # share of truncated thoughts or failed extractions above which a warning is due

@@ -13,14 +13,13 @@ from kvl_eval.backends import ModelEntry, resolve_model
 from kvl_eval.backends.base import MemoryNeed, PromptSize
 from kvl_eval.families import RULES, FamilyRule
 from kvl_eval.model.registry import families, stored_family
-from kvl_eval.printable import one_line, printable
+from kvl_eval.printable import one_line, policy_name, printable
 from kvl_eval.run import provenance
 from kvl_eval.run.config import RunConfig
 from kvl_eval.run.plan import Plan, TaskPlan
 from kvl_eval.run.plan_sizes import PlanPart
 from kvl_eval.run.server_notices import omission_notices, omitted_fields
 from kvl_eval.trust import Origin
-from kvl_eval.types import policy_name
 
 GIB = 2**30
 LARGE = GIB  # bytes of weights from which memory is shown
