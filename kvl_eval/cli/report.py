@@ -65,7 +65,7 @@ def report_verb(paths: Sequence[Path], out: Path | None, choice: ReportChoice, *
     from kvl_eval.run.ending import run_argument
 
     if not paths:
-        raise UsageError("usage.report", "no run given", fix="run kvl-eval report latest")
+        raise UsageError("usage.report", "no run given", fix="kvl-eval report latest")
     from kvl_eval.scoring.rescore import fresh_results
     from kvl_eval.scoring.run_reader import RunReader
 
