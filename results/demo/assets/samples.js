@@ -206,15 +206,15 @@ function page(row, sample) {
     el("h2", null, `${[`${kvl.names[row.task]} ${row.id}`, ...variant(row)].join(", ")} `, el("span", { class: `v-${verdict}` }, `${SIGNS[verdict] || ""} ${readable(verdict)}`)),
     sample.status === "failed" ? el("p", { class: "mark" }, `failed: ${sample.reason}${sample.message ? `: ${sample.message}` : ""}`) : null,
     sample.status === "pending" ? el("p", { class: "mark" }, "not answered yet") : null,
-    ...section("Pictures", pictures(sample)),
+    ...section("Images", pictures(sample)),
     ...section("Question", block(sample.question)),
     sample.choices.length ? el("ol", { type: "A" }, ...sample.choices.map((choice) => el("li", { dir: "auto" }, choice))) : null,
     ...section("Answer", block(sample.answer || sample.raw)),
-    ...section("Gold", block(sample.gold)),
-    ...section("Read and judged", verdicts(sample)),
-    sample.thinking ? folded(`Thinking, ${counted(sample.tokens.thinking || 0, "token")}`, sample.thinking) : null,
+    ...section("Gold answer", block(sample.gold)),
+    ...section("Verdicts", verdicts(sample)),
+    sample.thinking ? folded(`Thought, ${counted(sample.tokens.thinking || 0, "token")}`, sample.thinking) : null,
     sample.prompt ? folded("Exact prompt", sample.prompt) : null,
-    sample.row ? folded("Row as it was read", sample.row) : null,
+    sample.row ? folded("Row of the data set", sample.row) : null,
     ...section("Facts", facts(row, sample)),
   ].filter((node) => node !== null);
 }
@@ -236,7 +236,7 @@ function figure(medium, i, scores) {
   const seen = medium.seen.length ? `, seen as ${medium.seen.join(" × ")}` : "";
   const tokens = medium.tokens ? `, ${counted(medium.tokens, "token")}` : "";
   const caption = `${name}: ${width} × ${height}${seen}${tokens}${medium.note ? `, ${medium.note}` : ""}`;
-  if (!medium.file) return el("figure", null, el("div", { class: "nopicture" }, `picture not stored, sha256 ${medium.sha}`), el("figcaption", null, caption));
+  if (!medium.file) return el("figure", null, el("div", { class: "nopicture" }, `image not stored, sha256 ${medium.sha}`), el("figcaption", null, caption));
   const image = el("img", { src: `media/${medium.file}.webp`, alt: `${name} of the question`, width, height, loading: "lazy" });
   return el("figure", null, el("div", { class: "frame" }, image, ...overlay(width, height, scores)), el("figcaption", null, caption));
 }
