@@ -208,18 +208,15 @@ def _announce(text: str) -> None:
 
 def show_logs() -> None:
     """What the package logs goes through `echo` from now on, as far as the verbosity allows."""
-    log = logging.getLogger("kvl_eval")
-    if not any(isinstance(handler, LogHandler) for handler in log.handlers):
-        log.addHandler(LogHandler())
-    if not STEPS.handlers:
-        STEPS.addHandler(StepHandler())
-        PROGRESS.addHandler(ProgressHandler())
-        STEPS.propagate = PROGRESS.propagate = False
+    for log, kind in ((logging.getLogger("kvl_eval"), LogHandler), (STEPS, StepHandler), (PROGRESS, ProgressHandler)):
+        if not any(isinstance(handler, kind) for handler in log.handlers):
+            log.addHandler(kind())
+    STEPS.propagate = PROGRESS.propagate = False
     set_verbosity(0)
 
 
 def end() -> None:
     """A command ends: nothing that happens in this process later is announced as a step of it."""
     StepHandler.hush()
-    STEPS.handlers.clear()
-    PROGRESS.handlers.clear()
+    for log in (STEPS, PROGRESS):
+        log.handlers = [handler for handler in log.handlers if not isinstance(handler, StepHandler | ProgressHandler)]
