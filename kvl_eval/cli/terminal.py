@@ -208,19 +208,15 @@ def _announce(text: str) -> None:
 
 def show_logs() -> None:
     """What the package logs goes through `echo` from now on, as far as the verbosity allows."""
-    log = logging.getLogger("kvl_eval")
-    for logger, handler in ((log, LogHandler()), (STEPS, StepHandler()), (PROGRESS, ProgressHandler())):
-        if not any(type(other) is type(handler) for other in logger.handlers):
-            logger.addHandler(handler)
+    for log, kind in ((logging.getLogger("kvl_eval"), LogHandler), (STEPS, StepHandler), (PROGRESS, ProgressHandler)):
+        if not any(isinstance(handler, kind) for handler in log.handlers):
+            log.addHandler(kind())
     STEPS.propagate = PROGRESS.propagate = False
     set_verbosity(0)
-
-
-OURS = (StepHandler, ProgressHandler)
 
 
 def end() -> None:
     """A command ends: nothing that happens in this process later is announced as a step of it."""
     StepHandler.hush()
-    for logger in (STEPS, PROGRESS):
-        logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, OURS)]
+    for log in (STEPS, PROGRESS):
+        log.handlers = [handler for handler in log.handlers if not isinstance(handler, StepHandler | ProgressHandler)]
