@@ -27,7 +27,7 @@ def table() -> str:
     layers = {layer_of(module) for module in module_files()}
     folders = {str(name) for name in layers if name is not None}
     rows = [row(layer) for layer in LAYERS if layer.name in folders or _is_built_architecture(layer, folders)]
-    return "\n".join(["| layer | what lives there | may import from kvl_eval |", "| --- | --- | --- |", *rows])
+    return "\n".join(["| layer | what it holds | may import from kvl_eval |", "| --- | --- | --- |", *rows])
 
 
 def row(layer: Layer) -> str:
@@ -51,7 +51,7 @@ def _allowed(layer: Layer) -> str:
         return "everything, late"
     base = ("base",) if layer.base == BASE else layer.base
     names = (*base, *(name.removesuffix(".__init__") for name in layer.imports))
-    return ", ".join(dict.fromkeys(names)).replace("*", "\\*") or "nothing"
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(names)) or "nothing"
 
 
 def main() -> int:

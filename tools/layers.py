@@ -52,7 +52,7 @@ LAYERS = (
         "families", "what is known of a model: markers, stop texts, defaults, published name", base=("errors", "types")
     ),
     Layer("request", "one prompt and which answers to it are wanted; what a prompt takes"),
-    Layer("pictures", "how a picture becomes patches: sizes, grids, tokens"),
+    Layer("pictures", "how an image becomes patches: sizes, grids, tokens"),
     Layer("thinking", "split a thought from its answer, find its markers token by token"),
     Layer(
         "model",
@@ -87,7 +87,7 @@ LAYERS = (
     ),
     Layer(
         "sources",
-        "rows from the hub (through `datasets`), its cache, parquet, JSON, TSV; pictures unopened; `fetch` and "
+        "rows from the hub (through `datasets`), its cache, parquet, JSON, TSV; images unopened; `fetch` and "
         "`archives`: large files downloaded and unpacked",
     ),
     Layer("scorers", "one metric each, pure", ("thinking",)),
@@ -113,7 +113,7 @@ LAYERS = (
             "model.registry",
         ),
     ),
-    Layer("references", "published figures as data, with sources", ("families", "tasks")),
+    Layer("references", "published results as data, with sources", ("families", "tasks")),
     Layer(
         "store",
         "the run folder: its records, journal and lock; a stored output in its parts",
@@ -126,7 +126,7 @@ LAYERS = (
     ),
     Layer(
         "run",
-        "`config` (what was told), `plan` (what will be asked), `runner`, `session`, `signals`, `progress`, "
+        "`config` (what was asked for), `plan` (what will be asked), `runner`, `session`, `signals`, `progress`, "
         "`provenance`",
         (
             "families",
