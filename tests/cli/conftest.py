@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import warnings
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -22,13 +24,19 @@ Kvl = Callable[..., Answer]
 
 
 @pytest.fixture
-def kvl(capsys: pytest.CaptureFixture[str]) -> Kvl:
-    """Runs a command in this process."""
+def kvl(capsys: pytest.CaptureFixture[str]) -> Iterator[Kvl]:
+    """Runs a command in this process. What a refused one leaves open to the end of its process is closed."""
+    codes = []
 
     def answer(*arguments: str) -> Answer:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(arguments)
-        return Answer(int(ended.value.code or 0), *capsys.readouterr())
+        codes.append(int(ended.value.code or 0))
+        return Answer(codes[-1], *capsys.readouterr())
 
-    return answer
+    yield answer
+    if any(codes):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +17,6 @@ from tests.faults.stub_server import Stub, chat, in_turn, serving
 
 NOWHERE = "http://127.0.0.1:9/v1"
 TASK = ("--task", "mathvista", "--split", "mini", "--limit", "1")
-
-
-@pytest.fixture(autouse=True)
-def files_of_refused_plans() -> Iterator[None]:
-    """Ends what a refused command leaves to the end of its process: the open file of a plan."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def listing(folder: Path) -> dict[str, bytes | None]:
