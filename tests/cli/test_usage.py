@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kvl_eval.cli.main import cli, main
@@ -54,6 +56,24 @@ def test_options_alone_are_read_as_those_of_run(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr()
     assert ended.value.code == 0 and "mathvista" in said.out
     assert said.err.startswith("note: read as 'kvl-eval run --task mathvista -m fake --limit 1 --dry-run'\n")
+
+
+def test_positional_tasks_join_those_of_the_option(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "mathvista", "mmmu", "--task", "ocrbench", "--model", "fake", "--limit", "1", "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert sorted(line.split()[0] for line in lines[1:-1]) == ["mathvista", "mmmu", "ocrbench"]
+
+
+@pytest.mark.parametrize("key", ["as-jsn", "asjson", "jso"])
+def test_names_of_code_are_never_suggested(key: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(f"{key}: true\n")
+    shown = failed(capsys, f"run mathvista --config {tmp_path / 'run.yaml'}") + failed(capsys, f"run --{key}")
+    assert "as_json" not in shown.replace("-", "_").replace(key.replace("-", "_"), "")
 
 
 @pytest.mark.parametrize(
