@@ -45,7 +45,7 @@ CODES: tuple[WarningCode, ...] = get_args(WarningCode)
 DEMO = "demo model: do not compare these scores with published results"
 SCRIPTED_ANSWERS = "scripted answers: do not compare these scores with published results"
 BLIND = "blind run (gray images): not compared with published results"
-FEW = 12  # lines of one kind in a report, before one joins them
+FEW = 3  # lines of one kind in a report, before one joins them
 LISTED = 5  # results that one line names
 FORMAT_SHARE = 0.02  # of the replies
 
@@ -106,9 +106,10 @@ def warning_lines(warnings: Iterable[ResultWarning], few: int = 1) -> list[str]:
     for warning in warnings:
         kinds.setdefault((warning.run, warning.code), []).append(warning)
     lines = []
-    for (run, _), members in kinds.items():
+    for (run, code), members in kinds.items():
         texts = grouped((member.name, member.text) for member in members)
-        texts = texts if len(texts) <= few else _joined(members, texts)
+        is_own_line = code == "media" and few > 1  # each flag of a report leads to its samples
+        texts = texts if is_own_line or len(texts) <= few else _joined(members, texts)
         lines += [f"{run}: {text}" if run else text for text in texts]
     return lines
 
