@@ -45,6 +45,11 @@ def completer(kind: NameKind) -> Callable[[click.Context, click.Parameter, str],
     return complete
 
 
+def chooser(names: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """What `click` calls for values of which it accepts more than help shows."""
+    return lambda _, __, incomplete: [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Tells the shell to complete folders."""
     return [CompletionItem(incomplete, type="dir")]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from kvl_eval.cli.completion import completer, folders
+from kvl_eval.cli.completion import chooser, completer, folders
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.help import command_help
 from kvl_eval.cli.run_argument import RUN, remember
@@ -131,6 +131,8 @@ def click_option(option: Option, *, has_default: bool = True) -> TableOption:
 def _completer(option: Option) -> Completer | None:
     if option.kind is ValueKind.FOLDER:
         return folders
+    if option.former_choices:
+        return chooser(option.choices)
     return None if option.completes is None else completer(option.completes)
 
 

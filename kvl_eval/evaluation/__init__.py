@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from inspect import cleandoc
 from typing import Unpack
 
 from kvl_eval.backends.base import Backend
@@ -115,8 +116,8 @@ def _outcome(config: RunConfig, own: Sequence[Task], backend: Backend, progress:
 def _option_lines() -> str:
     """The options by name, one line each."""
     known = RunOptions.__annotations__
-    rows = [f"        {option.name}: {option.help}" for option in OPTIONS if option.name in known]
+    rows = [f"    {option.name}: {option.help}" for option in OPTIONS if option.name in known]
     return "\n".join(dict.fromkeys(rows))
 
 
-evaluate.__doc__ = f"{evaluate.__doc__}\n    Options:\n{_option_lines()}\n"
+evaluate.__doc__ = f"{cleandoc(evaluate.__doc__ or '')}\n\nOptions:\n{_option_lines()}\n"

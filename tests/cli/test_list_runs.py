@@ -78,7 +78,8 @@ def listed(kvl: Kvl, results: Path, *options: str) -> list[str]:
     return [entry["run_id"] for entry in json.loads(answer.out)]
 
 
-def test_a_line_per_run_the_newest_first(results: Path, kvl: Kvl) -> None:
+def test_a_line_per_run_the_newest_first(results: Path, kvl: Kvl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     answer = kvl("list", "runs", "--results-dir", str(results))
     assert answer.out == TABLE
     assert answer.code == 0
