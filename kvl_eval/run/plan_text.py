@@ -170,10 +170,18 @@ def loading_text(entry: ModelEntry) -> str | None:
     if entry.kind not in ("checkpoint", "peer"):
         return None
     folder = Path(entry.location)
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    size = sum(_size(path) for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
     return f"loading {printable(entry.name, keep='')}" + (
         f" ({size / 1e9:.{2 if size < 1e9 else 1}f} GB)" if size else ""
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where the entry leads to none, which is named where the weights are read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def plan_notes(plan: Plan) -> list[PlanNote]:

@@ -322,11 +322,11 @@ def test_the_budget_is_a_share_of_free_memory_or_what_was_said() -> None:
     auto = page_limit(pool, 2048)
     assert auto <= free_bytes(torch.device("cpu")) * 0.6 // (64 * TOKEN)
     assert auto >= 2048 // 64, "a sequence as long as the context always fits"
-    with pytest.raises(ConfigError, match="holds no page") as caught:
+    with pytest.raises(ConfigError, match="too small for one page") as caught:
         page_limit(pool, 2048, 1e-6)
     assert caught.value.code == "config.kv_cache_gb"
 
 
 def test_a_budget_without_a_page_ends_before_anything_runs(engine_with: Make) -> None:
-    with pytest.raises(ConfigError, match="holds no page"):
+    with pytest.raises(ConfigError, match="too small for one page"):
         answers(engine_with(kv_cache_gb=1e-6), [ask("q", "?")])

@@ -148,7 +148,7 @@ def test_a_second_death_fails_the_samples_that_are_left(
     records = list(outcome.folder.records("tiny"))
     assert [record.status for record in records].count("ok") == 4
     assert {record.reason for record in records if record.status == "failed"} == {"endpoint_error"}
-    assert "ended a second time" in (outcome.folder.path / "log.txt").read_text()
+    assert "exited twice in this run" in (outcome.folder.path / "log.txt").read_text()
     stand_in.check_gone()
 
 

@@ -164,7 +164,7 @@ def test_a_link_opens_its_sample(watch: Watched) -> None:
     playwright.expect(sample.locator("h2")).to_contain_text("mathvista 7")
     shown = sample.inner_text()
     assert "kimi-vl-thinking (run-b)" in shown
-    assert "Thinking, 31 tokens" in shown
+    assert "Thought, 31 tokens" in shown
     assert "seen as 112 × 84" in shown
     assert "vlmevalkit" in shown
     playwright.expect(page.locator(".list a[aria-current]")).to_have_count(1)
@@ -172,7 +172,7 @@ def test_a_link_opens_its_sample(watch: Watched) -> None:
 
 def test_flips_on_the_task_page_lead_to_their_samples(watch: Watched) -> None:
     page = watch.open("task-mathvista.html")
-    page.get_by_text("vlmevalkit judges 5 answers differently").first.click()
+    page.get_by_text("vlmevalkit gives 5 different verdicts").first.click()
     page.locator("details a").first.click()
     playwright.expect(page.locator("#sample h2")).to_contain_text("mathvista 3 ∅ no answer")
 

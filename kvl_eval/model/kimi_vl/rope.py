@@ -62,7 +62,7 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
     """
     cos, sin = turn.unbind(-2)
     pairs = wide(x).view(*x.shape[:-1], -1, 2)
-    if x.device.type == "cpu":  # one pass in place of seven, with the same bits
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # one pass in place of seven, with the same bits
         turned = torch.view_as_complex(pairs.contiguous()) * torch.complex(cos, sin)
         return torch.view_as_real(turned).flatten(-2).to(x.dtype)
     a, b = pairs.unbind(-1)
