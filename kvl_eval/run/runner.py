@@ -39,6 +39,7 @@ from kvl_eval.run.server_notices import omitted_fields, server_notices
 from kvl_eval.run.session import Session, Stop, drive
 from kvl_eval.run.signals import SignalHandling, on_signals
 from kvl_eval.run.stored_config import config_files
+from kvl_eval.run.warm_plan import closed_on_error
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.result_rows import decisive_rows
 from kvl_eval.scoring.run_reader import RunReader
@@ -92,9 +93,10 @@ def start_run(
     Raises: UsageError `output.unusable`, StorageError, EndpointError for an unusable judge or server, and what the
     backend raises when it cannot work at all.
     """
-    check_judge(plan.config, (task.task for task in plan.tasks))
-    if isinstance(backend, Probing):
-        run_async(backend.probe([task.config.generation for task in plan.tasks]))
+    with closed_on_error(backend):
+        check_judge(plan.config, (task.task for task in plan.tasks))
+        if isinstance(backend, Probing):
+            run_async(backend.probe([task.config.generation for task in plan.tasks]))
     created = datetime.now().astimezone()
     names = [task.name for task in plan.tasks]
     before, folder = ResultsFolder.of(plan.config.output_dir), None
