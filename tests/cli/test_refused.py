@@ -15,6 +15,8 @@ from kvl_eval.store.results_folder import ResultsFolder
 from tests.cli.conftest import Kvl
 from tests.faults.stub_server import Stub, chat, in_turn, serving
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "http://127.0.0.1:9/v1"
 TASK = ("--task", "mathvista", "--split", "mini", "--limit", "1")
 

@@ -92,6 +92,7 @@ def test_torch_takes_a_region_whole(made: Region[..., Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("made", REGIONS, ids=name)
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled")  # said once in a process
 def test_torch_makes_as_many_kernels_of_a_region_as_it_says(
     made: Region[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
