@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +41,8 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     """Plan, show the plan, and carry it out unless --dry-run."""
     from kvl_eval.run.large_data import bring_large, not_here
     from kvl_eval.run.plan import plan_run
-    from kvl_eval.run.progress import Silent, make_progress
-    from kvl_eval.run.runner import complete_run, resume_run, start_run
+    from kvl_eval.run.progress import make_progress
+    from kvl_eval.run.runner import continue_run, start_run
     from kvl_eval.run.same_run import has_alike, same_runs
     from kvl_eval.run.warm_plan import plan_warm
     from kvl_eval.scoring.run_reader import RunReader
@@ -72,12 +72,9 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     run, rerun = _to_continue(same), _rerun(flags.text("rerun"))
     if run is None:
         outcome = start_run(plan, backend, progress, handle_signals=True)
-    elif run.status == "finished" and rerun is None:
-        outcome = complete_run(RunReader.open(run.path), config, Silent() if config.judge is None else progress)
     else:
-        changes = {option.name: getattr(config, option.name) for option in fields(config)}
         reader = RunReader.open(run.path)
-        outcome = resume_run(reader, lambda _: backend, progress, changes=changes, rerun=rerun, handle_signals=True)
+        outcome = continue_run(reader, config, backend, progress, rerun=rerun, handle_signals=True)
     return show(outcome, as_json)
 
 
@@ -88,7 +85,9 @@ def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
             holder = read_lock(Path(run.path))
             by = "" if holder is None or holder.pid is None else f" (pid {holder.pid})"
             terminal.note(f"the same run is in progress in {run.path}{by}")
-    free = [run for run in same if run.status in ("planned", "interrupted", "finished")]
+    from kvl_eval.run.same_run import free_runs
+
+    free = free_runs(same)
     if not free:
         return None
     newest = free[0]

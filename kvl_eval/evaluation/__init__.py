@@ -9,7 +9,6 @@ from typing import Unpack
 
 from kvl_eval.backends.base import Backend
 from kvl_eval.evaluation.notebook import chosen_progress
-from kvl_eval.evaluation.stored_runs import complete_or_continue, has_runs_of, to_continue
 from kvl_eval.families import ChosenFamily, FamilyRule
 from kvl_eval.model.registry import stored_family
 from kvl_eval.options import OPTIONS, RunOptions
@@ -19,7 +18,8 @@ from kvl_eval.run.large_data import bring_large
 from kvl_eval.run.options import Options
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.progress import Progress
-from kvl_eval.run.runner import MakeBackend, RunOutcome, start_run
+from kvl_eval.run.runner import MakeBackend, RunOutcome, continue_run, start_run
+from kvl_eval.run.same_run import free_runs, has_alike, same_runs
 from kvl_eval.run.warm_plan import plan_warm
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.tasks import TASKS, select
@@ -105,12 +105,12 @@ def _tasks(tasks: str | Task | Sequence[str | Task], bundled: bool) -> list[Task
 
 
 def _outcome(config: RunConfig, own: Sequence[Task], backend: Backend, progress: Progress, resume: bool) -> RunOutcome:
-    seen = resume and has_runs_of(config)
-    plan = (plan_run if seen else plan_warm)(config, backend, own)
-    stored = to_continue(plan) if seen else None
-    if stored is None:
+    plan = (plan_run if resume and has_alike(config, backend.name) else plan_warm)(config, backend, own)
+    free = free_runs(same_runs(plan)) if resume else []
+    if not free:
         return start_run(plan, backend, progress, handle_signals="interrupts")
-    return complete_or_continue(RunReader.open(stored.path, own), config, backend, progress)
+    run = RunReader.open(free[0].path, own)
+    return continue_run(run, config, backend, progress, handle_signals="interrupts")
 
 
 def _option_lines() -> str:

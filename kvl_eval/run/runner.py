@@ -14,7 +14,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -272,6 +272,22 @@ def _logged(folder: RunFolder) -> Iterator[None]:
                 error.add_note(f"kvl-eval: traceback in {folder.path / 'log.txt'}")
             folder.save_status("interrupted")
         raise
+
+
+def continue_run(
+    run: RunReader,
+    config: RunConfig,
+    backend: Backend,
+    progress: Progress,
+    *,
+    rerun: str | Iterable[str] | None = None,
+    handle_signals: SignalHandling = False,
+) -> RunOutcome:
+    """A stored run of the plan of this configuration: at once if it is complete, else with what it lacks."""
+    if run.folder.status == "finished" and rerun is None:
+        return complete_run(run, config, Silent() if config.judge is None else progress)
+    changes = {option.name: getattr(config, option.name) for option in fields(config)}
+    return resume_run(run, lambda _: backend, progress, changes=changes, rerun=rerun, handle_signals=handle_signals)
 
 
 def complete_run(run: RunReader, config: RunConfig, progress: Progress) -> RunOutcome:

@@ -33,6 +33,11 @@ def same_runs(plan: Plan) -> list[RunEntry]:
     return [run for run in reversed(fitting) if _is_same(RunFolder.open(run.path).manifest, plan)]
 
 
+def free_runs(runs: Sequence[RunEntry]) -> list[RunEntry]:
+    """Those that can be continued, or are complete already: no other process works on them."""
+    return [run for run in runs if run.status in ("planned", "interrupted", "finished")]
+
+
 def _is_same(manifest: Manifest, plan: Plan) -> bool:
     return manifest.selection == plan.selection and _has_lines(manifest, plan)
 
