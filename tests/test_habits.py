@@ -8,7 +8,7 @@ import click
 import pytest
 
 from kvl_eval.cli.flags import CONTEXT
-from kvl_eval.cli.habits import HABITS, Explained, Mapped
+from kvl_eval.cli.habits import HABITS, Explained, Mapped, pairs
 from kvl_eval.cli.main import cli, main
 from kvl_eval.cli.translation import translate
 from kvl_eval.errors import ConfigError, UsageError
@@ -147,6 +147,7 @@ def test_an_option_without_effect_is_noted(typed: str, words: str, notes: list[s
 
 
 EXPLAINED = [
+    ("--retry-on-error 3", "asked again by the next command", "--rerun failed"),
     ("--num_fewshot 5", "all tasks are zero-shot, as their authors evaluate them", "omit --num_fewshot"),
     ("--fewshot_as_multiturn", "zero-shot", "omit"),
     ("--check_integrity", "", "kvl-eval verify RUN"),
@@ -176,6 +177,11 @@ EXPLAINED = [
     ("--hf_hub_log_args x=y", "", "kvl-eval export RUN -f parquet"),
     ("--trackio_args x=y", "", "kvl-eval export RUN -f parquet"),
 ]
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 100_000, "{\udcff}", "{]", "{}"], ids=["deep", "bytes", "broken", "empty"])
+def test_arguments_that_are_no_json_object_are_no_pairs(text: str) -> None:
+    assert pairs(text) == []
 
 
 @pytest.mark.parametrize(("typed", "why", "fix"), EXPLAINED, ids=[row[0] for row in EXPLAINED])

@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kvl_eval.errors import UsageError
+from kvl_eval.decode import read_json
+from kvl_eval.errors import DecodeError, UsageError
 
 LM_EVAL, LMMS, INSPECT, VLMEVALKIT, EVALSCOPE = "lm-eval", "lmms-eval", "inspect", "VLMEvalKit", "evalscope"
 BOTH = f"{LM_EVAL}, {LMMS}"
@@ -116,10 +117,11 @@ def pairs(text: str) -> list[tuple[str, str]]:
     """`k=v,k=v`, or a JSON object, as pairs of texts; parts without `=` are left out."""
     if text.lstrip().startswith("{"):
         try:
-            content = json.loads(text)
-        except ValueError:
+            content = read_json(text.encode("utf-8", "surrogateescape"))
+        except DecodeError:
             content = {}
-        return [(str(key), value if isinstance(value, str) else json.dumps(value)) for key, value in content.items()]
+        members = content.items() if isinstance(content, dict) else ()
+        return [(str(key), value if isinstance(value, str) else json.dumps(value)) for key, value in members]
     pairs = [part.partition("=") for part in text.split(",")]
     return [(key.strip().replace("-", "_"), value.strip()) for key, equals, value in pairs if equals]
 
@@ -245,6 +247,13 @@ def _sample_ids(typed: Typed) -> tuple[Sequence[str], str]:
     return ("--sample-ids", typed.value), ""
 
 
+def _retried(typed: Typed) -> tuple[Sequence[str], str]:
+    if typed.value.isdecimal():
+        why = "a failed sample is asked again by the next command, and a failed request by itself"
+        raise typed.refused(why, "kvl-eval resume latest --rerun failed, or -a max_retries=N")
+    return ("--rerun", typed.value), ""
+
+
 def _verbosity(typed: Typed) -> tuple[Sequence[str], str]:
     level = typed.value.upper()
     words = {"DEBUG": ("-vv",), "TRACE": ("-vv",), "WARNING": ("-q",), "WARN": ("-q",), "ERROR": ("-q",)}
@@ -322,7 +331,7 @@ HABITS = (
     Habit(("--max-tokens", "--max-gen-toks"), f"{INSPECT}, {LM_EVAL}", Mapped("--max-new-tokens")),
     Habit(("--system-message", "--system-instruction"), f"{INSPECT}, {LM_EVAL}", Mapped("--system-prompt")),
     Habit(("--reasoning-tokens", "--max-thinking-tokens"), INSPECT, Mapped("--think-budget")),
-    Habit(("--retry-on-error",), INSPECT, Mapped("--rerun")),
+    Habit(("--retry-on-error",), INSPECT, Rewritten(_retried)),
     Habit(("--run-config",), INSPECT, Mapped("--config")),
     Habit(("--nframe", "--max-frames"), VLMEVALKIT, Mapped("--frames")),
     Habit(("--verbosity", "--log-level"), f"{LM_EVAL}, {INSPECT}", Rewritten(_verbosity)),
