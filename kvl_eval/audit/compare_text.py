@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kvl_eval.audit.compare import ComparedSetting, RunComparison, TaskComparison
-from kvl_eval.audit.paired import ChangedSample, PairCounts, PairedScores, SideScore
 from kvl_eval.decode import Json
+from kvl_eval.paired import ChangedSample, PairCounts, PairedScores, SideScore
 from kvl_eval.reports.numbers import plain
 
 SHOWN = 20  # changed samples in each direction
