@@ -76,7 +76,7 @@ class Gap:
         """About how many samples would show a difference of this size four times in five; None where it is 0."""
         if not self.difference or not self.changed:
             return None
-        return math.ceil(POWER * self.changed / self.difference**2)
+        return samples_needed(self.changed, self.difference)
 
     @property
     def detectable(self) -> float:
@@ -181,6 +181,11 @@ class Evidence:
     published: PublishedPair | None = None
     pays: Pays | None = None
     demo: bool = False
+
+
+def samples_needed(changed: float, difference: float) -> int:
+    """About how many samples would show a difference four times in five, `changed` being the share that differs."""
+    return math.ceil(POWER * changed / difference**2)
 
 
 def signed(value: float, points: bool = False) -> str:
@@ -318,3 +323,26 @@ def _capital(text: str) -> str:
 
 def _uncapital(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def leader_sentence(leader: str, score: str, others: Sequence[tuple[str, Gap]]) -> Sentence:
+    """Who leads on one task, and whether that is shown against the next ones.
+
+    Args:
+        score:  of the leader, as printed.
+        others: (name, how the leader differs from it) of the next models, the best first.
+    """
+    signs = decisions([gap for _, gap in others])
+    parts = [
+        f"{'better than' if sign == 'up' else 'not shown to differ from'} {name} ({gap.printed} {gap.interval})"
+        for (name, gap), sign in zip(others, signs, strict=True)
+    ]
+    rest = f"; it is {' and '.join(parts)}" if parts else ""
+    bold = (leader, *(name for name, _ in others))
+    return Sentence(f"{leader} leads these runs at {score}{rest}.", "", "same", bold)
+
+
+def nearest_undecided(pair: ModelPair) -> Gap | None:
+    """The undecided task that the fewest further samples would decide; None where there is none."""
+    open_ = [gap for gap, sign in zip(pair.gaps, pair.decided, strict=True) if sign == "same" and gap.needed]
+    return min(open_, key=lambda gap: (gap.needed or 0) / gap.n, default=None)

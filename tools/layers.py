@@ -92,7 +92,8 @@ LAYERS = (
     ),
     Layer("scorers", "one metric each, pure", ("thinking",)),
     Layer("verdicts", "what a comparison says, in sentences", ("scorers",)),
-    Layer("paired", "two sets of scores of the same questions, side by side", ("scorers", "store")),
+    Layer("paired", "two sets of scores of the same questions, side by side", ("scorers", "store", "verdicts")),
+    Layer("flip_causes", "why two replies to one question were scored differently", ("store",)),
     Layer(
         "tasks",
         "`base` (the `Task` record), one benchmark a module, the `TASKS` list",
@@ -149,7 +150,7 @@ LAYERS = (
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired"),
+            *("verdicts", "paired", "flip_causes"),
         ),
     ),
     Layer(

@@ -76,7 +76,7 @@ class ChartPoint:
 
     Attributes:
         interval: drawn as a whisker; None where none is known.
-        css:      the series: `s1` to `s6`, `pub`, `plain`.
+        css:      the series: `s1` to `s6`, `rest`, `pub`.
         label:    what it is, in words, with its numbers.
         faint:    whether the interval is not the value's own.
     """
