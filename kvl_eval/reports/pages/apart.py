@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from kvl_eval.reports import numbers
+from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.board import Board, OurScore, column_label
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
 from kvl_eval.reports.pages.series import Series
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of
 from kvl_eval.reports.runs import main_rows, setting_of
-from kvl_eval.reports.links import filtered_address
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.verdicts import samples_needed
 

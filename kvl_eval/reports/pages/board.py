@@ -211,9 +211,7 @@ def _score(column: BoardColumn, result: SeriesResult) -> OurScore | None:
     )
 
 
-def _column_scores(
-    column: BoardColumn, scores: Sequence[OurScore | None], book: ScoreBook
-) -> list[OurScore | None]:
+def _column_scores(column: BoardColumn, scores: Sequence[OurScore | None], book: ScoreBook) -> list[OurScore | None]:
     """The scores of one column with the best one marked, and those that a paired test does not set apart from it."""
     ranked = [score for score in scores if score is not None and score.ranked]
     if not ranked:

@@ -16,7 +16,9 @@ def chart_data(context: Context) -> dict[str, dict[str, Json]]:
     pairs: list[Json] = []
     if pair is not None:
         signs = pair.decided
-        pairs = [{"a": pair.a, "b": pair.b, "tasks": [_gap(gap, sign) for gap, sign in zip(pair.gaps, signs, strict=True)]}]
+        pairs = [
+            {"a": pair.a, "b": pair.b, "tasks": [_gap(gap, sign) for gap, sign in zip(pair.gaps, signs, strict=True)]}
+        ]
     return {
         "board.json": _board(context.board),
         "sweeps.json": {"sweeps": [_sweep(sweep) for sweep in context.sweeps]},

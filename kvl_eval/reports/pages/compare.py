@@ -303,9 +303,7 @@ def _left_out(context: Context, task: _Compared) -> str:
     return f"{task.column.label}: {', '.join(texts)}" if texts else ""
 
 
-def _causes(
-    context: Context, compared: Sequence[_Compared], signs: Sequence[Sign], with_all: bool
-) -> list[CauseTable]:
+def _causes(context: Context, compared: Sequence[_Compared], signs: Sequence[Sign], with_all: bool) -> list[CauseTable]:
     """The tables of causes; that of the task with the largest decided difference comes first, with its flips.
 
     Tables of all other tasks only `with_all`.

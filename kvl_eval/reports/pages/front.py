@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.apart import Card, cards_of
-from kvl_eval.reports.pages.board import Board, BoardColumn, OurScore, BoardScore
+from kvl_eval.reports.pages.board import Board, BoardColumn, BoardScore, OurScore
 from kvl_eval.reports.pages.charts import ChartPoint, Plot, Scale
 from kvl_eval.reports.pages.context import Context
 from kvl_eval.reports.pages.line_columns import LineColumn, line_columns
@@ -183,5 +183,3 @@ def _standing(ours: Sequence[OurScore], published: Sequence[BoardScore]) -> str:
     if not published:
         return text
     return f"{text}: above {sum(cell.value < leader.value for cell in published)} of {len(published)} published"
-
-

@@ -45,7 +45,6 @@ class ScoreBook:
             self._lines[place] = grouped
         return self._lines[place].get((row.budget, row.policy), {})
 
-
     def pair(self, a: SeriesResult, b: SeriesResult) -> PairedLines:
         """How `b` differs from `a` on what both have scored, with an interval: slow, and done once."""
         place = (_place(a), _place(b))

@@ -89,7 +89,9 @@ def page_views(
     context: Context, settings: Iterable[PairSettings] = (), include_demo: bool = False
 ) -> dict[str, PageView]:
     """{file: what it shows} of every page of this report."""
-    views = {"index.html": PageView(template="index.html.j2", title=context.title, kind="index", page=front_page(context))}
+    views = {
+        "index.html": PageView(template="index.html.j2", title=context.title, kind="index", page=front_page(context))
+    }
     for task in dict.fromkeys(row.task for model in context.series for row in model.run.rows):
         page = task_page(context, task)
         views[task_file(task)] = PageView(template="task.html.j2", title=page.title, kind="task", page=page)

@@ -54,9 +54,7 @@ def column_of(results: Sequence[NamedResult]) -> BoardColumn:
     """How scores of these results are printed, and which published ones belong to them."""
     row = results[0].row
     points = all(numbers.in_points(named.row) for named in results)
-    return BoardColumn(
-        task=row.task, split=row.split, label=column_label(row), points=points, page=task_file(row.task)
-    )
+    return BoardColumn(task=row.task, split=row.split, label=column_label(row), points=points, page=task_file(row.task))
 
 
 def dot_plot(column: BoardColumn, results: Sequence[NamedResult], n: int) -> DotPlot:

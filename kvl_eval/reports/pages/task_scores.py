@@ -105,7 +105,9 @@ def _row(
         link=filtered_address(task=results[0].row.task, category=f"{field}: {label}"),
         n=n,
         few=n < FEW,
-        scores=tuple(("·", False) if part is None else (numbers.percent(part.score), part.score == top) for part in parts),
+        scores=tuple(
+            ("·", False) if part is None else (numbers.percent(part.score), part.score == top) for part in parts
+        ),
         drawn=charts.rows_chart(plot, points, words, apart=APART),
     )
 

@@ -100,7 +100,12 @@ def _rows(code: WarningCode, warnings: Sequence[ResultWarning]) -> list[WarningR
         flags.setdefault(flag, []).append(warning)
     kind, means = KINDS[code]
     return [
-        _row(code, (kind, meaning(flag) if flag else means), members, filtered_address(flag=meaning(flag)) if flag else "")
+        _row(
+            code,
+            (kind, meaning(flag) if flag else means),
+            members,
+            filtered_address(flag=meaning(flag)) if flag else "",
+        )
         for flag, members in flags.items()
     ]
 

@@ -19,7 +19,18 @@ from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.pages.warning_table import KINDS, named_warnings, warning_table
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.reports.warnings import CODES, warnings_of
-from tests.reports.page_reports import RIGHT, SCORES, WRONG, PageText, board_run, context, section, task_row, three_runs, write
+from tests.reports.page_reports import (
+    RIGHT,
+    SCORES,
+    WRONG,
+    PageText,
+    board_run,
+    context,
+    section,
+    task_row,
+    three_runs,
+    write,
+)
 from tests.reports.report_folders import make_run
 
 

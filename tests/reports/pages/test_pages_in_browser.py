@@ -35,7 +35,10 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     part = {"n": 208, "score": 0.6, "ci95": [0.53, 0.67]}
     fields = {f"field {n}": {f"a value of the field {m}": part for m in range(5)} for n in range(9)}
-    rows = [task_row("mathvista", 0.68, n=30, categories=fields), *(task_row(t, s) for t, s in SCORES.items() if t != "mathvista")]
+    rows = [
+        task_row("mathvista", 0.68, n=30, categories=fields),
+        *(task_row(t, s) for t, s in SCORES.items() if t != "mathvista"),
+    ]
     other = ("wrong", "correct", "no_answer", "correct", "partial")
     runs = [
         make_run(folder, name="20261127-100000_x", model="my-vlm-7b-preview", n=30, rows=rows, family="other"),
@@ -43,7 +46,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_run(folder, name="run-f", model="odd", n=30, failed=3, missing=2, verdicts=other, family="other"),
         sweep_run(folder, "run-d", "sweeper", SWEEP),
         make_run(folder, name="run-e", model="my-vlm", rows=[task_row("mathvista", 0.34, blind=True)], family="other"),
-        make_run(folder, name="run-g", model="part", rows=[task_row("mmmu", 0.5, partial="300 samples")], family="other"),
+        make_run(
+            folder, name="run-g", model="part", rows=[task_row("mmmu", 0.5, partial="300 samples")], family="other"
+        ),
     ]
     return write(folder / "out", *runs, settings=(PairSettings(a=0, b=5, settings=("seed 1 → 2",)),))
 

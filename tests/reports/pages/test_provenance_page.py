@@ -17,8 +17,6 @@ from tests.reports.report_folders import make_run
 SHA = "3f9a" * 15 + "71c0"
 
 
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("provenance")

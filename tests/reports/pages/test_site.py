@@ -52,7 +52,11 @@ def test_report_a5_every_link_leads_to_a_file_and_an_id(out: Path) -> None:
     ids = {path.name: _ids(path) for path in pages(out)}
     for path in (path for path in pages(out) if path.name != "samples.html"):
         page = PageText(path)
-        for link in [*page.attributes("a", "href"), *page.attributes("link", "href"), *page.attributes("script", "src")]:
+        for link in [
+            *page.attributes("a", "href"),
+            *page.attributes("link", "href"),
+            *page.attributes("script", "src"),
+        ]:
             file, _, place = link.partition("#")
             if (file or path.name) == "samples.html":  # written with the sample browser
                 continue

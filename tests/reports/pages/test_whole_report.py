@@ -29,7 +29,14 @@ def test_a_report_of_real_runs_has_all_its_pages(pair: tuple[Path, list[Path]], 
     written = write_form(runs, tmp_path / "out", ReportForm(images=False), pair_settings(runs))
     assert [path.name for path in written] == ["report.md", "index.html"]
     names = {path.name for path in (tmp_path / "out").glob("*.html")}
-    assert {"compare.html", "index.html", "samples.html", "published.html", "provenance.html", "task-mmmu.html"} <= names
+    assert {
+        "compare.html",
+        "index.html",
+        "samples.html",
+        "published.html",
+        "provenance.html",
+        "task-mmmu.html",
+    } <= names
     menu = PageText(tmp_path / "out" / "index.html").attributes("a", "href")
     assert "samples.html" in menu
     assert (tmp_path / "out" / "data" / "index.js").is_file()
