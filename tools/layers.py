@@ -91,6 +91,9 @@ LAYERS = (
         "`archives`: large files downloaded and unpacked",
     ),
     Layer("scorers", "one metric each, pure", ("thinking",)),
+    Layer("verdicts", "what a comparison says, in sentences", ("scorers",)),
+    Layer("paired", "two sets of scores of the same questions, side by side", ("scorers", "store", "verdicts")),
+    Layer("flip_causes", "why two replies to one question were scored differently", ("store",)),
     Layer(
         "tasks",
         "`base` (the `Task` record), one benchmark a module, the `TASKS` list",
@@ -145,12 +148,15 @@ LAYERS = (
     Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
-        ("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
+        (
+            *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
+            *("verdicts", "paired", "flip_causes"),
+        ),
     ),
     Layer(
         "audit",
         "`verify` (prove a run whole), `compare`, `merge`",
-        ("run", "reports", "scorers", "scoring", "store", "tasks"),
+        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
     ),
     Layer(
         "exports",

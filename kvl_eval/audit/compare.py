@@ -13,9 +13,9 @@ from itertools import product
 from typing import NamedTuple
 
 from kvl_eval.audit.flag_differences import FlagDifference, flag_differences, flags_of
-from kvl_eval.audit.paired import LinesBySample, PairedLines, SampleKey, paired
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import UsageError, unknown
+from kvl_eval.paired import LinesBySample, PairedLines, SampleKey, paired
 from kvl_eval.printable import policy_name
 from kvl_eval.run.fingerprint import differences
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kvl_eval.audit.compare import ComparedSetting, RunComparison, TaskComparison
-from kvl_eval.audit.paired import ChangedSample, PairCounts, PairedScores, SideScore
 from kvl_eval.decode import Json
+from kvl_eval.paired import ChangedSample, PairCounts, PairedScores, SideScore, gap_of
 from kvl_eval.reports.numbers import plain
+from kvl_eval.verdicts import ModelPair, p_text, pair_sentence
 
 SHOWN = 20  # changed samples in each direction
 
@@ -20,8 +21,18 @@ def as_text(comparison: RunComparison) -> str:
     lines += _block("circumstances", comparison.circumstances)
     for task in comparison.comparisons:
         lines += ["", *_task(task)]
+    lines += _verdict(comparison)
     paths = dict.fromkeys(run.path for run in runs)
     return "\n".join([*lines, "", f"to see each sample: kvl-eval report {' '.join(map(plain, paths))}"])
+
+
+def _verdict(comparison: RunComparison) -> list[str]:
+    """What the differences say together; nothing where there are none."""
+    models = tuple(plain(run.model or run.run) for run in (comparison.a, comparison.b))
+    a, b = models if models[0] != models[1] else ("A", "B")
+    scores = [(plain(task.title), task.pairs.scores) for task in comparison.comparisons]
+    gaps = tuple(gap_of(found, title) for title, found in scores if found is not None)
+    return ["", f"verdict: {pair_sentence(ModelPair(a=a, b=b, gaps=gaps)).text}"] if gaps else []
 
 
 def _block(title: str, lines: Iterable[str]) -> list[str]:
@@ -48,7 +59,7 @@ def _task(task: TaskComparison) -> list[str]:
 def _scores(scores: PairedScores, counts: PairCounts) -> list[str]:
     found = scores.difference
     low, high = (_points(bound) for bound in found.ci95)
-    test = "" if found.p_value is None else f", exact McNemar p = {found.p_value:.4f}"
+    test = "" if found.p_value is None else f", exact McNemar {p_text(found.p_value)}"
     return [
         f"  score               {100 * scores.score_a:.1f} → {100 * scores.score_b:.1f}",
         f"  difference B - A    {_points(found.mean)} [{low}, {high}] ({found.method}){test}",

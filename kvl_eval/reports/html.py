@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,7 +24,7 @@ from kvl_eval.reports.comparison import Comparison, comparison_page
 from kvl_eval.reports.curves import spoken
 from kvl_eval.reports.flagged import FlaggedAnswers, flagged
 from kvl_eval.reports.leaderboard import leaderboard
-from kvl_eval.reports.links import sample_address
+from kvl_eval.reports.links import sample_address, task_file
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.origins import ShardText, differences, flatten, shards
 from kvl_eval.reports.pictures import DataSetPictures
@@ -190,17 +188,6 @@ def result_texts(row: ResultRow, demo: bool) -> ResultTexts:
 def _source(reference: PublishedRow) -> str:
     """`kimi-vl-a3b-instruct, report, Table 3`."""
     return f"{reference.system}, {TABLES.get(str(reference.table), reference.source)}"
-
-
-def task_file(task: str) -> str:
-    """File name of a task's page; names with other characters than a-z, 0-9 and - get a hash."""
-    slug = re.sub(r"[^a-z0-9-]+", "-", task.lower())[:40].strip("-")
-    exact = slug == task
-    return (
-        f"task-{slug}.html"
-        if exact
-        else f"task-{slug}-{hashlib.sha256(task.encode(errors='replace')).hexdigest()[:8]}.html"
-    )
 
 
 def _pages(runs: Sequence[ReportRun], with_comparison: bool, with_budgets: bool) -> list[dict[str, str]]:

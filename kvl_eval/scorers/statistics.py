@@ -61,6 +61,26 @@ def newcombe(published: float, n_published: float, score: float, n: float, round
     return max(-1.0, gap - below), min(1.0, gap + above)
 
 
+def z_test(difference: float, *errors: float) -> float:
+    """Two-sided p value of a difference of values with these independent standard errors.
+
+    Without any error 1 where there is no difference, else 0.
+    """
+    error = math.hypot(*errors)
+    if error == 0:
+        return 0.0 if difference else 1.0
+    return math.erfc(abs(difference) / error / math.sqrt(2))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values of one family, in the order given: at most 1, and never below the p value itself."""
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
 def bootstrap(values: Sequence[float], clusters: Clusters | None = None, n: int = 10_000, seed: int = 0) -> Interval:
     """95 % percentile interval of the mean over `n` resamples; whole clusters are drawn where `clusters` are given.
 

@@ -271,3 +271,12 @@ def test_compare_on_the_command_line(tmp_path: Path) -> None:
     refused = kvl("compare", runs[0], "--protocol", "a,b,c", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error[usage.protocol]")
+
+
+def test_the_text_ends_with_what_the_difference_says(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", dict.fromkeys(gold(), "C"))
+    b = run(tmp_path / "b", gold())
+    text = as_text(compared_runs(a, b))
+    assert "verdict: B is better than A on " in text and "(10 samples, p = 0.002)." in text
+    same = as_text(compared_runs(b, run(tmp_path / "c", gold() | {"q/0": "B"})))
+    assert "verdict: No difference shown between A and B on " in same

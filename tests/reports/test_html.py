@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.errors import StorageError, UsageError
-from kvl_eval.reports.html import task_file
+from kvl_eval.reports.links import task_file
 from kvl_eval.reports.write import write_report
 from tests.refusals import refused
 from tests.reports.report_folders import make_run, picture_shas

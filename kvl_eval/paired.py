@@ -9,9 +9,16 @@ from math import fsum
 from typing import NamedTuple
 
 from kvl_eval.decode import Json
-from kvl_eval.scorers.statistics import PairedDifference, paired_difference
+from kvl_eval.scorers.statistics import (
+    PairedDifference,
+    mcnemar_exact,
+    paired_difference,
+    stderr_clustered,
+    z_test,
+)
 from kvl_eval.store.records import ScoreLine
 from kvl_eval.types import Verdict
+from kvl_eval.verdicts import Gap
 
 SampleKey = tuple[str, int]
 """Sample id and repeat."""
@@ -68,12 +75,14 @@ class PairedScores:
     """Means of both sides and their difference B - A, in fractions.
 
     Attributes:
+        p_value:  of this comparison alone, as in `PairedTest`.
         n_lower:  pairs in which B scores less than A; `n_higher` more.
     """
 
     score_a: float
     score_b: float
     difference: PairedDifference
+    p_value: float
     n_lower: int
     n_higher: int
 
@@ -86,6 +95,26 @@ class PairedLines:
     scores: PairedScores | None
     lost: tuple[ChangedSample, ...] = ()
     gained: tuple[ChangedSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedTest:
+    """Whether two sides differ, without an interval.
+
+    Attributes:
+        n:          pairs.
+        difference: mean of B - A, a fraction.
+        p_value:    two-sided, of this comparison alone: exact McNemar for 0/1 scores without clusters, else normal
+                    from the difference and its clustered standard error.
+        changed:    share of the pairs whose scores differ.
+        is_whole:   whether both sides scored the same samples.
+    """
+
+    n: int
+    difference: float
+    p_value: float
+    changed: float
+    is_whole: bool
 
 
 class _Pair(NamedTuple):
@@ -105,8 +134,8 @@ class _Pair(NamedTuple):
 
 def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> PairedLines:
     """How B differs from A on what both have scored, without `changed` samples."""
-    shared = [_Pair(line, b[key]) for key, line in a.items() if key in b and key[0] not in changed]
-    scored = [pair for pair in shared if pair.a.score is not None and pair.b.score is not None]
+    shared = _shared(a, b, changed)
+    scored = _scored(shared)
     pairs = _by_question(scored, [*a.values(), *b.values()])
     counts = PairCounts(
         n=len(pairs),
@@ -122,18 +151,57 @@ def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> Pai
         return PairedLines(counts=counts, scores=None)
     values = [pair.values for pair in pairs]
     before, after = ([pair[side] for pair in values] for side in (0, 1))
+    clusters = [pair.cluster for pair in pairs]
     return PairedLines(
         counts=counts,
         scores=PairedScores(
             score_a=fsum(before) / len(pairs),
             score_b=fsum(after) / len(pairs),
-            difference=paired_difference(before, after, [pair.cluster for pair in pairs]),
+            difference=paired_difference(before, after, clusters),
+            p_value=_p_value(values, clusters),
             n_lower=sum(y < x for x, y in values),
             n_higher=sum(y > x for x, y in values),
         ),
         lost=tuple(_changed(pair) for pair in pairs if pair.values[0] >= 1 > pair.values[1]),
         gained=tuple(_changed(pair) for pair in pairs if pair.values[1] >= 1 > pair.values[0]),
     )
+
+
+def paired_test(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> PairedTest | None:
+    """Whether B differs from A on what both have scored, without `changed` samples; None where that is nothing.
+
+    Much faster than `paired`, as nothing is resampled.
+    """
+    scored = _scored(_shared(a, b, changed))
+    pairs = _by_question(scored, [*a.values(), *b.values()])
+    if not pairs:
+        return None
+    values = [pair.values for pair in pairs]
+    differences = [after - before for before, after in values]
+    return PairedTest(
+        n=len(pairs),
+        difference=fsum(differences) / len(pairs),
+        p_value=_p_value(values, [pair.cluster for pair in pairs]),
+        changed=sum(map(bool, differences)) / len(pairs),
+        is_whole=len(scored) == len(a) == len(b),
+    )
+
+
+def _p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+    is_alone = len(set(clusters)) == len(clusters)
+    if is_alone and all(score in (0, 1) for pair in values for score in pair):
+        return mcnemar_exact(sum(x > y for x, y in values), sum(y > x for x, y in values))
+    differences = [after - before for before, after in values]
+    error = stderr_clustered(differences, clusters)
+    return 1.0 if error is None else z_test(fsum(differences) / len(differences), error)
+
+
+def _shared(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> list[_Pair]:
+    return [_Pair(line, b[key]) for key, line in a.items() if key in b and key[0] not in changed]
+
+
+def _scored(pairs: Iterable[_Pair]) -> list[_Pair]:
+    return [pair for pair in pairs if pair.a.score is not None and pair.b.score is not None]
 
 
 def _by_question(pairs: Sequence[_Pair], lines: Iterable[ScoreLine]) -> list[_Pair]:
@@ -163,3 +231,17 @@ def _changed(pair: _Pair) -> ChangedSample:
 
 def _side_score(line: ScoreLine) -> SideScore:
     return SideScore(extracted=line.extracted, verdict=line.verdict, reason=line.reason, score=line.score)
+
+
+def gap_of(scores: PairedScores, task: str, points: bool = False) -> Gap:
+    """A paired difference as sentences name it; `task` is what they call the task."""
+    found = scores.difference
+    return Gap(
+        task=task,
+        n=found.n,
+        difference=found.mean,
+        ci95=found.ci95,
+        p_value=scores.p_value,
+        changed=(scores.n_lower + scores.n_higher) / found.n,
+        points=points,
+    )

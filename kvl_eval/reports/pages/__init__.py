@@ -1,0 +1,1 @@
+"""The pages of the report: what each shows, as data for its template."""

@@ -1,0 +1,244 @@
+"""Samples that two models were scored differently on, by what made the difference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from kvl_eval.flip_causes import CAUSES, RIGHT, FlipCause, flip_cause, reply_facts
+from kvl_eval.paired import SampleKey
+from kvl_eval.reports.links import filtered_address
+from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.pages import charts
+from kvl_eval.reports.pages.outcomes import SIGNS, outcome_of, words_of
+from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
+from kvl_eval.reports.table import short
+from kvl_eval.scorers.statistics import Z95, stderr_clustered
+from kvl_eval.store.records import PlanEntry, Record, ScoreLine
+from kvl_eval.verdicts import signed
+
+SHOWN = 20  # flips of one cause on the page
+LONGEST = 1200  # characters of a reply on the page
+READER = "reader"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+CAUSE_WORDS: dict[FlipCause, tuple[str, str]] = {
+    "truncated": ("Truncation", "one reply ended at its token limit"),
+    "unclosed": ("Unclosed thought", "the thought of one reply never ended"),
+    "no_answer": ("No answer found", "one reply has no extracted answer"),
+    "extraction": ("Extraction", "the same reply, or the same answer, was read differently"),
+    "content": ("Content", "both have an extracted answer; perception, reasoning or knowledge differ"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipSide:
+    """One model's reply to a flipped sample."""
+
+    result: SeriesResult
+    css: str
+    sign: str
+    words: str
+    text: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A sample that one of two models alone got right; `image` is the file name of its small copy."""
+
+    sample_id: str
+    link: str
+    question: str
+    gold: str
+    sides: tuple[FlipSide, FlipSide]
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseLine:
+    """One cause: flips that A or B alone got right, and the points it makes, B minus A."""
+
+    cause: FlipCause
+    name: str
+    what: str
+    only_a: int
+    only_b: int
+    changed: int
+    points: float
+    net: str
+    drawn: Markup
+    flips: tuple[Flip, ...]
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseTable:
+    """All causes of one task of one pair.
+
+    Attributes:
+        flips: samples that one of the two alone got right.
+        words: what content leaves of the difference.
+    """
+
+    label: str
+    flips: int
+    words: str
+    lines: tuple[CauseLine, ...]
+
+
+class _Change(NamedTuple):
+    """A sample whose scores differ: by how much (B minus A), and why."""
+
+    key: SampleKey
+    size: float
+    cause: FlipCause
+
+    def won_by(self, a: float, b: float) -> str:
+        """`a` or `b` where one side alone is right, else nothing."""
+        return "" if (a >= RIGHT) == (b >= RIGHT) else "a" if a >= RIGHT else "b"
+
+
+class _FlipReplies(NamedTuple):
+    result: SeriesResult
+    lines: Mapping[SampleKey, ScoreLine]
+    reader: Mapping[SampleKey, ScoreLine]
+    records: Mapping[SampleKey, Record]
+
+
+def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, with_flips: bool) -> CauseTable | None:
+    """Why B differs from A on a task called `label`; None where nothing is scored in both.
+
+    `with_flips` lists the flips themselves, at most `SHOWN` of each cause.
+    """
+    changed = book.changed(a, b)
+    lines = book.lines(a.series.run, a.row), book.lines(b.series.run, b.row)
+    scores = {
+        key: (float(line.score), float(other.score))
+        for key, line in lines[0].items()
+        if key[0] not in changed and (other := lines[1].get(key)) is not None
+        if line.score is not None and other.score is not None
+    }
+    if not scores:
+        return None
+    moved = [key for key, (before, after) in scores.items() if before != after]
+    left, right = (_side(result, moved, book) for result in (a, b))
+    changes = [
+        _Change(key, scores[key][1] - scores[key][0], _cause(left, right, key, scores[key]))
+        for key in moved
+        if key in left.records and key in right.records
+    ]
+    questions = {entry.sample_id: entry for entry in b.series.run.folder.plan(b.row.task)} if with_flips else {}
+    most = max((sum(change.cause == cause for change in changes) for cause in CAUSES), default=1)
+    members = {cause: [change for change in changes if change.cause == cause] for cause in CAUSES}
+    rows = tuple(
+        _line(cause, group, scores, (left, right), questions, most) for cause, group in members.items() if group
+    )
+    return CauseTable(
+        label=label,
+        flips=sum(line.only_a + line.only_b for line in rows),
+        words=_content_words(scores, changes, [lines[0][key].cluster for key in scores]),
+        lines=rows,
+    )
+
+
+def _side(result: SeriesResult, keys: Sequence[SampleKey], book: ScoreBook) -> _FlipReplies:
+    run, row = result.series.run, result.row
+    reader = {
+        (line.sample_id, line.repeat): line
+        for line in run.folder.scores(row.task, READER)
+        if (line.budget, line.policy) == (row.budget, row.policy)
+    }
+    return _FlipReplies(result, book.lines(run, row), reader, book.records(result, keys))
+
+
+def _cause(left: _FlipReplies, right: _FlipReplies, key: SampleKey, scores: tuple[float, float]) -> FlipCause:
+    sides = [reply_facts(side.records[key], side.lines[key], side.reader.get(key)) for side in (left, right)]
+    losing, winning = sides if scores[0] < scores[1] else reversed(sides)
+    return flip_cause(losing, winning)
+
+
+def _line(
+    cause: FlipCause,
+    changes: Sequence[_Change],
+    scores: Mapping[SampleKey, tuple[float, float]],
+    sides: tuple[_FlipReplies, _FlipReplies],
+    questions: Mapping[str, PlanEntry],
+    most: int,
+) -> CauseLine:
+    won = [change.won_by(*scores[change.key]) for change in changes]
+    points = sum(change.size for change in changes) / len(scores)
+    name, what = CAUSE_WORDS[cause]
+    names = [side.result.series.name for side in sides]
+    only_a, only_b = won.count("a"), won.count("b")
+    words = f"{name}: only {names[0]} right {only_a}, only {names[1]} right {only_b}"
+    flips = [change for change, winner in zip(changes, won, strict=True) if winner] if questions else []
+    return CauseLine(
+        cause=cause,
+        name=name,
+        what=what,
+        only_a=only_a,
+        only_b=only_b,
+        changed=len(changes),
+        points=100 * points,
+        net=signed(points),
+        drawn=charts.two_sided(only_a, only_b, most, words),
+        flips=tuple(_flip(change.key, sides, questions) for change in flips[:SHOWN]),
+        link=filtered_address(task=sides[0].result.row.task, differ=1, cause=cause),
+    )
+
+
+def _flip(key: SampleKey, sides: tuple[_FlipReplies, _FlipReplies], questions: Mapping[str, PlanEntry]) -> Flip:
+    entry, row = questions.get(key[0]), sides[1].result.row
+    gold = () if entry is None else entry.sample.gold
+    return Flip(
+        sample_id=plain(key[0]),
+        link=filtered_address(task=row.task, id=key[0], run=sides[1].result.series.number),
+        question="" if entry is None else _cut(entry.sample.question),
+        gold=short(" | ".join(map(str, gold)), 120),
+        sides=(_flip_side(sides[0], key), _flip_side(sides[1], key)),
+        image=_image_name(sides[1].records[key]),
+    )
+
+
+def _flip_side(side: _FlipReplies, key: SampleKey) -> FlipSide:
+    record, line = side.records[key], side.lines[key]
+    outcome = outcome_of(record, line)
+    method = f" ({plain(line.extract_method)})" if line.extract_method else ""
+    note = f"extracted {short(line.extracted, 80)}{method}" if line.extract_ok else plain(line.reason or "")
+    return FlipSide(
+        result=side.result,
+        css=outcome,
+        sign=SIGNS[outcome],
+        words=words_of(outcome),
+        text=_cut(record.answer) or "empty reply",
+        note=note,
+    )
+
+
+def _cut(text: str) -> str:
+    return plain(text if len(text) <= LONGEST else f"{text[:LONGEST]}…", keep="\n\t")
+
+
+def _content_words(
+    scores: Mapping[SampleKey, tuple[float, float]], changes: Sequence[_Change], clusters: Sequence[str | None]
+) -> str:
+    """How much of the difference is content, with a 95 % interval of its own."""
+    content = {change.key: change.size for change in changes if change.cause == "content"}
+    total = sum(change.size for change in changes) / len(scores)
+    rest = sum(content.values()) / len(scores)
+    half = Z95 * (stderr_clustered([content.get(key, 0.0) for key in scores], clusters) or 0.0)
+    return (
+        f"Of the {signed(total)} points, {signed(total - rest)} come from truncation, unclosed thoughts, missing "
+        f"answers and extraction; what is left to content is {signed(rest)} "
+        f"[{signed(rest - half)}, {signed(rest + half)}]."
+    )
+
+
+def _image_name(record: Record) -> str:
+    """File name of the small copy of the first image; empty where there is none."""
+    shas = [medium.sha256 for medium in record.media if medium.kind == "image" and SHA256.fullmatch(medium.sha256)]
+    return f"{shas[0]}.webp" if shas else ""
