@@ -12,6 +12,7 @@ AnswerOutcome = Literal[
 OUTCOMES: tuple[AnswerOutcome, ...] = get_args(AnswerOutcome)
 """In the order in which the first that applies is taken."""
 
+LONGEST = 100_000  # characters of an answer; of a longer one no protocol reads anything
 TRUNCATED: tuple[FinishReason, ...] = ("length", "budget")
 SETTLED: tuple[Verdict, ...] = ("not_scored", "correct", "partial")
 
@@ -29,4 +30,4 @@ def answer_outcome(verdict: Verdict, finish_reason: FinishReason, answer: str) -
         return "truncated"
     from kvl_eval.scorers.answers.refusal import refused
 
-    return "refused" if refused(answer) else verdict
+    return "refused" if len(answer) <= LONGEST and refused(answer) else verdict

@@ -22,7 +22,7 @@ class BusyTimes:
     _lengths: dict[str, array[float]] = field(default_factory=dict)
 
     def add(self, worker: str, ended_at: str, seconds: float) -> None:
-        """Take in one answer that took `seconds` until `ended_at`; one whose end is no time is left out."""
+        """Take in one answer that took `seconds` until `ended_at`; one whose end is not a time is left out."""
         try:
             end = datetime.fromisoformat(ended_at).timestamp()
         except (ValueError, OverflowError, OSError):
