@@ -113,7 +113,9 @@ def main() -> None:
             stored = copies.make(list(sample_media(runs, voices_of(runs))))
             write_samples(runs, out, stored)
             wall = time.perf_counter() - begin
-            print(f"{name}: {cpu() - before:.2f} CPU s, {wall:.2f} s, {copies.made} copies made, {os.cpu_count()} cores")
+            print(
+                f"{name}: {cpu() - before:.2f} CPU s, {wall:.2f} s, {copies.made} copies made, {os.cpu_count()} cores"
+            )
 
 
 if __name__ == "__main__":

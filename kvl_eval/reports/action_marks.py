@@ -47,9 +47,7 @@ class ActionDrawer:
     def _scale(self) -> float:
         return max(self.screen) / WIDTH
 
-    def _svg(
-        self, actions: Sequence[TrajectoryAction], radius: float, font: float, last: ScreenPoint | None
-    ) -> Markup:
+    def _svg(self, actions: Sequence[TrajectoryAction], radius: float, font: float, last: ScreenPoint | None) -> Markup:
         """All marks: what is drawn by lines as two paths (white below, color above), then labels."""
         lines: list[str] = []
         labels: list[Markup] = []

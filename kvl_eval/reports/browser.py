@@ -199,4 +199,3 @@ def _sample(
         "facts": reply_facts(record, is_unclosed=answer.closed is False),
         **shown_media(record.media, stored),
     }
-

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 
+from kvl_eval.printable import policy_name
 from kvl_eval.reports import numbers
 from kvl_eval.reports.image_copies import SampleMedia
 from kvl_eval.reports.numbers import plain
@@ -20,7 +21,6 @@ from kvl_eval.reports.runs import ReportRun, task_names
 from kvl_eval.reports.sample_facts import shown_media
 from kvl_eval.reports.sample_reply import SampleReply, ScoredView, right_options, scored_views
 from kvl_eval.reports.series import run_marks
-from kvl_eval.printable import policy_name
 from kvl_eval.scorers.outcomes import OUTCOMES
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine

@@ -36,9 +36,7 @@ def media(*numbers: int) -> tuple[MediaInfo, ...]:
 
 
 def samples(*groups: tuple[int, ...]) -> list[SampleMedia]:
-    return [
-        SampleMedia.of("t", f"{place}", [media(*numbers)]) for place, numbers in enumerate(groups)
-    ]
+    return [SampleMedia.of("t", f"{place}", [media(*numbers)]) for place, numbers in enumerate(groups)]
 
 
 class Refs:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import pytest
 
 from kvl_eval.reports.page_data import literal
 from tests.reports.sample_reports import index_of, sample_page, samples_of, spanned_run, stretched, three_runs
-from tests.reports.watched import FITS, CONTRAST, Watched, axe_violations
+from tests.reports.watched import CONTRAST, FITS, Watched, axe_violations
 
 playwright = pytest.importorskip("playwright.sync_api")
 if TYPE_CHECKING:
     from playwright import sync_api
 pytestmark = pytest.mark.browser
 ROWS = 20_000
-FOREIGN = '<img src=x onerror=alert(1)> [a](javascript:alert(1)) ![b](http://h/x.png) <b>x</b>'
+FOREIGN = "<img src=x onerror=alert(1)> [a](javascript:alert(1)) ![b](http://h/x.png) <b>x</b>"
 MATH = r"So $\frac{1}{2}$ and \(x^2\), **bold**, but \frac{1 costs $5 and $6; $\frac{1$ is broken."
 
 
@@ -95,7 +94,9 @@ def test_report_s1_everything_shown_passes_the_filter(watch: Watched) -> None:
         values = select.locator("option").evaluate_all("options => options.map((option) => option.value)")
         for value in filter(None, values):
             select.select_option(value)
-            page.wait_for_function("v => document.querySelector(`select[name=${v[0]}]`).value === v[1]", arg=[name, value])
+            page.wait_for_function(
+                "v => document.querySelector(`select[name=${v[0]}]`).value === v[1]", arg=[name, value]
+            )
             page.wait_for_timeout(50)
             now = shown(page)
             assert now["found"] and now["current"] in now["found"], (name, value)
