@@ -1,4 +1,4 @@
-"""CPU seconds of the sample page of 1,000 images: the first report and a second one: `python benchmarks/report_images.py`.
+"""CPU seconds of the sample page of 1,000 images, first and second report: `python benchmarks/report_images.py`.
 
 Three runs share the samples. Half of the images are noise (JPEG), half drawn charts (PNG), 640 x 480. Also the time of
 one copy by kind and size. Options: number of samples, worker processes (0: in this process).

@@ -76,8 +76,10 @@ def shown(page: sync_api.Page) -> dict[str, Any]:
     state: dict[str, Any] = page.evaluate(
         """() => {
           const { state, voices } = kvl, text = (query) => document.querySelector(query)?.innerText ?? '';
-          return { found: state.found, current: state.current, run: state.voice === null ? null : voices[state.voice].run,
-            count: text('#count'), head: text('#read h2'), tab: text('#read [aria-selected=true]'), line: text('.readline b'),
+          const run = state.voice === null ? null : voices[state.voice].run;
+          return { found: state.found, current: state.current, run,
+            count: text('#count'), head: text('#read h2'), tab: text('#read [aria-selected=true]'),
+            line: text('.readline b'),
             height: document.querySelector('#space').offsetHeight };
         }"""
     )
@@ -324,7 +326,8 @@ def test_report_a8_without_script_the_page_says_so(chromium: sync_api.Browser, t
 def test_markdown_becomes_nodes_of_a_few_kinds(watch: Watched, source: str, words: str, nodes: list[str]) -> None:
     page = opened(watch)
     made = page.evaluate(
-        f"""(() => {{ const box = document.createElement('div'); box.append(...kvlText.rendered({literal(source)}, null));
+        f"""(() => {{ const box = document.createElement('div');
+        box.append(...kvlText.rendered({literal(source)}, null));
         return [box.textContent.includes({literal(words)}), [...box.children].map((node) => node.localName),
           box.querySelectorAll('a, img, script, iframe, input').length]; }})()"""
     )
@@ -348,7 +351,8 @@ def test_the_extracted_answer_is_marked_wherever_it_stands(
 ) -> None:
     page = opened(watch)
     text = page.evaluate(
-        f"""(() => {{ const box = document.createElement('div'); box.append(...kvlText.rendered({literal(source)}, {span}));
+        f"""(() => {{ const box = document.createElement('div');
+        box.append(...kvlText.rendered({literal(source)}, {span}));
         return [...box.querySelectorAll('mark')].map((node) => node.textContent).join(''); }})()"""
     )
     assert text == marked

@@ -1,4 +1,4 @@
-"""Files of others beside the pages: as they were published, with version and licence, and the only ones with HTML texts."""
+"""Files of others beside the pages: as published, with version and license; only they make nodes of HTML texts."""
 
 from __future__ import annotations
 
