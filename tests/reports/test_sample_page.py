@@ -289,9 +289,9 @@ def test_report_a1_a2_a3_the_page_loads_fits_and_can_be_used_by_all(
         page = opened(watched, id="2", task="mathvista")
         page.wait_for_load_state("networkidle")
         assert page.evaluate(FITS)
-        assert axe_violations(page) == []
-        assert page.evaluate(CONTRAST) == []
         assert watched.problems == []
+        assert axe_violations(page) == []  # which asks for style sheets, in vain: the policy forbids it
+        assert page.evaluate(CONTRAST) == []
 
 
 def test_report_a4_no_style_and_no_handler_stands_in_the_page(three: Path) -> None:

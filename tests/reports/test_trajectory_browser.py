@@ -127,6 +127,6 @@ def test_report_a1_a2_a3_the_page_loads_fits_and_can_be_used_by_all(
         page.evaluate("document.activeElement.blur()")
         page.wait_for_load_state("networkidle")
         assert page.evaluate(FITS)
-        assert axe_violations(page) == []
-        assert page.evaluate(CONTRAST) == []
         assert watched.problems == []
+        assert axe_violations(page) == []  # which asks for style sheets, in vain: the policy forbids it
+        assert page.evaluate(CONTRAST) == []
