@@ -8,83 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 
-from kvl_eval.decode import Json, encode
+from kvl_eval.decode import encode
 from kvl_eval.flags import meaning
 from kvl_eval.reports import numbers
 from kvl_eval.reports.links import sample_key
 from kvl_eval.reports.pace import Pace
+from kvl_eval.reports.page_data import Chunks, Names, parsed, text
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_names
-from kvl_eval.reports.thumbnails import Thumbnails, picture_name, spread
+from kvl_eval.reports.sample_facts import protocol_score, reply_facts, shown_media
+from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
-from kvl_eval.types import MediaInfo
 
-CHUNK_BYTES = 400_000
-CHUNK_SAMPLES = 200
-LONGEST = 200_000  # characters of one text that the page shows; the run folder holds the whole
 UNANSWERED = ("failed", "pending")
 PREVIEW = 80  # characters of the question in the list
-
-
-def text(value: object) -> str:
-    """A text as the page shows it, cut at `LONGEST` with a notice."""
-    whole = str(value if value is not None else "")
-    cut = f"\n[... {len(whole) - LONGEST:,} more characters in the run folder]" if len(whole) > LONGEST else ""
-    return numbers.plain(whole[:LONGEST], keep="\n\t") + cut
-
-
-def literal(value: object) -> str:
-    """`value` as ASCII JSON that is a script expression too, which no markup or line end inside it can leave."""
-    script = json.dumps(value, separators=(",", ":"))
-    for char in "<>&":
-        script = script.replace(char, f"\\u{ord(char):04x}")
-    return script
-
-
-def parsed(value: object) -> str:
-    """`value` as a script expression that browsers read faster than a literal when it is large."""
-    return "JSON.parse('{}')".format(literal(value).replace("\\", "\\\\").replace("'", "\\'"))
-
-
-@dataclass(slots=True)
-class Names:
-    """Texts that occur often, by number."""
-
-    known: dict[str, int] = field(default_factory=dict)
-
-    def number(self, name: str) -> int:
-        """The number of `name`, a new one if needed."""
-        return self.known.setdefault(name, len(self.known))
-
-
-@dataclass(slots=True)
-class Chunks:
-    """Writes samples to chunk files, starting a new one when the last is full."""
-
-    out: OutputFolder
-    number: int = 0
-    _lines: list[str] = field(default_factory=list)
-    _size: int = 0
-
-    def add(self, sample: Mapping[str, object]) -> tuple[int, int]:
-        """Chunk and place of `sample`."""
-        line = literal(sample)
-        if self._lines and (self._size + len(line) > CHUNK_BYTES or len(self._lines) >= CHUNK_SAMPLES):
-            self.flush()
-        self._lines.append(line)
-        self._size += len(line)
-        return self.number, len(self._lines) - 1
-
-    def flush(self) -> None:
-        """Write what is waiting."""
-        if self._lines:
-            body = ",\n".join(self._lines)
-            chunk = f"kvl.chunk({self.number},[{body}]);\n"
-            self.out.write([chunk.encode("ascii")], "data", f"c{self.number}.js")
-            self.number, self._lines, self._size = self.number + 1, [], 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,7 +175,7 @@ def _pending(run: ReportRun, entry: PlanEntry, scores: Mapping[str, ScoreLine]) 
         "gold": " | ".join(text(answer) for answer in sample.gold),
         "cluster": text(sample.cluster),
         "row": text(json.dumps(dict(sample.row), ensure_ascii=False, indent=1)) if sample.row else "",
-        "scores": [_score(protocol, line) for protocol, line in scores.items()],
+        "scores": [protocol_score(protocol, line) for protocol, line in scores.items()],
         "status": "pending",
     }
 
@@ -256,80 +196,6 @@ def _sample(
         "raw": text("" if answer.text or answer.thinking else record.raw_output),
         "tokens": encode(record.tokens),
         "time": {name: seconds and round(seconds, 4) for name, seconds in record.time.items()},
-        "facts": _facts(record, is_unclosed=answer.closed is False),
-        **_media(record.media, stored),
+        "facts": reply_facts(record, is_unclosed=answer.closed is False),
+        **shown_media(record.media, stored),
     }
-
-
-def _facts(record: Record, *, is_unclosed: bool) -> dict[str, str]:
-    """What is known of how an answer came about, and what is odd about it."""
-    facts = {
-        "budget": record.budget,
-        "policy": record.policy,
-        "finish_reason": record.finish_reason,
-        "seed": record.seed,
-        "worker": record.worker,
-        "ended_at": record.ended_at,
-    }
-    marks = {"thought": "closed at the budget"} if record.budget_forced else {}
-    marks |= {"repeat": f"{record.repeat}"} if record.repeat != 0 else {}
-    marks |= {"attempt": f"{record.attempt}"} if record.attempt != 1 else {}
-    marks |= {"thought": "never closed"} if is_unclosed else {}
-    marks |= {"flags": text("; ".join(map(meaning, record.flags)))} if record.flags else {}
-    return {**{name: text(value) for name, value in facts.items() if value not in (None, "")}, **marks}
-
-
-def _score(protocol: str, line: ScoreLine) -> dict[str, object]:
-    return {
-        "protocol": text(protocol),
-        "verdict": text(line.verdict),
-        "score": line.score,
-        "extracted": None if line.extracted is None else text(line.extracted),
-        "method": text(line.extract_method),
-        "reason": text(line.reason),
-        "detail": {text(name): value if _is_numbers(value) else text(value) for name, value in line.detail.items()},
-        "judge": text(None if line.judge is None else line.judge.reply),
-    }
-
-
-def _is_numbers(value: Json) -> bool:
-    """Coordinates stay numbers, for drawing."""
-    return isinstance(value, list) and all(isinstance(part, int | float) for part in value)
-
-
-def _media(media: Sequence[MediaInfo], stored: set[str]) -> dict[str, object]:
-    """The pictures that are shown, and, where that is not every one, how many there are and which, in words."""
-    chosen = spread(media)
-    return {"media": [_medium(medium, stored) for medium in chosen], "more": _more(media, len(chosen))}
-
-
-def _medium(medium: MediaInfo, stored: set[str]) -> dict[str, object]:
-    name = picture_name(medium)
-    number = f" {medium.index + 1}" if medium.index is not None and medium.kind == "page" else ""
-    timed = medium.index is not None and medium.timestamp is not None
-    at = f" {medium.index} at {medium.timestamp:.1f} s" if timed else ""
-    return {
-        "sha": "" if name in stored else text(medium.sha256),
-        "file": name if name in stored else "",
-        "kind": text(medium.kind),
-        "label": text(f"{medium.kind}{at or number}" if at or number else ""),
-        "size": [medium.w, medium.h],
-        "seen": list(medium.resized_to),
-        "tokens": medium.tokens,
-        "note": text(medium.note),
-    }
-
-
-def _more(media: Sequence[MediaInfo], count: int) -> list[str]:
-    """`64 frames were seen, 12 are shown` and `0 (0.0 s), 7 (0.3 s), ...`; nothing where all are shown."""
-    if count == len(media):
-        return []
-    kinds = {medium.kind for medium in media}
-    what = f"{kinds.pop()}s" if len(kinds) == 1 else "images"
-    return [text(f"{len(media)} {what} seen, {count} shown"), text(", ".join(map(_place, media)))]
-
-
-def _place(medium: MediaInfo) -> str:
-    if medium.index is None:
-        return medium.sha256[:12]
-    return f"{medium.index} ({medium.timestamp:.1f} s)" if medium.timestamp is not None else f"{medium.index + 1}"

@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kvl_eval.decode import DecodeError, decode
 from kvl_eval.errors import KvlEvalError
+from kvl_eval.reports.image_work import frames_of, pages_of
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import ReportRun
-from kvl_eval.reports.thumbnails import SIDES, picture_name, spread
+from kvl_eval.reports.thumbnails import SIDES, spread
 from kvl_eval.sources import Source
-from kvl_eval.types import ImageRef, MediaInfo, PdfRef, Sample, VideoRef
+from kvl_eval.types import ImageRef, MediaInfo, MediaRef, PdfRef, Sample, VideoRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +61,18 @@ class DataSetPictures:
             if isinstance(ref, ImageRef):
                 yield from picture_of(ref)
             elif self._may_open(task, ref):
-                yield from _frames(ref, media) if isinstance(ref, VideoRef) else _pages(ref, media)
+                yield from _numbered(ref, media)
+
+    def refs(self, task: str, sample_id: str) -> tuple[MediaRef, ...]:
+        """Where the media of a sample are; none where data set or sample cannot be reached. To be asked once a sample.
+
+        Of many images only those that are shown; of videos and documents those that may be opened.
+        """
+        sample = self._find(task, sample_id)
+        refs = sample.media if sample is not None else ()
+        if all(isinstance(ref, ImageRef) for ref in refs):
+            return tuple(spread(refs))
+        return tuple(ref for ref in refs if isinstance(ref, ImageRef) or self._may_open(task, ref))
 
     def _find(self, task: str, sample_id: str) -> Sample | None:
         ahead = self._ahead.setdefault(task, {})
@@ -109,44 +119,8 @@ def picture_of(ref: ImageRef) -> Iterator[tuple[str, Image]]:
     yield hashlib.sha256(data).hexdigest(), open_image(data, ref.name).image
 
 
-def _frames(ref: VideoRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
-    """The frames that records name, if the video is the one they were taken from."""
-    from kvl_eval.media.video import decode_frames, probe_video, video_file
-
-    path, facts = video_file(ref)
-    named = _named(media, "frame", _file_sha256(path, (facts.st_size, facts.st_mtime_ns)))
-    video = probe_video(ref)
-    for frame in decode_frames(video, sorted(index for index in named if index < video.frames), shrink=_small("frame")):
-        if frame.index in named:  # a frame that does not decode is given as its neighbour
-            yield named[frame.index], frame.image
-
-
-def _pages(ref: PdfRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
-    from kvl_eval.media.documents import read_document, render_pages
-
-    named = _named(media, "page", hashlib.sha256(read_document(ref)).hexdigest())
-    for page in render_pages(ref, only=tuple(named), shrink=_small("page")) if named else ():
-        yield named[page.index], page.image
-
-
-def _named(media: Sequence[MediaInfo], kind: str, sha: str) -> dict[int, str]:
-    """{number: name} of the entries that come from this file."""
-    ours = (medium for medium in media if medium.kind == kind and medium.sha256 == sha)
-    return {one.index: name for one in ours if (name := picture_name(one)) and one.index is not None}
-
-
-def _small(kind: str) -> Any:
-    return partial(_within, side=SIDES[kind])
-
-
-def _within(width: int, height: int, side: int) -> tuple[int, int]:
-    """The size shrunk to `side`, aspect kept."""
-    factor = min(1.0, side / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-@lru_cache(maxsize=64)
-def _file_sha256(path: Path, state: tuple[int, int]) -> str:
-    """`state` only tells one version of the file from another."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _numbered(ref: VideoRef | PdfRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
+    """Names and images of the frames or pages that records name."""
+    if isinstance(ref, VideoRef):
+        return frames_of(ref, media, SIDES["frame"])
+    return pages_of(ref, media, SIDES["page"])

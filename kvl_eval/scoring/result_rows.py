@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvl_eval.flags import in_order
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import grouped, headline_interval, macro_stderr
+from kvl_eval.scorers.outcomes import OUTCOMES
 from kvl_eval.scorers.statistics import interval, is_plain_mean, majority, pass_at_k, stderr, stderr_clustered
 from kvl_eval.scoring.judged import FAILED_REPLY, MISSING_REPLY
 from kvl_eval.scoring.outputs import SCORER_ERROR
@@ -76,6 +77,7 @@ def result_row(
         n_followed=None if form is None else tally.followed,
         n_followed_unread=None if form is None else tally.followed_unread,
         verdicts=dict(sorted(verdicts.items())),
+        outcomes={name: tally.outcomes[name] for name in OUTCOMES if tally.outcomes[name]},
         score=summary.score,
         unit=summary.unit,
         complete=tally.ok == tally.planned and not any(_is_broken(scored.score.reason) for scored in tally.scored),
@@ -94,6 +96,8 @@ def result_row(
         thoughts=dict(sorted(tally.thoughts.items())),
         blind=manifest.blind,
         time=Seconds(total=tally.seconds, mean=tally.seconds / answered),
+        seconds=tally.busy.seconds,
+        devices=tally.busy.devices,
         repeats=_repeats(asked),
         answered_by=dict(sorted(tally.models.items())),
         flags={flag: tally.flags[flag] for flag in in_order(tally.flags)},

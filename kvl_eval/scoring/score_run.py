@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from kvl_eval import __version__
 from kvl_eval.decode import Json
+from kvl_eval.scorers.outcomes import AnswerOutcome, answer_outcome
 from kvl_eval.scoring.judged import AnswerScore
 from kvl_eval.scoring.loop import Scoring
 from kvl_eval.scoring.outputs import Item, visible
 from kvl_eval.scoring.plan_rows import PlanRows
 from kvl_eval.scoring.result_rows import asked_form, result_row
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.scoring.stored_answers import planned_answers
+from kvl_eval.scoring.stored_answers import PlannedAnswer, planned_answers
 from kvl_eval.scoring.tally import Tally
 from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.replies import JudgeView
@@ -70,11 +71,18 @@ def score_run(run: RunReader, task: Task, protocol: str, view: ScoreView, judge:
                 shared = categories.setdefault(tuple(sample.categories.items()), sample.categories)
                 slim = replace(sample, row=rows.row(entry.sample.offset), categories=shared)
                 scored = Scored(sample=slim, score=score.score, repeat=entry.repeat)
-                tally.take(scored, form is not None and _follows(answer.item, form))
+                tally.take(scored, _outcome(answer, score), form is not None and _follows(answer.item, form))
                 line = _line(entry, slim, score, scorer)
                 lines.append(_split_again(line) if answer.item.answer.is_split_again else line)
         about = (run.folder.manifest, task, protocol, view, None if judge is None else judge.judge)
         return ScoredRun(__version__, tuple(lines), tuple(result_row(tally, *about) for tally in tallies.values()))
+
+
+def _outcome(answer: PlannedAnswer, score: AnswerScore) -> AnswerOutcome:
+    """What became of an answer; whether it declines is read from what follows its thought, whatever a view shows."""
+    text = "" if answer.item is None else visible(answer.item.answer, "answer")[0]
+    finish_reason = "unknown" if answer.usage is None else answer.usage.finish_reason
+    return answer_outcome(score.score.verdict, finish_reason, text)
 
 
 def _follows(item: Item, form: AnswerForm) -> bool:

@@ -10,7 +10,7 @@ from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.answers import Answer, answer_of
 from kvl_eval.store.records import PlanEntry, PlannedSample, Record
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import Policy, Sample, ScoreView
+from kvl_eval.types import FinishReason, Policy, Sample, ScoreView
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,9 @@ class Usage:
     seconds: float
     model: str | None  # who answered, where a server named it
     flags: tuple[str, ...] = ()  # what may have changed it
+    finish_reason: FinishReason = "unknown"
+    worker: str = ""
+    ended_at: str = ""
 
     @staticmethod
     def of(record: Record, answer: Answer) -> Usage:
@@ -39,6 +42,9 @@ class Usage:
             seconds=record.time.get("total") or 0.0,
             model=record.extra.model,
             flags=record.flags,
+            finish_reason=record.finish_reason,
+            worker=record.worker,
+            ended_at=record.ended_at,
         )
 
 

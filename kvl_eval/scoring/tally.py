@@ -6,6 +6,8 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
+from kvl_eval.scorers.outcomes import AnswerOutcome
+from kvl_eval.scoring.busy import BusyTimes
 from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage
 from kvl_eval.types import Policy, Scored
 
@@ -24,6 +26,8 @@ class Tally:
         followed: answers in the form that the prompt asks for.
         followed_unread: those of them from which nothing was extracted.
         flags:  answers by what may have changed them.
+        outcomes: planned answers by what became of them: names of `scorers.outcomes`.
+        busy:   when answers were under way, and where.
     """
 
     budget: int | None
@@ -43,6 +47,8 @@ class Tally:
     followed: int = 0
     followed_unread: int = 0
     flags: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[AnswerOutcome] = field(default_factory=Counter)
+    busy: BusyTimes = field(default_factory=BusyTimes)
 
     def count(self, answer: PlannedAnswer) -> None:
         """Take in one planned answer, whatever became of it."""
@@ -51,12 +57,16 @@ class Tally:
             self.groups[answer.entry.sample.group, answer.entry.repeat] += 1
         if answer.failure is not None:
             self.failed[answer.failure] += 1
+            self.outcomes["failed"] += 1
+        elif answer.item is None and answer.usage is None:
+            self.outcomes["pending"] += 1
         if answer.usage is not None:
             self._spend(answer.usage)
 
-    def take(self, scored: Scored, followed: bool) -> None:
-        """Take in one answer's score; `followed` says whether it has the form that the prompt asks for."""
+    def take(self, scored: Scored, outcome: AnswerOutcome, followed: bool) -> None:
+        """Take in one answer's score and outcome; `followed`: whether it has the form that the prompt asks for."""
         self.scored.append(scored)
+        self.outcomes[outcome] += 1
         self.followed += followed
         self.followed_unread += followed and scored.score.verdict == "no_answer"
 
@@ -71,5 +81,6 @@ class Tally:
         self.forced += usage.forced
         self.flags.update(usage.flags)
         self.seconds += usage.seconds
+        self.busy.add(usage.worker, usage.ended_at, usage.seconds)
         if usage.model is not None:
             self.models[usage.model] += 1

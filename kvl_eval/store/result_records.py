@@ -116,6 +116,8 @@ class ResultRow:
         n_followed:        answers in the form that the prompt asks for; null where the prompt is not known.
         n_followed_unread: those of them from which nothing was extracted; null likewise.
         verdicts:          {verdict: answers}.
+        outcomes:          {what became of it: answers planned}: pending, failed, not_scored, correct, partial,
+                           truncated, refused, no_answer or wrong, the first that applies.
         score:             the headline; null where nothing was scored.
         unit:              `percent` or `points`: how views print it.
         complete:          whether every planned answer is there and no score is missing by a fault.
@@ -134,6 +136,9 @@ class ResultRow:
         thoughts:          {family of markers: answers with a thought}.
         blind:             whether images were replaced with gray ones.
         time:              seconds of all answers.
+        seconds:           seconds by the clock during which an answer was under way; null where no record says.
+        devices:           most devices that answered at the same time; null for a server. Device hours are
+                           seconds x devices / 3600.
         repeats:           figures over repeats; null without them.
         answered_by:       {model: answers} by others than the model asked for.
         flags:             {what may have changed an answer: answers}; `kvl_eval.flags` has the words.
@@ -161,6 +166,7 @@ class ResultRow:
     n_followed: Count | None = omitted()
     n_followed_unread: Count | None = omitted()
     verdicts: Mapping[str, Count]
+    outcomes: Mapping[str, Count] = omitted(dict)
     score: float | None
     unit: str
     complete: bool
@@ -179,6 +185,8 @@ class ResultRow:
     thoughts: Mapping[str, Count] = omitted(dict)
     blind: bool
     time: Seconds
+    seconds: float | None = omitted()
+    devices: Count | None = omitted()
     repeats: Repeats | None
     answered_by: Mapping[str, Count] = omitted(dict)
     flags: Mapping[str, Count] = omitted(dict)

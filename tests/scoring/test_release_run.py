@@ -42,7 +42,7 @@ def results_of(text: bytes) -> list[dict[str, object]]:
     """The rows of results.json, without what this version counts besides and what the reader decides otherwise."""
     rows = [row for row in json.loads(text)["rows"] if (row["task"], row["protocol"]) not in READS_MMMU]
     for row in rows:
-        for name in ("thoughts", "n_followed", "n_followed_unread"):
+        for name in ("thoughts", "n_followed", "n_followed_unread", "outcomes", "seconds", "devices"):
             row.pop(name, None)
         if is_read("mathvista", row["task"], row["protocol"]):
             row["verdicts"], row["n_unextracted"] = {}, 0

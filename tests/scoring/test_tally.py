@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from kvl_eval.scoring.outputs import Item
 from kvl_eval.scoring.stored_answers import PlannedAnswer, Usage
 from kvl_eval.scoring.tally import Tally
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.records import Extra
-from kvl_eval.types import FinishReason, TokenCounts
+from kvl_eval.types import FinishReason, Sample, Score, Scored, TokenCounts
 from tests.records import make_entry, make_record, make_sample
 
 
@@ -69,3 +70,21 @@ def test_samples_of_a_question_that_is_asked_several_times_are_counted_by_repeat
         sample = make_sample(group="1")
         tally.count(PlannedAnswer(make_entry(sample_id, sample=sample, repeat=repeat)))
     assert tally.groups == {("1", 0): 2, ("1", 1): 1}
+
+
+def test_every_planned_answer_has_one_outcome() -> None:
+    tally = Tally(None, None)
+    record = make_record("1", worker="cuda:0:7")
+    sample = Sample(id="1", question="?", row={})
+    answer = PlannedAnswer(
+        make_entry("1"),
+        item=Item(sample, answer_of(record, "answer")),
+        usage=Usage.of(record, answer_of(record, "answer")),
+    )
+    tally.count(answer)
+    tally.take(Scored(sample=sample, score=Score.of(1.0, "4")), "correct", False)
+    tally.count(PlannedAnswer(make_entry("2"), failure="oom"))
+    tally.count(PlannedAnswer(make_entry("3")))
+    assert tally.outcomes == {"correct": 1, "failed": 1, "pending": 1}
+    assert tally.outcomes.total() == tally.planned
+    assert (tally.busy.seconds, tally.busy.devices) == (0.5, 1)

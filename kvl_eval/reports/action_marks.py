@@ -1,0 +1,192 @@
+"""What an agent did on a screen, drawn over it and said in words.
+
+Drawings are SVG in pixels of the screen, so that they fit every size it is shown at; colors are the style sheet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from kvl_eval.reports.numbers import plain
+from kvl_eval.store.trajectory_records import ScreenPoint, TrajectoryAction
+
+SHOWN = 40  # characters of a typed text
+WORDS = {"wait": "wait", "done": "done", "fail": "fail"}
+KEYS = ("press", "hotkey", "key_down", "key_up")
+TIMES = (("model", "t1"), ("act", "t2"), ("settle", "t3"), ("screenshot", "t4"))
+TIME_NAMES = {"screenshot": "image"}
+LABEL = 17  # pixels of a label beside a mark on a screen of `WIDTH`
+WIDTH = 960
+DIGIT = 0.62  # width of a character, in its height
+
+
+@dataclass(slots=True)
+class ActionDrawer:
+    """Draws the steps of one episode in order; typed texts stand at the last point.
+
+    Attributes:
+        screen: width and height in pixels.
+        last:   the last point of a step before.
+    """
+
+    screen: tuple[int, int]
+    last: ScreenPoint | None = None
+
+    def drawn(self, actions: Sequence[TrajectoryAction]) -> tuple[Markup, Markup]:
+        """The actions over a small and over a large screen; empty where there is nothing to draw."""
+        small = self._svg(actions, self._scale * 40, self._scale * 64, self.last)
+        large = self._svg(actions, self._scale * 14, self._scale * LABEL, self.last)
+        for action in actions:
+            self.last = action.to or action.point or self.last
+        return small, large
+
+    @property
+    def _scale(self) -> float:
+        return max(self.screen) / WIDTH
+
+    def _svg(self, actions: Sequence[TrajectoryAction], radius: float, font: float, last: ScreenPoint | None) -> Markup:
+        """All marks: what is drawn by lines as two paths (white below, color above), then labels."""
+        lines: list[str] = []
+        labels: list[Markup] = []
+        for action in actions:
+            lines += _lines(action, radius)
+            if (text := _label(action)) and font:
+                labels.append(self._text(action, text, font, action.point or last))
+            last = action.to or action.point or last
+        if not lines and not labels:
+            return Markup("")
+        shapes = Markup("").join(
+            Markup('<path class="{}" d="{}"/>').format(css, "".join(lines)) for css in ("halo", "said-point") if lines
+        )
+        width, height = self.screen
+        words = "; ".join(map(said, actions))
+        svg = '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>'
+        return Markup(svg).format(width, height, plain(words), shapes, Markup("").join(labels))
+
+    def _text(self, action: TrajectoryAction, text: str, font: float, point: ScreenPoint | None) -> Markup:
+        """A label: typed texts and keys in a box below a point, how the episode ended in the lower left corner."""
+        width, height = self.screen
+        room = (len(text) * DIGIT + 1) * font
+        if action.kind in WORDS or point is None:
+            x, y = 0.02 * width, 0.96 * height
+        else:
+            x = min(point[0] + font, max(0.0, width - room))
+            y = min(max(point[1] + 2.5 * font, 1.5 * font), height - font)
+        words = Markup('<text class="mark-label" x="{}" y="{}" font-size="{}" stroke-width="{}">{}</text>').format(
+            *map(_number, (x + font / 2, y, font, font / 4)), plain(text)
+        )
+        if action.kind not in ("write", *KEYS):
+            return words
+        box = '<rect class="mark-box" x="{}" y="{}" width="{}" height="{}"/>'
+        return Markup(box).format(*map(_number, (x, y - 1.2 * font, room, 1.7 * font))) + words
+
+
+def _lines(action: TrajectoryAction, radius: float) -> list[str]:
+    """Pieces of a path: circles and cross of a click, the arrow of a drag or scroll."""
+    if action.point is None:
+        return []
+    x, y = action.point
+    if action.kind == "click":
+        circles = [_circle(x, y, radius * (1 + 0.5 * ring)) for ring in range(min(3, max(1, action.clicks)))]
+        return [*circles, _cross(x, y, radius * (1 + 0.5 * (len(circles) - 1)))]
+    if action.kind == "move":
+        return [_cross(x, y, radius)]
+    if action.kind == "drag" and action.to is not None:
+        return [_circle(x, y, radius / 2), _arrow(action.point, action.to, radius)]
+    if action.kind == "scroll":
+        down = (action.amount or 0) < 0
+        return [_arrow((x, y + (-2 if down else 2) * radius), (x, y + (2 if down else -2) * radius), radius)]
+    return []
+
+
+def _circle(x: float, y: float, radius: float) -> str:
+    r, two = _number(radius), _number(2 * radius)
+    return f"M{_number(x - radius)} {_number(y)}a{r} {r} 0 1 0 {two} 0a{r} {r} 0 1 0 -{two} 0"
+
+
+def _cross(x: float, y: float, radius: float) -> str:
+    arm, far = _number(1.2 * radius), 2.2 * radius
+    return (
+        f"M{_number(x - far)} {_number(y)}h{arm}M{_number(x + radius)} {_number(y)}h{arm}"
+        f"M{_number(x)} {_number(y - far)}v{arm}M{_number(x)} {_number(y + radius)}v{arm}"
+    )
+
+
+def _arrow(start: ScreenPoint, end: ScreenPoint, size: float) -> str:
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = (dx * dx + dy * dy) ** 0.5 or 1.0
+    ux, uy = dx / length * size, dy / length * size
+    left = (end[0] - ux - 0.6 * uy, end[1] - uy + 0.6 * ux)
+    right = (end[0] - ux + 0.6 * uy, end[1] - uy - 0.6 * ux)
+    return f"M{_pair(start)}L{_pair(end)}M{_pair(left)}L{_pair(end)}L{_pair(right)}"
+
+
+def _pair(point: ScreenPoint) -> str:
+    return f"{_number(point[0])} {_number(point[1])}"
+
+
+def _number(value: float) -> str:
+    """`820`, `12.5`: at most one digit, so that pages stay small and equal."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _label(action: TrajectoryAction) -> str:
+    """What is written beside a mark."""
+    if action.kind in WORDS:
+        return WORDS[action.kind]
+    if action.kind == "write":
+        return short_text(action.text)
+    if action.kind in KEYS:
+        return "+".join(action.keys)
+    if action.kind == "scroll":
+        return f"{action.amount or 0:g}"
+    if action.kind == "click" and action.button != "left":
+        return action.button
+    return ""
+
+
+def said(action: TrajectoryAction) -> str:
+    """An action in words: `click at 820, 114`, `type "abc"`, `press ctrl+s`."""
+    at = f" at {_number(action.point[0])}, {_number(action.point[1])}" if action.point is not None else ""
+    if action.kind == "click":
+        times = {1: "", 2: "double ", 3: "triple "}.get(action.clicks, f"{action.clicks} times ")
+        return f"{times}{'' if action.button == 'left' else action.button + ' '}click{at}"
+    if action.kind == "drag":
+        to = f" to {_number(action.to[0])}, {_number(action.to[1])}" if action.to is not None else ""
+        return f"drag{at.replace(' at ', ' from ')}{to}"
+    if action.kind == "scroll":
+        amount = action.amount or 0
+        return f"scroll {'down' if amount < 0 else 'up'} {abs(amount):g}{at}"
+    if action.kind == "write":
+        return f'type "{short_text(action.text)}"'
+    if action.kind in KEYS:
+        verb = {"key_down": "hold", "key_up": "release"}.get(action.kind, "press")
+        return f"{verb} {'+'.join(action.keys)}"
+    if action.kind == "sleep":
+        return f"pause {action.seconds or 0:g} s"
+    return f"{action.kind}{at}"
+
+
+def short_text(text: str) -> str:
+    """A typed text in one line, cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
+
+
+def time_bar(time: dict[str, float]) -> tuple[Markup, str]:
+    """The time of a step as a stacked bar, and in words: `model 3.1 s, act 0.1 s`."""
+    parts = [(TIME_NAMES.get(name, name), css, max(0.0, time[name])) for name, css in TIMES if name in time]
+    total = sum(seconds for _, _, seconds in parts)
+    if not total:
+        return Markup(""), ""
+    words = ", ".join(f"{name} {seconds:.1f} s" for name, _, seconds in parts)
+    bars, left = [], 0.0
+    for _, css, seconds in parts:
+        share = 100 * seconds / total
+        bars.append(f'<rect class="part {css}" x="{left:.2f}%" y="0" width="{share:.2f}%" height="12"/>')
+        left += share
+    svg = f'<svg class="row-chart stacked" height="12" role="img" aria-label="{escape(words)}">{"".join(bars)}</svg>'
+    return Markup(svg), words

@@ -1,0 +1,239 @@
+"""The images of a report: small copies from the cache folder, else made in worker processes, each once.
+
+The first report that shows an image makes its copy and leaves it in the cache folder, by hash and size; every later one
+copies it. A build that was stopped leaves what it made; the next one makes the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kvl_eval.errors import KvlEvalError
+from kvl_eval.reports.image_work import CopyJob, SmallCopy, small_copies
+from kvl_eval.reports.pace import Pace
+from kvl_eval.reports.thumbnails import SIDE, SIDES, picture_name, spread
+from kvl_eval.store.journal import storing
+from kvl_eval.store.outputs import OutputFolder
+from kvl_eval.types import MediaInfo, MediaRef
+
+if TYPE_CHECKING:
+    from kvl_eval.media.pool import MediaPool
+
+log = logging.getLogger(__name__)
+
+CopySize = Literal["small", "full"]
+FULL_SIDE = 1600  # pixels
+RECIPE = 1  # how copies are made; a change makes all stored ones unknown
+SECONDS = 20.0  # for the images of one sample
+PROCESSES = 4
+IMAGES_OF_PROCESS = 64  # for which starting one more pays
+AHEAD = 4  # jobs that wait for each process
+OURS = re.compile(r"[0-9a-f]{64}(-\d+)?\.webp")
+
+RefsOf = Callable[[str, str], Sequence[MediaRef]]
+"""(task, sample id) -> where its media are; asked once a sample, in about the data set's order."""
+
+
+def side_of(kind: str, size: CopySize) -> int:
+    """The longest side of a copy in pixels: of an image, a page, a frame."""
+    return FULL_SIDE if size == "full" else SIDES.get(kind, SIDE)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCache:
+    """Copies by name and size in a folder. Its failures are logged and end no report."""
+
+    folder: Path
+
+    def path(self, name: str, side: int) -> Path:
+        """Where the copy of that size is stored."""
+        return self.folder / name[:2] / f"{name}-{side}-{RECIPE}.webp"
+
+    def read(self, name: str, side: int) -> bytes | None:
+        """The stored copy; None where it is missing or broken."""
+        try:
+            webp = self.path(name, side).read_bytes()
+        except OSError:
+            return None
+        return webp if is_whole(webp) else None
+
+    def keep(self, name: str, side: int, webp: bytes) -> None:
+        """Store a copy for later reports."""
+        path = self.path(name, side)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            put(path, webp)
+        except OSError as error:
+            log.debug("a copy of an image is not kept: %s", error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleMedia:
+    """A sample and the images of its records that are shown."""
+
+    task: str
+    sample_id: str
+    media: tuple[MediaInfo, ...]
+
+    @staticmethod
+    def of(task: str, sample_id: str, records: Iterable[Sequence[MediaInfo]]) -> SampleMedia:
+        """What is shown of what several records say of one sample's media."""
+        by_name = {name: medium for media in records for medium in spread(media) if (name := picture_name(medium))}
+        return SampleMedia(task=task, sample_id=sample_id, media=tuple(by_name.values()))
+
+
+@dataclass(slots=True)
+class ImageCopies:
+    """`media/` of a report.
+
+    Attributes:
+        out:     the report's folder.
+        cache:   where copies of other reports are.
+        refs_of: where images are; None where none is to be made.
+        size:    of the copies.
+        older:   folders with copies that earlier reports of the runs left.
+        workers: processes that make copies; 0 makes them in this one, None means as many as pay.
+        made:    how many copies were encoded.
+    """
+
+    out: OutputFolder
+    cache: ImageCache
+    refs_of: RefsOf | None = None
+    size: CopySize = "small"
+    older: tuple[Path, ...] = ()
+    workers: int | None = None
+    made: int = 0
+    _have: set[str] = field(default_factory=set)
+    _asked: set[str] = field(default_factory=set)
+
+    def make(self, samples: Sequence[SampleMedia]) -> set[str]:
+        """Put copies into `media/` and return their names; copies of other images are removed.
+
+        Raises: StorageError.
+        """
+        with storing(self.out.path("media")):
+            self.out.path("media").mkdir(parents=True, exist_ok=True)
+        pace = Pace(len(samples), sum(len(sample.media) for sample in samples))
+        workers = processes(len(samples)) if self.workers is None else self.workers
+        waiting: deque[tuple[Future[list[SmallCopy]], CopyJob]] = deque()
+        pool: MediaPool[CopyJob, list[SmallCopy]] | None = None
+        try:
+            for sample in samples:
+                job = self._job(sample)
+                if job is None:
+                    pace.step(len(sample.media))
+                    continue
+                pool = pool or copying_pool(workers)
+                waiting.append((pool.submit(job), job))
+                while len(waiting) >= AHEAD * max(1, workers):
+                    self._take(*waiting.popleft(), pace)
+            while waiting:
+                self._take(*waiting.popleft(), pace)
+        finally:
+            if pool is not None:
+                pool.close()
+        self._remove_others()
+        return self._have
+
+    def _job(self, sample: SampleMedia) -> CopyJob | None:
+        """What is to be made of a sample; None where everything is there, or nothing can be reached."""
+        named = {name: medium for medium in sample.media if (name := picture_name(medium)) is not None}
+        sides = {name: side_of(medium.kind, self.size) for name, medium in named.items() if name not in self._asked}
+        self._asked |= set(sides)
+        missing = {name: side for name, side in sides.items() if not self._copied(name, side)}
+        refs = tuple(self.refs_of(sample.task, sample.sample_id)) if missing and self.refs_of is not None else ()
+        if not refs:
+            return None
+        return CopyJob(refs=refs, media=tuple(named[name] for name in missing), sides=missing)
+
+    def _copied(self, name: str, side: int) -> bool:
+        """Whether `media/` has the copy now: from the cache folder, or as an earlier report left it."""
+        webp = self.cache.read(name, side)
+        if webp is None and self.size == "small":
+            webp = self._left(name, side)
+        if webp is None:
+            return False
+        self._write(name, webp)
+        return True
+
+    def _left(self, name: str, side: int) -> bytes | None:
+        """A copy that an earlier report left in one of its folders."""
+        for folder in (self.out.path("media"), *self.older):
+            try:
+                webp = (folder / f"{name}.webp").read_bytes()
+            except OSError:
+                continue
+            if is_whole(webp) and _longest_side(webp) <= side:
+                return webp
+        return None
+
+    def _take(self, future: Future[list[SmallCopy]], job: CopyJob, pace: Pace) -> None:
+        try:
+            copies = future.result()
+        except KvlEvalError:  # too slow, or its process died: the page shows a box with the hash
+            copies = []
+        for copy in copies:
+            self.cache.keep(copy.name, job.sides[copy.name], copy.webp)
+            self._write(copy.name, copy.webp)
+            self.made += 1
+        pace.step(len(job.media))
+
+    def _write(self, name: str, webp: bytes) -> None:
+        path = self.out.path("media", f"{name}.webp")
+        self._have.add(name)
+        with storing(path):
+            if not path.is_file() or path.read_bytes() != webp:
+                put(path, webp)
+
+    def _remove_others(self) -> None:
+        """Remove what an earlier report into the same folder showed and this one does not."""
+        for path in self.out.path("media").glob("*.webp"):
+            if OURS.fullmatch(path.name) and path.stem not in self._have:
+                path.unlink(missing_ok=True)
+
+
+def processes(samples: int) -> int:
+    """How many worker processes pay for so many samples."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(PROCESSES, cores, -(-samples // IMAGES_OF_PROCESS)))
+
+
+def put(path: Path, content: bytes) -> None:
+    """Put a file in place at once; what can be made again is not waited for until it is on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_whole(webp: bytes) -> bool:
+    """Whether bytes are a WebP file of the length that its header says."""
+    return webp[:4] == b"RIFF" and webp[8:12] == b"WEBP" and int.from_bytes(webp[4:8], "little") + 8 == len(webp)
+
+
+def _longest_side(webp: bytes) -> int:
+    from io import BytesIO
+
+    from PIL import Image
+
+    try:
+        return max(Image.open(BytesIO(webp), formats=("WEBP",)).size)
+    except (OSError, ValueError, SyntaxError):
+        return FULL_SIDE + 1
+
+
+def copying_pool(workers: int) -> MediaPool[CopyJob, list[SmallCopy]]:
+    """Processes that make copies; close it."""
+    from kvl_eval.media.pool import MediaPool
+
+    return MediaPool(small_copies, workers=workers, timeout=SECONDS)
