@@ -291,20 +291,15 @@ def resampled_counts(sizes: Sequence[int], n: int = 2_000, seed: int = 0) -> Any
     """
     import numpy as np
 
-    kinds = np.repeat(np.arange(len(sizes), dtype=np.int64), np.asarray(sizes, dtype=np.int64))
+    kinds = np.repeat(np.arange(len(sizes), dtype=np.int32), np.asarray(sizes, dtype=np.int64))
     if not len(kinds):
         raise ValueError("resampled_counts() needs at least one unit")
     counts = np.empty((n, len(sizes)), dtype=np.int64)
-    source, total = np.random.Philox(key=seed), np.uint64(len(kinds))
-    rows = max(1, CHUNK // len(kinds))
-    for start in range(0, n, rows):
-        shape = (min(rows, n - start), len(kinds))
-        words = source.random_raw(shape[0] * shape[1])
-        drawn = kinds[((words >> np.uint64(32)) * total) >> np.uint64(32)].reshape(shape)
-        drawn += np.arange(shape[0], dtype=np.int64)[:, None] * len(sizes)
-        counts[start : start + shape[0]] = np.bincount(drawn.ravel(), minlength=shape[0] * len(sizes)).reshape(
-            shape[0], len(sizes)
-        )
+    source, total, bits = np.random.Philox(key=seed), np.uint64(len(kinds)), np.uint64(32)
+    for row in range(n):  # both halves of a word are a draw each
+        words = source.random_raw((len(kinds) + 1) // 2).astype("<u8", copy=False)
+        halves = words.view("<u4")[: len(kinds)].astype(np.uint64)
+        counts[row] = np.bincount(kinds[(halves * total) >> bits], minlength=len(sizes))
     return counts
 
 
