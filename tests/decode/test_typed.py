@@ -23,11 +23,13 @@ from kvl_eval.decode import (
     decode,
     encode,
     inlined,
+    named,
     not_stored,
     omitted,
     renamed,
     unknown_fields,
 )
+from kvl_eval.decode.schema import json_schema
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.records import JudgeReply, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow
