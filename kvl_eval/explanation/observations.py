@@ -18,7 +18,7 @@ FEW = 3  # ids of samples that a line names
 
 
 def observations(
-    replies: TaskReplies, own: Scorer, target: Target | None, reference: ExplainedReference | None
+    replies: TaskReplies, target: Target | None, reference: ExplainedReference | None, own: Scorer
 ) -> tuple[Observation, ...]:
     """Everything that can be said, in a fixed order."""
     answered = [facts for facts in replies.facts if facts.status == "ok"]
