@@ -43,7 +43,8 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
     pairs = pair_runs(case.replies, theirs, own, reading._replace(judge=None))
     if not pairs.answers:
         raise _no_overlap(case, other)
-    ours, reference = ([answer[place] for answer in pairs.answers] for place in (3, 4))
+    ours = [answer.ours for answer in pairs.answers]
+    reference = [answer.theirs for answer in pairs.answers]
     clusters = [answer.cluster for answer in pairs.answers]
     difference = paired_difference(ours, reference, clusters)
     unit: Unit = "points" if case.row.unit == "points" else "percent"
