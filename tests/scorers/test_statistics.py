@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats import proportion
 from statsmodels.stats.contingency_tables import mcnemar
@@ -88,6 +88,7 @@ def test_explain_x4_without_errors_only_equal_values_do_not_differ() -> None:
     assert (z_test(0.0, 0.0, 0.0), z_test(0.1, 0.0)) == (1.0, 0.0)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_explain_x4_holm_equals_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
