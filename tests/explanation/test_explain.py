@@ -140,11 +140,9 @@ def test_a_paired_difference_is_split_without_a_rest(tmp_path: Path) -> None:
 def test_explain_x9_runs_without_common_samples_name_both_splits(tmp_path: Path) -> None:
     one, other = tiny(), tiny(name="other")
     ours, theirs = answered(tmp_path / "a", gold(), one), answered(tmp_path / "b", gold(), other)
-    error = refused(
-        UsageError, explain_against, RunReader(ours, [one]), RunReader(theirs, [other]), ExplainOptions(to="x")
-    )
-    assert error.code == "explain.no_overlap"
-    assert "tiny / test versus other / test" in str(error.why)
+    with refused(UsageError, "explain.no_overlap") as caught:
+        explain_against(RunReader(ours, [one]), RunReader(theirs, [other]), ExplainOptions(to="x"))
+    assert "tiny / test versus other / test" in str(caught.value.why)
 
 
 def test_hostile_ids_stay_on_their_line_of_markdown(tmp_path: Path) -> None:
