@@ -1,4 +1,4 @@
-"""Parts of a gap where the score is no weighted mean: F1 over documents, questions right only in every rotation.
+"""Parts of a gap where the score is not a weighted mean: F1 over documents, questions right only in every rotation.
 
 Exact parts come from aggregating again with scores replaced, one part after the other; their intervals from leaving out
 one cluster at a time (jackknife; neighbors together where there are more than 1,000). Of what would have to be

@@ -69,9 +69,9 @@ class ExplainedCase:
         facts = self.replies.facts
         return ExplainedCounts(
             planned=len(facts),
-            ok=sum(one.status == "ok" for one in facts),
-            failed=sum(one.status == "failed" for one in facts),
-            pending=sum(one.status == "pending" for one in facts),
+            ok=sum(answer.status == "ok" for answer in facts),
+            failed=sum(answer.status == "failed" for answer in facts),
+            pending=sum(answer.status == "pending" for answer in facts),
             scored=scored,
             clusters=clusters,
         )

@@ -177,7 +177,7 @@ class _Assembly:
         wanted = {(unit.id, unit.repeat) for unit, is_in in zip(self.ledger.units, nothing, strict=True) if is_in}
         keys = [f.entry.key for f in self.case.replies.facts if (f.entry.sample_id, f.entry.repeat) in wanted]
         verdicts = [self.case.replies.verdicts(scorer) for scorer in self._other_scorers()]
-        made = ([one[key] for one in verdicts if key in one] for key in keys)
+        made = ([by_key[key] for by_key in verdicts if key in by_key] for key in keys)
         return sum(
             any(verdict.verdict not in ("no_answer", "not_scored") and verdict.method != GUESS for verdict in of_key)
             for of_key in made
@@ -200,7 +200,7 @@ class _Assembly:
         for scorer in self._other_scorers():
             verdicts = replies.verdicts(scorer)
             made = [verdicts.get(keys[unit.id, unit.repeat]) for unit in ledger.units]
-            values = [None if one is None else one.value for one in made]
+            values = [None if verdict is None else verdict.value for verdict in made]
             scored = ledger.scored & np.array([value is not None for value in values])
             change = np.where(scored, np.array([value or 0.0 for value in values]) - ledger.y0, 0.0)
             columns[scorer.protocol] = self.n_scored * (ledger.w * change)[ledger.scored]

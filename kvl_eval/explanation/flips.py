@@ -9,7 +9,7 @@
     answers                          nothing that was recorded differs: other weights, or chance
 
 Between runs of different weights all but the first four are `answers`. The losing reply is looked at first. Where
-several settings differ at once a cause is named after the first: a comparison of two runs is no experiment.
+several settings differ at once a cause is named after the first: a comparison of two runs is not an experiment.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class FlipSide:
 
 def flip_cause(losing: FlipSide, winning: FlipSide) -> str:
     """The cause of a changed score: the first of `CAUSES` whose rule fits."""
-    for one, other in ((losing, winning), (winning, losing)):
+    for side, other in ((losing, winning), (winning, losing)):
         for name in ("truncated", "unclosed", "no_answer"):
-            if getattr(one, name) and not getattr(other, name):
+            if getattr(side, name) and not getattr(other, name):
                 return name
     if (losing.reply and losing.reply == winning.reply) or losing.score >= RIGHT:
         return "extraction"
@@ -242,6 +242,6 @@ def mean_intervals(
     sums = np.zeros((len(names), vectors.shape[1]), dtype=np.int64)
     np.add.at(sums, cluster, np.rint(vectors * FIXED).astype(np.int64))
     types, sizes = np.unique(sums, axis=0, return_counts=True)
-    totals = resampled_counts(sizes, n, seed) @ types
+    totals = resampled_counts(sizes.tolist(), n, seed) @ types
     means = totals[:, :-1] / totals[:, -1:]
     return {name: percentiles(np.sort(means[:, place])) for place, name in enumerate(columns)}

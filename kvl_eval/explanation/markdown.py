@@ -23,9 +23,9 @@ def as_markdown(explanation: Explanation) -> str:
         ["## Parts", "", *_parts(explanation)],
         _samples(explanation),
         _section("Other protocols", _protocols(explanation)),
-        _section("Observations", [f"- {_cell(one.name)}: {_cell(one.text)}" for one in explanation.observations]),
+        _section("Observations", [f"- {_cell(fact.name)}: {_cell(fact.text)}" for fact in explanation.observations]),
         _section("Settings", [f"- {_cell(setting_text(line))}" for line in explanation.settings]),
-        _section("Reproductions", [f"- {one.printed}: {_cell(one.source)}" for one in explanation.reproductions]),
+        _section("Reproductions", [f"- {result.printed}: {_cell(result.source)}" for result in explanation.reproductions]),
         _section("Cannot be known from stored answers", [f"- {text}" for text in explanation.unknowable]),
         _section("Commands", _fenced(explanation.commands)),
         _section("Notices", [f"- {_cell(text)}" for text in explanation.notices]),
@@ -82,9 +82,9 @@ def _parts(explanation: Explanation) -> list[str]:
 def _samples(explanation: Explanation) -> list[str]:
     lines = []
     for part in explanation.parts:
-        shown = ", ".join(f"`{_cell(name)}`" for name in part.samples[:SAMPLES])
+        names = ", ".join(f"`{_cell(name)}`" for name in part.samples[:SAMPLES])
         more = len(part.samples) - SAMPLES
-        lines.append(f"- {label(part)}: {shown}" + (f" and {more:,} more" if more > 0 else ""))
+        lines.append(f"- {label(part)}: {names}" + (f" and {more:,} more" if more > 0 else ""))
     return _section("Samples", lines)
 
 

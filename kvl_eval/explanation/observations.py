@@ -13,7 +13,7 @@ from kvl_eval.explanation.reading import AnswerFacts, Scorer, TaskReplies, Verdi
 from kvl_eval.explanation.references import Target
 from kvl_eval.types import MediaInfo
 
-MANY = 0.2  # share of questions with one reply above which that is told
+MANY = 0.2  # share of questions with one reply above which there is an observation
 FEW = 3  # ids of samples that a line names
 
 
@@ -23,7 +23,7 @@ def observations(
     """Everything that can be said, in a fixed order."""
     answered = [facts for facts in replies.facts if facts.status == "ok"]
     verdicts = replies.verdicts(own)
-    found = (
+    facts = (
         *_format(answered, verdicts),
         *_images(answered),
         *_tokens(answered),
@@ -33,7 +33,7 @@ def observations(
         *_chance(answered, verdicts),
         *_feasible(target, reference),
     )
-    return found
+    return facts
 
 
 def _format(answered: Sequence[AnswerFacts], verdicts: Verdicts) -> Iterator[Observation]:
@@ -144,7 +144,7 @@ def _feasible(target: Target | None, reference: ExplainedReference | None) -> It
 
 def _mean(group: Sequence[AnswerFacts], verdicts: Verdicts) -> float | None:
     made = (verdicts.get(facts.entry.key) for facts in group)
-    values = [one.value for one in made if one is not None and one.value is not None]
+    values = [verdict.value for verdict in made if verdict is not None and verdict.value is not None]
     return math.fsum(values) / len(values) if values else None
 
 

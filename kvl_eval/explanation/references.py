@@ -186,11 +186,11 @@ def known_of(target: Target) -> dict[str, Fact]:
     figure = target.figure
     if figure is None:
         return {}
-    found: dict[str, Fact] = {}
+    known: dict[str, Fact] = {}
     for fact in sorted(facts(), key=lambda fact: fact.benchmark == "*"):
         if fact.system == figure.system and fact.benchmark in ("*", figure.benchmark):
-            found.setdefault(fact.field, fact)
-    return found
+            known.setdefault(fact.field, fact)
+    return known
 
 
 def setting_lines(task: Task, manifest: Manifest, protocol: str, known: Mapping[str, Fact]) -> tuple[SettingLine, ...]:

@@ -75,7 +75,7 @@ class Replicates:
 def replicates(ledger: Ledger, n: int = RESAMPLES, seed: int = SEED) -> Replicates:
     """The score and the parts of `n` resamples."""
     types, sizes = _cluster_types(ledger)
-    counts = resampled_counts(sizes, n, seed)
+    counts = resampled_counts(sizes.tolist(), n, seed)
     totals = dict(zip(COLUMNS, (counts @ types / FIXED).T, strict=True))
     scored = np.maximum(totals["scored"], 1 / FIXED)
     parts = {name: totals[name] / scored for name in EXACT}

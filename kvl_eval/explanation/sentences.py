@@ -84,7 +84,7 @@ def paired_sentence(names: tuple[str, str], task: str, gap: ExplainedGap, counts
 
 
 def main_cause(gap: ExplainedGap, parts: Sequence[GapPart], other: tuple[str, float], unit: Unit) -> str | None:
-    """The cause of at least half of a gap that is no chance; None where no part is large and sure enough.
+    """The cause of at least half of a gap that is more than chance; None where no part is large and sure enough.
 
     `other` is P1 and the score under it.
     """

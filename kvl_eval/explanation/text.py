@@ -12,6 +12,7 @@ from kvl_eval.printable import how_many, printable
 from kvl_eval.types import Interval, Unit
 
 WIDTH = 100
+KNOWN = 71  # column where a table says how a part is known
 SAMPLES = 20  # ids that a text names
 LABELS = {
     "no_answer": "no answer extracted",
@@ -117,10 +118,10 @@ def _head(explanation: Explanation) -> Iterator[str]:
         return
     test = "" if gap.p_value is None else p_text(gap.p_value)
     chance = ": not chance alone" if gap.verdict in ("below", "above") else ": may be chance"
-    shared = ""
+    yield _row("gap", gap.value, gap.ci95, unit, f"{test}{chance if test else chance[2:]}")
     if gap.ci95_correlated is not None and gap.correlation is not None:
-        shared = f"   ({interval(gap.ci95_correlated, unit)} if errors are shared, correlation {gap.correlation})"
-    yield _row("gap", gap.value, gap.ci95, unit, f"{test}{chance if test else chance[2:]}{shared}")
+        correlated = interval(gap.ci95_correlated, unit)
+        yield f"{'':19}  {correlated:<14}  if errors are shared (correlation {gap.correlation})"
 
 
 def _row(name: str, value: float, bounds: Interval | None, unit: Unit, rest: str) -> str:
@@ -136,12 +137,12 @@ def _parts(explanation: Explanation) -> Iterator[str]:
     if not explanation.parts:
         yield "  no part: nothing is lost to extraction, failures or limits"
     for part in explanation.parts:
-        known = wrap(known_by(part, explanation), WIDTH - 68)
+        known = wrap(known_by(part, explanation), WIDTH - KNOWN)
         bounds = "" if part.bounds is None else interval(part.bounds, unit)
         value = "" if part.basis == "bounds" else unsigned(part.value, unit)
         name = label(part, paired=is_paired)
         yield _cells(name, f"{part.n:,}", value, interval(part.ci95, unit), bounds, known[0] if known else "")
-        yield from (f"{'':68}{line}" for line in known[1:])
+        yield from (" " * KNOWN + line for line in known[1:])
     rest = explanation.unexplained
     if rest is not None:
         same = "" if is_paired else interval(rest.ci95_same_questions, unit)
@@ -153,7 +154,7 @@ def _parts(explanation: Explanation) -> Iterator[str]:
 
 
 def _cells(name: str, n: str, points: str, bounds: str, limits: str, known: str) -> str:
-    return f"  {name:<27}{n:>6}  {points:>6}  {bounds:<14}  {limits:<13}  {known}".rstrip()
+    return f"  {name:<22}{n:>6}  {points:>6}  {bounds:<14}  {limits:<13}  {known}".rstrip()
 
 
 def _facts(explanation: Explanation) -> list[str]:
@@ -168,12 +169,12 @@ def _facts(explanation: Explanation) -> list[str]:
     if explanation.conditional:
         texts = [protocols_line(line, unit) for line in explanation.conditional]
         lines += _labeled("other protocols", [*texts, "(not part of the sum)"])
-    lines += [line for one in explanation.observations for line in _labeled(one.name.replace("_", " "), [one.text])]
+    lines += [line for fact in explanation.observations for line in _labeled(fact.name.replace("_", " "), [fact.text])]
     lines += _settings(explanation)
     if explanation.reproductions:
-        shown = [f"{one.printed} ({one.source[:60]})" for one in explanation.reproductions[:3]]
+        results = [f"{result.printed} ({result.source[:60]})" for result in explanation.reproductions[:3]]
         count = how_many(len(explanation.reproductions), "other reproduction")
-        lines += _labeled("reproductions", [f"{count} of this result:", *shown])
+        lines += _labeled("reproductions", [f"{count} of this result:", *results])
     if explanation.unknowable:
         lines += _labeled("cannot be known", [f"from stored answers: {', '.join(explanation.unknowable)}"])
     return lines

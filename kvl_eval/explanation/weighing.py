@@ -25,7 +25,7 @@ class WeighedAnswers:
     Attributes:
         ledger:    of them.
         unit:      how views print the score.
-        aggregate: the score as the task makes it, where it is no weighted mean; else None.
+        aggregate: the score as the task makes it, where it is not a weighted mean; else None.
     """
 
     ledger: Ledger
@@ -96,7 +96,7 @@ def _plain(units: Sequence[AnswerUnit]) -> list[AnswerUnit]:
 
 def _grouped(units: Sequence[AnswerUnit], facts: Sequence[AnswerFacts], over: GroupMean) -> list[AnswerUnit] | None:
     """The answers with the weights of a mean of group means; None where one belongs to several groups."""
-    labels = [one.entry.sample.categories.get(over.field, ()) for one in facts]
+    labels = [answer.entry.sample.categories.get(over.field, ()) for answer in facts]
     if any(len(label) > 1 for label in labels):
         return None
     counted = [
