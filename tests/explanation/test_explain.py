@@ -154,3 +154,9 @@ def test_hostile_ids_stay_on_their_line_of_markdown(tmp_path: Path) -> None:
     text = as_markdown(found)
     assert "<img" not in text and "\x1b" not in text and "\n#\\x1b" not in text
     assert found.parts[0].samples == (name,)
+
+
+def test_without_a_reference_there_is_no_gap(tmp_path: Path) -> None:
+    found = explained(answered(tmp_path, gold()))
+    assert (found.reference, found.gap, found.unexplained, found.parts) == (None, None, None, ())
+    assert "nothing is published of this model" in str(found)
