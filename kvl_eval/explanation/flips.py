@@ -198,7 +198,7 @@ def _digest(value: Json) -> str:
 
 
 def cause_parts(pairs: PairedRuns) -> tuple[GapPart, ...]:
-    """What each cause adds to the paired difference, reference minus ours, in order; those without a pair are left out."""
+    """What each cause adds to the paired difference, reference minus ours, in order; those without a pair left out."""
     answers = pairs.answers
     differences = np.array([answer.theirs - answer.ours for answer in answers])
     columns = {

@@ -46,7 +46,9 @@ def _format(answered: Sequence[AnswerFacts], verdicts: Verdicts) -> Iterator[Obs
     names = [facts.entry.sample_id for facts in against[:FEW]]
     values: dict[str, Json] = {"share": share, "score_with": with_form, "score_without": without}
     values |= {"n": len(asked), "violations": [*names]}
-    scores = "" if with_form is None or without is None else f", score {_percent(with_form)} with and {_percent(without)} without"
+    scores = ""
+    if with_form is not None and without is not None:
+        scores = f", score {_percent(with_form)} with and {_percent(without)} without"
     yield Observation(
         name="format", text=f"{_percent(share)} % of the answers have the form that the prompt asks for{scores}", values=values
     )
@@ -62,7 +64,8 @@ def _images(answered: Sequence[AnswerFacts]) -> Iterator[Observation]:
         yield Observation(name="images", text="no image was shrunk", values=values)
         return
     values["median_factor"] = middle = shrunk[len(shrunk) // 2]
-    text = f"{_percent(len(shrunk) / len(factors))} % of the images were shrunk, by a median factor of {middle:.2f} a side"
+    share = _percent(len(shrunk) / len(factors))
+    text = f"{share} % of the images were shrunk, by a median factor of {middle:.2f} per side"
     yield Observation(name="images", text=text, values=values)
 
 

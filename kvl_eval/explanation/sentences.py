@@ -80,7 +80,8 @@ def paired_sentence(names: tuple[str, str], task: str, gap: ExplainedGap, counts
     if max(map(abs, bounds)) <= SAME:
         return f"{a} and {b} are the same within 1 point on {task}."
     least = f"; {n:,} samples can show {printed(math.sqrt(POWER * changed) / n, unit)} or more" if changed else ""
-    return f"No difference shown between {a} and {b} on {task}: {signed(difference, unit)} {interval(bounds, unit)}{least}."
+    size = f"{signed(difference, unit)} {interval(bounds, unit)}"
+    return f"No difference shown between {a} and {b} on {task}: {size}{least}."
 
 
 def main_cause(gap: ExplainedGap, parts: Sequence[GapPart], other: tuple[str, float], unit: Unit) -> str | None:
