@@ -68,8 +68,8 @@ def flip_cause(losing: FlipSide, winning: FlipSide) -> str:
         for name in ("truncated", "unclosed", "no_answer"):
             if getattr(side, name) and not getattr(other, name):
                 return name
-    if (losing.reply and losing.reply == winning.reply) or losing.score >= RIGHT:
-        return "extraction"
+        if side is losing and ((losing.reply and losing.reply == winning.reply) or losing.score >= RIGHT):
+            return "extraction"
     if losing.weights != winning.weights:
         return "answers"
     for name in ("prompt", "images", "generation", "engine"):
