@@ -64,6 +64,7 @@ def explain_run(run: RunReader, options: ExplainOptions) -> Explanation:
     case = case_of(run, options)
     target = target_of_case(case, options)
     other, evidence = comparing_scorer(case, target, options.as_)
+    case.replies.prepare([case.own, *other_scorers(case, other)])
     with PlanRows(run.folder) as rows:
         answers = weighed(case.replies, case.own, other, rows)
         return _Assembly(case, options, target, other, answers).explanation(evidence)
@@ -79,6 +80,14 @@ def target_of_case(case: ExplainedCase, options: ExplainOptions) -> Target | Non
     if system is None:
         raise unknown_system(options.to)
     return published_target(case.task, system, case.row.budget)
+
+
+def other_scorers(case: ExplainedCase, other: Scorer) -> list[Scorer]:
+    """P1, then the task's other protocols in their order, without P0 and without those that need a judge."""
+    task, own = case.task, case.own
+    names = [name for name, protocol in task.protocols.items() if not protocol.needs_judge]
+    others = [Scorer(name, own.view) for name in names if name not in (own.protocol, other.protocol)]
+    return ([] if other == own else [other]) + others
 
 
 def _unit(case: ExplainedCase) -> Unit:
@@ -109,6 +118,7 @@ class _Assembly:
         self.ledger = answers.ledger
         self.unit = _unit(case)
         self.manifest = case.run.folder.manifest
+        self.others = other_scorers(case, other)
         self.n_scored = int(self.ledger.scored.sum())
         self.clusters = len({unit.cluster for unit in self.ledger.units if unit.is_scored})
 
@@ -176,19 +186,12 @@ class _Assembly:
         nothing = self.ledger.affected("no_answer")
         wanted = {(unit.id, unit.repeat) for unit, is_in in zip(self.ledger.units, nothing, strict=True) if is_in}
         keys = [f.entry.key for f in self.case.replies.facts if (f.entry.sample_id, f.entry.repeat) in wanted]
-        verdicts = [self.case.replies.verdicts(scorer) for scorer in self._other_scorers()]
+        verdicts = [self.case.replies.verdicts(scorer) for scorer in self.others]
         made = ([by_key[key] for by_key in verdicts if key in by_key] for key in keys)
         return sum(
             any(verdict.verdict not in ("no_answer", "not_scored") and verdict.method != GUESS for verdict in of_key)
             for of_key in made
         )
-
-    def _other_scorers(self) -> list[Scorer]:
-        """P1, then the task's other protocols in their order, without P0 and without those that need a judge."""
-        task, own = self.case.task, self.case.own
-        names = [name for name, protocol in task.protocols.items() if not protocol.needs_judge]
-        others = [Scorer(name, own.view) for name in names if name not in (own.protocol, self.other.protocol)]
-        return ([] if self.other == own else [self.other]) + others
 
     def _conditional(self) -> tuple[ConditionalLine, ...]:
         """What the score would gain under each other protocol, in the task's order."""
@@ -197,7 +200,7 @@ class _Assembly:
         ledger, replies = self.ledger, self.case.replies
         keys = {(facts.entry.sample_id, facts.entry.repeat): facts.entry.key for facts in replies.facts}
         columns, counts = {}, {}
-        for scorer in self._other_scorers():
+        for scorer in self.others:
             verdicts = replies.verdicts(scorer)
             made = [verdicts.get(keys[unit.id, unit.repeat]) for unit in ledger.units]
             values = [None if verdict is None else verdict.value for verdict in made]

@@ -7,7 +7,7 @@ again in memory. Nothing is written, and neither a model nor a data set is loade
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -17,8 +17,9 @@ from kvl_eval.decode import Json
 from kvl_eval.errors import DataError
 from kvl_eval.explanation.loops import loops
 from kvl_eval.explanation.units import AnswerUnit, UnitStatus
+from kvl_eval.scoring.judged import AnswerScore
 from kvl_eval.scoring.loop import Scoring
-from kvl_eval.scoring.outputs import visible
+from kvl_eval.scoring.outputs import score_outputs, visible
 from kvl_eval.scoring.result_rows import asked_form
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import planned_answers
@@ -156,6 +157,29 @@ class TaskReplies:
             self._verdicts[scorer.name] = self._scored(scorer) if stored is None else stored
         return self._verdicts[scorer.name]
 
+    def prepare(self, scorers: Iterable[Scorer]) -> None:
+        """Take the stored verdicts of these protocols, and make the others in one pass over the replies."""
+        lacking: dict[Scorer, dict[Key, AnswerVerdict]] = {}
+        for scorer in scorers:
+            stored = None if scorer.name in self._verdicts else self._stored(scorer)
+            if stored is not None:
+                self._verdicts[scorer.name] = stored
+            elif scorer.name not in self._verdicts and self._is_alone(scorer):
+                lacking[scorer] = {}
+        for view in {scorer.view for scorer in lacking}:
+            of_view = {scorer: made for scorer, made in lacking.items() if scorer.view == view}
+            for answer in planned_answers(self.run, self.task, view):
+                if answer.item is None or answer.budget != self.budget:
+                    continue
+                for scorer, made in of_view.items():
+                    [score] = score_outputs(self.task, scorer.protocol, [answer.item], view)
+                    made[answer.entry.key] = _verdict(AnswerScore(score))
+        self._verdicts |= {scorer.name: made for scorer, made in lacking.items()}
+
+    def _is_alone(self, scorer: Scorer) -> bool:
+        """Whether the verdict of an answer depends on that answer alone."""
+        return scorer.judge is None and self.task.protocols[scorer.protocol].score_run is None
+
     def units(self, own: Scorer, other: Scorer) -> list[AnswerUnit]:
         """The answers under P0 (`own`) and P1 (`other`), without weights."""
         before, after = self.verdicts(own), self.verdicts(other)
@@ -190,12 +214,7 @@ class TaskReplies:
         )
         with closing(replies) if replies else nullcontext():
             return {
-                answer.entry.key: AnswerVerdict(
-                    *(made.score.verdict, made.score.value, _plain(made.score.extracted), made.score.method),
-                    reason=made.score.reason,
-                    judged=made.judge is not None,
-                    detail=cast("Mapping[str, Json]", made.score.detail),
-                )
+                answer.entry.key: _verdict(made)
                 for answer, made in scoring.scores(answers)
                 if made is not None
             }
@@ -284,3 +303,17 @@ def _unit(facts: AnswerFacts, before: AnswerVerdict | None, after: AnswerVerdict
 def _plain(value: object) -> Json:
     """What was extracted, as a JSON value."""
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _verdict(made: AnswerScore) -> AnswerVerdict:
+    """The score of an answer, and whether a judge decided."""
+    score = made.score
+    return AnswerVerdict(
+        verdict=score.verdict,
+        value=score.value,
+        extracted=_plain(score.extracted),
+        method=score.method,
+        reason=score.reason,
+        judged=made.judge is not None,
+        detail=cast("Mapping[str, Json]", score.detail),
+    )
