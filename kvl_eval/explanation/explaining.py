@@ -22,7 +22,7 @@ from kvl_eval.explanation.document import (
     Unexplained,
 )
 from kvl_eval.explanation.flips import mean_intervals
-from kvl_eval.explanation.ledger import ORDER
+from kvl_eval.explanation.ledger import ORDER, Floats
 from kvl_eval.explanation.observations import observations
 from kvl_eval.explanation.parts import parts_of
 from kvl_eval.explanation.reading import GUESS, Scorer
@@ -199,7 +199,8 @@ class _Assembly:
             return ()
         ledger, replies = self.ledger, self.case.replies
         keys = {(facts.entry.sample_id, facts.entry.repeat): facts.entry.key for facts in replies.facts}
-        columns, counts = {}, {}
+        columns: dict[str, Floats] = {}
+        counts: dict[str, int] = {}
         for scorer in self.others:
             verdicts = replies.verdicts(scorer)
             made = [verdicts.get(keys[unit.id, unit.repeat]) for unit in ledger.units]

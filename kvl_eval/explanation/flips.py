@@ -111,7 +111,8 @@ def pair_runs(ours: TaskReplies, theirs: TaskReplies, own: Scorer, other: Scorer
     """The answers of two runs side by side, each under P0 (`own`), with P1 (`other`) for what a reply is worth."""
     sides = (_PairedRun(ours, own, other), _PairedRun(theirs, own, other))
     left, right = (side.by_key for side in sides)
-    answers, changed, failed = [], 0, 0
+    answers: list[PairedAnswer] = []
+    changed = failed = 0
     for key in sorted(left.keys() & right.keys()):
         mine, reference = left[key], right[key]
         if _question(mine) != _question(reference):

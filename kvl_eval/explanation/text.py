@@ -158,7 +158,8 @@ def _cells(name: str, n: str, points: str, bounds: str, limits: str, known: str)
 
 
 def _facts(explanation: Explanation) -> list[str]:
-    unit, lines = explanation.unit, []
+    unit = explanation.unit
+    lines: list[str] = []
     names = {f"{part.name}": part.n for part in explanation.parts}
     for pair, count in explanation.overlap.items():
         first, second = pair.split("+")
