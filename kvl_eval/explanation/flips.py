@@ -122,7 +122,8 @@ def pair_runs(ours: TaskReplies, theirs: TaskReplies, own: Scorer, other: Scorer
         if scores[0] is None or scores[1] is None:
             failed += mine.status != "ok" or reference.status != "ok"
             continue
-        cause, together = "", ()
+        cause = ""
+        together: tuple[str, ...] = ()
         if scores[0] != scores[1]:
             losing, winning = sides[0].flip(mine), sides[1].flip(reference)
             if scores[0] > scores[1]:
