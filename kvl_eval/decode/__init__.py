@@ -12,7 +12,18 @@ made special by `omitted`, `unknown_fields`, `renamed`, `named`, `inlined` and `
 
 from __future__ import annotations
 
-from kvl_eval.decode.fields import Between, Count, Length, Others, inlined, named, not_stored, omitted, renamed, unknown_fields
+from kvl_eval.decode.fields import (
+    Between,
+    Count,
+    Length,
+    Others,
+    inlined,
+    named,
+    not_stored,
+    omitted,
+    renamed,
+    unknown_fields,
+)
 from kvl_eval.decode.text import DEFAULT_LIMITS, Json, ReadLimits, join_path, read_json, read_yaml, shown
 from kvl_eval.decode.typed import decode
 from kvl_eval.decode.written import encode, encode_object

@@ -108,7 +108,12 @@ class _Assembly:
     """One explanation, put together step by step."""
 
     def __init__(
-        self, case: ExplainedCase, options: ExplainOptions, target: Target | None, other: Scorer, answers: WeighedAnswers
+        self,
+        case: ExplainedCase,
+        options: ExplainOptions,
+        target: Target | None,
+        other: Scorer,
+        answers: WeighedAnswers,
     ) -> None:
         self.case = case
         self.options = options
@@ -266,9 +271,7 @@ class _Assembly:
         else:
             printed = step**2 / 12
             half = Z95 * math.sqrt(errors[0] ** 2 + errors[1] ** 2 + printed)
-            close = Z95 * math.sqrt(
-                errors[0] ** 2 + errors[1] ** 2 - 2 * CORRELATION * errors[0] * errors[1] + printed
-            )
+            close = Z95 * math.sqrt(errors[0] ** 2 + errors[1] ** 2 - 2 * CORRELATION * errors[0] * errors[1] + printed)
             ci95, correlated = (gap - half, gap + half), (gap - close, gap + close)
         return ExplainedGap(
             value=gap,

@@ -25,7 +25,9 @@ def as_markdown(explanation: Explanation) -> str:
         _section("Other protocols", _protocols(explanation)),
         _section("Observations", [f"- {_cell(fact.name)}: {_cell(fact.text)}" for fact in explanation.observations]),
         _section("Settings", [f"- {_cell(setting_text(line))}" for line in explanation.settings]),
-        _section("Reproductions", [f"- {result.printed}: {_cell(result.source)}" for result in explanation.reproductions]),
+        _section(
+            "Reproductions", [f"- {result.printed}: {_cell(result.source)}" for result in explanation.reproductions]
+        ),
         _section("Cannot be known from stored answers", [f"- {text}" for text in explanation.unknowable]),
         _section("Commands", _fenced(explanation.commands)),
         _section("Notices", [f"- {_cell(text)}" for text in explanation.notices]),

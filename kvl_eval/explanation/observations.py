@@ -50,7 +50,9 @@ def _format(answered: Sequence[AnswerFacts], verdicts: Verdicts) -> Iterator[Obs
     if with_form is not None and without is not None:
         scores = f", score {_percent(with_form)} with and {_percent(without)} without"
     yield Observation(
-        name="format", text=f"{_percent(share)} % of the answers have the form that the prompt asks for{scores}", values=values
+        name="format",
+        text=f"{_percent(share)} % of the answers have the form that the prompt asks for{scores}",
+        values=values,
     )
 
 

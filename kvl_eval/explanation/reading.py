@@ -213,11 +213,7 @@ class TaskReplies:
             answer for answer in planned_answers(self.run, self.task, scorer.view) if answer.budget == self.budget
         )
         with closing(replies) if replies else nullcontext():
-            return {
-                answer.entry.key: _verdict(made)
-                for answer, made in scoring.scores(answers)
-                if made is not None
-            }
+            return {answer.entry.key: _verdict(made) for answer, made in scoring.scores(answers) if made is not None}
 
 
 def budgets_of(run: RunReader, task: str) -> list[BudgetKey]:

@@ -118,7 +118,9 @@ def own_target(task: Task, system: str | None, budget: int | None) -> Target | N
 def _no_figure(task: Task, system: str) -> UsageError:
     benchmark = None if task.reference is None else task.reference.benchmark
     rows = [score for score in load() if score.benchmark == benchmark]
-    of_system = [f"{score.split or score.setting or 'no split'}: {score.printed}" for score in rows if score.system == system]
+    of_system = [
+        f"{score.split or score.setting or 'no split'}: {score.printed}" for score in rows if score.system == system
+    ]
     systems = dict.fromkeys(score.system for score in rows)
     listed = f"{system}: {'; '.join(of_system)}" if of_system else f"systems: {', '.join(systems) or 'none'}"
     return UsageError(
@@ -240,5 +242,10 @@ def _same(ours: str, theirs: str) -> bool:
 def unknowable(settings: Sequence[SettingLine]) -> tuple[str, ...]:
     """What could explain the rest and cannot be known from stored answers."""
     known = {line.name for line in settings if line.evidence in ("read", "inferred")}
-    names = {"prompt": "prompt wording", "image_limit": "image size", "system_prompt": "system prompt", "engine": "engine"}
+    names = {
+        "prompt": "prompt wording",
+        "image_limit": "image size",
+        "system_prompt": "system prompt",
+        "engine": "engine",
+    }
     return tuple(text for name, text in names.items() if name not in known)

@@ -98,9 +98,7 @@ def test_fewer_than_thirty_finished_replies_leave_bounds_alone() -> None:
 def test_missing_answers_score_like_others_of_their_stratum() -> None:
     easy = [answer(n, 1.0, stratum="easy") for n in range(50)]
     hard = [answer(n, float(n % 5 == 0), stratum="hard") for n in range(50, 70)]
-    failed = [
-        answer(n, None, status="failed", reason="oom", stratum="hard", v0=None, v1=None) for n in range(70, 100)
-    ]
+    failed = [answer(n, None, status="failed", reason="oom", stratum="hard", v0=None, v1=None) for n in range(70, 100)]
     part = parts_by_name([*easy, *hard, *failed])["missing"]
     score = 54 / 70
     assert part.value == pytest.approx(0.5 * 1.0 + 0.5 * 0.2 - score)

@@ -44,7 +44,9 @@ def test_explain_x4_loops_agree_with_a_search_of_every_suffix() -> None:
     for _ in range(150):
         period = rng.choice((1, 2, 7, 30, 49, 50, 51, 75, 100))
         body = "".join(rng.choice("ab") for _ in range(period)) * rng.randint(1, 260 // period + 2)
-        text = "".join(rng.choice("ab ") for _ in range(rng.randint(0, 60))) + body + rng.choice(("", "", "a", body[:9]))
+        text = (
+            "".join(rng.choice("ab ") for _ in range(rng.randint(0, 60))) + body + rng.choice(("", "", "a", body[:9]))
+        )
         verdicts.append(loops(text))
         assert verdicts[-1] is loops_by_search(text), text
     assert 15 < sum(verdicts) < 120

@@ -40,7 +40,9 @@ def test_a_number_is_in_the_unit_that_the_task_prints(text: str, unit: Unit, val
     assert bool(target.note) is ("," in text)
 
 
-@pytest.mark.parametrize(("text", "unit"), [("570", "percent"), ("-3", "percent"), ("nan", "percent"), ("1001", "points")])
+@pytest.mark.parametrize(
+    ("text", "unit"), [("570", "percent"), ("-3", "percent"), ("nan", "percent"), ("1001", "points")]
+)
 def test_a_number_outside_the_range_is_refused(text: str, unit: Unit) -> None:
     with pytest.raises(UsageError, match="from 0 to"):
         number(text, unit)
@@ -66,7 +68,9 @@ def test_a_published_result_brings_what_is_known_of_it() -> None:
     target = published_target(task, "kimi-vl-a3b-instruct", None)
     assert (target.value, target.printed, target.protocol) == (0.57, "57.0", None)
     generation = {"mmmu": Generation(temperature=0.2)}
-    lines = {line.name: line for line in setting_lines(task, Manifest(generation=generation), "reader", known_of(target))}
+    lines = {
+        line.name: line for line in setting_lines(task, Manifest(generation=generation), "reader", known_of(target))
+    }
     assert (lines["temperature"].reference, lines["temperature"].evidence) == ("0.0", "read")
     assert lines["temperature"].differs is True
     assert (lines["protocol"].reference, lines["protocol"].differs) == (None, None)

@@ -171,7 +171,12 @@ def test_markdown_names_six_samples_of_a_part_for_an_issue(mixed: Scenario, tmp_
 
 def test_other_protocols_are_conditional_and_not_sorted_by_what_they_bring(mixed: Scenario) -> None:
     found = json.loads(mixed.explain("--json").out)
-    assert [line["protocol"] for line in found["conditional"]] == ["reader", "official-exact", "vlmevalkit", "lmms-eval"]
+    assert [line["protocol"] for line in found["conditional"]] == [
+        "reader",
+        "official-exact",
+        "vlmevalkit",
+        "lmms-eval",
+    ]
     gains = [round(100 * line["value"], 1) for line in found["conditional"]]
     assert gains == [6.4, 3.2, 2.8, -3.7]
 
