@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvl_eval.evaluation import evaluate
     from kvl_eval.results.comparison_result import compare
     from kvl_eval.results.evaluation_result import EvaluationResult, open_run
+    from kvl_eval.results.explained import explain
     from kvl_eval.results.lists import list_runs, list_tasks
     from kvl_eval.results.task_score import TaskScore
     from kvl_eval.scoring.predictions import PredictionScores, score
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "explain",
     "image",
     "list_runs",
     "list_tasks",
@@ -56,6 +58,7 @@ _HOMES = {
     "TaskScore": "kvl_eval.results.task_score",
     "compare": "kvl_eval.results.comparison_result",
     "evaluate": "kvl_eval.evaluation",
+    "explain": "kvl_eval.results.explained",
     "list_runs": "kvl_eval.results.lists",
     "list_tasks": "kvl_eval.results.lists",
     "open_run": "kvl_eval.results.evaluation_result",

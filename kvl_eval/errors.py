@@ -3,6 +3,7 @@
     KvlEvalError
     ├── UsageError        exit 2   wrong option, unknown name, mismatch on resume, run folder busy
     │   └── ConfigError   exit 2   invalid configuration value
+    ├── UnscoredError     exit 3   nothing in a run has a score
     ├── InputError        exit 4   inputs unusable
     │   ├── DataError              data set files, rows, fields
     │   ├── CheckpointError        model folder, weights, tokenizer
@@ -109,6 +110,12 @@ class UsageError(KvlEvalError):
 
 class ConfigError(UsageError):
     """Invalid configuration value."""
+
+
+class UnscoredError(KvlEvalError):
+    """Nothing in a run has a score."""
+
+    exit_code = 3
 
 
 class InputError(KvlEvalError):

@@ -154,7 +154,8 @@ def loaded_by(*arguments: str, **variables: str) -> set[str]:
     "arguments",
     [
         *((), ("--help",), ("--version",), ("help",), ("help", "models"), ("completion", "bash"), ("version",)),
-        *(("run", "--help"), ("list", "tasks"), ("list", "models"), ("list", "references"), ("list", "runs")),
+        *(("run", "--help"), ("explain", "--help"), ("list", "tasks"), ("list", "models"), ("list", "references")),
+        ("list", "runs"),
     ],
     ids=" ".join,
 )

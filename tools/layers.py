@@ -146,6 +146,11 @@ LAYERS = (
         ),
     ),
     Layer(
+        "explanation",
+        "why a score is not the one expected: the gap in named parts, from stored answers",
+        ("references", "scorers", "scoring", "store", "tasks", "thinking"),
+    ),
+    Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
@@ -172,7 +177,7 @@ LAYERS = (
         "results",
         "what Python calls return: scores, data frames, HTML",
         (
-            *("audit", "backends", "exports", "references", "reports"),
+            *("audit", "backends", "explanation", "exports", "references", "reports"),
             *("run", "scoring", "sources", "store", "tasks", "trust"),
         ),
     ),

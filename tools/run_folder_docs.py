@@ -87,7 +87,8 @@ def section(kind: type[Any]) -> str:
     texts = descriptions(doc)
     stored = [field for field in dataclasses.fields(kind) if field.metadata.get("stored", True)]
     rows = [
-        f"| `{field.name}` | `{escaped(str(field.type))}` | {texts.get(field.name, '')}{absent(field)} |"
+        f"| `{field.metadata.get('key', field.name)}` | `{escaped(str(field.type))}` | "
+        f"{texts.get(field.name, '')}{absent(field)} |"
         for field in stored
         if not field.metadata.get("rest")
     ]
@@ -115,7 +116,8 @@ def escaped(text: str) -> str:
 
 def absent(field: dataclasses.Field[Any]) -> str:
     """Whether lines may lack a field."""
-    former = f" Formerly `{field.metadata['former']}`." if "former" in field.metadata else ""
+    is_former = "former" in field.metadata and "key" not in field.metadata
+    former = f" Formerly `{field.metadata['former']}`." if is_former else ""
     return (" May be absent." if field.metadata.get("omit") else "") + former
 
 

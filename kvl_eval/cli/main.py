@@ -182,6 +182,16 @@ def compare(a: str, b: str | None, include_path: tuple[str, ...], as_json: bool,
     return compare_verb(Path(a), None if b is None else Path(b), **chosen, as_json=as_json)
 
 
+@verb(cli, "explain")
+def explain(run_folder: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Show why a score is not the one expected."""
+    from kvl_eval.cli.explain import explain_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return explain_verb(Path(run_folder), Flags(flags), results_dir(), as_json)
+
+
 @verb(cli, "merge")
 def merge(runs: tuple[str, ...], output_dir: str, compress: bool, as_json: bool, **flags: Any) -> int:
     """Merge the shards of one run."""

@@ -16,6 +16,7 @@ from kvl_eval.cli.documents import (
     VerifyDocument,
 )
 from kvl_eval.cli.json_errors import ErrorDocument
+from kvl_eval.explanation.document import Explanation
 from kvl_eval.reports.comparison import ComparedRuns
 from kvl_eval.store.run_entry import RunEntry
 
@@ -29,6 +30,7 @@ DOCUMENTS: Mapping[str, object] = {
     "list-references": list[PublishedScore],
     "report-table": TableDocument,
     "compare": ComparedRuns,
+    "explain": Explanation,
     "verify": VerifyDocument,
     "check-data": DataReport,
     "check-model": ModelReport,

@@ -7,12 +7,23 @@ A dataclass describes an object. Its fields may be None, bool, int, float, str, 
 tuple[T, ...], tuple[A, B], Mapping[str, T], dict[str, T], unions of these, other dataclasses, and `Json`.
 `Annotated[int, Between(0, 9)]` bounds a number, `Annotated[str, Length(1, 9)]` a text or list; `object` takes a value
 as it came, to be decoded where it is needed. Names in annotations must be importable at run time. Fields are
-made special by `omitted`, `unknown_fields`, `renamed`, `inlined` and `not_stored`.
+made special by `omitted`, `unknown_fields`, `renamed`, `named`, `inlined` and `not_stored`.
 """
 
 from __future__ import annotations
 
-from kvl_eval.decode.fields import Between, Count, Length, Others, inlined, not_stored, omitted, renamed, unknown_fields
+from kvl_eval.decode.fields import (
+    Between,
+    Count,
+    Length,
+    Others,
+    inlined,
+    named,
+    not_stored,
+    omitted,
+    renamed,
+    unknown_fields,
+)
 from kvl_eval.decode.text import DEFAULT_LIMITS, Json, ReadLimits, join_path, read_json, read_yaml, shown
 from kvl_eval.decode.typed import decode
 from kvl_eval.decode.written import encode, encode_object
@@ -32,6 +43,7 @@ __all__ = [
     "encode_object",
     "inlined",
     "join_path",
+    "named",
     "not_stored",
     "omitted",
     "read_json",

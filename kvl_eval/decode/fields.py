@@ -47,6 +47,11 @@ def renamed(former: str, default: Any = MISSING) -> Any:
     return _field(default, {"former": former})
 
 
+def named(key: str) -> Any:
+    """A field without a default whose name in JSON is a word of Python, such as `as`."""
+    return _field(MISSING, {"former": key, "key": key})
+
+
 def not_stored(default: Any = None) -> Any:
     """A field that is not read and not written."""
     return _field(default, {"stored": False}, compare=False)

@@ -83,7 +83,8 @@ def _object(kind: Any, definitions: dict[str, Json]) -> dict[str, Json]:
             for field in dataclasses.fields(kind)
             if field.metadata.get("stored", True) and not field.metadata.get("rest")
         ]
-        required: list[Json] = [field.name for field in fields if not field.metadata.get("omit")]
-        properties: dict[str, Json] = {field.name: _schema(hints[field.name], definitions) for field in fields}
+        keys = {field.name: field.metadata.get("key", field.name) for field in fields}
+        required: list[Json] = [keys[field.name] for field in fields if not field.metadata.get("omit")]
+        properties: dict[str, Json] = {keys[field.name]: _schema(hints[field.name], definitions) for field in fields}
         definitions[name] = {"type": "object", "properties": properties, "required": required}
     return {"$ref": f"#/$defs/{name}"}

@@ -72,6 +72,7 @@ class _WrittenField(NamedTuple):
     """One field of a dataclass, as it is written."""
 
     name: str
+    key: str  # its name in JSON
     write: Writer
     omit: object  # the value that is not written; _EACH where each is
     inlined: bool  # its own fields stand beside it
@@ -95,22 +96,23 @@ def _written_fields(kind: Any) -> _WrittenFields:
             default = field.default if field.default_factory is MISSING else field.default_factory()
             omit = default if field.metadata.get("omit") else _EACH
             inlined = field.metadata.get("inlined", False)
-            written.append(_WrittenField(field.name, _writer(hints[field.name]), omit, inlined))
+            key = field.metadata.get("key", field.name)
+            written.append(_WrittenField(field.name, key, _writer(hints[field.name]), omit, inlined))
     return _WrittenFields(tuple(written), rest)
 
 
 def _write_object(value: Any) -> dict[str, Json]:
     fields, rest = _written_fields(cast("Any", type(value)))
     written: dict[str, Json] = {}
-    for name, write, omit, inlined in fields:
+    for name, key, write, omit, inlined in fields:
         item = getattr(value, name)
         if inlined:
             written.update(write(item))
         elif omit is _EACH or item != omit:
             try:
-                written[name] = write(item)
+                written[key] = write(item)
             except _Unreadable as error:
-                error.steps.append(name)
+                error.steps.append(key)
                 raise
     if rest is not None:
         written.update(getattr(value, rest))

@@ -116,6 +116,23 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        name="explain",
+        section=RESULTS,
+        summary="Show why a score differs from a published result or another run.",
+        usage=("kvl-eval explain [OPTIONS] RUN",),
+        text=(
+            "Show why a score differs from a published result or another run, from stored replies alone.",
+            "The gap is split into named parts that add up, each with its interval, its samples and how it is known. "
+            "What no part explains is shown as well.",
+        ),
+        examples=(
+            "kvl-eval explain latest",
+            "kvl-eval explain latest --to 57.0",
+            "kvl-eval explain RUN_B --to RUN_A",
+        ),
+        arguments=(RUN,),
+    ),
+    Command(
         name="list",
         section=RESULTS,
         summary="List tasks, models, runs or published results.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKind
 
-READING = ("resume", "score", "report", "compare", "export", "verify", "merge")
+READING = ("resume", "score", "report", "compare", "explain", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
 PRINTING = (*RUN, *READING, "fetch", "list", "describe", "check data", "check model", "check vllm")
 

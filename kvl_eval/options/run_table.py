@@ -212,7 +212,7 @@ DATA_OPTIONS = (
         advanced=True,
         commands=(
             *DATA,
-            *("resume", "report", "view", "compare", "list", "export", "verify", "merge"),
+            *("resume", "report", "view", "compare", "explain", "list", "export", "verify", "merge"),
         ),
     ),
     Option(

@@ -6,7 +6,8 @@ algorithm is fixed, rather than a library's sampling routine, which may change b
 
 Source: Wilson 1927 (score interval); Efron 1979 (bootstrap, percentile interval); Chen et al. 2021, arXiv 2107.03374,
         section 2.1 (unbiased pass@k); McNemar 1947 (exact form: binomial); Miller 2024, arXiv 2411.00640 (clustered
-        standard errors and paired differences of evaluations).
+        standard errors and paired differences of evaluations); Newcombe 1998, Statistics in Medicine 17, 873 and 2635
+        (differences of shares); Holm 1979 (several tests); Lan and DeMets 1983, O'Brien and Fleming 1979 (looks).
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 Z80 = 0.8416212335729143  # 80 % quantile: the power that `detectable` asks for
 FIXED = 1 << 40  # scores are drawn as integers of this unit, so that sums are exact
 CHUNK = 1 << 20  # draws held in memory at once
+GROUP_SEQUENTIAL = (  # for 1 to 8 tests
+    (4.333, 2.963, 2.359, 2.014),
+    (4.860, 3.345, 2.670, 2.281),
+    (5.148, 3.553, 2.841, 2.428),
+    (5.345, 3.694, 2.957, 2.527),
+    (5.493, 3.801, 3.045, 2.603),
+    (5.612, 3.887, 3.115, 2.664),
+    (5.711, 3.958, 3.173, 2.714),
+    (5.795, 4.019, 3.223, 2.757),
+)
 
 Clusters = Sequence[str | None]
 
@@ -46,19 +57,27 @@ def wilson(k: float, n: float, z: float = Z95) -> Interval:
     return low, 1.0 if k == n else min(1.0, centre + half)
 
 
-def newcombe(published: float, n_published: float, score: float, n: float, rounding: float = 0.0) -> Interval:
+def newcombe(
+    published: float, n_published: float, score: float, n: float, rounding: float = 0.0, correlation: float = 0.0
+) -> Interval:
     """95 % interval of `published - score`, two shares of `n_published` and `n` answers that are taken as independent.
 
     Newcombe's hybrid of two Wilson intervals (Statistics in Medicine 17, 873, method 10). `rounding` is the step to
-    which the published share was printed, as a fraction: it widens that share's interval.
+    which the published share was printed, as a fraction: it widens that share's interval. `correlation` is that of the
+    two shares' errors where the same questions were asked (17, 2635): it narrows the interval.
     """
     low, high = wilson(published * n_published, n_published)
     own_low, own_high = wilson(score * n, n)
     printed = (Z95 * rounding) ** 2 / 12
     gap = published - score
-    below = math.sqrt((published - low) ** 2 + printed + (own_high - score) ** 2)
-    above = math.sqrt((high - published) ** 2 + printed + (score - own_low) ** 2)
+    below = _hybrid(published - low, own_high - score, printed, correlation)
+    above = _hybrid(high - published, score - own_low, printed, correlation)
     return max(-1.0, gap - below), min(1.0, gap + above)
+
+
+def _hybrid(first: float, second: float, printed: float, correlation: float) -> float:
+    """The distance from a difference to a limit, by the distances of its two terms to theirs."""
+    return math.sqrt(max(0.0, first**2 + printed + second**2 - 2 * correlation * first * second))
 
 
 def z_test(difference: float, *errors: float) -> float:
@@ -79,6 +98,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = highest
     return adjusted
+
+
+def group_sequential(tests: int) -> tuple[float, float, float, float]:
+    """Limits of |z| at looks after 25, 50, 75 and 100 % of the samples, for one of `tests` tests at 5 % together.
+
+    Lan and DeMets' spending function of O'Brien-Fleming type, two-sided, at 0.05 / `tests`.
+    Raises: ValueError for less than 1 or more than 8 tests.
+    """
+    if not 1 <= tests <= len(GROUP_SEQUENTIAL):
+        raise ValueError(f"group_sequential() needs 1 to {len(GROUP_SEQUENTIAL)} tests, got {tests}")
+    return GROUP_SEQUENTIAL[tests - 1]
 
 
 def bootstrap(values: Sequence[float], clusters: Clusters | None = None, n: int = 10_000, seed: int = 0) -> Interval:
@@ -251,6 +281,26 @@ def _resampled_means(units: Sequence[tuple[int, int]], n: int, seed: int) -> Ite
         words = source.random_raw(shape[0] * shape[1]).reshape(shape)
         picks = ((words >> np.uint64(32)) * np.uint64(len(units))) >> np.uint64(32)  # uniform over the units
         yield from (totals[picks].sum(axis=1) / sizes[picks].sum(axis=1) / FIXED).tolist()
+
+
+def resampled_counts(sizes: Sequence[int], n: int = 2_000, seed: int = 0) -> Any:
+    """How often units of each kind are drawn in each of `n` resamples with replacement: (n, kinds), int64.
+
+    `sizes` are the numbers of equal units of each kind. A resample has as many units as there are in all.
+    Raises: ValueError, if there are no units.
+    """
+    import numpy as np
+
+    kinds = np.repeat(np.arange(len(sizes), dtype=np.int32), np.asarray(sizes, dtype=np.int64))
+    if not len(kinds):
+        raise ValueError("resampled_counts() needs at least one unit")
+    counts = np.empty((n, len(sizes)), dtype=np.int64)
+    source, total, bits = np.random.Philox(key=seed), np.uint64(len(kinds)), np.uint64(32)
+    for row in range(n):  # both halves of a word are a draw each
+        words = source.random_raw((len(kinds) + 1) // 2).astype("<u8", copy=False)
+        halves = words.view("<u4")[: len(kinds)].astype(np.uint64)
+        counts[row] = np.bincount(kinds[(halves * total) >> bits], minlength=len(sizes))
+    return counts
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:

@@ -21,19 +21,10 @@ def published_row(task: Task, row: ResultRow, manifest: Manifest) -> PublishedRo
 
     None where none is published, for packed weights, which are another model, and for budgets that are not measured.
     """
-    facts = manifest.model.others
-    rule = facts.get("family_rule")
-    if (
-        row.policy == "approximate"
-        or manifest.model.weights is not None
-        or not is_sure(rule if isinstance(rule, str) else None)
-    ):
-        return None
-    family = stored_family(manifest.model.family)
-    figure = kimi_value(task.reference, family.published, row.budget)
+    figure = None if row.policy == "approximate" else kimi_value(task.reference, own_system(manifest), row.budget)
     if figure is None:
         return None
-    note = _why_no_delta(task, row, manifest, bool(facts.get("scripted", family is SCRIPTED)))
+    note = why_not_comparable(task, row, manifest) or (None if row.complete else "incomplete")
     note = note or _other_protocol(task, row, figure) or _part_of_a_mean(task)
     is_comparable = note is None and row.score is not None
     low, high = row.ci95 or (0.0, 1.0)
@@ -85,10 +76,24 @@ def _step(figure: ReferenceScore) -> float:
     return float(10.0**-decimals / MAXIMUM[figure.unit])
 
 
-def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: bool) -> str | None:
+def own_system(manifest: Manifest) -> str | None:
+    """The system whose published results are those of a run's own model; None for packed weights and other models."""
+    rule = manifest.model.others.get("family_rule")
+    if manifest.model.weights is not None or not is_sure(rule if isinstance(rule, str) else None):
+        return None
+    return stored_family(manifest.model.family).published
+
+
+def is_scripted(manifest: Manifest) -> bool:
+    """Whether the answers of a run are scripted."""
+    return bool(manifest.model.others.get("scripted", stored_family(manifest.model.family) is SCRIPTED))
+
+
+def why_not_comparable(task: Task, row: ResultRow, manifest: Manifest) -> str | None:
+    """What forbids to compare a row with a published result, however complete it is; None where nothing does."""
     if manifest.demo:
         return DEMO_NOTE
-    if is_scripted:
+    if is_scripted(manifest):
         return SCRIPTED_NOTE
     if row.blind:
         return "blind run: images were replaced with gray"
@@ -105,7 +110,7 @@ def _why_no_delta(task: Task, row: ResultRow, manifest: Manifest, is_scripted: b
     total = None if data is None else data.total
     if declared is not None and total is not None and total != declared:
         return f"the data are not the published {row.split} ({total:,} rows, expected {declared:,})"
-    return None if row.complete else "incomplete"
+    return None
 
 
 def _other_protocol(task: Task, row: ResultRow, figure: ReferenceScore) -> str | None:

@@ -29,9 +29,17 @@ from tests.tiny_task import tiny
 
 METAVARS = {
     *("NAME", "N", "X", "FILE", "DIR", "URL", "VAR", "LIST", "KEY=VALUE", "ROLE=COLUMN", "I/N", "TASK", "TEXT"),
-    *("N|auto", "N|X", "LIST|FILE", "P[,Q]", "HOST:PORT", "TIME", "SIZE"),
+    *("N|auto", "N|X", "LIST|FILE", "P[,Q]", "HOST:PORT", "TIME", "SIZE", "NAME|NUMBER|RUN"),
 }
-SEVERAL_MEANINGS = {"task", "protocol", "output_dir", "format", "model", "results_dir"}  # the command decides
+SEVERAL_MEANINGS = {
+    "task",
+    "protocol",
+    "output_dir",
+    "output_file",
+    "format",
+    "model",
+    "results_dir",
+}  # the command decides
 RUN = [option for option in OPTIONS if option.scope is not Scope.COMMAND and "run" in option.commands]
 THROUGH_A_HASH = {"task", "model", "data_dir", "data_repo", "data_version", "fields", "prompt_file"}
 VALUES: dict[str, object] = {

@@ -68,6 +68,7 @@ def test_documents_of_runs_are_valid(kvl: Kvl) -> None:
         ("run", ("score", "latest", "--protocol", "all")),
         ("list-runs", ("list", "runs")),
         ("compare", ("compare", "latest", "latest~1")),
+        ("explain", ("explain", "latest", "--to", "50")),
         ("verify", ("verify", "latest")),
         ("paths", ("export", "latest", "-f", "csv")),
     ):

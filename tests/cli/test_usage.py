@@ -92,6 +92,7 @@ def test_names_of_code_are_never_suggested(key: str, capsys: pytest.CaptureFixtu
         ("report --format x y", "error[usage.option]: --format must be one of html, markdown, got 'x'"),
         ("report", "error[usage.report]: no run given\n  fix:   kvl-eval report latest"),
         ("resume", "error[usage.resume]: no run given\n  fix:   kvl-eval resume latest"),
+        ("explain", "error[usage.explain]: no run given\n  fix:   kvl-eval explain latest"),
         ("compare", "error[usage.compare]: no run given\n  fix:   kvl-eval compare RUN_A RUN_B"),
         ("describe", "error[usage.describe]: no task given\n  fix:   kvl-eval describe mathvista"),
         ("check data", "error[usage.check]: no task given\n  fix:   kvl-eval check data mathvista"),

@@ -23,11 +23,13 @@ from kvl_eval.decode import (
     decode,
     encode,
     inlined,
+    named,
     not_stored,
     omitted,
     renamed,
     unknown_fields,
 )
+from kvl_eval.decode.schema import json_schema
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.records import JudgeReply, PlannedSample, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow
@@ -218,3 +220,15 @@ def test_what_an_inlined_type_knows_is_not_unknown() -> None:
     assert decode(Picture, {"name": "a", "color": "red"}).others == {"color": "red"}
     with pytest.raises(DecodeError, match=r"^picture\.width: "):
         decode(Picture, {"name": "a", "width": "wide"}, "picture")
+
+
+def test_a_field_may_have_a_name_in_json_that_is_a_word_of_python() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Reading:
+        as_: str = named("as")
+
+    assert encode(Reading(as_="reader")) == {"as": "reader"}
+    assert decode(Reading, {"as": "reader"}) == Reading(as_="reader")
+    assert json_schema(Reading, "reading")["$defs"] == {
+        "Reading": {"type": "object", "properties": {"as": {"type": "string"}}, "required": ["as"]}
+    }

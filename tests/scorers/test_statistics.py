@@ -11,22 +11,28 @@ import numpy as np
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats import proportion
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from kvl_eval.scorers.statistics import (
     bootstrap,
+    group_sequential,
+    holm,
     interval,
     majority,
     mcnemar_exact,
     newcombe,
     paired_difference,
     pass_at_k,
+    resampled_counts,
     stderr,
     stderr_clustered,
     wilson,
+    z_test,
 )
 
 
@@ -54,6 +60,70 @@ def graded(n: int, seed: int = 5) -> list[float]:
 def test_the_interval_of_a_difference_of_shares_equals_statsmodels(k: int, n: int, other_k: int, other_n: int) -> None:
     low, high = newcombe(k / n, n, other_k / other_n, other_n)
     assert (low, high) == pytest.approx(confint_proportions_2indep(k, n, other_k, other_n, method="newcomb"))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.8, 1.0])
+def test_explain_x4_the_interval_of_a_difference_narrows_with_correlation(correlation: float) -> None:
+    """Newcombe's paired method 10, written out with scipy's Wilson intervals."""
+    share, n, other, other_n = 570 / 900, 900, 466 / 872, 872
+    low, high = scipy.stats.binomtest(570, n).proportion_ci(method="wilson")
+    own_low, own_high = scipy.stats.binomtest(466, other_n).proportion_ci(method="wilson")
+    below = (share - low) ** 2 + (own_high - other) ** 2 - 2 * correlation * (share - low) * (own_high - other)
+    above = (high - share) ** 2 + (other - own_low) ** 2 - 2 * correlation * (high - share) * (other - own_low)
+    expected = (share - other - below**0.5, share - other + above**0.5)
+    assert newcombe(share, n, other, other_n, correlation=correlation) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "other_k", "other_n"), [(570, 900, 466, 872), (9, 10, 3, 10), (500, 1000, 501, 1000)]
+)
+def test_explain_x4_z_equals_statsmodels(k: int, n: int, other_k: int, other_n: int) -> None:
+    share, other = k / n, other_k / other_n
+    errors = ((share * (1 - share) / n) ** 0.5, (other * (1 - other) / other_n) ** 0.5)
+    expected = proportion.test_proportions_2indep(k, n, other_k, other_n, method="wald", correction=False).pvalue
+    assert z_test(share - other, *errors) == pytest.approx(expected, rel=1e-9)
+
+
+def test_explain_x4_without_errors_only_equal_values_do_not_differ() -> None:
+    assert (z_test(0.0, 0.0, 0.0), z_test(0.1, 0.0)) == (1.0, 0.0)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_explain_x4_holm_equals_statsmodels(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("tests", [1, 3, 8])
+def test_explain_x4_group_sequential_limits_by_numerical_integration(tests: int) -> None:
+    """Density of the sum of increments within the limits, look by look (Armitage, McPherson and Rowe)."""
+    alpha, step = 0.05 / tests, 0.5  # variance 1/4 a look
+    quarter = scipy.stats.norm.isf(alpha / 4)
+    spent = [4 * scipy.stats.norm.sf(quarter / (look / 4) ** 0.5) for look in (1, 2, 3, 4)]
+    grid, density = np.zeros(1), np.ones(1)
+    for look, (limit, total) in enumerate(zip(group_sequential(tests), spent, strict=True), 1):
+        root = (look / 4) ** 0.5
+        crossed = sum((density * scipy.stats.norm.sf((limit * root - sign * grid) / step)).sum() for sign in (1, -1))
+        assert crossed == pytest.approx(total - (spent[look - 2] if look > 1 else 0.0), rel=0.01, abs=2e-7)
+        points = np.linspace(-limit * root, limit * root, 801)
+        weights = np.full(len(points), points[1] - points[0])
+        weights[[0, -1]] /= 2
+        density = (scipy.stats.norm.pdf((points[:, None] - grid) / step) / step @ density) * weights
+        grid = points
+
+
+def test_group_sequential_refuses_more_tests_than_its_table_has() -> None:
+    with pytest.raises(ValueError, match="1 to 8"):
+        group_sequential(9)
+
+
+def test_explain_x2_resampled_counts_are_those_of_the_units() -> None:
+    counts = resampled_counts([3, 0, 5, 1], n=4_000)
+    assert counts.shape == (4_000, 4)
+    assert (counts.sum(axis=1) == 9).all() and not counts[:, 1].any()
+    assert counts.mean(axis=0) == pytest.approx([3, 0, 5, 1], abs=0.1)
+    assert (counts == resampled_counts([3, 0, 5, 1], n=4_000)).all()
+    assert counts[0].tolist() == [5, 0, 4, 0]
 
 
 def test_newcombes_own_example() -> None:

@@ -1,0 +1,54 @@
+"""The verb that says why a score is not the one expected, from stored answers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kvl_eval.cli.options import Flags
+from kvl_eval.cli.terminal import echo, note
+from kvl_eval.errors import StorageError, UsageError
+from kvl_eval.printable import json_line, whole
+
+
+def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> int:
+    """Print why the score of a run differs from a published result, a number or another run."""
+    from kvl_eval.explanation.case import ExplainOptions
+    from kvl_eval.explanation.markdown import as_markdown
+    from kvl_eval.explanation.resolving import explain
+    from kvl_eval.explanation.text import as_text
+    from kvl_eval.scoring.run_reader import RunReader
+
+    count = flags.values.get("to_n")
+    options = ExplainOptions(
+        task=flags.text("task"),
+        to=flags.text("to"),
+        to_n=count if isinstance(count, int) else None,
+        protocol=flags.text("protocol"),
+        as_=flags.text("as"),
+        budget=_budget(flags.text("budget")),
+    )
+    explanation = explain(RunReader.open(path), options, results_dir)
+    for text in explanation.notices:
+        note(text)
+    if file := flags.text("output_file"):
+        _write(Path(file), as_markdown(explanation))
+    echo(json_line(explanation.as_json()) if as_json else whole(as_text(explanation)))
+    return 0
+
+
+def _budget(text: str | None) -> int | None:
+    """A thinking budget, `4k` or `4096`; None for the largest. Raises: ConfigError, UsageError `usage.budget`."""
+    from kvl_eval.options.values import budgets
+
+    values = budgets(text)
+    if len(values) > 1:
+        raise UsageError("usage.budget", f"--budget takes one thinking budget, got {text!r}", fix="such as --budget 4k")
+    return values[0] if values else None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = "use another --output-file"
+        raise StorageError("storage.write", f"cannot write {path}", why=str(error.strerror), fix=fix) from error

@@ -1,0 +1,74 @@
+"""The options of `explain`."""
+
+from __future__ import annotations
+
+from kvl_eval.options.base import Heading, NameKind, Option, ValueKind
+
+EXPLAIN = ("explain",)
+
+EXPLAIN_OPTIONS = (
+    Option(
+        name="task",
+        aliases=("-t",),
+        metavar="TASK",
+        default_text="the run's only one",
+        help="Explain the score of this task.",
+        group=Heading.DATA,
+        commands=EXPLAIN,
+        completes=NameKind.TASK,
+    ),
+    Option(
+        name="to",
+        metavar="NAME|NUMBER|RUN",
+        default_text="the published result of the run's model",
+        help="Compare with the published result of a system, a number, or a run.",
+        group=Heading.DATA,
+        commands=EXPLAIN,
+        completes=NameKind.RUN,
+    ),
+    Option(
+        name="to_n",
+        kind=ValueKind.INTEGER,
+        least=1,
+        metavar="N",
+        default_text="the published size, or as many as the run's",
+        help="Take N as the number of questions behind the reference.",
+        group=Heading.DATA,
+        commands=EXPLAIN,
+    ),
+    Option(
+        name="protocol",
+        metavar="NAME",
+        default_text="the run's own",
+        help="Explain the score under this protocol.",
+        group=Heading.SCORING,
+        commands=EXPLAIN,
+        completes=NameKind.PROTOCOL,
+    ),
+    Option(
+        name="as",
+        metavar="NAME",
+        default_text="the reference's own, else reader",
+        help="Read the answers with this protocol to compare them.",
+        group=Heading.SCORING,
+        commands=EXPLAIN,
+        completes=NameKind.PROTOCOL,
+    ),
+    Option(
+        name="budget",
+        metavar="N",
+        default_text="the largest",
+        help="Explain the score at this thinking budget.",
+        group=Heading.GENERATION,
+        commands=EXPLAIN,
+    ),
+    Option(
+        name="output_file",
+        aliases=("--out",),
+        kind=ValueKind.FILE,
+        metavar="FILE",
+        help="Write the explanation as Markdown to this file.",
+        group=Heading.OUTPUT,
+        commands=EXPLAIN,
+    ),
+)
