@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Point = tuple[int, int]
+Pixel = tuple[int, int]
 Button = Literal["left", "right", "middle"]
 
 _KEY_NAMES = """
@@ -31,7 +31,7 @@ KEYS = frozenset(_KEY_NAMES.split()) | {"\t", "\n", "\r", *map(chr, range(32, 12
 class Click:
     """`count` clicks in a row at a point."""
 
-    point: Point
+    point: Pixel
     button: Button = "left"
     count: int = 1
 
@@ -40,15 +40,15 @@ class Click:
 class Move:
     """The pointer goes to a point."""
 
-    point: Point
+    point: Pixel
 
 
 @dataclass(frozen=True, slots=True)
 class Drag:
     """From one point to another with a button pressed."""
 
-    start: Point
-    point: Point
+    start: Pixel
+    point: Pixel
     button: Button = "left"
 
 
@@ -56,7 +56,7 @@ class Drag:
 class Scroll:
     """The wheel over a point: `amount` clicks, up (or right, where `sideways`) above 0."""
 
-    point: Point
+    point: Pixel
     amount: int
     sideways: bool = False
 
@@ -65,7 +65,7 @@ class Scroll:
 class ButtonDown:
     """A button is pressed at a point, and stays so."""
 
-    point: Point
+    point: Pixel
     button: Button = "left"
 
 
@@ -73,7 +73,7 @@ class ButtonDown:
 class ButtonUp:
     """A button is let go at a point."""
 
-    point: Point
+    point: Pixel
     button: Button = "left"
 
 
@@ -135,9 +135,9 @@ class Fail:
 
 
 Pointed = Click | Move | Drag | Scroll | ButtonDown | ButtonUp
-Typed = Write | Press | Hotkey | KeyDown | KeyUp
+Keyed = Write | Press | Hotkey | KeyDown | KeyUp
 Ending = Done | Fail
-Action = Pointed | Typed | Sleep | Wait | Ending
+AgentAction = Pointed | Keyed | Sleep | Wait | Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +148,11 @@ class ScreenSize:
     height: int
 
     @property
-    def center(self) -> Point:
+    def center(self) -> Pixel:
         """Where the pointer is when a desktop starts."""
         return self.width // 2, self.height // 2
 
-    def inside(self, x: float, y: float) -> Point:
+    def inside(self, x: float, y: float) -> Pixel:
         """The nearest pixel of the screen, as a window system would have it."""
         return max(0, min(int(x), self.width - 1)), max(0, min(int(y), self.height - 1))
 
@@ -168,7 +168,7 @@ class ScreenSize:
         return round(x), round(y)
 
 
-def pointer_after(actions: tuple[Action, ...], pointer: Point) -> Point:
+def pointer_after(actions: tuple[AgentAction, ...], pointer: Pixel) -> Pixel:
     """Where the pointer is after these actions."""
     for action in actions:
         if isinstance(action, Pointed):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from kvl_eval.agent.actions import (
     KEYS,
-    Action,
+    AgentAction,
     Button,
     ButtonDown,
     ButtonUp,
@@ -24,7 +24,7 @@ from kvl_eval.agent.actions import (
     KeyDown,
     KeyUp,
     Move,
-    Point,
+    Pixel,
     Press,
     ScreenSize,
     Scroll,
@@ -83,20 +83,20 @@ class Unsupported(ValueError):
     """The code has something that is not replayed; the message says what."""
 
 
-def read_code(code: str, screen: ScreenSize, pointer: Point) -> tuple[Action, ...]:
+def read_code(code: str, screen: ScreenSize, pointer: Pixel) -> tuple[AgentAction, ...]:
     """The actions of pyautogui code, in order. Raises: Unsupported.
 
     `pointer` is where the pointer is before: what the code says relative to it, or leaves out, is filled in.
     """
-    return _actions(code, _Reader(screen, pointer, prefix="pyautogui"))
+    return _actions(code, _Statements(screen, pointer, prefix="pyautogui"))
 
 
-def read_calls(code: str, screen: ScreenSize, pointer: Point) -> tuple[Action, ...]:
+def read_calls(code: str, screen: ScreenSize, pointer: Pixel) -> tuple[AgentAction, ...]:
     """The actions of bare calls such as `click(x=0.9, y=0.1)`, whose points are shares of the screen.
 
     Raises: Unsupported.
     """
-    return _actions(code, _Reader(screen, pointer, prefix=None))
+    return _actions(code, _Statements(screen, pointer, prefix=None))
 
 
 def tree_of(code: str) -> ast.Module:
@@ -118,7 +118,7 @@ def parsed_code(code: str) -> ast.Module:
         raise Unsupported("the code is nested too deeply") from None
 
 
-def _actions(code: str, reader: _Reader) -> tuple[Action, ...]:
+def _actions(code: str, reader: _Statements) -> tuple[AgentAction, ...]:
     try:
         reader.take(parsed_code(code).body)
     except RecursionError:
@@ -127,7 +127,7 @@ def _actions(code: str, reader: _Reader) -> tuple[Action, ...]:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _Statements:
     """Walks statements and collects actions.
 
     Attributes:
@@ -138,9 +138,9 @@ class _Reader:
     """
 
     screen: ScreenSize
-    pointer: Point
+    pointer: Pixel
     prefix: str | None
-    actions: list[Action] = field(default_factory=list)
+    actions: list[AgentAction] = field(default_factory=list)
     events: int = 0
     slept: float = 0.0
 
@@ -244,7 +244,7 @@ class _Reader:
             self.actions.append(ButtonDown(point, button) if name == "mouseDown" else ButtonUp(point, button))
         self.pointer = point
 
-    def _place(self, name: str, values: Mapping[str, Constant]) -> Point:
+    def _place(self, name: str, values: Mapping[str, Constant]) -> Pixel:
         """Where a call acts; what it leaves out is that of the pointer."""
         across, down = ("xOffset", "yOffset") if name.endswith("Rel") else ("x", "y")
         x, y = (None if (value := values.get(key)) is None else _number(value, name) for key in (across, down))

@@ -20,7 +20,7 @@ from typing import Literal
 from kvl_eval.agent.actions import ScreenSize
 from kvl_eval.agent.code import LONGEST_CODE, tree_of
 
-Kind = Literal["code", "wait", "done", "fail"]
+ReplyKind = Literal["code", "wait", "done", "fail"]
 
 _ANY_HEADING = re.compile(r"^[^\S\n]*+##", re.MULTILINE)
 _FLUSH_HEADING = re.compile(r"^##", re.MULTILINE)
@@ -65,7 +65,7 @@ class KimiReply:
         thought: that of the model.
     """
 
-    kind: Kind
+    kind: ReplyKind
     code: str
     action: str | None
     thought: str
@@ -155,7 +155,7 @@ def project_code(code: str, screen: ScreenSize) -> str:
 
 
 class _Odd(Exception):
-    """A keyword's value is no constant: the class leaves the whole block as it was."""
+    """A keyword's value is not a constant: the class leaves the whole block as it was."""
 
 
 def _calls(code: str) -> Iterator[tuple[str, str]]:

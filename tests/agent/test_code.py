@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvl_eval.agent.actions import (
-    Action,
+    AgentAction,
     ButtonDown,
     ButtonUp,
     Click,
@@ -58,7 +58,7 @@ START = (30, 40)
         pytest.param("# nothing", [], id="nothing"),
     ],
 )
-def test_code_becomes_actions(code: str, actions: list[Action]) -> None:
+def test_code_becomes_actions(code: str, actions: list[AgentAction]) -> None:
     assert list(read_code(code, SCREEN, START)) == actions
 
 
@@ -104,8 +104,8 @@ def test_code_becomes_actions(code: str, actions: list[Action]) -> None:
         "pyautogui.press('a')\n" * (MOST_ACTIONS + 1),
     ],
 )
-def test_anything_else_refuses_the_step(code: str) -> None:
-    """A4: code with anything else in it has no effect at all."""
+def test_A4_anything_else_refuses_the_step(code: str) -> None:
+    """Code with anything else in it has no effect at all."""
     with pytest.raises(Unsupported):
         read_code(code, SCREEN, START)
 
