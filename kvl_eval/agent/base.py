@@ -67,7 +67,7 @@ class AgentMove:
     """What a reply asks for.
 
     Attributes:
-        parse:   `ok`; `unsupported`: read, but not replayed, so it has no effect; `unparsable`: the model is asked again.
+        parse:   `ok`; `unsupported`: read, not replayed, without effect; `unparsable`: the model is asked again.
         actions: in order; none unless `ok`.
         source:  the part of the reply that says what to do.
         said:    the action in the model's words, for later prompts.

@@ -30,8 +30,8 @@ _HEAD = (
 )
 _FORM = "{thought}\n## Action:\n{action}\n## Code:\n{code}\n\n"
 _FUNCTIONS = (
-    "In the code section, the code should be either pyautogui code or one of the following functions wrapped in the code "
-    "block:\n"
+    "In the code section, the code should be either pyautogui code or one of the following functions wrapped in the "
+    "code block:\n"
     '- {"name": "computer.wait", "description": "Make the computer wait for 20 seconds for installation, running code, '
     'etc.", "parameters": {"type": "object", "properties": {}, "required": []}}\n'
     '- {"name": "computer.terminate", "description": "Terminate the current task and report its completion status", '

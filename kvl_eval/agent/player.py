@@ -237,9 +237,7 @@ class EpisodePlayer:
         if ended_by is not None:
             await self._end(ended_by)
 
-    async def _act(
-        self, actions: Iterable[AgentAction], done: list[AgentAction], results: list[ActResult]
-    ) -> None:
+    async def _act(self, actions: Iterable[AgentAction], done: list[AgentAction], results: list[ActResult]) -> None:
         """Do the actions in order until the episode ends, each once. Raises SampleError."""
         desk = self._desk.desk
         for action in actions:

@@ -10,8 +10,8 @@ An episode is never continued: a desktop cannot be brought back to the middle of
 from __future__ import annotations
 
 import os
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kvl_eval.decode import Json, decode, encode_object

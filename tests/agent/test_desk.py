@@ -162,7 +162,7 @@ def test_A3_a_call_that_never_returns_ends_with_the_desktop() -> None:
     desk = WatchedDesk(desk_of(EPISODE), limit=0.05)
 
     async def call() -> None:
-        with pytest.raises(DesktopDied, match="did not answer within 0.05 s"):
+        with pytest.raises(DesktopDied, match="did not answer within"):
             await desk.do(lambda: time.sleep(0.3), 10)
 
     asyncio.run(call())

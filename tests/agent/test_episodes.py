@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kvl_eval.agent.actions import ScreenSize
-from kvl_eval.agent.desk import ActResult, DrawnDesk, Evaluation, desktop_died, evaluator_failed
+from kvl_eval.agent.desk import ActResult, DrawnDesk, desktop_died, evaluator_failed
 from kvl_eval.agent.episode_plan import EpisodePlan, step_seed
 from kvl_eval.agent.episodes import play_waves
 from kvl_eval.agent.kimi import KIMI

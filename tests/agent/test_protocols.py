@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from kvl_eval.agent.actions import Click, Done, Fail, Scroll, ScreenSize, Wait
+from kvl_eval.agent.actions import Click, Done, Fail, ScreenSize, Scroll, Wait
 from kvl_eval.agent.base import Agent, PastStep, Screenshot, Situation
 from kvl_eval.agent.figure10 import FIGURE10
 from kvl_eval.agent.kimi import KIMI, KIMI_WITHOUT_THINKING
