@@ -34,6 +34,7 @@ class ModelFamily:
         published:      the system in `references/` that scores are compared with.
         is_demo:        whether its scores show the software and no model.
         default_split:  what is answered unless data are named; None leaves each task its own.
+        agent:          plays tasks on a desktop, unless another one is named.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelFamily:
     published: str | None
     is_demo: bool
     default_split: str | None
+    agent: str = "kimi-figure10"
 
     def generation(self, task_tokens: int) -> Generation:
         """Defaults for a task that gives its replies `task_tokens` new tokens."""

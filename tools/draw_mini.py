@@ -14,6 +14,7 @@ from typing import Any
 
 from tools.nano import (
     clip_choices,
+    desktop,
     documents,
     image_choices,
     infovqa,
@@ -287,7 +288,9 @@ SPLITS = {
 
 SPLITS |= {
     task: MiniSplit(*split)
-    for task, split in (image_choices.SPLITS | osworld_g.SPLITS | clip_choices.SPLITS | niah.SPLITS).items()
+    for task, split in (
+        image_choices.SPLITS | osworld_g.SPLITS | clip_choices.SPLITS | niah.SPLITS | desktop.SPLITS
+    ).items()
 }
 
 

@@ -128,10 +128,16 @@ LAYERS = (
         ("families", FAMILIES, "model.registry", "thinking", "tasks", "scorers", "sources", "references", "store"),
     ),
     Layer(
+        "agent",
+        "agents that use a computer: typed actions, prompts and parsers, desktops, the loop of an episode",
+        ("thinking", "tasks", "scorers", "media", "request", "backends.base", "store"),
+    ),
+    Layer(
         "run",
         "`config` (what was asked for), `plan` (what will be asked), `runner`, `session`, `signals`, `progress`, "
         "`provenance`",
         (
+            "agent",
             "families",
             FAMILIES,
             "model.registry",

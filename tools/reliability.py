@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 MATRIX = ROOT / "tests" / "faults" / "matrix.toml"
 PAGE = ROOT / "docs" / "reliability.md"
-IDS = re.compile(r"(?<=_)([PRDCEHSK]\d+)(?=_)")
+IDS = re.compile(r"(?<=_)([PRDCEHSKA]\d+)(?=_)")
 HEAD = """# Reliability
 
 What may break, what happens then, and the tests that show it. Written by `python tools/reliability.py` from

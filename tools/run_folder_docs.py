@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.store import manifest, records, result_records
+from kvl_eval.store import manifest, records, result_records, trajectory_records
 from kvl_eval.types import Generation, MediaInfo, TokenCounts
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "run-folder.md"
@@ -39,6 +39,18 @@ FILES: tuple[tuple[str, str, tuple[type, ...]], ...] = (
         "`samples/TASK.jsonl`, `samples/TASK.jsonl.gz`",
         "One line for each finished attempt. The compressed file, if there is one, comes before the plain one.",
         (records.Record, MediaInfo, TokenCounts, records.Extra),
+    ),
+    (
+        "`trajectories/TASK/SAMPLE/REPEAT.jsonl`",
+        "The journal of an episode: a head, one line for each reply, and last the outcome. Screens are in `media/`.",
+        (
+            trajectory_records.TrajectoryHead,
+            trajectory_records.TrajectoryStep,
+            trajectory_records.StoredAction,
+            trajectory_records.StepResult,
+            trajectory_records.TrajectoryOutcome,
+            trajectory_records.StoredCheck,
+        ),
     ),
     ("`judge/TASK.jsonl`", "One line for each reply of a judge.", (records.JudgeReply,)),
     (

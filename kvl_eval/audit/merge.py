@@ -33,6 +33,7 @@ from kvl_eval.store.plan_file import plan_line
 from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.replies import replies_path, reply_lines
 from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.trajectories import copy_trajectories
 from kvl_eval.tasks.base import Task
 
 Group = list[PlanEntry]  # the plan's entries of one sample
@@ -85,6 +86,8 @@ def merge(
             folder.disk.replace(folder.samples_path(task), _records(shards, task))
             if any(replies_path(shard.folder, task).exists() for shard in shards):
                 folder.disk.replace(replies_path(folder, task), _replies(shards, task))
+        for shard in shards:
+            copy_trajectories(shard.folder.path, folder.path, folder.disk)
         results = rescore(RunReader(folder, own), config.protocol, config.score_view)
         save_end(folder, results, first.model)
         if compress and folder.status == "finished":

@@ -239,6 +239,7 @@ DATA_OPTIONS = (
 PROMPT_OPTIONS = (
     Option(
         name="prompt",
+        aliases=("--agent",),
         metavar="NAME",
         help="Use this prompt; 'kvl-eval describe TASK' lists them.",
         group=Heading.PROMPT,

@@ -15,6 +15,7 @@ from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
 from kvl_eval.options.limit import limit_error
+from kvl_eval.run.episode_config import EpisodeConfig, episode_config
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.sources.own_columns import ColumnChoice
@@ -26,13 +27,14 @@ SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskConfig:
-    """One task of a run: which rows, which prompt, how answers are produced."""
+    """One task of a run: which rows, which prompt (of a task of agents: which agent), how answers are produced."""
 
     task: str
     split: str
     prompt: str
     source: Source
     generation: Generation
+    episode: EpisodeConfig | None = omitted()
 
     @property
     def budgets(self) -> tuple[int | None, ...]:
@@ -167,7 +169,8 @@ def _task_config(task: Task, family: ModelFamily, options: Options) -> TaskConfi
         )
     default_split = family.default_split if demo and task.mini else None
     split = own.split if own.split is not None else default_split or task.default_split
-    prompt = own.prompt if own.prompt is not None else task.default_prompt
+    agent = family.agent if task.episode is not None and family.agent in task.prompts else None
+    prompt = own.prompt if own.prompt is not None else agent or task.default_prompt
     listing = f"kvl-eval describe {task.name}"
     known_name("split", split, task.split_names(), listing)
     known_name("prompt", prompt, list(task.prompts), listing)
@@ -177,6 +180,7 @@ def _task_config(task: Task, family: ModelFamily, options: Options) -> TaskConfi
         prompt=prompt,
         source=_source(task, own, options),
         generation=_generation(family.generation(task.max_new_tokens), own, options),
+        episode=episode_config(task, prompt, options),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from kvl_eval.decode import Json
+from kvl_eval.decode import Json, encode_object
 from kvl_eval.media.settings import MEDIA_RULES
 from kvl_eval.options import Scope, names_of
 from kvl_eval.run.config import RunConfig, TaskConfig
@@ -61,6 +61,7 @@ def task_identity(config: TaskConfig, data_sha256: str, prompt_sha256: str) -> d
         "top_p": generation.top_p,
         "top_k": generation.top_k,
         **(budgets if generation.think_budgets else {}),
+        **({} if config.episode is None else {"episode": encode_object(config.episode)}),
     }
 
 

@@ -100,7 +100,7 @@ class Session:
         """What is still to be answered, in the data set's order; ends early when the run is to stop."""
         for task in self.plan.tasks:
             counts = self.counts[task.name]
-            if counts.done == counts.planned:
+            if counts.done == counts.planned or task.task.episode is not None:
                 continue
             for sample in task.samples(self.plan.config):
                 if self.stop is not None:
@@ -180,6 +180,36 @@ class Session:
                         seed=sample_seed(self.plan.config.seed, entry.task.name, entry.sample.id, repeat),
                     )
                     self._write(entry, failed)
+
+    # -- episodes of agents -------------------------------------------------------------------------------------
+
+    def episodes(self, task: TaskPlan) -> Iterator[tuple[Sample, int]]:
+        """Samples and repeats of a task of agents that have no result yet; ends early when the run is to stop."""
+        counts = self.counts[task.name]
+        if counts.done == counts.planned:
+            return
+        for sample in task.samples(self.plan.config):
+            if self.stop is not None:
+                return
+            counts.started = counts.started or time.monotonic()
+            for repeats in self._missing(task, sample.id).values():
+                yield from ((sample, repeat) for repeat in repeats)
+
+    def finish_episode(self, task: TaskPlan, sample: Sample, completion: Completion) -> None:
+        """Write down what became of an episode; its prompts are in its journal."""
+        try:
+            text = prompt_text(prompt_messages(task.task, task.config, self.plan.config, sample))
+            sha256 = text_sha256(text)
+        except SampleError as error:
+            text, sha256 = "", text_sha256(no_prompt(error))
+        slim, weight = replace(sample, media=()), 1.0 + len(sample.media)
+        self._write(InFlight(task, slim, text, sha256, set(), weight), completion)
+        self.tick()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run is to end early."""
+        return self.stop is not None
 
     # -- answers in ---------------------------------------------------------------------------------------------
 
@@ -339,6 +369,17 @@ async def drive(session: Session, backend: Backend) -> None:
 
 
 async def _consume(session: Session, backend: Backend) -> None:
+    """Answer the questions, then play the episodes."""
+    agents = [task.task.episode is not None for task in session.plan.tasks]
+    if not all(agents):
+        await _answer(session, backend)
+    if any(agents):
+        from kvl_eval.run.episode_stage import EpisodeStage
+
+        await EpisodeStage(session, session.plan, session.folder, backend).play()
+
+
+async def _answer(session: Session, backend: Backend) -> None:
     stream = backend.generate(session.requests())
     try:
         async for key, completion in stream:

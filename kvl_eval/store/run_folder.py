@@ -7,6 +7,7 @@
         plan.jsonl       one line per (task, sample, repeat, budget): the denominator, fixed before the first answer
         samples/         <task>.jsonl: append-only, one finished attempt per line
         scores/          <task>@<protocol>-<version>.jsonl: derived
+        trajectories/    <task>/<sample>/<repeat>.jsonl: journals of agents; media/ has their screens
         results.json     aggregates: derived
         log.txt, lock
       index.json         derived list of runs

@@ -1,103 +1,163 @@
-"""Episodes of agents in a run folder: `trajectories/TASK/SAMPLE/REPEAT.jsonl`, and their screens in `media/`."""
+"""Journals of agents' episodes in a run folder, and the screens that they name.
+
+    trajectories/TASK/SAMPLE/REPEAT.jsonl     the journal that counts
+    trajectories/TASK/SAMPLE/REPEAT.1.jsonl   an earlier one: its episode was abandoned, or played again
+    media/SHA256.png                          a screen, stored once
+
+An episode is never continued: a desktop cannot be brought back to the middle of one.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
 
-from kvl_eval.decode import DecodeError, decode
-from kvl_eval.errors import DataError
-from kvl_eval.store.journal import StoredLine, read_lines
+from kvl_eval.decode import Json, decode, encode_object
+from kvl_eval.errors import DataError, DecodeError
+from kvl_eval.store.journal import Disk, Journal, read_lines, storing
+from kvl_eval.store.names import file_name
+from kvl_eval.store.outputs import OutputFolder
+from kvl_eval.store.run_files import open_run_file
 from kvl_eval.store.trajectory_records import TrajectoryHead, TrajectoryOutcome, TrajectoryStep
 
 FOLDER = "trajectories"
-_REPEAT = re.compile(r"(\d+)\.jsonl")  # `0.1.jsonl` is an attempt that was abandoned
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+MEDIA = "media"
+CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEpisode:
-    """One episode as its journal holds it.
+class StoredTrajectory:
+    """A journal as it is on the disk; without an outcome its episode was abandoned."""
 
-    Attributes:
-        task:    as the folder's name spells it; `sample_id` likewise.
-        outcome: None where the episode was stopped, or goes still.
-        damage:  lines that could not be read.
-    """
-
-    task: str
-    sample_id: str
-    repeat: int
     head: TrajectoryHead
     steps: tuple[TrajectoryStep, ...]
     outcome: TrajectoryOutcome | None
-    damage: tuple[str, ...] = ()
 
 
-def trajectories(run: Path) -> Iterator[StoredEpisode]:
-    """The episodes of a run folder by task, sample and repeat; none without any.
-
-    Raises: DataError `run.file` for a journal that lies outside the run, `run.damaged` for one without a head.
-    """
-    for path in sorted((run / FOLDER).glob("*/*/*.jsonl"), key=_order):
-        if _REPEAT.fullmatch(path.name):
-            if not path.resolve().is_relative_to(run.resolve()):
-                raise DataError("run.file", f"{path} leads out of the run folder", fix="remove the link")
-            yield read_trajectory(path)
+def trajectory_name(task: str, sample_id: str, repeat: int) -> str:
+    """The journal of an episode, as a path below the run folder, with `/`."""
+    return f"{FOLDER}/{file_name(task)}/{file_name(sample_id)}/{repeat}.jsonl"
 
 
-def read_trajectory(path: Path) -> StoredEpisode:
-    """The episode of a journal. Raises: DataError `run.damaged` where its first line is not a head, `run.file`."""
-    lines = read_lines(path)
-    first = next(lines, None)
-    try:
-        head = decode(TrajectoryHead, {} if first is None or first.fields is None else first.fields)
-    except DecodeError as error:
-        raise DataError(
-            "run.damaged", "an episode's first line cannot be read", where=str(path), why=error.message
-        ) from error
-    steps: list[TrajectoryStep] = []
-    damage: list[str] = []
-    outcome: TrajectoryOutcome | None = None
-    for line in lines:
-        try:
-            entry = _entry(line)
-        except DecodeError as error:
-            damage.append(f"line {line.number}: {error.message}")
-            continue
-        if isinstance(entry, TrajectoryOutcome):
-            outcome = entry
-        elif entry is not None:
-            steps.append(entry)
-        else:
-            damage.append(f"line {line.number}: {line.damage}")
-    repeat = _REPEAT.fullmatch(path.name)
-    return StoredEpisode(
-        task=unquote(path.parent.parent.name),
-        sample_id=unquote(path.parent.name),
-        repeat=int(repeat[1]) if repeat else 0,
-        head=head,
-        steps=tuple(steps),
-        outcome=outcome,
-        damage=tuple(damage),
-    )
+def trajectory_path(run: Path, name: str) -> Path:
+    """Where a journal is, by its name in a record. Raises StorageError `storage.outside` for one that leaves."""
+    return OutputFolder(run).path(*name.split("/"))
 
 
-def screen_path(run: Path, sha256: str) -> Path | None:
-    """Where a screen is stored; None for anything but a hash."""
-    return run / "media" / f"{sha256}.png" if _SHA256.fullmatch(sha256) else None
+def screen_name(sha256: str) -> str:
+    """The file of a screen in `media/`."""
+    return f"{sha256}.png"
 
 
-def _entry(line: StoredLine) -> TrajectoryStep | TrajectoryOutcome | None:
-    """What a line holds; None where it is damaged. Raises: DecodeError."""
-    if line.fields is None:
+def store_screen(run: Path, disk: Disk, sha256: str, png: bytes) -> Path:
+    """Put a screen into `media/` unless it is there already. Raises StorageError."""
+    folder = OutputFolder(run, disk)
+    path = folder.path(MEDIA, screen_name(sha256))
+    return path if path.is_file() else folder.write([png], MEDIA, screen_name(sha256))
+
+
+class TrajectoryJournal:
+    """The journal of one episode, open for writing. What an earlier episode left is kept under another name."""
+
+    def __init__(self, run: Path, disk: Disk, head: TrajectoryHead) -> None:
+        self.name = trajectory_name(head.task, head.sample_id, head.repeat)
+        self.path = trajectory_path(run, self.name)
+        self._run = run
+        self._disk = disk
+        set_aside(self.path)
+        self._journal = Journal(self.path, disk)
+        self._is_open = True
+        self._journal.append(encode_object(head))
+
+    def screen(self, sha256: str, png: bytes) -> None:
+        """Store a screen, before the line that names it. Raises StorageError."""
+        store_screen(self._run, self._disk, sha256, png)
+
+    def step(self, step: TrajectoryStep) -> None:
+        """Write a step. Raises StorageError."""
+        self._journal.append(encode_object(step))
+
+    def end(self, outcome: TrajectoryOutcome) -> None:
+        """Write the outcome, wait until all lies on the disk, and close. Raises StorageError."""
+        self._journal.append(encode_object(outcome))
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; without an outcome the episode counts as abandoned. May be called twice."""
+        if self._is_open:
+            self._is_open = False
+            self._journal.close()
+
+
+def set_aside(path: Path) -> Path | None:
+    """Give the journal of an earlier episode the first free name `REPEAT.k.jsonl`, and return that."""
+    if not os.path.lexists(path):
         return None
-    return decode(TrajectoryOutcome if "ended_by" in line.fields else TrajectoryStep, line.fields)
+    number = 1
+    while os.path.lexists(other := path.with_name(f"{path.stem}.{number}.jsonl")):
+        number += 1
+    with storing(path):
+        os.rename(path, other)
+    return other
 
 
-def _order(path: Path) -> tuple[str, str, int, str]:
-    repeat = _REPEAT.fullmatch(path.name)
-    return path.parent.parent.name, path.parent.name, int(repeat[1]) if repeat else 0, path.name
+def read_trajectory(path: Path) -> StoredTrajectory:
+    """A journal in its parts; a torn last line is left out.
+
+    Raises: DataError `run.trajectory`, naming file and line, for a line that is damaged or out of place.
+    """
+    head: TrajectoryHead | None = None
+    outcome: TrajectoryOutcome | None = None
+    steps: list[TrajectoryStep] = []
+    for line in read_lines(path):
+        if line.torn:
+            break
+        where = f"{path} line {line.number}"
+        if line.fields is None:
+            raise _damaged(where, line.damage)
+        if outcome is not None or (head is None) != (line.number == 1):
+            raise _damaged(where, "it is out of place")
+        part = _part(line.fields, where)
+        if isinstance(part, TrajectoryHead):
+            head = part
+        elif isinstance(part, TrajectoryOutcome):
+            outcome = part
+        else:
+            steps.append(part)
+    if head is None:
+        raise _damaged(str(path), "it has no first line")
+    return StoredTrajectory(head=head, steps=tuple(steps), outcome=outcome)
+
+
+def copy_trajectories(source: Path, target: Path, disk: Disk) -> None:
+    """Put the journals and screens of one run into another, those of abandoned episodes too.
+
+    Raises: StorageError; DataError `run.file` for a file that is a link or not a file.
+    """
+    folder = OutputFolder(target, disk)
+    files = [*(source / FOLDER).glob("*/*/*.jsonl"), *(source / MEDIA).glob("*.png")]
+    for parts in sorted(path.relative_to(source).parts for path in files):
+        with open_run_file(OutputFolder(source).path(*parts)) as file:
+            folder.write(iter(partial(file.read, CHUNK), b""), *parts)
+
+
+def _part(fields: dict[str, Json], where: str) -> TrajectoryHead | TrajectoryStep | TrajectoryOutcome:
+    """A line by what it holds: an outcome says what ended the episode, a step has a number."""
+    try:
+        if "ended_by" in fields:
+            return decode(TrajectoryOutcome, fields)
+        return decode(TrajectoryStep, fields) if "n" in fields else decode(TrajectoryHead, fields)
+    except DecodeError as error:
+        raise _damaged(where, error.message) from error
+
+
+def _damaged(where: str, why: str) -> DataError:
+    return DataError(
+        "run.trajectory",
+        "the journal of an episode cannot be read",
+        where=where,
+        why=why,
+        fix="`kvl-eval resume RUN --rerun ID` plays the episode again",
+    )

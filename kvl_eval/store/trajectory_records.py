@@ -1,7 +1,7 @@
-"""What an episode of an agent leaves: `trajectories/TASK/SAMPLE/REPEAT.jsonl`, one journal for each episode.
+"""What the lines of an agent's journal hold, `trajectories/TASK/SAMPLE/REPEAT.jsonl`.
 
-The first line is the head, the last one the outcome, between them one line for each step. A journal without its outcome
-belongs to an episode that was stopped. Types only, as in `records.py`; `trajectories` knows the files.
+The first line is the head, one line follows for every reply, and the last line is the outcome; without it the episode
+was abandoned. Types only, as in `records`: fields are only ever added. Screens are in `media/SHA256.png`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kvl_eval.decode import Count, Json, Others, unknown_fields
+from kvl_eval.decode import Count, Others, omitted, unknown_fields
 from kvl_eval.store.records import SCHEMA
 from kvl_eval.types import TokenCounts
 
-ScreenPoint = tuple[float, float]  # in pixels of the screen
 ActionKind = Literal[
     "click",
     "move",
     "drag",
     "scroll",
+    "button_down",
+    "button_up",
     "write",
     "press",
     "hotkey",
@@ -30,149 +31,165 @@ ActionKind = Literal[
     "done",
     "fail",
 ]
-EndedBy = Literal["done", "fail", "max_steps", "unparsable", "time_limit", "desktop_died", "setup_failed"]
+Position = tuple[int, int]  # pixels of the screen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAction:
+    """One action of an agent.
+
+    Attributes:
+        kind:     what it is; the other fields are those that it needs.
+        point:    where it acts; of a drag, where it ends.
+        start:    where a drag begins.
+        button:   left, right or middle.
+        count:    clicks in a row.
+        amount:   clicks of the wheel, above 0 up, or right where it turns sideways.
+        sideways: whether the wheel turns sideways.
+        text:     what is typed.
+        keys:     names of keys.
+        seconds:  of a pause.
+        others:   fields of a later version.
+    """
+
+    kind: ActionKind
+    point: Position | None = omitted()
+    start: Position | None = omitted()
+    button: str | None = omitted()
+    count: Count | None = omitted()
+    amount: int | None = omitted()
+    sideways: bool = omitted(False)
+    text: str | None = omitted()
+    keys: tuple[str, ...] = omitted(tuple)
+    seconds: float | None = omitted()
+    others: Others = unknown_fields()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What the desktop said of a step's actions: the first return code that is not 0, and texts of at most 4 kB."""
+
+    code: int = 0
+    stdout: str = omitted("")
+    stderr: str = omitted("")
+    others: Others = unknown_fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrajectoryHead:
-    """What an episode began with.
+    """The first line.
 
     Attributes:
-        schema:      1.
-        instruction: what the agent was asked to do.
-        screen:      width and height in pixels.
-        agent:       the agent's name.
-        task_sha256: of the task file.
-        others:      fields of a later version.
+        schema:             1.
+        task:               the task's name.
+        sample_id:          the data set's own id.
+        repeat:             from 0.
+        instruction:        what the agent was to do.
+        screen:             width and height in pixels.
+        agent:              its name.
+        agent_version:      of its prompt and its reading of replies.
+        provider:           what the desktop is.
+        task_sha256:        of the task: its row and its images.
+        config_fingerprint: that of the run.
+        started_at:         local time with offset.
+        others:             fields of a later version.
     """
 
     schema: int = SCHEMA
+    task: str
+    sample_id: str
+    repeat: Count
     instruction: str
-    screen: tuple[Count, Count]
+    screen: Position
     agent: str
+    agent_version: Count
+    provider: str
     task_sha256: str
-    others: Others = unknown_fields()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrajectoryAction:
-    """One thing that a step did.
-
-    Attributes:
-        kind:    what.
-        point:   where; of a drag where it began. Null where it has no place.
-        to:      where a drag ended.
-        button:  `left`, `middle` or `right`.
-        clicks:  how often.
-        amount:  how far a scroll went; negative is down.
-        text:    what was typed.
-        keys:    which keys were pressed.
-        seconds: how long a pause was.
-        others:  fields of a later version.
-    """
-
-    kind: ActionKind
-    point: ScreenPoint | None = None
-    to: ScreenPoint | None = None
-    button: str = "left"
-    clicks: Count = 1
-    amount: float | None = None
-    text: str = ""
-    keys: tuple[str, ...] = ()
-    seconds: float | None = None
-    others: Others = unknown_fields()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallResult:
-    """What a call returned; its texts are cut at 4 kB."""
-
-    return_code: int | None = None
-    stdout: str = ""
-    stderr: str = ""
+    config_fingerprint: str
+    started_at: str
     others: Others = unknown_fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrajectoryStep:
-    """One step: what the model saw, said and did.
+    """One reply and what was done with it.
 
     Attributes:
-        n:                 from 1.
-        screenshot_sha256: of the screen that it saw, in `media/`.
+        n:                 number of the step, from 1.
+        attempt:           number of the reply within the step, from 1: one that cannot be read is asked for again.
+        screenshot_sha256: of the screen before the step.
         prompt_sha256:     of `prompt_text`.
-        prompt_text:       what the model was given, screens as marks.
+        prompt_text:       what the model was given, images as marks; empty for an agent without a model.
         seed:              of the sampler.
-        raw_output:        what the model wrote.
-        thinking:          the thought.
-        answer:            what follows it.
+        raw_output:        what the model wrote, special tokens included.
+        thinking:          the thought, without markers.
+        answer:            what follows the thought.
         tokens:            of prompt, images, thought and answer.
-        actions:           what was understood.
-        source:            the call as it was written.
-        parse:             `ok`, `unsupported` (nothing was done) or `unparsable`.
-        result:            what the call returned.
+        actions:           what was done, in order.
+        source:            the part of the reply that the actions come from.
+        parse:             `ok`, `unsupported` (without effect) or `unparsable`.
+        note:              why the reply was not read or not replayed.
+        result:            what the desktop said.
         time:              seconds: model, act, settle, screenshot.
         others:            fields of a later version.
     """
 
     n: Count
+    attempt: Count = omitted(1)
     screenshot_sha256: str
-    prompt_sha256: str = ""
-    prompt_text: str = ""
-    seed: int = 0
-    raw_output: str = ""
-    thinking: str = ""
-    answer: str = ""
-    tokens: TokenCounts | None = None
-    actions: tuple[TrajectoryAction, ...] = ()
-    source: str = ""
-    parse: Literal["ok", "unsupported", "unparsable"] = "ok"
-    result: CallResult | None = None
-    time: Mapping[str, float] = field(default_factory=dict)
+    prompt_sha256: str
+    prompt_text: str
+    seed: int
+    raw_output: str
+    thinking: str
+    answer: str
+    tokens: TokenCounts
+    actions: tuple[StoredAction, ...]
+    source: str
+    parse: Literal["ok", "unsupported", "unparsable"]
+    note: str = omitted("")
+    result: StepResult
+    time: Mapping[str, float | None]
     others: Others = unknown_fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatorResult:
-    """What one evaluator function found.
-
-    Attributes:
-        function: its name.
-        expected: what it looked for.
-        found:    what it saw.
-        value:    from 0 to 1; null where it failed.
-        error:    why it failed.
-        seconds:  how long it took.
-        others:   fields of a later version.
-    """
+class StoredCheck:
+    """One function of the evaluator: what it expected and found, its value in [0, 1], or the error in its place."""
 
     function: str
-    expected: Json = None
-    found: Json = None
-    value: float | None = None
-    error: str | None = None
-    seconds: float | None = None
+    expected: str
+    found: str
+    value: float | None = omitted()
+    error: str | None = omitted()
+    seconds: float
     others: Others = unknown_fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrajectoryOutcome:
-    """How an episode ended.
+    """The last line.
 
     Attributes:
-        ended_by:          what ended it.
-        screenshot_sha256: of the last screen.
-        evaluator:         what the evaluator's functions found; empty where none ran.
-        value:             from 0 to 1; null where nothing was evaluated.
+        ended_by:          what ended the episode.
+        steps:             that were taken.
+        screenshot_sha256: of the last screen; null where there is none.
+        evaluator:         its functions.
+        value:             in [0, 1]; null where the episode failed.
+        message:           a failure in one sentence.
         provider:          what the desktop was.
-        versions:          {program: version}.
+        versions:          of what it ran, {name: version}.
+        time:              seconds: setup, evaluate, total.
         others:            fields of a later version.
     """
 
-    ended_by: EndedBy
-    screenshot_sha256: str = ""
-    evaluator: tuple[EvaluatorResult, ...] = ()
-    value: float | None = None
-    provider: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    ended_by: Literal["done", "fail", "max_steps", "unparsable", "time_limit", "desktop_died", "setup_failed"]
+    steps: Count
+    screenshot_sha256: str | None
+    evaluator: tuple[StoredCheck, ...]
+    value: float | None
+    message: str | None = omitted()
+    provider: str
+    versions: Mapping[str, str]
+    time: Mapping[str, float | None] = field(default_factory=dict)
     others: Others = unknown_fields()

@@ -20,6 +20,7 @@ from kvl_eval.sources.unusable import stand_in
 from kvl_eval.tasks import (
     ai2d,
     blink,
+    desktop_mini,
     egoschema,
     infovqa,
     longvideobench,
@@ -81,6 +82,7 @@ TASKS: dict[str, Task] = {
         mmvu.TASK,
         niah.TEXT,
         niah.VIDEO,
+        desktop_mini.TASK,
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"

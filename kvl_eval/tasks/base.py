@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from kvl_eval.scorers.answers.reading import Sought
 from kvl_eval.scorers.reader_protocol import READER_NOTES, ScoreFunction
 from kvl_eval.sources import Reporter, Source
+from kvl_eval.tasks.episode import Episode
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.tasks.own import (
     OwnLoad,
@@ -230,6 +231,7 @@ class Task:
         max_new_tokens: default of Instruct models.
         data:        what is known of its tables and files.
         view:        what runs and reports show of it besides the usual.
+        episode:     how agents play it on a desktop; None where a sample is one question.
     """
 
     name: str
@@ -264,6 +266,7 @@ class Task:
     max_new_tokens: int = 512
     data: TaskData = field(default_factory=TaskData)
     view: TaskView = field(default_factory=TaskView)
+    episode: Episode | None = None
 
     def __post_init__(self) -> None:
         """Fills in what an own task leaves out."""

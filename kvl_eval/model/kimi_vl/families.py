@@ -31,9 +31,10 @@ THINKING_2506 = replace(
     name="thinking-2506",
     temperature=0.8,
     max_new_tokens=32_768,
+    agent="kimi",
     published="kimi-vl-a3b-thinking-2506",
 )
-NANO = replace(INSTRUCT, name="nano", cap_new_tokens=512, is_demo=True, default_split="mini")
+NANO = replace(INSTRUCT, name="nano", cap_new_tokens=512, is_demo=True, default_split="mini", agent="one-click")
 NANO_THINKING = replace(NANO, name="nano-thinking", temperature=0.8, max_new_tokens=512)
 OTHER = replace(INSTRUCT, name="other", published=None)
 SCRIPTED = replace(INSTRUCT, name="fake", default_split="mini")
