@@ -38,7 +38,7 @@ class LineColumn:
 
 
 def _hours_title(board: Board) -> str:
-    return "run" if board.served else "GPU"
+    return "GPU" if board.on_gpus else "run"
 
 
 LINE_COLUMNS: tuple[LineColumn, ...] = (
@@ -53,7 +53,7 @@ LINE_COLUMNS: tuple[LineColumn, ...] = (
         key="hours",
         title=_hours_title,
         unit="hours",
-        help="Hours from start to end of the run",
+        help="Hours during which a reply was under way, times GPUs where there are several",
         value=lambda line: line.hours,
         where=("page", "json"),
     ),
