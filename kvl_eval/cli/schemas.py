@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kvl_eval.check_data import DataReport
 from kvl_eval.check_model import ModelReport
+from kvl_eval.cli.compared_runs import ComparedRuns
 from kvl_eval.cli.documents import (
     KnownModel,
     PlanDocument,
@@ -17,7 +18,6 @@ from kvl_eval.cli.documents import (
 )
 from kvl_eval.cli.json_errors import ErrorDocument
 from kvl_eval.explanation.document import Explanation
-from kvl_eval.reports.comparison import ComparedRuns
 from kvl_eval.store.run_entry import RunEntry
 
 DOCUMENTS: Mapping[str, object] = {

@@ -107,7 +107,7 @@ def write_trajectory_page(
     views = [_view(number, entry, screens) for number, entry in enumerate(drawn, 1)]
     values = {
         "title": "Trajectories",
-        "page": "trajectory",
+        "kind": "trajectory",
         "episodes": views,
         "left_out": [_name(entry.episode) for entry in named],
     }

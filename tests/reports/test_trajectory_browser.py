@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvl_eval.reports.image_copies import ImageCache
-from kvl_eval.reports.sample_page import copy_assets
+from kvl_eval.reports.page_templates import copy_assets
 from kvl_eval.reports.trajectory_page import EpisodeOfRun, write_trajectory_page
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.trajectories import StoredEpisode, trajectories
