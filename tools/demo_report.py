@@ -1,8 +1,8 @@
 """Makes `results/demo/` and the README's screenshots anew: `make demo`, or `python -m tools.demo_report`.
 
 One run of kimi-vl-nano over every bundled mini split, its report as one HTML file and as Markdown, and two pictures of
-it in `docs/images/`. Needs the extra `test` and Chromium. `results/demo/demo.json` holds hashes of all that the report is
-made from; a test compares them and says when the report is out of date.
+it in `docs/images/`. Needs the extra `test` and Chromium. `results/demo/demo.json` holds hashes of all that the report
+is made from; a test compares them and says when the report is out of date.
 """
 
 from __future__ import annotations

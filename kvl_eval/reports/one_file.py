@@ -70,9 +70,10 @@ def _part(source: str, start: str, end: str) -> str:
 
 
 def _head(title: str, styles: Sequence[str], scripts: Sequence[str]) -> str:
+    allowed = " ".join(map(_digest, scripts)), " ".join(map(_digest, styles))
     policy = (
-        f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; style-src {' '.join(map(_digest, styles))}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {allowed[0]}; style-src {allowed[1]}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
     )
     joined = "".join(f"<style>{style}</style>\n" for style in styles)
     return (
