@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "repor
 from playwright.sync_api import sync_playwright
 from report_folders import make_run
 
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 
 WORDS = "A text of ordinary length, as answers have it. " * 16
 
@@ -30,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder), n=options.samples, text=WORDS)
         begin = time.perf_counter()
-        write_report([run], Path(folder) / "out", pictures=False)
+        write_report([run], Path(folder) / "out", ReportForm(images="none"))
         print(f"write the report     {time.perf_counter() - begin:.2f} s")
         page = Path(folder) / "out" / "samples.html"
         first = sum((page.parent / name).stat().st_size for name in ("samples.html", "data/index.js", "data/c0.js"))
@@ -47,7 +47,7 @@ def openings(path: Path, times: int) -> list[float]:
             page = browser.new_page()
             begin = time.perf_counter()
             page.goto(path.as_uri())
-            page.locator("#sample h2").wait_for()
+            page.locator("#read .head").wait_for()
             found.append(time.perf_counter() - begin)
             page.close()
         browser.close()

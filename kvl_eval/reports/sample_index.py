@@ -17,10 +17,10 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.image_copies import SampleMedia
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.page_data import Chunks, Names, parsed, text
+from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.runs import ReportRun, task_names
 from kvl_eval.reports.sample_facts import shown_media
 from kvl_eval.reports.sample_reply import SampleReply, ScoredView, right_options, scored_views
-from kvl_eval.reports.series import run_marks
 from kvl_eval.scorers.outcomes import OUTCOMES
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
@@ -214,8 +214,8 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
     chunks.flush()
     index = {
         "runs": [
-            {**asdict(mark), "id": run.run_id, "demo": run.demo}
-            for run, mark in zip(runs, run_marks(runs), strict=True)
+            {"name": model.name, "css": model.css, "shape": model.shape, "id": run.run_id, "demo": run.demo}
+            for run, model in zip(runs, series_of(runs), strict=True)
         ],
         "voices": [voice.shown() for voice in voices],
         "outcomes": OUTCOMES,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from kvl_eval.reports import numbers
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.pages.task_results import NamedResult
+from kvl_eval.reports.protocol_views import protocol_views
 from kvl_eval.reports.runs import task_of
 from kvl_eval.reports.table import ProtocolView
-from kvl_eval.reports.task_view import protocol_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class ProtocolCell:
 
     Attributes:
         score: as printed; empty where it could not be applied.
-        why:   what it needs, where it could not be applied.
+        why:   what it needs, where it could not be applied to all replies.
         flips: verdicts that differ from the default protocol's; `link` leads to them.
     """
 
@@ -91,5 +91,8 @@ def _cell(named: NamedResult, view: ProtocolView | None, is_default: bool) -> Pr
         return ProtocolCell(score="", why="needs a judge" if view.unjudged else "nothing scored")
     link = filtered_address(task=named.row.task, run=named.result.series.number, protocol=view.row.protocol)
     return ProtocolCell(
-        score=numbers.headline(view.row), flips=0 if is_default else len(view.flips), link=link if view.flips else ""
+        score=numbers.headline(view.row),
+        why=f"{view.unjudged:,} need a judge" if view.unjudged else "",
+        flips=0 if is_default else len(view.flips),
+        link=link if view.flips else "",
     )

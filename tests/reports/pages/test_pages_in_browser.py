@@ -166,11 +166,11 @@ def test_the_pairs_of_earlier_models_are_opened_by_the_select(chromium: playwrig
 
 
 def test_a_budget_is_chosen_for_the_lower_half_of_a_task_page(chromium: playwright.Browser, out: Path) -> None:
-    visible = "[...document.querySelectorAll('.at-budget')].filter(v => v.checkVisibility()).map(v => v.id)"
+    visible = "[...document.querySelectorAll('.at-budget')].filter(v => v.checkVisibility()).map(v => v.dataset.budget)"
     with opened(chromium, out / "task-mathvista.html") as (page, _):
-        assert page.evaluate(visible) == ["at-1"]
-        page.select_option("#at-budget", label="4k")
-        assert page.evaluate(visible) == ["at-2"]
+        assert page.evaluate(visible) == ["16k"]
+        page.select_option(".budget-choice", "4k")
+        assert page.evaluate(visible) == ["4k"]
 
 
 def test_report_t1_a_task_page_stays_short(chromium: playwright.Browser, tmp_path: Path) -> None:
