@@ -11,7 +11,7 @@ from typing import Literal
 
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.one_file import packed_report
-from kvl_eval.reports.pages.compare import PairSettings
+from kvl_eval.reports.pages.compare import ComparePage, PairSettings, causes_of
 from kvl_eval.reports.pages.context import Context, context_of
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.site import SAMPLES, menu_of, page_views, write_pages
@@ -102,7 +102,11 @@ class _Report:
         for place in (folder.path("data"), folder.path("media")):
             remove_leftovers(place)
         views = page_views(self.context, self.settings, self.form.include_demo)
-        choice = SamplePageChoice(images=self.form.images, cache_dir=self.form.cache_dir, menu=menu_of(views))
+        comparison = views["compare.html"].page if "compare.html" in views else None
+        causes = causes_of(comparison) if isinstance(comparison, ComparePage) else None
+        choice = SamplePageChoice(
+            images=self.form.images, cache_dir=self.form.cache_dir, causes=causes, menu=menu_of(views)
+        )
         notices = write_sample_page([model.run for model in self.context.series], folder, choice)
         return write_pages(self.context, views, folder, notices=notices)
 
