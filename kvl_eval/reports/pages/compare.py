@@ -138,6 +138,18 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     )
 
 
+def sample_causes(page: ComparePage) -> dict[tuple[str, str], list[str]]:
+    """{(task, sample id): causes of its flips} of all pairs that the page shows."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for section in page.sections:
+        tables = [section.causes, *section.others] if section.causes is not None else section.others
+        for task, line in ((table.task, line) for table in tables for line in table.lines):
+            for sample_id in line.samples:
+                known = causes.setdefault((task, sample_id), [])
+                known += [] if line.cause in known else [line.cause]
+    return causes
+
+
 def _ordered(context: Context) -> list[tuple[OurLine, OurLine]]:
     """The pair that the front page names, the last model against each other one, then all other pairs."""
     lines = context.compared.ours

@@ -60,7 +60,10 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseLine:
-    """One cause: flips that A or B alone got right, and the points it makes, B minus A."""
+    """One cause: flips that A or B alone got right, and the points it makes, B minus A.
+
+    `samples` are the ids of all whose scores it changed.
+    """
 
     cause: FlipCause
     name: str
@@ -72,6 +75,7 @@ class CauseLine:
     net: str
     drawn: Markup
     flips: tuple[Flip, ...]
+    samples: tuple[str, ...]
     link: str
 
 
@@ -80,10 +84,12 @@ class CauseTable:
     """All causes of one task of one pair.
 
     Attributes:
+        label: what pages call the task.
         flips: samples that one of the two alone got right.
         words: what content leaves of the difference.
     """
 
+    task: str
     label: str
     flips: int
     words: str
@@ -138,6 +144,7 @@ def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, w
         _line(cause, group, scores, (left, right), questions, most) for cause, group in members.items() if group
     )
     return CauseTable(
+        task=a.row.task,
         label=label,
         flips=sum(line.only_a + line.only_b for line in rows),
         words=_content_words(scores, changes, [lines[0][key].cluster for key in scores]),
@@ -187,6 +194,7 @@ def _line(
         net=signed(points),
         drawn=charts.two_sided(only_a, only_b, most, words),
         flips=tuple(_flip(change.key, sides, questions) for change in flips[:SHOWN]),
+        samples=tuple(dict.fromkeys(change.key[0] for change in changes)),
         link=filtered_address(task=sides[0].result.row.task, differ=1, cause=cause),
     )
 
