@@ -1,7 +1,7 @@
 """CPU seconds to write a report, and seconds until its sample page shows one: `python benchmarks/report_page.py`.
 
-Needs the `test` extra and Chromium (`apt-get install chromium`). Options: number of samples, number of runs, how often the
-page is opened (0: not at all).
+Needs the `test` extra and Chromium (`apt-get install chromium`). Options: number of samples, number of runs, and how
+often the page is opened (0: not at all).
 """
 
 from __future__ import annotations
