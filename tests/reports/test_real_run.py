@@ -45,7 +45,7 @@ def test_the_report_is_written_and_names_what_is_odd(run: Path, tmp_path: Path) 
     assert "mathvista at 1k" in text
     page = (index.parent / "task-mathvista.html").read_text(encoding="utf-8")
     assert "pass@2" in page
-    assert "thought_unclosed" in page
+    assert "thought_unclosed" in index_of(index.parent)["names"]
     assert "vlmevalkit" in page
 
 
