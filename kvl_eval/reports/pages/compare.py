@@ -141,15 +141,16 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     )
 
 
-def causes_of(page: ComparePage) -> dict[tuple[str, str], tuple[str, ...]]:
-    """{(task, sample id): why its scores differ}, of the tables of causes that the page shows."""
-    causes: dict[tuple[str, str], dict[str, None]] = {}
-    tables = [table for section in page.sections for table in (section.causes, *section.others) if table is not None]
-    for table in tables:
-        for line in table.lines:
+def sample_causes(page: ComparePage) -> dict[tuple[str, str], list[str]]:
+    """{(task, sample id): causes of its flips} of all pairs that the page shows."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for section in page.sections:
+        tables = [section.causes, *section.others] if section.causes is not None else section.others
+        for task, line in ((table.task, line) for table in tables for line in table.lines):
             for sample_id in line.samples:
-                causes.setdefault((table.task, sample_id), {})[line.cause] = None
-    return {sample: tuple(names) for sample, names in causes.items()}
+                known = causes.setdefault((task, sample_id), [])
+                known += [] if line.cause in known else [line.cause]
+    return causes
 
 
 def _ordered(context: Context) -> list[tuple[OurLine, OurLine]]:

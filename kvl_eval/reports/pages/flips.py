@@ -84,6 +84,7 @@ class CauseTable:
     """All causes of one task of one pair.
 
     Attributes:
+        label: what pages call the task.
         flips: samples that one of the two alone got right.
         words: what content leaves of the difference.
     """
@@ -193,7 +194,7 @@ def _line(
         net=signed(points),
         drawn=charts.two_sided(only_a, only_b, most, words),
         flips=tuple(_flip(change.key, sides, questions) for change in flips[:SHOWN]),
-        samples=tuple(change.key[0] for change in changes),
+        samples=tuple(dict.fromkeys(change.key[0] for change in changes)),
         link=filtered_address(task=sides[0].result.row.task, differ=1, cause=cause),
     )
 
