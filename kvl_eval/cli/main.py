@@ -123,7 +123,7 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
 @verb(cli, "report")
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write reports of runs."""
-    from kvl_eval.cli.report import report_verb, table_verb
+    from kvl_eval.cli.report import prices_of, report_verb, table_verb
     from kvl_eval.reports.write import ReportForm
     from kvl_eval.tasks import include
 
@@ -137,6 +137,7 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
         images="none" if flags["no_pictures"] else flags["images"],
         include_demo=flags["include_demo"],
         title=flags["title"] or "",
+        prices=prices_of(flags["price_per_hour"], flags["price_in"], flags["price_out"]),
     )
     return report_verb(paths, out, form, opens=flags["open"], as_json=flags["as_json"])
 

@@ -117,6 +117,7 @@ def _environment(context: Context, views: Mapping[str, PageView], others: Collec
         "signs": SIGN_TEXTS,
         "link_words": LINK_WORDS,
         "quantity": quantity,
+        "prices": context.prices.words,
         "published_key": charts.key("diamond", "pub"),
     }
     return environment
