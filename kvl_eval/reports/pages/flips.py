@@ -14,7 +14,7 @@ from kvl_eval.paired import SampleKey
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pages import charts
-from kvl_eval.reports.pages.outcomes import SIGNS, outcome_of, words_of
+from kvl_eval.reports.pages.outcomes import SIGNS, css_of, reply_outcome, words_of
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
 from kvl_eval.reports.table import short
 from kvl_eval.scorers.statistics import Z95, stderr_clustered
@@ -214,12 +214,12 @@ def _flip(key: SampleKey, sides: tuple[_FlipReplies, _FlipReplies], questions: M
 
 def _flip_side(side: _FlipReplies, key: SampleKey) -> FlipSide:
     record, line = side.records[key], side.lines[key]
-    outcome = outcome_of(record, line)
+    outcome = reply_outcome(record, line)
     method = f" ({plain(line.extract_method)})" if line.extract_method else ""
     note = f"extracted {short(line.extracted, 80)}{method}" if line.extract_ok else plain(line.reason or "")
     return FlipSide(
         result=side.result,
-        css=outcome,
+        css=css_of(outcome),
         sign=SIGNS[outcome],
         words=words_of(outcome),
         text=_cut(record.answer) or "empty reply",
