@@ -158,7 +158,7 @@ def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> Pai
             score_a=fsum(before) / len(pairs),
             score_b=fsum(after) / len(pairs),
             difference=paired_difference(before, after, clusters),
-            p_value=_p_value(values, clusters),
+            p_value=paired_p_value(values, clusters),
             n_lower=sum(y < x for x, y in values),
             n_higher=sum(y > x for x, y in values),
         ),
@@ -181,13 +181,14 @@ def paired_test(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -
     return PairedTest(
         n=len(pairs),
         difference=fsum(differences) / len(pairs),
-        p_value=_p_value(values, [pair.cluster for pair in pairs]),
+        p_value=paired_p_value(values, [pair.cluster for pair in pairs]),
         changed=sum(map(bool, differences)) / len(pairs),
         is_whole=len(scored) == len(a) == len(b),
     )
 
 
-def _p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+def paired_p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+    """Two-sided, of pairs of scores: exact McNemar for 0/1 scores without clusters, else normal."""
     is_alone = len(set(clusters)) == len(clusters)
     if is_alone and all(score in (0, 1) for pair in values for score in pair):
         return mcnemar_exact(sum(x > y for x, y in values), sum(y > x for x, y in values))
