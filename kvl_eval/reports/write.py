@@ -13,6 +13,7 @@ from kvl_eval.errors import StorageError
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import PairSettings
 from kvl_eval.reports.pages.context import Context, context_of
+from kvl_eval.reports.pages.explain import part_causes
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.site import SAMPLES, menu_of, page_views, write_pages
 from kvl_eval.reports.runs import open_runs
@@ -102,7 +103,13 @@ class _Report:
         for place in (folder.path("data"), folder.path("media")):
             remove_leftovers(place)
         views = page_views(self.context, self.settings, self.form.include_demo)
-        choice = SamplePageChoice(images=self.form.images, cache_dir=self.form.cache_dir, menu=menu_of(views))
+        explained = views.get("explain.html")
+        choice = SamplePageChoice(
+            images=self.form.images,
+            cache_dir=self.form.cache_dir,
+            menu=menu_of(views),
+            causes=part_causes(None if explained is None else explained.page),
+        )
         notices = write_sample_page([model.run for model in self.context.series], folder, choice)
         return write_pages(self.context, views, folder, notices=notices)
 
