@@ -70,6 +70,6 @@ def report_verb(
         echo(json_line([str(path) for path in written]))
         return 0
     terminal.result(whole(f"report: {page}"))
-    if page.suffix == ".html":
+    if page.name == "index.html":
         terminal.step(f"open it, or run: kvl-eval view {run_argument(paths[0])}")
     return 0

@@ -16,6 +16,7 @@ from kvl_eval.printable import policy_name
 from kvl_eval.reports import numbers
 from kvl_eval.reports.image_copies import SampleMedia
 from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.pace import Pace
 from kvl_eval.reports.page_data import Chunks, Names, parsed, text
 from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.runs import ReportRun, task_names
@@ -195,6 +196,7 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
     for old in [folder / "index.js", *folder.glob("c*.js")]:
         old.unlink(missing_ok=True)
     voices, columns, names, chunks = voices_of(runs), Columns(), Names(), Chunks(out)
+    pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.folder.plan()}), 0)
     for task in task_names(runs):
         with ExitStack() as stack:
             parts = opened(runs, task, stack)
@@ -211,6 +213,7 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
                 columns.causes.append([names.number(plain(cause)) for cause in why])
                 columns.chunk.append(place[0])
                 columns.place.append(place[1])
+                pace.step(0)
     chunks.flush()
     index = {
         "runs": [

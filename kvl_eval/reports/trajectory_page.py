@@ -106,14 +106,17 @@ class EpisodeView:
 
 
 def write_trajectory_page(
-    episodes: Sequence[EpisodeOfRun], out: OutputFolder, cache: ImageCache, menu: Sequence[MenuEntry] = ()
+    episodes: Sequence[EpisodeOfRun], out: OutputFolder, cache: ImageCache | None, menu: Sequence[MenuEntry] = ()
 ) -> Path | None:
-    """Write the page of these episodes and the copies of their screens; None without any. Raises: StorageError."""
+    """Write the page of these episodes, with copies of their screens where there is a cache; None without episodes.
+
+    Raises: StorageError.
+    """
     if not episodes:
         return None
     whole = [(entry, entry.episode) for entry in episodes if isinstance(entry.episode, StoredTrajectory)]
     drawn, others = _within_limit(whole)
-    screens = copy_screens(drawn, out, cache)
+    screens = {} if cache is None else copy_screens(drawn, out, cache)
     views = [_view(f"t{number}", entry.model, episode, screens) for number, (entry, episode) in enumerate(drawn, 1)]
     values = {
         "title": "Trajectories",

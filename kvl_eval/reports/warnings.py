@@ -47,6 +47,7 @@ SCRIPTED_ANSWERS = "scripted answers: do not compare these scores with published
 BLIND = "blind run (gray images): not compared with published results"
 LISTED = 5  # results that one line names
 FORMAT_SHARE = 0.02  # of the replies
+NO_EFFECT = 0.01  # of an agent's steps or replies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +280,10 @@ def _replies(row: ResultRow) -> Iterator[ResultWarning]:
     if row.n_ok and cut / row.n_ok > numbers.MANY:
         limit = "the token limit" if row.budget is None else "their budget"
         yield _share("truncated", f"truncated at {limit}", f"{{}} truncated at {limit}", cut, row.n_ok)
+    for name, (part, whole) in row.shares.items():
+        if part > NO_EFFECT * whole:
+            detail = f"{part:,} of {whole:,} ({numbers.share(part, whole)})"
+            yield ResultWarning(code="format", text=f"{name}: {detail}", summary=name, detail=detail)
 
 
 def _share(code: WarningCode, summary: str, text: str, part: int, whole: int) -> ResultWarning:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.one_file import packed_report
-from kvl_eval.reports.pages.compare import PairSettings
+from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
 from kvl_eval.reports.pages.context import Context, context_of
-from kvl_eval.reports.pages.explain import part_causes
+from kvl_eval.reports.pages.explain import ExplainPage, part_causes
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.site import SAMPLES, menu_of, page_views, write_pages
 from kvl_eval.reports.runs import open_runs
-from kvl_eval.reports.sample_page import Images, SamplePageChoice, write_sample_page
+from kvl_eval.reports.sample_index import Causes
+from kvl_eval.reports.sample_page import Images, SamplePageChoice, image_cache, write_sample_page
+from kvl_eval.reports.trajectory_page import FILE as TRAJECTORIES
+from kvl_eval.reports.trajectory_page import EpisodeOfRun, write_trajectory_page
 from kvl_eval.store.journal import remove_leftovers
 from kvl_eval.store.outputs import OutputFolder
+from kvl_eval.store.trajectories import trajectories
 
 ReportFormat = Literal["html", "file", "zip", "markdown"]
 FILES: dict[ReportFormat, str] = {"markdown": "report.md", "zip": "report.zip", "file": "report.html"}
@@ -77,6 +81,20 @@ def write_report(
     return written
 
 
+def _causes(pages: Iterable[object]) -> Causes:
+    """What the sample browser filters by: why runs differ on a sample, and the parts of explained scores."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for page in pages:
+        made: Causes = {}
+        if isinstance(page, ComparePage):
+            made = sample_causes(page)
+        elif isinstance(page, ExplainPage):
+            made = part_causes(page)
+        for key, names in made.items():
+            causes.setdefault(key, []).extend(names)
+    return causes
+
+
 def _places(
     run: Path, out: Path | None, formats: Sequence[ReportFormat]
 ) -> tuple[OutputFolder, dict[ReportFormat, str]]:
@@ -103,15 +121,24 @@ class _Report:
         for place in (folder.path("data"), folder.path("media")):
             remove_leftovers(place)
         views = page_views(self.context, self.settings, self.form.include_demo)
-        explained = views.get("explain.html")
+        episodes = self._episodes()
+        others = (SAMPLES, *([TRAJECTORIES] if episodes else []))
+        menu = menu_of(views, others)
         choice = SamplePageChoice(
             images=self.form.images,
             cache_dir=self.form.cache_dir,
-            menu=menu_of(views),
-            causes=part_causes(None if explained is None else explained.page),
+            menu=menu,
+            causes=_causes(view.page for view in views.values()),
         )
         notices = write_sample_page([model.run for model in self.context.series], folder, choice)
-        return write_pages(self.context, views, folder, notices=notices)
+        cache = None if self.form.images == "none" else image_cache(self.form.cache_dir)
+        write_trajectory_page(episodes, folder, cache, menu)
+        return write_pages(self.context, views, folder, others, notices)
+
+    def _episodes(self) -> list[EpisodeOfRun]:
+        """The episodes of all runs, by the names of their models."""
+        runs = [(model.run.folder.path, model.name) for model in self.context.series]
+        return [EpisodeOfRun(path, name, episode) for path, name in runs for episode in trajectories(path)]
 
     def file(self, kind: ReportFormat) -> Iterator[bytes]:
         """The content of a form that is one file."""

@@ -178,5 +178,5 @@ def test_a_report_ends_with_its_page(kvl: Kvl) -> None:
     kvl(*FAKE, "--limit", "2")
     done = kvl("report", "latest", "--no-pictures")
     assert done.code == 0, done.err
-    assert re.fullmatch(r"report: results/\S+/report/index\.html", done.out.splitlines()[-1])
+    assert re.fullmatch(r"report: /\S+/results/\S+/report/index\.html", done.out.splitlines()[-1])
     assert done.err.splitlines()[-1] == "open it, or run: kvl-eval view latest"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,9 @@ from tests.refusals import refused
 from tests.reports.page_reports import PageText
 from tests.reports.report_folders import make_run, picture_shas
 from tests.reports.report_rows import HOSTILE, make_row
-from tests.reports.sample_reports import samples_of
+from tests.reports.sample_reports import index_of, samples_of
 
+EPISODES = Path(__file__).resolve().parent.parent / "data" / "trajectories"
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 
 
@@ -59,6 +61,24 @@ def test_report_a4_a5_pages_are_strict_and_every_link_leads_somewhere(out: Path)
                 assert not file or (out / file).is_file(), (path.name, file)
                 if place and "=" not in place:
                     assert unquote(place) in ids[file or path.name], (path.name, place)
+
+
+def test_causes_of_flips_are_filters_of_the_samples(out: Path) -> None:
+    index = index_of(out)
+    causes = [[index["names"][number] for number in numbers] for numbers in index["columns"]["causes"]]
+    assert causes[0] and causes[1] == [], "the first sample flipped, the second did not"
+    links = PageText(out / "compare.html").attributes("a", "href")
+    assert any(f"cause={causes[0][0]}" in link for link in links)
+
+
+def test_a_run_with_episodes_has_a_page_for_them(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for name in ("trajectories", "media"):
+        shutil.copytree(EPISODES / name, run / name)
+    out = written(tmp_path / "out", run)
+    assert "trajectory.html" in PageText(out / "index.html").attributes("a", "href")
+    assert "samples.html" in PageText(out / "trajectory.html").attributes("a", "href")
+    assert not list(out.rglob("*.webp"))
 
 
 def test_every_page_has_the_same_menu(out: Path) -> None:

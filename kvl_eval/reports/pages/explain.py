@@ -32,7 +32,7 @@ PROTOCOL_PARTS = ("no_answer", "extraction", "judge", "draws")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class NextCommand:
     """What to do next: what it tests, the command, and how many answers it asks a model for."""
 
     tests: str
@@ -62,7 +62,7 @@ class ExplainedSection:
         paired:    whether both answered the same questions.
         tags:      {part: what the sample browser calls the samples behind it}.
         samples:   {part: their ids}.
-        protocols: (name, points, interval, samples) of protocols that are no part of the sum.
+        protocols: (name, points, interval, samples) of other protocols, outside the sum.
         strip:     other results of the reference, drawn; empty where there is none.
     """
 
@@ -83,7 +83,7 @@ class ExplainedSection:
     strip: Markup
     reproductions: tuple[tuple[str, str], ...]
     untested: str
-    commands: tuple[Command, ...]
+    commands: tuple[NextCommand, ...]
     tags: Mapping[str, str]
     samples: Mapping[str, tuple[str, ...]]
 
@@ -103,12 +103,11 @@ class ExplainPage:
 def explain_page(context: Context) -> ExplainPage | None:
     """The page; None where no result of the report has anything to be compared with."""
     found = list(explanations([model.run.folder for model in context.series]))
-    tasks = [explanation.task for _, explanation in found]
     names = {model.run.run_id: model.name for model in context.series}
     sections = []
     for number, (place, explanation) in enumerate(found, 1):
         model = context.series[place]
-        others = tasks.count(explanation.task) > 1
+        others = len(found) > 1 or len(context.series) > 1
         mark = SectionMark(
             run=place, name=model.name, css=model.css, shape=model.shape, number=number, others=others, names=names
         )
@@ -122,10 +121,10 @@ def explained_alone(explanation: Explanation) -> ExplainPage:
     return ExplainPage(sections=(_section(explanation, mark),))
 
 
-def part_causes(page: object) -> dict[tuple[str, str], tuple[str, ...]]:
-    """{(task, sample id): parts that name it}, as the sample browser filters by; empty for any other page."""
+def part_causes(page: ExplainPage) -> dict[tuple[str, str], tuple[str, ...]]:
+    """{(task, sample id): parts that name it}, as the sample browser filters by."""
     causes: dict[tuple[str, str], tuple[str, ...]] = {}
-    for section in page.sections if isinstance(page, ExplainPage) else ():
+    for section in page.sections:
         for part, samples in section.samples.items():
             for sample in samples:
                 key = (section.task, sample)
@@ -166,8 +165,8 @@ def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
 
 
 def _tag(part: str, mark: SectionMark) -> str:
-    """What the sample browser calls the samples of a part: with its section where a task has several."""
-    return f"{part} {mark.number}" if mark.others else part
+    """What the sample browser calls the samples of a part: other causes of flips, or parts, may have its name."""
+    return f"{part} (why {mark.number})" if mark.others else part
 
 
 def _title(explanation: Explanation) -> str:
@@ -197,7 +196,7 @@ def _setting(line: SettingLine) -> SettingMark:
     )
 
 
-def _commands(explanation: Explanation) -> Iterator[Command]:
+def _commands(explanation: Explanation) -> Iterator[NextCommand]:
     """The commands of the parts, and then those that belong to none."""
     by_command: dict[str, list[GapPart]] = {}
     for part in explanation.parts:
@@ -205,10 +204,10 @@ def _commands(explanation: Explanation) -> Iterator[Command]:
             by_command.setdefault(part.fix, []).append(part)
     for command, parts in by_command.items():
         names = ", ".join(label(part) for part in parts)
-        yield Command(tests=names, text=command, requests=_requests(parts))
+        yield NextCommand(tests=names, text=command, requests=_requests(parts))
     for command in explanation.commands:
         if command not in by_command:
-            yield Command(tests="the whole difference", text=command, requests=NO_MODEL)
+            yield NextCommand(tests="the whole difference", text=command, requests=NO_MODEL)
 
 
 def _requests(parts: Sequence[GapPart]) -> str:

@@ -51,7 +51,7 @@ class SectionMark:
     """How a run is named and drawn.
 
     Attributes:
-        others: whether the report explains more of the same task.
+        others: whether the report has other runs or explains other results.
         names:  {run id: what the report calls it}.
     """
 
