@@ -209,7 +209,7 @@ def _shortened(number: int, samples: Sequence[PackedSample]) -> str:
 def _media_script(folder: Path) -> str:
     """The images as data addresses: those of samples on which runs differ, of other wrong ones, and then the rest."""
     media, size = {}, 0
-    for name in _image_names(folder):
+    for name in _image_names(folder) if (folder / "data" / "index.js").exists() else ():
         path = folder / "media" / name
         if path.is_file():
             address = f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
