@@ -8,7 +8,7 @@ from typing import Any
 from kvl_eval.audit import compare, verification
 from kvl_eval.check_data import DataReport, Problem
 from kvl_eval.cli import documents, json_errors
-from kvl_eval.explanation import document, units
+from kvl_eval.explanation import document, gold, plan_size, units
 from kvl_eval.store import run_entry
 from tools.run_folder_docs import section
 
@@ -37,8 +37,10 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`report --table`", "", (documents.TableDocument, documents.DocumentRow)),
     ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
     ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
+    ("`plan-size`", "", (plan_size.PlanSize, plan_size.SizeEstimate, plan_size.SizeBasis, plan_size.RepeatGain)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
+    ("`check gold`", "", (gold.GoldReport, gold.GoldDoubt, gold.GoldRun)),
 )
 HEAD = """\
 <!-- written by tools/json_docs.py from the types; do not edit -->

@@ -31,7 +31,7 @@ def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> 
     for text in explanation.notices:
         note(text)
     if file := flags.text("output_file"):
-        _write(Path(file), as_markdown(explanation))
+        write_text(Path(file), as_markdown(explanation))
     echo(json_line(explanation.as_json()) if as_json else whole(as_text(explanation)))
     return 0
 
@@ -46,7 +46,8 @@ def _budget(text: str | None) -> int | None:
     return values[0] if values else None
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write what `--output-file` names. Raises: StorageError `storage.write`."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

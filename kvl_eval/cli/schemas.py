@@ -17,6 +17,8 @@ from kvl_eval.cli.documents import (
 )
 from kvl_eval.cli.json_errors import ErrorDocument
 from kvl_eval.explanation.document import Explanation
+from kvl_eval.explanation.gold import GoldReport
+from kvl_eval.explanation.plan_size import PlanSize
 from kvl_eval.reports.comparison import ComparedRuns
 from kvl_eval.store.run_entry import RunEntry
 
@@ -31,9 +33,11 @@ DOCUMENTS: Mapping[str, object] = {
     "report-table": TableDocument,
     "compare": ComparedRuns,
     "explain": Explanation,
+    "plan-size": PlanSize,
     "verify": VerifyDocument,
     "check-data": DataReport,
     "check-model": ModelReport,
+    "check-gold": GoldReport,
     "paths": list[str],
     "version": dict[str, str],
 }
