@@ -170,6 +170,11 @@ LAYERS = (
         ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
     ),
     Layer(
+        "card",
+        "a result card: one page that carries a score, and its check",
+        ("audit", "explanation", "references", "scorers", "scoring", "store"),
+    ),
+    Layer(
         "exports",
         "a run as CSV, parquet, inspect_ai log, lm-evaluation-harness files, submission",
         ("store", "tasks"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKind
 
-READING = ("resume", "score", "report", "compare", "explain", "export", "verify", "merge")
+READING = ("resume", "score", "report", "compare", "explain", "plan-size", "check gold", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
 PRINTING = (*RUN, *READING, "fetch", "list", "describe", "check data", "check model", "check vllm")
 
@@ -252,10 +252,10 @@ OTHER_OPTIONS = (
         name="format",
         aliases=("-f",),
         kind=ValueKind.CHOICE,
-        choices=("csv", "parquet", "lm-eval", "inspect", "submission", "vllm"),
+        choices=("csv", "parquet", "lm-eval", "inspect", "submission", "card", "vllm"),
         metavar="NAME",
         required=True,
-        help="Write csv, parquet, lm-eval, inspect or submission from a run, or vllm from a model.",
+        help="Write csv, parquet, lm-eval, inspect, submission or card from a run, or vllm from a model.",
         group=Heading.OUTPUT,
         commands=("export",),
     ),
