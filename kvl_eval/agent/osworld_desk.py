@@ -125,7 +125,7 @@ class OsworldDesk:
         """Start the worker and the machine, and run the task's setup. Raises SetupFailed, DesktopDied."""
         task = sample.row.get("task")
         if not isinstance(task, Mapping):
-            raise setup_failed("the sample holds no task file")
+            raise setup_failed("the sample lacks its task file")
         address = {} if self._machine is None else {"address": self._machine.start()}
         with self._lock:
             if self._is_closed:

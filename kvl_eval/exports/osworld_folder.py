@@ -4,8 +4,8 @@
                                         /step_N_TIME.png     the screen after it
                                         /result.txt          the value; not there where the episode failed
 
-A repeat after the first has a folder of its own, `MODEL-repeat1`. A desktop that is no official image gives no official
-result, whatever the layout: MODEL begins with the task's name, unless it is `osworld`.
+A repeat after the first has a folder of its own, `MODEL-repeat1`. Results of a local sandbox are not official,
+whatever the layout: MODEL begins with the task's name, unless that is `osworld`.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def _steps(path: Path) -> tuple[tuple[OsworldStep, ...], EndedBy]:
 
 
 def _value(path: Path) -> float | None:
-    """The value in `result.txt`; the official script would run what is no number, here it is an error."""
+    """The value in `result.txt`; the official script would run any other text, here it is an error."""
     if not path.is_file():
         return None
     text = _content(path, MOST_RESULT).decode(errors="replace").strip()
@@ -129,7 +129,7 @@ def _value(path: Path) -> float | None:
 
 
 def _content(path: Path, most: int) -> bytes:
-    """A file of bounded size that is no link. Raises: DataError."""
+    """A file of bounded size, and not a link. Raises: DataError."""
     try:
         if path.is_symlink() or path.stat().st_size > most:
             raise _damaged(path, 1, f"expected a file of at most {most:,} bytes that is not a link")

@@ -5,11 +5,11 @@ Data:    `evaluation_examples/` of a clone of xlang-ai/OSWorld (arXiv 2404.07972
          osworld` brings it.
 Agents:  the model is asked step by step; the default agent is that of its family.
 Metric:  the evaluator's value, from 0 to 1; mean over the tasks that have one, as the official script prints it.
-Source:  the genuine package desktop-env (1.0.2), in an interpreter that the user names.
+Source:  the authors' package desktop-env (1.0.2), in an interpreter that the user names.
 Report:  none can be compared. The published 8.22 states no prompt and no step limit, and is older than the task
          files of July 2025 ("OSWorld-Verified").
 
-`osworld` plays on the official image, which nobody has tried with kvl-eval: it is experimental. `osworld-local` plays
+`osworld` plays on the official image, which was not tried with kvl-eval: it is experimental. `osworld-local` plays
 in a sandbox of this machine: other versions of applications and no GNOME shell, so another environment.
 """
 

@@ -87,7 +87,7 @@ class TaskFile:
 
     Attributes:
         id:           the task's own id.
-        instruction:  what the agent is told.
+        instruction:  what the agent is to do.
         snapshot:     of the official image.
         source:       pages that the task comes from.
         config:       what is done before the first step.
