@@ -243,7 +243,7 @@ def answer(worker: OsworldWorker, line: str) -> dict[str, object]:
 
 
 def read_lines(worker: OsworldWorker, lines: queue.Queue[str]) -> None:
-    """Hand on the lines of standard input; once it has ended the harness is gone, and so the worker ends, whatever is under way."""
+    """Hand on the lines of standard input; once it ends, so does the worker, whatever is under way."""
     for line in sys.stdin:
         lines.put(line)
     timer = threading.Timer(CLOSE_SECONDS, os._exit, (1,))

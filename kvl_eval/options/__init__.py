@@ -6,6 +6,7 @@ are made from these tables. Imports nothing heavy.
 
 from __future__ import annotations
 
+from kvl_eval.options.agent_table import AGENT_OPTIONS
 from kvl_eval.options.base import Argument as Argument
 from kvl_eval.options.base import Command as Command
 from kvl_eval.options.base import Heading as Heading
@@ -30,8 +31,8 @@ from kvl_eval.options.output_table import COMMON_OPTIONS, OTHER_OPTIONS, OUTPUT_
 from kvl_eval.options.run_table import DATA_OPTIONS, MODEL_OPTIONS, PROMPT_OPTIONS
 
 OPTIONS: tuple[Option, ...] = (
-    *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *SERVER_OPTIONS),
-    *(*SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
+    *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *AGENT_OPTIONS),
+    *(*SERVER_OPTIONS, *SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
     *(*LIST_OPTIONS, *DESCRIBE_OPTIONS, *NEW_TASK_OPTIONS, *EXPLAIN_OPTIONS, *OSWORLD_OPTIONS, *COMMON_OPTIONS),
 )
 
