@@ -212,10 +212,10 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | vllm",),
+        usage=("kvl-eval check data TASK | model MODEL | vllm | desktop",),
         text=(
-            "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer) or a vLLM "
-            "installation.",
+            "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), a vLLM "
+            "installation or the sandbox of desktops.",
         ),
         examples=("kvl-eval check data mathvista", "kvl-eval check model ./checkpoint", "kvl-eval check vllm"),
     ),
@@ -238,6 +238,12 @@ COMMANDS: tuple[Command, ...] = (
         usage=("kvl-eval check vllm [OPTIONS]",),
         text=("Compare twenty answers of the demo model through vLLM with those of the bundled engine.",),
         examples=("kvl-eval check vllm", "kvl-eval check vllm -a start_timeout=900"),
+    ),
+    Command(
+        name="check desktop",
+        usage=("kvl-eval check desktop [OPTIONS]",),
+        text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
+        examples=("kvl-eval check desktop",),
     ),
     Command(
         name="new-task",
