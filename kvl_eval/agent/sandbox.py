@@ -25,7 +25,7 @@ from kvl_eval.errors import InputError, SampleError
 
 HERE = Path(__file__).resolve().parent
 SESSION = HERE.parent / "data" / "desktop"
-GUEST_FILES = (*(HERE / name for name in ("guest_server.py", "guest_boards.py")), SESSION / "session.sh")
+MODULES = ("guest_server.py", "guest_display.py", "guest_boards.py")  # that run inside
 PREFIX = "kvl-eval-desktop-"  # of folders with the socket, then the process id
 START = 60.0  # seconds until a desktop must answer
 TMPFS = 512 * 2**20  # bytes of each writable file system
@@ -104,7 +104,8 @@ def _command(bridge: Path, size: ScreenSize) -> list[str]:
     links = [word for name in ("bin", "lib", "lib64", "sbin") for word in ("--symlink", f"usr/{name}", f"/{name}")]
     etc = [word for name in ETC for word in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
     accounts = [word for name in ("passwd", "group") for word in ("--ro-bind", str(SESSION / name), f"/etc/{name}")]
-    own = [word for path in GUEST_FILES for word in ("--ro-bind", str(path), f"/desk/{path.name}")]
+    own = [word for name in MODULES for word in ("--ro-bind", str(HERE / name), f"/desk/kvl_eval/agent/{name}")]
+    own += ["--ro-bind", str(SESSION / "session.sh"), "/desk/session.sh"]
     places = ("/dev/shm", "/tmp", "/run", "/home", "/var/tmp", "/var/cache")
     empty = [word for place in places for word in ("--size", str(TMPFS), "--tmpfs", place)]
     return [

@@ -15,7 +15,7 @@ from kvl_eval.errors import DecodeError
 from kvl_eval.types import Sample
 
 QUIET = 0.5  # seconds without a change after which a screen counts as settled
-PROGRAM = ("/usr/bin/python3", "-I", "/desk/guest_boards.py")
+PROGRAM = ("/usr/bin/python3", "-I", "/desk/kvl_eval/agent/guest_boards.py")
 
 
 class XvfbDesk:

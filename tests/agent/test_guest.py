@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socketserver
 import struct
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kvl_eval.agent import guest_server, sandbox
+from kvl_eval.agent import guest_display, guest_server, sandbox
 from kvl_eval.agent.actions import Click, ScreenSize
 from kvl_eval.agent.desk import DesktopDied
 from kvl_eval.agent.guest import MOST_BYTES, Guest, GuestError
@@ -73,9 +74,9 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
 
 BAD_SCREENS = {
     "HTML": b"<html><h1>It works!</h1></html>",
-    "half a PNG": guest_server.png(PIXELS, 8, 4)[:60],
+    "half a PNG": guest_display.png(PIXELS, 8, 4)[:60],
     "a huge PNG": huge_png(),
-    "another size": guest_server.png(PIXELS, 4, 8),
+    "another size": guest_display.png(PIXELS, 4, 8),
     "too many bytes": b"[" * (MOST_BYTES + 1),
 }
 
@@ -104,7 +105,7 @@ def test_A6_an_action_that_the_server_refuses_is_sent_once(guest: Guest, monkeyp
 
 
 def test_a_screen_comes_through_as_it_is(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Answers, "body", guest_server.png(PIXELS, 8, 4))
+    monkeypatch.setattr(Answers, "body", guest_display.png(PIXELS, 8, 4))
     assert Image.open(io.BytesIO(guest.screenshot().png)).convert("RGB").tobytes() == PIXELS
 
 
@@ -161,7 +162,7 @@ def test_missing_packages_are_named_with_the_line_that_installs_them(monkeypatch
 
 def test_folders_of_dead_processes_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    for owner in ("999999999", str(__import__("os").getpid()), "x"):
+    for owner in ("999999999", str(os.getpid()), "x"):
         (tmp_path / f"{sandbox.PREFIX}{owner}-abc").mkdir()
     sandbox.sweep()
     assert len(list(tmp_path.iterdir())) == 2

@@ -15,4 +15,4 @@ Xvfb :0 -auth "$XAUTHORITY" -screen 0 "${SCREEN}x24" -nolisten tcp -noreset >"$l
 until [ -S /tmp/.X11-unix/X0 ]; do sleep 0.02; done
 openbox >"$logs/openbox" 2>&1 &
 until wmctrl -m 2>/dev/null | grep -q "Name: Openbox"; do sleep 0.05; done
-cd "$HOME" && exec /usr/bin/python3 -I /desk/guest_server.py /bridge/desk.sock 2>"$logs/server"
+cd "$HOME" && PYTHONPATH=/desk exec /usr/bin/python3 -s -m kvl_eval.agent.guest_server /bridge/desk.sock 2>"$logs/server"
