@@ -8,6 +8,7 @@ from typing import Any
 from kvl_eval.audit import compare, verification
 from kvl_eval.check_data import DataReport, Problem
 from kvl_eval.cli import documents, json_errors
+from kvl_eval.doctor.document import DoctorCheck, DoctorReport
 from kvl_eval.explanation import document, units
 from kvl_eval.store import run_entry
 from tools.run_folder_docs import section
@@ -37,6 +38,7 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`report --table`", "", (documents.TableDocument, documents.DocumentRow)),
     ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
     ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
+    ("`doctor`", "", (DoctorReport, DoctorCheck)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
 )

@@ -16,6 +16,7 @@ from kvl_eval.cli.documents import (
     VerifyDocument,
 )
 from kvl_eval.cli.json_errors import ErrorDocument
+from kvl_eval.doctor.document import DoctorReport
 from kvl_eval.explanation.document import Explanation
 from kvl_eval.reports.comparison import ComparedRuns
 from kvl_eval.store.run_entry import RunEntry
@@ -31,6 +32,7 @@ DOCUMENTS: Mapping[str, object] = {
     "report-table": TableDocument,
     "compare": ComparedRuns,
     "explain": Explanation,
+    "doctor": DoctorReport,
     "verify": VerifyDocument,
     "check-data": DataReport,
     "check-model": ModelReport,

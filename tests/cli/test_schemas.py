@@ -47,6 +47,7 @@ LIGHT = [
     ("list-references", ("list", "references")),
     ("report-table", ("report", "--table", "table3")),
     ("check-data", ("check", "data", "mathvista", "--split", "mini")),
+    ("doctor", ("doctor", "mathvista", "-m", "fake", "--samples", "2")),
     ("version", ("version",)),
 ]
 
