@@ -12,7 +12,7 @@ from kvl_eval.backends.base import Backend, Limits, Managed, Probing, Request, S
 from kvl_eval.doctor.document import FIT, NOT_FIT, DoctorCheck, DoctorReport, skipped, verdict_of
 from kvl_eval.doctor.draw import DrawnSamples, drawn_samples
 from kvl_eval.doctor.questions import Questioner
-from kvl_eval.doctor.replies import SampledReplies, DrawnReply, answered_check, reply_checks
+from kvl_eval.doctor.replies import DrawnReply, SampledReplies, answered_check, reply_checks
 from kvl_eval.doctor.serving import (
     SCRIPTED,
     TEXT_QUESTIONS,

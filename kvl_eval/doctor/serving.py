@@ -9,7 +9,7 @@ from kvl_eval.backends.base import FreelyAsked, Request
 from kvl_eval.decode import Json
 from kvl_eval.doctor.document import DoctorCheck, skipped
 from kvl_eval.doctor.questions import THOUGHT_TOKENS, Questioner, SmallQuestion, again, said
-from kvl_eval.doctor.replies import SampledReplies, DrawnReply, longest_reply
+from kvl_eval.doctor.replies import DrawnReply, SampledReplies, longest_reply
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.types import Completion, Generation
 
