@@ -344,11 +344,12 @@
 
   // -- images ---------------------------------------------------------------------------------------------------------------------
   const source = (file) => (window.kvlMedia || {})[`${file}.webp`] || `media/${file}.webp`;
+  const SMALL = 160; // pixels of an image's longest side up to which it is shown in double size
   const isHere = (medium) => medium.file && (!packed || `${medium.file}.webp` in (window.kvlMedia || {}));
   const missing = (medium) => el("span", { class: "nopicture" }, packed ? "image not included; the folder form of the report has it" : `image not included, SHA-256 ${medium.sha}`);
   function frame(medium, alt, marks) {
     if (!isHere(medium)) return missing(medium);
-    const box = el("span", { class: "frame" }, el("img", { src: source(medium.file), alt, width: medium.size[0], height: medium.size[1] }));
+    const box = el("span", { class: Math.max(...medium.size) <= SMALL ? "frame twice" : "frame" }, el("img", { src: source(medium.file), alt, width: medium.size[0], height: medium.size[1] }));
     if (marks) box.append(marks);
     return box;
   }

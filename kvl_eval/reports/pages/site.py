@@ -17,6 +17,7 @@ from kvl_eval.reports.pages.budgets import budget_page
 from kvl_eval.reports.pages.chart_data import chart_data
 from kvl_eval.reports.pages.compare import PairSettings, compare_page
 from kvl_eval.reports.pages.context import Context
+from kvl_eval.reports.pages.explain import explain_page
 from kvl_eval.reports.pages.front import front_page
 from kvl_eval.reports.pages.provenance import provenance_page, run_file
 from kvl_eval.reports.pages.published import published_page
@@ -93,6 +94,11 @@ def page_views(
     if budgets is not None:
         views["budgets.html"] = PageView(
             template="budgets.html.j2", title="Thinking budgets", kind="budgets", page=budgets
+        )
+    explained = explain_page(context)
+    if explained is not None:
+        views["explain.html"] = PageView(
+            template="explain.html.j2", title=explained.title, kind="explain", page=explained
         )
     published = published_page(context, include_demo)
     views["published.html"] = PageView(
