@@ -165,8 +165,8 @@ def _cost(label: str, sweeps: Sequence[Sweep], prices: Prices) -> Markup:
     if not lines:
         return Markup("")
     words = "dollars per 1,000 samples" if prices.words else "mean tokens of a reply"
-    costs = [x for line in lines for x, _, _ in line.points]
-    axis = Axis(ticks=_cost_ticks(min(costs), max(costs), money=bool(prices.words)), name=words)
+    places = [x for line in lines for x, _, _ in line.points]
+    axis = Axis(ticks=_cost_ticks(min(places), max(places), money=bool(prices.words)), name=words)
     return charts.curves(lines, axis, f"{label}, score by {words}", height=220)
 
 

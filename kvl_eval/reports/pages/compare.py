@@ -127,7 +127,10 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     sections = [section for section in made if section is not None]
     if not sections:
         return None
-    sections = [replace(section, is_other=section.b is not sections[0].b) for section in sections]
+    last = max((section.b for section in sections), key=lambda line: line.series.number)
+    sections = [
+        replace(section, is_other=number > 0 and section.b is not last) for number, section in enumerate(sections)
+    ]
     shown = {section.key for section in sections}
     matrix = [(line, tuple(_cell(context, line, other, shown) for other in lines)) for line in lines]
     names = {line.series.number: line.series.name for line in lines}
