@@ -373,3 +373,20 @@ COMMON_OPTIONS = (
         commands=(*PRINTING, "view"),
     ),
 )
+
+PRICE_OPTIONS = tuple(
+    Option(
+        name=name,
+        kind=ValueKind.NUMBER,
+        above=0,
+        metavar="X",
+        help=help_text,
+        group=Heading.OUTPUT,
+        commands=("report",),
+    )
+    for name, help_text in (
+        ("price_per_hour", "Add a cost column, an hour of a device or server at X dollars."),
+        ("price_in", "Add a cost column, a million tokens of prompts at X dollars; needs --price-out."),
+        ("price_out", "Add a cost column, a million tokens of replies at X dollars; needs --price-in."),
+    )
+)
