@@ -385,8 +385,8 @@ PRICE_OPTIONS = tuple(
         commands=("report",),
     )
     for name, help_text in (
-        ("price_per_hour", "Add a cost column, an hour of a device or server at X dollars."),
-        ("price_in", "Add a cost column, a million tokens of prompts at X dollars; needs --price-out."),
-        ("price_out", "Add a cost column, a million tokens of replies at X dollars; needs --price-in."),
+        ("price_per_hour", "Compute costs at X dollars for an hour of a device or server."),
+        ("price_in", "Compute costs at X dollars for a million tokens of prompts; needs --price-out."),
+        ("price_out", "Compute costs at X dollars for a million tokens of replies; needs --price-in."),
     )
 )

@@ -219,7 +219,7 @@ def test_report_v3_copy_takes_exactly_the_command(chromium: playwright.Browser, 
 
 def test_report_v3_without_permission_the_command_is_selected(chromium: playwright.Browser, out: Path) -> None:
     with opened(chromium, out / "provenance.html") as (page, _):
-        page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('denied'))")
+        page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('denied')); }")
         page.locator(".cmd .copy").first.click()
         page.locator(".cmd .copy", has_text=re.compile("copied|selected")).first.wait_for()
         assert page.evaluate("getSelection().toString()") == page.locator(".cmd code").first.inner_text()
