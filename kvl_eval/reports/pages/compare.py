@@ -76,6 +76,7 @@ class PairSection:
 
     Attributes:
         names:     of A and B, with their budgets.
+        pair:      the differences, in the order of `rows`.
         is_other:  whether it is opened by the select alone: neither the pair that is named nor one of the last model.
         left_out:  a line for each task with samples outside the pairs.
         causes:    of the task with the largest decided difference, with its flips.
@@ -86,6 +87,7 @@ class PairSection:
     a: OurLine
     b: OurLine
     names: tuple[str, str]
+    pair: ModelPair
     is_other: bool
     lead: Markup
     settings: PairSettings
@@ -227,6 +229,7 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
         a=pairing.a,
         b=pairing.b,
         names=pairing.names,
+        pair=pair,
         is_other=False,
         lead=_lead(pair),
         settings=pairing.settings,
