@@ -15,6 +15,7 @@ from kvl_eval.cli.report import prices_of
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.columns import BOARDS, COLUMNS, RESULTS, Column, ModelResults, board_columns, quantity
 from kvl_eval.reports.costs import Prices, tokens_of
+from kvl_eval.reports.pages.apart import cards_of
 from kvl_eval.reports.pages.board import Board, OurScore, board_of
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.score_book import ScoreBook
@@ -91,6 +92,13 @@ def test_report_f7_blind_swept_and_partial_results_have_a_card_and_no_row(tmp_pa
     cards = section(page.source, '<div class="cards">', "</section>")
     assert re.findall(r"<h3><a [^>]*>(.*?)</a>", cards) == ["Blind runs", "Thinking budgets", "Partial runs"]
     assert "33.9" in cards and "50.0 → 60.0" in cards and "28.7" in cards
+
+
+def test_a_partial_sweep_is_kept_apart_once(tmp_path: Path) -> None:
+    rows = [task_row("mmmu", 0.5, partial="20 samples", budget=budget, policy="cut") for budget in (1024, 4096)]
+    report = context(*three_runs(tmp_path), make_run(tmp_path, name="run-p", model="part", rows=rows))
+    cards = {card.title: card for card in cards_of(report.series, report.board, report.sweeps, report.book)}
+    assert len(cards["Partial runs"].lines) == 1
 
 
 def test_report_f8_a_score_leads_to_its_samples(tmp_path: Path) -> None:
