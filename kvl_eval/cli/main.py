@@ -120,6 +120,14 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
     return score_runs_verb([Path(name) for name in runs], Flags(flags), as_json)
 
 
+@verb(cli, "doctor")
+def doctor(task: str, as_json: bool, **flags: Any) -> int:
+    """Test a model before a long run."""
+    from kvl_eval.cli.doctor import doctor_verb
+
+    return doctor_verb(task, Flags(flags), as_json)
+
+
 @verb(cli, "report")
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write reports of runs."""

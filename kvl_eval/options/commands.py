@@ -79,6 +79,21 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(RUNS,),
     ),
     Command(
+        name="doctor",
+        section=EVALUATE,
+        summary="Test a model on twenty samples before a long run.",
+        usage=("kvl-eval doctor [OPTIONS] TASK",),
+        text=(
+            "Test a model on twenty samples before a long run: format, thoughts, budgets, seed, image size, token "
+            "counts. Takes the model options of 'kvl-eval run'.",
+        ),
+        examples=(
+            "kvl-eval doctor mmmu -m endpoint --base-url http://127.0.0.1:8000/v1",
+            "kvl-eval doctor mathvista -m ./checkpoint",
+        ),
+        arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
+    ),
+    Command(
         name="report",
         section=RESULTS,
         summary="Write an HTML and Markdown report for one or more runs.",
