@@ -344,6 +344,22 @@ def test_report_a8_without_script_the_page_says_so(chromium: sync_api.Browser, t
     context.close()
 
 
+@pytest.mark.parametrize("watch", ["solved"], indirect=True)
+def test_the_shown_sample_is_what_is_printed(watch: Watched) -> None:
+    page = opened(watch)
+    page.emulate_media(media="print")
+    for query in (".look img", ".question", ".choices", ".readline", ".answer", ".others"):
+        assert page.locator(query).is_visible(), query
+    for query in ("#list", "#filters", ".keysline"):
+        assert not page.locator(query).is_visible(), query
+    assert (
+        page.evaluate(
+            "(() => { const box = document.querySelector('#read'); return box.scrollHeight - box.clientHeight; })()"
+        )
+        <= 1
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "words", "nodes"),
     [

@@ -131,6 +131,14 @@ def test_without_script_all_steps_follow_each_other(chromium: sync_api.Browser, 
     context.close()
 
 
+def test_all_steps_of_all_episodes_are_printed(chromium: sync_api.Browser, two_episodes: Path) -> None:
+    with Watched.opened(chromium, two_episodes) as watched:
+        page = watched.open("trajectory.html")
+        page.emulate_media(media="print")
+        assert page.locator(".step >> visible=true").count() == 9
+        assert not page.locator("#episode").is_visible()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_report_a1_a2_a3_the_page_loads_fits_and_can_be_used_by_all(
