@@ -95,6 +95,7 @@
     fill("budget", [...new Set(kvl.voices.map((voice) => voice.budget).filter(Boolean))].map((text) => [text, text]), "any budget");
     fill("reason", distinct("reasons", 2).map(([text]) => [text, words(text)]), "any reason", 1);
     fill("flag", distinct("flags", 2), "any flag", 1);
+    fill("protocol", distinct("protocols", 2).map(([text]) => [text, `${text} differs`]), "any protocol", 1);
     form.elements.differ.closest("label").hidden = kvl.runs.length < 2;
   }
 
@@ -111,7 +112,8 @@
   const matching = (n, f) => state.allowed.filter((v) => {
     const outcome = outcomeOf(n, v);
     return outcome !== "not_run" && (!f.outcome || outcome === f.outcome)
-      && (!f.reason || among(kvl.columns.reasons[n], v).includes(f.reason)) && (!f.flag || among(kvl.columns.flags[n], v).includes(f.flag));
+      && (!f.reason || among(kvl.columns.reasons[n], v).includes(f.reason)) && (!f.flag || among(kvl.columns.flags[n], v).includes(f.flag))
+      && (!f.protocol || among(kvl.columns.protocols[n], v).includes(f.protocol));
   });
   function passes(n, f) {
     const named = (column, text) => kvl.columns[column][n].some((number) => name(number) === text);
