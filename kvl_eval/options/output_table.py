@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKind
 
-READING = ("resume", "score", "report", "compare", "explain", "export", "verify", "merge")
+READING = ("resume", "score", "report", "compare", "explain", "plan-size", "check gold", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
-PRINTING = (*RUN, *READING, "fetch", "list", "describe", "check data", "check model", "check vllm")
+CHECKS = ("check data", "check model", "check vllm", "check desktop")
+PRINTING = (*RUN, *READING, "doctor", "fetch", "list", "describe", *CHECKS)
 
 OUTPUT_OPTIONS = (
     Option(
@@ -135,7 +136,7 @@ OTHER_OPTIONS = (
         name="predictions",
         kind=ValueKind.FILE,
         metavar="FILE",
-        help="Score the answers in this JSON Lines file, plain or gzip; '-' reads standard input.",
+        help="Score the answers in this JSON Lines file (plain, gzip, '-'), or a result folder of OSWorld.",
         group=Heading.DATA,
         commands=("score",),
     ),
@@ -252,10 +253,10 @@ OTHER_OPTIONS = (
         name="format",
         aliases=("-f",),
         kind=ValueKind.CHOICE,
-        choices=("csv", "parquet", "lm-eval", "inspect", "submission", "vllm"),
+        choices=("csv", "parquet", "lm-eval", "inspect", "osworld", "submission", "card", "vllm"),
         metavar="NAME",
         required=True,
-        help="Write csv, parquet, lm-eval, inspect or submission from a run, or vllm from a model.",
+        help="Write csv, parquet, lm-eval, inspect, osworld, submission or card from a run, or vllm from a model.",
         group=Heading.OUTPUT,
         commands=("export",),
     ),
