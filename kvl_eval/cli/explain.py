@@ -38,7 +38,7 @@ def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> 
     for text in explanation.notices:
         note(text)
     if file := flags.text("output_file"):
-        _write(Path(file), explanation)
+        write_file(Path(file), _content(Path(file), explanation))
     echo(json_line(explanation.as_json()) if as_json else whole(as_text(explanation)))
     return 0
 
@@ -65,16 +65,19 @@ def _budget(text: str | None) -> int | None:
     return values[0] if values else None
 
 
-def _write(path: Path, explanation: Explanation) -> None:
-    """A page where the file's name ends in .html, else Markdown. Raises: StorageError `storage.write`."""
+def _content(path: Path, explanation: Explanation) -> bytes:
+    """A page where the file's name ends in .html, else Markdown."""
     if path.suffix.lower() in (".html", ".htm"):
         from kvl_eval.reports.explain_file import explain_html
 
-        content = explain_html(explanation)
-    else:
-        from kvl_eval.explanation.markdown import as_markdown
+        return explain_html(explanation)
+    from kvl_eval.explanation.markdown import as_markdown
 
-        content = as_markdown(explanation).encode()
+    return as_markdown(explanation).encode()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write what `--output-file` names. Raises: StorageError `storage.write`."""
     try:
         path.write_bytes(content)
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.decode import encode_object
+from kvl_eval.reports.columns import quantity
 from kvl_eval.reports.links import task_file
 from kvl_eval.reports.page_templates import MenuEntry, copy_assets, page_environment
 from kvl_eval.reports.pages import charts
@@ -121,6 +122,7 @@ def _environment(context: Context, views: Mapping[str, PageView], others: Collec
         "board_series": [model for model in context.series if model.key in shown],
         "signs": SIGN_TEXTS,
         "link_words": LINK_WORDS,
+        "quantity": quantity,
         "published_key": charts.key("diamond", "pub"),
     }
     return environment
