@@ -120,6 +120,14 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
     return score_runs_verb([Path(name) for name in runs], Flags(flags), as_json)
 
 
+@verb(cli, "doctor")
+def doctor(task: str, as_json: bool, **flags: Any) -> int:
+    """Test a model before a long run."""
+    from kvl_eval.cli.doctor import doctor_verb
+
+    return doctor_verb(task, Flags(flags), as_json)
+
+
 @verb(cli, "report")
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write reports of runs."""
@@ -305,6 +313,14 @@ def check_vllm(model_args: tuple[str, ...], as_json: bool, **_: Any) -> int:
     from kvl_eval.cli.check import check_vllm_verb
 
     return check_vllm_verb(pairs(model_args, "--model-args"), as_json)
+
+
+@verb(check, "check desktop")
+def check_desktop(as_json: bool, **_: Any) -> int:
+    """Check whether sandboxed desktops start here."""
+    from kvl_eval.cli.check import check_desktop_verb
+
+    return check_desktop_verb(as_json)
 
 
 @verb(cli, "version")

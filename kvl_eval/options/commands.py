@@ -79,6 +79,21 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(RUNS,),
     ),
     Command(
+        name="doctor",
+        section=EVALUATE,
+        summary="Test a model on twenty samples before a long run.",
+        usage=("kvl-eval doctor [OPTIONS] TASK",),
+        text=(
+            "Test a model on twenty samples before a long run: format, thoughts, budgets, seed, image size, token "
+            "counts. Takes the model options of 'kvl-eval run'.",
+        ),
+        examples=(
+            "kvl-eval doctor mmmu -m endpoint --base-url http://127.0.0.1:8000/v1",
+            "kvl-eval doctor mathvista -m ./checkpoint",
+        ),
+        arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
+    ),
+    Command(
         name="report",
         section=RESULTS,
         summary="Write an HTML and Markdown report for one or more runs.",
@@ -220,10 +235,11 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm",),
+        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
         text=(
             "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
-            "answers (samples on which several models agree against gold) or a vLLM installation.",
+            "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "
+            "desktops.",
         ),
         examples=("kvl-eval check data mathvista", "kvl-eval check model ./checkpoint", "kvl-eval check vllm"),
     ),
@@ -271,6 +287,12 @@ COMMANDS: tuple[Command, ...] = (
             Argument(name="a", noun="run", required=False, completes=NameKind.RUN, is_run=True),
             Argument(name="b", noun="run", required=False, completes=NameKind.RUN, is_run=True),
         ),
+    ),
+    Command(
+        name="check desktop",
+        usage=("kvl-eval check desktop [OPTIONS]",),
+        text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
+        examples=("kvl-eval check desktop",),
     ),
     Command(
         name="new-task",
