@@ -159,6 +159,7 @@ OFFICIAL_IMAGE = Episode(
     max_steps=15,
     screen=SCREEN,
     provider="docker",
+    providers=("docker",),
     environment="osworld",
     settling="official",
     scripts={"oracle": solution, "wrong": mistake},
@@ -218,6 +219,6 @@ OSWORLD_LOCAL = _task(
     "osworld-local",
     f"OSWorld tasks, local sandbox, n of {ALL_TASKS} (not the official image)",
     "not the official image",
-    replace(OFFICIAL_IMAGE, provider="xvfb", settling="stable"),
+    replace(OFFICIAL_IMAGE, provider="xvfb", providers=("xvfb",), settling="stable"),
     {LOCAL: Split(rows=None, note="what needs no account, no internet and no program that Debian lacks"), **SPLITS},
 )

@@ -194,5 +194,12 @@ def test_a_configuration_file_cannot_name_code(tmp_path: Path, capsys: pytest.Ca
     assert "error[trust.osworld]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("task", "provider"), [(OSWORLD, "xvfb"), (OSWORLD_LOCAL, "docker"), (OSWORLD, "drawn")])
+def test_a_provider_cannot_make_one_task_look_like_the_other(task: Any, provider: str) -> None:
+    with pytest.raises(UsageError, match="provider"):
+        resolve("fake", "fake", [task], {"provider": provider, "data_dir": "."})
+    assert task.episode is not None and task.episode.provider in task.episode.providers
+
+
 def test_official_waits_are_those_of_the_runner() -> None:
     assert (osworld_desk.OFFICIAL_READY, osworld_desk.OFFICIAL_JUDGE) == (60, 20)
