@@ -47,7 +47,7 @@ from tests.processes import running
 
 STAND_IN = DATA / "osworld_stand_in"
 WIDTH, HEIGHT = 64, 40
-EPISODE = replace(OFFICIAL_IMAGE, screen=(WIDTH, HEIGHT), settling="stable")
+EPISODE = replace(OFFICIAL_IMAGE, screen=(WIDTH, HEIGHT), settling="stable", waits=(0, 0))
 
 
 def sample_of(fault: str = "", func: str = "exact_match") -> Sample:
