@@ -243,7 +243,7 @@ COMMANDS: tuple[Command, ...] = (
         name="check desktop",
         usage=("kvl-eval check desktop [OPTIONS]",),
         text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
-        examples=("kvl-eval check desktop",),
+        examples=("kvl-eval check desktop", "kvl-eval check desktop --json"),
     ),
     Command(
         name="new-task",

@@ -20,6 +20,7 @@ from kvl_eval.sources.unusable import stand_in
 from kvl_eval.tasks import (
     ai2d,
     blink,
+    desktop_apps,
     desktop_mini,
     egoschema,
     infovqa,
@@ -83,6 +84,7 @@ TASKS: dict[str, Task] = {
         niah.TEXT,
         niah.VIDEO,
         desktop_mini.TASK,
+        desktop_apps.TASK,
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"

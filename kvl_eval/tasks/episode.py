@@ -26,11 +26,13 @@ class Episode:
         agents:     names of those that can play it, the default first; a model's family may name another default.
         max_steps:  steps until an episode ends.
         screen:     width and height of the desktop in pixels.
-        provider:   what the desktop is: `drawn` (boards of the task's own images); others need the operating system.
+        provider:   what the desktop is: `drawn` (boards of the task's own images) or `xvfb` (a sandbox on Linux).
+        providers:  those that can play it.
         pause:      seconds after an action, before the desktop is looked at.
         settling:   when the screen counts as settled: after the `official` waits, or when it is `stable`.
         images:     screenshots that a prompt shows; None: as many as the agent's own.
         time_limit: seconds until an episode ends; None: no limit.
+        has_programs: whether tasks start real applications, rather than show boards.
         scripts:    {name: script} of the task's own scripted agents.
     """
 
@@ -38,10 +40,12 @@ class Episode:
     max_steps: int
     screen: tuple[int, int]
     provider: str = "drawn"
+    providers: tuple[str, ...] = ("drawn", "xvfb")
     pause: float = 0.0
     settling: Settling = "stable"
     images: int | None = None
     time_limit: float | None = None
+    has_programs: bool = False
     scripts: Mapping[str, Script] = field(default_factory=dict)
 
 
