@@ -154,20 +154,30 @@ LAYERS = (
     Layer(
         "explanation",
         "why a score is not the one expected: the gap in named parts, from stored answers",
-        ("references", "scorers", "scoring", "store", "tasks", "thinking"),
+        ("references", "scorers", "scoring", "store", "tasks", "thinking", "verdicts", "paired", "flip_causes"),
+    ),
+    Layer(
+        "doctor",
+        "a few samples and small requests before a long run: what it would suffer from",
+        ("backends", "explanation", "media", "run", "scorers", "scoring", "sources", "store", "tasks", "thinking"),
     ),
     Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired", "flip_causes"),
+            *("verdicts", "paired", "flip_causes", "explanation"),
         ),
     ),
     Layer(
         "audit",
         "`verify` (prove a run whole), `compare`, `merge`",
         ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
+    ),
+    Layer(
+        "card",
+        "a result card: one page that carries a score, and its check",
+        ("audit", "explanation", "references", "scorers", "scoring", "store"),
     ),
     Layer(
         "exports",

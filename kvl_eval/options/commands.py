@@ -79,6 +79,21 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(RUNS,),
     ),
     Command(
+        name="doctor",
+        section=EVALUATE,
+        summary="Test a model on twenty samples before a long run.",
+        usage=("kvl-eval doctor [OPTIONS] TASK",),
+        text=(
+            "Test a model on twenty samples before a long run: format, thoughts, budgets, seed, image size, token "
+            "counts. Takes the model options of 'kvl-eval run'.",
+        ),
+        examples=(
+            "kvl-eval doctor mmmu -m endpoint --base-url http://127.0.0.1:8000/v1",
+            "kvl-eval doctor mathvista -m ./checkpoint",
+        ),
+        arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
+    ),
+    Command(
         name="report",
         section=RESULTS,
         summary="Write an HTML and Markdown report for one or more runs.",
@@ -151,11 +166,13 @@ COMMANDS: tuple[Command, ...] = (
         summary="Export a run for other tools, or a checkpoint for vLLM.",
         usage=("kvl-eval export [OPTIONS] --format NAME RUN [DIR]",),
         text=(
-            "Export a run for pandas, inspect_ai, lm-evaluation-harness or a test server, or a checkpoint for vLLM.",
+            "Export a run for pandas, inspect_ai, lm-evaluation-harness or a test server, as a result card, or a "
+            "checkpoint for vLLM.",
         ),
         examples=(
             "kvl-eval export latest -f parquet",
             "kvl-eval export latest -f submission",
+            "kvl-eval export latest -f card",
             "kvl-eval export kimi-vl-nano nano-vllm/ -f vllm",
         ),
         arguments=(
@@ -167,10 +184,16 @@ COMMANDS: tuple[Command, ...] = (
         name="verify",
         section=RESULTS,
         summary="Check that a run is complete and unchanged.",
-        usage=("kvl-eval verify [OPTIONS] RUN",),
-        text=("Check that a run is complete and unchanged, and that scoring it again gives the same results.",),
-        examples=("kvl-eval verify latest", "kvl-eval verify latest --strict"),
-        arguments=(RUN,),
+        usage=("kvl-eval verify [OPTIONS] RUN", "kvl-eval verify [OPTIONS] CARD [RUN]"),
+        text=(
+            "Check that a run is complete and unchanged, and that scoring it again gives the same results; or check "
+            "a result card: alone, against its run, or against the data set.",
+        ),
+        examples=("kvl-eval verify latest", "kvl-eval verify latest --strict", "kvl-eval verify card.html latest"),
+        arguments=(
+            Argument(name="run_or_card", noun="run", completes=NameKind.RUN),
+            Argument(name="run_folder", noun="run", required=False, completes=NameKind.RUN, is_run=True),
+        ),
     ),
     Command(
         name="merge",
@@ -212,10 +235,11 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | vllm | desktop",),
+        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
         text=(
-            "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), a vLLM "
-            "installation or the sandbox of desktops.",
+            "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
+            "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "
+            "desktops.",
         ),
         examples=("kvl-eval check data mathvista", "kvl-eval check model ./checkpoint", "kvl-eval check vllm"),
     ),
@@ -225,6 +249,16 @@ COMMANDS: tuple[Command, ...] = (
         text=("Check a data set: files, row counts, ids and media.",),
         examples=("kvl-eval check data mathvista", "kvl-eval check data file:my.jsonl"),
         arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
+    ),
+    Command(
+        name="check gold",
+        usage=("kvl-eval check gold [OPTIONS] RUN RUN RUN...",),
+        text=(
+            "List samples on which at least three different models agree on another answer than the gold answer. "
+            "That is a reason to look at them, not proof.",
+        ),
+        examples=("kvl-eval check gold RUN_A RUN_B RUN_C", "kvl-eval check gold results/* --output-file doubts.jsonl"),
+        arguments=(RUNS,),
     ),
     Command(
         name="check model",
@@ -238,6 +272,21 @@ COMMANDS: tuple[Command, ...] = (
         usage=("kvl-eval check vllm [OPTIONS]",),
         text=("Compare twenty answers of the demo model through vLLM with those of the bundled engine.",),
         examples=("kvl-eval check vllm", "kvl-eval check vllm -a start_timeout=900"),
+    ),
+    Command(
+        name="plan-size",
+        section=DATA,
+        summary="Compute how many samples a comparison needs.",
+        usage=("kvl-eval plan-size [OPTIONS] [RUN] [RUN]",),
+        text=("Compute how many samples a precision or a difference needs.",),
+        examples=(
+            "kvl-eval plan-size RUN_A RUN_B --precision 2",
+            "kvl-eval plan-size --task mathvision --score 25 --precision 2",
+        ),
+        arguments=(
+            Argument(name="a", noun="run", required=False, completes=NameKind.RUN, is_run=True),
+            Argument(name="b", noun="run", required=False, completes=NameKind.RUN, is_run=True),
+        ),
     ),
     Command(
         name="check desktop",

@@ -93,7 +93,7 @@ def episode_config(task: Task, agent: str, options: Options) -> EpisodeConfig | 
             fix=f"omit {unusable[0]}",
         )
     provider = episode.provider if options.provider is None else options.provider
-    known_name("provider", provider, episode.providers, f"kvl-eval describe {task.name}")
+    known_name("provider", provider, (episode.provider, *episode.others), f"kvl-eval describe {task.name}")
     return EpisodeConfig(
         agent_version=agent_named(task, agent).version,
         max_steps=episode.max_steps if options.max_steps is None else options.max_steps,

@@ -26,8 +26,9 @@ class Episode:
         agents:     names of those that can play it, the default first; a model's family may name another default.
         max_steps:  steps until an episode ends.
         screen:     width and height of the desktop in pixels.
-        provider:   what the desktop is: `drawn` (boards of the task's own images) or `xvfb` (a sandbox on Linux).
-        providers:  those that can play it.
+        provider:   what the desktop is: `drawn` (boards of the task's own images); others need the operating system.
+        others:     further providers that can play it.
+        environment: whose code sets the desktop up and judges it: `own`, or `osworld`, in an interpreter of the user's.
         pause:      seconds after an action, before the desktop is looked at.
         settling:   when the screen counts as settled: after the `official` waits, or when it is `stable`.
         images:     screenshots that a prompt shows; None: as many as the agent's own.
@@ -40,7 +41,8 @@ class Episode:
     max_steps: int
     screen: tuple[int, int]
     provider: str = "drawn"
-    providers: tuple[str, ...] = ("drawn", "xvfb")
+    others: tuple[str, ...] = ()
+    environment: Literal["own", "osworld"] = "own"
     pause: float = 0.0
     settling: Settling = "stable"
     images: int | None = None
