@@ -22,7 +22,7 @@ from kvl_eval.tasks.choices import one_label
 from kvl_eval.tasks.episode import Episode, EpisodePrompt, Script
 from kvl_eval.types import Sample
 
-BUNDLED = Path(__file__).resolve().parent.parent / "data" / "mini" / "desktop-apps"
+BUNDLED = Path(__file__).resolve().parent.parent / "data" / "desktop-apps"
 KEPT = ("id", "level", "domain", "instruction", "config", "evaluator", "oracle", "wrong")
 ROWS = {"rows": 9, "level=B": 9}
 
@@ -94,7 +94,6 @@ TASK = Task(
         row_layouts={"own": KEPT},
         count={"test": ROWS},
     ),
-    mini="desktop-apps",
     max_new_tokens=4096,
     episode=EPISODE,
 )
