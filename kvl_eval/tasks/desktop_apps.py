@@ -59,6 +59,7 @@ EPISODE = Episode(
     max_steps=15,
     screen=(1024, 768),
     provider="xvfb",
+    providers=("xvfb",),
     has_programs=True,
     scripts={name: _script(name) for name in ("oracle", "wrong")},
 )

@@ -77,7 +77,7 @@ def mistake(sample: Sample, number: int) -> str:
     return "DONE" if box is None else _click(box)
 
 
-EPISODE = Episode(max_steps=8, screen=SCREEN, others=("xvfb",), scripts={"oracle": solution, "wrong": mistake})
+EPISODE = Episode(max_steps=8, screen=SCREEN, scripts={"oracle": solution, "wrong": mistake})
 
 TASK = Task(
     name="desktop-mini",

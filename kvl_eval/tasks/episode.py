@@ -27,7 +27,7 @@ class Episode:
         max_steps:  steps until an episode ends.
         screen:     width and height of the desktop in pixels.
         provider:   what the desktop is: `drawn` (boards of the task's own images); others need the operating system.
-        others:     further providers that can play it.
+        providers:  what else the desktop may be (`--provider`).
         environment: whose code sets the desktop up and judges it: `own`, or `osworld`, in an interpreter of the user's.
         pause:      seconds after an action, before the desktop is looked at.
         settling:   when the screen counts as settled: after the `official` waits, or when it is `stable`.
@@ -41,7 +41,7 @@ class Episode:
     max_steps: int
     screen: tuple[int, int]
     provider: str = "drawn"
-    others: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ("drawn", "xvfb")
     environment: Literal["own", "osworld"] = "own"
     pause: float = 0.0
     settling: Settling = "stable"
@@ -49,6 +49,11 @@ class Episode:
     time_limit: float | None = None
     has_programs: bool = False
     scripts: Mapping[str, Script] = field(default_factory=dict)
+
+    @property
+    def needs_more(self) -> bool:
+        """Whether a task needs a sandbox, or an environment of the user's."""
+        return self.has_programs or self.environment != "own"
 
 
 @dataclass(frozen=True, slots=True)
