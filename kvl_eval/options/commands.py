@@ -235,7 +235,7 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
+        usage=("kvl-eval check data TASK | model MODEL | gold RUN... | vllm | desktop",),
         text=(
             "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
             "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "
@@ -292,7 +292,7 @@ COMMANDS: tuple[Command, ...] = (
         name="check desktop",
         usage=("kvl-eval check desktop [OPTIONS]",),
         text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
-        examples=("kvl-eval check desktop",),
+        examples=("kvl-eval check desktop", "kvl-eval check desktop --json"),
     ),
     Command(
         name="new-task",
