@@ -7,7 +7,10 @@ from typing import Any
 
 from kvl_eval.audit import compare, verification
 from kvl_eval.check_data import DataReport, Problem
+from kvl_eval.check_vllm import Difference, VllmReport
 from kvl_eval.cli import documents, json_errors
+from kvl_eval.cli.fetch import FetchedModel, FetchedTask
+from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorCheck, DoctorReport
 from kvl_eval.explanation import document, units
 from kvl_eval.store import run_entry
@@ -41,6 +44,9 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`doctor`", "", (DoctorReport, DoctorCheck)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
+    ("`check vllm`", "", (VllmReport, Difference)),
+    ("`describe`", "", (TaskDescription,)),
+    ("`fetch`", "A list of tasks and checkpoints.", (FetchedTask, FetchedModel)),
 )
 HEAD = """\
 <!-- written by tools/json_docs.py from the types; do not edit -->

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from kvl_eval.check_data import DataReport
 from kvl_eval.check_model import ModelReport
+from kvl_eval.check_vllm import VllmReport
+from kvl_eval.cli.compared_runs import ComparedRuns
 from kvl_eval.cli.documents import (
     KnownModel,
     PlanDocument,
@@ -15,10 +17,12 @@ from kvl_eval.cli.documents import (
     TaskEntry,
     VerifyDocument,
 )
+from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.cli.json_errors import ErrorDocument
+from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorReport
 from kvl_eval.explanation.document import Explanation
-from kvl_eval.reports.comparison import ComparedRuns
+from kvl_eval.scoring.predictions import PredictionSummary, ProtocolSummaries
 from kvl_eval.store.run_entry import RunEntry
 
 DOCUMENTS: Mapping[str, object] = {
@@ -36,6 +40,10 @@ DOCUMENTS: Mapping[str, object] = {
     "verify": VerifyDocument,
     "check-data": DataReport,
     "check-model": ModelReport,
+    "check-vllm": VllmReport,
+    "describe": TaskDescription,
+    "fetch": list[FetchedTask | FetchedModel],
+    "score-predictions": PredictionSummary | ProtocolSummaries,
     "paths": list[str],
     "version": dict[str, str],
 }

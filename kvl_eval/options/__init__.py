@@ -6,6 +6,7 @@ are made from these tables. Imports nothing heavy.
 
 from __future__ import annotations
 
+from kvl_eval.options.agent_table import AGENT_OPTIONS
 from kvl_eval.options.base import Argument as Argument
 from kvl_eval.options.base import Command as Command
 from kvl_eval.options.base import Heading as Heading
@@ -33,8 +34,8 @@ OPTIONS: tuple[Option, ...] = (
     *map(
         with_doctor,
         (
-            *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *SERVER_OPTIONS),
-            *(*SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
+            *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *AGENT_OPTIONS),
+            *(*SERVER_OPTIONS, *SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
         ),
     ),
     *(*LIST_OPTIONS, *DESCRIBE_OPTIONS, *NEW_TASK_OPTIONS, *EXPLAIN_OPTIONS, *DOCTOR_OPTIONS, *COMMON_OPTIONS),

@@ -16,11 +16,12 @@ from kvl_eval.printable import policy_name
 from kvl_eval.reports import numbers
 from kvl_eval.reports.image_copies import SampleMedia
 from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.pace import Pace
 from kvl_eval.reports.page_data import Chunks, Names, parsed, text
+from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.runs import ReportRun, task_names
 from kvl_eval.reports.sample_facts import shown_media
 from kvl_eval.reports.sample_reply import SampleReply, ScoredView, right_options, scored_views
-from kvl_eval.reports.series import run_marks
 from kvl_eval.scorers.outcomes import OUTCOMES
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
@@ -195,6 +196,7 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
     for old in [folder / "index.js", *folder.glob("c*.js")]:
         old.unlink(missing_ok=True)
     voices, columns, names, chunks = voices_of(runs), Columns(), Names(), Chunks(out)
+    pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.folder.plan()}), 0)
     for task in task_names(runs):
         with ExitStack() as stack:
             parts = opened(runs, task, stack)
@@ -211,11 +213,12 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
                 columns.causes.append([names.number(plain(cause)) for cause in why])
                 columns.chunk.append(place[0])
                 columns.place.append(place[1])
+                pace.step(0)
     chunks.flush()
     index = {
         "runs": [
-            {**asdict(mark), "id": run.run_id, "demo": run.demo}
-            for run, mark in zip(runs, run_marks(runs), strict=True)
+            {"name": model.name, "css": model.css, "shape": model.shape, "id": run.run_id, "demo": run.demo}
+            for run, model in zip(runs, series_of(runs), strict=True)
         ],
         "voices": [voice.shown() for voice in voices],
         "outcomes": OUTCOMES,

@@ -18,8 +18,6 @@ from kvl_eval.run.prompts import prompt_text
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import Completion, Sample
 
-DESKTOPS = 4  # at a time
-
 
 class EpisodeSession(Protocol):
     """What knows which episodes are still to be played, and stores what became of them."""
@@ -30,6 +28,9 @@ class EpisodeSession(Protocol):
 
     def episodes(self, task: TaskPlan) -> Iterator[tuple[Sample, int]]:
         """Samples and repeats that have no result yet, in the data set's order."""
+
+    def count_step(self, task: TaskPlan) -> None:
+        """One step more was taken."""
 
     def finish_episode(self, task: TaskPlan, sample: Sample, completion: Completion) -> None:
         """Write down a result. Raises StorageError."""
@@ -51,7 +52,8 @@ class EpisodeStage:
             if episodes is not None:
                 players = (EpisodePlayer(episodes, *pending) for pending in self.session.episodes(task))
                 finish = partial(self._finish, task)
-                await play_waves(players, self.backend, DESKTOPS, finish, lambda: self.session.is_stopping)
+                desktops = self.plan.config.desktops
+                await play_waves(players, self.backend, desktops, finish, lambda: self.session.is_stopping)
 
     def _plan_of(self, task: TaskPlan) -> EpisodePlan | None:
         """What the episodes of a task share; None for a task whose samples are one question each."""
@@ -68,6 +70,7 @@ class EpisodeStage:
             seed_of=partial(sample_seed, self.plan.config.seed, task.name),
             text_of=prompt_text,
             make_desk=desk_of,
+            on_step=partial(self.session.count_step, task),
         )
 
     def _finish(self, task: TaskPlan, player: EpisodePlayer, completion: Completion) -> None:

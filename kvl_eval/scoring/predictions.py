@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, TypedDict, cast
+from typing import IO, NotRequired, TypedDict, cast
 
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, unknown
@@ -95,6 +95,24 @@ class PredictionSummary(TypedDict):
     official: dict[str, str]
     categories: dict[str, dict[str, PredictionGroup]]
     verdicts: dict[str, int]
+    refused: NotRequired[list[str]]  # lines whose rows cannot be used; absent where every line was
+
+
+class ComparedSummary(PredictionSummary):
+    """What one of several protocols made of a file, and where its verdicts differ from the default protocol's."""
+
+    label: str
+    differs: int
+    flips: list[VerdictChange]
+
+
+class ProtocolSummaries(TypedDict):
+    """What several protocols made of a file, as `--json` prints it."""
+
+    task: str
+    thinking: StoredView
+    protocols: list[ComparedSummary]
+    refused: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ def result_row(
         answered_by=dict(sorted(tally.models.items())),
         flags={flag: tally.flags[flag] for flag in in_order(tally.flags)},
     )
-    return replace(row, reference=published_row(task, row, manifest))
+    return replace(row, shares=dict(summary.shares), reference=published_row(task, row, manifest))
 
 
 def asked_form(manifest: Manifest, task: Task) -> AnswerForm | None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvl_eval.reports.image_copies import ImageCache
-from kvl_eval.reports.sample_page import copy_assets
+from kvl_eval.reports.page_templates import copy_assets
 from kvl_eval.reports.trajectory_page import EpisodeOfRun, write_trajectory_page
 from kvl_eval.store.outputs import OutputFolder
-from kvl_eval.store.trajectories import StoredEpisode, trajectories
-from tests.hand_made_trajectories import FOLDER
+from kvl_eval.store.trajectories import StoredTrajectory
+from tests.hand_made_trajectories import FOLDER, hand_made
 from tests.reports.watched import CONTRAST, FITS, Watched, axe_violations
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-def write_page(out: Path, *episodes: StoredEpisode) -> Path:
+def write_page(out: Path, *episodes: StoredTrajectory) -> Path:
     """The page of these episodes, with assets and screens."""
     copy_assets(OutputFolder(out))
     of_runs = [EpisodeOfRun(FOLDER, "my-model", one) for one in episodes]
@@ -32,13 +32,13 @@ def write_page(out: Path, *episodes: StoredEpisode) -> Path:
 
 @pytest.fixture(scope="module")
 def two_episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_page(tmp_path_factory.mktemp("episodes") / "out", *trajectories(FOLDER))
+    return write_page(tmp_path_factory.mktemp("episodes") / "out", *hand_made())
 
 
 @pytest.fixture(scope="module")
 def long_episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An episode of 100 steps, each with a screen file of its own."""
-    _, solved = trajectories(FOLDER)
+    _, solved = hand_made()
     steps = tuple(replace(solved.steps[place % 6], n=place + 1) for place in range(100))
     out = write_page(tmp_path_factory.mktemp("long") / "out", replace(solved, steps=steps))
     page = (out / "trajectory.html").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def long_episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_report_r1_a_mark_stands_where_the_action_was(chromium: sync_api.Browser, two_episodes: Path) -> None:
-    _, solved = trajectories(FOLDER)
+    _, solved = hand_made()
     with Watched.opened(chromium, two_episodes) as watched:
         page = watched.open("trajectory.html")
         for number in (1, 2, 4):

@@ -120,9 +120,10 @@ class Board:
     sources: dict[str, str]
 
     @property
-    def served(self) -> bool:
-        """Whether only servers answered, so that hours are not those of a known device."""
-        return bool(self.ours) and all(line.series.run.manifest.model.device == "server" for line in self.ours)
+    def on_gpus(self) -> bool:
+        """Whether every model answered on GPUs of its own run, so that hours are those of GPUs."""
+        devices = [line.series.run.manifest.model.device or "" for line in self.ours]
+        return bool(devices) and all(device.startswith("cuda") for device in devices)
 
 
 def board_of(series: Sequence[Series], book: ScoreBook, with_partial: bool = False) -> Board:
@@ -233,7 +234,7 @@ def _column_scores(column: BoardColumn, scores: Sequence[OurScore | None], book:
 
 def _line(model: Series, cells: tuple[OurScore | None, ...]) -> OurLine:
     rows = [score.result.row for score in cells if score is not None]
-    return OurLine(series=model, cells=cells, tokens=tokens_of(rows), hours=hours_of(model))
+    return OurLine(series=model, cells=cells, tokens=tokens_of(rows), hours=hours_of(rows))
 
 
 def tokens_of(rows: Sequence[ResultRow]) -> float | None:
@@ -250,18 +251,13 @@ def reply_tokens(row: ResultRow) -> float | None:
     return math.fsum(parts) if parts else None
 
 
-def hours_of(model: Series) -> float | None:
-    """Hours from the start of a run to its end; None for one that was resumed, merged or has not ended."""
-    from datetime import datetime
-
-    manifest = model.run.manifest
-    if manifest.created is None or manifest.finished is None or manifest.resumes or manifest.merged:
+def hours_of(rows: Sequence[ResultRow]) -> float | None:
+    """Hours that answers were under way, times devices, over these results; None where one does not say."""
+    seconds = [row.seconds for row in rows]
+    known = [each for each in seconds if each is not None]
+    if not rows or len(known) < len(seconds):
         return None
-    try:
-        start, end = (datetime.fromisoformat(text) for text in (manifest.created, manifest.finished))
-        return max(0.0, (end - start).total_seconds()) / 3600
-    except (ValueError, TypeError):
-        return None
+    return math.fsum(each * (row.devices or 1) for each, row in zip(known, rows, strict=True)) / 3600
 
 
 def _published(columns: Sequence[BoardColumn]) -> tuple[tuple[PublishedLine, ...], dict[str, str]]:

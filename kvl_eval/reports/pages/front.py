@@ -145,7 +145,7 @@ def gap_row(gap: Gap, plot: Plot, css: str, shape: str) -> Markup:
 def _strip(board: Board, place: int) -> Strip:
     column = board.columns[place]
     ours = [cell for line in board.ours if (cell := line.cells[place]) is not None]
-    published = [(line.label, cell) for line in board.published if (cell := line.cells[place]) is not None]
+    published = [(line.label, score) for line in board.published if (score := line.cells[place]) is not None]
     values = [*(cell.value for cell in ours), *(cell.value for _, cell in published)]
     low, high = charts.span(values, 0.04)
     points = [_published_point(label, cell) for label, cell in published] + [_our_point(cell) for cell in ours]

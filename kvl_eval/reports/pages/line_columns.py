@@ -9,6 +9,7 @@ from typing import Literal
 
 from kvl_eval.reports.pages.board import EMPTY, Board, OurLine
 
+LEAST = 0.01  # tokens or hours; less is not told apart
 BoardForm = Literal["page", "markdown", "json"]
 ALL_FORMS: tuple[BoardForm, ...] = ("page", "markdown", "json")
 
@@ -38,7 +39,7 @@ class LineColumn:
 
 
 def _hours_title(board: Board) -> str:
-    return "run" if board.served else "GPU"
+    return "GPU" if board.on_gpus else "run"
 
 
 LINE_COLUMNS: tuple[LineColumn, ...] = (
@@ -53,7 +54,7 @@ LINE_COLUMNS: tuple[LineColumn, ...] = (
         key="hours",
         title=_hours_title,
         unit="hours",
-        help="Hours from start to end of the run",
+        help="Hours during which a reply was under way, times GPUs where there are several",
         value=lambda line: line.hours,
         where=("page", "json"),
     ),
@@ -73,4 +74,6 @@ def quantity(value: float | None) -> str:
         return f"{value:,.0f}"
     if value >= 1 or value <= 0:
         return f"{value:.1f}"
+    if value < LEAST:
+        return f"< {LEAST:g}"
     return f"{value:.{1 - floor(log10(value))}f}"

@@ -11,7 +11,7 @@ from kvl_eval.reports.pages.board import EMPTY, Board, OurScore, PublishedLine
 from kvl_eval.reports.pages.context import Context
 from kvl_eval.reports.pages.front import report_date
 from kvl_eval.reports.pages.line_columns import line_columns
-from kvl_eval.reports.pages.outcomes import OUTCOMES, SIGNS, outcome_counts, words_of
+from kvl_eval.reports.pages.outcomes import SIGNS, outcome_counts, words_of
 from kvl_eval.reports.pages.provenance import command_text
 from kvl_eval.reports.pages.score_book import SeriesResult
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of, published_curve
@@ -178,7 +178,7 @@ def _outcomes(context: Context) -> Iterator[str]:
         rows.append([escape(results[0].row.title or task), *(texts.get(model.key, EMPTY) for model in models)])
     yield "## Replies"
     yield table(["task", *(code_span(model.name) for model in models)], rows)
-    yield ", ".join(f"{SIGNS[outcome]} {words_of(outcome)}" for outcome in OUTCOMES) + "."
+    yield ", ".join(f"{sign} {words_of(outcome)}" for outcome, sign in SIGNS.items()) + "."
 
 
 def _counts(context: Context, result: SeriesResult) -> str:

@@ -140,7 +140,9 @@ def _joined(values: Iterable[object]) -> FactText:
     texts = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))
     if len(texts) == 1:
         return fact(texts[0])
-    return FactText(text=", ".join(fact(text).text for text in texts) or "·", whole=", ".join(texts))
+    facts = [fact(text) for text in texts]
+    whole = ", ".join(texts) if any(item.whole for item in facts) else ""
+    return FactText(text=", ".join(item.text for item in facts) or "·", whole=whole)
 
 
 def _replies(model: Series) -> FactText:
