@@ -68,6 +68,10 @@ def test_explain_x7_shrinking_that_token_counts_hide_is_a_warning(doctor: Doctor
         ({"finish": "stop"}, "max-tokens", "warning", "a truncated reply is reported as stop"),
         ({"swapped": True}, "order", "bad", "of a red and a blue image the first is called 'blue'"),
         ({"images": 1}, "order", "bad", "a prompt with two images was refused, and this task has such prompts"),
+        ({"images": 0}, "sees", "bad", "every question with an image fails: HTTP 400"),
+        ({"images": 0}, "reach", "bad", "0 of 4 samples answered, 4 failed (rejected_request): HTTP 400"),
+        ({"sample": "$\\boxed{{{a}}}$ </think>"}, "thought", "bad", "4 of 4 replies have an empty answer"),
+        ({"sample": "$\\boxed{{{a}}}$ <thought"}, "thought", "warning", "4 of 4 answers hold marks of a thought"),
         ({"fixed": 576}, "tokens", "warning", "every image costs 576 tokens, whatever its size"),
         ({"counts": False}, "tokens", "skipped", "the server sends no token counts"),
         ({"system": 30}, "template", "warning", "a one-word prompt costs 31 tokens"),
@@ -88,6 +92,11 @@ def test_explain_x7_a_fault_is_found(
     code, checks = doctor(*SMALL, **behavior)
     assert (checks[name]["grade"], checks[name]["text"][: len(text)]) == (grade, text)
     assert code == (4 if any(check["grade"] == "bad" for check in checks.values()) else 0)
+
+
+def test_a_protocol_that_needs_a_judge_and_a_split_without_gold_say_nothing_of_extraction(kvl: Kvl) -> None:
+    words = ("-m", "fake", "--samples", "2", "--json")
+    assert "needs a judge" in document(kvl("doctor", "mmvet", *words).out)["extract"]["text"]
 
 
 def test_a_thought_in_a_field_of_its_own_is_in_order(doctor: Doctor) -> None:
@@ -129,7 +138,7 @@ def test_thinking_budgets_are_checked_on_every_reply(kvl: Kvl) -> None:
 def test_samples_that_fail_are_counted(kvl: Kvl) -> None:
     words = ("doctor", "mathvista", "-m", "fake", "--samples", "4", "--json")
     one = document(kvl(*words, "-a", "fail=oom:1").out)["reach"]
-    assert (one["grade"], one["text"]) == ("warning", "3 of 4 samples answered, 1 failed (oom)")
+    assert (one["grade"], one["text"]) == ("warning", "3 of 4 samples answered, 1 failed (oom): scripted failure: oom")
     assert document(kvl(*words, "-a", "fail=oom:9").out)["extract"]["text"] == "no sample was answered"
 
 
