@@ -158,7 +158,7 @@ def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> Pai
             score_a=fsum(before) / len(pairs),
             score_b=fsum(after) / len(pairs),
             difference=paired_difference(before, after, clusters),
-            p_value=_p_value(values, clusters),
+            p_value=paired_p_value(values, clusters),
             n_lower=sum(y < x for x, y in values),
             n_higher=sum(y > x for x, y in values),
         ),
@@ -183,7 +183,7 @@ def paired_test(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -
         counts=counts,
         difference=fsum(differences) / len(pairs),
         ci95=_normal_interval(differences, clusters),
-        p_value=_p_value(values, clusters),
+        p_value=paired_p_value(values, clusters),
         changed=sum(map(bool, differences)) / len(pairs),
         is_whole=not any(left_out),
     )
@@ -217,7 +217,8 @@ def _normal_interval(differences: Sequence[float], clusters: Sequence[str]) -> I
     return max(-1.0, mean - Z95 * error), min(1.0, mean + Z95 * error)
 
 
-def _p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+def paired_p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+    """Two-sided, of pairs of scores: exact McNemar for 0/1 scores without clusters, else normal."""
     is_alone = len(set(clusters)) == len(clusters)
     if is_alone and all(score in (0, 1) for pair in values for score in pair):
         return mcnemar_exact(sum(x > y for x, y in values), sum(y > x for x, y in values))

@@ -12,7 +12,7 @@ from kvl_eval.cli import documents, json_errors
 from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorCheck, DoctorReport
-from kvl_eval.explanation import document, units
+from kvl_eval.explanation import document, gold, plan_size, units
 from kvl_eval.store import run_entry
 from tools.run_folder_docs import section
 
@@ -41,12 +41,14 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`report --table`", "", (documents.TableDocument, documents.DocumentRow)),
     ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
     ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
+    ("`plan-size`", "", (plan_size.PlanSize, plan_size.SizeEstimate, plan_size.SizeBasis, plan_size.RepeatGain)),
     ("`doctor`", "", (DoctorReport, DoctorCheck)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
     ("`check vllm`", "", (VllmReport, Difference)),
     ("`describe`", "", (TaskDescription,)),
     ("`fetch`", "A list of tasks and checkpoints.", (FetchedTask, FetchedModel)),
+    ("`check gold`", "", (gold.GoldReport, gold.GoldDoubt, gold.GoldRun)),
 )
 HEAD = """\
 <!-- written by tools/json_docs.py from the types; do not edit -->

@@ -154,7 +154,7 @@ LAYERS = (
     Layer(
         "explanation",
         "why a score is not the one expected: the gap in named parts, from stored answers",
-        ("references", "scorers", "scoring", "store", "tasks", "thinking"),
+        ("references", "scorers", "scoring", "store", "tasks", "thinking", "verdicts", "paired", "flip_causes"),
     ),
     Layer(
         "doctor",
@@ -166,13 +166,18 @@ LAYERS = (
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired", "flip_causes"),
+            *("verdicts", "paired", "flip_causes", "explanation"),
         ),
     ),
     Layer(
         "audit",
         "`verify` (prove a run whole), `compare`, `merge`",
         ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
+    ),
+    Layer(
+        "card",
+        "a result card: one page that carries a score, and its check",
+        ("audit", "explanation", "references", "scorers", "scoring", "store"),
     ),
     Layer(
         "exports",

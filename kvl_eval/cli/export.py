@@ -28,6 +28,18 @@ def export_verb(run: Path, *, format: str, out: str | None, protocol: str | None
     return GAPS if lacking else 0
 
 
+def export_card_verb(run: Path, out: str | None, protocol: str | None, *, as_json: bool) -> int:
+    """Write a result card per task; the exit code says whether answers are missing from it."""
+    from kvl_eval.card.writing import write_cards
+    from kvl_eval.scoring.rescore import current_results
+    from kvl_eval.scoring.run_reader import RunReader
+
+    reader = RunReader.open(run)
+    names = [str(path) for path in write_cards(reader, Path(out) if out else None, protocol)]
+    echo(json_line(names) if as_json else whole("\n".join(names)))
+    return GAPS if any(row.n_ok < row.n_planned for row in current_results(reader).rows) else 0
+
+
 def export_model_verb(name: str, out: str | None, as_json: bool) -> int:
     """Write a model in the form vLLM serves, and say how to start the server."""
     from kvl_eval.backends import resolve_model

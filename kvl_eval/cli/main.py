@@ -163,25 +163,34 @@ def view(run_folder: str | None, port: int, include_path: tuple[str, ...], **fla
 @verb(cli, "export")
 def export(run_or_model: str, folder: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Export a run, or a model."""
-    from kvl_eval.cli.export import export_model_verb, export_verb
+    from kvl_eval.cli.export import export_card_verb, export_model_verb, export_verb
     from kvl_eval.tasks import include
 
     out = flags["output_dir"] or folder
     if flags["format"] == "vllm":
         return export_model_verb(run_or_model, out, flags["as_json"])
     include(include_path)
+    run = find_run(run_or_model, results_dir())
+    if flags["format"] == "card":
+        return export_card_verb(run, out, flags["protocol"], as_json=flags["as_json"])
     chosen = {name: flags[name] for name in ("format", "protocol", "as_json")}
-    return export_verb(find_run(run_or_model, results_dir()), out=out, **chosen)
+    return export_verb(run, out=out, **chosen)
 
 
 @verb(cli, "verify")
-def verify(run_folder: str, strict: bool, include_path: tuple[str, ...], as_json: bool, **_: Any) -> int:
-    """Check that a run is complete and unchanged."""
-    from kvl_eval.cli.verify import verify_verb
+def verify(run_or_card: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Check that a run is complete and unchanged, or check a result card."""
+    from kvl_eval.cli.verify import verify_card_verb, verify_verb
     from kvl_eval.tasks import include
 
     include(include_path)
-    return verify_verb(Path(run_folder), strict=strict, as_json=as_json)
+    run, data_dir = flags["run_folder"], flags["data_dir"]
+    if run_or_card.lower().endswith(".html"):
+        return verify_card_verb(Path(run_or_card), run, data_dir, as_json=as_json)
+    if run is not None or data_dir is not None:
+        message = "a second run and --data-dir are for a result card"
+        raise UsageError("usage.verify", message, fix="kvl-eval verify card.html RUN")
+    return verify_verb(find_run(run_or_card, results_dir()), strict=flags["strict"], as_json=as_json)
 
 
 @verb(cli, "compare")
@@ -203,6 +212,16 @@ def explain(run_folder: str, include_path: tuple[str, ...], as_json: bool, **fla
 
     include(include_path)
     return explain_verb(Path(run_folder), Flags(flags), results_dir(), as_json)
+
+
+@verb(cli, "plan-size")
+def plan_size(a: str | None, b: str | None, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Compute how many samples a comparison needs."""
+    from kvl_eval.cli.plan_size import plan_size_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return plan_size_verb([Path(run) for run in (a, b) if run is not None], Flags(flags), as_json)
 
 
 @verb(cli, "merge")
@@ -269,6 +288,16 @@ def check_data(task: str, include_path: tuple[str, ...], as_json: bool, **flags:
     return check_data_verb(task, flags, as_json)
 
 
+@verb(check, "check gold")
+def check_gold(runs: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """List gold answers that several models contradict."""
+    from kvl_eval.cli.check_gold import check_gold_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return check_gold_verb([Path(run) for run in runs], Flags(flags), as_json)
+
+
 @verb(check, "check model")
 def check_model(location: str, as_json: bool, **flags: Any) -> int:
     """Check a checkpoint."""
@@ -284,6 +313,14 @@ def check_vllm(model_args: tuple[str, ...], as_json: bool, **_: Any) -> int:
     from kvl_eval.cli.check import check_vllm_verb
 
     return check_vllm_verb(pairs(model_args, "--model-args"), as_json)
+
+
+@verb(check, "check desktop")
+def check_desktop(as_json: bool, **_: Any) -> int:
+    """Check whether sandboxed desktops start here."""
+    from kvl_eval.cli.check import check_desktop_verb
+
+    return check_desktop_verb(as_json)
 
 
 @verb(cli, "version")

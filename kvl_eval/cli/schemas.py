@@ -22,6 +22,8 @@ from kvl_eval.cli.json_errors import ErrorDocument
 from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorReport
 from kvl_eval.explanation.document import Explanation
+from kvl_eval.explanation.gold import GoldReport
+from kvl_eval.explanation.plan_size import PlanSize
 from kvl_eval.scoring.predictions import PredictionSummary, ProtocolSummaries
 from kvl_eval.store.run_entry import RunEntry
 
@@ -36,6 +38,7 @@ DOCUMENTS: Mapping[str, object] = {
     "report-table": TableDocument,
     "compare": ComparedRuns,
     "explain": Explanation,
+    "plan-size": PlanSize,
     "doctor": DoctorReport,
     "verify": VerifyDocument,
     "check-data": DataReport,
@@ -44,6 +47,7 @@ DOCUMENTS: Mapping[str, object] = {
     "describe": TaskDescription,
     "fetch": list[FetchedTask | FetchedModel],
     "score-predictions": PredictionSummary | ProtocolSummaries,
+    "check-gold": GoldReport,
     "paths": list[str],
     "version": dict[str, str],
 }

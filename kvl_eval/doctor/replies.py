@@ -146,7 +146,8 @@ def _extract(facts: SampledReplies) -> DoctorCheck:
     share = sum(right) / len(right)
     near, better = (min(1.0, counts[name] / n * share) for name in (own, best))
     values |= {"score_near": near, "score_other": better}
-    text += f". The score would be near {_with_interval(near, n)} instead of {_with_interval(better, n)}"
+    if near < better:
+        text += f". The score would be near {_with_interval(near, n)} instead of {_with_interval(better, n)}"
     fix = f"--protocol {best}, or {_other_prompt(facts)}"
     return DoctorCheck(name="extract", grade=grade, text=text, values=values, fix=fix)
 

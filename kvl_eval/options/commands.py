@@ -166,11 +166,13 @@ COMMANDS: tuple[Command, ...] = (
         summary="Export a run for other tools, or a checkpoint for vLLM.",
         usage=("kvl-eval export [OPTIONS] --format NAME RUN [DIR]",),
         text=(
-            "Export a run for pandas, inspect_ai, lm-evaluation-harness or a test server, or a checkpoint for vLLM.",
+            "Export a run for pandas, inspect_ai, lm-evaluation-harness or a test server, as a result card, or a "
+            "checkpoint for vLLM.",
         ),
         examples=(
             "kvl-eval export latest -f parquet",
             "kvl-eval export latest -f submission",
+            "kvl-eval export latest -f card",
             "kvl-eval export kimi-vl-nano nano-vllm/ -f vllm",
         ),
         arguments=(
@@ -182,10 +184,16 @@ COMMANDS: tuple[Command, ...] = (
         name="verify",
         section=RESULTS,
         summary="Check that a run is complete and unchanged.",
-        usage=("kvl-eval verify [OPTIONS] RUN",),
-        text=("Check that a run is complete and unchanged, and that scoring it again gives the same results.",),
-        examples=("kvl-eval verify latest", "kvl-eval verify latest --strict"),
-        arguments=(RUN,),
+        usage=("kvl-eval verify [OPTIONS] RUN", "kvl-eval verify [OPTIONS] CARD [RUN]"),
+        text=(
+            "Check that a run is complete and unchanged, and that scoring it again gives the same results; or check "
+            "a result card: alone, against its run, or against the data set.",
+        ),
+        examples=("kvl-eval verify latest", "kvl-eval verify latest --strict", "kvl-eval verify card.html latest"),
+        arguments=(
+            Argument(name="run_or_card", noun="run", completes=NameKind.RUN),
+            Argument(name="run_folder", noun="run", required=False, completes=NameKind.RUN, is_run=True),
+        ),
     ),
     Command(
         name="merge",
@@ -227,10 +235,11 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | vllm",),
+        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
         text=(
-            "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer) or a vLLM "
-            "installation.",
+            "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
+            "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "
+            "desktops.",
         ),
         examples=("kvl-eval check data mathvista", "kvl-eval check model ./checkpoint", "kvl-eval check vllm"),
     ),
@@ -240,6 +249,16 @@ COMMANDS: tuple[Command, ...] = (
         text=("Check a data set: files, row counts, ids and media.",),
         examples=("kvl-eval check data mathvista", "kvl-eval check data file:my.jsonl"),
         arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
+    ),
+    Command(
+        name="check gold",
+        usage=("kvl-eval check gold [OPTIONS] RUN RUN RUN...",),
+        text=(
+            "List samples on which at least three different models agree on another answer than the gold answer. "
+            "That is a reason to look at them, not proof.",
+        ),
+        examples=("kvl-eval check gold RUN_A RUN_B RUN_C", "kvl-eval check gold results/* --output-file doubts.jsonl"),
+        arguments=(RUNS,),
     ),
     Command(
         name="check model",
@@ -253,6 +272,27 @@ COMMANDS: tuple[Command, ...] = (
         usage=("kvl-eval check vllm [OPTIONS]",),
         text=("Compare twenty answers of the demo model through vLLM with those of the bundled engine.",),
         examples=("kvl-eval check vllm", "kvl-eval check vllm -a start_timeout=900"),
+    ),
+    Command(
+        name="plan-size",
+        section=DATA,
+        summary="Compute how many samples a comparison needs.",
+        usage=("kvl-eval plan-size [OPTIONS] [RUN] [RUN]",),
+        text=("Compute how many samples a precision or a difference needs.",),
+        examples=(
+            "kvl-eval plan-size RUN_A RUN_B --precision 2",
+            "kvl-eval plan-size --task mathvision --score 25 --precision 2",
+        ),
+        arguments=(
+            Argument(name="a", noun="run", required=False, completes=NameKind.RUN, is_run=True),
+            Argument(name="b", noun="run", required=False, completes=NameKind.RUN, is_run=True),
+        ),
+    ),
+    Command(
+        name="check desktop",
+        usage=("kvl-eval check desktop [OPTIONS]",),
+        text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
+        examples=("kvl-eval check desktop",),
     ),
     Command(
         name="new-task",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKind
 
-READING = ("resume", "score", "report", "compare", "explain", "export", "verify", "merge")
+READING = ("resume", "score", "report", "compare", "explain", "plan-size", "check gold", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
-PRINTING = (*RUN, *READING, "doctor", "fetch", "list", "describe", "check data", "check model", "check vllm")
+CHECKS = ("check data", "check model", "check vllm", "check desktop")
+PRINTING = (*RUN, *READING, "doctor", "fetch", "list", "describe", *CHECKS)
 
 OUTPUT_OPTIONS = (
     Option(
@@ -135,7 +136,7 @@ OTHER_OPTIONS = (
         name="predictions",
         kind=ValueKind.FILE,
         metavar="FILE",
-        help="Score the answers in this JSON Lines file, plain or gzip; '-' reads standard input.",
+        help="Score the answers in this JSON Lines file (plain, gzip, '-'), or a result folder of OSWorld.",
         group=Heading.DATA,
         commands=("score",),
     ),
@@ -241,10 +242,10 @@ OTHER_OPTIONS = (
         name="format",
         kind=ValueKind.CHOICE,
         choices=("html", "file", "zip", "markdown"),
-        metavar="html|file|zip|markdown",
+        metavar="NAME",
         default_text="html",
         repeatable=True,
-        help="Write a folder of pages, one HTML file, the folder as a zip file, or report.md alone (repeatable).",
+        help="Write html (a folder), file (one HTML file), zip, or markdown (report.md alone); repeatable.",
         group=Heading.OUTPUT,
         commands=("report",),
     ),
@@ -252,10 +253,10 @@ OTHER_OPTIONS = (
         name="format",
         aliases=("-f",),
         kind=ValueKind.CHOICE,
-        choices=("csv", "parquet", "lm-eval", "inspect", "submission", "vllm"),
+        choices=("csv", "parquet", "lm-eval", "inspect", "osworld", "submission", "card", "vllm"),
         metavar="NAME",
         required=True,
-        help="Write csv, parquet, lm-eval, inspect or submission from a run, or vllm from a model.",
+        help="Write csv, parquet, lm-eval, inspect, osworld, submission or card from a run, or vllm from a model.",
         group=Heading.OUTPUT,
         commands=("export",),
     ),

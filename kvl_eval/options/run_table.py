@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKind
 
 DATA = (*RUN, "score", "describe", "fetch", "check data")
+DATA_DIR = (*DATA, "verify")
 JUDGED = (*RUN, "score")
 
 MODEL_OPTIONS = (
@@ -143,7 +144,7 @@ DATA_OPTIONS = (
         metavar="DIR",
         help="Read the data from this folder instead of downloading it.",
         group=Heading.DATA,
-        commands=DATA,
+        commands=DATA_DIR,
         scope=Scope.TASK,
         in_fingerprint=True,
     ),
@@ -212,7 +213,19 @@ DATA_OPTIONS = (
         advanced=True,
         commands=(
             *DATA,
-            *("resume", "report", "view", "compare", "explain", "list", "export", "verify", "merge"),
+            *(
+                "resume",
+                "report",
+                "view",
+                "compare",
+                "explain",
+                "plan-size",
+                "check gold",
+                "list",
+                "export",
+                "verify",
+                "merge",
+            ),
         ),
     ),
     Option(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.trajectory_records import Position, StoredAction
@@ -20,6 +20,7 @@ TIMES = (("model", "t1"), ("act", "t2"), ("settle", "t3"), ("screenshot", "t4"))
 TIME_NAMES = {"screenshot": "image"}
 LABEL = 17  # pixels of a label beside a mark on a screen of `WIDTH`
 WIDTH = 960
+SMALL = 480  # pixels of a screen's longest side up to which it is shown no wider than this
 DIGIT = 0.62  # width of a character, in its height
 
 
@@ -37,18 +38,16 @@ class ActionDrawer:
 
     def drawn(self, actions: Sequence[StoredAction]) -> tuple[Markup, Markup]:
         """The actions over a small and over a large screen; empty where there is nothing to draw."""
-        small = self._svg(actions, self._scale * 40, self._scale * 64, self.last)
-        large = self._svg(actions, self._scale * 14, self._scale * LABEL, self.last)
+        scale = max(self.screen) / WIDTH
+        small = self._svg(actions, scale * 40, scale * 64, self.last)
+        scale *= 2 if is_small(self.screen) else 1
+        large = self._svg(actions, scale * 16, scale * LABEL, self.last)
         for action in actions:
             self.last = action.point or self.last
         return small, large
 
-    @property
-    def _scale(self) -> float:
-        return max(self.screen) / WIDTH
-
     def _svg(self, actions: Sequence[StoredAction], radius: float, font: float, last: Position | None) -> Markup:
-        """All marks: what is drawn by lines as two paths (white below, color above), then labels."""
+        """All marks: what is drawn by lines as one path, then labels."""
         lines: list[str] = []
         labels: list[Markup] = []
         for action in actions:
@@ -58,9 +57,7 @@ class ActionDrawer:
             last = action.point or last
         if not lines and not labels:
             return Markup("")
-        shapes = Markup("").join(
-            Markup('<path class="{}" d="{}"/>').format(css, "".join(lines)) for css in ("halo", "said-point") if lines
-        )
+        shapes = Markup('<path class="said-point" d="{}"/>').format("".join(lines)) if lines else Markup("")
         width, height = self.screen
         words = "; ".join(map(said, actions))
         svg = '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>'
@@ -191,17 +188,23 @@ def short_text(text: str) -> str:
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
 
 
-def time_bar(time: Mapping[str, float | None]) -> tuple[Markup, str]:
-    """The time of a step as a stacked bar, and in words: `model 3.1 s, act 0.1 s`."""
-    parts = [(TIME_NAMES.get(name, name), css, max(0.0, time.get(name) or 0.0)) for name, css in TIMES if name in time]
+def is_small(screen: tuple[int, int]) -> bool:
+    """Whether a screen would be blurred by the width of the page."""
+    return max(screen) <= SMALL
+
+
+def time_bar(time: Mapping[str, float | None]) -> Markup:
+    """The time of a step as a stacked bar with its legend; empty where nothing is known."""
+    parts = [(TIME_NAMES.get(name, name), css, max(0.0, time[name] or 0.0)) for name, css in TIMES if time.get(name)]
     total = sum(seconds for _, _, seconds in parts)
     if not total:
-        return Markup(""), ""
+        return Markup("")
     words = ", ".join(f"{name} {seconds:.1f} s" for name, _, seconds in parts)
-    bars, left = [], 0.0
-    for _, css, seconds in parts:
+    bars, keys, left = [], [], 0.0
+    for name, css, seconds in parts:
         share = 100 * seconds / total
         bars.append(f'<rect class="part {css}" x="{left:.2f}%" y="0" width="{share:.2f}%" height="12"/>')
+        keys.append(f'<span class="of-{css}">{name} {seconds:.1f} s</span>')
         left += share
-    svg = f'<svg class="row-chart stacked" height="12" role="img" aria-label="{escape(words)}">{"".join(bars)}</svg>'
-    return Markup(svg), words
+    svg = f'<svg class="row-chart stacked" height="12" role="img" aria-label="{words}">{"".join(bars)}</svg>'
+    return Markup(f'{svg}<p class="legend keys">{"".join(keys)}</p>')

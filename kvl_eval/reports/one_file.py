@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from kvl_eval.errors import UsageError
 from kvl_eval.reports.page_data import literal
@@ -21,7 +21,7 @@ from kvl_eval.reports.page_data import literal
 IMAGE_BYTES = 20_000_000  # of images in the file, as they are written there
 MOST_BYTES = 60_000_000  # of the file
 LONGEST = 20_000  # characters of a reply
-TEXTS = ("text", "thinking", "prompt")  # of a reply
+TEXTS: tuple[Literal["text", "thinking", "prompt"], ...] = ("text", "thinking", "prompt")  # of a reply
 TAG = re.compile(r"<[a-zA-Z][^<>]*>")
 OWN_IDS = re.compile(r' (id|for|aria-labelledby|aria-describedby|aria-controls)="([^"]*)"')
 LINK = re.compile(r' href="([^"]*)"')
@@ -30,6 +30,28 @@ DATA_LINK = re.compile(r'<a href="data/[^"]+">([^<]*)</a>')
 SCRIPT = re.compile(r'<script src="([^"]+)"')
 STYLE = re.compile(r'<link rel="stylesheet" href="([^"]+)"')
 UNSAFE = re.compile(r"</script|<!--(?:(?!-->).)*<script", re.IGNORECASE | re.DOTALL)
+
+
+class PackedReply(TypedDict):
+    """What is read of a reply in a chunk of samples."""
+
+    text: str
+    thinking: str
+    prompt: str
+    span: list[int] | None
+
+
+class PackedMedium(TypedDict):
+    """What is read of an image; `file` is its name in `media/` without ending, empty where it is not there."""
+
+    file: str
+
+
+class PackedSample(TypedDict):
+    """What is read of a sample in a chunk."""
+
+    media: list[PackedMedium]
+    replies: dict[str, PackedReply]
 
 
 def packed_report(folder: Path, pages: Sequence[str]) -> bytes:
@@ -166,14 +188,14 @@ def _safe(script: str) -> str:
     return script
 
 
-def _samples(folder: Path, number: int) -> list[dict[str, Any]]:
+def _samples(folder: Path, number: int) -> list[PackedSample]:
     """The samples of a chunk."""
     text = (folder / "data" / f"c{number}.js").read_text(encoding="ascii")
-    samples: list[dict[str, Any]] = json.loads(text.removeprefix(f"kvl.chunk({number},").removesuffix(");\n"))
+    samples: list[PackedSample] = json.loads(text.removeprefix(f"kvl.chunk({number},").removesuffix(");\n"))
     return samples
 
 
-def _shortened(number: int, samples: Sequence[dict[str, Any]]) -> str:
+def _shortened(number: int, samples: Sequence[PackedSample]) -> str:
     """The script of a chunk with replies of at most `LONGEST` characters."""
     for reply in (reply for sample in samples for reply in sample["replies"].values()):
         for name in TEXTS:
@@ -187,7 +209,7 @@ def _shortened(number: int, samples: Sequence[dict[str, Any]]) -> str:
 def _media_script(folder: Path) -> str:
     """The images as data addresses: those of samples on which runs differ, of other wrong ones, and then the rest."""
     media, size = {}, 0
-    for name in _image_names(folder):
+    for name in _image_names(folder) if (folder / "data" / "index.js").exists() else ():
         path = folder / "media" / name
         if path.is_file():
             address = f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
@@ -203,7 +225,7 @@ def _image_names(folder: Path) -> list[str]:
     index = json.loads(quoted.replace("\\'", "'").replace("\\\\", "\\"))
     right = f"{index['outcomes'].index('correct')}"
     ranks: dict[str, int] = {}
-    chunks: dict[int, list[dict[str, Any]]] = {}
+    chunks: dict[int, list[PackedSample]] = {}
     columns = index["columns"]
     for outcomes, chunk, place in zip(columns["outcomes"], columns["chunk"], columns["place"], strict=True):
         sample = chunks.setdefault(chunk, _samples(folder, chunk))[place]

@@ -169,6 +169,7 @@ class Columns:
     Attributes:
         outcomes: one character for each voice: the place in OUTCOMES, `-` where nothing was planned.
         reasons:  voice, name, voice, name, ...; `flags` likewise.
+        protocols: likewise, of the protocols whose verdict differs from the default's.
         place:    within the chunk.
     """
 
@@ -180,6 +181,7 @@ class Columns:
     categories: list[list[int]] = field(default_factory=list)
     reasons: list[list[int]] = field(default_factory=list)
     flags: list[list[int]] = field(default_factory=list)
+    protocols: list[list[int]] = field(default_factory=list)
     chunk: list[int] = field(default_factory=list)
     place: list[int] = field(default_factory=list)
 
@@ -245,6 +247,8 @@ def _add(columns: Columns, names: Names, task: str, row: PlannedRow, replies: Ma
     flags = [(voice, flag) for voice, reply in replies.items() for flag in reply.flags]
     columns.reasons.append([number for voice, reason in reasons for number in (voice, names.number(reason))])
     columns.flags.append([number for voice, flag in flags for number in (voice, names.number(flag))])
+    others = [(voice, plain(name)) for voice, reply in replies.items() for name in reply.other_verdicts]
+    columns.protocols.append([number for voice, name in others for number in (voice, names.number(name))])
 
 
 def _shown_sample(

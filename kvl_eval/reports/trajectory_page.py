@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from kvl_eval.errors import DataError, KvlEvalError
-from kvl_eval.reports.action_marks import ActionDrawer, said, short_text, time_bar
+from kvl_eval.reports.action_marks import ActionDrawer, is_small, said, short_text, time_bar
 from kvl_eval.reports.image_copies import ImageCache, copying_pool, processes, put
 from kvl_eval.reports.image_work import CopyJob, SmallCopy
 from kvl_eval.reports.numbers import plain
@@ -58,10 +58,10 @@ Drawn = tuple[EpisodeOfRun, StoredTrajectory]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
-    """What the page shows of a step; `small` and `large` are the marks over its screen."""
+    """What the page shows of a step; `small` and `large` are the marks over its screen, `time` a bar and its legend."""
 
     anchor: str
-    number: str
+    n: int
     title: str
     screen: str
     sha256: str
@@ -71,8 +71,7 @@ class StepView:
     call: str
     parse: str
     output: str
-    bar: Markup
-    times: str
+    time: Markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +98,7 @@ class EpisodeView:
     summary: str
     width: int
     height: int
+    is_small: bool
     n_steps: int
     steps: Sequence[StepView]
     checks: Sequence[tuple[str, str, str, str, str]]
@@ -219,6 +219,7 @@ def _view(anchor: str, model: str, episode: StoredTrajectory, screens: Mapping[s
         summary="" if outcome is None else _summary(outcome),
         width=head.screen[0],
         height=head.screen[1],
+        is_small=is_small(head.screen),
         n_steps=len({step.n for step in episode.steps}),
         steps=[_step(anchor, step, drawer, screens) for step in episode.steps],
         checks=[_check(check) for check in (() if outcome is None else outcome.evaluator)],
@@ -228,12 +229,12 @@ def _view(anchor: str, model: str, episode: StoredTrajectory, screens: Mapping[s
 
 def _step(anchor: str, step: TrajectoryStep, drawer: ActionDrawer, screens: Mapping[str, str]) -> StepView:
     small, large = drawer.drawn(step.actions)
-    bar, times = time_bar(step.time)
     again = step.attempt > 1
     return StepView(
         anchor=f"{anchor}-step-{step.n}" + (f"-{step.attempt}" if again else ""),
-        number=f"{step.n}, attempt {step.attempt}" if again else str(step.n),
-        title=plain(", then ".join(map(said, step.actions))) or "no action",
+        n=step.n,
+        title=(f"attempt {step.attempt}: " if again else "")
+        + (plain(", then ".join(map(said, step.actions))) or "no action"),
         screen=screens.get(step.screenshot_sha256, ""),
         sha256=step.screenshot_sha256,
         small=small,
@@ -242,8 +243,7 @@ def _step(anchor: str, step: TrajectoryStep, drawer: ActionDrawer, screens: Mapp
         call=(step.source or step.answer)[:LONGEST],
         parse=": ".join(part for part in (PARSE.get(step.parse, ""), step.note) if part),
         output=_output(step.result),
-        bar=bar,
-        times=times,
+        time=time_bar(step.time),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,11 @@ from kvl_eval.errors import StorageError
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
 from kvl_eval.reports.pages.context import Context, context_of
+from kvl_eval.reports.pages.explain import ExplainPage, part_causes
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.site import SAMPLES, menu_of, page_views, write_pages
 from kvl_eval.reports.runs import open_runs
+from kvl_eval.reports.sample_index import Causes
 from kvl_eval.reports.sample_page import Images, SamplePageChoice, image_cache, write_sample_page
 from kvl_eval.reports.trajectory_page import FILE as TRAJECTORIES
 from kvl_eval.reports.trajectory_page import EpisodeOfRun, write_trajectory_page
@@ -79,6 +81,20 @@ def write_report(
     return written
 
 
+def _causes(pages: Iterable[object]) -> Causes:
+    """What the sample browser filters by: why runs differ on a sample, and the parts of explained scores."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for page in pages:
+        made: Causes = {}
+        if isinstance(page, ComparePage):
+            made = sample_causes(page)
+        elif isinstance(page, ExplainPage):
+            made = part_causes(page)
+        for key, names in made.items():
+            causes.setdefault(key, []).extend(names)
+    return causes
+
+
 def _places(
     run: Path, out: Path | None, formats: Sequence[ReportFormat]
 ) -> tuple[OutputFolder, dict[ReportFormat, str]]:
@@ -108,12 +124,11 @@ class _Report:
         episodes = self._episodes()
         others = (SAMPLES, *([TRAJECTORIES] if episodes else []))
         menu = menu_of(views, others)
-        comparison = next((view.page for view in views.values() if isinstance(view.page, ComparePage)), None)
         choice = SamplePageChoice(
             images=self.form.images,
             cache_dir=self.form.cache_dir,
             menu=menu,
-            causes=None if comparison is None else sample_causes(comparison),
+            causes=_causes(view.page for view in views.values()),
         )
         notices = write_sample_page([model.run for model in self.context.series], folder, choice)
         cache = None if self.form.images == "none" else image_cache(self.form.cache_dir)

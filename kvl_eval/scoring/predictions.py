@@ -18,6 +18,7 @@ from kvl_eval.printable import without_surrogates
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
 from kvl_eval.scoring.loop import Scoring
+from kvl_eval.scoring.osworld_results import result_lines
 from kvl_eval.scoring.outputs import Item
 from kvl_eval.scoring.prediction_lines import FindSample, PredictionLine, extraction_of, response_of, sample_of
 from kvl_eval.sources import STRICT, Reporter, Source
@@ -210,7 +211,8 @@ def score_file(
     """Score a JSON Lines file (`.gz` too, `-` for standard input); `write_rows` writes the scored lines.
 
     Each line is {"id", "response", "row": the data set's columns in any layout, "extraction": replaces that step}.
-    A line without `row` is looked up by id in `split` of `source`. `protocol` None means the task's default, `all`
+    A line without `row` is looked up by id in `split` of `source`. A folder is one of OSWorld's results, whose values
+    are taken as given; episodes without one are among `refused`. `protocol` None means the task's default, `all`
     each of them.
 
     Raises: DataError with file and line (`data.corrupt`, `data.field`, `data.duplicate`, `data.unknown_id`),
@@ -218,6 +220,8 @@ def score_file(
     """
     refused: list[DataError] = []
     lines = _located(str(predictions))
+    if task.episode is not None and Path(predictions).is_dir():
+        lines = result_lines(Path(predictions), refused.append)
     find = sample_finder(task, source, split)
     scores = score_predictions(task, lines, find=find, protocol=protocol, view=view, bad_row=refused.append)
     return replace(scores, refused=tuple(refused))

@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTrajectory:
-    """A journal as it is on the disk; without an outcome its episode was abandoned, or goes on.
+    """A journal as it is on the disk; without an outcome its episode was abandoned, or is still running.
 
     `damage` says of each line that could not be read which it is, and why.
     """

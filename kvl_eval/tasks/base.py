@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from kvl_eval.scorers.answers.reading import Sought
 from kvl_eval.scorers.reader_protocol import READER_NOTES, ScoreFunction
 from kvl_eval.sources import Reporter, Source
+from kvl_eval.sources.named_files import NamedFile
 from kvl_eval.tasks.episode import Episode
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.tasks.own import (
@@ -198,6 +199,8 @@ class TaskData:
         measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
                      counted; None where no sample depends on them.
         table:       the table of the user's own that the task reads; None for a benchmark.
+        own_files:   (sample) -> files of the first hub data set that `fetch` puts where the task's own environment
+                     looks for them, below the cache folder; None where there are none. Raises DataError.
     """
 
     files: tuple[str, ...] = ()
@@ -208,6 +211,7 @@ class TaskData:
     mini_frames: int | None = None
     measured: Callable[[Measure], Task] | None = None
     table: OwnTable | None = None
+    own_files: Callable[[Sample], Sequence[NamedFile]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

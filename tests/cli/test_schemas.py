@@ -47,10 +47,10 @@ LIGHT = [
     ("list-references", ("list", "references")),
     ("report-table", ("report", "--table", "table3")),
     ("check-data", ("check", "data", "mathvista", "--split", "mini")),
-    ("doctor", ("doctor", "mathvista", "-m", "fake", "--samples", "2")),
     ("describe", ("describe", "mathvista")),
     ("describe", ("describe", "video_mme")),
     ("fetch", ("fetch", "kimi-vl-nano", "mathvista", "--split", "mini")),
+    ("doctor", ("doctor", "mathvista", "-m", "fake", "--samples", "2")),
     ("version", ("version",)),
 ]
 

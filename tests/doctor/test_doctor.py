@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from kvl_eval.tasks import TASKS
 from tests.cli.conftest import Kvl
 from tests.doctor.stand_in import document, standing_in
 from tests.faults.stub_server import unused_address
@@ -164,6 +165,15 @@ def test_a_blind_run_and_scripted_answers_have_no_image_checks(doctor: Doctor, k
     answer = kvl("doctor", "mmmu", "-m", "fake", "--samples", "5")
     assert (answer.code, "\n  not checked" in answer.out) == (4, True)
     assert "seed, temperature, stop, sees, order, tokens, legible, template: scripted" in answer.out
+
+
+def test_every_task_can_be_tested(kvl: Kvl) -> None:
+    for task in TASKS.values():
+        if task.episode is None:
+            split = ("--split", "mini") if task.mini else ()
+            answer = kvl("doctor", task.name, "-m", "fake", "--samples", "2", "--json", *split)
+            checks = document(answer.out)
+            assert (answer.code in (0, 4), checks["reach"]["grade"]) == (True, "ok"), task.name
 
 
 def test_thinking_budgets_are_checked_on_every_reply(kvl: Kvl) -> None:

@@ -68,13 +68,21 @@ def watch(chromium: playwright.Browser, hostile: Path, request: pytest.FixtureRe
     assert watched.problems == []
 
 
+def violations(watched: Watched) -> list[str]:
+    """What axe-core finds; its own requests are no problems of the page."""
+    problems = list(watched.problems)
+    found = axe_violations(watched.page)
+    watched.problems[:] = problems
+    return found
+
+
 def test_hostile_texts_stay_text_and_inside_the_window(watch: Watched) -> None:
     for name in PAGES:
         page = watch.open(name)
         page.wait_for_load_state("networkidle")
         assert page.evaluate(FITS), name
         assert page.locator("script:not([src]), img[src='x'], a[href^='javascript']").count() == 0, name
-        assert axe_violations(page) == [], name
+        assert violations(watch) == [], name
 
 
 def test_the_page_of_a_run_in_progress_follows_the_rules(chromium: playwright.Browser, tmp_path: Path) -> None:
@@ -93,11 +101,15 @@ def test_the_page_of_a_run_in_progress_follows_the_rules(chromium: playwright.Br
         server.close()
 
 
-FOCUS: Any = """() => {
-  const node = document.activeElement, box = node.getBoundingClientRect(), style = getComputedStyle(node);
+FOCUS: Any = """async () => {
+  const node = document.activeElement, style = getComputedStyle(node);
   if (node === document.body) return null;
-  const seen = box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
-  return { name: `${node.tagName} ${node.id || node.textContent.trim().slice(0, 40)}`, seen,
+  const seen = () => {
+    const box = node.getBoundingClientRect();
+    return box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+  };
+  for (let frame = 0; frame < 60 && !seen(); frame += 1) await new Promise(requestAnimationFrame);
+  return { name: `${node.tagName} ${node.id || node.textContent.trim().slice(0, 40)}`, seen: seen(),
            ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 };
 }"""
 
@@ -112,6 +124,7 @@ def test_everything_is_reached_by_keyboard_and_shows_it(
             page.locator("#read h2").first.wait_for()
         wanted = page.evaluate(
             "[...document.querySelectorAll('a[href],button:not(:disabled),select,input,summary,[tabindex=\"0\"]')]"
+            ".filter((node) => node.tabIndex >= 0)"
             ".filter((node) => node.checkVisibility()).length"
         )
         reached = []
@@ -170,7 +183,7 @@ def test_report_a9_the_single_file_works_alone(
             page.goto(f"{one_file.as_uri()}#/{name}")
             page.locator(f".sheet[data-page={name}]").wait_for()
             assert page.evaluate(FITS), name
-            assert axe_violations(page) == [], name
+            assert violations(watched) == [], name
         page.keyboard.press("Escape")
         page.evaluate("location.hash = '#main'")
         assert page.locator(".sheet[data-page=provenance]").is_visible()

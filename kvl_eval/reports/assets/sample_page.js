@@ -95,6 +95,7 @@
     fill("budget", [...new Set(kvl.voices.map((voice) => voice.budget).filter(Boolean))].map((text) => [text, text]), "any budget");
     fill("reason", distinct("reasons", 2).map(([text]) => [text, words(text)]), "any reason", 1);
     fill("flag", distinct("flags", 2), "any flag", 1);
+    fill("protocol", distinct("protocols", 2).map(([text]) => [text, `${text} differs`]), "any protocol", 1);
     form.elements.differ.closest("label").hidden = kvl.runs.length < 2;
   }
 
@@ -111,7 +112,8 @@
   const matching = (n, f) => state.allowed.filter((v) => {
     const outcome = outcomeOf(n, v);
     return outcome !== "not_run" && (!f.outcome || outcome === f.outcome)
-      && (!f.reason || among(kvl.columns.reasons[n], v).includes(f.reason)) && (!f.flag || among(kvl.columns.flags[n], v).includes(f.flag));
+      && (!f.reason || among(kvl.columns.reasons[n], v).includes(f.reason)) && (!f.flag || among(kvl.columns.flags[n], v).includes(f.flag))
+      && (!f.protocol || among(kvl.columns.protocols[n], v).includes(f.protocol));
   });
   function passes(n, f) {
     const named = (column, text) => kvl.columns[column][n].some((number) => name(number) === text);
@@ -342,11 +344,12 @@
 
   // -- images ---------------------------------------------------------------------------------------------------------------------
   const source = (file) => (window.kvlMedia || {})[`${file}.webp`] || `media/${file}.webp`;
+  const SMALL = 160; // pixels of an image's longest side up to which it is shown in double size
   const isHere = (medium) => medium.file && (!packed || `${medium.file}.webp` in (window.kvlMedia || {}));
   const missing = (medium) => el("span", { class: "nopicture" }, packed ? "image not included; the folder form of the report has it" : `image not included, SHA-256 ${medium.sha}`);
   function frame(medium, alt, marks) {
     if (!isHere(medium)) return missing(medium);
-    const box = el("span", { class: "frame" }, el("img", { src: source(medium.file), alt, width: medium.size[0], height: medium.size[1] }));
+    const box = el("span", { class: Math.max(...medium.size) <= SMALL ? "frame twice" : "frame" }, el("img", { src: source(medium.file), alt, width: medium.size[0], height: medium.size[1] }));
     if (marks) box.append(marks);
     return box;
   }

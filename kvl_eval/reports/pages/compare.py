@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -120,14 +120,14 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     lines = context.compared.ours
     known = {(pair.a, pair.b): pair for pair in settings}
     pairs = [pair for pair in _ordered(context) if _shared(*pair)]
-    last = pairs[0][1] if pairs else None
     made = (
-        _section(context, _Pairing(a, b, _settings(known, a, b), is_named=number == 0, is_other=b is not last))
+        _section(context, _Pairing(a, b, _settings(known, a, b), is_named=number == 0))
         for number, (a, b) in enumerate(pairs[:MOST])
     )
     sections = [section for section in made if section is not None]
     if not sections:
         return None
+    sections = [replace(section, is_other=section.b is not sections[0].b) for section in sections]
     shown = {section.key for section in sections}
     matrix = [(line, tuple(_cell(context, line, other, shown) for other in lines)) for line in lines]
     names = {line.series.number: line.series.name for line in lines}
@@ -190,13 +190,12 @@ class _Compared(NamedTuple):
 
 
 class _Pairing(NamedTuple):
-    """A pair, the settings that differ, whether the front page names it, and as in `PairSection`."""
+    """A pair, the settings that differ, and whether the front page names it."""
 
     a: OurLine
     b: OurLine
     settings: PairSettings
     is_named: bool
-    is_other: bool
 
     @property
     def key(self) -> str:
@@ -225,7 +224,7 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
         a=pairing.a,
         b=pairing.b,
         names=pairing.names,
-        is_other=pairing.is_other,
+        is_other=False,
         lead=_lead(pair),
         settings=pairing.settings,
         axis=charts.axis(plot, [signed(tick / 100) if tick else "0" for tick in plot.ticks]),

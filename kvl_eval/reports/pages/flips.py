@@ -35,7 +35,7 @@ CAUSE_WORDS: dict[FlipCause, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlipSide:
+class FlippedReply:
     """One model's reply to a flipped sample."""
 
     result: SeriesResult
@@ -54,7 +54,7 @@ class Flip:
     link: str
     question: str
     gold: str
-    sides: tuple[FlipSide, FlipSide]
+    sides: tuple[FlippedReply, FlippedReply]
     image: str
 
 
@@ -212,12 +212,13 @@ def _flip(key: SampleKey, sides: tuple[_FlipReplies, _FlipReplies], questions: M
     )
 
 
-def _flip_side(side: _FlipReplies, key: SampleKey) -> FlipSide:
+def _flip_side(side: _FlipReplies, key: SampleKey) -> FlippedReply:
     record, line = side.records[key], side.lines[key]
     outcome = reply_outcome(record, line)
     method = f" ({plain(line.extract_method)})" if line.extract_method else ""
-    note = f"extracted {short(line.extracted, 80)}{method}" if line.extract_ok else plain(line.reason or "")
-    return FlipSide(
+    reason = "" if line.reason in (None, "none") else plain(line.reason or "").replace("_", " ")
+    note = f"extracted {short(line.extracted, 80)}{method}" if line.extract_ok else reason or "nothing extracted"
+    return FlippedReply(
         result=side.result,
         css=css_of(outcome),
         sign=SIGNS[outcome],

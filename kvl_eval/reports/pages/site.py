@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvl_eval.decode import encode_object
+from kvl_eval.reports.columns import quantity
 from kvl_eval.reports.links import task_file
 from kvl_eval.reports.page_templates import MenuEntry, copy_assets, page_environment
 from kvl_eval.reports.pages import charts
@@ -16,6 +17,7 @@ from kvl_eval.reports.pages.budgets import budget_page
 from kvl_eval.reports.pages.chart_data import chart_data
 from kvl_eval.reports.pages.compare import PairSettings, compare_page
 from kvl_eval.reports.pages.context import Context
+from kvl_eval.reports.pages.explain import explain_page
 from kvl_eval.reports.pages.front import front_page
 from kvl_eval.reports.pages.provenance import provenance_page, run_file
 from kvl_eval.reports.pages.published import published_page
@@ -93,6 +95,11 @@ def page_views(
         views["budgets.html"] = PageView(
             template="budgets.html.j2", title="Thinking budgets", kind="budgets", page=budgets
         )
+    explained = explain_page(context)
+    if explained is not None:
+        views["explain.html"] = PageView(
+            template="explain.html.j2", title=explained.title, kind="explain", page=explained
+        )
     published = published_page(context, include_demo)
     views["published.html"] = PageView(
         template="published.html.j2", title="Published results", kind="published", page=published
@@ -115,6 +122,7 @@ def _environment(context: Context, views: Mapping[str, PageView], others: Collec
         "board_series": [model for model in context.series if model.key in shown],
         "signs": SIGN_TEXTS,
         "link_words": LINK_WORDS,
+        "quantity": quantity,
         "published_key": charts.key("diamond", "pub"),
     }
     return environment

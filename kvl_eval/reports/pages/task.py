@@ -25,7 +25,7 @@ ASKED = 140  # characters of what a task asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskView:
+class BudgetView:
     """What a task's page shows of results at one budget: protocols, outcomes, sub-scores, lengths.
 
     Attributes:
@@ -58,7 +58,7 @@ class TaskPage:
     lead: Markup
     facts: tuple[tuple[str, str], ...]
     dots: DotPlot
-    views: tuple[TaskView, ...]
+    views: tuple[BudgetView, ...]
     extras: tuple[ScoreTable, ...]
 
 
@@ -83,9 +83,9 @@ def task_page(context: Context, task: str) -> TaskPage:
     )
 
 
-def _view(context: Context, label: str, results: Sequence[NamedResult]) -> TaskView:
+def _view(context: Context, label: str, results: Sequence[NamedResult]) -> BudgetView:
     replies = [context.book.replies(named.result) for named in results]
-    return TaskView(
+    return BudgetView(
         label=label,
         results=tuple(results),
         protocols=tuple(protocol_lines(results)),

@@ -9,7 +9,7 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.pages.task_results import NamedResult
 from kvl_eval.reports.protocol_views import protocol_views
-from kvl_eval.reports.runs import task_of
+from kvl_eval.reports.runs import scores_of, task_of
 from kvl_eval.reports.table import ProtocolView
 
 
@@ -89,7 +89,10 @@ def _cell(named: NamedResult, view: ProtocolView | None, is_default: bool) -> Pr
         return ProtocolCell(score="", why="not scored so")
     if view.row.score is None:
         return ProtocolCell(score="", why="needs a judge" if view.unjudged else "nothing scored")
-    link = filtered_address(task=named.row.task, run=named.result.series.number, protocol=view.row.protocol)
+    row = view.row
+    budget = "" if row.budget is None else numbers.budget(row)
+    run = named.result.series.number
+    link = filtered_address(task=row.task, run=run, budget=budget, protocol=scores_of(row))
     return ProtocolCell(
         score=numbers.headline(view.row),
         why=f"{view.unjudged:,} need a judge" if view.unjudged else "",

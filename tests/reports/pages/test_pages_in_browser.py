@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvl_eval.reports.pages.compare import PairSettings
+from kvl_eval.reports.warnings import CODES, ResultWarning
 from tests.reports.page_reports import SCORES, sweep_run, task_row, three_runs, write
 from tests.reports.report_folders import make_run
 
@@ -145,6 +146,22 @@ def test_report_f9_the_warnings_are_one_line_until_opened(chromium: playwright.B
         assert page.evaluate(height) > 60
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_f1_f9_twelve_long_warnings_take_one_line(
+    chromium: playwright.Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    many = [
+        ResultWarning(code=code, text="a long warning, " * 30, run="my-vlm", name="mathvista") for code in CODES[:12]
+    ]
+    monkeypatch.setattr("kvl_eval.reports.pages.warning_table.named_warnings", lambda series: many)
+    write(tmp_path / "out", *three_runs(tmp_path))
+    with opened(chromium, tmp_path / "out" / "index.html", (scheme, 1440)) as (page, _):
+        assert page.locator(".cautions b").first.inner_text() == "12 warnings"
+        assert page.evaluate("document.querySelector('.cautions').offsetHeight") <= 44
+        last = "[...document.querySelectorAll('#board tr.ours')].at(-1).getBoundingClientRect().bottom"
+        assert page.evaluate(last) < 900
+
+
 def test_report_c3_the_replies_of_a_flip_stand_side_by_side(chromium: playwright.Browser, out: Path) -> None:
     tops = (
         "[...document.querySelectorAll('.flip')]"
@@ -197,6 +214,28 @@ def test_report_v3_copy_takes_exactly_the_command(chromium: playwright.Browser, 
         page.locator(".cmd .copy", has_text=re.compile("copied|selected")).first.wait_for()
         text = page.evaluate("navigator.clipboard.readText().catch(() => getSelection().toString())")
         assert text == command
+
+
+def test_report_v3_without_permission_the_command_is_selected(chromium: playwright.Browser, out: Path) -> None:
+    with opened(chromium, out / "provenance.html") as (page, _):
+        page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('denied'))")
+        page.locator(".cmd .copy").first.click()
+        page.locator(".cmd .copy", has_text=re.compile("copied|selected")).first.wait_for()
+        assert page.evaluate("getSelection().toString()") == page.locator(".cmd code").first.inner_text()
+
+
+def test_intervals_and_warnings_are_on_the_paper(chromium: playwright.Browser, out: Path) -> None:
+    import pypdfium2
+
+    with opened(chromium, out / "index.html") as (page, _):
+        interval = page.locator("#board tr.ours .ci").first.text_content()
+        means = page.locator(".cautions td").last.text_content()
+        document = pypdfium2.PdfDocument(page.pdf(prefer_css_page_size=True))
+    width, height = document[0].get_size()
+    assert width > height, "the front page is printed landscape"
+    text = "".join(document[place].get_textpage().get_text_range() for place in range(len(document)))
+    squeezed = re.sub(r"\s+", "", text)
+    assert all(re.sub(r"\s+", "", part or "?") in squeezed for part in (interval, means))
 
 
 @pytest.mark.parametrize("file", FILES)

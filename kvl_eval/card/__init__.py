@@ -1,0 +1,1 @@
+"""A result card: one self-contained page that carries a score and lets others check it."""
