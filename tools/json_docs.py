@@ -10,6 +10,8 @@ from kvl_eval.check_data import DataReport, Problem
 from kvl_eval.cli import documents, json_errors
 from kvl_eval.explanation import document, gold, plan_size, units
 from kvl_eval.store import run_entry
+from kvl_eval.watch import document as watch
+from kvl_eval.watch import judging
 from tools.run_folder_docs import section
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "json.md"
@@ -38,6 +40,7 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
     ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
     ("`plan-size`", "", (plan_size.PlanSize, plan_size.SizeEstimate, plan_size.SizeBasis, plan_size.RepeatGain)),
+    ("`watch`", "", (watch.WatchDocument, watch.TonightRun, judging.NightGap, judging.NightDrift)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
     ("`check gold`", "", (gold.GoldReport, gold.GoldDoubt, gold.GoldRun)),

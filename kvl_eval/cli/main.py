@@ -1,6 +1,7 @@
 """The command line: flags to values, errors to exit codes. Everything heavy is imported inside the verbs.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 6 storage, 130/143 interrupted.
+Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 5 significant drop, 6 storage,
+130/143 interrupted.
 """
 
 from __future__ import annotations
@@ -118,6 +119,16 @@ def score(as_json: bool, runs: tuple[str, ...], include_path: tuple[str, ...], *
             "usage.score", "no run given", fix="kvl-eval score latest, or add --task NAME --predictions FILE"
         )
     return score_runs_verb([Path(name) for name in runs], Flags(flags), as_json)
+
+
+@verb(cli, "watch")
+def watch(file: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Repeat runs from a file and report significant drops."""
+    from kvl_eval.cli.watch import watch_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return watch_verb(Path(file), Flags({**flags, "include_path": include_path}), as_json)
 
 
 @verb(cli, "report")

@@ -21,6 +21,7 @@ from kvl_eval.explanation.gold import GoldReport
 from kvl_eval.explanation.plan_size import PlanSize
 from kvl_eval.reports.comparison import ComparedRuns
 from kvl_eval.store.run_entry import RunEntry
+from kvl_eval.watch.document import WatchDocument
 
 DOCUMENTS: Mapping[str, object] = {
     "run": RunDocument,
@@ -38,6 +39,7 @@ DOCUMENTS: Mapping[str, object] = {
     "check-data": DataReport,
     "check-model": ModelReport,
     "check-gold": GoldReport,
+    "watch": WatchDocument,
     "paths": list[str],
     "version": dict[str, str],
 }

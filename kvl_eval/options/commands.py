@@ -79,6 +79,18 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(RUNS,),
     ),
     Command(
+        name="watch",
+        section=EVALUATE,
+        summary="Repeat runs from a file and report significant drops.",
+        usage=("kvl-eval watch [OPTIONS] FILE",),
+        text=(
+            "Run what FILE lists unless it is complete, compare with a pinned run, and exit with 5 after a significant "
+            "drop.",
+        ),
+        examples=("kvl-eval watch nightly.yaml", "kvl-eval watch nightly.yaml --api-key-env MY_KEY --json"),
+        arguments=(Argument(name="file", noun="file"),),
+    ),
+    Command(
         name="report",
         section=RESULTS,
         summary="Write an HTML and Markdown report for one or more runs.",
