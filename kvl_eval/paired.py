@@ -10,14 +10,16 @@ from typing import NamedTuple
 
 from kvl_eval.decode import Json
 from kvl_eval.scorers.statistics import (
+    Z95,
     PairedDifference,
     mcnemar_exact,
     paired_difference,
     stderr_clustered,
+    wilson,
     z_test,
 )
 from kvl_eval.store.records import ScoreLine
-from kvl_eval.types import Verdict
+from kvl_eval.types import Interval, Verdict
 from kvl_eval.verdicts import Gap
 
 SampleKey = tuple[str, int]
@@ -99,22 +101,32 @@ class PairedLines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTest:
-    """Whether two sides differ, without an interval.
+    """Whether two sides differ, without resampling.
 
     Attributes:
-        n:          pairs.
+        counts:     as in `PairedLines`.
         difference: mean of B - A, a fraction.
+        ci95:       normal interval from the clustered standard error; Wilson's of no differing cluster where nothing
+                    differs; all that is possible where a single cluster differs.
         p_value:    two-sided, of this comparison alone: exact McNemar for 0/1 scores without clusters, else normal
                     from the difference and its clustered standard error.
         changed:    share of the pairs whose scores differ.
         is_whole:   whether both sides scored the same samples.
     """
 
-    n: int
+    counts: PairCounts
     difference: float
+    ci95: Interval
     p_value: float
     changed: float
     is_whole: bool
+
+    @property
+    def reversed(self) -> PairedTest:
+        """The same with A and B exchanged."""
+        low, high = self.ci95
+        counts = replace(self.counts, only_a=self.counts.only_b, only_b=self.counts.only_a)
+        return replace(self, counts=counts, difference=-self.difference, ci95=(-high, -low))
 
 
 class _Pair(NamedTuple):
@@ -134,19 +146,7 @@ class _Pair(NamedTuple):
 
 def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> PairedLines:
     """How B differs from A on what both have scored, without `changed` samples."""
-    shared = _shared(a, b, changed)
-    scored = _scored(shared)
-    pairs = _by_question(scored, [*a.values(), *b.values()])
-    counts = PairCounts(
-        n=len(pairs),
-        n_samples=len({pair.a.sample_id for pair in pairs}),
-        n_clusters=len({pair.cluster for pair in pairs}),
-        only_a=len(a.keys() - b.keys()),
-        only_b=len(b.keys() - a.keys()),
-        not_scored=len(shared) - len(scored),
-        changed_samples=tuple(sorted(changed)),
-        scorer_versions=tuple(sorted({line.scorer_version for pair in pairs for line in pair})),
-    )
+    counts, pairs = _counted(a, b, changed)
     if not pairs:
         return PairedLines(counts=counts, scores=None)
     values = [pair.values for pair in pairs]
@@ -158,7 +158,7 @@ def paired(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> Pai
             score_a=fsum(before) / len(pairs),
             score_b=fsum(after) / len(pairs),
             difference=paired_difference(before, after, clusters),
-            p_value=_p_value(values, clusters),
+            p_value=paired_p_value(values, clusters),
             n_lower=sum(y < x for x, y in values),
             n_higher=sum(y > x for x, y in values),
         ),
@@ -172,22 +172,53 @@ def paired_test(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -
 
     Much faster than `paired`, as nothing is resampled.
     """
-    scored = _scored(_shared(a, b, changed))
-    pairs = _by_question(scored, [*a.values(), *b.values()])
+    counts, pairs = _counted(a, b, changed)
     if not pairs:
         return None
     values = [pair.values for pair in pairs]
     differences = [after - before for before, after in values]
+    clusters = [pair.cluster for pair in pairs]
+    left_out = (counts.only_a, counts.only_b, counts.not_scored, len(changed))
     return PairedTest(
-        n=len(pairs),
+        counts=counts,
         difference=fsum(differences) / len(pairs),
-        p_value=_p_value(values, [pair.cluster for pair in pairs]),
+        ci95=_normal_interval(differences, clusters),
+        p_value=paired_p_value(values, clusters),
         changed=sum(map(bool, differences)) / len(pairs),
-        is_whole=len(scored) == len(a) == len(b),
+        is_whole=not any(left_out),
     )
 
 
-def _p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+def _counted(a: LinesBySample, b: LinesBySample, changed: AbstractSet[str]) -> tuple[PairCounts, list[_Pair]]:
+    """The pairs of two sides, and how many answers they leave out."""
+    shared = _shared(a, b, changed)
+    scored = _scored(shared)
+    pairs = _by_question(scored, [*a.values(), *b.values()])
+    counts = PairCounts(
+        n=len(pairs),
+        n_samples=len({pair.a.sample_id for pair in pairs}),
+        n_clusters=len({pair.cluster for pair in pairs}),
+        only_a=len(a.keys() - b.keys()),
+        only_b=len(b.keys() - a.keys()),
+        not_scored=len(shared) - len(scored),
+        changed_samples=tuple(sorted(changed)),
+        scorer_versions=tuple(sorted({line.scorer_version for pair in pairs for line in pair})),
+    )
+    return counts, pairs
+
+
+def _normal_interval(differences: Sequence[float], clusters: Sequence[str]) -> Interval:
+    mean, error = fsum(differences) / len(differences), stderr_clustered(differences, clusters)
+    if not any(differences):
+        bound = wilson(0, len(set(clusters)))[1]
+        return -bound, bound
+    if error is None:
+        return -1.0, 1.0
+    return max(-1.0, mean - Z95 * error), min(1.0, mean + Z95 * error)
+
+
+def paired_p_value(values: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+    """Two-sided, of pairs of scores: exact McNemar for 0/1 scores without clusters, else normal."""
     is_alone = len(set(clusters)) == len(clusters)
     if is_alone and all(score in (0, 1) for pair in values for score in pair):
         return mcnemar_exact(sum(x > y for x, y in values), sum(y > x for x, y in values))
@@ -243,5 +274,18 @@ def gap_of(scores: PairedScores, task: str, points: bool = False) -> Gap:
         ci95=found.ci95,
         p_value=scores.p_value,
         changed=(scores.n_lower + scores.n_higher) / found.n,
+        points=points,
+    )
+
+
+def gap_of_test(test: PairedTest, task: str, points: bool = False) -> Gap:
+    """As `gap_of`, of a test without resampling."""
+    return Gap(
+        task=task,
+        n=test.counts.n,
+        difference=test.difference,
+        ci95=test.ci95,
+        p_value=test.p_value,
+        changed=test.changed,
         points=points,
     )

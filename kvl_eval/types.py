@@ -391,6 +391,7 @@ class Summary:
         official:   the figures as the official script prints them, {key: text}.
         categories: {field: {value: CategoryScore}}.
         over:       the groups whose means make the headline (a macro mean); None where it is the mean over questions.
+        shares:     {what may mislead about the score: (how many, of how many)}.
     """
 
     score: float | None
@@ -398,3 +399,4 @@ class Summary:
     official: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, CategoryScore]] = field(default_factory=dict)
     over: GroupMean | None = None
+    shares: Mapping[str, tuple[int, int]] = field(default_factory=dict)

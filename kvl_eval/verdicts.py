@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kvl_eval.scorers.statistics import holm
@@ -70,6 +70,12 @@ class Gap:
     def interval(self) -> str:
         """`[+0.6, +5.2]`."""
         return "[" + ", ".join(signed(bound, self.points) for bound in self.ci95) + "]"
+
+    @property
+    def reversed(self) -> Gap:
+        """The same difference, A minus B."""
+        low, high = self.ci95
+        return replace(self, difference=-self.difference, ci95=(-high, -low))
 
     @property
     def needed(self) -> int | None:

@@ -129,7 +129,9 @@ def comparable(outcome_or_path: RunOutcome | Path) -> dict[str, Any]:
     found = json.loads((path / "results.json").read_text())
     for name in ("run_id", "created"):
         found.pop(name)
-    found["rows"] = [{name: value for name, value in row.items() if name != "time"} for row in found["rows"]]
+    found["rows"] = [
+        {name: value for name, value in row.items() if name not in ("time", "seconds")} for row in found["rows"]
+    ]
     return found
 
 

@@ -1,8 +1,8 @@
 """Makes `results/demo/` and the README's screenshots anew: `make demo`, or `python -m tools.demo_report`.
 
-One run of kimi-vl-nano over every bundled mini split, its report in Markdown and HTML, and two pictures of it in
-`docs/images/`. Needs the extra `test` and Chromium. `results/demo/demo.json` holds hashes of all that the report is
-made from; a test compares them and says when the report is out of date.
+One run of kimi-vl-nano over every bundled mini split, its report as one HTML file and as Markdown, and two pictures of
+it in `docs/images/`. Needs the extra `test` and Chromium. `results/demo/demo.json` holds hashes of all that the report
+is made from; a test compares them and says when the report is out of date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import FILES, ReportForm, write_report
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import TASKS
 
@@ -35,7 +35,8 @@ SOURCES = {
 RUN = "import sys; sys.argv[0] = 'kvl-eval'; from kvl_eval.cli.main import main; main()"
 SHOWN = ("screenspot", "mathvista")  # tasks of which the first correct sample makes a good picture
 GAPS = 3  # exit code of a run in which an answer has no score
-WINDOW: Any = {"width": 1280, "height": 860}
+WINDOW: Any = {"width": 1440, "height": 900}
+FORM = ReportForm(formats=("file", "markdown"), title="The demo model on every bundled mini split")
 
 
 def bundled_tasks() -> list[str]:
@@ -83,7 +84,7 @@ def write_demo(run: Path) -> None:
     made = fingerprints()
     if DEMO.exists():
         shutil.rmtree(DEMO)
-    write_report([run], DEMO)
+    write_report([run], DEMO, FORM)
     facts = {"made_from": made, "tasks": bundled_tasks()}
     (DEMO / "demo.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -97,13 +98,14 @@ def take_pictures() -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         page = browser.new_page(viewport=WINDOW)
-        page.goto((DEMO / "index.html").as_uri())
+        address = (DEMO / FILES["file"]).as_uri()
+        page.goto(address)
         page.screenshot(path=IMAGES / "report.png")
         for task in SHOWN:
             page.goto("about:blank")
-            page.goto(f"{(DEMO / 'samples.html').as_uri()}#task={task}&verdict=correct")
+            page.goto(f"{address}#/samples?task={task}&outcome=correct")
             page.wait_for_load_state("networkidle")
-            if page.locator("#sample h2").count():
+            if page.locator("#rows li").count():
                 page.screenshot(path=IMAGES / "sample.png")
                 break
         browser.close()

@@ -7,7 +7,10 @@ from typing import Any
 
 from kvl_eval.audit import compare, verification
 from kvl_eval.check_data import DataReport, Problem
+from kvl_eval.check_vllm import Difference, VllmReport
 from kvl_eval.cli import documents, json_errors
+from kvl_eval.cli.fetch import FetchedModel, FetchedTask
+from kvl_eval.describe import TaskDescription
 from kvl_eval.explanation import document, gold, plan_size, units
 from kvl_eval.store import run_entry
 from kvl_eval.watch import document as watch
@@ -43,6 +46,9 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`watch`", "", (watch.WatchDocument, watch.TonightRun, judging.NightGap, judging.NightDrift)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
+    ("`check vllm`", "", (VllmReport, Difference)),
+    ("`describe`", "", (TaskDescription,)),
+    ("`fetch`", "A list of tasks and checkpoints.", (FetchedTask, FetchedModel)),
     ("`check gold`", "", (gold.GoldReport, gold.GoldDoubt, gold.GoldRun)),
 )
 HEAD = """\

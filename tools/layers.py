@@ -154,14 +154,14 @@ LAYERS = (
     Layer(
         "explanation",
         "why a score is not the one expected: the gap in named parts, from stored answers",
-        ("references", "scorers", "scoring", "store", "tasks", "thinking"),
+        ("references", "scorers", "scoring", "store", "tasks", "thinking", "verdicts", "paired", "flip_causes"),
     ),
     Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired", "flip_causes"),
+            *("verdicts", "paired", "flip_causes", "explanation"),
         ),
     ),
     Layer(

@@ -31,6 +31,7 @@ class EpisodePlan:
         seed_of:     (sample id, repeat) -> the seed of an answer.
         text_of:     messages -> the same as text.
         make_desk:   (episode) -> a desktop.
+        on_step:     called after every step.
     """
 
     task: Task
@@ -43,6 +44,7 @@ class EpisodePlan:
     seed_of: Callable[[str, int], int]
     text_of: Callable[[Iterable[Message]], str]
     make_desk: Callable[[Episode], Desk]
+    on_step: Callable[[], None] = lambda: None
 
 
 def step_seed(seed: int, number: int, attempt: int) -> int:

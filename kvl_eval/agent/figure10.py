@@ -6,7 +6,9 @@ y=0.144)`, and `scroll(-5)`.
 
 from __future__ import annotations
 
-from kvl_eval.agent.actions import Done, Fail, Wait
+from collections.abc import Mapping
+
+from kvl_eval.agent.actions import AgentAction, Done, Fail, Wait
 from kvl_eval.agent.base import PASSWORD, Agent, AgentMove, Situation
 from kvl_eval.agent.code import Unsupported, read_calls
 from kvl_eval.types import Message
@@ -28,7 +30,7 @@ done(): the task is complete
 fail(): the task cannot be completed
 
 The password of the account is "{PASSWORD}"."""
-_ENDS = {"wait()": Wait(), "done()": Done(), "fail()": Fail()}
+_ENDS: Mapping[str, AgentAction] = {"wait()": Wait(), "done()": Done(), "fail()": Fail()}
 
 
 def messages(situation: Situation, images: int) -> tuple[Message, ...]:

@@ -8,9 +8,10 @@ Source: OSWorld, mm_agents/kimi/kimi_agent.py, "Kimi k25 (#428)" (Apache-2.0), p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
-from kvl_eval.agent.actions import Done, Fail, Wait
+from kvl_eval.agent.actions import AgentAction, Done, Fail, Wait
 from kvl_eval.agent.base import PASSWORD, Agent, AgentMove, PastStep, Situation
 from kvl_eval.agent.code import Unsupported, read_code
 from kvl_eval.agent.kimi_reply import KimiReply, UnreadableReply, read_reply
@@ -80,7 +81,7 @@ def read(thinks: bool, thinking: str, answer: str, situation: Situation) -> Agen
     return _replayed(reply, situation, said)
 
 
-_ACTIONS = {"wait": Wait(), "done": Done(), "fail": Fail()}
+_ACTIONS: Mapping[str, AgentAction] = {"wait": Wait(), "done": Done(), "fail": Fail()}
 
 
 def _replayed(reply: KimiReply, situation: Situation, said: str) -> AgentMove:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -63,6 +63,7 @@ class EpisodePlayer:
         self._done: list[StoredAction] = []
         self._last: AgentAction | None = None
         self._attempt = 1
+        self._parses: Counter[str] = Counter()
         self._prompt = ""
         self._screen: Screenshot | None = None
         self._versions: Mapping[str, str] = {}
@@ -186,6 +187,7 @@ class EpisodePlayer:
         else:
             move = agent.read(completion.thinking, completion.answer, self._situation(screen))
         self._count(completion)
+        self._parses[move.parse] += 1
         if move.parse != "unparsable":
             await self._step(screen, completion, move)
             return
@@ -234,6 +236,7 @@ class EpisodePlayer:
         self._past.append(PastStep(screen=screen, thought=move.thought, said=move.said))
         self._pointer, self._screen, self._attempt = pointer_after(tuple(done), self._pointer), after, 1
         self._last = done[-1] if done else self._last
+        self._plan.on_step()
         if ended_by is not None:
             await self._end(ended_by)
 
@@ -321,7 +324,9 @@ class EpisodePlayer:
             reason=None,
             message=None,
             raw_output=json.dumps([encode_object(action) for action in self._done], ensure_ascii=False),
-            answer=episode_answer(evaluation.value, ended_by, len(self._past)),
+            answer=episode_answer(
+                evaluation.value, ended_by, len(self._past), self._parses["unsupported"], self._parses["unparsable"]
+            ),
             finish_reason="length" if ended_by in ("max_steps", "time_limit") else "stop",
             thought="",
         )

@@ -7,15 +7,16 @@ anywhere, by the seed.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
-from kvl_eval.agent.actions import Done, Fail, Pixel, ScreenSize
+from kvl_eval.agent.actions import AgentAction, Done, Fail, Pixel, ScreenSize
 from kvl_eval.agent.base import AgentMove, ScriptedAgent
 from kvl_eval.agent.code import Unsupported, read_code
 from kvl_eval.tasks.episode import Script
 from kvl_eval.types import Sample
 
 DONE, FAIL = "DONE", "FAIL"
-_ENDS = {DONE: Done(), FAIL: Fail()}
+_ENDS: Mapping[str, AgentAction] = {DONE: Done(), FAIL: Fail()}
 
 
 def played(name: str, script: Script) -> ScriptedAgent:

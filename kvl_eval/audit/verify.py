@@ -16,6 +16,7 @@ from kvl_eval.audit.data_changes import data_changes
 from kvl_eval.audit.verification import Verification, key_text
 from kvl_eval.audit.verify_samples import Planned, check_samples
 from kvl_eval.audit.verify_scores import check_scores
+from kvl_eval.audit.verify_trajectories import check_trajectories
 from kvl_eval.decode import decode, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.run.fingerprint import fingerprint_of
@@ -39,6 +40,8 @@ def verify(run: RunReader, *, strict: bool = False) -> Verification:
     plan = _check_plan(folder, proof)
     with _as_damage(proof):
         check_samples(folder, plan, proof)
+    with _as_damage(proof):
+        check_trajectories(folder, proof)
     if not proof.has("damaged"):
         with _as_damage(proof):
             check_scores(run, proof)

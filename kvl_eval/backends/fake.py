@@ -243,10 +243,13 @@ def _scripted_tokens(tokens: Json, repeat: int) -> list[str]:
     return [str(token) for token in own] if isinstance(own, list) else []
 
 
-def _names(key: str) -> tuple[str, str]:
-    """`task/id` and `id` of a request's key, whose task part may carry `#n`."""
+def _names(key: str) -> tuple[str, ...]:
+    """`task/id` and `id` of a request's key, whose task part may carry `#n`; of a table, every end of its path."""
     task, _, sample_id = key.partition("/")
-    return f"{task.partition('#')[0]}/{sample_id}", sample_id
+    names = [f"{task.partition('#')[0]}/{sample_id}", sample_id]
+    while key.startswith("file:") and "/" in names[-1]:
+        names.append(names[-1].partition("/")[2])
+    return tuple(names)
 
 
 def _share(text: str) -> float:

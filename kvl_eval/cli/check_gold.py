@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kvl_eval.cli.explain import write_text
+from kvl_eval.cli.explain import write_file
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.printable import json_line, whole
@@ -19,6 +19,6 @@ def check_gold_verb(runs: Sequence[Path], flags: Flags, as_json: bool) -> int:
 
     report = doubts([RunReader.open(run) for run in runs], flags.text("task"))
     if file := flags.text("output_file"):
-        write_text(Path(file), as_lines(report))
+        write_file(Path(file), as_lines(report).encode())
     echo(json_line(report.as_json()) if as_json else whole(as_text(report)))
     return report.exit_code

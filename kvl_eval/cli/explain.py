@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo, note
 from kvl_eval.errors import StorageError, UsageError
 from kvl_eval.printable import json_line, whole
 
+if TYPE_CHECKING:
+    from kvl_eval.explanation.document import Explanation
+
 
 def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> int:
     """Print why the score of a run differs from a published result, a number or another run."""
     from kvl_eval.explanation.case import ExplainOptions
-    from kvl_eval.explanation.markdown import as_markdown
     from kvl_eval.explanation.resolving import explain
     from kvl_eval.explanation.text import as_text
     from kvl_eval.scoring.run_reader import RunReader
@@ -31,7 +34,7 @@ def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> 
     for text in explanation.notices:
         note(text)
     if file := flags.text("output_file"):
-        write_text(Path(file), as_markdown(explanation))
+        write_file(Path(file), _content(Path(file), explanation))
     echo(json_line(explanation.as_json()) if as_json else whole(as_text(explanation)))
     return 0
 
@@ -46,10 +49,21 @@ def _budget(text: str | None) -> int | None:
     return values[0] if values else None
 
 
-def write_text(path: Path, text: str) -> None:
+def _content(path: Path, explanation: Explanation) -> bytes:
+    """A page where the file's name ends in .html, else Markdown."""
+    if path.suffix.lower() in (".html", ".htm"):
+        from kvl_eval.reports.explain_file import explain_html
+
+        return explain_html(explanation)
+    from kvl_eval.explanation.markdown import as_markdown
+
+    return as_markdown(explanation).encode()
+
+
+def write_file(path: Path, content: bytes) -> None:
     """Write what `--output-file` names. Raises: StorageError `storage.write`."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         fix = "use another --output-file"
         raise StorageError("storage.write", f"cannot write {path}", why=str(error.strerror), fix=fix) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,6 +20,8 @@ from kvl_eval.printable import json_line, size_text
 from kvl_eval.sources import Reporter, Source
 from kvl_eval.sources.archive_plan import FetchPlan, plan_fetch
 from kvl_eval.sources.fetch import carry_out
+from kvl_eval.sources.media_files import cache_home
+from kvl_eval.sources.named_files import NamedFile, bring_named
 from kvl_eval.tasks import open_split, select
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import PdfRef, Sample, VideoRef
@@ -143,13 +145,21 @@ def _task(task: Task, source: Source, split: str, plan: FetchPlan | None, consen
         carry_out(plan, keep=keep)
     samples = 0
     media: dict[str, bool] = {}
+    own: list[NamedFile] = []
     for sample in open_split(task, source, split, Reporter(download=announce)):
         samples += 1
         media |= _files(sample)
+        own += [] if task.data.own_files is None else task.data.own_files(sample)
+    home = None if plan is None else plan.home
+    if own:
+        home = cache_home(source.cache_dir)
+        absent = bring_named(
+            replace(source, repo=task.repos[0]), own, home, task=task.name, reporter=Reporter(download=announce)
+        )
+        media |= {file.path: file.path not in absent for file in own}
     missing = sorted(name for name, there in media.items() if not there)
     echo(f"{task.name}: {samples} samples" + (f", {len(media)} files" if media else "") + _gaps(missing), err=True)
-    home = None if plan is None else str(plan.home)
-    return FetchedTask(task.name, split, samples, home, missing)
+    return FetchedTask(task.name, split, samples, None if home is None else str(home), missing)
 
 
 def _files(sample: Sample) -> dict[str, bool]:

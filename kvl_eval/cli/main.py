@@ -134,7 +134,8 @@ def watch(file: str, include_path: tuple[str, ...], as_json: bool, **flags: Any)
 @verb(cli, "report")
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write reports of runs."""
-    from kvl_eval.cli.report import ReportChoice, report_verb, table_verb
+    from kvl_eval.cli.report import report_verb, table_verb
+    from kvl_eval.reports.write import ReportForm
     from kvl_eval.tasks import include
 
     include(include_path)
@@ -142,9 +143,13 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
     if table is not None:
         return table_verb(table, paths, flags["include_demo"], flags["as_json"])
     out = Path(flags["output_dir"]) if flags["output_dir"] else None
-    images = flags["images"] != "none" and not flags["no_pictures"]
-    choice = ReportChoice(formats=flags["format"], images=images, demo=flags["include_demo"], opens=flags["open"])
-    return report_verb(paths, out, choice, as_json=flags["as_json"])
+    form = ReportForm(
+        formats=flags["format"] or ("html",),
+        images="none" if flags["no_pictures"] else flags["images"],
+        include_demo=flags["include_demo"],
+        title=flags["title"] or "",
+    )
+    return report_verb(paths, out, form, opens=flags["open"], as_json=flags["as_json"])
 
 
 @verb(cli, "view")

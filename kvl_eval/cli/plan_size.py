@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvl_eval.cli.explain import write_text
+from kvl_eval.cli.explain import write_file
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.errors import UsageError
@@ -100,5 +100,5 @@ def _listed(document: PlanSize, columns: Sequence[ScoreColumns], file: Path, tas
             fix=f"kvl-eval run {task.name} first, then kvl-eval plan-size latest --precision 2 --output-file {file}",
         )
     ids = chosen_ids(stratified_order(columns[0]), document.wanted)
-    write_text(file, "".join(f"{name}\n" for name in ids))
+    write_file(file, "".join(f"{name}\n" for name in ids).encode())
     return replace(document, file=str(file), n_listed=len(ids))

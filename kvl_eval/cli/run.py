@@ -13,6 +13,7 @@ from kvl_eval.cli import terminal
 from kvl_eval.cli.documents import plan_document, run_document
 from kvl_eval.cli.locks import break_lock
 from kvl_eval.cli.options import Flags
+from kvl_eval.cli.osworld import use_osworld
 from kvl_eval.cli.terminal import echo
 from kvl_eval.cli.trusting import check_include, places, settle
 from kvl_eval.decode import Json, encode
@@ -55,11 +56,13 @@ def run_outcome(flags: Flags, as_json: bool, fits: Callable[[RunEntry, Plan], bo
 
     place_of = places(AddressPlace.COMMAND_LINE)
     check_include(place_of)
+    use_osworld(flags, place_of)
     config = configuration(flags)
     settle(contacts_of(config, place_of), records=True)
     say_loading(config)
     dry, resume = flags.switch("dry_run"), flags.values["resume"]
     if not dry:
+        _require_environments(config)
         bring_large(config)
     elif absent := not_here(config):
         terminal.note(f"videos are not downloaded yet; run `kvl-eval fetch {','.join(absent)}`")
@@ -79,6 +82,15 @@ def run_outcome(flags: Flags, as_json: bool, fits: Callable[[RunEntry, Plan], bo
     if run is None:
         return start_run(plan, backend, progress, handle_signals=True)
     return continue_run(RunReader.open(run.path), config, backend, progress, rerun=rerun, handle_signals=True)
+
+
+def _require_environments(config: RunConfig) -> None:
+    """Raises: UsageError where a task needs an environment of the user's that is not named."""
+    from kvl_eval.run.osworld_place import require_osworld
+    from kvl_eval.tasks import known_task
+
+    tasks = (known_task(task.task) for task in config.tasks)
+    require_osworld(task for task in tasks if task is not None)
 
 
 def _to_continue(same: Sequence[RunEntry]) -> RunEntry | None:
@@ -111,9 +123,11 @@ def resume_verb(path: Path, flags: Flags) -> int:
     from kvl_eval.scoring.run_reader import RunReader
 
     as_json, run, place_of = flags.switch("as_json"), RunReader.open(path), places(AddressPlace.RUN_FOLDER)
+    use_osworld(flags, place_of)
     break_lock(run.folder, flags)
 
     def make_trusted(config: RunConfig) -> Backend:
+        _require_environments(config)
         settle(contacts_of(config, place_of))
         return make(config)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from kvl_eval.check_data import DataReport
 from kvl_eval.check_model import ModelReport
+from kvl_eval.check_vllm import VllmReport
+from kvl_eval.cli.compared_runs import ComparedRuns
 from kvl_eval.cli.documents import (
     KnownModel,
     PlanDocument,
@@ -15,11 +17,13 @@ from kvl_eval.cli.documents import (
     TaskEntry,
     VerifyDocument,
 )
+from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.cli.json_errors import ErrorDocument
+from kvl_eval.describe import TaskDescription
 from kvl_eval.explanation.document import Explanation
 from kvl_eval.explanation.gold import GoldReport
 from kvl_eval.explanation.plan_size import PlanSize
-from kvl_eval.reports.comparison import ComparedRuns
+from kvl_eval.scoring.predictions import PredictionSummary, ProtocolSummaries
 from kvl_eval.store.run_entry import RunEntry
 from kvl_eval.watch.document import WatchDocument
 
@@ -38,6 +42,10 @@ DOCUMENTS: Mapping[str, object] = {
     "verify": VerifyDocument,
     "check-data": DataReport,
     "check-model": ModelReport,
+    "check-vllm": VllmReport,
+    "describe": TaskDescription,
+    "fetch": list[FetchedTask | FetchedModel],
+    "score-predictions": PredictionSummary | ProtocolSummaries,
     "check-gold": GoldReport,
     "watch": WatchDocument,
     "paths": list[str],

@@ -89,9 +89,9 @@ def predictions_text(result: PredictionScores) -> str:
 
 def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     """Score the answers of run folders again, under one protocol or all of them."""
+    from kvl_eval.reports.protocol_views import protocol_views
     from kvl_eval.reports.runs import main_rows, open_runs
     from kvl_eval.reports.table import final_table, protocol_table
-    from kvl_eval.reports.task_view import protocol_views
     from kvl_eval.reports.warnings import run_warnings
     from kvl_eval.scoring.rescore import rescore
     from kvl_eval.scoring.run_reader import RunReader

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, NotRequired, Union
 
 from kvl_eval.decode.fields import Between
 from kvl_eval.decode.text import Json, is_json
@@ -51,6 +51,8 @@ def _schema(kind: Any, definitions: dict[str, Json]) -> dict[str, Json]:
         return {"enum": [str(member) for member in kind]}
     if isinstance(kind, type) and issubclass(kind, tuple):  # a named tuple
         return {"type": "array"}
+    if typing.is_typeddict(kind):
+        return _typed_dict(kind, definitions)
     return _object(kind, definitions)
 
 
@@ -68,6 +70,18 @@ def _array(arguments: tuple[Any, ...], definitions: dict[str, Json], *, fixed: b
         return {"type": "array", "items": _schema(arguments[0], definitions)}
     items: list[Json] = [_schema(argument, definitions) for argument in arguments]
     return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+
+
+def _typed_dict(kind: Any, definitions: dict[str, Json]) -> dict[str, Json]:
+    if kind.__name__ not in definitions:
+        definitions[kind.__name__] = {}
+        hints = typing.get_type_hints(kind, localns={"Json": Json}, include_extras=True)
+        optional = {key for key, hint in hints.items() if typing.get_origin(hint) is NotRequired}
+        values = {key: typing.get_args(hint)[0] if key in optional else hint for key, hint in hints.items()}
+        properties: dict[str, Json] = {key: _schema(value, definitions) for key, value in values.items()}
+        required: list[Json] = [key for key in hints if key not in optional]
+        definitions[kind.__name__] = {"type": "object", "properties": properties, "required": required}
+    return {"$ref": f"#/$defs/{kind.__name__}"}
 
 
 def _object(kind: Any, definitions: dict[str, Json]) -> dict[str, Json]:

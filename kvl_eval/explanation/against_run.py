@@ -20,14 +20,15 @@ from kvl_eval.explanation.flips import CAUSES, PairedRuns, cause_parts, pair_run
 from kvl_eval.explanation.observations import observations
 from kvl_eval.explanation.reading import BudgetKey, Scorer, TaskReplies, budgets_of
 from kvl_eval.explanation.references import own_settings
-from kvl_eval.explanation.sentences import main_cause, paired_sentence, printed
+from kvl_eval.explanation.sentences import main_cause, printed
 from kvl_eval.explanation.units import GapPart
+from kvl_eval.paired import paired_p_value
 from kvl_eval.printable import how_many
 from kvl_eval.scorers.statistics import PairedDifference, interval, paired_difference
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.types import Unit
+from kvl_eval.verdicts import LEVEL, Gap, verdict
 
-LEVEL = 0.05
 FEWEST = 30  # pairs below which no difference is claimed
 
 
@@ -49,7 +50,8 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
     difference = paired_difference(ours, reference, clusters)
     unit: Unit = "points" if case.row.unit == "points" else "percent"
     parts = cause_parts(pairs)
-    gap = _gap(difference, len(set(clusters)))
+    p_value = paired_p_value(list(zip(ours, reference, strict=True)), clusters)
+    gap = _gap(difference, p_value, len(set(clusters)))
     rest = difference.mean - math.fsum(part.value for part in parts)
     low, high, method = interval(ours, clusters)
     score = math.fsum(ours) / len(ours)
@@ -117,15 +119,11 @@ def _no_overlap(case: ExplainedCase, other: RunReader) -> UsageError:
     )
 
 
-def _gap(difference: PairedDifference, clusters: int) -> ExplainedGap:
-    low, high = difference.ci95
-    is_shown = not low <= 0 <= high if difference.p_value is None else difference.p_value < LEVEL
-    verdict: GapVerdict = "no-difference-shown"
-    if is_shown and difference.mean and difference.n >= FEWEST and clusters > 1:
-        verdict = "below" if difference.mean > 0 else "above"
-    return ExplainedGap(
-        value=difference.mean, ci95=difference.ci95, p_value=difference.p_value, paired=True, verdict=verdict
-    )
+def _gap(difference: PairedDifference, p_value: float, clusters: int) -> ExplainedGap:
+    word: GapVerdict = "no-difference-shown"
+    if p_value < LEVEL and difference.mean and difference.n >= FEWEST and clusters > 1:
+        word = "below" if difference.mean > 0 else "above"
+    return ExplainedGap(value=difference.mean, ci95=difference.ci95, p_value=p_value, paired=True, verdict=word)
 
 
 def _names(case: ExplainedCase, other: RunReader) -> tuple[str, str]:
@@ -137,9 +135,19 @@ def _names(case: ExplainedCase, other: RunReader) -> tuple[str, str]:
 def _verdict(
     case: ExplainedCase, other: RunReader, gap: ExplainedGap, pairs: PairedRuns, parts: tuple[GapPart, ...]
 ) -> tuple[str, ...]:
+    assert gap.value is not None and gap.ci95 is not None and gap.p_value is not None
     changed = sum(answer.cause != "" for answer in pairs.answers)
     unit: Unit = "points" if case.row.unit == "points" else "percent"
-    first = paired_sentence(_names(case, other), case.task.title, gap, (len(pairs.answers), changed), unit)
+    difference = Gap(
+        task=case.task.title,
+        n=len(pairs.answers),
+        difference=-gap.value,
+        ci95=(-gap.ci95[1], -gap.ci95[0]),
+        p_value=gap.p_value if gap.verdict in ("below", "above") else 1.0,
+        changed=changed / len(pairs.answers),
+        points=unit == "points",
+    )
+    first = " ".join(verdict(difference, _names(case, other)))
     cause = main_cause(gap, parts, ("", 0.0), unit)
     return (first, cause) if cause else (first,)
 

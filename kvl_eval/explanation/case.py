@@ -8,7 +8,7 @@ from kvl_eval import __version__
 from kvl_eval.errors import DataError, UnscoredError, UsageError, unknown
 from kvl_eval.explanation.document import ExplainedCounts, ExplainedRun, HowKnown
 from kvl_eval.explanation.reading import BudgetKey, Scorer, TaskReplies, budgets_of
-from kvl_eval.explanation.references import Target, known_of
+from kvl_eval.explanation.references import GapTarget, known_of
 from kvl_eval.printable import how_many, whole
 from kvl_eval.scoring.judged import can_be_judged
 from kvl_eval.scoring.published import is_scripted
@@ -88,7 +88,7 @@ def case_of(run: RunReader, options: ExplainOptions) -> ExplainedCase:
     replies = TaskReplies(run, task, budget)
     row = _result_row(run, task, own, budget)
     if row is None or row.score is None:
-        raise _unscored(run, task, own, replies)
+        raise unscored(run, task, own, replies)
     return ExplainedCase(run, task, replies, own, row)
 
 
@@ -100,7 +100,7 @@ def scorer(run: RunReader, task: Task, protocol: str, view: ScoreView) -> Scorer
     return Scorer(name, view, judges(run, task, name, view)[-1])
 
 
-def comparing_scorer(case: ExplainedCase, target: Target | None, as_: str | None) -> tuple[Scorer, HowKnown]:
+def comparing_scorer(case: ExplainedCase, target: GapTarget | None, as_: str | None) -> tuple[Scorer, HowKnown]:
     """P1, and how it was chosen: asked for, read of the reference, or the task's `reader`."""
     run, task, view = case.run, case.task, case.own.view
     if as_ is not None:
@@ -169,7 +169,7 @@ def _result_row(run: RunReader, task: Task, own: Scorer, budget: BudgetKey) -> R
     return next((row for row in made if (row.budget, row.policy) == budget), None)
 
 
-def _unscored(run: RunReader, task: Task, own: Scorer, replies: TaskReplies) -> UnscoredError:
+def unscored(run: RunReader, task: Task, own: Scorer, replies: TaskReplies) -> UnscoredError:
     """The error of a run without a score: what failed, or which judge is missing."""
     counts: dict[str, int] = {}
     for facts in replies.facts:

@@ -63,6 +63,7 @@ class ExplainedReference:
     Attributes:
         kind:       `number`, `published` or `run`.
         value:      as a fraction.
+        ci95:       95 % interval of a share of n questions; null for other scores, and for a run.
         printed:    as it was printed, in the task's unit.
         system:     whose result it is, or the run's id; null for a number.
         table:      where it was published; null likewise.
@@ -76,6 +77,7 @@ class ExplainedReference:
 
     kind: Literal["number", "published", "run"]
     value: float
+    ci95: Interval | None = None
     printed: str
     system: str | None = None
     table: str | None = None

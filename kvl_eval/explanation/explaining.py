@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kvl_eval.explanation.aggregates import AggregateParts, aggregate_parts, rest_interval
-from kvl_eval.explanation.case import ExplainedCase, ExplainOptions, case_of, comparing_scorer
+from kvl_eval.explanation.case import ExplainedCase, ExplainOptions, case_of, comparing_scorer, unscored
 from kvl_eval.explanation.document import (
     ConditionalLine,
     ExplainedGap,
@@ -27,7 +27,7 @@ from kvl_eval.explanation.observations import observations
 from kvl_eval.explanation.parts import parts_of
 from kvl_eval.explanation.reading import GUESS, Scorer
 from kvl_eval.explanation.references import (
-    Target,
+    GapTarget,
     is_number,
     known_of,
     number,
@@ -50,9 +50,9 @@ from kvl_eval.scoring.plan_rows import PlanRows
 from kvl_eval.scoring.published import own_system, why_not_comparable
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.types import Unit
+from kvl_eval.verdicts import LEVEL
 
 CORRELATION = 0.8  # of errors that are shared, since the same questions were asked
-LEVEL = 0.05
 FEWEST = 30  # scored answers below which no difference is claimed
 
 
@@ -66,11 +66,14 @@ def explain_run(run: RunReader, options: ExplainOptions) -> Explanation:
     other, evidence = comparing_scorer(case, target, options.as_)
     case.replies.prepare([case.own, *other_scorers(case, other)])
     with PlanRows(run.folder) as rows:
-        answers = weighed(case.replies, case.own, other, rows)
+        try:
+            answers = weighed(case.replies, case.own, other, rows)
+        except ValueError as error:  # a damaged file: the stored result has a score
+            raise unscored(run, case.task, case.own, case.replies) from error
         return _Assembly(case, options, target, other, answers).explanation(evidence)
 
 
-def target_of_case(case: ExplainedCase, options: ExplainOptions) -> Target | None:
+def target_of_case(case: ExplainedCase, options: ExplainOptions) -> GapTarget | None:
     """What the run is compared with; None where nothing is named and nothing is published of its model."""
     if options.to is None:
         return own_target(case.task, own_system(case.run.folder.manifest), case.row.budget)
@@ -111,7 +114,7 @@ class _Assembly:
         self,
         case: ExplainedCase,
         options: ExplainOptions,
-        target: Target | None,
+        target: GapTarget | None,
         other: Scorer,
         answers: WeighedAnswers,
     ) -> None:

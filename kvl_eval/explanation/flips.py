@@ -28,54 +28,47 @@ from kvl_eval.explanation.ledger import Floats
 from kvl_eval.explanation.reading import AnswerFacts, AnswerVerdict, Scorer, TaskReplies
 from kvl_eval.explanation.resampling import RESAMPLES, SEED, percentiles
 from kvl_eval.explanation.units import GapPart
+from kvl_eval.flip_causes import CAUSES as STAGES
+from kvl_eval.flip_causes import ReplyFacts, flip_cause
 from kvl_eval.scorers.statistics import FIXED, resampled_counts
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.types import Interval
 
-CAUSES = (
-    *("truncated", "unclosed", "no_answer", "extraction"),
-    *("prompt", "images", "generation", "engine", "answers"),
-)
-RIGHT = 0.5  # the least score of a reply that counts as right
+CAUSES = (*(cause for cause in STAGES if cause != "content"), "prompt", "images", "generation", "engine", "answers")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlipSide:
-    """What one run knows of an answer whose score differs in the other.
+class ReplySettings(NamedTuple):
+    """Digests of what a reply was made with, in the order in which causes are named, and what tells models apart."""
 
-    Attributes:
-        truncated:  whether the reply ended at a limit outside a thought; `unclosed`, `no_answer` likewise.
-        score:      of the reply under P1.
-        reply:      its digest; so are `prompt`, `images`, `generation` and `engine`.
-        weights:    what tells the models apart.
-    """
-
-    truncated: bool = False
-    unclosed: bool = False
-    no_answer: bool = False
-    score: float = 0.0
-    reply: str = ""
     prompt: str = ""
     images: str = ""
     generation: str = ""
     engine: str = ""
     weights: str = ""
 
+    def differing(self, other: ReplySettings) -> tuple[str, ...]:
+        """The settings that differ; none between models, where all of that is the answers."""
+        if self.weights != other.weights:
+            return ()
+        pairs = zip(self._fields, self, other, strict=True)
+        return tuple(name for name, ours, theirs in pairs if ours != theirs)
 
-def flip_cause(losing: FlipSide, winning: FlipSide) -> str:
-    """The cause of a changed score: the first of `CAUSES` whose rule fits."""
-    for side, other in ((losing, winning), (winning, losing)):
-        for name in ("truncated", "unclosed", "no_answer"):
-            if getattr(side, name) and not getattr(other, name):
-                return name
-        if side is losing and ((losing.reply and losing.reply == winning.reply) or losing.score >= RIGHT):
-            return "extraction"
-    if losing.weights != winning.weights:
-        return "answers"
-    for name in ("prompt", "images", "generation", "engine"):
-        if getattr(losing, name) != getattr(winning, name):
-            return name
-    return "answers"
+
+@dataclass(frozen=True, slots=True)
+class PairedReply:
+    """One of two replies to a question whose scores differ."""
+
+    facts: ReplyFacts
+    settings: ReplySettings
+
+
+def gap_cause(losing: PairedReply, winning: PairedReply) -> tuple[str, tuple[str, ...]]:
+    """The cause of a changed score, one of `CAUSES`, and settings that differ besides where the cause is one."""
+    cause = flip_cause(losing.facts, winning.facts)
+    if cause != "content":
+        return cause, ()
+    first, *others = (*losing.settings.differing(winning.settings), "answers")
+    return first, tuple(others[:-1])
 
 
 class PairedAnswer(NamedTuple):
@@ -125,22 +118,12 @@ def pair_runs(ours: TaskReplies, theirs: TaskReplies, own: Scorer, other: Scorer
         cause = ""
         together: tuple[str, ...] = ()
         if scores[0] != scores[1]:
-            losing, winning = sides[0].flip(mine), sides[1].flip(reference)
+            losing, winning = sides[0].reply(mine), sides[1].reply(reference)
             if scores[0] > scores[1]:
                 losing, winning = winning, losing
-            cause = flip_cause(losing, winning)
-            together = _together(cause, losing, winning)
+            cause, together = gap_cause(losing, winning)
         answers.append(PairedAnswer(*key, mine.cluster, scores[0], scores[1], cause, together))
     return PairedRuns(tuple(answers), changed, failed, len(left.keys() ^ right.keys()))
-
-
-def _together(cause: str, losing: FlipSide, winning: FlipSide) -> tuple[str, ...]:
-    """Further settings that differ where the cause is one."""
-    settings = ("prompt", "images", "generation", "engine")
-    if cause not in settings:
-        return ()
-    later = settings[settings.index(cause) + 1 :]
-    return tuple(name for name in later if getattr(losing, name) != getattr(winning, name))
 
 
 class _PairedRun:
@@ -157,20 +140,24 @@ class _PairedRun:
         made = self._own.get(facts.entry.key)
         return None if made is None else made.value
 
-    def flip(self, facts: AnswerFacts) -> FlipSide:
+    def reply(self, facts: AnswerFacts) -> PairedReply:
         made: AnswerVerdict | None = self._own.get(facts.entry.key)
         other = self._other.get(facts.entry.key)
-        return FlipSide(
-            truncated=facts.is_truncated,
-            unclosed=facts.is_unclosed,
-            no_answer=made is not None and made.verdict == "no_answer",
-            score=(other.value or 0.0) if other is not None else 0.0,
-            reply=facts.reply,
-            prompt=facts.prompt,
-            images=_digest([encode(medium) for medium in facts.media]),
-            generation=f"{self._generation} {facts.entry.budget} {facts.entry.policy} {facts.seed}",
-            engine=self._engine,
-            weights=self._weights,
+        return PairedReply(
+            ReplyFacts(
+                truncated=facts.is_truncated,
+                unclosed=facts.is_unclosed,
+                no_answer=made is not None and made.verdict == "no_answer",
+                text=facts.reply,
+                reader_score=None if other is None else other.value,
+            ),
+            ReplySettings(
+                prompt=facts.prompt,
+                images=_digest([encode(medium) for medium in facts.media]),
+                generation=f"{self._generation} {facts.entry.budget} {facts.entry.policy} {facts.seed}",
+                engine=self._engine,
+                weights=self._weights,
+            ),
         )
 
 

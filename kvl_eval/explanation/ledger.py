@@ -92,7 +92,8 @@ class Ledger:
     def affected(self, name: str) -> Mask:
         """The answers that a part names: of `extraction` and `judge` those whose score changes."""
         if name in ("extraction", "judge"):
-            return self.kinds[name] & (self.y0 != self.y1)
+            changed: Mask = self.kinds[name] & (self.y0 != self.y1)
+            return changed
         if name in EXACT:
             return self.kinds[name]
         return {"missing": self.missing, "unclosed": self.unclosed, "truncated": self.truncated}[name]
@@ -145,9 +146,9 @@ class Ledger:
         n = int(finished.sum())
         if n < SMALLEST_TAIL:
             return np.zeros(len(self.units), dtype=bool)
-        longest = max(SMALLEST_TAIL, math.ceil(n / 4))
-        least = np.sort(tokens[finished])[-longest]
-        return finished & (tokens >= least)
+        least = np.sort(tokens[finished])[-max(SMALLEST_TAIL, math.ceil(n / 4))]
+        longest: Mask = finished & (tokens >= least)
+        return longest
 
     @cached_property
     def rate(self) -> float | None:
@@ -237,7 +238,7 @@ class Strata:
         scored = np.bincount(number, weights=ledger.scored, minlength=size)
         total = np.bincount(number, weights=ledger.y1, minlength=size)
         planned[scored == 0] = 0.0
-        planned /= planned.sum() or 1.0
+        planned = planned / (planned.sum() or 1.0)
         per_answer = np.divide(planned, scored, out=np.zeros(size), where=scored > 0)
         means = np.divide(total, scored, out=np.full(size, ledger.other_score), where=scored > 0)
         weights = np.where(ledger.scored, per_answer[number], 0.0)

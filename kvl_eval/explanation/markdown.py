@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kvl_eval import __version__
 from kvl_eval.explanation.document import Explanation
-from kvl_eval.explanation.sentences import interval, p_text, printed, signed, unsigned
+from kvl_eval.explanation.sentences import interval, printed, signed, unsigned
 from kvl_eval.explanation.text import ROUNDED, SAMPLES, does_not_add_up, known_by, label, printed_interval, setting_text
 from kvl_eval.printable import printable
+from kvl_eval.verdicts import p_text
 
 IN_ISSUE = 6  # ids for each part in the block for an issue
 FENCE = "```"

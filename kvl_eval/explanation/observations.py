@@ -10,7 +10,7 @@ from fractions import Fraction
 from kvl_eval.decode import Json
 from kvl_eval.explanation.document import ExplainedReference, Observation
 from kvl_eval.explanation.reading import AnswerFacts, Scorer, TaskReplies, Verdicts
-from kvl_eval.explanation.references import Target
+from kvl_eval.explanation.references import GapTarget
 from kvl_eval.types import MediaInfo
 
 MANY = 0.2  # share of questions with one reply above which there is an observation
@@ -18,7 +18,7 @@ FEW = 3  # ids of samples that a line names
 
 
 def observations(
-    replies: TaskReplies, target: Target | None, reference: ExplainedReference | None, own: Scorer
+    replies: TaskReplies, target: GapTarget | None, reference: ExplainedReference | None, own: Scorer
 ) -> tuple[Observation, ...]:
     """Everything that can be said, in a fixed order."""
     answered = [facts for facts in replies.facts if facts.status == "ok"]
@@ -138,7 +138,7 @@ def _chance(answered: Sequence[AnswerFacts], verdicts: Verdicts) -> Iterator[Obs
     yield Observation(name="chance", text=text, values={"n": len(choice), "score": score, "chance": chance})
 
 
-def _feasible(target: Target | None, reference: ExplainedReference | None) -> Iterator[Observation]:
+def _feasible(target: GapTarget | None, reference: ExplainedReference | None) -> Iterator[Observation]:
     if target is not None and reference is not None and reference.feasible is False:
         text = (
             f"{target.printed} cannot be a share of {reference.n:,} questions: "

@@ -12,6 +12,7 @@ from kvl_eval.explanation.document import ExplainedReference, HowKnown, Reproduc
 from kvl_eval.names import same_name
 from kvl_eval.references import MAXIMUM, TABLES, ReferenceScore, kimi_value, load, others, published
 from kvl_eval.references.protocols import Fact, facts, protocol_of
+from kvl_eval.scorers.statistics import wilson
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Unit
@@ -26,7 +27,7 @@ SETTINGS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class GapTarget:
     """A reference, before it is known how many questions are behind it.
 
     Attributes:
@@ -54,7 +55,7 @@ def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text.strip()) is not None
 
 
-def number(text: str, unit: Unit) -> Target:
+def number(text: str, unit: Unit) -> GapTarget:
     """The number that `--to` gives, in the unit that the task prints: `57`, `57.0`, `57.0%`, `57,0`.
 
     Raises: UsageError `explain.number` for one outside the unit's range, or that may be a fraction.
@@ -74,7 +75,7 @@ def number(text: str, unit: Unit) -> Target:
         raise UsageError("explain.number", f"--to is in {name}: {question}", fix=fix)
     decimals = len(plain.partition(".")[2])
     note = f"--to {text} was read as {plain}" if "," in text else ""
-    return Target(value=value / largest, printed=plain, step=10.0**-decimals / largest, note=note)
+    return GapTarget(value=value / largest, printed=plain, step=10.0**-decimals / largest, note=note)
 
 
 def system_named(text: str) -> str | None:
@@ -92,7 +93,7 @@ def unknown_system(text: str) -> UsageError:
     return error
 
 
-def published_target(task: Task, system: str, budget: int | None) -> Target:
+def published_target(task: Task, system: str, budget: int | None) -> GapTarget:
     """The published result of a system. Raises: UsageError `explain.figure`, which lists the results that exist."""
     figure = None if task.reference is None else kimi_value(task.reference, system, budget)
     if figure is None and task.reference is not None and budget is not None:
@@ -102,14 +103,14 @@ def published_target(task: Task, system: str, budget: int | None) -> Target:
     return target_of(figure)
 
 
-def target_of(figure: ReferenceScore) -> Target:
+def target_of(figure: ReferenceScore) -> GapTarget:
     """A published result as a target."""
     decimals = len(figure.printed.partition(".")[2])
     step = 10.0**-decimals / MAXIMUM[figure.unit]
-    return Target(value=figure.value, printed=figure.printed, step=step, figure=figure)
+    return GapTarget(value=figure.value, printed=figure.printed, step=step, figure=figure)
 
 
-def own_target(task: Task, system: str | None, budget: int | None) -> Target | None:
+def own_target(task: Task, system: str | None, budget: int | None) -> GapTarget | None:
     """The published result of the run's own model; None where there is none."""
     figure = kimi_value(task.reference, system, budget)
     return None if figure is None else target_of(figure)
@@ -131,13 +132,16 @@ def _no_figure(task: Task, system: str) -> UsageError:
     )
 
 
-def reference_of(target: Target, task: Task, n_option: int | None, n_own: int, *, is_share: bool) -> ExplainedReference:
+def reference_of(
+    target: GapTarget, task: Task, n_option: int | None, n_own: int, *, is_share: bool
+) -> ExplainedReference:
     """The reference with the number of questions behind it."""
     n, evidence = _questions(target, task, n_option, n_own)
     figure = target.figure
     return ExplainedReference(
         kind="number" if figure is None else "published",
         value=target.value,
+        ci95=wilson(target.value * n, n) if is_share else None,
         printed=target.printed,
         system=None if figure is None else figure.system,
         table=None if figure is None else figure.table,
@@ -150,7 +154,7 @@ def reference_of(target: Target, task: Task, n_option: int | None, n_own: int, *
     )
 
 
-def _questions(target: Target, task: Task, n_option: int | None, n_own: int) -> tuple[int, HowKnown]:
+def _questions(target: GapTarget, task: Task, n_option: int | None, n_own: int) -> tuple[int, HowKnown]:
     split = task.splits.get(task.published_split)
     if n_option is not None:
         return n_option, "option"
@@ -163,7 +167,7 @@ def _elsewhere(figure: ReferenceScore) -> Iterable[str]:
     return (f"{other.printed} ({TABLES[other.table]})" for other in others(figure) if other.table != INDEPENDENT)
 
 
-def is_feasible(target: Target, n: int) -> bool:
+def is_feasible(target: GapTarget, n: int) -> bool:
     """Whether a share of `n` questions rounds to the printed value (Brown and Heathers 2017)."""
     half = target.step / 2 + 1e-12
     least = math.floor(target.value * n)
@@ -183,7 +187,7 @@ def reproductions(task: Task, system: str | None) -> tuple[Reproduction, ...]:
     )
 
 
-def known_of(target: Target) -> dict[str, Fact]:
+def known_of(target: GapTarget) -> dict[str, Fact]:
     """{field: what is known} of how a published result was made; a benchmark's own facts go before general ones."""
     figure = target.figure
     if figure is None:

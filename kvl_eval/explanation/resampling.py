@@ -137,7 +137,8 @@ def _missing_influence(ledger: Ledger) -> Floats:
     full = ledger.other_score + ledger.missing_value
     means = ledger.strata.means
     stratified = ledger.share * (means - full) + ledger.full_w * (ledger.y1 - means)
-    return planned * (stratified - ledger.w * (ledger.y1 - ledger.other_score))
+    influence: Floats = planned * (stratified - ledger.w * (ledger.y1 - ledger.other_score))
+    return influence
 
 
 def _unknown_variance(ledger: Ledger, name: str) -> float:

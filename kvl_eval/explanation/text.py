@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from kvl_eval.explanation.document import ConditionalLine, Explanation, SettingLine
-from kvl_eval.explanation.sentences import interval, p_text, printed, signed, unsigned
+from kvl_eval.explanation.sentences import interval, printed, signed, unsigned
 from kvl_eval.explanation.units import GapPart
 from kvl_eval.printable import how_many, printable
 from kvl_eval.types import Interval, Unit
+from kvl_eval.verdicts import MINUS, p_text
 
 WIDTH = 100
 KNOWN = 71  # column where a table says how a part is known
@@ -32,11 +33,11 @@ ROUNDED = "rounded; the unrounded parts add up to the gap"
 
 
 def as_text(explanation: Explanation) -> str:
-    """The whole explanation."""
+    """The whole explanation, with a plain hyphen for a minus sign."""
     lines = [*_head(explanation), "", *_parts(explanation)]
     for block in (_facts(explanation), _verdict(explanation)):
         lines += ["", *block] if block else []
-    return "\n".join(printable(line).rstrip() for line in lines)
+    return "\n".join(printable(line).rstrip() for line in lines).replace(MINUS, "-")
 
 
 def label(part: GapPart, *, paired: bool = False) -> str:
@@ -77,7 +78,21 @@ def does_not_add_up(explanation: Explanation) -> bool:
     if gap is None or gap.value is None or rest is None:
         return False
     column = [*(part.value for part in explanation.parts), rest.value]
-    return round(sum(float(unsigned(value, unit)) for value in column), 1) != float(unsigned(gap.value, unit))
+    scale, digits = (1000, 0) if unit == "points" else (100, 1)
+    total = sum(round(scale * value, digits) for value in column)
+    return round(total, digits) != round(scale * gap.value, digits)
+
+
+def overlaps(explanation: Explanation) -> list[str]:
+    """`36 of the 38 truncated replies are also among: no answer extracted`."""
+    names = {part.name: part.n for part in explanation.parts}
+    texts = []
+    for pair, count in explanation.overlap.items():
+        first, _, second = pair.partition("+")
+        texts.append(
+            f"{count:,} of the {names.get(first, 0):,} {LABELS[first]} replies are also among: {LABELS[second]}"
+        )
+    return texts
 
 
 def protocols_line(line: ConditionalLine, unit: Unit) -> str:
@@ -101,8 +116,7 @@ def _head(explanation: Explanation) -> Iterator[str]:
     budget = "" if explanation.budget is None else f" at {explanation.budget:,} thinking tokens"
     yield f"{explanation.task} / {explanation.split}   {run.model}{kind}   {explanation.protocol}{budget}   {run.id}"
     yield ""
-    missing = n.planned - n.ok
-    answered = f"{n.ok:,} of {n.planned:,} answered" + (f", {missing:,} failed or pending" if missing else "")
+    answered = f"{n.ok:,} of {n.planned:,} answered{_missing(explanation)}"
     if explanation.gap is not None and explanation.gap.paired:
         answered = f"{how_many(n.scored, 'sample')} that both runs have scored"
     yield _row("this run", explanation.score.value, explanation.score.ci95, unit, answered)
@@ -112,7 +126,9 @@ def _head(explanation: Explanation) -> Iterator[str]:
         return
     about = {"number": "given on the command line", "published": reference.system or "", "run": reference.system or ""}
     assumed = " (assumed)" if reference.n_evidence == "assumed" else ""
-    yield _row("reference", reference.value, None, unit, f"{about[reference.kind]}, n = {reference.n:,}{assumed}")
+    yield _row(
+        "reference", reference.value, reference.ci95, unit, f"{about[reference.kind]}, n = {reference.n:,}{assumed}"
+    )
     yield from (f"              elsewhere {other}" for other in reference.others)
     if gap is None or gap.value is None:
         return
@@ -122,6 +138,16 @@ def _head(explanation: Explanation) -> Iterator[str]:
     if gap.ci95_correlated is not None and gap.correlation is not None:
         correlated = interval(gap.ci95_correlated, unit)
         yield f"{'':19}  {correlated:<14}  if errors are shared (correlation {gap.correlation})"
+
+
+def _missing(explanation: Explanation) -> str:
+    """`, 28 failed (oom 14, timeout 14), 3 pending`."""
+    n = explanation.n
+    reasons = next((part.detail.get("failed") for part in explanation.parts if part.name == "missing"), None)
+    named = reasons.items() if isinstance(reasons, dict) else ()
+    why = f" ({', '.join(f'{name} {count}' for name, count in named)})" if named else ""
+    failed = f", {n.failed:,} failed{why}" if n.failed else ""
+    return failed + (f", {n.pending:,} pending" if n.pending else "")
 
 
 def _row(name: str, value: float, bounds: Interval | None, unit: Unit, rest: str) -> str:
@@ -160,13 +186,7 @@ def _cells(name: str, n: str, points: str, bounds: str, limits: str, known: str)
 def _facts(explanation: Explanation) -> list[str]:
     unit = explanation.unit
     lines: list[str] = []
-    names = {f"{part.name}": part.n for part in explanation.parts}
-    for pair, count in explanation.overlap.items():
-        first, second = pair.split("+")
-        lines += _labeled(
-            "overlap",
-            [f"{count:,} of the {names.get(first, 0):,} {LABELS[first]} replies are also among: {LABELS[second]}"],
-        )
+    lines += [line for text in overlaps(explanation) for line in _labeled("overlap", [text])]
     if explanation.conditional:
         texts = [protocols_line(line, unit) for line in explanation.conditional]
         lines += _labeled("other protocols", [*texts, "(not part of the sum)"])
@@ -174,8 +194,8 @@ def _facts(explanation: Explanation) -> list[str]:
     lines += _settings(explanation)
     if explanation.reproductions:
         results = [f"{result.printed} ({result.source[:60]})" for result in explanation.reproductions[:3]]
-        count = how_many(len(explanation.reproductions), "other reproduction")
-        lines += _labeled("reproductions", [f"{count} of this result:", *results])
+        found = how_many(len(explanation.reproductions), "other reproduction")
+        lines += _labeled("reproductions", [f"{found} of this result:", *results])
     if explanation.unknowable:
         lines += _labeled("cannot be known", [f"from stored answers: {', '.join(explanation.unknowable)}"])
     return lines

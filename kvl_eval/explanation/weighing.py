@@ -14,9 +14,6 @@ from kvl_eval.scorers.statistics import is_plain_mean
 from kvl_eval.scoring.plan_rows import PlanRows
 from kvl_eval.types import GroupMean, Sample, Score, Scored, Unit
 
-AnswerKey = tuple[str, int]
-"""Sample and repeat."""
-
 
 @dataclass(frozen=True, slots=True)
 class WeighedAnswers:
@@ -51,8 +48,8 @@ def weighed(replies: TaskReplies, own: Scorer, other: Scorer, rows: PlanRows) ->
     return WeighedAnswers(ledger, summary.unit, _aggregate(ledger, replies, own, (before, after)))
 
 
-def scored_answers(replies: TaskReplies, scorer: Scorer, rows: PlanRows) -> dict[AnswerKey, Scored]:
-    """The answers with what a protocol made of them, as `Task.aggregate` takes them; rows are read when asked for."""
+def scored_answers(replies: TaskReplies, scorer: Scorer, rows: PlanRows) -> dict[tuple[str, int], Scored]:
+    """{(sample, repeat): the answer as `Task.aggregate` takes it}; rows are read when asked for."""
     verdicts = replies.verdicts(scorer)
     return {
         (facts.entry.sample_id, facts.entry.repeat): Scored(
@@ -112,7 +109,7 @@ def _aggregate(
     ledger: Ledger,
     replies: TaskReplies,
     own: Scorer,
-    scored: tuple[Mapping[AnswerKey, Scored], Mapping[AnswerKey, Scored]],
+    scored: tuple[Mapping[tuple[str, int], Scored], Mapping[tuple[str, int], Scored]],
 ) -> Aggregate:
     """The task's aggregation of the ledger's answers, some of them with other scores."""
     before, after = scored

@@ -11,7 +11,7 @@ from kvl_eval.errors import UsageError
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.run_folder import RunFolder
 
-FORMATS = ("csv", "parquet", "lm-eval", "inspect", "submission")
+FORMATS = ("csv", "parquet", "lm-eval", "inspect", "osworld", "submission")
 
 
 def export_run(folder: RunFolder, form: str, out: Path | None = None, protocol: str | None = None) -> list[Path]:
@@ -39,6 +39,10 @@ def export_run(folder: RunFolder, form: str, out: Path | None = None, protocol: 
         from kvl_eval.exports.inspect_log import write_inspect
 
         return write_inspect(folder, root, protocol)
+    if form == "osworld":
+        from kvl_eval.exports.osworld_folder import write_osworld
+
+        return write_osworld(folder, root)
     from kvl_eval.exports.submissions import write_submissions
 
     return write_submissions(folder, root)

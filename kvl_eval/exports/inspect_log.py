@@ -334,6 +334,7 @@ def _metadata(entry: PlanEntry, record: Record) -> JsonObject:
         "worker": record.worker,
         "media": encode(record.media),
         "raw_output": record.raw_output,
+        **({} if record.extra.trajectory is None else {"trajectory": record.extra.trajectory}),
     }
 
 

@@ -66,6 +66,7 @@ COLUMNS = {
     "run_id": TEXT,
     "model": TEXT,
     "demo": TRUTH,
+    "trajectory": TEXT,
 }
 
 TableCell = str | int | float | list[str] | None
@@ -141,6 +142,7 @@ def _answered(answer: ExportedAnswer) -> Cells:
         "thinking_tokens": record.tokens.thinking,
         "answer_tokens": record.tokens.answer,
         "seconds": record.time.get("total"),
+        "trajectory": record.extra.trajectory,
     }
 
 

@@ -88,9 +88,13 @@ class MediaPool(Generic[Job, Result]):
         """End all workers at once; what they were doing ends as `worker_died`, what waited is cancelled."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._stop_workers()
+        self._threads.shutdown(wait=True)
+        self._stop_workers()  # one may have been started for a job that was taken just before
+
+    def _stop_workers(self) -> None:
         for worker in self._workers:
             worker.stop()
-        self._threads.shutdown(wait=True)
 
     def _grow(self, count: int) -> None:
         for _ in range(count - len(self._workers)):

@@ -6,6 +6,7 @@ are made from these tables. Imports nothing heavy.
 
 from __future__ import annotations
 
+from kvl_eval.options.agent_table import AGENT_OPTIONS
 from kvl_eval.options.base import Argument as Argument
 from kvl_eval.options.base import Command as Command
 from kvl_eval.options.base import Heading as Heading
@@ -21,18 +22,21 @@ from kvl_eval.options.generation_table import (
     MEDIA_OPTIONS,
     SCORING_OPTIONS,
     SERVER_OPTIONS,
+    *OSWORLD_OPTIONS,
 )
 from kvl_eval.options.generation_table import MODEL_ARGUMENTS as MODEL_ARGUMENTS
 from kvl_eval.options.keywords import RunOptions as RunOptions
 from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS
+from kvl_eval.options.osworld_table import OSWORLD_OPTIONS
 from kvl_eval.options.output_table import COMMON_OPTIONS, OTHER_OPTIONS, OUTPUT_OPTIONS, RUNNING_OPTIONS
 from kvl_eval.options.planning_table import PLANNING_OPTIONS
 from kvl_eval.options.run_table import DATA_OPTIONS, MODEL_OPTIONS, PROMPT_OPTIONS
 
 OPTIONS: tuple[Option, ...] = (
-    *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *SERVER_OPTIONS),
-    *(*SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
+    *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *AGENT_OPTIONS),
+    *(*SERVER_OPTIONS, *SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
     *(*LIST_OPTIONS, *DESCRIBE_OPTIONS, *NEW_TASK_OPTIONS, *EXPLAIN_OPTIONS, *PLANNING_OPTIONS, *COMMON_OPTIONS),
+    *OSWORLD_OPTIONS,
 )
 
 

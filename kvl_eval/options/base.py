@@ -27,6 +27,7 @@ class Heading(StrEnum):
     DATA = "Data"
     PROMPT = "Prompt"
     GENERATION = "Generation"
+    AGENTS = "Agents"
     SERVER = "Server"
     SCORING = "Scoring"
     OUTPUT = "Output"

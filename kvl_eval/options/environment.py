@@ -10,6 +10,8 @@ VARIABLES: Mapping[str, str] = {
     "KVL_EVAL_CONFIG": "same as --config, read first",
     "KVL_EVAL_VLLM": "folder of the environment that holds vLLM",
     "KVL_EVAL_MMVET_PREFIX": "file with the judge's prompt of MM-Vet; changes results",
+    "KVL_EVAL_OSWORLD_PYTHON": "same as --osworld-python",
+    "KVL_EVAL_OSWORLD_DIR": "same as --osworld-dir",
     "HF_TOKEN": "token for gated data sets and checkpoints",
     "HF_HOME": "folder of the hub client's cache",
     "HF_ENDPOINT": "another address of the hub",

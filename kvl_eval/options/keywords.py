@@ -55,6 +55,8 @@ class RunOptions(TypedDict, total=False):
     video_decoder: Literal["auto", "pyav", "decord"] | None
     num_workers: int | None
     timeout: float | None
+    max_steps: int | None
+    desktops: int | None
     base_url: str | None
     served_model: str | None
     api_key_env: str | None

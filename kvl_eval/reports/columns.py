@@ -1,7 +1,8 @@
-"""The columns of a table of results, as data: one list for the terminal and Markdown."""
+"""The columns of tables of results, as data: one list for the terminal, notebooks, pages, Markdown and JSON."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +11,24 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.runs import task_of
 from kvl_eval.store.result_records import ResultRow
 
-TableForm = Literal["terminal", "markdown"]
-EVERYWHERE: tuple[TableForm, ...] = ("terminal", "markdown")
+ResultTable = Literal["terminal", "notebook"]
+"""Tables with a line for each result."""
+BoardForm = Literal["page", "markdown", "json"]
+"""Tables with a line for each model."""
+TableForm = ResultTable | BoardForm
+RESULTS: tuple[TableForm, ...] = ("terminal", "notebook")
+BOARDS: tuple[TableForm, ...] = ("page", "markdown", "json")
+LEAST = 0.01  # tokens or hours; less is not told apart
+NOTHING = "·"
+"""What a cell says whose number is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelResults:
+    """The results of one model that a leaderboard shows, and the device that answered; `server` for a server."""
+
+    rows: tuple[ResultRow, ...]
+    device: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,20 +36,30 @@ class Column:
     """One column.
 
     Attributes:
-        key:     names it in code.
-        title:   its head.
+        key:     names it in JSON and in code.
+        title:   its head; `unit` stands below it.
         text:    result -> its cell; an empty text where it has none.
+        total:   model -> its number over all results, lower being better; None where it is not known. Columns without
+                 it are in no leaderboard, which has the scores of tasks in their place.
+        help:    what it counts.
         numeric: whether cells are aligned right.
         where:   the tables that have it.
-        always:  whether it is shown also where no cell says anything.
+        always:  whether a table of results shows it also where no cell says anything.
     """
 
     key: str
     title: str
     text: Callable[[ResultRow], str]
+    total: Callable[[ModelResults], float | None] | None = None
+    unit: str = ""
+    help: str = ""
     numeric: bool = False
-    where: tuple[TableForm, ...] = EVERYWHERE
+    where: tuple[TableForm, ...] = RESULTS
     always: bool = True
+
+    def number(self, model: ModelResults) -> float | None:
+        """What a leaderboard shows of a model; None where it is not known."""
+        return None if self.total is None else self.total(model)
 
 
 def task_name(row: ResultRow) -> str:
@@ -67,6 +94,45 @@ def _failed(row: ResultRow) -> str:
     return f"{row.n_failed}" if row.n_failed else ""
 
 
+def tokens_of(rows: Sequence[ResultRow]) -> float | None:
+    """Mean tokens of a reply over these results, thoughts included; None where nothing was counted."""
+    known = [(row.n_ok, reply_tokens(row)) for row in rows if row.n_ok]
+    counted = [(n, mean) for n, mean in known if mean is not None]
+    n = sum(count for count, _ in counted)
+    return math.fsum(count * mean for count, mean in counted) / n if n else None
+
+
+def reply_tokens(row: ResultRow) -> float | None:
+    """Mean tokens of a reply of one result, the thought included."""
+    parts = [row.tokens[name].mean for name in ("thinking", "answer") if name in row.tokens]
+    return math.fsum(parts) if parts else None
+
+
+def hours_of(rows: Sequence[ResultRow]) -> float | None:
+    """Hours that answers were under way, times devices, over these results; None where one does not say."""
+    known = [(row.seconds, row.devices or 1) for row in rows if row.seconds is not None]
+    if not rows or len(known) < len(rows):
+        return None
+    return math.fsum(seconds * devices for seconds, devices in known) / 3600
+
+
+def _on_gpus(model: ModelResults) -> bool:
+    return model.device.startswith("cuda")
+
+
+def quantity(value: float | None) -> str:
+    """Tokens or hours in few digits: `4,850`, `32.7`, `0.042`; `·` where nothing is known."""
+    if value is None:
+        return NOTHING
+    if value >= 100:
+        return f"{value:,.0f}"
+    if value >= 1 or value <= 0:
+        return f"{value:.1f}"
+    if value < LEAST:
+        return f"< {LEAST:g}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}"
+
+
 COLUMNS = (
     Column(key="task", title="task", text=task_name),
     Column(key="budget", title="budget", text=_budget, always=False),
@@ -78,17 +144,53 @@ COLUMNS = (
     Column(key="no_answer", title="no answer", text=_no_answer, numeric=True, always=False),
     Column(key="failed", title="failed", text=_failed, numeric=True, always=False),
     Column(key="protocol", title="protocol", text=numbers.protocol_name),
+    Column(
+        key="tokens",
+        title="tokens",
+        unit="per reply",
+        help="Mean tokens of a reply, the thought included",
+        text=lambda row: quantity(reply_tokens(row)),
+        total=lambda model: tokens_of(model.rows),
+        where=BOARDS,
+    ),
+    Column(
+        key="gpu_hours",
+        title="GPU",
+        unit="hours",
+        help="Hours during which a reply was under way, times GPUs",
+        text=lambda row: quantity(hours_of([row])),
+        total=lambda model: hours_of(model.rows) if _on_gpus(model) else None,
+        where=("page", "json"),
+    ),
+    Column(
+        key="hours",
+        title="run",
+        unit="hours",
+        help="Hours during which a reply was under way, on a server or without a GPU",
+        text=lambda row: quantity(hours_of([row])),
+        total=lambda model: None if _on_gpus(model) else hours_of(model.rows),
+        where=("page", "json"),
+    ),
 )
 EMPTY = {"no_answer": "0.0%", "failed": "0"}
 """{column that is shown: what its cells say where there is nothing to count}."""
 
 
-def filled(form: TableForm, rows: Sequence[ResultRow]) -> list[Column]:
+def filled(form: ResultTable, rows: Sequence[ResultRow]) -> list[Column]:
     """The columns of a table of these results: those that some row fills."""
     return [
         column
         for column in COLUMNS
         if form in column.where and (column.always or any(column.text(row) for row in rows))
+    ]
+
+
+def board_columns(form: BoardForm, models: Sequence[ModelResults]) -> list[Column]:
+    """The columns of a leaderboard of these models beside its tasks: those that have a number for some model."""
+    return [
+        column
+        for column in COLUMNS
+        if form in column.where and any(column.number(model) is not None for model in models)
     ]
 
 

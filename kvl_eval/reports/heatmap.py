@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,12 +19,10 @@ class Heatmap:
     """Mean scores of one result in rows and columns.
 
     Attributes:
-        key:   letters, digits and hyphens; differs from result to result.
         down:  the category of the rows, `across` that of the columns.
         cells: {(row, column): mean} where anything was scored.
     """
 
-    key: str
     task: str
     down: str
     across: str
@@ -42,28 +39,6 @@ class Heatmap:
     def corner(self) -> str:
         """Head of the column that names the rows."""
         return f"{self.down} \\ {self.across}"
-
-    @property
-    def lines(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """(name, percent in each column) of the rows."""
-        return tuple((row, tuple(self.text(row, column) for column in self.columns)) for row in self.rows)
-
-    def text(self, row: str, column: str) -> str:
-        """Percent, or nothing."""
-        return numbers.percent(self.cells.get((row, column)), 0)
-
-    @property
-    def spoken(self) -> str:
-        """What the picture shows, in words."""
-        low, high = min(self.cells.values()), max(self.cells.values())
-        return (
-            f"{self.title}. {len(self.cells)} cells, from {numbers.percent(low)} to {numbers.percent(high)} percent. "
-            "The table below lists all values."
-        )
-
-    def file(self, narrow: bool = False) -> str:
-        """Name of the picture beside the report, or of the one for telephones."""
-        return f"heatmap-{self.key}{'-narrow' if narrow else ''}.svg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +71,6 @@ def heatmap_of(run: ReportRun, row: ResultRow, scores: Sequence[ScoreLine]) -> H
     if not values:
         return None
     return Heatmap(
-        key=_key(run, row),
         task=plain(task.title),
         down=plain(down),
         across=plain(across),
@@ -116,12 +90,6 @@ def _ordered(names: Iterator[str]) -> tuple[str, ...]:
     return tuple(
         sorted(set(names), key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
     )
-
-
-def _key(run: ReportRun, row: ResultRow) -> str:
-    parts = (run.number + 1, row.task, row.split, row.budget, row.policy, "blind" if row.blind else None)
-    text = "-".join(str(part) for part in parts if part is not None)
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
 def parts_of(row: ResultRow) -> Parts | None:

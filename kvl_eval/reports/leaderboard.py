@@ -34,8 +34,9 @@ class NotRun:
     why: str
 
 
+LIVE = "needs a live desktop; docs/agents.md says how to run it, where that is possible"
 NOT_RUN = {
-    **dict.fromkeys(("osworld", "windowsagentarena"), NotRun("Agent grounding", "needs a live desktop; not supported")),
+    **dict.fromkeys(("osworld", "windowsagentarena"), NotRun("Agent grounding", LIVE)),
     **dict.fromkeys(("mmlu", "mmlu_pro", "math", "gpqa_diamond"), NotRun("", "text only, not a vision benchmark")),
 }
 

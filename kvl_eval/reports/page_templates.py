@@ -1,29 +1,36 @@
-"""Templates of pages: escaping always on, control characters of foreign texts spelled out."""
+"""Templates and assets of the pages: escaping always on, control characters of foreign texts spelled out."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING
 
 from kvl_eval import __version__
 from kvl_eval.reports.numbers import plain
+from kvl_eval.store.outputs import OutputFolder
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from jinja2.bccache import BytecodeCache
 
 HERE = Path(__file__).resolve().parent
-ASSETS = HERE / "assets"
+TEMPLATES = (HERE / "pages" / "templates", HERE / "templates")
+ASSETS = (HERE / "pages" / "assets", HERE / "assets")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
-    """A page in the menu: its file and what the menu calls it."""
+    """A page in the menu, or several below one word."""
 
-    file: str
     label: str
+    file: str = ""
+    note: str = ""
+    entries: tuple[MenuEntry, ...] = ()
 
 
 def rendered_page(template: str, file: str, menu: Sequence[MenuEntry], values: Mapping[str, object]) -> bytes:
@@ -31,16 +38,22 @@ def rendered_page(template: str, file: str, menu: Sequence[MenuEntry], values: M
 
     Args:
         file:   its own name, which the menu marks.
-        menu:   the pages of the report, the front page first; without any, this page alone.
-        values: what the template shows besides; `title` and `page` (a CSS class) are required.
+        menu:   the pages of the report.
+        values: what the template shows besides; `title` and `kind` (a CSS class) are required.
     """
-    entries = list(menu) or [MenuEntry(file, str(values["title"]))]
-    text = _environment().get_template(template).render(entries=entries, current=file, **values)
-    return text.encode()
+    return page_environment().get_template(template).render(menu=menu, file=file, **values).encode()
 
 
-@cache
-def _environment() -> Environment:
+def copy_assets(out: OutputFolder) -> None:
+    """Put style sheets and scripts of all pages into `assets/`."""
+    assets = out.path("assets")
+    assets.parent.mkdir(parents=True, exist_ok=True)
+    for folder in ASSETS:
+        shutil.copytree(folder, assets, dirs_exist_ok=True)
+
+
+def page_environment() -> Environment:
+    """Jinja with escaping always on; every value passes `plain` on its way into a page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -48,12 +61,31 @@ def _environment() -> Environment:
         return plain(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_compiled_templates(),
     )
     environment.globals |= {"version": __version__}
     return environment
+
+
+@cache
+def _compiled_templates() -> BytecodeCache:
+    """Templates that a page of this process was made by, so that each is compiled once."""
+    from jinja2.bccache import Bucket, BytecodeCache
+
+    class Compiled(BytecodeCache):
+        def __init__(self) -> None:
+            self.codes: dict[tuple[str, str], CodeType | None] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            bucket.code = self.codes.get((bucket.key, bucket.checksum))
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self.codes[bucket.key, bucket.checksum] = bucket.code
+
+    return Compiled()

@@ -1,26 +1,17 @@
-"""Pictures, frames and pages of a run's samples, read again from the data set the run used; nothing is downloaded.
-
-Only files whose content is still what the model saw are shown: the hash of each is compared with the record's.
-"""
+"""Where images, videos and documents of a run's samples are: in the data set it used. Nothing is downloaded."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from kvl_eval.decode import DecodeError, decode
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.reports.image_work import frames_of, pages_of
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.runs import ReportRun
-from kvl_eval.reports.thumbnails import SIDES, spread
+from kvl_eval.reports.thumbnails import spread
 from kvl_eval.sources import Source
-from kvl_eval.types import ImageRef, MediaInfo, MediaRef, PdfRef, Sample, VideoRef
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from kvl_eval.types import ImageRef, MediaRef, PdfRef, Sample, VideoRef
 
 FILES = 60  # videos and documents of one task that are opened for a report
 
@@ -35,10 +26,10 @@ class StoredTask:
 
 
 class DataSetPictures:
-    """(task, sample id, entries of its record) -> its pictures, for samples in about the data set's order.
+    """The media of samples, asked for in about the data set's order.
 
     Attributes:
-        notices: why pictures of a task cannot be shown, one text a task.
+        notices: why images of a task cannot be shown, one text a task.
     """
 
     def __init__(self, runs: Sequence[ReportRun]) -> None:
@@ -52,16 +43,6 @@ class DataSetPictures:
                 self._wanted.setdefault(entry.task, set()).add(entry.sample_id)
             for task in _stored_tasks(run):
                 self._left.setdefault(task.task, self._samples(task))
-
-    def __call__(self, task: str, sample_id: str, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
-        """Names and pictures of `media`; none where data set, sample or file cannot be reached or have changed."""
-        sample = self._find(task, sample_id)
-        refs = sample.media if sample is not None else ()
-        for ref in spread(refs) if all(isinstance(ref, ImageRef) for ref in refs) else refs:
-            if isinstance(ref, ImageRef):
-                yield from picture_of(ref)
-            elif self._may_open(task, ref):
-                yield from _numbered(ref, media)
 
     def refs(self, task: str, sample_id: str) -> tuple[MediaRef, ...]:
         """Where the media of a sample are; none where data set or sample cannot be reached. To be asked once a sample.
@@ -109,18 +90,3 @@ def _stored_tasks(run: ReportRun) -> tuple[StoredTask, ...]:
         return decode(tuple[StoredTask, ...], run.manifest.config.get("tasks") or [])
     except DecodeError:
         return ()
-
-
-def picture_of(ref: ImageRef) -> Iterator[tuple[str, Image]]:
-    """(name, picture) of a picture, upright. Raises: MediaError."""
-    from kvl_eval.media.images import open_image, read_bytes
-
-    data = read_bytes(ref)
-    yield hashlib.sha256(data).hexdigest(), open_image(data, ref.name).image
-
-
-def _numbered(ref: VideoRef | PdfRef, media: Sequence[MediaInfo]) -> Iterator[tuple[str, Image]]:
-    """Names and images of the frames or pages that records name."""
-    if isinstance(ref, VideoRef):
-        return frames_of(ref, media, SIDES["frame"])
-    return pages_of(ref, media, SIDES["page"])

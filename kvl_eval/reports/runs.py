@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,23 +115,10 @@ def beside_rows(run: ReportRun, main: ResultRow) -> list[ResultRow]:
     return [row for name, row in others.items() if name != main.protocol]
 
 
-def shown_rows(run: ReportRun) -> list[ResultRow]:
-    """The main results, each followed by what its task shows beside it."""
-    return [row for main in main_rows(run) for row in (main, *beside_rows(run, main))]
-
-
 def protocol_rows(run: ReportRun, main: ResultRow) -> list[ResultRow]:
     """All protocols' results of one setting, the main one first."""
     others = [row for row in run.rows if setting_of(row) == setting_of(main) and row is not main]
     return [main, *others]
-
-
-def results_of(runs: Sequence[ReportRun], task: str) -> Iterator[tuple[ReportRun, ResultRow]]:
-    """The main results of one task, run by run."""
-    for run in runs:
-        for row in main_rows(run):
-            if row.task == task:
-                yield run, row
 
 
 def task_names(runs: Sequence[ReportRun]) -> list[str]:

@@ -16,11 +16,12 @@ from kvl_eval.printable import policy_name
 from kvl_eval.reports import numbers
 from kvl_eval.reports.image_copies import SampleMedia
 from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.pace import Pace
 from kvl_eval.reports.page_data import Chunks, Names, parsed, text
+from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.runs import ReportRun, task_names
 from kvl_eval.reports.sample_facts import shown_media
 from kvl_eval.reports.sample_reply import SampleReply, ScoredView, right_options, scored_views
-from kvl_eval.reports.series import run_marks
 from kvl_eval.scorers.outcomes import OUTCOMES
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.records import Key, PlanEntry, PlannedSample, Record, ScoreLine
@@ -168,6 +169,7 @@ class Columns:
     Attributes:
         outcomes: one character for each voice: the place in OUTCOMES, `-` where nothing was planned.
         reasons:  voice, name, voice, name, ...; `flags` likewise.
+        protocols: likewise, of the protocols whose verdict differs from the default's.
         place:    within the chunk.
     """
 
@@ -179,6 +181,7 @@ class Columns:
     categories: list[list[int]] = field(default_factory=list)
     reasons: list[list[int]] = field(default_factory=list)
     flags: list[list[int]] = field(default_factory=list)
+    protocols: list[list[int]] = field(default_factory=list)
     chunk: list[int] = field(default_factory=list)
     place: list[int] = field(default_factory=list)
 
@@ -195,6 +198,7 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
     for old in [folder / "index.js", *folder.glob("c*.js")]:
         old.unlink(missing_ok=True)
     voices, columns, names, chunks = voices_of(runs), Columns(), Names(), Chunks(out)
+    pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.folder.plan()}), 0)
     for task in task_names(runs):
         with ExitStack() as stack:
             parts = opened(runs, task, stack)
@@ -211,11 +215,12 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
                 columns.causes.append([names.number(plain(cause)) for cause in why])
                 columns.chunk.append(place[0])
                 columns.place.append(place[1])
+                pace.step(0)
     chunks.flush()
     index = {
         "runs": [
-            {**asdict(mark), "id": run.run_id, "demo": run.demo}
-            for run, mark in zip(runs, run_marks(runs), strict=True)
+            {"name": model.name, "css": model.css, "shape": model.shape, "id": run.run_id, "demo": run.demo}
+            for run, model in zip(runs, series_of(runs), strict=True)
         ],
         "voices": [voice.shown() for voice in voices],
         "outcomes": OUTCOMES,
@@ -242,6 +247,8 @@ def _add(columns: Columns, names: Names, task: str, row: PlannedRow, replies: Ma
     flags = [(voice, flag) for voice, reply in replies.items() for flag in reply.flags]
     columns.reasons.append([number for voice, reason in reasons for number in (voice, names.number(reason))])
     columns.flags.append([number for voice, flag in flags for number in (voice, names.number(flag))])
+    others = [(voice, plain(name)) for voice, reply in replies.items() for name in reply.other_verdicts]
+    columns.protocols.append([number for voice, name in others for number in (voice, names.number(name))])
 
 
 def _shown_sample(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from kvl_eval.reports.image_copies import ImageCache, ImageCopies
-from kvl_eval.reports.page_templates import ASSETS, MenuEntry, rendered_page
+from kvl_eval.reports.page_templates import MenuEntry, copy_assets, rendered_page
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import ReportRun
 from kvl_eval.reports.sample_index import Causes, sample_media, voices_of, write_samples
@@ -47,7 +46,7 @@ def write_sample_page(runs: Sequence[ReportRun], out: OutputFolder, choice: Samp
     copy_assets(out)
     stored, notices = _images(runs, out, choice)
     write_samples(runs, out, stored, choice.causes)
-    page = rendered_page("sample_page.html.j2", FILE, choice.menu, {"title": "Samples", "page": "samples"})
+    page = rendered_page("sample_page.html.j2", FILE, choice.menu, {"title": "Samples", "kind": "samples"})
     out.write([page], FILE)
     return notices
 
@@ -72,10 +71,3 @@ def _images(runs: Sequence[ReportRun], out: OutputFolder, choice: SamplePageChoi
 def image_cache(cache_dir: Path | None) -> ImageCache:
     """Where copies of images are kept for later reports."""
     return ImageCache(cache_home(cache_dir) / "thumbnails")
-
-
-def copy_assets(out: OutputFolder) -> None:
-    """Put style sheets and scripts of all pages into `assets/`."""
-    assets = out.path("assets")
-    assets.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ASSETS, assets, dirs_exist_ok=True)

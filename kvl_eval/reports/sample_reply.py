@@ -12,6 +12,7 @@ from kvl_eval.reports.page_data import LONGEST, text
 from kvl_eval.reports.runs import ReportRun, main_rows, scores_of, task_of
 from kvl_eval.reports.sample_facts import is_numbers, protocol_score, reply_facts
 from kvl_eval.reports.spans import shown_span
+from kvl_eval.reports.table import find_flips
 from kvl_eval.scorers.outcomes import AnswerOutcome, answer_outcome
 from kvl_eval.store.answers import Answer, answer_of
 from kvl_eval.store.records import PlannedSample, Record, ScoreLine
@@ -82,6 +83,12 @@ class SampleReply:
     def flags(self) -> list[str]:
         """What may have changed it, in words."""
         return [plain(meaning(flag)) for flag in (self.record.flags if self.record is not None else ())]
+
+    @property
+    def other_verdicts(self) -> list[str]:
+        """The protocols whose verdict differs from that of the default one."""
+        default, *others = [(name, [line]) for name, line in self.scores.items()] or [("", [])]
+        return [name for name, lines in others if find_flips(default[1], lines)]
 
     def outcome(self) -> AnswerOutcome:
         """What became of it."""

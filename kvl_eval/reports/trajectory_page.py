@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,17 +9,22 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from kvl_eval.decode import Json
-from kvl_eval.errors import KvlEvalError
-from kvl_eval.reports.action_marks import ActionDrawer, said, short_text, time_bar
+from kvl_eval.errors import DataError, KvlEvalError
+from kvl_eval.reports.action_marks import ActionDrawer, is_small, said, short_text, time_bar
 from kvl_eval.reports.image_copies import ImageCache, copying_pool, processes, put
 from kvl_eval.reports.image_work import CopyJob, SmallCopy
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.page_templates import MenuEntry, rendered_page
 from kvl_eval.store.journal import storing
 from kvl_eval.store.outputs import OutputFolder
-from kvl_eval.store.trajectories import StoredEpisode, screen_path
-from kvl_eval.store.trajectory_records import CallResult, EvaluatorResult, TrajectoryStep
+from kvl_eval.store.trajectories import FOLDER, StoredTrajectory, screen_path
+from kvl_eval.store.trajectory_records import (
+    StepResult,
+    StoredCheck,
+    TrajectoryHead,
+    TrajectoryOutcome,
+    TrajectoryStep,
+)
 from kvl_eval.types import ImageRef
 
 FILE = "trajectory.html"
@@ -42,16 +46,19 @@ PARSE = {"unsupported": "not supported: nothing was done", "unparsable": "unread
 
 @dataclass(frozen=True, slots=True)
 class EpisodeOfRun:
-    """An episode, the folder of its run, and what the report calls the run."""
+    """An episode, or why its journal cannot be read; the folder of its run, and what the report calls the run."""
 
     run: Path
     model: str
-    episode: StoredEpisode
+    episode: StoredTrajectory | DataError
+
+
+Drawn = tuple[EpisodeOfRun, StoredTrajectory]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
-    """What the page shows of a step; `small` and `large` are the marks over its screen."""
+    """What the page shows of a step; `small` and `large` are the marks over its screen, `time` a bar and its legend."""
 
     anchor: str
     n: int
@@ -64,8 +71,7 @@ class StepView:
     call: str
     parse: str
     output: str
-    bar: Markup
-    times: str
+    time: Markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,8 @@ class EpisodeView:
     Attributes:
         value:   as it is printed; empty where nothing was evaluated.
         css:     of the value: good, bad or plain.
-        summary: the evaluator's expected and found in one line.
+        seconds: of all steps, in words.
+        summary: the evaluator's expected and found in one line, or why the episode failed.
         checks:  function, expected, found, value and time of each of its functions.
     """
 
@@ -91,44 +98,57 @@ class EpisodeView:
     summary: str
     width: int
     height: int
+    is_small: bool
+    n_steps: int
     steps: Sequence[StepView]
     checks: Sequence[tuple[str, str, str, str, str]]
     damage: Sequence[str]
 
 
 def write_trajectory_page(
-    episodes: Sequence[EpisodeOfRun], out: OutputFolder, cache: ImageCache, menu: Sequence[MenuEntry] = ()
+    episodes: Sequence[EpisodeOfRun], out: OutputFolder, cache: ImageCache | None, menu: Sequence[MenuEntry] = ()
 ) -> Path | None:
-    """Write the page of these episodes and the copies of their screens; None without any. Raises: StorageError."""
+    """Write the page of these episodes, with copies of their screens where there is a cache; None without episodes.
+
+    Raises: StorageError.
+    """
     if not episodes:
         return None
-    drawn, named = _within_limit(episodes)
-    screens = copy_screens(drawn, out, cache)
-    views = [_view(number, entry, screens) for number, entry in enumerate(drawn, 1)]
+    whole = [(entry, entry.episode) for entry in episodes if isinstance(entry.episode, StoredTrajectory)]
+    drawn, others = _within_limit(whole)
+    screens = {} if cache is None else copy_screens(drawn, out, cache)
+    views = [_view(f"t{number}", entry.model, episode, screens) for number, (entry, episode) in enumerate(drawn, 1)]
     values = {
         "title": "Trajectories",
-        "page": "trajectory",
+        "kind": "trajectory",
         "episodes": views,
-        "left_out": [_name(entry.episode) for entry in named],
+        "left_out": [_name(episode.head) for _, episode in others],
+        "unreadable": [_reason(entry.episode) for entry in episodes if isinstance(entry.episode, DataError)],
     }
     return out.write([rendered_page("trajectory.html.j2", FILE, menu, values)], FILE)
 
 
-def _within_limit(episodes: Sequence[EpisodeOfRun]) -> tuple[list[EpisodeOfRun], list[EpisodeOfRun]]:
+def _within_limit(episodes: Sequence[Drawn]) -> tuple[Sequence[Drawn], Sequence[Drawn]]:
     """Those that the page draws, at least one, and those that it names."""
     steps = 0
-    for place, entry in enumerate(episodes):
-        steps += len(entry.episode.steps)
+    for place, (_, episode) in enumerate(episodes):
+        steps += len(episode.steps)
         if steps > MOST_STEPS and place:
-            return list(episodes[:place]), list(episodes[place:])
-    return list(episodes), []
+            return episodes[:place], episodes[place:]
+    return episodes, []
 
 
-def copy_screens(episodes: Sequence[EpisodeOfRun], out: OutputFolder, cache: ImageCache) -> dict[str, str]:
+def _reason(error: DataError) -> str:
+    """What is damaged, and how: `trajectories/desktop-mini/menu-1/0.jsonl line 1: its checksum does not match`."""
+    where = str(error.where or "").replace("\\", "/")
+    return plain(f"{where[max(0, where.rfind(f'{FOLDER}/')) :]}: {error.why}")
+
+
+def copy_screens(episodes: Sequence[Drawn], out: OutputFolder, cache: ImageCache) -> dict[str, str]:
     """{hash: file below the report's folder} of the screens whose copies are in `media/` now."""
     places: dict[str, Path] = {}
-    for entry in episodes:
-        for step in entry.episode.steps:
+    for entry, episode in episodes:
+        for step in episode.steps:
             path = screen_path(entry.run, step.screenshot_sha256)
             if path is not None:
                 places.setdefault(step.screenshot_sha256, path)
@@ -180,79 +200,82 @@ def _result(future: Future[list[SmallCopy]]) -> list[SmallCopy]:
 # -- views -----------------------------------------------------------------------------------------------------------
 
 
-def _view(number: int, entry: EpisodeOfRun, screens: Mapping[str, str]) -> EpisodeView:
-    episode, outcome = entry.episode, entry.episode.outcome
-    drawer = ActionDrawer(screen=episode.head.screen)
-    times = [sum(step.time.values()) for step in episode.steps]
-    model = sum(step.time.get("model", 0.0) for step in episode.steps)
+def _view(anchor: str, model: str, episode: StoredTrajectory, screens: Mapping[str, str]) -> EpisodeView:
+    head, outcome = episode.head, episode.outcome
+    drawer = ActionDrawer(screen=head.screen)
+    seconds = sum(part or 0.0 for step in episode.steps for part in step.time.values())
+    model_seconds = sum(step.time.get("model") or 0.0 for step in episode.steps)
     value = None if outcome is None else outcome.value
     return EpisodeView(
-        anchor=f"t{number}",
-        name=_name(episode),
-        model=entry.model,
-        agent=episode.head.agent,
-        instruction=episode.head.instruction,
+        anchor=anchor,
+        name=_name(head),
+        model=model,
+        agent=head.agent,
+        instruction=head.instruction,
         value="" if value is None else value_text(value),
         css="plain" if value is None else "good" if value >= 1 else "bad" if value <= 0 else "plain",
         ended="not finished" if outcome is None else ENDED[outcome.ended_by],
-        seconds=f"{sum(times):.1f} s, of which the model {model:.1f} s",
-        summary="" if outcome is None or not outcome.evaluator else _summary(outcome.evaluator[0]),
-        width=episode.head.screen[0],
-        height=episode.head.screen[1],
-        steps=[_step(f"t{number}", step, drawer, screens) for step in episode.steps],
-        checks=[_check(result) for result in (() if outcome is None else outcome.evaluator)],
+        seconds=f"{seconds:.1f} s, of which the model {model_seconds:.1f} s",
+        summary="" if outcome is None else _summary(outcome),
+        width=head.screen[0],
+        height=head.screen[1],
+        is_small=is_small(head.screen),
+        n_steps=len({step.n for step in episode.steps}),
+        steps=[_step(anchor, step, drawer, screens) for step in episode.steps],
+        checks=[_check(check) for check in (() if outcome is None else outcome.evaluator)],
         damage=episode.damage,
     )
 
 
 def _step(anchor: str, step: TrajectoryStep, drawer: ActionDrawer, screens: Mapping[str, str]) -> StepView:
     small, large = drawer.drawn(step.actions)
-    bar, times = time_bar({name: float(seconds) for name, seconds in step.time.items()})
+    again = step.attempt > 1
     return StepView(
-        anchor=f"{anchor}-step-{step.n}",
+        anchor=f"{anchor}-step-{step.n}" + (f"-{step.attempt}" if again else ""),
         n=step.n,
-        title=plain(", then ".join(map(said, step.actions))) or "no action",
+        title=(f"attempt {step.attempt}: " if again else "")
+        + (plain(", then ".join(map(said, step.actions))) or "no action"),
         screen=screens.get(step.screenshot_sha256, ""),
         sha256=step.screenshot_sha256,
         small=small,
         large=large,
         thought=step.thinking[:LONGEST],
         call=(step.source or step.answer)[:LONGEST],
-        parse=PARSE.get(step.parse, ""),
+        parse=": ".join(part for part in (PARSE.get(step.parse, ""), step.note) if part),
         output=_output(step.result),
-        bar=bar,
-        times=times,
+        time=time_bar(step.time),
     )
 
 
-def _output(result: CallResult | None) -> str:
-    """What a call printed, and its return code where that is not 0."""
-    if result is None:
-        return ""
-    code = f"return code {result.return_code}" if result.return_code else ""
+def _output(result: StepResult) -> str:
+    """What the actions printed, and the return code where that is not 0."""
+    code = f"return code {result.code}" if result.code else ""
     return "\n".join(part for part in (result.stdout.rstrip(), result.stderr.rstrip(), code) if part)[:OUTPUT]
 
 
-def _summary(result: EvaluatorResult) -> str:
-    """`exact_match: expected a, found b`."""
-    if result.error is not None:
-        return f"{result.function}: the evaluator failed: {short_text(result.error)}"
-    sight = "the same" if result.found == result.expected else json_text(result.found)
-    return f"{result.function}: expected {json_text(result.expected)}, found {sight}"
+def _summary(outcome: TrajectoryOutcome) -> str:
+    """`exact_match: expected a, found b`, or what went wrong."""
+    if not outcome.evaluator:
+        return outcome.message or ""
+    check = outcome.evaluator[0]
+    name = f"{check.function}: " if check.function else ""
+    if check.error is not None:
+        return f"{name}the evaluator failed: {short_text(check.error)}"
+    sight = "the same" if check.found == check.expected else _cut(check.found)
+    return f"{name}expected {_cut(check.expected)}, found {sight}"
 
 
-def _check(result: EvaluatorResult) -> tuple[str, str, str, str, str]:
+def _check(check: StoredCheck) -> tuple[str, str, str, str, str]:
     """A row of the evaluator's table; an error stands in place of what was found, and there is no value then."""
-    sight = json_text(result.found) if result.error is None else f"error: {result.error}"
-    value = "·" if result.value is None or result.error is not None else value_text(result.value)
-    seconds = "·" if result.seconds is None else f"{result.seconds:.1f} s"
-    return result.function, json_text(result.expected), sight, value, seconds
+    sight = _cut(check.found) if check.error is None else f"error: {check.error}"
+    value = "·" if check.value is None or check.error is not None else value_text(check.value)
+    return check.function or "·", _cut(check.expected) or "·", sight or "·", value, f"{check.seconds:.1f} s"
 
 
-def _name(episode: StoredEpisode) -> str:
+def _name(head: TrajectoryHead) -> str:
     """`desktop-mini 17`, `desktop-mini 17, repeat 2`."""
-    repeat = f", repeat {episode.repeat + 1}" if episode.repeat else ""
-    return plain(f"{episode.task} {episode.sample_id}{repeat}")
+    repeat = f", repeat {head.repeat + 1}" if head.repeat else ""
+    return plain(f"{head.task} {head.sample_id}{repeat}")
 
 
 def value_text(value: float) -> str:
@@ -260,7 +283,5 @@ def value_text(value: float) -> str:
     return f"{value:.2f}".removesuffix("0")
 
 
-def json_text(value: Json) -> str:
-    """A text as it is, anything else as JSON; cut."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _cut(text: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"

@@ -45,9 +45,9 @@ CODES: tuple[WarningCode, ...] = get_args(WarningCode)
 DEMO = "demo model: do not compare these scores with published results"
 SCRIPTED_ANSWERS = "scripted answers: do not compare these scores with published results"
 BLIND = "blind run (gray images): not compared with published results"
-FEW = 3  # lines of one kind in a report, before one joins them
 LISTED = 5  # results that one line names
 FORMAT_SHARE = 0.02  # of the replies
+NO_EFFECT = 0.01  # of an agent's steps or replies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +100,15 @@ def in_order(warnings: Iterable[ResultWarning]) -> list[ResultWarning]:
     return sorted(dict.fromkeys(warnings), key=lambda warning: CODES.index(warning.code))
 
 
-def warning_lines(warnings: Iterable[ResultWarning], few: int = 1) -> list[str]:
-    """Lines of text, `few` at most for each kind: one that several tasks share, or one that joins them."""
+def warning_lines(warnings: Iterable[ResultWarning]) -> list[str]:
+    """One line of text for each kind: one that several tasks share, or one that joins them."""
     kinds: dict[tuple[str, str], list[ResultWarning]] = {}
     for warning in warnings:
         kinds.setdefault((warning.run, warning.code), []).append(warning)
     lines = []
-    for (run, code), members in kinds.items():
+    for (run, _), members in kinds.items():
         texts = grouped((member.name, member.text) for member in members)
-        is_own_line = code == "media" and few > 1  # each flag of a report leads to its samples
-        texts = texts if is_own_line or len(texts) <= few else _joined(members, texts)
+        texts = texts if len(texts) == 1 else _joined(members, texts)
         lines += [f"{run}: {text}" if run else text for text in texts]
     return lines
 
@@ -236,12 +235,6 @@ def _of_rows(run: ReportRun) -> Iterator[ResultWarning]:
             yield replace(warning, task=row.task, name=result_name(row))
 
 
-def row_notes(row: ResultRow, demo: bool) -> list[str]:
-    """What must be said about one result beside its score; of a demo's not why nothing is compared with it."""
-    blind = [BLIND] if row.blind else []
-    return blind + [warning.text for warning in (*_gaps(row), *_flags(row), *_comparison(row, demo, None))]
-
-
 def task_label(task: str) -> str:
     """`mathvista`; an own table by the name of its file."""
     return plain(PurePath(task.removeprefix("file:")).name if task.startswith("file:") else task)
@@ -287,6 +280,10 @@ def _replies(row: ResultRow) -> Iterator[ResultWarning]:
     if row.n_ok and cut / row.n_ok > numbers.MANY:
         limit = "the token limit" if row.budget is None else "their budget"
         yield _share("truncated", f"truncated at {limit}", f"{{}} truncated at {limit}", cut, row.n_ok)
+    for name, (part, whole) in row.shares.items():
+        if part > NO_EFFECT * whole:
+            detail = f"{part:,} of {whole:,} ({numbers.share(part, whole)})"
+            yield ResultWarning(code="format", text=f"{name}: {detail}", summary=name, detail=detail)
 
 
 def _share(code: WarningCode, summary: str, text: str, part: int, whole: int) -> ResultWarning:

@@ -29,7 +29,7 @@ def result_html(rows: Sequence[ResultRow], warnings: Sequence[str], link: str) -
 
 def table_html(rows: Sequence[ResultRow]) -> str:
     """Results under the columns of the terminal's table."""
-    columns = filled("terminal", rows)
+    columns = filled("notebook", rows)
     styles = [f"text-align: {'right' if column.numeric else 'left'}" for column in columns]
     titles = zip(columns, styles, strict=True)
     head = "".join(f'<th scope="col" style="{style}">{escape(column.title)}</th>' for column, style in titles)

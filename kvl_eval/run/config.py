@@ -15,7 +15,7 @@ from kvl_eval.errors import ConfigError, UsageError
 from kvl_eval.families import ChosenFamily, FamilyRule, ModelFamily
 from kvl_eval.model.registry import stored_family
 from kvl_eval.options.limit import limit_error
-from kvl_eval.run.episode_config import EpisodeConfig, episode_config
+from kvl_eval.run.episode_config import DESKTOPS, EpisodeConfig, agent_flags, check_agent_options, episode_config
 from kvl_eval.run.options import Options, TaskOptions, judge_server, known_name, values_given
 from kvl_eval.sources import Source
 from kvl_eval.sources.own_columns import ColumnChoice
@@ -54,7 +54,7 @@ class RunConfig:
     `judge` reads the answers of tasks that have a judge's prompt; it concerns scoring alone.
     `allow_partial_data` lets rows that cannot be used fail one by one.
     `family_rule` is what decided the family; None in runs of earlier versions. `compress` packs long files of samples
-    when the run has finished.
+    when the run has finished. `desktops` is how many episodes of agents are played at a time.
     """
 
     model: str
@@ -75,6 +75,7 @@ class RunConfig:
     fail_on_error: int | float | None = None
     allow_partial_data: bool = omitted(False)
     compress: bool = False
+    desktops: int = omitted(DESKTOPS)
     judge: Server | None = None
 
     @property
@@ -92,6 +93,8 @@ class RunConfig:
         if self.shard is not None and not _is_shard(self.shard):
             message = "--shard must be I/N with I from 1 to N, for example 1/4"
             raise ConfigError("config.shard", message)
+        if self.desktops < 1:
+            raise ConfigError("config.desktops", f"--desktops is {self.desktops}", fix="give at least 1")
         if self.fail_on_error is not None and self.fail_on_error < 0:
             raise ConfigError("config.fail_on_error", f"--fail-on-error is {self.fail_on_error}", fix="0 or more")
 
@@ -131,9 +134,10 @@ def resolve(
             named = task.protocol_named(options.protocol) or options.protocol
             known_name("protocol", named, [*task.protocols, "all"], f"kvl-eval describe {task.name}")
     _check_fields(tasks, options)
+    check_agent_options(tasks, options)
     plain = (
         *("repeats", "seed", "protocol", "system_prompt", "prompt_text", "fail_on_error"),
-        *("allow_partial_data", "compress"),
+        *("allow_partial_data", "compress", "desktops"),
     )
     return RunConfig(
         model=model,
@@ -330,6 +334,7 @@ def _run_wide(config: RunConfig) -> dict[str, object]:
         "fail_on_error": config.fail_on_error,
         "allow_partial_data": config.allow_partial_data or None,
         "compress": config.compress or None,
+        **agent_flags([task.episode for task in config.tasks if task.episode is not None], config.desktops),
         **_judge_flags(config.judge),
         **{
             name: value for name, value in encode_object(settings).items() if name not in ("model_args", "max_download")

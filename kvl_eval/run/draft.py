@@ -35,7 +35,7 @@ class PlanLines:
     def __init__(self, near: Path) -> None:
         self.size = 0
         self.folder, self._file = _file_near(near)
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _discard, self._file)
         self._digest = hashlib.sha256()
 
     def add(self, line: bytes) -> None:
@@ -69,7 +69,7 @@ class ChosenSamples:
         self._folder = folder
         with storing(self._folder):
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with its owner
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _discard, self._file)
 
     def add(self, sample: Sample) -> None:
         """One sample more. Raises StorageError."""
@@ -89,6 +89,12 @@ class ChosenSamples:
             self._file.seek(0)
         while line := self._file.readline():
             yield cast(Sample, _restored(json.loads(line)))
+
+
+def _discard(file: IO[bytes]) -> None:
+    """Close a file that nobody needs, whatever the disk says."""
+    with suppress(OSError):
+        file.close()
 
 
 def _plain(value: object) -> Json:

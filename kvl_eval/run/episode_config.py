@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvl_eval.agent.protocols import agent_named
@@ -10,6 +11,8 @@ from kvl_eval.errors import UsageError
 from kvl_eval.run.options import Options
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.episode import Episode, Settling
+
+DESKTOPS = 4  # at a time, unless the run says otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,26 @@ class EpisodeConfig:
         )
 
 
+def check_agent_options(tasks: Sequence[Task], options: Options) -> None:
+    """Raises: UsageError `usage.agent`, where an option of agents is given and no task is one of agents."""
+    flags = {"--max-steps": options.max_steps, "--desktops": options.desktops}
+    unusable = [flag for flag, value in flags.items() if value is not None]
+    if unusable and all(task.episode is None for task in tasks):
+        raise UsageError(
+            "usage.agent",
+            f"{unusable[0]} is for tasks that agents play",
+            why="each sample of these tasks is one question",
+            fix=f"omit {unusable[0]}, or add --task desktop-mini",
+        )
+
+
+def agent_flags(episodes: Sequence[EpisodeConfig], desktops: int) -> Mapping[str, int]:
+    """The options of agents as `config.yaml` has them; no number of steps where tasks differ in it: their defaults."""
+    steps = {episode.max_steps for episode in episodes}
+    shared = {"max_steps": steps.pop()} if len(steps) == 1 else {}
+    return {**shared, "desktops": desktops} if episodes else {}
+
+
 def episode_config(task: Task, agent: str, options: Options) -> EpisodeConfig | None:
     """How a task is played; None where a sample is one question. Raises: UsageError for options it cannot take."""
     episode = task.episode
@@ -69,7 +92,7 @@ def episode_config(task: Task, agent: str, options: Options) -> EpisodeConfig | 
         )
     return EpisodeConfig(
         agent_version=agent_named(task, agent).version,
-        max_steps=episode.max_steps,
+        max_steps=episode.max_steps if options.max_steps is None else options.max_steps,
         screen=episode.screen,
         provider=episode.provider,
         pause=episode.pause,

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from kvl_eval.agent.desk import desk_of
 from kvl_eval.agent.episode_plan import EpisodePlan
 from kvl_eval.agent.episodes import play_waves
 from kvl_eval.agent.player import EpisodePlayer
 from kvl_eval.agent.protocols import agent_named
 from kvl_eval.backends.base import Backend
+from kvl_eval.run.osworld_place import desks_of
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.prompts import prompt_text
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.types import Completion, Sample
-
-DESKTOPS = 4  # at a time
 
 
 class EpisodeSession(Protocol):
@@ -30,6 +28,9 @@ class EpisodeSession(Protocol):
 
     def episodes(self, task: TaskPlan) -> Iterator[tuple[Sample, int]]:
         """Samples and repeats that have no result yet, in the data set's order."""
+
+    def count_step(self, task: TaskPlan) -> None:
+        """One step more was taken."""
 
     def finish_episode(self, task: TaskPlan, sample: Sample, completion: Completion) -> None:
         """Write down a result. Raises StorageError."""
@@ -51,7 +52,8 @@ class EpisodeStage:
             if episodes is not None:
                 players = (EpisodePlayer(episodes, *pending) for pending in self.session.episodes(task))
                 finish = partial(self._finish, task)
-                await play_waves(players, self.backend, DESKTOPS, finish, lambda: self.session.is_stopping)
+                desktops = self.plan.config.desktops
+                await play_waves(players, self.backend, desktops, finish, lambda: self.session.is_stopping)
 
     def _plan_of(self, task: TaskPlan) -> EpisodePlan | None:
         """What the episodes of a task share; None for a task whose samples are one question each."""
@@ -67,7 +69,8 @@ class EpisodeStage:
             disk=self.folder.disk,
             seed_of=partial(sample_seed, self.plan.config.seed, task.name),
             text_of=prompt_text,
-            make_desk=desk_of,
+            make_desk=desks_of(task.task, task.config.source.cache_dir),
+            on_step=partial(self.session.count_step, task),
         )
 
     def _finish(self, task: TaskPlan, player: EpisodePlayer, completion: Completion) -> None:

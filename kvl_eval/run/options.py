@@ -61,6 +61,8 @@ class Options:
     think_budget: Sequence[int] = ()
     budget_policy: Policy | None = None
     answer_tokens: int | None = None
+    max_steps: int | None = None
+    desktops: int | None = None
     system_prompt: str | None = None
     prompt_text: str | None = None
     output_dir: str | Path = "results"

@@ -23,6 +23,7 @@ from kvl_eval.trust import Origin
 
 GIB = 2**30
 LARGE = GIB  # bytes of weights from which memory is shown
+SCREEN_BYTES = 0.052  # of a stored screen per pixel: 107 kB for 1920x1080
 DRY = "nothing was run"
 PROMPT_FILE = "prompt file"  # of an own prompt whose file has no name here
 
@@ -133,6 +134,11 @@ def _requests(task: TaskPlan, plan: Plan) -> str:
     return f"{each} per sample" if each != 1 else ""
 
 
+def _steps(task: TaskPlan, _: Plan) -> str:
+    """`<= 8`: of an episode."""
+    return "" if task.config.episode is None else f"<= {task.config.episode.max_steps:,}"
+
+
 def _scoring(task: TaskPlan, plan: Plan) -> str:
     """The label of the protocol as results print it, and the judge that is asked or missing."""
     run = plan.config
@@ -151,6 +157,7 @@ COLUMNS = (
     PlanColumn(title="media", text=_media),
     PlanColumn(title="prompt", text=_prompt),
     PlanColumn(title="generation", text=_generation),
+    PlanColumn(title="steps", text=_steps, numeric=True),
     PlanColumn(title="scoring", text=_scoring),
     PlanColumn(title="requests", text=_requests),
 )
@@ -254,7 +261,7 @@ def _details(plan: Plan) -> list[str]:
     """What `-v` adds: per task data, prompts and parts; per run model, memory, seed, fingerprint, variables."""
     lines: list[str] = []
     for task in plan.tasks:
-        lines += [_shown(_task(task, plan)), *_task_details(task)]
+        lines += [_shown(_task(task, plan)), *_task_details(task, plan)]
     config = plan.config
     rule = f", {RULES[config.family_rule]}" if config.family_rule else ""
     engine = {"checkpoint": "the bundled engine", "peer": "transformers"}.get(resolve_model(config.model).kind)
@@ -271,7 +278,7 @@ def _details(plan: Plan) -> list[str]:
     return [printable(line, keep="") for line in lines]
 
 
-def _task_details(task: TaskPlan) -> list[str]:
+def _task_details(task: TaskPlan, plan: Plan) -> list[str]:
     source = task.config.source.data_dir or task.config.source.repo
     source = "bundled" if task.config.split == "mini" else source or "generated"
     source = source if task.task.data.table is None else task.task.data.table.path
@@ -282,8 +289,23 @@ def _task_details(task: TaskPlan) -> list[str]:
     return [
         f"  data       {source}{several}, {task.media:,} media, fingerprint {task.data_sha256}",
         f"  prompts    {task.prompt_sha256}; prompt tokens {tokens}",
+        *_episodes_text(task, plan),
         *_sizes_text(task.sizes),
         *_parts_text(task.parts),
+    ]
+
+
+def _episodes_text(task: TaskPlan, plan: Plan) -> list[str]:
+    """How many steps, screens and desktops the episodes of agents take at most."""
+    episode = task.config.episode
+    if episode is None:
+        return []
+    count = task.n * plan.config.repeats
+    screens = count * (episode.max_steps + 1)
+    megabytes = screens * episode.screen[0] * episode.screen[1] * SCREEN_BYTES / 1e6
+    return [
+        f"  episodes   {count:,} on {plan.config.desktops} desktops, at most {count * episode.max_steps:,} steps and "
+        f"{max(1, round(megabytes)):,} MB of screens"
     ]
 
 

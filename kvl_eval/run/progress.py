@@ -36,6 +36,7 @@ class TaskCounts:
         done_here:   answers finished by this process.
         points:      sum of the scores so far, over `scored` answers.
         cut:         replies whose thought reached its budget.
+        steps:       of agents, taken by this process.
         load, model: seconds spent preparing media and in the model.
         server:      of a server: `retries`, `limited` (429), `room` (connections in use now).
     """
@@ -51,6 +52,7 @@ class TaskCounts:
     points: float = 0.0
     scored: int = 0
     cut: int = 0
+    steps: int = 0
     thinking: array[int] = field(default_factory=lambda: array("q"))
     load: float = 0.0
     model: float = 0.0
@@ -126,13 +128,13 @@ class Lines:
         self._seconds = seconds
         self._clock = clock
         self._tasks: Sequence[TaskCounts] = ()
-        self._shown: dict[str, int] = {}
+        self._shown: dict[str, tuple[int, int]] = {}
         self._last = clock()
 
     def start(self, tasks: Sequence[TaskCounts]) -> None:
         """Remember what is counted."""
         self._tasks = tasks
-        self._shown = {task.name: task.done for task in tasks}
+        self._shown = {task.name: (task.done, task.steps) for task in tasks}
 
     def update(self) -> None:
         """A line for each task that moved, if it is time."""
@@ -152,8 +154,8 @@ class Lines:
 
     def _print(self) -> None:
         lines = progress_lines(self._tasks, self._clock(), FULL_WIDTH, verbose=self.is_verbose)
-        moved = [task.done != self._shown[task.name] for task in self._tasks]
-        self._shown = {task.name: task.done for task in self._tasks}
+        moved = [(task.done, task.steps) != self._shown[task.name] for task in self._tasks]
+        self._shown = {task.name: (task.done, task.steps) for task in self._tasks}
         has_total = len(self._tasks) > 1 and any(moved)
         for line, is_new in zip(lines, [*moved, *([has_total] if len(lines) > len(moved) else [])], strict=True):
             if is_new:
@@ -315,6 +317,8 @@ def _fields(task: TaskCounts, now: float, verbose: bool) -> list[_Field]:
         low, high = wilson(task.points, task.scored)
         fields.append(_Field(60, (score if task.done == task.planned else f"{score} so far",)))
         fields.append(_Field(80, (f"[{100 * low:.1f}, {100 * high:.1f}]",)))
+    if task.steps:
+        fields.append(_Field(60, (f"{task.steps:,} steps",)))
     if any(task.thinking):
         median = sorted(task.thinking)[len(task.thinking) // 2]
         truncated = f", {task.cut / task.ok:.0%} truncated" if task.cut else ""

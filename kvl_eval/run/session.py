@@ -206,6 +206,11 @@ class Session:
         self._write(InFlight(task, slim, text, sha256, set(), weight), completion)
         self.tick()
 
+    def count_step(self, task: TaskPlan) -> None:
+        """One step more of an agent's was taken."""
+        self.counts[task.name].steps += 1
+        self._progress.update()
+
     @property
     def is_stopping(self) -> bool:
         """Whether the run is to end early."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, TypedDict, cast
+from typing import IO, NotRequired, TypedDict, cast
 
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import DataError, StorageError, unknown
@@ -18,6 +18,7 @@ from kvl_eval.printable import without_surrogates
 from kvl_eval.scorers.aggregate import by_question
 from kvl_eval.scorers.macro_mean import headline_interval
 from kvl_eval.scoring.loop import Scoring
+from kvl_eval.scoring.osworld_results import result_lines
 from kvl_eval.scoring.outputs import Item
 from kvl_eval.scoring.prediction_lines import FindSample, PredictionLine, extraction_of, response_of, sample_of
 from kvl_eval.sources import STRICT, Reporter, Source
@@ -95,6 +96,24 @@ class PredictionSummary(TypedDict):
     official: dict[str, str]
     categories: dict[str, dict[str, PredictionGroup]]
     verdicts: dict[str, int]
+    refused: NotRequired[list[str]]  # lines whose rows cannot be used; absent where every line was
+
+
+class ComparedSummary(PredictionSummary):
+    """What one of several protocols made of a file, and where its verdicts differ from the default protocol's."""
+
+    label: str
+    differs: int
+    flips: list[VerdictChange]
+
+
+class ProtocolSummaries(TypedDict):
+    """What several protocols made of a file, as `--json` prints it."""
+
+    task: str
+    thinking: StoredView
+    protocols: list[ComparedSummary]
+    refused: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +211,8 @@ def score_file(
     """Score a JSON Lines file (`.gz` too, `-` for standard input); `write_rows` writes the scored lines.
 
     Each line is {"id", "response", "row": the data set's columns in any layout, "extraction": replaces that step}.
-    A line without `row` is looked up by id in `split` of `source`. `protocol` None means the task's default, `all`
+    A line without `row` is looked up by id in `split` of `source`. A folder is one of OSWorld's results, whose values
+    are taken as given; episodes without one are among `refused`. `protocol` None means the task's default, `all`
     each of them.
 
     Raises: DataError with file and line (`data.corrupt`, `data.field`, `data.duplicate`, `data.unknown_id`),
@@ -200,6 +220,8 @@ def score_file(
     """
     refused: list[DataError] = []
     lines = _located(str(predictions))
+    if task.episode is not None and Path(predictions).is_dir():
+        lines = result_lines(Path(predictions), refused.append)
     find = sample_finder(task, source, split)
     scores = score_predictions(task, lines, find=find, protocol=protocol, view=view, bad_row=refused.append)
     return replace(scores, refused=tuple(refused))

@@ -45,13 +45,8 @@ def result_row(
 ) -> ResultRow:
     """One row of `results.json`: task x split x budget x policy x protocol, and the judge, if one was asked."""
     data = manifest.data.get(task.name)
-    settled = _settled(tally)
-    asked = by_question(settled)
-    known = [scored for scored in asked if scored.score.value is not None]
-    summary = task.aggregate(settled, protocol) if settled else Summary(score=None)
+    asked, known, summary = _summed(tally, task, protocol)
     questions = tally.planned - tally.groups.total() + len(tally.groups)
-    if not known:
-        summary = replace(summary, score=None)
     verdicts = Counter(scored.score.verdict for scored in tally.scored)
     failed, answered = tally.failed.total(), max(1, tally.ok)
     about = _uncertainty(summary, known, questions)
@@ -102,7 +97,16 @@ def result_row(
         answered_by=dict(sorted(tally.models.items())),
         flags={flag: tally.flags[flag] for flag in in_order(tally.flags)},
     )
-    return replace(row, reference=published_row(task, row, manifest))
+    return replace(row, shares=dict(summary.shares), reference=published_row(task, row, manifest))
+
+
+def _summed(tally: Tally, task: Task, protocol: str) -> tuple[list[Scored], list[Scored], Summary]:
+    """The questions that are settled, those of them that have a value, and what they come to."""
+    settled = _settled(tally)
+    asked = by_question(settled)
+    known = [scored for scored in asked if scored.score.value is not None]
+    summary = task.aggregate(settled, protocol) if settled else Summary(score=None)
+    return asked, known, summary if known else replace(summary, score=None)
 
 
 def asked_form(manifest: Manifest, task: Task) -> AnswerForm | None:

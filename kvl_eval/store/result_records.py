@@ -142,6 +142,7 @@ class ResultRow:
         repeats:           figures over repeats; null without them.
         answered_by:       {model: answers} by others than the model asked for.
         flags:             {what may have changed an answer: answers}; `kvl_eval.flags` has the words.
+        shares:            {steps or replies of agents that had no effect: (how many, of how many)}.
         reference:         the published result; null where there is none.
         others:            fields of a later version.
     """
@@ -190,6 +191,7 @@ class ResultRow:
     repeats: Repeats | None
     answered_by: Mapping[str, Count] = omitted(dict)
     flags: Mapping[str, Count] = omitted(dict)
+    shares: Mapping[str, tuple[Count, Count]] = omitted(dict)
     reference: PublishedRow | None = None
     others: Others = unknown_fields()
 

@@ -10,13 +10,15 @@ An episode is never continued: a desktop cannot be brought back to the middle of
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kvl_eval.decode import Json, decode, encode_object
+from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError
-from kvl_eval.store.journal import Disk, Journal, read_lines, storing
+from kvl_eval.store.journal import DamagedLine, Disk, Journal, StoredLine, read_lines, storing
 from kvl_eval.store.names import file_name
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.run_files import open_run_file
@@ -25,15 +27,20 @@ from kvl_eval.store.trajectory_records import TrajectoryHead, TrajectoryOutcome,
 FOLDER = "trajectories"
 MEDIA = "media"
 CHUNK = 1 << 20  # bytes
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTrajectory:
-    """A journal as it is on the disk; without an outcome its episode was abandoned."""
+    """A journal as it is on the disk; without an outcome its episode was abandoned, or is still running.
+
+    `damage` says of each line that could not be read which it is, and why.
+    """
 
     head: TrajectoryHead
     steps: tuple[TrajectoryStep, ...]
     outcome: TrajectoryOutcome | None
+    damage: tuple[str, ...] = ()
 
 
 def trajectory_name(task: str, sample_id: str, repeat: int) -> str:
@@ -49,6 +56,11 @@ def trajectory_path(run: Path, name: str) -> Path:
 def screen_name(sha256: str) -> str:
     """The file of a screen in `media/`."""
     return f"{sha256}.png"
+
+
+def screen_path(run: Path, sha256: str) -> Path | None:
+    """Where a screen is stored; None for anything but a hash."""
+    return run / MEDIA / screen_name(sha256) if _SHA256.fullmatch(sha256) else None
 
 
 def store_screen(run: Path, disk: Disk, sha256: str, png: bytes) -> Path:
@@ -103,23 +115,53 @@ def set_aside(path: Path) -> Path | None:
     return other
 
 
-def read_trajectory(path: Path) -> StoredTrajectory:
-    """A journal in its parts; a torn last line is left out.
+def trajectories(run: Path) -> Iterator[StoredTrajectory | DataError]:
+    """The episodes of a run folder by task, sample and repeat, damage included; abandoned attempts are left out.
 
-    Raises: DataError `run.trajectory`, naming file and line, for a line that is damaged or out of place.
+    The error stands in place of a journal whose first line cannot be read. Raises: StorageError `storage.outside` for a
+    link that leaves the run.
+    """
+    for path in sorted((run / FOLDER).glob("*/*/*.jsonl"), key=_order):
+        if not path.stem.isdecimal():
+            continue
+        journal = OutputFolder(run).path(*path.relative_to(run).parts)
+        try:
+            yield read_trajectory(journal, damaged=True)
+        except DataError as error:
+            yield error
+
+
+def _order(path: Path) -> list[tuple[int, str]]:
+    """By task, sample and repeat, numbers by their size."""
+    return [
+        (int(part) if part.isdecimal() else 0, part)
+        for name in path.parts[-3:]
+        for part in re.split(r"([0-9]{1,18})", name)
+    ]
+
+
+def read_trajectory(path: Path, *, damaged: bool = False) -> StoredTrajectory:
+    """A journal in its parts; a torn last line is left out. With `damaged`, lines that cannot be read are listed.
+
+    Raises: DataError `run.trajectory`, naming file and line, for a line that is damaged or out of place, in any case
+    for the first.
     """
     head: TrajectoryHead | None = None
     outcome: TrajectoryOutcome | None = None
     steps: list[TrajectoryStep] = []
+    damage: list[str] = []
     for line in read_lines(path):
         if line.torn:
             break
-        where = f"{path} line {line.number}"
-        if line.fields is None:
-            raise _damaged(where, line.damage)
-        if outcome is not None or (head is None) != (line.number == 1):
-            raise _damaged(where, "it is out of place")
-        part = _part(line.fields, where)
+        try:
+            part = _part(line)
+            if outcome is not None or isinstance(part, TrajectoryHead) != (line.number == 1):
+                raise DamagedLine("it is out of place")
+        except DamagedLine as error:
+            if not damaged or line.number == 1:
+                raise _unreadable(f"{path} line {line.number}", str(error)) from error
+            damage.append(f"line {line.number}: {error}")
+            continue
         if isinstance(part, TrajectoryHead):
             head = part
         elif isinstance(part, TrajectoryOutcome):
@@ -127,8 +169,8 @@ def read_trajectory(path: Path) -> StoredTrajectory:
         else:
             steps.append(part)
     if head is None:
-        raise _damaged(str(path), "it has no first line")
-    return StoredTrajectory(head=head, steps=tuple(steps), outcome=outcome)
+        raise _unreadable(str(path), "it has no first line")
+    return StoredTrajectory(head=head, steps=tuple(steps), outcome=outcome, damage=tuple(damage))
 
 
 def copy_trajectories(source: Path, target: Path, disk: Disk) -> None:
@@ -143,17 +185,20 @@ def copy_trajectories(source: Path, target: Path, disk: Disk) -> None:
             folder.write(iter(partial(file.read, CHUNK), b""), *parts)
 
 
-def _part(fields: dict[str, Json], where: str) -> TrajectoryHead | TrajectoryStep | TrajectoryOutcome:
-    """A line by what it holds: an outcome says what ended the episode, a step has a number."""
+def _part(line: StoredLine) -> TrajectoryHead | TrajectoryStep | TrajectoryOutcome:
+    """A line by what it holds: an outcome says what ended the episode, a step has a number. Raises DamagedLine."""
+    fields = line.fields
+    if fields is None:
+        raise DamagedLine(line.damage)
     try:
         if "ended_by" in fields:
             return decode(TrajectoryOutcome, fields)
         return decode(TrajectoryStep, fields) if "n" in fields else decode(TrajectoryHead, fields)
     except DecodeError as error:
-        raise _damaged(where, error.message) from error
+        raise DamagedLine(error.message) from error
 
 
-def _damaged(where: str, why: str) -> DataError:
+def _unreadable(where: str, why: str) -> DataError:
     return DataError(
         "run.trajectory",
         "the journal of an episode cannot be read",

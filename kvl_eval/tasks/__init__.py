@@ -36,6 +36,7 @@ from kvl_eval.tasks import (
     mmvu,
     niah,
     ocrbench,
+    osworld,
     osworld_g,
     realworldqa,
     screenspot,
@@ -83,6 +84,8 @@ TASKS: dict[str, Task] = {
         niah.TEXT,
         niah.VIDEO,
         desktop_mini.TASK,
+        osworld.OSWORLD,
+        osworld.OSWORLD_LOCAL,
     )
 }
 MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
@@ -97,8 +100,9 @@ def is_own(name: str) -> bool:
 
 
 def groups() -> dict[str, list[str]]:
-    """{group: names of its tasks}, `all` first."""
-    members: dict[str, list[str]] = {"all": list(TASKS)}
+    """{group: names of its tasks}, `all` first: every task that needs no environment of the user's."""
+    own = [name for name, task in TASKS.items() if task.episode is None or task.episode.environment == "own"]
+    members: dict[str, list[str]] = {"all": own}
     for task in TASKS.values():
         for group in task.groups:
             members.setdefault(group, []).append(task.name)

@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from kvl_eval.scorers.answers.reading import Sought
 from kvl_eval.scorers.reader_protocol import READER_NOTES, ScoreFunction
 from kvl_eval.sources import Reporter, Source
+from kvl_eval.sources.named_files import NamedFile
 from kvl_eval.tasks.episode import Episode
 from kvl_eval.tasks.judging import JudgePrompt, JudgeRule
 from kvl_eval.tasks.own import (
@@ -88,6 +89,24 @@ Measure = Callable[[str], int]
 UNJUDGED = "unjudged"  # what views print of a protocol that needs a judge; nothing is decided by it
 
 
+SUMMARIES = {
+    "official": "the authors’ scoring, the thought split off first",
+    "official-exact": "the authors’ script, its draws and faults included",
+    "reader": "reads the form that the prompt asks for",
+    "vlmevalkit": "as VLMEvalKit scores the same replies",
+    "lmms-eval": "as lmms-eval scores the same replies",
+    "no-judge": "as official, without the judge",
+    "exact": "the gold answer word for word",
+    "rule": "options as reader; open answers by a rule, no judge",
+    "proxy": "whole words of the gold answer in the reply, no judge",
+    "vlmevalkit-direct": "VLMEvalKit’s matcher over the whole reply",
+    "lmms-eval-2025": "as lmms-eval scored before April 2026",
+    "reader-0-1000": "as reader, coordinates from 0 to 1000",
+    "aguvis": "only a click that the reply begins with",
+}
+"""{name of a protocol: what the protocols of this name do, in at most 60 characters}."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """A named way to turn an answer into a score. It never changes a prompt.
@@ -105,6 +124,7 @@ class Protocol:
         sees_raw:  `score` gets the raw output under either `--score-view`: the reader drops the thought itself.
         notes:     departures from the authors' code, and faults reproduced on purpose; shown by `describe`.
         evidence:  what speaks for this protocol being the report's, or "unknown".
+        summary:   what it does, in at most 60 characters; empty for what all protocols of its name do.
     """
 
     score: Callable[[Sample, str, Extraction], Score]
@@ -116,6 +136,11 @@ class Protocol:
     sees_raw: bool = False
     notes: tuple[str, ...] = ()
     evidence: str = ""
+    summary: str = ""
+
+    def line(self, name: str) -> str:
+        """What a protocol of this name does, on one short line; empty where nothing is known of it."""
+        return self.summary or SUMMARIES.get(name, "")
 
 
 def reader_protocol(score: ScoreFunction, *notes: str) -> Protocol:
@@ -174,6 +199,8 @@ class TaskData:
         measured:    makes the task whose samples have the lengths they are to have, once the model's tokens can be
                      counted; None where no sample depends on them.
         table:       the table of the user's own that the task reads; None for a benchmark.
+        own_files:   (sample) -> files of the first hub data set that `fetch` puts where the task's own environment
+                     looks for them, below the cache folder; None where there are none. Raises DataError.
     """
 
     files: tuple[str, ...] = ()
@@ -184,6 +211,7 @@ class TaskData:
     mini_frames: int | None = None
     measured: Callable[[Measure], Task] | None = None
     table: OwnTable | None = None
+    own_files: Callable[[Sample], Sequence[NamedFile]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ class Episode:
         max_steps:  steps until an episode ends.
         screen:     width and height of the desktop in pixels.
         provider:   what the desktop is: `drawn` (boards of the task's own images); others need the operating system.
+        environment: whose code sets the desktop up and judges it: `own`, or `osworld`, in an interpreter of the user's.
         pause:      seconds after an action, before the desktop is looked at.
         settling:   when the screen counts as settled: after the `official` waits, or when it is `stable`.
         images:     screenshots that a prompt shows; None: as many as the agent's own.
@@ -38,6 +39,7 @@ class Episode:
     max_steps: int
     screen: tuple[int, int]
     provider: str = "drawn"
+    environment: Literal["own", "osworld"] = "own"
     pause: float = 0.0
     settling: Settling = "stable"
     images: int | None = None

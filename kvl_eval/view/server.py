@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,11 +19,11 @@ from urllib.parse import unquote, urlsplit
 
 from kvl_eval.decode import encode
 from kvl_eval.errors import UsageError
+from kvl_eval.reports.page_templates import ASSETS
 from kvl_eval.view.live import RunProgress
 
 HERE = Path(__file__).resolve().parent
-OWN = {"live.html", "live.js"}  # pages of this package, beside those of the report
-REPORT_ASSETS = HERE.parent / "reports" / "assets"
+OWN = {"live.html", "live.js", "live.css"}  # pages of this package, beside those of the report
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -107,12 +107,16 @@ def find_file(root: Path, path: str) -> Path | None:
         return None
     if any(part in ("", ".", "..") or set(part) & set("\\\0:") or part.startswith(".") for part in parts):
         return None
-    base = HERE / "assets" if parts[0] in OWN else root
+    bases = [HERE / "assets" if parts[0] in OWN else root]
     if parts[0] == "assets" and not (root / "assets").is_dir():
-        base = REPORT_ASSETS.parent
-    file = base.joinpath(*parts)
+        bases = [folder.parent for folder in ASSETS]
+    return next((file for base in bases if (file := _inside(base, parts)) is not None), None)
+
+
+def _inside(base: Path, parts: Sequence[str]) -> Path | None:
+    """The file of these names below `base`; None for anything else."""
     try:
-        resolved = file.resolve(strict=True)
+        resolved = base.joinpath(*parts).resolve(strict=True)
     except (OSError, ValueError):
         return None
     inside = resolved.is_relative_to(base.resolve())

@@ -79,7 +79,7 @@ def write_if_old(path: Path) -> Path:
     fresh_results(RunReader.open(path))
     index = path / "report" / "index.html"
     if not index.is_file() or index.stat().st_mtime_ns < (path / "results.json").stat().st_mtime_ns:
-        write_report([path], formats=("html",))
+        write_report([path])
     return index.parent
 
 

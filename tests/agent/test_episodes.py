@@ -234,7 +234,10 @@ def test_an_unreadable_reply_is_asked_for_again_and_then_fails(tmp_path: Path) -
 
     plan = plan_of(tmp_path, KIMI)
     results = play(plan, ["board-1", "missing-1"], unreadable, desktops=1)
-    assert values(results) == {"board-1": "0.0 UNPARSABLE 0 steps", "missing-1": "1.0 UNPARSABLE 0 steps"}
+    assert values(results) == {
+        "board-1": "0.0 UNPARSABLE 0 steps, 5 unparsable",
+        "missing-1": "1.0 UNPARSABLE 0 steps, 5 unparsable",
+    }
     assert len(requests) == 2 * KIMI.attempts
     assert len({request.seeds for request in requests}) == len(requests)
     assert [request.generation.temperature for request in requests[:5]] == [0.0, 0.2, 0.2, 0.2, 0.2]

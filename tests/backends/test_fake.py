@@ -69,6 +69,13 @@ def test_a_file_speaks_for_samples_with_or_without_their_task(tmp_path: Path) ->
     assert found[-1][1].answer
 
 
+def test_a_file_speaks_for_samples_of_a_table_whose_path_has_folders(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text(json.dumps({"id": "q/1", "response": "yes"}))
+    assert one(request("file:/some/where/table.jsonl/q/1"), answers=str(file)).raw_output == "yes"
+    assert one(request("file:/some/where/table.jsonl/q/2"), answers=str(file)).raw_output != "yes"
+
+
 def test_repeats_and_budgets_each_get_an_answer() -> None:
     generation = Generation(max_new_tokens=None, think_budgets=(4, 8), answer_tokens=5)
     found = answers([request(repeats=(1, 3), seeds=(7, 9), generation=generation)], answers="constant:B")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvl_eval.reports import numbers
-from kvl_eval.reports.budgets import budget_charts, policies_of
-from kvl_eval.reports.curves import LOOKS, UNMEASURED, look_of
+from kvl_eval.reports.pages.context import context_of
 from kvl_eval.reports.runs import open_runs
 from tests.cli.conftest import Kvl
 from tests.records import make_row
@@ -28,15 +26,11 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvl: Kvl) -> list[Path
     return sorted(path.parent for path in Path("results").glob("*/run.json"))
 
 
-def test_it_is_a_curve_of_its_own_dashed_and_beside_nothing_published(runs: list[Path]) -> None:
-    (chart,) = budget_charts(open_runs(runs))
-    assert sorted(curve.policy for curve in chart.curves) == ["approximate", "cut"]
-    assert {len(curve.rows) for curve in chart.curves} == {2}
-    dashes = {curve.policy: look_of(0, curve)[2] for curve in chart.curves}
-    assert dashes == {"approximate": UNMEASURED, "cut": LOOKS[0][2]}
-    assert list(policies_of([chart])) == ["cut", "force", "approx"]
-    measured = [curve for curve in chart.curves if not curve.is_approximate]
-    assert list(policies_of([replace(chart, curves=tuple(measured))])) == ["cut", "force"]
+def test_it_is_a_curve_of_its_own_and_named_as_one(runs: list[Path]) -> None:
+    sweeps = context_of(open_runs(runs)).sweeps
+    assert [{row.policy for row in sweep.rows} for sweep in sweeps] == [{"cut"}, {"approximate"}]
+    assert {len(sweep.rows) for sweep in sweeps} == {2}
+    assert [sweep.series.name for sweep in sweeps] == ["fake (cut)", "fake (approximate)"]
 
 
 def test_it_is_not_compared_with_measured_budgets(runs: list[Path], kvl: Kvl) -> None:

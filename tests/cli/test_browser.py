@@ -9,6 +9,7 @@ import pytest
 
 from kvl_eval.cli import browser, report
 from kvl_eval.cli.main import main
+from kvl_eval.reports.write import ReportForm
 
 
 @pytest.fixture
@@ -28,20 +29,20 @@ def test_no_browser_starts_without_a_graphical_session(opened: list[str], monkey
     assert not browser.open_page("http://127.0.0.1:2/") and len(opened) == 1
 
 
-@pytest.mark.parametrize(("words", "images", "count"), [((), True, 0), (("--open", "--images", "none"), False, 1)])
+@pytest.mark.parametrize(("words", "images", "count"), [((), "small", 0), (("--open", "--images", "none"), "none", 1)])
 def test_a_report_is_opened_on_request(
-    opened: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], images: bool, count: int
+    opened: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], images: str, count: int
 ) -> None:
-    choices: list[report.ReportChoice] = []
+    forms: list[ReportForm] = []
     page = tmp_path / "index.html"
 
-    def written(_: object, __: object, choice: report.ReportChoice, *, as_json: bool) -> int:
-        choices.append(choice)
-        return 0 if not choice.opens or browser.open_page(page.as_uri()) else 1
+    def written(_: object, __: object, form: ReportForm, *, opens: bool, as_json: bool) -> int:
+        forms.append(form)
+        return 0 if not opens or browser.open_page(page.as_uri()) else 1
 
     monkeypatch.setattr(report, "report_verb", written)
     with pytest.raises(SystemExit) as ended:
         main(["report", str(tmp_path / "run"), *words])
     assert ended.value.code == 0
-    assert [choice.images for choice in choices] == [images]
+    assert [form.images for form in forms] == [images]
     assert len(opened) == count

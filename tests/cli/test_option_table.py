@@ -25,6 +25,7 @@ from kvl_eval.options.model_arguments import ARGUMENTS, ENGINE, FAKE, SERVER, VL
 from kvl_eval.run.config import resolve
 from kvl_eval.run.fingerprint import identity_of, task_identity
 from kvl_eval.run.options import Options, TaskOptions
+from kvl_eval.tasks import get_task
 from tests.tiny_task import tiny
 
 METAVARS = {
@@ -108,8 +109,9 @@ def test_python_has_the_keywords_of_the_table() -> None:
         assert option.kind is not ValueKind.INTEGER or "int" in text
 
 
-def identity(**values: Any) -> object:
-    config = resolve("fake", "fake", [tiny(mini="tiny", prompts=tiny().prompts)], values)
+def identity(of_agents: bool = False, **values: Any) -> object:
+    task = get_task("desktop-mini") if of_agents else tiny(mini="tiny", prompts=tiny().prompts)
+    config = resolve("fake", "fake", [task], values)
     return identity_of(config, {}, {task.task: task_identity(task, "", "") for task in config.tasks})
 
 
@@ -130,7 +132,8 @@ def test_the_fingerprint_holds_the_options_that_the_table_says(option: Option) -
         companions = {"think_budget": "1k"}
     kinds = {ValueKind.SWITCH: True, ValueKind.INTEGER: 7, ValueKind.NUMBER: 7.5}
     value = VALUES.get(option.name, kinds.get(option.kind, option.choices[-1] if option.choices else "other"))
-    changed = identity(**companions, **{option.name: value}) != identity(**companions)
+    of_agents = option.group is Heading.AGENTS
+    changed = identity(of_agents, **companions, **{option.name: value}) != identity(of_agents, **companions)
     assert changed is (option.in_fingerprint and option.name != "prompt")  # the tiny task has one prompt
 
 

@@ -47,6 +47,9 @@ LIGHT = [
     ("list-references", ("list", "references")),
     ("report-table", ("report", "--table", "table3")),
     ("check-data", ("check", "data", "mathvista", "--split", "mini")),
+    ("describe", ("describe", "mathvista")),
+    ("describe", ("describe", "video_mme")),
+    ("fetch", ("fetch", "kimi-vl-nano", "mathvista", "--split", "mini")),
     ("version", ("version",)),
 ]
 
@@ -74,6 +77,14 @@ def test_documents_of_runs_are_valid(kvl: Kvl) -> None:
         ("paths", ("export", "latest", "-f", "csv")),
     ):
         validate(name, json.loads(kvl(*arguments, "--json").out))
+
+
+@pytest.mark.parametrize("protocol", ["exact", "all"])
+def test_documents_of_predictions_are_valid(folder: Path, protocol: str, kvl: Kvl) -> None:
+    (folder / "own.jsonl").write_text('{"id": 1, "question": "?", "answer": "A", "choices": ["a", "b"]}\n')
+    (folder / "answers.jsonl").write_text('{"id": "1", "response": "It is (A)."}')
+    arguments = ("--task", "file:own.jsonl", "--predictions", "answers.jsonl", "--protocol", protocol)
+    validate("score-predictions", json.loads(kvl("score", *arguments, "--json").out))
 
 
 def test_what_is_not_valid_is_refused() -> None:

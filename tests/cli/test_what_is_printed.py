@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli import run, terminal
+from kvl_eval.reports.pages.warning_table import KINDS
 from kvl_eval.reports.warnings import CODES, ResultWarning
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import Plan, plan_run
@@ -122,10 +124,11 @@ def test_json_has_the_warnings_of_the_terminal_and_the_page(kvl: Kvl) -> None:
     for warning in document["warnings"]:
         assert {*warning} == {"code", "task", "text"}
         assert warning["task"] in (None, "mathvista", "mmmu")
-    page = kvl("report", document["folder"], "--format", "markdown")
+    page = kvl("report", document["folder"], "--images", "none")
     assert page.code == 0
-    text = (Path(document["folder"]) / "report" / "report.md").read_text().replace("\\", "")
-    assert all(warning["text"] in text for warning in document["warnings"])
+    text = unescape((Path(document["folder"]) / "report" / "index.html").read_text())
+    places = [text.index(KINDS[code][0]) for code in dict.fromkeys(codes)]
+    assert places == sorted(places)
 
 
 def test_a_sweep_of_a_model_that_writes_no_thought_says_so(kvl: Kvl) -> None:
@@ -175,5 +178,5 @@ def test_a_report_ends_with_its_page(kvl: Kvl) -> None:
     kvl(*FAKE, "--limit", "2")
     done = kvl("report", "latest", "--no-pictures")
     assert done.code == 0, done.err
-    assert re.fullmatch(r"report: results/\S+/report/index\.html", done.out.splitlines()[-1])
+    assert re.fullmatch(r"report: /\S+/results/\S+/report/index\.html", done.out.splitlines()[-1])
     assert done.err.splitlines()[-1] == "open it, or run: kvl-eval view latest"

@@ -6,7 +6,7 @@ import pytest
 
 from kvl_eval.errors import UsageError
 from kvl_eval.explanation.references import (
-    Target,
+    GapTarget,
     is_feasible,
     is_number,
     known_of,
@@ -60,7 +60,7 @@ def test_names_are_no_numbers(text: str) -> None:
 
 @pytest.mark.parametrize(("n", "expected"), [(900, True), (1000, True), (304, False), (191, False)])
 def test_fifty_seven_percent_is_a_share_of_some_numbers_of_questions(n: int, expected: bool) -> None:
-    assert is_feasible(Target(value=0.57, printed="57.0", step=0.001), n) is expected
+    assert is_feasible(GapTarget(value=0.57, printed="57.0", step=0.001), n) is expected
 
 
 def test_a_published_result_brings_what_is_known_of_it() -> None:

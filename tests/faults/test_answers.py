@@ -10,17 +10,18 @@ import pytest
 from kvl_eval.errors import MediaError
 from kvl_eval.media.images import ImagePrep, prepare_image
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
-from kvl_eval.reports.thumbnails import Thumbnails
-from kvl_eval.reports.warnings import row_notes
+from kvl_eval.reports.image_copies import ImageCache, ImageCopies, SampleMedia
+from kvl_eval.reports.warnings import run_warnings
 from kvl_eval.reports.write import write_report
 from kvl_eval.scoring.outputs import Item, score_outputs
 from kvl_eval.store.answers import Answer
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks.base import Protocol
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN, split_thought
 from kvl_eval.types import Extraction, ImageRef, Sample, Score
 from tests.faults.invariants import check_invariants
-from tests.records import make_media, make_record
+from tests.records import make_media
 from tests.tiny_task import rescored, rows, run_tiny, sample_of, tiny
 
 A = "The answer is A"
@@ -73,7 +74,8 @@ def test_S6_a_scorer_that_raises(tmp_path: Path) -> None:
     assert found["q/4"].reason.startswith("scorer_error: ZeroDivisionError")
     [row] = outcome.folder.results().rows
     assert (found["q/4"].score, row.n_scored, row.complete) == (None, 9, False)
-    assert "1 of 10 replies not scored" in row_notes(row, demo=False)[0]
+    texts = [warning.text for warning in run_warnings(outcome.folder, outcome.folder.results())]
+    assert any("1 of 10 replies not scored" in text for text in texts)
     check_invariants(outcome.folder.path, task, exit_code=3)
 
 
@@ -101,8 +103,9 @@ def test_H4_active_content_offered_as_a_picture(tmp_path: Path, content: bytes) 
     stored, sha = tmp_path / "stored", "a" * 64
     stored.mkdir()
     (stored / f"{sha}.webp").write_bytes(content)
-    assert Thumbnails(tmp_path / "media").store(make_record(media=(make_media(sha256=sha),)), stored) == set()
-    assert not (tmp_path / "media").exists()
+    copies = ImageCopies(OutputFolder(tmp_path / "out"), ImageCache(tmp_path / "cache"), older=(stored,), workers=0)
+    assert copies.make([SampleMedia(task="t", sample_id="1", media=(make_media(sha256=sha),))]) == set()
+    assert not list((tmp_path / "out").rglob("*.webp"))
 
 
 def test_H3_a_picture_that_is_gone_leaves_the_page_whole(tmp_path: Path) -> None:

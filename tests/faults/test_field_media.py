@@ -38,9 +38,8 @@ from kvl_eval.media.layout import MediaPrep
 from kvl_eval.media.settings import MEDIA_RULES
 from kvl_eval.model.kimi_vl.config import PreprocessorConfig
 from kvl_eval.model.registry import served_rule
-from kvl_eval.reports import pictures
+from kvl_eval.reports.image_work import CopyJob, small_copies
 from kvl_eval.reports.table import find_flips
-from kvl_eval.reports.thumbnails import Thumbnails
 from kvl_eval.reports.warnings import run_warnings, warning_lines
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.fingerprint import fingerprint_of
@@ -49,7 +48,7 @@ from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.types import ImageRef, MediaInfo, Message
 from tests.conftest import DATA
 from tests.faults.stub_server import Stub, chat, serving
-from tests.records import make_record, make_score
+from tests.records import make_score
 
 FIELD = DATA / "field"
 ORIENTATION = 0x0112
@@ -199,13 +198,12 @@ def test_D28_exif_that_cannot_be_read_is_no_reason_to_refuse_a_sound_picture() -
     assert "(unreadable)" in str(picture.info.note)
 
 
-def test_D28_thumbnails_are_upright(tmp_path: Path) -> None:
+def test_D28_thumbnails_are_upright() -> None:
     data = turned(6, "JPEG")
     info = picture_seen(data).info
     ref = ImageRef(name="x", data=data)
-    thumbnails = Thumbnails(tmp_path, lambda *_: pictures.picture_of(ref))
-    (name,) = thumbnails.store(replace(make_record("1"), media=(info,)), tmp_path / "none")
-    with Image.open(tmp_path / f"{name}.webp") as small:
+    (copy,) = small_copies(CopyJob(refs=(ref,), media=(info,), sides={info.sha256: 640}))
+    with Image.open(BytesIO(copy.webp)) as small:
         assert small.size == DRAWN.size
 
 
@@ -425,12 +423,11 @@ def test_H7_D29_terminal_results_and_pages_count_what_was_done(drawn: Path, stub
     out = tmp_path / "report"
     texts = {
         "terminal": "\n".join(warning_lines(run_warnings(done.folder, results))),
-        "report.md": (out / "report.md").read_text().replace("\\", ""),
         "index.html": (out / "index.html").read_text(),
     }
     for text in SAID.values():
         for view, page in texts.items():
-            assert page.count(text) == 1, view
+            assert text in page, view
     assert "flag=image+decoded+to+a+single+color" in texts["index.html"]
     assert "image decoded to a single color" in (out / "data" / "index.js").read_text()
     seen = {key: len(picture.convert("L").getcolors()) for key, picture in sent(stub).items()}
@@ -475,7 +472,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize(
     ("answers", "said"),
-    [("constant:I really cannot say what moves here.", "needs a judge"), ("hash", "0, 3 need a judge")],
+    [("constant:I really cannot say what moves here.", "needs a judge"), ("hash", "3 need a judge")],
 )
 def test_S12_answers_that_wait_for_a_judge_are_no_differences(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], answers: str, said: str
@@ -487,7 +484,6 @@ def test_S12_answers_that_wait_for_a_judge_are_no_differences(
     assert f"needs a judge for {waiting} of 6 samples" in table
     assert "not_scored" not in table
     write_report([done.path], tmp_path / "report")
-    assert said in (tmp_path / "report" / "report.md").read_text()
     assert said in (tmp_path / "report" / "task-tomato.html").read_text()
 
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -159,7 +160,20 @@ def test_P21_a_folder_left_by_a_kill_is_removed(tmp_path: Path) -> None:
 
 # Signals
 
-SLOW = ("run", "--task", "mathvista", "--model", "fake", "--model-args", "delay=0.2", "--batch-size", "1", "-o", "out")
+SLOW = (
+    "run",
+    "--task",
+    "mathvista",
+    "--model",
+    "fake",
+    "--model-args",
+    "delay=0.2",
+    "--batch-size",
+    "1",
+    "-o",
+    "out",
+    "--json",
+)
 
 
 def started(cwd: Path, *prefix: str) -> subprocess.Popen[str]:
@@ -179,15 +193,29 @@ def started(cwd: Path, *prefix: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGXCPU, 152)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGXCPU, 152)])
 def test_P22_signals_that_mean_stop(tmp_path: Path, number: int, code: int) -> None:
     with started(tmp_path) as process:
         process.send_signal(number)
-        _, text = process.communicate(timeout=60)
+        printed, text = process.communicate(timeout=60)
     assert process.returncode == code
     assert "kvl-eval resume out" in text
     [path] = tmp_path.glob("out/*/results.json")
     assert json.loads((path.parent / "run.json").read_text())["status"] == "interrupted"
+    document = json.loads(printed)
+    assert (document["status"], document["exit_code"], len(printed.splitlines())) == ("interrupted", code, 1)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_document_and_no_traceback(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    command = [sys.executable, "-m", "kvl_eval", "run", "mathvista", "-m", "fake", "--json"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert ended.returncode == 6
+    assert json.loads(ended.stdout)["error"]["exit_code"] == 6
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.slow

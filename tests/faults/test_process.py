@@ -22,7 +22,7 @@ from kvl_eval.audit.verify import verify
 from kvl_eval.backends.base import Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import KvlEvalError, StorageError, UsageError
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import resume_run, start_run
 from kvl_eval.scoring.rescore import fresh_results
@@ -87,10 +87,10 @@ def test_P3_killed_while_the_report_is_written(tmp_path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patched:
         patched.setattr(Disk, "replace", replace)
-        assert children.run(lambda: write_report([path], pictures=False)) == -signal.SIGKILL
+        assert children.run(lambda: write_report([path], form=ReportForm(images="none"))) == -signal.SIGKILL
     report = path / "report"
     assert not list(report.rglob(name))
-    write_report([path], pictures=False)
+    write_report([path], form=ReportForm(images="none"))
     assert all((report / one).is_file() for one in ("report.md", "index.html", "data/index.js"))
     assert not list(report.rglob(".*.tmp"))
 

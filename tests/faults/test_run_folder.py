@@ -11,7 +11,7 @@ import pytest
 from kvl_eval.cli.main import main
 from kvl_eval.decode import encode_object
 from kvl_eval.errors import DataError, InputError
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import start_run
 from kvl_eval.store.journal import encode_line
@@ -95,7 +95,7 @@ def test_R6_manifest_missing_or_unreadable(tmp_path: Path, content: bytes | None
     assert str(path / "run.json") in str(folder.problem)
     [row] = rescored(folder, [tiny()])["rows"]
     assert row["score"] == scored
-    report = write_report([path], pictures=False)[0].read_text()
+    report = write_report([path], form=ReportForm(images="none"))[-1].read_text()
     assert "unknown" in report
 
 
@@ -119,9 +119,9 @@ def test_R8_not_one_finished_sample(tmp_path: Path) -> None:
     records_file(path).write_bytes(b"")
     [row] = rescored(RunFolder.open(path), [tiny()])["rows"]
     assert (row["score"], row["n_pending"], row["bounds"], row["complete"]) == (None, 10, [0.0, 1.0], False)
-    report = write_report([path], pictures=False)[0].read_text()
-    assert "10 of 10 samples pending" in report
-    assert "0.0" not in report.splitlines()[0]
+    short, page = (path.read_text() for path in write_report([path], form=ReportForm(images="none")))
+    assert "10 of 10 samples pending" in page
+    assert "0.0" not in short
     check_invariants(path)
 
 
@@ -182,7 +182,7 @@ def test_D17_hostile_texts_go_through_a_run(tmp_path: Path) -> None:
     config = config_of(task, tmp_path, model_args={"answers": "constant:<script>alert(1)</script>\x1b[2J{{ 7*7 }}"})
     outcome = start_run(plan_run(config, make_fake(config), [task]), make_fake(config))
     check_invariants(outcome.folder.path, task, make=no_model, exit_code=0)
-    for page in write_report([outcome.folder.path], pictures=False):
+    for page in write_report([outcome.folder.path], form=ReportForm(images="none")):
         text = page.read_text()
         assert "<script>alert" not in text and "\x1b" not in text and "onerror=alert" not in text
         assert "root:" not in text
@@ -203,7 +203,7 @@ def test_R8_P3_score_and_report_of_a_run_killed_at_once(tmp_path: Path, capsys: 
     running(path)
     (path / "samples" / "mathvista.jsonl").write_bytes(b"")
     assert exit_code_of("report", str(path), "--no-pictures") == 0
-    assert "3 of 3 samples pending" in (path / "report" / "report.md").read_text()
+    assert "3 of 3 samples pending" in (path / "report" / "index.html").read_text()
     assert exit_code_of("score", str(path)) == 3
     assert exit_code_of("resume", str(path), "--no-progress") == 0
     assert "Traceback" not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kvl_eval.evaluation import evaluate
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 from tests.reports.report_folders import make_run, report_verb
 from tests.reports.report_rows import HOSTILE, make_row
 
@@ -39,7 +39,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = make_run(folder, n=25, rows=rows)
     other = ("wrong", "correct", "no_answer", "correct", "partial")
     second = make_run(folder, name="run-b", model="kimi-vl-thinking", n=25, failed=2, missing=1, verdicts=other)
-    write_report([first, second], folder / "out")
+    write_report([first, second], folder / "out", ReportForm(cache_dir=folder / "cache"))
     return folder / "out"
 
 
@@ -52,22 +52,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = make_row(categories={text: {text: {"n": 3, "score": 0.5, "ci95": [0.1, 0.9]}}}, label=text, title=text)
     row = replace(row, official={text: text}, failed={text: 2}, n_failed=2, complete=False, partial=text)
     run = make_run(folder, name="run-x", model=text, text=text, rows=[row], failed=2, missing=1, n=8)
-    write_report([run], folder / "out")
-    return folder / "out"
-
-
-@pytest.fixture(scope="session")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of sweeps under both policies, by a model whose curve was published."""
-    folder = tmp_path_factory.mktemp("sweeps")
-    runs = []
-    for name, policy, gain in (("run-a", "cut", 0.0), ("run-b", "force", 0.04)):
-        rows = [
-            make_row(budget=budget, policy=policy, score=score + gain, unclosed_share=0.2, forced_share=0.1)
-            for budget, score in ((0, 0.4), (1024, 0.6), (4096, 0.65), (16384, 0.7))
-        ]
-        runs.append(make_run(folder, name=name, model="kimi-vl-thinking", family="thinking", rows=rows))
-    write_report(runs, folder / "out")
+    write_report([run], folder / "out", ReportForm(cache_dir=folder / "cache"))
     return folder / "out"
 
 
@@ -79,9 +64,3 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     runs = [evaluate(seed=seed, **options).path for seed in (1, 2)]
     assert report_verb(*map(str, runs), "--out", str(folder / "out"), "--no-pictures") == 0
     return folder / "out", runs
-
-
-@pytest.fixture(scope="session")
-def compared(pair: tuple[Path, list[Path]]) -> Path:
-    """The report of `pair`."""
-    return pair[0]

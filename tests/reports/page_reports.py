@@ -11,7 +11,7 @@ from typing import Any
 
 from kvl_eval.reports.pages.compare import PairSettings
 from kvl_eval.reports.pages.context import Context, context_of
-from kvl_eval.reports.pages.site import write_pages
+from kvl_eval.reports.pages.site import page_views, write_pages
 from kvl_eval.reports.runs import open_runs
 from kvl_eval.scorers.statistics import wilson
 from kvl_eval.store.outputs import OutputFolder
@@ -70,7 +70,8 @@ def context(*folders: Path, title: str = "") -> Context:
 
 def write(out: Path, *folders: Path, settings: tuple[PairSettings, ...] = ()) -> Path:
     """The pages of these run folders, in `out`."""
-    write_pages(context(*folders), OutputFolder(out), settings)
+    report = context(*folders)
+    write_pages(report, page_views(report, settings), OutputFolder(out))
     return out
 
 
@@ -108,6 +109,10 @@ class PageText(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
+
+    def attributes_of_all(self, name: str) -> list[str]:
+        """Every value of an attribute, of whatever element."""
+        return [str(found[name]) for _, found in self.elements if name in found]
 
     def attributes(self, tag: str, name: str) -> list[str]:
         """Every value of an attribute of one kind of element."""

@@ -10,12 +10,15 @@ import pytest
 
 from kvl_eval.evaluation import evaluate
 from kvl_eval.reports.leaderboard import printed_table
+from kvl_eval.reports.protocol_views import protocol_views
 from kvl_eval.reports.runs import main_rows, open_runs
 from kvl_eval.reports.table import protocol_table
-from kvl_eval.reports.task_view import protocol_views
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 from kvl_eval.scoring.rescore import rescore
 from kvl_eval.scoring.run_reader import RunReader
+from tests.reports.sample_reports import index_of, samples_of
+
+NO_IMAGES = ReportForm(images="none")
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +38,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_is_written_and_names_what_is_odd(run: Path, tmp_path: Path) -> None:
-    markdown, index = write_report([run], tmp_path / "out")
-    text = markdown.read_text(encoding="utf-8")
-    assert re.search(r"partial run \(12 of \d+ samples\): not ranked", text)
-    assert "oom" in text
-    assert "budget 1k" in text
+    _, index = write_report([run], tmp_path / "out", NO_IMAGES)
+    text = index.read_text(encoding="utf-8")
+    assert re.search(r"12 of \d+ samples", text)
+    assert "failed samples" in text and "oom" in index_of(index.parent)["names"]
+    assert "mathvista at 1k" in text
     page = (index.parent / "task-mathvista.html").read_text(encoding="utf-8")
     assert "pass@2" in page
-    assert "thought_unclosed" in page
+    assert "thought_unclosed" in index_of(index.parent)["names"]
     assert "vlmevalkit" in page
 
 
 def test_the_sample_browser_holds_every_planned_answer_once(run: Path, tmp_path: Path) -> None:
-    write_report([run], tmp_path / "out")
-    chunks = "".join(path.read_text(encoding="ascii") for path in (tmp_path / "out" / "data").glob("c*.js"))
-    keys = re.findall(r'^(?:.*\[)?\{"key":"([^"]+)"', chunks, re.MULTILINE)
-    assert len(keys) == len(set(keys)) == 12 * 2 * 2
-    assert "0/mathvista/1/r1/b1024cut" in keys
+    write_report([run], tmp_path / "out", NO_IMAGES)
+    assert [len(sample["replies"]) for sample in samples_of(tmp_path / "out")] == [2 * 2] * 12
+    assert "r1/b1024cut" in [voice["key"] for voice in index_of(tmp_path / "out")["voices"]]
 
 
 def test_protocols_in_the_terminal(run: Path) -> None:
@@ -70,6 +71,6 @@ def test_scripted_answers_on_the_mini_split_enter_no_published_table(run: Path) 
 
 def test_results_json_is_left_as_it_was(run: Path, tmp_path: Path) -> None:
     before = (run / "results.json").read_bytes()
-    write_report([run], tmp_path / "out")
+    write_report([run], tmp_path / "out", NO_IMAGES)
     assert (run / "results.json").read_bytes() == before
     assert json.loads(before)["rows"]

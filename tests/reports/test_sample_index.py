@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.evaluation import evaluate
+from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.runs import main_rows, open_runs
 from kvl_eval.reports.sample_index import preview
 from kvl_eval.reports.sample_reply import chosen_option, right_options
-from kvl_eval.reports.series import run_marks
 from kvl_eval.scorers.outcomes import OUTCOMES
 from kvl_eval.store.run_folder import RunFolder
 from tests.reports.report_folders import make_record, make_run
@@ -148,7 +148,7 @@ def test_the_list_shows_questions_without_markup(question: str, line: str) -> No
 def test_runs_of_one_model_are_told_by_their_setting(tmp_path: Path) -> None:
     seeds = [{"seed": 0, "rule": ""}, {"seed": 1, "rule": ""}]
     runs = open_runs([make_run(tmp_path, name=f"run-{seed['seed']}", n=1, seeds=seed) for seed in seeds])
-    assert [mark.name for mark in run_marks(runs)] == ["kimi-vl-instruct (seed 0)", "kimi-vl-instruct (seed 1)"]
+    assert [mark.name for mark in series_of(runs)] == ["kimi-vl-instruct (seed 0)", "kimi-vl-instruct (seed 1)"]
 
 
 @pytest.mark.slow

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvl_eval.reports.image_copies import ImageCache
-from kvl_eval.reports.sample_page import copy_assets
+from kvl_eval.reports.page_templates import copy_assets
 from kvl_eval.reports.trajectory_page import EpisodeOfRun, write_trajectory_page
 from kvl_eval.store.outputs import OutputFolder
-from kvl_eval.store.trajectories import StoredEpisode, trajectories
-from tests.hand_made_trajectories import FOLDER
+from kvl_eval.store.trajectories import StoredTrajectory
+from kvl_eval.store.trajectory_records import StoredAction
+from tests.hand_made_trajectories import FOLDER, hand_made
 from tests.reports.watched import CONTRAST, FITS, Watched, axe_violations
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-def write_page(out: Path, *episodes: StoredEpisode) -> Path:
+def write_page(out: Path, *episodes: StoredTrajectory) -> Path:
     """The page of these episodes, with assets and screens."""
     copy_assets(OutputFolder(out))
     of_runs = [EpisodeOfRun(FOLDER, "my-model", one) for one in episodes]
@@ -32,13 +33,13 @@ def write_page(out: Path, *episodes: StoredEpisode) -> Path:
 
 @pytest.fixture(scope="module")
 def two_episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_page(tmp_path_factory.mktemp("episodes") / "out", *trajectories(FOLDER))
+    return write_page(tmp_path_factory.mktemp("episodes") / "out", *hand_made())
 
 
 @pytest.fixture(scope="module")
 def long_episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An episode of 100 steps, each with a screen file of its own."""
-    _, solved = trajectories(FOLDER)
+    _, solved = hand_made()
     steps = tuple(replace(solved.steps[place % 6], n=place + 1) for place in range(100))
     out = write_page(tmp_path_factory.mktemp("long") / "out", replace(solved, steps=steps))
     page = (out / "trajectory.html").read_text(encoding="utf-8")
@@ -52,8 +53,15 @@ def long_episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+CENTER = """id => {
+  const shot = document.querySelector(`#${id} .shot`), screen = shot.querySelector('img').getBoundingClientRect();
+  const mark = shot.querySelector('path.said-point').getBoundingClientRect();
+  return [(mark.x + mark.width / 2 - screen.x) / screen.width, (mark.y + mark.height / 2 - screen.y) / screen.height];
+}"""
+
+
 def test_report_r1_a_mark_stands_where_the_action_was(chromium: sync_api.Browser, two_episodes: Path) -> None:
-    _, solved = trajectories(FOLDER)
+    _, solved = hand_made()
     with Watched.opened(chromium, two_episodes) as watched:
         page = watched.open("trajectory.html")
         for number in (1, 2, 4):
@@ -61,15 +69,22 @@ def test_report_r1_a_mark_stands_where_the_action_was(chromium: sync_api.Browser
             assert point is not None
             page.evaluate("id => { location.hash = id; }", f"t2-step-{number}")
             page.locator(f"#t2-step-{number}").wait_for()
-            center = page.evaluate(
-                """id => {
-                  const svg = document.querySelector(`#${id} .shot svg`);
-                  const box = svg.querySelector('path.said-point').getBBox(), all = svg.viewBox.baseVal;
-                  return [(box.x + box.width / 2) / all.width, (box.y + box.height / 2) / all.height];
-                }""",
-                f"t2-step-{number}",
+            page.wait_for_function(f"document.querySelector('#t2-step-{number} .shot img').naturalWidth > 0")
+            assert page.evaluate(CENTER, f"t2-step-{number}") == pytest.approx(
+                [point[0] / 960, point[1] / 600], abs=0.01
             )
-            assert center == pytest.approx([point[0] / 960, point[1] / 600], abs=0.01)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_report_r1_a_small_screen_grows_with_its_marks(tmp_path: Path, chromium: sync_api.Browser, width: int) -> None:
+    _, solved = hand_made()
+    step = replace(solved.steps[0], actions=(StoredAction(kind="click", point=(126, 50)),))
+    out = write_page(tmp_path / "out", replace(solved, head=replace(solved.head, screen=(160, 100)), steps=(step,)))
+    with Watched.opened(chromium, out, width=width) as watched:
+        page = watched.open("trajectory.html")
+        page.wait_for_function("document.querySelector('.shot img').naturalWidth > 0")
+        assert page.evaluate(CENTER, "t1-step-1") == pytest.approx([126 / 160, 0.5], abs=0.01)
+        assert page.evaluate(FITS)
 
 
 def test_report_r2_right_moves_frame_step_and_address(chromium: sync_api.Browser, two_episodes: Path) -> None:

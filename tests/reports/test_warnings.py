@@ -14,7 +14,6 @@ from kvl_eval.reports.warnings import (
     ResultWarning,
     WarningCode,
     planned_warnings,
-    row_notes,
     warning_lines,
     warnings_of,
 )
@@ -280,17 +279,3 @@ def test_equal_sentences_of_several_tasks_are_one() -> None:
 def test_sentences_that_share_no_summary_are_joined() -> None:
     warnings = [ResultWarning(code="data", text="first"), ResultWarning(code="data", name="mmmu", text="second")]
     assert warning_lines(warnings) == ["first; mmmu: second"]
-
-
-def test_a_report_has_a_few_lines_of_each_kind() -> None:
-    assert len(warning_lines([share(f"task-{number}", f"{number}") for number in range(3)], few=3)) == 3
-    assert len(warning_lines([share(f"task-{number}", f"{number}") for number in range(4)], few=3)) == 1
-
-
-def test_a_page_of_one_result_has_what_concerns_it() -> None:
-    row = make_row(blind=True, flags={"uniform": 1}, partial="limit 5")
-    assert row_notes(row, demo=False) == [
-        "blind run (gray images): not compared with published results",
-        "1 of 1,000 samples: image decoded to a single color",
-        "partial run (limit 5): not ranked",
-    ]

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import kvl_eval
 from kvl_eval.audit.merge import merge
-from kvl_eval.backends.base import Backend
+from kvl_eval.audit.verify import verify
+from kvl_eval.backends.base import Backend, Request
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import StorageError, UsageError
+from kvl_eval.exports.tables import write_csv
+from kvl_eval.reports.warnings import run_warnings
 from kvl_eval.run.config import RunConfig, resolve
 from kvl_eval.run.plan import Plan, plan_run
+from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.runner import RunOutcome, resume_run, start_run
 from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store.journal import decode_line, encode_line
+from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.trajectories import read_trajectory, trajectory_path
 from kvl_eval.tasks.desktop_mini import BUNDLED, TASK
 from tests.agent.stub_desks import SAMPLES, good_click
 from tests.refusals import refused
+from tests.tiny_task import tiny
 
 BOARDS = {name for name, sample in SAMPLES.items() if sample.row["feasible"]}
 VOLATILE = ("time", "ended_at", "crc", "started_at")
@@ -189,10 +199,97 @@ def test_A10_a_full_disk_while_a_screen_is_written_stops_the_run(tmp_path: Path)
     assert caught.value.exit_code == 6
 
 
+def unsupported(request: Request, repeat: int) -> str:
+    """A call that is not replayed in the first step, and clicks from then on."""
+    x, y = re.findall(r"\d\.\d+", good_click(request))
+    call = "run(command)" if request.key.endswith("#1") else f"click(x={x}, y={y})"
+    return f"Thought: go\nAction: act\nToolcall: {call}"
+
+
+def test_steps_without_effect_are_counted_beside_the_score(tmp_path: Path) -> None:
+    config = resolve("fake", "fake", [TASK], {"output_dir": str(tmp_path), "prompt": "kimi-figure10"})
+    backend = FakeBackend(config.settings, answer=unsupported)
+    outcome = start_run(plan_run(config, backend), backend)
+    (row,) = outcome.results.rows
+    part, whole = row.shares["unsupported steps"]
+    assert part == 15 < whole and row.shares["unparsable replies"][0] == 0
+    assert row.official["unsupported steps"] == f"{part / whole:.1%}"
+    (warning,) = (one for one in run_warnings(outcome.folder, outcome.results) if one.code == "format")
+    assert str(warning) == f"desktop-mini: unsupported steps: 15 of {whole} ({part / whole:.1%})"
+    assert verify(RunReader.open(outcome.folder.path)).exit_code == 0
+    assert (row.label, row.reference) == ("desktop-mini", None)  # beside no published result
+
+
+def test_the_number_of_steps_and_desktops_is_an_option(tmp_path: Path) -> None:
+    plan, backend = plan_of(tmp_path, max_steps=1, desktops=2)
+    text = plan_text(plan, details=True)
+    assert "<= 1" in text and "15 on 2 desktops, at most 15 steps and 1 MB of screens" in text
+    outcome = start_run(plan, backend)
+    (row,) = outcome.results.rows
+    assert row.score == pytest.approx(6 / 15)  # the tasks of one board
+    assert row.official["ended by max_steps"] == "6"
+    options = yaml.safe_load((outcome.folder.path / "config.yaml").read_text())
+    assert (options["max_steps"], options["desktops"]) == (1, 2)
+    assert plan.fingerprint != plan_of(tmp_path)[0].fingerprint == plan_of(tmp_path, desktops=1)[0].fingerprint
+
+
+@pytest.mark.parametrize("option", ["max_steps", "desktops"])
+def test_options_of_agents_need_a_task_of_agents(option: str) -> None:
+    with refused(UsageError, "usage.agent"):
+        resolve("fake", "fake", [tiny()], {option: 2})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("finished")).folder.path
+
+
+def test_a_finished_run_is_proven_with_its_journals_and_screens(finished: Path) -> None:
+    proof = verify(RunReader.open(finished))
+    assert proof.verdict == "complete"
+    assert "trajectories/: 15 journals agree with their records" in proof.proven
+
+
+def changed_outcome(path: Path) -> None:
+    journal = path / "trajectories/desktop-mini/board-1/0.jsonl"
+    *rest, last = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(rest) + encode_line(decode_line(last) | {"value": 0.5}))
+
+
+def a_screen(path: Path) -> Path:
+    return next((path / "media").iterdir())
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "trajectory.fault": changed_outcome,
+    "trajectory.missing": lambda path: (path / "trajectories/desktop-mini/board-1/0.jsonl").unlink(),
+    "trajectory.damaged": lambda path: (path / "trajectories/desktop-mini/board-1/0.jsonl").write_bytes(b"{}\n"),
+    "screen.missing": lambda path: a_screen(path).unlink(),
+    "screen.changed": lambda path: a_screen(path).write_bytes(b"other"),
+}
+
+
+@pytest.mark.parametrize("code", DAMAGES)
+def test_damaged_journals_and_screens_are_named(finished: Path, tmp_path: Path, code: str) -> None:
+    path = tmp_path / finished.name
+    shutil.copytree(finished, path)
+    DAMAGES[code](path)
+    proof = verify(RunReader.open(path))
+    assert [finding.code for finding in proof.findings if finding.severity == "damaged"] == [code]
+
+
+def test_exports_name_the_journal_of_an_episode(finished: Path, tmp_path: Path) -> None:
+    folder = RunFolder.open(finished)
+    with write_csv(folder, OutputFolder(tmp_path)).open() as file:
+        cells = {row["sample_id"]: row["trajectory"] for row in csv.DictReader(file)}
+    assert cells["board-1"] == "trajectories/desktop-mini/board-1/0.jsonl" and len(cells) == 15
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
 from tests.run.test_agent_run import plan_of
+from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.runner import start_run
 plan, backend = plan_of(Path(sys.argv[1]))
 backend._args = backend._args.__class__(delay=0.05)

@@ -19,7 +19,7 @@ import pytest
 from kvl_eval.audit.merge import merge
 from kvl_eval.audit.verify import verify
 from kvl_eval.decode import encode_object
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 from kvl_eval.scoring.rescore import fresh_results
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.run_folder import RunFolder
@@ -129,7 +129,7 @@ def check_readable(folder: Path | None, place: Path) -> None:
         copy = place / "copy" / folder.name
         shutil.copytree(folder, copy)
         fresh_results(RunReader.open(copy))
-        assert all(path.stat().st_size for path in write_report([copy], pictures=False))
+        assert all(path.stat().st_size for path in write_report([copy], form=ReportForm(images="none")))
         shutil.rmtree(copy.parent)
 
 

@@ -19,7 +19,7 @@ from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.main import main
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
 from kvl_eval.reports.numbers import protocol_name
-from kvl_eval.reports.write import write_report
+from kvl_eval.reports.write import ReportForm, write_report
 from kvl_eval.run.judge_stage import judge_run
 from kvl_eval.run.progress import Silent, TaskCounts
 from kvl_eval.run.runner import RunOutcome, resume_run
@@ -387,12 +387,9 @@ def mathvista(folder: Path, answer: str, **judge: Any) -> kvl_eval.EvaluationRes
 def test_a_report_shows_a_judged_run_beside_an_unjudged_one(tmp_path: Path, stub: Stub) -> None:
     a = mathvista(tmp_path / "a", "I would rather not say", **options(stub))
     b = mathvista(tmp_path / "b", "I would rather not say it", blind=True)
-    [page] = write_report([a.path, b.path], tmp_path / "report", ["markdown"], include_demo=True)
-    lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
-    headlines = [line for line in lines if "mathvista/mini" in line and "official" in line]
-    assert ["official (judge umpire)" in line for line in headlines] == [True, False]
-    protocols = [line for line in lines if line.startswith(("| official (judge umpire) |", "| official-rule |"))]
-    assert len(protocols) == 2, "the judged run by its judge and by the rule"
+    write_report([a.path, b.path], tmp_path / "report", ReportForm(images="none", include_demo=True))
+    text = (tmp_path / "report" / "task-mathvista.html").read_text()
+    assert "official (judge umpire)" in text and "official-rule" in text
 
 
 def test_answers_from_a_file_are_judged_in_a_run_folder(

@@ -13,9 +13,9 @@ from kvl_eval.backends.base import Backend, Cost, Limits, Request, Settings
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import ConfigError
 from kvl_eval.model.kimi_vl.families import INSTRUCT, NANO
+from kvl_eval.reports.heatmap import heatmap_of, parts_of
 from kvl_eval.reports.leaderboard import printed_table
-from kvl_eval.reports.runs import open_runs
-from kvl_eval.reports.task_view import task_sections
+from kvl_eval.reports.runs import main_rows, open_runs, scores_of
 from kvl_eval.reports.write import write_report
 from kvl_eval.run.config import RunConfig, resolve
 from kvl_eval.run.plan import Plan, plan_run
@@ -83,25 +83,21 @@ def test_the_run_is_proven_whole_without_the_model_that_measured_it(run: Path) -
 
 
 def test_the_report_crosses_depth_and_length_beside_the_published_recall(run: Path, tmp_path: Path) -> None:
-    sections = task_sections(open_runs([run]))
-    for name in NAMES:
-        (section,) = sections[name]
-        heatmap, parts = section.heatmap, section.parts
+    (opened,) = open_runs([run])
+    for row in main_rows(opened):
+        name = row.task
+        heatmap, parts = heatmap_of(opened, row, opened.folder.scores(name, scores_of(row))), parts_of(row)
         assert heatmap is not None and parts is not None
-        assert heatmap.columns == ("2048", "4096")
-        assert heatmap.lines[0] == ("0", ("0", "0")) and heatmap.lines[-1] == ("100", ("100", "100"))
-        assert [row for row, _ in heatmap.lines] == ["0", "25", "50", "75", "100"]
+        assert (heatmap.columns, heatmap.rows) == (("2048", "4096"), ("0", "25", "50", "75", "100"))
+        assert heatmap.cells["0", "2048"] == 0 and heatmap.cells["100", "4096"] == 1
         shown = dict(parts.rows)
         assert shown["ours"] == ("80.0", "80.0", *[""] * 5)
         assert shown["answers"] == ("5", "5", *["0"] * 5)
         assert shown["Kimi-VL-A3B-Instruct"] == (*["100.0"] * 6, "87.0" if name == "niah-text" else "91.7")
-    markdown, index = write_report([run], tmp_path / "out")
-    text, page = markdown.read_text("utf-8"), (index.parent / "task-niah-text.html").read_text("utf-8")
-    assert "| 0 | 0 | 0 |\n| 25 | 100 | 100 |" in text
-    for picture in re.findall(r"\((heatmap-[\w-]+\.svg)\)", text):
-        drawn = (index.parent / picture).read_text("utf-8")
-        assert drawn.count(">100<") == 8 + 1 and "prefers-color-scheme: dark" in drawn  # eight cells and a depth
-    assert "heatmap-1-niah-text-quick-narrow.svg" in page and "cells, from 0.0 to 100.0 percent" in page
+    _, index = write_report([run], tmp_path / "out")
+    for name in NAMES:
+        page = (index.parent / f"task-{name}.html").read_text("utf-8")
+        assert "score by depth and" in page and page.count('<td class="num level-5"') == 8, name
 
 
 def test_the_published_table_has_our_column_bin_by_bin(run: Path) -> None:

@@ -71,6 +71,11 @@ def test_what_was_passed_over_is_listed() -> None:
     assert score.verdict == "correct" and place[1] == "answer_is"
 
 
+def test_a_label_after_a_word_for_others_is_not_their_saying() -> None:
+    score = reader_letter()(SAMPLE, "It fits the one and not the other Answer: $\\boxed{C}$", MISSING)
+    assert (score.verdict, score.extracted) == ("correct", "C")
+
+
 @pytest.mark.parametrize(
     ("extraction", "verdict", "method"),
     [("C", "correct", "given"), (" B ", "wrong", "given"), ("", "no_answer", ""), (None, "no_answer", "")],

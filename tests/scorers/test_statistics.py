@@ -172,6 +172,17 @@ def test_bootstrap_over_several_chunks_is_one_stream() -> None:
     assert bootstrap(values, n=3000) == pytest.approx((np.quantile(means, 0.025), np.quantile(means, 0.975)), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 100, 901])
+@pytest.mark.parametrize("kinds", [(0.0,), (0.0, 1.0), (-1.0, 0.0, 1.0), tuple(k / 20 for k in range(21))])
+def test_counting_units_of_a_kind_gives_what_looking_up_each_gives(n: int, kinds: tuple[float, ...]) -> None:
+    rng = random.Random(n)
+    values = sorted(rng.choice(kinds) for _ in range(n))
+    words = np.random.Philox(key=0).random_raw(50 * n).reshape(50, n)
+    places = ((words >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
+    means = np.array(values)[places].mean(axis=1)
+    assert bootstrap(values, n=50) == pytest.approx((np.quantile(means, 0.025), np.quantile(means, 0.975)), abs=1e-11)
+
+
 def test_cluster_bootstrap_is_wider_where_clusters_agree_inside() -> None:
     values = [float(i % 2) for i in range(40) for _ in range(5)]
     clusters = [f"doc{i}" for i in range(40) for _ in range(5)]

@@ -25,10 +25,15 @@ def test_the_demo_is_up_to_date() -> None:
 
 def test_it_shows_every_bundled_task() -> None:
     assert facts()["tasks"] == bundled_tasks()
-    index = (DEMO / "index.html").read_text(encoding="utf-8")
+    page = (DEMO / "report.html").read_text(encoding="utf-8")
     for task in bundled_tasks():
-        assert (DEMO / f"task-{task}.html").is_file()
-        assert f'href="task-{task}.html"' in index
+        assert f'data-page="task-{task}"' in page
+        assert f'href="#/task-{task}"' in page
+
+
+def test_it_is_one_page_and_a_short_file() -> None:
+    assert {path.name for path in DEMO.iterdir()} == {"demo.json", "report.html", "report.md"}
+    assert len((DEMO / "report.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_it_is_small_and_tells_nothing_of_the_machine_it_was_made_on() -> None:
@@ -41,7 +46,7 @@ def test_it_is_small_and_tells_nothing_of_the_machine_it_was_made_on() -> None:
 
 def test_readme_and_the_page_of_the_demo_models_show_it() -> None:
     shown = {
-        ROOT / "README.md": (IMAGES / "report.png", DEMO / "report.md"),
+        ROOT / "README.md": (IMAGES / "report.png", IMAGES / "sample.png", DEMO / "report.md"),
         ROOT / "docs" / "demo.md": (IMAGES / "sample.png",),
     }
     for page, paths in shown.items():

@@ -86,7 +86,7 @@ def test_a_run_is_followed_to_its_end(runner: subprocess.Popen[str], tmp_path: P
         assert (last["status"], last["tasks"][0]["ok"], last["left"]) == ("finished", 20, 0)
         stored = RunFolder.open(run).results().rows[0].score
         assert last["tasks"][0]["score"] == pytest.approx(stored)
-        assert b"Leaderboard" in get(view, "index.html")
+        assert b"kvl-eval report" in get(view, "index.html")
     finally:
         view.close()
 
@@ -95,7 +95,7 @@ def test_a_finished_run_shows_its_report(finished: Path) -> None:
     view = RunView(finished)
     try:
         assert not view.live
-        assert b"Leaderboard" in get(view, "")
+        assert b"kvl-eval report" in get(view, "")
         assert b"kvl.index" in get(view, "data/index.js")
     finally:
         view.close()
@@ -105,10 +105,10 @@ def test_a_finished_run_shows_its_report(finished: Path) -> None:
 
 
 def test_a_report_folder_can_be_shown_alone(finished: Path, tmp_path: Path) -> None:
-    write_report([finished], tmp_path / "out", formats=("html",))
+    write_report([finished], tmp_path / "out")
     view = RunView(tmp_path / "out")
     try:
-        assert b"Leaderboard" in get(view, "")
+        assert b"kvl-eval report" in get(view, "")
     finally:
         view.close()
 
@@ -169,7 +169,7 @@ def test_ctrl_c_is_how_one_stops(finished: Path) -> None:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         with urlopen(url, timeout=HANG) as reply:
-            assert b"Leaderboard" in reply.read()
+            assert b"kvl-eval report" in reply.read()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=HANG)
         assert process.returncode == 0, err

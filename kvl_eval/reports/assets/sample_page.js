@@ -95,6 +95,7 @@
     fill("budget", [...new Set(kvl.voices.map((voice) => voice.budget).filter(Boolean))].map((text) => [text, text]), "any budget");
     fill("reason", distinct("reasons", 2).map(([text]) => [text, words(text)]), "any reason", 1);
     fill("flag", distinct("flags", 2), "any flag", 1);
+    fill("protocol", distinct("protocols", 2).map(([text]) => [text, `${text} differs`]), "any protocol", 1);
     form.elements.differ.closest("label").hidden = kvl.runs.length < 2;
   }
 
@@ -111,7 +112,8 @@
   const matching = (n, f) => state.allowed.filter((v) => {
     const outcome = outcomeOf(n, v);
     return outcome !== "not_run" && (!f.outcome || outcome === f.outcome)
-      && (!f.reason || among(kvl.columns.reasons[n], v).includes(f.reason)) && (!f.flag || among(kvl.columns.flags[n], v).includes(f.flag));
+      && (!f.reason || among(kvl.columns.reasons[n], v).includes(f.reason)) && (!f.flag || among(kvl.columns.flags[n], v).includes(f.flag))
+      && (!f.protocol || among(kvl.columns.protocols[n], v).includes(f.protocol));
   });
   function passes(n, f) {
     const named = (column, text) => kvl.columns[column][n].some((number) => name(number) === text);
@@ -342,10 +344,12 @@
 
   // -- images ---------------------------------------------------------------------------------------------------------------------
   const source = (file) => (window.kvlMedia || {})[`${file}.webp`] || `media/${file}.webp`;
+  const SMALL = 160; // pixels of an image's longest side up to which it is shown in double size
+  const isHere = (medium) => medium.file && (!packed || `${medium.file}.webp` in (window.kvlMedia || {}));
   const missing = (medium) => el("span", { class: "nopicture" }, packed ? "image not included; the folder form of the report has it" : `image not included, SHA-256 ${medium.sha}`);
   function frame(medium, alt, marks) {
-    if (!medium.file || (packed && !(window.kvlMedia || {})[`${medium.file}.webp`])) return missing(medium);
-    const box = el("span", { class: "frame" }, el("img", { src: source(medium.file), alt, width: medium.size[0], height: medium.size[1] }));
+    if (!isHere(medium)) return missing(medium);
+    const box = el("span", { class: Math.max(...medium.size) <= SMALL ? "frame twice" : "frame" }, el("img", { src: source(medium.file), alt, width: medium.size[0], height: medium.size[1] }));
     if (marks) box.append(marks);
     return box;
   }
@@ -365,8 +369,8 @@
     if (!sample.media.length) return [el("p", { class: "nothing" }, "No images in this sample.")];
     const i = Math.min(state.image, sample.media.length - 1), medium = sample.media[i];
     const marks = i === 0 ? overlay(medium, r) : null;
-    const big = medium.file ? el("button", { type: "button", class: "zoom", title: "Enlarge (z)" }, frame(medium, `${label(medium, i)} of sample ${kvl.columns.id[n]}`, marks)) : frame(medium, "", null);
-    if (medium.file) big.addEventListener("click", zoom);
+    const big = isHere(medium) ? el("button", { type: "button", class: "zoom", title: "Enlarge (z)" }, frame(medium, `${label(medium, i)} of sample ${kvl.columns.id[n]}`, marks)) : frame(medium, "", null);
+    if (isHere(medium)) big.addEventListener("click", zoom);
     const key = (css, text) => el("span", { class: "k" }, el("span", { class: css }), text);
     const seen = medium.seen.length ? `, seen as ${medium.seen.join(" × ")}` : "";
     const several = sample.media.length > 1 ? `${label(medium, i)}: ` : "";
@@ -377,7 +381,7 @@
   function strip(sample, chosen) {
     if (sample.media.length < 2) return null;
     return el("div", { class: "strip", role: "group", "aria-label": "Images" }, ...sample.media.map((medium, i) => {
-      const press = el("button", { type: "button", "aria-pressed": String(i === chosen), "aria-label": label(medium, i), title: label(medium, i) }, medium.file ? el("img", { src: source(medium.file), alt: "", loading: "lazy", width: medium.size[0], height: medium.size[1] }) : String(i + 1));
+      const press = el("button", { type: "button", "aria-pressed": String(i === chosen), "aria-label": label(medium, i), title: label(medium, i) }, isHere(medium) ? el("img", { src: source(medium.file), alt: "", loading: "lazy", width: medium.size[0], height: medium.size[1] }) : String(i + 1));
       press.addEventListener("click", () => { state.image = i; show(); });
       return press;
     }));
@@ -386,7 +390,7 @@
     const dialog = byId("zoom"), sample = kvl.sample;
     if (state.current === null || !sample || !sample.media.length) return;
     const i = Math.min(state.image, sample.media.length - 1), medium = sample.media[i];
-    if (!medium.file) return;
+    if (!isHere(medium)) return;
     const press = (text, action) => { const b = el("button", { type: "button" }, text); b.addEventListener("click", action); return b; };
     dialog.className = "";
     dialog.replaceChildren(el("div", { class: "zooms" }, press("close", () => dialog.close()), ...[1, 2, 3].map((by) => press(`${by}00 %`, () => { dialog.className = by === 1 ? "" : `x${by}`; }))),

@@ -16,7 +16,7 @@ from kvl_eval.reports.pages.series import Series
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of
 from kvl_eval.reports.runs import main_rows, setting_of
 from kvl_eval.store.result_records import ResultRow
-from kvl_eval.verdicts import samples_needed
+from kvl_eval.verdicts import samples_needed, signed
 
 FEW = 3  # further results that one card names
 
@@ -82,7 +82,7 @@ def _blind(series: Sequence[Series]) -> Card | None:
     return Card(
         title="Blind runs",
         link=link,
-        big=numbers.percent(whole - score),
+        big=signed(whole - score).removeprefix("+"),
         small=f"of {numbers.percent(whole)} points are seen",
         drawn=drawn,
         keys=(("seen", "only with images"), ("unseen", "also without")),

@@ -10,6 +10,7 @@ from string import ascii_lowercase
 from kvl_eval import references
 from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
 from kvl_eval.reports import numbers
+from kvl_eval.reports.columns import NOTHING, ModelResults
 from kvl_eval.reports.links import filtered_address, task_file
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
@@ -21,7 +22,7 @@ from kvl_eval.types import Interval
 from kvl_eval.verdicts import LEVEL
 
 SUBJECT = "kimi-vl"  # how the systems begin that this project is about
-EMPTY = "·"
+EMPTY = NOTHING
 """What a cell says that was not run, or not published."""
 
 
@@ -80,12 +81,16 @@ class OurScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurLine:
-    """One model of ours: a score (or None) for each column, mean tokens of a reply, hours."""
+    """One model of ours: a score (or None) for each task."""
 
     series: Series
     cells: tuple[OurScore | None, ...]
-    tokens: float | None
-    hours: float | None
+
+    @property
+    def results(self) -> ModelResults:
+        """The results behind its scores."""
+        rows = tuple(score.result.row for score in self.cells if score is not None)
+        return ModelResults(rows=rows, device=self.series.run.manifest.model.device or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +124,6 @@ class Board:
     published: tuple[PublishedLine, ...]
     sources: dict[str, str]
 
-    @property
-    def served(self) -> bool:
-        """Whether only servers answered, so that hours are not those of a known device."""
-        return bool(self.ours) and all(line.series.run.manifest.model.device == "server" for line in self.ours)
-
 
 def board_of(series: Sequence[Series], book: ScoreBook, with_partial: bool = False) -> Board:
     """The table of these models: sighted results at each model's largest budget, partial ones only if allowed."""
@@ -142,7 +142,7 @@ def board_of(series: Sequence[Series], book: ScoreBook, with_partial: bool = Fal
         for place, column in zip(places, columns, strict=True)
     ]
     ours = tuple(
-        _line(model, tuple(column[number] for column in scores))
+        OurLine(series=model, cells=tuple(column[number] for column in scores))
         for number, model in enumerate(series)
         if results[number]
     )
@@ -229,39 +229,6 @@ def _column_scores(column: BoardColumn, scores: Sequence[OurScore | None], book:
         else replace(score, best=score.ranked and score.value == top, tied=score.result.series.key in tied)
         for score in scores
     ]
-
-
-def _line(model: Series, cells: tuple[OurScore | None, ...]) -> OurLine:
-    rows = [score.result.row for score in cells if score is not None]
-    return OurLine(series=model, cells=cells, tokens=tokens_of(rows), hours=hours_of(model))
-
-
-def tokens_of(rows: Sequence[ResultRow]) -> float | None:
-    """Mean tokens of a reply over these results, thoughts included; None where nothing was counted."""
-    known = [(row.n_ok, reply_tokens(row)) for row in rows if row.n_ok]
-    counted = [(n, mean) for n, mean in known if mean is not None]
-    n = sum(count for count, _ in counted)
-    return math.fsum(count * mean for count, mean in counted) / n if n else None
-
-
-def reply_tokens(row: ResultRow) -> float | None:
-    """Mean tokens of a reply of one result, the thought included."""
-    parts = [row.tokens[name].mean for name in ("thinking", "answer") if name in row.tokens]
-    return math.fsum(parts) if parts else None
-
-
-def hours_of(model: Series) -> float | None:
-    """Hours from the start of a run to its end; None for one that was resumed, merged or has not ended."""
-    from datetime import datetime
-
-    manifest = model.run.manifest
-    if manifest.created is None or manifest.finished is None or manifest.resumes or manifest.merged:
-        return None
-    try:
-        start, end = (datetime.fromisoformat(text) for text in (manifest.created, manifest.finished))
-        return max(0.0, (end - start).total_seconds()) / 3600
-    except (ValueError, TypeError):
-        return None
 
 
 def _published(columns: Sequence[BoardColumn]) -> tuple[tuple[PublishedLine, ...], dict[str, str]]:

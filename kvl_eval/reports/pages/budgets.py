@@ -9,11 +9,10 @@ from markupsafe import Markup
 
 from kvl_eval.references import ReferenceScore
 from kvl_eval.reports import numbers
+from kvl_eval.reports.columns import quantity, reply_tokens
 from kvl_eval.reports.pages import charts
-from kvl_eval.reports.pages.board import reply_tokens
 from kvl_eval.reports.pages.charts import Axis, DrawnLine
 from kvl_eval.reports.pages.context import Context
-from kvl_eval.reports.pages.line_columns import quantity
 from kvl_eval.reports.pages.series import Series
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of, published_curve, published_name, thinking_mean
 from kvl_eval.store.result_records import ResultRow

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kvl_eval.decode import Json
+from kvl_eval.reports.columns import board_columns
 from kvl_eval.reports.pages.board import Board
 from kvl_eval.reports.pages.context import Context
-from kvl_eval.reports.pages.line_columns import line_columns
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of, published_curve, thinking_mean
 from kvl_eval.verdicts import Gap
 
@@ -28,13 +28,14 @@ def chart_data(context: Context) -> dict[str, dict[str, Json]]:
 
 def _board(board: Board) -> dict[str, Json]:
     ours: list[Json] = []
+    columns = board_columns("json", [line.results for line in board.ours])
     for line in board.ours:
         scores: dict[str, Json] = {}
         for column, cell in zip(board.columns, line.cells, strict=True):
             if cell is not None:
                 row = cell.result.row
                 scores[column.label] = {"score": row.score, "ci95": _bounds(row.ci95), "n": row.n_scored}
-        costs: dict[str, Json] = {column.key: column.value(line) for column in line_columns("json")}
+        costs: dict[str, Json] = {column.key: column.number(line.results) for column in columns}
         ours.append({"model": line.series.name, "scores": scores, **costs})
     published: list[Json] = [
         {

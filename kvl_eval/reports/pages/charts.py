@@ -149,6 +149,17 @@ def interval_row(plot: Plot, point: ChartPoint) -> Markup:
     return rows_chart(plot, [point], point.label)
 
 
+def fall(plot: Plot, ends: Interval, css: str, whisker: Interval | None, label: str) -> Markup:
+    """One step of a waterfall: a bar between two values, an interval over it, and a line on to the next step."""
+    start, end, middle = plot.scale(ends[0]), plot.scale(ends[1]), plot.height / 2
+    width = max(abs(end - start), 0.4)
+    place = f'x="{percent(min(start, end))}" y="{middle - 8:.1f}" width="{percent(width)}" height="16" rx="2"'
+    bar = f'<rect class="fall {css}" {place}><title>{escape(label)}</title></rect>'
+    line = f'<line class="link" x1="{percent(end)}" x2="{percent(end)}" y1="{middle:.1f}" y2="{plot.height}"/>'
+    point = ChartPoint(value=ends[1], interval=whisker, css="ink", shape="bar", label=label)
+    return _row(plot.height, label, _grid(plot) + line + bar + _whisker(plot, point, middle))
+
+
 def stacked(parts: Sequence[tuple[str, float, str]], label: str, height: int = 22) -> Markup:
     """Parts of a whole on one line; `parts` are (class, number, words) and fill the line."""
     total, x, drawn = sum(number for _, number, _ in parts), 0.0, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -76,6 +76,7 @@ class PairSection:
 
     Attributes:
         names:     of A and B, with their budgets.
+        is_other:  whether it is opened by the select alone: neither the pair that is named nor one of the last model.
         left_out:  a line for each task with samples outside the pairs.
         causes:    of the task with the largest decided difference, with its flips.
         others:    of the other tasks, without flips.
@@ -85,6 +86,7 @@ class PairSection:
     a: OurLine
     b: OurLine
     names: tuple[str, str]
+    is_other: bool
     lead: Markup
     settings: PairSettings
     axis: Markup
@@ -125,6 +127,7 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     sections = [section for section in made if section is not None]
     if not sections:
         return None
+    sections = [replace(section, is_other=section.b is not sections[0].b) for section in sections]
     shown = {section.key for section in sections}
     matrix = [(line, tuple(_cell(context, line, other, shown) for other in lines)) for line in lines]
     names = {line.series.number: line.series.name for line in lines}
@@ -136,6 +139,18 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     return ComparePage(
         sections=tuple(sections), matrix=tuple(matrix) if len(lines) > 2 else (), problems=tuple(problems)
     )
+
+
+def sample_causes(page: ComparePage) -> dict[tuple[str, str], list[str]]:
+    """{(task, sample id): causes of its flips} of all pairs that the page shows."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for section in page.sections:
+        tables = [section.causes, *section.others] if section.causes is not None else section.others
+        for task, line in ((table.task, line) for table in tables for line in table.lines):
+            for sample_id in line.samples:
+                known = causes.setdefault((task, sample_id), [])
+                known += [] if line.cause in known else [line.cause]
+    return causes
 
 
 def _ordered(context: Context) -> list[tuple[OurLine, OurLine]]:
@@ -209,6 +224,7 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
         a=pairing.a,
         b=pairing.b,
         names=pairing.names,
+        is_other=False,
         lead=_lead(pair),
         settings=pairing.settings,
         axis=charts.axis(plot, [signed(tick / 100) if tick else "0" for tick in plot.ticks]),
@@ -223,9 +239,10 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
 
 
 def _compared(context: Context, pairing: _Pairing) -> Iterator[_Compared]:
+    measure = context.book.gap if pairing.is_named else context.book.quick_gap
     for column, a, b in zip(context.compared.columns, pairing.a.cells, pairing.b.cells, strict=True):
         if a is not None and b is not None:
-            gap = context.book.gap(a.result, b.result, column.label, column.points)
+            gap = measure(a.result, b.result, column.label, column.points)
             if gap is not None:
                 yield _Compared(column, a, b, gap)
 
@@ -291,7 +308,9 @@ def _row(pairing: _Pairing, task: _Compared, decision: _Decision) -> DifferenceR
 
 def _left_out(context: Context, task: _Compared) -> str:
     """Samples of a task outside the pairs; empty where there are none."""
-    counts = context.book.pair(task.a.result, task.b.result).counts
+    test = context.book.test(task.a.result, task.b.result)
+    assert test is not None, "a compared task has pairs"
+    counts = test.counts
     a, b = (cell.result.series.name for cell in (task.a, task.b))
     parts = {
         f"only {a} has a score": counts.only_a,

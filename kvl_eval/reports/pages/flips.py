@@ -14,7 +14,7 @@ from kvl_eval.paired import SampleKey
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pages import charts
-from kvl_eval.reports.pages.outcomes import SIGNS, outcome_of, words_of
+from kvl_eval.reports.pages.outcomes import SIGNS, css_of, reply_outcome, words_of
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
 from kvl_eval.reports.table import short
 from kvl_eval.scorers.statistics import Z95, stderr_clustered
@@ -35,7 +35,7 @@ CAUSE_WORDS: dict[FlipCause, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlipSide:
+class FlippedReply:
     """One model's reply to a flipped sample."""
 
     result: SeriesResult
@@ -54,13 +54,16 @@ class Flip:
     link: str
     question: str
     gold: str
-    sides: tuple[FlipSide, FlipSide]
+    sides: tuple[FlippedReply, FlippedReply]
     image: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseLine:
-    """One cause: flips that A or B alone got right, and the points it makes, B minus A."""
+    """One cause: flips that A or B alone got right, and the points it makes, B minus A.
+
+    `samples` are the ids of all whose scores it changed.
+    """
 
     cause: FlipCause
     name: str
@@ -72,6 +75,7 @@ class CauseLine:
     net: str
     drawn: Markup
     flips: tuple[Flip, ...]
+    samples: tuple[str, ...]
     link: str
 
 
@@ -80,10 +84,12 @@ class CauseTable:
     """All causes of one task of one pair.
 
     Attributes:
+        label: what pages call the task.
         flips: samples that one of the two alone got right.
         words: what content leaves of the difference.
     """
 
+    task: str
     label: str
     flips: int
     words: str
@@ -138,6 +144,7 @@ def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, w
         _line(cause, group, scores, (left, right), questions, most) for cause, group in members.items() if group
     )
     return CauseTable(
+        task=a.row.task,
         label=label,
         flips=sum(line.only_a + line.only_b for line in rows),
         words=_content_words(scores, changes, [lines[0][key].cluster for key in scores]),
@@ -187,6 +194,7 @@ def _line(
         net=signed(points),
         drawn=charts.two_sided(only_a, only_b, most, words),
         flips=tuple(_flip(change.key, sides, questions) for change in flips[:SHOWN]),
+        samples=tuple(dict.fromkeys(change.key[0] for change in changes)),
         link=filtered_address(task=sides[0].result.row.task, differ=1, cause=cause),
     )
 
@@ -204,14 +212,15 @@ def _flip(key: SampleKey, sides: tuple[_FlipReplies, _FlipReplies], questions: M
     )
 
 
-def _flip_side(side: _FlipReplies, key: SampleKey) -> FlipSide:
+def _flip_side(side: _FlipReplies, key: SampleKey) -> FlippedReply:
     record, line = side.records[key], side.lines[key]
-    outcome = outcome_of(record, line)
+    outcome = reply_outcome(record, line)
     method = f" ({plain(line.extract_method)})" if line.extract_method else ""
-    note = f"extracted {short(line.extracted, 80)}{method}" if line.extract_ok else plain(line.reason or "")
-    return FlipSide(
+    reason = "" if line.reason in (None, "none") else plain(line.reason or "").replace("_", " ")
+    note = f"extracted {short(line.extracted, 80)}{method}" if line.extract_ok else reason or "nothing extracted"
+    return FlippedReply(
         result=side.result,
-        css=outcome,
+        css=css_of(outcome),
         sign=SIGNS[outcome],
         words=words_of(outcome),
         text=_cut(record.answer) or "empty reply",

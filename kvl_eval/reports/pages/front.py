@@ -9,12 +9,12 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
+from kvl_eval.reports.columns import Column, board_columns
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.apart import Card, cards_of
 from kvl_eval.reports.pages.board import Board, BoardColumn, BoardScore, OurScore
 from kvl_eval.reports.pages.charts import ChartPoint, Plot, Scale
 from kvl_eval.reports.pages.context import Context
-from kvl_eval.reports.pages.line_columns import LineColumn, line_columns
 from kvl_eval.reports.pages.warning_table import WarningTable, warning_table
 from kvl_eval.verdicts import Gap, ModelPair, Sentence, verdict_sentences
 
@@ -54,7 +54,7 @@ class FrontPage:
     pair_lines: tuple[PairLine, ...]
     warnings: WarningTable
     board: Board
-    line_columns: tuple[LineColumn, ...]
+    columns: tuple[Column, ...]
     strips: tuple[Strip, ...]
     cards: tuple[Card, ...]
 
@@ -71,7 +71,7 @@ def front_page(context: Context) -> FrontPage:
         pair_lines=() if pair is None else tuple(_pair_lines(pair, context)),
         warnings=warning_table(context.series),
         board=context.board,
-        line_columns=tuple(line_columns("page")),
+        columns=tuple(board_columns("page", [line.results for line in context.board.ours])),
         strips=tuple(_strip(context.board, place) for place in range(len(context.board.columns))),
         cards=tuple(cards_of(context.series, context.board, context.sweeps, context.book)),
     )
@@ -145,7 +145,7 @@ def gap_row(gap: Gap, plot: Plot, css: str, shape: str) -> Markup:
 def _strip(board: Board, place: int) -> Strip:
     column = board.columns[place]
     ours = [cell for line in board.ours if (cell := line.cells[place]) is not None]
-    published = [(line.label, cell) for line in board.published if (cell := line.cells[place]) is not None]
+    published = [(line.label, score) for line in board.published if (score := line.cells[place]) is not None]
     values = [*(cell.value for cell in ours), *(cell.value for _, cell in published)]
     low, high = charts.span(values, 0.04)
     points = [_published_point(label, cell) for label, cell in published] + [_our_point(cell) for cell in ours]

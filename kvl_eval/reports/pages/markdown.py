@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kvl_eval.reports import numbers
+from kvl_eval.reports.columns import board_columns, quantity
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pages.board import EMPTY, Board, OurScore, PublishedLine
 from kvl_eval.reports.pages.context import Context
 from kvl_eval.reports.pages.front import report_date
-from kvl_eval.reports.pages.line_columns import line_columns
-from kvl_eval.reports.pages.outcomes import OUTCOMES, SIGNS, outcome_counts, words_of
+from kvl_eval.reports.pages.outcomes import SIGNS, outcome_counts, words_of
 from kvl_eval.reports.pages.provenance import command_text
 from kvl_eval.reports.pages.score_book import SeriesResult
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of, published_curve
@@ -95,14 +95,14 @@ def _warnings(context: Context, pages: bool) -> Iterator[str]:
 def _scores(board: Board, pages: bool) -> Iterator[str]:
     if not board.columns:
         return
-    extra = line_columns("markdown")
+    extra = board_columns("markdown", [line.results for line in board.ours])
     heads = ["model", *(escape(column.label) for column in board.columns)]
-    heads += [f"{column.title(board)} {column.unit}" for column in extra]
+    heads += [f"{column.title} {column.unit}".strip() for column in extra]
     rows = [
         [
             f"**{code_span(line.series.name)}**",
             *map(_our_cell, line.cells),
-            *(column.text(line) for column in extra),
+            *(quantity(column.number(line.results)) for column in extra),
         ]
         for line in board.ours[:MODELS]
     ]
@@ -178,7 +178,7 @@ def _outcomes(context: Context) -> Iterator[str]:
         rows.append([escape(results[0].row.title or task), *(texts.get(model.key, EMPTY) for model in models)])
     yield "## Replies"
     yield table(["task", *(code_span(model.name) for model in models)], rows)
-    yield ", ".join(f"{SIGNS[outcome]} {words_of(outcome)}" for outcome in OUTCOMES) + "."
+    yield ", ".join(f"{sign} {words_of(outcome)}" for outcome, sign in SIGNS.items()) + "."
 
 
 def _counts(context: Context, result: SeriesResult) -> str:

@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from kvl_eval.scorers.answers.wordings import declines
+from kvl_eval.scorers.outcomes import AnswerOutcome, answer_outcome
+from kvl_eval.store.answers import answer_of
 from kvl_eval.store.records import Record, ScoreLine
 
-ReplyOutcome = Literal[
-    "correct",
-    "partial",
-    "wrong",
-    "no_answer",
-    "truncated",
-    "refused",
-    "not_scored",
-    "failed",
-    "pending",
-]
-OUTCOMES: tuple[ReplyOutcome, ...] = get_args(ReplyOutcome)
-"""In the order of bars and tables."""
-SIGNS: dict[ReplyOutcome, str] = {
+SIGNS: dict[AnswerOutcome, str] = {
     "correct": "✓",
     "partial": "◐",
     "wrong": "✗",
@@ -34,7 +21,8 @@ SIGNS: dict[ReplyOutcome, str] = {
     "failed": "!",
     "pending": "·",
 }
-CSS: dict[ReplyOutcome, str] = {"no_answer": "none", "truncated": "cut"}
+"""{outcome: its sign}, in the order of bars and tables."""
+CSS: dict[AnswerOutcome, str] = {"no_answer": "none", "truncated": "cut"}
 """Classes of the style sheet, where they differ from the outcome."""
 
 
@@ -42,41 +30,33 @@ CSS: dict[ReplyOutcome, str] = {"no_answer": "none", "truncated": "cut"}
 class CountedReply:
     """One planned answer: what became of it, and how long it is, in tokens."""
 
-    outcome: ReplyOutcome
+    outcome: AnswerOutcome
     thinking: int
     answer: int
 
 
-def outcome_of(record: Record | None, line: ScoreLine | None) -> ReplyOutcome:
-    """The first class that applies; without a record the answer is pending."""
+def reply_outcome(record: Record | None, line: ScoreLine | None) -> AnswerOutcome:
+    """What became of a planned answer; without a record it is pending."""
     if record is None:
         return "pending"
     if record.status != "ok":
         return "failed"
-    if line is None or line.score is None:
+    if line is None:
         return "not_scored"
-    if line.score >= 1:
-        return "correct"
-    if line.score > 0:
-        return "partial"
-    if record.finish_reason in ("length", "budget"):
-        return "truncated"
-    if declines(record.answer):
-        return "refused"
-    return "no_answer" if line.verdict == "no_answer" else "wrong"
+    return answer_outcome(line.verdict, record.finish_reason, answer_of(record, "answer").text)
 
 
-def css_of(outcome: ReplyOutcome) -> str:
+def css_of(outcome: AnswerOutcome) -> str:
     """The class of an outcome in the style sheet."""
     return CSS.get(outcome, outcome)
 
 
-def words_of(outcome: ReplyOutcome) -> str:
+def words_of(outcome: AnswerOutcome) -> str:
     """`no answer`."""
     return outcome.replace("_", " ")
 
 
-def outcome_counts(replies: Sequence[CountedReply]) -> dict[ReplyOutcome, int]:
+def outcome_counts(replies: Sequence[CountedReply]) -> dict[AnswerOutcome, int]:
     """How many answers are in each class, of all classes in order."""
     counts = Counter(reply.outcome for reply in replies)
-    return {outcome: counts[outcome] for outcome in OUTCOMES}
+    return {outcome: counts[outcome] for outcome in SIGNS}

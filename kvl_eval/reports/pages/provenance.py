@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from kvl_eval.decode import Json
 from kvl_eval.reports import numbers
@@ -104,8 +105,9 @@ def _origin(model: Series) -> RunOrigin:
 
 
 def command_text(model: Series) -> str:
-    """The command that repeats a run, as a shell reads it."""
-    return shlex.join(map(plain, model.run.manifest.command or ("kvl-eval", "run")))
+    """The command that repeats a run, as a shell reads it, without the folder that kvl-eval was installed in."""
+    program, *arguments = model.run.manifest.command or ("kvl-eval", "run")
+    return shlex.join(map(plain, (Path(program).name or program, *arguments)))
 
 
 def _when(manifest: Manifest) -> str:
@@ -140,7 +142,9 @@ def _joined(values: Iterable[object]) -> FactText:
     texts = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))
     if len(texts) == 1:
         return fact(texts[0])
-    return FactText(text=", ".join(fact(text).text for text in texts) or "·", whole=", ".join(texts))
+    facts = [fact(text) for text in texts]
+    whole = ", ".join(texts) if any(item.whole for item in facts) else ""
+    return FactText(text=", ".join(item.text for item in facts) or "·", whole=whole)
 
 
 def _replies(model: Series) -> FactText:

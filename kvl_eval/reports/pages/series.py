@@ -114,9 +114,16 @@ def _seed(run: ReportRun) -> str:
     return f"seed {run.manifest.seeds.seed}"
 
 
+def _part(run: ReportRun) -> str:
+    """`20 samples` of a run that was limited to so many of each task."""
+    sizes = {row.n_planned for row in run.rows if row.partial}
+    return f"{max(sizes):,} samples" if sizes and all(row.partial for row in run.rows) else ""
+
+
 def _prompt(run: ReportRun) -> str:
-    names = dict.fromkeys(prompt.name for prompt in run.manifest.prompt.values() if prompt.name)
-    return f"prompt {plain(', '.join(names))}" if names else ""
+    """The prompt of a run that has one for all its tasks."""
+    names = {prompt.name for prompt in run.manifest.prompt.values() if prompt.name}
+    return f"prompt {plain(names.pop())}" if len(names) == 1 else ""
 
 
 def _backend(run: ReportRun) -> str:
@@ -128,6 +135,6 @@ def _dtype(run: ReportRun) -> str:
 
 
 KINDS: tuple[Callable[[ReportRun], str], ...] = (
-    *(_blind, _budget, _policy, _weights, _seed, _temperature, _prompt, _dtype, _backend),
+    *(_blind, _budget, _part, _policy, _weights, _seed, _temperature, _prompt, _dtype, _backend),
 )
 """Settings that may set two runs of one model apart, the most telling first."""

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING
 
-from kvl_eval import __version__
 from kvl_eval.decode import encode_object
+from kvl_eval.reports.columns import quantity
 from kvl_eval.reports.links import task_file
-from kvl_eval.reports.numbers import plain
+from kvl_eval.reports.page_templates import MenuEntry, copy_assets, page_environment
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.budgets import budget_page
 from kvl_eval.reports.pages.chart_data import chart_data
 from kvl_eval.reports.pages.compare import PairSettings, compare_page
 from kvl_eval.reports.pages.context import Context
+from kvl_eval.reports.pages.explain import explain_page
 from kvl_eval.reports.pages.front import front_page
 from kvl_eval.reports.pages.provenance import provenance_page, run_file
 from kvl_eval.reports.pages.published import published_page
@@ -28,9 +26,8 @@ from kvl_eval.store.outputs import OutputFolder
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from jinja2.bccache import BytecodeCache
 
-HERE = Path(__file__).resolve().parent
+SAMPLES = "samples.html"
 SIGN_TEXTS = {"up": "▲", "down": "▼", "same": "≈", "pays": "↗", "warn": "!"}
 LINK_WORDS = {
     "compare.html": "Compare",
@@ -38,16 +35,6 @@ LINK_WORDS = {
     "budgets.html": "Budgets",
     "provenance.html": "Provenance",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MenuEntry:
-    """A page in the menu, or several below one word."""
-
-    label: str
-    file: str = ""
-    note: str = ""
-    entries: tuple[MenuEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +48,22 @@ class PageView:
 
 
 def write_pages(
-    context: Context, out: OutputFolder, settings: Iterable[PairSettings] = (), include_demo: bool = False
+    context: Context,
+    views: Mapping[str, PageView],
+    out: OutputFolder,
+    others: Collection[str] = (SAMPLES,),
+    notices: Sequence[str] = (),
 ) -> Path:
-    """Write every page, `assets/`, and the numbers behind the charts in `data/`; returns the front page.
+    """Write pages, `assets/`, and the numbers behind the charts in `data/`; returns the front page.
 
-    The data of the sample browser come from `write_browser`.
+    Args:
+        others:  pages of the menu that are written elsewhere.
+        notices: what the front page says about images that are not shown.
     """
-    assets = out.path("assets")
-    assets.parent.mkdir(parents=True, exist_ok=True)
-    for source in (HERE.parent / "assets", HERE / "assets"):  # the browser's, and then the pages' own
-        shutil.copytree(source, assets, dirs_exist_ok=True)
-    views = page_views(context, settings, include_demo)
-    environment = page_environment(context, views)
+    copy_assets(out)
+    environment = _environment(context, views, others)
     environment.globals["images"] = {path.name for path in out.path("media").glob("*.webp")}
+    environment.globals["notices"] = notices
     for file, view in views.items():
         template = environment.get_template(view.template)
         text = template.render(file=file, title=view.title, kind=view.kind, page=view.page)
@@ -105,7 +95,11 @@ def page_views(
         views["budgets.html"] = PageView(
             template="budgets.html.j2", title="Thinking budgets", kind="budgets", page=budgets
         )
-    views["samples.html"] = PageView(template="samples.html.j2", title="Samples", kind="samples")
+    explained = explain_page(context)
+    if explained is not None:
+        views["explain.html"] = PageView(
+            template="explain.html.j2", title=explained.title, kind="explain", page=explained
+        )
     published = published_page(context, include_demo)
     views["published.html"] = PageView(
         template="published.html.j2", title="Published results", kind="published", page=published
@@ -116,26 +110,26 @@ def page_views(
     return views
 
 
-def page_environment(context: Context, views: Mapping[str, PageView]) -> Environment:
+def _environment(context: Context, views: Mapping[str, PageView], others: Collection[str]) -> Environment:
     """The templates' environment with what all pages share: menu, models, signs."""
-    environment = _environment()
+    environment = page_environment()
     shown = {line.series.key for line in context.board.ours}
     environment.globals |= {
-        "version": __version__,
-        "menu": menu_of(views),
-        "files": set(views),
+        "menu": menu_of(views, others),
+        "files": {*views, *others},
         "demo": context.demo,
         "series": context.series,
         "board_series": [model for model in context.series if model.key in shown],
         "signs": SIGN_TEXTS,
         "link_words": LINK_WORDS,
+        "quantity": quantity,
         "published_key": charts.key("diamond", "pub"),
     }
     return environment
 
 
-def menu_of(views: Mapping[str, PageView]) -> list[MenuEntry]:
-    """The entries of the menu, each only if its page exists."""
+def menu_of(views: Mapping[str, PageView], others: Collection[str] = (SAMPLES,)) -> list[MenuEntry]:
+    """The entries of the menu, each only if its page is among `views` or `others`."""
     tasks = [
         MenuEntry(label=view.title, file=file, note=f"{view.page.n:,}")
         for file, view in views.items()
@@ -153,45 +147,8 @@ def menu_of(views: Mapping[str, PageView]) -> list[MenuEntry]:
     return [
         MenuEntry(label="Results", file="index.html"),
         MenuEntry(label="Tasks", entries=tuple(tasks)),
-        *(MenuEntry(label=label, file=file) for file, label in labels.items() if file in views),
+        *(MenuEntry(label=label, file=file) for file, label in labels.items() if file in views or file in others),
     ]
-
-
-def _environment() -> Environment:
-    """Jinja with escaping always on; every value passes `plain` on its way into a page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def visible(value: object) -> object:
-        return plain(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    return Environment(
-        loader=FileSystemLoader([HERE / "templates", HERE.parent / "templates"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        bytecode_cache=_compiled_templates(),
-    )
-
-
-@cache
-def _compiled_templates() -> BytecodeCache:
-    """Templates that a page of this process was made by, so that each is compiled once."""
-    from jinja2.bccache import Bucket, BytecodeCache
-
-    class Compiled(BytecodeCache):
-        def __init__(self) -> None:
-            self.codes: dict[tuple[str, str], CodeType | None] = {}
-
-        def load_bytecode(self, bucket: Bucket) -> None:
-            bucket.code = self.codes.get((bucket.key, bucket.checksum))
-
-        def dump_bytecode(self, bucket: Bucket) -> None:
-            self.codes[bucket.key, bucket.checksum] = bucket.code
-
-    return Compiled()
 
 
 def _json(value: Mapping[str, object] | Sequence[object]) -> bytes:

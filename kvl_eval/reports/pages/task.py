@@ -15,13 +15,29 @@ from kvl_eval.reports.pages.front import with_bold
 from kvl_eval.reports.pages.task_dots import DotPlot, column_of, dot_plot
 from kvl_eval.reports.pages.task_protocols import ProtocolLine, protocol_lines
 from kvl_eval.reports.pages.task_replies import LengthChart, OutcomeTable, length_charts, outcome_table
-from kvl_eval.reports.pages.task_results import NamedResult, task_results
+from kvl_eval.reports.pages.task_results import NamedResult, budgets_of, results_at, task_results
 from kvl_eval.reports.pages.task_scores import ScoreTable, SubScores, extra_tables, sub_scores
 from kvl_eval.reports.runs import task_of
 from kvl_eval.verdicts import leader_sentence
 
 NEXT = 2  # models that the sentence compares with the leading one
 ASKED = 140  # characters of what a task asks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetView:
+    """What a task's page shows of results at one budget: protocols, outcomes, sub-scores, lengths.
+
+    Attributes:
+        label: of the budget; empty where no model has several.
+    """
+
+    label: str
+    results: tuple[NamedResult, ...]
+    protocols: tuple[ProtocolLine, ...]
+    outcomes: OutcomeTable
+    subs: tuple[SubScores, ...]
+    lengths: tuple[LengthChart, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +49,7 @@ class TaskPage:
         n:     samples that were planned.
         facts: (name, text), at most four.
         dots:  all models by score.
+        views: one for each budget, that of the headline results first.
     """
 
     title: str
@@ -40,12 +57,8 @@ class TaskPage:
     n: int
     lead: Markup
     facts: tuple[tuple[str, str], ...]
-    results: tuple[NamedResult, ...]
     dots: DotPlot
-    protocols: tuple[ProtocolLine, ...]
-    outcomes: OutcomeTable
-    subs: tuple[SubScores, ...]
-    lengths: tuple[LengthChart, ...]
+    views: tuple[BudgetView, ...]
     extras: tuple[ScoreTable, ...]
 
 
@@ -54,7 +67,9 @@ def task_page(context: Context, task: str) -> TaskPage:
     results = task_results(context, task)
     row = results[0].row
     column = column_of(results)
-    replies = [context.book.replies(named.result) for named in results]
+    budgets = budgets_of(context, task)
+    at_budgets = [(numbers.budget_label(budget), results_at(context, task, budget)) for budget in budgets[1:]]
+    headline = (numbers.budget_label(budgets[0]) if budgets else "", results)
     kicker = ("Task", plain(row.split or ""), f"{row.n_planned:,} samples", "blind" if row.blind else "")
     return TaskPage(
         title=column_label(row),
@@ -62,13 +77,21 @@ def task_page(context: Context, task: str) -> TaskPage:
         n=row.n_planned,
         lead=_lead(context, column, results),
         facts=tuple(_facts(results[0])),
-        results=tuple(results),
         dots=dot_plot(column, results, row.n_planned),
+        views=tuple(_view(context, label, group) for label, group in (headline, *at_budgets)),
+        extras=tuple(extra_tables(results, context.book)),
+    )
+
+
+def _view(context: Context, label: str, results: Sequence[NamedResult]) -> BudgetView:
+    replies = [context.book.replies(named.result) for named in results]
+    return BudgetView(
+        label=label,
+        results=tuple(results),
         protocols=tuple(protocol_lines(results)),
         outcomes=outcome_table(results, replies),
         subs=tuple(sub_scores(results)),
         lengths=tuple(length_charts(results, replies)),
-        extras=tuple(extra_tables(results, context.book)),
     )
 
 
@@ -85,7 +108,7 @@ def _lead(context: Context, column: BoardColumn, results: Sequence[NamedResult])
     gaps = [
         (named.name, gap)
         for named in same[:NEXT]
-        if (gap := context.book.gap(named.result, leader.result, column.label, column.points)) is not None
+        if (gap := context.book.quick_gap(named.result, leader.result, column.label, column.points)) is not None
     ]
     return with_bold(leader_sentence(leader.name, score, gaps))
 

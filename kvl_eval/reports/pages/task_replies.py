@@ -12,19 +12,18 @@ from kvl_eval.reports import numbers
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.outcomes import (
-    OUTCOMES,
     SIGNS,
     CountedReply,
-    ReplyOutcome,
     css_of,
     outcome_counts,
     words_of,
 )
 from kvl_eval.reports.pages.task_results import NamedResult
+from kvl_eval.scorers.outcomes import AnswerOutcome
 
 RepliesOfAll = Sequence[Sequence[CountedReply]]
 """The planned answers of each result, in the order of the results."""
-LENGTH_CLASSES: tuple[ReplyOutcome, ...] = ("correct", "wrong", "truncated")
+LENGTH_CLASSES: tuple[AnswerOutcome, ...] = ("correct", "wrong", "truncated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ class LengthChart:
 def outcome_table(results: Sequence[NamedResult], replies: RepliesOfAll) -> OutcomeTable:
     """Classes that no answer is in have no line."""
     counts = [outcome_counts(group) for group in replies]
-    used = [outcome for outcome in OUTCOMES if any(count[outcome] for count in counts)]
+    used = [outcome for outcome in SIGNS if any(count[outcome] for count in counts)]
     return OutcomeTable(
         bars=tuple((named, _bar(named.name, count)) for named, count in zip(results, counts, strict=True)),
         lines=tuple(
@@ -84,12 +83,12 @@ def outcome_table(results: Sequence[NamedResult], replies: RepliesOfAll) -> Outc
     )
 
 
-def _bar(name: str, counts: Mapping[ReplyOutcome, int]) -> Markup:
+def _bar(name: str, counts: Mapping[AnswerOutcome, int]) -> Markup:
     parts = [(css_of(outcome), float(n), f"{words_of(outcome)}: {n:,}") for outcome, n in counts.items()]
     return charts.stacked(parts, f"{name}: " + ", ".join(words for _, n, words in parts if n))
 
 
-def _link(named: NamedResult, outcome: ReplyOutcome) -> str:
+def _link(named: NamedResult, outcome: AnswerOutcome) -> str:
     row = named.row
     budget = "" if row.budget is None else numbers.budget(row)
     return filtered_address(task=row.task, run=named.result.series.number, budget=budget, outcome=outcome)
@@ -111,7 +110,7 @@ def _lengths(named: NamedResult, replies: Sequence[CountedReply]) -> LengthChart
     ]
     if not any(size for size, _ in sized):
         return None
-    bins: dict[int, dict[ReplyOutcome, int]] = {}
+    bins: dict[int, dict[AnswerOutcome, int]] = {}
     for size, outcome in sized:
         counts = bins.setdefault(size.bit_length(), dict.fromkeys(LENGTH_CLASSES, 0))
         counts[_length_class(outcome)] += 1
@@ -124,7 +123,7 @@ def _lengths(named: NamedResult, replies: Sequence[CountedReply]) -> LengthChart
     return LengthChart(named=named, what=what, words=words, drawn=drawn)
 
 
-def _length_class(outcome: ReplyOutcome) -> ReplyOutcome:
+def _length_class(outcome: AnswerOutcome) -> AnswerOutcome:
     return outcome if outcome in LENGTH_CLASSES else "wrong"
 
 
@@ -133,7 +132,7 @@ def _bin(bits: int) -> str:
     return numbers.budget_label((1 << bits) >> 1)
 
 
-def _length_words(what: str, sized: Sequence[tuple[int, ReplyOutcome]]) -> str:
+def _length_words(what: str, sized: Sequence[tuple[int, AnswerOutcome]]) -> str:
     """The median, how many were lost at the limit, and how often the longest quarter is right."""
     sizes = sorted(size for size, _ in sized)
     third = sizes[min(len(sizes) - 1, 3 * len(sizes) // 4)]

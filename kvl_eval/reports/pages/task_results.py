@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -12,6 +12,7 @@ from kvl_eval.reports.pages.board import headlines, limit_of
 from kvl_eval.reports.pages.context import Context
 from kvl_eval.reports.pages.score_book import SeriesResult
 from kvl_eval.reports.pages.series import Series
+from kvl_eval.reports.pages.sweeps import budget_of
 from kvl_eval.reports.runs import main_rows
 from kvl_eval.store.result_records import ResultRow
 
@@ -48,6 +49,24 @@ def task_results(context: Context, task: str) -> list[NamedResult]:
         NamedResult(result=SeriesResult(model, row), name=_name(model, row, len(splits) > 1), note=_note(row))
         for model, row in chosen
     ]
+
+
+def budgets_of(context: Context, task: str) -> list[int]:
+    """The budgets of this task, the largest first; empty where no model has several."""
+    swept = [sweep for sweep in context.sweeps if sweep.task == task]
+    return sorted({budget_of(row) for sweep in swept for row in sweep.rows}, reverse=True)
+
+
+def results_at(context: Context, task: str, budget: int) -> list[NamedResult]:
+    """Each model's result at this budget; that of a model without budgets where it is."""
+    results = []
+    for named in task_results(context, task):
+        model = named.result.series
+        own = [row for row in main_rows(model.run) if (row.task, row.split) == (task, named.row.split)]
+        row = named.row if named.row.budget is None else next((row for row in own if row.budget == budget), None)
+        if row is not None:
+            results.append(replace(named, result=SeriesResult(model, row)))
+    return results
 
 
 def _rows(model: Series, task: str) -> list[ResultRow]:

@@ -86,7 +86,7 @@ def _row(
     field: str, label: str, results: Sequence[NamedResult], parts: Sequence[CategoryRow | None], plot: Plot
 ) -> SubScoreRow:
     known = [part.score for part in parts if part is not None]
-    top = max(known) if len(known) > 1 else None
+    top = max(known) if len(set(known)) > 1 else None
     n = max(part.n for part in parts if part is not None)
     points = [
         ChartPoint(

@@ -163,7 +163,7 @@ SAYINGS_OF_OTHERS = (
     r"think|thinks|thought",
     r"argue|argues|claim|claims",
     r"believe|believes|assume",
-    r"guess|choose|chose|answer",
+    r"guess|choose|chose|(?-i:answer)",  # `Answer` is a label
 )
 OTHERS = re.compile(rf"{_OTHERS}{any_of(SAYINGS_OF_OTHERS)}\b", re.IGNORECASE)
 BUTS = (r"\bbut\b", r"\b(?:however|yet)\b", r"\bthough\b", r"\baber\b", r"\b(?:mais|pero)\b", r"但", r"しかし")

@@ -9,6 +9,7 @@ import pytest
 
 from kvl_eval.paired import paired_test
 from kvl_eval.reports.pages.budgets import budget_page
+from kvl_eval.reports.pages.sweeps import published_curve
 from kvl_eval.scorers.statistics import holm
 from tests.reports.page_reports import RIGHT, WRONG, PageText, context, sweep_run, task_row, write
 from tests.reports.report_folders import make_run
@@ -33,6 +34,11 @@ def test_report_b1_the_published_curve_is_drawn_whoever_was_swept(sweep: Path) -
     assert (panel.score.count("dot pub hollow"), panel.score.count("curve pub dashed")) == (5, 4)
     assert "Kimi-VL-A3B-Thinking" in page.published
     assert "pub" not in panel.cost
+
+
+@pytest.mark.parametrize("task", ["mathvista", "mathvision", "mmmu"])
+def test_report_b1_three_tasks_have_a_published_curve_of_five_budgets(task: str) -> None:
+    assert [budget for budget, _ in published_curve(task_row(task, 0.5))] == [1024, 2048, 4096, 8192, 16384]
 
 
 def test_report_b2_every_mark_of_ours_has_a_whisker(sweep: Path) -> None:

@@ -11,14 +11,17 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from kvl_eval.reports.pages.board import Board, OurScore, board_of, tokens_of
-from kvl_eval.reports.pages.line_columns import LINE_COLUMNS, LineColumn, quantity
+from kvl_eval.reports.columns import BOARDS, COLUMNS, RESULTS, Column, ModelResults, board_columns, quantity, tokens_of
+from kvl_eval.reports.pages.board import Board, OurScore, board_of
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.score_book import ScoreBook
 from kvl_eval.reports.pages.series import series_of
 from kvl_eval.reports.pages.warning_table import KINDS, named_warnings, warning_table
 from kvl_eval.reports.runs import open_runs
+from kvl_eval.reports.table import final_table
 from kvl_eval.reports.warnings import CODES, warnings_of
+from kvl_eval.results.html import table_html
+from kvl_eval.store.run_folder import RunFolder
 from tests.reports.page_reports import (
     RIGHT,
     SCORES,
@@ -51,7 +54,7 @@ def test_report_f2_no_run_id_comes_before_the_leaderboard(front: PageText) -> No
 
 def test_report_f3_a_head_for_each_task_that_was_run(front: PageText) -> None:
     heads = section(front.source, '<table class="board sortable" id="board">', "</thead>")
-    assert len(re.findall("<th ", heads)) == len(SCORES) + 1 + 2
+    assert len(re.findall("<th ", heads)) == len(SCORES) + 1 + 1  # no row says how long it took
 
 
 def test_report_f4_one_best_cell_in_each_group_and_column(front: PageText) -> None:
@@ -211,11 +214,36 @@ def test_mean_tokens_weigh_tasks_by_their_replies() -> None:
 
 
 def test_a_new_column_is_one_entry_of_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in the terminal's table, in notebooks, on the page, in Markdown and in JSON."""
+    dogs = Column(
+        key="dogs",
+        title="dogs",
+        unit="in all",
+        text=lambda row: f"{row.n_ok} dogs",
+        total=lambda model: 7.0,
+        where=(*RESULTS, *BOARDS),
+    )
+    monkeypatch.setattr("kvl_eval.reports.columns.COLUMNS", (*COLUMNS, dogs))
     runs = three_runs(tmp_path)
-    dogs = LineColumn(key="dogs", title=lambda board: "dogs", unit="in all", help="Dogs", value=lambda line: 7.0)
-    monkeypatch.setattr("kvl_eval.reports.pages.line_columns.LINE_COLUMNS", (*LINE_COLUMNS, dogs))
+    results = RunFolder.open(runs[0]).results()
+    assert final_table(results).splitlines()[0].endswith("dogs") and "1000 dogs" in final_table(results)
+    assert ">dogs</th>" in table_html(results.rows) and ">1000 dogs</td>" in table_html(results.rows)
     out = write(tmp_path / "out", *runs)
     assert PageText(out / "index.html").text.count("dogs in all") == 1
     assert json.loads((out / "data" / "board.json").read_text())["ours"][0]["dogs"] == 7.0
     text = markdown_page(context(*runs))
     assert "| dogs in all |" in text and text.count("| 7.0 |") == 3
+
+
+def test_hours_are_those_of_gpus_only_where_gpus_answered() -> None:
+    row = replace(task_row("mathvista", 0.5), seconds=1800.0, devices=2)
+    server = replace(row, devices=None)
+    models = [
+        ModelResults(rows=(row, row), device="cuda"),
+        ModelResults(rows=(server,), device="server"),
+        ModelResults(rows=(replace(row, seconds=None),), device="cpu"),
+    ]
+    columns = {column.key: column for column in COLUMNS}
+    assert [columns["gpu_hours"].number(model) for model in models] == [2.0, None, None]
+    assert [columns["hours"].number(model) for model in models] == [None, 0.5, None]
+    assert [column.key for column in board_columns("page", models[:1])] == ["tokens", "gpu_hours"]

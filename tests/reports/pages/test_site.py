@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from kvl_eval.reports.pages.site import menu_of, page_views
 from tests.reports.page_reports import PageText, context, sweep_run, task_row, three_runs, write
 from tests.reports.report_folders import make_run
 from tests.reports.report_rows import HOSTILE
@@ -37,6 +38,14 @@ def test_every_page_is_there(out: Path) -> None:
     names = {path.name for path in pages(out)}
     assert {"index.html", "compare.html", "budgets.html", "published.html", "provenance.html"} <= names
     assert {"task-mathvista.html", "task-mmmu.html"} <= names
+
+
+def test_a_page_that_is_written_elsewhere_has_its_place_in_the_menu(runs: list[Path]) -> None:
+    views = page_views(context(*runs))
+    labels = [entry.label for entry in menu_of(views, ("samples.html", "explain.html", "trajectory.html"))]
+    others = ["Samples", "Trajectories", "Why this number", "Published", "Provenance"]
+    assert labels == ["Results", "Tasks", "Compare", "Budgets", *others]
+    assert "Why this number" not in [entry.label for entry in menu_of(views)]
 
 
 def test_report_a4_no_style_and_no_script_inside_a_page(out: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kvl_eval.audit.pair_settings import pair_settings
 from kvl_eval.errors import UsageError
-from kvl_eval.reports.pages.report import ReportForm, write_form
+from kvl_eval.reports.write import ReportForm, write_report
 from tests.reports.page_reports import PageText, context, task_row
 from tests.reports.report_folders import make_run
 
@@ -26,7 +26,7 @@ def test_runs_without_a_task_in_common_say_so(tmp_path: Path) -> None:
 
 def test_a_report_of_real_runs_has_all_its_pages(pair: tuple[Path, list[Path]], tmp_path: Path) -> None:
     runs = pair[1]
-    written = write_form(runs, tmp_path / "out", ReportForm(images=False), pair_settings(runs))
+    written = write_report(runs, tmp_path / "out", ReportForm(images="none"), pair_settings(runs))
     assert [path.name for path in written] == ["report.md", "index.html"]
     names = {path.name for path in (tmp_path / "out").glob("*.html")}
     assert {
@@ -51,11 +51,11 @@ def test_partial_runs_are_kept_apart_and_are_still_compared(tmp_path: Path) -> N
 
 
 def test_the_file_alone_links_to_no_page(tmp_path: Path) -> None:
-    [path] = write_form([make_run(tmp_path)], tmp_path / "out", ReportForm(formats=("markdown",)))
+    [path] = write_report([make_run(tmp_path)], tmp_path / "out", ReportForm(formats=("markdown",)))
     assert ".html" not in path.read_text(encoding="utf-8")
     assert not (tmp_path / "out" / "index.html").exists()
 
 
 def test_without_a_run_the_command_is_refused() -> None:
     with pytest.raises(UsageError):
-        write_form([])
+        write_report([])

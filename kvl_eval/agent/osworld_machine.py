@@ -1,0 +1,192 @@
+"""A desktop in a sandbox of this machine for OSWorld's own environment: bubblewrap, Xvfb and the in-guest server.
+
+The sandbox has no network, sees of the host what programs need to start, and is thrown away after its episode. The
+environment speaks TCP, so each of its ports is a port on 127.0.0.1 here; others on this machine can reach it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvl_eval.agent.desk import setup_failed
+
+FILES = Path(__file__).resolve().parent.parent / "data" / "osworld"
+PORTS = (5000, 9222, 8080)  # in-guest server, Chromium, VLC
+PROGRAMS = ("bwrap", "prlimit", "Xvfb", "openbox", "wmctrl", "socat", "xauth", "xdpyinfo", "xsetroot", "dbus-daemon")
+START_SECONDS = 120.0
+LOOK_SECONDS = 0.25
+REPLY_SECONDS = 20.0
+TMPFS = 512 * 2**20  # bytes of each file system that can be written
+LIMITS = ("--nproc=512", f"--data={2 * 2**30}")  # of each process; the first holds for plain users only
+WRITABLE = ("/dev/shm", "/tmp", "/run", "/home", "/var/tmp", "/var/cache")
+# Of the host's configuration only what programs need to start.
+ETC = (
+    *("alternatives", "chromium", "chromium.d", "dconf", "fonts", "gtk-3.0", "ld.so.cache", "ld.so.conf"),
+    *("ld.so.conf.d", "libreoffice", "localtime", "machine-id", "mime.types", "nsswitch.conf", "python3", "ssl"),
+    *("vlc", "xdg", "X11"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFiles:
+    """What the sandbox needs besides the system's programs.
+
+    Attributes:
+        home:   the virtual environment of the interpreter that runs the in-guest server.
+        server: the folder of the server's source, `desktop_env/server` of a clone of OSWorld.
+    """
+
+    home: Path
+    server: Path
+
+
+class LocalMachine:
+    """One desktop. Start it from a thread that lives as long as it should: the sandbox ends with that thread."""
+
+    def __init__(self, files: GuestFiles, screen: tuple[int, int]) -> None:
+        self._files = files
+        self._screen = screen
+        self._folder: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._listeners: list[socket.socket] = []
+        self._is_closed = False
+
+    def start(self) -> str:
+        """Start it, and return `HOST:SERVER:CHROMIUM:VNC:VLC` once it has a window manager. Raises SetupFailed."""
+        _require_programs()
+        self._folder = Path(tempfile.mkdtemp(prefix="kvl-desk-"))
+        bridge = self._folder / "bridge"
+        bridge.mkdir()
+        command = sandbox_command(self._files, self._screen, bridge)
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        server, chromium, vlc = (self._forwarded(bridge / f"{port}.sock") for port in PORTS)
+        self._wait(server)
+        return f"127.0.0.1:{server}:{chromium}:0:{vlc}"  # no VNC
+
+    def close(self) -> None:
+        """Kill it and all that runs in it."""
+        self._is_closed = True
+        for listener in self._listeners:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _wait(self, port: int) -> None:
+        """Until the window manager is there and the server shows a screen. Raises SetupFailed."""
+        assert self._process is not None
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self._process.poll() is None and not self._is_closed:
+            with suppress(OSError, http.client.HTTPException):
+                if _is_managed(port) and _asked(port, "GET", "/screenshot"):
+                    return
+            time.sleep(LOOK_SECONDS)
+        ended = self._process.poll() is not None
+        self.close()
+        raise setup_failed("the sandbox ended at once" if ended else "the desktop did not answer in time")
+
+    def _forwarded(self, path: Path) -> int:
+        """A local port that leads to a UNIX socket."""
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listeners.append(listener)
+        threading.Thread(target=_serve, args=(listener, path), name="kvl-eval bridge", daemon=True).start()
+        return int(listener.getsockname()[1])
+
+
+def sandbox_command(files: GuestFiles, screen: tuple[int, int], bridge: Path) -> list[str]:
+    """The command line that starts a desktop."""
+
+    def bound(source: Path | str, target: Path | str, kind: str = "--ro-bind") -> list[str]:
+        return [kind, str(source), str(target)]
+
+    links = [word for name in ("bin", "lib", "lib64", "sbin") for word in ("--symlink", f"usr/{name}", f"/{name}")]
+    etc = [word for name in ETC for word in bound(f"/etc/{name}", f"/etc/{name}", "--ro-bind-try")]
+    empty = [word for target in WRITABLE for word in ("--size", str(TMPFS), "--tmpfs", target)]
+    return [
+        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
+        *("--uid", "1000", "--gid", "1000", "--hostname", "desk"),
+        *bound("/usr", "/usr"),
+        *links,
+        *etc,
+        *bound(FILES / "passwd", "/etc/passwd"),
+        *bound(FILES / "group", "/etc/group"),
+        *bound("/var/lib", "/var/lib"),  # fonts and dconf
+        *("--proc", "/proc", "--dev", "/dev"),
+        *empty,
+        *("--dir", "/run/user/1000", "--dir", "/home/user"),
+        *bound(FILES, "/desk"),
+        *bound(files.home, files.home),
+        *bound(files.server, "/server"),
+        *bound(bridge, "/bridge", "--bind"),
+        *("--setenv", "SCREEN", f"{screen[0]}x{screen[1]}", "--setenv", "PYTHON_HOME", str(files.home)),
+        *("prlimit", *LIMITS, "bash", "/desk/session.sh"),
+    ]
+
+
+def _require_programs() -> None:
+    """Raises SetupFailed for root, and where programs are missing."""
+    if os.geteuid() == 0:
+        raise setup_failed("desktops are not started as root: the kernel does not limit its processes")
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        raise setup_failed(f"programs are missing: {', '.join(missing)} (docs/agents.md names the packages)")
+
+
+def _is_managed(port: int) -> bool:
+    """Whether the window manager is there: before that, its shortcuts would be lost."""
+    body = b'{"command": "wmctrl -m", "shell": true}'
+    return b"Name: Openbox" in _asked(port, "POST", "/execute", body)
+
+
+def _asked(port: int, method: str, path: str, body: bytes | None = None) -> bytes:
+    """The beginning of the server's reply; empty unless it is one. Raises OSError, HTTPException."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REPLY_SECONDS)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        return reply.read(10_000) if reply.status == 200 else b""
+    finally:
+        connection.close()
+
+
+def _serve(listener: socket.socket, path: Path) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # closed
+            return
+        inner = socket.socket(socket.AF_UNIX)
+        try:
+            inner.connect(str(path))
+        except OSError:  # nothing listens there yet
+            client.close()
+            inner.close()
+            continue
+        for pair in ((client, inner), (inner, client)):
+            threading.Thread(target=_pump, args=pair, daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Hand on bytes until either end closes."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
