@@ -386,12 +386,10 @@ class Summary:
     """A task's result under one protocol.
 
     Attributes:
-        score:      headline fraction in [0, 1]; None where nothing could be scored.
-        unit:       `percent` or `points`, how views print it.
-        official:   the figures as the official script prints them, {key: text}.
-        categories: {field: {value: CategoryScore}}.
-        over:       the groups whose means make the headline (a macro mean); None where it is the mean over questions.
-        shares:     {what may mislead about the score: (how many, of how many)}.
+        score, unit: headline fraction in [0, 1], None where nothing could be scored; how views print it.
+        official:    the figures as the official script prints them, {key: text}.
+        categories:  {field: {value: CategoryScore}}; shares: {what may mislead: (how many, of how many)}.
+        over:        the groups whose means make the headline (a macro mean); None where it is the mean over questions.
     """
 
     score: float | None

@@ -1,8 +1,7 @@
 """Desktops: what an episode is played on.
 
 `drawn` shows boards, the images of a sample, one after the other; it needs nothing but Pillow and runs on every
-system. A sandbox with an X server, a worker with OSWorld's own environment and a server at an address have their place
-in `PROVIDERS` and come later.
+system. `xvfb` shows the same boards on an X server in a sandbox (`kvl_eval.agent.xvfb_desk`).
 
 A desktop is called from one thread, and may block: `kvl_eval.agent.watch` gives it that thread and its time limits.
 """
@@ -160,7 +159,7 @@ class DrawnDesk:
 
     def act(self, action: AgentAction) -> ActResult:
         """Presses lead on; everything else leaves a board as it is."""
-        for point in _presses(action):
+        for point in presses(action):
             if not self.is_over:
                 number = len(self.hits)
                 self.hits.append(number < len(self.boxes) and _is_inside(point, self.boxes[number]))
@@ -191,7 +190,7 @@ def _evaluation(function: str, expected: str, found: str, right: bool) -> Evalua
     )
 
 
-def _presses(action: AgentAction) -> list[Pixel]:
+def presses(action: AgentAction) -> list[Pixel]:
     """Where an action presses a button, in order."""
     if isinstance(action, Click):
         return [action.point] * action.count
@@ -225,8 +224,22 @@ def _screenshot(image: Image.Image, size: ScreenSize) -> Screenshot:
     return Screenshot(buffer.getvalue(), size)
 
 
-PROVIDERS: Mapping[str, Callable[[ScreenSize], Desk]] = {"drawn": DrawnDesk}
+def _xvfb(size: ScreenSize) -> Desk:
+    from kvl_eval.agent.xvfb_desk import XvfbDesk
+
+    return XvfbDesk(size)
+
+
+PROVIDERS: Mapping[str, Callable[[ScreenSize], Desk]] = {"drawn": DrawnDesk, "xvfb": _xvfb}
 """{`--provider`: (screen) -> a desktop}."""
+
+
+def prove_provider(episode: Episode) -> None:
+    """Do nothing where desktops of the kind that an episode wants can start. Raises: InputError `desktop.sandbox`."""
+    if episode.provider == "xvfb":
+        from kvl_eval.agent.sandbox import prove
+
+        prove()
 
 
 def desk_of(episode: Episode) -> Desk:

@@ -35,6 +35,15 @@ def check_vllm_verb(arguments: Mapping[str, Json], as_json: bool) -> int:
     return 0 if report.ok else FAULTY
 
 
+def check_desktop_verb(as_json: bool) -> int:
+    """Check whether sandboxed desktops start here; exit 4 where they do not."""
+    from kvl_eval.agent.sandbox import as_text, check
+
+    report = check()
+    echo(json_line(asdict(report)) if as_json else as_text(report))
+    return 0 if report.ok else FAULTY
+
+
 def check_model_verb(location: str, *, revision: str | None, family: str | None, offline: bool, as_json: bool) -> int:
     """Check a checkpoint; exit 4 where something is wrong."""
     from kvl_eval.backends import resolve_model

@@ -318,6 +318,14 @@ def check_vllm(model_args: tuple[str, ...], as_json: bool, **_: Any) -> int:
     return check_vllm_verb(pairs(model_args, "--model-args"), as_json)
 
 
+@verb(check, "check desktop")
+def check_desktop(as_json: bool, **_: Any) -> int:
+    """Check whether sandboxed desktops start here."""
+    from kvl_eval.cli.check import check_desktop_verb
+
+    return check_desktop_verb(as_json)
+
+
 @verb(cli, "version")
 def version(as_json: bool) -> int:
     """Show versions."""

@@ -22,7 +22,6 @@ from kvl_eval.options.generation_table import (
     MEDIA_OPTIONS,
     SCORING_OPTIONS,
     SERVER_OPTIONS,
-    *OSWORLD_OPTIONS,
 )
 from kvl_eval.options.generation_table import MODEL_ARGUMENTS as MODEL_ARGUMENTS
 from kvl_eval.options.keywords import RunOptions as RunOptions

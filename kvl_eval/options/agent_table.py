@@ -18,6 +18,18 @@ AGENT_OPTIONS = (
         in_fingerprint=True,
     ),
     Option(
+        name="provider",
+        kind=ValueKind.CHOICE,
+        choices=("drawn", "xvfb"),
+        metavar="drawn|xvfb",
+        default_text="that of the task",
+        help="Run desktops drawn without an X server, or sandboxed with one.",
+        group=Heading.AGENTS,
+        advanced=True,
+        scope=Scope.RUN,
+        in_fingerprint=True,
+    ),
+    Option(
         name="desktops",
         kind=ValueKind.INTEGER,
         metavar="N",

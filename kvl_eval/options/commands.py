@@ -232,10 +232,11 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm",),
+        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
         text=(
             "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
-            "answers (samples on which several models agree against gold) or a vLLM installation.",
+            "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "
+            "desktops.",
         ),
         examples=("kvl-eval check data mathvista", "kvl-eval check model ./checkpoint", "kvl-eval check vllm"),
     ),
@@ -283,6 +284,12 @@ COMMANDS: tuple[Command, ...] = (
             Argument(name="a", noun="run", required=False, completes=NameKind.RUN, is_run=True),
             Argument(name="b", noun="run", required=False, completes=NameKind.RUN, is_run=True),
         ),
+    ),
+    Command(
+        name="check desktop",
+        usage=("kvl-eval check desktop [OPTIONS]",),
+        text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
+        examples=("kvl-eval check desktop",),
     ),
     Command(
         name="new-task",

@@ -6,7 +6,8 @@ from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKi
 
 READING = ("resume", "score", "report", "compare", "explain", "plan-size", "check gold", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
-PRINTING = (*RUN, *READING, "watch", "fetch", "list", "describe", "check data", "check model", "check vllm")
+CHECKS = ("check data", "check model", "check vllm", "check desktop")
+PRINTING = (*RUN, *READING, "watch", "fetch", "list", "describe", *CHECKS)
 
 OUTPUT_OPTIONS = (
     Option(

@@ -55,7 +55,7 @@ class EpisodeConfig:
 
 def check_agent_options(tasks: Sequence[Task], options: Options) -> None:
     """Raises: UsageError `usage.agent`, where an option of agents is given and no task is one of agents."""
-    flags = {"--max-steps": options.max_steps, "--desktops": options.desktops}
+    flags = {"--max-steps": options.max_steps, "--provider": options.provider, "--desktops": options.desktops}
     unusable = [flag for flag, value in flags.items() if value is not None]
     if unusable and all(task.episode is None for task in tasks):
         raise UsageError(
@@ -66,10 +66,12 @@ def check_agent_options(tasks: Sequence[Task], options: Options) -> None:
         )
 
 
-def agent_flags(episodes: Sequence[EpisodeConfig], desktops: int) -> Mapping[str, int]:
-    """The options of agents as `config.yaml` has them; no number of steps where tasks differ in it: their defaults."""
+def agent_flags(episodes: Sequence[EpisodeConfig], desktops: int) -> Mapping[str, int | str]:
+    """The options of agents as `config.yaml` has them; none in which tasks differ: those are their defaults."""
     steps = {episode.max_steps for episode in episodes}
-    shared = {"max_steps": steps.pop()} if len(steps) == 1 else {}
+    providers = {episode.provider for episode in episodes}
+    shared: dict[str, int | str] = {"max_steps": steps.pop()} if len(steps) == 1 else {}
+    shared |= {"provider": providers.pop()} if len(providers) == 1 else {}
     return {**shared, "desktops": desktops} if episodes else {}
 
 
@@ -94,7 +96,7 @@ def episode_config(task: Task, agent: str, options: Options) -> EpisodeConfig | 
         agent_version=agent_named(task, agent).version,
         max_steps=episode.max_steps if options.max_steps is None else options.max_steps,
         screen=episode.screen,
-        provider=episode.provider,
+        provider=episode.provider if options.provider is None else options.provider,
         pause=episode.pause,
         settling=episode.settling,
         images=episode.images,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from kvl_eval.agent.desk import prove_provider
 from kvl_eval.agent.episode_plan import EpisodePlan
 from kvl_eval.agent.episodes import play_waves
 from kvl_eval.agent.player import EpisodePlayer
 from kvl_eval.agent.protocols import agent_named
 from kvl_eval.backends.base import Backend
-from kvl_eval.run.osworld_place import desks_of
+from kvl_eval.run.osworld_place import desks_of, is_osworld
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.prompts import prompt_text
 from kvl_eval.store.run_folder import RunFolder
@@ -46,10 +48,12 @@ class EpisodeStage:
     backend: Backend
 
     async def play(self) -> None:
-        """Play what is pending, one task after the other. Raises what the backend or the disk raise."""
+        """Play what is pending, one task after the other. Raises what desktops, the backend or the disk raise."""
         for task in self.plan.tasks:
             episodes = self._plan_of(task)
             if episodes is not None:
+                if not is_osworld(task.task):
+                    await asyncio.to_thread(prove_provider, episodes.episode)
                 players = (EpisodePlayer(episodes, *pending) for pending in self.session.episodes(task))
                 finish = partial(self._finish, task)
                 desktops = self.plan.config.desktops

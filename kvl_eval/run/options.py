@@ -62,6 +62,7 @@ class Options:
     budget_policy: Policy | None = None
     answer_tokens: int | None = None
     max_steps: int | None = None
+    provider: str | None = None
     desktops: int | None = None
     system_prompt: str | None = None
     prompt_text: str | None = None
