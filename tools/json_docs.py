@@ -11,6 +11,7 @@ from kvl_eval.check_vllm import Difference, VllmReport
 from kvl_eval.cli import documents, json_errors
 from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.describe import TaskDescription
+from kvl_eval.doctor.document import DoctorCheck, DoctorReport
 from kvl_eval.explanation import document, gold, plan_size, units
 from kvl_eval.store import run_entry
 from kvl_eval.watch import document as watch
@@ -43,6 +44,7 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
     ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
     ("`plan-size`", "", (plan_size.PlanSize, plan_size.SizeEstimate, plan_size.SizeBasis, plan_size.RepeatGain)),
+    ("`doctor`", "", (DoctorReport, DoctorCheck)),
     ("`watch`", "", (watch.WatchDocument, watch.TonightRun, judging.NightGap, judging.NightDrift)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),

@@ -157,6 +157,11 @@ LAYERS = (
         ("references", "scorers", "scoring", "store", "tasks", "thinking", "verdicts", "paired", "flip_causes"),
     ),
     Layer(
+        "doctor",
+        "a few samples and small requests before a long run: what it would suffer from",
+        ("backends", "explanation", "media", "run", "scorers", "scoring", "sources", "store", "tasks", "thinking"),
+    ),
+    Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (

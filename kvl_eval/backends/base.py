@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.decode import Json, inlined, omitted
 from kvl_eval.media.settings import MediaSettings
 from kvl_eval.request import Cost as Cost
@@ -172,6 +173,17 @@ class ServerNeeds:
     text: int | None = None
     answer: int = 0
     seed: int = 0
+
+
+@runtime_checkable
+class FreelyAsked(Protocol):
+    """A backend whose server can be asked with fields that no run sends."""
+
+    async def ask_freely(self, text: str, limit: int, sent: Mapping[str, Json]) -> Reply:
+        """The reply to a question without images, with at most `limit` new tokens and these fields in the request.
+
+        Raises: EndpointError, where the server cannot be used; SampleError, where this question gets no reply.
+        """
 
 
 @runtime_checkable

@@ -167,6 +167,10 @@ class Endpoint:
         finally:
             await client.close()
 
+    async def ask_freely(self, text: str, limit: int, sent: Mapping[str, Json]) -> Reply:
+        """The reply to a question without images; `sent` are further fields. Raises: EndpointError, SampleError."""
+        return await self._complete([{"role": "user", "content": text}], limit, sent)
+
     async def _probe_budgets(self, generation: Generation) -> None:
         """Raises: EndpointError where the server cannot keep thinking budgets."""
         client = ChatClient(self.server)

@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from pathlib import Path
 from kvl_eval import __version__
 from kvl_eval.backends.base import Description, Limits, Request, ServerNeeds, Settings
 from kvl_eval.backends.chat_client import REQUEST_SECONDS, RETRIES
+from kvl_eval.backends.chat_reply import Reply
 from kvl_eval.backends.checkpoint import Checkpoint
 from kvl_eval.backends.endpoint import Endpoint
 from kvl_eval.backends.fingerprint import checkpoint_facts
@@ -169,6 +170,11 @@ class ManagedVllm:
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
+
+    async def ask_freely(self, text: str, limit: int, sent: Mapping[str, Json]) -> Reply:
+        """The reply to a question without images; `sent` are further fields. Raises: EndpointError, SampleError."""
+        await self._host.ready()
+        return await self._endpoint.ask_freely(text, limit, sent)
 
     async def close(self) -> None:
         """End the server and the worker processes."""

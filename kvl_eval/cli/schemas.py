@@ -20,6 +20,7 @@ from kvl_eval.cli.documents import (
 from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.cli.json_errors import ErrorDocument
 from kvl_eval.describe import TaskDescription
+from kvl_eval.doctor.document import DoctorReport
 from kvl_eval.explanation.document import Explanation
 from kvl_eval.explanation.gold import GoldReport
 from kvl_eval.explanation.plan_size import PlanSize
@@ -39,6 +40,7 @@ DOCUMENTS: Mapping[str, object] = {
     "compare": ComparedRuns,
     "explain": Explanation,
     "plan-size": PlanSize,
+    "doctor": DoctorReport,
     "verify": VerifyDocument,
     "check-data": DataReport,
     "check-model": ModelReport,

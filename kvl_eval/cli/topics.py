@@ -81,6 +81,7 @@ Exit codes
   2    usage: unknown name or option, bad configuration, run busy, mismatch
   3    finished with gaps (failed or unscored samples), or nothing to compare
   4    inputs unusable: data, checkpoint, device, server, installation
+       (doctor: the model is not fit to run)
   5    significant drop (watch alone)
   6    storage: disk full, no permission
   129  interrupted by SIGHUP   (the run can be resumed)

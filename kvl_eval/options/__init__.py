@@ -16,6 +16,7 @@ from kvl_eval.options.base import Scope as Scope
 from kvl_eval.options.base import ValueKind as ValueKind
 from kvl_eval.options.commands import BY_NAME as BY_NAME
 from kvl_eval.options.commands import COMMANDS as COMMANDS
+from kvl_eval.options.doctor_table import DOCTOR_OPTIONS, with_doctor
 from kvl_eval.options.explain_table import EXPLAIN_OPTIONS
 from kvl_eval.options.generation_table import (
     GENERATION_OPTIONS,
@@ -25,17 +26,21 @@ from kvl_eval.options.generation_table import (
 )
 from kvl_eval.options.generation_table import MODEL_ARGUMENTS as MODEL_ARGUMENTS
 from kvl_eval.options.keywords import RunOptions as RunOptions
-from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS
+from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS, PLANNING_OPTIONS
 from kvl_eval.options.osworld_table import OSWORLD_OPTIONS
 from kvl_eval.options.output_table import COMMON_OPTIONS, OTHER_OPTIONS, OUTPUT_OPTIONS, RUNNING_OPTIONS
-from kvl_eval.options.planning_table import PLANNING_OPTIONS
 from kvl_eval.options.run_table import DATA_OPTIONS, MODEL_OPTIONS, PROMPT_OPTIONS
 
 OPTIONS: tuple[Option, ...] = (
-    *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *AGENT_OPTIONS),
-    *(*SERVER_OPTIONS, *SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
-    *(*LIST_OPTIONS, *DESCRIBE_OPTIONS, *NEW_TASK_OPTIONS, *EXPLAIN_OPTIONS, *PLANNING_OPTIONS, *COMMON_OPTIONS),
-    *OSWORLD_OPTIONS,
+    *map(
+        with_doctor,
+        (
+            *(*MODEL_OPTIONS, *DATA_OPTIONS, *PROMPT_OPTIONS, *GENERATION_OPTIONS, *MEDIA_OPTIONS, *AGENT_OPTIONS),
+            *(*SERVER_OPTIONS, *SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
+        ),
+    ),
+    *(*LIST_OPTIONS, *DESCRIBE_OPTIONS, *NEW_TASK_OPTIONS, *EXPLAIN_OPTIONS, *PLANNING_OPTIONS, *DOCTOR_OPTIONS),
+    *(*OSWORLD_OPTIONS, *COMMON_OPTIONS),
 )
 
 

@@ -79,6 +79,21 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(RUNS,),
     ),
     Command(
+        name="doctor",
+        section=EVALUATE,
+        summary="Test a model on twenty samples before a long run.",
+        usage=("kvl-eval doctor [OPTIONS] TASK",),
+        text=(
+            "Test a model on twenty samples before a long run: format, thoughts, budgets, seed, image size, token "
+            "counts. Takes the model options of 'kvl-eval run'.",
+        ),
+        examples=(
+            "kvl-eval doctor mmmu -m endpoint --base-url http://127.0.0.1:8000/v1",
+            "kvl-eval doctor mathvista -m ./checkpoint",
+        ),
+        arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
+    ),
+    Command(
         name="watch",
         section=EVALUATE,
         summary="Repeat runs from a file and report significant drops.",
@@ -232,7 +247,7 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
+        usage=("kvl-eval check data TASK | gold RUN RUN RUN...", "kvl-eval check model MODEL | vllm | desktop"),
         text=(
             "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
             "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "

@@ -149,7 +149,7 @@ def plan_tasks(
     lines = PlanLines(draft_dir or config.output_dir)
     unseen = set(config.sample_ids)
     tasks = tuple(
-        _Planner(_measured(task_named(one.task, own), limits), one, config, limits).plan(lines, unseen)
+        _Planner(measured_task(task_named(one.task, own), limits), one, config, limits).plan(lines, unseen)
         for one in config.tasks
     )
     if unseen and config.limit is None:  # with a limit, reading stopped before the others might have come
@@ -210,7 +210,7 @@ def _family(config: RunConfig) -> dict[str, str]:
     return {"family": config.family, **rule}
 
 
-def _measured(task: Task, limits: Limits) -> Task:
+def measured_task(task: Task, limits: Limits) -> Task:
     """The task, its samples as long as they are to be in the model's own tokens."""
     if task.data.measured is None:
         return task

@@ -50,6 +50,7 @@ LIGHT = [
     ("describe", ("describe", "mathvista")),
     ("describe", ("describe", "video_mme")),
     ("fetch", ("fetch", "kimi-vl-nano", "mathvista", "--split", "mini")),
+    ("doctor", ("doctor", "mathvista", "-m", "fake", "--samples", "2")),
     ("version", ("version",)),
 ]
 

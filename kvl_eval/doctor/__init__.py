@@ -1,0 +1,1 @@
+"""`kvl-eval doctor`: twenty questions and some small requests that show what a long run would suffer from."""

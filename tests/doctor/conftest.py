@@ -1,0 +1,3 @@
+from tests.cli.conftest import kvl
+
+__all__ = ["kvl"]
