@@ -71,7 +71,7 @@ def compared(pin: list[bool], before: list[bool], now: list[bool]) -> list[Night
                 against=against,
                 old="old",
                 new="new",
-                n=test.n,
+                n=len(now),
                 difference=test.difference,
                 ci95=(-1.0, 1.0),
                 p_value=p_value,

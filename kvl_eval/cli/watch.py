@@ -13,7 +13,6 @@ import click
 
 from kvl_eval.cli import terminal
 from kvl_eval.cli.config_file import placed
-from kvl_eval.cli.explain import write_text
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.terminal import echo
 from kvl_eval.decode import encode
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from kvl_eval.run.plan import Plan
     from kvl_eval.run.runner import RunOutcome
     from kvl_eval.store.run_entry import RunEntry
-    from kvl_eval.watch.document import NightSeries, TonightRun, WatchDocument
-    from kvl_eval.watch.judging import NightDrift, NightGap
+    from kvl_eval.watch.document import NightSeries, TonightRun, TonightStatus, WatchDocument
+    from kvl_eval.watch.judging import Against, NightDrift, NightGap
     from kvl_eval.watch.nights import DriftState
     from kvl_eval.watch.settings import WatchSettings
 
@@ -91,7 +90,7 @@ def _night(settings: WatchSettings, number: int, name: str, flags: Flags) -> tup
         return TonightRun(name=name, status="failed", run=path, error=one_line(outcome.message)), code
     if outcome.is_old:
         terminal.step(f"{name}: skipped, complete with the same settings, model and version of kvl-eval")
-    status = "gaps" if code == GAPS else "skipped" if outcome.is_old else "complete"
+    status: TonightStatus = "gaps" if code == GAPS else "skipped" if outcome.is_old else "complete"
     return TonightRun(name=name, status=status, run=path), code
 
 
@@ -101,7 +100,7 @@ def _outcome(settings: WatchSettings, number: int, name: str, flags: Flags) -> R
     from kvl_eval.watch.settings import run_file_text
 
     file = settings.folder / f"{name}.yaml"
-    write_text(file, run_file_text(settings.options(number)))
+    _write(file, run_file_text(settings.options(number)))
     words = ["--config", str(file), "--output-dir", str(settings.runs_folder(name))]
     if settings.samples != "all":
         words += ["--sample-ids", str(_subset(settings, name, settings.samples))]
@@ -143,7 +142,7 @@ def _subset(settings: WatchSettings, name: str, n: int) -> Path:
     pin = _pin(settings, name)
     columns = columns_of(RunReader.open(pin), None)
     file = settings.folder / f"{name}-ids.txt"
-    write_text(file, "".join(f"{sample}\n" for sample in chosen_ids(stratified_order(columns), n)))
+    _write(file, "".join(f"{sample}\n" for sample in chosen_ids(stratified_order(columns), n)))
     return file
 
 
@@ -189,9 +188,9 @@ def _assessed(settings: WatchSettings, tonight: Sequence[TonightRun], failures: 
         exit_code=exit_code(runs, gaps, failures),
     )
     if drop is not None:
-        write_text(settings.folder / "why.md", _why(drop))
-    write_text(settings.folder / "state.json", state_text(state))
-    write_text(settings.folder / "index.html", page(document, series))
+        _write(settings.folder / "why.md", _why(drop))
+    _write(settings.folder / "state.json", state_text(state))
+    _write(settings.folder / "index.html", page(document, series))
     return document
 
 
@@ -218,7 +217,7 @@ def _gaps(settings: WatchSettings, series: NightSeries) -> list[NightGap]:
     if settings.baseline == "pinned" and pin is not None and pin != before:
         gaps += gaps_of(series.name, "baseline", pair_nights(pin, new), (pin, new))
     if before is not None:
-        against = "baseline" if settings.baseline == "pinned" and pin == before else "last"
+        against: Against = "baseline" if settings.baseline == "pinned" and pin == before else "last"
         gaps += gaps_of(series.name, against, series.last, (before, new))
     return gaps
 
@@ -237,6 +236,13 @@ def _drifts(settings: WatchSettings, series: NightSeries, state: DriftState) -> 
         total, limit = drift(differences.get(task, []), pair.scores.difference.stderr, settings.drop)
         signs.append(NightDrift(run=series.name, task=task, sum=total, limit=limit, warning=total > limit))
     return signs, used
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a whole file in place. Raises: StorageError."""
+    from kvl_eval.store.outputs import OutputFolder
+
+    OutputFolder(path.parent).write([text.encode("utf-8", "surrogatepass")], path.name)
 
 
 def _why(drop: NightGap) -> str:
