@@ -26,7 +26,7 @@ from kvl_eval.options.generation_table import (
 )
 from kvl_eval.options.generation_table import MODEL_ARGUMENTS as MODEL_ARGUMENTS
 from kvl_eval.options.keywords import RunOptions as RunOptions
-from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS
+from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS, PLANNING_OPTIONS
 from kvl_eval.options.osworld_table import OSWORLD_OPTIONS
 from kvl_eval.options.output_table import (
     COMMON_OPTIONS,
@@ -35,7 +35,6 @@ from kvl_eval.options.output_table import (
     PRICE_OPTIONS,
     RUNNING_OPTIONS,
 )
-from kvl_eval.options.planning_table import PLANNING_OPTIONS
 from kvl_eval.options.run_table import DATA_OPTIONS, MODEL_OPTIONS, PROMPT_OPTIONS
 
 OPTIONS: tuple[Option, ...] = (

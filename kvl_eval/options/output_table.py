@@ -7,7 +7,7 @@ from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKi
 READING = ("resume", "score", "report", "compare", "explain", "plan-size", "check gold", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
 CHECKS = ("check data", "check model", "check vllm", "check desktop")
-PRINTING = (*RUN, *READING, "doctor", "fetch", "list", "describe", *CHECKS)
+PRINTING = (*RUN, *READING, "doctor", "watch", "fetch", "list", "describe", *CHECKS)
 
 OUTPUT_OPTIONS = (
     Option(
