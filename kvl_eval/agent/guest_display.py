@@ -8,6 +8,7 @@ import time
 import zlib
 from typing import TypedDict
 
+SPARE_KEYS = 8  # at the end of a keyboard
 LOOK = 0.05  # seconds between two looks at a screen
 ALL_PLANES, Z_PIXMAP = 0xFFFFFFFF, 2
 BUTTONS = {"left": 1, "middle": 2, "right": 3}
@@ -67,6 +68,7 @@ class Display:
     def __init__(self) -> None:
         self._x = ctypes.CDLL("libX11.so.6")
         self._test = ctypes.CDLL("libXtst.so.6")
+        self._lent = 0
         self._x.XOpenDisplay.restype = ctypes.c_void_p
         self._x.XDefaultRootWindow.restype = ctypes.c_ulong
         self._x.XGetImage.restype = ctypes.POINTER(XImage)
@@ -131,14 +133,19 @@ class Display:
         self._x.XSync(self._display, 0)
 
     def _lend(self, keysym: int) -> int:
-        """Give a character to the last key of the keyboard, which has none of its own, and return that."""
+        """Give a character to one of the last keys, which have none of their own, and return that.
+
+        They take turns, since a program may look up a key only after the next one was typed.
+        """
         low, high = ctypes.c_int(), ctypes.c_int()
         self._x.XDisplayKeycodes(self._display, ctypes.byref(low), ctypes.byref(high))
         both = (ctypes.c_ulong * 2)(keysym, keysym)
-        self._x.XChangeKeyboardMapping(self._display, high.value, 2, both, 1)
+        code = high.value - self._lent % SPARE_KEYS
+        self._lent += 1
+        self._x.XChangeKeyboardMapping(self._display, code, 2, both, 1)
         self.sync()
         time.sleep(LOOK)  # programs read the new table
-        return high.value
+        return code
 
 
 def png(pixels: bytes, width: int, height: int) -> bytes:
