@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from kvl_eval.run.prompts import prompt_messages
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
 
+STEPS = logging.getLogger("kvl_eval.steps")
 IMAGE_CHECKS = ("sees", "order", "tokens", "legible")
 TEXT_CHECKS = ("seed", "temperature", "stop")
 SMALL_TEXT = 2_000  # bytes, more than a question of `doctor` has
@@ -132,15 +134,17 @@ class _Examination:
                 continue
             self.requests[sample.id] = self._request(sample, messages)
         begun = time.monotonic()
+        STEPS.info("asking %d samples of %s", len(self.requests), self.task.name)
         found = await self.questioner.completions(list(self.requests.values()))
         seconds = time.monotonic() - begun
-        replies, failures = list[DrawnReply](), [*self.unasked]
+        replies, failures, message = list[DrawnReply](), [*self.unasked], ""
         for sample in self.drawn.samples:
             for completion in found.get(f"{self.task.name}/{sample.id}", ()):
                 if completion.status == "ok":
                     replies.append(DrawnReply(sample=sample, completion=completion))
                 else:
                     failures.append(completion.reason or "unknown")
+                    message = message or completion.message or ""
         self.questioner.thinks = any(reply.completion.think_closed is not None for reply in replies)
         largest = self.config.tasks[0].budgets[-1]
         return SampledReplies(
@@ -150,6 +154,7 @@ class _Examination:
             replies=tuple(reply for reply in replies if reply.completion.budget == largest),
             all_replies=tuple(replies),
             failures=tuple(failures),
+            message=message,
             seconds=seconds,
             rows=self.drawn.rows,
         )
@@ -172,6 +177,7 @@ class _Examination:
     async def _small(self, *, is_scripted: bool, is_server: bool) -> list[DoctorCheck]:
         if is_scripted:
             return [skipped(name, SCRIPTED) for name in (*TEXT_CHECKS, *IMAGE_CHECKS, "template")]
+        STEPS.info("asking small questions")
         texts = TextReplies(replies=await self.questioner.ask(TEXT_QUESTIONS))
         checks = [seed_check(texts), temperature_check(texts), await stop_check(self.questioner)]
         checks += await self._images(texts)

@@ -34,6 +34,7 @@ class Episode:
         waits:      seconds after a reset and before an evaluation, in which programs start and write their files.
         images:     screenshots that a prompt shows; None: as many as the agent's own.
         time_limit: seconds until an episode ends; None: no limit.
+        has_programs: whether tasks start real applications, rather than show boards.
         scripts:    {name: script} of the task's own scripted agents.
     """
 
@@ -48,7 +49,13 @@ class Episode:
     waits: tuple[float, float] = (0.0, 0.0)
     images: int | None = None
     time_limit: float | None = None
+    has_programs: bool = False
     scripts: Mapping[str, Script] = field(default_factory=dict)
+
+    @property
+    def needs_more(self) -> bool:
+        """Whether a task needs a sandbox, or an environment of the user's."""
+        return self.has_programs or self.environment != "own"
 
 
 @dataclass(frozen=True, slots=True)
