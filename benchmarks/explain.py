@@ -42,7 +42,17 @@ def answered(table: Path, place: Path, every: int) -> str:
     """The folder of a run in which every `every`th answer is wrong."""
     script = place / f"answers-{every}.jsonl"
     script.write_text("".join(json.dumps(reply) + "\n" for reply in replies(table, every)))
-    command = ["run", "--task", f"file:{table}", "--model", "fake", "--model-args", f"answers={script}"]
+    command = [
+        "run",
+        "--task",
+        f"file:{table}",
+        "--model",
+        "fake",
+        "--model-args",
+        f"answers={script}",
+        "--protocol",
+        "all",
+    ]
     options = ["--max-new-tokens", str(LIMIT), "--output-dir", str(place / f"runs-{every}"), "--no-progress"]
     ended = process([*KVL, *command, *options, "--json"], place)
     return str(json.loads(ended.output)["folder"])

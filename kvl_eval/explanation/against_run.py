@@ -94,11 +94,12 @@ def _their_replies(case: ExplainedCase, other: RunReader) -> TaskReplies:
     """The reference's replies at the same budget, or at its only one. Raises: UsageError `explain.no_overlap`."""
     if case.task.name not in other.task_names:
         raise _no_overlap(case, other)
-    planned = budgets_of(other, case.task.name)
+    plan = list(other.folder.plan(case.task.name))
+    planned = budgets_of(plan)
     budget = case.replies.budget
     if budget not in planned:
         budget = planned[0] if len(planned) == 1 else BudgetKey()
-    return TaskReplies(other, case.task, budget)
+    return TaskReplies(other, case.task, budget, plan)
 
 
 def _shared(case: ExplainedCase, other: RunReader) -> Scorer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvl_eval import __version__
@@ -16,6 +17,7 @@ from kvl_eval.scoring.rescore import judges
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.score_run import score_run
 from kvl_eval.store.derived_files import newest_scores, scores_version
+from kvl_eval.store.records import PlanEntry
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.tasks.base import READER, Task
 from kvl_eval.types import ScoreView, score_view, stored_view
@@ -80,12 +82,13 @@ class ExplainedCase:
 def case_of(run: RunReader, options: ExplainOptions) -> ExplainedCase:
     """What is explained. Raises: UsageError for an unknown task, protocol or budget; UnscoredError; DataError."""
     task = run.task(_task_name(run, options.task))
-    budget = _budget(run, task.name, options.budget)
+    plan = list(run.folder.plan(task.name))
+    budget = _budget(plan, task.name, options.budget)
     config = run.folder.manifest.config
     stored = config.get("protocol")
     named = options.protocol or (stored if isinstance(stored, str) and stored != "all" else None)
     own = scorer(run, task, named or task.default_protocol, score_view(config.get("thinking")))
-    replies = TaskReplies(run, task, budget)
+    replies = TaskReplies(run, task, budget, plan)
     row = _result_row(run, task, own, budget)
     if row is None or row.score is None:
         raise unscored(run, task, own, replies)
@@ -132,9 +135,10 @@ def _task_name(run: RunReader, name: str | None) -> str:
     )
 
 
-def _budget(run: RunReader, task: str, budget: int | None) -> BudgetKey:
+def _budget(plan: Sequence[PlanEntry], task: str, budget: int | None) -> BudgetKey:
     """The planned budget that is asked for; without one the largest. Raises: UsageError `usage.budget`."""
-    planned = [key for key in budgets_of(run, task) if key.policy != "approximate"] or budgets_of(run, task)
+    planned = budgets_of(plan)
+    planned = [key for key in planned if key.policy != "approximate"] or planned
     if not planned:
         return BudgetKey()
     if budget is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from kvl_eval import __version__
-from kvl_eval.decode import Json
+from kvl_eval.decode import Json, decode
 from kvl_eval.errors import DataError
 from kvl_eval.explanation.loops import loops
 from kvl_eval.explanation.units import AnswerUnit, UnitStatus
@@ -24,9 +24,9 @@ from kvl_eval.scoring.result_rows import asked_form
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import planned_answers
 from kvl_eval.store.answers import Answer, answer_of
-from kvl_eval.store.derived_files import newest_scores, scores_version
+from kvl_eval.store.derived_files import newest_scores, read_scores, scores_version
 from kvl_eval.store.names import scores_name
-from kvl_eval.store.records import Key, PlanEntry, Record
+from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import FinishReason, MediaInfo, Policy, ScoreView, Verdict
@@ -141,13 +141,16 @@ class TaskReplies:
         notices: what readers found odd, in order.
     """
 
-    def __init__(self, run: RunReader, task: Task, budget: BudgetKey) -> None:
-        """Raises: DataError `run.damaged` for a damaged record, `run.plan`."""
+    def __init__(self, run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEntry] | None = None) -> None:
+        """`plan` is that of the task, where it was read already.
+
+        Raises: DataError `run.damaged` for a damaged record, `run.plan`.
+        """
         self.run = run
         self.task = task
         self.budget = budget
         self.notices: list[str] = []
-        self.facts = tuple(_facts(run, task, budget))
+        self.facts = tuple(_facts(run, task, budget, run.folder.plan(task.name) if plan is None else plan))
         self._verdicts: dict[str, Verdicts] = {}
 
     def verdicts(self, scorer: Scorer) -> Verdicts:
@@ -196,15 +199,8 @@ class TaskReplies:
                 f"{path.name} is of kvl-eval {scores_version(path)}: the replies were scored again in memory"
             )
             return None
-        return {
-            line.key: AnswerVerdict(
-                *(line.verdict, line.score, line.extracted, line.extract_method, line.reason),
-                judged=line.judge is not None,
-                detail=line.detail,
-            )
-            for line in folder.scores(self.task.name, scorer.name)
-            if (line.budget, line.policy) == self.budget
-        }
+        lines = read_scores(folder.path, self.task.name, scorer.name, _stored_verdict)
+        return {key: verdict for key, verdict in lines if (key.budget, key.policy) == self.budget}
 
     def _scored(self, scorer: Scorer) -> Verdicts:
         replies = None if scorer.judge is None else self.run.replies(self.task.name)
@@ -216,12 +212,12 @@ class TaskReplies:
             return {answer.entry.key: _verdict(made) for answer, made in scoring.scores(answers) if made is not None}
 
 
-def budgets_of(run: RunReader, task: str) -> list[BudgetKey]:
+def budgets_of(plan: Iterable[PlanEntry]) -> list[BudgetKey]:
     """The budgets and policies of a task's plan, in order."""
-    return list(dict.fromkeys(BudgetKey(entry.budget, entry.policy) for entry in run.folder.plan(task)))
+    return list(dict.fromkeys(BudgetKey(entry.budget, entry.policy) for entry in plan))
 
 
-def _facts(run: RunReader, task: Task, budget: BudgetKey) -> Iterator[AnswerFacts]:
+def _facts(run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEntry]) -> Iterator[AnswerFacts]:
     try:
         index = run.index(task.name, strict=True)
     except DataError as error:
@@ -230,7 +226,7 @@ def _facts(run: RunReader, task: Task, budget: BudgetKey) -> Iterator[AnswerFact
         raise
     form = asked_form(run.folder.manifest, task)
     with run.folder.reader(task.name, index) as records:
-        for entry in run.folder.plan(task.name):
+        for entry in plan:
             if (entry.budget, entry.policy) != budget:
                 continue
             key = entry.key
@@ -293,6 +289,27 @@ def _unit(facts: AnswerFacts, before: AnswerVerdict | None, after: AnswerVerdict
         drawn=after is not None and after.method == GUESS and (before is None or before.method != GUESS),
         judged=(before is not None and before.judged) or (after is not None and after.judged),
         options=len(facts.entry.sample.choices),
+    )
+
+
+def _stored_verdict(fields: dict[str, Json]) -> tuple[Key, AnswerVerdict]:
+    """The verdict of a line of `scores/`: its fields as they are where all have the usual types, else decoded.
+
+    Raises: DecodeError.
+    """
+    match fields:
+        case {
+            "sample_id": str(sample_id), "repeat": int(repeat), "budget": None, "policy": None,
+            "verdict": "correct" | "wrong" | "no_answer" as verdict, "score": float(score), "extracted": extracted,
+            "extract_method": str(method), "reason": str() | None as reason, "detail": dict(detail), "judge": None,
+        } if type(repeat) is int and 0 <= score <= 1:  # fmt: skip
+            key = Key(sample_id, repeat, None, None)
+            return key, AnswerVerdict(verdict, score, extracted, method, reason, judged=False, detail=detail)
+    line = decode(ScoreLine, fields)
+    return line.key, AnswerVerdict(
+        *(line.verdict, line.score, line.extracted, line.extract_method, line.reason),
+        judged=line.judge is not None,
+        detail=line.detail,
     )
 
 

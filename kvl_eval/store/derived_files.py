@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from kvl_eval.decode import DEFAULT_LIMITS, decode, read_json
+from kvl_eval.decode import DEFAULT_LIMITS, Json, decode, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.store.journal import StoredLine, read_lines
 from kvl_eval.store.names import file_name
@@ -14,11 +16,21 @@ from kvl_eval.store.records import ScoreLine
 from kvl_eval.store.result_records import Results
 from kvl_eval.store.run_files import read_run_file
 
+Line = TypeVar("Line")
+
 
 def score_lines(run: Path, task: str, scorer: str) -> Iterator[ScoreLine]:
     """A task's scores in plan order, of the newest version; none where it was not scored so.
 
     Raises: DataError `run.scores`, naming file and line, for one that cannot be read.
+    """
+    return read_scores(run, task, scorer, partial(decode, ScoreLine))
+
+
+def read_scores(run: Path, task: str, scorer: str, read: Callable[[dict[str, Json]], Line]) -> Iterator[Line]:
+    """What `read` makes of the fields of each of these lines; it raises DecodeError for what cannot be.
+
+    Raises: as `score_lines`.
     """
     path = newest_scores(run, task, scorer)
     if path is None:
@@ -27,7 +39,7 @@ def score_lines(run: Path, task: str, scorer: str) -> Iterator[ScoreLine]:
         if line.fields is None:
             raise _damaged_scores(run, path, line, line.damage)
         try:
-            yield decode(ScoreLine, line.fields)
+            yield read(line.fields)
         except DecodeError as error:
             raise _damaged_scores(run, path, line, error.message) from error
 

@@ -145,7 +145,7 @@ def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
         paired=explanation.gap is not None and explanation.gap.paired,
         kicker=plain(f"Why this number · {explanation.task}{split} · {mark.name}{budget} · {explanation.protocol}"),
         title=_title(explanation),
-        sentences=explanation.verdict,
+        sentences=tuple(sentence.replace("`", "") for sentence in explanation.verdict),
         axis=charts.axis(plot),
         steps=tuple(waterfall(explanation, mark, plot, tags)),
         footnotes=(*overlaps(explanation), *([ROUNDED] if does_not_add_up(explanation) else ())),

@@ -28,7 +28,7 @@ class WaterfallStep:
         css:    `total`, `pub`, `open`, or nothing for a part.
         name:   of the step; `link` leads to its samples, `n` says how many.
         value:  in percent, or points of 1,000, not rounded; None where only bounds are known.
-        points: the same as text; `bounds` and `second` are intervals that stand below it.
+        points: the same as text; `interval` and `bounds` stand beside it.
         basis:  how it is known, in one word; `how` in a sentence.
     """
 
@@ -39,7 +39,6 @@ class WaterfallStep:
     value: float | None
     points: str
     interval: str = ""
-    second: str = ""
     bounds: str = ""
     drawn: Markup
     basis: str = ""
@@ -153,18 +152,17 @@ def _rest(explanation: Explanation, at: float, plot: Plot) -> WaterfallStep:
     value, same, such = signed(rest.value, unit), rest.ci95_same_questions, rest.ci95
     ends = (_scaled(explanation, at), _scaled(explanation, at + rest.value))
     low, high = same
-    how = "What the parts leave."
+    how = f"What the parts leave, on these questions; as a sample of questions {interval(such, unit)}."
     if is_paired:
         how = "Every changed score belongs to one of the parts."
     elif low <= 0 <= high:
-        how = "What the parts leave. The interval holds 0: this may be nothing."
+        how += " The interval holds 0: this may be nothing."
     return WaterfallStep(
         css="open",
         name="Unexplained",
         value=_scaled(explanation, rest.value),
         points=value,
-        interval="" if is_paired else f"{interval(same, unit)} on these questions",
-        second="" if is_paired else f"{interval(such, unit)} as a sample of questions",
+        interval="" if is_paired else interval(same, unit),
         drawn=charts.fall(
             plot, ends, "open", None if is_paired else _bounds(explanation, same, at), f"unexplained: {value}"
         ),
