@@ -1,8 +1,9 @@
 """Makes `results/demo/` and the README's screenshots anew: `make demo`, or `python -m tools.demo_report`.
 
-One run of kimi-vl-nano over every bundled mini split, its report as one HTML file and as Markdown, and two pictures of
-it in `docs/images/`. Needs the extra `test` and Chromium. `results/demo/demo.json` holds hashes of all that the report
-is made from; a test compares them and says when the report is out of date.
+A run of kimi-vl-nano over every bundled mini split and a sweep of kimi-vl-nano-thinking over two of them, their report
+as one HTML file and as Markdown, and two pictures of it in `docs/images/`. Needs the extra `test` and Chromium.
+`results/demo/demo.json` holds hashes of all that the report is made from; a test compares them and says when the report
+is out of date.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kvl_eval.audit.pair_settings import pair_settings
 from kvl_eval.reports.write import FILES, ReportForm, write_report
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import TASKS
@@ -26,17 +28,20 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "results" / "demo"
 IMAGES = ROOT / "docs" / "images"
 MODEL = "kimi-vl-nano"
+THINKER = "kimi-vl-nano-thinking"
 SOURCES = {
     "mini splits": "kvl_eval/data/mini",
     "weights": f"kvl_eval/data/{MODEL}",
+    "weights of the thinker": f"kvl_eval/data/{THINKER}",
     "report code": "kvl_eval/reports",
     "published figures": "kvl_eval/references",
 }
 RUN = "import sys; sys.argv[0] = 'kvl-eval'; from kvl_eval.cli.main import main; main()"
+SWEEP = ("--task", "mathvista,mmmu", "--model", THINKER, "--think-budget", "32,64,128,256,512")
 SHOWN = ("screenspot", "mathvista")  # tasks of which the first correct sample makes a good picture
 GAPS = 3  # exit code of a run in which an answer has no score
 WINDOW: Any = {"width": 1440, "height": 900}
-FORM = ReportForm(formats=("file", "markdown"), title="The demo model on every bundled mini split")
+FORM = ReportForm(formats=("file", "markdown"), title="The demo models on the bundled mini splits")
 
 
 def bundled_tasks() -> list[str]:
@@ -61,13 +66,21 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-def make_run(home: Path) -> Path:
-    """Answer every bundled split below `home`, as a newcomer would; the run's folder."""
-    options = ["run", "--task", ",".join(bundled_tasks()), "--model", MODEL, "--no-progress"]
+def make_runs(home: Path) -> list[Path]:
+    """Answer the bundled splits below `home`, as a newcomer would; the folders of a run and of a sweep."""
+    verbs = {"results": ("run", "--task", ",".join(bundled_tasks()), "--model", MODEL), "sweep": ("sweep", *SWEEP)}
+    return [_answered(home, folder, *options) for folder, options in verbs.items()]
+
+
+def _answered(home: Path, folder: str, *options: str) -> Path:
+    """The run of one command, in a results folder of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *options], cwd=home, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True
+        [sys.executable, "-c", RUN, *options, "--output-dir", folder, "--no-progress"],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
     )
-    run = next((path.parent for path in home.glob("results/*/run.json")), None)
+    run = next((path.parent for path in home.glob(f"{folder}/*/run.json")), None)
     if run is None or done.returncode not in (0, GAPS) or not _whole(run):
         sys.exit(f"the run ended with exit code {done.returncode}: the demo is left as it was")
     return run
@@ -79,12 +92,12 @@ def _whole(run: Path) -> bool:
     return bool(rows) and all(row.n_ok == row.n_planned for row in rows)
 
 
-def write_demo(run: Path) -> None:
-    """Put the run's report in the place of the old one."""
+def write_demo(runs: Sequence[Path]) -> None:
+    """Put the runs' report in the place of the old one."""
     made = fingerprints()
     if DEMO.exists():
         shutil.rmtree(DEMO)
-    write_report([run], DEMO, FORM)
+    write_report(runs, DEMO, FORM, pair_settings(runs))
     facts = {"made_from": made, "tasks": bundled_tasks()}
     (DEMO / "demo.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -113,7 +126,7 @@ def take_pictures() -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kvl-eval-demo-") as home:
-        write_demo(make_run(Path(home)))
+        write_demo(make_runs(Path(home)))
     take_pictures()
     size = sum(path.stat().st_size for path in _files(DEMO))
     print(f"{DEMO.relative_to(ROOT)}: {len(bundled_tasks())} tasks, {size / 1e6:.2f} MB")

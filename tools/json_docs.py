@@ -14,6 +14,8 @@ from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorCheck, DoctorReport
 from kvl_eval.explanation import document, gold, plan_size, units
 from kvl_eval.store import run_entry
+from kvl_eval.watch import document as watch
+from kvl_eval.watch import judging
 from tools.run_folder_docs import section
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "json.md"
@@ -43,6 +45,7 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
     ("`plan-size`", "", (plan_size.PlanSize, plan_size.SizeEstimate, plan_size.SizeBasis, plan_size.RepeatGain)),
     ("`doctor`", "", (DoctorReport, DoctorCheck)),
+    ("`watch`", "", (watch.WatchDocument, watch.TonightRun, judging.NightGap, judging.NightDrift)),
     ("`verify`", "", (verification.Verification,)),
     ("`check data`", "", (DataReport, Problem)),
     ("`check vllm`", "", (VllmReport, Difference)),

@@ -180,6 +180,11 @@ LAYERS = (
         ("audit", "explanation", "references", "scorers", "scoring", "store"),
     ),
     Layer(
+        "watch",
+        "nightly runs: what their file asks for, what the nights say, the trend page",
+        ("audit", "paired", "scorers", "scoring", "store", "verdicts"),
+    ),
+    Layer(
         "exports",
         "a run as CSV, parquet, inspect_ai log, lm-evaluation-harness files, submission",
         ("store", "tasks"),

@@ -224,14 +224,20 @@ def _screenshot(image: Image.Image, size: ScreenSize) -> Screenshot:
     return Screenshot(buffer.getvalue(), size)
 
 
-def _xvfb(size: ScreenSize) -> Desk:
+def _drawn(episode: Episode) -> Desk:
+    return DrawnDesk(ScreenSize(*episode.screen))
+
+
+def _xvfb(episode: Episode) -> Desk:
+    from kvl_eval.agent.app_desk import AppDesk
     from kvl_eval.agent.xvfb_desk import XvfbDesk
 
-    return XvfbDesk(size)
+    size = ScreenSize(*episode.screen)
+    return AppDesk(size) if episode.has_programs else XvfbDesk(size)
 
 
-PROVIDERS: Mapping[str, Callable[[ScreenSize], Desk]] = {"drawn": DrawnDesk, "xvfb": _xvfb}
-"""{`--provider`: (screen) -> a desktop}."""
+PROVIDERS: Mapping[str, Callable[[Episode], Desk]] = {"drawn": _drawn, "xvfb": _xvfb}
+"""{`--provider`: (episode) -> a desktop}."""
 
 
 def prove_provider(episode: Episode) -> None:
@@ -239,11 +245,11 @@ def prove_provider(episode: Episode) -> None:
     if episode.provider == "xvfb":
         from kvl_eval.agent.sandbox import prove
 
-        prove()
+        prove(with_programs=episode.has_programs)
 
 
 def desk_of(episode: Episode) -> Desk:
     """A desktop of the kind that an episode wants. Raises: UsageError `usage.provider` for one that is not there."""
     if episode.provider not in PROVIDERS:
         raise unknown("provider", episode.provider, list(PROVIDERS), "docs/agents.md")
-    return PROVIDERS[episode.provider](ScreenSize(*episode.screen))
+    return PROVIDERS[episode.provider](episode)

@@ -32,6 +32,14 @@ class GuestReply:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class GuestOutput:
+    """How a program in the desktop ended, and what it printed."""
+
+    code: int
+    output: str
+
+
 class GuestError(OSError):
     """The server does not answer, or answers nonsense."""
 
@@ -108,10 +116,33 @@ class Guest:
         """Start a program. Raises: GuestError."""
         self._done("POST", "/launch", json.dumps({"command": list(command)}).encode())
 
+    def run(self, command: Sequence[str]) -> GuestOutput:
+        """What a program prints until it ends. Raises: GuestError."""
+        value = self._object("/run", self._done("POST", "/run", json.dumps({"command": list(command)}).encode()))
+        code = value.get("code")
+        return GuestOutput(code if isinstance(code, int) else -1, str(value.get("output")))
+
+    def file(self, name: str) -> bytes | None:
+        """The content of a file in the home folder; None where there is none. Raises: GuestError."""
+        reply = self.ask("GET", f"/file?name={quote(name, safe='')}")
+        if reply.status == 404:
+            return None
+        if reply.status != 200:
+            raise GuestError(f"{name}: HTTP {reply.status}: {reply.content[:300].decode(errors='replace')}")
+        return reply.content
+
+    def versions(self) -> Mapping[str, str]:
+        """{program: version}, as the server says. Raises: GuestError."""
+        versions = self.facts("/about").get("versions")
+        return {name: str(text)[:100] for name, text in versions.items()} if isinstance(versions, dict) else {}
+
     def facts(self, route: str) -> Mapping[str, Json]:
         """A JSON object. Raises: GuestError."""
+        return self._object(route, self._done("GET", route))
+
+    def _object(self, route: str, content: bytes) -> Mapping[str, Json]:
         try:
-            value = read_json(self._done("GET", route))
+            value = read_json(content)
         except DecodeError as error:
             raise GuestError(f"{route}: {error.message}") from error
         if not isinstance(value, dict):

@@ -5,6 +5,7 @@
     POST /upload?name=  bytes -> a file in the home folder
     GET  /file?name=    a file of the home folder
     POST /launch        {"command": [...]} -> {"pid": N}
+    POST /run           {"command": [...]} -> {"code": N, "output": TEXT}, once it has ended
     GET  /probe         what the sandbox lets through
     GET  /about         {"versions": {name: version}, "requests": N, "programs": N}
 
@@ -38,6 +39,8 @@ HOME = Path("/home/user")
 STATE = HOME / ".state"  # what a task's program says of itself
 MOST_STATE = 2_000  # bytes
 MOST_BODY = 64 << 20  # bytes
+MOST_OUTPUT = 1 << 20  # bytes of what a program prints
+RUN_LIMIT = 60  # seconds until a program must have ended
 LARGE = 3 << 30  # bytes that a process must not get
 FORKS = 600  # processes that must not all start
 
@@ -180,6 +183,8 @@ class GuestHandler(BaseHTTPRequestHandler):
             self._answer(lambda: _upload(name, body))
         elif route == "/launch":
             self._answer(lambda: _launch(json.loads(body)["command"]))
+        elif route == "/run":
+            self._answer(lambda: _run(json.loads(body)["command"]))
         else:
             self.send_error(404)
 
@@ -214,7 +219,7 @@ class GuestHandler(BaseHTTPRequestHandler):
             self._reply(200, make(), "application/octet-stream")
         except FileNotFoundError:
             self._reply(404, b"no such file", "text/plain")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
             self._reply(422, str(error).encode(), "text/plain")
 
     def _json(self, value: object) -> None:
@@ -246,11 +251,25 @@ def _upload(name: str, body: bytes) -> bytes:
     return b""
 
 
+def _environment() -> dict[str, str]:
+    """Variables of programs: those of the session, but not the server's own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def _run(command: list[str]) -> bytes:
+    GuestHandler.programs += 1
+    ended = subprocess.run(
+        list(map(str, command)), cwd=HOME, env=_environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_LIMIT, check=False,
+    )  # fmt: skip
+    output = ended.stdout[:MOST_OUTPUT].decode("utf-8", "replace")
+    return json.dumps({"code": ended.returncode, "output": output}).encode()
+
+
 def _launch(command: list[str]) -> bytes:
     GuestHandler.programs += 1
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
-        list(map(str, command)), cwd=HOME, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        list(map(str, command)), cwd=HOME, env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True
     )
     return json.dumps({"pid": process.pid}).encode()
 

@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 MOST_LINE = 16 * 2**20  # bytes of a reply
 MOST_SCREEN = 64 * 2**20  # bytes of a screen
-OFFICIAL_READY, OFFICIAL_JUDGE = 60.0, 20.0  # seconds of waiting after a reset, and before an evaluation
 CLOSE_SECONDS = 15.0  # until a worker that was told to close is killed
 LOG = "worker.log"
 LOG_TAIL = 400  # characters of it in an error
@@ -132,8 +131,7 @@ class OsworldDesk:
                 raise desktop_died("the desktop was closed")
             self._worker = _WorkerProcess(self._place, self._episode, str(task.get("id")))
         self._worker.ask("reset", _WorkerScreen, task=dict(task), **address)
-        if self._episode.settling == "official":
-            time.sleep(OFFICIAL_READY)
+        time.sleep(self._episode.waits[0])
 
     def observe(self) -> Screenshot:
         """What it shows. Raises DesktopDied for anything but a PNG of the episode's size."""
@@ -152,8 +150,8 @@ class OsworldDesk:
         """Judge the state with the original evaluator. Raises EvaluatorFailed."""
         worker = self._running()
         try:
-            if self._episode.settling == "official":
-                time.sleep(OFFICIAL_JUDGE)
+            if not isinstance(last, Fail):
+                time.sleep(self._episode.waits[1])  # Chromium writes its settings up to ten seconds later
             if isinstance(last, Done | Fail):
                 worker.ask("step", _WorkerResult, action=written_code(last), pause=0)
             judged = worker.ask("evaluate", _WorkerValue)
@@ -248,6 +246,7 @@ class _WorkerProcess:
         if not reply:
             raise desktop_died(f"the worker ended during {what}{self._last_words()}")
         if len(reply) > MOST_LINE:
+            self.kill()
             raise desktop_died(f"the worker's reply to {what} is longer than {MOST_LINE:,} bytes")
         try:
             answer = decode(_DeskReply, read_json(reply), "reply")
@@ -275,6 +274,11 @@ class _WorkerProcess:
             raise desktop_died(f"the screen is {found[0]}x{found[1]}, expected {size.width}x{size.height}")
         return Screenshot(png, size)
 
+    def kill(self) -> None:
+        """End it and what it has started; it may have ended."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Tell it to close, and kill it if it does not; returns at once."""
         threading.Thread(target=self._end, name="kvl-eval osworld close", daemon=True).start()
@@ -284,8 +288,7 @@ class _WorkerProcess:
         with suppress(OSError, ValueError, subprocess.TimeoutExpired):
             stdin.close()  # the end of its input: it lets go of its machine
             self.process.wait(CLOSE_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill()
         self.process.wait()
         stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -178,8 +178,16 @@ def _serve(listener: socket.socket, path: Path) -> None:
             client.close()
             inner.close()
             continue
-        for pair in ((client, inner), (inner, client)):
-            threading.Thread(target=_pump, args=pair, daemon=True).start()
+        threading.Thread(target=_bridge, args=(client, inner), name="kvl-eval bridge", daemon=True).start()
+
+
+def _bridge(client: socket.socket, inner: socket.socket) -> None:
+    """Hand on bytes both ways until either end closes, then close both."""
+    with client, inner:
+        back = threading.Thread(target=_pump, args=(inner, client), name="kvl-eval bridge", daemon=True)
+        back.start()
+        _pump(client, inner)
+        back.join()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -112,8 +112,8 @@ class OsworldWorker:
                 self.checks.append(
                     {
                         "function": getattr(metric, "__name__", "unknown"),
-                        "expected": short(expected[0]) if expected else "",
-                        "found": short(found),
+                        "expected": self._shown(expected[0]) if expected else "",
+                        "found": self._shown(found),
                         "value": None if error else number(value),
                         "error": error,
                         "seconds": time.monotonic() - begun,
@@ -121,6 +121,10 @@ class OsworldWorker:
                 )
 
         return watched
+
+    def _shown(self, value: Any) -> str:
+        """A value as text, without the place of the cache folder on this machine."""
+        return short(value).replace(self.cache, "cache")
 
     def observe(self) -> dict[str, object]:
         """What the desktop shows."""
@@ -162,6 +166,10 @@ class OsworldWorker:
         value = number(self.env.evaluate())
         if value is None:
             raise RuntimeError("the evaluator gave no number")
+        if not self.checks:  # the last action decided, without a metric
+            function = short(getattr(self.env, "evaluator", {}).get("func", "unknown"))
+            found = short(self.env.action_history[-1]) if self.env.action_history else ""
+            self.checks.append({"function": function, "expected": "", "found": found, "value": value, "seconds": 0.0})
         return {"value": value, "checks": self.checks}
 
     def versions(self) -> dict[str, object]:

@@ -26,6 +26,8 @@ from kvl_eval.errors import InputError, SampleError
 HERE = Path(__file__).resolve().parent
 SESSION = HERE.parent / "data" / "desktop"
 MODULES = ("guest_server.py", "guest_display.py", "guest_boards.py")  # that run inside
+ACCOUNTS = ("passwd", "group", "machine-id")  # in /etc, in place of the host's
+HOME_FILES = ("session.sh", "openbox.xml", "libreoffice.xcu")
 PREFIX = "kvl-eval-desktop-"  # of folders with the socket, then the process id
 START = 60.0  # seconds until a desktop must answer
 TMPFS = 512 * 2**20  # bytes of each writable file system
@@ -34,7 +36,7 @@ TMPFS = 512 * 2**20  # bytes of each writable file system
 LIMITS = ("--nproc=512", f"--data={2 * 2**30}")
 ETC = (
     *("alternatives", "fonts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
-    *("nsswitch.conf", "python3", "xdg", "X11"),
+    *("nsswitch.conf", "python3", "xdg", "X11", "dconf", "gtk-3.0", "libreoffice"),
 )
 FOLDERS = (
     *("bin", "bridge", "desk", "dev", "etc", "home", "lib", "lib64", "proc", "run", "sbin", "tmp", "usr", "var"),
@@ -52,6 +54,15 @@ FILES = {
     "/usr/lib/*/libXtst.so.6": "libxtst6",
     "/usr/bin/python3": "python3",
 }
+APPLICATIONS = {
+    "xfce4-terminal": "xfce4-terminal",
+    "mousepad": "mousepad",
+    "soffice": "libreoffice-calc",
+    "dbus-daemon": "dbus",
+    "gsettings": "libglib2.0-bin",
+    "dconf": "dconf-cli",
+}
+"""{program of task desktop-apps: its package}."""
 PROBE_SCREEN = ScreenSize(64, 64)
 
 
@@ -103,9 +114,9 @@ class Sandbox:
 def _command(bridge: Path, size: ScreenSize) -> list[str]:
     links = [word for name in ("bin", "lib", "lib64", "sbin") for word in ("--symlink", f"usr/{name}", f"/{name}")]
     etc = [word for name in ETC for word in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
-    accounts = [word for name in ("passwd", "group") for word in ("--ro-bind", str(SESSION / name), f"/etc/{name}")]
+    accounts = [word for name in ACCOUNTS for word in ("--ro-bind", str(SESSION / name), f"/etc/{name}")]
     own = [word for name in MODULES for word in ("--ro-bind", str(HERE / name), f"/desk/kvl_eval/agent/{name}")]
-    own += ["--ro-bind", str(SESSION / "session.sh"), "/desk/session.sh"]
+    own += [word for name in HOME_FILES for word in ("--ro-bind", str(SESSION / name), f"/desk/{name}")]
     places = ("/dev/shm", "/tmp", "/run", "/home", "/var/tmp", "/var/cache")
     empty = [word for place in places for word in ("--size", str(TMPFS), "--tmpfs", place)]
     return [
@@ -126,13 +137,15 @@ class DesktopReport:
     """Whether desktops start on this machine. `asdict` gives what `check desktop --json` prints.
 
     Attributes:
-        packages: of Debian that are missing.
+        packages:     of Debian that are missing.
+        applications: packages that are missing of what task desktop-apps starts.
         problems: what keeps a desktop from starting, or from being safe; empty where all is well.
         limits:   what limits processes and memory; empty where no desktop was started.
     """
 
     ok: bool
     packages: tuple[str, ...]
+    applications: tuple[str, ...]
     problems: tuple[str, ...]
     limits: str
 
@@ -152,27 +165,40 @@ def check() -> DesktopReport:
     if not problems:
         problems += _tried()
     limits = "" if problems else "prlimit, for each process: 512 processes, 2 GiB of data"
-    return DesktopReport(ok=not problems, packages=packages, problems=tuple(problems), limits=limits)
+    applications = tuple(package for program, package in APPLICATIONS.items() if shutil.which(program) is None)
+    return DesktopReport(
+        ok=not problems, packages=packages, applications=applications, problems=tuple(problems), limits=limits
+    )
 
 
 def as_text(report: DesktopReport) -> str:
     """The report as `check desktop` prints it."""
     if report.ok:
-        return f"desktops start here and hold: no network, no file of this machine but /usr; {report.limits}"
+        text = f"desktops start here and hold: no network, no file of this machine but /usr; {report.limits}"
+        return "\n".join((text, *_applications(report)))
     return "\n".join(("no desktop can start here:", *(f"  {problem}" for problem in report.problems)))
 
 
+def _applications(report: DesktopReport) -> list[str]:
+    missing = " ".join(report.applications)
+    return [f"desktop-apps also needs: apt install {missing}"] if missing else []
+
+
 @functools.cache
-def prove() -> None:
-    """Do nothing where desktops can start and hold; asked once in a process. Raises: InputError `desktop.sandbox`."""
+def prove(*, with_programs: bool = False) -> None:
+    """Do nothing where desktops can start and hold; asked once in a process. Raises: InputError `desktop.sandbox`.
+
+    `with_programs` asks for the applications of task desktop-apps, too.
+    """
     sweep()
     report = check()
-    if not report.ok:
+    problems = [*report.problems, *(_applications(report) if with_programs else ())]
+    if problems:
         raise InputError(
             "desktop.sandbox",
             "no desktop can start here",
-            why="\n".join(report.problems),
-            fix="run `kvl-eval check desktop`, or use --provider drawn",
+            why="\n".join(problems),
+            fix="run `kvl-eval check desktop`",
         )
 
 

@@ -86,10 +86,9 @@ class XvfbDesk:
     def versions(self) -> Mapping[str, str]:
         """Those of the X server and of the Python inside."""
         try:
-            versions = self._guest.facts("/about").get("versions")
+            return self._guest.versions()
         except GuestError as error:
             raise setup_failed(f"the desktop does not say what it runs: {error}") from error
-        return {name: str(text)[:100] for name, text in versions.items()} if isinstance(versions, dict) else {}
 
     def close(self) -> None:
         """Kill the sandbox."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvl_eval.cli.options import Flags
 from kvl_eval.cli.run import configuration, make, say_loading
-from kvl_eval.cli.terminal import echo
+from kvl_eval.cli.terminal import echo, result
 from kvl_eval.cli.trusting import check_include, places, settle
 from kvl_eval.errors import UsageError
 from kvl_eval.printable import json_line
@@ -34,7 +34,7 @@ def doctor_verb(task: str, flags: Flags, as_json: bool) -> int:
     bring_large(config)
     count = flags.values["samples"]
     report = examine(config, task_named(config.tasks[0].task), make(config), count if isinstance(count, int) else 20)
-    echo(json_line(report.as_json()) if as_json else as_text(report))
+    (echo if as_json else result)(json_line(report.as_json()) if as_json else as_text(report))
     return report.exit_code
 
 

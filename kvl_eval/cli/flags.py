@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from kvl_eval.cli.completion import chooser, completer, folders
 from kvl_eval.cli.config_file import ConfigFile
-from kvl_eval.cli.help import command_help
+from kvl_eval.cli.help import command_help, overview
 from kvl_eval.cli.run_argument import RUN, remember
 from kvl_eval.cli.table_option import TableOption
 from kvl_eval.cli.terminal import set_verbosity
@@ -56,6 +56,27 @@ CONTEXT: dict[str, object] = {
     "help_option_names": ["-h", "--help"],
     "token_normalize_func": lambda text: text.replace("_", "-"),
 }
+
+
+class CommandGroup(click.Group):
+    """The commands."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The overview, or the help of a command with commands of its own."""
+        text = overview() if self.name == "cli" else command_help(BY_NAME[str(self.name)])
+        return text.removesuffix("\n")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` names. Raises UsageError."""
+        name = args[0].replace("_", "-")
+        if not name.startswith("-") and name not in self.commands:
+            from kvl_eval.errors import unknown
+
+            known = [command for command in self.commands if not self.commands[command].hidden]
+            raise unknown("command", name, known, f"{ctx.command_path} --help", code="usage.verb")
+        return super().resolve_command(ctx, args)
 
 
 def verb(group: click.Group, name: str) -> Callable[[Callback], click.Command]:

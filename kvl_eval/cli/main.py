@@ -1,6 +1,7 @@
 """The command line: flags to values, errors to exit codes. Everything heavy is imported inside the verbs.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 6 storage, 130/143 interrupted.
+Exit codes: 0 done, 1 a bug, 2 usage, 3 finished with gaps, 4 inputs unusable, 5 significant drop, 6 storage,
+130/143 interrupted.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 import click
 
 from kvl_eval import __version__
+from kvl_eval.cli.check_group import check
 from kvl_eval.cli.completion import script
 from kvl_eval.cli.config_file import placed
-from kvl_eval.cli.flags import CONTEXT, verb
+from kvl_eval.cli.flags import CONTEXT, CommandGroup, verb
 from kvl_eval.cli.help import command_help, overview
 from kvl_eval.cli.internal import internal_error, wants_traceback
 from kvl_eval.cli.json_errors import echo_error
@@ -29,30 +31,9 @@ from kvl_eval.cli.translation import Translation, translate
 from kvl_eval.cli.usage import typed_as, usage_error
 from kvl_eval.errors import KvlEvalError, UsageError
 from kvl_eval.options.commands import BY_NAME
-from kvl_eval.options.values import budgets, pairs
+from kvl_eval.options.values import budgets
 from kvl_eval.printable import json_line, whole
 from kvl_eval.store.run_names import find_run
-
-
-class Verbs(click.Group):
-    """The commands."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        """The overview, or the help of a command with commands of its own."""
-        text = overview() if self.name == "cli" else command_help(BY_NAME[str(self.name)])
-        return text.removesuffix("\n")
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that `args` names. Raises UsageError."""
-        name = args[0].replace("_", "-")
-        if not name.startswith("-") and name not in self.commands:
-            from kvl_eval.errors import unknown
-
-            known = [command for command in self.commands if not self.commands[command].hidden]
-            raise unknown("command", name, known, f"{ctx.command_path} --help", code="usage.verb")
-        return super().resolve_command(ctx, args)
 
 
 def show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -62,7 +43,7 @@ def show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=Verbs, invoke_without_command=True, context_settings=CONTEXT)
+@click.group(cls=CommandGroup, invoke_without_command=True, context_settings=CONTEXT)
 @click.option("--version", "-V", is_flag=True, is_eager=True, expose_value=False, callback=show_version)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -128,10 +109,20 @@ def doctor(task: str, as_json: bool, **flags: Any) -> int:
     return doctor_verb(task, Flags(flags), as_json)
 
 
+@verb(cli, "watch")
+def watch(file: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Repeat runs from a file and report significant drops."""
+    from kvl_eval.cli.watch import watch_verb
+    from kvl_eval.tasks import include
+
+    include(include_path)
+    return watch_verb(Path(file), Flags({**flags, "include_path": include_path}), as_json)
+
+
 @verb(cli, "report")
 def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ...], **flags: Any) -> int:
     """Write reports of runs."""
-    from kvl_eval.cli.report import report_verb, table_verb
+    from kvl_eval.cli.report import prices_of, report_verb, table_verb
     from kvl_eval.reports.write import ReportForm
     from kvl_eval.tasks import include
 
@@ -145,6 +136,7 @@ def report(runs: tuple[str, ...], table: str | None, include_path: tuple[str, ..
         images="none" if flags["no_pictures"] else flags["images"],
         include_demo=flags["include_demo"],
         title=flags["title"] or "",
+        prices=prices_of(flags["price_per_hour"], flags["price_in"], flags["price_out"]),
     )
     return report_verb(paths, out, form, opens=flags["open"], as_json=flags["as_json"])
 
@@ -273,54 +265,7 @@ def new_task(name: str, output_dir: str, builtin: bool, **flags: Any) -> int:
     return new_task_verb(name, Path(flags["from"]) if flags["from"] else None, Path(output_dir), builtin)
 
 
-@cli.group(cls=Verbs, context_settings=CONTEXT)
-def check() -> None:
-    """Check a data set, a checkpoint or an installation."""
-
-
-@verb(check, "check data")
-def check_data(task: str, include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
-    """Check a data set."""
-    from kvl_eval.cli.check import check_data_verb
-    from kvl_eval.tasks import include
-
-    include(include_path)
-    return check_data_verb(task, flags, as_json)
-
-
-@verb(check, "check gold")
-def check_gold(runs: tuple[str, ...], include_path: tuple[str, ...], as_json: bool, **flags: Any) -> int:
-    """List gold answers that several models contradict."""
-    from kvl_eval.cli.check_gold import check_gold_verb
-    from kvl_eval.tasks import include
-
-    include(include_path)
-    return check_gold_verb([Path(run) for run in runs], Flags(flags), as_json)
-
-
-@verb(check, "check model")
-def check_model(location: str, as_json: bool, **flags: Any) -> int:
-    """Check a checkpoint."""
-    from kvl_eval.cli.check import check_model_verb
-
-    chosen = {name: flags[name] for name in ("revision", "family", "offline")}
-    return check_model_verb(location, **chosen, as_json=as_json)
-
-
-@verb(check, "check vllm")
-def check_vllm(model_args: tuple[str, ...], as_json: bool, **_: Any) -> int:
-    """Check an installation of vLLM."""
-    from kvl_eval.cli.check import check_vllm_verb
-
-    return check_vllm_verb(pairs(model_args, "--model-args"), as_json)
-
-
-@verb(check, "check desktop")
-def check_desktop(as_json: bool, **_: Any) -> int:
-    """Check whether sandboxed desktops start here."""
-    from kvl_eval.cli.check import check_desktop_verb
-
-    return check_desktop_verb(as_json)
+cli.add_command(check)
 
 
 @verb(cli, "version")

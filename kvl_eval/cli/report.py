@@ -15,6 +15,7 @@ from kvl_eval.errors import UsageError
 from kvl_eval.printable import json_line, whole
 
 if TYPE_CHECKING:
+    from kvl_eval.reports.costs import Prices
     from kvl_eval.reports.leaderboard import PublishedTable
     from kvl_eval.reports.write import ReportForm
 
@@ -45,6 +46,16 @@ def table_document(table: PublishedTable) -> TableDocument:
     ]
     runs = tuple(run.run_id for run in table.columns)
     return TableDocument(title=table.title, systems=table.systems, runs=runs, rows=tuple(rows), notes=table.notes)
+
+
+def prices_of(per_hour: float | None, per_input: float | None, per_output: float | None) -> Prices:
+    """The prices of a report. Raises: UsageError for prices of hours and tokens, or of tokens in one direction."""
+    from kvl_eval.reports.costs import Prices
+
+    if (per_input is None) != (per_output is None) or (per_hour is not None and per_input is not None):
+        message = "a cost needs the price of an hour, or of tokens in both directions"
+        raise UsageError("usage.report", message, fix="use --price-per-hour alone, or --price-in and --price-out")
+    return Prices(per_hour=per_hour, per_input=per_input, per_output=per_output)
 
 
 def report_verb(

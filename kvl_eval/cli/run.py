@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,12 @@ MOST_WARNINGS = 5  # lines of warnings after a table
 
 def run_verb(flags: Flags, as_json: bool) -> int:
     """Plan, show the plan, and carry it out unless --dry-run."""
+    outcome = run_outcome(flags, as_json)
+    return 0 if outcome is None else show(outcome, as_json)
+
+
+def run_outcome(flags: Flags, as_json: bool, fits: Callable[[RunEntry, Plan], bool] | None = None) -> RunOutcome | None:
+    """How the run ended; None for --dry-run. With `fits`, only runs for which it is true are continued."""
     from kvl_eval.run.large_data import bring_large, not_here
     from kvl_eval.run.plan import plan_run
     from kvl_eval.run.progress import make_progress
@@ -67,18 +73,15 @@ def run_verb(flags: Flags, as_json: bool) -> int:
     if dry:
         if as_json:
             echo(json_line(encode(plan_document(plan))))
-        return 0
+        return None
     progress = make_progress(quiet=flags.switch("no_progress"), verbosity=terminal.verbosity())
-    same = [] if resume is False else same_runs(plan)
+    same = [run for run in same_runs(plan) if fits is None or fits(run, plan)] if resume is not False else []
     if any([break_lock(RunFolder.open(run.path), flags) for run in same]):
-        same = same_runs(plan)
+        same = [run for run in same_runs(plan) if fits is None or fits(run, plan)]
     run, rerun = _to_continue(same), _rerun(flags.text("rerun"))
     if run is None:
-        outcome = start_run(plan, backend, progress, handle_signals=True)
-    else:
-        reader = RunReader.open(run.path)
-        outcome = continue_run(reader, config, backend, progress, rerun=rerun, handle_signals=True)
-    return show(outcome, as_json)
+        return start_run(plan, backend, progress, handle_signals=True)
+    return continue_run(RunReader.open(run.path), config, backend, progress, rerun=rerun, handle_signals=True)
 
 
 def _require_environments(config: RunConfig) -> None:

@@ -26,6 +26,7 @@ from kvl_eval.explanation.gold import GoldReport
 from kvl_eval.explanation.plan_size import PlanSize
 from kvl_eval.scoring.predictions import PredictionSummary, ProtocolSummaries
 from kvl_eval.store.run_entry import RunEntry
+from kvl_eval.watch.document import WatchDocument
 
 DOCUMENTS: Mapping[str, object] = {
     "run": RunDocument,
@@ -48,6 +49,7 @@ DOCUMENTS: Mapping[str, object] = {
     "fetch": list[FetchedTask | FetchedModel],
     "score-predictions": PredictionSummary | ProtocolSummaries,
     "check-gold": GoldReport,
+    "watch": WatchDocument,
     "paths": list[str],
     "version": dict[str, str],
 }

@@ -82,6 +82,7 @@ Exit codes
   3    finished with gaps (failed or unscored samples), or nothing to compare
   4    inputs unusable: data, checkpoint, device, server, installation
        (doctor: the model is not fit to run)
+  5    significant drop (watch alone)
   6    storage: disk full, no permission
   129  interrupted by SIGHUP   (the run can be resumed)
   130  interrupted by SIGINT, Ctrl-C
@@ -91,7 +92,7 @@ Exit codes
 
 
 def _environment() -> str:
-    lines = [f"  {name:<23}{text}" for name, text in VARIABLES.items()]
+    lines = [f"  {name:<24}{text}" for name, text in VARIABLES.items()]
     return "\n".join(["Environment variables", "", *lines, "", "No other variable changes a result."]) + "\n"
 
 

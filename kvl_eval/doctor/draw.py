@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from kvl_eval.errors import DataError
 from kvl_eval.run.config import TaskConfig
@@ -35,46 +36,46 @@ class DrawnSamples:
 
 
 def drawn_samples(task: Task, config: TaskConfig, count: int) -> DrawnSamples:
-    """`count` samples, each value of the first category by its share, picked by a hash of their ids.
+    """`count` samples in the data set's order, the values of each category by their shares; always the same ones.
 
-    Raises: DataError, where no table can be read.
+    The split is read twice. Raises: DataError, where no table can be read.
     """
-    best: dict[str, list[tuple[int, int, Sample]]] = {}
-    sizes: Counter[str] = Counter()
     faults: list[DataError] = []
     labels: Counter[str] = Counter()
-    for number, sample in enumerate(open_split(task, config.source, config.split, Reporter(bad_row=faults.append))):
+    rows: list[_LabelledRow] = []
+    for sample in open_split(task, config.source, config.split, Reporter(bad_row=faults.append)):
         labels.update(labels_of(sample))
-        group = ", ".join(next(iter(sample.categories.values()), ()))
-        sizes[group] += 1
-        entry = (-_hash(sample.id), number, sample)
-        kept = best.setdefault(group, [])
-        if len(kept) < count:
-            heapq.heappush(kept, entry)
-        else:
-            heapq.heappushpop(kept, entry)
-    chosen = [
-        entry for group, share in _shares(sizes, count).items() for entry in sorted(best[group], reverse=True)[:share]
-    ]
+        digest = hashlib.sha256(sample.id.encode("utf-8", "surrogatepass")).digest()
+        rows.append(_LabelledRow(digest, {field: ", ".join(values) for field, values in sample.categories.items()}))
+    places = _places(rows, count)
+    again = open_split(task, config.source, config.split, Reporter(bad_row=lambda error: None))
     return DrawnSamples(
-        samples=tuple(sample for _, _, sample in sorted(chosen, key=lambda entry: entry[1])),
-        rows=labels["rows"],
+        samples=tuple(
+            sample for place, sample in enumerate(islice(again, max(places, default=-1) + 1)) if place in places
+        ),
+        rows=len(rows),
         faults=tuple(faults),
         other_data=other_data(task, config.split, labels),
     )
 
 
-def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """How many of `count` samples each group gives: by its size, what is left over to the largest remainders."""
-    total = sum(sizes.values())
-    wanted = min(count, total)
-    exact = {group: wanted * size / total for group, size in sizes.items()}
-    shares = {group: int(value) for group, value in exact.items()}
-    order = sorted(exact, key=lambda group: (shares[group] - exact[group], _hash(group)))
-    for group in order[: wanted - sum(shares.values())]:
-        shares[group] += 1
-    return shares
+class _LabelledRow(NamedTuple):
+    """A row of the split: a hash of its id, and its labels by category."""
+
+    digest: bytes
+    labels: Mapping[str, str]
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
+def _places(rows: Sequence[_LabelledRow], count: int) -> set[int]:
+    """Where the drawn rows stand: at equal distances once rows are sorted, by the category of fewest labels first."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for field, label in row.labels.items():
+            values.setdefault(field, set()).add(label)
+    fields = sorted(values, key=lambda field: (len(values[field]), field))
+    order = sorted(
+        range(len(rows)),
+        key=lambda place: (*(rows[place].labels.get(field, "") for field in fields), rows[place].digest),
+    )
+    wanted = min(count, len(rows))
+    return {order[(2 * turn + 1) * len(rows) // (2 * wanted)] for turn in range(wanted)}

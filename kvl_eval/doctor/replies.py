@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kvl_eval.decode import Json
 from kvl_eval.doctor.document import CheckGrade, DoctorCheck, skipped
 from kvl_eval.explanation.loops import loops
-from kvl_eval.explanation.reading import GUESS
+from kvl_eval.explanation.reading import GUESS, MOST_TAGGED, TAGS
 from kvl_eval.run.config import RunConfig, TaskConfig
 from kvl_eval.scorers.answers.forms import follows
 from kvl_eval.scorers.statistics import wilson
@@ -53,7 +53,7 @@ class SampledReplies:
         task, config, run: what was asked, and how.
         replies:   those that came, under the largest budget.
         all_replies: under every budget.
-        failures:  reasons of those that did not come.
+        failures:  reasons of those that did not come; `message` of the first.
         seconds:   that asking took.
         rows:      of the whole split.
     """
@@ -64,6 +64,7 @@ class SampledReplies:
     replies: tuple[DrawnReply, ...]
     all_replies: tuple[DrawnReply, ...]
     failures: tuple[str, ...]
+    message: str
     seconds: float
     rows: int
 
@@ -124,9 +125,14 @@ def _other_prompt(facts: SampledReplies) -> str:
 
 
 def _extract(facts: SampledReplies) -> DoctorCheck:
-    own, n = facts.protocol, len(facts.replies)
-    names = [name for name, rule in facts.task.protocols.items() if not rule.needs_judge or name == own]
+    own = facts.protocol
+    if facts.task.protocols[own].needs_judge:
+        return skipped("extract", f"the protocol {own} needs a judge")
+    names = [name for name, rule in facts.task.protocols.items() if not rule.needs_judge]
     scores = {name: facts.scores(name) for name in dict.fromkeys((own, *names))}
+    n = sum(score.verdict != "not_scored" for score in scores[own])
+    if not n:
+        return skipped("extract", "the split has no gold answers")
     counts = {name: sum(map(_is_extracted, made)) for name, made in scores.items()}
     best = max(scores, key=lambda name: counts[name])
     values: dict[str, Json] = {"share": counts[own] / n, "n": n, "by_protocol": {**counts}}
@@ -137,19 +143,18 @@ def _extract(facts: SampledReplies) -> DoctorCheck:
         return DoctorCheck(name="extract", grade=grade, text=text, values=values, fix=fix)
     text += f", {best} from {counts[best]}"
     right = [score.value for score in scores[best] if score.value is not None and _is_extracted(score)]
-    if right:
-        share = sum(right) / len(right)
-        near, better = (min(1.0, counts[name] / n * share) for name in (own, best))
-        values |= {"score_near": near, "score_other": better}
+    share = sum(right) / len(right)
+    near, better = (min(1.0, counts[name] / n * share) for name in (own, best))
+    values |= {"score_near": near, "score_other": better}
+    if near < better:
         text += f". The score would be near {_with_interval(near, n)} instead of {_with_interval(better, n)}"
-    return DoctorCheck(
-        name="extract", grade=grade, text=text, values=values, fix=f"--protocol {best}, or {_other_prompt(facts)}"
-    )
+    fix = f"--protocol {best}, or {_other_prompt(facts)}"
+    return DoctorCheck(name="extract", grade=grade, text=text, values=values, fix=fix)
 
 
 def _is_extracted(score: Score) -> bool:
     """Whether the protocol read an answer, and did not draw one at random."""
-    return score.verdict != "no_answer" and score.method != GUESS
+    return score.verdict not in ("no_answer", "not_scored") and score.method != GUESS
 
 
 def _with_interval(share: float, n: int) -> str:
@@ -162,19 +167,21 @@ def _thought(facts: SampledReplies) -> DoctorCheck:
     thoughts = [reply for reply in facts.replies if reply.completion.think_closed is not None]
     unclosed = [reply for reply in thoughts if reply.completion.think_closed is False]
     empty = [reply for reply in facts.replies if not reply.answer.text.strip() and reply not in unclosed]
+    tagged = [reply for reply in facts.replies if any(tag in reply.answer.text[:MOST_TAGGED].lower() for tag in TAGS)]
     families = sorted({reply.completion.thought or "" for reply in thoughts} - {""})
     fields = sorted({str(reply.completion.extra["thinking_field"]) for reply in thoughts if _field(reply)})
     values: dict[str, Json] = {"n": n, "thoughts": len(thoughts), "unclosed": len(unclosed), "empty": len(empty)}
-    values |= {"markers": [*families], "fields": [*fields]}
+    values |= {"tagged": len(tagged), "markers": [*families], "fields": [*fields]}
     share = (len(unclosed) + len(empty)) / n
-    grade: CheckGrade = "bad" if share >= UNCLOSED else "warning" if share else "ok"
-    if not share:
+    grade: CheckGrade = "bad" if share >= UNCLOSED else "warning" if share or tagged else "ok"
+    if grade == "ok":
         text = f"thought closed {len(thoughts)}/{len(thoughts)}" if thoughts else "no thoughts, no empty answers"
         if fields:
             text += f", in the field {', '.join(fields)}"
         return DoctorCheck(name="thought", grade=grade, text=text, values=values)
     parts = [f"{len(unclosed)} of {n} thoughts never close"] if unclosed else []
     parts += [f"{len(empty)} of {n} replies have an empty answer"] if empty else []
+    parts += [f"{len(tagged)} of {n} answers hold marks of a thought"] if tagged else []
     fix = f"--max-new-tokens {2 * facts.config.generation.limit}" if unclosed else "check the server's reasoning parser"
     return DoctorCheck(name="thought", grade=grade, text=", ".join(parts), values=values, fix=fix)
 
@@ -258,6 +265,7 @@ def answered_check(facts: SampledReplies) -> DoctorCheck:
     lost, reasons = len(facts.failures), ", ".join(sorted(set(facts.failures)))
     grade: CheckGrade = "ok" if not lost else "bad" if 2 * lost >= n else "warning"
     text = f"{n - lost} of {n} samples answered" + (f", {lost} failed ({reasons})" if lost else "")
+    text += f": {facts.message}" if facts.message else ""
     values: dict[str, Json] = {"n": n, "failed": lost, "reasons": [*sorted(set(facts.failures))]}
     fix = "run these samples alone with -v to see why they fail" if lost else ""
     return DoctorCheck(name="reach", grade=grade, text=text, values=values, fix=fix)

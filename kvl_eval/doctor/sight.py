@@ -120,6 +120,11 @@ def _shown(sides: Sequence[int], max_pixels: int | None) -> list[int]:
 def sees_check(replies: Mapping[str, Completion], texts: TextReplies) -> DoctorCheck:
     """Whether the model sees images: it answers simple questions, and not on gray ones."""
     asked = sights()
+    refused = [reply for sight in asked if (reply := replies.get(sight.name)) is None or reply.status != "ok"]
+    if len(refused) == len(asked):
+        message = next((reply.message for reply in refused if reply is not None and reply.message), "no reply")
+        text = f"every question with an image fails: {message}"
+        return DoctorCheck(name="sees", grade="bad", text=text, values={"failed": len(refused)}, fix=_NO_IMAGES)
     pairs = [(said(replies.get(sight.name)), said(replies.get(f"gray {sight.name}"))) for sight in asked]
     right = sum(sight.is_right(answer) for sight, (answer, _) in zip(asked, pairs, strict=True))
     guessed = sum(sight.is_right(answer) for sight, (_, answer) in zip(asked, pairs, strict=True))

@@ -158,7 +158,7 @@ def plan_size(columns: Sequence[ScoreColumns], task: Task, request: SizeRequest)
     """
     split = columns[0].split if columns else task.published_split
     rows = task.splits[split].rows if split in task.splits else None
-    total = rows or (columns[0].planned if columns else None)
+    total = columns[0].total if columns else rows
     document = PlanSize(
         task=task.name,
         split=split,

@@ -63,6 +63,12 @@ class ScoreColumns:
         return len(self.samples)
 
     @property
+    def total(self) -> int:
+        """Samples of the split where known, else those of the plan."""
+        data = self.case.run.folder.manifest.data.get(self.case.task.name)
+        return self.planned if data is None or data.total is None else data.total
+
+    @property
     def scored(self) -> list[PlannedSampleScore]:
         """Samples with a score."""
         return [sample for sample in self.samples.values() if sample.scores]

@@ -26,10 +26,15 @@ from kvl_eval.options.generation_table import (
 )
 from kvl_eval.options.generation_table import MODEL_ARGUMENTS as MODEL_ARGUMENTS
 from kvl_eval.options.keywords import RunOptions as RunOptions
-from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS
+from kvl_eval.options.list_table import DESCRIBE_OPTIONS, LIST_OPTIONS, NEW_TASK_OPTIONS, PLANNING_OPTIONS
 from kvl_eval.options.osworld_table import OSWORLD_OPTIONS
-from kvl_eval.options.output_table import COMMON_OPTIONS, OTHER_OPTIONS, OUTPUT_OPTIONS, RUNNING_OPTIONS
-from kvl_eval.options.planning_table import PLANNING_OPTIONS
+from kvl_eval.options.output_table import (
+    COMMON_OPTIONS,
+    OTHER_OPTIONS,
+    OUTPUT_OPTIONS,
+    PRICE_OPTIONS,
+    RUNNING_OPTIONS,
+)
 from kvl_eval.options.run_table import DATA_OPTIONS, MODEL_OPTIONS, PROMPT_OPTIONS
 
 OPTIONS: tuple[Option, ...] = (
@@ -40,7 +45,15 @@ OPTIONS: tuple[Option, ...] = (
             *(*SERVER_OPTIONS, *SCORING_OPTIONS, *OUTPUT_OPTIONS, *RUNNING_OPTIONS, *MODEL_ARGUMENTS, *OTHER_OPTIONS),
         ),
     ),
-    *(*LIST_OPTIONS, *DESCRIBE_OPTIONS, *NEW_TASK_OPTIONS, *EXPLAIN_OPTIONS, *PLANNING_OPTIONS, *DOCTOR_OPTIONS),
+    *(
+        *PRICE_OPTIONS,
+        *LIST_OPTIONS,
+        *DESCRIBE_OPTIONS,
+        *NEW_TASK_OPTIONS,
+        *EXPLAIN_OPTIONS,
+        *PLANNING_OPTIONS,
+        *DOCTOR_OPTIONS,
+    ),
     *(*OSWORLD_OPTIONS, *COMMON_OPTIONS),
 )
 

@@ -20,10 +20,10 @@ AGENT_OPTIONS = (
     Option(
         name="provider",
         kind=ValueKind.CHOICE,
-        choices=("drawn", "xvfb"),
-        metavar="drawn|xvfb",
+        choices=("drawn", "xvfb", "docker"),
+        metavar="drawn|xvfb|docker",
         default_text="that of the task",
-        help="Run desktops drawn without an X server, or sandboxed with one.",
+        help="Run desktops drawn, in a sandbox with an X server, or on OSWorld's image.",
         group=Heading.AGENTS,
         advanced=True,
         scope=Scope.RUN,

@@ -94,6 +94,18 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(Argument(name="task", noun="task", completes=NameKind.TASK),),
     ),
     Command(
+        name="watch",
+        section=EVALUATE,
+        summary="Repeat runs from a file and report significant drops.",
+        usage=("kvl-eval watch [OPTIONS] FILE",),
+        text=(
+            "Run what FILE lists unless it is complete, compare with a pinned run, and exit with 5 after a significant "
+            "drop.",
+        ),
+        examples=("kvl-eval watch nightly.yaml", "kvl-eval watch nightly.yaml --api-key-env MY_KEY --json"),
+        arguments=(Argument(name="file", noun="file"),),
+    ),
+    Command(
         name="report",
         section=RESULTS,
         summary="Write an HTML and Markdown report for one or more runs.",
@@ -235,7 +247,7 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         section=DATA,
         summary="Check a data set, a checkpoint or an installation.",
-        usage=("kvl-eval check data TASK | model MODEL | gold RUN RUN RUN... | vllm | desktop",),
+        usage=("kvl-eval check data TASK | gold RUN RUN RUN...", "kvl-eval check model MODEL | vllm | desktop"),
         text=(
             "Check a data set (files, row counts, ids, media), a checkpoint (weights, tensors, tokenizer), the gold "
             "answers (samples on which several models agree against gold), a vLLM installation or the sandbox of "
@@ -292,7 +304,7 @@ COMMANDS: tuple[Command, ...] = (
         name="check desktop",
         usage=("kvl-eval check desktop [OPTIONS]",),
         text=("Check whether sandboxed desktops start here: packages, namespaces, and what the sandbox lets through.",),
-        examples=("kvl-eval check desktop",),
+        examples=("kvl-eval check desktop", "kvl-eval check desktop --json"),
     ),
     Command(
         name="new-task",

@@ -193,7 +193,7 @@ SERVER_OPTIONS = (
         metavar="VAR",
         help="Read the API key from this environment variable.",
         group=Heading.SERVER,
-        commands=(*RUN, "resume"),
+        commands=(*RUN, "resume", "watch"),
         scope=Scope.SERVER,
     ),
     Option(

@@ -56,7 +56,7 @@ class RunOptions(TypedDict, total=False):
     num_workers: int | None
     timeout: float | None
     max_steps: int | None
-    provider: Literal["drawn", "xvfb"] | None
+    provider: Literal["drawn", "xvfb", "docker"] | None
     desktops: int | None
     base_url: str | None
     served_model: str | None

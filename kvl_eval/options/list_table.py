@@ -1,4 +1,4 @@
-"""Options that narrow and order a list, those of `describe` and of `new-task`."""
+"""The options of `list`, `describe`, `new-task`, `plan-size` and `check gold`."""
 
 from __future__ import annotations
 
@@ -161,5 +161,82 @@ NEW_TASK_OPTIONS = (
         help="Write a built-in task, in a checkout of kvl-eval.",
         group=Heading.OUTPUT,
         commands=NEW_TASK,
+    ),
+)
+
+PLAN_SIZE = ("plan-size",)
+GOLD = ("check gold",)
+
+PLANNING_OPTIONS = (
+    Option(
+        name="task",
+        aliases=("-t",),
+        metavar="TASK",
+        default_text="the run's only one",
+        help="Compute the size for this task.",
+        group=Heading.DATA,
+        commands=PLAN_SIZE,
+        completes=NameKind.TASK,
+    ),
+    Option(
+        name="precision",
+        kind=ValueKind.NUMBER,
+        metavar="X",
+        help="Compute the samples whose 95% interval is X points to each side.",
+        group=Heading.SCORING,
+        commands=PLAN_SIZE,
+    ),
+    Option(
+        name="detect",
+        kind=ValueKind.NUMBER,
+        metavar="X",
+        help="Compute the samples that show a difference of X points.",
+        group=Heading.SCORING,
+        commands=PLAN_SIZE,
+    ),
+    Option(
+        name="power",
+        kind=ValueKind.NUMBER,
+        metavar="X",
+        default=0.8,
+        help="Show the difference of --detect in this share of cases.",
+        group=Heading.SCORING,
+        commands=PLAN_SIZE,
+    ),
+    Option(
+        name="score",
+        kind=ValueKind.NUMBER,
+        metavar="X",
+        help="Take this as the expected score, without a run.",
+        group=Heading.SCORING,
+        commands=PLAN_SIZE,
+    ),
+    Option(
+        name="output_file",
+        aliases=("--out",),
+        kind=ValueKind.FILE,
+        metavar="FILE",
+        help="Write the ids of a stratified list to this file, for run --sample-ids.",
+        group=Heading.OUTPUT,
+        commands=PLAN_SIZE,
+    ),
+    Option(
+        name="task",
+        aliases=("-t",),
+        metavar="TASK",
+        default_text="the runs' only one",
+        help="Read the gold answers of this task.",
+        group=Heading.DATA,
+        commands=GOLD,
+        completes=NameKind.TASK,
+    ),
+    Option(
+        name="output_file",
+        aliases=("--out",),
+        kind=ValueKind.FILE,
+        metavar="FILE",
+        help="Write one line per doubtful sample as JSON Lines to this file.",
+        group=Heading.OUTPUT,
+        commands=GOLD,
     ),
 )

@@ -7,7 +7,7 @@ from kvl_eval.options.base import RUN, Heading, NameKind, Option, Scope, ValueKi
 READING = ("resume", "score", "report", "compare", "explain", "plan-size", "check gold", "export", "verify", "merge")
 RESULTS_DIR = "Look up runs in this folder."
 CHECKS = ("check data", "check model", "check vllm", "check desktop")
-PRINTING = (*RUN, *READING, "doctor", "fetch", "list", "describe", *CHECKS)
+PRINTING = (*RUN, *READING, "doctor", "watch", "fetch", "list", "describe", *CHECKS)
 
 OUTPUT_OPTIONS = (
     Option(
@@ -372,4 +372,21 @@ COMMON_OPTIONS = (
         group=Heading.OUTPUT,
         commands=(*PRINTING, "view"),
     ),
+)
+
+PRICE_OPTIONS = tuple(
+    Option(
+        name=name,
+        kind=ValueKind.NUMBER,
+        above=0,
+        metavar="X",
+        help=help_text,
+        group=Heading.OUTPUT,
+        commands=("report",),
+    )
+    for name, help_text in (
+        ("price_per_hour", "Compute costs at X dollars for an hour of a device or server."),
+        ("price_in", "Compute costs at X dollars for a million tokens of prompts; needs --price-out."),
+        ("price_out", "Compute costs at X dollars for a million tokens of replies; needs --price-in."),
+    )
 )

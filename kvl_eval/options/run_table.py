@@ -219,6 +219,7 @@ DATA_OPTIONS = (
                 "view",
                 "compare",
                 "explain",
+                "watch",
                 "plan-size",
                 "check gold",
                 "list",

@@ -16,6 +16,7 @@ from kvl_eval.store.trajectory_records import Position, StoredAction
 SHOWN = 40  # characters of a typed text
 WORDS = {"wait": "wait", "done": "done", "fail": "fail"}
 KEYS = ("press", "hotkey", "key_down", "key_up")
+TYPED = ("write", *KEYS)
 TIMES = (("model", "t1"), ("act", "t2"), ("settle", "t3"), ("screenshot", "t4"))
 TIME_NAMES = {"screenshot": "image"}
 LABEL = 17  # pixels of a label beside a mark on a screen of `WIDTH`
@@ -49,11 +50,13 @@ class ActionDrawer:
     def _svg(self, actions: Sequence[StoredAction], radius: float, font: float, last: Position | None) -> Markup:
         """All marks: what is drawn by lines as one path, then labels."""
         lines: list[str] = []
-        labels: list[Markup] = []
+        labels: list[tuple[StoredAction, str, Position | None]] = []
         for action in actions:
             lines += _lines(action, radius)
-            if (text := _label(action)) and font:
-                labels.append(self._text(action, text, font, action.point or last))
+            if text := _label(action):
+                if labels and action.kind in TYPED and labels[-1][0].kind in TYPED:
+                    text = short_text(f"{labels.pop()[1]}, {text}")  # both stand at the same point
+                labels.append((action, text, action.point or last))
             last = action.point or last
         if not lines and not labels:
             return Markup("")
@@ -61,9 +64,11 @@ class ActionDrawer:
         width, height = self.screen
         words = "; ".join(map(said, actions))
         svg = '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>'
-        return Markup(svg).format(width, height, plain(words), shapes, Markup("").join(labels))
+        return Markup(svg).format(
+            width, height, plain(words), shapes, Markup("").join(self._text(*label, font) for label in labels)
+        )
 
-    def _text(self, action: StoredAction, text: str, font: float, point: Position | None) -> Markup:
+    def _text(self, action: StoredAction, text: str, point: Position | None, font: float) -> Markup:
         """A label: typed texts and keys in a box below a point, how the episode ended in the lower left corner."""
         width, height = self.screen
         room = (len(text) * DIGIT + 1) * font
@@ -75,7 +80,7 @@ class ActionDrawer:
         words = Markup('<text class="mark-label" x="{}" y="{}" font-size="{}" stroke-width="{}">{}</text>').format(
             *map(_number, (x + font / 2, y, font, font / 4)), plain(text)
         )
-        if action.kind not in ("write", *KEYS):
+        if action.kind not in TYPED:
             return words
         box = '<rect class="mark-box" x="{}" y="{}" width="{}" height="{}"/>'
         return Markup(box).format(*map(_number, (x, y - 1.2 * font, room, 1.7 * font))) + words

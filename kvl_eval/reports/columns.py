@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kvl_eval.reports import numbers
+from kvl_eval.reports.costs import NO_PRICES, Prices, hours_of, reply_tokens, tokens_of
 from kvl_eval.reports.runs import task_of
 from kvl_eval.store.result_records import ResultRow
 
@@ -25,10 +26,11 @@ NOTHING = "·"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResults:
-    """The results of one model that a leaderboard shows, and the device that answered; `server` for a server."""
+    """The results of one model that a leaderboard shows, the device that answered (`server` for a server), prices."""
 
     rows: tuple[ResultRow, ...]
     device: str
+    prices: Prices = NO_PRICES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,28 +96,6 @@ def _failed(row: ResultRow) -> str:
     return f"{row.n_failed}" if row.n_failed else ""
 
 
-def tokens_of(rows: Sequence[ResultRow]) -> float | None:
-    """Mean tokens of a reply over these results, thoughts included; None where nothing was counted."""
-    known = [(row.n_ok, reply_tokens(row)) for row in rows if row.n_ok]
-    counted = [(n, mean) for n, mean in known if mean is not None]
-    n = sum(count for count, _ in counted)
-    return math.fsum(count * mean for count, mean in counted) / n if n else None
-
-
-def reply_tokens(row: ResultRow) -> float | None:
-    """Mean tokens of a reply of one result, the thought included."""
-    parts = [row.tokens[name].mean for name in ("thinking", "answer") if name in row.tokens]
-    return math.fsum(parts) if parts else None
-
-
-def hours_of(rows: Sequence[ResultRow]) -> float | None:
-    """Hours that answers were under way, times devices, over these results; None where one does not say."""
-    known = [(row.seconds, row.devices or 1) for row in rows if row.seconds is not None]
-    if not rows or len(known) < len(rows):
-        return None
-    return math.fsum(seconds * devices for seconds, devices in known) / 3600
-
-
 def _on_gpus(model: ModelResults) -> bool:
     return model.device.startswith("cuda")
 
@@ -170,6 +150,15 @@ COLUMNS = (
         text=lambda row: quantity(hours_of([row])),
         total=lambda model: None if _on_gpus(model) else hours_of(model.rows),
         where=("page", "json"),
+    ),
+    Column(
+        key="cost",
+        title="cost, $",
+        unit="per 1,000",
+        help="Dollars for 1,000 samples, at the prices that the report was given",
+        text=lambda row: NOTHING,
+        total=lambda model: model.prices.of_thousand(model.rows),
+        where=BOARDS,
     ),
 )
 EMPTY = {"no_answer": "0.0%", "failed": "0"}

@@ -63,7 +63,7 @@ def heatmap_of(run: ReportRun, row: ResultRow, scores: Sequence[ScoreLine]) -> H
         return None
     down, across = task.view.heatmap
     values: dict[tuple[str, str], list[float]] = {}
-    known = {entry.sample_id: entry.sample.categories for entry in run.folder.plan(row.task)}
+    known = {entry.sample_id: entry.sample.categories for entry in run.plan(row.task)}
     for line in scores:
         if line.score is not None:
             for place in _places(known.get(line.sample_id) or {}, down, across):

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,8 @@ from kvl_eval.reports.pace import Pace
 from kvl_eval.reports.thumbnails import SIDE, SIDES, picture_name, spread
 from kvl_eval.store.journal import storing
 from kvl_eval.store.outputs import OutputFolder
-from kvl_eval.types import MediaInfo, MediaRef
+from kvl_eval.store.trajectories import screen_path
+from kvl_eval.types import ImageRef, MediaInfo, MediaRef
 
 if TYPE_CHECKING:
     from kvl_eval.media.pool import MediaPool
@@ -99,7 +100,7 @@ class ImageCopies:
         cache:   where copies of other reports are.
         refs_of: where images are; None where none is to be made.
         size:    of the copies.
-        older:   folders with copies that earlier reports of the runs left.
+        runs:    run folders: their `media/` has the screens of agents, `report/media/` copies of an earlier report.
         workers: processes that make copies; 0 makes them in this one, None means as many as pay.
         made:    how many copies were encoded.
     """
@@ -108,7 +109,7 @@ class ImageCopies:
     cache: ImageCache
     refs_of: RefsOf | None = None
     size: CopySize = "small"
-    older: tuple[Path, ...] = ()
+    runs: tuple[Path, ...] = ()
     workers: int | None = None
     made: int = 0
     _have: set[str] = field(default_factory=set)
@@ -149,10 +150,20 @@ class ImageCopies:
         sides = {name: side_of(medium.kind, self.size) for name, medium in named.items() if name not in self._asked}
         self._asked |= set(sides)
         missing = {name: side for name, side in sides.items() if not self._copied(name, side)}
-        refs = tuple(self.refs_of(sample.task, sample.sample_id)) if missing and self.refs_of is not None else ()
+        refs: tuple[MediaRef, ...] = tuple(self._screens(missing))
+        if len(refs) < len(missing) and self.refs_of is not None:
+            refs += tuple(self.refs_of(sample.task, sample.sample_id))
         if not refs:
             return None
         return CopyJob(refs=refs, media=tuple(named[name] for name in missing), sides=missing)
+
+    def _screens(self, names: Iterable[str]) -> Iterator[ImageRef]:
+        """Those of the images that runs keep themselves."""
+        for name in names:
+            paths = (screen_path(run, name) for run in self.runs)
+            path = next((path for path in paths if path is not None and path.is_file()), None)
+            if path is not None:
+                yield stored_image(path)
 
     def _copied(self, name: str, side: int) -> bool:
         """Whether `media/` has the copy now: from the cache folder, or as an earlier report left it."""
@@ -166,7 +177,7 @@ class ImageCopies:
 
     def _left(self, name: str, side: int) -> bytes | None:
         """A copy that an earlier report left in one of its folders."""
-        for folder in (self.out.path("media"), *self.older):
+        for folder in (self.out.path("media"), *(run / "report" / "media" for run in self.runs)):
             try:
                 webp = (folder / f"{name}.webp").read_bytes()
             except OSError:
@@ -198,6 +209,11 @@ class ImageCopies:
         for path in self.out.path("media").glob("*.webp"):
             if OURS.fullmatch(path.name) and path.stem not in self._have:
                 path.unlink(missing_ok=True)
+
+
+def stored_image(path: Path) -> ImageRef:
+    """An image by its file."""
+    return ImageRef(name=path.name, path=path.name, root=str(path.parent))
 
 
 def processes(samples: int) -> int:

@@ -76,8 +76,10 @@ def _copies_of(ref: MediaRef, job: CopyJob) -> Iterator[SmallCopy]:
 
 def encoded(image: Image, side: int) -> bytes:
     """The image as WebP, at most `side` pixels wide and high."""
-    small = image.convert("RGB")
-    small.thumbnail((side, side))
+    small = image if image.mode == "RGB" else image.convert("RGB")
+    if max(small.size) > side:
+        small = small.copy()
+        small.thumbnail((side, side))
     webp = BytesIO()
     small.save(webp, "WEBP", quality=QUALITY, method=METHOD)
     return webp.getvalue()

@@ -39,7 +39,7 @@ class DataSetPictures:
         self._ahead: dict[str, dict[str, Sample]] = {}
         self._opened: dict[str, set[str]] = {}
         for run in runs:
-            for entry in run.folder.plan():
+            for entry in run.plan():
                 self._wanted.setdefault(entry.task, set()).add(entry.sample_id)
             for task in _stored_tasks(run):
                 self._left.setdefault(task.task, self._samples(task))

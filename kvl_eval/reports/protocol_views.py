@@ -44,5 +44,5 @@ def _unjudged(row: ResultRow) -> int:
 
 def _lines(run: ReportRun, row: ResultRow) -> list[ScoreLine]:
     """The lines of `scores/` behind a result."""
-    lines = run.folder.scores(row.task, scores_of(row))
+    lines = run.scores(row.task, scores_of(row))
     return [line for line in lines if (line.budget, line.policy) == (row.budget, row.policy)]

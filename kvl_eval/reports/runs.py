@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,8 +11,10 @@ from kvl_eval.errors import UsageError
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import scores_name
+from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.task_records import RecordIndex
 
 if TYPE_CHECKING:
     from kvl_eval.tasks.base import Task
@@ -25,6 +27,34 @@ class ReportRun:
     number: int
     folder: RunFolder
     results: Results
+    _plan: dict[str, list[PlanEntry]] = field(default_factory=dict, compare=False, repr=False)  # by task
+    _indexes: dict[str, RecordIndex] = field(default_factory=dict, compare=False, repr=False)
+    _scores: dict[tuple[str, str], list[ScoreLine]] = field(default_factory=dict, compare=False, repr=False)
+
+    def plan(self, task: str | None = None) -> Sequence[PlanEntry]:
+        """The planned answers in order, of one task or all, read once; without their rows but for own tables.
+
+        Raises: DataError `run.plan`, naming file and line, if one cannot be read.
+        """
+        if not self._plan:
+            for entry in self.folder.plan():
+                slim = entry if entry.task.startswith("file:") else replace(entry, sample=replace(entry.sample, row={}))
+                self._plan.setdefault(entry.task, []).append(slim)
+        if task is None:
+            return [entry for entries in self._plan.values() for entry in entries]
+        return self._plan.get(task, ())
+
+    def index(self, task: str) -> RecordIndex:
+        """Where each record of a task is; read once. Raises: UsageError `run.mixed`."""
+        if task not in self._indexes:
+            self._indexes[task] = self.folder.index(task)
+        return self._indexes[task]
+
+    def scores(self, task: str, protocol: str) -> Sequence[ScoreLine]:
+        """A task's scores in plan order; read once. Raises: DataError `run.scores` for one that cannot be read."""
+        if (task, protocol) not in self._scores:
+            self._scores[task, protocol] = list(self.folder.scores(task, protocol))
+        return self._scores[task, protocol]
 
     @property
     def manifest(self) -> Manifest:

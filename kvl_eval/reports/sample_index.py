@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from kvl_eval.printable import policy_name
 from kvl_eval.reports import numbers
@@ -71,7 +71,7 @@ class Voice:
 
 def voices_of(runs: Sequence[ReportRun]) -> list[Voice]:
     """All voices; of each run the one shown before others first: no budget, then the largest; the first repeat."""
-    voices = {Voice.of(run.number, entry) for run in runs for entry in run.folder.plan()}
+    voices = {Voice.of(run.number, entry) for run in runs for entry in run.plan()}
     return sorted(
         voices,
         key=lambda voice: (
@@ -122,26 +122,21 @@ def planned_rows(runs: Sequence[ReportRun], task: str, voices: Sequence[Voice]) 
     number = {voice: place for place, voice in enumerate(voices)}
     rows: dict[str, PlannedRow] = {}
     for run in runs:
-        for entry in run.folder.plan(task):
+        for entry in run.plan(task):
             row = rows.get(entry.sample_id)
             if row is None:
-                row = rows[entry.sample_id] = PlannedRow(entry.sample_id, _slim(entry))
+                row = rows[entry.sample_id] = PlannedRow(entry.sample_id, entry.sample)
             row.voices.append(number[Voice.of(run.number, entry)])
     return list(rows.values())
-
-
-def _slim(entry: PlanEntry) -> PlannedSample:
-    """The sample without its row, which may be large; that of an own table is shown."""
-    return entry.sample if entry.task.startswith("file:") else replace(entry.sample, row={})
 
 
 def opened(runs: Sequence[ReportRun], task: str, stack: ExitStack) -> dict[int, TaskOfRun]:
     """{number of the run: its part of the task}, open until `stack` closes."""
     parts: dict[int, TaskOfRun] = {}
     for run in runs:
-        index = run.folder.index(task)
+        index = run.index(task)
         views = scored_views(run, task)
-        scores = {view.name: {line.key: line for line in run.folder.scores(task, view.name)} for view in views}
+        scores = {view.name: {line.key: line for line in run.scores(task, view.name)} for view in views}
         records = stack.enter_context(run.folder.reader(task, index))
         parts[run.number] = TaskOfRun(run.number, views, scores, index, records)
     return parts
@@ -151,7 +146,7 @@ def sample_media(runs: Sequence[ReportRun], voices: Sequence[Voice]) -> Iterator
     """The images of every sample that some record names, in plan order."""
     for task in task_names(runs):
         with ExitStack() as stack:
-            indexes = {run.number: run.folder.index(task) for run in runs}
+            indexes = {run.number: run.index(task) for run in runs}
             readers = {run.number: stack.enter_context(run.folder.reader(task, indexes[run.number])) for run in runs}
             for row in planned_rows(runs, task, voices):
                 asked = [(voices[number].run, voices[number].key(row.sample_id)) for number in row.voices]
@@ -198,7 +193,7 @@ def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str]
     for old in [folder / "index.js", *folder.glob("c*.js")]:
         old.unlink(missing_ok=True)
     voices, columns, names, chunks = voices_of(runs), Columns(), Names(), Chunks(out)
-    pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.folder.plan()}), 0)
+    pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.plan()}), 0)
     for task in task_names(runs):
         with ExitStack() as stack:
             parts = opened(runs, task, stack)

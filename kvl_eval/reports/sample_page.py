@@ -61,7 +61,7 @@ def _images(runs: Sequence[ReportRun], out: OutputFolder, choice: SamplePageChoi
         image_cache(choice.cache_dir),
         data_sets.refs,
         choice.images,
-        tuple(run.folder.path / "report" / "media" for run in runs),
+        tuple(run.folder.path for run in runs),
         choice.workers,
     )
     stored = copies.make(list(sample_media(runs, voices_of(runs))))

@@ -11,13 +11,13 @@ from markupsafe import Markup
 
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.reports.action_marks import ActionDrawer, is_small, said, short_text, time_bar
-from kvl_eval.reports.image_copies import ImageCache, copying_pool, processes, put
+from kvl_eval.reports.image_copies import ImageCache, copying_pool, processes, put, stored_image
 from kvl_eval.reports.image_work import CopyJob, SmallCopy
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.page_templates import MenuEntry, rendered_page
 from kvl_eval.store.journal import storing
 from kvl_eval.store.outputs import OutputFolder
-from kvl_eval.store.trajectories import FOLDER, StoredTrajectory, screen_path
+from kvl_eval.store.trajectories import FOLDER, StoredTrajectory, screen_path, trajectory_name
 from kvl_eval.store.trajectory_records import (
     StepResult,
     StoredCheck,
@@ -25,7 +25,6 @@ from kvl_eval.store.trajectory_records import (
     TrajectoryOutcome,
     TrajectoryStep,
 )
-from kvl_eval.types import ImageRef
 
 FILE = "trajectory.html"
 SIDE = 1280  # of a screen's copy in pixels
@@ -79,6 +78,7 @@ class EpisodeView:
     """What the page shows of an episode.
 
     Attributes:
+        journal: its file, as records name it.
         value:   as it is printed; empty where nothing was evaluated.
         css:     of the value: good, bad or plain.
         seconds: of all steps, in words.
@@ -87,6 +87,7 @@ class EpisodeView:
     """
 
     anchor: str
+    journal: str
     name: str
     model: str
     agent: str
@@ -178,11 +179,7 @@ def _made(screens: Mapping[str, Path]) -> list[SmallCopy]:
     pool = copying_pool(processes(len(screens)))
     try:
         futures: list[Future[list[SmallCopy]]] = [
-            pool.submit(
-                CopyJob(
-                    refs=(ImageRef(name=path.name, path=path.name, root=str(path.parent)),), media=(), sides={sha: SIDE}
-                )
-            )
+            pool.submit(CopyJob(refs=(stored_image(path),), media=(), sides={sha: SIDE}))
             for sha, path in screens.items()
         ]
         return [copy for future in futures for copy in _result(future)]
@@ -208,6 +205,7 @@ def _view(anchor: str, model: str, episode: StoredTrajectory, screens: Mapping[s
     value = None if outcome is None else outcome.value
     return EpisodeView(
         anchor=anchor,
+        journal=trajectory_name(head.task, head.sample_id, head.repeat),
         name=_name(head),
         model=model,
         agent=head.agent,

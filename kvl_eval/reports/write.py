@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from kvl_eval.errors import StorageError
+from kvl_eval.reports.costs import NO_PRICES, Prices
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
 from kvl_eval.reports.pages.context import Context, context_of
@@ -43,6 +44,7 @@ class ReportForm:
         include_demo: whether results of demo models stand beside published tables, marked.
         title:        of the front page; empty for one that counts models and tasks.
         cache_dir:    the cache folder, which keeps copies of images for later reports; None for the usual one.
+        prices:       what costs are computed with.
     """
 
     formats: Sequence[ReportFormat] = ("html",)
@@ -50,6 +52,7 @@ class ReportForm:
     include_demo: bool = False
     title: str = ""
     cache_dir: Path | None = None
+    prices: Prices = NO_PRICES
 
 
 def write_report(
@@ -66,7 +69,7 @@ def write_report(
     Raises: UsageError for no run or too large a file, DataError for a run that cannot be read, StorageError.
     """
     form = form or ReportForm()
-    context = context_of(open_runs(run_folders), form.title)
+    context = context_of(open_runs(run_folders), form.title, form.prices)
     folder, names = _places(run_folders[0], out, form.formats)
     report = _Report(context, form, settings)
     try:

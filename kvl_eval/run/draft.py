@@ -92,7 +92,7 @@ class ChosenSamples:
 
 
 def _discard(file: IO[bytes]) -> None:
-    """Close a file that nobody needs, whatever the disk says."""
+    """Close a file that is not needed, whatever the disk says."""
     with suppress(OSError):
         file.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from kvl_eval.agent.protocols import agent_named
 from kvl_eval.decode import omitted
-from kvl_eval.errors import UsageError
+from kvl_eval.errors import UsageError, unknown
 from kvl_eval.run.options import Options
 from kvl_eval.tasks.base import Task
 from kvl_eval.tasks.episode import Episode, Settling
@@ -92,6 +92,8 @@ def episode_config(task: Task, agent: str, options: Options) -> EpisodeConfig | 
             why="its agents write their own prompts and set no budget",
             fix=f"omit {unusable[0]}",
         )
+    if options.provider not in (None, *episode.providers):
+        raise unknown("provider", str(options.provider), episode.providers, "docs/agents.md")
     return EpisodeConfig(
         agent_version=agent_named(task, agent).version,
         max_steps=episode.max_steps if options.max_steps is None else options.max_steps,

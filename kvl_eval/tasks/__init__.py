@@ -20,6 +20,7 @@ from kvl_eval.sources.unusable import stand_in
 from kvl_eval.tasks import (
     ai2d,
     blink,
+    desktop_apps,
     desktop_mini,
     egoschema,
     infovqa,
@@ -84,6 +85,7 @@ TASKS: dict[str, Task] = {
         niah.TEXT,
         niah.VIDEO,
         desktop_mini.TASK,
+        desktop_apps.TASK,
         osworld.OSWORLD,
         osworld.OSWORLD_LOCAL,
     )
@@ -100,9 +102,9 @@ def is_own(name: str) -> bool:
 
 
 def groups() -> dict[str, list[str]]:
-    """{group: names of its tasks}, `all` first: every task that needs no environment of the user's."""
-    own = [name for name, task in TASKS.items() if task.episode is None or task.episode.environment == "own"]
-    members: dict[str, list[str]] = {"all": own}
+    """{group: names of its tasks}, `all` first: every task that needs no sandbox and no environment of the user's."""
+    apart = {name for name, task in TASKS.items() if task.episode is not None and task.episode.needs_more}
+    members: dict[str, list[str]] = {"all": [name for name in TASKS if name not in apart]}
     for task in TASKS.values():
         for group in task.groups:
             members.setdefault(group, []).append(task.name)

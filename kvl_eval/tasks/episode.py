@@ -27,11 +27,14 @@ class Episode:
         max_steps:  steps until an episode ends.
         screen:     width and height of the desktop in pixels.
         provider:   what the desktop is: `drawn` (boards of the task's own images); others need the operating system.
+        providers:  what else the desktop may be (`--provider`).
         environment: whose code sets the desktop up and judges it: `own`, or `osworld`, in an interpreter of the user's.
         pause:      seconds after an action, before the desktop is looked at.
         settling:   when the screen counts as settled: after the `official` waits, or when it is `stable`.
+        waits:      seconds after a reset and before an evaluation, in which programs start and write their files.
         images:     screenshots that a prompt shows; None: as many as the agent's own.
         time_limit: seconds until an episode ends; None: no limit.
+        has_programs: whether tasks start real applications, rather than show boards.
         scripts:    {name: script} of the task's own scripted agents.
     """
 
@@ -39,12 +42,20 @@ class Episode:
     max_steps: int
     screen: tuple[int, int]
     provider: str = "drawn"
+    providers: tuple[str, ...] = ("drawn", "xvfb")
     environment: Literal["own", "osworld"] = "own"
     pause: float = 0.0
     settling: Settling = "stable"
+    waits: tuple[float, float] = (0.0, 0.0)
     images: int | None = None
     time_limit: float | None = None
+    has_programs: bool = False
     scripts: Mapping[str, Script] = field(default_factory=dict)
+
+    @property
+    def needs_more(self) -> bool:
+        """Whether a task needs a sandbox, or an environment of the user's."""
+        return self.has_programs or self.environment != "own"
 
 
 @dataclass(frozen=True, slots=True)

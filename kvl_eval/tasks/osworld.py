@@ -159,8 +159,10 @@ OFFICIAL_IMAGE = Episode(
     max_steps=15,
     screen=SCREEN,
     provider="docker",
+    providers=("docker",),
     environment="osworld",
     settling="official",
+    waits=(60.0, 20.0),
     scripts={"oracle": solution, "wrong": mistake},
 )
 SPLITS: Mapping[str, Split] = {
@@ -218,6 +220,6 @@ OSWORLD_LOCAL = _task(
     "osworld-local",
     f"OSWorld tasks, local sandbox, n of {ALL_TASKS} (not the official image)",
     "not the official image",
-    replace(OFFICIAL_IMAGE, provider="xvfb", settling="stable"),
+    replace(OFFICIAL_IMAGE, provider="xvfb", providers=("xvfb",), settling="stable", waits=(0.0, 20.0)),
     {LOCAL: Split(rows=None, note="what needs no account, no internet and no program that Debian lacks"), **SPLITS},
 )

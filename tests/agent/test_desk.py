@@ -25,14 +25,9 @@ from kvl_eval.tasks import open_split
 from kvl_eval.tasks.desktop_mini import EPISODE, TASK
 from kvl_eval.types import ImageRef, Sample
 
-SANDBOXED = {
-    "guest.py",
-    "guest_display.py",
-    "guest_boards.py",
-    "guest_server.py",
-    "sandbox.py",
-    "xvfb_desk.py",
-}  # for Linux alone
+# For Linux alone; drawn desktops import none of them.
+SANDBOXED = {"app_desk.py", "evaluators.py", "guest.py", "guest_boards.py", "guest_display.py", "guest_server.py"}
+SANDBOXED |= {"sandbox.py", "xvfb_desk.py"}
 AGENT_FILES = [
     path for path in sorted((Path(__file__).parents[2] / "kvl_eval/agent").glob("*.py")) if path.name not in SANDBOXED
 ]

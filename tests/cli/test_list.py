@@ -24,7 +24,7 @@ def test_every_task_has_a_line_between_a_header_and_the_count(kvl: Kvl) -> None:
     assert lines[0] == ["task", "samples", "modality", "access", "download", "title"]
     assert [line[0] for line in lines[1:-1]] == list(TASKS)
     assert lines[1] == ["mathvista", "1,000", "image", "open", "?", "MathVista", "(testmini)"]
-    assert " ".join(lines[-1]).startswith(f"{len(TASKS)} tasks, {len(TASKS) - 2} with a bundled mini split.")
+    assert " ".join(lines[-1]).startswith(f"{len(TASKS)} tasks, {len(TASKS) - 3} with a bundled mini split.")
 
 
 def test_tasks_are_narrowed_by_modality_and_access(kvl: Kvl) -> None:
@@ -39,13 +39,15 @@ def test_tasks_are_narrowed_by_modality_and_access(kvl: Kvl) -> None:
         pytest.param(("screenspot",), {"screenspot", "screenspot-v2", "screenspot-pro"}, id="pattern"),
         pytest.param(("screenspot-*",), {"screenspot-v2", "screenspot-pro"}, id="glob"),
         pytest.param(("--group", "Needle"), {"niah-text", "niah-video"}, id="group"),
-        pytest.param(("--max-download", "0"), {"niah-text", "niah-video", "desktop-mini"}, id="no-download"),
+        pytest.param(
+            ("--max-download", "0"), {"niah-text", "niah-video", "desktop-mini", "desktop-apps"}, id="no-download"
+        ),
         pytest.param(
             ("--max-download", "2GB"),
-            {"niah-text", "niah-video", "desktop-mini", "ocrbench", "screenspot-v2"},
+            {"niah-text", "niah-video", "desktop-mini", "desktop-apps", "ocrbench", "screenspot-v2"},
             id="2GB",
         ),
-        pytest.param(("--bundled",), set(TASKS) - {"osworld", "osworld-local"}, id="bundled"),
+        pytest.param(("--bundled",), set(TASKS) - {"osworld", "osworld-local", "desktop-apps"}, id="bundled"),
         pytest.param(("nothing",), set(), id="nothing"),
     ],
 )

@@ -58,6 +58,7 @@ VALUES: dict[str, object] = {
     "video_decoder": "pyav",
     "image_prep": "vlmevalkit",
     "score_view": "raw",
+    "provider": "xvfb",
 }
 
 

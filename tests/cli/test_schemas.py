@@ -73,6 +73,7 @@ def test_documents_of_runs_are_valid(kvl: Kvl) -> None:
         ("list-runs", ("list", "runs")),
         ("compare", ("compare", "latest", "latest~1")),
         ("explain", ("explain", "latest", "--to", "50")),
+        ("plan-size", ("plan-size", "latest", "latest~1", "--precision", "2")),
         ("verify", ("verify", "latest")),
         ("paths", ("export", "latest", "-f", "csv")),
     ):

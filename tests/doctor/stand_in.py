@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ class Model:
     system: int = 0
     thought_field: str | None = None
     turns: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, asked: Asked) -> Answer:
         body = {name: value for name, value in asked.body.items() if name not in self.deaf}
@@ -122,11 +124,8 @@ class Model:
         if text.strip() == "Hi":
             return "Hello"
         if "the sea" in text:
-            warm = body.get("temperature", 1.0)
             turn = body["seed"] if "seed" in body else self.turn("sea")
-            return (
-                f"The sea is {'blue' if not warm else ('wide', 'deep', 'old', 'cold', 'calm', 'gray')[turn % 6]} today"
-            )
+            return f"The sea is {turn} miles wide" if body.get("temperature", 1.0) else "The sea is blue today"
         if "Describe" in text:
             return "A white square."
         if text.strip() in asked_by_doctor():
@@ -146,8 +145,10 @@ class Model:
         return str(value)
 
     def turn(self, name: str) -> int:
-        self.turns[name] += 1
-        return self.turns[name]
+        """How often something was asked."""
+        with self.lock:
+            self.turns[name] += 1
+            return self.turns[name]
 
 
 @contextmanager

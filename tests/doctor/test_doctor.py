@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
+from kvl_eval.tasks import TASKS
 from tests.cli.conftest import Kvl
 from tests.doctor.stand_in import document, standing_in
-from tests.faults.stub_server import unused_address
+from tests.faults.stub_server import failing, serving, unused_address
 
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
 SMALL = ("--max-pixels", "250000")  # leaves out the large images, which take time
@@ -56,38 +62,79 @@ def test_explain_x7_shrinking_that_token_counts_hide_is_a_warning(doctor: Doctor
     assert (code, checks["tokens"]["grade"], checks["legible"]["grade"]) == (0, "ok", "warning")
 
 
-@pytest.mark.parametrize(
-    ("behavior", "name", "grade", "text"),
-    [
-        ({"blind": "yes"}, "sees", "bad", "image not seen: images cost no tokens (0 of 6 right, 0 on gray images)"),
-        ({"blind": "counts"}, "sees", "bad", "image not seen: the replies are the same on gray images"),
-        ({"deaf": ("seed",)}, "seed", "warning", "the seed is ignored"),
-        ({"deaf": ("temperature", "seed")}, "temperature", "warning", "replies at temperature 0 differ"),
-        ({"deaf": ("stop",)}, "stop", "warning", "stop texts are ignored"),
-        ({"deaf": ("max_tokens",)}, "max-tokens", "bad", "the limit of new tokens is ignored: 10 tokens where 5"),
-        ({"finish": "stop"}, "max-tokens", "warning", "a truncated reply is reported as stop"),
-        ({"swapped": True}, "order", "bad", "of a red and a blue image the first is called 'blue'"),
-        ({"images": 1}, "order", "bad", "a prompt with two images was refused, and this task has such prompts"),
-        ({"fixed": 576}, "tokens", "warning", "every image costs 576 tokens, whatever its size"),
-        ({"counts": False}, "tokens", "skipped", "the server sends no token counts"),
-        ({"system": 30}, "template", "warning", "a one-word prompt costs 31 tokens"),
-        ({"sample": "It is probably the first"}, "extract", "bad", "reader extracts an answer from 0 of 4 replies"),
-        ({"sample": "The answer is {a}."}, "format", "bad", "0 of 4 replies have the form boxed"),
-        ({"sample": "◁think▷ hm, so we look and look and"}, "thought", "bad", "4 of 4 thoughts never close"),
-        ({"sample": "<think>hm</think>"}, "thought", "bad", "4 of 4 replies have an empty answer"),
-        ({"sample": " so" * 5000}, "limit", "bad", "4 of 4 replies are truncated at 4,096 tokens"),
-        ({"sample": " so we look again at it" * 120}, "loops", "bad", "4 of 4 replies repeat themselves"),
-        ({"sample": "look {n} times: $\\boxed{{{a}}}$"}, "repeat", "warning", "3 of 3 greedy replies change"),
-        ({"sample": "$\\boxed{{{b}}}$"}, "repeat", "bad", "3 of 3 greedy answers change"),
-    ],
-    ids=lambda value: "" if not isinstance(value, dict) else "-".join(map(str, value.items()))[:40],
-)
+FAULTS: list[tuple[dict[str, Any], dict[str, tuple[str, str]]]] = [
+    (
+        {"deaf": ("seed", "stop", "max_tokens"), "system": 30},
+        {
+            "seed": ("warning", "the seed is ignored"),
+            "stop": ("warning", "stop texts are ignored"),
+            "max-tokens": ("bad", "the limit of new tokens is ignored: 10 tokens where 5 were allowed"),
+            "template": ("warning", "a one-word prompt costs 31 tokens"),
+        },
+    ),
+    (
+        {"deaf": ("temperature", "seed"), "finish": "stop", "swapped": True, "fixed": 576},
+        {
+            "temperature": ("warning", "replies at temperature 0 differ"),
+            "max-tokens": ("warning", "a truncated reply is reported as stop"),
+            "order": ("bad", "of a red and a blue image the first is called 'blue'"),
+            "tokens": ("warning", "every image costs 576 tokens, whatever its size"),
+        },
+    ),
+    (
+        {"counts": False, "images": 1},
+        {
+            "order": ("bad", "a prompt with two images was refused, and this task has such prompts"),
+            "tokens": ("skipped", "the server sends no token counts"),
+            "template": ("skipped", "the server sends no token counts"),
+        },
+    ),
+    (
+        {"images": 0},
+        {
+            "sees": ("bad", "every question with an image fails: HTTP 400"),
+            "reach": ("bad", "0 of 4 samples answered, 4 failed (rejected_request): HTTP 400"),
+        },
+    ),
+    ({"blind": "yes"}, {"sees": ("bad", "image not seen: images cost no tokens (0 of 6 right, 0 on gray images)")}),
+    ({"blind": "counts"}, {"sees": ("bad", "image not seen: the replies are the same on gray images")}),
+    (
+        {"sample": "It is probably the first"},
+        {
+            "extract": ("bad", "reader extracts an answer from 0 of 4 replies"),
+            "format": ("bad", "0 of 4 replies have the form boxed"),
+        },
+    ),
+    (
+        {"sample": "The answer is {a}."},
+        {"format": ("bad", "0 of 4 replies have the form boxed"), "extract": ("ok", "")},
+    ),
+    ({"sample": "◁think▷ hm, so we look and look and"}, {"thought": ("bad", "4 of 4 thoughts never close")}),
+    ({"sample": "<think>hm</think>"}, {"thought": ("bad", "4 of 4 replies have an empty answer")}),
+    ({"sample": "$\\boxed{{{a}}}$ <thought"}, {"thought": ("warning", "4 of 4 answers hold marks of a thought")}),
+    ({"sample": " so" * 5000}, {"limit": ("bad", "4 of 4 replies are truncated at 4,096 tokens")}),
+    ({"sample": " so we look again at it" * 120}, {"loops": ("bad", "4 of 4 replies repeat themselves")}),
+    (
+        {"sample": "look {n} times: $\\boxed{{{a}}}$"},
+        {"repeat": ("warning", "3 of 3 greedy replies change their words")},
+    ),
+    ({"sample": "$\\boxed{{{b}}}$"}, {"repeat": ("bad", "3 of 3 greedy answers change")}),
+]
+
+
+@pytest.mark.parametrize(("behavior", "found"), FAULTS, ids=[" ".join(found) for _, found in FAULTS])
 def test_explain_x7_a_fault_is_found(
-    behavior: dict[str, Any], name: str, grade: str, text: str, doctor: Doctor
+    behavior: dict[str, Any], found: dict[str, tuple[str, str]], doctor: Doctor
 ) -> None:
     code, checks = doctor(*SMALL, **behavior)
-    assert (checks[name]["grade"], checks[name]["text"][: len(text)]) == (grade, text)
+    said = {name: (checks[name]["grade"], checks[name]["text"][: len(text)]) for name, (_, text) in found.items()}
+    assert said == found
     assert code == (4 if any(check["grade"] == "bad" for check in checks.values()) else 0)
+
+
+def test_a_protocol_that_needs_a_judge_and_a_split_without_gold_say_nothing_of_extraction(kvl: Kvl) -> None:
+    words = ("-m", "fake", "--samples", "2", "--json")
+    assert "needs a judge" in document(kvl("doctor", "mmvet", *words).out)["extract"]["text"]
 
 
 def test_a_thought_in_a_field_of_its_own_is_in_order(doctor: Doctor) -> None:
@@ -101,7 +148,7 @@ def test_answers_that_the_headline_does_not_extract_are_put_in_points(doctor: Do
     assert (code, found["grade"]) == (4, "bad")
     assert found["text"] == (
         "official-exact extracts an answer from 1 of 4 replies, reader from 4. "
-        "The score would be near 12 [1, 60] instead of 50 [15, 85]"
+        "The score would be near 6 [0, 55] instead of 25 [5, 70]"
     )
     assert found["fix"].startswith("--protocol reader, or --prompt ")
 
@@ -112,12 +159,30 @@ def test_a_server_that_is_not_there_ends_with_4(kvl: Kvl) -> None:
     assert json.loads(answer.out)["error"]["code"].startswith("endpoint.")
 
 
+def test_a_server_that_fails_is_asked_no_small_questions(kvl: Kvl) -> None:
+    with serving(lambda asked: failing(500, "out of order")) as stub:
+        words = ("-m", "endpoint", "--base-url", stub.url, "-a", "max_retries=0")
+        answer = kvl("doctor", "mmmu", *words, *OPTIONS)
+    checks = document(answer.out)
+    assert (answer.code, checks["sees"]["text"], len(stub.asked)) == (4, "the server does not answer", 4)
+    assert "0 of 4 samples answered, 4 failed (endpoint_error): no reply after 1 attempt" in checks["reach"]["text"]
+
+
 def test_a_blind_run_and_scripted_answers_have_no_image_checks(doctor: Doctor, kvl: Kvl) -> None:
     code, checks = doctor("--blind")
     assert (code, checks["sees"]["text"]) == (0, "--blind replaces images")
     answer = kvl("doctor", "mmmu", "-m", "fake", "--samples", "5")
     assert (answer.code, "\n  not checked" in answer.out) == (4, True)
     assert "seed, temperature, stop, sees, order, tokens, legible, template: scripted" in answer.out
+
+
+def test_every_task_can_be_tested(kvl: Kvl) -> None:
+    for task in TASKS.values():
+        if task.episode is None:
+            split = ("--split", "mini") if task.mini else ()
+            answer = kvl("doctor", task.name, "-m", "fake", "--samples", "2", "--json", *split)
+            checks = document(answer.out)
+            assert (answer.code in (0, 4), checks["reach"]["grade"]) == (True, "ok"), task.name
 
 
 def test_thinking_budgets_are_checked_on_every_reply(kvl: Kvl) -> None:
@@ -129,7 +194,7 @@ def test_thinking_budgets_are_checked_on_every_reply(kvl: Kvl) -> None:
 def test_samples_that_fail_are_counted(kvl: Kvl) -> None:
     words = ("doctor", "mathvista", "-m", "fake", "--samples", "4", "--json")
     one = document(kvl(*words, "-a", "fail=oom:1").out)["reach"]
-    assert (one["grade"], one["text"]) == ("warning", "3 of 4 samples answered, 1 failed (oom)")
+    assert (one["grade"], one["text"]) == ("warning", "3 of 4 samples answered, 1 failed (oom): scripted failure: oom")
     assert document(kvl(*words, "-a", "fail=oom:9").out)["extract"]["text"] == "no sample was answered"
 
 
@@ -162,3 +227,36 @@ def test_the_demo_models_can_be_tested(model: str, kvl: Kvl) -> None:
     answer = kvl("doctor", "mathvista", "-m", model, "--samples", "4", "--max-pixels", "250000", "--json")
     checks = document(answer.out)
     assert {checks[name]["grade"] for name in ("repeat", "seed", "tokens", "limit", "thought")} == {"ok"}
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("switches", "found"),
+    [
+        ((), {}),
+        (("--shrink", "400000"), {"tokens": "bad"}),
+        (("--blind",), {"sees": "bad"}),
+        (("--ignore", "max_tokens,stop"), {"max-tokens": "bad", "stop": "warning"}),
+    ],
+    ids=["healthy", "shrink", "blind", "ignore"],
+)
+def test_explain_x7_each_switch_of_the_stub_is_found(
+    switches: tuple[str, ...], found: dict[str, str], shared: Path, kvl: Kvl
+) -> None:
+    folder = shared / "explain"
+    url = unused_address()
+    words = ("--behaviour", str(folder / "probe" / "behaviour.jsonl"), "--port", url.split(":")[2].partition("/")[0])
+    with subprocess.Popen([sys.executable, str(folder / "stub_server.py"), *words, *switches]) as server:
+        try:
+            for _ in range(200):
+                with suppress(OSError), urlopen(f"{url}/models"):
+                    break
+                time.sleep(0.05)
+            where = ("--split", "validation", "--data-dir", str(folder / "data"), "--num-workers", "0")
+            answer = kvl("doctor", "mmmu", "-m", "endpoint", "--base-url", url, *where, "--json")
+        finally:
+            server.kill()
+    checks = document(answer.out)
+    assert {name: check["grade"] for name, check in checks.items() if check["grade"] in ("bad", "warning")} == found
+    assert answer.code == (4 if "bad" in found.values() else 0)

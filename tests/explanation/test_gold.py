@@ -13,6 +13,7 @@ from kvl_eval.errors import UsageError
 from kvl_eval.explanation.gold import doubts, vote_weight
 from kvl_eval.explanation.gold_text import as_lines, as_text
 from kvl_eval.scoring.run_reader import RunReader
+from tests.cli.test_schemas import validate
 from tests.explanation.test_explain import answered, gold, says
 from tests.refusals import refused
 from tests.tiny_task import rows, tiny
@@ -42,6 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunReader]:
 
 def test_planted_wrong_gold_answers_are_listed_and_nothing_else(runs: list[RunReader]) -> None:
     report = doubts(runs)
+    validate("check-gold", report.as_json())
     assert [doubt.id for doubt in report.doubts] == ["q/17", "q/3"]
     assert {doubt.leading for doubt in report.doubts} == {"A"}
     assert all(doubt.posterior > 0.99 and doubt.share == 1 for doubt in report.doubts)

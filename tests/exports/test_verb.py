@@ -25,7 +25,7 @@ def test_it_prints_what_it_wrote_below_the_run(sweep: Path, capsys: pytest.Captu
     assert Path(out.strip()).is_file()
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "osworld"])
 def test_every_format_can_be_asked_for(
     form: str, hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -33,6 +33,11 @@ def test_every_format_can_be_asked_for(
     written = json.loads(capsys.readouterr().out)
     assert written
     assert all(Path(name).stat().st_size and tmp_path in Path(name).parents for name in written)
+
+
+def test_a_run_without_agents_has_no_result_folder(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(str(hostile), "--format", "osworld") == 2
+    assert "export.osworld" in capsys.readouterr().err
 
 
 def test_an_unknown_format_is_a_usage_error(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:

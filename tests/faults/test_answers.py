@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -100,10 +101,11 @@ def test_H4_active_content_offered_as_a_picture(tmp_path: Path, content: bytes) 
     with pytest.raises(MediaError) as caught:
         prepare_image(ImageRef(name="x.png", data=content), ImagePrep(config=PreprocessorConfig()))
     assert caught.value.reason == "media_corrupt"
-    stored, sha = tmp_path / "stored", "a" * 64
-    stored.mkdir()
-    (stored / f"{sha}.webp").write_bytes(content)
-    copies = ImageCopies(OutputFolder(tmp_path / "out"), ImageCache(tmp_path / "cache"), older=(stored,), workers=0)
+    run, sha = tmp_path / "run", hashlib.sha256(content).hexdigest()
+    for folder, ending in ((run / "report" / "media", "webp"), (run / "media", "png")):
+        folder.mkdir(parents=True)
+        (folder / f"{sha}.{ending}").write_bytes(content)
+    copies = ImageCopies(OutputFolder(tmp_path / "out"), ImageCache(tmp_path / "cache"), runs=(run,), workers=0)
     assert copies.make([SampleMedia(task="t", sample_id="1", media=(make_media(sha256=sha),))]) == set()
     assert not list((tmp_path / "out").rglob("*.webp"))
 

@@ -12,7 +12,9 @@ from PIL import Image
 
 from kvl_eval.reports.image_copies import ImageCache, ImageCopies, SampleMedia, is_whole, processes, side_of
 from kvl_eval.reports.image_work import CopyJob, encoded, small_copies, small_image
+from kvl_eval.store.journal import Disk
 from kvl_eval.store.outputs import OutputFolder
+from kvl_eval.store.trajectories import store_screen
 from kvl_eval.types import ImageRef, MediaInfo, MediaRef
 from tests.records import make_media
 
@@ -103,11 +105,18 @@ def test_a_broken_copy_in_the_cache_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_an_earlier_report_of_the_run_is_taken_where_the_data_set_is_gone(tmp_path: Path) -> None:
-    copies(tmp_path / "old", Refs((0,)), tmp_path / "cache").make(samples((0,)))
-    report = copies(tmp_path / "new", None, tmp_path / "empty", older=(tmp_path / "old" / "media",))
+    copies(tmp_path / "run" / "report", Refs((0,)), tmp_path / "cache").make(samples((0,)))
+    report = copies(tmp_path / "new", None, tmp_path / "empty", runs=(tmp_path / "run",))
     assert report.make(samples((0,), (1,))) == {NAMES[0]}
-    full = copies(tmp_path / "full", None, tmp_path / "empty", older=(tmp_path / "old" / "media",), size="full")
+    full = copies(tmp_path / "full", None, tmp_path / "empty", runs=(tmp_path / "run",), size="full")
     assert full.make(samples((0,))) == set(), "a small copy does not stand for a full one"
+
+
+def test_screens_of_agents_come_from_their_run(tmp_path: Path) -> None:
+    store_screen(tmp_path / "run", Disk(), NAMES[1], FILES[1])
+    board = Refs((0,))
+    report = copies(tmp_path / "report", board, tmp_path / "cache", runs=(tmp_path / "run",))
+    assert report.make(samples((0, 1))) == {NAMES[0], NAMES[1]} and board.asked == ["0"]
 
 
 def test_images_that_a_report_no_longer_shows_are_removed_and_other_files_stay(tmp_path: Path) -> None:

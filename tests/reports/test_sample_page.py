@@ -30,6 +30,14 @@ FOREIGN = "<img src=x onerror=alert(1)> [a](javascript:alert(1)) ![b](http://h/x
 MATH = r"So $\frac{1}{2}$ and \(x^2\), **bold**, but \frac{1 costs $5 and $6; $\frac{1$ is broken."
 
 
+FASTEST_KEY = """() => Math.min(...Array.from({ length: 10 }, () => {
+  const begin = performance.now();
+  document.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true }));
+  document.body.offsetHeight;
+  return performance.now() - begin;
+}))"""  # milliseconds, layout included
+
+
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of three runs of 25 samples, with causes for two of them."""
@@ -207,6 +215,7 @@ def test_report_s5_of_20_000_rows_few_are_nodes(watch: Watched) -> None:
     page.keyboard.press("j")
     assert page.locator("#rows a[aria-current]").count() == 1
     assert page.evaluate("document.querySelectorAll('*').length") < 1500
+    assert page.evaluate(FASTEST_KEY) < 50
     page.locator("select[name=outcome]").select_option("correct")
     page.wait_for_timeout(50)
     assert page.locator("#rows li").count() <= 120
@@ -342,6 +351,22 @@ def test_report_a8_without_script_the_page_says_so(chromium: sync_api.Browser, t
     page.goto((three / "samples.html").as_uri())
     assert "needs JavaScript" in page.locator("noscript").inner_text()
     context.close()
+
+
+@pytest.mark.parametrize("watch", ["solved"], indirect=True)
+def test_the_shown_sample_is_what_is_printed(watch: Watched) -> None:
+    page = opened(watch)
+    page.emulate_media(media="print")
+    for query in (".look img", ".question", ".choices", ".readline", ".answer", ".others"):
+        assert page.locator(query).is_visible(), query
+    for query in ("#list", "#filters", ".keysline"):
+        assert not page.locator(query).is_visible(), query
+    assert (
+        page.evaluate(
+            "(() => { const box = document.querySelector('#read'); return box.scrollHeight - box.clientHeight; })()"
+        )
+        <= 1
+    )
 
 
 @pytest.mark.parametrize(

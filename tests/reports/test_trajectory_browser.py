@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvl_eval.reports.image_copies import ImageCache
-from kvl_eval.reports.page_templates import copy_assets
+from kvl_eval.reports.page_templates import MenuEntry, copy_assets
 from kvl_eval.reports.trajectory_page import EpisodeOfRun, write_trajectory_page
 from kvl_eval.store.outputs import OutputFolder
-from kvl_eval.store.trajectories import StoredTrajectory
+from kvl_eval.store.run_folder import RunFolder
+from kvl_eval.store.trajectories import StoredTrajectory, trajectory_name
 from kvl_eval.store.trajectory_records import StoredAction
 from tests.hand_made_trajectories import FOLDER, hand_made
+from tests.reports.report_folders import make_record, make_run
+from tests.reports.sample_reports import sample_page
 from tests.reports.watched import CONTRAST, FITS, Watched, axe_violations
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -111,6 +114,23 @@ def test_report_r2_right_moves_frame_step_and_address(chromium: sync_api.Browser
         assert watched.problems == []
 
 
+def test_the_sample_page_leads_to_the_steps_of_its_episode(tmp_path: Path, chromium: sync_api.Browser) -> None:
+    journal = trajectory_name("desktop-mini", "menu-1", 0)
+    run = make_run(tmp_path, n=1, missing=1, model="my-model")
+    records = RunFolder.open(run).journal("mathvista")
+    records.append(make_record(0, "mathvista", "", extra={"trajectory": journal}))
+    records.close()
+    menu = [MenuEntry(label="Samples", file="samples.html"), MenuEntry(label="Trajectories", file="trajectory.html")]
+    sample_page(tmp_path / "out", [run], images="none", menu=menu)
+    write_page(tmp_path / "out", *hand_made())
+    with Watched.opened(chromium, tmp_path / "out") as watched:
+        page = watched.open("samples.html")
+        page.get_by_role("link", name="steps of this episode").click()
+        page.locator("#t2.on").wait_for()
+        assert page.locator(".journey.on .step.on").get_attribute("id") == "t2-step-1"
+        assert watched.problems == []
+
+
 def test_report_r3_screens_out_of_view_are_not_loaded(chromium: sync_api.Browser, long_episode: Path) -> None:
     with Watched.opened(chromium, long_episode) as watched:
         screens: list[str] = []
@@ -129,6 +149,14 @@ def test_without_script_all_steps_follow_each_other(chromium: sync_api.Browser, 
     assert page.locator(".step >> visible=true").count() == 9
     assert not page.locator("#episode").is_visible()
     context.close()
+
+
+def test_all_steps_of_all_episodes_are_printed(chromium: sync_api.Browser, two_episodes: Path) -> None:
+    with Watched.opened(chromium, two_episodes) as watched:
+        page = watched.open("trajectory.html")
+        page.emulate_media(media="print")
+        assert page.locator(".step >> visible=true").count() == 9
+        assert not page.locator("#episode").is_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -121,6 +121,12 @@ def test_actions_in_words_and_drawn(action: dict[str, object], words: str, label
     assert bool(large) == (made.kind != "sleep")
 
 
+def test_what_is_typed_in_one_step_shares_a_box() -> None:
+    typed = [StoredAction(kind="write", text="abc"), StoredAction(kind="hotkey", keys=("ctrl", "s"))]
+    _, large = ActionDrawer(screen=(960, 600)).drawn(typed)
+    assert large.count("<rect") == 1 and ">abc, ctrl+s<" in large
+
+
 def test_typed_text_stands_at_the_last_point() -> None:
     drawer = ActionDrawer(screen=(960, 600))
     drawer.drawn([StoredAction(kind="click", point=(300, 200))])

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from kvl_eval.agent import osworld_desk
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.cli.main import main
 from kvl_eval.errors import DataError, UsageError
@@ -39,7 +38,7 @@ TREE_OF = {
     "gimp/odd": {"instruction": "Draw it.", "snapshot": "evaluator raises", "evaluator": EXACT},
     "gimp/dead": {"instruction": "Crop it.", "snapshot": "dies in a step", "evaluator": EXACT},
 }
-SMALL = replace(OSWORLD, episode=replace(OFFICIAL_IMAGE, screen=SIZE, settling="stable"))
+SMALL = replace(OSWORLD, episode=replace(OFFICIAL_IMAGE, screen=SIZE, waits=(0, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +154,7 @@ def test_a_result_that_is_a_link_is_refused(tmp_path: Path) -> None:
         list(read_results(tmp_path))
 
 
-def test_a_run_without_agents_is_not_exported_so(tmp_path: Path) -> None:
+def test_a_folder_without_episodes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no episode"):
         score_file(SMALL, tmp_path, source=Source(data_dir=write_tree(tmp_path / "tree", TREE_OF)), split="test")
 
@@ -194,5 +193,13 @@ def test_a_configuration_file_cannot_name_code(tmp_path: Path, capsys: pytest.Ca
     assert "error[trust.osworld]" in capsys.readouterr().err
 
 
-def test_official_waits_are_those_of_the_runner() -> None:
-    assert (osworld_desk.OFFICIAL_READY, osworld_desk.OFFICIAL_JUDGE) == (60, 20)
+@pytest.mark.parametrize(("task", "provider"), [(OSWORLD, "xvfb"), (OSWORLD_LOCAL, "docker"), (OSWORLD, "drawn")])
+def test_a_provider_cannot_make_one_task_look_like_the_other(task: Any, provider: str) -> None:
+    with pytest.raises(UsageError, match="provider"):
+        resolve("fake", "fake", [task], {"provider": provider, "data_dir": "."})
+    assert task.episode is not None and task.episode.provider in task.episode.providers
+
+
+def test_waits_are_those_of_the_authors_runner_where_the_image_is() -> None:
+    assert OSWORLD.episode is not None and OSWORLD_LOCAL.episode is not None
+    assert (OSWORLD.episode.waits, OSWORLD_LOCAL.episode.waits) == ((60, 20), (0, 20))

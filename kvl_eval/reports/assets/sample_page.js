@@ -289,7 +289,9 @@
     const read = r.extracted === null ? [el("span", null, r.status === "ok" ? "no answer extracted" : words(r.status))] : [el("span", null, "extracted ", el("code", null, r.extracted))];
     const thought = r.thoughtTokens ? `, thought ${r.thoughtTokens.toLocaleString("en")}` : "";
     const muted = (text) => (text ? el("span", { class: "muted" }, text) : null);
-    return el("p", { class: "readline" }, el("b", { class: cssOf(outcome) }, `${SIGNS[outcome]} ${words(outcome)}`), ...read, muted(r.method), muted(words(r.reason)), muted(r.message), muted(r.tokens === null ? "" : `${counted(r.tokens, "token")}${thought}`));
+    const to = new URLSearchParams({ journal: r.journal, run: kvl.runs[kvl.voices[state.voice].run].name });
+    const steps = r.journal && document.querySelector(".menu a[href*=trajectory]") ? el("a", { href: `${packed ? "" : "trajectory.html"}${window.kvlAddress.href("trajectory", String(to))}` }, "steps of this episode") : null;
+    return el("p", { class: "readline" }, el("b", { class: cssOf(outcome) }, `${SIGNS[outcome]} ${words(outcome)}`), ...read, muted(r.method), muted(words(r.reason)), muted(r.message), muted(r.tokens === null ? "" : `${counted(r.tokens, "token")}${thought}`), steps);
   }
 
   function answer(r) {
@@ -344,7 +346,7 @@
 
   // -- images ---------------------------------------------------------------------------------------------------------------------
   const source = (file) => (window.kvlMedia || {})[`${file}.webp`] || `media/${file}.webp`;
-  const SMALL = 160; // pixels of an image's longest side up to which it is shown in double size
+  const SMALL = 240; // pixels of an image's longest side up to which it is shown in double size
   const isHere = (medium) => medium.file && (!packed || `${medium.file}.webp` in (window.kvlMedia || {}));
   const missing = (medium) => el("span", { class: "nopicture" }, packed ? "image not included; the folder form of the report has it" : `image not included, SHA-256 ${medium.sha}`);
   function frame(medium, alt, marks) {

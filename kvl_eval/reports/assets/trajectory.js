@@ -20,9 +20,10 @@
   }
   function readAddress() {
     const name = window.kvlAddress.read("trajectory"), target = name && document.getElementById(name);
-    const journey = target && target.closest(".journey");
+    const wanted = new URLSearchParams(name); // from the sample page: a journal and a run
+    const journey = target ? target.closest(".journey") : journeys.find((other) => other.dataset.journal === wanted.get("journal") && other.dataset.run === wanted.get("run"));
     if (!journey) return false;
-    const step = target.closest(".step");
+    const step = target && target.closest(".step");
     show(journeys.indexOf(journey), step ? stepsOf(journey).indexOf(step) : 0, false);
     return true;
   }

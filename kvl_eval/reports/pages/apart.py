@@ -10,7 +10,7 @@ from markupsafe import Markup
 from kvl_eval.reports import numbers
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.pages import charts
-from kvl_eval.reports.pages.board import Board, OurScore, column_label
+from kvl_eval.reports.pages.board import Board, OurScore, column_label, headlines
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
 from kvl_eval.reports.pages.series import Series
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of
@@ -141,8 +141,8 @@ def _partial(series: Sequence[Series], board: Board, book: ScoreBook) -> Card | 
     results = [
         SeriesResult(model, row)
         for model in series
-        for row in main_rows(model.run)
-        if row.partial and not row.blind and row.score is not None
+        for row in headlines(model, with_partial=True).values()
+        if row.partial and row.score is not None
     ]
     if not results:
         return None

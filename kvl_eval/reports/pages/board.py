@@ -11,6 +11,7 @@ from kvl_eval import references
 from kvl_eval.references import LEADERBOARD_SYSTEMS, ReferenceScore
 from kvl_eval.reports import numbers
 from kvl_eval.reports.columns import NOTHING, ModelResults
+from kvl_eval.reports.costs import NO_PRICES, Prices
 from kvl_eval.reports.links import filtered_address, task_file
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
@@ -85,12 +86,13 @@ class OurLine:
 
     series: Series
     cells: tuple[OurScore | None, ...]
+    prices: Prices = NO_PRICES
 
     @property
     def results(self) -> ModelResults:
         """The results behind its scores."""
         rows = tuple(score.result.row for score in self.cells if score is not None)
-        return ModelResults(rows=rows, device=self.series.run.manifest.model.device or "")
+        return ModelResults(rows=rows, device=self.series.run.manifest.model.device or "", prices=self.prices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

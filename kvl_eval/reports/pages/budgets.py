@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ from markupsafe import Markup
 
 from kvl_eval.references import ReferenceScore
 from kvl_eval.reports import numbers
-from kvl_eval.reports.columns import quantity, reply_tokens
+from kvl_eval.reports.columns import quantity
+from kvl_eval.reports.costs import Prices, reply_tokens
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.charts import Axis, DrawnLine
 from kvl_eval.reports.pages.context import Context
@@ -49,6 +51,7 @@ class BudgetPoint:
     thought: str
     ended: str
     tokens: str
+    cost: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class BudgetPage:
         policies:  (name, what it does) of those that were used.
         published: whose curve is drawn beside ours; empty where none was published.
         silent:    whether no reply contains a thought: then there are no charts.
+        prices:    what is said of prices; empty without them.
     """
 
     kicker: str
@@ -70,6 +74,7 @@ class BudgetPage:
     panels: tuple[BudgetPanel, ...]
     points: tuple[BudgetPoint, ...]
     silent: bool
+    prices: str
 
 
 def budget_page(context: Context) -> BudgetPage | None:
@@ -88,9 +93,10 @@ def budget_page(context: Context) -> BudgetPage | None:
         policies=tuple((policy, POLICIES.get(policy, "")) for policy in policies),
         series=tuple(model for model in context.series if model.key in keys),
         published=published_name(curves[0]) if curves else "",
-        panels=() if silent else tuple(_panels(sweeps)),
-        points=tuple(point for sweep in sweeps for point in _points(sweep)),
+        panels=() if silent else tuple(_panels(sweeps, context.prices)),
+        points=tuple(point for sweep in sweeps for point in _points(sweep, context.prices)),
         silent=silent,
+        prices=context.prices.words,
     )
 
 
@@ -102,7 +108,7 @@ def _sentences(sweeps: Sequence[Sweep]) -> Iterator[tuple[Sign, str, str]]:
             yield "pays" if sweep.pays.still else "same", name, pays_sentence(sweep.pays)
 
 
-def _panels(sweeps: Sequence[Sweep]) -> Iterator[BudgetPanel]:
+def _panels(sweeps: Sequence[Sweep], prices: Prices) -> Iterator[BudgetPanel]:
     """One for each task, with every model that swept it."""
     for label in dict.fromkeys(sweep.label for sweep in sweeps):
         own = [sweep for sweep in sweeps if sweep.label == label]
@@ -116,7 +122,7 @@ def _panels(sweeps: Sequence[Sweep]) -> Iterator[BudgetPanel]:
             label=label,
             n=own[0].rows[0].n_planned,
             score=charts.curves(lines, axis, f"{label}, score by thinking budget: {spoken}"),
-            cost=_cost(label, own),
+            cost=_cost(label, own, prices),
         )
 
 
@@ -146,30 +152,31 @@ def _spoken(sweep: Sweep) -> str:
     return ", ".join(f"{numbers.budget_label(budget_of(row))} {numbers.headline(row)}" for row in sweep.rows)
 
 
-def _cost(label: str, sweeps: Sequence[Sweep]) -> Markup:
-    """Score against mean tokens of a reply; empty where tokens were not counted."""
+def _cost(label: str, sweeps: Sequence[Sweep], prices: Prices) -> Markup:
+    """Score against dollars, without prices against mean tokens of a reply; empty where nothing was counted."""
     lines = []
     for sweep in sweeps:
-        points = [
-            (tokens, 100 * (row.score or 0.0), _bounds(row))
-            for row in sweep.rows
-            if (tokens := reply_tokens(row)) is not None and tokens > 0
-        ]
+        costs = [(prices.of_thousand([row]) if prices.words else reply_tokens(row), row) for row in sweep.rows]
+        points = [(cost, 100 * (row.score or 0.0), _bounds(row)) for cost, row in costs if cost]
         model = sweep.series
         if points:
             points.sort(key=lambda point: point[0])
             lines.append(DrawnLine(name=model.name, css=model.css, shape=model.shape, points=points))
     if not lines:
         return Markup("")
-    most = max(x for line in lines for x, _, _ in line.points)
-    least = min(x for line in lines for x, _, _ in line.points)
-    doubled = [2**power for power in range(int(least).bit_length(), int(most).bit_length())]
-    ticks = [(float(tick), numbers.budget_label(tick)) for tick in doubled if least <= tick <= most]
-    axis = Axis(ticks=ticks, name="mean tokens of a reply")
-    return charts.curves(lines, axis, f"{label}, score by mean tokens of a reply", height=220)
+    words = "dollars per 1,000 samples" if prices.words else "mean tokens of a reply"
+    places = [x for line in lines for x, _, _ in line.points]
+    axis = Axis(ticks=_cost_ticks(min(places), max(places), money=bool(prices.words)), name=words)
+    return charts.curves(lines, axis, f"{label}, score by {words}", height=220)
 
 
-def _points(sweep: Sweep) -> Iterator[BudgetPoint]:
+def _cost_ticks(least: float, most: float, money: bool) -> list[tuple[float, str]]:
+    """Powers of two between two costs."""
+    powers = [2.0**power for power in range(math.ceil(math.log2(least)), math.floor(math.log2(most)) + 1)]
+    return [(tick, f"${tick:,.10g}" if money else numbers.budget_label(round(tick))) for tick in powers]
+
+
+def _points(sweep: Sweep, prices: Prices) -> Iterator[BudgetPoint]:
     published = dict(published_curve(sweep.rows[0]))
     for row in sweep.rows:
         score = published.get(budget_of(row))
@@ -184,6 +191,7 @@ def _points(sweep: Sweep) -> Iterator[BudgetPoint]:
             thought=quantity(thinking_mean(row)) if row.n_ok else "·",
             ended=numbers.share(ended_share(row), 1) if row.n_ok else "·",
             tokens=quantity(reply_tokens(row)),
+            cost=quantity(prices.of_thousand([row])),
         )
 
 

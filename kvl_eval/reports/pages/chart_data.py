@@ -5,25 +5,47 @@ from __future__ import annotations
 from kvl_eval.decode import Json
 from kvl_eval.reports.columns import board_columns
 from kvl_eval.reports.pages.board import Board
+from kvl_eval.reports.pages.compare import ComparePage, PairSection
 from kvl_eval.reports.pages.context import Context
+from kvl_eval.reports.pages.flips import CauseTable
 from kvl_eval.reports.pages.sweeps import Sweep, budget_of, published_curve, thinking_mean
 from kvl_eval.verdicts import Gap
 
 
-def chart_data(context: Context) -> dict[str, dict[str, Json]]:
-    """{file name: its content}; scores and differences are fractions."""
-    pair = context.evidence.pair
-    pairs: list[Json] = []
-    if pair is not None:
-        signs = pair.decided
-        pairs = [
-            {"a": pair.a, "b": pair.b, "tasks": [_gap(gap, sign) for gap, sign in zip(pair.gaps, signs, strict=True)]}
-        ]
+def chart_data(context: Context, comparison: ComparePage | None) -> dict[str, dict[str, Json]]:
+    """{file name: its content}; scores and differences are fractions, points of causes are points of 100."""
+    sections = () if comparison is None else comparison.sections
     return {
         "board.json": _board(context.board),
         "sweeps.json": {"sweeps": [_sweep(sweep) for sweep in context.sweeps]},
-        "pairs.json": {"pairs": pairs},
+        "pairs.json": {"pairs": [_pair(section) for section in sections]},
     }
+
+
+def _pair(section: PairSection) -> dict[str, Json]:
+    """One pair: its differences, and the causes of those that the page explains."""
+    tables = [table for table in (section.causes, *section.others) if table is not None]
+    causes = {table.label: table for table in tables}
+    tasks: list[Json] = [
+        {**_gap(gap, sign), "causes": _causes(causes.get(gap.task))}
+        for gap, sign in zip(section.pair.gaps, section.pair.decided, strict=True)
+    ]
+    return {"a": section.names[0], "b": section.names[1], "tasks": tasks}
+
+
+def _causes(table: CauseTable | None) -> Json:
+    if table is None:
+        return None
+    return [
+        {
+            "cause": line.cause,
+            "points": line.points,
+            "only_a": line.only_a,
+            "only_b": line.only_b,
+            "changed": line.changed,
+        }
+        for line in table.lines
+    ]
 
 
 def _board(board: Board) -> dict[str, Json]:

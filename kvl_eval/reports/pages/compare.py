@@ -76,6 +76,7 @@ class PairSection:
 
     Attributes:
         names:     of A and B, with their budgets.
+        pair:      the differences, in the order of `rows`.
         is_other:  whether it is opened by the select alone: neither the pair that is named nor one of the last model.
         left_out:  a line for each task with samples outside the pairs.
         causes:    of the task with the largest decided difference, with its flips.
@@ -86,6 +87,7 @@ class PairSection:
     a: OurLine
     b: OurLine
     names: tuple[str, str]
+    pair: ModelPair
     is_other: bool
     lead: Markup
     settings: PairSettings
@@ -127,7 +129,10 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     sections = [section for section in made if section is not None]
     if not sections:
         return None
-    sections = [replace(section, is_other=section.b is not sections[0].b) for section in sections]
+    last = max((section.b for section in sections), key=lambda line: line.series.number)
+    sections = [
+        replace(section, is_other=number > 0 and section.b is not last) for number, section in enumerate(sections)
+    ]
     shown = {section.key for section in sections}
     matrix = [(line, tuple(_cell(context, line, other, shown) for other in lines)) for line in lines]
     names = {line.series.number: line.series.name for line in lines}
@@ -224,6 +229,7 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
         a=pairing.a,
         b=pairing.b,
         names=pairing.names,
+        pair=pair,
         is_other=False,
         lead=_lead(pair),
         settings=pairing.settings,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kvl_eval.reports.costs import NO_PRICES, Prices
 from kvl_eval.reports.pages.board import Board, board_of
 from kvl_eval.reports.pages.evidence import evidence_of
 from kvl_eval.reports.pages.score_book import ScoreBook
@@ -22,11 +23,13 @@ class Context:
 
     Attributes:
         title:    of the front page.
+        prices:   what costs are computed with.
         board:    the leaderboard: whole results.
         compared: the same with partial results, which pairs may share.
     """
 
     title: str
+    prices: Prices
     series: tuple[Series, ...]
     board: Board
     compared: Board
@@ -40,15 +43,16 @@ class Context:
         return self.evidence.demo
 
 
-def context_of(runs: Sequence[ReportRun], title: str = "") -> Context:
+def context_of(runs: Sequence[ReportRun], title: str = "", prices: Prices = NO_PRICES) -> Context:
     """What the pages of these runs share; an empty title is replaced by one that counts models and tasks."""
     book, series = ScoreBook(), tuple(series_of(runs))
-    board = board_of(series, book)
+    board = _priced(board_of(series, book), prices)
     has_partial = any(row.partial for run in runs for row in run.rows)
     compared = board_of(series, book, with_partial=True) if has_partial else board
     sweeps = tuple(sweeps_of(series, book))
     return Context(
         title=title or title_of(board if board.columns else compared, series),
+        prices=prices,
         series=series,
         board=board,
         compared=compared,
@@ -56,6 +60,10 @@ def context_of(runs: Sequence[ReportRun], title: str = "") -> Context:
         evidence=evidence_of(series, compared, sweeps, book),
         book=book,
     )
+
+
+def _priced(board: Board, prices: Prices) -> Board:
+    return replace(board, ours=tuple(replace(line, prices=prices) for line in board.ours))
 
 
 def title_of(board: Board, series: Sequence[Series]) -> str:

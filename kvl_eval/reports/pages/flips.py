@@ -137,7 +137,7 @@ def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, w
         for key in moved
         if key in left.records and key in right.records
     ]
-    questions = {entry.sample_id: entry for entry in b.series.run.folder.plan(b.row.task)} if with_flips else {}
+    questions = {entry.sample_id: entry for entry in b.series.run.plan(b.row.task)} if with_flips else {}
     most = max((sum(change.cause == cause for change in changes) for cause in CAUSES), default=1)
     members = {cause: [change for change in changes if change.cause == cause] for cause in CAUSES}
     rows = tuple(
@@ -156,7 +156,7 @@ def _side(result: SeriesResult, keys: Sequence[SampleKey], book: ScoreBook) -> _
     run, row = result.series.run, result.row
     reader = {
         (line.sample_id, line.repeat): line
-        for line in run.folder.scores(row.task, READER)
+        for line in run.scores(row.task, READER)
         if (line.budget, line.policy) == (row.budget, row.policy)
     }
     return _FlipReplies(result, book.lines(run, row), reader, book.records(result, keys))

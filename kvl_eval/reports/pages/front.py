@@ -72,7 +72,11 @@ def front_page(context: Context) -> FrontPage:
         warnings=warning_table(context.series),
         board=context.board,
         columns=tuple(board_columns("page", [line.results for line in context.board.ours])),
-        strips=tuple(_strip(context.board, place) for place in range(len(context.board.columns))),
+        strips=tuple(
+            _strip(context.board, place)
+            for place in range(len(context.board.columns))
+            if _is_range(context.board, place)
+        ),
         cards=tuple(cards_of(context.series, context.board, context.sweeps, context.book)),
     )
 
@@ -140,6 +144,12 @@ def gap_row(gap: Gap, plot: Plot, css: str, shape: str) -> Markup:
         label=f"{gap.task}: {gap.printed} {gap.interval}",
     )
     return charts.interval_row(plot, point)
+
+
+def _is_range(board: Board, place: int) -> bool:
+    """Whether a column has several results, which a strip can lie between."""
+    cells = [*(line.cells[place] for line in board.ours), *(line.cells[place] for line in board.published)]
+    return sum(cell is not None for cell in cells) > 1
 
 
 def _strip(board: Board, place: int) -> Strip:

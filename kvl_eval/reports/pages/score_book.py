@@ -20,7 +20,6 @@ from kvl_eval.reports.pages.series import Series
 from kvl_eval.reports.runs import ReportRun, scores_of, setting_of
 from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
 from kvl_eval.store.result_records import ResultRow
-from kvl_eval.store.task_records import RecordIndex
 from kvl_eval.verdicts import Gap
 
 Limit = tuple[int | None, str | None]
@@ -43,14 +42,13 @@ class ScoreBook:
         self._pairs: dict[tuple[object, ...], PairedLines] = {}
         self._tests: dict[tuple[object, ...], PairedTest | None] = {}
         self._replies: dict[tuple[object, ...], list[CountedReply]] = {}
-        self._indexes: dict[tuple[int, str], RecordIndex] = {}
 
     def lines(self, run: ReportRun, row: ResultRow) -> LinesBySample:
         """The score lines behind a result, by sample and repeat."""
         place = (run.number, row.task, scores_of(row))
         if place not in self._lines:
             grouped: dict[Limit, dict[SampleKey, ScoreLine]] = {}
-            for line in run.folder.scores(row.task, scores_of(row)):
+            for line in run.scores(row.task, scores_of(row)):
                 grouped.setdefault((line.budget, line.policy), {})[line.sample_id, line.repeat] = line
             self._lines[place] = grouped
         return self._lines[place].get((row.budget, row.policy), {})
@@ -106,14 +104,14 @@ class ScoreBook:
     def records(self, result: SeriesResult, keys: Iterable[SampleKey]) -> dict[SampleKey, Record]:
         """The records behind some samples of a result, as far as there are any."""
         run, row = result.series.run, result.row
-        index = self._index(run, row.task)
+        index = run.index(row.task)
         wanted = [Key(sample_id, repeat, row.budget, row.policy) for sample_id, repeat in keys]
         with run.folder.reader(row.task, index) as reader:
             return {(key.sample_id, key.repeat): reader.at(key) for key in wanted if key in index}
 
     def _counted(self, result: SeriesResult) -> Iterator[CountedReply]:
         run, row = result.series.run, result.row
-        lines, index = self.lines(run, row), self._index(run, row.task)
+        lines, index = self.lines(run, row), run.index(row.task)
         keys = [key for key in index.in_order() if (key.budget, key.policy) == (row.budget, row.policy)]
         with run.folder.reader(row.task, index) as reader:
             for record in map(reader.at, keys):
@@ -122,19 +120,13 @@ class ScoreBook:
         for _ in range(row.n_planned - len(keys)):
             yield CountedReply(outcome="pending", thinking=0, answer=0)
 
-    def _index(self, run: ReportRun, task: str) -> RecordIndex:
-        place = (run.number, task)
-        if place not in self._indexes:
-            self._indexes[place] = run.folder.index(task)
-        return self._indexes[place]
-
     def _sides(self, a: SeriesResult, b: SeriesResult) -> tuple[LinesBySample, LinesBySample]:
         return self.lines(a.series.run, a.row), self.lines(b.series.run, b.row)
 
     def _texts(self, run: ReportRun, task: str) -> dict[str, tuple[object, ...]]:
         place = (run.number, task)
         if place not in self._questions:
-            self._questions[place] = {entry.sample_id: _text(entry) for entry in run.folder.plan(task)}
+            self._questions[place] = {entry.sample_id: _text(entry) for entry in run.plan(task)}
         return self._questions[place]
 
 

@@ -15,7 +15,7 @@ from kvl_eval.reports.page_templates import MenuEntry, copy_assets, page_environ
 from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.budgets import budget_page
 from kvl_eval.reports.pages.chart_data import chart_data
-from kvl_eval.reports.pages.compare import PairSettings, compare_page
+from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page
 from kvl_eval.reports.pages.context import Context
 from kvl_eval.reports.pages.explain import explain_page
 from kvl_eval.reports.pages.front import front_page
@@ -70,9 +70,14 @@ def write_pages(
         out.write([text.encode()], file)
     for model in context.series:
         out.write([_json(encode_object(model.run.manifest))], "data", run_file(model))
-    for name, numbers in chart_data(context).items():
+    for name, numbers in chart_data(context, comparison_of(views)).items():
         out.write([_json(numbers)], "data", name)
     return out.path("index.html")
+
+
+def comparison_of(views: Mapping[str, PageView]) -> ComparePage | None:
+    """The comparison among these pages, if there is one."""
+    return next((view.page for view in views.values() if isinstance(view.page, ComparePage)), None)
 
 
 def page_views(
@@ -123,6 +128,7 @@ def _environment(context: Context, views: Mapping[str, PageView], others: Collec
         "signs": SIGN_TEXTS,
         "link_words": LINK_WORDS,
         "quantity": quantity,
+        "prices": context.prices.words,
         "published_key": charts.key("diamond", "pub"),
     }
     return environment

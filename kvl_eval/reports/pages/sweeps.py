@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kvl_eval import references
 from kvl_eval.references import TABLES, ReferenceScore
 from kvl_eval.reports import numbers
-from kvl_eval.reports.columns import reply_tokens
+from kvl_eval.reports.costs import reply_tokens
 from kvl_eval.reports.pages.board import column_label
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
 from kvl_eval.reports.pages.series import Series

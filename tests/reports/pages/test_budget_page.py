@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from kvl_eval.paired import paired_test
+from kvl_eval.reports.costs import Prices
 from kvl_eval.reports.pages.budgets import budget_page
+from kvl_eval.reports.pages.context import context_of
 from kvl_eval.reports.pages.sweeps import published_curve
+from kvl_eval.reports.runs import open_runs
 from kvl_eval.scorers.statistics import holm
 from tests.reports.page_reports import RIGHT, WRONG, PageText, context, sweep_run, task_row, write
 from tests.reports.report_folders import make_run
@@ -78,6 +81,14 @@ def test_a_sweep_that_gains_at_every_step_still_pays(tmp_path: Path) -> None:
 def test_report_b4_without_prices_there_is_no_currency_sign(sweep: Path, tmp_path: Path) -> None:
     text = PageText(write(tmp_path / "out", sweep) / "budgets.html").text
     assert not set(text) & set("$€£¥")
+
+
+def test_with_prices_score_is_drawn_against_dollars(sweep: Path) -> None:
+    page = budget_page(context_of(open_runs([sweep]), prices=Prices(per_input=1.0, per_output=4.0)))
+    assert page is not None
+    assert "dollars per 1,000 samples" in page.panels[0].cost and ">$" in page.panels[0].cost
+    costs = [float(point.cost.replace(",", "")) for point in page.points]
+    assert costs == sorted(costs) and costs[0] > 0
 
 
 def test_without_any_thought_one_sentence_says_so_and_nothing_is_drawn(tmp_path: Path) -> None:

@@ -11,7 +11,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from kvl_eval.reports.columns import BOARDS, COLUMNS, RESULTS, Column, ModelResults, board_columns, quantity, tokens_of
+from kvl_eval.cli.report import prices_of
+from kvl_eval.errors import UsageError
+from kvl_eval.reports.columns import BOARDS, COLUMNS, RESULTS, Column, ModelResults, board_columns, quantity
+from kvl_eval.reports.costs import Prices, tokens_of
+from kvl_eval.reports.pages.apart import cards_of
 from kvl_eval.reports.pages.board import Board, OurScore, board_of
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.score_book import ScoreBook
@@ -88,6 +92,13 @@ def test_report_f7_blind_swept_and_partial_results_have_a_card_and_no_row(tmp_pa
     cards = section(page.source, '<div class="cards">', "</section>")
     assert re.findall(r"<h3><a [^>]*>(.*?)</a>", cards) == ["Blind runs", "Thinking budgets", "Partial runs"]
     assert "33.9" in cards and "50.0 → 60.0" in cards and "28.7" in cards
+
+
+def test_a_partial_sweep_is_kept_apart_once(tmp_path: Path) -> None:
+    rows = [task_row("mmmu", 0.5, partial="20 samples", budget=budget, policy="cut") for budget in (1024, 4096)]
+    report = context(*three_runs(tmp_path), make_run(tmp_path, name="run-p", model="part", rows=rows))
+    cards = {card.title: card for card in cards_of(report.series, report.board, report.sweeps, report.book)}
+    assert len(cards["Partial runs"].lines) == 1
 
 
 def test_report_f8_a_score_leads_to_its_samples(tmp_path: Path) -> None:
@@ -247,3 +258,22 @@ def test_hours_are_those_of_gpus_only_where_gpus_answered() -> None:
     assert [columns["gpu_hours"].number(model) for model in models] == [2.0, None, None]
     assert [columns["hours"].number(model) for model in models] == [None, 0.5, None]
     assert [column.key for column in board_columns("page", models[:1])] == ["tokens", "gpu_hours"]
+
+
+def test_prices_add_a_cost_column() -> None:
+    base = task_row("mathvista", 0.5)
+    tokens = {name: replace(base.tokens["answer"], mean=mean) for name, mean in (("prompt", 800.0), ("answer", 200.0))}
+    row = replace(base, n_ok=500, tokens=tokens, seconds=3600.0, devices=2)
+    assert Prices(per_hour=2.5).of_thousand([row]) == pytest.approx(10.0)
+    assert Prices(per_input=1.0, per_output=5.0).of_thousand([row, row]) == pytest.approx(1.8)
+    assert (Prices().of_thousand([row]), Prices().words) == (None, "")
+    models = [ModelResults(rows=(row,), device="cuda", prices=prices) for prices in (Prices(), Prices(per_hour=2.5))]
+    keys = [[column.key for column in board_columns("page", [model])] for model in models]
+    assert keys == [["tokens", "gpu_hours"], ["tokens", "gpu_hours", "cost"]]
+
+
+def test_half_a_price_is_refused() -> None:
+    assert prices_of(None, 1.0, 2.0) == Prices(per_input=1.0, per_output=2.0)
+    for prices in ((None, 1.0, None), (None, None, 2.0), (3.0, 1.0, 2.0)):
+        with pytest.raises(UsageError):
+            prices_of(*prices)

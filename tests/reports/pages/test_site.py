@@ -117,4 +117,8 @@ def test_the_numbers_behind_the_charts_lie_in_data(out: Path, runs: list[Path]) 
     report = context(*runs)
     assert [line["model"] for line in board["ours"]] == [line.series.name for line in report.board.ours]
     pairs = json.loads((out / "data" / "pairs.json").read_text())["pairs"]
-    assert pairs[0]["tasks"][0]["task"] == "MathVista"
+    assert len(pairs) == 6 and {"a", "b", "tasks"} == set(pairs[0])
+    for task in (task for pair in pairs for task in pair["tasks"]):
+        assert task["task"] == "MathVista" and task["ci95"][0] <= task["difference"] <= task["ci95"][1]
+        points = [cause["points"] for cause in task["causes"] or []]
+        assert not points or sum(points) == pytest.approx(100 * task["difference"])

@@ -103,7 +103,7 @@ class DesktopEnv:
             raise Exception("Setup step 1 failed: _download_setup - 404")
         if self.fault == "setup hangs":
             time.sleep(600)
-        self.metric = exact_match
+        self.metric, self.evaluator = exact_match, task["evaluator"]
         return {"screenshot": self.controller.get_screenshot()} if self.fault != "no screen" else {"screenshot": None}
 
     def step(self, action, pause=2):
@@ -127,7 +127,7 @@ class DesktopEnv:
             return 1 if self.action_history[-1:] == ["FAIL"] else 0
         if self.action_history[-1:] == ["FAIL"]:
             return 0
-        found = "raise" if self.fault == "evaluator raises" else str(len(self.seen))
+        found = "raise" if self.fault == "evaluator raises" else os.path.join(self.cache, "x.xlsx")
         value = self.metric(found, found if self.fault != "wrong" else "other")
         return {"no number": None, "two": 2.0}.get(self.fault, value)
 
