@@ -75,7 +75,7 @@ def make_runs(home: Path) -> list[Path]:
 def _answered(home: Path, folder: str, *options: str) -> Path:
     """The run of one command, in a results folder of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *options, "--results-dir", folder, "--no-progress"],
+        [sys.executable, "-c", RUN, *options, "--output-dir", folder, "--no-progress"],
         cwd=home,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
