@@ -37,7 +37,7 @@ class Coverage:
 
 def measure(tiny: bool = False) -> Sequence[Row]:
     """Rows: the share of worlds whose interval holds the truth."""
-    worlds, gaps = (20, 200) if tiny else (1_000, 20_000)
+    worlds, gaps = (20, 200) if tiny else (300, 20_000)
     kinds: tuple[Kind, ...] = ("random", "hard", "limit")
     rows = []
     for kind in kinds:

@@ -111,7 +111,7 @@ def test_a_built_in_task_is_written_and_listed(shell: Shell) -> None:
     assert written.code == 0, written.err
     listed = registry.read_text()
     ast.parse(listed)
-    assert "    blink,\n    charts,\n    egoschema,\n" in listed and "        charts.TASK,\n    )\n}" in listed
+    assert "    blink,\n    charts,\n    desktop_apps,\n" in listed and "        charts.TASK,\n    )\n}" in listed
     assert "Left to do" in written.out and "tests/tasks/test_charts.py" in written.out
     include(["kvl_eval/tasks/charts.py"])
     row = {"id": "1", "question": "Which?", "options": ["red", "blue"], "answer": "B", "category": "color"}

@@ -246,6 +246,7 @@ class _WorkerProcess:
         if not reply:
             raise desktop_died(f"the worker ended during {what}{self._last_words()}")
         if len(reply) > MOST_LINE:
+            self.kill()
             raise desktop_died(f"the worker's reply to {what} is longer than {MOST_LINE:,} bytes")
         try:
             answer = decode(_DeskReply, read_json(reply), "reply")
@@ -273,6 +274,11 @@ class _WorkerProcess:
             raise desktop_died(f"the screen is {found[0]}x{found[1]}, expected {size.width}x{size.height}")
         return Screenshot(png, size)
 
+    def kill(self) -> None:
+        """End it and what it has started; it may have ended."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Tell it to close, and kill it if it does not; returns at once."""
         threading.Thread(target=self._end, name="kvl-eval osworld close", daemon=True).start()
@@ -282,8 +288,7 @@ class _WorkerProcess:
         with suppress(OSError, ValueError, subprocess.TimeoutExpired):
             stdin.close()  # the end of its input: it lets go of its machine
             self.process.wait(CLOSE_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill()
         self.process.wait()
         stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -92,7 +92,7 @@ Exit codes
 
 
 def _environment() -> str:
-    lines = [f"  {name:<23}{text}" for name, text in VARIABLES.items()]
+    lines = [f"  {name:<24}{text}" for name, text in VARIABLES.items()]
     return "\n".join(["Environment variables", "", *lines, "", "No other variable changes a result."]) + "\n"
 
 

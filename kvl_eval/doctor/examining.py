@@ -34,6 +34,7 @@ from kvl_eval.tasks.base import Task
 from kvl_eval.types import ImageRef, Message, Sample
 
 STEPS = logging.getLogger("kvl_eval.steps")
+LOST = "endpoint_error"  # of a request that got no reply, whatever was asked
 IMAGE_CHECKS = ("sees", "order", "tokens", "legible")
 TEXT_CHECKS = ("seed", "temperature", "stop")
 SMALL_TEXT = 2_000  # bytes, more than a question of `doctor` has
@@ -70,6 +71,13 @@ def _prepare(backend: Backend, config: RunConfig, samples: Sequence[Sample], fol
     backend.log_into(folder)
 
 
+def _why_not(facts: SampledReplies, *, is_scripted: bool) -> str:
+    """Why small questions would show nothing; empty where they may."""
+    if is_scripted:
+        return SCRIPTED
+    return "the server does not answer" if not facts.replies and set(facts.failures) == {LOST} else ""
+
+
 class _Examination:
     """The checks of one task and one backend."""
 
@@ -95,7 +103,7 @@ class _Examination:
             checks.append(await repeat_check(self.questioner, facts, self.requests))
             checks.append(await limit_check(self.questioner, facts, self.requests))
             checks += await self._small(
-                is_scripted=bool(description.facts.get("scripted")),
+                why_not=_why_not(facts, is_scripted=bool(description.facts.get("scripted"))),
                 is_server=description.facts.get("device") == "server",
             )
             name = self.backend.name
@@ -174,9 +182,10 @@ class _Examination:
 
     # -- questions of its own
 
-    async def _small(self, *, is_scripted: bool, is_server: bool) -> list[DoctorCheck]:
-        if is_scripted:
-            return [skipped(name, SCRIPTED) for name in (*TEXT_CHECKS, *IMAGE_CHECKS, "template")]
+    async def _small(self, *, why_not: str, is_server: bool) -> list[DoctorCheck]:
+        """The checks of small questions; `why_not` says why none is asked, if so."""
+        if why_not:
+            return [skipped(name, why_not) for name in (*TEXT_CHECKS, *IMAGE_CHECKS, "template")]
         STEPS.info("asking small questions")
         texts = TextReplies(replies=await self.questioner.ask(TEXT_QUESTIONS))
         checks = [seed_check(texts), temperature_check(texts), await stop_check(self.questioner)]

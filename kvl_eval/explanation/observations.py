@@ -27,10 +27,12 @@ def observations(
         *_format(answered, verdicts),
         *_images(answered),
         *_tokens(answered),
+        *_context(answered),
         *_repeats(answered, verdicts),
         *_tags(answered),
         *_duplicates(answered),
         *_chance(answered, verdicts),
+        *_data(replies),
         *_feasible(target, reference),
     )
     return facts
@@ -93,6 +95,35 @@ def _tokens(answered: Sequence[AnswerFacts]) -> Iterator[Observation]:
             values[name] = {"median": median, "p95": most}
             texts.append(f"{name} {median:,} tokens (95 % below {most:,})")
     yield Observation(name="tokens", text=f"{', '.join(texts)}; {ended:,} replies at the limit", values=values)
+
+
+def _context(answered: Sequence[AnswerFacts]) -> Iterator[Observation]:
+    """Prompts whose images were made smaller so that they fit."""
+    reduced = [facts for facts in answered if any(medium.limit is not None for medium in facts.media)]
+    if reduced:
+        longest = max(facts.prompt_tokens for facts in answered)
+        text = (
+            f"images of {len(reduced):,} prompts were made smaller to fit the context; "
+            f"the longest prompt has {longest:,} tokens"
+        )
+        values: dict[str, Json] = {"n": len(reduced), "longest_prompt": longest}
+        yield Observation(name="context", text=text, values=values)
+
+
+def _data(replies: TaskReplies) -> Iterator[Observation]:
+    """Rows and fingerprint of the data, beside the published size."""
+    task, data = replies.task, replies.run.folder.manifest.data.get(replies.task.name)
+    if data is None:
+        return
+    split = task.splits.get(task.published_split)
+    published = None if split is None or task.reference is None else split.rows
+    text = f"{data.n:,} samples planned" + (f" of {data.total:,}" if data.total not in (None, data.n) else "")
+    text += f", published with {published:,}" if published is not None else ""
+    text += f", version {data.version}" if data.version else ""
+    text += f", fingerprint {data.fingerprint[:12]}" if data.fingerprint else ""
+    text += f"; {data.other_data}" if data.other_data else ""
+    values: dict[str, Json] = {"n": data.n, "total": data.total, "published": published, "version": data.version}
+    yield Observation(name="data", text=text, values={**values, "fingerprint": data.fingerprint})
 
 
 def _repeats(answered: Sequence[AnswerFacts], verdicts: Verdicts) -> Iterator[Observation]:

@@ -9,7 +9,7 @@ VARIABLES: Mapping[str, str] = {
     "KVL_EVAL_CACHE_DIR": "same as --cache-dir",
     "KVL_EVAL_CONFIG": "same as --config, read first",
     "KVL_EVAL_VLLM": "folder of the environment that holds vLLM",
-    "KVL_EVAL_MMVET_PREFIX": "file with the judge's prompt of MM-Vet; changes results",
+    "KVL_EVAL_MMVET_PREFIX": "file with MM-Vet's judge prompt; changes results",
     "KVL_EVAL_OSWORLD_PYTHON": "same as --osworld-python",
     "KVL_EVAL_OSWORLD_DIR": "same as --osworld-dir",
     "HF_TOKEN": "token for gated data sets and checkpoints",

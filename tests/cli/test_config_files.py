@@ -96,6 +96,6 @@ def test_a_run_goes_where_the_environment_says(tmp_path: Path, monkeypatch: pyte
 def test_help_environment_names_every_variable() -> None:
     listed = [line.split()[0] for line in TOPICS["environment"].splitlines() if line.startswith("  ")]
     assert {option.variable for option in OPTIONS} - {None} <= set(listed)
-    specified = ["RESULTS_DIR", "CACHE_DIR", "CONFIG", "VLLM", "MMVET_PREFIX"]
+    specified = ["RESULTS_DIR", "CACHE_DIR", "CONFIG", "VLLM", "MMVET_PREFIX", "OSWORLD_PYTHON", "OSWORLD_DIR"]
     others = ["HF_TOKEN", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "NO_COLOR", "CI", "TERM", "COLUMNS"]
     assert listed == [*(f"KVL_EVAL_{name}" for name in specified), *others]

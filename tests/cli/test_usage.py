@@ -89,7 +89,7 @@ def test_names_of_code_are_never_suggested(key: str, capsys: pytest.CaptureFixtu
         ("run --seed x", "error[usage.option]: --seed must be an integer, got 'x'"),
         ("run --max-connections 0", "error[usage.option]: --max-connections must be at least 1, got '0'"),
         ("run --budget-policy x", "error[usage.option]: --budget-policy must be one of cut, force, got 'x'"),
-        ("report --format x y", "error[usage.option]: --format must be one of html, markdown, got 'x'"),
+        ("report --format x y", "error[usage.option]: --format must be one of html, file, zip, markdown, got 'x'"),
         ("report", "error[usage.report]: no run given\n  fix:   kvl-eval report latest"),
         ("resume", "error[usage.resume]: no run given\n  fix:   kvl-eval resume latest"),
         ("explain", "error[usage.explain]: no run given\n  fix:   kvl-eval explain latest"),

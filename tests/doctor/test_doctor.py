@@ -17,7 +17,7 @@ import pytest
 from kvl_eval.tasks import TASKS
 from tests.cli.conftest import Kvl
 from tests.doctor.stand_in import document, standing_in
-from tests.faults.stub_server import unused_address
+from tests.faults.stub_server import failing, serving, unused_address
 
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
 SMALL = ("--max-pixels", "250000")  # leaves out the large images, which take time
@@ -157,6 +157,15 @@ def test_a_server_that_is_not_there_ends_with_4(kvl: Kvl) -> None:
     answer = kvl("doctor", "mmmu", "-m", "endpoint", "--base-url", unused_address(), *OPTIONS)
     assert answer.code == 4
     assert json.loads(answer.out)["error"]["code"].startswith("endpoint.")
+
+
+def test_a_server_that_fails_is_asked_no_small_questions(kvl: Kvl) -> None:
+    with serving(lambda asked: failing(500, "out of order")) as stub:
+        words = ("-m", "endpoint", "--base-url", stub.url, "-a", "max_retries=0")
+        answer = kvl("doctor", "mmmu", *words, *OPTIONS)
+    checks = document(answer.out)
+    assert (answer.code, checks["sees"]["text"], len(stub.asked)) == (4, "the server does not answer", 4)
+    assert "0 of 4 samples answered, 4 failed (endpoint_error): no reply after 1 attempt" in checks["reach"]["text"]
 
 
 def test_a_blind_run_and_scripted_answers_have_no_image_checks(doctor: Doctor, kvl: Kvl) -> None:

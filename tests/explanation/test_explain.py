@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ from kvl_eval.explanation.against_run import explain_against
 from kvl_eval.explanation.case import ExplainOptions
 from kvl_eval.explanation.markdown import as_markdown
 from kvl_eval.scoring.run_reader import RunReader
+from kvl_eval.store.journal import encode_line
 from kvl_eval.store.run_folder import RunFolder
 from tests.explanation.small_runs import answered, explained, gold, says
 from tests.refusals import refused
 from tests.tiny_task import rows, tiny
+
+MEDIUM = {
+    **{"sha256": "0" * 64, "kind": "image", "w": 640, "h": 480, "resized_to": [224, 168], "tokens": 48},
+    **{"pre_shrunk": None, "note": None},
+}
 
 
 def test_a_gap_is_the_reference_minus_the_score(tmp_path: Path) -> None:
@@ -138,3 +145,18 @@ def test_without_a_reference_there_is_no_gap(tmp_path: Path) -> None:
     found = explained(answered(tmp_path, gold()))
     assert (found.reference, found.gap, found.unexplained, found.parts) == (None, None, None, ())
     assert "nothing is published of this model" in str(found)
+
+
+def test_observations_name_the_data_and_reduced_images(tmp_path: Path) -> None:
+    folder = answered(tmp_path, gold())
+    found = {fact.name: fact for fact in explained(folder, to="70").observations}
+    assert found["data"].text.startswith("10 samples planned, fingerprint ")
+    assert (found["data"].values["n"], found["data"].values["published"]) == (10, None)
+    assert "context" not in found
+    path = folder.samples_path("tiny")
+    lines = path.read_text().splitlines()
+    fields = json.loads(lines[0]) | {"media": [{**MEDIUM, "limit": 256}]}
+    del fields["crc"]
+    path.write_bytes(b"".join([encode_line(fields), *(f"{line}\n".encode() for line in lines[1:])]))
+    found = {fact.name: fact for fact in explained(RunFolder.open(folder.path), to="70").observations}
+    assert found["context"].values["n"] == 1

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from html import unescape
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -371,7 +372,7 @@ def test_D25_the_sample_page_has_the_row_as_it_was_read(folder: Path, capsys: py
         **{"Prompt": "Which?", "target": "x", "source": "a </script> book", "img": "a.png"},
         "id": "1",
     }
-    assert "sample.row" in (Path(kvl_eval.__file__).parent / "reports" / "assets" / "samples.js").read_text()
+    assert "sample.row" in (Path(kvl_eval.__file__).parent / "reports" / "assets" / "sample_page.js").read_text()
 
 
 @pytest.mark.parametrize(
@@ -457,7 +458,10 @@ def test_D36_a_cell_of_the_wrong_type_is_refused_with_file_line_and_column(folde
     assert str(sorted(read, key=str)) == str(sorted(ALLOWED[column], key=str))
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+WITH_ROWS = {name: task for name, task in TASKS.items() if "mini" in task.splits}
+
+
+@pytest.mark.parametrize("task", WITH_ROWS.values(), ids=WITH_ROWS)
 def test_D36_a_cell_of_the_wrong_type_in_any_column_of_any_task_is_no_traceback(task: Task) -> None:
     row = dict(next(iter(open_split(task, Source(), "mini"))).row)
     for column in row:
@@ -470,7 +474,7 @@ def test_D36_a_cell_of_the_wrong_type_in_any_column_of_any_task_is_no_traceback(
 HUGE = [10**30, -(10**30), 10**400, 1e308, float("inf"), 2**40]
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", WITH_ROWS.values(), ids=WITH_ROWS)
 def test_K7_a_huge_number_in_any_column_of_any_task_is_refused_or_harmless(task: Task) -> None:
     row = dict(next(iter(open_split(task, Source(), "mini"))).row)
     for column in row:
@@ -913,7 +917,7 @@ def test_D34_other_data_than_the_published_have_a_warning_no_delta_and_no_rank(
     reader = RunReader.open(Path(results["folder"]))
     assert str(reader.folder.manifest.data["mathvista"].other_data).startswith(warning)
     assert ends("report", results["folder"]) == 0
-    assert warning in (Path(results["folder"]) / "report" / "report.md").read_text().replace("\\", "")
+    assert warning in unescape((Path(results["folder"]) / "report" / "index.html").read_text())
 
 
 def test_D34_a_part_of_the_published_data_is_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

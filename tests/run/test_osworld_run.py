@@ -38,7 +38,7 @@ TREE_OF = {
     "gimp/odd": {"instruction": "Draw it.", "snapshot": "evaluator raises", "evaluator": EXACT},
     "gimp/dead": {"instruction": "Crop it.", "snapshot": "dies in a step", "evaluator": EXACT},
 }
-SMALL = replace(OSWORLD, episode=replace(OFFICIAL_IMAGE, screen=SIZE, settling="stable", waits=(0, 0)))
+SMALL = replace(OSWORLD, episode=replace(OFFICIAL_IMAGE, screen=SIZE, waits=(0, 0)))
 
 
 @pytest.fixture(scope="module")

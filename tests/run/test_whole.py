@@ -30,10 +30,15 @@ def records(folder: RunFolder, *without: str) -> list[dict[str, Any]]:
     return sorted(kept, key=lambda one: json.dumps([one["task"], one["sample_id"], one["repeat"], one["budget"] or 0]))
 
 
+TIMED = ("time", "seconds", "devices")
+
+
 def scored_part(folder: RunFolder) -> bytes:
-    """The rows of results.json without times, byte for byte but for the order of labels, which is that of the data."""
+    """The rows of results.json without times and the number of devices that were busy at once, byte for byte but for
+    the order of labels, which is that of the data.
+    """
     rows = map(encode_object, folder.results().rows)
-    kept = [{name: value for name, value in row.items() if name != "time"} for row in rows]
+    kept = [{name: value for name, value in row.items() if name not in TIMED} for row in rows]
     return json.dumps(kept, sort_keys=True).encode()
 
 

@@ -148,7 +148,8 @@ def gap_row(gap: Gap, plot: Plot, css: str, shape: str) -> Markup:
 
 def _is_range(board: Board, place: int) -> bool:
     """Whether a column has several results, which a strip can lie between."""
-    return sum(line.cells[place] is not None for line in (*board.ours, *board.published)) > 1
+    cells = [*(line.cells[place] for line in board.ours), *(line.cells[place] for line in board.published)]
+    return sum(cell is not None for cell in cells) > 1
 
 
 def _strip(board: Board, place: int) -> Strip:
