@@ -8,6 +8,7 @@ is out of date.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,8 +126,8 @@ def take_pictures() -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="kvl-eval-demo-") as home:
-        write_demo(make_runs(Path(home)))
+    with tempfile.TemporaryDirectory(prefix="kvl-eval-demo-") as home, contextlib.chdir(home):
+        write_demo(make_runs(Path()))  # as a newcomer sees them: no page names a folder of this machine
     take_pictures()
     size = sum(path.stat().st_size for path in _files(DEMO))
     print(f"{DEMO.relative_to(ROOT)}: {len(bundled_tasks())} tasks, {size / 1e6:.2f} MB")
