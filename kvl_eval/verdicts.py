@@ -230,7 +230,7 @@ def verdict(gap: Gap, names: tuple[str, str], p_value: float | None = None) -> l
         word = "better" if gap.difference > 0 else "worse"
         size = signed(abs(gap.difference), gap.points).removeprefix("+")
         bounds = sorted(bound if gap.difference > 0 else -bound for bound in gap.ci95)
-        interval = "[" + ", ".join(signed(bound, gap.points) for bound in bounds) + "]"
+        interval = "[" + ", ".join(signed(bound, gap.points).removeprefix("+") for bound in bounds) + "]"
         unit = "point" if size in ("1", "1.0") else "points"
         return [f"{b} is {word} than {a} on {gap.task} by {size} {unit} {interval} ({samples}, {p_text(p_value)})."]
     if max(map(abs, gap.ci95)) <= SAME:

@@ -67,10 +67,10 @@ def test_a_pair_on_several_tasks_is_one_sentence(differences: tuple[float, ...],
 
 def test_a_pair_on_one_task_is_said_with_its_numbers() -> None:
     assert texts(pair(gap(p_value=0.0142))) == [
-        "new is better than old on MathVista by 2.9 points [+0.6, +5.2] (1,000 samples, p = 0.014)."
+        "new is better than old on MathVista by 2.9 points [0.6, 5.2] (1,000 samples, p = 0.014)."
     ]
     assert verdict(gap(-0.031, p_value=1e-9), NAMES) == [
-        "new is worse than old on MathVista by 3.1 points [+0.8, +5.4] (1,000 samples, p < 0.001)."
+        "new is worse than old on MathVista by 3.1 points [0.8, 5.4] (1,000 samples, p < 0.001)."
     ]
     assert verdict(gap(0.007, p_value=0.6), NAMES) == [
         "No difference shown between old and new on MathVista: +0.7 [−1.6, +3.0]; 1,000 samples can show 3.4 or more."
