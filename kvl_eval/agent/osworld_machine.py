@@ -23,6 +23,7 @@ from kvl_eval.agent.desk import setup_failed
 FILES = Path(__file__).resolve().parent.parent / "data" / "osworld"
 PORTS = (5000, 9222, 8080)  # in-guest server, Chromium, VLC
 PROGRAMS = ("bwrap", "prlimit", "Xvfb", "openbox", "wmctrl", "socat", "xauth", "xdpyinfo", "xsetroot", "dbus-daemon")
+LONGEST_FOLDER = 107 - len("/5000.sock")  # bytes: what the address of a Unix socket may have
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.25
 REPLY_SECONDS = 20.0
@@ -66,6 +67,9 @@ class LocalMachine:
         _require_programs()
         self._folder = Path(tempfile.mkdtemp(prefix="kvl-desk-"))
         bridge = self._folder / "bridge"
+        if len(os.fsencode(bridge)) > LONGEST_FOLDER:
+            self.close()
+            raise setup_failed(f"{bridge} is too long for the socket of a desktop; set TMPDIR to a shorter folder")
         bridge.mkdir()
         command = sandbox_command(self._files, self._screen, bridge)
         with (self._folder / "log").open("wb") as log:

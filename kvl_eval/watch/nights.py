@@ -78,9 +78,13 @@ class DriftState:
     differences: Mapping[str, Mapping[str, float]]
 
 
+SECONDS = len("20261130-235959")  # of a run's name; runs of one second are told apart by when they ended
+
+
 def read_nights(folder: Path, most: int) -> list[Night]:
     """The last `most` finished runs in a folder, oldest first. Raises: as `current_results`."""
     paths = [Path(entry.path) for entry in list_runs(folder) if entry.status == "finished"]
+    paths.sort(key=lambda path: (path.name[:SECONDS], (path / "results.json").stat().st_mtime_ns))
     nights: list[Night] = []
     before: Manifest | None = None
     for path in paths[-most:]:

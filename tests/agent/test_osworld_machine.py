@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -47,7 +48,15 @@ def files(tmp_path: Path) -> GuestFiles:
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of temporary files; short, as that of a socket must be."""
+    with TemporaryDirectory(prefix="d") as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        yield Path(folder)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of programs that do nothing, but `bwrap`, which answers as a desktop does; run by a plain user."""
     folder = tmp_path / "programs"
     folder.mkdir()
@@ -56,8 +65,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    yield folder
+    return folder
 
 
 def test_the_sandbox_sees_no_network_and_nothing_of_the_home(files: GuestFiles, tmp_path: Path) -> None:
@@ -75,7 +83,7 @@ def test_the_sandbox_sees_no_network_and_nothing_of_the_home(files: GuestFiles, 
 
 
 def test_a_desktop_is_reached_through_ports_and_gone_after_it_is_closed(
-    files: GuestFiles, programs: Path, tmp_path: Path
+    files: GuestFiles, programs: Path, short: Path
 ) -> None:
     machine = LocalMachine(files, (64, 40))
     host, *ports = machine.start().split(":")
@@ -85,19 +93,30 @@ def test_a_desktop_is_reached_through_ports_and_gone_after_it_is_closed(
         connection.request("POST", "/", b"x" * 200_000)
         assert len(connection.getresponse().read()) == 200_014
         connection.close()
-    assert list(tmp_path.glob("kvl-desk-*"))
+    assert list(short.glob("kvl-desk-*"))
     machine.close()
     machine.close()
-    assert not list(tmp_path.glob("kvl-desk-*"))
+    assert not list(short.glob("kvl-desk-*"))
     with pytest.raises(OSError):
         http.client.HTTPConnection(host, int(ports[0]), timeout=5).request("GET", "/")
 
 
-def test_a_sandbox_that_ends_at_once_is_a_failed_setup(files: GuestFiles, programs: Path, tmp_path: Path) -> None:
-    (tmp_path / "dead").touch()
+def test_a_sandbox_that_ends_at_once_is_a_failed_setup(files: GuestFiles, programs: Path, short: Path) -> None:
+    (short / "dead").touch()
     with pytest.raises(SetupFailed, match="ended at once"):
         LocalMachine(files, (64, 40)).start()
-    assert not list(tmp_path.glob("kvl-desk-*"))
+    assert not list(short.glob("kvl-desk-*"))
+
+
+def test_a_folder_too_long_for_a_socket_is_named(
+    files: GuestFiles, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("n" * 90)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with pytest.raises(SetupFailed, match="set TMPDIR to a shorter folder"):
+        LocalMachine(files, (64, 40)).start()
+    assert not list(long.iterdir())
 
 
 def test_missing_programs_are_named(files: GuestFiles, programs: Path) -> None:
