@@ -14,7 +14,6 @@ from kvl_eval.reports.costs import NO_PRICES, Prices
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
 from kvl_eval.reports.pages.context import Context, context_of
-from kvl_eval.reports.pages.explain import ExplainPage, part_causes
 from kvl_eval.reports.pages.markdown import markdown_page
 from kvl_eval.reports.pages.site import SAMPLES, menu_of, page_views, write_pages
 from kvl_eval.reports.runs import open_runs
@@ -86,6 +85,8 @@ def write_report(
 
 def _causes(pages: Iterable[object]) -> Causes:
     """What the sample browser filters by: why runs differ on a sample, and the parts of explained scores."""
+    from kvl_eval.reports.pages.explain import ExplainPage, part_causes  # numpy, which report.md does not need
+
     causes: dict[tuple[str, str], list[str]] = {}
     for page in pages:
         made: Causes = {}

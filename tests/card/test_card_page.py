@@ -11,7 +11,6 @@ from kvl_eval.card.building import card_of
 from kvl_eval.card.page import page
 from kvl_eval.scoring.run_reader import RunReader
 from tests.explanation.test_explain import answered, gold
-from tests.reports.conftest import chromium as chromium
 from tests.tiny_task import tiny
 
 if TYPE_CHECKING:

@@ -292,7 +292,7 @@ from tests.run.test_agent_run import plan_of
 from kvl_eval.run.plan_text import plan_text
 from kvl_eval.run.runner import start_run
 plan, backend = plan_of(Path(sys.argv[1]))
-backend._args = backend._args.__class__(delay=0.05)
+backend._args = backend._args.__class__(delay=0.5)
 start_run(plan, backend)
 """
 
@@ -305,11 +305,17 @@ def journals(folder: Path) -> Sequence[Path]:
     return list(folder.glob("*/trajectories/*/*/0.jsonl"))
 
 
+def is_under_way(journal: bytes) -> bool:
+    """Whether an episode has taken a step and has not ended."""
+    return len(journal.splitlines()) > 1 and b"ended_by" not in journal
+
+
 @pytest.mark.slow
 def test_A1_a_killed_run_is_resumed_at_the_first_step_of_its_episodes(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole").folder.path
     process = started(tmp_path / "killed")
-    while not any(len(file.read_bytes().splitlines()) > 1 for file in journals(tmp_path / "killed")):
+    while not any(is_under_way(file.read_bytes()) for file in journals(tmp_path / "killed")):
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

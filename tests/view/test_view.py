@@ -68,7 +68,7 @@ def test_a_run_is_followed_to_its_end(runner: subprocess.Popen[str], tmp_path: P
     try:
         assert view.live
         assert b"live.js" in get(view, "")  # the first page is the progress
-        assert b"--paper" in get(view, "assets/report.css")
+        assert b"--ink" in get(view, "assets/report.css")
 
         def state() -> dict[str, Any]:
             return dict(json.loads(get(view, "live.json")))

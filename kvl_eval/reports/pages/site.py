@@ -17,7 +17,6 @@ from kvl_eval.reports.pages.budgets import budget_page
 from kvl_eval.reports.pages.chart_data import chart_data
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page
 from kvl_eval.reports.pages.context import Context
-from kvl_eval.reports.pages.explain import explain_page
 from kvl_eval.reports.pages.front import front_page
 from kvl_eval.reports.pages.provenance import provenance_page, run_file
 from kvl_eval.reports.pages.published import published_page
@@ -100,6 +99,8 @@ def page_views(
         views["budgets.html"] = PageView(
             template="budgets.html.j2", title="Thinking budgets", kind="budgets", page=budgets
         )
+    from kvl_eval.reports.pages.explain import explain_page  # numpy, which report.md does not need
+
     explained = explain_page(context)
     if explained is not None:
         views["explain.html"] = PageView(
