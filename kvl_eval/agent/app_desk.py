@@ -7,48 +7,41 @@ from collections.abc import Mapping
 from typing import cast
 
 from kvl_eval.agent.actions import AgentAction, Done, Fail, ScreenSize, Sleep, Wait
-from kvl_eval.agent.base import Screenshot
 from kvl_eval.agent.desk import ActResult, Evaluation, evaluator_failed, setup_failed
 from kvl_eval.agent.evaluators import evaluate, words
 from kvl_eval.agent.guest import Guest, GuestError
-from kvl_eval.agent.sandbox import Sandbox
+from kvl_eval.agent.sandboxed_desk import QUIET, SandboxedDesk
 from kvl_eval.decode import Json
 from kvl_eval.types import Sample
 
-QUIET = 0.5  # seconds without a change after which a screen counts as settled
 OPENS = 120.0  # seconds until a program must have its window
 LOOK = 0.2  # seconds between two looks at the windows
 
 
-class AppDesk:
+class AppDesk(SandboxedDesk):
     """One task at a time. Reset: the sandbox is killed and started again.
 
     Attributes:
-        is_instant: the server waits until a screen is settled.
-        is_over:    a task never ends by itself.
+        is_over: a task never ends by itself.
     """
 
-    is_instant = True
     is_over = False
 
     def __init__(self, size: ScreenSize) -> None:
-        self._size = size
-        self._sandbox: Sandbox | None = None
-        self._screen: Screenshot | None = None
+        super().__init__(size)
         self._evaluator: Mapping[str, Json] = {}
 
     def reset(self, sample: Sample) -> None:
         """A fresh desktop with the task's files and programs. Raises: SetupFailed."""
-        self.close()
+        guest = self._started()
         self._evaluator = _object(sample.row.get("evaluator"))
-        sandbox = self._sandbox = Sandbox(self._size)
         steps = sample.row.get("config")
         try:
             for step in steps if isinstance(steps, list) else []:
-                self._prepare(sandbox.guest, _object(step))
+                self._prepare(guest, _object(step))
         except (GuestError, ValueError) as error:
             raise setup_failed(f"the task cannot begin: {error}") from error
-        settled = sandbox.guest.act(Wait(), quiet=2 * QUIET)
+        settled = guest.act(Wait(), quiet=2 * QUIET)
         self._screen = None if isinstance(settled, str) else settled
 
     def _prepare(self, guest: Guest, step: Mapping[str, Json]) -> None:
@@ -67,12 +60,6 @@ class AppDesk:
             case kind:
                 raise ValueError(f"a step that is not known: {kind}")
 
-    def observe(self) -> Screenshot:
-        """What the desktop showed after the last action."""
-        if self._screen is None:
-            self._screen = self._guest.screenshot()
-        return self._screen
-
     def act(self, action: AgentAction) -> ActResult:
         """Replay an action, once."""
         if isinstance(action, Done | Fail):
@@ -86,29 +73,12 @@ class AppDesk:
 
     def evaluate(self, last: AgentAction | None) -> Evaluation:
         """What the task's evaluator gives; 0 where the agent gave up. Raises: EvaluatorFailed."""
+        if self._sandbox is None:
+            raise evaluator_failed("the desktop is closed")
         evaluation = evaluate(self._guest, self._evaluator)
         if not isinstance(last, Fail):
             return evaluation
         return Evaluation(value=0.0, checks=evaluation.checks)
-
-    def versions(self) -> Mapping[str, str]:
-        """Those of the X server and of the Python inside."""
-        try:
-            return self._guest.versions()
-        except GuestError as error:
-            raise setup_failed(f"the desktop does not say what it runs: {error}") from error
-
-    def close(self) -> None:
-        """Kill the sandbox."""
-        sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            sandbox.stop()
-
-    @property
-    def _guest(self) -> Guest:
-        if self._sandbox is None:
-            raise evaluator_failed("the desktop is closed")
-        return self._sandbox.guest
 
 
 def _wait_for(guest: Guest, title: str) -> None:

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from kvl_eval.cli.completion import chooser, completer, folders
 from kvl_eval.cli.config_file import ConfigFile
 from kvl_eval.cli.help import command_help, overview
-from kvl_eval.cli.run_argument import RUN, remember
+from kvl_eval.cli.run_argument import RUN, remember, without_index
 from kvl_eval.cli.table_option import TableOption
 from kvl_eval.cli.terminal import set_verbosity
 from kvl_eval.errors import unknown
@@ -116,6 +116,7 @@ def click_argument(argument: Argument) -> click.Argument:
         required=argument.required,
         type=kind,
         metavar=argument.noun,
+        callback=without_index if argument.is_run and argument.many else None,
         shell_complete=None if argument.completes is None else completer(argument.completes),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kvl_eval.store.run_names import default_results_dir, find_run
+from kvl_eval.store.run_names import INDEX, default_results_dir, find_run
 
 _KEY = "kvl_eval.results_dir"  # in the context's `meta`
 
@@ -23,6 +23,11 @@ class RunType(click.ParamType):  # type: ignore[type-arg]
 
 
 RUN = RunType()
+
+
+def without_index(_: click.Context, __: click.Parameter, runs: tuple[str, ...]) -> tuple[str, ...]:
+    """The runs of `results/*`, which names the list that kvl-eval keeps beside them as well."""
+    return tuple(run for run in runs if Path(run).name != INDEX or Path(run).is_dir())
 
 
 def results_dir(ctx: click.Context | None = None) -> Path:

@@ -59,6 +59,8 @@ def known_by(part: GapPart, explanation: Explanation) -> str:
         also = f"; together with: {', '.join(map(str, together))}" if isinstance(together, list) and together else ""
         return f"exact: {detail['lost']} lost, {detail['gained']} gained{also}"
     if part.name == "no_answer":
+        if not detail.get("extracted"):
+            return f"exact: {as_} extracts none either"
         return f"exact: {as_} extracts {detail.get('extracted')}, {detail.get('right')} are correct"
     if part.name in ("extraction", "judge"):
         return f"exact: {detail.get('better')} better and {detail.get('worse')} worse under {as_}"

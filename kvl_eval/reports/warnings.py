@@ -275,7 +275,7 @@ def _replies(row: ResultRow) -> Iterator[ResultWarning]:
     unread = row.n_followed_unread or 0
     if row.n_ok and unread / row.n_ok > FORMAT_SHARE:
         summary = "replies in the form asked for, without an extracted answer"
-        yield _share("format", summary, "{} have the form asked for and no extracted answer", unread, row.n_ok)
+        yield _share("format", summary, "{} follow the requested form, but no answer was extracted", unread, row.n_ok)
     cut = round(row.truncated_share * row.n_ok)
     if row.n_ok and cut / row.n_ok > numbers.MANY:
         limit = "the token limit" if row.budget is None else "their budget"

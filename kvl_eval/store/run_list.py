@@ -21,6 +21,7 @@ from kvl_eval.store.run_entry import RunEntry, RunScore
 from kvl_eval.store.run_files import open_run_file, read_run_file
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_lock import is_held
+from kvl_eval.store.run_names import INDEX
 
 SOURCES = ("run.json", "results.json")  # files of a run that an entry is made of
 
@@ -52,13 +53,13 @@ def write_index(output_dir: Path, disk: Disk | None = None) -> None:
         runs=tuple(replace(entry, path=entry.run_id) for entry, _ in runs),
         files={entry.run_id: stamp for entry, stamp in runs if entry.status != "unreadable"},
     )
-    (disk or Disk()).replace(output_dir / "index.json", [json_text(encode_object(index))])
+    (disk or Disk()).replace(output_dir / INDEX, [json_text(encode_object(index))])
 
 
 def _stamped_runs(output_dir: Path) -> list[tuple[RunEntry, str]]:
     """Entries, oldest first, each with the stamp of the files it was made of."""
     folders = sorted(output_dir.iterdir()) if output_dir.is_dir() else []
-    index = _read_index(output_dir / "index.json")
+    index = _read_index(output_dir / INDEX)
     known = {entry.run_id: entry for entry in index.runs}
     runs = []
     for path in folders:

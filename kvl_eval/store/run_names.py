@@ -13,6 +13,7 @@ from kvl_eval.printable import one_line
 
 RESULTS_DIR = "KVL_EVAL_RESULTS_DIR"  # environment variable: where run folders are
 LISTING = "kvl-eval list runs"
+INDEX = "index.json"  # of a results folder: the list of its runs
 SHOWN = 10  # candidates that an error names
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _RUN_ID = re.compile(r"(?P<time>\d{8}-\d{6})_.*_(?P<hash>[0-9a-f]{4})(?P<suffix>-\d+)?", re.DOTALL)

@@ -2,7 +2,7 @@
 
 Data:    drawn by this project (tools/nano/desktop.py): boards, one after the other, each a screen like those of the
          bundled screenspot split. Level A: twelve tasks of one, two or three boards that all hold the named thing.
-         Level C: three tasks whose thing is missing. (Level B, real applications, comes with the sandbox.)
+         Level C: three tasks whose thing is missing. (Level B, real applications, is the task desktop-apps.)
 Agents:  the model is asked step by step; the default agent is that of its family.
 Metric:  1 where every board was clicked on the named thing, or, where it is missing, the last action was FAIL; else 0.
          A click anywhere leads to the next board; after the last one the episode ends.

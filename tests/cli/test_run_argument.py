@@ -46,6 +46,15 @@ def test_latest_an_id_its_end_and_a_path_are_the_same_run(
     assert {Path(json.loads(out)["run"]).name for _, out, _ in answers} == {run.name}
 
 
+def test_all_entries_of_a_results_folder_are_its_runs(
+    results: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    entries = sorted(map(str, results.iterdir()))  # as a shell expands `results/*`
+    assert any(name.endswith("index.json") for name in entries)
+    code, _, err = answer("report", *entries, "-o", str(tmp_path), capsys=capsys)
+    assert code == 0, err
+
+
 @pytest.mark.parametrize(
     "command",
     [

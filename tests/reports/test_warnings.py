@@ -64,7 +64,7 @@ def test_a_whole_clean_run_needs_no_warning(tmp_path: Path) -> None:
         (
             {"n_followed": 900, "n_followed_unread": 21},
             "format",
-            "mathvista: 21 of 1,000 replies (2.1%) have the form asked for and no extracted answer",
+            "mathvista: 21 of 1,000 replies (2.1%) follow the requested form, but no answer was extracted",
         ),
         (
             {"truncated_share": 0.07, "budget": 4096, "policy": "cut", "thoughts": {"kimi": 900}},

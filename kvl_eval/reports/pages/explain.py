@@ -5,8 +5,10 @@ Nothing is computed here but places of marks: every number is one of the documen
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -204,10 +206,15 @@ def _commands(explanation: Explanation) -> Iterator[NextCommand]:
             by_command.setdefault(part.fix, []).append(part)
     for command, parts in by_command.items():
         names = ", ".join(label(part) for part in parts)
-        yield NextCommand(tests=names, text=command, requests=_requests(parts))
+        yield NextCommand(tests=names, text=_shared(command), requests=_requests(parts))
     for command in explanation.commands:
         if command not in by_command:
-            yield NextCommand(tests="the whole difference", text=command, requests=NO_MODEL)
+            yield NextCommand(tests="the whole difference", text=_shared(command), requests=NO_MODEL)
+
+
+def _shared(command: str) -> str:
+    """A command without the folders of the machine that a page was made on: runs by their ids."""
+    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
 
 
 def _requests(parts: Sequence[GapPart]) -> str:

@@ -93,6 +93,7 @@ def test_report_e2_the_sample_browser_holds_the_parts(page: ExplainPage, runs: l
 def test_report_e3_every_command_parses(page: ExplainPage, against_a_number: ExplainPage) -> None:
     commands = [line.text for section in (*page.sections, *against_a_number.sections) for line in section.commands]
     assert len(commands) >= 3
+    assert not any(" /" in text for text in commands), "a page names no folder of the machine that it was made on"
     for text in commands:
         program, verb, *words = shlex.split(text)
         assert program == "kvl-eval"
