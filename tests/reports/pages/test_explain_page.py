@@ -90,14 +90,17 @@ def test_report_e2_the_sample_browser_holds_the_parts(page: ExplainPage, runs: l
             assert found[section.tags[part]] == set(samples)
 
 
-def test_report_e3_every_command_parses(page: ExplainPage, against_a_number: ExplainPage) -> None:
+def test_report_e3_every_command_parses(page: ExplainPage, against_a_number: ExplainPage, tmp_path: Path) -> None:
     commands = [line.text for section in (*page.sections, *against_a_number.sections) for line in section.commands]
     assert len(commands) >= 3
     assert not any(" /" in text for text in commands), "a page names no folder of the machine that it was made on"
     for text in commands:
         program, verb, *words = shlex.split(text)
         assert program == "kvl-eval"
-        assert cli.commands[verb].make_context(verb, words) is not None
+        for run in words:  # its id, which is looked up in the results folder
+            (tmp_path / run).mkdir(exist_ok=True)
+            (tmp_path / run / "run.json").touch()
+        assert cli.commands[verb].make_context(verb, [*words, "--results-dir", str(tmp_path)]) is not None
 
 
 def test_report_e4_a_protocol_is_the_references_only_where_it_was_read(tmp_path: Path) -> None:
