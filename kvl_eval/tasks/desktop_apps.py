@@ -85,6 +85,7 @@ TASK = Task(
         OFFICIAL: Protocol(
             score=episode_score,
             label="desktop-apps",
+            summary="the evaluator's value",
             notes=("the evaluator's value, as the episode stored it",),
             evidence="none: a task of this project",
         )

@@ -194,6 +194,7 @@ def _task(name: str, title: str, label: str, episode: Episode, splits: Mapping[s
             OFFICIAL: Protocol(
                 score=episode_score,
                 label=label,
+                summary="the value of OSWorld's own evaluator",
                 notes=(
                     "the value of the original evaluator, as the episode stored it",
                     "a failed episode is outside the mean, as a task without result.txt is in the official script; "
