@@ -150,7 +150,7 @@ class RunFolder:
         for name in FOLDERS:
             check_inside(self.path / name)
         self._lock.acquire()
-        for folder in (self.path, self.path / "scores", self.path.parent):
+        for folder in (self.path, self.path / "scores", self.path / "media", self.path.parent):
             remove_leftovers(folder)
         self._tell_of_lock(self._lock)
 

@@ -305,6 +305,14 @@ def journals(folder: Path) -> Sequence[Path]:
     return list(folder.glob("*/trajectories/*/*/0.jsonl"))
 
 
+def test_A1_screens_cut_while_they_were_written_are_gone_after_the_next_run(tmp_path: Path) -> None:
+    path = run(tmp_path).folder.path
+    torn = path / "media" / f".{'0' * 64}.png.{2**22 + 1}.tmp"  # no process has this number
+    torn.write_bytes(b"torn")
+    assert resume_run(RunReader.open(path), make).exit_code == 0
+    assert not torn.exists()
+
+
 def is_under_way(journal: bytes) -> bool:
     """Whether an episode has taken a step and has not ended."""
     return len(journal.splitlines()) > 1 and b"ended_by" not in journal
