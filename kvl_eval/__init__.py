@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kvl_eval.tasks.base import Prompt, Protocol, Split, Task
     from kvl_eval.types import Message, Sample, Score
 
-__version__ = "0.1.1"
+__version__ = "0.2.0"
 __all__ = [
     "EvaluationResult",
     "KvlEvalError",
