@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from kvl_eval.store.records import Record
 from kvl_eval.store.replies import Replies
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.task_records import RecordIndex
@@ -42,10 +43,13 @@ class RunReader:
         """One of the caller's tasks, or a registered one. Raises UsageError."""
         return task_named(name, self.tasks)
 
-    def index(self, task: str, *, strict: bool = False) -> RecordIndex:
-        """Where each record of a task is. Raises as `RunFolder.index`."""
-        if task not in self._indexes:
-            self._indexes[task] = self.folder.index(task, strict=strict)
+    def index(self, task: str) -> RecordIndex:
+        """Where each record of a task is. Raises: as `RunFolder.index`."""
+        return self._indexes[task] if task in self._indexes else self.read(task)
+
+    def read(self, task: str, *, strict: bool = False, see: Callable[[Record], None] | None = None) -> RecordIndex:
+        """The same of the files as they are now. Raises: as `RunFolder.index`."""
+        self._indexes[task] = self.folder.index(task, strict=strict, see=see)
         return self._indexes[task]
 
     def replies(self, task: str) -> Replies:

@@ -70,8 +70,8 @@ def sample_lines(plain: Path) -> Iterator[SampleLine]:
         yield SampleLine(where, place, line.fields, line.damage, line.torn, _digest(line.crc))
 
 
-def _digest(crc: str) -> int:
-    return zlib.crc32(crc.encode()) if crc else 0
+def _digest(crc: bytes) -> int:
+    return zlib.crc32(crc) if crc else 0
 
 
 def packed_lines(packed: Path) -> Iterator[bytes]:
