@@ -109,7 +109,7 @@ def _read_path(value: Any) -> Any:
     return Path(value)
 
 
-_SIMPLE = frozenset({str, bool, type(None)})  # JSON without a look inside
+_SIMPLE: frozenset[type] = frozenset({str, bool, type(None)})  # JSON without a look inside
 _SMALL = 100  # items of a list or object that needs none if all are simple, as most are in rows
 
 
