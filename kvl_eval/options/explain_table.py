@@ -71,4 +71,28 @@ EXPLAIN_OPTIONS = (
         group=Heading.OUTPUT,
         commands=EXPLAIN,
     ),
+    Option(
+        name="probe",
+        metavar="SETTING[=VALUE],...",
+        help="Ask a sample of the questions again, with each of these settings changed and without any change.",
+        group=Heading.PROBES,
+        commands=EXPLAIN,
+    ),
+    Option(
+        name="samples",
+        kind=ValueKind.INTEGER,
+        least=1,
+        metavar="N",
+        default=200,
+        help="Ask N samples in each arm of a probe.",
+        group=Heading.PROBES,
+        commands=EXPLAIN,
+    ),
+    Option(
+        name="joint",
+        kind=ValueKind.SWITCH,
+        help="Also change all settings of --probe together.",
+        group=Heading.PROBES,
+        commands=EXPLAIN,
+    ),
 )

@@ -170,9 +170,9 @@ DATA_OPTIONS = (
         name="yes",
         aliases=("-y",),
         kind=ValueKind.SWITCH,
-        help="Allow downloads over 2 GB without asking.",
+        help="Allow downloads over 2 GB, and probes of more than 500 requests or 10 minutes, without asking.",
         group=Heading.DATA,
-        commands=(*RUN, "fetch"),
+        commands=(*RUN, "fetch", "explain"),
     ),
     Option(
         name="data_repo",

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from kvl_eval.explanation.document import Explanation, SettingLine
 from kvl_eval.explanation.of_runs import explanations
+from kvl_eval.explanation.probe_text import probe_facts, probe_name, probe_notes, probe_points
 from kvl_eval.explanation.sentences import interval, printed, signed, unsigned
 from kvl_eval.explanation.text import ROUNDED, does_not_add_up, label, overlaps
 from kvl_eval.explanation.units import GapPart
@@ -65,6 +66,7 @@ class ExplainedSection:
         tags:      {part: what the sample browser calls the samples behind it}.
         samples:   {part: their ids}.
         protocols: (name, points, interval, samples) of other protocols, outside the sum.
+        probes:    (setting, points, interval, how known) of settings that were changed and asked again.
         strip:     other results of the reference, drawn; empty where there is none.
     """
 
@@ -80,6 +82,8 @@ class ExplainedSection:
     steps: tuple[WaterfallStep, ...]
     footnotes: tuple[str, ...]
     protocols: tuple[tuple[str, str, str, str], ...]
+    probes: tuple[tuple[str, str, str, str], ...]
+    probe_notes: tuple[str, ...]
     observations: tuple[tuple[str, str], ...]
     settings: tuple[SettingMark, ...]
     strip: Markup
@@ -155,6 +159,11 @@ def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
             (line.label, signed(line.value, explanation.unit), interval(line.ci95, explanation.unit), f"{line.n:,}")
             for line in explanation.conditional
         ),
+        probes=tuple(
+            (probe_name(probe), *probe_points(probe, explanation.unit), probe_facts(probe, explanation.unit))
+            for probe in explanation.probes
+        ),
+        probe_notes=tuple(probe_notes(explanation.probes, explanation.unit)) if explanation.probes else (),
         observations=tuple((fact.name.replace("_", " "), fact.text) for fact in explanation.observations),
         settings=tuple(map(_setting, explanation.settings)),
         strip=strip_of_results(explanation, mark, plot),
