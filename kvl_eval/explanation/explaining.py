@@ -188,6 +188,8 @@ class _Assembly:
         fix = ""
         if part.name in ("no_answer", "extraction", "judge", "draws") and self.other != self.case.own:
             fix = f"kvl-eval score {run} --protocol {self.other.protocol}"
+        elif part.name in ("unclosed", "truncated"):
+            fix = f"kvl-eval explain {run} --probe max-new-tokens"
         elif part.name == "missing":
             has_failed = any(facts.status == "failed" for facts in self.case.replies.facts)
             fix = f"kvl-eval resume {run}{' --rerun failed' if has_failed else ''}"

@@ -50,7 +50,7 @@ class ProbeResult:
         setting:     what was changed, and to what.
         arm:         `probe` or `joint`.
         evidence:    why this value: `option`, `read` of the reference, or `default`.
-        in_sum:      whether it is a part of the gap; a value that nobody chose is not.
+        in_sum:      whether it is a part of the gap; a default value is not.
         run:         id of the run.
         protocol:    that its answers and those of the control were read with.
         n:           samples that both have a score for.

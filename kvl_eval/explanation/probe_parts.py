@@ -35,7 +35,7 @@ def measured_parts(probes: Sequence[ProbeResult]) -> tuple[GapPart, ...]:
             n=probe.n,
             value=probe.value,
             ci95=probe.ci95,
-            detail={"setting": probe.setting, "gained": probe.gained, "lost": probe.lost, "run": probe.run},
+            detail={"setting": probe.setting, "gained": probe.gained, "lost": probe.lost},
             assumption=APART if len(chosen) > 1 else "",
             samples=probe.samples,
         )

@@ -46,7 +46,7 @@ def probe_facts(probe: ProbeResult, unit: Unit) -> str:
     if probe.interaction is not None:
         value, bounds = signed(probe.interaction.value, unit), interval(probe.interaction.ci95, unit)
         text += f"; {value} {bounds} beyond the sum of the single effects"
-    return text if probe.in_sum else f"{text}; not in the sum: nobody chose the value"
+    return text if probe.in_sum else f"{text}; not in the sum: a default value"
 
 
 def control_facts(probe: ProbeResult, unit: Unit) -> str:

@@ -1,6 +1,6 @@
 """The probes of a run, from their run folders: what each shows, and whether enough was asked.
 
-Everything follows from what is stored, so a probe that was killed and goes on, and a later `explain`, say the same.
+Everything follows from what is stored, so a probe that was killed and continues, and a later `explain`, say the same.
 """
 
 from __future__ import annotations

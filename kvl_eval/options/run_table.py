@@ -170,9 +170,9 @@ DATA_OPTIONS = (
         name="yes",
         aliases=("-y",),
         kind=ValueKind.SWITCH,
-        help="Allow downloads over 2 GB, and probes of more than 500 requests or 10 minutes, without asking.",
+        help="Allow downloads over 2 GB without asking.",
         group=Heading.DATA,
-        commands=(*RUN, "fetch", "explain"),
+        commands=(*RUN, "fetch"),
     ),
     Option(
         name="data_repo",

@@ -21,6 +21,7 @@ class ProbeCost:
     """At most; looks that stop early make it less.
 
     Attributes:
+        settings:   that are changed.
         samples:    asked in each arm.
         arms:       control included.
         least:      requests where the stored answers serve as the control; None where they cannot.
@@ -31,6 +32,7 @@ class ProbeCost:
         detectable: the smallest difference that is shown four times in five, as a fraction.
     """
 
+    settings: tuple[str, ...]
     samples: int
     arms: int
     least: int | None
@@ -49,8 +51,9 @@ class ProbeCost:
     def lines(self) -> Iterator[str]:
         """As text."""
         fewest = "" if self.least is None else f"{self.least:,} to "
+        yield f"probe: {'; '.join(self.settings)}"
         yield (
-            f"probe: {self.samples:,} samples in {self.arms} arms, control included: "
+            f"       {self.samples:,} samples in {self.arms} arms, control included: "
             f"{fewest}{self.requests:,} requests at most"
         )
         facts = []
@@ -83,6 +86,7 @@ def probe_cost(case: ExplainedCase, arms: Sequence[PlannedArm], *, prices: tuple
         dollars = (prices[0] * prompts + prices[1] * replies) / MILLION
     is_served = case.run.folder.manifest.model.device == "server"
     return ProbeCost(
+        settings=tuple(arm.parent.probe for arm in arms if arm.parent.arm == "probe"),
         samples=n,
         arms=len(arms),
         least=None if is_served else (n * (len(arms) - 1) + min(n, FIRST)) * repeats,

@@ -169,7 +169,7 @@ def _with_media(config: RunConfig, **changes: object) -> RunConfig:
 
 
 def _check_images(case: KnobCase) -> None:
-    if case.case.task.modality == "text":
+    if not any(facts.entry.sample.media for facts in case.case.replies.facts):
         raise _refused("--probe max-pixels and image-prep need images", f"{case.case.task.name} has none")
 
 

@@ -11,23 +11,28 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import jsonschema
 import pytest
 
 import kvl_eval
-from kvl_eval.explanation.probe_document import settings_of
+from kvl_eval.decode import decode
+from kvl_eval.explanation.probe_document import ProbeResult, settings_of
 from kvl_eval.explanation.probe_effect import ChangedScore, look_ends, sampled_change
+from kvl_eval.explanation.probe_parts import measured_parts
 from kvl_eval.scorers.statistics import group_sequential
 from kvl_eval.store.manifest import ProbeParent
 from kvl_eval.store.run_folder import RunFolder
 from tests.explanation.commands import Said, command
-from tests.faults.stub_server import Answer, Asked, Stub, chat, models, serving
+from tests.explanation.test_scenarios import replaced
+from tests.faults.stub_server import Answer, Asked, Stub, chat, models, serving, unused_address
 
 SCHEMA = Path(kvl_eval.__file__).parent / "data" / "schemas" / "explain.json"
 N, SAMPLES = 64, 48
@@ -118,8 +123,11 @@ def case_of(asked: Asked) -> int:
 
 
 def answered(asked: Asked) -> Answer:
-    """Right for every second case; with a system prompt for one more in four."""
+    """Right for every second case; with a system prompt, or more than 16 new tokens, for one more in four."""
     case = case_of(asked)
+    if case % 4 == 1 and asked.body["messages"][0]["role"] != "system":
+        is_short = asked.body.get("max_tokens", asked.body.get("max_completion_tokens")) <= 16
+        return chat("So we look", finish="length") if is_short else chat("So we look. The answer is A.")
     helped = case % 4 == 1 and asked.body["messages"][0]["role"] == "system"
     return chat("The answer is A." if case % 2 == 0 or helped else "The answer is B.")
 
@@ -153,7 +161,7 @@ def answered_run(folder: Path, *more: str) -> Iterator[Server]:
     table.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with serving(answered) as stub:
         words = ("run", f"file:{table}", "-m", "endpoint", "--base-url", stub.url, "-o", str(folder / "results"))
-        said = command(*words, "--max-connections", "1", "--num-workers", "0", "--json", "-q", *more)
+        said = command(*words, "--num-workers", "0", "--max-new-tokens", "16", "--json", "-q", *more)
         assert said.code == 0, said.err
         stub.asked.clear()
         yield Server(stub, folder / "results", Path(json.loads(said.out)["folder"]).name)
@@ -190,10 +198,21 @@ def arms(server: Server) -> Mapping[str, RunFolder]:
     return {folder.manifest.parent.arm: folder for folder in folders if folder.manifest.parent is not None}
 
 
-def test_explain_x6_a_probe_is_paired_with_a_control_and_stored(copied: Server) -> None:
-    found = shown(copied.probe("--probe", SYSTEM, "--to", "75", "--json"))
+@pytest.fixture(scope="module")
+def probed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Server, dict[str, Any]]:
+    """The same run, probed, and what was said of it."""
+    results = tmp_path_factory.mktemp("copied") / "results"
+    shutil.copytree(server.results, results)
+    server.stub.asked.clear()
+    found = replace(server, results=results)
+    document = shown(found.probe("--probe", SYSTEM, "--to", "75", "--json"))
+    assert found.requests == 2 * SAMPLES
+    return found, document
+
+
+def test_explain_x6_a_probe_is_paired_with_a_control(probed: tuple[Server, dict[str, Any]]) -> None:
+    _, found = probed
     [probe] = found["probes"]
-    assert copied.requests == 2 * SAMPLES
     assert (probe["outcome"], probe["look"], probe["n"], probe["lost"]) == ("effect", 4, SAMPLES, 0)
     assert probe["ci95"][0] <= 0.25 <= probe["ci95"][1]
     assert probe["control"] == {
@@ -203,33 +222,39 @@ def test_explain_x6_a_probe_is_paired_with_a_control_and_stored(copied: Server) 
     assert parts["probe:system-prompt"]["basis"] == "measured"
     total = math.fsum(part["value"] for part in parts.values()) + found["unexplained"]["value"]
     assert total == pytest.approx(found["gap"]["value"], abs=1e-9)
-    parent = RunFolder.open(copied.results / copied.run).manifest
-    for arm, folder in arms(copied).items():
+
+
+def test_explain_x6_each_arm_is_a_run_of_its_own(probed: tuple[Server, dict[str, Any]]) -> None:
+    server, found = probed
+    parent = RunFolder.open(server.results / server.run).manifest
+    made = arms(server)
+    assert set(made) == {"probe", "control"}
+    for arm, folder in made.items():
+        manifest = folder.manifest
         setting = SYSTEM if arm == "probe" else ""
-        assert folder.manifest.parent == ProbeParent(
-            run=copied.run, probe=setting, arm=folder.manifest.parent.arm, plan=parent.plan_sha256
+        assert manifest.parent == ProbeParent(
+            run=server.run, probe=setting, arm=manifest.parent.arm, plan=parent.plan_sha256
         )
-        assert folder.manifest.data[found["task"]].partial == f"{SAMPLES} chosen samples of {N}"
+        assert manifest.data[found["task"]].partial == f"{SAMPLES} chosen samples of {N}"
         verified = command("verify", str(folder.path))
-        assert verified.code == 0 and f"samples: those of {copied.run}" in verified.out
+        assert verified.code == 0 and f"samples: those of {server.run}" in verified.out
+    listed = [
+        command("list", "runs", "--results-dir", str(server.results), "--json", *more) for more in ((), ("--all",))
+    ]
+    assert [len(json.loads(said.out)) for said in listed] == [1, 3]
 
 
-def test_what_a_probe_found_is_found_again_without_a_request(copied: Server) -> None:
-    first = shown(copied.probe("--probe", SYSTEM, "--json"))
-    copied.stub.asked.clear()
-    assert shown(copied.probe("--probe", SYSTEM, "--json")) == first
-    later = copied.probe()
-    assert copied.requests == 0
-    assert f"probes          {SYSTEM} +2" in later.out and "scores differ" in later.out
-    listed = command("list", "runs", "--results-dir", str(copied.results), "--json")
-    assert [run["run_id"] for run in json.loads(listed.out)] == [copied.run]
-    assert len(json.loads(command("list", "runs", "--results-dir", str(copied.results), "--all", "--json").out)) == 3
-    latest = command("explain", "latest", "--results-dir", str(copied.results), "--json")
-    assert json.loads(latest.out)["run"]["id"] == copied.run
+def test_what_a_probe_found_is_found_again_without_a_request(probed: tuple[Server, dict[str, Any]]) -> None:
+    server, found = probed
+    server.stub.asked.clear()
+    assert shown(server.probe("--probe", SYSTEM, "--to", "75", "--json")) == found
+    latest = command("explain", "latest", "--results-dir", str(server.results))
+    assert f"probes          {SYSTEM} +2" in latest.out and f"0 of {SAMPLES} scores differ" in latest.out
     for name in ("why.md", "why.html"):
-        file = copied.results.parent / name
-        assert copied.probe("--output-file", str(file)).code == 0
-        assert "system-prompt=Look closely" in file.read_text() and "asked again without a change" in file.read_text()
+        file = server.results.parent / name
+        assert server.probe("--output-file", str(file)).code == 0
+        assert SYSTEM in file.read_text() and "sked again without a change" in file.read_text()
+    assert server.requests == 0
 
 
 def test_explain_x6_asking_stops_when_an_effect_is_sure(copied: Server) -> None:
@@ -243,6 +268,43 @@ def test_explain_x6_asking_stops_when_an_effect_is_sure(copied: Server) -> None:
     assert copied.requests == 2 * SAMPLES // 2
 
 
+def test_a_longer_limit_measures_what_truncation_costs(copied: Server) -> None:
+    before = {part["name"] for part in json.loads(copied.probe("--json").out)["parts"]}
+    assert "truncated" in before
+    found = shown(copied.probe("--probe", "max-new-tokens=64", "--json"))
+    [probe] = found["probes"]
+    assert (probe["planned"], copied.requests) == (N // 4 + N // 16, 2 * probe["n"])
+    assert (probe["outcome"], probe["lost"], probe["value"]) == ("effect", 0, pytest.approx(0.25))
+    assert {part["name"] for part in found["parts"]} == before - {"truncated"} | {"probe:max-new-tokens"}
+
+
+def test_a_value_that_nobody_chose_is_not_in_the_sum(probed: tuple[Server, dict[str, Any]]) -> None:
+    server, found = probed
+    probe = decode(ProbeResult, found["probes"][0])
+    assert [part.value for part in measured_parts([probe])] == [probe.value]
+    assert measured_parts([replace(probe, in_sum=False)]) == ()
+    assert (
+        "probe: max-new-tokens=64; temperature=0.2\n"
+        in server.probe("--probe", "max-new-tokens,temperature=0.2", "--dry-run").out
+    )
+
+
+def test_stored_answers_are_the_control_where_equal_questions_get_equal_answers(tmp_path: Path) -> None:
+    table = tmp_path / "cases.jsonl"
+    lines = [{"id": f"c{n}", "question": f"Case {n}?", "A": "red", "B": "blue", "answer": "A"} for n in range(N)]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    script = tmp_path / "answers.jsonl"
+    script.write_text("".join(json.dumps({"id": f"c{n}", "response": "AB"[n % 2]}) + "\n" for n in range(N)))
+    words = ("run", f"file:{table}", "-m", "fake", "--model-args", f"answers={script}", "-o", str(tmp_path / "out"))
+    run = json.loads(command(*words, "--num-workers", "0", "--json", "-q").out)["folder"]
+    said = command("explain", run, "--probe", SYSTEM, "--samples", "40", "--json")
+    [probe] = shown(said)["probes"]
+    assert (probe["outcome"], probe["gained"], probe["p_value"]) == ("no-effect-shown", 0, 1.0)
+    assert (probe["control"]["is_stored"], probe["control"]["n"]) == (True, 20)
+    assert "60 to 80 requests" in said.err
+
+
+@pytest.mark.slow
 def test_settings_together_show_what_they_do_beyond_their_sum(copied: Server) -> None:
     def only_together(asked: Asked) -> Answer:
         is_hot = asked.body["temperature"] > 0
@@ -254,8 +316,9 @@ def test_settings_together_show_what_they_do_beyond_their_sum(copied: Server) ->
     copied.stub.script = only_together
     found = shown(copied.probe("--probe", f"{SYSTEM},temperature=0.5", "--joint", "--json"))
     assert [(probe["arm"], probe["tests"]) for probe in found["probes"]] == [("probe", 3), ("probe", 3), ("joint", 3)]
+    assert [probe["value"] for probe in found["probes"][:2]] == [0.0, 0.0]
     joint = found["probes"][2]
-    assert (joint["value"], joint["interaction"]["value"]) == (pytest.approx(joint["interaction"]["value"]), 0.25)
+    assert joint["value"] == pytest.approx(joint["interaction"]["value"]) == pytest.approx(0.25, abs=0.05)
     assert [part["name"] for part in found["parts"] if part["basis"] == "measured"] == [
         "probe:system-prompt+temperature"
     ]
@@ -286,7 +349,7 @@ def test_a_damaged_parent_is_refused(copied: Server) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        pytest.param("pixels=9", "unknown probe: pixels", id="unknown"),
+        pytest.param("pixels=9", "did you mean max-pixels", id="unknown"),
         pytest.param("prompt=other", "prompts of", id="no-such-prompt"),
         pytest.param("dtype", "only the bundled engine", id="not-with-a-server"),
         pytest.param("max-pixels=9", "need images", id="no-images"),
@@ -295,7 +358,6 @@ def test_a_damaged_parent_is_refused(copied: Server) -> None:
         pytest.param("temperature=hot", "a number of 0 or more", id="no-number"),
         pytest.param("max-new-tokens=0", "a number of tokens", id="no-tokens"),
         pytest.param("temperature=1,temperature=2", "names temperature twice", id="twice"),
-        pytest.param("max-new-tokens=9000", "nothing to ask again", id="nothing-ended-at-a-limit"),
     ],
 )
 def test_a_setting_that_cannot_be_changed_is_refused(copied: Server, setting: str, words: str) -> None:
@@ -333,21 +395,66 @@ def killing(server: Server, at: int, process: list[subprocess.Popen[bytes]]) -> 
 
 
 @pytest.mark.slow
-def test_explain_x6_a_probe_that_was_killed_goes_on_and_ends_the_same(copied: Server, tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
-    shutil.copytree(copied.results, whole)
-    expected = shown(copied.probe("--probe", SYSTEM, "--json", to=whole))
-    requests = copied.requests
-    copied.stub.asked.clear()
-    process: list[subprocess.Popen[bytes]] = []
-    copied.stub.script = killing(copied, SAMPLES, process)
-    words = [sys.executable, "-m", "kvl_eval", *copied.words(), "--probe", SYSTEM]
-    asking = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    process.append(asking)
-    assert asking.wait(timeout=120) == -signal.SIGKILL
-    assert copied.requests == SAMPLES, "two looks of both arms"
-    found = shown(copied.probe("--probe", SYSTEM, "--json"))
-    assert copied.requests == requests
+def test_explain_x6_a_probe_that_was_killed_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    with answered_run(tmp_path, "--max-connections", "1") as server:
+        whole = tmp_path / "whole"
+        shutil.copytree(server.results, whole)
+        expected = shown(server.probe("--probe", SYSTEM, "--json", to=whole))
+        requests = server.requests
+        server.stub.asked.clear()
+        process: list[subprocess.Popen[bytes]] = []
+        server.stub.script = killing(server, SAMPLES, process)
+        words = [sys.executable, "-m", "kvl_eval", *server.words(), "--probe", SYSTEM]
+        asking = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process.append(asking)
+        assert asking.wait(timeout=120) == -signal.SIGKILL
+        assert server.requests == SAMPLES, "two looks of both arms"
+        found = shown(server.probe("--probe", SYSTEM, "--json"))
+        assert server.requests == requests
     for document in (found, expected):
         document["run"]["path"] = ""
     assert {**found, "commands": []} == {**expected, "commands": []}
+
+
+@pytest.fixture
+def scenario(shared: Path, tmp_path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """What is expected of the scenario's server, and the command that explains its run."""
+    folder = shared / "explain" / "probe"
+    golden = json.loads((folder / "scenario.json").read_text())
+    port = unused_address().rpartition(":")[2].partition("/")[0]
+    places = {"DATA": shared / "explain" / "data", "SCENARIO": folder, "OUT": tmp_path, "PORT": port}
+    started = [str(shared / "explain" / "stub_server.py"), *golden["server"][2:]]
+    with subprocess.Popen([sys.executable, *(replaced(word, places) for word in started)]) as stub:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/v1/models")
+            run = command(*(replaced(word, places) for word in golden["runs"]["A"]), "--json", "-q")
+            path = json.loads(run.out)["folder"]
+            yield golden["expected"], [path if word == "A" else word for word in golden["explain"]]
+        finally:
+            stub.kill()
+
+
+def wait_for(address: str) -> None:
+    for _ in range(200):
+        with suppress(OSError), urlopen(address, timeout=5):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{address} does not answer")
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_explain_x6_the_scenario(scenario: tuple[dict[str, Any], list[str]]) -> None:
+    expected, words = scenario
+    found = shown(command(*words, "--json"))
+    probes = {
+        "joint" if probe["arm"] == "joint" else probe["setting"].split("=")[0]: probe for probe in found["probes"]
+    }
+    for name, wanted in expected["probes"].items():
+        low, high = (100 * bound for bound in probes[name]["ci95"])
+        assert low <= wanted["truth"] <= high
+        assert probes[name]["outcome"] == "effect"
+    low, high = (100 * bound for bound in probes["joint"]["interaction"]["ci95"])
+    assert low <= expected["interaction"]["truth"] <= high
+    control = probes["prompt"]["control"]
+    assert control["changed"] / control["n"] == pytest.approx(expected["control"]["changed_share_about"], abs=0.015)
