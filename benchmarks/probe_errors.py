@@ -1,8 +1,8 @@
 """How often a probe is wrong, in simulation: `python -m benchmarks.probe_errors`.
 
 Of 900 questions 200 are drawn by whether the answer was right, and asked with a setting that changes the given share of
-verdicts: as many one way as the other, or with an effect. Each line gives the share of probes that stop with "an effect" or
-end with it, how often the interval holds the truth, and the mean number of samples asked.
+verdicts: as many one way as the other, or with an effect. Each line gives the share of probes that call it an effect,
+how often the interval holds the truth, and the mean number of samples asked.
 """
 
 from __future__ import annotations

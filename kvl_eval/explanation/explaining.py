@@ -131,7 +131,7 @@ class _Assembly:
         self.others = other_scorers(case, other)
         self.n_scored = int(self.ledger.scored.sum())
         self.clusters = len({unit.cluster for unit in self.ledger.units if unit.is_scored})
-        self.probes, self.probe_notices = probe_results(case, other)
+        self.probes, self.probe_notices = probe_results(case, other, may_add=self.is_plain)
         self.measured = measured_parts(self.probes)
 
     def explanation(self, as_evidence: HowKnown) -> Explanation:
@@ -242,10 +242,14 @@ class _Assembly:
     @property
     def is_share(self) -> bool:
         """Whether the score is the share of answers that are right."""
-        ledger = self.ledger
-        values = ledger.y0[ledger.scored]
-        is_plain = bool(np.allclose(ledger.w[ledger.scored], 1 / self.n_scored))
-        return self.answers.aggregate is None and is_plain and bool(np.isin(values, (0.0, 1.0)).all())
+        values = self.ledger.y0[self.ledger.scored]
+        return self.is_plain and bool(np.isin(values, (0.0, 1.0)).all())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the score is the mean of the answers' scores."""
+        weights = self.ledger.w[self.ledger.scored]
+        return self.answers.aggregate is None and bool(np.allclose(weights, 1 / self.n_scored))
 
     @property
     def effect(self) -> float:

@@ -50,7 +50,8 @@ class ProbeResult:
         setting:     what was changed, and to what.
         arm:         `probe` or `joint`.
         evidence:    why this value: `option`, `read` of the reference, or `default`.
-        in_sum:      whether it is a part of the gap; a default value is not.
+        in_sum:      whether it is a part of the gap: not with a default value, nor where the score is no plain mean,
+                     nor against another run.
         run:         id of the run.
         protocol:    that its answers and those of the control were read with.
         n:           samples that both have a score for.
@@ -62,7 +63,7 @@ class ProbeResult:
         limit:       standard errors that the interval reaches on either side.
         tests:       settings that were tested on this run, joint ones included.
         p_value:     exact McNemar, corrected for the tests; null where at least 10 verdicts changed.
-        outcome:     `effect`, `same` (within 3 points), `no-effect-shown`, or `unfinished`.
+        outcome:     `effect`, `same` (within 3 percent), `no-effect-shown`, or `unfinished`.
         control:     what asking again alone gives.
         interaction: of a joint probe, where each setting was also tested alone.
         samples:     ids of those with another score.

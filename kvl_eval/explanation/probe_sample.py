@@ -41,7 +41,9 @@ def probed_order(case: ExplainedCase, reading: Scorer, n: int, *, about_ended: b
     facts = {one.entry.sample_id: one for one in reversed(_answered(case))}
     labels = _labels(facts, strata)
     samples = {
-        name: StratifiedSample(facts[name].cluster, (*strata[name], labels[name])) for name in strata if name in facts
+        name: StratifiedSample(probed_cluster(facts[name]), (*strata[name], labels[name]))
+        for name in strata
+        if name in facts
     }
     order = nested_order(samples)
     if about_ended:
@@ -52,6 +54,12 @@ def probed_order(case: ExplainedCase, reading: Scorer, n: int, *, about_ended: b
             break
         ids += names
     return tuple(ids)
+
+
+def probed_cluster(facts: AnswerFacts) -> str:
+    """What is drawn together: samples of an image, video or document, or a question in all its rotations."""
+    group = facts.entry.sample.group
+    return facts.cluster if group is None else f"group {group}"
 
 
 def _answered(case: ExplainedCase) -> list[AnswerFacts]:

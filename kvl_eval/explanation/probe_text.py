@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kvl_eval.explanation.probe_document import ProbeResult
-from kvl_eval.explanation.sentences import interval, signed
+from kvl_eval.explanation.probe_effect import SAME
+from kvl_eval.explanation.sentences import interval, signed, unsigned
 from kvl_eval.explanation.units import GapPart
 from kvl_eval.printable import how_many
 from kvl_eval.types import Unit
@@ -36,7 +37,7 @@ def probe_facts(probe: ProbeResult, unit: Unit) -> str:
     """How it was found, in a line."""
     outcome = {
         "effect": "an effect",
-        "same": "the same within 3 points",
+        "same": f"the same within {unsigned(SAME, unit)} points",
         "no-effect-shown": "no effect shown",
         "unfinished": f"unfinished: look {probe.look} of 4",
     }[probe.outcome]
@@ -46,7 +47,9 @@ def probe_facts(probe: ProbeResult, unit: Unit) -> str:
     if probe.interaction is not None:
         value, bounds = signed(probe.interaction.value, unit), interval(probe.interaction.ci95, unit)
         text += f"; {value} {bounds} beyond the sum of the single effects"
-    return text if probe.in_sum else f"{text}; not in the sum: a default value"
+    if probe.in_sum:
+        return text
+    return f"{text}; not in the sum" + (": a default value" if probe.evidence == "default" else "")
 
 
 def control_facts(probe: ProbeResult, unit: Unit) -> str:

@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
-from kvl_eval.errors import DataError
+from kvl_eval.errors import KvlEvalError
 from kvl_eval.explanation.case import ExplainedCase
 from kvl_eval.explanation.probe_document import ProbeControl, ProbeInteraction, ProbeOutcome, ProbeResult, settings_of
 from kvl_eval.explanation.probe_effect import LOOKS, ChangedScore, SampledChange, look_ends, sampled_change
-from kvl_eval.explanation.probe_sample import probed_strata
+from kvl_eval.explanation.probe_sample import probed_cluster, probed_strata
 from kvl_eval.explanation.reading import BudgetKey, Scorer, TaskReplies
 from kvl_eval.scorers.statistics import GROUP_SEQUENTIAL, group_sequential
 from kvl_eval.scoring.run_reader import RunReader
@@ -90,11 +89,15 @@ class StoredArm:
         return manifest.model.device != "server" and generation is not None and generation.temperature == 0
 
 
-def stored_arms(case: ExplainedCase, reading: Scorer, results_dir: Path | None = None) -> list[StoredArm]:
+def stored_arms(case: ExplainedCase, reading: Scorer) -> list[StoredArm]:
     """The arms that are stored beside a run for the explained task, the oldest first."""
     folder = case.run.folder
     arms = []
-    for entry in list_runs(results_dir or folder.path.parent):
+    try:
+        entries = list_runs(folder.path.parent)
+    except OSError:  # a folder that may not be listed holds no probes
+        entries = []
+    for entry in entries:
         if entry.parent != folder.run_id or case.task.name not in entry.tasks:
             continue
         run = RunReader.open(entry.path, case.run.tasks)
@@ -119,7 +122,7 @@ class ProbedRun:
         self._ours = sample_scores(case.replies, reading)
         self._strata = {name: " ".join(stratum) for name, stratum in probed_strata(case, reading).items()}
         self._sizes = Counter(self._strata.values())
-        self._clusters = {facts.entry.sample_id: facts.cluster for facts in case.replies.facts}
+        self._clusters = {facts.entry.sample_id: probed_cluster(facts) for facts in case.replies.facts}
         tested = {arm.parent.probe for arm in arms if arm.parent.arm != "control"}
         self.tests = min(len(tested), MOST_TESTS)
 
@@ -255,14 +258,18 @@ class ProbedRun:
         )
 
 
-def probe_results(case: ExplainedCase, reading: Scorer) -> tuple[tuple[ProbeResult, ...], list[str]]:
-    """The results of the probes stored beside a run, and notices about those that cannot be read."""
+def probe_results(case: ExplainedCase, reading: Scorer, *, may_add: bool) -> tuple[tuple[ProbeResult, ...], list[str]]:
+    """The results of the probes stored beside a run, and notices about those that cannot be read.
+
+    `may_add` says whether their effects are points of the gap that is explained.
+    """
     arms = stored_arms(case, reading)
     if not any(arm.parent.arm != "control" for arm in arms):
         return (), []
     try:
-        return ProbedRun(case, reading, arms).results(), []
-    except DataError as error:
+        results = ProbedRun(case, reading, arms).results()
+        return tuple(replace(result, in_sum=result.in_sum and may_add) for result in results), []
+    except KvlEvalError as error:
         return (), [f"probes left out: {error.message}"]
 
 

@@ -24,10 +24,14 @@ import pytest
 
 import kvl_eval
 from kvl_eval.decode import decode
+from kvl_eval.explanation.case import ExplainOptions
 from kvl_eval.explanation.probe_document import ProbeResult, settings_of
 from kvl_eval.explanation.probe_effect import ChangedScore, look_ends, sampled_change
 from kvl_eval.explanation.probe_parts import measured_parts
+from kvl_eval.explanation.probe_sample import probed_order
+from kvl_eval.explanation.resolving import read_case
 from kvl_eval.scorers.statistics import group_sequential
+from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.manifest import ProbeParent
 from kvl_eval.store.run_folder import RunFolder
 from tests.explanation.commands import Said, command
@@ -266,6 +270,19 @@ def test_explain_x6_asking_stops_when_an_effect_is_sure(copied: Server) -> None:
     [probe] = shown(copied.probe("--probe", SYSTEM, "--json"))["probes"]
     assert (probe["outcome"], probe["look"], probe["n"]) == ("effect", 2, SAMPLES // 2)
     assert copied.requests == 2 * SAMPLES // 2
+    assert command("resume", str(arms(copied)["probe"].path), "-q").code == 0
+    assert copied.requests == 3 * SAMPLES // 2
+    assert shown(copied.probe("--json"))["probes"] == [probe]
+
+
+def test_each_beginning_of_the_sample_has_right_and_wrong_answers_in_proportion(server: Server) -> None:
+    case, reading, _ = read_case(RunReader.open(server.results / server.run), ExplainOptions(), server.results)
+    order = probed_order(case, reading, SAMPLES, about_ended=False)
+    half = probed_order(case, reading, SAMPLES // 2, about_ended=False)
+    assert order[: len(half)] == half and (len(half), len(order)) == (SAMPLES // 2, SAMPLES)
+    for end in (12, 24, 36, 48):
+        right = sum(int(name[1:]) % 2 == 0 for name in order[:end])
+        assert abs(right - end / 2) <= 1
 
 
 def test_a_longer_limit_measures_what_truncation_costs(copied: Server) -> None:
