@@ -12,7 +12,7 @@ from kvl_eval.cli import documents, json_errors
 from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorCheck, DoctorReport
-from kvl_eval.explanation import document, probe_document, gold, plan_size, units
+from kvl_eval.explanation import document, gold, plan_size, probe_document, units
 from kvl_eval.store import run_entry
 from kvl_eval.watch import document as watch
 from kvl_eval.watch import judging
