@@ -162,6 +162,11 @@ LAYERS = (
         ("backends", "explanation", "media", "run", "scorers", "scoring", "sources", "store", "tasks", "thinking"),
     ),
     Layer(
+        "probe",
+        "a sample of a run's questions asked again with one setting changed: knobs, arms, cost",
+        ("backends", "explanation", "model.registry", "run", "scoring", "store"),
+    ),
+    Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (

@@ -18,6 +18,7 @@ from kvl_eval.explanation.document import (
 )
 from kvl_eval.explanation.flips import CAUSES, PairedRuns, cause_parts, pair_runs
 from kvl_eval.explanation.observations import observations
+from kvl_eval.explanation.probes import probe_results
 from kvl_eval.explanation.reading import BudgetKey, Scorer, TaskReplies, budgets_of
 from kvl_eval.explanation.references import own_settings
 from kvl_eval.explanation.sentences import main_cause, printed
@@ -54,6 +55,7 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
     gap = _gap(difference, p_value, len(set(clusters)))
     rest = difference.mean - math.fsum(part.value for part in parts)
     low, high, method = interval(ours, clusters)
+    probes, odd = probe_results(case, reading, may_add=False)
     score = math.fsum(ours) / len(ours)
     return Explanation(
         run=case.about_run(),
@@ -84,9 +86,10 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
         overlap={},
         settings=_settings(case, other),
         observations=observations(case.replies, None, None, own),
+        probes=probes,
         verdict=_verdict(case, other, gap, pairs, parts),
         commands=(_compare(case, other),),
-        notices=_notices(case, theirs, pairs),
+        notices=(*_notices(case, theirs, pairs), *odd),
     )
 
 
