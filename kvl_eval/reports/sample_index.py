@@ -181,11 +181,13 @@ class Columns:
     place: list[int] = field(default_factory=list)
 
 
-def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str], causes: Causes | None = None) -> int:
+def write_samples(
+    runs: Sequence[ReportRun], out: OutputFolder, stored: Mapping[str, str], causes: Causes | None = None
+) -> int:
     """Write `data/` below `out` and return the number of samples in it. Samples never answered are listed too.
 
     Args:
-        stored: names of the images that the report's `media/` has.
+        stored: the copies of images that the report's `media/` has.
         causes: why runs differ on a sample, where that is known.
     """
     folder = out.path("data")
@@ -247,7 +249,10 @@ def _add(columns: Columns, names: Names, task: str, row: PlannedRow, replies: Ma
 
 
 def _shown_sample(
-    row: PlannedRow, replies: Mapping[int, SampleReply], views: Mapping[int, Sequence[ScoredView]], stored: set[str]
+    row: PlannedRow,
+    replies: Mapping[int, SampleReply],
+    views: Mapping[int, Sequence[ScoredView]],
+    stored: Mapping[str, str],
 ) -> dict[str, object]:
     """Everything the page shows of one sample; its images are those of the first reply that names any."""
     sample = row.sample

@@ -11,6 +11,7 @@ from typing import Literal
 
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.costs import NO_PRICES, Prices
+from kvl_eval.reports.image_copies import ENDINGS
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
 from kvl_eval.reports.pages.context import Context, context_of
@@ -170,7 +171,7 @@ def _zipped(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             entry = zipfile.ZipInfo(file.relative_to(folder.parent).as_posix())
-            entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".webp" else zipfile.ZIP_DEFLATED
+            entry.compress_type = zipfile.ZIP_STORED if file.suffix in ENDINGS else zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes())
     return path

@@ -31,6 +31,7 @@ TYPES = {
     ".md": "text/plain; charset=utf-8",
     ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
     ".webp": "image/webp",
     ".png": "image/png",
 }

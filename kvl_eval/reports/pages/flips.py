@@ -48,7 +48,7 @@ class FlippedReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A sample that one of two models alone got right; `image` is the file name of its small copy."""
+    """A sample that one of two models alone got right; `image` is the name of its small copy."""
 
     sample_id: str
     link: str
@@ -248,6 +248,6 @@ def _content_words(
 
 
 def _image_name(record: Record) -> str:
-    """File name of the small copy of the first image; empty where there is none."""
+    """Name of the small copy of the first image; empty where there is none."""
     shas = [medium.sha256 for medium in record.media if medium.kind == "image" and SHA256.fullmatch(medium.sha256)]
-    return f"{shas[0]}.webp" if shas else ""
+    return shas[0] if shas else ""
