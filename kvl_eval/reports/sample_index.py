@@ -137,7 +137,7 @@ def opened(runs: Sequence[ReportRun], task: str, stack: ExitStack) -> dict[int, 
         index = run.index(task)
         views = scored_views(run, task)
         scores = {view.name: {line.key: line for line in run.scores(task, view.name)} for view in views}
-        records = stack.enter_context(run.folder.reader(task, index))
+        records = stack.enter_context(run.records(task))
         parts[run.number] = TaskOfRun(run.number, views, scores, index, records)
     return parts
 
@@ -147,7 +147,7 @@ def sample_media(runs: Sequence[ReportRun], voices: Sequence[Voice]) -> Iterator
     for task in task_names(runs):
         with ExitStack() as stack:
             indexes = {run.number: run.index(task) for run in runs}
-            readers = {run.number: stack.enter_context(run.folder.reader(task, indexes[run.number])) for run in runs}
+            readers = {run.number: stack.enter_context(run.records(task)) for run in runs}
             for row in planned_rows(runs, task, voices):
                 asked = [(voices[number].run, voices[number].key(row.sample_id)) for number in row.voices]
                 records = [readers[run].at(key) for run, key in asked if key in indexes[run]]
