@@ -166,7 +166,7 @@ LAYERS = (
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired", "flip_causes", "explanation"),
+            *("verdicts", "paired", "flip_causes", "explanation", "scoring"),
         ),
     ),
     Layer(

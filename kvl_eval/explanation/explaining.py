@@ -73,7 +73,7 @@ def explain_case(case: ExplainedCase, options: ExplainOptions) -> Explanation:
         try:
             answers = weighed(case.replies, case.own, other, rows)
         except ValueError as error:  # a damaged file: the stored result has a score
-            raise unscored(run, case.task, case.own, case.replies) from error
+            raise unscored(case.run, case.task, case.own, case.replies) from error
         return _Assembly(case, options, target, other, answers).explanation(evidence)
 
 

@@ -12,17 +12,15 @@ from kvl_eval.explanation.document import Explanation
 from kvl_eval.explanation.explaining import explain_case
 from kvl_eval.scoring.published import own_system
 from kvl_eval.scoring.run_reader import RunReader
-from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.tasks import known_task
 
 
-def explanations(folders: Sequence[RunFolder]) -> list[tuple[int, Explanation]]:
+def explanations(runs: Sequence[RunReader]) -> list[tuple[int, Explanation]]:
     """(place of the run, why its score differs) for each task that has something to be compared with.
 
     The other run of a task is the first of the report; of the first it is the second. What cannot be explained or
     compared is left out.
     """
-    runs = [RunReader(folder) for folder in folders]
     tasks = dict.fromkeys(task for run in runs for task in run.task_names)
     made = [found for task in tasks if known_task(task) is not None for found in _of_task(runs, task)]
     return sorted(made, key=lambda found: found[0])

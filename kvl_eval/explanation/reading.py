@@ -225,7 +225,7 @@ def _facts(run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEnt
             error.fix = f"kvl-eval verify {run.folder.path}"
         raise
     form = asked_form(run.folder.manifest, task)
-    with run.folder.reader(task.name, index) as records:
+    with run.records(task.name) as records:
         for entry in plan:
             if (entry.budget, entry.policy) != budget:
                 continue

@@ -11,43 +11,14 @@ from kvl_eval.errors import UsageError
 from kvl_eval.reports.numbers import plain
 from kvl_eval.store.manifest import Manifest
 from kvl_eval.store.names import scores_name
-from kvl_eval.store.records import Key, PlanEntry, Record, ScoreLine
+from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.task_records import RecordIndex, TaskRecords
+from kvl_eval.store.task_records import RecordIndex, Room, TaskRecords
 
 if TYPE_CHECKING:
+    from kvl_eval.scoring.run_reader import RunReader
     from kvl_eval.tasks.base import Task
-
-
-ROOM = 128_000_000  # bytes, about, of the records that a report keeps in memory
-RECORD = 4_000  # bytes of a record besides its reply
-
-
-@dataclass(slots=True)
-class Room:
-    """How many bytes of records may still be kept in memory."""
-
-    left: int = ROOM
-
-
-class KeptRecords(TaskRecords):
-    """The records of one task of a run; each is read once, as far as there is room to keep it."""
-
-    def __init__(self, path: Path, index: RecordIndex, room: Room) -> None:
-        super().__init__(path, index)
-        self._kept: dict[Key, Record] = {}
-        self._room = room
-
-    def at(self, key: Key) -> Record:
-        record = self._kept.get(key)
-        if record is None:
-            record = super().at(key)
-            size = RECORD + 2 * len(record.raw_output)
-            if size <= self._room.left:
-                self._kept[key] = record
-                self._room.left -= size
-        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +26,9 @@ class ReportRun:
     """One run folder and its results.json; `number` is its place in the report."""
 
     number: int
-    folder: RunFolder
+    reader: RunReader
     results: Results
-    _room: Room = field(default_factory=Room, compare=False, repr=False)
     _plan: dict[str, list[PlanEntry]] = field(default_factory=dict, compare=False, repr=False)  # by task
-    _records: dict[str, KeptRecords] = field(default_factory=dict, compare=False, repr=False)
-    _indexes: dict[str, RecordIndex] = field(default_factory=dict, compare=False, repr=False)
     _scores: dict[tuple[str, str], list[ScoreLine]] = field(default_factory=dict, compare=False, repr=False)
 
     def plan(self, task: str | None = None) -> Sequence[PlanEntry]:
@@ -76,17 +44,18 @@ class ReportRun:
             return [entry for entries in self._plan.values() for entry in entries]
         return self._plan.get(task, ())
 
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run is."""
+        return self.reader.folder
+
     def index(self, task: str) -> RecordIndex:
         """Where each record of a task is; read once. Raises: UsageError `run.mixed`."""
-        if task not in self._indexes:
-            self._indexes[task] = self.folder.index(task)
-        return self._indexes[task]
+        return self.reader.index(task)
 
-    def records(self, task: str) -> KeptRecords:
-        """The records of a task, to be used as a context, any number of times. Raises: UsageError `run.mixed`."""
-        if task not in self._records:
-            self._records[task] = KeptRecords(self.folder.samples_path(task), self.index(task), self._room)
-        return self._records[task]
+    def records(self, task: str) -> TaskRecords:
+        """The records of a task, to be used as a context. Raises: UsageError `run.mixed`."""
+        return self.reader.records(task)
 
     def scores(self, task: str, protocol: str) -> Sequence[ScoreLine]:
         """A task's scores in plan order; read once. Raises: DataError `run.scores` for one that cannot be read."""
@@ -124,9 +93,11 @@ def open_runs(folders: Sequence[Path]) -> list[ReportRun]:
     """The runs of these folders in order. Raises UsageError for none, DataError for one that cannot be read."""
     if not folders:
         raise UsageError("usage.report", "no run given", fix="see `kvl-eval list runs`")
+    from kvl_eval.scoring.run_reader import RunReader
+
     room = Room()
-    opened = [RunFolder.open(folder) for folder in folders]
-    return [ReportRun(number, folder, folder.results(), room) for number, folder in enumerate(opened)]
+    opened = [RunReader(RunFolder.open(folder), room=room) for folder in folders]
+    return [ReportRun(number, run, run.folder.results()) for number, run in enumerate(opened)]
 
 
 class Setting(NamedTuple):

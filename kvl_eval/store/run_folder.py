@@ -241,8 +241,8 @@ class RunFolder:
                 continue
             self._check_owner(record, task, line.where)
             index.take(record, line)
-        if strict and index.damage:
-            raise DataError("run.damaged", f"{len(index.damage)} damaged lines", where=index.damage[0])
+        if strict:
+            index.require_whole()
         self._tell(path, index)
         return index
 
