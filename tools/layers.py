@@ -172,7 +172,7 @@ LAYERS = (
     Layer(
         "audit",
         "`verify` (prove a run whole), `compare`, `merge`",
-        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
+        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired", "flip_causes"),
     ),
     Layer(
         "card",

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from kvl_eval.audit.compare import compare
 from kvl_eval.evaluation import evaluate
+from kvl_eval.explanation.against_run import explain_against
+from kvl_eval.explanation.case import ExplainOptions
 from kvl_eval.flip_causes import ReplyFacts, flip_cause
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page
+from kvl_eval.scoring.run_reader import RunReader
 from tests.reports.page_reports import PageText, context, sweep_run, three_runs, write
 from tests.reports.report_folders import make_run
 
@@ -144,3 +148,9 @@ def test_report_c6_causes_have_the_points_that_were_planted(shared: Path, tmp_pa
     assert sum(points.values()) == pytest.approx(expected["gap"], abs=0.05)
     planted = {"content" if name == "answers" else name: part["points"] for name, part in expected["parts"].items()}
     assert points == pytest.approx(planted, abs=0.005)
+    b, a = map(RunReader.open, runs)
+    [compared] = compare(b, a, protocols=("official", "official")).comparisons
+    assert {cause.cause: 100 * cause.value for cause in compared.causes} == pytest.approx(points)
+    explained = explain_against(b, a, ExplainOptions(task="mmmu", protocol="official")).parts
+    parts = {"content" if part.name == "answers" else part.name: 100 * part.value for part in explained}
+    assert parts == pytest.approx(points)
