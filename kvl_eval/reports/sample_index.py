@@ -190,10 +190,6 @@ def write_samples(
         stored: the copies of images that the report's `media/` has.
         causes: why runs differ on a sample, where that is known.
     """
-    folder = out.path("data")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in [folder / "index.js", *folder.glob("c*.js")]:
-        old.unlink(missing_ok=True)
     voices, columns, names, chunks = voices_of(runs), Columns(), Names(), Chunks(out)
     pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.plan()}), 0)
     for task in task_names(runs):

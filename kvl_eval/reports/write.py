@@ -11,6 +11,7 @@ from typing import Literal
 
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.costs import NO_PRICES, Prices
+from kvl_eval.reports.former_files import remove_former
 from kvl_eval.reports.image_copies import ENDINGS
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
@@ -138,7 +139,9 @@ class _Report:
         notices = write_sample_page([model.run for model in self.context.series], folder, choice)
         cache = None if self.form.images == "none" else image_cache(self.form.cache_dir)
         write_trajectory_page(episodes, folder, cache, menu)
-        return write_pages(self.context, views, folder, others, notices)
+        page = write_pages(self.context, views, folder, others, notices)
+        remove_former(folder)
+        return page
 
     def _episodes(self) -> list[EpisodeOfRun]:
         """The episodes of all runs, by the names of their models."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -79,6 +81,36 @@ def test_a_run_with_episodes_has_a_page_for_them(tmp_path: Path) -> None:
     assert "trajectory.html" in PageText(out / "index.html").attributes("a", "href")
     assert "samples.html" in PageText(out / "trajectory.html").attributes("a", "href")
     assert not (out / "media").exists()
+
+
+def test_pages_of_an_earlier_report_are_removed_and_files_of_others_stay(tmp_path: Path) -> None:
+    old, new = (make_run(tmp_path, name=task, task=task, n=n) for task, n in (("mathvista", 201), ("mmmu", 3)))
+    out = written(tmp_path / "out", old, new)
+    assert (out / "data/c1.js").is_file()
+    for name in ("notes.html", "data/mine.json"):
+        (out / name).write_text("mine")
+    edited = next(path for path in (out / "data").iterdir() if path.name.startswith("run-"))
+    edited.write_text("edited by hand")
+    written(out, new)
+    assert not (out / "data/c1.js").exists() and not (out / "task-mathvista.html").exists()
+    assert (out / "notes.html").read_text() == (out / "data/mine.json").read_text() == "mine"
+    pages = {path.name for path in out.glob("*.html")} - {"notes.html"}
+    assert pages == {path.name for path in written(tmp_path / "alone", new).glob("*.html")}
+
+
+def test_a_list_of_files_that_was_tampered_with_removes_nothing_else(tmp_path: Path) -> None:
+    run = make_run(tmp_path, n=3)
+    out = written(tmp_path / "out", run)
+    victim = tmp_path / "victim.html"
+    victim.write_text("mine")
+    digest = hashlib.sha256(b"mine").hexdigest()
+    (out / "keep.txt").write_text("mine")
+    names = ("../victim.html", "keep.txt", "data/../../victim.html", str(victim))
+    (out / "data/files.json").write_text(json.dumps(dict.fromkeys(names, digest)))
+    written(out, run)
+    assert victim.read_text() == (out / "keep.txt").read_text() == "mine"
+    (out / "data/files.json").write_text("[" * 100_000)
+    written(out, run)
 
 
 def test_every_page_has_the_same_menu(out: Path) -> None:

@@ -70,7 +70,7 @@ class Flip:
 class CauseLine:
     """One cause: flips that A or B alone got right, and the points it makes, B minus A.
 
-    `samples` are the ids of all whose scores it changed.
+    `samples` are the ids of all whose scores it changed, `tag` what the sample browser calls it.
     """
 
     cause: FlipCause
@@ -84,6 +84,7 @@ class CauseLine:
     drawn: Markup
     flips: tuple[Flip, ...]
     samples: tuple[str, ...]
+    tag: str
     link: str
 
 
@@ -104,13 +105,32 @@ class CauseTable:
     lines: tuple[CauseLine, ...]
 
 
+class CauseNames(NamedTuple):
+    """What pages call a task, and the sample browser the pair; empty where there is no other pair."""
+
+    task: str
+    pair: str = ""
+
+    def tag(self, cause: FlipCause) -> str:
+        """What the sample browser calls a cause."""
+        return f"{self.pair}: {cause}" if self.pair else cause
+
+
 class _FlipSide(NamedTuple):
     result: SeriesResult
     replies: Mapping[SampleKey, ChangedReply]
 
 
-def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, with_flips: bool) -> CauseTable | None:
-    """Why B differs from A on a task called `label`; None where nothing is scored in both.
+def changed_samples(a: SeriesResult, b: SeriesResult, book: ScoreBook) -> tuple[str, ...]:
+    """Ids of the samples whose scores differ."""
+    pairs = score_pairs(*(book.lines(side.series.run, side.row) for side in (a, b)), book.changed(a, b))
+    return tuple(dict.fromkeys(key[0] for key, (before, after) in pairs.items() if before != after))
+
+
+def cause_table(
+    a: SeriesResult, b: SeriesResult, book: ScoreBook, names: CauseNames, with_flips: bool
+) -> CauseTable | None:
+    """Why B differs from A on a task; None where nothing is scored in both.
 
     `with_flips` lists the flips themselves, at most `SHOWN` of each cause.
     """
@@ -126,10 +146,10 @@ def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, w
     sums = cause_sums(changes, len(scores))
     most = max((total.changed for total in sums), default=1)
     members = {total.cause: [change for change in changes if change.cause == total.cause] for total in sums}
-    rows = tuple(_line(total, members[total.cause], (left, right), questions, most) for total in sums)
+    rows = tuple(_line(total, members[total.cause], (left, right), _Drawing(names, questions, most)) for total in sums)
     return CauseTable(
         task=a.row.task,
-        label=label,
+        label=names.task,
         flips=sum(line.only_a + line.only_b for line in rows),
         words=_content_words(scores, changes, [lines[0][key].cluster for key in scores]),
         lines=rows,
@@ -150,17 +170,22 @@ def _side(result: SeriesResult, keys: Sequence[SampleKey], book: ScoreBook) -> _
     )
 
 
+class _Drawing(NamedTuple):
+    """What the lines of a table share: names, questions (none where flips are not shown), the largest count."""
+
+    names: CauseNames
+    questions: Mapping[str, PlanEntry]
+    most: int
+
+
 def _line(
-    total: CauseSum,
-    changes: Sequence[ScoreChange],
-    sides: tuple[_FlipSide, _FlipSide],
-    questions: Mapping[str, PlanEntry],
-    most: int,
+    total: CauseSum, changes: Sequence[ScoreChange], sides: tuple[_FlipSide, _FlipSide], drawing: _Drawing
 ) -> CauseLine:
     name, what = CAUSE_WORDS[total.cause]
     names = [side.result.series.name for side in sides]
     words = f"{name}: only {names[0]} right {total.only_a}, only {names[1]} right {total.only_b}"
-    flips = [change for change in changes if change.winner] if questions else []
+    flips = [change for change in changes if change.winner] if drawing.questions else []
+    tag = drawing.names.tag(total.cause)
     return CauseLine(
         cause=total.cause,
         name=name,
@@ -170,10 +195,11 @@ def _line(
         changed=total.changed,
         points=100 * total.value,
         net=signed(total.value),
-        drawn=charts.two_sided(total.only_a, total.only_b, most, words),
-        flips=tuple(_flip(change.key, sides, questions) for change in flips[:SHOWN]),
+        drawn=charts.two_sided(total.only_a, total.only_b, drawing.most, words),
+        flips=tuple(_flip(change.key, sides, drawing.questions) for change in flips[:SHOWN]),
         samples=tuple(dict.fromkeys(change.key[0] for change in changes)),
-        link=filtered_address(task=sides[0].result.row.task, differ=1, cause=total.cause),
+        tag=tag,
+        link=filtered_address(task=sides[0].result.row.task, cause=tag),
     )
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -14,10 +15,10 @@ from kvl_eval.evaluation import evaluate
 from kvl_eval.explanation.against_run import explain_against
 from kvl_eval.explanation.case import ExplainOptions
 from kvl_eval.flip_causes import ReplyFacts, flip_cause
-from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page
+from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page, sample_causes
 from kvl_eval.scoring.run_reader import RunReader
 from tests.reports.page_reports import PageText, context, sweep_run, three_runs, write
-from tests.reports.report_folders import make_run
+from tests.reports.report_folders import VERDICTS, make_run
 
 OTHER = ("wrong", "correct", "no_answer", "correct", "partial")
 
@@ -94,6 +95,24 @@ def test_more_than_two_models_have_a_matrix(tmp_path: Path) -> None:
     assert page is not None and len(page.matrix) == 3
     assert [cells[place] for place, (_, cells) in enumerate(page.matrix)] == [None, None, None]
     assert {section.key for section in page.sections} == {"model-1-model-3", "model-2-model-3", "model-1-model-2"}
+
+
+def test_with_three_models_causes_and_flips_lead_to_the_samples_of_their_pair(tmp_path: Path) -> None:
+    shifted = [VERDICTS, OTHER, (*VERDICTS[2:], *VERDICTS[:2])]
+    runs = [make_run(tmp_path, name=f"run-{n}", model=f"m{n}", n=20, verdicts=v) for n, v in enumerate(shifted)]
+    page = compare_page(context(*runs), [])
+    assert page is not None and len(page.sections) == 3
+    causes = sample_causes(page)
+
+    def listed(link: str) -> int:
+        [(_, task), (_, cause)] = parse_qsl(link.partition("#")[2])
+        return sum(place == task and cause in names for (place, _), names in causes.items())
+
+    for section in page.sections:
+        assert section.causes is not None
+        assert [listed(row.link) for row in section.rows] == [row.flips for row in section.rows]
+        assert [listed(line.link) for line in section.causes.lines] == [line.changed for line in section.causes.lines]
+        assert sum(line.changed for line in section.causes.lines) == section.rows[0].flips > 0
 
 
 def test_one_model_has_no_such_page(tmp_path: Path) -> None:
