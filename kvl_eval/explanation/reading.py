@@ -228,7 +228,8 @@ def _facts(run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEnt
             facts[key] = _answered(entries[key], record, form)
 
     try:
-        index = run.read(task.name, strict=True, see=see)
+        index = run.read(task.name, see)
+        index.require_whole()
     except DataError as error:
         if error.code == "run.damaged":
             error.fix = f"kvl-eval verify {run.folder.path}"

@@ -72,7 +72,7 @@ def _scored_tasks(
     run: RunReader, protocol: str | None, view: ScoreView, *, strict: bool = False, skips_unknown: bool = False
 ) -> Iterator[_ScoredTask]:
     for name in run.task_names:
-        run.read(name, strict=strict)
+        run.index(name, strict=strict)
         try:
             task = run.task(name)
         except UsageError:

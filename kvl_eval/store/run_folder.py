@@ -243,8 +243,8 @@ class RunFolder:
             index.take(record, line)
             if see is not None:
                 see(record)
-        if strict and index.damage:
-            raise DataError("run.damaged", f"{len(index.damage)} damaged lines", where=index.damage[0])
+        if strict:
+            index.require_whole()
         self._tell(path, index)
         return index
 

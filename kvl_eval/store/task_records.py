@@ -20,6 +20,9 @@ from kvl_eval.store.packed import member_at, members
 from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_files import open_run_file
 
+ROOM = 128_000_000  # bytes, about, of the records that are kept in memory
+RECORD = 4_000  # bytes of a record besides its reply
+
 
 class Place(NamedTuple):
     """Where a record starts: in which file (0 compressed, 1 plain), at which byte of it, and of a member's text."""
@@ -115,6 +118,11 @@ class RecordIndex:
     torn: bool = False
     _packed: dict[Key, int] = field(default_factory=dict)  # digests of compressed lines
 
+    def require_whole(self) -> None:
+        """Raises: DataError `run.damaged` where a line cannot be read."""
+        if self.damage:
+            raise DataError("run.damaged", f"{len(self.damage)} damaged lines", where=self.damage[0])
+
     def __contains__(self, key: object) -> bool:
         """Whether there is a record of that key, answered or failed."""
         return key in self.offsets
@@ -188,3 +196,29 @@ class TaskRecords:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@dataclass(slots=True)
+class Room:
+    """How many bytes of records may still be kept in memory."""
+
+    left: int = ROOM
+
+
+class KeptRecords(TaskRecords):
+    """The records of one task of a run; each is read once, as far as there is room to keep it."""
+
+    def __init__(self, path: Path, index: RecordIndex, room: Room) -> None:
+        super().__init__(path, index)
+        self._kept: dict[Key, Record] = {}
+        self._room = room
+
+    def at(self, key: Key) -> Record:
+        record = self._kept.get(key)
+        if record is None:
+            record = super().at(key)
+            size = RECORD + 2 * len(record.raw_output)
+            if size <= self._room.left:
+                self._kept[key] = record
+                self._room.left -= size
+        return record
