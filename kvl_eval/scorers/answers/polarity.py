@@ -64,6 +64,7 @@ def _is_joined(name: str) -> bool:
 
 
 _POLARITY = re.compile(rf"(?P<no>{_pattern(NO)}(?!{_NOT_NO}))|(?P<yes>{_pattern(YES)})", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|cannot|without)\b|n't\b", re.IGNORECASE)
 _UNDONE = re.compile(
     rf"[\s{QUOTES}]*(?:and|or|/|&|und|et|y|和|或)\s*[{QUOTES}]*(?:yes|no|nein|non|true|false|是|否|ja|oui|sí)\b"
     rf"|[ ]?(?:answer|idea)\b",
@@ -84,3 +85,8 @@ def polarity(text: str, start: int, end: int) -> tuple[str, int, int] | None:
             return None
         return "no", opening.start("not"), word.end()
     return said, word.start(), word.end()
+
+
+def is_negative(text: str) -> bool:
+    """Whether a text denies something."""
+    return _NEGATION.search(text) is not None

@@ -24,6 +24,7 @@ TABLES = {
         *("CORRECTIONS", "SUPPOSITIONS", "UNREALS", "LOOKINGS", "SAYINGS_OF_OTHERS", "BUTS", "CONCLUSIONS"),
         "FILLER_ROWS",
     ),
+    "comparison": ("AGAINST", "TURNS"),
     "polarity": ("YES", "NO", "NOT_NO"),
     "spellings": ("OPTION_WORDS", "FILLERS", "SAYINGS", "REMARKS", "AFTERWARDS"),
 }
