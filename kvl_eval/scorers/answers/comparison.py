@@ -21,7 +21,6 @@ TURNS = (
     r"on the other hand",
     r"in comparison|by comparison",
     r"whereas|while|although|though",
-    r"unlike",
 )
 """Words of a sentence that turns from the answer to what is not."""
 
@@ -84,6 +83,8 @@ def restated(options: OptionTexts, text: str, start: int, end: int, question: st
             continue
         first, last = _main_clause(text, *sentence)
         clause = text[first:last]
+        if turns(text, first, last):
+            continue
         if 2 * len(asked & _words(clause)) < len(asked) or is_negative(clause) != is_negative(question):
             continue
         named = _named(options, text, (first, last))

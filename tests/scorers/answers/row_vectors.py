@@ -80,7 +80,7 @@ _COMPARED = (
     ),
     *(
         f"Both towers stand near. One is tall. {words} the lower tower is green."
-        for words in ("In contrast,", "On the other hand,", "By comparison,", "Whereas", "Unlike it,")
+        for words in ("In contrast,", "On the other hand,", "By comparison,", "Whereas")
     ),
 )
 _DENIALS = (

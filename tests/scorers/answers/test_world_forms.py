@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvl_eval.scorers.answers import Value, Wanted, read
+from kvl_eval.scorers.answers import NOT_ANSWERABLE, Value, Wanted, read
 
 KITES = Wanted(
     kind="letter",
@@ -107,3 +107,46 @@ def test_the_reader_reads_what_a_person_reads(wanted: Wanted, reply: str, value:
     assert reading.value == value, reading
     if reading.span is not None:
         assert reply[slice(*reading.span)].strip()
+
+
+SCREEN = Wanted(kind="point", size=(1600, 900), unanswerable=True)
+YESNO = Wanted(kind="yesno")
+
+PLACES: list[tuple[str, Value | None]] = [
+    ("X = 800 px, Y = 450 px", (0.5, 0.5)),
+    ("It lies 800 pixels from the left and 450 pixels from the top.", (0.5, 0.5)),
+    ("It lies 50% from the top edge and 25% from the left edge.", (0.25, 0.5)),
+    ("CLICK <point>[[250, 500]]</point>", (0.25, 0.5)),
+    ("Action: click(point='<point>800 450</point>')", (0.5, 0.5)),
+    ("[]", NOT_ANSWERABLE),
+    ("```json\n[]\n```", NOT_ANSWERABLE),
+    ('{"point_2d": null}', NOT_ANSWERABLE),
+    ("pyautogui.fail()", NOT_ANSWERABLE),
+    ("FAIL", NOT_ANSWERABLE),
+    ('{"name": "computer_use", "arguments": {"action": "terminate", "status": "failure"}}', NOT_ANSWERABLE),
+    ("画面上没有该按钮。", NOT_ANSWERABLE),
+    ("pyautogui.wait()", None),
+]  # fmt: skip
+POLARITIES: list[tuple[str, Value | None]] = [
+    ("Definitely not.", "no"),
+    ("Not at all.", "no"),
+    ("Not at all clear.", None),
+    ("Certainly not sure.", None),
+    ("I would say no.", "no"),
+    ("Unfortunately, no.", "no"),
+    ("Hmm, yes.", "yes"),
+    ("After a closer look: no.", "no"),
+    ("Không.", "no"),
+    ("ใช่", "yes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reply", "value"), [*((SCREEN, *row) for row in PLACES), *((YESNO, *row) for row in POLARITIES)]
+)
+def test_a_place_or_a_polarity_is_read_as_models_write_it(wanted: Wanted, reply: str, value: Value | None) -> None:
+    assert read(reply, wanted).value == value
+
+
+def test_a_table_of_one_column_is_a_list() -> None:
+    assert read("| tin |\n| zinc |\n| iron |", Wanted(kind="list")).value == ("tin", "zinc", "iron")
