@@ -123,7 +123,7 @@ class _FlipSide(NamedTuple):
 
 def changed_samples(a: SeriesResult, b: SeriesResult, book: ScoreBook) -> tuple[str, ...]:
     """Ids of the samples whose scores differ."""
-    pairs = score_pairs(*(book.lines(side.series.run, side.row) for side in (a, b)), book.changed(a, b))
+    pairs = score_pairs(book.lines(a.series.run, a.row), book.lines(b.series.run, b.row), book.changed(a, b))
     return tuple(dict.fromkeys(key[0] for key, (before, after) in pairs.items() if before != after))
 
 
