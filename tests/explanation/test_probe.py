@@ -428,9 +428,7 @@ def test_explain_x6_a_probe_that_was_killed_goes_on_and_ends_the_same(tmp_path: 
         assert server.requests == SAMPLES, "two looks of both arms"
         found = shown(server.probe("--probe", SYSTEM, "--json"))
         assert server.requests == requests
-    for document in (found, expected):
-        document["run"]["path"] = ""
-    assert {**found, "commands": []} == {**expected, "commands": []}
+    assert json.dumps(found).replace(str(server.results), str(whole)) == json.dumps(expected)
 
 
 @pytest.fixture
