@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.audit import compare, verification
+from kvl_eval.audit import verification
 from kvl_eval.check_data import DataReport, Problem
 from kvl_eval.check_vllm import Difference, VllmReport
-from kvl_eval.cli import documents, json_errors
+from kvl_eval.cli import compared_runs, documents, json_errors
 from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorCheck, DoctorReport
@@ -41,7 +41,11 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`list models`", "A list.", (documents.KnownModel,)),
     ("`list references`", "A list.", (documents.PublishedScore,)),
     ("`report --table`", "", (documents.TableDocument, documents.DocumentRow)),
-    ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
+    (
+        "`compare`",
+        "Further fields: `a` and `b`, with `run`, `path`, `model` and `demo`; more counts of each task.",
+        (compared_runs.ComparedRuns, compared_runs.ComparedTask, compared_runs.ComparedCause),
+    ),
     (
         "`explain`",
         "",

@@ -171,13 +171,13 @@ LAYERS = (
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired", "flip_causes", "explanation"),
+            *("verdicts", "paired", "flip_causes", "explanation", "scoring"),
         ),
     ),
     Layer(
         "audit",
         "`verify` (prove a run whole), `compare`, `merge`",
-        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
+        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired", "flip_causes"),
     ),
     Layer(
         "card",

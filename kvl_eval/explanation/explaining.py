@@ -63,15 +63,19 @@ def explain_run(run: RunReader, options: ExplainOptions) -> Explanation:
 
     Raises: UsageError for unknown names and numbers out of range, UnscoredError, DataError.
     """
-    case = case_of(run, options)
+    return explain_case(case_of(run, options), options)
+
+
+def explain_case(case: ExplainedCase, options: ExplainOptions) -> Explanation:
+    """As `explain_run`, of replies that were read before."""
     target = target_of_case(case, options)
     other, evidence = comparing_scorer(case, target, options.as_)
     case.replies.prepare([case.own, *other_scorers(case, other)])
-    with PlanRows(run.folder) as rows:
+    with PlanRows(case.run.folder) as rows:
         try:
             answers = weighed(case.replies, case.own, other, rows)
         except ValueError as error:  # a damaged file: the stored result has a score
-            raise unscored(run, case.task, case.own, case.replies) from error
+            raise unscored(case.run, case.task, case.own, case.replies) from error
         return _Assembly(case, options, target, other, answers).explanation(evidence)
 
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from kvl_eval import __version__
@@ -218,29 +219,32 @@ def budgets_of(plan: Iterable[PlanEntry]) -> list[BudgetKey]:
 
 
 def _facts(run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEntry]) -> Iterator[AnswerFacts]:
+    entries = {entry.key: entry for entry in plan if (entry.budget, entry.policy) == budget}
+    facts, form = {}, asked_form(run.folder.manifest, task)
+
+    def see(record: Record) -> None:
+        key = record.key
+        if record.status == "ok" and key in entries:
+            facts[key] = _answered(entries[key], record, form)
+
     try:
-        index = run.index(task.name, strict=True)
+        index = run.read(task.name, see)
+        index.require_whole()
     except DataError as error:
         if error.code == "run.damaged":
             error.fix = f"kvl-eval verify {run.folder.path}"
         raise
-    form = asked_form(run.folder.manifest, task)
-    with run.folder.reader(task.name, index) as records:
-        for entry in plan:
-            if (entry.budget, entry.policy) != budget:
-                continue
-            key = entry.key
-            if key in index.failed:
-                yield AnswerFacts(entry=entry, status="failed", reason=index.failed[key])
-            elif key not in index:
-                yield AnswerFacts(entry=entry, status="pending")
-            else:
-                yield _answered(entry, records.at(key), form)
+    for key, entry in entries.items():
+        if key in index.failed:
+            yield AnswerFacts(entry=entry, status="failed", reason=index.failed[key])
+        else:
+            yield facts.get(key) or AnswerFacts(entry=entry, status="pending")
 
 
 def _answered(entry: PlanEntry, record: Record, form: AnswerForm | None) -> AnswerFacts:
     answer = answer_of(record, "answer")
     ended = record.finish_reason in ("length", "budget") or answer.closed is False
+    beginning = answer.text[:MOST_TAGGED].lower()
     return AnswerFacts(
         entry=entry,
         status="ok",
@@ -251,7 +255,7 @@ def _answered(entry: PlanEntry, record: Record, form: AnswerForm | None) -> Answ
         prompt_tokens=record.tokens.prompt,
         is_loop=ended and loops(answer.raw),
         followed=_followed(answer, entry, form),
-        has_tags=any(tag in answer.text[:MOST_TAGGED].lower() for tag in TAGS),
+        has_tags=any(tag in beginning for tag in TAGS),
         reply=hashlib.sha256(answer.raw.encode("utf-8", "surrogatepass")).hexdigest()[:16],
         prompt=record.prompt_sha256,
         media=record.media,
@@ -292,17 +296,29 @@ def _unit(facts: AnswerFacts, before: AnswerVerdict | None, after: AnswerVerdict
     )
 
 
+_USUAL = itemgetter(
+    "sample_id", "repeat", "budget", "policy", "verdict", "score",
+    "extracted", "extract_method", "reason", "detail", "judge",
+)  # fmt: skip
+
+
 def _stored_verdict(fields: dict[str, Json]) -> tuple[Key, AnswerVerdict]:
     """The verdict of a line of `scores/`: its fields as they are where all have the usual types, else decoded.
 
     Raises: DecodeError.
     """
-    match fields:
-        case {
-            "sample_id": str(sample_id), "repeat": int(repeat), "budget": None, "policy": None,
-            "verdict": "correct" | "wrong" | "no_answer" as verdict, "score": float(score), "extracted": extracted,
-            "extract_method": str(method), "reason": str() | None as reason, "detail": dict(detail), "judge": None,
-        } if type(repeat) is int and 0 <= score <= 1:  # fmt: skip
+    try:
+        sample_id, repeat, budget, policy, verdict, score, extracted, method, reason, detail, judge = _USUAL(fields)
+    except KeyError:
+        pass
+    else:
+        if (
+            (budget, policy, judge) == (None, None, None)
+            and (type(sample_id), type(repeat), type(score), type(method), type(detail)) == (str, int, float, str, dict)
+            and verdict in ("correct", "wrong", "no_answer")
+            and (reason is None or type(reason) is str)
+            and 0 <= score <= 1
+        ):
             key = Key(sample_id, repeat, None, None)
             return key, AnswerVerdict(verdict, score, extracted, method, reason, judged=False, detail=detail)
     line = decode(ScoreLine, fields)

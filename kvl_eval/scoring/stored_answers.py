@@ -79,7 +79,7 @@ def planned_answers(run: RunReader, task: Task, view: ScoreView) -> Iterator[Pla
     index = run.index(task.name)
     sample: Sample | None = None
     planned: PlannedSample | None = None
-    with run.folder.reader(task.name, index) as records:
+    with run.records(task.name) as records:
         for entry in run.folder.plan(task.name):
             key = entry.key
             if key in index.failed:

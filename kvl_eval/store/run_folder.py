@@ -222,8 +222,8 @@ class RunFolder:
             )
         return journal
 
-    def index(self, task: str, *, strict: bool = False) -> RecordIndex:
-        """Where each key's record is.
+    def index(self, task: str, *, strict: bool = False, see: Callable[[Record], None] | None = None) -> RecordIndex:
+        """Where each key's record is. `see` is shown each record, of which the last one of a key counts.
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
@@ -241,8 +241,10 @@ class RunFolder:
                 continue
             self._check_owner(record, task, line.where)
             index.take(record, line)
-        if strict and index.damage:
-            raise DataError("run.damaged", f"{len(index.damage)} damaged lines", where=index.damage[0])
+            if see is not None:
+                see(record)
+        if strict:
+            index.require_whole()
         self._tell(path, index)
         return index
 

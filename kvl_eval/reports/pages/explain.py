@@ -111,7 +111,7 @@ class ExplainPage:
 
 def explain_page(context: Context) -> ExplainPage | None:
     """The page; None where no result of the report has anything to be compared with."""
-    found = list(explanations([model.run.folder for model in context.series]))
+    found = explanations([model.run.reader for model in context.series])
     names = {model.run.run_id: model.name for model in context.series}
     sections = []
     for number, (place, explanation) in enumerate(found, 1):
