@@ -349,6 +349,18 @@ def test_explain_x6_another_model_is_refused_before_anything_is_asked(copied: Se
     assert "another model answers now" in refused.err and "another-vl" in refused.err
 
 
+def test_explain_x6_other_data_is_refused(copied: Server, server: Server) -> None:
+    table = server.results.parent / "cases.jsonl"
+    before = table.read_text()
+    try:
+        table.write_text(before.replace("Case 7:", "Case 77:"))
+        refused = copied.probe("--probe", SYSTEM)
+    finally:
+        table.write_text(before)
+    assert refused.code == 2 and copied.requests == 0
+    assert "the data is different now than on" in refused.err
+
+
 def test_a_blind_parent_is_refused(copied: Server) -> None:
     folder = RunFolder.open(copied.results / copied.run)
     folder.save(replace(folder.manifest, blind=True))
