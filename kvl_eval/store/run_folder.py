@@ -7,7 +7,8 @@
         plan.jsonl       one line per (task, sample, repeat, budget): the denominator, fixed before the first answer
         samples/         <task>.jsonl: append-only, one finished attempt per line
         scores/          <task>@<protocol>-<version>.jsonl: derived
-        trajectories/    <task>/<sample>/<repeat>.jsonl: journals of agents; media/ has their screens
+        trajectories/    <task>/<sample>/<repeat>.jsonl: journals of agents; media/ has their screens,
+                         evidence/ what their values were computed from
         results.json     aggregates: derived
         log.txt, lock
       index.json         derived list of runs
@@ -150,8 +151,8 @@ class RunFolder:
         for name in FOLDERS:
             check_inside(self.path / name)
         self._lock.acquire()
-        for folder in (self.path, self.path / "scores", self.path / "media", self.path.parent):
-            remove_leftovers(folder)
+        for name in ("", "scores", "media", "evidence", ".."):
+            remove_leftovers(self.path / name)
         self._tell_of_lock(self._lock)
 
     def _tell_of_lock(self, lock: RunLock) -> None:
