@@ -50,7 +50,7 @@ class ProbeResult:
         setting:     what was changed, and to what.
         arm:         `probe` or `joint`.
         evidence:    why this value: `option`, `read` of the reference, or `default`.
-        in_sum:      whether it is a part of the gap: not with a default value, nor where the score is no plain mean,
+        in_sum:      whether it is a part of the gap: not with a default value, nor where the score is not a plain mean,
                      nor against another run.
         run:         id of the run.
         protocol:    that its answers and those of the control were read with.

@@ -81,14 +81,23 @@ def check_unchanged(case: ExplainedCase, config: RunConfig, make: MakeBackend) -
         stored["tasks"] = {case.task.name: tasks.get(case.task.name)}
     if changes := differences(stored, identity):
         day = (folder.manifest.created or "then")[:10]
-        what = "another model" if any(change.startswith("model.") for change in changes) else "something else"
         raise UsageError(
             "explain.changed",
-            f"{what} answers now than on {day}: a control would not be one",
+            f"{_changed(changes)} than on {day}: a control would not be one",
             where=str(folder.path),
             why="; ".join(changes),
             fix="probe a run of what answers now",
         )
+
+
+def _changed(changes: Sequence[str]) -> str:
+    """What of a run is not as it was, by the differences of its identity."""
+    names = [change.split(" ", 1)[0] for change in changes]
+    if any(name.startswith("model.") for name in names):
+        return "another model answers now"
+    return (
+        "the data is different now" if any(name.endswith(".data") for name in names) else "kvl-eval asks otherwise now"
+    )
 
 
 def planned_arms(

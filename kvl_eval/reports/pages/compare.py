@@ -16,7 +16,7 @@ from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.board import BoardColumn, OurLine, OurScore
 from kvl_eval.reports.pages.charts import Plot
 from kvl_eval.reports.pages.context import Context
-from kvl_eval.reports.pages.evidence import best_earlier
+from kvl_eval.reports.pages.evidence import named_lines
 from kvl_eval.reports.pages.flips import CauseNames, CauseTable, cause_table, changed_samples
 from kvl_eval.reports.pages.front import anchor_of, gap_row, pair_plot, with_bold
 from kvl_eval.scorers.statistics import holm
@@ -140,13 +140,14 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     shown = {section.key for section in sections}
     matrix = [(line, tuple(_cell(context, line, other, shown) for other in lines)) for line in lines]
     names = {line.series.number: line.series.name for line in lines}
-    problems = [
-        f"{names[pair.b]} against {names[pair.a]}: {plain(pair.problem)}"
-        for pair in known.values()
-        if pair.problem and pair.a in names and pair.b in names
-    ]
+    problems: dict[str, list[str]] = {}
+    for pair in known.values():
+        if pair.problem and pair.a in names and pair.b in names:
+            problems.setdefault(plain(pair.problem), []).append(f"{names[pair.b]} against {names[pair.a]}")
     return ComparePage(
-        sections=tuple(sections), matrix=tuple(matrix) if len(lines) > 2 else (), problems=tuple(problems)
+        sections=tuple(sections),
+        matrix=tuple(matrix) if len(lines) > 2 else (),
+        problems=tuple(f"Not compared, since {why}: {', '.join(those)}." for why, those in problems.items()),
     )
 
 
@@ -169,9 +170,12 @@ def _ordered(context: Context) -> list[tuple[OurLine, OurLine]]:
     lines = context.compared.ours
     if len(lines) < 2:
         return []
-    best = best_earlier(context.compared)
-    named = [(best, lines[-1])] if best is not None else []
-    pairs = [*named, *((line, lines[-1]) for line in lines[:-1]), *combinations(lines[:-1], 2)]
+    named = named_lines(context.compared)
+    pairs = [
+        *([named] if named is not None else []),
+        *((line, lines[-1]) for line in lines[:-1]),
+        *combinations(lines[:-1], 2),
+    ]
     return list({pair_key(a, b): (a, b) for a, b in pairs}.values())
 
 

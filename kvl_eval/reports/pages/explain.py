@@ -141,6 +141,14 @@ def part_causes(page: ExplainPage) -> dict[tuple[str, str], tuple[str, ...]]:
     return causes
 
 
+def _named(sentence: str, explanation: Explanation, mark: SectionMark) -> str:
+    """A sentence with the report's names of runs in place of their ids, and without marks of code."""
+    model = explanation.run.model
+    for run_id, name in mark.names.items():
+        sentence = sentence.replace(f"{model} ({run_id})", name)
+    return (sentence.replace(f"{model} (this run)", mark.name) if mark.names else sentence).replace("`", "")
+
+
 def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
     budget = "" if explanation.budget is None else f" at {explanation.budget:,} thinking tokens"
     split = f" / {explanation.split}" if explanation.split else ""
@@ -154,7 +162,7 @@ def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
         paired=explanation.gap is not None and explanation.gap.paired,
         kicker=plain(f"Why this number · {explanation.task}{split} · {mark.name}{budget} · {explanation.protocol}"),
         title=_title(explanation),
-        sentences=tuple(sentence.replace("`", "") for sentence in explanation.verdict),
+        sentences=tuple(_named(sentence, explanation, mark) for sentence in explanation.verdict),
         axis=charts.axis(plot),
         steps=tuple(waterfall(explanation, mark, plot, tags)),
         footnotes=(*overlaps(explanation), *([ROUNDED] if does_not_add_up(explanation) else ())),

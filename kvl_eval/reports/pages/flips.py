@@ -243,11 +243,14 @@ def _content_words(
     content = {change.key: change.after - change.before for change in changes if change.cause == "content"}
     total = sum(change.after - change.before for change in changes) / len(scores)
     rest = sum(content.values()) / len(scores)
+    names = "truncation, unclosed thoughts, missing answers"
     half = Z95 * (stderr_clustered([content.get(key, 0.0) for key in scores], clusters) or 0.0)
+    interval = f"[{signed(rest - half)}, {signed(rest + half)}]"
+    if len(content) == len(changes):
+        return f"The {signed(total)} points {interval} are content: none come from {names} or extraction."
     return (
-        f"Of the {signed(total)} points, {signed(total - rest)} come from truncation, unclosed thoughts, missing "
-        f"answers and extraction; what is left to content is {signed(rest)} "
-        f"[{signed(rest - half)}, {signed(rest + half)}]."
+        f"Of the {signed(total)} points, {signed(total - rest)} come from {names} and extraction; "
+        f"what is left to content is {signed(rest)} {interval}."
     )
 
 

@@ -91,7 +91,6 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
             1000,
         ),
         (rf"<points>\s?{_TWO}", _in_order, 1000),
-        (rf"<point>\s?\[\[\s?{_TWO}\s?\]\]", _in_order, 1000),
         (rf"point\s?=\s?[\"']?<point>\s?{_TWO}", _in_order, -1),
         (rf"<point>\s?{_TWO}", _in_order, -1),
         (rf"<points?\s[^<>\n]{{0,60}}?\bx1?=[\"']({_N})[\"']\s+y1?=[\"']({_N})[\"']", _in_order, 100),

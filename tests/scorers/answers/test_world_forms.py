@@ -116,7 +116,6 @@ PLACES: list[tuple[str, Value | None]] = [
     ("X = 800 px, Y = 450 px", (0.5, 0.5)),
     ("It lies 800 pixels from the left and 450 pixels from the top.", (0.5, 0.5)),
     ("It lies 50% from the top edge and 25% from the left edge.", (0.25, 0.5)),
-    ("CLICK <point>[[250, 500]]</point>", (0.25, 0.5)),
     ("Action: click(point='<point>800 450</point>')", (0.5, 0.5)),
     ("[]", NOT_ANSWERABLE),
     ("```json\n[]\n```", NOT_ANSWERABLE),
