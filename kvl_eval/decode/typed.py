@@ -299,6 +299,7 @@ class _Slot(NamedTuple):
     read: Reader
     required: bool
     inlined: bool  # its own fields stand beside it
+    as_it_is: frozenset[type]  # values of these types need no reading
 
 
 class _Layout(NamedTuple):
@@ -324,8 +325,15 @@ def _layout(kind: Any) -> _Layout:
             hint, inlined = hints[one.name], one.metadata.get("inlined", False)
             known |= _layout(hint).known if inlined else set()
             former = one.metadata.get("former")
-            slots.append(_Slot(one.name, former, _reader(hint), required, inlined))
+            slots.append(_Slot(one.name, former, _reader(hint), required, inlined, _as_they_are(hint)))
     return _Layout(tuple(slots), frozenset(known), rest, any(slot.inlined for slot in slots))
+
+
+def _as_they_are(kind: Any) -> frozenset[type]:
+    """The types whose values are taken as they come: all that there is to check of a text, a flag or null."""
+    members = typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
+    plain = (bool, str, type(None))
+    return frozenset(one for one in plain if next((m for m in members if one in _json_kinds(m)), None) is one)
 
 
 def _object(kind: Any) -> Reader:
@@ -334,11 +342,14 @@ def _object(kind: Any) -> Reader:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
         found: dict[str, object] = {}
-        for name, former, read_field, required, inlined in layout.slots:
+        for name, former, read_field, required, inlined, as_it_is in layout.slots:
+            item = value.get(name, _ABSENT)
+            if type(item) in as_it_is and not inlined:
+                found[name] = item
+                continue
             if inlined:
                 found[name] = read_field(value)
                 continue
-            item = value.get(name, _ABSENT)
             if item is _ABSENT and former is not None:
                 item = value.get(former, _ABSENT)
             if item is not _ABSENT or required:

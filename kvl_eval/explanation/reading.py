@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 GUESS = "random_guess"  # the method of a verdict that the authors' script draws
 TAGS = ("<think", "</think", "<reasoning", "<thought", "◁think▷", "◁/think▷")  # left over in an answer
+_USUAL = {
+    *("sample_id", "repeat", "budget", "policy", "verdict", "score"),
+    *("extracted", "extract_method", "reason", "detail", "judge"),
+}  # fields of a line of `scores/`
 MOST_TAGGED = 100_000  # characters of an answer that are searched for them
 
 
@@ -218,24 +222,26 @@ def budgets_of(plan: Iterable[PlanEntry]) -> list[BudgetKey]:
 
 
 def _facts(run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEntry]) -> Iterator[AnswerFacts]:
+    planned = {entry.key: entry for entry in plan if (entry.budget, entry.policy) == budget}
+    answered: dict[Key, AnswerFacts] = {}
+    form = asked_form(run.folder.manifest, task)
+
+    def take(record: Record) -> None:
+        entry = planned.get(record.key)
+        if entry is not None and record.status == "ok":
+            answered[record.key] = _answered(entry, record, form)
+
     try:
-        index = run.index(task.name, strict=True)
+        index = run.read(task.name, take)
     except DataError as error:
         if error.code == "run.damaged":
             error.fix = f"kvl-eval verify {run.folder.path}"
         raise
-    form = asked_form(run.folder.manifest, task)
-    with run.folder.reader(task.name, index) as records:
-        for entry in plan:
-            if (entry.budget, entry.policy) != budget:
-                continue
-            key = entry.key
-            if key in index.failed:
-                yield AnswerFacts(entry=entry, status="failed", reason=index.failed[key])
-            elif key not in index:
-                yield AnswerFacts(entry=entry, status="pending")
-            else:
-                yield _answered(entry, records.at(key), form)
+    for key, entry in planned.items():
+        if key in index.failed:
+            yield AnswerFacts(entry=entry, status="failed", reason=index.failed[key])
+        else:
+            yield answered.get(key) or AnswerFacts(entry=entry, status="pending")
 
 
 def _answered(entry: PlanEntry, record: Record, form: AnswerForm | None) -> AnswerFacts:
@@ -297,14 +303,23 @@ def _stored_verdict(fields: dict[str, Json]) -> tuple[Key, AnswerVerdict]:
 
     Raises: DecodeError.
     """
-    match fields:
-        case {
-            "sample_id": str(sample_id), "repeat": int(repeat), "budget": None, "policy": None,
-            "verdict": "correct" | "wrong" | "no_answer" as verdict, "score": float(score), "extracted": extracted,
-            "extract_method": str(method), "reason": str() | None as reason, "detail": dict(detail), "judge": None,
-        } if type(repeat) is int and 0 <= score <= 1:  # fmt: skip
-            key = Key(sample_id, repeat, None, None)
-            return key, AnswerVerdict(verdict, score, extracted, method, reason, judged=False, detail=detail)
+    if fields.keys() >= _USUAL:
+        name, repeat, verdict, value = fields["sample_id"], fields["repeat"], fields["verdict"], fields["score"]
+        method, reason, detail = fields["extract_method"], fields["reason"], fields["detail"]
+        if (
+            type(name) is str
+            and type(repeat) is int
+            and type(value) is float
+            and type(method) is str
+            and type(detail) is dict
+            and (reason is None or type(reason) is str)
+            and repeat >= 0
+            and 0 <= value <= 1
+            and verdict in ("correct", "wrong", "no_answer")
+            and fields["budget"] is fields["policy"] is fields["judge"] is None
+        ):
+            made = AnswerVerdict(cast("Verdict", verdict), value, fields["extracted"], method, reason, False, detail)
+            return Key(name, repeat, None, None), made
     line = decode(ScoreLine, fields)
     return line.key, AnswerVerdict(
         *(line.verdict, line.score, line.extracted, line.extract_method, line.reason),

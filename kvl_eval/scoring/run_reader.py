@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from kvl_eval.store.records import Record
 from kvl_eval.store.replies import Replies
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.task_records import RecordIndex
@@ -46,6 +47,11 @@ class RunReader:
         """Where each record of a task is. Raises as `RunFolder.index`."""
         if task not in self._indexes:
             self._indexes[task] = self.folder.index(task, strict=strict)
+        return self._indexes[task]
+
+    def read(self, task: str, each: Callable[[Record], object]) -> RecordIndex:
+        """Hand over every record of a task, in the order they were written. Raises as `RunFolder.index`, strict."""
+        self._indexes[task] = self.folder.index(task, strict=True, each=each)
         return self._indexes[task]
 
     def replies(self, task: str) -> Replies:

@@ -32,6 +32,7 @@ _SUFFIX = len(b',"crc":"00000000"}\n')
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_decoder = json.JSONDecoder()
 _ascii_encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -64,7 +65,7 @@ def decode_line(line: bytes) -> dict[str, Json]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
     check_crc(line)
     try:
-        fields = json.loads(line[:-_SUFFIX] + b"}")
+        fields = _decoder.decode(line[:-_SUFFIX].decode("utf-8", "surrogatepass") + "}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine("not a JSON object") from error
     schema = fields.get("schema", SCHEMA)

@@ -222,8 +222,8 @@ class RunFolder:
             )
         return journal
 
-    def index(self, task: str, *, strict: bool = False) -> RecordIndex:
-        """Where each key's record is.
+    def index(self, task: str, *, strict: bool = False, each: Callable[[Record], object] | None = None) -> RecordIndex:
+        """Where each key's record is; `each` is called with every record, in the order they were written.
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
@@ -241,6 +241,8 @@ class RunFolder:
                 continue
             self._check_owner(record, task, line.where)
             index.take(record, line)
+            if each is not None:
+                each(record)
         if strict and index.damage:
             raise DataError("run.damaged", f"{len(index.damage)} damaged lines", where=index.damage[0])
         self._tell(path, index)
