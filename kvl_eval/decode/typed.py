@@ -19,6 +19,7 @@ from kvl_eval.errors import DecodeError
 
 T = TypeVar("T")
 _ABSENT = object()
+MOST_PASSED = 64  # combinations of types that are kept for a dataclass
 
 
 class _Wrong(Exception):
@@ -110,6 +111,8 @@ def _read_path(value: Any) -> Any:
 
 
 def _read_json_value(value: Any) -> Any:
+    if type(value) is list and len(value) < DEFAULT_LIMITS.most_values and all(type(item) is str for item in value):
+        return value
     if type(value) in (dict, list, int, float) or not isinstance(value, str | None):
         try:
             check(value, "", DEFAULT_LIMITS)
@@ -250,11 +253,13 @@ def _items(value: list[Any], readers: Iterable[Reader]) -> Iterator[Any]:
 
 
 def _list_of(kind: Any, make: Callable[[Iterable[Any]], Any]) -> Reader:
-    read_item = _reader(kind)
+    read_item, as_they_are = _reader(kind), _as_they_are(kind)
 
     def read(value: Any) -> Any:
         if type(value) is not list:
             raise _Wrong(value, "a list")
+        if as_they_are and all(type(item) in as_they_are for item in value):
+            return make(value)
         return make(_items(value, [read_item] * len(value)))
 
     return read
@@ -309,6 +314,9 @@ class _Layout(NamedTuple):
     known: frozenset[str]
     rest: str | None
     inlines: bool  # whether a field's own fields stand beside it
+    plain: tuple[_Slot, ...]  # required fields of texts, flags and null
+    others: tuple[_Slot, ...]
+    passed: set[tuple[type, ...]]  # types that the values of `plain` had and may have
 
 
 @cache
@@ -326,7 +334,25 @@ def _layout(kind: Any) -> _Layout:
             known |= _layout(hint).known if inlined else set()
             former = one.metadata.get("former")
             slots.append(_Slot(one.name, former, _reader(hint), required, inlined, _as_they_are(hint)))
-    return _Layout(tuple(slots), frozenset(known), rest, any(slot.inlined for slot in slots))
+    plain = tuple(slot for slot in slots if slot.as_it_is and slot.required and slot.former is None)
+    others = tuple(slot for slot in slots if slot not in plain)
+    return _Layout(tuple(slots), frozenset(known), rest, any(slot.inlined for slot in slots), plain, others, set())
+
+
+def _plain_values(layout: _Layout, value: dict[str, Any]) -> dict[str, object]:
+    """The values of the plain fields, all checked at once; nothing where one is missing or wrong."""
+    try:
+        found = {slot[0]: value[slot[0]] for slot in layout.plain}
+    except KeyError:
+        return {}
+    kinds = tuple(map(type, found.values()))
+    if kinds in layout.passed:
+        return found
+    if not all(kind in slot.as_it_is for kind, slot in zip(kinds, layout.plain, strict=True)):
+        return {}
+    if len(layout.passed) < MOST_PASSED:
+        layout.passed.add(kinds)
+    return found
 
 
 def _as_they_are(kind: Any) -> frozenset[type]:
@@ -341,15 +367,12 @@ def _object(kind: Any) -> Reader:
         if type(value) is not dict:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
-        found: dict[str, object] = {}
-        for name, former, read_field, required, inlined, as_it_is in layout.slots:
-            item = value.get(name, _ABSENT)
-            if type(item) in as_it_is and not inlined:
-                found[name] = item
-                continue
+        found = _plain_values(layout, value)
+        for name, former, read_field, required, inlined, _ in layout.others if found else layout.slots:
             if inlined:
                 found[name] = read_field(value)
                 continue
+            item = value.get(name, _ABSENT)
             if item is _ABSENT and former is not None:
                 item = value.get(former, _ABSENT)
             if item is not _ABSENT or required:

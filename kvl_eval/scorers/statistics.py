@@ -305,15 +305,18 @@ def resampled_counts(sizes: Sequence[int], n: int = 2_000, seed: int = 0) -> Any
     """
     import numpy as np
 
-    kinds = np.repeat(np.arange(len(sizes), dtype=np.int32), np.asarray(sizes, dtype=np.int64))
+    kinds = np.repeat(np.arange(len(sizes), dtype=np.int64), np.asarray(sizes, dtype=np.int64))
     if not len(kinds):
         raise ValueError("resampled_counts() needs at least one unit")
     counts = np.empty((n, len(sizes)), dtype=np.int64)
+    places, picks = np.empty(len(kinds), dtype=np.uint64), np.empty_like(kinds)
     source, total, bits = np.random.Philox(key=seed), np.uint64(len(kinds)), np.uint64(32)
     for row in range(n):  # both halves of a word are a draw each
         words = source.random_raw((len(kinds) + 1) // 2).astype("<u8", copy=False)
-        halves = words.view("<u4")[: len(kinds)].astype(np.uint64)
-        counts[row] = np.bincount(kinds[(halves * total) >> bits], minlength=len(sizes))
+        np.multiply(words.view("<u4")[: len(kinds)], total, out=places)
+        np.right_shift(places, bits, out=places)
+        np.take(kinds, places.view(np.int64), out=picks, mode="clip")
+        counts[row] = np.bincount(picks, minlength=len(sizes))
     return counts
 
 

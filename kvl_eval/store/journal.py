@@ -65,9 +65,12 @@ def decode_line(line: bytes) -> dict[str, Json]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
     check_crc(line)
     try:
-        fields = _decoder.decode(line[:-_SUFFIX].decode("utf-8", "surrogatepass") + "}")
+        text = line[:-_SUFFIX].decode("utf-8", "surrogatepass") + "}"
+        fields, end = _decoder.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise DamagedLine("not a JSON object") from error
+    if end < len(text):
+        raise DamagedLine("not a JSON object")
     schema = fields.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > LARGEST_SCHEMA:
         raise DamagedLine(f"its schema is {shown(schema)}, not a version number")
